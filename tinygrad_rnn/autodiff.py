@@ -1,0 +1,287 @@
+"""Gradients: backward, grad, jvp, jacobian, and the modes no_grad and debug.
+
+A gradient is a graph as well. One walk, `_reverse`, serves all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Any, overload
+
+import numpy as np
+
+from .errors import DtypeError, GradientError, ShapeError
+from .graph.node import Node, ancestors
+from .graph.place import context, mode
+from .ops import TensorLike, stack
+from .ops.core import Sparse, as_tensor, describe, pullback
+from .ops.shapes import scatter
+from .tensor import Tensor
+
+__all__ = ["backward", "debug", "grad", "jacobian", "jvp", "no_grad"]
+
+
+def no_grad() -> AbstractContextManager[None]:
+    """Record no nodes inside the block: for evaluation, where nothing will be differentiated.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.tensor([1.0], requires_grad=True)
+    >>> with tr.no_grad():
+    ...     y = x * 2
+    >>> y.requires_grad
+    False
+    """
+    return mode(recording=False)
+
+
+def debug() -> AbstractContextManager[None]:
+    """Look at every result inside the block, and raise at the first NaN or inf.
+
+    Raises
+    ------
+    NonFiniteError
+        With the operation, its scope and step, the index, and the line that made it.
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_rnn as tr
+    >>> with np.errstate(divide="ignore"), tr.debug():
+    ...     try:
+    ...         tr.log(tr.tensor([1.0, 0.0]).named("p"))
+    ...     except tr.errors.NonFiniteError as error:
+    ...         print(str(error).split(";")[0])
+    -inf first appeared in log(p (2,)), at index (1,)
+    """
+    return mode(debugging=True)
+
+
+def backward(output: Tensor, gradient: TensorLike | None = None) -> None:
+    """Add to ``.grad`` of every leaf that requires it the gradient of `output`.
+
+    It records nothing, changes no graph, and may be called again.
+
+    Parameters
+    ----------
+    output : Tensor
+    gradient : array_like, optional
+        The cotangent, of the output's shape; 1 if not given, which needs a scalar.
+
+    Raises
+    ------
+    GradientError
+        If the output is not a scalar and no cotangent was given, or if no leaf that
+        requires a gradient is reached.
+    """
+    order = ancestors([output._node])
+    leaves = [node for node in order if node.leaf is not None]
+    if not leaves:
+        raise GradientError(_why_nothing(output, order))
+    with no_grad():
+        cotangent = _cotangent(output, gradient)
+        table = _reverse(order, [(output._node, cotangent)], leaves)
+        for node in leaves:
+            tensor = node.leaf() if node.leaf is not None else None
+            found = table.get(node)
+            if tensor is not None and found is not None:
+                tensor.grad = found if tensor.grad is None else tensor.grad + found
+
+
+def _why_nothing(output: Tensor, order: list[Node]) -> str:
+    cut = next((node for node in order if node.cut is not None), None)
+    if cut is not None:
+        return f"no leaf that requires a gradient is reached: .detach() cut the graph at {describe(cut)}{cut.place.describe()}"
+    if output._node.primitive is None and output._node.leaf is None:
+        return "this tensor has no graph: it was made under no_grad, or is a constant; there is nothing to differentiate"
+    return "no leaf that requires a gradient is reached: make one with tr.tensor(…, requires_grad=True) or a Parameter"
+
+
+def _cotangent(output: Tensor, gradient: TensorLike | None) -> Tensor:
+    if gradient is None:
+        if output.shape != ():
+            raise GradientError(
+                f"the gradient of {describe(output._node)} is not one number: call .sum() or .mean() first, "
+                "or give a cotangent of its shape"
+            )
+        if output.dtype.kind != "f":
+            raise DtypeError(f"{output.dtype} values have no gradient")
+        return as_tensor(np.ones((), output.dtype))
+    cotangent = as_tensor(gradient)
+    if cotangent.shape != output.shape:
+        raise ShapeError(f"cotangent {cotangent.shape} for an output {output.shape}: give one of the output's shape")
+    if output.dtype.kind != "f":
+        raise DtypeError(f"{output.dtype} values have no gradient")
+    return cotangent if cotangent.dtype == output.dtype else cotangent.astype(output.dtype)
+
+
+def _reverse(order: list[Node], cotangents: Sequence[tuple[Node, Tensor]], wanted: Sequence[Node]) -> dict[Node, Tensor]:
+    """The cotangents of the wanted nodes; those that nothing depends on are left out."""
+    keep = set(wanted)
+    needed = set(wanted)
+    for node in order:
+        if not needed.isdisjoint(node.inputs):
+            needed.add(node)
+    state = context.state
+    tagging = state.recording or state.debugging
+    before = state.place
+    table: dict[Node, Tensor] = {}
+    parts: dict[Node, list[Sparse]] = {}
+    for node, g in cotangents:
+        table[node] = table[node] + g if node in table else g
+    for node in reversed(order):
+        if node in parts:
+            g = scatter(parts.pop(node), node.shape)
+            table[node] = table[node] + g if node in table else g
+        if node not in table or node.primitive is None or node not in needed:
+            continue
+        g = table[node] if node in keep else table.pop(node)
+        if tagging:
+            state.place = node.place._replace(origin=node)
+        for source, gx in pullback(node, g, needed):
+            if source in table and gx.__class__ is Tensor:
+                table[source] = table[source] + gx
+            elif isinstance(gx, Sparse):
+                parts.setdefault(source, []).append(gx)
+            else:
+                table[source] = gx
+    state.place = before
+    return table
+
+
+@overload
+def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor, cotangents: Any = None) -> Tensor: ...
+@overload
+def grad(outputs: Tensor | Sequence[Tensor], inputs: Sequence[Tensor], cotangents: Any = None) -> list[Tensor]: ...
+def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], cotangents: Any = None) -> Any:
+    """The gradients of `outputs` with respect to `inputs`, recorded, so that it nests.
+
+    Parameters
+    ----------
+    outputs : Tensor or sequence of Tensor
+    inputs : Tensor or sequence of Tensor
+        Any values of the graph, not only leaves.
+    cotangents : array_like or sequence of array_like, optional
+        One for each output, of its shape; 1 if not given, which needs scalars.
+
+    Returns
+    -------
+    Tensor or list of Tensor
+        As the inputs were given; zeros where nothing depends.
+
+    Raises
+    ------
+    GradientError
+        If an output is not a scalar and has no cotangent, or if an input is only reached
+        through a ``.detach()``.
+    DtypeError
+        If an input is of integers or booleans.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.tensor(3.0)
+    >>> y = x ** 3
+    >>> first = tr.grad(y, x)
+    >>> first, tr.grad(first, x)
+    (tensor(27.), tensor(18.))
+    """
+    outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    given = [None] * len(outs) if cotangents is None else [cotangents] if isinstance(outputs, Tensor) else list(cotangents)
+    if len(given) != len(outs):
+        raise ShapeError(f"{len(given)} cotangents for {len(outs)} outputs; give one each")
+    for x in wanted:
+        if x.dtype.kind != "f":
+            raise DtypeError(f"{describe(x._node)} is of {x.dtype} values, which have no gradient")
+    order = ancestors([out._node for out in outs])
+    pairs = [(out._node, _cotangent(out, c)) for out, c in zip(outs, given, strict=True)]
+    table = _reverse(order, pairs, [x._node for x in wanted])
+    reached = set(order)
+    for x in wanted:
+        if x._node not in reached:
+            _check_not_cut(x._node, order)
+    found = [table[x._node] if x._node in table else as_tensor(np.zeros(x.shape, x.dtype)) for x in wanted]
+    return found[0] if isinstance(inputs, Tensor) else found
+
+
+def _check_not_cut(target: Node, order: list[Node]) -> None:
+    """Raise if the target lies behind a cut of the graph."""
+    cuts = [node for node in order if node.cut is not None]
+    seen: set[Node] = set()
+    while cuts:
+        cut = cuts.pop()
+        source = cut.cut
+        if source is None or source in seen:
+            continue
+        before = ancestors([source])
+        seen.update(before)
+        if target in seen:
+            raise GradientError(
+                f"{describe(target)} is behind a cut: .detach() at {describe(cut)}{cut.place.describe()} stops the gradient; "
+                "take the gradient before it, or leave the .detach() out"
+            )
+        cuts.extend(node for node in before if node.cut is not None)
+
+
+def jvp(outputs: Any, inputs: Any, tangents: Any) -> Any:
+    """The derivative of `outputs` along `tangents` of the inputs (Jacobian times vector).
+
+    It is taken by differentiating the gradient with respect to its cotangent, in which it
+    is linear, so every rule is written once only.
+
+    Parameters
+    ----------
+    outputs, inputs : Tensor or sequence of Tensor
+    tangents : array_like or sequence of array_like
+        One for each input, of its shape.
+
+    Returns
+    -------
+    Tensor or list of Tensor
+        One for each output, of its shape.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.tensor([1.0, 2.0])
+    >>> jvp(x * x, x, [1.0, 10.0])
+    tensor([ 2., 40.])
+    """
+    outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    along = [tangents] if isinstance(inputs, Tensor) else list(tangents)
+    if len(along) != len(wanted):
+        raise ShapeError(f"{len(along)} tangents for {len(wanted)} inputs; give one each")
+    vectors = [as_tensor(np.zeros(out.shape, out.dtype)) for out in outs]
+    gradients = grad(outs, wanted, vectors)
+    found = grad(gradients, vectors, along)
+    return found[0] if isinstance(outputs, Tensor) else found
+
+
+def jacobian(outputs: Tensor, inputs: Tensor) -> Tensor:
+    """All derivatives of one tensor by another, recorded.
+
+    Parameters
+    ----------
+    outputs, inputs : Tensor
+
+    Returns
+    -------
+    Tensor
+        Of shape ``outputs.shape + inputs.shape``.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.tensor([1.0, 2.0])
+    >>> jacobian(x * x, x)
+    tensor([[2., 0.],
+            [0., 4.]])
+    """
+    shape = outputs.shape + inputs.shape
+    if not outputs.size:
+        return as_tensor(np.zeros(shape, inputs.dtype))
+    units = np.eye(outputs.size, dtype=outputs.dtype).reshape(-1, *outputs.shape)
+    return stack([grad(outputs, inputs, unit) for unit in units]).reshape(shape)

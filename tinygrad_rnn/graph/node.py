@@ -1,0 +1,180 @@
+"""Nodes: one application of a primitive each, and the order they stand in."""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Iterable, Mapping
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .place import NOWHERE, Place
+
+if TYPE_CHECKING:
+    from ..ops.core import Primitive
+
+__all__ = ["ROLES", "Node", "Spec", "ancestors", "leaf"]
+
+NO_ATTRIBUTES: Mapping[str, Any] = {}
+
+_serials = itertools.count()
+
+
+class Spec(NamedTuple):
+    """The shape and dtype of a value that is not there.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    dtype : numpy.dtype
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> print(Spec((2, 3), np.dtype("float32")))
+    float32 (2, 3)
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def __str__(self) -> str:
+        return f"{self.dtype} {self.shape}"
+
+
+class Node:
+    """One application of a primitive, or a leaf.
+
+    A node never changes what it computes: a rewrite makes new nodes. Only its `name` and
+    `role`, which say how people call it, may be given later.
+
+    Attributes
+    ----------
+    primitive : Primitive or None
+        What was applied; None for a leaf.
+    inputs : tuple of Node
+        Ordered, with multiplicity.
+    attributes : Mapping
+        The static arguments of the primitive.
+    value : numpy.ndarray or Spec
+        The array, or only its shape and dtype.
+    place : Place
+        Scope, step and forward origin.
+    name : str or None
+        The name that the author of a cell gave the value.
+    role : str or None
+        What a leaf or a value is for: one of :data:`ROLES`.
+    leaf : weakref.ref or None
+        The Tensor that wants the gradient of this leaf.
+    serial : int
+        Rises in the order of creation, so it orders every graph.
+    """
+
+    __slots__ = (
+        "primitive",
+        "inputs",
+        "attributes",
+        "value",
+        "place",
+        "name",
+        "role",
+        "leaf",
+        "serial",
+        "__weakref__",
+    )
+
+    def __init__(
+        self,
+        primitive: Primitive | None,
+        inputs: tuple[Node, ...],
+        attributes: Mapping[str, Any],
+        value: Any,
+        place: Place = NOWHERE,
+    ) -> None:
+        self.primitive = primitive
+        self.inputs = inputs
+        self.attributes = attributes
+        self.value = value
+        self.place = place
+        self.name: str | None = None
+        self.role: str | None = None
+        self.leaf: weakref.ref[Any] | None = None
+        self.serial = next(_serials)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the value."""
+        shape: tuple[int, ...] = self.value.shape
+        return shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the value."""
+        dtype: np.dtype[Any] = self.value.dtype
+        return dtype
+
+    @property
+    def spec(self) -> Spec:
+        """Shape and dtype, without the array."""
+        return Spec(self.value.shape, self.value.dtype)
+
+    @property
+    def scope(self) -> str:
+        """Module path that the node was made under."""
+        return self.place.scope
+
+    @property
+    def step(self) -> int | None:
+        """The t of the node's step, or None."""
+        return self.place.t
+
+    @property
+    def cut(self) -> Node | None:
+        """The node that a ``.detach()`` cut this one off from, while that one is alive."""
+        source = self.attributes.get("source")
+        return None if source is None else source()
+
+    @property
+    def operation(self) -> str:
+        """Name of the primitive, or of the role of a leaf."""
+        return self.primitive.name if self.primitive is not None else self.role or "constant"
+
+    def __repr__(self) -> str:
+        shown = self.name or self.operation
+        return f"<Node {shown} {self.spec}{self.place.describe()}>"
+
+
+def leaf(value: Any, name: str | None = None, role: str | None = None, place: Place = NOWHERE) -> Node:
+    """A leaf: a value that no primitive made."""
+    node = Node(None, (), NO_ATTRIBUTES, value, place)
+    node.name = name
+    node.role = role
+    return node
+
+
+ROLES = ("parameter", "input", "initial", "output", "loss", "mask")
+"""What a node may be for; None for an operation's plain result or a constant."""
+
+_serial = attrgetter("serial")
+
+
+def ancestors(outputs: Iterable[Node]) -> list[Node]:
+    """The outputs and all that they depend on, each after its inputs.
+
+    Examples
+    --------
+    >>> x = Node(None, (), {}, Spec((2,), np.dtype(float)))
+    >>> y = Node(None, (x, x), {}, Spec((3,), np.dtype(float)))
+    >>> [node.shape for node in ancestors([y])]
+    [(2,), (3,)]
+    """
+    seen = set(outputs)
+    stack = list(seen)
+    while stack:
+        for node in stack.pop().inputs:
+            if node not in seen:
+                seen.add(node)
+                stack.append(node)
+    return sorted(seen, key=_serial)

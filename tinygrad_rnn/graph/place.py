@@ -1,0 +1,148 @@
+"""Where a node was made: its scope (module path), its step, its forward origin."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from .node import Node
+
+__all__ = ["Place", "Unrolling", "context", "scope"]
+
+
+class Unrolling:
+    """One sequence that a cell, or a user's own loop, runs over.
+
+    Parameters
+    ----------
+    scope : str
+        The module path it was started under.
+    outer : Place, optional
+        The place it was started at, for a loop within a loop.
+    reverse : bool
+        Whether it runs from the end of the sequence to its start.
+    """
+
+    __slots__ = ("scope", "outer", "reverse")
+
+    def __init__(self, scope: str = "", outer: Place | None = None, reverse: bool = False) -> None:
+        self.scope = scope
+        self.outer = outer
+        self.reverse = reverse
+
+    def __repr__(self) -> str:
+        return f"<Unrolling of {self.scope or 'a loop'}>"
+
+
+class Place(NamedTuple):
+    """Scope, step and forward origin of a node.
+
+    Attributes
+    ----------
+    scope : str
+        Module path such as ``"encoder.layers.0"``, or ``""``.
+    unrolling : Unrolling or None
+    t : int or None
+        The step within the unrolling; steps count from 1.
+    origin : Node or None
+        The forward node that a gradient's node belongs to.
+    """
+
+    scope: str = ""
+    unrolling: Unrolling | None = None
+    t: int | None = None
+    origin: Node | None = None
+
+    def describe(self) -> str:
+        """The place in words, for the end of an error message.
+
+        Examples
+        --------
+        >>> Place("encoder", Unrolling(), 3).describe()
+        " in 'encoder' at step t=3"
+        """
+        layer = f" in {self.scope!r}" if self.scope else ""
+        step = f" at step t={self.t}" if self.t is not None else ""
+        return layer + step
+
+
+NOWHERE = Place()
+
+
+class State:
+    """What `ops.apply` does in one thread, and where.
+
+    `eager` is False while tracing (record everything, run nothing) or debugging (look at
+    every result); both are rare, so that the hot path asks for one flag.
+    """
+
+    __slots__ = ("place", "recording", "tracing", "debugging", "eager")
+
+    def __init__(self) -> None:
+        self.place = NOWHERE
+        self.recording = True
+        self.tracing = False
+        self.debugging = False
+        self.eager = True
+
+
+class _Context(threading.local):
+    def __init__(self) -> None:
+        self.state = State()
+
+
+context = _Context()
+
+
+@contextmanager
+def at(place: Place) -> Iterator[None]:
+    """Make nodes at this place."""
+    before = context.state.place
+    context.state.place = place
+    try:
+        yield
+    finally:
+        context.state.place = before
+
+
+@contextmanager
+def scope(name: str) -> Iterator[None]:
+    """Tag the nodes made inside with a module path.
+
+    Parameters
+    ----------
+    name : str
+        One or more parts joined by dots; it is appended to the enclosing scope.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> with tr.scope("encoder"):
+    ...     y = tr.tanh(tr.tensor([0.0]))
+    >>> tr.graph(y).nodes[-1].scope
+    'encoder'
+    """
+    inside = f"{context.state.place.scope}.{name}" if context.state.place.scope else name
+    with at(context.state.place._replace(scope=inside)):
+        yield
+
+
+@contextmanager
+def mode(*, recording: bool | None = None, tracing: bool | None = None, debugging: bool | None = None) -> Iterator[None]:
+    """Change what `apply` does, inside the block and in this thread only."""
+    before = context.state.recording, context.state.tracing, context.state.debugging
+    new = [old if asked is None else asked for old, asked in zip(before, (recording, tracing, debugging), strict=True)]
+    try:
+        _set_mode(*new)
+        yield
+    finally:
+        _set_mode(*before)
+
+
+def _set_mode(recording: bool, tracing: bool, debugging: bool) -> None:
+    state = context.state
+    state.recording, state.tracing, state.debugging = recording, tracing, debugging
+    state.eager = not (tracing or debugging)

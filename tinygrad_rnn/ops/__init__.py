@@ -1,0 +1,31 @@
+"""The primitives by family, each with its gradient beside it, and the one `apply` for all of them."""
+
+from . import activations, arithmetic, core, domains, linalg, losses, reductions, shapes
+from .activations import *
+from .arithmetic import *
+from .core import *
+from .domains import *
+from .linalg import *
+from .losses import *
+from .reductions import *
+from .shapes import *
+
+functions = (
+    *activations.__all__,
+    *arithmetic.__all__,
+    *linalg.__all__,
+    *losses.__all__,
+    *reductions.__all__,
+    *shapes.__all__,
+)
+"""Names of the differentiable functions."""
+
+__all__ = []
+__all__ += activations.__all__
+__all__ += arithmetic.__all__
+__all__ += core.__all__
+__all__ += domains.__all__
+__all__ += linalg.__all__
+__all__ += losses.__all__
+__all__ += reductions.__all__
+__all__ += shapes.__all__

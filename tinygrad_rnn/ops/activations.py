@@ -1,0 +1,140 @@
+"""Sigmoid and its relatives, and the softmax family: stable for any finite input."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import ShapeError
+from .arithmetic import exp, greater
+from .axes import AXES, expand_to, negative_axes
+from .core import TensorLike, apply, as_tensor, elementwise_float, primitive
+from .domains import REAL, Domain
+from .reductions import reduced
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
+__all__ = ["log_softmax", "logsumexp", "relu", "sigmoid", "softmax", "softplus"]
+
+
+@primitive(
+    gradient=(lambda g, y, x: g * y * (1 - y),),
+    formula=r"\sigma\left({x}\right)",
+    shape=elementwise_float,
+)
+def sigmoid(x, *, out=None):
+    """Logistic sigmoid 1 / (1 + exp(-x)), elementwise.
+
+    Examples
+    --------
+    >>> sigmoid([-1000.0, 0.0, 1000.0])
+    tensor([0. , 0.5, 1. ])
+    """
+    small = np.exp(-np.abs(x))
+    return np.divide(np.where(x >= 0, 1.0, small).astype(small.dtype, copy=False), 1 + small, out=out)
+
+
+@primitive(
+    gradient=(lambda g, y, x: g * greater(x, 0),),
+    formula=r"\operatorname{{relu}}\left({x}\right)",
+    domain=Domain(REAL, kinks=lambda x: x),
+)
+def relu(x, *, out=None):
+    """max(x, 0), elementwise; its derivative at 0 is taken as 0.
+
+    Examples
+    --------
+    >>> relu([-1.0, 2.0])
+    tensor([0., 2.])
+    """
+    return np.maximum(x, 0, out=out)
+
+
+@primitive(
+    gradient=(lambda g, y, x: g * sigmoid(x),),
+    formula=r"\log\left(1 + e^{{{x}}}\right)",
+    shape=elementwise_float,
+)
+def softplus(x, *, out=None):
+    """log(1 + exp(x)), elementwise.
+
+    Examples
+    --------
+    >>> softplus([-1000.0, 0.0, 1000.0])
+    tensor([0.00000000e+00, 6.93147181e-01, 1.00000000e+03])
+    """
+    return np.logaddexp(x, np.zeros((), x.dtype), out=out)
+
+
+@primitive(
+    gradient=(lambda g, y, x, axis, keepdims: expand_to(g, x, axis, keepdims) * exp(x - expand_to(y, x, axis, keepdims)),),
+    formula=r"\log\sum\exp\left({x}\right)",
+    shape=lambda x, axis, keepdims: reduced(x, axis, keepdims, floating=True),
+    domain=Domain(
+        REAL,
+        shapes=lambda choose: [tuple(max(1, n) for n in choose.shape(1))],
+        attributes=AXES,
+    ),
+)
+def _logsumexp(x, *, axis, keepdims, out=None):
+    top = np.max(x, axis=axis, keepdims=True)
+    shift = np.where(np.isfinite(top), top, 0).astype(top.dtype, copy=False)
+    with np.errstate(divide="ignore"):  # all of them -inf: the log of an empty sum is -inf
+        y = np.log(np.sum(np.exp(x - shift), axis=axis, keepdims=True)) + shift
+    y = y if keepdims else y.squeeze(axis)
+    if out is None:
+        return y
+    np.copyto(out, y)
+    return out
+
+
+def logsumexp(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
+    """log(sum(exp(x))) over axes, without overflow.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int or tuple of int, optional
+        All of them if not given.
+    keepdims : bool
+
+    Raises
+    ------
+    ShapeError
+        If an axis does not exist, or has no element.
+
+    Examples
+    --------
+    >>> logsumexp([1000.0, 1000.0])
+    tensor(1000.69314718)
+    """
+    x = as_tensor(x)
+    axes = negative_axes("logsumexp", axis, x.ndim)
+    if any(x.shape[a] == 0 for a in axes):
+        raise ShapeError(f"logsumexp of no elements is -inf and has no gradient: {x.shape} along {axes}")
+    return apply(_logsumexp, (x,), {"axis": axes, "keepdims": keepdims})
+
+
+def softmax(x: TensorLike, axis: int | tuple[int, ...] = -1) -> Tensor:
+    """exp(x) / sum(exp(x)) along an axis.
+
+    Examples
+    --------
+    >>> softmax([0.0, 0.0])
+    tensor([0.5, 0.5])
+    """
+    return exp(log_softmax(x, axis))
+
+
+def log_softmax(x: TensorLike, axis: int | tuple[int, ...] = -1) -> Tensor:
+    """Logarithm of the softmax along an axis.
+
+    Examples
+    --------
+    >>> log_softmax([0.0, 0.0])
+    tensor([-0.69314718, -0.69314718])
+    """
+    x = as_tensor(x)
+    return x if x.size == 0 else x - logsumexp(x, axis, keepdims=True)

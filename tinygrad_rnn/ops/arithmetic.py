@@ -1,0 +1,491 @@
+"""Sums, products, powers, roots, exponentials, comparisons: elementwise, with broadcasting."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..graph.node import Spec
+from .core import PRODUCT, SUM, Formula, TensorLike, apply, as_tensor, elementwise_float, primitive
+from .domains import BOOLEAN, POSITIVE, REAL, Domain, Interval
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
+__all__ = [
+    "absolute",
+    "add",
+    "astype",
+    "clip",
+    "cos",
+    "detach",
+    "divide",
+    "equal",
+    "exp",
+    "expm1",
+    "greater",
+    "greater_equal",
+    "less",
+    "less_equal",
+    "log",
+    "log1p",
+    "logical_and",
+    "logical_not",
+    "logical_or",
+    "maximum",
+    "minimum",
+    "multiply",
+    "negative",
+    "not_equal",
+    "power",
+    "sign",
+    "sin",
+    "sqrt",
+    "square",
+    "subtract",
+    "tanh",
+    "where",
+]
+
+# -- sums and products ---------------------------------------------------------------------
+
+
+@primitive(np.add, gradient=(lambda g, y, a, b: g, lambda g, y, a, b: g), formula=Formula("{a} + {b}", SUM))
+def add(a, b):
+    """Sum, elementwise.
+
+    Examples
+    --------
+    >>> add([1.0, 2.0], 1.0)
+    tensor([2., 3.])
+    """
+
+
+@primitive(np.subtract, gradient=(lambda g, y, a, b: g, lambda g, y, a, b: -g), formula=Formula("{a} - {b:product}", SUM))
+def subtract(a, b):
+    """Difference, elementwise.
+
+    Examples
+    --------
+    >>> subtract([1.0, 2.0], 1.0)
+    tensor([0., 1.])
+    """
+
+
+@primitive(
+    np.multiply,
+    gradient=(lambda g, y, a, b: g * b, lambda g, y, a, b: g * a),
+    formula=Formula(r"{a:product} \odot {b:product}", PRODUCT),
+)
+def multiply(a, b):
+    """Product, elementwise (Hadamard).
+
+    Examples
+    --------
+    >>> multiply([1.0, 2.0], 3.0)
+    tensor([3., 6.])
+    """
+
+
+@primitive(
+    np.divide,
+    gradient=(lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b),
+    formula=r"\frac{{{a}}}{{{b}}}",
+    shape=elementwise_float,
+    domain=Domain(REAL, POSITIVE),
+)
+def divide(a, b):
+    """Quotient, elementwise.
+
+    Examples
+    --------
+    >>> divide([1.0, 2.0], 2.0)
+    tensor([0.5, 1. ])
+    """
+
+
+@primitive(np.negative, gradient=(lambda g, y, x: -g,), formula=Formula("-{x:product}", SUM))
+def negative(x):
+    """Negative, elementwise.
+
+    Examples
+    --------
+    >>> negative([1.0, -2.0])
+    tensor([-1.,  2.])
+    """
+
+
+def square(x: TensorLike) -> Tensor:
+    """Square, elementwise.
+
+    Examples
+    --------
+    >>> square([1.0, -2.0])
+    tensor([1., 4.])
+    """
+    return apply(multiply, (x, x))
+
+
+# -- powers, exponentials, logarithms ------------------------------------------------------
+
+
+@primitive(
+    np.power,
+    gradient=(
+        lambda g, y, a, b: g * where(equal(b, 0), 0, b * a ** where(equal(b, 0), 1, b - 1)),
+        lambda g, y, a, b: g * y * log(where(equal(a, 0), 1, a)),
+    ),
+    formula=r"{a:atom}^{{{b}}}",
+    domain=Domain(POSITIVE, REAL),
+)
+def power(a, b):
+    """`a` to the power of `b`, elementwise; the gradient in `b` is taken as 0 where `a` is 0.
+
+    Examples
+    --------
+    >>> power([2.0, 3.0], 2)
+    tensor([4., 9.])
+    """
+
+
+@primitive(np.exp, gradient=(lambda g, y, x: g * y,), formula=r"\exp\left({x}\right)", shape=elementwise_float)
+def exp(x):
+    """Exponential, elementwise.
+
+    Examples
+    --------
+    >>> exp([0.0, 1.0])
+    tensor([1.        , 2.71828183])
+    """
+
+
+@primitive(np.expm1, gradient=(lambda g, y, x: g * (y + 1),), formula=r"e^{{{x}}} - 1", shape=elementwise_float)
+def expm1(x):
+    """exp(x) - 1, elementwise, accurate near 0.
+
+    Examples
+    --------
+    >>> expm1([0.0, 1e-12])
+    tensor([0.e+00, 1.e-12])
+    """
+
+
+@primitive(
+    np.log,
+    gradient=(lambda g, y, x: g / x,),
+    formula=r"\log\left({x}\right)",
+    shape=elementwise_float,
+    domain=Domain(POSITIVE),
+)
+def log(x):
+    """Natural logarithm, elementwise.
+
+    Examples
+    --------
+    >>> log([1.0, 2.0])
+    tensor([0.        , 0.69314718])
+    """
+
+
+@primitive(
+    np.log1p,
+    gradient=(lambda g, y, x: g / (1 + x),),
+    formula=r"\log\left(1 + {x}\right)",
+    shape=elementwise_float,
+    domain=Domain(Interval(-1, float("inf"))),
+)
+def log1p(x):
+    """log(1 + x), elementwise, accurate near 0.
+
+    Examples
+    --------
+    >>> log1p([0.0, 1e-12])
+    tensor([0.e+00, 1.e-12])
+    """
+
+
+@primitive(
+    np.sqrt,
+    gradient=(lambda g, y, x: g / (2 * y),),
+    formula=r"\sqrt{{{x}}}",
+    shape=elementwise_float,
+    domain=Domain(POSITIVE),
+)
+def sqrt(x):
+    """Square root, elementwise.
+
+    Examples
+    --------
+    >>> sqrt([4.0, 9.0])
+    tensor([2., 3.])
+    """
+
+
+# -- trigonometric and hyperbolic ----------------------------------------------------------
+
+
+@primitive(np.sin, gradient=(lambda g, y, x: g * cos(x),), formula=r"\sin\left({x}\right)", shape=elementwise_float)
+def sin(x):
+    """Sine, elementwise, of radians.
+
+    Examples
+    --------
+    >>> sin([0.0, 1.0])
+    tensor([0.        , 0.84147098])
+    """
+
+
+@primitive(np.cos, gradient=(lambda g, y, x: -g * sin(x),), formula=r"\cos\left({x}\right)", shape=elementwise_float)
+def cos(x):
+    """Cosine, elementwise, of radians.
+
+    Examples
+    --------
+    >>> cos([0.0, 1.0])
+    tensor([1.        , 0.54030231])
+    """
+
+
+@primitive(np.tanh, gradient=(lambda g, y, x: g * (1 - y * y),), formula=r"\tanh\left({x}\right)", shape=elementwise_float)
+def tanh(x):
+    """Hyperbolic tangent, elementwise.
+
+    Examples
+    --------
+    >>> tanh([0.0, 1.0])
+    tensor([0.        , 0.76159416])
+    """
+
+
+# -- kinks: the subgradient is chosen once, here -------------------------------------------
+
+
+@primitive(
+    np.absolute,
+    gradient=(lambda g, y, x: g * sign(x),),
+    formula=r"\left|{x}\right|",
+    domain=Domain(REAL, kinks=lambda x: x),
+)
+def absolute(x):
+    """Absolute value, elementwise; its derivative at 0 is taken as 0.
+
+    Examples
+    --------
+    >>> absolute([-1.0, 2.0])
+    tensor([1., 2.])
+    """
+
+
+@primitive(np.sign, gradient=(None,), formula=r"\operatorname{{sign}}\left({x}\right)", domain=Domain(REAL, kinks=lambda x: x))
+def sign(x):
+    """Sign, elementwise: -1, 0 or 1; its derivative is 0.
+
+    Examples
+    --------
+    >>> sign([-3.0, 0.0, 2.0])
+    tensor([-1.,  0.,  1.])
+    """
+
+
+@primitive(
+    np.maximum,
+    gradient=(
+        lambda g, y, a, b: g * _share(a, b, greater),
+        lambda g, y, a, b: g * _share(b, a, greater),
+    ),
+    formula=r"\max\left({a}, {b}\right)",
+    domain=Domain(REAL, REAL, kinks=lambda a, b: a - b),
+)
+def maximum(a, b):
+    """The larger of two, elementwise; equal ones share the gradient in halves.
+
+    Examples
+    --------
+    >>> maximum([1.0, 5.0], 3.0)
+    tensor([3., 5.])
+    """
+
+
+@primitive(
+    np.minimum,
+    gradient=(
+        lambda g, y, a, b: g * _share(a, b, less),
+        lambda g, y, a, b: g * _share(b, a, less),
+    ),
+    formula=r"\min\left({a}, {b}\right)",
+    domain=Domain(REAL, REAL, kinks=lambda a, b: a - b),
+)
+def minimum(a, b):
+    """The smaller of two, elementwise; equal ones share the gradient in halves.
+
+    Examples
+    --------
+    >>> minimum([1.0, 5.0], 3.0)
+    tensor([1., 3.])
+    """
+
+
+def _share(mine: Any, other: Any, wins: Any) -> Any:
+    return where(equal(mine, other), 0.5, wins(mine, other))
+
+
+def _where_shape(condition: Spec, a: Spec, b: Spec) -> Spec:
+    return Spec(np.broadcast_shapes(condition.shape, a.shape, b.shape), np.result_type(a.dtype, b.dtype))
+
+
+@primitive(
+    gradient=(
+        None,
+        lambda g, y, condition, a, b: where(condition, g, 0),
+        lambda g, y, condition, a, b: where(condition, 0, g),
+    ),
+    formula=r"\begin{{cases}}{a} & {condition} \\ {b} & \text{{else}}\end{{cases}}",
+    shape=_where_shape,
+    domain=Domain(BOOLEAN, REAL, REAL),
+)
+def where(condition, a, b, *, out=None):
+    """Choose elementwise: `a` where the condition holds, else `b`.
+
+    Examples
+    --------
+    >>> where([True, False], [1.0, 2.0], 0.0)
+    tensor([1., 0.])
+    """
+    chosen = np.where(condition, a, b)
+    if out is None:
+        return chosen
+    np.copyto(out, chosen)
+    return out
+
+
+def clip(x: TensorLike, min: TensorLike | None = None, max: TensorLike | None = None) -> Tensor:
+    """Limit the values to an interval; the gradient passes at its ends, and not beyond.
+
+    Parameters
+    ----------
+    x : array_like
+    min, max : array_like, optional
+        A bound that is not given does not limit.
+
+    Examples
+    --------
+    >>> clip([-2.0, 0.5, 2.0], -1, 1)
+    tensor([-1. ,  0.5,  1. ])
+    """
+    if max is not None:
+        x = where(greater(x, max), max, x)
+    if min is not None:
+        x = where(less(x, min), min, x)
+    return as_tensor(x)
+
+
+# -- comparisons and logic: boolean, so without a gradient ---------------------------------
+
+
+def _boolean(*specs: Spec) -> Spec:
+    return Spec(np.broadcast_shapes(*[spec.shape for spec in specs]), np.dtype(bool))
+
+
+def _comparison(ufunc: Any, sign: str) -> Any:
+    def compare(a, b):
+        pass
+
+    compare.__name__ = ufunc.__name__
+    compare.__doc__ = f"Whether a {ufunc.__name__.replace('_', ' or ')} b, elementwise; booleans, so without a gradient."
+    domain = Domain(REAL, REAL, kinks=lambda a, b: a - b)
+    return primitive(ufunc, gradient=(None, None), formula=Formula(f"{{a}} {sign} {{b}}", SUM), shape=_boolean, domain=domain)(
+        compare
+    )
+
+
+less = _comparison(np.less, "<")
+less_equal = _comparison(np.less_equal, r"\le")
+greater = _comparison(np.greater, ">")
+greater_equal = _comparison(np.greater_equal, r"\ge")
+equal = _comparison(np.equal, "=")
+not_equal = _comparison(np.not_equal, r"\ne")
+
+
+@primitive(
+    np.logical_and,
+    gradient=(None, None),
+    formula=Formula(r"{a} \land {b}", PRODUCT),
+    shape=_boolean,
+    domain=Domain(BOOLEAN, BOOLEAN),
+)
+def logical_and(a, b):
+    """Both, elementwise.
+
+    Examples
+    --------
+    >>> logical_and([True, True], [True, False])
+    tensor([ True, False])
+    """
+
+
+@primitive(
+    np.logical_or,
+    gradient=(None, None),
+    formula=Formula(r"{a} \lor {b}", SUM),
+    shape=_boolean,
+    domain=Domain(BOOLEAN, BOOLEAN),
+)
+def logical_or(a, b):
+    """At least one of both, elementwise.
+
+    Examples
+    --------
+    >>> logical_or([True, False], [False, False])
+    tensor([ True, False])
+    """
+
+
+@primitive(np.logical_not, gradient=(None,), formula=r"\lnot {x:atom}", shape=_boolean, domain=Domain(BOOLEAN))
+def logical_not(x):
+    """The opposite, elementwise.
+
+    Examples
+    --------
+    >>> logical_not([True, False])
+    tensor([False,  True])
+    """
+
+
+# -- identities with a meaning -------------------------------------------------------------
+
+
+@primitive(
+    gradient=(lambda g, y, x, dtype: g.astype(x.dtype),),
+    formula="{x}",
+    shape=lambda x, dtype: Spec(x.shape, np.dtype(dtype)),
+    domain=Domain(REAL, attributes=lambda choose, x: {"dtype": np.dtype(np.float64)}),
+)
+def astype(x, *, dtype, out=None):
+    """The same values in another dtype.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> astype([1.0, 2.0], dtype=np.dtype("float32")).dtype
+    dtype('float32')
+    """
+    if out is None:
+        return x.astype(dtype)
+    np.copyto(out, x, casting="unsafe")
+    return out
+
+
+@primitive(gradient=(None,), formula=r"\operatorname{{detach}}\left({x}\right)")
+def detach(x, *, out=None):
+    """The same values, with no gradient to `x`: what ``t.detach()`` records in a trace.
+
+    Examples
+    --------
+    >>> detach([1.0])
+    tensor([1.])
+    """
+    if out is None:
+        return x
+    np.copyto(out, x)
+    return out

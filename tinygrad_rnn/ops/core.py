@@ -1,0 +1,419 @@
+"""The one door: what a primitive is, and `apply`, through which every operation goes."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable, Container, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, Union
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DtypeError, NonFiniteError, ShapeError, TinygradError
+from ..graph.node import NO_ATTRIBUTES, Node, Spec
+from ..graph.place import NOWHERE, context
+from .domains import Domain
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
+__all__ = ["Formula", "Primitive", "Sparse", "TensorLike", "apply", "elementwise", "primitive", "pullback", "registry"]
+
+TensorLike: TypeAlias = Union["Tensor", npt.ArrayLike]
+
+SUM, PRODUCT, ATOM = range(3)
+
+
+class Formula(NamedTuple):
+    """A LaTeX template with the names of the inputs, and how tightly it binds.
+
+    Attributes
+    ----------
+    latex : str
+        Such as ``r"{a} + {b}"``. ``{rest}`` stands for the inputs of a variadic primitive.
+    binds : int
+        SUM, PRODUCT or ATOM; an argument that binds less than its place is put in brackets.
+    """
+
+    latex: str
+    binds: int = ATOM
+
+
+class Sparse(NamedTuple):
+    """A cotangent that is zero outside an index: what reading a part of an array pulls back.
+
+    Backward gathers all of them that reach one node into a single `scatter`, so that
+    reading an array step by step costs as much as reading it once.
+    """
+
+    value: Tensor
+    at: tuple[Any, ...]
+    arrays: tuple[Tensor, ...]
+
+
+class Primitive:
+    """An operation: kernel, gradient rules, shape rule, domain and formula.
+
+    Made by :func:`primitive`; call it like a function. The docstring is the function's.
+
+    Attributes
+    ----------
+    name : str
+    kernel : callable
+        ``kernel(*arrays, out=None, **attributes) -> array``. It never changes its inputs.
+    gradient : tuple of (callable or None), or callable
+        One rule for each input, ``rule(g, y, *inputs, **attributes)``, in Tensor
+        operations; None where the gradient is zero everywhere. A variadic primitive has
+        one callable for all, with the input's position first.
+    shape : callable
+        ``shape(*specs, **attributes) -> Spec``.
+    domain : Domain
+    formula : Formula
+    leading : callable or None
+        ``leading(attributes, shapes) -> attributes`` under which a further leading axis of
+        every input passes through to the output; None where it passes with none changed.
+    arguments : tuple of str
+        Names of the inputs; the last one starts with ``*`` if the primitive is variadic.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        kernel: Callable[..., Any],
+        gradient: tuple[Callable[..., Any] | None, ...] | Callable[..., Any],
+        shape: Callable[..., Spec],
+        domain: Domain,
+        formula: Formula,
+        leading: Callable[..., Mapping[str, Any]] | None,
+        arguments: tuple[str, ...],
+    ) -> None:
+        self.name = name
+        self.kernel = kernel
+        self.gradient = gradient
+        self.shape = shape
+        self.domain = domain
+        self.formula = formula
+        self.leading = leading
+        self.arguments = arguments
+
+    def __call__(self, *inputs: TensorLike, **attributes: Any) -> Tensor:
+        """Apply the primitive; see :func:`apply`."""
+        return apply(self, inputs, attributes)
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}({', '.join(self.arguments)})>"
+
+
+registry: dict[str, Primitive] = {}
+"""Every primitive by its name, the user's own too."""
+
+
+def elementwise(*specs: Spec) -> Spec:
+    """Shape rule of an elementwise primitive: NumPy's broadcasting and promotion.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> f4 = np.dtype("float32")
+    >>> print(elementwise(Spec((3, 1), f4), Spec((4,), f4)))
+    float32 (3, 4)
+    """
+    shape = np.broadcast_shapes(*[spec.shape for spec in specs])
+    return Spec(shape, np.result_type(*[spec.dtype for spec in specs]))
+
+
+def elementwise_float(*specs: Spec) -> Spec:
+    """Shape rule of an elementwise primitive that makes floats out of integers too."""
+    shape, dtype = elementwise(*specs)
+    return Spec(shape, dtype if dtype.kind == "f" else np.dtype(np.float64))
+
+
+def primitive(
+    kernel: Callable[..., Any] | None = None,
+    *,
+    gradient: tuple[Callable[..., Any] | None, ...] | Callable[..., Any],
+    formula: str | Formula,
+    shape: Callable[..., Spec] = elementwise,
+    domain: Domain | None = None,
+    leading: Callable[..., Mapping[str, Any]] | None = None,
+) -> Callable[[Callable[..., Any]], Primitive]:
+    """Make a primitive of the decorated function and register it.
+
+    The function gives the name, the names of the inputs (its positional parameters) and of
+    the attributes (its keyword-only ones), and the documentation. It is the kernel as well,
+    in NumPy, with an ``out=None`` keyword, unless `kernel` names a NumPy ufunc that is.
+
+    Parameters
+    ----------
+    kernel : callable, optional
+        A NumPy ufunc that does the work; the function's body is then never run.
+    gradient : tuple of (callable or None), or callable
+        One rule for each input: ``rule(g, y, *inputs, **attributes)`` returns the cotangent
+        of that input from that of the output, ``g``. Write it in Tensor operations, and
+        leave broadcasting alone: it is undone afterwards. A variadic primitive gives one
+        callable with the input's position first.
+    formula : str or Formula
+        LaTeX with the names of the inputs in braces.
+    shape : callable, optional
+        ``shape(*specs, **attributes) -> Spec``; elementwise if not given.
+    domain : Domain, optional
+        Where the inputs may lie; all reals if not given.
+    leading : callable, optional
+        See :class:`Primitive`.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken, or the number of rules is not that of the inputs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_rnn as tr
+    >>> @tr.primitive(gradient=(lambda g, y, x: g * (1 + x * y) * 2,), formula=r"\\tan {x}")
+    ... def wrong_on_purpose(x, out=None):
+    ...     return np.tan(x, out=out)
+    >>> wrong_on_purpose
+    <primitive wrong_on_purpose(x)>
+    >>> del tr.ops.registry["wrong_on_purpose"]
+    """
+
+    def make(function: Callable[..., Any]) -> Primitive:
+        name = function.__name__.strip("_")
+        if name in registry:
+            raise ValueError(f"a primitive {name!r} exists already; choose another name")
+        parameters = [p for p in inspect.signature(function).parameters.values() if p.name != "out"]
+        arguments = tuple(
+            f"*{p.name}" if p.kind is p.VAR_POSITIONAL else p.name for p in parameters if p.kind is not p.KEYWORD_ONLY
+        )
+        if isinstance(gradient, tuple) and len(gradient) != len(arguments):
+            raise ValueError(f"{name} has {len(arguments)} inputs and {len(gradient)} gradient rules; give one rule each")
+        made = Primitive(
+            name,
+            kernel or function,
+            gradient,
+            shape,
+            domain or Domain(),
+            formula if isinstance(formula, Formula) else Formula(formula),
+            leading,
+            arguments,
+        )
+        functools.update_wrapper(made, function)
+        registry[name] = made
+        return made
+
+    return make
+
+
+# -- apply ---------------------------------------------------------------------------------
+
+_value_types = (np.ndarray, Spec)
+tensor_class: type[Tensor] = None  # type: ignore[assignment]  # set by tensor.py, one room up
+
+
+def apply(primitive: Primitive, inputs: Sequence[TensorLike], attributes: Mapping[str, Any] = NO_ATTRIBUTES) -> Tensor:
+    """Apply a primitive: check, run its kernel if there is anything to run, record a node.
+
+    Parameters
+    ----------
+    primitive : Primitive
+    inputs : sequence of Tensor or array_like
+        Arrays and Python numbers become constants; a Python number takes the dtype that
+        NumPy's promotion gives it beside the other inputs.
+    attributes : Mapping, optional
+        Static arguments, by name.
+
+    Returns
+    -------
+    Tensor
+
+    Raises
+    ------
+    ShapeError, DtypeError
+        With the primitive, the layer, the step, and the inputs by name.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> apply(tr.ops.registry["add"], (tr.tensor([1.0, 2.0]), 1))
+    tensor([2., 3.])
+    """
+    state = context.state
+    kernel = primitive.kernel
+    try:
+        if not attributes and state.eager and len(inputs) == 2:  # spelt out: most of a network's operations
+            a, b = inputs
+            nodes: tuple[Node, ...] = (
+                a._node if isinstance(a, tensor_class) else _beside(a, b),
+                b._node if isinstance(b, tensor_class) else _beside(b, a),
+            )
+            value = kernel(nodes[0].value, nodes[1].value)
+        else:
+            nodes = tuple([x._node if isinstance(x, tensor_class) else _constant(x, inputs) for x in inputs])
+            if state.eager:
+                value = kernel(*[node.value for node in nodes], **attributes)
+            else:
+                value = _look_or_trace(primitive, nodes, attributes)
+    except TinygradError:
+        raise
+    except (ValueError, TypeError, IndexError) as error:
+        raise _explain(primitive, nodes, attributes, error) from None
+    if not isinstance(value, _value_types):
+        value = np.asarray(value)
+    if state.recording:
+        return tensor_class(Node(primitive, nodes, attributes, value, state.place))
+    return tensor_class(Node(None, (), NO_ATTRIBUTES, value, NOWHERE))
+
+
+def _look_or_trace(primitive: Primitive, nodes: tuple[Node, ...], attributes: Mapping[str, Any]) -> Any:
+    if context.state.tracing:
+        return primitive.shape(*[node.spec for node in nodes], **attributes)
+    value = np.asarray(primitive.kernel(*[node.value for node in nodes], **attributes))
+    if value.dtype.kind == "f" and not np.isfinite(value).all():
+        _report_non_finite(primitive, nodes, value)
+    return value
+
+
+# Python numbers turn up at every step of a loop; one node serves them all.
+_numbers: dict[tuple[Any, ...], Node] = {}
+
+
+def _beside(number: Any, other: Any) -> Node:
+    try:
+        return _numbers[number.__class__, number, other.dtype]
+    except (KeyError, TypeError, AttributeError):
+        return _constant(number, (other,))
+
+
+def _constant(data: Any, others: Sequence[Any]) -> Node:
+    """A node for what is not a tensor; a Python number takes its dtype from the others."""
+    if data.__class__ not in (int, float, bool):
+        return constant(np.array(data))
+    dtypes = [x.dtype for x in others if hasattr(x, "dtype")]
+    node = constant(np.array(data, np.result_type(*dtypes, data) if dtypes else None))
+    # not 0.0, which equals -0.0, and not NaN, which does not equal itself
+    if len(dtypes) == 1 and (data or data.__class__ is int) and data == data and len(_numbers) < 1024:
+        _numbers[data.__class__, data, dtypes[0]] = node
+    return node
+
+
+def constant(value: npt.NDArray[Any]) -> Node:
+    """A leaf of this array, which nobody else may change.
+
+    Raises
+    ------
+    DtypeError
+        If it is not an array of floats, integers or booleans.
+    """
+    if value.dtype.kind not in "fiub":
+        raise DtypeError(f"cannot make a tensor of {value.dtype} values: use numbers or booleans of one regular shape")
+    return Node(None, (), NO_ATTRIBUTES, value)
+
+
+def as_tensor(x: TensorLike) -> Tensor:
+    """The tensor itself, or a constant of the data."""
+    return x if isinstance(x, tensor_class) else tensor_class(_constant(x, ()))
+
+
+# -- pullback ------------------------------------------------------------------------------
+
+
+def pullback(node: Node, g: Tensor, wanted: Container[Node]) -> list[tuple[Node, Tensor | Sparse]]:
+    """The cotangents of a node's inputs from that of its output.
+
+    Broadcasting is undone here and nowhere else, and each cotangent gets its input's dtype.
+
+    Parameters
+    ----------
+    node : Node
+    g : Tensor
+        Cotangent of the node's output, of its shape.
+    wanted : container of Node
+        Rules of other inputs are not run.
+
+    Returns
+    -------
+    list of (Node, Tensor or Sparse)
+        One for each wanted input that has a gradient; an input that is used twice has two.
+    """
+    rules = node.primitive.gradient  # type: ignore[union-attr]
+    attributes = node.attributes
+    y = tensor_class(node)
+    xs = [tensor_class(i) for i in node.inputs]
+    pulled: list[tuple[Node, Tensor | Sparse]] = []
+    position = -1
+    for x in node.inputs:
+        position += 1
+        if x not in wanted:
+            continue
+        if rules.__class__ is not tuple:
+            gx = rules(position, g, y, *xs, **attributes)  # type: ignore[operator]
+        elif rule := rules[position]:
+            gx = rule(g, y, *xs, **attributes) if attributes else rule(g, y, *xs)
+        else:
+            continue
+        if gx.__class__ is tensor_class:
+            value, own = gx._node.value, x.value
+            if value.shape != own.shape:
+                gx = _unbroadcast(gx, own.shape)
+            if value.dtype != own.dtype:
+                gx = gx.astype(own.dtype)
+        elif gx is None:
+            continue
+        pulled.append((x, gx))
+    return pulled
+
+
+def _unbroadcast(g: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Sum over the axes that broadcasting added or lengthened."""
+    have = g._node.value.shape
+    extra = len(have) - len(shape)
+    longer = tuple([i - len(have) for i in range(extra, len(have)) if shape[i - extra] == 1 != have[i]])
+    if longer:
+        g = apply(registry["sum"], (g,), {"axis": longer, "keepdims": True})
+    if extra > 0:
+        g = apply(registry["sum"], (g,), {"axis": tuple(range(-len(have), -len(shape))), "keepdims": False})
+    # a rule may return less than its input's shape, such as one number for all of it
+    return g if g._node.value.shape == shape else g.broadcast_to(shape)
+
+
+# -- errors --------------------------------------------------------------------------------
+
+
+def describe(node: Node) -> str:
+    """How an error message calls a value: by its name if it has one, with its shape."""
+    name = node.name or (node.operation if node.primitive else None)
+    return f"{name} {node.shape}" if name else str(node.shape)
+
+
+def _explain(primitive: Primitive, nodes: tuple[Node, ...], attributes: Mapping[str, Any], error: Exception) -> TinygradError:
+    where = context.state.place.describe()
+    names = [a for a in primitive.arguments if not a.startswith("*")]
+    names += [f"input {i}" for i in range(len(names), len(nodes))]
+    shown = ", ".join(f"{name} = {describe(node)} {node.dtype}" for name, node in zip(names, nodes, strict=False))
+    given = "".join(f", {key}={value!r}" for key, value in attributes.items())
+    head = f"{primitive.name}{where}: "
+    try:
+        primitive.shape(*[node.spec for node in nodes], **attributes)
+    except Exception as shapes:  # the shape rule knows best why
+        return ShapeError(f"{head}{shapes} ({shown}{given})")
+    if isinstance(error, TypeError):
+        return DtypeError(f"{head}these dtypes cannot be used: {error} ({shown}{given})")
+    return ShapeError(f"{head}{error} ({shown}{given})")
+
+
+def _report_non_finite(primitive: Primitive, nodes: tuple[Node, ...], value: Any) -> None:
+    bad = np.argwhere(~np.isfinite(value))[0]
+    what = value[tuple(bad)]
+    frame = sys._getframe()
+    package = __name__.partition(".")[0]
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        frame = frame.f_back
+    shown = ", ".join(describe(node) for node in nodes)
+    kind = "first appeared in the gradient of" if context.state.place.origin is not None else "first appeared in"
+    raise NonFiniteError(
+        f"{what} {kind} {primitive.name}({shown}){context.state.place.describe()}, at index {tuple(map(int, bad))}; "
+        f"made at {frame.f_code.co_filename}:{frame.f_lineno}"
+    )

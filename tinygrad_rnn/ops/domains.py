@@ -1,0 +1,113 @@
+"""What inputs and attributes a primitive takes: data that tests, errors and docs read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+__all__ = ["BOOLEAN", "POSITIVE", "REAL", "Choose", "Domain", "Interval"]
+
+Shape = tuple[int, ...]
+
+
+class Interval(NamedTuple):
+    """An open interval of reals, or of integers or booleans.
+
+    Attributes
+    ----------
+    low, high : float
+    kind : str
+        ``"float"``, ``"int"`` or ``"bool"``.
+    """
+
+    low: float
+    high: float
+    kind: str = "float"
+
+    def __str__(self) -> str:
+        return self.kind if self.kind == "bool" else f"{self.kind} in ({self.low:g}, {self.high:g})"
+
+
+REAL = Interval(float("-inf"), float("inf"))
+POSITIVE = Interval(0.0, float("inf"))
+BOOLEAN = Interval(0, 1, "bool")
+
+
+class Choose(Protocol):
+    """The choices of which a case is made; `testing.strategies` makes them with hypothesis."""
+
+    def integer(self, low: int, high: int) -> int:
+        """An integer, both ends included."""
+
+    def flag(self) -> bool:
+        """True or False."""
+
+    def pick(self, options: Sequence[Any]) -> Any:
+        """One of the options."""
+
+    def shape(self, min_ndim: int = 0, max_ndim: int = 3) -> Shape:
+        """A small shape; lengths of 0 and 1 occur."""
+
+    def axes(self, ndim: int) -> tuple[int, ...]:
+        """Distinct negative axes, maybe none, maybe all."""
+
+    def permutation(self, n: int) -> tuple[int, ...]:
+        """An order of ``range(n)``."""
+
+    def index(self, shape: Shape) -> tuple[Any, ...]:
+        """A basic index (integers, slices, None, Ellipsis) into an array of this shape."""
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Where a primitive is defined, and where it has a derivative.
+
+    Parameters
+    ----------
+    *inputs : Interval
+        One for each input; a single one stands for all.
+    signature : str, optional
+        Core dimensions in NumPy's gufunc notation, such as ``"(m,n),(n,p)->(m,p)"``.
+        Without it the inputs broadcast together.
+    shapes : callable, optional
+        ``shapes(choose) -> list of shapes``, where neither of the above will do.
+    attributes : callable, optional
+        ``attributes(choose, *shapes) -> dict`` of the static arguments.
+    kinks : callable, optional
+        ``kinks(*arrays, **attributes) -> array``: how far each element is from a point
+        without a derivative, zero at the point itself.
+
+    Examples
+    --------
+    >>> print(Domain(POSITIVE))
+    float in (0, inf)
+    """
+
+    inputs: tuple[Interval, ...]
+    signature: str | None
+    shapes: Callable[[Choose], list[Shape]] | None
+    attributes: Callable[..., Mapping[str, Any]] | None
+    kinks: Callable[..., Any] | None
+
+    def __init__(
+        self,
+        *inputs: Interval,
+        signature: str | None = None,
+        shapes: Callable[[Choose], list[Shape]] | None = None,
+        attributes: Callable[..., Mapping[str, Any]] | None = None,
+        kinks: Callable[..., Any] | None = None,
+    ) -> None:
+        set_field = object.__setattr__
+        set_field(self, "inputs", inputs or (REAL,))
+        set_field(self, "signature", signature)
+        set_field(self, "shapes", shapes)
+        set_field(self, "attributes", attributes)
+        set_field(self, "kinks", kinks)
+
+    def of(self, position: int) -> Interval:
+        """The interval of one input."""
+        return self.inputs[position] if len(self.inputs) > 1 else self.inputs[0]
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.inputs))

@@ -1,0 +1,233 @@
+"""Sums and other reductions over axes, and the cumulative sum."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import ShapeError
+from ..graph.node import Spec
+from .arithmetic import divide, equal, multiply, negative, sqrt
+from .axes import AXES, Axis, expand_to, kept, negative_axes
+from .core import TensorLike, apply, as_tensor, primitive
+from .domains import REAL, Domain
+from .shapes import concatenate, flip
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
+__all__ = ["cumsum", "max", "mean", "min", "prod", "std", "sum", "var"]
+
+
+def reduced(x: Spec, axis: tuple[int, ...], keepdims: bool, floating: bool = False) -> Spec:
+    """Shape rule of a reduction."""
+    if axis and -min(axis) > len(x.shape):
+        raise ShapeError(f"axis {min(axis)} is out of bounds for a tensor of {len(x.shape)} dimensions")
+    shape = kept(x.shape, axis) if keepdims else tuple(n for i, n in enumerate(x.shape) if i - len(x.shape) not in axis)
+    return Spec(shape, x.dtype if x.dtype.kind == "f" or not floating else np.dtype(np.float64))
+
+
+@primitive(
+    gradient=(lambda g, y, x, axis, keepdims: expand_to(g, x, axis, keepdims).broadcast_to(x.shape),),
+    formula=r"\sum {x:product}",
+    shape=lambda x, axis, keepdims: reduced(x, axis, keepdims)._replace(dtype=_summed_dtype(x.dtype)),
+    domain=Domain(REAL, attributes=AXES),
+)
+def _sum(x, *, axis, keepdims, out=None):
+    return np.add.reduce(x, axis=axis, keepdims=keepdims, out=out)
+
+
+def _summed_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return dtype if dtype.kind == "f" else np.add.reduce(np.zeros(1, dtype)).dtype
+
+
+def sum(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Sum over axes.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int or tuple of int, optional
+        All of them if not given.
+    keepdims : bool
+        Whether the axes stay, with length 1.
+
+    Raises
+    ------
+    ShapeError
+        If an axis does not exist.
+
+    Examples
+    --------
+    >>> sum([[1.0, 2.0], [3.0, 4.0]], axis=0)
+    tensor([4., 6.])
+    """
+    x = as_tensor(x)
+    return apply(_sum, (x,), {"axis": negative_axes("sum", axis, x.ndim), "keepdims": keepdims})
+
+
+def _gap(x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
+    """How far the largest element is from the second largest: at 0 the maximum has a kink."""
+    if not axis:
+        return np.ones(())
+    first = -x.ndim
+    moved = np.moveaxis(x, axis, range(first, first + len(axis)))
+    flat = np.sort(moved.reshape(-1, *moved.shape[len(axis) :]), axis=0)
+    return flat[-1] - flat[-2] if len(flat) > 1 else np.ones(())
+
+
+@primitive(
+    gradient=(lambda g, y, x, axis, keepdims: expand_to(g, x, axis, keepdims) * _winners(y, x, axis, keepdims),),
+    formula=r"\max\left({x}\right)",
+    shape=reduced,
+    domain=Domain(REAL, shapes=lambda choose: [tuple(n or 1 for n in choose.shape(1))], attributes=AXES, kinks=_gap),
+)
+def _max(x, *, axis, keepdims, out=None):
+    return np.maximum.reduce(x, axis=axis, keepdims=keepdims, out=out)
+
+
+def _winners(y: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+    ties = equal(x, expand_to(y, x, axis, keepdims)).astype(x.dtype)
+    return ties / sum(ties, axis, keepdims=True)
+
+
+def max(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Largest element over axes; equal ones share the gradient evenly.
+
+    Raises
+    ------
+    ShapeError
+        If an axis does not exist or has no element.
+
+    Examples
+    --------
+    >>> max([[1.0, 5.0], [3.0, 4.0]], axis=1)
+    tensor([5., 4.])
+    """
+    x = as_tensor(x)
+    axes = negative_axes("max", axis, x.ndim)
+    if any(x.shape[a] == 0 for a in axes):
+        raise ShapeError(f"max of no elements: {x.shape} has none along {axes}")
+    return apply(_max, (x,), {"axis": axes, "keepdims": keepdims})
+
+
+def min(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Smallest element over axes; equal ones share the gradient evenly.
+
+    Examples
+    --------
+    >>> min([[1.0, 5.0], [3.0, 4.0]], axis=1)
+    tensor([1., 3.])
+    """
+    return negative(max(negative(x), axis, keepdims))
+
+
+def _count(x: Any, axis: Axis) -> int:
+    return int(np.prod([x.shape[a] for a in negative_axes("mean", axis, x.ndim)], dtype=int))
+
+
+def mean(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Mean over axes.
+
+    Raises
+    ------
+    ShapeError
+        If an axis does not exist or has no element.
+
+    Examples
+    --------
+    >>> mean([[1.0, 2.0], [3.0, 4.0]], axis=0)
+    tensor([2., 3.])
+    """
+    x = as_tensor(x)
+    n = _count(x, axis)
+    if n == 0:
+        raise ShapeError(f"mean of no elements: {x.shape} along {axis}")
+    return divide(sum(x, axis, keepdims), n)
+
+
+def var(x: TensorLike, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+    """Variance over axes, with n - `ddof` in the denominator.
+
+    Raises
+    ------
+    ShapeError
+        If an axis does not exist, or has no more elements than `ddof`.
+
+    Examples
+    --------
+    >>> var([1.0, 2.0, 3.0, 4.0])
+    tensor(1.25)
+    """
+    x = as_tensor(x)
+    n = _count(x, axis) - ddof
+    if n <= 0:
+        raise ShapeError(f"var needs more than ddof={ddof} elements: {x.shape} along {axis}")
+    centred = x - mean(x, axis, keepdims=True)
+    return divide(sum(multiply(centred, centred), axis, keepdims), n)
+
+
+def std(x: TensorLike, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+    """Standard deviation over axes; its gradient is not finite where all values are equal.
+
+    Examples
+    --------
+    >>> std([1.0, 3.0])
+    tensor(1.)
+    """
+    return sqrt(var(x, axis, ddof, keepdims))
+
+
+def prod(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
+    """Product over axes, by halves, so that its gradient is right where elements are 0.
+
+    Examples
+    --------
+    >>> prod([[1.0, 2.0], [0.0, 4.0]], axis=1)
+    tensor([2., 0.])
+    """
+    x = as_tensor(x)
+    axes = negative_axes("prod", axis, x.ndim)
+    shape = kept(x.shape, axes)
+    free = [a for a in range(-x.ndim, 0) if a not in axes]
+    y = x.transpose((*axes, *free)).reshape(-1 if x.size else _count(x, axis), *[x.shape[a] for a in free])
+    if y.shape[0] == 0:
+        return as_tensor(np.ones(shape if keepdims else y.shape[1:], x.dtype))
+    while (n := y.shape[0]) > 1:
+        half = multiply(y[: n // 2], y[n // 2 : n - n % 2])
+        y = half if n % 2 == 0 else concatenate([half, y[n - 1 :]])
+    return y.reshape(shape if keepdims else y.shape[1:])
+
+
+@primitive(
+    gradient=(lambda g, y, x, axis: flip(cumsum(flip(g, axis), axis), axis),),
+    formula=r"\operatorname{{cumsum}}\left({x}\right)",
+    shape=lambda x, axis: reduced(x, (axis,), True)._replace(shape=x.shape, dtype=_summed_dtype(x.dtype)),
+    domain=Domain(
+        REAL,
+        shapes=lambda choose: [choose.shape(1)],
+        attributes=lambda choose, shape: {"axis": choose.integer(-len(shape), -1)},
+    ),
+)
+def _cumsum(x, *, axis, out=None):
+    return np.add.accumulate(x, axis=axis, out=out)
+
+
+def cumsum(x: TensorLike, axis: int | None = None) -> Tensor:
+    """Cumulative sum along an axis, or of all elements in order if none is given.
+
+    Raises
+    ------
+    ShapeError
+        If the axis does not exist.
+
+    Examples
+    --------
+    >>> cumsum([1.0, 2.0, 3.0])
+    tensor([1., 3., 6.])
+    """
+    x = as_tensor(x)
+    if axis is None:
+        x, axis = x.reshape(x.size), 0
+    return apply(_cumsum, (x,), {"axis": negative_axes("cumsum", axis, x.ndim)[0]})

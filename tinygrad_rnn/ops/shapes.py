@@ -1,0 +1,603 @@
+"""Shape, order, joining and indexing. Dual pairs stand together: getitem and scatter, stack and its rows."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import operator
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import DtypeError, ShapeError, TraceError
+from ..graph.node import Spec
+from ..graph.place import context
+from .axes import Axis, negative_axes
+from .core import Formula, Sparse, TensorLike, apply, as_tensor, primitive
+from .domains import REAL, Choose, Domain, Shape
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
+__all__ = [
+    "broadcast_to",
+    "concatenate",
+    "expand_dims",
+    "flip",
+    "getitem",
+    "moveaxis",
+    "pad",
+    "reshape",
+    "split",
+    "squeeze",
+    "stack",
+    "swapaxes",
+    "take",
+    "take_along_axis",
+    "tile",
+    "transpose",
+]
+
+
+def _filled(value: Any, out: Any) -> Any:
+    """The value, copied into `out` if there is one."""
+    if out is None:
+        return value
+    np.copyto(out, value)
+    return out
+
+
+# -- shape and order -----------------------------------------------------------------------
+
+
+def _reshaped(x: Spec, shape: Shape) -> Spec:
+    if math.prod(x.shape) != math.prod(shape):
+        raise ShapeError(f"{x.shape} has {math.prod(x.shape)} elements and cannot become {shape}")
+    return Spec(shape, x.dtype)
+
+
+@primitive(
+    gradient=(lambda g, y, x, shape: g.reshape(x.shape),),
+    formula="{x}",
+    shape=_reshaped,
+    domain=Domain(REAL, attributes=lambda choose, x: {"shape": choose.pick([x, (math.prod(x),), (1, *x), (*x[::-1], 1)])}),
+    leading=lambda attributes, shapes: {"shape": (shapes[0][0], *attributes["shape"])},
+)
+def _reshape(x, *, shape, out=None):
+    return _filled(x.reshape(shape), out)
+
+
+def reshape(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
+    """The same elements, in the same order, in another shape.
+
+    Parameters
+    ----------
+    x : array_like
+    shape : int or sequence of int
+        One length may be -1: what remains.
+
+    Raises
+    ------
+    ShapeError
+        If the number of elements would change.
+
+    Examples
+    --------
+    >>> reshape([1.0, 2.0, 3.0, 4.0], (2, -1))
+    tensor([[1., 2.],
+            [3., 4.]])
+    """
+    x = as_tensor(x)
+    lengths = [shape] if isinstance(shape, (int, np.integer)) else list(shape)
+    if -1 in lengths:
+        known = math.prod(n for n in lengths if n != -1)
+        if lengths.count(-1) > 1 or known == 0 or x.size % known:
+            raise ShapeError(f"reshape: {x.shape} cannot become {tuple(lengths)}")
+        lengths[lengths.index(-1)] = x.size // known
+    return apply(_reshape, (x,), {"shape": tuple(map(operator.index, lengths))})
+
+
+@primitive(
+    gradient=(lambda g, y, x, axes: g.transpose([axes.index(i - len(axes)) for i in range(len(axes))]),),
+    formula=Formula(r"{x:atom}^{{\top}}"),
+    shape=lambda x, axes: Spec(tuple(x.shape[a] for a in axes), x.dtype),
+    domain=Domain(REAL, attributes=lambda choose, x: {"axes": tuple(i - len(x) for i in choose.permutation(len(x)))}),
+    leading=lambda attributes, shapes: {"axes": (-len(shapes[0]), *attributes["axes"])},
+)
+def _transpose(x, *, axes, out=None):
+    return _filled(x.transpose(axes), out)
+
+
+def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> Tensor:
+    """The axes in another order; reversed, if none is given.
+
+    Raises
+    ------
+    ShapeError
+        If `axes` is not an order of all axes.
+
+    Examples
+    --------
+    >>> transpose([[1.0, 2.0], [3.0, 4.0]])
+    tensor([[1., 3.],
+            [2., 4.]])
+    """
+    x = as_tensor(x)
+    n = x.ndim
+    if n == 2 and axes is None:
+        return apply(_transpose, (x,), {"axes": (-1, -2)})
+    order = tuple(range(-1, -n - 1, -1)) if axes is None else tuple(operator.index(a) for a in axes)
+    if sorted(a % n if n and -n <= a < n else -1 for a in order) != list(range(n)):
+        raise ShapeError(f"transpose: {order} is not an order of the {n} axes of {x.shape}")
+    return apply(_transpose, (x,), {"axes": tuple(a % n - n for a in order)})
+
+
+def swapaxes(x: TensorLike, axis1: int, axis2: int) -> Tensor:
+    """Two axes exchanged.
+
+    Examples
+    --------
+    >>> swapaxes([[1.0, 2.0]], 0, 1).shape
+    (2, 1)
+    """
+    x = as_tensor(x)
+    (a,), (b,) = negative_axes("swapaxes", axis1, x.ndim), negative_axes("swapaxes", axis2, x.ndim)
+    order = list(range(-x.ndim, 0))
+    order[a], order[b] = order[b], order[a]
+    return transpose(x, order)
+
+
+def moveaxis(x: TensorLike, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
+    """Axes moved to other positions; the rest stay in order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> moveaxis(np.zeros((2, 3, 4)), 0, -1).shape
+    (3, 4, 2)
+    """
+    x = as_tensor(x)
+    sources, destinations = (
+        [negative_axes("moveaxis", a, x.ndim)[0] for a in ([given] if isinstance(given, int) else given)]
+        for given in (source, destination)
+    )
+    if len(sources) != len(destinations) or len(set(sources)) < len(sources) or len(set(destinations)) < len(destinations):
+        raise ShapeError(f"moveaxis: cannot move {source} to {destination}; give as many distinct axes in both")
+    order = [a for a in range(-x.ndim, 0) if a not in sources]
+    for to, a in sorted(zip(destinations, sources, strict=True)):
+        order.insert(to + x.ndim, a)
+    return transpose(x, order)
+
+
+def expand_dims(x: TensorLike, axis: int | tuple[int, ...]) -> Tensor:
+    """New axes of length 1, at these positions of the result.
+
+    Examples
+    --------
+    >>> expand_dims([1.0, 2.0], 0).shape
+    (1, 2)
+    """
+    x = as_tensor(x)
+    n = x.ndim + (1 if isinstance(axis, int) else len(axis))
+    new = negative_axes("expand_dims", axis, n)
+    old = iter(x.shape)
+    return reshape(x, tuple(1 if i - n in new else next(old) for i in range(n)))
+
+
+def squeeze(x: TensorLike, axis: Axis = None) -> Tensor:
+    """Without axes of length 1: all of them, or those named.
+
+    Raises
+    ------
+    ShapeError
+        If a named axis is longer than 1.
+
+    Examples
+    --------
+    >>> squeeze([[1.0, 2.0]]).shape
+    (2,)
+    """
+    x = as_tensor(x)
+    if axis is None:
+        return reshape(x, tuple(n for n in x.shape if n != 1))
+    gone = negative_axes("squeeze", axis, x.ndim)
+    if any(x.shape[a] != 1 for a in gone):
+        raise ShapeError(f"squeeze: {x.shape} is longer than 1 along {axis}")
+    return reshape(x, tuple(n for i, n in enumerate(x.shape) if i - x.ndim not in gone))
+
+
+@primitive(
+    gradient=(lambda g, y, x, shape: g,),  # undoing the broadcast is all there is to do
+    formula="{x}",
+    shape=lambda x, shape: (
+        Spec(np.broadcast_to(np.empty(()), np.broadcast_shapes(x.shape, shape)).shape, x.dtype)
+        if np.broadcast_shapes(x.shape, shape) == shape
+        else _cannot_broadcast(x, shape)
+    ),
+    domain=Domain(REAL, attributes=lambda choose, x: {"shape": (*choose.shape(0, 2), *(n if n != 1 else 2 for n in x))}),
+    leading=lambda attributes, shapes: {"shape": (shapes[0][0], *attributes["shape"])},
+)
+def _broadcast_to(x, *, shape, out=None):
+    return _filled(np.broadcast_to(x, shape), out)
+
+
+def _cannot_broadcast(x: Spec, shape: Shape) -> Spec:
+    raise ShapeError(f"{x.shape} cannot be broadcast to {shape}")
+
+
+def broadcast_to(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
+    """Repeated, without a copy, to a shape that `x` broadcasts to.
+
+    Raises
+    ------
+    ShapeError
+        If it does not.
+
+    Examples
+    --------
+    >>> broadcast_to([1.0, 2.0], (2, 2))
+    tensor([[1., 2.],
+            [1., 2.]])
+    """
+    lengths = (shape,) if isinstance(shape, (int, np.integer)) else shape
+    return apply(_broadcast_to, (x,), {"shape": tuple(map(operator.index, lengths))})
+
+
+def tile(x: TensorLike, reps: int | Sequence[int]) -> Tensor:
+    """The array repeated along each axis.
+
+    Examples
+    --------
+    >>> tile([1.0, 2.0], 2)
+    tensor([1., 2., 1., 2.])
+    """
+    x = as_tensor(x)
+    times = (reps,) if isinstance(reps, (int, np.integer)) else tuple(reps)
+    n = max(x.ndim, len(times))
+    times = (1,) * (n - len(times)) + times
+    shape = (1,) * (n - x.ndim) + x.shape
+    apart = x.reshape([length for pair in shape for length in (1, pair)])
+    repeated = broadcast_to(apart, [length for r, s in zip(times, shape, strict=True) for length in (r, s)])
+    return repeated.reshape([r * s for r, s in zip(times, shape, strict=True)])
+
+
+# -- joining -------------------------------------------------------------------------------
+
+
+def _joined(*specs: Spec, axis: int) -> Spec:
+    shapes = [list(spec.shape) for spec in specs]
+    if any(len(s) != len(shapes[0]) or len(s) < -axis for s in shapes):
+        raise ShapeError(f"the inputs differ in their number of dimensions, or have no axis {axis}")
+    total = sum(s[axis] for s in shapes)
+    rest = {tuple(n for i, n in enumerate(s) if i - len(s) != axis) for s in shapes}
+    if len(rest) > 1:
+        raise ShapeError(f"the inputs differ in more than axis {axis}")
+    shapes[0][axis] = total
+    return Spec(tuple(shapes[0]), np.result_type(*[spec.dtype for spec in specs]))
+
+
+def _along(axis: int, part: Any) -> tuple[Any, ...]:
+    """The index that takes a part along one negative axis."""
+    return (..., part, *[slice(None)] * (-axis - 1))
+
+
+def _slice_of(position: int, g: Any, y: Any, *xs: Any, axis: int) -> Any:
+    start = sum(x.shape[axis] for x in xs[:position])
+    return g[_along(axis, slice(start, start + xs[position].shape[axis]))]
+
+
+def _alike(choose: Choose) -> list[Shape]:
+    base = choose.shape(1)
+    return [(*base[:-1], choose.integer(0, 3)) for _ in range(choose.integer(1, 3))]
+
+
+@primitive(
+    gradient=_slice_of,
+    formula=r"\left[{rest}\right]",
+    shape=_joined,
+    domain=Domain(REAL, shapes=_alike, attributes=lambda choose, *shapes: {"axis": -1}),
+)
+def _concatenate(*xs, axis, out=None):
+    return np.concatenate(xs, axis=axis, out=out)
+
+
+def concatenate(xs: Sequence[TensorLike], axis: int = 0) -> Tensor:
+    """The arrays one after another along an axis that they have.
+
+    Raises
+    ------
+    ShapeError
+        If there are none, or they differ along another axis.
+
+    Examples
+    --------
+    >>> concatenate([[1.0, 2.0], [3.0]])
+    tensor([1., 2., 3.])
+    """
+    tensors = [as_tensor(x) for x in xs]
+    if not tensors:
+        raise ShapeError("concatenate: give one array at least")
+    return apply(_concatenate, tensors, {"axis": negative_axes("concatenate", axis, tensors[0].ndim)[0]})
+
+
+def _stacked(*specs: Spec, axis: int) -> Spec:
+    shape = specs[0].shape
+    if any(spec.shape != shape for spec in specs):
+        raise ShapeError("the inputs differ in shape")
+    at = len(shape) + 1 + axis
+    return Spec((*shape[:at], len(specs), *shape[at:]), np.result_type(*[spec.dtype for spec in specs]))
+
+
+@primitive(
+    gradient=lambda position, g, y, *xs, axis: g[_along(axis, position)],
+    formula=r"\left[{rest}\right]",
+    shape=_stacked,
+    domain=Domain(
+        REAL,
+        shapes=lambda choose: [choose.shape()] * choose.integer(1, 3),
+        attributes=lambda choose, *shapes: {"axis": choose.integer(-len(shapes[0]) - 1, -1)},
+    ),
+)
+def _stack(*xs, axis, out=None):
+    return np.stack(xs, axis=axis, out=out)
+
+
+def stack(xs: Sequence[TensorLike], axis: int = 0) -> Tensor:
+    """Arrays of one shape, side by side along a new axis.
+
+    Raises
+    ------
+    ShapeError
+        If there are none, or their shapes differ.
+
+    Examples
+    --------
+    >>> stack([[1.0, 2.0], [3.0, 4.0]], axis=1)
+    tensor([[1., 3.],
+            [2., 4.]])
+    """
+    tensors = [as_tensor(x) for x in xs]
+    if not tensors:
+        raise ShapeError("stack: give one array at least")
+    return apply(_stack, tensors, {"axis": negative_axes("stack", axis, tensors[0].ndim + 1)[0]})
+
+
+def split(x: TensorLike, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
+    """Parts along an axis: equal ones, or those between the positions given.
+
+    Raises
+    ------
+    ShapeError
+        If the length cannot be divided evenly.
+
+    Examples
+    --------
+    >>> split([1.0, 2.0, 3.0], [1])
+    [tensor([1.]), tensor([2., 3.])]
+    """
+    x = as_tensor(x)
+    (a,) = negative_axes("split", axis, x.ndim)
+    n = x.shape[a]
+    if isinstance(sections, (int, np.integer)):
+        if sections < 1 or n % sections:
+            raise ShapeError(f"split: {x.shape} cannot be divided into {sections} equal parts along axis {axis}")
+        positions = [n // int(sections) * i for i in range(int(sections) + 1)]
+    else:
+        positions = [0, *sections, n]
+    return [x[_along(a, slice(start, stop))] for start, stop in itertools.pairwise(positions)]
+
+
+# -- indexing ------------------------------------------------------------------------------
+# An index is a template: integers, slices, None and Ellipsis as they are, and ARRAY where
+# the next of the integer arrays stands, for arrays are inputs like any other.
+
+ARRAY = "array"
+
+
+def _with_arrays(template: tuple[Any, ...], arrays: Sequence[Any]) -> tuple[Any, ...]:
+    rest = iter(arrays)
+    return tuple(next(rest) if part is ARRAY or part == ARRAY else part for part in template)
+
+
+def _indexed(x: Spec, *arrays: Spec, index: tuple[Any, ...]) -> Spec:
+    nothing = np.broadcast_to(np.empty((), x.dtype), x.shape)  # no memory: every stride is 0
+    zeros = [np.zeros(a.shape, np.intp) for a in arrays]
+    return Spec(nothing[_with_arrays(index, zeros)].shape, x.dtype)
+
+
+@primitive(
+    gradient=lambda position, g, y, x, *arrays, index: Sparse(g, index, arrays) if position == 0 else None,
+    formula="{x:atom}",
+    shape=_indexed,
+    domain=Domain(REAL, shapes=lambda choose: [choose.shape(1)], attributes=lambda choose, x: {"index": choose.index(x)}),
+    leading=lambda attributes, shapes: {"index": (slice(None), *attributes["index"])},
+)
+def _getitem(x, *arrays, index, out=None):
+    return _filled(x[_with_arrays(index, arrays)], out)
+
+
+def getitem(x: TensorLike, index: Any) -> Tensor:
+    """``x[index]``, with NumPy's rules for basic and advanced indexing.
+
+    Raises
+    ------
+    ShapeError
+        If an index is out of bounds, or there are more of them than axes.
+    DtypeError
+        If an index is not made of integers, booleans, slices, None or Ellipsis.
+
+    Examples
+    --------
+    >>> getitem([[1.0, 2.0], [3.0, 4.0]], (slice(None), 1))
+    tensor([2., 4.])
+    """
+    x = as_tensor(x)
+    if index.__class__ is int:
+        return apply(_getitem, (x,), {"index": (index,)})
+    parts = index if isinstance(index, tuple) else (index,)
+    template: list[Any] = []
+    arrays: list[Any] = []
+    for part in parts:
+        if part is None or part is Ellipsis or part.__class__ is int:
+            template.append(part)
+        elif isinstance(part, slice):
+            template.append(
+                slice(*[None if end is None else operator.index(end) for end in (part.start, part.stop, part.step)])
+            )
+        elif isinstance(part, np.integer):
+            template.append(int(part))
+        else:
+            for array in _index_arrays(part):
+                template.append(ARRAY)
+                arrays.append(array)
+    return apply(_getitem, (x, *arrays), {"index": tuple(template)})
+
+
+def _index_arrays(part: Any) -> list[Any]:
+    """The integer arrays that an array of integers or booleans stands for."""
+    array = part if hasattr(part, "_node") else np.asarray(part)
+    if array.dtype.kind == "b":
+        if context.state.tracing and hasattr(part, "_node"):
+            raise TraceError('the number of True values is unknown while tracing; use tr.where, or mode="unroll"')
+        return list(np.asarray(array).nonzero())
+    if array.size == 0 and not hasattr(part, "_node"):
+        array = array.astype(np.intp)
+    if array.dtype.kind not in "iu":
+        raise DtypeError(f"an index is made of integers, booleans, slices, None or Ellipsis, not of {array.dtype}")
+    return [array]
+
+
+def _scattered(*inputs: Spec, indices: tuple[tuple[Any, ...], ...], shape: Shape) -> Spec:
+    return Spec(shape, inputs[0].dtype)
+
+
+def _scatter_rule(position: int, g: Any, y: Any, *inputs: Any, indices: tuple[tuple[Any, ...], ...], shape: Shape) -> Any:
+    start = 0
+    for index in indices:
+        stop = start + 1 + index.count(ARRAY)
+        if position == start:
+            return apply(_getitem, (g, *inputs[start + 1 : stop]), {"index": index})
+        start = stop
+    return None
+
+
+def _scatter_case(choose: Choose, *shapes: Shape) -> Mapping[str, Any]:
+    n = shapes[0][0]
+    return {"indices": ((slice(0, n),), (slice(1, n + 1),)), "shape": (n + 1, *shapes[0][1:])}
+
+
+@primitive(
+    gradient=_scatter_rule,
+    formula=r"\operatorname{{scatter}}\left({rest}\right)",
+    shape=_scattered,
+    domain=Domain(REAL, shapes=lambda choose: [choose.shape(1)] * 2, attributes=_scatter_case),
+)
+def _scatter(*inputs, indices, shape, out=None):
+    """Zeros, with each value added at its index: the transpose of reading parts.
+
+    The inputs are, for each index, the value and then the index's integer arrays.
+    """
+    if out is None:
+        out = np.zeros(shape, np.result_type(*[x.dtype for x in inputs if x.dtype.kind == "f"] or [inputs[0].dtype]))
+    else:
+        out[...] = 0
+    rest = iter(inputs)
+    for index in indices:
+        value = next(rest)
+        if ARRAY in index:
+            np.add.at(out, _with_arrays(index, [next(rest) for part in index if part == ARRAY]), value)
+        else:
+            out[index] += value
+    return out
+
+
+def scatter(parts: Sequence[Sparse], shape: Shape) -> Tensor:
+    """The cotangent that `parts` add up to: zeros of `shape`, with each part added at its index."""
+    inputs = [tensor for part in parts for tensor in (part.value, *part.arrays)]
+    return apply(_scatter, inputs, {"indices": tuple(part.at for part in parts), "shape": shape})
+
+
+def take(x: TensorLike, indices: TensorLike, axis: int | None = None) -> Tensor:
+    """Elements along an axis by their positions; of the flattened array if no axis is given.
+
+    Examples
+    --------
+    >>> take([[1.0, 2.0], [3.0, 4.0]], [1, 1, 0], axis=0)
+    tensor([[3., 4.],
+            [3., 4.],
+            [1., 2.]])
+    """
+    x = as_tensor(x)
+    if axis is None:
+        x, axis = x.reshape(x.size), 0
+    (a,) = negative_axes("take", axis, x.ndim)
+    return getitem(x, (*[slice(None)] * (x.ndim + a), indices))
+
+
+def take_along_axis(x: TensorLike, indices: TensorLike, axis: int) -> Tensor:
+    """One element for each index, from the same position of the other axes.
+
+    Examples
+    --------
+    >>> take_along_axis([[1.0, 2.0], [3.0, 4.0]], [[1], [0]], axis=1)
+    tensor([[2.],
+            [3.]])
+    """
+    x = as_tensor(x)
+    (a,) = negative_axes("take_along_axis", axis, x.ndim)
+    found: Any = indices if hasattr(indices, "_node") else np.asarray(indices)
+    if found.ndim != x.ndim:
+        raise ShapeError(f"take_along_axis: the indices {found.shape} need as many dimensions as {x.shape}")
+    grid: list[Any] = []
+    for i, n in enumerate(x.shape):
+        along = [1] * x.ndim
+        along[i] = -1
+        grid.append(found if i - x.ndim == a else np.arange(n).reshape(along))
+    return getitem(x, tuple(grid))
+
+
+def flip(x: TensorLike, axis: Axis = None) -> Tensor:
+    """The elements in reverse order along axes.
+
+    Examples
+    --------
+    >>> flip([1.0, 2.0, 3.0])
+    tensor([3., 2., 1.])
+    """
+    x = as_tensor(x)
+    axes = negative_axes("flip", axis, x.ndim)
+    return getitem(x, (..., *[slice(None, None, -1 if i - x.ndim in axes else None) for i in range(x.ndim)]))
+
+
+def pad(x: TensorLike, pad_width: int | Sequence[Any], constant_values: float = 0.0) -> Tensor:
+    """The array with a border of a constant value.
+
+    Parameters
+    ----------
+    x : array_like
+    pad_width : int, (before, after), or one such pair for each axis
+    constant_values : float
+
+    Raises
+    ------
+    ShapeError
+        If a width is negative, or there are not as many as axes.
+
+    Examples
+    --------
+    >>> pad([1.0, 2.0], (1, 0))
+    tensor([0., 1., 2.])
+    """
+    x = as_tensor(x)
+    try:
+        widths = [tuple(map(int, pair)) for pair in np.broadcast_to(np.asarray(pad_width), (x.ndim, 2))]
+    except ValueError:
+        raise ShapeError(f"pad: {pad_width} is not one width, one pair, or a pair for each axis of {x.shape}") from None
+    if any(n < 0 for pair in widths for n in pair):
+        raise ShapeError(f"pad: a width is negative in {pad_width}")
+    for i, (before, after) in enumerate(widths):
+        around = [np.full((*x.shape[:i], n, *x.shape[i + 1 :]), constant_values, x.dtype) for n in (before, after)]
+        if before or after:
+            x = concatenate([around[0], x, around[1]], axis=i)
+    return x

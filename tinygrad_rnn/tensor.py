@@ -1,0 +1,550 @@
+"""Tensor and Parameter: immutable array values with a place in a graph."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from . import ops
+from .errors import DtypeError, ImmutableError, ShapeError, TraceError
+from .graph.node import Node, Spec, leaf
+from .graph.place import Place, context
+from .ops import apply, core
+from .ops.axes import Axis
+
+if TYPE_CHECKING:
+    from .ops import TensorLike
+
+__all__ = ["Parameter", "Tensor", "tensor"]
+
+
+class Tensor:
+    """An immutable array value, with its place in a graph.
+
+    Make one with :func:`tensor`; every operation on it makes a new one and records how.
+
+    Attributes
+    ----------
+    data : numpy.ndarray
+        The values, read-only.
+    grad : Tensor or None
+        What `backward` has added up, for a leaf that requires it; may be set to None.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.tensor([1.0, 2.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    tensor([2., 4.])
+    """
+
+    __slots__ = ("_node", "_grad", "__weakref__")
+    __array_priority__ = 1000
+    _node: Node
+    _grad: Tensor | None
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    # -- what it is ------------------------------------------------------------------------
+
+    @property
+    def data(self) -> npt.NDArray[Any]:
+        """The values, as a read-only array."""
+        value = self._concrete("data").view()
+        value.flags.writeable = False
+        return value
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        raise ImmutableError("a tensor's data cannot be set; make a new tensor, or use a Parameter, which can be rebound")
+
+    def _concrete(self, asked: str) -> npt.NDArray[Any]:
+        value = self._node.value
+        if isinstance(value, Spec):
+            name = self._node.name or self._node.operation
+            raise TraceError(
+                f"{asked}: {name} {self.shape} is symbolic while a cell is traced and has no values; "
+                'use tr.where in place of Python control flow, or mode="unroll"'
+            )
+        return value
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Lengths of the axes."""
+        return self._node.value.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the values."""
+        return self._node.value.dtype
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self._node.value.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return int(np.prod(self._node.value.shape, dtype=int))
+
+    @property
+    def node(self) -> Node:
+        """The node of the graph that made this value."""
+        return self._node
+
+    @property
+    def name(self) -> str | None:
+        """The name given by :meth:`named`, if any."""
+        return self._node.name
+
+    def named(self, name: str, role: str | None = None) -> Tensor:
+        """Give the value the name that drawings, equations and errors use.
+
+        Parameters
+        ----------
+        name : str
+        role : str, optional
+            One of ``tinygrad_rnn.graph.ROLES``: what the value is for.
+
+        Returns
+        -------
+        Tensor
+            This one; or, if it has another name already, an equal one under the new name.
+        """
+        node = self._node
+        if node.name not in (None, name):
+            return apply(ops.astype, (self,), {"dtype": self.dtype}).named(name, role)
+        node.name = name
+        if role is not None:
+            node.role = role
+        return self
+
+    # -- gradients -------------------------------------------------------------------------
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether a leaf that wants a gradient is among the ancestors (walks the graph)."""
+        from .graph.node import ancestors
+
+        return any(node.leaf is not None for node in ancestors([self._node]))
+
+    def _require_grad(self) -> None:
+        if self.dtype.kind != "f":
+            raise DtypeError(f"{self.dtype} values have no gradient; make the tensor of floats, for instance with dtype=float")
+        self._node.leaf = weakref.ref(self)
+
+    @property
+    def grad(self) -> Tensor | None:
+        """What `backward` has added up so far."""
+        return getattr(self, "_grad", None)
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            value = core.as_tensor(value)
+            if value.shape != self.shape:
+                raise ShapeError(f"grad of shape {value.shape} for a tensor of shape {self.shape}")
+        self._grad = value
+
+    def backward(self, gradient: TensorLike | None = None) -> None:
+        """Add to ``.grad`` of every leaf that requires it the gradient of this value.
+
+        Parameters
+        ----------
+        gradient : array_like, optional
+            The cotangent, of this tensor's shape; 1 if not given, which needs a scalar.
+
+        Raises
+        ------
+        GradientError
+            If it is not a scalar, or no leaf that requires a gradient is reached.
+        """
+        from .autodiff import backward
+
+        backward(self, gradient)
+
+    def detach(self) -> Tensor:
+        """The same values as a new leaf: gradients stop here, and the cut is drawn.
+
+        The graph before the cut is not kept alive by it.
+        """
+        if context.state.tracing:
+            return apply(ops.detach, (self,))
+        node = self._node
+        cut = Node(None, (), {"source": weakref.ref(node)}, node.value, context.state.place)
+        cut.name = node.name
+        return Tensor(cut)
+
+    # -- values ----------------------------------------------------------------------------
+
+    def item(self) -> Any:
+        """The value of a tensor of one element, as a Python number."""
+        if self.size != 1:
+            raise ShapeError(f"item() needs one element, and the shape is {self.shape}")
+        return self._concrete("item()").item()
+
+    def numpy(self) -> npt.NDArray[Any]:
+        """The values, as an array of your own that may be written to."""
+        return self._concrete("numpy()").copy()
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        return np.array(self.data, dtype=dtype, copy=copy)
+
+    def __bool__(self) -> bool:
+        return bool(self._concrete("the truth value"))
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.kind not in "iu":
+            raise DtypeError(f"{self.dtype} cannot be an index; only an integer can")
+        return int(self.item())
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise ShapeError("a 0-d tensor has no length")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __contains__(self, value: Any) -> bool:
+        return bool((self._concrete("in") == np.asarray(value)).any())
+
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        value = self._node.value
+        if isinstance(value, Spec):
+            return f"tensor(symbolic, {value})"
+        shown = np.array2string(value, separator=", ", prefix="tensor(")
+        dtype = "" if value.dtype in (np.float64, np.int64, bool) else f", dtype={value.dtype}"
+        grad = ", requires_grad=True" if self._node.leaf is not None else ""
+        return f"tensor({shown}{dtype}{grad})"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        return self
+
+    # -- indexing --------------------------------------------------------------------------
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return ops.getitem(self, index)
+
+    def __setitem__(self, index: Any, value: Any) -> NoReturn:
+        raise ImmutableError(
+            "a tensor cannot be written to: build the result with tr.where, tr.concatenate or tr.stack "
+            "(collect the steps of a loop in a list, and stack them)"
+        )
+
+    # -- operators -------------------------------------------------------------------------
+
+    def __add__(self, other: TensorLike) -> Tensor:
+        return apply(ops.add, (self, other))
+
+    def __radd__(self, other: TensorLike) -> Tensor:
+        return apply(ops.add, (other, self))
+
+    def __sub__(self, other: TensorLike) -> Tensor:
+        return apply(ops.subtract, (self, other))
+
+    def __rsub__(self, other: TensorLike) -> Tensor:
+        return apply(ops.subtract, (other, self))
+
+    def __mul__(self, other: TensorLike) -> Tensor:
+        return apply(ops.multiply, (self, other))
+
+    def __rmul__(self, other: TensorLike) -> Tensor:
+        return apply(ops.multiply, (other, self))
+
+    def __truediv__(self, other: TensorLike) -> Tensor:
+        return apply(ops.divide, (self, other))
+
+    def __rtruediv__(self, other: TensorLike) -> Tensor:
+        return apply(ops.divide, (other, self))
+
+    def __pow__(self, other: TensorLike) -> Tensor:
+        return apply(ops.power, (self, other))
+
+    def __rpow__(self, other: TensorLike) -> Tensor:
+        return apply(ops.power, (other, self))
+
+    def __matmul__(self, other: TensorLike) -> Tensor:
+        return ops.matmul(self, other)
+
+    def __rmatmul__(self, other: TensorLike) -> Tensor:
+        return ops.matmul(other, self)
+
+    def __neg__(self) -> Tensor:
+        return apply(ops.negative, (self,))
+
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __abs__(self) -> Tensor:
+        return apply(ops.absolute, (self,))
+
+    def __invert__(self) -> Tensor:
+        return apply(ops.logical_not, (self,))
+
+    def __and__(self, other: TensorLike) -> Tensor:
+        return apply(ops.logical_and, (self, other))
+
+    def __or__(self, other: TensorLike) -> Tensor:
+        return apply(ops.logical_or, (self, other))
+
+    def __lt__(self, other: TensorLike) -> Tensor:
+        return apply(ops.less, (self, other))
+
+    def __le__(self, other: TensorLike) -> Tensor:
+        return apply(ops.less_equal, (self, other))
+
+    def __gt__(self, other: TensorLike) -> Tensor:
+        return apply(ops.greater, (self, other))
+
+    def __ge__(self, other: TensorLike) -> Tensor:
+        return apply(ops.greater_equal, (self, other))
+
+    def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
+        return apply(ops.equal, (self, other))  # type: ignore[arg-type]
+
+    def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
+        return apply(ops.not_equal, (self, other))  # type: ignore[arg-type]
+
+    # -- methods that NumPy's arrays have ----------------------------------------------------
+
+    @property
+    def T(self) -> Tensor:
+        """The transpose: all axes in reverse order."""
+        return ops.transpose(self)
+
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """See :func:`tinygrad_rnn.sum`."""
+        return ops.sum(self, axis, keepdims)
+
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """See :func:`tinygrad_rnn.mean`."""
+        return ops.mean(self, axis, keepdims)
+
+    def var(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+        """See :func:`tinygrad_rnn.var`."""
+        return ops.var(self, axis, ddof, keepdims)
+
+    def std(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
+        """See :func:`tinygrad_rnn.std`."""
+        return ops.std(self, axis, ddof, keepdims)
+
+    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """See :func:`tinygrad_rnn.max`."""
+        return ops.max(self, axis, keepdims)
+
+    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """See :func:`tinygrad_rnn.min`."""
+        return ops.min(self, axis, keepdims)
+
+    def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """See :func:`tinygrad_rnn.prod`."""
+        return ops.prod(self, axis, keepdims)
+
+    def cumsum(self, axis: int | None = None) -> Tensor:
+        """See :func:`tinygrad_rnn.cumsum`."""
+        return ops.cumsum(self, axis)
+
+    def clip(self, min: TensorLike | None = None, max: TensorLike | None = None) -> Tensor:
+        """See :func:`tinygrad_rnn.clip`."""
+        return ops.clip(self, min, max)
+
+    def reshape(self, *shape: int | Sequence[int]) -> Tensor:
+        """See :func:`tinygrad_rnn.reshape`; the lengths may stand alone or in a tuple."""
+        return ops.reshape(self, shape[0] if len(shape) == 1 else shape)  # type: ignore[arg-type]
+
+    def transpose(self, *axes: int | Sequence[int] | None) -> Tensor:
+        """See :func:`tinygrad_rnn.transpose`; the axes may stand alone or in a tuple."""
+        order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes or None
+        return ops.transpose(self, order)  # type: ignore[arg-type]
+
+    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
+        """See :func:`tinygrad_rnn.swapaxes`."""
+        return ops.swapaxes(self, axis1, axis2)
+
+    def squeeze(self, axis: Axis = None) -> Tensor:
+        """See :func:`tinygrad_rnn.squeeze`."""
+        return ops.squeeze(self, axis)
+
+    def broadcast_to(self, shape: int | Sequence[int]) -> Tensor:
+        """See :func:`tinygrad_rnn.broadcast_to`."""
+        return ops.broadcast_to(self, shape)
+
+    def take(self, indices: TensorLike, axis: int | None = None) -> Tensor:
+        """See :func:`tinygrad_rnn.take`."""
+        return ops.take(self, indices, axis)
+
+    def astype(self, dtype: npt.DTypeLike) -> Tensor:
+        """The same values in another dtype."""
+        return apply(ops.astype, (self,), {"dtype": np.dtype(dtype)})
+
+    def argmax(self, axis: int | None = None) -> npt.NDArray[Any]:
+        """Positions of the largest elements, as a plain array: they have no gradient."""
+        return np.asarray(self._concrete("argmax()").argmax(axis))
+
+    def tolist(self) -> Any:
+        """The values as nested lists of Python numbers."""
+        return self._concrete("tolist()").tolist()
+
+    # -- NumPy's own functions, called with tensors -----------------------------------------
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        function = _ufuncs().get(ufunc)
+        if function is None or method != "__call__" or kwargs:
+            what = f"{ufunc.__name__}.{method}" if method != "__call__" else ufunc.__name__
+            raise DtypeError(
+                f"np.{what} with {', '.join(kwargs) or 'tensors'} has no gradient here; take .data to leave the graph"
+            )
+        return function(*inputs)
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        name = func.__name__
+        function = getattr(ops, name, None)
+        if function is None or getattr(np, name, None) is not func:
+            raise DtypeError(f"np.{name} of tensors has no gradient here; take .data to leave the graph")
+        return function(*args, **kwargs)
+
+
+def _ufuncs() -> dict[Any, Callable[..., Tensor]]:
+    """NumPy's ufuncs by the functions here that have their name."""
+    if not _UFUNCS:
+        found = {getattr(np, name, None): getattr(ops, name) for name in dir(ops) if not name.startswith("_")}
+        _UFUNCS.update({ufunc: function for ufunc, function in found.items() if isinstance(ufunc, np.ufunc)})
+    return _UFUNCS
+
+
+_UFUNCS: dict[Any, Callable[..., Tensor]] = {}
+
+core.tensor_class = Tensor
+
+
+def tensor(data: Any, requires_grad: bool = False, dtype: npt.DTypeLike | None = None) -> Tensor:
+    """A tensor of a copy of the data.
+
+    Parameters
+    ----------
+    data : array_like
+        Numbers or booleans.
+    requires_grad : bool
+        Whether `backward` is to leave a gradient in ``.grad``.
+    dtype : dtype, optional
+        What NumPy would choose if not given.
+
+    Raises
+    ------
+    DtypeError
+        If the data are not numbers or booleans of one regular shape, or if integers or
+        booleans were to require a gradient.
+
+    Examples
+    --------
+    >>> tensor([[1, 2], [3, 4]], dtype="float32")
+    tensor([[1., 2.],
+            [3., 4.]], dtype=float32)
+    """
+    if isinstance(data, Tensor):
+        data = data.data
+    elif isinstance(data, (list, tuple)) and any(isinstance(x, Tensor) for x in data):
+        data = [np.asarray(x) for x in data]
+    try:
+        value = np.array(data, dtype)
+    except ValueError as error:
+        raise DtypeError(f"cannot make a tensor of this: {error}") from None
+    made = Tensor(core.constant(value))
+    if requires_grad:
+        made._require_grad()
+    return made
+
+
+class Parameter(Tensor):
+    """A leaf with a name, which requires a gradient and whose array can be rebound.
+
+    Parameters
+    ----------
+    data : array_like or tuple of int
+        The values; or a shape, for a parameter that an initialiser fills (zeros until then).
+    symbol : str, optional
+        What equations and drawings call it, such as ``"U"``, ``"W_f"`` or ``"W^f"``.
+    dtype : dtype, optional
+        float32 if not given, or the dtype of an array of floats.
+
+    Raises
+    ------
+    DtypeError
+        If the dtype is not one of floats.
+
+    Examples
+    --------
+    >>> W = Parameter((2, 3), symbol="W")
+    >>> W.shape, W.dtype, W.name
+    ((2, 3), dtype('float32'), 'W')
+
+    Setting ``data`` rebinds it. What was computed before keeps the old array, so its
+    gradients stay right:
+
+    >>> y = W * W
+    >>> W.data = [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
+    >>> float(y.sum())
+    0.0
+    """
+
+    __slots__ = ("symbol", "initialised")
+    symbol: str | None
+    initialised: bool
+
+    def __init__(self, data: Any, symbol: str | None = None, dtype: npt.DTypeLike | None = None) -> None:
+        shape_only = isinstance(data, tuple) and all(isinstance(n, (int, np.integer)) for n in data)
+        value = np.zeros(data) if shape_only else np.array(data)
+        if dtype is None and (shape_only or value.dtype.kind != "f" or not isinstance(data, (np.ndarray, Tensor))):
+            dtype = np.float32
+        value = value.astype(dtype) if dtype is not None else value
+        super().__init__(leaf(value, symbol, "parameter"))
+        self.symbol = symbol
+        self.initialised = not shape_only
+        self._require_grad()
+
+    @property
+    def data(self) -> npt.NDArray[Any]:
+        """The values, as a read-only array; set it to rebind the parameter."""
+        return super().data
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        new = np.array(value, self.dtype)
+        if new.shape != self.shape:
+            raise ShapeError(f"parameter {self.name or ''} has shape {self.shape} and cannot become {new.shape}")
+        old = self._node
+        self._rebind(leaf(new, old.name, "parameter", old.place))
+        self.initialised = True
+
+    def _rebind(self, node: Node) -> None:
+        wants = self._node.leaf is not None
+        self._node = node
+        if wants:
+            self._require_grad()
+
+    def _place(self, path: str) -> None:
+        """Called by the module that has the parameter, when it learns its path."""
+        scope, _, name = path.rpartition(".")
+        node = self._node
+        self._rebind(leaf(node.value, self.symbol or name, "parameter", Place(scope)))
+
+    def requires_grad_(self, requires_grad: bool = True) -> Parameter:
+        """Freeze the parameter, or unfreeze it."""
+        self._node.leaf = weakref.ref(self) if requires_grad else None
+        return self
