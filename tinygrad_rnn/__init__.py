@@ -11,29 +11,39 @@ equations all come from that one graph.
 tensor([2., 4.])
 """
 
-from . import errors, ops
+from . import errors, nn, ops, optim, sequences
 from ._version import __version__
 from .autodiff import debug, grad, jacobian, jvp, no_grad
+from .graph.graph import Graph, graph
 from .graph.place import scope
 from .ops import *
 from .ops import functions as _functions
 from .ops.core import Formula, primitive
+from .random import seed
 from .tensor import Parameter, Tensor, tensor
+from .unrolling import steps
 
 __all__ = [
     "Formula",
+    "Graph",
     "Parameter",
     "Tensor",
     "__version__",
     "debug",
     "errors",
     "grad",
+    "graph",
     "jacobian",
     "jvp",
+    "nn",
     "no_grad",
     "ops",
+    "optim",
     "primitive",
     "scope",
+    "seed",
+    "sequences",
+    "steps",
     "tensor",
 ]
 __all__ += _functions

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from . import ops
+from . import init, ops
 from .errors import DtypeError, ImmutableError, ShapeError, TraceError
 from .graph.node import Node, Spec, leaf
 from .graph.place import Place, context
@@ -406,18 +406,29 @@ class Tensor:
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
         function = _ufuncs().get(ufunc)
         if function is None or method != "__call__" or kwargs:
-            what = f"{ufunc.__name__}.{method}" if method != "__call__" else ufunc.__name__
-            raise DtypeError(
-                f"np.{what} with {', '.join(kwargs) or 'tensors'} has no gradient here; take .data to leave the graph"
-            )
+            name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
+            return _outside_the_graph(name, getattr(ufunc, method), inputs, kwargs)
         return function(*inputs)
 
     def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
         name = func.__name__
         function = getattr(ops, name, None)
         if function is None or getattr(np, name, None) is not func:
-            raise DtypeError(f"np.{name} of tensors has no gradient here; take .data to leave the graph")
+            return _outside_the_graph(name, func, args, kwargs)
         return function(*args, **kwargs)
+
+
+def _outside_the_graph(name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """What NumPy answers, if it is not floats: for those a gradient would be lost without a word."""
+
+    def bare(x: Any) -> Any:
+        return x.data if isinstance(x, Tensor) else type(x)(map(bare, x)) if type(x) in (list, tuple) else x
+
+    if "out" not in kwargs:
+        found = function(*bare(args), **{key: bare(value) for key, value in kwargs.items()})
+        if np.result_type(found).kind in "biu":
+            return found
+    raise DtypeError(f"np.{name} of tensors, called like this, has no gradient here; take .data to leave the graph")
 
 
 def _ufuncs() -> dict[Any, Callable[..., Tensor]]:
@@ -466,6 +477,7 @@ def tensor(data: Any, requires_grad: bool = False, dtype: npt.DTypeLike | None =
     except ValueError as error:
         raise DtypeError(f"cannot make a tensor of this: {error}") from None
     made = Tensor(core.constant(value))
+    made._node.role = "input"
     if requires_grad:
         made._require_grad()
     return made
@@ -477,7 +489,7 @@ class Parameter(Tensor):
     Parameters
     ----------
     data : array_like or tuple of int
-        The values; or a shape, for a parameter that an initialiser fills (zeros until then).
+        The values; or a shape, for Glorot's random matrix, or a vector of zeros.
     symbol : str, optional
         What equations and drawings call it, such as ``"U"``, ``"W_f"`` or ``"W^f"``.
     dtype : dtype, optional
@@ -497,25 +509,27 @@ class Parameter(Tensor):
     Setting ``data`` rebinds it. What was computed before keeps the old array, so its
     gradients stay right:
 
-    >>> y = W * W
-    >>> W.data = [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]]
-    >>> float(y.sum())
-    0.0
+    >>> b = Parameter([2.0], symbol="b")
+    >>> y = (b * b).sum()
+    >>> b.data = [5.0]
+    >>> y.backward()
+    >>> b.grad
+    tensor([4.], dtype=float32)
     """
 
-    __slots__ = ("symbol", "initialised")
+    __slots__ = ("symbol",)
     symbol: str | None
-    initialised: bool
 
     def __init__(self, data: Any, symbol: str | None = None, dtype: npt.DTypeLike | None = None) -> None:
-        shape_only = isinstance(data, tuple) and all(isinstance(n, (int, np.integer)) for n in data)
-        value = np.zeros(data) if shape_only else np.array(data)
-        if dtype is None and (shape_only or value.dtype.kind != "f" or not isinstance(data, (np.ndarray, Tensor))):
-            dtype = np.float32
-        value = value.astype(dtype) if dtype is not None else value
+        if isinstance(data, tuple) and all(isinstance(n, (int, np.integer)) for n in data):
+            data = init.glorot_uniform(data) if len(data) > 1 else init.zeros(data)
+            value = data.astype(np.float32 if dtype is None else dtype)
+        else:
+            value = np.array(data, dtype)
+            if value.dtype.kind != "f" or (dtype is None and not hasattr(data, "dtype")):
+                value = value.astype(np.float32)
         super().__init__(leaf(value, symbol, "parameter"))
         self.symbol = symbol
-        self.initialised = not shape_only
         self._require_grad()
 
     @property
@@ -530,7 +544,6 @@ class Parameter(Tensor):
             raise ShapeError(f"parameter {self.name or ''} has shape {self.shape} and cannot become {new.shape}")
         old = self._node
         self._rebind(leaf(new, old.name, "parameter", old.place))
-        self.initialised = True
 
     def _rebind(self, node: Node) -> None:
         wants = self._node.leaf is not None

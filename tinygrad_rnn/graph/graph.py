@@ -1,0 +1,316 @@
+"""Graph: nodes in order, with inputs and outputs; names, a text form and queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
+
+import numpy as np
+
+from ..errors import FoldError
+from .node import Node, Spec, ancestors
+from .place import Unrolling
+
+if TYPE_CHECKING:
+    from ..draw import Drawing
+    from ..tensor import Tensor
+    from .fold import Folded
+
+__all__ = ["Graph", "graph"]
+
+NodeLike: TypeAlias = Union["Node", "Tensor", str]
+
+
+class Graph:
+    """What some outputs were computed from.
+
+    Nodes have stable names, made of scope, given name or primitive, and step; two graphs
+    are equal if their text forms are.
+
+    Parameters
+    ----------
+    outputs : sequence of Node
+
+    Attributes
+    ----------
+    nodes : tuple of Node
+        Each after its inputs, in the order of their creation.
+    inputs : tuple of Node
+        The leaves that are not constants.
+    outputs : tuple of Node
+    names : dict of Node to str
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.tensor([1.0, 2.0]).named("x")
+    >>> g = tr.graph(tr.tanh(x * 2))
+    >>> g
+    inputs
+      x         input  float64 (2,)
+    nodes
+      multiply  multiply(x, 2)  float64 (2,)
+      tanh      tanh(multiply)  float64 (2,)
+    outputs
+      tanh
+    """
+
+    def __init__(self, outputs: Sequence[Node]) -> None:
+        self.outputs = tuple(outputs)
+        self.nodes = tuple(ancestors(self.outputs))
+        self.inputs = tuple(node for node in self.nodes if node.primitive is None and not is_constant(node))
+        self.names = _names(self.nodes)
+        self._users: dict[Node, list[Node]] | None = None
+
+    # -- looking ---------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.nodes)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Graph) and self.text() == other.text()
+
+    def __hash__(self) -> int:
+        return hash(self.text())
+
+    def __repr__(self) -> str:
+        return self.text()
+
+    def __getitem__(self, name: str) -> Node:
+        for node, called in self.names.items():
+            if called == name:
+                return node
+        raise KeyError(f"no node is called {name!r}; graph.names has all of them")
+
+    def unrollings(self) -> tuple[Unrolling, ...]:
+        """The outermost sequences that the graph runs over, in order of their start."""
+        found = dict.fromkeys(moment[0] for node in self.nodes if (moment := outer_step(node)))
+        return tuple(found)
+
+    def text(self, limit: int | None = None) -> str:
+        """The graph in words, a line for each node: the same in every run.
+
+        Parameters
+        ----------
+        limit : int, optional
+            Show about as many nodes at the most, with a line for those left out.
+        """
+        sections: dict[str, list[tuple[str, str, str]]] = {}
+        for node in self.nodes:
+            if node.primitive is None and is_constant(node):
+                continue
+            if node.primitive is None:
+                section, made = "inputs", "detach" if "source" in node.attributes else node.role or "value"
+            else:
+                section = "nodes" if node.step is None else f"step {node.step}"
+                made = self._call(node)
+            sections.setdefault(section, []).append((self.names[node], made, str(node.spec)))
+        width = max((len(name) for rows in sections.values() for name, _, _ in rows), default=0)
+        lines = []
+        for section, rows in sections.items():
+            lines += [section, *(f"  {name:{width}}  {made}  {spec}" for name, made, spec in rows)]
+        if limit is not None and len(lines) > limit:
+            left_out = len(lines) - limit
+            lines = [*lines[: limit // 2], f"  … {left_out} lines …", *lines[-(limit - limit // 2) :]]
+        return "\n".join([*lines, "outputs", *(f"  {self.names[node]}" for node in self.outputs)])
+
+    def _call(self, node: Node) -> str:
+        arguments = [self.names[i] for i in node.inputs]
+        arguments += [f"{key}={_shown(value)}" for key, value in node.attributes.items()]
+        return f"{node.operation}({', '.join(arguments)})"
+
+    # -- asking ----------------------------------------------------------------------------
+
+    def node(self, which: NodeLike) -> Node:
+        """The node of a tensor, of a name, or the node itself.
+
+        Raises
+        ------
+        KeyError
+            If the graph has no such node.
+        """
+        found = self[which] if isinstance(which, str) else getattr(which, "node", which)
+        if found not in self.names:
+            raise KeyError(f"{found!r} is not a node of this graph")
+        return found  # type: ignore[return-value]
+
+    def users(self, which: NodeLike) -> tuple[Node, ...]:
+        """The nodes that take this one as an input, in order."""
+        if self._users is None:
+            self._users = {node: [] for node in self.nodes}
+            for node in self.nodes:
+                for source in dict.fromkeys(node.inputs):
+                    self._users[source].append(node)
+        return tuple(self._users[self.node(which)])
+
+    def uses(self, parameter: NodeLike) -> tuple[Node, ...]:
+        """Every application that takes this value as an input: the ledger of a shared weight.
+
+        Examples
+        --------
+        >>> import tinygrad_rnn as tr
+        >>> W = tr.Parameter([[1.0]], symbol="W")
+        >>> h = tr.tensor([[1.0]])
+        >>> for t, x in tr.steps(tr.tensor([[1.0], [2.0]])):
+        ...     h = x + h @ W
+        >>> g = tr.graph(h)
+        >>> [g.names[node] for node in g.uses(W)]
+        ['matmul[1]', 'matmul[2]']
+        """
+        return self.users(parameter)
+
+    def depends(self, y: NodeLike, x: NodeLike) -> bool:
+        """Whether `y` was computed from `x`."""
+        return self.node(x) in set(ancestors([self.node(y)]))
+
+    def paths(self, x: NodeLike, y: NodeLike) -> Iterator[tuple[Node, ...]]:
+        """Every path from `x` to `y`, one at a time: there may be very many.
+
+        Examples
+        --------
+        >>> import tinygrad_rnn as tr
+        >>> x = tr.tensor(1.0).named("x")
+        >>> y = (x * x + x).named("y")
+        >>> g = tr.graph(y)
+        >>> for path in g.paths(x, y):
+        ...     print(" → ".join(g.names[node] for node in path))
+        x → y
+        x → multiply → y
+        """
+        start, end = self.node(x), self.node(y)
+        between = set(ancestors([end]))
+        stack: list[tuple[Node, ...]] = [(start,)]
+        while stack:
+            path = stack.pop()
+            if path[-1] is end:
+                yield path
+                continue
+            stack += [(*path, user) for user in self.users(path[-1]) if user in between]
+
+    # -- views -----------------------------------------------------------------------------
+
+    def fold(self, unrolling: Unrolling | None = None) -> Folded:
+        """The verified quotient by the time of one unrolling; see :func:`fold.fold`.
+
+        Parameters
+        ----------
+        unrolling : Unrolling, optional
+            Which of :meth:`unrollings`; not needed if there is one.
+
+        Raises
+        ------
+        FoldError
+            If two steps differ (it names the step and the first operation that does), or
+            if there is nothing to fold.
+        """
+        from .fold import fold
+
+        if unrolling is None:
+            found = self.unrollings()
+            if len(found) != 1:
+                raise FoldError(
+                    f"the graph runs over {len(found)} sequences: "
+                    + (
+                        "tag the loop's steps with `for t, x in tr.steps(xs):`"
+                        if not found
+                        else "say which of graph.unrollings()"
+                    )
+                )
+            unrolling = found[0]
+        return fold(self, unrolling)
+
+    def draw(self, **options: Any) -> Drawing:
+        """A picture of the graph; see :func:`tinygrad_rnn.draw.draw`."""
+        from ..draw import draw
+
+        return draw(self, **options)
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
+        return self.draw()._repr_mimebundle_(include, exclude)
+
+
+def graph(*outputs: Tensor) -> Graph:
+    """The graph of what these values were computed from.
+
+    Parameters
+    ----------
+    *outputs : Tensor
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> len(graph(tr.tensor(1.0) + tr.tensor(2.0)))
+    3
+    """
+    if not outputs:
+        raise ValueError("give one output at least: tr.graph(loss)")
+    return Graph([output.node for output in outputs])
+
+
+def is_constant(node: Node) -> bool:
+    """Whether a leaf is nothing but its value: no name, no role, no gradient, no cut."""
+    return (
+        node.primitive is None
+        and node.name is None
+        and node.role is None
+        and node.leaf is None
+        and "source" not in node.attributes
+    )
+
+
+def outer_step(node: Node) -> tuple[Unrolling, int] | None:
+    """The outermost (unrolling, t) that a node belongs to, for a loop may run in a loop."""
+    place = node.place
+    if place.unrolling is None or place.t is None:
+        return None
+    while place.unrolling is not None and place.unrolling.outer is not None and place.unrolling.outer.unrolling is not None:
+        place = place.unrolling.outer
+    assert place.unrolling is not None and place.t is not None
+    return place.unrolling, place.t
+
+
+def _names(nodes: Sequence[Node]) -> dict[Node, str]:
+    """Names from scope, given name or operation, and step; equal ones are numbered in order."""
+    numbers: dict[Unrolling, str] = {}
+    runs: dict[str, int] = {}
+    counts: dict[tuple[str, str], int] = {}
+    names: dict[Node, str] = {}
+    for node in nodes:
+        if is_constant(node):
+            names[node] = _number(node)
+            continue
+        unrolling = node.place.unrolling
+        step = ""
+        if unrolling is not None and node.step is not None:
+            if unrolling not in numbers:  # a second run under the same scope gets a prime
+                numbers[unrolling] = "'" * runs.get(unrolling.scope, 0)
+                runs[unrolling.scope] = runs.get(unrolling.scope, 0) + 1
+            step = f"{numbers[unrolling]}[{node.step}]"
+        scope = f"{node.scope}." if node.scope else ""
+        base = f"{scope}{node.name or node.operation}"
+        if node.place.origin is not None:
+            base = f"d{base}"
+        counts[base, step] = n = counts.get((base, step), 0) + 1
+        names[node] = f"{base}{f'_{n}' if n > 1 else ''}{step}"
+    return names
+
+
+def _number(node: Node) -> str:
+    if isinstance(node.value, Spec) or node.value.size != 1:
+        return f"constant{node.shape}"
+    return f"{node.value.item():g}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        inside = ", ".join(map(_shown, value))
+        return f"({inside},)" if len(value) == 1 else f"({inside})"
+    if isinstance(value, slice):
+        ends = ["" if end is None else str(end) for end in (value.start, value.stop, value.step)]
+        return ":".join(ends[:2] if value.step is None else ends)
+    if value is Ellipsis:
+        return "…"
+    return str(np.dtype(value)) if isinstance(value, np.dtype) else repr(value)

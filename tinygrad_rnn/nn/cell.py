@@ -1,0 +1,194 @@
+"""Cell: what happens in one time step. And the plain recurrent cell."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import init
+from ..ops import relu, sigmoid, tanh
+from ..tensor import Parameter, Tensor, tensor
+from .layers import linear
+from .module import Module
+
+__all__ = ["Cell", "RNNCell", "State", "flatten", "rebuild"]
+
+State = Any
+"""A Tensor, or nested tuples (named ones too) of Tensors."""
+
+
+class Cell(Module):
+    """One time step of a recurrent network, written once.
+
+    Write ``step(x, state) -> (output, next state)``, and set ``state_shape``: the shape of
+    the state without the batch axis, or nested tuples of shapes; override `initial_state`
+    for a start other than zeros. State, input and output are Tensors or nested tuples of
+    them. Give values names with ``.named("h")``: pictures, equations and errors use them.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> from tinygrad_rnn import nn
+    >>> class MyCell(nn.Cell):
+    ...     def __init__(self, input_size, hidden_size):
+    ...         super().__init__()
+    ...         self.U = nn.Parameter((input_size, hidden_size), symbol="U")
+    ...         self.W = nn.Parameter((hidden_size, hidden_size), symbol="W")
+    ...         self.state_shape = (hidden_size,)
+    ...     def step(self, x, h):
+    ...         h = tr.tanh(x @ self.U + h @ self.W).named("h")
+    ...         return h, h
+    >>> outputs, h = nn.Recurrent(MyCell(3, 5))(tr.tensor([[[1.0, 2.0, 3.0]]]))
+    >>> outputs.shape, h.shape
+    ((1, 1, 5), (1, 5))
+    """
+
+    state_shape: Any = None
+
+    def step(self, x: Any, state: Any) -> tuple[Any, Any]:
+        """One time step.
+
+        Parameters
+        ----------
+        x : Tensor, shape (batch, features), nested tuples of Tensors, or None
+        state : Tensor or nested tuples of Tensors
+
+        Returns
+        -------
+        output, next state
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no step method; write step(x, state) -> (output, next state)")
+
+    def forward(self, x: Any, state: Any) -> tuple[Any, Any]:
+        """One time step; see :meth:`step`."""
+        return self.step(x, state)
+
+    def initial_state(self, batch_size: int, dtype: npt.DTypeLike | None = None) -> State:
+        """Zeros of ``state_shape``, with a leading batch axis.
+
+        Parameters
+        ----------
+        batch_size : int
+        dtype : dtype, optional
+            That of the first parameter if not given.
+        """
+        if self.state_shape is None:
+            raise NotImplementedError(f"{type(self).__name__}: set self.state_shape in __init__, or override initial_state")
+        if dtype is None:
+            parameters = self.parameters()
+            dtype = parameters[0].dtype if parameters else np.float32
+
+        def zeros(shape: Any) -> State:
+            if all(isinstance(n, (int, np.integer)) for n in shape):
+                return tensor(np.zeros((batch_size, *shape), dtype))
+            return rebuild(shape, iter([zeros(part) for part in shape]), depth=1)
+
+        return zeros(self.state_shape)
+
+    def equations(self, backward: bool = False) -> str:
+        """The step, or its backpropagation through time, as LaTeX; see :mod:`tinygrad_rnn.explain`."""
+        from ..explain import equations
+
+        return equations(self, backward)
+
+
+class RNNCell(Cell):
+    """Plain recurrent cell: h_t = f(U x_t + b + W h_{t-1} + b').
+
+    Parameters
+    ----------
+    input_size, hidden_size : int
+    bias : bool
+    nonlinearity : {"tanh", "relu", "sigmoid"}
+    dtype : dtype
+
+    Attributes
+    ----------
+    weight_ih : Parameter, shape (hidden_size, input_size)
+        U.
+    weight_hh : Parameter, shape (hidden_size, hidden_size)
+        W.
+    bias_ih, bias_hh : Parameter or None, shape (hidden_size,)
+        b and b'. Names, layout and start, uniform within 1/√hidden_size, are PyTorch's.
+
+    Raises
+    ------
+    ValueError
+        If the nonlinearity is none of the three.
+
+    References
+    ----------
+    Elman, "Finding structure in time", 1990. Goodfellow, Bengio and Courville, *Deep
+    Learning*, 2016, equations 10.8 and 10.9.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> cell = RNNCell(3, 5)
+    >>> h = cell.initial_state(batch_size=2)
+    >>> output, h = cell(np.ones((2, 3), "float32"), h)
+    >>> output.shape
+    (2, 5)
+    """
+
+    nonlinearities: dict[str, Callable[[Tensor], Tensor]] = {"tanh": tanh, "relu": relu, "sigmoid": sigmoid}
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: Literal["tanh", "relu", "sigmoid"] = "tanh",
+        dtype: npt.DTypeLike = np.float32,
+    ) -> None:
+        super().__init__()
+        if nonlinearity not in self.nonlinearities:
+            raise ValueError(f"nonlinearity is one of {', '.join(self.nonlinearities)}, not {nonlinearity!r}")
+        self.input_size, self.hidden_size = input_size, hidden_size
+        self.state_shape = (hidden_size,)
+        self.f = self.nonlinearities[nonlinearity]
+        bound = 1 / math.sqrt(max(1, hidden_size))
+        self.weight_ih = Parameter(init.uniform((hidden_size, input_size), bound), "U", dtype)
+        self.weight_hh = Parameter(init.uniform((hidden_size, hidden_size), bound), "W", dtype)
+        self.bias_ih = Parameter(init.uniform((hidden_size,), bound), "b", dtype) if bias else None
+        self.bias_hh = Parameter(init.uniform((hidden_size,), bound), "b'", dtype) if bias else None
+
+    def step(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """h_t from x_t, shape (batch, input_size), and h_{t-1}, shape (batch, hidden_size)."""
+        a = linear(x, self.weight_ih, self.bias_ih) + linear(h, self.weight_hh, self.bias_hh)
+        h = self.f(a).named("h")
+        return h, h
+
+
+# -- nested tuples -------------------------------------------------------------------------
+
+
+def flatten(nested: Any) -> list[Any]:
+    """The leaves of nested tuples, in order.
+
+    Examples
+    --------
+    >>> flatten(((1, 2), 3))
+    [1, 2, 3]
+    """
+    if not isinstance(nested, tuple):
+        return [nested]
+    return [leaf for part in nested for leaf in flatten(part)]
+
+
+def rebuild(like: Any, leaves: Iterator[Any], depth: int | None = None) -> Any:
+    """Nested tuples of the same structure, named ones too, with other leaves.
+
+    Examples
+    --------
+    >>> rebuild(((1, 2), 3), iter("abc"))
+    (('a', 'b'), 'c')
+    """
+    if not isinstance(like, tuple) or depth == 0:
+        return next(leaves)
+    parts = [rebuild(part, leaves, None if depth is None else depth - 1) for part in like]
+    return type(like)(*parts) if hasattr(like, "_fields") else tuple(parts)

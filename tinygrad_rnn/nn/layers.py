@@ -1,0 +1,186 @@
+"""Layers without a state: linear, embedding, dropout, and one after another."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import init
+from ..errors import DtypeError, ShapeError
+from ..ops import TensorLike, multiply, take
+from ..ops.core import as_tensor
+from ..random import generator
+from ..tensor import Parameter, Tensor
+from .module import Module
+
+__all__ = ["Dropout", "Embedding", "Linear", "Sequential", "linear"]
+
+
+def linear(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """W x + b for every row of x: the weight is (out, in), as in PyTorch.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> linear([[1.0, 2.0]], tr.tensor([[1.0, 1.0]]), tr.tensor([0.5]))
+    tensor([[3.5]])
+    """
+    y = x @ weight.T
+    return y if bias is None else y + bias
+
+
+class Linear(Module):
+    """y = W x + b over the last axis.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+    bias : bool
+    dtype : dtype
+    symbols : pair of str
+        What pictures and equations call weight and bias; V and c are the textbook's for
+        the output layer of a recurrent network.
+
+    Attributes
+    ----------
+    weight : Parameter, shape (out_features, in_features)
+    bias : Parameter or None, shape (out_features,)
+        Both start uniform within 1/√in_features, as PyTorch's do.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Linear(3, 2)(np.ones((5, 4, 3), "float32")).shape
+    (5, 4, 2)
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        dtype: npt.DTypeLike = np.float32,
+        symbols: tuple[str, str] = ("V", "c"),
+    ) -> None:
+        super().__init__()
+        bound = 1 / math.sqrt(max(1, in_features))
+        self.input_size = in_features
+        self.weight = Parameter(init.uniform((out_features, in_features), bound), symbols[0], dtype)
+        self.bias = Parameter(init.uniform((out_features,), bound), symbols[1], dtype) if bias else None
+
+    def forward(self, x: TensorLike) -> Tensor:
+        """Apply the layer to the last axis of `x`, of length in_features."""
+        return linear(x, self.weight, self.bias)
+
+
+class Embedding(Module):
+    """A learnt vector for each of n symbols: the one-hot product, without the zeros.
+
+    Parameters
+    ----------
+    num_embeddings : int
+        n, the number of symbols.
+    embedding_dim : int
+    dtype : dtype
+
+    Attributes
+    ----------
+    weight : Parameter, shape (num_embeddings, embedding_dim)
+        Starts Gaussian of variance 1, as PyTorch's does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> layer = Embedding(4, 2)
+    >>> codes = np.array([2, 0])
+    >>> bool(np.allclose(layer(codes), np.eye(4)[codes] @ layer.weight.data))
+    True
+    """
+
+    def __init__(self, num_embeddings: int, embedding_dim: int, dtype: npt.DTypeLike = np.float32) -> None:
+        super().__init__()
+        self.num_embeddings = num_embeddings
+        self.weight = Parameter(init.normal((num_embeddings, embedding_dim)), "E", dtype)
+
+    def forward(self, codes: TensorLike) -> Tensor:
+        """The vectors of integer codes, of shape ``codes.shape + (embedding_dim,)``."""
+        codes = as_tensor(codes)
+        if codes.dtype.kind not in "iu":
+            raise DtypeError(f"an embedding looks up integers, not {codes.dtype}; give the codes of the symbols")
+        known = codes.node.value
+        if isinstance(known, np.ndarray) and known.size and not (known.min() >= 0 and known.max() < self.num_embeddings):
+            raise ShapeError(f"codes go from {known.min()} to {known.max()}, and there are {self.num_embeddings} embeddings")
+        return take(self.weight, codes, axis=0)
+
+
+class Dropout(Module):
+    """Set elements to zero with probability p while training, and scale the others by 1/(1-p).
+
+    Parameters
+    ----------
+    p : float
+        In [0, 1).
+
+    Raises
+    ------
+    ValueError
+        If p is not.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> Dropout(0.5).eval()(tr.tensor([1.0, 2.0]))
+    tensor([1., 2.])
+    """
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        if not 0 <= p < 1:
+            raise ValueError(f"p is the probability that an element is dropped, in [0, 1), not {p}")
+        self.p = p
+
+    def forward(self, x: TensorLike) -> Tensor:
+        """Drop elements of `x`, afresh at each call."""
+        x = as_tensor(x)
+        if not self.training or self.p == 0:
+            return x
+        keep = (generator().random(x.shape) >= self.p) / np.asarray(1 - self.p, x.dtype)
+        return multiply(x, keep.astype(x.dtype))
+
+
+class Sequential(Module):
+    """Layers one after another; of a layer that returns (outputs, state), the outputs go on.
+
+    Parameters
+    ----------
+    *layers : Module
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_rnn import nn
+    >>> model = nn.Sequential(nn.Recurrent(nn.RNNCell(3, 5)), nn.Linear(5, 2))
+    >>> model(np.zeros((7, 4, 3), "float32")).shape
+    (7, 4, 2)
+    """
+
+    def __init__(self, *layers: Module) -> None:
+        super().__init__()
+        for i, layer in enumerate(layers):
+            setattr(self, str(i), layer)
+
+    def __len__(self) -> int:
+        return len(self._children)
+
+    def __getitem__(self, index: int) -> Module:
+        return [layer for _, layer in self.children()][index]
+
+    def forward(self, x: Any) -> Any:
+        """Apply the layers in order."""
+        for _, layer in self.children():
+            x = layer(x)
+            x = x[0] if isinstance(x, tuple) else x
+        return x

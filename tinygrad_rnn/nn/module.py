@@ -1,0 +1,230 @@
+"""Module: parameters and other modules under names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DataError, StateDictError, TinygradError
+from ..graph.place import scope
+from ..tensor import Parameter
+
+if TYPE_CHECKING:
+    from ..draw import Drawing
+
+__all__ = ["Module"]
+
+
+class Module:
+    """Base of all layers: set parameters and modules as attributes, and write `forward`.
+
+    Attributes
+    ----------
+    training : bool
+        Set by :meth:`train` and :meth:`eval`.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> from tinygrad_rnn import nn
+    >>> class Scale(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.a = nn.Parameter([2.0], symbol="a")
+    ...     def forward(self, x):
+    ...         return self.a * x
+    >>> model = Scale()
+    >>> model(tr.tensor([3.0]))
+    tensor([6.])
+    >>> [name for name, _ in model.named_parameters()]
+    ['a']
+    """
+
+    def __init__(self) -> None:
+        self._children: dict[str, Module | Parameter] = {}
+        self._name = ""
+        self.training = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, (Module, Parameter)):
+            if "_children" not in self.__dict__:
+                raise TinygradError(f"call super().__init__() before {type(self).__name__} sets {name!r}")
+            self._children[name] = value
+            if isinstance(value, Module):
+                value._name = name
+        elif "_children" in self.__dict__:
+            self._children.pop(name, None)
+        object.__setattr__(self, name, value)
+        if isinstance(value, (Module, Parameter)):
+            self._tell_paths()
+
+    def __delattr__(self, name: str) -> None:
+        self._children.pop(name, None)
+        object.__delattr__(self, name)
+
+    def _tell_paths(self) -> None:
+        for path, parameter in self.named_parameters():
+            parameter._place(path)
+
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        """What the module computes; call the module itself."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward method; write what it computes there")
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        """Run :meth:`forward` under the module's scope; errors name the layer."""
+        try:
+            if not self._name:
+                return self.forward(*inputs, **options)
+            with scope(self._name):
+                return self.forward(*inputs, **options)
+        except TinygradError as error:
+            if not hasattr(error, "layer"):  # the innermost layer is the one to name
+                error.layer = self  # type: ignore[attr-defined]
+                error.args = (f"{type(self).__name__}: {error.args[0]}", *error.args[1:])
+            raise
+
+    # -- parameters ------------------------------------------------------------------------
+
+    def children(self) -> Iterator[tuple[str, Module]]:
+        """The modules set on this one, by name."""
+        return ((name, child) for name, child in self._children.items() if isinstance(child, Module))
+
+    def modules(self) -> Iterator[tuple[str, Module]]:
+        """This module, under the name ``""``, and all within it, by path."""
+        yield "", self
+        for name, child in self.children():
+            for path, module in child.modules():
+                yield f"{name}.{path}" if path else name, module
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """Every parameter once, by its path, in the order in which they were set."""
+        seen: set[int] = set()
+        for path, parameter in self._all_parameters():
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                yield path, parameter
+
+    def _all_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        for name, child in self._children.items():
+            if isinstance(child, Parameter):
+                yield name, child
+            else:
+                yield from ((f"{name}.{path}", parameter) for path, parameter in child._all_parameters())
+
+    def parameters(self) -> list[Parameter]:
+        """Every parameter once."""
+        return [parameter for _, parameter in self.named_parameters()]
+
+    def zero_grad(self) -> None:
+        """Set the gradient of every parameter to None."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def train(self, training: bool = True) -> Module:
+        """Set the mode of this module and all within it: dropout works while training."""
+        for _, module in self.modules():
+            module.training = training
+        return self
+
+    def eval(self) -> Module:
+        """Set the mode to evaluation."""
+        return self.train(False)
+
+    # -- storing ---------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, npt.NDArray[Any]]:
+        """A copy of every parameter's array, by path."""
+        return {path: parameter.numpy() for path, parameter in self.named_parameters()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Rebind every parameter to an array of this mapping; all of them, or none.
+
+        Parameters
+        ----------
+        state : Mapping of str to array_like
+
+        Raises
+        ------
+        StateDictError
+            Which names are missing, which are not known, and which shapes do not fit.
+
+        Examples
+        --------
+        >>> from tinygrad_rnn import nn
+        >>> nn.Linear(2, 1).load_state_dict({"weight": [[1.0, 2.0, 3.0]], "extra": 0.0})
+        Traceback (most recent call last):
+            ...
+        tinygrad_rnn.errors.StateDictError: this state does not fit Linear:
+          missing: bias
+          not known: extra
+          shape: weight is (1, 2) and the state has (1, 3)
+        """
+        own = dict(self.named_parameters())
+        arrays = {name: np.asarray(value) for name, value in state.items()}
+        problems = {
+            "missing": [name for name in own if name not in arrays],
+            "not known": [name for name in arrays if name not in own],
+            "shape": [
+                f"{name} is {own[name].shape} and the state has {array.shape}"
+                for name, array in arrays.items()
+                if name in own and own[name].shape != array.shape
+            ],
+            "dtype": [
+                f"{name} cannot be made of {array.dtype}" for name, array in arrays.items() if array.dtype.kind not in "fiub"
+            ],
+        }
+        if any(problems.values()):
+            lines = [f"  {kind}: {', '.join(found)}" for kind, found in problems.items() if found]
+            raise StateDictError("\n".join([f"this state does not fit {type(self).__name__}:", *lines]))
+        for name, parameter in own.items():
+            parameter.data = arrays[name]
+
+    def save(self, path: str | Path) -> None:
+        """Write the parameters to an ``.npz`` file.
+
+        Raises
+        ------
+        DataError
+            If the file cannot be written.
+        """
+        try:
+            with Path(path).open("wb") as file:
+                np.savez(file, **self.state_dict())  # type: ignore[arg-type]
+        except OSError as error:
+            raise DataError(f"cannot write the parameters to {path}: {error.strerror}") from None
+
+    def load(self, path: str | Path) -> None:
+        """Rebind the parameters to those of an ``.npz`` file; nothing in it is executed.
+
+        Raises
+        ------
+        DataError
+            If it is not such a file.
+        StateDictError
+            If its names or shapes do not fit.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                state = {name: stored[name] for name in stored.files}
+        except OSError as error:
+            raise DataError(f"cannot read parameters from {path}: {error.strerror or error}") from None
+        except (ValueError, AttributeError, KeyError, EOFError) as error:
+            raise DataError(f"{path} is not an .npz file of parameters: {error}") from None
+        self.load_state_dict(state)
+
+    # -- pictures --------------------------------------------------------------------------
+
+    def draw(self, **options: Any) -> Drawing:
+        """A picture of the network; see :func:`tinygrad_rnn.draw.draw_module`."""
+        from ..draw import draw_module
+
+        return draw_module(self, **options)
+
+    def __repr__(self) -> str:
+        own = ", ".join(f"{n}={p.shape}" for n, p in self._children.items() if isinstance(p, Parameter))
+        inside = "".join(f"\n  ({n}): " + repr(m).replace("\n", "\n  ") for n, m in self.children())
+        return f"{type(self).__name__}({own}{inside}{chr(10) if inside else ''})"

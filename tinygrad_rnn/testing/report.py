@@ -1,0 +1,49 @@
+"""What a gradient check says: its verdicts, and the sentences of its report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+__all__ = ["GradientCheckError", "KinkError", "Report"]
+
+
+class GradientCheckError(AssertionError):
+    """A gradient is wrong, or could not be judged; the message says which, where and how."""
+
+
+class KinkError(GradientCheckError):
+    """There is no derivative at this point, so no gradient can be right or wrong there."""
+
+
+@dataclass
+class Report:
+    """What was checked, and how sharply.
+
+    Attributes
+    ----------
+    arguments : list of str
+        The arguments that gradients were taken with respect to, with their shapes.
+    order : int
+        The highest order of derivative that was checked.
+    oracles : list of str
+        What judged, in order of first use.
+    error : float
+        The largest difference of an analytic from a numeric value, relative to both.
+    zero : list of str
+        Arguments that nothing depends on, so that all of their gradient is zero.
+    """
+
+    arguments: list[str]
+    order: int
+    oracles: list[str] = field(default_factory=list)
+    error: float = 0.0
+    zero: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        order = "first order" if self.order == 1 else f"order {self.order}"
+        said = f"gradients are right to {order} in {', '.join(self.arguments)}"
+        if self.oracles:
+            said += f": within {self.error:.0e} of {' and '.join(self.oracles)}"
+        if self.zero:
+            said += f" (zero everywhere in {', '.join(self.zero)})"
+        return said

@@ -1,0 +1,209 @@
+"""The function under test as a map of one flat vector to another, with its graph at hand."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..autodiff import grad, jvp
+from ..errors import GradientError
+from ..graph.node import leaf
+from ..ops.core import constant
+from ..tensor import Parameter, Tensor
+from .report import GradientCheckError
+
+__all__ = ["Evaluation", "Gradient", "Subject", "Vector"]
+
+Vector = npt.NDArray[np.float64]
+
+
+class Evaluation(NamedTuple):
+    """One call of the function: what went in, and the floats that came out."""
+
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+
+    @property
+    def value(self) -> Vector:
+        """All outputs as one vector."""
+        return flat([y.data for y in self.outputs])
+
+    def pull(self, u: Vector) -> Vector:
+        """The transposed Jacobian times a vector, by `grad`."""
+        return flat([g.data for g in grad(self.outputs, self.inputs, split(u, self.outputs))])
+
+    def push(self, v: Vector) -> Vector:
+        """The Jacobian times a vector, by `jvp`."""
+        return flat([dy.data for dy in jvp(self.outputs, self.inputs, split(v, self.inputs))])
+
+
+def flat(arrays: Sequence[npt.NDArray[Any]]) -> Vector:
+    """The arrays one after another, as one vector of its own."""
+    return np.concatenate([np.ravel(a) for a in arrays]) if arrays else np.zeros(0)
+
+
+def split(vector: npt.NDArray[Any], like: Sequence[Any]) -> list[npt.NDArray[Any]]:
+    """The parts of a vector, in the shapes of the arrays or tensors."""
+    ends = np.cumsum([x.size for x in like], dtype=int)
+    return [part.reshape(x.shape) for part, x in zip(np.split(vector, ends[:-1]), like, strict=True)] if like else []
+
+
+class Subject:
+    """A function of the arguments that gradients are taken of, with all others held fixed.
+
+    Parameters
+    ----------
+    f : callable
+    args : sequence
+        What `f` is called with.
+    wrt : None, or one or several of int, str and Parameter
+        Positions or names of arguments, or parameters that `f` uses by itself; all
+        arguments of floats if None.
+    """
+
+    def __init__(self, f: Callable[..., Any], args: Sequence[Any], wrt: Any = None) -> None:
+        self.f = f
+        self.args = [a if isinstance(a, Tensor) or not _is_array(a) else Tensor(constant(np.array(a))) for a in args]
+        called = _names(f, self.args)
+        asked = [wrt] if isinstance(wrt, (int, str, Parameter)) else wrt
+        if asked is None:
+            asked = [i for i, a in enumerate(self.args) if isinstance(a, Tensor) and a.dtype.kind == "f"]
+        self.sources: list[int | Parameter] = []
+        self.names: list[str] = []
+        for which in asked:
+            if isinstance(which, Parameter) and not any(which is a for a in self.args):
+                self.sources.append(which)
+                self.names.append(which.name or f"parameter {len(self.names)}")
+                continue
+            position = _position(which, called, self.args)
+            self.sources.append(position)
+            self.names.append(called[position])
+        self.point: list[Vector] = []
+        for name, source in zip(self.names, self.sources, strict=True):
+            x = self.args[source] if isinstance(source, int) else source
+            if not isinstance(x, Tensor) or x.dtype.kind != "f":
+                raise GradientCheckError(f"{name} is not made of floats, so it has no gradient to check")
+            self.point.append(np.asarray(x.data, np.float64).copy(order="K"))
+        if not self.point:
+            raise GradientCheckError("there is nothing to check: no argument is made of floats")
+
+    @property
+    def x(self) -> Vector:
+        """The point, as one vector."""
+        return flat(self.point)
+
+    def run(self, x: Vector | None = None, *, requires_grad: bool = False) -> Evaluation:
+        """Call the function at the point, or at another one."""
+        arrays = self.point if x is None else [a.copy() for a in split(x, self.point)]
+        args = list(self.args)
+        inputs: list[Tensor] = []
+        with _bound() as bind:
+            for source, array in zip(self.sources, arrays, strict=True):
+                holder = self.args[source] if isinstance(source, int) else source
+                if isinstance(holder, Parameter):
+                    inputs.append(bind(holder, array))
+                    continue
+                t = Tensor(constant(array))
+                if requires_grad:
+                    t._require_grad()
+                inputs.append(t)
+                args[source] = t  # type: ignore[index]
+            outputs = [y for y in _leaves(self.f(*args)) if y.dtype.kind == "f"]
+        if not outputs:
+            raise GradientCheckError("there is nothing to check: the function returns no floats")
+        return Evaluation(inputs, outputs)
+
+    def __call__(self, x: Vector) -> Vector:
+        """The outputs at a point, both as vectors; silent where they are not finite."""
+        with np.errstate(all="ignore"):
+            return self.run(x).value
+
+
+class Gradient(Subject):
+    """The gradient of a subject's outputs, contracted with a fixed vector: a subject as well."""
+
+    def __init__(self, base: Subject, cotangent: Vector) -> None:
+        self.base = base
+        self.cotangent = cotangent
+        self.names = base.names
+        self.point = base.point
+        self.sources = base.sources
+
+    def run(self, x: Vector | None = None, *, requires_grad: bool = False) -> Evaluation:
+        """Take the gradient at the point, or at another one."""
+        inputs, outputs = self.base.run(x, requires_grad=requires_grad)
+        return Evaluation(inputs, grad(outputs, inputs, split(self.cotangent, outputs)))
+
+
+@contextmanager
+def _bound() -> Iterator[Callable[[Parameter, Vector], Tensor]]:
+    """Rebind parameters to float64 values, and put them back at the end."""
+    before: list[tuple[Parameter, Any]] = []
+
+    def bind(parameter: Parameter, value: Vector) -> Tensor:
+        old = parameter.node
+        before.append((parameter, old))
+        parameter._rebind(leaf(value, old.name, old.role, old.place))
+        return Tensor(parameter.node)
+
+    try:
+        yield bind
+    finally:
+        for parameter, old in reversed(before):
+            parameter._rebind(old)
+
+
+def _is_array(a: Any) -> bool:
+    return isinstance(a, np.ndarray) or (isinstance(a, float) and not isinstance(a, bool)) or isinstance(a, np.floating)
+
+
+def _names(f: Callable[..., Any], args: Sequence[Any]) -> list[str]:
+    try:
+        parameters = inspect.signature(f).parameters.values()
+    except (TypeError, ValueError):
+        parameters = {}.values()  # type: ignore[assignment]
+    known = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    named = []
+    for i, a in enumerate(args):
+        own = a.name if isinstance(a, Tensor) else None
+        named.append(own or (known[i] if i < len(known) else f"argument {i}"))
+    return named
+
+
+def _position(which: Any, names: list[str], args: Sequence[Any]) -> int:
+    if isinstance(which, int) and -len(args) <= which < len(args):
+        return which % len(args)
+    for i, (name, a) in enumerate(zip(names, args, strict=True)):
+        if which is a or (isinstance(which, str) and which == name):
+            return i
+    raise GradientCheckError(f"wrt={which!r} is no argument: there are {', '.join(names) or 'none'}")
+
+
+def _leaves(result: Any) -> list[Tensor]:
+    """The tensors of a nested result, in order."""
+    found: list[Tensor] = []
+    pending = [result]
+    while pending:
+        y = pending.pop()
+        if isinstance(y, Tensor):
+            found.append(y)
+        elif isinstance(y, (tuple, list)):
+            pending.extend(reversed(y))
+        elif isinstance(y, dict):
+            pending.extend(reversed(list(y.values())))
+        elif y is not None:
+            raise GradientCheckError(
+                f"the function returned {type(y).__name__}, which has no graph; return tensors, "
+                "and use tinygrad_rnn's functions throughout"
+            )
+    return found
+
+
+def missing(error: GradientError) -> GradientCheckError:
+    """The verdict where `grad` itself refuses."""
+    return GradientCheckError(f"the gradient is missing: {error}")
