@@ -178,9 +178,7 @@ class Tensor:
         if context.state.tracing:
             return apply(ops.detach, (self,))
         node = self._node
-        cut = Node(None, (), {"source": weakref.ref(node)}, node.value, context.state.place)
-        cut.name = node.name
-        return Tensor(cut)
+        return Tensor(Node(None, (), {"source": weakref.ref(node)}, node.value, context.state.place))
 
     # -- values ----------------------------------------------------------------------------
 

@@ -34,7 +34,8 @@ class Graph:
     Attributes
     ----------
     nodes : tuple of Node
-        Each after its inputs, in the order of their creation.
+        Each after its inputs: leaves in the order of their first use, then the operations
+        in the order of their creation.
     inputs : tuple of Node
         The leaves that are not constants.
     outputs : tuple of Node
@@ -57,7 +58,7 @@ class Graph:
 
     def __init__(self, outputs: Sequence[Node]) -> None:
         self.outputs = tuple(outputs)
-        self.nodes = tuple(ancestors(self.outputs))
+        self.nodes = tuple(_leaves_first(ancestors(self.outputs)))
         self.inputs = tuple(node for node in self.nodes if node.primitive is None and not is_constant(node))
         self.names = _names(self.nodes)
         self._users: dict[Node, list[Node]] | None = None
@@ -103,7 +104,7 @@ class Graph:
             if node.primitive is None and is_constant(node):
                 continue
             if node.primitive is None:
-                section, made = "inputs", "detach" if "source" in node.attributes else node.role or "value"
+                section, made = "inputs", node.operation
             else:
                 section = "nodes" if node.step is None else f"step {node.step}"
                 made = self._call(node)
@@ -270,6 +271,13 @@ def outer_step(node: Node) -> tuple[Unrolling, int] | None:
         place = place.unrolling.outer
     assert place.unrolling is not None and place.t is not None
     return place.unrolling, place.t
+
+
+def _leaves_first(nodes: list[Node]) -> list[Node]:
+    """Leaves by first use, so that two graphs of one computation have one order."""
+    leaves = dict.fromkeys(i for node in nodes for i in node.inputs if i.primitive is None)
+    alone = [node for node in nodes if node.primitive is None and node not in leaves]
+    return [*leaves, *alone, *(node for node in nodes if node.primitive is not None)]
 
 
 def _names(nodes: Sequence[Node]) -> dict[Node, str]:

@@ -139,7 +139,9 @@ class Node:
     @property
     def operation(self) -> str:
         """Name of the primitive, or of the role of a leaf."""
-        return self.primitive.name if self.primitive is not None else self.role or "constant"
+        if self.primitive is not None:
+            return self.primitive.name
+        return "detach" if "source" in self.attributes else self.role or "constant"
 
     def __repr__(self) -> str:
         shown = self.name or self.operation

@@ -96,7 +96,7 @@ class Recurrent(Module):
         """
         inputs, T, batch_size = _sequences(xs, steps)
         if state is None:
-            state = self.cell.initial_state(batch_size)
+            state = self.cell.initial_state(batch_size, self._dtype(inputs))
         slots = [as_tensor(slot) for slot in flatten(state)]
         if T == 0:
             return self._of_no_steps(xs, inputs, state), state
@@ -121,6 +121,11 @@ class Recurrent(Module):
             outputs.reverse()
         columns = zip(*[flatten(output) for output in outputs], strict=True)
         return rebuild(outputs[0], iter([stack(column) for column in columns])), rebuild(state, iter(slots))
+
+    def _dtype(self, inputs: list[Tensor]) -> np.dtype[Any] | None:
+        """What inputs and parameters are promoted to, so that every step has one dtype."""
+        dtypes = [x.dtype for x in (*inputs, *self.parameters()) if x.dtype.kind == "f"]
+        return np.result_type(*dtypes) if dtypes else None
 
     def _of_no_steps(self, xs: Any, inputs: list[Tensor], state: State) -> Any:
         """Outputs of length 0; a trace tells their shape."""

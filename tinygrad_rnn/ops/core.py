@@ -384,7 +384,12 @@ def _unbroadcast(g: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def describe(node: Node) -> str:
     """How an error message calls a value: by its name if it has one, with its shape."""
-    name = node.name or (node.operation if node.primitive else None)
+    name = node.name
+    if node.cut is not None:
+        name = f"the cut of {describe(node.cut)}"
+    elif node.primitive is not None and name is None:
+        (first, *more) = node.inputs
+        name = node.operation if more or first.name is None else f"{node.operation}({first.name})"
     return f"{name} {node.shape}" if name else str(node.shape)
 
 
