@@ -476,7 +476,7 @@ def astype(x, *, dtype, out=None):
     return out
 
 
-@primitive(gradient=(None,), formula=r"\operatorname{{detach}}\left({x}\right)")
+@primitive(gradient=(None,), formula=r"\operatorname{{detach}}\left({x}\right)", domain=Domain(REAL, stops=True))
 def detach(x, *, out=None):
     """The same values, with no gradient to `x`: what ``t.detach()`` records in a trace.
 

@@ -77,6 +77,8 @@ class Domain:
     kinks : callable, optional
         ``kinks(*arrays, **attributes) -> array``: how far each element is from a point
         without a derivative, zero at the point itself.
+    stops : bool
+        The gradient is zero on purpose, whatever the derivative.
 
     Examples
     --------
@@ -89,6 +91,7 @@ class Domain:
     shapes: Callable[[Choose], list[Shape]] | None
     attributes: Callable[..., Mapping[str, Any]] | None
     kinks: Callable[..., Any] | None
+    stops: bool
 
     def __init__(
         self,
@@ -97,6 +100,7 @@ class Domain:
         shapes: Callable[[Choose], list[Shape]] | None = None,
         attributes: Callable[..., Mapping[str, Any]] | None = None,
         kinks: Callable[..., Any] | None = None,
+        stops: bool = False,
     ) -> None:
         set_field = object.__setattr__
         set_field(self, "inputs", inputs or (REAL,))
@@ -104,6 +108,7 @@ class Domain:
         set_field(self, "shapes", shapes)
         set_field(self, "attributes", attributes)
         set_field(self, "kinks", kinks)
+        set_field(self, "stops", stops)
 
     def of(self, position: int) -> Interval:
         """The interval of one input."""

@@ -215,7 +215,11 @@ def squeeze(x: TensorLike, axis: Axis = None) -> Tensor:
         if np.broadcast_shapes(x.shape, shape) == shape
         else _cannot_broadcast(x, shape)
     ),
-    domain=Domain(REAL, attributes=lambda choose, x: {"shape": (*choose.shape(0, 2), *(n if n != 1 else 2 for n in x))}),
+    domain=Domain(
+        REAL,
+        shapes=lambda choose: [tuple(1 if choose.flag() else n for n in choose.shape())],
+        attributes=lambda choose, x: {"shape": tuple(choose.integer(0, 3) if n == 1 else n for n in x)},
+    ),
     leading=lambda attributes, shapes: {"shape": (shapes[0][0], *attributes["shape"])},
 )
 def _broadcast_to(x, *, shape, out=None):
@@ -240,8 +244,11 @@ def broadcast_to(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
     tensor([[1., 2.],
             [1., 2.]])
     """
-    lengths = (shape,) if isinstance(shape, (int, np.integer)) else shape
-    return apply(_broadcast_to, (x,), {"shape": tuple(map(operator.index, lengths))})
+    x = as_tensor(x)
+    lengths = tuple(map(operator.index, (shape,) if isinstance(shape, (int, np.integer)) else shape))
+    if len(lengths) > x.ndim:  # equal ranks first, so that a further leading axis can pass through
+        x = x.reshape((1,) * (len(lengths) - x.ndim) + x.shape)
+    return apply(_broadcast_to, (x,), {"shape": lengths})
 
 
 def tile(x: TensorLike, reps: int | Sequence[int]) -> Tensor:
@@ -492,6 +499,10 @@ def _scatter_case(choose: Choose, *shapes: Shape) -> Mapping[str, Any]:
     formula=r"\operatorname{{scatter}}\left({rest}\right)",
     shape=_scattered,
     domain=Domain(REAL, shapes=lambda choose: [choose.shape(1)] * 2, attributes=_scatter_case),
+    leading=lambda attributes, shapes: {
+        "indices": tuple((slice(None), *index) for index in attributes["indices"]),
+        "shape": (shapes[0][0], *attributes["shape"]),
+    },
 )
 def _scatter(*inputs, indices, shape, out=None):
     """Zeros, with each value added at its index: the transpose of reading parts.

@@ -66,6 +66,9 @@ class Subject:
         arguments of floats if None.
     """
 
+    scale = 0.0
+    """Size of what cancels inside, so that rounding is no smaller than that of such numbers."""
+
     def __init__(self, f: Callable[..., Any], args: Sequence[Any], wrt: Any = None) -> None:
         self.f = f
         self.args = [a if isinstance(a, Tensor) or not _is_array(a) else Tensor(constant(np.array(a))) for a in args]
@@ -112,7 +115,7 @@ class Subject:
                 if requires_grad:
                     t._require_grad()
                 inputs.append(t)
-                args[source] = t  # type: ignore[index]
+                args[source] = t
             outputs = [y for y in _leaves(self.f(*args)) if y.dtype.kind == "f"]
         if not outputs:
             raise GradientCheckError("there is nothing to check: the function returns no floats")
@@ -130,6 +133,7 @@ class Gradient(Subject):
     def __init__(self, base: Subject, cotangent: Vector) -> None:
         self.base = base
         self.cotangent = cotangent
+        self.scale = float(np.abs(cotangent * base.run().value).max(initial=base.scale))
         self.names = base.names
         self.point = base.point
         self.sources = base.sources
@@ -164,9 +168,9 @@ def _is_array(a: Any) -> bool:
 
 def _names(f: Callable[..., Any], args: Sequence[Any]) -> list[str]:
     try:
-        parameters = inspect.signature(f).parameters.values()
+        parameters = list(inspect.signature(f).parameters.values())
     except (TypeError, ValueError):
-        parameters = {}.values()  # type: ignore[assignment]
+        parameters = []
     known = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     named = []
     for i, a in enumerate(args):

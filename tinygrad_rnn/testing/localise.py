@@ -1,0 +1,249 @@
+"""From "the gradient is wrong" to which argument, which element, which operation, which step."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import TinygradError
+from ..graph.node import Node, ancestors
+from ..ops.core import Sparse, as_tensor, describe, pullback
+from ..ops.shapes import scatter
+from ..tensor import Tensor
+from .oracles import EPS, Estimate, differences, judge, replay
+from .subject import Evaluation, Subject, Vector, flat, split
+
+__all__ = ["apart", "localise", "tolerance"]
+
+Indices = npt.NDArray[np.intp]
+
+ALL_ELEMENTS = 256
+"""Up to so many elements of an argument are looked at one by one; above, by halving."""
+
+
+def tolerance(estimate: Estimate, u: Vector, terms: float) -> float:
+    """How far ⟨u, Jv⟩ may be off: the oracle's error estimate, and rounding of the terms."""
+    weight = np.abs(u)
+    return float(8 * weight @ estimate.error + 1e3 * EPS * terms)
+
+
+def apart(estimate: Estimate, u: Vector, v: Vector, g: Vector, y: Vector) -> tuple[float, float, float]:
+    """How far ⟨u, Jv⟩ and ⟨g, v⟩ are apart, how far they may be, and their size."""
+    size = float(np.abs(u * estimate.value).sum() + np.abs(g * v).sum())
+    gap = abs(float(u @ estimate.value) - float(g @ v))
+    return gap, tolerance(estimate, u, size + 0.1 * float(np.abs(u * y).sum())), size
+
+
+def localise(subject: Subject, evaluation: Evaluation, u: Vector, v: Vector, order: int) -> str:
+    """The report on a gradient that is known to be wrong along a direction."""
+    x, y, g = subject.x, np.abs(evaluation.value) + subject.scale, evaluation.pull(u)
+    masks = _masks(subject)
+    candidates = []
+    for k, mask in enumerate(masks):
+        gap, allowed, _ = apart(judge(subject, evaluation, x, v * mask), u, v * mask, g, y)
+        candidates.append((gap > allowed, gap, -k))
+    k = -max(candidates)[2]
+    shape = subject.point[k].shape
+    elements: Indices = np.flatnonzero(masks[k])
+    if len(elements) > ALL_ELEMENTS:
+        elements = _halve(subject, evaluation, u, v, g, elements)
+
+    estimates = [judge(subject, evaluation, x, _unit(x, i)) for i in elements]
+    jacobian = np.array([estimate.value for estimate in estimates])
+    numeric, analytic = jacobian @ u, g[elements]
+    errors = [tolerance(e, u, abs(float(u @ e.value))) for e in estimates]
+    worst = int(np.argmax(np.abs(numeric - analytic) - errors))
+    index = tuple(int(i) for i in np.unravel_index(elements[worst] - np.flatnonzero(masks[k])[0], shape))
+    ratio = analytic[worst] / numeric[worst] if numeric[worst] else np.inf
+    lines = [
+        f"the gradient of order {order} is wrong in {subject.names[k]} {shape}",
+        f"  at index {index}: analytic {analytic[worst]:.10g}, numeric {numeric[worst]:.10g} ± {errors[worst]:.0e}"
+        f" by {estimates[worst].oracle}, ratio {ratio:.4g}",
+    ]
+    whole = len(elements) == subject.point[k].size
+    guess = _guess(subject, k, analytic, numeric, np.array(errors), jacobian * u, evaluation, u, whole)
+    if guess:
+        lines.append(f"  perhaps {guess}")
+    lines += _where(evaluation, u)
+    return "\n".join(lines)
+
+
+def _masks(subject: Subject) -> list[Vector]:
+    return [flat([np.full(a.shape, float(i == k)) for i, a in enumerate(subject.point)]) for k in range(len(subject.point))]
+
+
+def _unit(x: Vector, i: int) -> Vector:
+    e = np.zeros_like(x)
+    e[i] = 1.0
+    return e
+
+
+def _halve(subject: Subject, evaluation: Evaluation, u: Vector, v: Vector, g: Vector, elements: Indices) -> Indices:
+    """A few neighbouring elements, at least one of them wrong."""
+    while len(elements) > 8:
+        halves = np.array_split(elements, 2)
+        excess = []
+        for half in halves:
+            along = np.zeros_like(v)
+            along[half] = v[half]
+            gap, allowed, _ = apart(
+                judge(subject, evaluation, subject.x, along), u, along, g, np.abs(evaluation.value) + subject.scale
+            )
+            excess.append(gap / (allowed or 1.0))
+        elements = halves[int(np.argmax(excess))]
+    return elements
+
+
+# -- guesses -------------------------------------------------------------------------------
+
+
+def _guess(
+    subject: Subject,
+    k: int,
+    analytic: Vector,
+    numeric: Vector,
+    errors: Vector,
+    terms: Vector,
+    evaluation: Evaluation,
+    u: Vector,
+    whole: bool,
+) -> str:
+    """The first simple mistake that explains every element looked at."""
+
+    def same(a: Vector, b: Vector) -> bool:
+        return bool((np.abs(a - b) <= errors + 1e-8 * np.abs(numeric).max(initial=0)).all())
+
+    shape = subject.point[k].shape
+    if not analytic.any():
+        return "missing: nothing comes back to it"
+    for factor, words in (
+        (-1.0, "a wrong sign"),
+        (2.0, "a factor 2: something is counted twice"),
+        (0.5, "a factor 1/2: one of two uses is not counted"),
+    ):
+        if same(analytic, factor * numeric):
+            return words
+    if whole and len(shape) == 2 and shape[0] == shape[1] and same(analytic.reshape(shape).T.ravel(), numeric):
+        return "transposed"
+    if whole and shape:
+        for axis in range(len(shape)):
+            if same(np.flip(analytic.reshape(shape), axis).ravel(), numeric):
+                return f"reversed along axis {axis}"
+    at = 0
+    for t in evaluation.outputs:  # terms has a column for each element of the outputs
+        own = terms[:, at : at + t.size].reshape(-1, *t.shape)
+        rest = numeric - own.reshape(len(own), -1).sum(1)
+        at += t.size
+        for axis in range(t.ndim):
+            n = t.shape[axis]
+            if n < 2:
+                continue
+            for i in (0, n - 1):
+                if same(analytic, rest + own.take(i, axis + 1).reshape(len(own), -1).sum(1)):
+                    return f"not summed over axis {axis} of the output: only position {i} is counted"
+            if same(analytic, numeric / n):
+                return f"a mean over axis {axis} of the output in place of a sum"
+    factor = float(analytic @ numeric) / float(numeric @ numeric) if numeric.any() else 0.0
+    if len(numeric) > 1 and factor and same(analytic, factor * numeric):
+        return f"a constant factor {factor:.4g}"
+    g = evaluation.pull(u)
+    for j, mask in enumerate(_masks(subject)):
+        if whole and j != k and subject.point[j].shape == shape and same(g[mask > 0], numeric):
+            return f"exchanged with the gradient of {subject.names[j]}"
+    wrong = np.abs(analytic - numeric) > errors + 1e-8 * np.abs(numeric).max(initial=0)
+    if wrong.any() and not analytic[wrong].any():
+        return f"missing at {int(wrong.sum())} of {len(wrong)} elements"
+    return ""
+
+
+def _cuts(evaluation: Evaluation) -> list[str]:
+    """Where a ``.detach()`` cuts the graph."""
+    order = ancestors([t.node for t in evaluation.outputs])
+    return [f"{describe(node)}{node.place.describe()}" for node in order if "source" in node.attributes]
+
+
+# -- the operation and the step ------------------------------------------------------------
+
+
+def _where(evaluation: Evaluation, u: Vector) -> list[str]:
+    """Which operation's own rule is wrong, and at which step the gradients part."""
+    lines = []
+    for node in ancestors([t.node for t in evaluation.outputs]):
+        position = _wrong_rule(node)
+        if position is not None:
+            lines.append(f"  the rule of input {position} of {node.operation}{node.place.describe()} is wrong by itself")
+            break
+    step = _parting_step(evaluation, u)
+    if step is not None:
+        lines.append(f"  going back in time, what step t={step} carries on is the first to get a wrong gradient")
+    cuts = _cuts(evaluation)
+    if cuts:
+        lines.append(f"  a .detach() cuts the graph at {cuts[0]}: nothing comes back through it")
+    if not lines:
+        lines.append(
+            "  every operation of the graph is right by itself: f computes something outside of it (.data, .item(), "
+            "NumPy, no_grad, detach), or calls for a rule that is right only elsewhere"
+        )
+    return lines
+
+
+def _wrong_rule(node: Node) -> int | None:
+    """The position of the first input whose cotangent is wrong, in one application alone."""
+    if node.primitive is None or node.dtype.kind != "f" or node.primitive.domain.stops:
+        return None
+    rng = np.random.default_rng(0)
+    u = rng.standard_normal(node.shape)
+    for position, source in enumerate(node.inputs):
+        if source.dtype.kind != "f" or source in node.inputs[:position]:
+            continue
+        v = rng.standard_normal(source.shape).ravel()
+
+        def f(x: Vector, source: Node = source) -> Vector:
+            return np.ravel(replay([node], {source: x.reshape(source.shape)})[node])
+
+        try:
+            pulled = [
+                scatter([gx], source.shape) if isinstance(gx, Sparse) else gx
+                for _, gx in pullback(node, as_tensor(u), {source})
+            ]
+            g = sum((gx.data.ravel() for gx in pulled), np.zeros(source.value.size))
+        except TinygradError:
+            return position
+        x, y = source.value.ravel(), node.value.ravel()
+        gap, allowed, _ = apart(differences(f, x, v, y), u.ravel(), v, g, y)
+        if gap > allowed:
+            return position
+    return None
+
+
+def _parting_step(evaluation: Evaluation, u: Vector) -> int | None:
+    """The latest step whose carried values get a wrong gradient: it went wrong just after them."""
+    order = ancestors([t.node for t in evaluation.outputs])
+    if not any(node.place.t is not None for node in order) or any(node.place.origin for node in order):
+        return None
+    carried: dict[int, list[Node]] = {}
+    for node in order:
+        for source in node.inputs:
+            t = source.place.t
+            if t is not None and source.dtype.kind == "f" and source.primitive is not None and node.place.t != t:
+                carried.setdefault(t, []).append(source)
+    rng = np.random.default_rng(0)
+    for t in sorted(carried, reverse=True):
+        nodes = list(dict.fromkeys(carried[t]))
+        part = Evaluation([Tensor(node) for node in nodes], evaluation.outputs)
+        v = rng.standard_normal(sum(node.value.size for node in nodes))
+
+        def f(x: Vector, nodes: list[Node] = nodes) -> Vector:
+            values = dict(zip(nodes, split(x, [n.value for n in nodes]), strict=True))
+            replay(order, values)
+            return flat([values.get(y.node, y.node.value) for y in evaluation.outputs])
+
+        try:
+            g = part.pull(u)
+        except TinygradError:
+            return t
+        y = evaluation.value
+        gap, allowed, _ = apart(differences(f, flat([n.value for n in nodes]), v, y), u, v, g, y)
+        if gap > allowed:
+            return t
+    return None

@@ -1,0 +1,323 @@
+"""Hypothesis strategies: shapes, arrays, tensors, parameters, and a primitive's own cases.
+
+Needs the extra ``test``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import MissingExtraError
+
+try:
+    from hypothesis import HealthCheck, given, reject, settings
+    from hypothesis import strategies as st
+    from hypothesis.extra import numpy as hnp
+except ImportError as error:  # pragma: no cover
+    raise MissingExtraError('tinygrad_rnn.testing.strategies needs hypothesis: pip install "tinygrad_rnn[test]"') from error
+
+from ..ops.core import Primitive, constant
+from ..ops.domains import REAL, Domain, Interval
+from ..tensor import Parameter, Tensor
+from .primitives import Case
+
+__all__ = [
+    "Choices",
+    "HealthCheck",
+    "arrays",
+    "broadcastable_shapes",
+    "cases",
+    "elements",
+    "given",
+    "parameters",
+    "settings",
+    "shapes",
+    "tensors",
+]
+
+Shape = tuple[int, ...]
+Array = npt.NDArray[Any]
+
+SPAN = 3.0
+"""Drawn numbers stay this close to zero, or to the end of a half-open interval."""
+
+
+# -- shapes --------------------------------------------------------------------------------
+
+
+def shapes(min_ndim: int = 0, max_ndim: int = 3, *, min_side: int = 0, max_side: int = 4) -> st.SearchStrategy[Shape]:
+    """Small shapes; empty ones and lengths of 1 among them.
+
+    Parameters
+    ----------
+    min_ndim, max_ndim : int
+    min_side, max_side : int
+
+    Examples
+    --------
+    >>> from hypothesis import given
+    >>> @given(shapes(1, 2))
+    ... def holds(shape):
+    ...     assert 1 <= len(shape) <= 2
+    >>> holds()
+    """
+    return hnp.array_shapes(min_dims=min_ndim, max_dims=max_ndim, min_side=min_side, max_side=max_side)
+
+
+@st.composite
+def broadcastable_shapes(draw: st.DrawFn, count: int = 2, *, max_ndim: int = 3, min_side: int = 0) -> list[Shape]:
+    """Shapes that broadcast together, with axes missing or of length 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from hypothesis import given
+    >>> @given(broadcastable_shapes(3))
+    ... def holds(shapes):
+    ...     np.broadcast_shapes(*shapes)
+    >>> holds()
+    """
+    full = draw(shapes(0, max_ndim, min_side=min_side))
+    found = []
+    for _ in range(count):
+        skip = draw(st.integers(0, len(full)))
+        found.append(tuple(1 if draw(st.booleans()) and draw(st.booleans()) else n for n in full[skip:]))
+    return found
+
+
+# -- values --------------------------------------------------------------------------------
+
+
+def _bounds(interval: Interval) -> tuple[float, float]:
+    low, high = interval.low, interval.high
+    if np.isinf(low) and np.isinf(high):
+        return -SPAN, SPAN
+    if np.isinf(high):
+        return low, low + SPAN
+    if np.isinf(low):
+        return high - SPAN, high
+    return low, high
+
+
+def elements(interval: Interval = REAL) -> st.SearchStrategy[Any]:
+    """Numbers well inside an interval, simple ones first.
+
+    Parameters
+    ----------
+    interval : Interval
+        Of floats, integers or booleans.
+    """
+    if interval.kind == "bool":
+        return st.booleans()
+    low, high = _bounds(interval)
+    if interval.kind == "int":
+        return st.integers(int(np.floor(low)) + 1, int(np.ceil(high)) - 1)
+    first, last = int(np.floor(low * 64)) + 2, int(np.ceil(high * 64)) - 2
+    if first < last:
+        return st.integers(first, last).map(lambda n: n / 64)
+    return st.floats(low, high, exclude_min=True, exclude_max=True)
+
+
+def _dtype(interval: Interval, dtype: npt.DTypeLike | None) -> np.dtype[Any]:
+    return np.dtype(dtype or {"float": np.float64, "int": np.int64, "bool": np.bool_}[interval.kind])
+
+
+@st.composite
+def arrays(
+    draw: st.DrawFn,
+    domain: Interval | Domain = REAL,
+    shape: Shape | st.SearchStrategy[Shape] | None = None,
+    dtype: npt.DTypeLike | None = None,
+) -> Array:
+    """Arrays with values in an interval, or in the first interval of a domain; in any memory layout.
+
+    Parameters
+    ----------
+    domain : Interval or Domain
+    shape : tuple of int or strategy, optional
+    dtype : dtype, optional
+        float64, int64 or bool if not given, as the interval says.
+
+    Examples
+    --------
+    >>> from hypothesis import given
+    >>> from tinygrad_rnn.ops import POSITIVE
+    >>> @given(arrays(POSITIVE, (2, 3)))
+    ... def holds(x):
+    ...     assert x.shape == (2, 3) and (x > 0).all()
+    >>> holds()
+    """
+    interval = domain.of(0) if isinstance(domain, Domain) else domain
+    lengths = draw(shape if isinstance(shape, st.SearchStrategy) else st.just(shape) if shape is not None else shapes())
+    value = draw(hnp.arrays(_dtype(interval, dtype), lengths, elements=elements(interval), fill=st.nothing()))
+    return _laid_out(value, draw(st.sampled_from(_LAYOUTS)))
+
+
+_LAYOUTS = ("C", "F", "strided", "reversed")
+
+
+def _laid_out(value: Array, layout: str) -> Array:
+    """The same values, lying otherwise in memory."""
+    if layout == "F":
+        return np.asfortranarray(value) if value.ndim else value
+    if layout == "reversed" and value.ndim:
+        return value[::-1].copy()[::-1]
+    if layout == "strided" and value.ndim:
+        wider = np.zeros((*value.shape[:-1], 2 * value.shape[-1]), value.dtype)
+        wider[..., ::2] = value
+        return wider[..., ::2]
+    return value
+
+
+def tensors(
+    domain: Interval | Domain = REAL,
+    shape: Shape | st.SearchStrategy[Shape] | None = None,
+    dtype: npt.DTypeLike | None = None,
+) -> st.SearchStrategy[Tensor]:
+    """Tensors, with :func:`arrays` for values (and not always contiguous).
+
+    Examples
+    --------
+    >>> from hypothesis import given
+    >>> @given(tensors(shape=(2,)))
+    ... def holds(t):
+    ...     assert (t + t).shape == (2,)
+    >>> holds()
+    """
+    return arrays(domain, shape, dtype).map(lambda value: Tensor(constant(value)))
+
+
+def parameters(
+    shape: Shape | st.SearchStrategy[Shape] | None = None,
+    dtype: npt.DTypeLike = np.float64,
+    symbol: str = "W",
+) -> st.SearchStrategy[Parameter]:
+    """Parameters, of float64 unless told otherwise.
+
+    Examples
+    --------
+    >>> from hypothesis import given
+    >>> @given(parameters((2, 2)))
+    ... def holds(W):
+    ...     assert W.requires_grad and W.name == "W"
+    >>> holds()
+    """
+    return arrays(REAL, shape, dtype).map(lambda value: Parameter(value, symbol, dtype))
+
+
+# -- cases of a primitive ------------------------------------------------------------------
+
+
+class Choices:
+    """The choices that a primitive's domain asks for (the protocol ``Choose``), made by hypothesis."""
+
+    def __init__(self, draw: st.DrawFn) -> None:
+        self._draw = draw
+
+    def integer(self, low: int, high: int) -> int:
+        """An integer, both ends included."""
+        return self._draw(st.integers(low, high))
+
+    def flag(self) -> bool:
+        """True or False."""
+        return self._draw(st.booleans())
+
+    def pick(self, options: Sequence[Any]) -> Any:
+        """One of the options."""
+        return self._draw(st.sampled_from(list(options)))
+
+    def shape(self, min_ndim: int = 0, max_ndim: int = 3) -> Shape:
+        """A small shape; lengths of 0 and 1 occur, but not often, for little can go wrong in them."""
+        side = st.sampled_from((2, 3, 2, 3, 1, 4, 2, 3, 0))
+        return tuple(self._draw(st.lists(side, min_size=min_ndim, max_size=max_ndim)))
+
+    def axes(self, ndim: int) -> tuple[int, ...]:
+        """Distinct negative axes, sorted; maybe none, maybe all."""
+        return tuple(a for a in range(-ndim, 0) if self.flag())
+
+    def permutation(self, n: int) -> tuple[int, ...]:
+        """An order of ``range(n)``."""
+        return tuple(self._draw(st.permutations(range(n))))
+
+    def index(self, shape: Shape) -> tuple[Any, ...]:
+        """A basic index into an array of this shape."""
+        index = self._draw(hnp.basic_indices(shape, allow_newaxis=True))
+        return index if isinstance(index, tuple) else (index,)
+
+
+@st.composite
+def cases(draw: st.DrawFn, primitive: Primitive) -> Case:
+    """Inputs and attributes from a primitive's own declared domain, away from its kinks.
+
+    Shapes and attributes are what hypothesis draws and shrinks; the numbers come from a drawn
+    seed, so that they are all different.
+
+    Parameters
+    ----------
+    primitive : Primitive
+
+    Examples
+    --------
+    >>> from hypothesis import given
+    >>> import tinygrad_rnn as tr
+    >>> @given(cases(tr.log))
+    ... def holds(case):
+    ...     assert (case.inputs[0] > 0).all()
+    >>> holds()
+    """
+    domain = primitive.domain
+    choose = Choices(draw)
+    if domain.shapes is not None:
+        lengths = list(domain.shapes(choose))
+    elif domain.signature is not None:
+        lengths = _signed(choose, domain.signature)
+    else:
+        lengths = _together(choose, len(primitive.arguments))
+    attributes = dict(domain.attributes(choose, *lengths)) if domain.attributes is not None else {}
+    seed = draw(st.integers(0, 2**16))
+    layouts = [draw(st.sampled_from(_LAYOUTS)) for _ in lengths]
+    for attempt in range(20):
+        rng = np.random.default_rng([seed, attempt])
+        inputs = tuple(
+            _laid_out(_numbers(rng, domain.of(i), shape), layout)
+            for i, (shape, layout) in enumerate(zip(lengths, layouts, strict=True))
+        )
+        if domain.kinks is None or not (np.abs(domain.kinks(*inputs, **attributes)) < 1e-2).any():
+            return Case(inputs, attributes)
+    reject()
+
+
+def _together(choose: Choices, count: int) -> list[Shape]:
+    """Shapes that broadcast together, the first of them often the full one."""
+    full = choose.shape()
+    found = []
+    for i in range(count):
+        if i == 0 or choose.flag():
+            found.append(full)
+            continue
+        skip = choose.integer(0, len(full))
+        found.append(tuple(1 if choose.flag() else n for n in full[skip:]))
+    order = choose.permutation(count)
+    return [found[i] for i in order]
+
+
+def _signed(choose: Choices, signature: str) -> list[Shape]:
+    terms = [term.strip("()") for term in signature.split("->")[0].replace(" ", "").split("),(")]
+    cores = [[name for name in term.split(",") if name] for term in terms]
+    lengths = {name: choose.pick((2, 3, 1, 4, 2, 3, 0)) for core in cores for name in core}
+    batches: list[Shape] = _together(choose, len(cores)) if choose.flag() else [()] * len(cores)
+    return [(*batch[-2:], *[lengths[name] for name in core]) for batch, core in zip(batches, cores, strict=True)]
+
+
+def _numbers(rng: np.random.Generator, interval: Interval, shape: Shape) -> Array:
+    if interval.kind == "bool":
+        return np.asarray(rng.random(shape) < 0.5)
+    low, high = _bounds(interval)
+    if interval.kind == "int":
+        return np.asarray(rng.integers(int(np.floor(low)) + 1, int(np.ceil(high)), shape))
+    inside = 0.1 if np.isfinite(interval.low) or np.isfinite(interval.high) else 0.0
+    return np.asarray(low + (high - low) * (inside / 2 + (1 - inside) * rng.random(shape)))
