@@ -120,7 +120,7 @@ class Graph:
 
     def _call(self, node: Node) -> str:
         arguments = [self.names[i] for i in node.inputs]
-        arguments += [f"{key}={_shown(value)}" for key, value in node.attributes.items()]
+        arguments += [f"{key}={shown(value)}" for key, value in node.attributes.items()]
         return f"{node.operation}({', '.join(arguments)})"
 
     # -- asking ----------------------------------------------------------------------------
@@ -312,9 +312,10 @@ def _number(node: Node) -> str:
     return f"{node.value.item():g}"
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A static argument as the text form has it, such as ``0:3`` for a slice."""
     if isinstance(value, tuple):
-        inside = ", ".join(map(_shown, value))
+        inside = ", ".join(map(shown, value))
         return f"({inside},)" if len(value) == 1 else f"({inside})"
     if isinstance(value, slice):
         ends = ["" if end is None else str(end) for end in (value.start, value.stop, value.step)]

@@ -111,7 +111,7 @@ class Recurrent(Module):
                 output, after = self.cell(x, rebuild(state, iter(slots)))
                 new = _checked(after, state, slots, t)
                 if t == 1:
-                    names = _slot_names(after)
+                    names = slot_names(after)
                     _tell_initial(slots, names)
                     forcing = _Forcing(force, force_mask, names, T)
                 _tell_outputs(output, new, names)
@@ -184,7 +184,7 @@ def _outline(nested: Any) -> str:
     return "(" + ", ".join(_outline(part) for part in nested) + ")"
 
 
-def _slot_names(after: State) -> list[str]:
+def slot_names(after: State) -> list[str]:
     """Names of the slots: fields of a named tuple, or the names given to the values."""
     names: list[str] = []
 

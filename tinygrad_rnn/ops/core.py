@@ -23,7 +23,7 @@ __all__ = ["Formula", "Primitive", "Sparse", "TensorLike", "apply", "elementwise
 
 TensorLike: TypeAlias = Union["Tensor", npt.ArrayLike]
 
-SUM, PRODUCT, ATOM = range(3)
+SUM, PRODUCT, MATRIX, ATOM = range(4)
 
 
 class Formula(NamedTuple):
@@ -34,11 +34,16 @@ class Formula(NamedTuple):
     latex : str
         Such as ``r"{a} + {b}"``. ``{rest}`` stands for the inputs of a variadic primitive.
     binds : int
-        SUM, PRODUCT or ATOM; an argument that binds less than its place is put in brackets.
+        SUM, PRODUCT, MATRIX or ATOM; an argument that binds less than its place, such as
+        ``{x:product}``, is put in brackets.
+    transposed : str, optional
+        The template of the transposed result, where ``{x:T}`` stands for an input
+        transposed; without it, every input is transposed in `latex`.
     """
 
     latex: str
     binds: int = ATOM
+    transposed: str | None = None
 
 
 class Sparse(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..graph.node import Spec
-from .core import PRODUCT, Formula, TensorLike, apply, as_tensor, primitive, registry
+from .core import MATRIX, Formula, TensorLike, apply, as_tensor, primitive, registry
 from .domains import REAL, Choose, Domain, Shape
 from .shapes import swapaxes
 
@@ -48,7 +48,7 @@ def _second(g: Any, y: Any, a: Any, b: Any) -> Any:
 @primitive(
     np.matmul,
     gradient=(lambda g, y, a, b: apply(_matmul, (g, _transposed(b))), _second),
-    formula=Formula("{a:product} {b:product}", PRODUCT),
+    formula=Formula("{a:matrix} {b:matrix}", MATRIX, transposed="{b:matrix,T} {a:matrix,T}"),
     shape=_product,
     domain=Domain(REAL, REAL, signature="(m,n),(n,p)->(m,p)"),
 )

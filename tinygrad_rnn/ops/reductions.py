@@ -22,8 +22,8 @@ __all__ = ["cumsum", "max", "mean", "min", "prod", "std", "sum", "var"]
 
 def reduced(x: Spec, axis: tuple[int, ...], keepdims: bool, floating: bool = False) -> Spec:
     """Shape rule of a reduction."""
-    if axis and -min(axis) > len(x.shape):
-        raise ShapeError(f"axis {min(axis)} is out of bounds for a tensor of {len(x.shape)} dimensions")
+    if axis and -axis[0] > len(x.shape):
+        raise ShapeError(f"axis {axis[0]} is out of bounds for a tensor of {len(x.shape)} dimensions")
     shape = kept(x.shape, axis) if keepdims else tuple(n for i, n in enumerate(x.shape) if i - len(x.shape) not in axis)
     return Spec(shape, x.dtype if x.dtype.kind == "f" or not floating else np.dtype(np.float64))
 

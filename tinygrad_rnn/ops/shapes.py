@@ -100,7 +100,7 @@ def reshape(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
 
 @primitive(
     gradient=(lambda g, y, x, axes: g.transpose([axes.index(i - len(axes)) for i in range(len(axes))]),),
-    formula=Formula(r"{x:atom}^{{\top}}"),
+    formula=Formula("{x:T}", transposed="{x}"),
     shape=lambda x, axes: Spec(tuple(x.shape[a] for a in axes), x.dtype),
     domain=Domain(REAL, attributes=lambda choose, x: {"axes": tuple(i - len(x) for i in choose.permutation(len(x)))}),
     leading=lambda attributes, shapes: {"axes": (-len(shapes[0]), *attributes["axes"])},
@@ -415,7 +415,7 @@ def _indexed(x: Spec, *arrays: Spec, index: tuple[Any, ...]) -> Spec:
 
 @primitive(
     gradient=lambda position, g, y, x, *arrays, index: Sparse(g, index, arrays) if position == 0 else None,
-    formula="{x:atom}",
+    formula=r"{x:atom}_{{[{index}]}}",
     shape=_indexed,
     domain=Domain(REAL, shapes=lambda choose: [choose.shape(1)], attributes=lambda choose, x: {"index": choose.index(x)}),
     leading=lambda attributes, shapes: {"index": (slice(None), *attributes["index"])},
