@@ -58,8 +58,9 @@ def _forward(step: Step) -> list[str]:
     lines = [f"{printer.symbol(node)} &= {printer.right_side(node)}" for node in _named(step)]
     known = {_name_of(node) for node in _named(step)}
     for name, after in zip(step.names, step.after, strict=True):
-        if name not in known:  # a delay: the slot takes over another value
-            lines.append(f"{_subscript(name, 't')} &= {printer.print(after.node, transposed=True)}")
+        value = printer.print(after.node, transposed=True)
+        if name not in known and value != _subscript(name, "t"):  # a delay under a name of its own
+            lines.append(f"{_subscript(name, 't')} &= {value}")
     return lines
 
 

@@ -249,6 +249,7 @@ class _Unfolding:
         self.reads = {reading.node: reading for reading in folded.readings}
         self.delays = {delay.node: delay for delay in folded.delays}
         self.cuts = {cut.node: cut for cut in folded.cuts}
+        self.inner: dict[tuple[Unrolling, int], Unrolling] = {}
 
     def graph(self) -> Graph:
         folded = self.folded
@@ -287,22 +288,33 @@ class _Unfolding:
                 self.made[t, node] = self._out(delay.initial[t - 1])
             return
         if node in self.reads:
-            if t > self.folded.T:
+            outside = self.reads[node].outside
+            if t > self.folded.T and outside[-1] is not outside[-2]:
                 raise FoldError(f"step {t} would read a value from outside that is known for {self.folded.T} steps only")
-            self.made[t, node] = self._out(self.reads[node].outside[t - 1])
+            self.made[t, node] = self._out(outside[min(t, self.folded.T) - 1])
             return
         if node in self.cuts:
             self.made[t, node] = self._cut(t, self.cuts[node])
             return
         inputs = tuple(self.made[t, i] if (t, i) in self.made else self._out(i) for i in node.inputs)
         attributes = self._attributes_at(node, t)
-        self.made[t, node] = _copy(node, inputs, attributes, node.place._replace(t=t))
+        self.made[t, node] = _copy(node, inputs, attributes, self._place(node.place, t))
+
+    def _place(self, place: Place, t: int) -> Place:
+        """The place at step t; a loop within the step runs anew in each."""
+        unrolling = place.unrolling
+        if unrolling is self.folded.unrolling or unrolling is None or unrolling.outer is None:
+            return place._replace(t=t)
+        key = unrolling, t
+        if key not in self.inner:
+            self.inner[key] = Unrolling(unrolling.scope, self._place(unrolling.outer, t), unrolling.reverse)
+        return place._replace(unrolling=self.inner[key])
 
     def _cut(self, t: int, cut: Cut) -> Node:
         if cut.source is None or t <= cut.steps:
-            return _copy(cut.node, (), cut.node.attributes, cut.node.place._replace(t=t))
+            return _copy(cut.node, (), cut.node.attributes, self._place(cut.node.place, t))
         source = self.made[t - cut.steps, cut.source]
-        return _copy(cut.node, (), {"source": weakref.ref(source)}, cut.node.place._replace(t=t))
+        return _copy(cut.node, (), {"source": weakref.ref(source)}, self._place(cut.node.place, t))
 
     def _attributes_at(self, node: Node, t: int) -> Mapping[str, Any]:
         if node not in self.slices:
@@ -331,14 +343,13 @@ class _Unfolding:
     def _make_after(self, node: Node, was: Mapping[Node, tuple[int, Node]]) -> None:
         if node.primitive is None:
             return  # a leaf is the same in both
-        steps = [was.get(i) for i in node.inputs]
-        bodies = {step[1] for step in steps if step is not None}
-        every = len(bodies) == 1 and [step and step[0] for step in steps] == list(range(1, self.folded.T + 1))
-        if every and len(steps) > 1:
-            (body,) = bodies
-            inputs = tuple(self.made[t, body] for t in range(1, self.T + 1))
-        elif every and self.T != self.folded.T:
-            inputs = tuple(self.made[t, body] for body in bodies for t in range(1, self.T + 1))
+        steps = [was[i] for i in node.inputs if i in was]
+        order, bodies = [t for t, _ in steps], {body for _, body in steps}
+        upwards = list(range(1, self.folded.T + 1))
+        if len(bodies) == 1 and len(steps) == len(node.inputs) and order in (upwards, upwards[::-1]):
+            (body,) = bodies  # it takes one value of every step, as a stack over time does
+            times = range(1, self.T + 1) if order == upwards else range(self.T, 0, -1)
+            inputs = tuple(self.made[t, body] for t in times)
         else:
             inputs = tuple(self._after(i, was) for i in node.inputs)
         copy = _copy(node, inputs, node.attributes, node.place)
@@ -498,7 +509,8 @@ class _Folding:
                         else:
                             readings.append(Reading(shared[key], facts[0]))
                     inputs.append(shared[key])
-            node = _copy(first, tuple(inputs), first.attributes, first.place._replace(t=None))
+            at = first.place._replace(t=None) if first.place.unrolling is self.unrolling else first.place
+            node = _copy(first, tuple(inputs), first.attributes, at)
             attributes = [n.attributes for n in column if n is not None]
             if any(a != attributes[0] for a in attributes):
                 slices.append(Slice(node, tuple(attributes)))
@@ -528,17 +540,24 @@ class _Folding:
         """Where one input of one operation comes from, at every step alike, or an error."""
         read = [(t, n.inputs[slot]) for t, n in enumerate(self.columns[position], 1) if n is not None]
         rows = [self.row.get(source) for _, source in read]
-        if all(row and row[0] == t for row, (t, _) in zip(rows, read, strict=True)):
-            return self._one("same step", position, slot, [row[1] for row in rows if row])
+        if rows[0] is not None:  # step 1 reads a value of its own, so every step has to
+            source = rows[0][1]
+            for (t, _), row in zip(read, rows, strict=True):
+                if row != (t, source):
+                    self._unlike(t, position, slot)
+            return "same step", source
         inside = [(t, *row) for row, (t, _) in zip(rows, read, strict=True) if row]
         if not inside:
             sources = tuple(source for _, source in read)
             if any(source.role == "parameter" for source in sources) or len(set(sources)) == 1:
-                return self._one("outside", position, slot, list(sources))
+                for t, this in enumerate(sources, 1):
+                    if this is not sources[0]:
+                        self._unlike(t, position, slot)
+                return "outside", sources[0]
             if len(sources) < self.T:
                 self._differ(len(sources) + 1, None, self.columns[position][0])
             return "reading", sources
-        t, earlier, source = inside[-1]
+        t, earlier, source = inside[0]
         d = t - earlier
         expected = [None if t <= d else (t - d, source) for t, _ in read]
         for (t, _), row, want in zip(read, rows, expected, strict=True):
@@ -546,12 +565,6 @@ class _Folding:
                 self._unlike(t, position, slot)
         initial = tuple(node for t, node in read if t <= d)
         return "delay", source, d, initial
-
-    def _one(self, kind: str, position: int, slot: int, found: list[Any]) -> tuple[str, Any]:
-        for t, this in enumerate(found, 1):
-            if this != found[0] if isinstance(this, int) else this is not found[0]:
-                self._unlike(t, position, slot)
-        return kind, found[0]
 
     def _unlike(self, t: int, position: int, slot: int) -> None:
         node, first = self.columns[position][t - 1], self.columns[position][0]

@@ -154,11 +154,11 @@ def _sequences(xs: Any, steps: int | None) -> tuple[list[Tensor], int, int]:
     return inputs, T, batch_size
 
 
-def _element(sequence: Tensor, position: int) -> Tensor:
+def _element(sequence: Tensor, position: int, name: str = "x") -> Tensor:
     """Element x_t of a sequence, called as the sequence is."""
     x = sequence[position]
     if sequence.node.primitive is None and x.node.primitive is not None:
-        x.node.name = sequence.name or "x"
+        x.node.name = sequence.name or name
         x.node.role = "input"
     return x
 
@@ -240,7 +240,7 @@ class _Forcing:
         return [self._forced(slot, self.data[i], position) if i in self.data else slot for i, slot in enumerate(slots)]
 
     def _forced(self, slot: Tensor, data: Tensor, position: int) -> Tensor:
-        given = _element(data, position)
+        given = _element(data, position, slot.name or "x")
         if given.shape != slot.shape:
             raise ShapeError(f"force: data of shape {given.shape} for slot {slot.name} of shape {slot.shape}")
         if self.mask is None:

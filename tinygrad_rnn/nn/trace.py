@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from ..errors import ShapeError, TinygradError
+from ..errors import ShapeError, TinygradError, TraceError
 from ..graph.node import Spec, leaf
 from ..graph.place import mode
 from ..tensor import Tensor
@@ -64,11 +64,15 @@ def try_inputs(module: Module, run: Callable[[Any], Result]) -> Result:
     ------
     ShapeError
         If nothing fits; the first attempt's error is told.
+    TraceError
+        If the values of a symbolic tensor are looked at.
     """
     first: TinygradError | None = None
     for spec in _candidates(module):
         try:
             return run(spec)
+        except TraceError:
+            raise
         except (TinygradError, AttributeError, TypeError) as error:
             first = first or (error if isinstance(error, TinygradError) else None)
     raise ShapeError(f"no input was found that {type(module).__name__} takes; give an example with inputs=… ({first})")

@@ -1,0 +1,119 @@
+"""Graphs: names, order, queries, scopes and steps."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tr
+from tinygrad_rnn import nn
+
+
+def test_every_node_comes_after_its_inputs_and_has_one_name():
+    model = nn.Sequential(nn.Recurrent(nn.RNNCell(2, 3)), nn.Linear(3, 1))
+    g = tr.graph(model(np.ones((4, 1, 2), "float32")))
+    seen = set()
+    for node in g.nodes:
+        assert all(i in seen for i in node.inputs)
+        seen.add(node)
+    named = [name for node, name in g.names.items() if node.primitive is not None or node in g.inputs]
+    assert len(named) == len(set(named))
+
+
+def test_x_times_x_keeps_its_multiplicity():
+    x = tr.tensor(3.0).named("x")
+    g = tr.graph(x * x)
+    assert g.nodes[-1].inputs == (x.node, x.node)
+    assert "multiply(x, x)" in g.text()
+
+
+def test_queries():
+    x, z = tr.tensor([1.0]).named("x"), tr.tensor([1.0]).named("z")
+    y = tr.exp(x) + x * z
+    g = tr.graph(y)
+    assert g.depends(y, "x") and g.depends(y, z)
+    assert not g.depends("exp", z)
+    assert len(list(g.paths(x, y))) == 2
+    assert [g.names[node] for node in g.uses("z")] == ["multiply"]
+    with pytest.raises(KeyError, match="nothing"):
+        g["nothing"]
+
+
+def test_the_ledger_of_a_shared_weight_has_an_entry_for_each_step():
+    cell = nn.RNNCell(2, 3)
+    g = tr.graph(nn.Recurrent(cell)(np.ones((6, 1, 2), "float32"))[0])
+    assert [node.step for node in g.uses(cell.weight_hh)] == [1, 2, 3, 4, 5, 6]
+
+
+def test_scopes_nest_and_steps_are_tagged():
+    model = nn.Sequential(nn.Recurrent(nn.RNNCell(2, 3)), nn.Linear(3, 1))
+    with tr.scope("outside"):
+        g = tr.graph(model(np.ones((2, 1, 2), "float32")))
+    assert "outside.0.cell.h[2]" in g.names.values()
+    assert {node.scope for node in g.nodes if node.operation == "matmul"} == {"outside.0.cell", "outside.1"}
+
+
+def test_a_loop_within_a_loop_belongs_to_a_step_of_the_outer_one():
+    rows = tr.tensor(np.ones((3, 4, 2)))
+    h = tr.tensor([0.0, 0.0])
+    for _, row in tr.steps(rows):
+        g = tr.tensor([0.0, 0.0])
+        for _, x in tr.steps(row):
+            g = g + x
+        h = tr.tanh(h + g)
+    folded = tr.graph(h).fold()
+    assert folded.T == 3
+    assert folded.unfold() == tr.graph(h)
+    assert [node.operation for node in folded.body].count("add") == 5
+
+
+def test_leaving_a_loop_early_takes_the_tag_off():
+    for t, x in tr.steps(tr.tensor([1.0, 2.0])):
+        inside = x * 2
+        if t == 1:
+            break
+    assert inside.node.step == 1
+    assert (tr.tensor(1.0) * 2).node.step is None
+
+
+@pytest.mark.parametrize(("sequences", "message"), [((), "time"), ((1.0,), "time"), (([1.0], [1.0, 2.0]), "differ in length")])
+def test_steps_of_what_is_no_sequence(sequences, message):
+    with pytest.raises(tr.errors.ShapeError, match=message):
+        tr.steps(*sequences)
+
+
+def test_text_can_be_cut_short():
+    h = tr.tensor(1.0)
+    for _ in range(100):
+        h = h * 2
+    assert len(tr.graph(h).text(limit=10).splitlines()) < 15
+
+
+def test_a_graph_is_freed_with_its_last_tensor():
+    x = tr.tensor(np.ones(3), requires_grad=True)
+    y = tr.tanh(x)
+    middle = weakref.ref(y.node)
+    loss = y.sum()
+    del y
+    loss.backward()
+    gc.disable()
+    try:
+        del loss
+        assert middle() is None  # freed at once, so there was no cycle
+    finally:
+        gc.enable()
+    assert x.grad is not None
+
+
+def test_detach_does_not_keep_what_was_before_it():
+    h = tr.tanh(tr.tensor([1.0]))
+    before = weakref.ref(h.node)
+    h = h.detach()
+    assert before() is None
+
+
+def test_numbers_in_text_and_their_dtype():
+    x = tr.tensor([1.0], dtype="float32")
+    assert (x * 2.5).dtype == np.float32
+    assert "multiply(input, 2.5)" in tr.graph(x * 2.5).text()
