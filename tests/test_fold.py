@@ -150,7 +150,7 @@ def test_delays_are_found_with_their_lengths():
 
 def test_an_output_of_the_last_step_alone_belongs_to_the_epilogue():
     cell = nn.RNNCell(2, 3)
-    outputs, h = nn.Recurrent(cell)(np.ones((5, 1, 2), "float32"))
+    _, h = nn.Recurrent(cell)(np.ones((5, 1, 2), "float32"))
     g = tr.graph(nn.Linear(3, 1)(h))
     folded = g.fold()
     assert folded.unfold() == g

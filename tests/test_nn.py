@@ -99,7 +99,7 @@ class TwoSlots(nn.Cell):
 
 def test_nested_structures():
     xs = np.arange(12.0).reshape(3, 2, 2)
-    (h, (a, b)), state = nn.Recurrent(TwoSlots())((xs, 2 * xs))
+    (h, (_, b)), state = nn.Recurrent(TwoSlots())((xs, 2 * xs))
     assert isinstance(state, HC)
     np.testing.assert_array_equal(h.data, np.cumsum(xs, axis=0))
     np.testing.assert_array_equal(b.data, 2 * xs)

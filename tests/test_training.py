@@ -133,7 +133,7 @@ def test_truncated_bptt_equals_the_gradient_of_each_chunk_alone():
     for start in (0, 4):
         outputs, h = model(xs[start : start + 4], None if h is None else h.detach())
         outputs.sum().backward()
-    full, last = nn.Recurrent(cell)(xs)
+    _, last = nn.Recurrent(cell)(xs)
     np.testing.assert_allclose(h.data, last.data)
     truncated, cell.weight_hh.grad = cell.weight_hh.grad, None
     first, h4 = model(xs[:4])
