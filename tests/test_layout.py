@@ -33,12 +33,12 @@ ROOMS = (
     "nn",
     "optim",
     "sequences",
+    "lookup",
     "tinygrad_rnn",
     "explain",
     "draw",
     "testing",
     "demo",
-    "lookup",
     "cli",
     "__main__",
 )
