@@ -130,23 +130,27 @@ def _reverse(order: list[Node], cotangents: Sequence[tuple[Node, Tensor]], wante
     parts: dict[Node, list[Sparse]] = {}
     for node, g in cotangents:
         table[node] = table[node] + g if node in table else g
-    for node in reversed(order):
-        if node in parts:
-            g = scatter(parts.pop(node), node.shape)
-            table[node] = table[node] + g if node in table else g
-        if node not in table or node.primitive is None or node not in needed:
-            continue
-        g = table[node] if node in keep else table.pop(node)
-        if tagging:
-            state.place = node.place._replace(origin=node)
-        for source, gx in pullback(node, g, needed):
-            if source in table and gx.__class__ is Tensor:
-                table[source] = table[source] + gx
-            elif isinstance(gx, Sparse):
-                parts.setdefault(source, []).append(gx)
-            else:
-                table[source] = gx
-    state.place = before
+    try:
+        for node in reversed(order):
+            if node in parts:
+                if tagging:
+                    state.place = node.place._replace(origin=node)
+                g = scatter(parts.pop(node), node.shape)
+                table[node] = table[node] + g if node in table else g
+            if node not in table or node.primitive is None or node not in needed:
+                continue
+            g = table[node] if node in keep else table.pop(node)
+            if tagging:
+                state.place = node.place._replace(origin=node)
+            for source, gx in pullback(node, g, needed):
+                if source in table and gx.__class__ is Tensor:
+                    table[source] = table[source] + gx
+                elif isinstance(gx, Sparse):
+                    parts.setdefault(source, []).append(gx)
+                else:
+                    table[source] = gx
+    finally:
+        state.place = before
     return table
 
 

@@ -295,13 +295,22 @@ def _beside(number: Any, other: Any) -> Node:
 def _constant(data: Any, others: Sequence[Any]) -> Node:
     """A node for what is not a tensor; a Python number takes its dtype from the others."""
     if data.__class__ not in (int, float, bool):
-        return constant(np.array(data))
+        if _holds_a_tensor(data):
+            raise DtypeError("a list of tensors is not a tensor, and would lose their gradients: join them with tr.stack")
+        try:
+            return constant(np.array(data))
+        except ValueError as error:  # a ragged list
+            raise DtypeError(f"cannot make a tensor of this: {error}") from None
     dtypes = [x.dtype for x in others if hasattr(x, "dtype")]
     node = constant(np.array(data, np.result_type(*dtypes, data) if dtypes else None))
     # not 0.0, which equals -0.0, and not NaN, which does not equal itself
     if len(dtypes) == 1 and (data or data.__class__ is int) and data == data and len(_numbers) < 1024:
         _numbers[data.__class__, data, dtypes[0]] = node
     return node
+
+
+def _holds_a_tensor(data: Any) -> bool:
+    return isinstance(data, tensor_class) or (isinstance(data, (list, tuple)) and any(map(_holds_a_tensor, data)))
 
 
 def constant(value: npt.NDArray[Any]) -> Node:
@@ -375,7 +384,7 @@ def _unbroadcast(g: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Sum over the axes that broadcasting added or lengthened."""
     have = g._node.value.shape
     extra = len(have) - len(shape)
-    longer = tuple([i - len(have) for i in range(extra, len(have)) if shape[i - extra] == 1 != have[i]])
+    longer = tuple([i - len(have) for i in range(max(extra, 0), len(have)) if shape[i - extra] == 1 != have[i]])
     if longer:
         g = apply(registry["sum"], (g,), {"axis": longer, "keepdims": True})
     if extra > 0:

@@ -10,7 +10,8 @@ hypothesis (the extra ``test``).
 """
 
 from .checks import check_gradients
-from .primitives import Case, check_case, check_primitive
+from .choices import Case, random_cases
+from .primitives import check_case, check_primitive
 from .report import GradientCheckError, KinkError, Report
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "check_case",
     "check_gradients",
     "check_primitive",
+    "random_cases",
 ]

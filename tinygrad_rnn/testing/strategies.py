@@ -23,7 +23,7 @@ except ImportError as error:  # pragma: no cover
 from ..ops.core import Primitive, constant
 from ..ops.domains import REAL, Domain, Interval
 from ..tensor import Parameter, Tensor
-from .primitives import Case
+from .choices import LAYOUTS, Case, bounds, laid_out, make_case
 
 __all__ = [
     "Choices",
@@ -41,10 +41,6 @@ __all__ = [
 
 Shape = tuple[int, ...]
 Array = npt.NDArray[Any]
-
-SPAN = 3.0
-"""Drawn numbers stay this close to zero, or to the end of a half-open interval."""
-
 
 # -- shapes --------------------------------------------------------------------------------
 
@@ -92,17 +88,6 @@ def broadcastable_shapes(draw: st.DrawFn, count: int = 2, *, max_ndim: int = 3, 
 # -- values --------------------------------------------------------------------------------
 
 
-def _bounds(interval: Interval) -> tuple[float, float]:
-    low, high = interval.low, interval.high
-    if np.isinf(low) and np.isinf(high):
-        return -SPAN, SPAN
-    if np.isinf(high):
-        return low, low + SPAN
-    if np.isinf(low):
-        return high - SPAN, high
-    return low, high
-
-
 def elements(interval: Interval = REAL) -> st.SearchStrategy[Any]:
     """Numbers well inside an interval, simple ones first.
 
@@ -113,7 +98,7 @@ def elements(interval: Interval = REAL) -> st.SearchStrategy[Any]:
     """
     if interval.kind == "bool":
         return st.booleans()
-    low, high = _bounds(interval)
+    low, high = bounds(interval)
     if interval.kind == "int":
         return st.integers(int(np.floor(low)) + 1, int(np.ceil(high)) - 1)
     first, last = int(np.floor(low * 64)) + 2, int(np.ceil(high * 64)) - 2
@@ -154,23 +139,7 @@ def arrays(
     interval = domain.of(0) if isinstance(domain, Domain) else domain
     lengths = draw(shape if isinstance(shape, st.SearchStrategy) else st.just(shape) if shape is not None else shapes())
     value = draw(hnp.arrays(_dtype(interval, dtype), lengths, elements=elements(interval), fill=st.nothing()))
-    return _laid_out(value, draw(st.sampled_from(_LAYOUTS)))
-
-
-_LAYOUTS = ("C", "F", "strided", "reversed")
-
-
-def _laid_out(value: Array, layout: str) -> Array:
-    """The same values, lying otherwise in memory."""
-    if layout == "F":
-        return np.asfortranarray(value) if value.ndim else value
-    if layout == "reversed" and value.ndim:
-        return value[::-1].copy()[::-1]
-    if layout == "strided" and value.ndim:
-        wider = np.zeros((*value.shape[:-1], 2 * value.shape[-1]), value.dtype)
-        wider[..., ::2] = value
-        return wider[..., ::2]
-    return value
+    return laid_out(value, draw(st.sampled_from(LAYOUTS)))
 
 
 def tensors(
@@ -269,55 +238,7 @@ def cases(draw: st.DrawFn, primitive: Primitive) -> Case:
     ...     assert (case.inputs[0] > 0).all()
     >>> holds()
     """
-    domain = primitive.domain
-    choose = Choices(draw)
-    if domain.shapes is not None:
-        lengths = list(domain.shapes(choose))
-    elif domain.signature is not None:
-        lengths = _signed(choose, domain.signature)
-    else:
-        lengths = _together(choose, len(primitive.arguments))
-    attributes = dict(domain.attributes(choose, *lengths)) if domain.attributes is not None else {}
-    seed = draw(st.integers(0, 2**16))
-    layouts = [draw(st.sampled_from(_LAYOUTS)) for _ in lengths]
-    for attempt in range(20):
-        rng = np.random.default_rng([seed, attempt])
-        inputs = tuple(
-            _laid_out(_numbers(rng, domain.of(i), shape), layout)
-            for i, (shape, layout) in enumerate(zip(lengths, layouts, strict=True))
-        )
-        if domain.kinks is None or not (np.abs(domain.kinks(*inputs, **attributes)) < 1e-2).any():
-            return Case(inputs, attributes)
-    reject()
-
-
-def _together(choose: Choices, count: int) -> list[Shape]:
-    """Shapes that broadcast together, the first of them often the full one."""
-    full = choose.shape()
-    found = []
-    for i in range(count):
-        if i == 0 or choose.flag():
-            found.append(full)
-            continue
-        skip = choose.integer(0, len(full))
-        found.append(tuple(1 if choose.flag() else n for n in full[skip:]))
-    order = choose.permutation(count)
-    return [found[i] for i in order]
-
-
-def _signed(choose: Choices, signature: str) -> list[Shape]:
-    terms = [term.strip("()") for term in signature.split("->")[0].replace(" ", "").split("),(")]
-    cores = [[name for name in term.split(",") if name] for term in terms]
-    lengths = {name: choose.pick((2, 3, 1, 4, 2, 3, 0)) for core in cores for name in core}
-    batches: list[Shape] = _together(choose, len(cores)) if choose.flag() else [()] * len(cores)
-    return [(*batch[-2:], *[lengths[name] for name in core]) for batch, core in zip(batches, cores, strict=True)]
-
-
-def _numbers(rng: np.random.Generator, interval: Interval, shape: Shape) -> Array:
-    if interval.kind == "bool":
-        return np.asarray(rng.random(shape) < 0.5)
-    low, high = _bounds(interval)
-    if interval.kind == "int":
-        return np.asarray(rng.integers(int(np.floor(low)) + 1, int(np.ceil(high)), shape))
-    inside = 0.1 if np.isfinite(interval.low) or np.isfinite(interval.high) else 0.0
-    return np.asarray(low + (high - low) * (inside / 2 + (1 - inside) * rng.random(shape)))
+    case = make_case(primitive, Choices(draw))
+    if case is None:
+        reject()
+    return case

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from ..autodiff import grad, jvp
-from ..errors import GradientError
 from ..graph.node import leaf
 from ..ops.core import constant
 from ..tensor import Parameter, Tensor
@@ -206,8 +205,3 @@ def _leaves(result: Any) -> list[Tensor]:
                 "and use tinygrad_rnn's functions throughout"
             )
     return found
-
-
-def missing(error: GradientError) -> GradientCheckError:
-    """The verdict where `grad` itself refuses."""
-    return GradientCheckError(f"the gradient is missing: {error}")

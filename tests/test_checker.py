@@ -1,0 +1,485 @@
+"""The checker, checked: every rule made wrong on purpose must be caught, wherever it changes a gradient."""
+
+import functools
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+import tinygrad_rnn as tr
+from tinygrad_rnn.errors import TinygradError
+from tinygrad_rnn.ops import Primitive, Sparse
+from tinygrad_rnn.ops.core import apply, constant
+from tinygrad_rnn.ops.shapes import scatter
+from tinygrad_rnn.testing import Case, GradientCheckError, KinkError, check_case, check_gradients, check_primitive, random_cases
+
+THOROUGH = settings().max_examples > 100
+
+# -- rules made wrong --------------------------------------------------------------------------
+# Each takes the right rule, and is called as a rule: wrong(rule, g, y, xs, i, attributes).
+
+
+def dense(gx, x):
+    return scatter([gx], x.shape) if isinstance(gx, Sparse) else gx
+
+
+def after(change):
+    """A corruption of what the rule returns."""
+
+    def wrong(rule, g, y, xs, i, attributes):
+        return change(dense(rule(g, y, *xs, **attributes), xs[i]), xs[i])
+
+    return wrong
+
+
+def reversed_(r, x):
+    axis = next((a for a in range(-1, -r.ndim - 1, -1) if r.shape[a] > 1), None)
+    return r if axis is None else tr.flip(r, axis)
+
+
+def transposed(r, x):
+    return tr.swapaxes(r, -1, -2) if r.ndim > 1 and r.shape[-1] == r.shape[-2] else r
+
+
+def one_missing(r, x):
+    mask = np.ones(r.shape)
+    mask.ravel()[:1] = 0
+    return r * mask
+
+
+def not_summed(r, x):
+    """Only the first position of an axis that was broadcast."""
+    while r.ndim > x.ndim:
+        r = r[0] if r.shape[0] else r.sum(0)
+    for axis in range(x.ndim):
+        if x.shape[axis] == 1 < r.shape[axis]:
+            r = r[(slice(None),) * axis + (slice(0, 1),)]
+    return r
+
+
+def averaged(r, x):
+    return r * (x.size / r.size) if r.size else r
+
+
+def only_shape(r, like):
+    return r if r.shape == like.shape else None
+
+
+def passed_on(rule, g, y, xs, i, attributes):
+    x = xs[i]
+    fits = _broadcasts(x.shape, g.shape) or _broadcasts(g.shape, x.shape)
+    return g if fits else rule(g, y, *xs, **attributes)
+
+
+def _broadcasts(small, large):
+    try:
+        return np.broadcast_shapes(small, large) == large
+    except ValueError:
+        return False
+
+
+def g_missing_one(rule, g, y, xs, i, attributes):
+    return rule(one_missing(g, g), y, *xs, **attributes)
+
+
+def factors_detached(rule, g, y, xs, i, attributes):
+    return rule(g, y.detach(), *[x.detach() for x in xs], **attributes)
+
+
+def cotangent_detached(rule, g, y, xs, i, attributes):
+    return rule(g.detach(), y, *xs, **attributes)
+
+
+def not_linear(rule, g, y, xs, i, attributes):
+    return rule(g * tr.absolute(g), y, *xs, **attributes)
+
+
+def inputs_swapped(rule, g, y, xs, i, attributes):
+    return rule(g, y, *xs[::-1], **attributes)
+
+
+def output_for_input(rule, g, y, xs, i, attributes):
+    return rule(g, y, *[y if k == i and x.shape == y.shape else x for k, x in enumerate(xs)], **attributes)
+
+
+def input_for_output(rule, g, y, xs, i, attributes):
+    return rule(g, xs[i] if xs[i].shape == y.shape else y, *xs, **attributes)
+
+
+WRONG = {
+    "negated": after(lambda r, x: -r),
+    "doubled": after(lambda r, x: 2 * r),
+    "halved": after(lambda r, x: r / 2),
+    "slightly off": after(lambda r, x: r * (1 + 1e-6)),
+    "zeroed": after(lambda r, x: 0 * r),
+    "one too many": after(lambda r, x: r + 1),
+    "reversed": after(reversed_),
+    "transposed": after(transposed),
+    "one element missing": after(one_missing),
+    "not summed": after(not_summed),
+    "averaged": after(averaged),
+    "passed on": passed_on,
+    "a term of g missing": g_missing_one,
+    "factors detached": factors_detached,
+    "cotangent detached": cotangent_detached,
+    "not linear": not_linear,
+    "inputs swapped": inputs_swapped,
+    "y for x": output_for_input,
+    "x for y": input_for_output,
+    "the neighbour's rule": None,  # made below: it needs the other rules
+}
+
+# -- those that change nothing on the domain: {corruption: {reason: primitive.input …}} ---------------
+
+ONE_INPUT = """negative.0 exp.0 expm1.0 log.0 log1p.0 sqrt.0 sin.0 cos.0 tanh.0 absolute.0 astype.0 reshape.0
+    transpose.0 broadcast_to.0 getitem.0 sum.0 max.0 cumsum.0 sigmoid.0 relu.0 softplus.0 logsumexp.0"""
+CONSTANT = """add.0 add.1 subtract.0 subtract.1 negative.0 astype.0 reshape.0 transpose.0 broadcast_to.0 concatenate.0
+    concatenate.1 concatenate.2 stack.0 stack.1 stack.2 getitem.0 scatter.0 scatter.1 sum.0 cumsum.0 where.1 where.2"""
+NEVER_BROADCAST = """negative.0 exp.0 expm1.0 log.0 log1p.0 sqrt.0 sin.0 cos.0 tanh.0 absolute.0 astype.0 reshape.0 transpose.0
+    concatenate.0 concatenate.1 concatenate.2 stack.0 stack.1 stack.2 getitem.0 scatter.0 scatter.1 sum.0 max.0 cumsum.0
+    sigmoid.0 relu.0 softplus.0 logsumexp.0"""
+
+EQUIVALENT = {
+    "passed on": {"the cotangent is g itself": "add.0 add.1 subtract.0 astype.0 reshape.0 broadcast_to.0"},
+    "factors detached": {
+        "linear: no factor has a derivative": CONSTANT,
+        "the factor is a step, flat on both sides": "maximum.0 maximum.1 minimum.0 minimum.1",
+    },
+    "inputs swapped": {
+        "there is one input": ONE_INPUT,
+        "the rule reads only the shapes or none of its inputs": """add.0 add.1 subtract.0 subtract.1
+            stack.0 stack.1 stack.2 scatter.0 scatter.1""",
+    },
+    "the neighbour's rule": {
+        "there is one input": ONE_INPUT,
+        "both rules are the same": "add.0 add.1",
+        "the neighbour is the condition, which has no rule": "where.2",
+    },
+    "y for x": {
+        "linear: the rule reads shapes at most": CONSTANT,
+        "the rule reads y, or the other input, in place of x": """multiply.0 multiply.1 divide.0 power.1 exp.0 expm1.0 sqrt.0
+            tanh.0 sigmoid.0 matmul.0 matmul.1 einsum.0 einsum.1 einsum.2""",
+        "y is positive where x is": "relu.0",
+        "only where nothing is reduced have both one shape, and then they are equal": "max.0 logsumexp.0",
+    },
+    "x for y": {
+        "linear: the rule does not read y": CONSTANT,
+        "the rule reads the inputs alone": """multiply.0 multiply.1 divide.0 power.0 log.0 log1p.0 sin.0 cos.0 absolute.0
+            maximum.0 maximum.1 minimum.0 minimum.1 relu.0 softplus.0 matmul.0 matmul.1 einsum.0 einsum.1 einsum.2""",
+        "only where nothing is reduced have both one shape, and then they are equal": "max.0 logsumexp.0",
+    },
+    "not summed": {"nothing is broadcast": NEVER_BROADCAST, "no case broadcasts the third": "einsum.2"},
+    "averaged": {"nothing is broadcast": NEVER_BROADCAST, "no case broadcasts the third": "einsum.2"},
+    "a term of g missing": {
+        "the first element of g is another input's": "concatenate.1 concatenate.2 stack.1 stack.2 scatter.1"
+    },
+}
+
+
+def listed(wrong, name, i):
+    return any(f"{name}.{i}" in targets.split() for targets in EQUIVALENT.get(wrong, {}).values())
+
+
+def right_rule(primitive, i):
+    rules = primitive.gradient
+    return rules[i] if isinstance(rules, tuple) else functools.partial(rules, i)
+
+
+def corrupted(primitive, i, name):
+    """The primitive with its rule for input i made wrong."""
+
+    def gradient(position, g, y, *xs, **attributes):
+        rule = right_rule(primitive, position)
+        if position != i:
+            return rule(g, y, *xs, **attributes) if rule else None
+        if rule is None:  # a gradient where there is none
+            return g if name == "passed on" else None
+        if name == "the neighbour's rule":
+            n = len(xs)
+            other = right_rule(primitive, (i + 1) % n)
+            return (other or rule)(g, y, *xs, **attributes)
+        return WRONG[name](rule, g, y, xs, i, attributes)
+
+    p = primitive
+    return Primitive(p.name, p.kernel, gradient, p.shape, p.domain, p.formula, p.leading, p.arguments)
+
+
+@functools.cache
+def drawn(name):
+    """Cases of a primitive, the same in every run; those with nothing in them left out."""
+    found = random_cases(tr.ops.registry[name], 400 if THOROUGH else 60)
+    kept = [case for case in found if all(x.size for x in case.inputs)]
+    return [case for case in kept if np.size(tr.ops.registry[name].kernel(*case.inputs, **case.attributes))]
+
+
+def derivatives(primitive, case):
+    """First and second derivatives, along fixed random directions, as one vector."""
+    rng = np.random.default_rng(0)
+    xs = [tr.Tensor(constant(x)) for x in case.inputs]
+    y = apply(primitive, xs, case.attributes)
+    u = tr.tensor(rng.standard_normal(y.shape))
+    wanted = [x for x in xs if x.dtype.kind == "f"]
+    first = tr.grad(y, wanted, u)
+    second = tr.grad(first, [*wanted, u], [rng.standard_normal(x.shape) for x in wanted])
+    return np.concatenate([t.data.ravel() for t in [*first, *second]])
+
+
+def differs(good, bad, case):
+    expected = derivatives(good, case)
+    try:
+        with np.errstate(all="ignore"):
+            found = derivatives(bad, case)
+    except (TinygradError, ValueError, TypeError):
+        return True
+    return not np.allclose(expected, found, rtol=1e-9, atol=1e-9)
+
+
+def targets():
+    """Every rule, and every way to make it wrong; where there is no rule, one that should not be."""
+    for name, primitive in tr.ops.registry.items():
+        if primitive.domain.stops:
+            continue
+        case = max(drawn(name), key=lambda case: len(case.inputs))
+        if apply(primitive, [tr.Tensor(constant(x)) for x in case.inputs], case.attributes).dtype.kind != "f":
+            continue
+        for i, x in enumerate(case.inputs):
+            if x.dtype.kind == "f":
+                for wrong in WRONG if right_rule(primitive, i) else ("passed on",):
+                    yield name, i, wrong
+
+
+@pytest.mark.parametrize(("name", "i", "wrong"), list(targets()))
+def test_a_wrong_rule_is_caught(name, i, wrong):
+    primitive = tr.ops.registry[name]
+    bad = corrupted(primitive, i, wrong)
+    changed = 0
+    for case in drawn(name):
+        if len(case.inputs) <= i or not differs(primitive, bad, case):
+            continue
+        changed += 1
+        with pytest.raises((GradientCheckError, TinygradError)):
+            check_case(bad, case)
+        if changed == 3 and not THOROUGH:
+            break
+    if listed(wrong, name, i):
+        assert not changed, "it is listed as changing no gradient, and changes one"
+    else:
+        assert changed, "it changes no gradient on the domain: list it, with the reason"
+
+
+def test_every_equivalent_corruption_listed_exists():
+    known = {(wrong, f"{name}.{i}") for name, i, wrong in targets()}
+    for wrong, reasons in EQUIVALENT.items():
+        assert {(wrong, target) for targets_ in reasons.values() for target in targets_.split()} <= known
+
+
+# -- what it says -------------------------------------------------------------------------------------
+
+rng = np.random.default_rng(0)
+A, B = rng.standard_normal((3, 3)), rng.standard_normal((4, 3))
+
+
+def made(kernel, *rules):
+    """A primitive that is in no registry."""
+    names = ("a", "b")[: len(rules)]
+    template = tr.ops.registry["add"]
+    return Primitive("made", kernel, rules, template.shape, template.domain, template.formula, None, names)
+
+
+def verdict(f, *args, **kwargs):
+    with pytest.raises(GradientCheckError) as raised:
+        check_gradients(f, *args, **kwargs)
+    return str(raised.value)
+
+
+def product(first, second):
+    bad = made(np.matmul, first, second)
+    bad.shape = tr.ops.registry["matmul"].shape
+    return lambda x, w: tr.tanh(bad(x, w))
+
+
+GUESSES = {
+    "a wrong sign": (made(np.tanh, lambda g, y, x: -g * (1 - y * y)), B),
+    "a factor 2: something is counted twice": (made(np.tanh, lambda g, y, x: 2 * g * (1 - y * y)), B),
+    "a factor 1/2: one of two uses is not counted": (lambda x: x * x.detach(), B),
+    "missing: nothing comes back to it": (made(np.tanh, lambda g, y, x: 0 * g), B),
+    "transposed": (product(lambda g, y, a, b: g @ b.T, lambda g, y, a, b: (a.T @ g).T), B, A),
+    "reversed along axis 1": (made(np.exp, lambda g, y, x: tr.flip(g * y, 1)), B),
+    "not summed over axis 0 of the output: only position 0 is counted": (
+        made(np.add, lambda g, y, a, b: g, lambda g, y, a, b: g[0]),
+        B,
+        A[0],
+    ),
+    "a mean over axis 0 of the output in place of a sum": (
+        made(np.add, lambda g, y, a, b: g, lambda g, y, a, b: g / 4),
+        B,
+        A[0],
+    ),
+    "a constant factor 3": (made(np.exp, lambda g, y, x: 3 * g * y), B),
+    "exchanged with the gradient of argument 1": (
+        made(np.multiply, lambda g, y, a, b: g * a, lambda g, y, a, b: g * b),
+        B,
+        B[::-1].copy(),
+    ),
+    "missing at 1 of 12 elements": (made(np.exp, lambda g, y, x: one_missing(g * y, x)), B),
+}
+
+
+@pytest.mark.parametrize("guess", GUESSES)
+def test_a_simple_mistake_is_named(guess):
+    f, *args = GUESSES[guess]
+    assert f"perhaps {guess}\n" in verdict(f, *args)
+
+
+def test_the_report_names_argument_index_values_and_ratio():
+    text = verdict(lambda x, W: made(np.tanh, lambda g, y, x: 2 * g * (1 - y * y))(x @ W), B, A, wrt="W")
+    assert text.startswith("the gradient of order 1 is wrong in W (3, 3)\n  at index (")
+    assert "analytic" in text and "numeric" in text and "ratio 2\n" in text
+    assert "the rule of input 0 of made is wrong by itself" in text
+
+
+def test_a_large_argument_is_halved_until_the_element_is_found():
+    mask = np.zeros((50, 50))
+    mask[17, 31] = 1.0
+    text = verdict(made(np.tanh, lambda g, y, x: g * (1 - y * y) + g * mask), rng.standard_normal((50, 50)))
+    assert "at index (17, 31)" in text
+
+
+def test_the_second_order_is_checked_by_itself():
+    f = made(np.exp, lambda g, y, x: g * y.detach())
+    check_gradients(f, B, order=1)
+    assert "the gradient of order 2" in verdict(f, B)
+
+
+def loop(x, W, wrong_at=None, cut_at=None):
+    right, wrong = tr.tanh, made(np.tanh, lambda g, y, x: g * (1 - y))
+    h = x * 0.5
+    with tr.scope("rnn"):
+        for t, a in tr.steps(tr.stack([x] * 5)):
+            h = (wrong if t == wrong_at else right)(h @ W + a)
+            h = h.detach() * 1 if t == cut_at else h
+    return (h * h).sum()
+
+
+def test_the_step_at_which_gradients_part_is_named():
+    check_gradients(loop, B, A)
+    text = verdict(lambda x, W: loop(x, W, wrong_at=3), B, A)
+    assert "the rule of input 0 of made in 'rnn' at step t=3 is wrong by itself" in text
+    assert "what step t=2 carries on is the first to get a wrong gradient" in text
+
+
+def test_a_cut_is_named():
+    assert "a .detach() cuts the graph at" in (text := verdict(lambda x, W: loop(x, W, cut_at=2), B, A))
+    assert "at step t=2" in text
+
+
+def test_values_computed_outside_of_the_graph_are_suspected():
+    assert "outside of it" in verdict(lambda x: x * x.data, B)
+
+
+@pytest.mark.parametrize(
+    ("f", "x"),
+    [
+        (tr.relu, 0.0),
+        (tr.absolute, 0.0),
+        (tr.absolute, 1e-7),
+        (tr.sign, 0.0),
+        (lambda x: tr.maximum(x, 1.0), 1.0),
+        (lambda x: tr.max(tr.stack([x, x * 2 - 1])), 1.0),
+        (lambda x: tr.where(tr.greater(x, 1.0), x * 2, x), 1.0),
+        (lambda x: tr.square(tr.relu(x)), 0.0),
+    ],
+)
+def test_a_kink_is_a_verdict_of_its_own(f, x):
+    with pytest.raises(KinkError, match="a kink"):
+        check_gradients(f, np.array([2.0, x, -1.0]) if f in (tr.relu, tr.absolute) else x)
+    check_gradients(f, x + 0.3)
+    check_gradients(f, x + 1e-3)
+
+
+@pytest.mark.parametrize("f", [lambda x: tr.exp(30 * x), lambda x: 1e-9 * tr.tanh(x), lambda x: tr.tanh(1e9 + x), tr.sin])
+def test_steep_flat_and_tiny_functions_pass(f):
+    check_gradients(f, B)
+
+
+def test_a_derivative_that_cannot_be_seen_is_undecided_and_no_pass():
+    assert "undecided" in verdict(lambda x: 1e13 + tr.tanh(x), B)
+
+
+def test_a_steep_wrong_gradient_is_not_lost_beside_large_ones():
+    """No absolute-or-relative tolerance: a small element's error stands beside large elements."""
+    f = made(np.exp, lambda g, y, x: g * (y + (y.data < 1e-2) * 1e-4))
+    assert "wrong" in verdict(f, np.array([-6.0, 3.0, 2.0]))
+
+
+def test_gradients_that_are_not_finite_are_reported():
+    assert "is inf at index (0,)" in verdict(tr.sqrt, np.array([0.0]))
+    assert "not finite at this point" in verdict(tr.log, np.array([0.0]))
+
+
+def test_conduct():
+    assert "not deterministic" in verdict(lambda x: x * np.random.default_rng().random(), B)
+    assert "has no graph" in verdict(lambda x: x.data, B)
+    assert "no floats" in verdict(lambda x: x > 0, B)
+    assert "no argument is made of floats" in verdict(lambda x: x, np.arange(3))
+    assert "not made of floats" in verdict(lambda x, i: x[i], B, np.arange(3), wrt="i")
+    assert "is no argument" in verdict(lambda x: x, B, wrt="y")
+
+    def changes(a, out=None):
+        a *= 2
+        return a
+
+    assert "in place" in verdict(made(changes, lambda g, y, x: 2 * g), B)
+    assert "not linear in the cotangent" in verdict(made(np.positive, lambda g, y, x: g + 1), B)
+    constant_g = made(np.exp, lambda g, y, x: g.detach() * y)
+    assert "grad" in verdict(constant_g, B)
+
+
+def test_parameters_are_rebound_and_put_back():
+    W = tr.Parameter(A, symbol="W", dtype="float32")
+    before = W.node
+    W.grad = tr.tensor(np.ones((3, 3)))
+    report = check_gradients(lambda x: tr.tanh(x @ W), B, wrt=["x", W])
+    assert W.node is before and W.dtype == np.float32 and (W.grad.data == 1).all()
+    assert report.arguments == ["x (4, 3)", "W (3, 3)"]
+    assert "to order 2 in x (4, 3), W (3, 3)" in str(report)
+
+
+def test_nested_results_and_fixed_arguments():
+    check_gradients(lambda x, i: {"a": (x[i], [x * 2, None]), "b": tr.tanh(x)}, B, np.array([0, 0, 2]))
+    check_gradients(lambda x: (x.astype("float32"), x * x)[1], B)
+    check_gradients(lambda x: x.sum(), np.zeros((0, 3)))
+    check_gradients(lambda x: x * 2, 1.5)
+
+
+def test_what_nothing_depends_on_is_mentioned():
+    assert "(zero everywhere in x)" in str(check_gradients(lambda x: x * 0 + 3, B))
+
+
+def test_a_users_own_primitive_in_one_line():
+    @tr.primitive(gradient=(lambda g, y, x: -g * y * y,), formula="1/{x}", domain=tr.ops.Domain(tr.ops.POSITIVE))
+    def inverse(x, *, out=None):
+        return np.reciprocal(x, out=out)
+
+    try:
+        check_primitive(inverse)
+        with pytest.raises(GradientCheckError, match="perhaps a wrong sign"):
+            check_primitive(corrupted(inverse, 0, "negated"))
+    finally:
+        del tr.ops.registry["inverse"]
+
+
+KERNELS = {
+    "changes its input": lambda a, out=None: np.negative(a, out=a) if out is None else np.negative(a, out=out),
+    "does not return the array given as out=": lambda a, out=None: np.negative(a),
+    "with out= than without": lambda a, out=None: np.negative(a) if out is None else np.add(a, 1, out=out),
+    "its shape rule says": lambda a, out=None: np.negative(a)[..., None],
+    "a further leading axis does not pass through": lambda a, out=None: np.add(-a, a.ndim, out=out),
+}
+
+
+@pytest.mark.parametrize("words", KERNELS)
+def test_a_kernel_that_breaks_the_contract_is_caught(words):
+    bad = made(KERNELS[words], lambda g, y, x: -g)
+    with pytest.raises(GradientCheckError, match=words):
+        check_case(bad, Case((B.copy(),), {}))
