@@ -1,0 +1,248 @@
+"""The command ``tinygrad-rnn``: train, draw and check recurrent networks from a shell."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from . import __version__
+from .errors import DataError, MissingExtraError, TinygradError
+
+__all__ = ["main"]
+
+ABOUT = """\
+See, prove, explain and run recurrent networks.
+
+  tinygrad-rnn demo                      train a network on text, and get a report about it
+  tinygrad-rnn draw RNNCell              a picture of a recurrent cell
+  tinygrad-rnn check mycells.py:MyCell   are the gradients of your own cell right?
+
+Each has a --help of its own."""
+
+DEMO = """\
+Train a character-level language model: a plain recurrent network that learns
+to predict the next character of a text, by backpropagation through time.
+
+The end of the text is held out. The network is then scored on it in bits per
+character (what a good compressor would need), beside models that count single
+characters, pairs and triples. It writes samples, and a report of one page,
+report.html, with pictures, equations, the loss curve and what the hidden
+units remember. It takes less than a minute; Ctrl-C ends training earlier, and
+the report is still written."""
+
+DEMO_EXAMPLES = """\
+examples:
+  tinygrad-rnn demo --quick                       a first look, in some seconds
+  tinygrad-rnn demo --text novel.txt --out novel  learn from a text of your own
+  tinygrad-rnn demo --hidden 256 --length 64      more memory, and gradients that
+                                                  reach further back"""
+
+CELL = "a cell of tinygrad_rnn.nn, such as RNNCell; or your own, as module:Name or path/to/file.py:Name (its code is run)"
+
+DRAW = """\
+Draw a recurrent cell run over a sequence. Folded, the picture shows one time
+step, and black squares for the delays that carry the state to the next;
+unrolled, it shows the steps side by side, time from left to right."""
+
+DRAW_EXAMPLES = """\
+examples:
+  tinygrad-rnn draw RNNCell
+  tinygrad-rnn draw RNNCell --time unrolled --steps 5 --out rnn.png
+  tinygrad-rnn draw mycells.py:MyCell --detail ops"""
+
+CHECK = """\
+Check the gradients of your own cell: a class called with (input_size,
+hidden_size), or a function without arguments that makes a cell.
+
+Sizes, lengths, values and initial states are drawn at random, and the
+gradients of outputs and final state with respect to inputs, initial state and
+parameters are compared with numeric ones. A failure is shrunk to a smallest
+case, and tells which operation at which step is wrong.
+
+Exit status: 0 if all gradients are right, 1 if one is wrong, 2 if there was
+nothing to check."""
+
+CHECK_EXAMPLES = """\
+examples:
+  tinygrad-rnn check mycells.py:MyCell
+  tinygrad-rnn check mypackage.cells:make_cell --order 2 --examples 200"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """One whose complaints are errors of the library, of one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise DataError(f"{message} (see {self.prog} --help)")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Those of the process if not given.
+
+    Returns
+    -------
+    int
+        The exit status: 0 if all went well, 1 if gradients are wrong, 2 if something asked
+        for is not possible, 130 if interrupted.
+    """
+    try:
+        parser = _parser()
+        arguments = sys.argv[1:] if arguments is None else arguments
+        if not arguments:
+            parser.print_help(sys.stderr)
+            return 2
+        chosen = parser.parse_args(arguments)
+        return chosen.run(chosen)
+    except TinygradError as error:
+        print(f"tinygrad-rnn: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("tinygrad-rnn: interrupted", file=sys.stderr)
+        return 130
+
+
+# -- the commands --------------------------------------------------------------------------
+
+
+def _demo(chosen: argparse.Namespace) -> int:
+    from .demo import Settings, run
+
+    names = [name for name in Settings.__dataclass_fields__ if getattr(chosen, name, None) is not None]
+    given = {name: getattr(chosen, name) for name in names}
+    if chosen.quick:
+        given = {"updates": 300, "seconds": 10.0, **given}
+    run(Settings(**given), chosen.text, chosen.out)
+    return 0
+
+
+def _draw(chosen: argparse.Namespace) -> int:
+    from .lookup import find_cell
+    from .testing.cells import make_cell
+
+    factory = find_cell(chosen.cell)
+    cell = make_cell(factory, chosen.input_size, chosen.hidden_size)
+    out = chosen.out or Path(f"{type(cell).__name__}-{chosen.time}.svg")
+    options = {"detail": chosen.detail} if chosen.detail else {}
+    cell.draw(time=chosen.time, steps=chosen.steps, **options).save(out)
+    print(out)
+    return 0
+
+
+def _check(chosen: argparse.Namespace) -> int:
+    from .lookup import find_cell
+
+    try:
+        from hypothesis.configuration import set_hypothesis_home_dir
+    except ImportError:
+        raise MissingExtraError(
+            "check needs hypothesis, which comes with the extra test: pip install 'tinygrad_rnn[test]'"
+        ) from None
+    from .testing import GradientCheckError
+    from .testing.cells import check_cell
+
+    with tempfile.TemporaryDirectory() as folder:  # hypothesis keeps notes, and the user's folder is not for them
+        set_hypothesis_home_dir(folder)
+        try:
+            report = check_cell(
+                find_cell(chosen.cell),
+                examples=chosen.examples,
+                order=chosen.order,
+                input_size=chosen.input_size,
+                hidden_size=chosen.hidden_size,
+            )
+        except GradientCheckError as error:
+            print(f"WRONG  {chosen.cell}: {error}")
+            return 1
+    print(f"RIGHT  {report}")
+    return 0
+
+
+# -- what they can be told -----------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser("tinygrad-rnn", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--version", action="version", version=f"tinygrad-rnn {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="demo | draw | check")
+    _demo_options(_command(commands, "demo", "train a network on text", DEMO, DEMO_EXAMPLES))
+    _draw_options(_command(commands, "draw", "draw a cell", DRAW, DRAW_EXAMPLES))
+    _check_options(_command(commands, "check", "check a cell's gradients", CHECK, CHECK_EXAMPLES))
+    return parser
+
+
+def _command(commands: argparse._SubParsersAction[_Parser], name: str, help: str, about: str, examples: str) -> _Parser:
+    return commands.add_parser(
+        name,
+        help=help,
+        description=about,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def _demo_options(parser: _Parser) -> None:
+    add = parser.add_argument
+    add("--text", metavar="FILE", help="a UTF-8 text to learn from; the prose of Python's own help texts if not given")
+    add("--out", metavar="DIR", default="tinygrad-rnn-demo", help="folder for report and model (%(default)s)")
+    add("--quick", action="store_true", help="300 updates only, for a first look")
+    size = parser.add_argument_group("the network")
+    size.add_argument("--hidden", type=int, metavar="N", help="hidden units (128)")
+    size.add_argument("--embedding", type=int, metavar="N", help="length of the vector of a character (64)")
+    size.add_argument("--seed", type=int, metavar="N", help="of the initial weights and the samples (0)")
+    learn = parser.add_argument_group("training")
+    learn.add_argument("--updates", type=int, metavar="N", help="updates of the weights (2500)")
+    learn.add_argument("--seconds", type=float, metavar="S", help="end training then at the latest (35)")
+    learn.add_argument("--batch", type=int, metavar="N", help="rows of text that are read side by side (32)")
+    learn.add_argument("--length", type=int, metavar="N", help="characters that gradients reach back through (32)")
+    learn.add_argument("--rate", type=float, metavar="R", help="Adam's learning rate (0.005)")
+    learn.add_argument("--clip", type=float, metavar="R", help="largest norm of the gradient (1)")
+    write = parser.add_argument_group("samples")
+    write.add_argument(
+        "--temperature", dest="temperatures", type=float, nargs="+", metavar="T", help="one sample each (0.5 0.8 1)"
+    )
+    write.add_argument("--sample", type=int, metavar="N", help="characters of a sample (300)")
+    write.add_argument("--prompt", metavar="TEXT", help='what the network reads before it writes ("The ")')
+    parser.set_defaults(run=_demo)
+
+
+def _draw_options(parser: _Parser) -> None:
+    parser.add_argument("cell", metavar="CELL", help=CELL)
+    parser.add_argument("--time", choices=["folded", "unrolled"], default="folded", help="one step, or steps side by side")
+    parser.add_argument(
+        "--detail",
+        choices=["slots", "values", "ops", "layers"],
+        help="how much of the inside is shown; a good choice if not given",
+    )
+    parser.add_argument("--steps", type=_positive, default=4, metavar="N", help="steps of an unrolled picture (%(default)s)")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="svg, png, pdf or gv by its suffix (the cell's name and .svg if not given)"
+    )
+    parser.add_argument("--input-size", type=_positive, default=3, metavar="N", help="of a class (%(default)s)")
+    parser.add_argument("--hidden-size", type=_positive, default=4, metavar="N", help="of a class (%(default)s)")
+    parser.set_defaults(run=_draw)
+
+
+def _check_options(parser: _Parser) -> None:
+    parser.add_argument("cell", metavar="CELL", help=CELL)
+    parser.add_argument("--examples", type=_positive, default=50, metavar="N", help="runs to draw (%(default)s)")
+    parser.add_argument(
+        "--order", type=_positive, default=1, metavar="N", help="2: the gradient of the gradient too (%(default)s)"
+    )
+    parser.add_argument("--input-size", type=_positive, metavar="N", help="of a class; drawn if not given")
+    parser.add_argument("--hidden-size", type=_positive, metavar="N", help="of a class; drawn if not given")
+    parser.set_defaults(run=_check)
+
+
+def _positive(text: str) -> int:
+    """A number, 1 at least."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number of 1 at least")
+    return int(text)

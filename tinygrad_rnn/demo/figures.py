@@ -1,0 +1,146 @@
+"""Plots and formulas as SVG, by matplotlib, without a display."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import MissingExtraError
+from .baselines import Score
+
+__all__ = ["formula", "heatmap", "loss_curve", "matplotlib_figure"]
+
+BLUE, GREY, INK = "#0072B2", "#8a8f98", "#24292f"
+PINK = "#b0568a"
+
+
+def matplotlib_figure(width: float, height: float) -> Any:
+    """An empty figure, of a size in inches, that no window knows of.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise MissingExtraError(
+            "the report's plots need matplotlib, which comes with the extra demo: pip install 'tinygrad_rnn[demo]'"
+        ) from None
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _svg(figure: Any, **options: Any) -> str:
+    import matplotlib
+
+    stream = io.StringIO()
+    look: Any = {"svg.hashsalt": "tinygrad_rnn", "svg.fonttype": "path", "mathtext.fontset": "cm"}
+    with matplotlib.rc_context(look):
+        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None}, **options)
+    return stream.getvalue()
+
+
+def loss_curve(bits: Sequence[float], scores: Sequence[Score]) -> str:
+    """The loss of every update, its running mean, and the held-out results as levels.
+
+    Parameters
+    ----------
+    bits : sequence of float
+    scores : sequence of Score
+    """
+    figure = matplotlib_figure(8, 3.6)
+    axes = figure.subplots()
+    updates = np.arange(1, len(bits) + 1)
+    axes.plot(updates, bits, color=BLUE, alpha=0.25, linewidth=0.7)
+    axes.plot(updates, _running_mean(bits), color=BLUE, linewidth=1.6)
+    for score in scores:
+        own = score is scores[-1]
+        axes.axhline(score.bits, color=PINK if own else GREY, linewidth=1.1, linestyle="-" if own else (0, (4, 3)))
+        label = f"{score.name}, held out: {score.bits:.2f}"
+        axes.annotate(
+            label,
+            (1, score.bits),
+            xycoords=("axes fraction", "data"),
+            xytext=(-4, 3),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8.5,
+            color=PINK if own else "#5d636b",
+        )
+    axes.set_xlabel("update")
+    axes.set_ylabel("bits per character")
+    axes.set_xlim(1, max(2, len(bits)))
+    top = max([*(score.bits for score in scores), *list(bits)[:1]])
+    axes.set_ylim(0, 1.08 * top)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    return _svg(figure)
+
+
+def _running_mean(values: Sequence[float], window: int = 50) -> npt.NDArray[np.float64]:
+    total = np.concatenate([[0.0], np.cumsum(values)])
+    end = np.arange(1, len(values) + 1)
+    start = np.maximum(0, end - window)
+    return (total[end] - total[start]) / (end - start)
+
+
+def heatmap(hidden: npt.NDArray[Any], text: str, labels: Sequence[str]) -> str:
+    """States of some units, a row each, over the characters of a text, a column each.
+
+    Parameters
+    ----------
+    hidden : ndarray, shape (characters, units)
+        In [-1, 1].
+    text : str
+    labels : sequence of str
+        One for each unit.
+    """
+    figure = matplotlib_figure(0.135 * len(text) + 1.2, 0.25 * len(labels) + 0.75)
+    axes = figure.subplots()
+    image = axes.pcolormesh(hidden.T, cmap="RdBu_r", vmin=-1, vmax=1, edgecolors="white", linewidth=0.4)
+    axes.set_xticks(np.arange(len(text)) + 0.5, ["␣" if c == " " else "↵" if c == "\n" else c for c in text])
+    axes.set_yticks(np.arange(len(labels)) + 0.5, labels)
+    axes.invert_yaxis()
+    axes.tick_params(length=0, labelsize=8)
+    for tick in axes.get_xticklabels():
+        tick.set_family("monospace")
+        tick.set_parse_math(False)  # the text may have dollar signs of its own
+        if tick.get_text() in "␣↵":
+            tick.set_color("#b9bec5")
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    bar = figure.colorbar(image, ax=axes, ticks=[-1, 0, 1], pad=0.008, fraction=0.02, aspect=14)
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(length=0, labelsize=8)
+    return _svg(figure)
+
+
+def formula(latex: str) -> list[str] | None:
+    """Each line of some LaTeX as SVG, or None where matplotlib's mathtext cannot set it.
+
+    Parameters
+    ----------
+    latex : str
+        Lines of an ``aligned`` block, or a single formula.
+    """
+    try:
+        return [_formula_line(line) for line in _lines(latex)]
+    except ValueError:  # mathtext knows a part of LaTeX only
+        return None
+
+
+def _formula_line(line: str) -> str:
+    figure = matplotlib_figure(0.1, 0.1)
+    figure.text(0, 0, f"${line}$", fontsize=13, color=INK)
+    return _svg(figure, bbox_inches="tight", pad_inches=0.03)
+
+
+def _lines(latex: str) -> list[str]:
+    inside = re.sub(r"\\(?:begin|end)\{[a-z]+\*?\}|\$\$|\\\[|\\\]", "", latex)
+    return [line for part in re.split(r"\\\\(?:\[[^\]]*\])?", inside) if (line := part.replace("&", "").strip())]

@@ -1,0 +1,178 @@
+"""A character-level language model: Embedding, then a plain recurrent cell, then Linear."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..autodiff import no_grad
+from ..errors import DataError
+from ..nn import Embedding, Linear, Module, Recurrent, RNNCell
+from ..ops import TensorLike, softmax
+from ..random import generator
+from ..sequences import CharVocabulary
+from ..tensor import Tensor
+
+__all__ = ["CharModel"]
+
+Array = npt.NDArray[np.float32]
+Codes = npt.NDArray[np.int64]
+
+PIECE = 1000  # steps read at a time where nothing is learnt, so that memory stays small
+
+
+class CharModel(Module):
+    """Predicts each character of a text from all before it.
+
+    The embedding and the output layer work on all steps of a chunk at once; only the cell
+    goes step by step.
+
+    Parameters
+    ----------
+    vocabulary : CharVocabulary
+    embedding : int
+        Length of the vector that stands for a character.
+    hidden : int
+        Units of the cell.
+
+    Examples
+    --------
+    >>> model = CharModel(CharVocabulary("hello"), embedding=3, hidden=5)
+    >>> logits, state = model(np.array([[1], [0], [2]]))  # h e l, a batch of one
+    >>> logits.shape, state.shape
+    ((3, 1, 4), (1, 5))
+    """
+
+    def __init__(self, vocabulary: CharVocabulary, embedding: int, hidden: int) -> None:
+        super().__init__()
+        self.vocabulary = vocabulary
+        self.embedding = Embedding(len(vocabulary), embedding)
+        self.recurrent = Recurrent(RNNCell(embedding, hidden))
+        self.output = Linear(hidden, len(vocabulary))
+        self.sizes = {"embedding": embedding, "hidden": hidden}
+
+    def forward(self, codes: TensorLike, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Logits of each next character, and the state after the last one.
+
+        Parameters
+        ----------
+        codes : array_like of int, shape (T, batch)
+        state : Tensor, shape (batch, hidden), optional
+        """
+        hidden, state = self.recurrent(self.embedding(codes), state)
+        return self.output(hidden), state
+
+    # -- using it --------------------------------------------------------------------------
+
+    def read(self, codes: Codes, state: Tensor | None = None) -> Iterator[tuple[Array, Array, Tensor]]:
+        """Read one long sequence piece by piece, without learning.
+
+        Yields
+        ------
+        probabilities : ndarray, shape (T, symbols)
+            Of the character after each.
+        hidden : ndarray, shape (T, hidden)
+        state : Tensor
+        """
+        for start in range(0, len(codes), PIECE):
+            with no_grad():
+                hidden, state = self.recurrent(self.embedding(codes[start : start + PIECE, None]), state)
+                probabilities = softmax(self.output(hidden))
+            yield probabilities.data[:, 0], hidden.data[:, 0], state
+
+    def score(self, codes: Codes, before: Codes) -> npt.NDArray[np.float64]:
+        """The probability that the model gave to each code, after those before it.
+
+        Parameters
+        ----------
+        codes : ndarray of int, shape (N,)
+        before : ndarray of int
+            What was read before the first of them: one code at least. The state is carried
+            through all of it.
+
+        Returns
+        -------
+        ndarray, shape (N,)
+        """
+        everything = np.concatenate([before, codes])
+        found, done = [], 1  # nothing predicts the first
+        for probabilities, _, _ in self.read(everything[:-1]):
+            came = everything[done : done + len(probabilities)]
+            found.append(probabilities[np.arange(len(came)), came])
+            done += len(came)
+        return np.concatenate(found)[len(before) - 1 :].astype(float)
+
+    def sample(self, length: int, temperatures: Sequence[float], prompt: str) -> list[str]:
+        """Texts that the model writes, each character fed back as the next input.
+
+        Parameters
+        ----------
+        length : int
+        temperatures : sequence of float
+            One for each text. The logits are divided by it: below 1 the likely characters
+            become likelier, at 0 the likeliest is taken.
+        prompt : str
+            What is read first: one character at least, all of the vocabulary.
+        """
+        codes = np.tile(self.vocabulary.encode(prompt)[:, None], len(temperatures))
+        divisor = np.maximum(np.asarray(temperatures, float), 1e-6)[:, None]
+        written: list[Codes] = []
+        with no_grad():
+            logits, state = self.forward(codes)
+            for _ in range(length):
+                scores = logits.data[-1] / divisor
+                # the largest of logits with Gumbel noise is a sample of their softmax
+                noise = generator().gumbel(size=scores.shape) * (divisor > 1e-6)
+                written.append((scores + noise).argmax(-1))
+                logits, state = self.forward(written[-1][None], state)
+        return [self.vocabulary.decode(column) for column in np.array(written, np.int64).reshape(length, -1).T]
+
+    # -- keeping it ------------------------------------------------------------------------
+
+    def store(self, folder: str | Path) -> None:
+        """Write ``model.npz`` and, with what is needed to make the model again, ``model.json``.
+
+        Raises
+        ------
+        DataError
+            If a file cannot be written.
+        """
+        folder = Path(folder)
+        self.save(folder / "model.npz")
+        about = {"characters": self.vocabulary.characters, **self.sizes}
+        try:
+            (folder / "model.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+        except OSError as error:
+            raise DataError(f"cannot write {folder / 'model.json'}: {error.strerror}") from None
+
+    @classmethod
+    def restore(cls, folder: str | Path) -> CharModel:
+        """The model that `store` wrote.
+
+        Raises
+        ------
+        DataError
+            If the folder has none.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     CharModel(CharVocabulary("hello"), embedding=3, hidden=5).store(folder)
+        ...     CharModel.restore(folder).vocabulary.characters
+        'ehlo'
+        """
+        path = Path(folder) / "model.json"
+        try:
+            about = json.loads(path.read_text(encoding="utf-8"))
+            model = cls(CharVocabulary(about["characters"]), int(about["embedding"]), int(about["hidden"]))
+        except OSError as error:
+            raise DataError(f"cannot read {path}: {error.strerror}") from None
+        except (ValueError, KeyError, TypeError):
+            raise DataError(f"{path} does not describe a model that this demo has written") from None
+        model.load(path.with_suffix(".npz"))
+        return model

@@ -1,0 +1,61 @@
+"""What is shown while the network learns."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Any, TextIO
+
+from ..errors import MissingExtraError
+from .training import History
+
+__all__ = ["Progress"]
+
+
+class Progress:
+    """A progress bar on a terminal, and a line now and then elsewhere, such as in a log.
+
+    Parameters
+    ----------
+    updates : int
+    stream : text file, optional
+        Standard error if not given.
+
+    Raises
+    ------
+    MissingExtraError
+        If tqdm is not installed.
+    """
+
+    lines = 10
+
+    def __init__(self, updates: int, stream: TextIO | None = None) -> None:
+        try:
+            from tqdm import tqdm
+        except ImportError:
+            raise MissingExtraError(
+                "the progress bar needs tqdm, which comes with the extra demo: pip install 'tinygrad_rnn[demo]'"
+            ) from None
+        self._make: Any = tqdm
+        self._bar: Any = None
+        self.updates = updates
+        self.stream = stream or sys.stderr
+        self.live = self.stream.isatty()
+
+    def __enter__(self) -> Progress:
+        if self.live:
+            self._bar = self._make(total=self.updates, desc="training", unit="update", file=self.stream, leave=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def __call__(self, history: History) -> None:
+        """Show the state of an update; give this to :func:`train`."""
+        done = len(history.bits)
+        if self._bar is not None:
+            self._bar.set_postfix_str(f"{history.recent:.2f} bits/char", refresh=False)
+            self._bar.update()
+        elif done % max(1, self.updates // self.lines) == 0 or done == self.updates:
+            print(f"training {done}/{self.updates}: {history.recent:.2f} bits/char", file=self.stream, flush=True)

@@ -1,0 +1,153 @@
+"""The demo from start to end: read, count, learn, compare, write, report."""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from .. import random
+from .._version import __version__
+from ..errors import DataError
+from .baselines import Score, count_models, score_all
+from .corpus import Corpus, prose, read_text, split
+from .figures import matplotlib_figure
+from .interrupt import Interrupt
+from .model import CharModel
+from .progress import Progress
+from .report import Results, write_report
+from .settings import Settings
+from .threads import one_blas_thread
+from .training import History, check_length, train
+
+__all__ = ["run"]
+
+
+def run(settings: Settings | None = None, text: str | Path | None = None, out: str | Path = "tinygrad-rnn-demo") -> Results:
+    """Train a character-level language model, and write about it.
+
+    Everything that could be wrong with what was asked is looked for before training.
+    Ctrl-C ends training early and nothing else.
+
+    Parameters
+    ----------
+    settings : Settings, optional
+    text : path, optional
+        A UTF-8 file; the prose of Python's own help texts if not given.
+    out : path
+        The folder to write ``report.html``, ``model.npz`` and ``model.json`` to.
+
+    Returns
+    -------
+    Results
+
+    Raises
+    ------
+    DataError
+        If the text cannot be used, or the folder cannot be written to.
+    MissingExtraError
+        If tqdm or matplotlib is missing.
+    """
+    settings = settings or Settings()
+    start = time.perf_counter()
+    with Interrupt() as interrupt, one_blas_thread():
+        progress = Progress(settings.updates)
+        matplotlib_figure(1, 1)  # better missing now than after training
+        corpus = _corpus(text)
+        check_length(len(corpus.training), settings)
+        prompt = _prompt(corpus, settings)
+        folder = _writable(Path(out))
+
+        random.seed(settings.seed)
+        model = CharModel(corpus.vocabulary, settings.embedding, settings.hidden)
+        _describe(corpus, model)
+        counted = count_models(corpus)
+        with progress:
+            history = train(model, corpus.training, settings, progress, lambda: interrupt.requested)
+        _tell_end(history, settings)
+        model.store(folder)  # first of all: whatever happens later, what was learnt is safe
+
+        scores = score_all(model, counted, corpus)
+        _print_scores(scores, corpus)
+        samples = model.sample(settings.sample, settings.temperatures, prompt)
+        _print_samples(samples, prompt, settings)
+        results = Results(corpus, settings, model, history, scores, samples, prompt, _versions())
+        page, hint = write_report(results)
+        (folder / "report.html").write_text(page, encoding="utf-8")
+    if hint:
+        print(f"\nThe report has its pictures as text: {hint}")
+    print(f"\nreport    {folder / 'report.html'}\nmodel     {folder / 'model.npz'}")
+    print(f"took      {time.perf_counter() - start:.0f} s")
+    return results
+
+
+def _writable(folder: Path) -> Path:
+    """The folder, made if need be, once a file could be written there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise DataError(f"cannot write to the output folder {folder}: {error.strerror}") from None
+
+
+def _corpus(text: str | Path | None) -> Corpus:
+    if text is not None:
+        return split(read_text(text), str(text))
+    return split(prose(), f"the help texts of Python {platform.python_version()}")
+
+
+def _prompt(corpus: Corpus, settings: Settings) -> str:
+    if settings.prompt:
+        corpus.vocabulary.encode(settings.prompt)  # raises if a character is not known
+        return settings.prompt
+    usual = "The "
+    return usual if all(c in corpus.vocabulary for c in usual) else corpus.vocabulary.decode(corpus.training[: len(usual)])
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "tinygrad_rnn": __version__,
+        "Python": platform.python_version(),
+        "NumPy": np.__version__,
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
+
+
+# -- what is said on the way ---------------------------------------------------------------
+
+
+def _describe(corpus: Corpus, model: CharModel) -> None:
+    parameters = sum(parameter.size for parameter in model.parameters())
+    trained, held = len(corpus.training), len(corpus.held_out)
+    print(f"text      {corpus.source}: {trained + held:,} characters, {len(corpus.vocabulary)} symbols")
+    print(f"split     the first {trained:,} to learn from, the last {held:,} held out")
+    print(
+        f"model     embedding {model.sizes['embedding']} → RNNCell, tanh {model.sizes['hidden']} → linear "
+        f"{len(corpus.vocabulary)}: {parameters:,} parameters",
+        flush=True,
+    )
+
+
+def _tell_end(history: History, settings: Settings) -> None:
+    why = {"done": "", "out of time": f", for its {settings.seconds:g} s were over", "interrupted": ", interrupted"}[
+        history.ended
+    ]
+    print(f"learnt    {len(history.bits):,} of {settings.updates:,} updates in {history.seconds:.0f} s{why}", flush=True)
+
+
+def _print_scores(scores: list[Score], corpus: Corpus) -> None:
+    print(
+        f"\nheld-out bits per character, {len(corpus.held_out):,} characters of which {corpus.unknown:,} are unknown symbols:"
+    )
+    longest = max(score.bits for score in scores)
+    for score in scores:
+        print(f"  {score.name:12}  {score.bits:6.3f}  {'█' * round(30 * score.bits / longest)}", flush=True)
+
+
+def _print_samples(samples: list[str], prompt: str, settings: Settings) -> None:
+    for temperature, text in zip(settings.temperatures, samples, strict=True):
+        print(f"\ntemperature {temperature:g}:\n{prompt}{text}", flush=True)

@@ -1,0 +1,76 @@
+"""What the demo can be told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from ..errors import DataError
+
+__all__ = ["Settings"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Sizes and speeds of the demo; the defaults suit a quarter of a megabyte of English.
+
+    Attributes
+    ----------
+    updates : int
+        Steps of the optimiser; 0 leaves the model as it was drawn.
+    seconds : float
+        When training ends at the latest, whatever the updates.
+    batch, length : int
+        Rows of text read side by side, and characters of a chunk: gradients go back no
+        further than its start.
+    embedding, hidden : int
+        Length of a character's vector, and units of the cell.
+    rate : float
+        Adam's learning rate; in the second half of training it falls evenly to 0.
+    clip : float
+        Largest Euclidean norm of the gradient.
+    temperatures : tuple of float
+        One sample is written for each.
+    sample : int
+        Characters of a sample.
+    prompt : str
+        What the network reads before it writes; if empty, "The ", or what the text starts
+        with if that cannot be said in its characters.
+    seed : int
+        Of the initial weights and the samples.
+
+    Raises
+    ------
+    DataError
+        If a number is not in its range.
+
+    Examples
+    --------
+    >>> Settings(batch=0)
+    Traceback (most recent call last):
+        ...
+    tinygrad_rnn.errors.DataError: batch is 1 at least, not 0
+    """
+
+    updates: int = 2500
+    seconds: float = 35.0
+    batch: int = 32
+    length: int = 32
+    embedding: int = 64
+    hidden: int = 128
+    rate: float = 5e-3
+    clip: float = 1.0
+    temperatures: tuple[float, ...] = (0.5, 0.8, 1.0)
+    sample: int = 300
+    prompt: str = ""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        least = {"updates": 0, "sample": 0, "seed": 0}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, int) and value < least.get(field.name, 1):
+                raise DataError(f"{field.name} is {least.get(field.name, 1)} at least, not {value}")
+            if isinstance(value, float) and not 0 < value < float("inf"):
+                raise DataError(f"{field.name} is more than 0, not {value:g}")
+        if not self.temperatures or not all(0 <= t < float("inf") for t in self.temperatures):
+            raise DataError(f"a temperature is 0 at least: {', '.join(f'{t:g}' for t in self.temperatures) or 'none given'}")

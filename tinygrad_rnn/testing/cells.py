@@ -1,0 +1,343 @@
+"""`check_cell`: are the gradients of this cell right, however it is run over a sequence?
+
+Needs hypothesis (the extra ``test``).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import nn, random
+from ..errors import DataError, TinygradError
+from ..graph.node import Spec
+from ..nn.cell import flatten, rebuild
+from ..nn.trace import trace_step
+from ..ops.domains import BOOLEAN, Interval
+from ..tensor import Parameter, Tensor, tensor
+from .checks import check_gradients
+from .report import GradientCheckError, KinkError, Report
+
+__all__ = ["CellReport", "check_cell", "make_cell", "takes_sizes"]
+
+Array = npt.NDArray[Any]
+CellFactory = Callable[..., nn.Cell]
+
+LONGEST = 4  # steps: a mistake in the recurrence shows after two
+WIDEST = 3
+
+
+@dataclass
+class CellReport:
+    """What was checked.
+
+    Attributes
+    ----------
+    name : str
+        What makes the cell.
+    order : int
+        The highest order of derivative that was checked.
+    runs : int
+        Runs over a sequence whose gradients were judged right.
+    kinks : int
+        Runs at points without a derivative, about which nothing can be said.
+    error : float
+        The largest relative difference from a numeric gradient.
+    parameters : list of str
+    unreached : list of str
+        Parameters that no output and no final state ever depended on.
+    """
+
+    name: str
+    order: int = 1
+    runs: int = 0
+    kinks: int = 0
+    error: float = 0.0
+    parameters: list[str] = field(default_factory=list)
+    unreached: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        reached = [name for name in self.parameters if name not in self.unreached]
+        order = "first order" if self.order == 1 else f"order {self.order}"
+        lines = [
+            f"{self.name}: the gradients are right to {order} in {self.runs} runs of 0 to {LONGEST} steps, "
+            f"within {self.error:.0e}",
+            "  checked in the inputs, the initial state" + (f", and {', '.join(reached)}" if reached else ""),
+        ]
+        if self.unreached:
+            lines.append(f"  warning: nothing ever depended on {', '.join(self.unreached)}; does step use it?")
+        if self.kinks:
+            lines.append(f"  {self.kinks} more runs met a kink, where there is no derivative to be right or wrong")
+        return "\n".join(lines)
+
+
+class _Run(NamedTuple):
+    """One way to run the cell."""
+
+    cell: nn.Cell
+    made: str
+    x: Array | None
+    steps: int
+    state: list[Array] | None
+    force: dict[str, Array]
+    mask: Array | None
+
+    def __str__(self) -> str:
+        given: dict[str, Array | None] = {"x": self.x, "force_mask": self.mask}
+        given |= {f"state[{i}]": array for i, array in enumerate(self.state or [])}
+        given |= {f"force[{name!r}]": array for name, array in self.force.items()}
+        given |= {_called(p, path): p.data for path, p in self.cell.named_parameters()}
+        lines = [f"{self.made}, {self.steps} steps", *(f"{k} = {_shown(v)}" for k, v in given.items() if v is not None)]
+        return "\n".join(f"    {line}" for line in lines)
+
+    def check(self, order: int) -> Report:
+        """Judge outputs and final state by all that they are made of."""
+        recurrent = nn.Recurrent(self.cell)
+        state, slots = self.state or [], list(self.force)
+        inputs = [] if self.x is None else [self.x]
+
+        def outputs(*values: Tensor) -> Any:
+            rest = list(values)
+            x = rest.pop(0) if inputs else None
+            parts, data = rest[: len(state)], rest[len(state) :]
+            start = rebuild(self.cell.initial_state(1), iter(parts)) if self.state is not None else None
+            forced = dict(zip(slots, data, strict=True))
+            return recurrent(x, start, steps=self.steps, force=forced or None, force_mask=self.mask)
+
+        named = {"x": self.x} if inputs else {}
+        named |= {f"state[{i}]": array for i, array in enumerate(state)}
+        named |= {f"force[{name!r}]": array for name, array in self.force.items()}
+        arguments = [tensor(array).named(name) for name, array in named.items()]
+        floats = [i for i, argument in enumerate(arguments) if argument.dtype.kind == "f"]
+        return check_gradients(outputs, *arguments, wrt=[*floats, *self.cell.parameters()], order=order)
+
+
+def check_cell(
+    factory: CellFactory, *, examples: int = 50, order: int = 1, input_size: int | None = None, hidden_size: int | None = None
+) -> CellReport:
+    """Prove the gradients of a cell of your own, in runs over sequences that hypothesis draws.
+
+    Sizes, batch size, length (0, 1 and 2 steps among them), inputs, initial states, weights
+    and forcing with a mask are drawn. In each run :func:`check_gradients` judges outputs and
+    final state, with respect to inputs, initial state, forcing data and parameters. A run
+    that fails is shrunk to a smallest one.
+
+    Parameters
+    ----------
+    factory : callable
+        The cell's class, called with (input_size, hidden_size); or a function without
+        arguments that makes one.
+    examples : int
+        How many runs to draw.
+    order : int
+        2 checks the gradient of the gradient as well.
+    input_size, hidden_size : int, optional
+        Held fixed if given. A cell made without sizes has its own.
+
+    Returns
+    -------
+    CellReport
+        Its text is the verdict.
+
+    Raises
+    ------
+    GradientCheckError
+        Where and how a gradient is wrong, and the smallest run that shows it; or why the
+        cell cannot be run at all.
+    DataError
+        If the factory does not make a cell.
+
+    Examples
+    --------
+    >>> from tinygrad_rnn import nn
+    >>> print(check_cell(nn.RNNCell, examples=5))
+    RNNCell: the gradients are right to first order in ... runs of 0 to 4 steps, within ...
+      checked in the inputs, the initial state, and U, W, b, b'
+    """
+    from hypothesis import HealthCheck, Phase, Verbosity, given, settings
+    from hypothesis import strategies as st
+
+    report = CellReport(_name(factory), order)
+    reached: set[str] = set()
+    failed: list[_Run] = []
+
+    @settings(
+        max_examples=examples,
+        database=None,
+        deadline=None,
+        derandomize=True,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+        verbosity=Verbosity.quiet,
+        report_multiple_bugs=False,
+    )
+    @given(st.data())
+    def judge(data: st.DataObject) -> None:
+        run = _drawn(data.draw, factory, input_size, hidden_size)
+        try:
+            found = run.check(order)
+        except KinkError:
+            report.kinks += 1
+            return
+        except GradientCheckError:
+            failed.append(run)
+            raise
+        except Exception as error:
+            failed.append(run)
+            raise GradientCheckError(f"the cell cannot be run: {_said(error)}") from error
+        report.runs += 1
+        report.error = max(report.error, found.error)
+        report.parameters = [_called(p, path) for path, p in run.cell.named_parameters()]
+        if run.steps:
+            zero = {name.split(" (")[0] for name in found.zero}
+            reached.update(name for name in report.parameters if name not in zero)
+
+    try:
+        with _own_random_numbers():
+            judge()
+    except GradientCheckError as error:
+        raise GradientCheckError(f"{error}\n  the smallest run that shows it:\n{failed[-1]}") from error.__cause__
+    if not report.runs:
+        raise GradientCheckError(f"{report.name}: every run met a kink, so that nothing can be said about its gradients")
+    report.unreached = [name for name in report.parameters if name not in reached]
+    return report
+
+
+# -- drawing a run -------------------------------------------------------------------------
+
+
+def _drawn(draw: Callable[[Any], Any], factory: CellFactory, input_size: int | None, hidden_size: int | None) -> _Run:
+    from hypothesis import strategies as st
+
+    from .strategies import arrays
+
+    def some(shape: tuple[int, ...]) -> Array:
+        return draw(arrays(shape=shape)) / 2  # states of networks are about 1, where nothing is saturated
+
+    sizes = [size or draw(st.integers(1, WIDEST)) for size in (input_size, hidden_size)] if takes_sizes(factory) else []
+    steps = draw(st.sampled_from([2, 1, 3, 0, LONGEST]))
+    seed = draw(st.integers(0, 99))
+    random.seed(seed)
+    cell = make_cell(factory, *sizes)
+    cell.eval()
+    rng = np.random.default_rng(seed)
+    for parameter in cell.parameters():  # so that biases, which start at zero, are not zero
+        parameter.data = parameter.data + rng.uniform(-0.25, 0.25, parameter.shape)
+    spec, names = _interface(cell, sizes[0] if sizes else input_size)
+    batch = draw(st.integers(1, 2)) if spec else 1
+    x = None
+    if spec and spec.dtype.kind == "f":
+        x = some((steps, batch, *spec.shape))
+    elif spec:
+        codes = min([m.num_embeddings for _, m in cell.modules() if isinstance(m, nn.Embedding)], default=2)
+        x = draw(arrays(Interval(-1, codes, "int"), (steps, batch, *spec.shape)))
+    start = [slot.shape for slot in flatten(cell.initial_state(batch))]
+    state = [some(shape) for shape in start] if draw(st.booleans()) else None
+    force, mask = {}, None
+    if steps and draw(st.booleans()):
+        force = {name: some((steps, *shape)) for name, shape in zip(names, start, strict=False)}
+        mask = draw(arrays(BOOLEAN, (steps, batch)))
+    return _Run(cell, f"{_name(factory)}({', '.join(map(str, sizes))})", x, steps, state, force, mask)
+
+
+def _interface(cell: nn.Cell, input_size: int | None) -> tuple[Spec | None, list[str]]:
+    """What the cell takes at each step, None for no input, and the names of its slots."""
+    try:
+        step = trace_step(cell)
+    except TinygradError:  # the run itself will tell why, if it is a mistake
+        size = input_size or getattr(cell, "input_size", None) or 1
+        return Spec((size,), np.dtype(float)), []
+    return None if step.x is None else Spec(step.x.shape[1:], step.x.dtype), step.names
+
+
+# -- making a cell -------------------------------------------------------------------------
+
+
+def takes_sizes(factory: CellFactory) -> bool:
+    """Whether it is called with (input_size, hidden_size): classes if they can, others if they must.
+
+    Examples
+    --------
+    >>> takes_sizes(nn.RNNCell), takes_sizes(lambda: nn.RNNCell(2, 3))
+    (True, False)
+    """
+    with_sizes, without = _can_take(factory, 1, 1), _can_take(factory)
+    return with_sizes and (isinstance(factory, type) or not without)
+
+
+def _can_take(factory: CellFactory, *arguments: int) -> bool:
+    try:
+        inspect.signature(factory).bind(*arguments)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def make_cell(factory: CellFactory, *sizes: int) -> nn.Cell:
+    """A cell, of these sizes if the factory takes any.
+
+    Parameters
+    ----------
+    factory : callable
+    *sizes : int
+        Input size and hidden size.
+
+    Raises
+    ------
+    DataError
+        If it can be called neither way, fails, or makes something else.
+
+    Examples
+    --------
+    >>> make_cell(nn.RNNCell, 2, 3).state_shape
+    (3,)
+    """
+    name = _name(factory)
+    if not takes_sizes(factory) and not _can_take(factory):
+        raise DataError(f"{name} can be called neither with (input_size, hidden_size) nor without arguments")
+    try:
+        cell = factory(*sizes) if takes_sizes(factory) else factory()
+    except TinygradError:
+        raise
+    except Exception as error:
+        raise DataError(f"{name} failed when it was called: {type(error).__name__}: {error}") from error
+    if not isinstance(cell, nn.Cell):
+        raise DataError(f"{name} made a {type(cell).__name__}, which is not an nn.Cell with a step method")
+    return cell
+
+
+@contextmanager
+def _own_random_numbers() -> Iterator[None]:
+    """Leave the library's random numbers as they were."""
+    before = random.generator()
+    try:
+        yield
+    finally:
+        random._generator = before
+
+
+# -- words ---------------------------------------------------------------------------------
+
+
+def _name(factory: CellFactory) -> str:
+    return getattr(factory, "__name__", "the cell")
+
+
+def _called(parameter: Parameter, path: str) -> str:
+    return parameter.name or path
+
+
+def _shown(array: Array) -> str:
+    return np.array2string(array, separator=", ", precision=4, threshold=40).replace("\n", "")
+
+
+def _said(error: Exception | None) -> str:
+    if isinstance(error, TinygradError):
+        return str(error)
+    return f"{type(error).__name__}: {error}"
