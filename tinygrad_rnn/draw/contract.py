@@ -1,0 +1,467 @@
+"""Contraction: a graph of operations, seen as edges between its named values.
+
+One pass carries, for every node, the values it was made of and the parameters on the way;
+paths are never enumerated. Nothing here knows a cell, a layer or a primitive: a state is a
+value that a later step reads, a bias is a parameter in a sum, a product names an edge.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+
+from ..graph.graph import Graph, is_constant, outer_step
+from ..graph.node import Node
+from ..graph.per_step import behind_cuts
+from ..graph.place import Unrolling
+from ..ops.core import SUM
+from .numbers import described
+from .sketch import Arc, Sketch, Vertex
+from .style import PLAIN, Kind
+from .symbols import indexed, pretty, raised, stem
+
+__all__ = ["Run", "contract", "runs_of"]
+
+Family: TypeAlias = Hashable
+
+FALLBACK = {
+    Kind.INPUT: "x",
+    Kind.STATE: "h",
+    Kind.OUTPUT: "o",
+    Kind.LOSS: "L",
+    Kind.MASK: "m",
+    Kind.INITIAL: "h",
+    Kind.VALUE: "v",
+}
+"""What a value is called whose author gave it no name."""
+
+
+class Run(NamedTuple):
+    """One unrolling in a drawing."""
+
+    number: int
+    unrolling: Unrolling
+    length: int
+
+    def column(self, t: int) -> int:
+        """The place of step t in the sequence: a reversed run comes from its end."""
+        return self.length + 1 - t if self.unrolling.reverse else t
+
+
+class Path(NamedTuple):
+    """All paths of one kind from a value to a node, merged."""
+
+    firsts: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    sums: bool = True
+    held: bool = False
+    cut: bool = False
+
+    def merged(self, other: Path) -> Path:
+        return Path(
+            _union(self.firsts, other.firsts),
+            _union(self.labels, other.labels),
+            self.sums or other.sums,
+            self.held and other.held,
+            self.cut and other.cut,
+        )
+
+
+Sources: TypeAlias = "dict[tuple[Vertex, bool], Path]"
+
+
+def _union(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]:
+    return a if not b or a == b else tuple(dict.fromkeys(a + b))
+
+
+def runs_of(nodes: Iterable[Node]) -> dict[Unrolling, Run]:
+    """The unrollings of some nodes, in order, with their lengths."""
+    lengths: dict[Unrolling, int] = {}
+    for node in nodes:
+        if (moment := outer_step(node)) is not None:
+            lengths[moment[0]] = max(lengths.get(moment[0], 0), moment[1])
+    return {unrolling: Run(number, unrolling, length) for number, (unrolling, length) in enumerate(lengths.items())}
+
+
+def contract(graph: Graph, detail: str | None, values: bool = False, timeless: bool = False) -> Sketch:
+    """The graph contracted to its named values.
+
+    Parameters
+    ----------
+    graph : Graph
+        As :func:`per_step` leaves it.
+    detail : {"slots", "values", None}
+        Whether named values within a step are shown; None shows them up to two a step.
+    values : bool
+        Whether labels hold numbers.
+    timeless : bool
+        Whether labels are without their step, for a folded drawing.
+    """
+    full = _Contraction(graph, None)
+    sketch = full.run()
+    readouts = _readouts(sketch)
+    if detail is None:
+        inner = Counter(run for run, _ in {(v.run, v.family) for v in sketch.vertices if v.kind is Kind.VALUE} if run is not None)
+        detail = "slots" if max(inner.values(), default=0) > 2 else "values"
+    if detail == "slots":
+        full = _Contraction(graph, readouts)
+        sketch = full.run()
+    for vertex in sketch.vertices:
+        if vertex.family in readouts and vertex.kind is Kind.STATE:
+            vertex.kind = Kind.OUTPUT
+    full.call(sketch, values, timeless)
+    return sketch
+
+
+def _readouts(sketch: Sketch) -> set[Family]:
+    """States that are read out of an inner value by a product: outputs that are fed back."""
+    found = set()
+    for arc in sketch.arcs:
+        fed_back = arc.target.kind is Kind.STATE and arc.lag == 0 and not arc.plain
+        if fed_back and arc.source.kind is Kind.VALUE and arc.source.run == arc.target.run:
+            found.add(arc.target.family)
+    return found
+
+
+class _Contraction:
+    """One contraction; `readouts` is None to show all named values."""
+
+    def __init__(self, graph: Graph, readouts: set[Family] | None) -> None:
+        self.nodes = behind_cuts(graph.outputs)
+        self.outputs = set(graph.outputs)
+        self.readouts = readouts
+        self.runs = runs_of(self.nodes)
+        self.symbols = _parameter_symbols(self.nodes)
+        self.parameters: dict[Node, tuple[Node, ...]] = {}
+        self.constants: set[Node] = set()
+        self.sums_of_losses: set[Node] = set()
+        self.families = self._families()
+        self.states: set[Family] = set()
+        self.initials = self._initials()
+        self.read_initially = {_inputs(node)[position] for node, position in self.initials}
+        self.sketch = Sketch()
+        self.vertices: dict[Hashable, Vertex] = {}
+        self.bases: dict[Vertex, tuple[str | None, int | None]] = {}
+        self.shown_nodes: dict[Vertex, Node] = {}
+
+    # -- families, states and initial values ------------------------------------------------
+
+    def _families(self) -> dict[Node, Family]:
+        """What each node of a step is called at every step."""
+        counts: Counter[Hashable] = Counter()
+        families: dict[Node, Family] = {}
+        for node in self.nodes:
+            moment = outer_step(node)
+            base = (node.scope, node.name or node.operation, None if moment is None else self.runs[moment[0]].number)
+            counts[base, moment] += 1
+            families[node] = (*base, counts[base, moment])
+        return families
+
+    def _initials(self) -> dict[tuple[Node, int], tuple[Family, int]]:
+        """Where a first step reads, from outside, what later ones read from earlier steps.
+
+        The states are found on the way: what a later step of the same unrolling reads.
+        """
+        steps: dict[Unrolling, dict[int, list[Node]]] = {}
+        for node in self.nodes:
+            moment = outer_step(node)
+            if moment is not None:
+                steps.setdefault(moment[0], {}).setdefault(moment[1], []).append(node)
+        initials: dict[tuple[Node, int], tuple[Family, int]] = {}
+        for unrolling, by_step in steps.items():
+            later: dict[tuple[Family, int], tuple[Family, int]] = {}
+            for t in sorted(by_step, reverse=True):
+                now: dict[tuple[Family, int], tuple[Family, int]] = {}
+                for node in by_step[t]:
+                    key = self.families[node]
+                    for position, read in enumerate(_inputs(node)):
+                        source = _uncut(read)
+                        moment = outer_step(source)
+                        if moment is not None and moment[0] is unrolling:
+                            if moment[1] < t:
+                                now[key, position] = (self.families[source], t - moment[1])
+                                self.states.add(self.families[source])
+                        elif (key, position) in later and (moment is None or source.primitive is None):
+                            now[key, position] = family, lag = later[key, position]
+                            initials[node, position] = family, t - lag
+                later = now
+        return initials
+
+    # -- the pass ---------------------------------------------------------------------------
+
+    def run(self) -> Sketch:
+        sources: dict[Node, Sources] = {}
+        biases: dict[Node, tuple[str, ...]] = {}
+        for node in self.nodes:
+            sources[node] = self._visit(node, sources, biases)
+        _forget_unread(self.sketch)
+        return self.sketch
+
+    def _visit(self, node: Node, sources: dict[Node, Sources], biases: dict[Node, tuple[str, ...]]) -> Sources:
+        inputs = _inputs(node)
+        if not inputs:
+            return self._leaf(node)
+        if node.primitive is not None and self._is_of_parameters(node):
+            return {}
+        found: Sources = {}
+        from_masks = [self._from_mask(sources[i]) for i in inputs]
+        factors = tuple(self.symbols[p] for i in inputs for p in self.parameters.get(i, ()))
+        in_sum = node.primitive is not None and node.primitive.formula.binds == SUM
+        bias = _union((), tuple(b for i in inputs for b in biases.get(i, ()))) + (factors if in_sum else ())
+        for position, read in enumerate(inputs):
+            before = sources[read]
+            if (node, position) in self.initials:
+                before = self._initial(node, position, read, before)
+            held = any(from_masks[other] for other in range(len(inputs)) if other != position)
+            cut = node.primitive is None or _stops_gradient(node, position)
+            for (vertex, _), path in before.items():
+                extended = Path(
+                    path.firsts or (() if in_sum else factors[:1]),
+                    path.labels if in_sum else _union(path.labels, factors),
+                    path.sums and (in_sum or _is_copy(node)),
+                    path.held or held,
+                    path.cut or cut,
+                )
+                key = vertex, not extended.labels
+                found[key] = found[key].merged(extended) if key in found else extended
+        if self._is_sum_of_losses(node, inputs):
+            self.sums_of_losses.add(node)
+            return {}
+        kind = self._kind(node)
+        if kind is Kind.STATE and node.name is None and found and all(p.held for p in found.values()) and not factors:
+            kind = None  # a forced slot: which of two values goes on, not a value of its own
+        if kind is None:
+            biases[node] = bias
+            return found
+        vertex = self._vertex(node, kind)
+        vertex.tooltip = _tooltip(node, bias)
+        self._join(vertex, found)
+        return {(vertex, True): Path()}
+
+    def _leaf(self, node: Node) -> Sources:
+        if node.role == "parameter":
+            self.parameters[node] = (node,)
+            return {}
+        if is_constant(node):
+            self.constants.add(node)
+            return {}
+        kind = Kind.MASK if node.role == "mask" or node.dtype.kind == "b" else Kind.INPUT
+        if node.role == "initial":
+            kind = Kind.INITIAL
+            if node in self.read_initially:
+                return {}  # it is drawn where a step reads it
+        return {(self._vertex(node, kind), True): Path()}
+
+    def _is_of_parameters(self, node: Node) -> bool:
+        if not all(i in self.parameters or i in self.constants for i in node.inputs):
+            return False
+        own = tuple(dict.fromkeys(p for i in node.inputs for p in self.parameters.get(i, ())))
+        if own:
+            self.parameters[node] = own
+        else:
+            self.constants.add(node)
+        return True
+
+    def _is_sum_of_losses(self, node: Node, inputs: Sequence[Node]) -> bool:
+        computed = [i for i in inputs if i not in self.constants]
+        if node.role == "loss" and outer_step(node) is not None:
+            return False
+        return bool(computed) and all(i.role == "loss" or i in self.sums_of_losses for i in computed)
+
+    @staticmethod
+    def _from_mask(sources: Sources) -> bool:
+        return bool(sources) and all(vertex.kind is Kind.MASK for vertex, _ in sources)
+
+    def _kind(self, node: Node) -> Kind | None:
+        family = self.families[node]
+        if node.primitive is None:
+            return None  # a cut: its source stands for it
+        if node.role in ("input", "mask", "loss"):
+            return Kind(node.role)
+        in_step = outer_step(node) is not None
+        if in_step and family in self.states:
+            return Kind.STATE
+        if node.role == "output" or node in self.outputs:
+            return Kind.OUTPUT
+        if node.name is None or (node.dtype.kind == "b"):
+            return None
+        return Kind.VALUE if self.readouts is None or not in_step else None
+
+    def _vertex(self, node: Node, kind: Kind) -> Vertex:
+        moment = outer_step(node)
+        run = None if moment is None else self.runs[moment[0]]
+        column = None if run is None or moment is None else run.column(moment[1])
+        vertex = self._new_vertex(self.families[node], kind, node.name, node.scope, run, column)
+        vertex.tooltip = _tooltip(node, ())
+        self.shown_nodes[vertex] = node
+        return vertex
+
+    def _new_vertex(
+        self, family: Family, kind: Kind, name: str | None, scope: str, run: Run | None, column: int | None
+    ) -> Vertex:
+        base = f"{scope}.{name or FALLBACK[kind]}" if scope else name or FALLBACK[kind]
+        vertex = Vertex(base, family, kind, column=column, run=None if run is None else run.number)
+        self.bases[vertex] = name, column
+        self.sketch.vertices.append(vertex)
+        return vertex
+
+    def _initial(self, node: Node, position: int, read: Node, before: Sources) -> Sources:
+        """The vertex of a state before step 1."""
+        family, t = self.initials[node, position]
+        if any(vertex.run is not None and vertex.kind is not Kind.INPUT for vertex, _ in before):
+            return before  # another unrolling's value: the edge comes from there
+        run = self.runs[outer_step(node)[0]]  # type: ignore[index]
+        key = family, t
+        if key not in self.vertices:
+            name = read.name
+            if name is None and isinstance(family, tuple):
+                name = next((n.name for n in self.nodes if self.families[n] == family), None)
+            vertex = self._new_vertex(family, Kind.INITIAL, name, read.scope or node.scope, run, run.column(t))
+            vertex.tooltip = _tooltip(read, ())
+            self.shown_nodes[vertex] = read
+            self.vertices[key] = vertex
+            self._join(vertex, before)
+        return {(self.vertices[key], True): Path(cut=_uncut(read) is not read)}
+
+    def _join(self, vertex: Vertex, found: Sources) -> None:
+        for (source, plain), path in found.items():
+            lag = 0
+            if source.run == vertex.run and source.column is not None and vertex.column is not None:
+                lag = abs(vertex.column - source.column)
+            arc = Arc(source, vertex, PLAIN, lag, plain=plain, cut=path.cut)
+            arc.label, arc.tooltip = _label(path)
+            if path.held and plain and source.kind is not Kind.MASK:
+                arc.shape_hint = "held"
+            elif plain and path.sums and (source, False) in found:
+                arc.label = "+"
+            self.sketch.arcs.append(arc)
+
+    # -- names ------------------------------------------------------------------------------
+
+    def call(self, sketch: Sketch, values: bool, timeless: bool) -> None:
+        """Give labels and unique names, now that all kinds are known."""
+        marks = _run_marks(sketch, self.bases, list(self.runs.values()))
+        numbers: dict[str, list[Family]] = {}
+        for vertex in sketch.vertices:
+            name, index = self.bases[vertex]
+            base = name or FALLBACK[vertex.kind]
+            vertex.label = indexed(base + marks.get((vertex.run, base), ""), None if timeless else index)
+            same = numbers.setdefault(vertex.name, [])
+            if vertex.family not in same:
+                same.append(vertex.family)
+            again = same.index(vertex.family) + 1
+            step = "" if index is None or timeless else f"[{index}]"
+            vertex.name = f"{vertex.name}{f'_{again}' if again > 1 else ''}{step}"
+            if values:
+                vertex.label = "\n".join([vertex.label, *described(self.shown_nodes[vertex])])
+            vertex.fit()
+
+
+def _run_marks(
+    sketch: Sketch, bases: dict[Vertex, tuple[str | None, int | None]], runs: list[Run]
+) -> dict[tuple[int | None, str], str]:
+    """What tells apart values of one name in several unrollings: arrows, or numbers of layers."""
+    owners: dict[str, list[int]] = {}
+    for vertex in sketch.vertices:
+        if vertex.run is not None and vertex.kind in (Kind.STATE, Kind.VALUE):
+            base = bases[vertex][0] or FALLBACK[vertex.kind]
+            if vertex.run not in owners.setdefault(base, []):
+                owners[base].append(vertex.run)
+    marks: dict[tuple[int | None, str], str] = {}
+    for base, numbers in owners.items():
+        if len(numbers) > 1:
+            for run, mark in zip(numbers, _marks([runs[n] for n in numbers]), strict=True):
+                marks[run, base] = mark
+    return marks
+
+
+def _marks(runs: Sequence[Run]) -> list[str]:
+    directions = [run.unrolling.reverse for run in runs]
+    if sorted(directions) == [False, True]:
+        return ["←" if reverse else "→" for reverse in directions]
+    return [raised(f"({k})") for k in range(1, len(runs) + 1)]
+
+
+def _parameter_symbols(nodes: Sequence[Node]) -> dict[Node, str]:
+    """A symbol for each parameter; equal ones are told apart by the unrolling that uses them."""
+    parameters = [node for node in nodes if node.role == "parameter"]
+    runs = runs_of(nodes)
+    of: dict[Node, Node] = {node: node for node in parameters}
+    users: dict[Node, set[int]] = {node: set() for node in parameters}
+    for node in nodes:
+        if node.primitive is None:
+            continue
+        for i in node.inputs:
+            if i in of:
+                moment = outer_step(node)
+                if moment is not None:
+                    users[of[i]].add(runs[moment[0]].number)
+                if len(node.inputs) == 1:
+                    of[node] = of[i]
+    named: dict[str, list[Node]] = {}
+    for node in parameters:
+        named.setdefault(node.name or "θ", []).append(node)
+    symbols: dict[Node, str] = {}
+    ordered = list(runs.values())
+    for name, same in named.items():
+        owners = [min(users[node], default=-1) for node in same]
+        if len(same) == 1:
+            marks = [""]
+        elif len(set(owners)) == len(same) and -1 not in owners:
+            marks = _marks([ordered[n] for n in owners])
+        else:
+            marks = [raised(f"({k})") for k in range(1, len(same) + 1)]
+        symbols.update({node: name + mark for node, mark in zip(same, marks, strict=True)})
+    return symbols
+
+
+def _label(path: Path) -> tuple[str, str]:
+    """An edge's label and tooltip: two parameters at the most, else their stem."""
+    everything = " ".join(map(pretty, path.labels))
+    if len(path.labels) <= 2:
+        return everything, everything or "no parameter"
+    stems: dict[str, list[str]] = {}
+    for first in path.firsts:
+        stems.setdefault(stem(first), []).append(first)
+    short = " ".join(pretty(same[0]) if len(same) == 1 else f"{pretty(base)}∗" for base, same in stems.items())
+    return short, everything
+
+
+def _tooltip(node: Node, bias: Sequence[str]) -> str:
+    lines = [str(node.spec)]
+    if node.primitive is not None:
+        lines.append(f"{node.operation}" + (f" + {' + '.join(map(pretty, bias))}" if bias else ""))
+    return "\n".join(lines)
+
+
+def _inputs(node: Node) -> tuple[Node, ...]:
+    """What a node was made of; for a cut, what it was cut off from."""
+    source = node.cut
+    return node.inputs if source is None else (source,)
+
+
+def _uncut(node: Node) -> Node:
+    while (source := node.cut) is not None:
+        node = source
+    return node
+
+
+def _is_copy(node: Node) -> bool:
+    return node.primitive is None or node.primitive.formula.latex in ("{x}", "{x:atom}")
+
+
+def _stops_gradient(node: Node, position: int) -> bool:
+    """Whether a primitive passes a float value on and no gradient back."""
+    rules = node.primitive.gradient if node.primitive is not None else ()
+    stops = isinstance(rules, tuple) and position < len(rules) and rules[position] is None
+    return stops and all(np.dtype(n.dtype).kind == "f" for n in (node, node.inputs[position]))
+
+
+def _forget_unread(sketch: Sketch) -> None:
+    """Leave out inputs that nothing shown was made of."""
+    joined = {end for arc in sketch.arcs for end in (arc.source, arc.target)}
+    leaves = (Kind.INPUT, Kind.INITIAL, Kind.MASK)
+    sketch.vertices = [v for v in sketch.vertices if v in joined or v.kind not in leaves]

@@ -1,0 +1,142 @@
+"""DOT: the sketch written down, every position in it."""
+
+from __future__ import annotations
+
+import graphviz
+import numpy as np
+
+from .route import part_of, polyline
+from .sketch import Arc, Points, Sketch, Vertex
+from .style import ARROW, CARD, CUT, EDGE_FONT, FONT, INK, LOOKS, NODE_FONT, Kind
+from .symbols import text_width
+
+__all__ = ["written"]
+
+
+def written(sketch: Sketch, name: str) -> str:
+    """The DOT of a sketch whose nodes have places and whose edges have paths.
+
+    Any Graphviz draws the same from it: nothing is left to a layout.
+    """
+    graph = graphviz.Digraph(
+        name,
+        graph_attr={
+            "layout": "nop2",
+            "bgcolor": CARD,
+            "pad": "0.2",
+            "outputorder": "edgesfirst",
+            "fontname": FONT,
+            "bb": _box(sketch),
+        },
+        node_attr={
+            "fontname": FONT,
+            "fontsize": f"{NODE_FONT:g}",
+            "fontcolor": INK,
+            "penwidth": "1.2",
+            "fixedsize": "true",
+            "style": "filled",
+        },
+        edge_attr={"fontname": FONT, "fontsize": f"{EDGE_FONT:g}", "arrowsize": "0.8"},
+    )
+    for vertex in sketch.vertices:
+        graph.node(identifier(vertex.name), **_node(vertex))
+    for arc in sketch.arcs:
+        graph.edge(f"{identifier(arc.source.name)}", f"{identifier(arc.target.name)}", **_edge(arc))
+        if arc.cut:
+            _scissors(graph, arc)
+    return str(graph.source)
+
+
+def identifier(name: str) -> str:
+    """A node's name in DOT; a colon would start a port."""
+    return name.replace(":", "∶").replace("\\", "∖")
+
+
+def _node(vertex: Vertex) -> dict[str, str]:
+    look = LOOKS[vertex.kind]
+    attributes = {
+        "pos": f"{vertex.x:.1f},{vertex.y:.1f}",
+        "shape": look.shape,
+        "style": look.style,
+        "width": f"{vertex.width / 72:.3f}",
+        "height": f"{vertex.height / 72:.3f}",
+        "label": graphviz.escape(vertex.label),
+        "color": vertex.color or look.color,
+        "fillcolor": vertex.fill,
+        "tooltip": graphviz.escape(vertex.tooltip or vertex.label or vertex.name),
+    }
+    if vertex.font != NODE_FONT:
+        attributes["fontsize"] = f"{vertex.font:g}"
+    if vertex.kind in (Kind.DOTS, Kind.NOTE):
+        attributes["fontcolor"] = look.color
+    return attributes
+
+
+def _edge(arc: Arc) -> dict[str, str]:
+    assert arc.path is not None
+    attributes = {
+        "pos": _spline(arc.path, arc.head),
+        "color": arc.stroke.color,
+        "penwidth": f"{arc.stroke.width:g}",
+        "style": arc.stroke.style,
+        "tooltip": graphviz.escape(arc.tooltip or "no parameter"),
+    }
+    if not arc.head:
+        attributes["dir"] = "none"
+    if arc.label and arc.label_at is not None and not arc.cut:
+        attributes["label"] = graphviz.escape(arc.label)
+        attributes["lp"] = f"{arc.label_at[0]:.1f},{arc.label_at[1]:.1f}"
+        attributes["fontcolor"] = arc.stroke.color
+    return attributes
+
+
+def _spline(path: Points, head: bool) -> str:
+    if not head:
+        return " ".join(f"{x:.1f},{y:.1f}" for x, y in path)
+    tip = path[-1]
+    last = path[-4:]
+    at = np.linspace(0, 1, 65)
+    points = polyline_at(last, at)
+    behind = np.nonzero(np.hypot(*(points - tip).T) >= ARROW)[0]
+    end = float(at[behind[-1]]) if len(behind) else 0.5
+    body = np.concatenate([path[:-4], part_of(last, 0.0, end)])
+    return f"e,{tip[0]:.1f},{tip[1]:.1f} " + " ".join(f"{x:.1f},{y:.1f}" for x, y in body)
+
+
+def polyline_at(c: Points, t: Points) -> Points:
+    """Points of one cubic."""
+    t = t[:, None]
+    return (1 - t) ** 3 * c[0] + 3 * (1 - t) ** 2 * t * c[1] + 3 * (1 - t) * t**2 * c[2] + t**3 * c[3]
+
+
+def _scissors(graph: graphviz.Digraph, arc: Arc) -> None:
+    assert arc.path is not None
+    points = polyline(arc.path)
+    x, y = points[len(points) // 2]
+    graph.node(
+        identifier(f"{arc.source.name} ✂ {arc.target.name}"),
+        pos=f"{x:.1f},{y:.1f}",
+        shape="plaintext",
+        style="",
+        width="0.25",
+        height="0.25",
+        label="✂",
+        fontsize="17",
+        fontcolor=CUT,
+        tooltip="detached: the gradient stops here",
+    )
+
+
+def _box(sketch: Sketch) -> str:
+    """The bounding box of all nodes, edges and labels."""
+    corners = [(v.x - v.width / 2, v.y - v.height / 2) for v in sketch.vertices]
+    corners += [(v.x + v.width / 2, v.y + v.height / 2) for v in sketch.vertices]
+    for arc in sketch.arcs:
+        if arc.path is not None:
+            points = polyline(arc.path)
+            corners += [tuple(points.min(0)), tuple(points.max(0))]
+        if arc.label and arc.label_at is not None:
+            w = text_width(arc.label, EDGE_FONT) / 2
+            corners += [(arc.label_at[0] - w, arc.label_at[1] - 8), (arc.label_at[0] + w, arc.label_at[1] + 8)]
+    xs, ys = zip(*corners, strict=True) if corners else ((0, 1), (0, 1))
+    return f"{min(xs):.1f},{min(ys):.1f},{max(xs):.1f},{max(ys):.1f}"

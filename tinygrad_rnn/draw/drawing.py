@@ -1,0 +1,141 @@
+"""Drawing: DOT text that can be looked at, saved, or shown in a notebook."""
+
+from __future__ import annotations
+
+import html
+import re
+import zlib
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError, RendererError
+from .render import FORMATS, HOW, render
+
+__all__ = ["Drawing"]
+
+
+class Drawing:
+    """A picture of a graph or a network.
+
+    Attributes
+    ----------
+    source : str
+        The DOT text; the same in every run.
+    title : str
+        What the picture shows, for those who cannot see it.
+    description : str
+        The nodes in words.
+    text : str
+        The text form of the graph, shown where there is no renderer.
+
+    Examples
+    --------
+    >>> from tinygrad_rnn import nn
+    >>> drawing = nn.RNNCell(3, 5).draw()
+    >>> drawing.source.splitlines()[0]
+    'digraph RNNCell {'
+    """
+
+    def __init__(self, source: str, title: str = "", description: str = "", text: str = "") -> None:
+        self.source = source
+        self.title = title
+        self.description = description
+        self.text = text
+
+    def svg(self) -> str:
+        """The picture as an SVG element, accessible, with ids of its own.
+
+        Raises
+        ------
+        RendererError
+            If there is no renderer.
+        """
+        return _accessible(render(self.source, "svg").decode(), self.title, self.description)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the picture; the format is that of the suffix.
+
+        Parameters
+        ----------
+        path : str or Path
+            Ending in .svg, .png, .pdf, or .gv for the DOT text.
+
+        Returns
+        -------
+        Path
+
+        Raises
+        ------
+        DataError
+            If the suffix is another, or the file cannot be written.
+        RendererError
+            If there is no renderer; the DOT text is then beside `path`, ending in .gv.
+        """
+        path = Path(path)
+        form = path.suffix.lower().lstrip(".")
+        if form in ("gv", "dot"):
+            return _write(path, self.source.encode())
+        if form not in FORMATS:
+            raise DataError(f"a drawing is saved as {', '.join('.' + f for f in FORMATS)} or .gv, not as {path.name!r}")
+        try:
+            content = self.svg().encode() if form == "svg" else render(self.source, form)
+        except RendererError as error:
+            beside = _write(path.with_suffix(".gv"), self.source.encode())
+            raise RendererError(f"{error}; the DOT text is in {beside}") from None
+        return _write(path, content)
+
+    def show(self) -> None:
+        """Open the picture in the system's viewer.
+
+        Raises
+        ------
+        RendererError
+            If there is no renderer.
+        """
+        import tempfile
+        import webbrowser
+
+        with tempfile.NamedTemporaryFile(suffix=".svg", delete=False) as file:
+            path = Path(file.name)
+        webbrowser.open(self.save(path).as_uri())
+
+    def __repr__(self) -> str:
+        return f"<Drawing of {self.title or 'a graph'}>"
+
+    def __str__(self) -> str:
+        return self.source
+
+    def _repr_svg_(self) -> str | None:
+        try:
+            return self.svg()
+        except Exception:  # a notebook shows the text form instead
+            return None
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        bundle = {"text/plain": repr(self)}
+        picture = self._repr_svg_()
+        if picture is None:
+            bundle["text/plain"] = f"{self.text or self.source}\n({HOW})"
+        else:
+            bundle["image/svg+xml"] = picture
+        return bundle
+
+
+def _write(path: Path, content: bytes) -> Path:
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise DataError(f"cannot write the drawing to {path}: {error.strerror or error}") from None
+    return path
+
+
+def _accessible(svg: str, title: str, description: str) -> str:
+    """One SVG element: a role, a label and a description; ids that no other figure has."""
+    svg = svg[svg.index("<svg") :]
+    prefix = f"d{zlib.crc32(svg.encode()):08x}-"
+    svg = re.sub(r'\bid="([^"]+)"', lambda m: f'id="{prefix}{m[1]}"', svg)
+    svg = re.sub(r'(xlink:href="#|url\(#)', lambda m: m[1] + prefix, svg)
+    svg = svg.replace('stroke="transparent"', 'stroke="none"')
+    label = html.escape(title or "a graph", quote=True)
+    head, rest = svg.split(">", 1)
+    return f'{head} role="img" aria-label="{label}">\n<desc>{html.escape(description or title)}</desc>{rest}'

@@ -1,0 +1,166 @@
+"""What a contracted graph still needs before it gets places: roles, strokes, bundles, elision."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable
+
+from .sketch import Arc, Sketch, Vertex
+from .style import (
+    FROM_BUNDLE,
+    FROM_FORCED,
+    FROM_INPUT,
+    FROM_MASK,
+    FROM_STATE,
+    FROM_TARGET,
+    FROM_VALUE,
+    HELD,
+    INTO_OUTPUT,
+    PLAIN,
+    THICK,
+    Kind,
+    Stroke,
+)
+
+__all__ = ["bundle", "elide", "give_strokes", "tell_targets"]
+
+
+def tell_targets(sketch: Sketch) -> None:
+    """An input that its own step reads for nothing but a loss is a target."""
+    uses: dict[Hashable, set[Kind]] = defaultdict(set)
+    for arc in sketch.arcs:
+        if arc.source.kind is Kind.INPUT and arc.lag == 0:
+            uses[arc.source.family].add(arc.target.kind)
+    for vertex in sketch.vertices:
+        if vertex.kind is Kind.INPUT and uses[vertex.family] == {Kind.LOSS}:
+            vertex.kind = Kind.TARGET
+
+
+def give_strokes(sketch: Sketch) -> None:
+    """An edge's colour is its kind: from an input, recurrent, into an output."""
+    kinds = {v.family: v.kind for v in sketch.vertices if v.kind is not Kind.INITIAL}
+    read_at_once = {arc.source.family for arc in sketch.arcs if arc.lag == 0 and arc.target.kind is not Kind.LOSS}
+    for arc in sketch.arcs:
+        kind = kinds.get(arc.source.family, arc.source.kind)
+        if arc.source.kind is Kind.INITIAL and arc.source.family in kinds and kind is Kind.TARGET:
+            kind = Kind.STATE
+        arc.stroke = _stroke(arc, kind, arc.source.family in read_at_once)
+        if arc.shape_hint == "held":
+            arc.stroke = arc.stroke._replace(style=HELD)
+            arc.label = "hold"
+        if arc.cut:
+            arc.stroke = PLAIN._replace(style="dashed", width=arc.stroke.width)
+
+
+def _stroke(arc: Arc, kind: Kind, read_at_once: bool) -> Stroke:
+    target = arc.target.kind
+    if kind is Kind.MASK:
+        return FROM_MASK
+    if kind in (Kind.TARGET, Kind.INPUT) and arc.lag and not read_at_once and arc.source.kind is not Kind.INITIAL:
+        return FROM_FORCED
+    if target is Kind.LOSS:
+        return FROM_TARGET if kind is Kind.TARGET else PLAIN
+    if kind is Kind.INPUT:
+        return FROM_INPUT._replace(width=THICK) if arc.lag else FROM_INPUT
+    if arc.lag or kind is Kind.INITIAL:
+        return FROM_STATE._replace(width=THICK)
+    if target is Kind.OUTPUT:
+        return INTO_OUTPUT
+    return {Kind.VALUE: FROM_VALUE, Kind.STATE: FROM_STATE, Kind.OUTPUT: INTO_OUTPUT, Kind.BUNDLE: FROM_BUNDLE}.get(kind, PLAIN)
+
+
+def bundle(sketch: Sketch) -> None:
+    """Two or more sources that meet the same three or more sinks go through one dot."""
+    shared = _shared_sinks(sketch)
+    if shared is None:
+        return
+    sources, sinks = shared
+    by_sink: dict[Vertex, list[Arc]] = defaultdict(list)
+    for arc in sketch.arcs:
+        if (arc.source.family, arc.lag) in sources and arc.target.family in sinks and not arc.plain:
+            by_sink[arc.target].append(arc)
+    dots: dict[object, Vertex] = {}
+    gone: set[Arc] = set()
+    made: list[Arc] = []
+    for sink, arcs in by_sink.items():
+        if len(arcs) < 2:
+            continue
+        key = sink.run, sink.column
+        if key not in dots:
+            step = "" if sink.column is None else f"[{sink.column}]"
+            dots[key] = Vertex(f"bundle{len(dots) if step == '' else ''}{step}", ("bundle", sink.run), Kind.BUNDLE)
+            dots[key].column, dots[key].run, dots[key].width, dots[key].height = sink.column, sink.run, 6.0, 6.0
+            dots[key].tooltip = "[" + ", ".join(arc.source.label for arc in arcs) + "]"
+            sketch.vertices.append(dots[key])
+            made += [
+                Arc(arc.source, dots[key], arc.stroke, arc.lag, head=False, tooltip="no parameter", cut=arc.cut) for arc in arcs
+            ]
+        joined = Arc(dots[key], sink, FROM_BUNDLE, plain=False)
+        joined.label = " ".join(dict.fromkeys(arc.label for arc in arcs))
+        joined.tooltip = "\n".join(f"{arc.source.label}: {arc.tooltip}" for arc in arcs)
+        made.append(joined)
+        gone.update(arcs)
+    sketch.arcs = [arc for arc in sketch.arcs if arc not in gone] + made
+
+
+def _shared_sinks(sketch: Sketch) -> tuple[set[tuple[Hashable, int]], set[Hashable]] | None:
+    sinks: dict[tuple[Hashable, int], dict[Hashable, None]] = defaultdict(dict)
+    for arc in sketch.arcs:
+        if not arc.plain and arc.target.kind is not Kind.LOSS:
+            sinks[arc.source.family, arc.lag][arc.target.family] = None
+    best: tuple[int, list[tuple[Hashable, int]], list[Hashable]] | None = None
+    keys = list(sinks)
+    for i, a in enumerate(keys):
+        for b in keys[i + 1 :]:
+            common = [family for family in sinks[a] if family in sinks[b]]
+            if len(common) < 3:
+                continue
+            through = [key for key in keys if all(family in sinks[key] for family in common)]
+            gain = len(through) * len(common)
+            if best is None or gain > best[0]:
+                best = gain, through, common
+    return None if best is None else (set(best[1]), set(best[2]))
+
+
+def elide(sketch: Sketch, shown: int) -> None:
+    """Leave out the middle columns, with a column of dots where they were."""
+    columns = sorted({v.column for v in sketch.vertices if v.column is not None and v.kind is not Kind.INITIAL})
+    if len(columns) <= max(shown, 5):
+        return
+    first = columns[: max(2, shown // 2)]
+    last = columns[-max(2, shown - len(first)) :]
+    low, high = first[-1], last[0]
+    keep = {v for v in sketch.vertices if v.column is None or v.column <= low or v.column >= high}
+    dots: dict[Hashable, Vertex] = {}
+
+    def placeholder(vertex: Vertex) -> Vertex:
+        if vertex in keep:
+            return vertex
+        if vertex.family not in dots:
+            made = Vertex(f"{vertex.name.rpartition('[')[0]}[…]", vertex.family, Kind.DOTS, "· · ·", low + 1, vertex.run)
+            made.width, made.height, made.font = 26.0, 14.0, 15.0
+            dots[vertex.family] = made
+        return dots[vertex.family]
+
+    arcs: dict[tuple[Vertex, Vertex, bool], Arc] = {}
+    for arc in sketch.arcs:
+        if arc.source not in keep and arc.target not in keep:
+            continue
+        if arc.lag == 0 and arc.source.column is not None and arc.target.column is not None:
+            if arc.source in keep:
+                arcs[arc.source, arc.target, arc.plain] = arc
+            continue
+        if (arc.source not in keep and arc.target.column is None) or (arc.target not in keep and arc.source.column is None):
+            continue
+        arc.source, arc.target = placeholder(arc.source), placeholder(arc.target)
+        arcs.setdefault((arc.source, arc.target, arc.plain), arc)
+    gap = high - low - 2
+    note = Vertex("elided", "elided", Kind.NOTE, f"t = {low + 1} … {high - 1}", low + 1)
+    note.fit()
+    note.height = 18.0
+    sketch.arcs = list(arcs.values())
+    sketch.vertices = [v for v in sketch.vertices if v in keep] + list(dots.values()) + [note]
+    for vertex in sketch.vertices:
+        if vertex.column is not None and vertex.column >= high:
+            vertex.column -= gap
+    sketch.description += f" Steps {low + 1} to {high - 1} are left out."

@@ -1,0 +1,315 @@
+"""Places: columns are time, rows are the longest path within a step."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Hashable
+
+from .sketch import Sketch, Vertex
+from .style import EDGE_FONT, NODE, PITCH, RISE, Kind
+from .symbols import text_width
+
+__all__ = ["place", "set_rows", "share_columns", "spread"]
+
+Family = Hashable
+
+
+def share_columns(sketch: Sketch, lengths: dict[int, int]) -> None:
+    """Move each unrolling beside, or after, those that it reads from.
+
+    Parameters
+    ----------
+    sketch : Sketch
+    lengths : dict of int to int
+        Steps of each unrolling.
+    """
+    offsets: dict[int, int] = {}
+    shifts: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for arc in sketch.arcs:
+        s, t = arc.source, arc.target
+        if s.run is not None and t.run is not None and s.run != t.run and s.column is not None and t.column is not None:
+            shifts[t.run].append((s.run, t.column - s.column))
+    inputs: dict[Family, set[int]] = defaultdict(set)
+    for arc in sketch.arcs:
+        if arc.source.run is None and arc.target.run is not None:
+            inputs[arc.source.family].add(arc.target.run)
+    for run in sorted(lengths):
+        read = [(other, shift) for other, shift in shifts[run] if other in offsets]
+        if not read:
+            offsets[run] = 0
+        elif all(shift == 0 for _, shift in read):
+            offsets[run] = offsets[read[0][0]]
+        else:
+            offsets[run] = max(offsets[other] + lengths[other] for other, _ in read)
+    for vertex in sketch.vertices:
+        if vertex.run is not None and vertex.column is not None:
+            vertex.column += offsets[vertex.run]
+    _columns_of_others(sketch)
+
+
+def _columns_of_others(sketch: Sketch) -> None:
+    """What belongs to no step stands after all that it was made of, else amid what reads it."""
+    incoming: dict[Vertex, list[Vertex]] = defaultdict(list)
+    outgoing: dict[Vertex, list[Vertex]] = defaultdict(list)
+    for arc in sketch.arcs:
+        incoming[arc.target].append(arc.source)
+        outgoing[arc.source].append(arc.target)
+    loose = [v for v in sketch.vertices if v.column is None]
+    for vertex in loose:
+        known = [s.column for s in incoming[vertex] if s.column is not None]
+        if known:
+            vertex.column = max(known)
+    for vertex in reversed(loose):
+        known = [t.column for t in outgoing[vertex] if t.column is not None]
+        if vertex.column is None and known:
+            vertex.column = sorted(known)[len(known) // 2]
+    for vertex in loose:
+        vertex.column = vertex.column or 0
+
+
+def set_rows(sketch: Sketch, exclusive: bool) -> None:
+    """Rows by the longest path within a step.
+
+    Parameters
+    ----------
+    sketch : Sketch
+    exclusive : bool
+        Whether a value with an edge to its own next step has its row for itself.
+    """
+    families = list(dict.fromkeys(v.family for v in sketch.vertices if v.kind not in (Kind.NOTE, Kind.DELAY)))
+    kinds: dict[Family, Kind] = {}
+    for v in sketch.vertices:
+        if v.kind is not Kind.INITIAL or v.family not in kinds:
+            kinds.setdefault(v.family, v.kind) if v.kind is Kind.INITIAL else kinds.__setitem__(v.family, v.kind)
+    spans: dict[Family, tuple[int, int]] = {}
+    for v in sketch.vertices:
+        c = v.column or 0
+        low, high = spans.get(v.family, (c, c))
+        spans[v.family] = min(low, c), max(high, c)
+    before: dict[Family, dict[Family, None]] = defaultdict(dict)
+    own_row: set[Family] = set()
+    for arc in sketch.arcs:
+        s, t = arc.source, arc.target
+        if s.family == t.family and arc.lag and t.kind is not Kind.BUNDLE:
+            own_row.add(t.family)
+        if arc.lag == 0 and (s.column == t.column or s.run is None) and s.family != t.family and s.kind is not Kind.INITIAL:
+            before[t.family][s.family] = None
+        elif t.kind is Kind.INITIAL or s.kind is Kind.INITIAL and t.kind is Kind.INITIAL:
+            before[t.family].setdefault(s.family, None)
+    rows: dict[Family, int] = {}
+    for family in _ordered(families, before):
+        if kinds[family] in (Kind.TARGET, Kind.MASK):
+            continue
+        row = max((rows[s] + 1 for s in before[family] if s in rows), default=0)
+        if row == 0 and kinds[family] is not Kind.INPUT and any(k is Kind.INPUT for k in kinds.values()):
+            row = 1
+        while exclusive and any(
+            rows.get(other) == row and (family in own_row or other in own_row) and _overlap(spans[family], spans[other])
+            for other in families
+            if other is not family and other in rows
+        ):
+            row += 1
+        rows[family] = row
+    _even_ends(rows, kinds)
+    for arc in sketch.arcs:
+        if kinds[arc.source.family] is Kind.TARGET and arc.target.kind is Kind.LOSS:
+            rows[arc.source.family] = rows[arc.target.family] + 1
+    for vertex in sketch.vertices:
+        vertex.row = rows.get(vertex.family, 0)
+
+
+def _even_ends(rows: dict[Family, int], kinds: dict[Family, Kind]) -> None:
+    """Losses have the top row."""
+    losses = [family for family in rows if kinds[family] is Kind.LOSS]
+    others = [row for family, row in rows.items() if kinds[family] is not Kind.LOSS]
+    for family in losses:
+        rows[family] = max(rows[family], max(others, default=0) + 1)
+
+
+def _overlap(a: tuple[int, int], b: tuple[int, int]) -> bool:
+    return a[0] <= b[1] and b[0] <= a[1]
+
+
+def _ordered(families: list[Family], before: dict[Family, dict[Family, None]]) -> list[Family]:
+    """Families after what they are made of; a cycle is broken where it is met."""
+    order: dict[Family, None] = {}
+    entered: set[Family] = set()
+    stack = [(family, False) for family in reversed(families)]
+    while stack:
+        family, done = stack.pop()
+        if done:
+            order[family] = None
+        elif family not in entered:
+            entered.add(family)
+            stack.append((family, True))
+            stack += [(source, False) for source in reversed(list(before[family])) if source not in entered]
+    return list(order)
+
+
+def spread(sketch: Sketch, gap: float, free: bool) -> dict[Family, float]:
+    """Sideways steps within a column, few crossings and hits, in the order of cost.
+
+    Parameters
+    ----------
+    sketch : Sketch
+    gap : float
+        Distance of two nodes in a row.
+    free : bool
+        Whether a node alone in its row may leave the middle.
+
+    Returns
+    -------
+    dict
+        From family to its distance from the middle of the column.
+    """
+    column = _typical_column(sketch)
+    members: dict[Family, Vertex] = {}
+    for v in sketch.vertices:
+        if v.column == column or v.family not in members:
+            if v.kind not in (Kind.NOTE, Kind.DELAY, Kind.MASK):
+                members[v.family] = v
+    stepped = {f for f, v in members.items() if v.column == column}
+    rows: dict[float, list[Family]] = defaultdict(list)
+    for family in stepped:
+        rows[members[family].row].append(family)
+    offsets: dict[Family, float] = dict.fromkeys(members, 0.0)
+    for row in rows.values():
+        row.sort(key=list(members).index)
+        for k, family in enumerate(row):
+            offsets[family] = (k - (len(row) - 1) / 2) * gap
+    arcs = [
+        (arc.source.family, arc.target.family)
+        for arc in sketch.arcs
+        if arc.source.column == arc.target.column == column
+        and arc.lag == 0
+        and arc.source.family in stepped
+        and arc.target.family in stepped
+        and arc.source.kind is not Kind.MASK
+    ]
+    arcs = list(dict.fromkeys(arcs))
+    heights = {family: members[family].row for family in stepped}
+    _improve(offsets, rows, arcs, heights, gap, free)
+    return offsets
+
+
+def _typical_column(sketch: Sketch) -> int:
+    counts: dict[int, int] = defaultdict(int)
+    for v in sketch.vertices:
+        if v.column is not None and v.kind not in (Kind.NOTE, Kind.DOTS, Kind.INITIAL):
+            counts[v.column] += 1
+    return max(sorted(counts), key=counts.__getitem__, default=0)
+
+
+def _improve(
+    offsets: dict[Family, float],
+    rows: dict[float, list[Family]],
+    arcs: list[tuple[Family, Family]],
+    heights: dict[Family, float],
+    gap: float,
+    free: bool,
+) -> None:
+    """Reorder rows, and move lone nodes, as long as that lowers the cost."""
+
+    def cost() -> float:
+        total = 0.0
+        for s, t in arcs:
+            total += abs(offsets[s] - offsets[t]) / gap
+            total += 30 * sum(_hits(offsets, heights, s, t, other, gap) for other in heights if other not in (s, t))
+        for (a, b), (c, d) in itertools.combinations(arcs, 2):
+            total += 4 * _cross(offsets, heights, a, b, c, d)
+        total += 0.3 * sum(abs(offsets[f]) for row in rows.values() if len(row) == 1 for f in row) / gap
+        return total
+
+    best = cost()
+    for _ in range(4):
+        before = best
+        for row in rows.values():
+            if len(row) == 1 and free:
+                candidates = [{row[0]: step * gap / 2} for step in (0, 1, -1, 2, -2)]
+            elif 1 < len(row) <= 5:
+                places = [offsets[f] for f in row]
+                candidates = [dict(zip(row, order, strict=True)) for order in itertools.permutations(places)]
+            else:
+                candidates = [{a: offsets[b], b: offsets[a]} for a, b in itertools.combinations(row, 2)][:60]
+            for candidate in candidates:
+                kept = {f: offsets[f] for f in candidate}
+                offsets.update(candidate)
+                now = cost()
+                if now < best - 1e-9:
+                    best = now
+                else:
+                    offsets.update(kept)
+        if best >= before - 1e-9:
+            return
+
+
+def _hits(
+    offsets: dict[Family, float], heights: dict[Family, float], s: Family, t: Family, other: Family, gap: float
+) -> bool:
+    """Whether the straight edge from s to t passes over another node."""
+    low, high = heights[s], heights[t]
+    h = heights[other]
+    if not min(low, high) < h < max(low, high):
+        return False
+    at = offsets[s] + (offsets[t] - offsets[s]) * (h - low) / (high - low)
+    return abs(at - offsets[other]) < 0.36 * gap
+
+
+def _cross(
+    offsets: dict[Family, float], heights: dict[Family, float], a: Family, b: Family, c: Family, d: Family
+) -> bool:
+    low, high = max(heights[a], heights[c]), min(heights[b], heights[d])
+    if low >= high or {a, b} & {c, d}:
+        return False
+
+    def at(s: Family, t: Family, h: float) -> float:
+        return offsets[s] + (offsets[t] - offsets[s]) * (h - heights[s]) / (heights[t] - heights[s])
+
+    return (at(a, b, low) - at(c, d, low)) * (at(a, b, high) - at(c, d, high)) < 0
+
+
+def place(sketch: Sketch, free: bool = False) -> None:
+    """Give every node its x and y."""
+    widest = max((v.width for v in sketch.vertices if v.kind not in (Kind.NOTE, Kind.MASK)), default=NODE)
+    crowded = any(v.font and v.kind is Kind.BUNDLE for v in sketch.vertices)
+    labels = [text_width(a.label, EDGE_FONT) for a in sketch.arcs if a.lag == 0 and a.label]
+    gap = max(widest + (62 if crowded else 36), widest + 0.5 * max(labels, default=0) + 20)
+    offsets = spread(sketch, gap, free)
+    span = max(offsets.values(), default=0) - min(offsets.values(), default=0)
+    across = [text_width(a.label, EDGE_FONT) for a in sketch.arcs if a.lag and a.label]
+    skips = _skips(sketch)
+    pitch = max(PITCH, widest + 62, widest + max(across, default=0) + 38) + span + (26 if skips and across else 0)
+    rise = max(RISE, max((v.height for v in sketch.vertices), default=NODE) + 36)
+    for vertex in sketch.vertices:
+        vertex.x = round((vertex.column or 0) * pitch + offsets.get(vertex.family, 0.0), 1)
+        vertex.y = round(vertex.row * rise, 1)
+    _place_masks(sketch)
+    _place_notes(sketch)
+
+
+def _skips(sketch: Sketch) -> int:
+    """Edges of one step that pass over a row."""
+    return sum(
+        1 for a in sketch.arcs if a.lag == 0 and a.source.column == a.target.column and abs(a.source.row - a.target.row) > 1
+    )
+
+
+def _place_masks(sketch: Sketch) -> None:
+    beside: dict[Vertex, int] = defaultdict(int)
+    for arc in sketch.arcs:
+        if arc.source.kind is Kind.MASK and arc.source.font:
+            mask, target = arc.source, arc.target
+            mask.width = mask.height = 36.0
+            mask.x = target.x - 45 - 40 * beside[target]
+            mask.y = target.y - 40
+            beside[target] += 1
+
+
+def _place_notes(sketch: Sketch) -> None:
+    bottom = min((v.y for v in sketch.vertices if v.kind is not Kind.NOTE), default=0)
+    for vertex in sketch.vertices:
+        if vertex.kind is Kind.NOTE:
+            vertex.y = bottom
+
+

@@ -1,0 +1,66 @@
+"""Renderers: the first Graphviz that is there, with a limit to its time."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+
+from ..errors import RendererError
+
+__all__ = ["FORMATS", "HOW", "render"]
+
+FORMATS = ("svg", "png", "pdf")
+HOW = 'to draw pictures, install Graphviz (its "dot" on the PATH), or: pip install "tinygrad-rnn[draw]"'
+"""The one line on how to get a renderer."""
+LIMIT = 60.0
+"""Seconds that a picture may take."""
+
+_PYGRAPHVIZ = """
+import sys, pygraphviz
+graph = pygraphviz.AGraph(string=sys.stdin.buffer.read().decode("utf-8"))
+sys.stdout.buffer.write(graph.draw(format=sys.argv[1], prog=graph.graph_attr["layout"] or "dot"))
+"""
+
+
+def render(source: str, form: str, limit: float = LIMIT) -> bytes:
+    """A picture of DOT text.
+
+    Parameters
+    ----------
+    source : str
+    form : str
+        ``"svg"``, ``"png"``, ``"pdf"``, or another format of Graphviz.
+    limit : float
+        Seconds.
+
+    Raises
+    ------
+    RendererError
+        If nothing here can render, or it fails, or takes too long.
+    """
+    command = _command(form)
+    if command is None:
+        raise RendererError(HOW)
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    try:
+        done = subprocess.run(command, input=source.encode(), capture_output=True, timeout=limit, env=environment)
+    except subprocess.TimeoutExpired:
+        raise RendererError(f"the picture took more than {limit:g} s; draw fewer steps, or less detail") from None
+    except OSError as error:
+        raise RendererError(f"{command[0]} cannot be run: {error.strerror}; {HOW}") from None
+    if done.returncode or not done.stdout:
+        lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no output"]
+        raise RendererError(f"Graphviz could not draw this: {lines[-1]}")
+    return done.stdout
+
+
+def _command(form: str) -> list[str] | None:
+    dot = shutil.which("dot")
+    if dot is not None:
+        return [dot, f"-T{form}"]
+    if importlib.util.find_spec("pygraphviz") is not None:
+        return [sys.executable, "-c", _PYGRAPHVIZ, form]
+    return None

@@ -1,0 +1,123 @@
+"""A sketch: the nodes and edges of a drawing, before and after they have places."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from .style import LOOKS, NODE, Kind, Stroke, lighter
+from .symbols import text_width
+
+__all__ = ["Arc", "Points", "Sketch", "Vertex"]
+
+Points = npt.NDArray[np.float64]
+"""Control points of Bézier curves, (3n + 1, 2)."""
+
+
+@dataclass(eq=False)
+class Vertex:
+    """A node of a drawing.
+
+    Attributes
+    ----------
+    name : str
+        Unique and readable: each SVG group shows it.
+    family : hashable
+        The same for one value at all steps.
+    kind : Kind
+    label : str
+    column : int or None
+        Its time; None if it belongs to no step.
+    run : int or None
+        Number of its unrolling.
+    color : str or None
+        In place of its kind's.
+    """
+
+    name: str
+    family: Hashable
+    kind: Kind
+    label: str = ""
+    column: int | None = None
+    run: int | None = None
+    tooltip: str = ""
+    width: float = NODE
+    height: float = NODE
+    color: str | None = None
+    row: float = 0.0
+    x: float = 0.0
+    y: float = 0.0
+    font: float = 13.0
+
+    @property
+    def fill(self) -> str:
+        """Its colour, light enough to read on."""
+        return lighter(self.color) if self.color else LOOKS[self.kind].fill
+
+    @property
+    def round(self) -> bool:
+        """Whether its outline is a circle."""
+        return self.kind not in (
+            Kind.LAYER,
+            Kind.OPERATION,
+            Kind.PRODUCT,
+            Kind.PARAMETER,
+            Kind.GRADIENT,
+            Kind.DELAY,
+            Kind.DOTS,
+            Kind.NOTE,
+            Kind.MASK,
+        )
+
+    def fit(self, padding: float = 16.0) -> None:
+        """Make it as wide as its label needs."""
+        needed = max(text_width(line, self.font) for line in self.label.split("\n")) + padding
+        self.width = max(self.width, needed)
+        if self.round:
+            self.height = self.width
+
+
+@dataclass(eq=False)
+class Arc:
+    """An edge of a drawing.
+
+    Attributes
+    ----------
+    lag : int
+        Steps between source and target: a recurrent edge has 1 or more.
+    label : str
+    plain : bool
+        Whether no parameter is on it.
+    cut : bool
+        Whether a ``.detach()`` keeps the gradient from passing.
+    head : bool
+        Whether it ends in an arrow.
+    path : Points or None
+        Curves from border to border, once routed; the tip is the last point.
+    """
+
+    source: Vertex
+    target: Vertex
+    stroke: Stroke
+    lag: int = 0
+    label: str = ""
+    tooltip: str = ""
+    plain: bool = True
+    cut: bool = False
+    head: bool = True
+    path: Points | None = None
+    label_at: tuple[float, float] | None = None
+    shape_hint: str = ""
+
+
+@dataclass
+class Sketch:
+    """Nodes and edges, and what is written below them."""
+
+    vertices: list[Vertex] = field(default_factory=list)
+    arcs: list[Arc] = field(default_factory=list)
+    title: str = ""
+    description: str = ""

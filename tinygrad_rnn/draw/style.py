@@ -1,0 +1,124 @@
+"""Looks: colours, sizes and shapes, each said once."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+__all__ = ["FONT", "GREY", "INK", "LOOKS", "TINTS", "Kind", "Look", "Stroke"]
+
+FONT = "Helvetica"
+INK = "#24292f"
+GREY = "#8c959f"
+BLUE = "#0072B2"
+GREEN = "#009E73"
+OCHRE = "#B07D00"
+VERMILION = "#D55E00"
+PINK = "#CC79A7"
+PURPLE = "#6F4E9C"
+FORCED = "#E69F00"
+CUT = "#CF222E"
+CARD = "white"
+
+TINTS = (GREEN, BLUE, VERMILION, "#CC79A7", "#E69F00", "#56B4E9", PURPLE, "#7A5C00")
+"""Colours that tell parameters apart, in the order of their appearance."""
+
+NODE = 44.0
+"""Diameter of a round node, in points."""
+SQUARE = 14.0
+"""Side of a delay's square."""
+PITCH = 106.0
+"""Distance of two columns, if labels need no more."""
+RISE = 80.0
+"""Distance of two rows."""
+NODE_FONT = 13.0
+EDGE_FONT = 12.0
+NOTE_FONT = 11.0
+ARROW = 8.0
+"""Length of an arrow's head."""
+
+
+class Kind(str, Enum):
+    """What a node of a drawing stands for."""
+
+    INPUT = "input"
+    STATE = "state"
+    VALUE = "value"
+    OUTPUT = "output"
+    LOSS = "loss"
+    TARGET = "target"
+    INITIAL = "initial"
+    MASK = "mask"
+    DELAY = "delay"
+    BUNDLE = "bundle"
+    LAYER = "layer"
+    OPERATION = "operation"
+    PRODUCT = "product"
+    PARAMETER = "parameter"
+    GRADIENT = "gradient"
+    DOTS = "dots"
+    NOTE = "note"
+
+
+class Look(NamedTuple):
+    """How one kind of node is drawn."""
+
+    color: str
+    fill: str
+    shape: str = "circle"
+    style: str = "filled"
+
+
+LOOKS = {
+    Kind.INPUT: Look(GREEN, "#E3F4EE"),
+    Kind.STATE: Look(BLUE, "#E1EEF7"),
+    Kind.VALUE: Look(OCHRE, "#FFF4DF"),
+    Kind.OUTPUT: Look(VERMILION, "#FBE9DF"),
+    Kind.LOSS: Look(PINK, "#F8EAF2"),
+    Kind.TARGET: Look(GREY, "#FFFFFF", style="filled,dashed"),
+    Kind.INITIAL: Look(BLUE, "#FFFFFF", style="filled,dashed"),
+    Kind.MASK: Look(PURPLE, "#F0EAF7", shape="diamond"),
+    Kind.DELAY: Look("black", "black", shape="square"),
+    Kind.BUNDLE: Look(INK, INK, shape="point"),
+    Kind.LAYER: Look(BLUE, "#E1EEF7", shape="box", style="filled,rounded"),
+    Kind.OPERATION: Look(GREY, "#F6F8FA", shape="box", style="filled,rounded"),
+    Kind.PRODUCT: Look(GREY, "#F6F8FA", shape="box", style="filled,rounded"),
+    Kind.PARAMETER: Look(GREY, "#F6F8FA", shape="box", style="filled,rounded"),
+    Kind.GRADIENT: Look(VERMILION, "#FBE9DF", shape="box", style="filled,rounded"),
+    Kind.DOTS: Look(GREY, CARD, shape="plaintext", style=""),
+    Kind.NOTE: Look(GREY, CARD, shape="plaintext", style=""),
+}
+
+
+class Stroke(NamedTuple):
+    """How one kind of edge is drawn."""
+
+    color: str
+    width: float = 1.2
+    style: str = "solid"
+
+
+PLAIN = Stroke(GREY)
+FROM_INPUT = Stroke(GREEN)
+FROM_STATE = Stroke(BLUE)
+FROM_VALUE = Stroke(OCHRE)
+INTO_OUTPUT = Stroke(VERMILION)
+FROM_BUNDLE = Stroke(INK)
+FROM_TARGET = Stroke(GREY, style="dashed")
+FROM_MASK = Stroke(PURPLE, style="dashed")
+FROM_FORCED = Stroke(FORCED, 2.4)
+HELD = "dotted"
+THICK = 1.8
+"""Width of a recurrent edge."""
+
+
+def lighter(color: str, share: float = 0.78) -> str:
+    """A colour mixed with white.
+
+    Examples
+    --------
+    >>> lighter("#000000", 0.5)
+    '#808080'
+    """
+    channels = (int(color[i : i + 2], 16) for i in (1, 3, 5))
+    return "#" + "".join(f"{round(c + (255 - c) * share):02x}" for c in channels)
