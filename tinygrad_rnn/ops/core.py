@@ -71,7 +71,8 @@ class Primitive:
     gradient : tuple of (callable or None), or callable
         One rule for each input, ``rule(g, y, *inputs, **attributes)``, in Tensor
         operations; None where the gradient is zero everywhere. A variadic primitive has
-        one callable for all, with the input's position first.
+        one callable, ``rule(positions, g, y, *inputs, **attributes)``, which returns the
+        cotangents of the inputs at these positions (or None) in order.
     shape : callable
         ``shape(*specs, **attributes) -> Spec``.
     domain : Domain
@@ -158,7 +159,7 @@ def primitive(
         One rule for each input: ``rule(g, y, *inputs, **attributes)`` returns the cotangent
         of that input from that of the output, ``g``. Write it in Tensor operations, and
         leave broadcasting alone: it is undone afterwards. A variadic primitive gives one
-        callable with the input's position first.
+        callable for all; see :class:`Primitive`.
     formula : str or Formula
         LaTeX with the names of the inputs in braces.
     shape : callable, optional
@@ -356,15 +357,19 @@ def pullback(node: Node, g: Tensor, wanted: Container[Node]) -> list[tuple[Node,
     attributes = node.attributes
     y = tensor_class(node)
     xs = [tensor_class(i) for i in node.inputs]
+    variadic = rules.__class__ is not tuple
+    if variadic:
+        positions = [i for i, x in enumerate(node.inputs) if x in wanted]
+        found = iter(rules(positions, g, y, *xs, **attributes))  # type: ignore[operator]
     pulled: list[tuple[Node, Tensor | Sparse]] = []
     position = -1
     for x in node.inputs:
         position += 1
         if x not in wanted:
             continue
-        if rules.__class__ is not tuple:
-            gx = rules(position, g, y, *xs, **attributes)  # type: ignore[operator]
-        elif rule := rules[position]:
+        if variadic:
+            gx = next(found)
+        elif rule := rules[position]:  # type: ignore[index]
             gx = rule(g, y, *xs, **attributes) if attributes else rule(g, y, *xs)
         else:
             continue

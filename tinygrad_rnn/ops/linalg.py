@@ -116,7 +116,11 @@ def _summed(*specs: Spec, subscripts: str) -> Spec:
     return Spec(tuple(lengths[letter] for letter in result), np.result_type(*[spec.dtype for spec in specs]))
 
 
-def _einsum_rule(position: int, g: Any, y: Any, *xs: Any, subscripts: str) -> Any:
+def _einsum_rules(positions: list[int], g: Any, y: Any, *xs: Any, subscripts: str) -> list[Any]:
+    return [_einsum_rule(position, g, *xs, subscripts=subscripts) for position in positions]
+
+
+def _einsum_rule(position: int, g: Any, *xs: Any, subscripts: str) -> Any:
     """The product of g and the other operands, over all axes but this operand's."""
     before, result = subscripts.split("->")
     terms = before.split(",")
@@ -156,7 +160,7 @@ def _einsum_subscripts(choose: Choose, *shapes: Shape) -> dict[str, str]:
 
 
 @primitive(
-    gradient=_einsum_rule,
+    gradient=_einsum_rules,
     formula=r"\operatorname{{einsum}}\left({rest}\right)",
     shape=_summed,
     domain=Domain(REAL, shapes=_einsum_shapes, attributes=_einsum_subscripts),

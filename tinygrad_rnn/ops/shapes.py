@@ -289,9 +289,9 @@ def _along(axis: int, part: Any) -> tuple[Any, ...]:
     return (..., part, *[slice(None)] * (-axis - 1))
 
 
-def _slice_of(position: int, g: Any, y: Any, *xs: Any, axis: int) -> Any:
-    start = sum(x.shape[axis] for x in xs[:position])
-    return g[_along(axis, slice(start, start + xs[position].shape[axis]))]
+def _slices(positions: list[int], g: Any, y: Any, *xs: Any, axis: int) -> list[Any]:
+    ends = list(itertools.accumulate((x.shape[axis] for x in xs), initial=0))
+    return [g[_along(axis, slice(ends[i], ends[i + 1]))] for i in positions]
 
 
 def _alike(choose: Choose) -> list[Shape]:
@@ -300,7 +300,7 @@ def _alike(choose: Choose) -> list[Shape]:
 
 
 @primitive(
-    gradient=_slice_of,
+    gradient=_slices,
     formula=r"\left[{rest}\right]",
     shape=_joined,
     domain=Domain(REAL, shapes=_alike, attributes=lambda choose, *shapes: {"axis": -1}),
@@ -337,7 +337,7 @@ def _stacked(*specs: Spec, axis: int) -> Spec:
 
 
 @primitive(
-    gradient=lambda position, g, y, *xs, axis: g[_along(axis, position)],
+    gradient=lambda positions, g, y, *xs, axis: [g[_along(axis, i)] for i in positions],
     formula=r"\left[{rest}\right]",
     shape=_stacked,
     domain=Domain(
@@ -414,7 +414,7 @@ def _indexed(x: Spec, *arrays: Spec, index: tuple[Any, ...]) -> Spec:
 
 
 @primitive(
-    gradient=lambda position, g, y, x, *arrays, index: Sparse(g, index, arrays) if position == 0 else None,
+    gradient=lambda positions, g, y, x, *arrays, index: [None if i else Sparse(g, index, arrays) for i in positions],
     formula=r"{x:atom}_{{[{index}]}}",
     shape=_indexed,
     domain=Domain(REAL, shapes=lambda choose: [choose.shape(1)], attributes=lambda choose, x: {"index": choose.index(x)}),
@@ -479,14 +479,15 @@ def _scattered(*inputs: Spec, indices: tuple[tuple[Any, ...], ...], shape: Shape
     return Spec(shape, inputs[0].dtype)
 
 
-def _scatter_rule(position: int, g: Any, y: Any, *inputs: Any, indices: tuple[tuple[Any, ...], ...], shape: Shape) -> Any:
-    start = 0
+def _scatter_rules(positions: list[int], g: Any, y: Any, *inputs: Any, indices: Any, shape: Shape) -> list[Any]:
+    found: list[Any] = [None] * len(inputs)
+    wanted, start = set(positions), 0
     for index in indices:
         stop = start + 1 + index.count(ARRAY)
-        if position == start:
-            return apply(_getitem, (g, *inputs[start + 1 : stop]), {"index": index})
+        if start in wanted:
+            found[start] = apply(_getitem, (g, *inputs[start + 1 : stop]), {"index": index})
         start = stop
-    return None
+    return [found[i] for i in positions]
 
 
 def _scatter_case(choose: Choose, *shapes: Shape) -> Mapping[str, Any]:
@@ -495,7 +496,7 @@ def _scatter_case(choose: Choose, *shapes: Shape) -> Mapping[str, Any]:
 
 
 @primitive(
-    gradient=_scatter_rule,
+    gradient=_scatter_rules,
     formula=r"\operatorname{{scatter}}\left({rest}\right)",
     shape=_scattered,
     domain=Domain(REAL, shapes=lambda choose: [choose.shape(1)] * 2, attributes=_scatter_case),
