@@ -23,7 +23,7 @@ from .sketch import Arc, Sketch, Vertex
 from .style import PLAIN, Kind
 from .symbols import indexed, pretty, raised, stem
 
-__all__ = ["Run", "contract", "runs_of"]
+__all__ = ["Contraction", "Run", "contract", "is_copy", "pretty_sum", "runs_of"]
 
 Family: TypeAlias = Hashable
 
@@ -35,6 +35,8 @@ FALLBACK = {
     Kind.MASK: "m",
     Kind.INITIAL: "h",
     Kind.VALUE: "v",
+    Kind.OPERATION: "v",
+    Kind.PRODUCT: "v",
 }
 """What a value is called whose author gave it no name."""
 
@@ -100,14 +102,14 @@ def contract(graph: Graph, detail: str | None, values: bool = False, timeless: b
     timeless : bool
         Whether labels are without their step, for a folded drawing.
     """
-    full = _Contraction(graph, None)
+    full = Contraction(graph, None)
     sketch = full.run()
     readouts = _readouts(sketch)
     if detail is None:
         inner = Counter(run for run, _ in {(v.run, v.family) for v in sketch.vertices if v.kind is Kind.VALUE} if run is not None)
         detail = "slots" if max(inner.values(), default=0) > 2 else "values"
     if detail == "slots":
-        full = _Contraction(graph, readouts)
+        full = Contraction(graph, readouts)
         sketch = full.run()
     for vertex in sketch.vertices:
         if vertex.family in readouts and vertex.kind is Kind.STATE:
@@ -117,16 +119,21 @@ def contract(graph: Graph, detail: str | None, values: bool = False, timeless: b
 
 
 def _readouts(sketch: Sketch) -> set[Family]:
-    """States that are read out of an inner value by a product: outputs that are fed back."""
-    found = set()
+    """States that are read out of their own step's values by a product: outputs that are fed back."""
+    by_product: set[Family] = set()
+    otherwise: set[Family] = set()
     for arc in sketch.arcs:
-        fed_back = arc.target.kind is Kind.STATE and arc.lag == 0 and not arc.plain
-        if fed_back and arc.source.kind is Kind.VALUE and arc.source.run == arc.target.run:
-            found.add(arc.target.family)
-    return found
+        if arc.target.kind is not Kind.STATE:
+            continue
+        within = arc.lag == 0 and arc.source.kind in (Kind.VALUE, Kind.STATE) and arc.source.run == arc.target.run
+        if not within:
+            otherwise.add(arc.target.family)
+        elif not arc.plain:
+            by_product.add(arc.target.family)
+    return by_product - otherwise
 
 
-class _Contraction:
+class Contraction:
     """One contraction; `readouts` is None to show all named values."""
 
     def __init__(self, graph: Graph, readouts: set[Family] | None) -> None:
@@ -139,6 +146,10 @@ class _Contraction:
         self.constants: set[Node] = set()
         self.sums_of_losses: set[Node] = set()
         self.families = self._families()
+        self.names = {family: node.name for node, family in self.families.items()}
+        self.roles = {family: node.role for node, family in self.families.items()}
+        self.unrollings = {f: m[0] for n, f in self.families.items() if (m := outer_step(n))}
+        self.by_name = {(n.name, m[0]): f for n, f in self.families.items() if n.name and (m := outer_step(n))}
         self.states: set[Family] = set()
         self.initials = self._initials()
         self.read_initially = {_inputs(node)[position] for node, position in self.initials}
@@ -208,7 +219,7 @@ class _Contraction:
             return {}
         found: Sources = {}
         from_masks = [self._from_mask(sources[i]) for i in inputs]
-        factors = tuple(self.symbols[p] for i in inputs for p in self.parameters.get(i, ()))
+        factors = self.factors(node)
         in_sum = node.primitive is not None and node.primitive.formula.binds == SUM
         bias = _union((), tuple(b for i in inputs for b in biases.get(i, ()))) + (factors if in_sum else ())
         for position, read in enumerate(inputs):
@@ -221,7 +232,7 @@ class _Contraction:
                 extended = Path(
                     path.firsts or (() if in_sum else factors[:1]),
                     path.labels if in_sum else _union(path.labels, factors),
-                    path.sums and (in_sum or _is_copy(node)),
+                    path.sums and (in_sum or is_copy(node)),
                     path.held or held,
                     path.cut or cut,
                 )
@@ -230,7 +241,7 @@ class _Contraction:
         if self._is_sum_of_losses(node, inputs):
             self.sums_of_losses.add(node)
             return {}
-        kind = self._kind(node)
+        kind = self.kind(node)
         if kind is Kind.STATE and node.name is None and found and all(p.held for p in found.values()) and not factors:
             kind = None  # a forced slot: which of two values goes on, not a value of its own
         if kind is None:
@@ -238,6 +249,7 @@ class _Contraction:
             return found
         vertex = self._vertex(node, kind)
         vertex.tooltip = _tooltip(node, bias)
+        self.dressed(vertex, node, bias)
         self._join(vertex, found)
         return {(vertex, True): Path()}
 
@@ -271,11 +283,19 @@ class _Contraction:
             return False
         return bool(computed) and all(i.role == "loss" or i in self.sums_of_losses for i in computed)
 
+    def factors(self, node: Node) -> tuple[str, ...]:
+        """The symbols of the parameters that an operation takes."""
+        return tuple(self.symbols[p] for i in node.inputs for p in self.parameters.get(i, ()))
+
+    def dressed(self, vertex: Vertex, node: Node, bias: tuple[str, ...]) -> None:
+        """Called with each vertex that is made for an operation; for other views to use."""
+
     @staticmethod
     def _from_mask(sources: Sources) -> bool:
         return bool(sources) and all(vertex.kind is Kind.MASK for vertex, _ in sources)
 
-    def _kind(self, node: Node) -> Kind | None:
+    def kind(self, node: Node) -> Kind | None:
+        """What an operation is shown as; None if it is only on the way."""
         family = self.families[node]
         if node.primitive is None:
             return None  # a cut: its source stands for it
@@ -302,7 +322,8 @@ class _Contraction:
     def _new_vertex(
         self, family: Family, kind: Kind, name: str | None, scope: str, run: Run | None, column: int | None
     ) -> Vertex:
-        base = f"{scope}.{name or FALLBACK[kind]}" if scope else name or FALLBACK[kind]
+        base = name or (FALLBACK[kind] if kind not in (Kind.OPERATION, Kind.PRODUCT) else str(kind.value))
+        base = f"{scope}.{base}" if scope else base
         vertex = Vertex(base, family, kind, column=column, run=None if run is None else run.number)
         self.bases[vertex] = name, column
         self.sketch.vertices.append(vertex)
@@ -314,17 +335,22 @@ class _Contraction:
         if any(vertex.run is not None and vertex.kind is not Kind.INPUT for vertex, _ in before):
             return before  # another unrolling's value: the edge comes from there
         run = self.runs[outer_step(node)[0]]  # type: ignore[index]
+        family = self._carrier(family, read)
         key = family, t
         if key not in self.vertices:
-            name = read.name
-            if name is None and isinstance(family, tuple):
-                name = next((n.name for n in self.nodes if self.families[n] == family), None)
+            name = self.names.get(family) or read.name
             vertex = self._new_vertex(family, Kind.INITIAL, name, read.scope or node.scope, run, run.column(t))
             vertex.tooltip = _tooltip(read, ())
             self.shown_nodes[vertex] = read
             self.vertices[key] = vertex
             self._join(vertex, before)
         return {(self.vertices[key], True): Path(cut=_uncut(read) is not read)}
+
+    def _carrier(self, family: Family, initial: Node) -> Family:
+        """The slot whose start this is: where data forces a slot, it has another name than the data."""
+        if self.roles.get(family) != "input" or initial.name in (None, self.names.get(family)):
+            return family
+        return self.by_name.get((initial.name, self.unrollings[family]), family)
 
     def _join(self, vertex: Vertex, found: Sources) -> None:
         for (source, plain), path in found.items():
@@ -334,7 +360,7 @@ class _Contraction:
             arc = Arc(source, vertex, PLAIN, lag, plain=plain, cut=path.cut)
             arc.label, arc.tooltip = _label(path)
             if path.held and plain and source.kind is not Kind.MASK:
-                arc.shape_hint = "held"
+                arc.held = True
             elif plain and path.sums and (source, False) in found:
                 arc.label = "+"
             self.sketch.arcs.append(arc)
@@ -355,8 +381,8 @@ class _Contraction:
             again = same.index(vertex.family) + 1
             step = "" if index is None or timeless else f"[{index}]"
             vertex.name = f"{vertex.name}{f'_{again}' if again > 1 else ''}{step}"
-            if values:
-                vertex.label = "\n".join([vertex.label, *described(self.shown_nodes[vertex])])
+            if values and (lines := described(self.shown_nodes[vertex])):
+                vertex.label, vertex.boxed, vertex.height = "\n".join([vertex.label, *lines]), True, 0.0
             vertex.fit()
 
 
@@ -433,7 +459,7 @@ def _label(path: Path) -> tuple[str, str]:
 def _tooltip(node: Node, bias: Sequence[str]) -> str:
     lines = [str(node.spec)]
     if node.primitive is not None:
-        lines.append(f"{node.operation}" + (f" + {' + '.join(map(pretty, bias))}" if bias else ""))
+        lines.append(f"{node.operation}" + (f" + {pretty_sum(bias)}" if bias else ""))
     return "\n".join(lines)
 
 
@@ -449,7 +475,13 @@ def _uncut(node: Node) -> Node:
     return node
 
 
-def _is_copy(node: Node) -> bool:
+def pretty_sum(symbols: Sequence[str]) -> str:
+    """Parameters in a sum."""
+    return " + ".join(map(pretty, symbols))
+
+
+def is_copy(node: Node) -> bool:
+    """Whether an operation only copies, reshapes or reads a part."""
     return node.primitive is None or node.primitive.formula.latex in ("{x}", "{x:atom}")
 
 

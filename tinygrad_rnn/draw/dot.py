@@ -44,6 +44,8 @@ def written(sketch: Sketch, name: str) -> str:
         graph.edge(f"{identifier(arc.source.name)}", f"{identifier(arc.target.name)}", **_edge(arc))
         if arc.cut:
             _scissors(graph, arc)
+        elif arc.label_on:
+            _label_on(graph, arc)
     return str(graph.source)
 
 
@@ -56,8 +58,8 @@ def _node(vertex: Vertex) -> dict[str, str]:
     look = LOOKS[vertex.kind]
     attributes = {
         "pos": f"{vertex.x:.1f},{vertex.y:.1f}",
-        "shape": look.shape,
-        "style": look.style,
+        "shape": "box" if vertex.boxed else look.shape,
+        "style": f"{look.style},rounded" if vertex.boxed else look.style,
         "width": f"{vertex.width / 72:.3f}",
         "height": f"{vertex.height / 72:.3f}",
         "label": graphviz.escape(vertex.label),
@@ -67,7 +69,7 @@ def _node(vertex: Vertex) -> dict[str, str]:
     }
     if vertex.font != NODE_FONT:
         attributes["fontsize"] = f"{vertex.font:g}"
-    if vertex.kind in (Kind.DOTS, Kind.NOTE):
+    if vertex.kind is Kind.DOTS or (vertex.kind is Kind.NOTE and vertex.font == NODE_FONT):
         attributes["fontcolor"] = look.color
     return attributes
 
@@ -83,7 +85,7 @@ def _edge(arc: Arc) -> dict[str, str]:
     }
     if not arc.head:
         attributes["dir"] = "none"
-    if arc.label and arc.label_at is not None and not arc.cut:
+    if arc.label and arc.label_at is not None and not arc.cut and not arc.label_on:
         attributes["label"] = graphviz.escape(arc.label)
         attributes["lp"] = f"{arc.label_at[0]:.1f},{arc.label_at[1]:.1f}"
         attributes["fontcolor"] = arc.stroke.color
@@ -124,6 +126,25 @@ def _scissors(graph: graphviz.Digraph, arc: Arc) -> None:
         fontsize="17",
         fontcolor=CUT,
         tooltip="detached: the gradient stops here",
+    )
+
+
+def _label_on(graph: graphviz.Digraph, arc: Arc) -> None:
+    """A label that interrupts its edge: nodes are drawn after edges."""
+    assert arc.label_at is not None
+    graph.node(
+        identifier(f"{arc.source.name} → {arc.target.name}"),
+        pos=f"{arc.label_at[0]:.1f},{arc.label_at[1]:.1f}",
+        shape="box",
+        style="filled",
+        color=CARD,
+        fillcolor=CARD,
+        width=f"{(text_width(arc.label, EDGE_FONT) + 2) / 72:.3f}",
+        height="0.22",
+        fontsize=f"{EDGE_FONT:g}",
+        fontcolor=arc.stroke.color,
+        label=graphviz.escape(arc.label),
+        tooltip=graphviz.escape(arc.tooltip),
     )
 
 

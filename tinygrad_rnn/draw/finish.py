@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable
+from typing import TypeAlias
 
 from .sketch import Arc, Sketch, Vertex
 from .style import (
@@ -16,6 +17,7 @@ from .style import (
     FROM_VALUE,
     HELD,
     INTO_OUTPUT,
+    LOOKS,
     PLAIN,
     THICK,
     Kind,
@@ -23,6 +25,9 @@ from .style import (
 )
 
 __all__ = ["bundle", "elide", "give_strokes", "tell_targets"]
+
+Meeting: TypeAlias = "tuple[Hashable, int]"
+"""A source's family and how many steps later it is read."""
 
 
 def tell_targets(sketch: Sketch) -> None:
@@ -40,12 +45,15 @@ def give_strokes(sketch: Sketch) -> None:
     """An edge's colour is its kind: from an input, recurrent, into an output."""
     kinds = {v.family: v.kind for v in sketch.vertices if v.kind is not Kind.INITIAL}
     read_at_once = {arc.source.family for arc in sketch.arcs if arc.lag == 0 and arc.target.kind is not Kind.LOSS}
+    for vertex in sketch.vertices:
+        if vertex.kind is Kind.INITIAL and kinds.get(vertex.family) is Kind.INPUT:
+            vertex.color = LOOKS[Kind.INPUT].color
     for arc in sketch.arcs:
         kind = kinds.get(arc.source.family, arc.source.kind)
         if arc.source.kind is Kind.INITIAL and arc.source.family in kinds and kind is Kind.TARGET:
             kind = Kind.STATE
         arc.stroke = _stroke(arc, kind, arc.source.family in read_at_once)
-        if arc.shape_hint == "held":
+        if arc.held:
             arc.stroke = arc.stroke._replace(style=HELD)
             arc.label = "hold"
         if arc.cut:
@@ -62,7 +70,8 @@ def _stroke(arc: Arc, kind: Kind, read_at_once: bool) -> Stroke:
         return FROM_TARGET if kind is Kind.TARGET else PLAIN
     if kind is Kind.INPUT:
         return FROM_INPUT._replace(width=THICK) if arc.lag else FROM_INPUT
-    if arc.lag or kind is Kind.INITIAL:
+    carried = arc.source.run != arc.target.run and arc.source.column != arc.target.column and target is Kind.STATE
+    if arc.lag or kind is Kind.INITIAL or (carried and kind is Kind.STATE and arc.source.run is not None):
         return FROM_STATE._replace(width=THICK)
     if target is Kind.OUTPUT:
         return INTO_OUTPUT
@@ -71,44 +80,46 @@ def _stroke(arc: Arc, kind: Kind, read_at_once: bool) -> Stroke:
 
 def bundle(sketch: Sketch) -> None:
     """Two or more sources that meet the same three or more sinks go through one dot."""
-    shared = _shared_sinks(sketch)
-    if shared is None:
-        return
-    sources, sinks = shared
+    number = 0
+    while (shared := _shared_sinks(sketch)) is not None:
+        number += 1
+        _through_dot(sketch, number, *shared)
+
+
+def _through_dot(sketch: Sketch, number: int, sources: set[Meeting], sinks: set[Hashable]) -> None:
     by_sink: dict[Vertex, list[Arc]] = defaultdict(list)
     for arc in sketch.arcs:
         if (arc.source.family, arc.lag) in sources and arc.target.family in sinks and not arc.plain:
             by_sink[arc.target].append(arc)
-    dots: dict[object, Vertex] = {}
+    dots: dict[int | None, Vertex] = {}
     gone: set[Arc] = set()
     made: list[Arc] = []
     for sink, arcs in by_sink.items():
-        if len(arcs) < 2:
-            continue
-        key = sink.run, sink.column
-        if key not in dots:
+        if sink.column not in dots:
             step = "" if sink.column is None else f"[{sink.column}]"
-            dots[key] = Vertex(f"bundle{len(dots) if step == '' else ''}{step}", ("bundle", sink.run), Kind.BUNDLE)
-            dots[key].column, dots[key].run, dots[key].width, dots[key].height = sink.column, sink.run, 6.0, 6.0
-            dots[key].tooltip = "[" + ", ".join(arc.source.label for arc in arcs) + "]"
-            sketch.vertices.append(dots[key])
-            made += [
-                Arc(arc.source, dots[key], arc.stroke, arc.lag, head=False, tooltip="no parameter", cut=arc.cut) for arc in arcs
-            ]
-        joined = Arc(dots[key], sink, FROM_BUNDLE, plain=False)
+            dot = Vertex(f"bundle {number}{step}", ("bundle", number), Kind.BUNDLE, "", sink.column, sink.run)
+            dot.width = dot.height = 6.0
+            dot.tooltip = "[" + ", ".join(arc.source.label for arc in arcs) + "]"
+            dots[sink.column] = dot
+            sketch.vertices.append(dot)
+            for arc in arcs:
+                into = Arc(arc.source, dot, arc.stroke, arc.lag, head=False, tooltip="no parameter", cut=arc.cut)
+                made.append(into)
+        joined = Arc(dots[sink.column], sink, FROM_BUNDLE, plain=False)
         joined.label = " ".join(dict.fromkeys(arc.label for arc in arcs))
+        joined.label_on = True
         joined.tooltip = "\n".join(f"{arc.source.label}: {arc.tooltip}" for arc in arcs)
         made.append(joined)
         gone.update(arcs)
     sketch.arcs = [arc for arc in sketch.arcs if arc not in gone] + made
 
 
-def _shared_sinks(sketch: Sketch) -> tuple[set[tuple[Hashable, int]], set[Hashable]] | None:
-    sinks: dict[tuple[Hashable, int], dict[Hashable, None]] = defaultdict(dict)
+def _shared_sinks(sketch: Sketch) -> tuple[set[Meeting], set[Hashable]] | None:
+    sinks: dict[Meeting, dict[Hashable, None]] = defaultdict(dict)
     for arc in sketch.arcs:
         if not arc.plain and arc.target.kind is not Kind.LOSS:
             sinks[arc.source.family, arc.lag][arc.target.family] = None
-    best: tuple[int, list[tuple[Hashable, int]], list[Hashable]] | None = None
+    best: tuple[int, list[Meeting], list[Hashable]] | None = None
     keys = list(sinks)
     for i, a in enumerate(keys):
         for b in keys[i + 1 :]:
@@ -127,9 +138,7 @@ def elide(sketch: Sketch, shown: int) -> None:
     columns = sorted({v.column for v in sketch.vertices if v.column is not None and v.kind is not Kind.INITIAL})
     if len(columns) <= max(shown, 5):
         return
-    first = columns[: max(2, shown // 2)]
-    last = columns[-max(2, shown - len(first)) :]
-    low, high = first[-1], last[0]
+    low, high = columns[1], columns[-2]
     keep = {v for v in sketch.vertices if v.column is None or v.column <= low or v.column >= high}
     dots: dict[Hashable, Vertex] = {}
 
@@ -138,7 +147,7 @@ def elide(sketch: Sketch, shown: int) -> None:
             return vertex
         if vertex.family not in dots:
             made = Vertex(f"{vertex.name.rpartition('[')[0]}[…]", vertex.family, Kind.DOTS, "· · ·", low + 1, vertex.run)
-            made.width, made.height, made.font = 26.0, 14.0, 15.0
+            made.width, made.height, made.font = 36.0, 14.0, 15.0
             dots[vertex.family] = made
         return dots[vertex.family]
 

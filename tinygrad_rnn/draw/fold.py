@@ -58,7 +58,7 @@ def folded(sketch: Sketch) -> Sketch:
     """
     quotient = _quotient(sketch)
     bundle(quotient)
-    set_rows(quotient, exclusive=False)
+    set_rows(quotient)
     place(quotient, free=True)
     _close(quotient)
     return quotient
@@ -119,7 +119,9 @@ def _quotient(sketch: Sketch) -> Sketch:
 
 
 def _between(arc: Arc, s: Vertex, t: Vertex, lag: int) -> Arc:
-    return Arc(s, t, arc.stroke, lag, arc.label, arc.tooltip, arc.plain, arc.cut, arc.head)
+    made = Arc(s, t, arc.stroke, lag, arc.label, arc.tooltip, arc.plain, arc.cut, arc.head)
+    made.label_on = arc.label_on
+    return made
 
 
 # -- delays ----------------------------------------------------------------------------------
@@ -174,8 +176,6 @@ def _loop(sketch: Sketch, source: Vertex, arcs: list[Arc]) -> None:
     ordered = sorted(arcs, key=lambda a: a.plain)
     back = _between(ordered[0], square, source, 0)
     back.path = _circle(cx, cy, -near, -meets)
-    if back.label:
-        back.label_at = (round(cx + 4, 1), round(cy - LOOP - 10, 1))
     sketch.arcs.append(back)
     for arc in ordered[1:]:
         middle = _between(arc, square, source, 0)
@@ -260,9 +260,12 @@ def _branch(sketch: Sketch, square: Vertex, arc: Arc, lane: float, goes_on: bool
     )
     y = target.y - target.height / 2 - 14 if blocked else target.y
     start = (lane, square.y + (SQUARE / 2 if y > square.y else -SQUARE / 2))
-    ends = [(target.x, y), (target.x, target.y - target.height / 2)] if blocked else [(border, y)]
+    ends = [(border, y)]
+    if blocked:  # into it from below, beside what else comes from there
+        aside = target.width / 4
+        ends = [(target.x + aside, y), (target.x + aside, target.y - math.sqrt(max(0.0, target.height**2 / 4 - aside**2)))]
     back.path = rounded([start, (lane, y), *ends])
-    if back.label:
+    if back.label and not blocked:
         width = text_width(back.label, EDGE_FONT)
         back.label_at = (round(border + 10 + width / 2, 1), round(y - 11, 1))
     if goes_on:

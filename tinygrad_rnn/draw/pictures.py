@@ -54,7 +54,7 @@ def draw_module(
 ) -> Drawing:
     T = max(steps, 4) if time == "folded" else steps
     graph = traced(module, T, inputs, loss, targets)
-    return _draw_time(graph, time, detail, max(steps, COLUMNS), values, type(module).__name__, graph)
+    return _draw_time(graph, time, detail, COLUMNS, values, type(module).__name__, graph)
 
 
 def _draw_time(
@@ -72,7 +72,7 @@ def _draw_time(
     else:
         bundle(sketch)
         elide(sketch, shown)
-        set_rows(sketch, exclusive=True)
+        set_rows(sketch)
         place(sketch)
     route(sketch)
     title = f"{name}, {time}"

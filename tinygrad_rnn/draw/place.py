@@ -68,15 +68,8 @@ def _columns_of_others(sketch: Sketch) -> None:
         vertex.column = vertex.column or 0
 
 
-def set_rows(sketch: Sketch, exclusive: bool) -> None:
-    """Rows by the longest path within a step.
-
-    Parameters
-    ----------
-    sketch : Sketch
-    exclusive : bool
-        Whether a value with an edge to its own next step has its row for itself.
-    """
+def set_rows(sketch: Sketch) -> None:
+    """Rows by the longest path within a step; a value that its own next step reads has one to itself."""
     families = list(dict.fromkeys(v.family for v in sketch.vertices if v.kind not in (Kind.NOTE, Kind.DELAY)))
     kinds: dict[Family, Kind] = {}
     for v in sketch.vertices:
@@ -104,7 +97,7 @@ def set_rows(sketch: Sketch, exclusive: bool) -> None:
         row = max((rows[s] + 1 for s in before[family] if s in rows), default=0)
         if row == 0 and kinds[family] is not Kind.INPUT and any(k is Kind.INPUT for k in kinds.values()):
             row = 1
-        while exclusive and any(
+        while any(
             rows.get(other) == row and (family in own_row or other in own_row) and _overlap(spans[family], spans[other])
             for other in families
             if other is not family and other in rows
@@ -274,13 +267,15 @@ def place(sketch: Sketch, free: bool = False) -> None:
     widest = max((v.width for v in sketch.vertices if v.kind not in (Kind.NOTE, Kind.MASK)), default=NODE)
     crowded = any(v.font and v.kind is Kind.BUNDLE for v in sketch.vertices)
     labels = [text_width(a.label, EDGE_FONT) for a in sketch.arcs if a.lag == 0 and a.label]
-    gap = max(widest + (62 if crowded else 36), widest + 0.5 * max(labels, default=0) + 20)
+    on_edges = [text_width(a.label, EDGE_FONT) for a in sketch.arcs if a.label_on]
+    gap = max(widest + (62 if crowded else 36), widest + 0.5 * max(labels, default=0) + 20, (max(on_edges, default=0) + 8) / 0.56)
     offsets = spread(sketch, gap, free)
     span = max(offsets.values(), default=0) - min(offsets.values(), default=0)
     across = [text_width(a.label, EDGE_FONT) for a in sketch.arcs if a.lag and a.label]
     skips = _skips(sketch)
     pitch = max(PITCH, widest + 62, widest + max(across, default=0) + 38) + span + (26 if skips and across else 0)
-    rise = max(RISE, max((v.height for v in sketch.vertices), default=NODE) + 36)
+    taps = any(a.lag > 1 and a.source.row != a.target.row for a in sketch.arcs)
+    rise = max(RISE + 24 * taps, max((v.height for v in sketch.vertices), default=NODE) + 36)
     for vertex in sketch.vertices:
         vertex.x = round((vertex.column or 0) * pitch + offsets.get(vertex.family, 0.0), 1)
         vertex.y = round(vertex.row * rise, 1)

@@ -45,7 +45,7 @@ def route(sketch: Sketch) -> None:
         model = group[len(group) // 2]
         if not model.label or model.label_at is not None:
             continue
-        at = _label_place(model, group, obstacles)
+        at = _on_edge(model) if model.label_on else _label_place(model, group, obstacles)
         for arc in group:
             arc.label_at = (
                 round(at[0] + arc.source.x - model.source.x, 1),
@@ -221,6 +221,13 @@ class _Obstacles:
 # -- labels ----------------------------------------------------------------------------------
 
 
+def _on_edge(arc: Arc) -> tuple[float, float]:
+    assert arc.path is not None
+    points = polyline(arc.path)
+    x, y = points[int(len(points) * 0.56)]
+    return float(x), float(y)
+
+
 def _label_place(arc: Arc, group: Sequence[Arc], obstacles: _Obstacles) -> tuple[float, float]:
     """The freest place beside an edge; to the right of, or below it, if there is a choice."""
     assert arc.path is not None
@@ -229,6 +236,7 @@ def _label_place(arc: Arc, group: Sequence[Arc], obstacles: _Obstacles) -> tuple
     steps = np.hypot(*np.diff(points, axis=0).T)
     lengths = np.concatenate([[0.0], np.cumsum(steps)])
     curves = obstacles.near(points, width + 40)
+    others = curves[np.hypot(*(curves[:, None] - points[None]).transpose(2, 0, 1)).min(1) > 1e-6] if len(curves) else curves
     best, place = np.inf, (0.0, 0.0)
     for order, share in enumerate((0.5, 0.42, 0.58, 0.34, 0.66, 0.26, 0.74, 0.18, 0.82)):
         k = int(np.searchsorted(lengths, share * lengths[-1]))
@@ -243,17 +251,20 @@ def _label_place(arc: Arc, group: Sequence[Arc], obstacles: _Obstacles) -> tuple
             for side in (1, -1):
                 at = points[k] + normal * side * (reach + far)
                 cost = order * 0.9 + (0.5 if side < 0 else 0.0) + extra
-                cost += _label_cost(at, width, height, curves, obstacles)
+                cost += _label_cost(at, width, height, curves, others, obstacles)
                 if cost < best:
                     best, place = cost, (float(at[0]), float(at[1]))
     return place
 
 
-def _label_cost(at: Points, width: float, height: float, curves: Points, obstacles: _Obstacles) -> float:
+def _label_cost(
+    at: Points, width: float, height: float, curves: Points, others: Points, obstacles: _Obstacles
+) -> float:
     half = np.array([width / 2, height / 2])
     cost = 0.0
     on = (np.abs(curves - at) < half + [0.5, -1.0]).all(1).sum()
     cost += min(40.0, 4.0 * float(on))
+    cost += min(6.0, 0.8 * float((np.abs(others - at) < half + 5).all(1).sum()))
     room = obstacles.halves + half + 1 - np.abs(obstacles.centres - at)
     cost += 60.0 * float((room > 0).all(1).sum())
     for x, y, w, h in obstacles.labels:

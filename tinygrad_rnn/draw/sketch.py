@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from .style import LOOKS, NODE, Kind, Stroke, lighter
+from .style import LOOKS, NODE, NODE_FONT, Kind, Stroke, lighter
 from .symbols import text_width
 
 __all__ = ["Arc", "Points", "Sketch", "Vertex"]
@@ -35,6 +35,8 @@ class Vertex:
         Number of its unrolling.
     color : str or None
         In place of its kind's.
+    boxed : bool
+        Whether it is a box, with room for lines of text, in place of its kind's shape.
     """
 
     name: str
@@ -50,34 +52,24 @@ class Vertex:
     row: float = 0.0
     x: float = 0.0
     y: float = 0.0
-    font: float = 13.0
+    font: float = NODE_FONT
+    boxed: bool = False
 
     @property
     def fill(self) -> str:
         """Its colour, light enough to read on."""
-        return lighter(self.color) if self.color else LOOKS[self.kind].fill
+        return lighter(self.color) if self.color and self.kind is not Kind.INITIAL else LOOKS[self.kind].fill
 
     @property
     def round(self) -> bool:
         """Whether its outline is a circle."""
-        return self.kind not in (
-            Kind.LAYER,
-            Kind.OPERATION,
-            Kind.PRODUCT,
-            Kind.PARAMETER,
-            Kind.GRADIENT,
-            Kind.DELAY,
-            Kind.DOTS,
-            Kind.NOTE,
-            Kind.MASK,
-        )
+        return LOOKS[self.kind].shape in ("circle", "point") and not self.boxed
 
     def fit(self, padding: float = 16.0) -> None:
         """Make it as wide as its label needs."""
-        needed = max(text_width(line, self.font) for line in self.label.split("\n")) + padding
-        self.width = max(self.width, needed)
-        if self.round:
-            self.height = self.width
+        lines = self.label.split("\n")
+        self.width = max(self.width, max(text_width(line, self.font) for line in lines) + padding)
+        self.height = self.width if self.round else max(self.height, len(lines) * self.font * 1.3 + 10)
 
 
 @dataclass(eq=False)
@@ -95,6 +87,10 @@ class Arc:
         Whether a ``.detach()`` keeps the gradient from passing.
     head : bool
         Whether it ends in an arrow.
+    label_on : bool
+        Whether its label stands on the edge, not beside it.
+    held : bool
+        Whether it only holds a value, through a mask.
     path : Points or None
         Curves from border to border, once routed; the tip is the last point.
     """
@@ -110,7 +106,8 @@ class Arc:
     head: bool = True
     path: Points | None = None
     label_at: tuple[float, float] | None = None
-    shape_hint: str = ""
+    label_on: bool = False
+    held: bool = False
 
 
 @dataclass

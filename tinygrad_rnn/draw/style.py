@@ -52,6 +52,7 @@ class Kind(str, Enum):
     DELAY = "delay"
     BUNDLE = "bundle"
     LAYER = "layer"
+    START = "start"
     OPERATION = "operation"
     PRODUCT = "product"
     PARAMETER = "parameter"
@@ -81,6 +82,7 @@ LOOKS = {
     Kind.DELAY: Look("black", "black", shape="square"),
     Kind.BUNDLE: Look(INK, INK, shape="point"),
     Kind.LAYER: Look(BLUE, "#E1EEF7", shape="box", style="filled,rounded"),
+    Kind.START: Look(BLUE, "#FFFFFF", shape="box", style="filled,rounded,dashed"),
     Kind.OPERATION: Look(GREY, "#F6F8FA", shape="box", style="filled,rounded"),
     Kind.PRODUCT: Look(GREY, "#F6F8FA", shape="box", style="filled,rounded"),
     Kind.PARAMETER: Look(GREY, "#F6F8FA", shape="box", style="filled,rounded"),

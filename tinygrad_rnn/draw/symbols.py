@@ -94,7 +94,7 @@ def stem(symbol: str) -> str:
 
 
 _SMALL = set(_RAISED.values()) | set(_LOWERED.values())
-_NARROW = set("ijltfrI.,:;'!|()[]′∗ -")
+_NARROW = set("ijltfrI.,:;'!|()[]′ -")
 _WIDE = set("mwMW→←…∗")
 
 

@@ -90,7 +90,7 @@ def _symbols(example: Any, T: int) -> Any:
     if isinstance(example, tuple) and not isinstance(example, Spec):
         return rebuild(example, iter([_symbols(part, T) for part in example]), depth=1)
     spec = example if isinstance(example, Spec) else as_tensor(example).node.spec
-    name = getattr(example, "name", None) or "x"
+    name = getattr(example, "name", None) or ("m" if spec.dtype.kind == "b" else "x")
     return Tensor(leaf(Spec((T, *spec.shape[1:]), spec.dtype), name, "input"))
 
 

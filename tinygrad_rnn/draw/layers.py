@@ -1,0 +1,120 @@
+"""The layer view: a box for each unrolling and step, and each shared parameter once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Mapping
+
+from .sketch import Arc, Sketch, Vertex
+from .style import PLAIN, TINTS, Kind
+from .symbols import pretty
+
+__all__ = ["add_parameters", "merged"]
+
+CHIP = 20.0
+"""Height of a parameter's box."""
+
+
+def merged(sketch: Sketch, titles: Mapping[int, str]) -> Sketch:
+    """The values of each unrolling and step in one box.
+
+    Parameters
+    ----------
+    sketch : Sketch
+        Contracted to its slots.
+    titles : mapping of int to str
+        What the box of each unrolling is called.
+    """
+    inside = _members(sketch)
+    boxes: dict[tuple[int | None, int | None, bool], Vertex] = {}
+    box_of: dict[Vertex, Vertex] = {}
+    for vertex in sketch.vertices:
+        if vertex.family not in inside or (vertex.kind is Kind.INITIAL and vertex.color):
+            continue
+        start = vertex.kind is Kind.INITIAL
+        key = vertex.run, vertex.column, start
+        if key not in boxes:
+            title = titles.get(vertex.run or 0, "layer")
+            name = f"{title}{' start' if start else ''}[{vertex.column}]"
+            box = Vertex(name, ("layer", vertex.run), Kind.START if start else Kind.LAYER, "", vertex.column, vertex.run)
+            box.height, box.width = 36.0 if not start else 28.0, 56.0
+            box.label = "" if start else title
+            boxes[key] = box
+        box_of[vertex] = boxes[key]
+        if start:
+            boxes[key].label = f"{boxes[key].label} {vertex.label}".strip()
+        else:
+            boxes[key].tooltip = f"{boxes[key].tooltip}\n{vertex.label}: {vertex.tooltip}".strip()
+    for box in boxes.values():
+        box.fit()
+    joined: dict[tuple[Vertex, Vertex], list[Arc]] = defaultdict(list)
+    for arc in sketch.arcs:
+        s, t = box_of.get(arc.source, arc.source), box_of.get(arc.target, arc.target)
+        if s is not t:
+            joined[s, t].append(arc)
+    result = Sketch(description=sketch.description)
+    result.vertices = [*boxes.values(), *(v for v in sketch.vertices if v not in box_of)]
+    for (s, t), arcs in joined.items():
+        arc = Arc(s, t, PLAIN, max(a.lag for a in arcs), plain=False, cut=all(a.cut for a in arcs))
+        arc.stroke = max((a.stroke for a in arcs), key=lambda stroke: stroke.width)
+        carried = dict.fromkeys(_bare(a.source.label) for a in arcs if a.source in box_of)
+        arc.label = ", ".join(carried)
+        arc.tooltip = "\n".join(f"{a.source.label} → {a.target.label}: {a.tooltip}" for a in arcs)
+        result.arcs.append(arc)
+    return result
+
+
+def _members(sketch: Sketch) -> set[Hashable]:
+    """The families inside the boxes: states, and what they are made of within their step."""
+    inside = {v.family for v in sketch.vertices if v.kind is Kind.STATE}
+    inside |= {a.source.family for a in sketch.arcs if a.lag and a.source.kind is Kind.OUTPUT}
+    runs = {v.run for v in sketch.vertices if v.family in inside}
+    for v in sketch.vertices:  # an unrolling without a state of its own, such as a delay line
+        if v.run is not None and v.run not in runs and v.kind in (Kind.OUTPUT, Kind.VALUE):
+            inside.add(v.family)
+    while True:
+        more = {
+            a.source.family
+            for a in sketch.arcs
+            if a.target.family in inside and a.lag == 0 and a.source.kind is Kind.VALUE and a.source.run == a.target.run
+        }
+        if more <= inside:
+            return inside
+        inside |= more
+
+
+def _bare(label: str) -> str:
+    """A label without its step."""
+    return label.rstrip("₀₁₂₃₄₅₆₇₈₉₋")
+
+
+def add_parameters(sketch: Sketch, shared: Mapping[Hashable, list[str]]) -> None:
+    """Each parameter once, at the start of the row that it belongs to.
+
+    Parameters
+    ----------
+    sketch : Sketch
+        With its places.
+    shared : mapping of hashable to list of str
+        From family to the symbols of its parameters.
+    """
+    left = min(v.x - v.width / 2 for v in sketch.vertices) - 24
+    rows = {v.family: v.y for v in sketch.vertices}
+    number = 0
+    for family, symbols in shared.items():
+        if family not in rows:
+            continue
+        tall = min(3, len(symbols))
+        columns = -(-len(symbols) // tall)
+        width = max(len(pretty(symbol)) for symbol in symbols) * 8.0 + 12
+        for k, symbol in enumerate(symbols):
+            chip = Vertex(f"parameter {symbol}", ("parameter", symbol), Kind.PARAMETER, pretty(symbol))
+            chip.width, chip.height, chip.font = width, CHIP, 11.0
+            chip.color = TINTS[number % len(TINTS)]
+            chip.x = left - (columns - 1 - k // tall + 0.5) * (width + 6)
+            chip.y = rows[family] + ((tall - 1) / 2 - k % tall) * (CHIP + 4)
+            chip.tooltip = f"{pretty(symbol)}: shared by all steps"
+            sketch.vertices.append(chip)
+            number += 1
+
+
