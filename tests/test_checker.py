@@ -131,13 +131,9 @@ WRONG = {
 
 # -- those that change nothing on the domain: {corruption: {reason: primitive.input …}} ---------------
 
-ONE_INPUT = """negative.0 exp.0 expm1.0 log.0 log1p.0 sqrt.0 sin.0 cos.0 tanh.0 absolute.0 astype.0 reshape.0
-    transpose.0 broadcast_to.0 getitem.0 sum.0 max.0 cumsum.0 sigmoid.0 relu.0 softplus.0 logsumexp.0"""
 CONSTANT = """add.0 add.1 subtract.0 subtract.1 negative.0 astype.0 reshape.0 transpose.0 broadcast_to.0 concatenate.0
     concatenate.1 concatenate.2 stack.0 stack.1 stack.2 getitem.0 scatter.0 scatter.1 sum.0 cumsum.0 where.1 where.2"""
-NEVER_BROADCAST = """negative.0 exp.0 expm1.0 log.0 log1p.0 sqrt.0 sin.0 cos.0 tanh.0 absolute.0 astype.0 reshape.0 transpose.0
-    concatenate.0 concatenate.1 concatenate.2 stack.0 stack.1 stack.2 getitem.0 scatter.0 scatter.1 sum.0 max.0 cumsum.0
-    sigmoid.0 relu.0 softplus.0 logsumexp.0"""
+NOT_BROADCAST = "concatenate.0 concatenate.1 concatenate.2 stack.0 stack.1 stack.2 scatter.0 scatter.1"
 
 EQUIVALENT = {
     "passed on": {"the cotangent is g itself": "add.0 add.1 subtract.0 astype.0 reshape.0 broadcast_to.0"},
@@ -146,19 +142,17 @@ EQUIVALENT = {
         "the factor is a step, flat on both sides": "maximum.0 maximum.1 minimum.0 minimum.1",
     },
     "inputs swapped": {
-        "there is one input": ONE_INPUT,
         "the rule reads only the shapes or none of its inputs": """add.0 add.1 subtract.0 subtract.1
             stack.0 stack.1 stack.2 scatter.0 scatter.1""",
     },
     "the neighbour's rule": {
-        "there is one input": ONE_INPUT,
         "both rules are the same": "add.0 add.1",
         "the neighbour is the condition, which has no rule": "where.2",
     },
     "y for x": {
         "linear: the rule reads shapes at most": CONSTANT,
         "the rule reads y, or the other input, in place of x": """multiply.0 multiply.1 divide.0 power.1 exp.0 expm1.0 sqrt.0
-            tanh.0 sigmoid.0 matmul.0 matmul.1 einsum.0 einsum.1 einsum.2""",
+            tanh.0 sigmoid.0 log_softmax.0 matmul.0 matmul.1 einsum.0 einsum.1 einsum.2""",
         "y is positive where x is": "relu.0",
         "only where nothing is reduced have both one shape, and then they are equal": "max.0 logsumexp.0",
     },
@@ -168,8 +162,8 @@ EQUIVALENT = {
             maximum.0 maximum.1 minimum.0 minimum.1 relu.0 softplus.0 matmul.0 matmul.1 einsum.0 einsum.1 einsum.2""",
         "only where nothing is reduced have both one shape, and then they are equal": "max.0 logsumexp.0",
     },
-    "not summed": {"nothing is broadcast": NEVER_BROADCAST, "no case broadcasts the third": "einsum.2"},
-    "averaged": {"nothing is broadcast": NEVER_BROADCAST, "no case broadcasts the third": "einsum.2"},
+    "not summed": {"nothing is broadcast": NOT_BROADCAST, "no case broadcasts the third": "einsum.2"},
+    "averaged": {"nothing is broadcast": NOT_BROADCAST, "no case broadcasts the third": "einsum.2"},
     "a term of g missing": {
         "the first element of g is another input's": "concatenate.1 concatenate.2 stack.1 stack.2 scatter.1"
     },
@@ -182,13 +176,16 @@ def listed(wrong, name, i):
 
 def right_rule(primitive, i):
     rules = primitive.gradient
-    return rules[i] if isinstance(rules, tuple) else functools.partial(rules, i)
+    return rules[i] if isinstance(rules, tuple) else lambda *a, **attributes: rules([i], *a, **attributes)[0]
 
 
 def corrupted(primitive, i, name):
     """The primitive with its rule for input i made wrong."""
 
-    def gradient(position, g, y, *xs, **attributes):
+    def gradient(positions, g, y, *xs, **attributes):
+        return [rule_at(position, g, y, *xs, **attributes) for position in positions]
+
+    def rule_at(position, g, y, *xs, **attributes):
         rule = right_rule(primitive, position)
         if position != i:
             return rule(g, y, *xs, **attributes) if rule else None
@@ -234,6 +231,10 @@ def differs(good, bad, case):
     return not np.allclose(expected, found, rtol=1e-9, atol=1e-9)
 
 
+# these need another input to be swapped with, exchanged with, or broadcast against
+OF_SEVERAL = ("inputs swapped", "the neighbour's rule", "not summed", "averaged")
+
+
 def targets():
     """Every rule, and every way to make it wrong; where there is no rule, one that should not be."""
     for name, primitive in tr.ops.registry.items():
@@ -245,7 +246,8 @@ def targets():
         for i, x in enumerate(case.inputs):
             if x.dtype.kind == "f":
                 for wrong in WRONG if right_rule(primitive, i) else ("passed on",):
-                    yield name, i, wrong
+                    if len(case.inputs) > 1 or wrong not in OF_SEVERAL:
+                        yield name, i, wrong
 
 
 @pytest.mark.parametrize(("name", "i", "wrong"), list(targets()))

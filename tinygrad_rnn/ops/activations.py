@@ -11,7 +11,7 @@ from .arithmetic import exp, greater
 from .axes import AXES, expand_to, negative_axes
 from .core import TensorLike, apply, as_tensor, elementwise_float, primitive
 from .domains import REAL, Domain
-from .reductions import reduced
+from .reductions import reduced, sum
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -128,8 +128,28 @@ def softmax(x: TensorLike, axis: int | tuple[int, ...] = -1) -> Tensor:
     return exp(log_softmax(x, axis))
 
 
+@primitive(
+    gradient=(lambda g, y, x, axis: g - exp(y) * sum(g, axis, keepdims=True),),
+    formula=r"\log\operatorname{{softmax}}\left({x}\right)",
+    shape=lambda x, axis: reduced(x, axis, True, floating=True)._replace(shape=x.shape),
+    domain=Domain(
+        REAL,
+        shapes=lambda choose: [tuple(n or 1 for n in choose.shape(1))],
+        attributes=lambda choose, shape: {"axis": choose.axes(len(shape)) or (-1,)},
+    ),
+)
+def _log_softmax(x, *, axis, out=None):
+    shifted = np.subtract(x, np.max(x, axis=axis, keepdims=True), out=out)
+    return np.subtract(shifted, np.log(np.sum(np.exp(shifted), axis=axis, keepdims=True)), out=out)
+
+
 def log_softmax(x: TensorLike, axis: int | tuple[int, ...] = -1) -> Tensor:
     """Logarithm of the softmax along an axis.
+
+    Raises
+    ------
+    ShapeError
+        If the axis does not exist.
 
     Examples
     --------
@@ -137,4 +157,5 @@ def log_softmax(x: TensorLike, axis: int | tuple[int, ...] = -1) -> Tensor:
     tensor([-0.69314718, -0.69314718])
     """
     x = as_tensor(x)
-    return x if x.size == 0 else x - logsumexp(x, axis, keepdims=True)
+    axes = negative_axes("log_softmax", axis, x.ndim)
+    return x if x.size == 0 else apply(_log_softmax, (x,), {"axis": axes})

@@ -144,7 +144,7 @@ def _directions(
 
 def _noise(u: Vector, y: Vector) -> float:
     """How large a derivative of ⟨u, y⟩ may come out by rounding alone."""
-    return 1e2 * EPS * float(np.abs(u * y).sum())
+    return 1e2 * EPS * float(np.abs(u * y).sum()) + 1e-40
 
 
 def _no_kinks(subject: Subject, x: Vector, v: Vector, y: Vector, order: int) -> None:
