@@ -373,10 +373,10 @@ def clip(x: TensorLike, min: TensorLike | None = None, max: TensorLike | None = 
     >>> clip([-2.0, 0.5, 2.0], -1, 1)
     tensor([-1. ,  0.5,  1. ])
     """
-    if max is not None:
-        x = where(greater(x, max), max, x)
     if min is not None:
         x = where(less(x, min), min, x)
+    if max is not None:  # the last word, as in NumPy, where the bounds are crossed
+        x = where(greater(x, max), max, x)
     return as_tensor(x)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, Union
 
 import numpy as np
@@ -82,6 +82,8 @@ class Primitive:
         every input passes through to the output; None where it passes with none changed.
     arguments : tuple of str
         Names of the inputs; the last one starts with ``*`` if the primitive is variadic.
+    attributes : frozenset of str
+        Names of the static arguments.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Primitive:
         formula: Formula,
         leading: Callable[..., Mapping[str, Any]] | None,
         arguments: tuple[str, ...],
+        attributes: Iterable[str] = (),
     ) -> None:
         self.name = name
         self.kernel = kernel
@@ -103,9 +106,22 @@ class Primitive:
         self.formula = formula
         self.leading = leading
         self.arguments = arguments
+        self.attributes = frozenset(attributes)
 
     def __call__(self, *inputs: TensorLike, **attributes: Any) -> Tensor:
-        """Apply the primitive; see :func:`apply`."""
+        """Apply the primitive; see :func:`apply`.
+
+        Raises
+        ------
+        TypeError
+            If it has not as many inputs, or no attribute of such a name.
+        """
+        variadic = self.arguments[-1].startswith("*")
+        if len(inputs) < len(self.arguments) - variadic or (len(inputs) > len(self.arguments) and not variadic):
+            raise TypeError(f"{self.name} takes {', '.join(self.arguments)}, and was given {len(inputs)} inputs")
+        if attributes.keys() != self.attributes:
+            expected = ", ".join(sorted(self.attributes)) or "none"
+            raise TypeError(f"{self.name} takes these attributes: {expected}; and was given {', '.join(attributes) or 'none'}")
         return apply(self, inputs, attributes)
 
     def __repr__(self) -> str:
@@ -205,6 +221,7 @@ def primitive(
             formula if isinstance(formula, Formula) else Formula(formula),
             leading,
             arguments,
+            (p.name for p in parameters if p.kind is p.KEYWORD_ONLY),
         )
         functools.update_wrapper(made, function)
         registry[name] = made
