@@ -115,6 +115,7 @@ def contract(graph: Graph, detail: str | None, values: bool = False, timeless: b
         if vertex.family in readouts and vertex.kind is Kind.STATE:
             vertex.kind = Kind.OUTPUT
     full.call(sketch, values, timeless)
+    sketch.owners = full.owners
     return sketch
 
 
@@ -153,6 +154,7 @@ class Contraction:
         self.states: set[Family] = set()
         self.initials = self._initials()
         self.read_initially = {_inputs(node)[position] for node, position in self.initials}
+        self.owners: dict[str, Family] = {}
         self.sketch = Sketch()
         self.vertices: dict[Hashable, Vertex] = {}
         self.bases: dict[Vertex, tuple[str | None, int | None]] = {}
@@ -250,6 +252,8 @@ class Contraction:
         vertex = self._vertex(node, kind)
         vertex.tooltip = _tooltip(node, bias)
         self.dressed(vertex, node, bias)
+        for symbol in (*(label for path in found.values() for label in path.labels), *bias):
+            self.owners.setdefault(symbol, vertex.family)
         self._join(vertex, found)
         return {(vertex, True): Path()}
 

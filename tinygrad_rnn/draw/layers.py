@@ -53,6 +53,8 @@ def merged(sketch: Sketch, titles: Mapping[int, str]) -> Sketch:
         if s is not t:
             joined[s, t].append(arc)
     result = Sketch(description=sketch.description)
+    within = {vertex.family: box.family for vertex, box in box_of.items()}
+    result.owners = {symbol: within.get(family, family) for symbol, family in sketch.owners.items()}
     result.vertices = [*boxes.values(), *(v for v in sketch.vertices if v not in box_of)]
     for (s, t), arcs in joined.items():
         arc = Arc(s, t, PLAIN, max(a.lag for a in arcs), plain=False, cut=all(a.cut for a in arcs))
@@ -88,18 +90,13 @@ def _bare(label: str) -> str:
     return label.rstrip("₀₁₂₃₄₅₆₇₈₉₋")
 
 
-def add_parameters(sketch: Sketch, shared: Mapping[Hashable, list[str]]) -> None:
-    """Each parameter once, at the start of the row that it belongs to.
-
-    Parameters
-    ----------
-    sketch : Sketch
-        With its places.
-    shared : mapping of hashable to list of str
-        From family to the symbols of its parameters.
-    """
+def add_parameters(sketch: Sketch) -> None:
+    """Each shared parameter once, at the start of the row that it belongs to."""
     left = min(v.x - v.width / 2 for v in sketch.vertices) - 24
     rows = {v.family: v.y for v in sketch.vertices}
+    shared: dict[Hashable, list[str]] = defaultdict(list)
+    for symbol, family in sketch.owners.items():
+        shared[family].append(symbol)
     number = 0
     for family, symbols in shared.items():
         if family not in rows:

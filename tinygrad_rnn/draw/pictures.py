@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, get_args
 
-from ..errors import DataError
-from ..graph.graph import Graph
+from ..errors import FoldError
+from ..graph.graph import Graph, outer_step
 from ..graph.per_step import behind_cuts, per_step
 from ..nn.module import Module
+from ..tensor import Tensor
 from .contract import contract, runs_of
 from .dot import written
 from .drawing import Drawing
 from .finish import bundle, elide, give_strokes, tell_targets
-from .fold import folded
+from .fold import folded, reads_before_start
+from .layers import add_parameters, merged
+from .operations import add_legend, operations
 from .place import place, set_rows, share_columns
+from .plain import plain
 from .route import route
 from .sketch import Sketch
 from .trace import traced
@@ -26,6 +30,8 @@ Detail = Literal["slots", "values", "ops", "layers"]
 
 COLUMNS = 10
 """Steps that are drawn before the middle ones are left out."""
+LONGEST = 64
+"""Steps that a module is traced over, at the most, to see all of its delays."""
 
 
 def draw(
@@ -34,12 +40,60 @@ def draw(
     detail: Detail | None = None,
     steps: int | None = None,
     values: bool = False,
+    backward: bool = False,
     name: str = "graph",
 ) -> Drawing:
-    split = per_step(graph)
-    if not split.unrollings():
-        raise NotImplementedError
-    return _draw_time(split, time or "unrolled", detail, steps or COLUMNS, values, name, graph)
+    """Draw a graph: over time if it has steps, else as it is.
+
+    Parameters
+    ----------
+    graph : Graph
+    time : {"folded", "unrolled"}, optional
+        Unrolled if not given. A graph without steps, and a backward graph, is drawn a node
+        for each operation, and has neither.
+    detail : {"slots", "values", "ops", "layers"}, optional
+        Inputs, states, outputs and losses; also named values; all operations; a box for
+        each layer and step.
+    steps : int, optional
+        Most steps that are shown before the middle ones are left out.
+    values : bool
+        Whether nodes show their numbers, and their gradients.
+    backward : bool
+        Whether to draw a gradient's graph as such, each of its nodes tied to the forward
+        node that it belongs to; a graph that holds a gradient always is.
+    name : str
+        What the DOT graph is called.
+
+    Returns
+    -------
+    Drawing
+
+    Raises
+    ------
+    FoldError
+        If the steps differ, or there are none, and a folded drawing was asked for.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> W = tr.Parameter([[1.0]], symbol="W")
+    >>> h = tr.tensor([[0.0]])
+    >>> for t, x in tr.steps(tr.tensor([[[1.0]], [[2.0]]]).named("x")):
+    ...     h = tr.tanh(x + h @ W).named("h")
+    >>> drawing = draw(tr.graph(h), time="folded")
+    >>> "z⁻¹" in drawing.source
+    True
+    """
+    _check(time, detail)
+    has_gradient = any(node.place.origin is not None for node in graph.nodes)
+    split = graph if has_gradient or backward else per_step(graph)
+    if has_gradient or backward or not split.unrollings():
+        if time == "folded":
+            raise FoldError("there are no steps to fold: tag a loop's with `for t, x in tr.steps(xs):`")
+        kind = "gradient" if has_gradient or backward else "operations"
+        text = graph.text(limit=60)
+        return Drawing(plain(graph, values, name), f"{name}, {kind}", text, text)
+    return _over_time(split, time or "unrolled", detail, steps or COLUMNS, values, name, {})
 
 
 def draw_module(
@@ -47,41 +101,138 @@ def draw_module(
     time: Time = "folded",
     detail: Detail | None = None,
     steps: int = 4,
-    loss: Callable[[Any, Any], Any] | None = None,
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None,
     targets: Any = None,
     inputs: Any = None,
     values: bool = False,
 ) -> Drawing:
-    T = max(steps, 4) if time == "folded" else steps
+    """Draw a network: it is run over symbols, so no data is needed.
+
+    Parameters
+    ----------
+    module : Module
+        A cell, a recurrent layer, or a whole model.
+    time : {"folded", "unrolled"}
+        The step with its states closed through delays, or the steps side by side.
+    detail : {"slots", "values", "ops", "layers"}, optional
+        Inputs, states, outputs and losses; also named values; all operations; a box for
+        each layer and step.
+    steps : int
+        How many steps an unrolled drawing has.
+    loss : callable, optional
+        ``loss(output, target)``, drawn at each step.
+    targets : array_like, optional
+        An example of the targets, (time, batch, …), if the loss takes an unusual one.
+    inputs : array_like, optional
+        An example of the inputs, (time, batch, …), if it cannot be found out.
+    values : bool
+        Whether nodes show numbers; a symbolic run has those of parameters only.
+
+    Returns
+    -------
+    Drawing
+
+    Raises
+    ------
+    TinygradError
+        If the module runs on no input that was tried.
+
+    Examples
+    --------
+    >>> from tinygrad_rnn import nn
+    >>> model = nn.Sequential(nn.Recurrent(nn.RNNCell(3, 5)), nn.Linear(5, 2))
+    >>> drawing = model.draw(time="unrolled", loss=nn.cross_entropy, steps=3)
+    >>> drawing
+    <Drawing of Sequential, unrolled over 3 steps>
+    >>> [f"L[{t}]" in drawing.source for t in (1, 3, 4)]
+    [True, True, False]
+    """
+    _check(time, detail)
+    name = type(module).__name__
+    T = steps
     graph = traced(module, T, inputs, loss, targets)
-    return _draw_time(graph, time, detail, COLUMNS, values, type(module).__name__, graph)
+    if time == "folded":
+        T = 4
+        graph = traced(module, T, inputs, loss, targets)
+        while T < LONGEST and reads_before_start(_contracted(graph, "slots", False, True)):
+            T *= 2
+            graph = traced(module, T, inputs, loss, targets)
+    titles = {path: type(part).__name__.removesuffix("Cell") or name for path, part in module.modules()}
+    titles |= {f"{path}.cell" if path else "cell": title for path, title in titles.items() if title != "Recurrent"}
+    return _over_time(graph, time, detail, COLUMNS, values, name, titles)
 
 
-def _draw_time(
-    graph: Graph, time: Time, detail: Detail | None, shown: int, values: bool, name: str, original: Graph
-) -> Drawing:
-    if time == "folded" and detail is None:
-        detail = "values"
-    sketch = contract(graph, detail, values, timeless=time == "folded")
+def _check(time: Any, detail: Any) -> None:
+    for word, given, known in (("time", time, get_args(Time)), ("detail", detail, get_args(Detail))):
+        if given is not None and given not in known:
+            raise ValueError(f"{word} is one of {', '.join(map(repr, known))}, not {given!r}")
+
+
+def _contracted(graph: Graph, detail: str | None, values: bool, timeless: bool) -> Sketch:
+    sketch = contract(graph, detail, values, timeless)
     tell_targets(sketch)
     lengths = {run.number: run.length for run in runs_of(behind_cuts(graph.outputs)).values()}
     share_columns(sketch, lengths)
+    return sketch
+
+
+def _over_time(
+    graph: Graph,
+    time: Time,
+    detail: Detail | None,
+    shown: int,
+    values: bool,
+    name: str,
+    titles: Mapping[str, str],
+) -> Drawing:
+    fold = time == "folded"
+    tints: dict[str, str] = {}
+    if detail == "ops":
+        sketch, tints = operations(graph, values, fold)
+        tell_targets(sketch)
+        share_columns(sketch, {run.number: run.length for run in runs_of(behind_cuts(graph.outputs)).values()})
+    else:
+        chosen = "slots" if detail == "layers" else detail or ("values" if fold else None)
+        sketch = _contracted(graph, chosen, values, fold)
     give_strokes(sketch)
-    if time == "folded":
+    if detail == "layers":
+        sketch = merged(sketch, _layer_titles(graph, titles))
+    length = max((run.length for run in runs_of(graph.nodes).values()), default=0)
+    if fold:
         sketch = folded(sketch)
     else:
-        bundle(sketch)
+        if detail in (None, "slots", "values"):
+            bundle(sketch)
         elide(sketch, shown)
         set_rows(sketch)
         place(sketch)
     route(sketch)
-    title = f"{name}, {time}"
-    return Drawing(written(sketch, name), title, _described(sketch), original.text(limit=60))
+    if detail == "layers":
+        add_parameters(sketch)
+    if tints:
+        add_legend(sketch, tints)
+    title = f"{name}, folded over time" if fold else f"{name}, unrolled over {length} steps"
+    return Drawing(written(sketch, name), title, _described(sketch), graph.text(limit=60))
+
+
+def _layer_titles(graph: Graph, titles: Mapping[str, str]) -> dict[int, str]:
+    """What each unrolling is called: by its module, and by a number if there are several."""
+    runs = runs_of(behind_cuts(graph.outputs))
+    scopes: dict[int, str] = {}
+    for node in graph.nodes:
+        moment = outer_step(node)
+        if moment is not None and node.primitive is not None:
+            scopes.setdefault(runs[moment[0]].number, node.scope)
+    found = {number: titles.get(scope) or scope.split(".")[0] or "step" for number, scope in scopes.items()}
+    called = list(found.values())
+    numbered: dict[int, str] = {}
+    for number, title in found.items():
+        nth = sum(1 for other in list(numbered.values()) if other.rstrip(" 0123456789") == title) + 1
+        numbered[number] = f"{title} {nth}" if called.count(title) > 1 else title
+    return numbered
 
 
 def _described(sketch: Sketch) -> str:
+    """The edges in words, for those who cannot see the picture."""
     edges = [f"{a.source.label} → {a.target.label}" + (f" by {a.label}" if a.label else "") for a in sketch.arcs[:60]]
     return ("; ".join(edges) + "." + sketch.description).replace("\n", " ")
-
-
-_ = DataError

@@ -112,9 +112,19 @@ class Arc:
 
 @dataclass
 class Sketch:
-    """Nodes and edges, and what is written below them."""
+    """Nodes and edges, and what is said about them.
+
+    Attributes
+    ----------
+    vertices : list of Vertex
+    arcs : list of Arc
+    description : str
+        What the picture shows, in words.
+    owners : dict of str to hashable
+        From each parameter's symbol to the family of the value that it helps to make.
+    """
 
     vertices: list[Vertex] = field(default_factory=list)
     arcs: list[Arc] = field(default_factory=list)
-    title: str = ""
     description: str = ""
+    owners: dict[str, Hashable] = field(default_factory=dict)
