@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from ..graph.graph import Graph, is_constant, outer_step
-from ..graph.node import Node
+from ..graph.node import Node, Spec
 from ..graph.per_step import behind_cuts
 from ..graph.place import Unrolling
 from ..ops.core import SUM
-from .numbers import described
+from .numbers import described, gradients_of
 from .sketch import Arc, Sketch, Vertex
 from .style import PLAIN, Kind
 from .symbols import indexed, pretty, raised, stem
@@ -111,8 +112,9 @@ def contract(graph: Graph, detail: str | None, values: bool = False, timeless: b
     if detail == "slots":
         full = Contraction(graph, readouts)
         sketch = full.run()
+    judged = _judged(sketch)
     for vertex in sketch.vertices:
-        if vertex.family in readouts and vertex.kind is Kind.STATE:
+        if (vertex.family in readouts and vertex.kind is Kind.STATE) or (vertex.family in judged and vertex.kind is Kind.VALUE):
             vertex.kind = Kind.OUTPUT
     full.call(sketch, values, timeless)
     sketch.owners = full.owners
@@ -134,6 +136,12 @@ def _readouts(sketch: Sketch) -> set[Family]:
     return by_product - otherwise
 
 
+def _judged(sketch: Sketch) -> set[Family]:
+    """Values that only losses read: they are outputs."""
+    by_losses = {arc.source.family for arc in sketch.arcs if arc.target.kind is Kind.LOSS}
+    return by_losses - {arc.source.family for arc in sketch.arcs if arc.target.kind is not Kind.LOSS}
+
+
 class Contraction:
     """One contraction; `readouts` is None to show all named values."""
 
@@ -153,7 +161,7 @@ class Contraction:
         self.by_name = {(n.name, m[0]): f for n, f in self.families.items() if n.name and (m := outer_step(n))}
         self.states: set[Family] = set()
         self.initials = self._initials()
-        self.read_initially = {_inputs(node)[position] for node, position in self.initials}
+        self.read_initially = self._read_initially()
         self.owners: dict[str, Family] = {}
         self.sketch = Sketch()
         self.vertices: dict[Hashable, Vertex] = {}
@@ -202,6 +210,15 @@ class Contraction:
                             initials[node, position] = family, t - lag
                 later = now
         return initials
+
+    def _read_initially(self) -> set[Node]:
+        """Leaves that are read as a state's start and as nothing else: they are drawn as that."""
+        found = {_inputs(node)[position] for node, position in self.initials}
+        for node in self.nodes:
+            for position, read in enumerate(_inputs(node)):
+                if (node, position) not in self.initials:
+                    found.discard(read)
+        return found
 
     # -- the pass ---------------------------------------------------------------------------
 
@@ -264,11 +281,11 @@ class Contraction:
         if is_constant(node):
             self.constants.add(node)
             return {}
+        if node in self.read_initially:
+            return {}
         kind = Kind.MASK if node.role == "mask" or node.dtype.kind == "b" else Kind.INPUT
         if node.role == "initial":
             kind = Kind.INITIAL
-            if node in self.read_initially:
-                return {}  # it is drawn where a step reads it
         return {(self._vertex(node, kind), True): Path()}
 
     def _is_of_parameters(self, node: Node) -> bool:
@@ -374,6 +391,7 @@ class Contraction:
     def call(self, sketch: Sketch, values: bool, timeless: bool) -> None:
         """Give labels and unique names, now that all kinds are known."""
         marks = _run_marks(sketch, self.bases, list(self.runs.values()))
+        gradients = gradients_of(self.nodes, self.outputs) if values else {}
         numbers: dict[str, list[Family]] = {}
         for vertex in sketch.vertices:
             name, index = self.bases[vertex]
@@ -385,7 +403,7 @@ class Contraction:
             again = same.index(vertex.family) + 1
             step = "" if index is None or timeless else f"[{index}]"
             vertex.name = f"{vertex.name}{f'_{again}' if again > 1 else ''}{step}"
-            if values and (lines := described(self.shown_nodes[vertex])):
+            if values and (lines := described(self.shown_nodes[vertex], gradients)):
                 vertex.label, vertex.boxed, vertex.height = "\n".join([vertex.label, *lines]), True, 0.0
             vertex.fit()
 
@@ -460,8 +478,13 @@ def _label(path: Path) -> tuple[str, str]:
     return short, everything
 
 
+@lru_cache(256)
+def _shown_spec(spec: Spec) -> str:
+    return str(spec)  # NumPy takes long over a dtype's name
+
+
 def _tooltip(node: Node, bias: Sequence[str]) -> str:
-    lines = [str(node.spec)]
+    lines = [_shown_spec(node.spec)]
     if node.primitive is not None:
         lines.append(f"{node.operation}" + (f" + {pretty_sum(bias)}" if bias else ""))
     return "\n".join(lines)

@@ -19,6 +19,7 @@ from .style import (
     INTO_OUTPUT,
     LOOKS,
     PLAIN,
+    STARTS,
     THICK,
     Kind,
     Stroke,
@@ -43,14 +44,14 @@ def tell_targets(sketch: Sketch) -> None:
 
 def give_strokes(sketch: Sketch) -> None:
     """An edge's colour is its kind: from an input, recurrent, into an output."""
-    kinds = {v.family: v.kind for v in sketch.vertices if v.kind is not Kind.INITIAL}
+    kinds = {v.family: v.kind for v in sketch.vertices if v.kind not in STARTS}
     read_at_once = {arc.source.family for arc in sketch.arcs if arc.lag == 0 and arc.target.kind is not Kind.LOSS}
     for vertex in sketch.vertices:
-        if vertex.kind is Kind.INITIAL and kinds.get(vertex.family) is Kind.INPUT:
+        if vertex.kind in STARTS and kinds.get(vertex.family) is Kind.INPUT:
             vertex.color = LOOKS[Kind.INPUT].color
     for arc in sketch.arcs:
         kind = kinds.get(arc.source.family, arc.source.kind)
-        if arc.source.kind is Kind.INITIAL and arc.source.family in kinds and kind is Kind.TARGET:
+        if arc.source.kind in STARTS and arc.source.family in kinds and kind is Kind.TARGET:
             kind = Kind.STATE
         arc.stroke = _stroke(arc, kind, arc.source.family in read_at_once)
         if arc.held:
@@ -64,14 +65,14 @@ def _stroke(arc: Arc, kind: Kind, read_at_once: bool) -> Stroke:
     target = arc.target.kind
     if kind is Kind.MASK:
         return FROM_MASK
-    if kind in (Kind.TARGET, Kind.INPUT) and arc.lag and not read_at_once and arc.source.kind is not Kind.INITIAL:
+    if kind in (Kind.TARGET, Kind.INPUT) and arc.lag and not read_at_once and arc.source.kind not in STARTS:
         return FROM_FORCED
     if target is Kind.LOSS:
         return FROM_TARGET if kind is Kind.TARGET else PLAIN
     if kind is Kind.INPUT:
         return FROM_INPUT._replace(width=THICK) if arc.lag else FROM_INPUT
     carried = arc.source.run != arc.target.run and arc.source.column != arc.target.column and target is Kind.STATE
-    if arc.lag or kind is Kind.INITIAL or (carried and kind is Kind.STATE and arc.source.run is not None):
+    if arc.lag or kind in STARTS or (carried and kind is Kind.STATE and arc.source.run is not None):
         return FROM_STATE._replace(width=THICK)
     if target is Kind.OUTPUT:
         return INTO_OUTPUT
@@ -135,7 +136,7 @@ def _shared_sinks(sketch: Sketch) -> tuple[set[Meeting], set[Hashable]] | None:
 
 def elide(sketch: Sketch, shown: int) -> None:
     """Leave out the middle columns, with a column of dots where they were."""
-    columns = sorted({v.column for v in sketch.vertices if v.column is not None and v.kind is not Kind.INITIAL})
+    columns = sorted({v.column for v in sketch.vertices if v.column is not None and v.kind not in STARTS})
     if len(columns) <= max(shown, 5):
         return
     low, high = columns[1], columns[-2]

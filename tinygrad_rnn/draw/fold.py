@@ -16,7 +16,7 @@ from .finish import bundle
 from .place import place, set_rows
 from .route import bezier, rounded, straight
 from .sketch import Arc, Points, Sketch, Vertex
-from .style import EDGE_FONT, NOTE_FONT, SQUARE, Kind
+from .style import EDGE_FONT, NOTE_FONT, SQUARE, STARTS, Kind
 from .symbols import text_width
 
 __all__ = ["folded", "reads_before_start"]
@@ -36,10 +36,10 @@ def reads_before_start(sketch: Sketch) -> bool:
     last: dict[int | None, int] = {}
     first: dict[int | None, int] = {}
     for v in sketch.vertices:
-        if v.column is not None and v.kind is not Kind.INITIAL:
+        if v.column is not None and v.kind not in STARTS:
             last[v.run] = max(last.get(v.run, v.column), v.column)
             first[v.run] = min(first.get(v.run, v.column), v.column)
-    initials = [arc for arc in sketch.arcs if arc.source.kind is Kind.INITIAL]
+    initials = [arc for arc in sketch.arcs if arc.source.kind in STARTS]
     return any(
         arc.target.column in (last.get(arc.target.run), first.get(arc.target.run))
         and abs((arc.target.column or 0) - (arc.source.column or 0)) >= last[arc.target.run] - first[arc.target.run] + 1
@@ -69,7 +69,7 @@ def _quotient(sketch: Sketch) -> Sketch:
     lengths: dict[int | None, int] = {}
     columns: dict[int | None, set[int]] = defaultdict(set)
     for v in sketch.vertices:
-        if v.kind is not Kind.INITIAL:
+        if v.kind not in STARTS:
             model.setdefault(v.family, v)
             if v.column is not None:
                 columns[v.run].add(v.column)
@@ -81,11 +81,11 @@ def _quotient(sketch: Sketch) -> Sketch:
     starts: dict[tuple[Hashable, Hashable, bool], Arc] = {}
     for arc in sketch.arcs:
         s, t = arc.source, arc.target
-        if s.kind is Kind.INITIAL and s.family != t.family and model[s.family] is not s:
+        if s.kind in STARTS and s.family != t.family and model[s.family] is not s:
             continue
-        if s.kind is Kind.INITIAL and model[s.family] is not s:
+        if s.kind in STARTS and model[s.family] is not s:
             continue
-        if t.kind is Kind.INITIAL:
+        if t.kind in STARTS:
             if model[t.family] is not t:
                 starts[s.family, t.family, arc.plain] = arc
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Hashable, Mapping
 
@@ -42,7 +43,7 @@ def merged(sketch: Sketch, titles: Mapping[int, str]) -> Sketch:
             boxes[key] = box
         box_of[vertex] = boxes[key]
         if start:
-            boxes[key].label = f"{boxes[key].label} {vertex.label}".strip()
+            boxes[key].label = f"{boxes[key].label} {_unnumbered(vertex.label)}".strip()
         else:
             boxes[key].tooltip = f"{boxes[key].tooltip}\n{vertex.label}: {vertex.tooltip}".strip()
     for box in boxes.values():
@@ -86,8 +87,13 @@ def _members(sketch: Sketch) -> set[Hashable]:
 
 
 def _bare(label: str) -> str:
-    """A label without its step."""
-    return label.rstrip("₀₁₂₃₄₅₆₇₈₉₋")
+    """A label without its step and its layer."""
+    return _unnumbered(label.rstrip("₀₁₂₃₄₅₆₇₈₉₋"))
+
+
+def _unnumbered(label: str) -> str:
+    """A label without its layer's number: the box says that."""
+    return re.sub("⁽[⁰¹²³⁴⁵⁶⁷⁸⁹]+⁾|[→←]", "", label)
 
 
 def add_parameters(sketch: Sketch) -> None:

@@ -1,24 +1,52 @@
-"""Numbers on nodes: small arrays written out, large ones summed up."""
+"""Numbers on nodes: small arrays written out, large ones summed up, and their gradients."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
-from ..graph.node import Node
+from ..autodiff import grad, no_grad
+from ..graph.node import Node, ancestors
+from ..tensor import Tensor
 
-__all__ = ["described"]
+__all__ = ["described", "gradients_of"]
 
 SMALL = 4
+"""Elements that are written out."""
 
 
-def described(node: Node) -> list[str]:
+def gradients_of(nodes: Iterable[Node], outputs: Iterable[Node]) -> dict[Node, Any]:
+    """The gradient of the one number among the outputs with respect to every value before it.
+
+    Parameters
+    ----------
+    nodes : iterable of Node
+    outputs : iterable of Node
+
+    Returns
+    -------
+    dict
+        Empty if no output is a number, or more than one is, or the graph holds symbols.
+    """
+    numbers = [node for node in outputs if node.shape == () and node.dtype.kind == "f"]
+    if len(numbers) != 1:
+        return {}
+    reached = set(ancestors(numbers))
+    if not all(isinstance(node.value, np.ndarray) for node in reached):
+        return {}
+    wanted = [node for node in nodes if node in reached and node.dtype.kind == "f"]
+    with no_grad():
+        found = grad(Tensor(numbers[0]), [Tensor(node) for node in wanted])
+    return {node: gradient.data for node, gradient in zip(wanted, found, strict=True)}
+
+
+def described(node: Node, gradients: Mapping[Node, Any]) -> list[str]:
     """The value of a node, and its gradient if it has one, a line each."""
-    lines = [] if not isinstance(node.value, np.ndarray) else [_array(node.value)]
-    tensor = node.leaf() if node.leaf is not None else None
-    if tensor is not None and tensor.grad is not None:
-        lines.append(f"∂ {_array(tensor.grad.data)}")
+    lines = [_array(node.value)] if isinstance(node.value, np.ndarray) else []
+    if node in gradients:
+        lines.append(f"∂ {_array(gradients[node])}")
     return lines
 
 
@@ -32,12 +60,12 @@ def _array(value: Any) -> str:
     >>> _array(np.arange(100.0).reshape(10, 10))
     '10×10: 0 … 49.5 … 99'
     """
+    shape = "×".join(map(str, value.shape))
     if value.size == 0:
-        return "×".join(map(str, value.shape)) + ": empty"
+        return f"{shape}: empty"
     if value.size <= SMALL:
         return " ".join(_number(x) for x in value.ravel())
-    ends = (value.min(), value.mean(), value.max())
-    return f"{'×'.join(map(str, value.shape))}: " + " … ".join(map(_number, ends))
+    return f"{shape}: " + " … ".join(map(_number, (value.min(), value.mean(), value.max())))
 
 
 def _number(x: Any) -> str:

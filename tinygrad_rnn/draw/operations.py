@@ -38,7 +38,7 @@ def sign(primitive: Primitive) -> str:
     >>> [sign(tr.ops.registry[name]) for name in ("add", "multiply", "tanh", "sigmoid", "relu", "matmul", "stack")]
     ['+', '×', 'tanh', 'σ', 'relu', '·', 'stack']
     """
-    if len(primitive.arguments) == 2 and re.fullmatch(r"\{\w+:product\} \{\w+:product\}", primitive.formula.latex):
+    if len(primitive.arguments) == 2 and re.fullmatch(r"\{\w+:\w+\} \{\w+:\w+\}", primitive.formula.latex):
         return "·"
     text = re.sub(r"(?<!\{)\{\w+(:\w+)?\}(?!\})|\{\{\{\w+(:\w+)?\}\}\}", " ", primitive.formula.latex)
     text = re.sub(r"\\(left|right|operatorname)", "", text)
@@ -47,7 +47,7 @@ def sign(primitive: Primitive) -> str:
     text = re.sub(r"\\(\w+)", r"\1", text)
     text = re.sub(r"[{}()\[\]|.^]", " ", text).strip().replace("-", "−")
     text = re.sub(r"\s+", " ", text)
-    return text if text and len(text) <= 8 else primitive.name
+    return text if text.strip("_ ") and len(text) <= 8 else primitive.name
 
 
 class _Operations(Contraction):

@@ -30,6 +30,8 @@ Detail = Literal["slots", "values", "ops", "layers"]
 
 COLUMNS = 10
 """Steps that are drawn before the middle ones are left out."""
+WORDY = 5000
+"""Nodes of a graph beyond which a drawing does not keep its text form: it would take long."""
 LONGEST = 64
 """Steps that a module is traced over, at the most, to see all of its delays."""
 
@@ -212,7 +214,7 @@ def _over_time(
     if tints:
         add_legend(sketch, tints)
     title = f"{name}, folded over time" if fold else f"{name}, unrolled over {length} steps"
-    return Drawing(written(sketch, name), title, _described(sketch), graph.text(limit=60))
+    return Drawing(written(sketch, name), title, _described(sketch), graph.text(limit=60) if len(graph) < WORDY else "")
 
 
 def _layer_titles(graph: Graph, titles: Mapping[str, str]) -> dict[int, str]:

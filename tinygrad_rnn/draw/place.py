@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Hashable
 
 from .sketch import Sketch, Vertex
-from .style import EDGE_FONT, NODE, PITCH, RISE, Kind
+from .style import EDGE_FONT, NODE, PITCH, RISE, STARTS, Kind
 from .symbols import text_width
 
 __all__ = ["place", "set_rows", "share_columns", "spread"]
@@ -73,8 +73,8 @@ def set_rows(sketch: Sketch) -> None:
     families = list(dict.fromkeys(v.family for v in sketch.vertices if v.kind not in (Kind.NOTE, Kind.DELAY)))
     kinds: dict[Family, Kind] = {}
     for v in sketch.vertices:
-        if v.kind is not Kind.INITIAL or v.family not in kinds:
-            kinds.setdefault(v.family, v.kind) if v.kind is Kind.INITIAL else kinds.__setitem__(v.family, v.kind)
+        if v.kind not in STARTS or v.family not in kinds:
+            kinds.setdefault(v.family, v.kind) if v.kind in STARTS else kinds.__setitem__(v.family, v.kind)
     spans: dict[Family, tuple[int, int]] = {}
     for v in sketch.vertices:
         c = v.column or 0
@@ -86,9 +86,9 @@ def set_rows(sketch: Sketch) -> None:
         s, t = arc.source, arc.target
         if s.family == t.family and arc.lag and t.kind is not Kind.BUNDLE:
             own_row.add(t.family)
-        if arc.lag == 0 and (s.column == t.column or s.run is None) and s.family != t.family and s.kind is not Kind.INITIAL:
+        if arc.lag == 0 and (s.column == t.column or s.run is None) and s.family != t.family and s.kind not in STARTS:
             before[t.family][s.family] = None
-        elif t.kind is Kind.INITIAL or s.kind is Kind.INITIAL and t.kind is Kind.INITIAL:
+        elif t.kind in STARTS or s.kind in STARTS and t.kind in STARTS:
             before[t.family].setdefault(s.family, None)
     rows: dict[Family, int] = {}
     for family in _ordered(families, before):
@@ -182,14 +182,17 @@ def spread(sketch: Sketch, gap: float, free: bool) -> dict[Family, float]:
     ]
     arcs = list(dict.fromkeys(arcs))
     heights = {family: members[family].row for family in stepped}
-    _improve(offsets, rows, arcs, heights, gap, free)
+    # what an earlier step feeds goes to its side; folded, to the side of the delays
+    fed = {a.target.family for a in sketch.arcs if a.lag and a.source.family != a.target.family and a.target.family in stepped}
+    pull = {family: -1.2 if free else 1.2 for family in fed if len(rows[heights[family]]) > 1}
+    _improve(offsets, rows, arcs, heights, gap, free, pull)
     return offsets
 
 
 def _typical_column(sketch: Sketch) -> int:
     counts: dict[int, int] = defaultdict(int)
     for v in sketch.vertices:
-        if v.column is not None and v.kind not in (Kind.NOTE, Kind.DOTS, Kind.INITIAL):
+        if v.column is not None and v.kind not in (Kind.NOTE, Kind.DOTS, *STARTS):
             counts[v.column] += 1
     return max(sorted(counts), key=counts.__getitem__, default=0)
 
@@ -201,6 +204,7 @@ def _improve(
     heights: dict[Family, float],
     gap: float,
     free: bool,
+    pull: dict[Family, float],
 ) -> None:
     """Reorder rows, and move lone nodes, as long as that lowers the cost."""
 
@@ -211,6 +215,7 @@ def _improve(
             total += 30 * sum(_hits(offsets, heights, s, t, other, gap) for other in heights if other not in (s, t))
         for (a, b), (c, d) in itertools.combinations(arcs, 2):
             total += 4 * _cross(offsets, heights, a, b, c, d)
+        total += sum(weight * offsets[family] for family, weight in pull.items()) / gap
         total += 0.3 * sum(abs(offsets[f]) for row in rows.values() if len(row) == 1 for f in row) / gap
         return total
 

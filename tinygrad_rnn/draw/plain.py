@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import graphviz
 
 from ..graph.graph import Graph, is_constant
 from ..graph.node import Node
 from ..graph.per_step import behind_cuts
 from .dot import identifier
-from .numbers import described
+from .numbers import described, gradients_of
 from .operations import sign
 from .style import CARD, CUT, EDGE_FONT, FONT, GREY, INK, LOOKS, NODE_FONT, VERMILION, Kind
 from .symbols import indexed, pretty
@@ -54,10 +57,11 @@ def plain(graph: Graph, values: bool, name: str) -> str:
         edge_attr={"fontname": FONT, "fontsize": f"{EDGE_FONT:g}", "arrowsize": "0.8", "color": GREY, "penwidth": "1.2"},
     )
     shown = [node for node in nodes if node not in left_out]
+    gradients = gradients_of(nodes, graph.outputs) if values else None
     if left_out:
         dot.node("left out", f"… {len(left_out)} nodes …", shape="plaintext", fontcolor=GREY)
     for node in shown:
-        dot.node(identifier(names[node]), **_node(node, names, values, node in graph.outputs))
+        dot.node(identifier(names[node]), **_node(node, names, gradients, node in graph.outputs))
     edges: dict[tuple[str, str, str], None] = {}
     for node in nodes:
         for read in node.inputs if node.cut is None else (node.cut,):
@@ -96,7 +100,7 @@ def _first_of(node: Node, nodes: list[Node]) -> bool:
     return all(read.place.origin is not node.place.origin for read in node.inputs)
 
 
-def _node(node: Node, names: dict[Node, str], values: bool, is_output: bool) -> dict[str, str]:
+def _node(node: Node, names: dict[Node, str], gradients: Mapping[Node, Any] | None, is_output: bool) -> dict[str, str]:
     kind = _kind(node, is_output)
     look = LOOKS[kind]
     lines = []
@@ -106,8 +110,8 @@ def _node(node: Node, names: dict[Node, str], values: bool, is_output: bool) -> 
         lines.append(_operation(node))
     if not lines:
         lines.append(node.operation)
-    if values:
-        lines += described(node)
+    if gradients is not None:
+        lines += described(node, gradients)
     origin = node.place.origin
     tooltip = f"{names[node]}\n{node.spec}" + (f"\nin the gradient of {names.get(origin, origin)}" if origin is not None else "")
     return {

@@ -118,6 +118,9 @@ def _candidates(arc: Arc) -> Iterator[tuple[Points, float]]:
         yield np.stack([p, p + half, q - half, q]), 3.0
         half = np.array([0.0, chord[1] * 0.5])
         yield np.stack([p, p + half, q - half, q]), 3.2
+        for share in (0.25, 0.33, 0.4, 0.5, 0.6):
+            x = p[0] + chord[0] * share
+            yield rounded([p, (x, p[1]), (x, q[1]), q]), 5.0 + abs(share - 0.4)
 
 
 def polyline(path: Points) -> Points:
@@ -132,7 +135,12 @@ def _evaluate(c: Points, t: Any) -> Points:
 
 
 def clip(curve: Points, source: Vertex, target: Vertex) -> Points:
-    """The part of one cubic between the borders of its nodes."""
+    """The part of a curve between the borders of its nodes."""
+    if len(curve) > 4:  # of several cubics, the first and the last are in the nodes
+        first, last = curve[:4], curve[-4:]
+        first = part_of(first, _leaves(first, source), 1.0)
+        last = part_of(last, 0.0, 1 - _leaves(last[::-1], target))
+        return np.concatenate([first, curve[4:-4], last])
     start = _leaves(curve, source)
     end = 1 - _leaves(curve[::-1], target)
     return part_of(curve, start, max(end, start + 1e-3))
@@ -204,7 +212,7 @@ class _Obstacles:
 
     def cost(self, curve: Points, arc: Arc) -> float:
         """What a curve costs: hits of nodes, and running along or across others."""
-        points = _evaluate(clip(curve, arc.source, arc.target), _T)
+        points = polyline(clip(curve, arc.source, arc.target))
         distance = np.maximum(np.abs(points[:, None] - self.centres) - self.halves, 0)
         away = np.hypot(distance[..., 0], distance[..., 1]).min(0)
         for end in (arc.source, arc.target):

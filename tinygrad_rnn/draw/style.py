@@ -61,6 +61,10 @@ class Kind(str, Enum):
     NOTE = "note"
 
 
+STARTS = (Kind.INITIAL, Kind.START)
+"""What was before the first step."""
+
+
 class Look(NamedTuple):
     """How one kind of node is drawn."""
 

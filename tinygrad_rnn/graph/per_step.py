@@ -185,7 +185,10 @@ class _Pass:
             attributes = {**node.attributes, "axis": rest}
             parts = [self._part(node, part, attributes) for part in parts]
         shape = parts[0].shape
-        stacked = Node(registry["stack"], tuple(parts), {"axis": -len(shape) - 1}, Spec((len(parts), *shape), node.dtype))
+        value: Any = Spec((len(parts), *shape), node.dtype)
+        if isinstance(parts[0].value, np.ndarray):
+            value = np.stack([part.value for part in parts])
+        stacked = Node(registry["stack"], tuple(parts), {"axis": -len(shape) - 1}, value)
         last = {**node.attributes, "axis": (-len(shape) - 1,)}
         reduced = self._node(node, (stacked,), last, node.value, node.place)
         self.sums[reduced] = parts
