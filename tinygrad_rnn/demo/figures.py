@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,12 +37,14 @@ def matplotlib_figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _svg(figure: Any, **options: Any) -> str:
+def _svg(figure: Any, text: str = "path", **options: Any) -> str:
+    """The figure as SVG, its text drawn as paths, or left as text to the fonts of the reader ("none")."""
     import matplotlib
 
     stream = io.StringIO()
-    look: Any = {"svg.hashsalt": "tinygrad_rnn", "svg.fonttype": "path", "mathtext.fontset": "cm"}
-    with matplotlib.rc_context(look):
+    look: Any = {"svg.hashsalt": "tinygrad_rnn", "svg.fonttype": text, "mathtext.fontset": "cm"}
+    with matplotlib.rc_context(look), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's fonts may have it
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None}, **options)
     return stream.getvalue()
 
@@ -77,7 +80,8 @@ def loss_curve(bits: Sequence[float], scores: Sequence[Score]) -> str:
     axes.set_ylabel("bits per character")
     axes.set_xlim(1, max(2, len(bits)))
     top = max([*(score.bits for score in scores), *list(bits)[:1]])
-    axes.set_ylim(0, 1.08 * top)
+    lowest = min([*(score.bits for score in scores), *bits])
+    axes.set_ylim(0.85 * lowest, 1.04 * top)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     return _svg(figure)
@@ -86,7 +90,7 @@ def loss_curve(bits: Sequence[float], scores: Sequence[Score]) -> str:
 def _running_mean(values: Sequence[float], window: int = 50) -> npt.NDArray[np.float64]:
     total = np.concatenate([[0.0], np.cumsum(values)])
     end = np.arange(1, len(values) + 1)
-    start = np.maximum(0, end - window)
+    start = end - np.minimum(window, 1 + end // 5)  # short at first, where the loss falls fast
     return (total[end] - total[start]) / (end - start)
 
 
@@ -101,13 +105,13 @@ def heatmap(hidden: npt.NDArray[Any], text: str, labels: Sequence[str]) -> str:
     labels : sequence of str
         One for each unit.
     """
-    figure = matplotlib_figure(0.135 * len(text) + 1.2, 0.25 * len(labels) + 0.75)
+    figure = matplotlib_figure(0.135 * len(text) + 2.7, 0.27 * len(labels) + 0.6)
     axes = figure.subplots()
     image = axes.pcolormesh(hidden.T, cmap="RdBu_r", vmin=-1, vmax=1, edgecolors="white", linewidth=0.4)
     axes.set_xticks(np.arange(len(text)) + 0.5, ["␣" if c == " " else "↵" if c == "\n" else c for c in text])
     axes.set_yticks(np.arange(len(labels)) + 0.5, labels)
     axes.invert_yaxis()
-    axes.tick_params(length=0, labelsize=8)
+    axes.tick_params(length=0, labelsize=9)
     for tick in axes.get_xticklabels():
         tick.set_family("monospace")
         tick.set_parse_math(False)  # the text may have dollar signs of its own
@@ -118,7 +122,7 @@ def heatmap(hidden: npt.NDArray[Any], text: str, labels: Sequence[str]) -> str:
     bar = figure.colorbar(image, ax=axes, ticks=[-1, 0, 1], pad=0.008, fraction=0.02, aspect=14)
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0, labelsize=8)
-    return _svg(figure)
+    return _svg(figure, text="none")
 
 
 def formula(latex: str) -> list[str] | None:
@@ -142,5 +146,6 @@ def _formula_line(line: str) -> str:
 
 
 def _lines(latex: str) -> list[str]:
+    latex = latex.replace(r"\frac", r"\dfrac")  # mathtext sets the other one too small to read
     inside = re.sub(r"\\(?:begin|end)\{[a-z]+\*?\}|\$\$|\\\[|\\\]", "", latex)
     return [line for part in re.split(r"\\\\(?:\[[^\]]*\])?", inside) if (line := part.replace("&", "").strip())]

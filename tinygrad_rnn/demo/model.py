@@ -129,7 +129,7 @@ class CharModel(Module):
                 noise = generator().gumbel(size=scores.shape) * (divisor > 1e-6)
                 written.append((scores + noise).argmax(-1))
                 logits, state = self.forward(written[-1][None], state)
-        return [self.vocabulary.decode(column) for column in np.array(written, np.int64).reshape(length, -1).T]
+        return [self.vocabulary.decode(column) for column in np.array(written, np.int64).reshape(length, len(temperatures)).T]
 
     # -- keeping it ------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ class NGram:
 
     The weight λ depends on how often the context was seen, in powers of two. It is fitted
     by expectation maximisation to the last fifth of the codes, with counts from the first
-    four fifths; then all are counted.
+    four fifths; then all are counted. It stays below 1, so that nothing is impossible.
 
     Parameters
     ----------
@@ -99,7 +99,8 @@ class NGram:
         for _ in range(ROUNDS):
             weight = weights[buckets]
             share = weight * own / (weight * own + (1 - weight) * other)
-            weights = np.where(sizes, np.bincount(buckets, share, len(weights)) / np.maximum(sizes, 1), weights)
+            # one success and one failure more than were seen: no weight becomes 1, so no symbol impossible
+            weights[1:] = (np.bincount(buckets, share, len(weights))[1:] + 1) / (sizes[1:] + 2)
         return weights
 
     # -- predicting ------------------------------------------------------------------------

@@ -23,8 +23,9 @@ pre { margin: .4rem 0 1rem; padding: .8rem 1rem; background: #f6f7f8; border-rad
       overflow-wrap: anywhere; line-height: 1.5 }
 figure { margin: 1.4rem 0 } figcaption { max-width: 44rem; color: var(--soft); font-size: .92rem }
 .picture { overflow-x: auto; padding: .4rem 0 } .picture svg { display: block; max-width: 100%; height: auto }
-.wide svg { max-width: none } .formula { overflow-x: auto; padding: .15rem 0 0 1rem } .formula svg { display: block }
+.wide svg { min-width: 46rem } .formula { overflow-x: auto; padding: .15rem 0 0 1rem } .formula svg { display: block }
 table { border-collapse: collapse; width: 100%; max-width: 44rem; font-variant-numeric: tabular-nums }
+thead th:nth-child(2) { text-align: right }
 th, td { padding: .35rem .8rem .35rem 0; text-align: left; border-bottom: 1px solid var(--line); font-weight: normal }
 thead th { color: var(--soft); font-size: .88rem } .number { text-align: right; white-space: nowrap }
 .own { color: var(--pink); font-weight: 600 } .bar { width: 55% }

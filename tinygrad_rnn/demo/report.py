@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from html import escape
 
+import numpy as np
+
 from ..errors import RendererError
+from ..nn import cross_entropy
 from .baselines import Score
 from .corpus import Corpus
 from .figures import formula, heatmap, loss_curve
@@ -13,12 +16,12 @@ from .model import CharModel
 from .page import definitions, figure, inline_svg, page, section, table
 from .settings import Settings
 from .training import History
-from .units import interesting
+from .units import interesting, passage
 
 __all__ = ["Results", "write_report"]
 
-SHOWN = 96  # characters of the heatmap
-UNITS = 12
+SHOWN = 60  # characters of the heatmap
+READ = 5000  # characters that its units are chosen by
 
 
 @dataclass
@@ -113,7 +116,7 @@ def _comparison(results: Results) -> str:
         "−log₂ of the probability that it gave to the character that came, so less is better. The n-gram models count "
         "the same training part, and are smoothed by interpolation with weights fitted to a fifth of it."
         f"{unknown}</p>",
-        table(("model", "bits per character", ""), rows),
+        table(("model", "bits", "per character"), rows),
     )
 
 
@@ -135,8 +138,9 @@ def _network(model: CharModel) -> tuple[str, str | None]:
             {},
         ),
         "unrolled": (
-            "Unrolled: the same step, four times. Every step uses the same U, W and V; gradients flow back along the arrows.",
-            {"steps": 4},
+            "Unrolled: the same step, four times, with the loss L of each prediction o against the character y that came. "
+            "Every step uses the same weights, and gradients flow against the arrows.",
+            {"steps": 4, "loss": cross_entropy},
         ),
     }
     parts: list[str] = []
@@ -152,21 +156,23 @@ def _network(model: CharModel) -> tuple[str, str | None]:
     return section("The network", *parts), hint
 
 
+OUTPUT = r"\hat{y}_t = \mathrm{softmax}\left(c + V h_t\right)"
+
+
 def _equations(model: CharModel) -> str:
-    parts = []
-    for backward, words in (
-        (False, "In each time step t:"),
-        (True, "Backpropagation through time, from the last step to the first:"),
+    cell = model.recurrent.cell
+    parts: list[str] = []
+    for words, latex in (
+        ("In each time step t the cell reads a character's vector x, a row of E:", cell.equations()),
+        ("The output layer predicts the next character:", OUTPUT),
+        ("Backpropagation through time, from the last step of a chunk to its first:", cell.equations(backward=True)),
     ):
-        latex = model.recurrent.cell.equations(backward=backward)
         lines = formula(latex)
         if lines is None:
             content = f"<pre>{escape(latex)}</pre>"
         else:
-            content = "\n".join(
-                f'<div class="formula">{inline_svg(line, latex, f"equation{backward:d}{i}")}</div>'
-                for i, line in enumerate(lines)
-            )
+            pictures = [inline_svg(line, latex, f"equation{len(parts)}{i}") for i, line in enumerate(lines)]
+            content = "\n".join(f'<div class="formula">{picture}</div>' for picture in pictures)
         parts += [f"<p>{words}</p>", content]
     return section("Its equations", *parts)
 
@@ -188,32 +194,42 @@ def _training(results: Results) -> str:
 
 
 def _memory(results: Results) -> str:
-    codes = results.corpus.held_out[:5000]
-    _, hidden, _ = next(results.model.read(codes))
-    codes = codes[: len(hidden)]
-    units = interesting(hidden, codes, UNITS)
-    text = results.model.vocabulary.decode(codes)
-    start = max(0, text.find("\n")) + 1 if "\n" in text[: len(text) - SHOWN] else 0
-    shown = slice(start, start + SHOWN)
-    labels = [f"unit {unit.number} · {100 * unit.explained:.0f} %" for unit in units]
-    svg = heatmap(hidden[shown][:, [unit.number for unit in units]], text[shown], labels)
-    caption = (
-        "States of some hidden units while the network reads held-out text, blue for -1 and red for 1. The percentage says how "
-        "much of a unit's variance the present character explains: units at the bottom answer to the character itself, "
-        "those at the top remember what came before it."
+    model, codes = results.model, results.corpus.held_out[:READ]
+    hidden = np.concatenate([states for _, states, _ in model.read(codes)])
+    text = model.vocabulary.decode(codes)
+    units = interesting(hidden, text)
+    if not units:
+        return section("What it remembers", "<p>No unit was found that goes with anything a reader can see.</p>")
+    shown = passage(text, SHOWN)
+    signs = [1 if unit.correlation > 0 else -1 for unit in units]
+    states = hidden[shown][:, [unit.number for unit in units]] * signs
+    labels = [f"{unit.feature} · unit {unit.number}, {abs(unit.correlation):.2f}" for unit in units]
+    words = (
+        "The hidden state is all that the network knows of the text so far. Here are some of its units while it reads "
+        "held-out text: each is the one that goes best with something that a reader can see too, though nobody told "
+        "the network about it. The number is the correlation of the two."
     )
-    return section("What it remembers", figure(inline_svg(svg, caption, "heat"), caption, wide=True))
+    caption = (
+        f"The passage reads “{text[shown].strip()}”. Red is the state that goes with the feature (1, or -1 for "
+        "units that go against it), blue is the other one."
+    )
+    picture = figure(inline_svg(heatmap(states, text[shown], labels), caption, "heat"), caption, wide=True)
+    return section("What it remembers", f"<p>{words}</p>", picture)
 
 
 def _settings(results: Results) -> str:
     values = asdict(results.settings)
+    values["prompt"] = repr(results.prompt)
     values["temperatures"] = ", ".join(f"{t:g}" for t in results.settings.temperatures)
     parameters = sum(parameter.size for parameter in results.model.parameters())
     pairs = [
         ("text", results.corpus.source),
         ("symbols", f"{len(results.corpus.vocabulary)}"),
         ("parameters", f"{parameters:,}"),
-        *((name, f"{value:,}" if isinstance(value, int) else f"{value}") for name, value in values.items()),
+        *(
+            (name, f"{value:,}" if isinstance(value, int) else f"{value:g}" if isinstance(value, float) else value)
+            for name, value in values.items()
+        ),
         *results.versions.items(),
     ]
     code = (

@@ -97,7 +97,7 @@ def _writable(folder: Path) -> Path:
 def _corpus(text: str | Path | None) -> Corpus:
     if text is not None:
         return split(read_text(text), str(text))
-    return split(prose(), f"the help texts of Python {platform.python_version()}")
+    return split(prose(), f"the English prose in the help texts of Python {platform.python_version()}")
 
 
 def _prompt(corpus: Corpus, settings: Settings) -> str:

@@ -81,9 +81,10 @@ def train(
     state = None
     for inputs, targets, first in _chunks(codes, settings):
         history.seconds = time.perf_counter() - start
-        used = max(len(history.bits) / max(1, settings.updates), history.seconds / settings.seconds)
-        if interrupted() or used >= 1:
+        done, late = len(history.bits) >= settings.updates, history.seconds >= settings.seconds
+        if done or late or interrupted():
             break
+        used = max(len(history.bits) / settings.updates, history.seconds / settings.seconds)
         optimizer.lr = settings.rate * min(1.0, 2 * (1 - used))
         logits, after = model(inputs, None if first else state)
         loss = cross_entropy(logits, targets)
