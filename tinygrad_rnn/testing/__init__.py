@@ -5,10 +5,11 @@
 >>> print(check_gradients(lambda x: (x * x).sum(), np.array([1.0, 2.0])))
 gradients are right to order 2 in x (2,): within ...
 
-`check_gradients` needs nothing but NumPy; `check_primitive` and the module `strategies` need
-hypothesis (the extra ``test``).
+`check_gradients` needs nothing but NumPy; `check_cell`, `check_primitive` and the module
+`strategies` need hypothesis (the extra ``test``).
 """
 
+from .cells import CellReport, check_cell
 from .checks import check_gradients
 from .choices import Case, random_cases
 from .primitives import check_case, check_primitive
@@ -16,10 +17,12 @@ from .report import GradientCheckError, KinkError, Report
 
 __all__ = [
     "Case",
+    "CellReport",
     "GradientCheckError",
     "KinkError",
     "Report",
     "check_case",
+    "check_cell",
     "check_gradients",
     "check_primitive",
     "random_cases",
