@@ -16,6 +16,8 @@ myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
 myst_heading_anchors = 3
 suppress_warnings = ["myst.xref_missing"]  # links of CHANGELOG and CONTRIBUTING that lead out of docs/
 
+default_role = "code"  # what stands in `single` backquotes in docstrings
+
 html_theme = "furo"
 html_title = "tinygrad_rnn"
 html_static_path = ["_static"]

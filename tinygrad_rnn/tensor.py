@@ -323,7 +323,7 @@ class Tensor:
 
     @property
     def T(self) -> Tensor:
-        """The transpose: all axes in reverse order."""
+        """The transpose, with all axes in reverse order."""
         return ops.transpose(self)
 
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:

@@ -123,7 +123,7 @@ def _page(module: str, found: list[Entry]) -> str:
 def _entry(entry: Entry) -> list[str]:
     value, path = entry.value, entry.path
     if inspect.isclass(value):
-        options = [":members:", ":show-inheritance:"]
+        options = [":members:"] + ([":show-inheritance:"] if value.__bases__ != (object,) else [])
         if issubclass(value, tuple):
             options[0] = ":members: " + ", ".join(n for n, v in vars(value).items() if inspect.isfunction(v) and n[0] != "_")
             options = options if options[0] != ":members: " else []
