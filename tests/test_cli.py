@@ -246,6 +246,26 @@ def test_demo_from_a_shell(text: Path, tmp_path: Path) -> None:
     assert (tmp_path / "here" / "report.html").exists()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="pseudo-terminals")
+def test_a_terminal_gets_a_progress_bar(text: Path, tmp_path: Path) -> None:
+    import pty
+
+    ours, theirs = pty.openpty()
+    call = [sys.executable, "-m", "tinygrad_rnn", "demo", "--text", str(text), "--updates", "20", "--out", "out", *SMALL]
+    process = subprocess.Popen(call, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    try:
+        while part := os.read(ours, 1024):
+            shown += part
+    except OSError:  # the other end is closed
+        pass
+    os.close(ours)
+    assert process.wait(timeout=60) == 0
+    last = shown.decode().replace("\r", "\n").strip().splitlines()[-1]
+    assert last.startswith("training: 100%") and "20/20" in last and "bits/char" in last
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals of a shell")
 def test_ctrl_c_stops_cleanly_and_keeps_what_was_learnt(text: Path, tmp_path: Path) -> None:
     call = [sys.executable, "-m", "tinygrad_rnn", "demo", "--text", str(text), "--updates", "1000000", "--out", "out", *SMALL]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from types import TracebackType
 from typing import Any, TextIO
@@ -44,7 +45,8 @@ class Progress:
 
     def __enter__(self) -> Progress:
         if self.live:
-            self._bar = self._make(total=self.updates, desc="training", unit="update", file=self.stream, leave=True)
+            width = shutil.get_terminal_size().columns  # 80 where a terminal says 0, of which tqdm would make nothing
+            self._bar = self._make(total=self.updates, desc="training", unit=" updates", file=self.stream, ncols=width)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
