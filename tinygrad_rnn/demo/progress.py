@@ -45,8 +45,9 @@ class Progress:
 
     def __enter__(self) -> Progress:
         if self.live:
-            width = shutil.get_terminal_size().columns  # 80 where a terminal says 0, of which tqdm would make nothing
-            self._bar = self._make(total=self.updates, desc="training", unit=" updates", file=self.stream, ncols=width)
+            size = shutil.get_terminal_size()  # 80 by 24 where a terminal says 0 by 0, which tqdm would believe
+            look = {"ncols": size.columns, "nrows": size.lines}
+            self._bar = self._make(total=self.updates, desc="training", unit=" updates", file=self.stream, **look)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
