@@ -42,6 +42,10 @@ FALLBACK = {
 """What a value is called whose author gave it no name."""
 
 
+INNER = 2
+"""Inner values of a step that an unrolled drawing shows if nobody says how much."""
+
+
 class Run(NamedTuple):
     """One unrolling in a drawing."""
 
@@ -107,8 +111,8 @@ def contract(graph: Graph, detail: str | None, values: bool = False, timeless: b
     sketch = full.run()
     readouts = _readouts(sketch)
     if detail is None:
-        inner = Counter(run for run, _ in {(v.run, v.family) for v in sketch.vertices if v.kind is Kind.VALUE} if run is not None)
-        detail = "slots" if max(inner.values(), default=0) > 2 else "values"
+        inner = {(v.run, v.family) for v in sketch.vertices if v.kind is Kind.VALUE and v.run is not None}
+        detail = "slots" if max(Counter(run for run, _ in inner).values(), default=0) > INNER else "values"
     if detail == "slots":
         full = Contraction(graph, readouts)
         sketch = full.run()
@@ -223,6 +227,7 @@ class Contraction:
     # -- the pass ---------------------------------------------------------------------------
 
     def run(self) -> Sketch:
+        """Make the sketch, without labels."""
         sources: dict[Node, Sources] = {}
         biases: dict[Node, tuple[str, ...]] = {}
         for node in self.nodes:

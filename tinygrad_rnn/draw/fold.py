@@ -23,8 +23,8 @@ __all__ = ["folded", "reads_before_start"]
 
 LOOP = 30.0
 """Radius of a self-loop's circle."""
-REACH = 74.0
-"""From a node's centre to its first square."""
+REACH = 52.0
+"""From a node's border to its first square."""
 LINK = 64.0
 """Between two squares of a chain."""
 LANE = 30.0
@@ -33,19 +33,19 @@ LANE = 30.0
 
 def reads_before_start(sketch: Sketch) -> bool:
     """Whether the last step still reads what was before the first: the trace is too short."""
-    last: dict[int | None, int] = {}
-    first: dict[int | None, int] = {}
+    columns: dict[int | None, set[int]] = defaultdict(set)
     for v in sketch.vertices:
-        if v.column is not None and v.kind not in STARTS:
-            last[v.run] = max(last.get(v.run, v.column), v.column)
-            first[v.run] = min(first.get(v.run, v.column), v.column)
-    initials = [arc for arc in sketch.arcs if arc.source.kind in STARTS]
-    return any(
-        arc.target.column in (last.get(arc.target.run), first.get(arc.target.run))
-        and abs((arc.target.column or 0) - (arc.source.column or 0)) >= last[arc.target.run] - first[arc.target.run] + 1
-        for arc in initials
-        if arc.target.run in last
-    )
+        if v.column is not None and v.run is not None and v.kind not in STARTS:
+            columns[v.run].add(v.column)
+    reads: Counter[tuple[Vertex, int | None]] = Counter()
+    for arc in sketch.arcs:
+        if arc.source.kind in STARTS and arc.target.run in columns:
+            length = len(columns[arc.target.run])
+            if arc.source.run is not None and arc.lag >= length:
+                return True
+            if arc.source.run is None:  # not known as the start of any slot yet
+                reads[arc.source, arc.target.run] += 1
+    return any(count < len(columns[run]) for (_, run), count in reads.items())
 
 
 def folded(sketch: Sketch) -> Sketch:
@@ -58,6 +58,8 @@ def folded(sketch: Sketch) -> Sketch:
     """
     quotient = _quotient(sketch)
     bundle(quotient)
+    for v in quotient.vertices:
+        v.name = v.name.partition("[")[0]
     set_rows(quotient)
     place(quotient, free=True)
     _close(quotient)
@@ -66,7 +68,6 @@ def folded(sketch: Sketch) -> Sketch:
 
 def _quotient(sketch: Sketch) -> Sketch:
     model: dict[Hashable, Vertex] = {}
-    lengths: dict[int | None, int] = {}
     columns: dict[int | None, set[int]] = defaultdict(set)
     for v in sketch.vertices:
         if v.kind not in STARTS:
@@ -78,18 +79,16 @@ def _quotient(sketch: Sketch) -> Sketch:
         model.setdefault(v.family, v)
     counts: Counter[tuple[Hashable, ...]] = Counter()
     arcs: dict[tuple[Hashable, ...], Arc] = {}
-    starts: dict[tuple[Hashable, Hashable, bool], Arc] = {}
+    starts: dict[tuple[Hashable, ...], Arc] = {}
     for arc in sketch.arcs:
         s, t = arc.source, arc.target
-        if s.kind in STARTS and s.family != t.family and model[s.family] is not s:
-            continue
         if s.kind in STARTS and model[s.family] is not s:
             continue
         if t.kind in STARTS:
             if model[t.family] is not t:
                 starts[s.family, t.family, arc.plain] = arc
             continue
-        key = s.family, t.family, arc.lag, arc.plain
+        key: tuple[Hashable, ...] = (s.family, t.family, arc.lag, arc.plain)
         counts[key] += 1
         arcs.setdefault(key, arc)
     quotient = Sketch(description=sketch.description)
@@ -101,8 +100,7 @@ def _quotient(sketch: Sketch) -> Sketch:
                 starts[arc.source.family, arc.target.family, plain] = arc
                 continue
             raise FoldError(
-                f"the steps differ: {s.label} → {t.label} is there at {counts[key]} of {T} steps; "
-                'draw it with time="unrolled"'
+                f'the steps differ: {s.label} → {t.label} is there at {counts[key]} of {T} steps; draw it with time="unrolled"'
             )
         if s is not t or lag:
             quotient.arcs.append(_between(arc, s, t, lag))
@@ -201,10 +199,8 @@ def _circle(cx: float, cy: float, start: float, end: float) -> Points:
 
 def _chain(sketch: Sketch, source: Vertex, arcs: list[Arc]) -> None:
     """Tapped delays: squares in a row to the right of what they delay."""
-    x = max(v.x + v.width / 2 for v in sketch.vertices if abs(v.y - source.y) < 20) + REACH - source.width / 2
-    squares = [
-        _square(sketch, source, k + 1, x + LINK * k, source.y, below=True) for k in range(max(a.lag for a in arcs))
-    ]
+    x = max(v.x + v.width / 2 for v in sketch.vertices if abs(v.y - source.y) < 20) + REACH
+    squares = [_square(sketch, source, k + 1, x + LINK * k, source.y, below=True) for k in range(max(a.lag for a in arcs))]
     before = source
     for square in squares:
         sketch.arcs.append(Arc(before, square, arcs[0].stroke, tooltip="no parameter"))
@@ -221,7 +217,7 @@ def _trunk(sketch: Sketch, source: Vertex, arcs: list[Arc], lane: float) -> None
     farthest = max(others, key=lambda a: abs(a.target.y - source.y)).target.y
     if itself:
         square = _square(sketch, source, 1, lane, source.y, below=False)
-        lift = 0.0 if not itself else 4.0
+        lift = 4.0
         start = source.x + math.sqrt((source.width / 2) ** 2 - lift**2)
         out = Arc(source, square, stroke, head=False, tooltip="no parameter")
         out.path = straight(np.array([start, source.y + lift]), np.array([lane - SQUARE / 2, source.y + lift]))

@@ -119,5 +119,3 @@ def add_parameters(sketch: Sketch) -> None:
             chip.tooltip = f"{pretty(symbol)}: shared by all steps"
             sketch.vertices.append(chip)
             number += 1
-
-

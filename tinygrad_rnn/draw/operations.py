@@ -141,5 +141,3 @@ def add_legend(sketch: Sketch, tints: dict[str, str]) -> None:
         chip.x, chip.y = x + chip.width / 2, y
         x += chip.width + 12
         sketch.vertices.append(chip)
-
-

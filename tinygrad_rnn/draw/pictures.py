@@ -160,7 +160,6 @@ def draw_module(
             T *= 2
             graph = traced(module, T, inputs, loss, targets)
     titles = {path: type(part).__name__.removesuffix("Cell") or name for path, part in module.modules()}
-    titles |= {f"{path}.cell" if path else "cell": title for path, title in titles.items() if title != "Recurrent"}
     return _over_time(graph, time, detail, COLUMNS, values, name, titles)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections import defaultdict
 from collections.abc import Hashable
 
@@ -71,15 +72,11 @@ def _columns_of_others(sketch: Sketch) -> None:
 def set_rows(sketch: Sketch) -> None:
     """Rows by the longest path within a step; a value that its own next step reads has one to itself."""
     families = list(dict.fromkeys(v.family for v in sketch.vertices if v.kind not in (Kind.NOTE, Kind.DELAY)))
-    kinds: dict[Family, Kind] = {}
+    kinds = {v.family: v.kind for v in sorted(sketch.vertices, key=lambda v: v.kind not in STARTS)}
+    columns: dict[Family, set[int]] = defaultdict(set)
     for v in sketch.vertices:
-        if v.kind not in STARTS or v.family not in kinds:
-            kinds.setdefault(v.family, v.kind) if v.kind in STARTS else kinds.__setitem__(v.family, v.kind)
-    spans: dict[Family, tuple[int, int]] = {}
-    for v in sketch.vertices:
-        c = v.column or 0
-        low, high = spans.get(v.family, (c, c))
-        spans[v.family] = min(low, c), max(high, c)
+        columns[v.family].add(v.column or 0)
+    spans = {family: (min(found), max(found)) for family, found in columns.items()}
     before: dict[Family, dict[Family, None]] = defaultdict(dict)
     own_row: set[Family] = set()
     for arc in sketch.arcs:
@@ -88,7 +85,7 @@ def set_rows(sketch: Sketch) -> None:
             own_row.add(t.family)
         if arc.lag == 0 and (s.column == t.column or s.run is None) and s.family != t.family and s.kind not in STARTS:
             before[t.family][s.family] = None
-        elif t.kind in STARTS or s.kind in STARTS and t.kind in STARTS:
+        elif t.kind in STARTS:
             before[t.family].setdefault(s.family, None)
     rows: dict[Family, int] = {}
     for family in _ordered(families, before):
@@ -159,9 +156,8 @@ def spread(sketch: Sketch, gap: float, free: bool) -> dict[Family, float]:
     column = _typical_column(sketch)
     members: dict[Family, Vertex] = {}
     for v in sketch.vertices:
-        if v.column == column or v.family not in members:
-            if v.kind not in (Kind.NOTE, Kind.DELAY, Kind.MASK):
-                members[v.family] = v
+        if v.kind not in (Kind.NOTE, Kind.DELAY, Kind.MASK) and (v.column == column or v.family not in members):
+            members[v.family] = v
     stepped = {f for f, v in members.items() if v.column == column}
     rows: dict[float, list[Family]] = defaultdict(list)
     for family in stepped:
@@ -242,9 +238,7 @@ def _improve(
             return
 
 
-def _hits(
-    offsets: dict[Family, float], heights: dict[Family, float], s: Family, t: Family, other: Family, gap: float
-) -> bool:
+def _hits(offsets: dict[Family, float], heights: dict[Family, float], s: Family, t: Family, other: Family, gap: float) -> bool:
     """Whether the straight edge from s to t passes over another node."""
     low, high = heights[s], heights[t]
     h = heights[other]
@@ -254,9 +248,7 @@ def _hits(
     return abs(at - offsets[other]) < 0.36 * gap
 
 
-def _cross(
-    offsets: dict[Family, float], heights: dict[Family, float], a: Family, b: Family, c: Family, d: Family
-) -> bool:
+def _cross(offsets: dict[Family, float], heights: dict[Family, float], a: Family, b: Family, c: Family, d: Family) -> bool:
     low, high = max(heights[a], heights[c]), min(heights[b], heights[d])
     if low >= high or {a, b} & {c, d}:
         return False
@@ -270,16 +262,22 @@ def _cross(
 def place(sketch: Sketch, free: bool = False) -> None:
     """Give every node its x and y."""
     widest = max((v.width for v in sketch.vertices if v.kind not in (Kind.NOTE, Kind.MASK)), default=NODE)
-    crowded = any(v.font and v.kind is Kind.BUNDLE for v in sketch.vertices)
+    crowded = any(v.kind is Kind.BUNDLE for v in sketch.vertices)
     labels = [text_width(a.label, EDGE_FONT) for a in sketch.arcs if a.lag == 0 and a.label]
     on_edges = [text_width(a.label, EDGE_FONT) for a in sketch.arcs if a.label_on]
-    gap = max(widest + (62 if crowded else 36), widest + 0.5 * max(labels, default=0) + 20, (max(on_edges, default=0) + 8) / 0.56)
+    gap = max(
+        widest + (62 if crowded else 36),
+        widest + 0.5 * max(labels, default=0) + 20,
+        (max(on_edges, default=0) + 20) / 0.56,  # they stand side by side, at 0.56 of their edges
+    )
+    gap = 2.0 * math.ceil(gap / 2)
     offsets = spread(sketch, gap, free)
     span = max(offsets.values(), default=0) - min(offsets.values(), default=0)
     across = [text_width(a.label, EDGE_FONT) for a in sketch.arcs if a.lag and a.label]
     skips = _skips(sketch)
     pitch = max(PITCH, widest + 62, widest + max(across, default=0) + 38) + span + (26 if skips and across else 0)
     taps = any(a.lag > 1 and a.source.row != a.target.row for a in sketch.arcs)
+    pitch = math.ceil(pitch)
     rise = max(RISE + 24 * taps, max((v.height for v in sketch.vertices), default=NODE) + 36)
     for vertex in sketch.vertices:
         vertex.x = round((vertex.column or 0) * pitch + offsets.get(vertex.family, 0.0), 1)
@@ -298,7 +296,7 @@ def _skips(sketch: Sketch) -> int:
 def _place_masks(sketch: Sketch) -> None:
     beside: dict[Vertex, int] = defaultdict(int)
     for arc in sketch.arcs:
-        if arc.source.kind is Kind.MASK and arc.source.font:
+        if arc.source.kind is Kind.MASK:
             mask, target = arc.source, arc.target
             mask.width = mask.height = 36.0
             mask.x = target.x - 45 - 40 * beside[target]
@@ -311,5 +309,3 @@ def _place_notes(sketch: Sketch) -> None:
     for vertex in sketch.vertices:
         if vertex.kind is Kind.NOTE:
             vertex.y = bottom
-
-

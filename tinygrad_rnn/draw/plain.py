@@ -69,9 +69,8 @@ def plain(graph: Graph, values: bool, name: str) -> str:
                 kind = "cut" if node.cut is not None else "data"
                 edges[_end(read, left_out, names), _end(node, left_out, names), kind] = None
         origin = node.place.origin
-        if origin is not None and origin in names and node not in left_out and origin not in left_out:
-            if _first_of(node, nodes):
-                edges[identifier(names[origin]), identifier(names[node]), "origin"] = None
+        if origin in names and origin is not None and not left_out & {node, origin} and _starts_gradient(node):
+            edges[identifier(names[origin]), identifier(names[node]), "origin"] = None
     for tail, head, kind in edges:
         if tail != head:
             dot.edge(tail, head, **_EDGES[kind])
@@ -95,7 +94,7 @@ def _end(node: Node, left_out: set[Node], names: dict[Node, str]) -> str:
     return "left out" if node in left_out else identifier(names[node])
 
 
-def _first_of(node: Node, nodes: list[Node]) -> bool:
+def _starts_gradient(node: Node) -> bool:
     """Whether a gradient's node reads no other of the same origin: one link is enough."""
     return all(read.place.origin is not node.place.origin for read in node.inputs)
 
@@ -113,7 +112,9 @@ def _node(node: Node, names: dict[Node, str], gradients: Mapping[Node, Any] | No
     if gradients is not None:
         lines += described(node, gradients)
     origin = node.place.origin
-    tooltip = f"{names[node]}\n{node.spec}" + (f"\nin the gradient of {names.get(origin, origin)}" if origin is not None else "")
+    tooltip = f"{names[node]}\n{node.spec}"
+    if origin is not None:
+        tooltip += f"\nin the gradient of {names.get(origin, origin)}"
     return {
         "label": graphviz.escape("\n".join(lines)),
         "shape": "box" if look.shape in ("circle", "point") and len("".join(lines)) > 3 else look.shape,

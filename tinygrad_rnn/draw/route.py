@@ -83,7 +83,7 @@ def straight(p: Points, q: Points) -> Points:
     return np.stack([p, p + (q - p) / 3, p + (q - p) * 2 / 3, q])
 
 
-def rounded(corners: Sequence[Sequence[float]], radius: float = 10.0) -> Points:
+def rounded(corners: Sequence[Any], radius: float = 10.0) -> Points:
     """A path of straight lines with rounded corners."""
     points = [np.array(c, float) for c in corners]
     parts: list[Points] = []
@@ -93,7 +93,8 @@ def rounded(corners: Sequence[Sequence[float]], radius: float = 10.0) -> Points:
         r = min(radius, float(np.hypot(*a)) / 2, float(np.hypot(*b)) / 2)
         enter = corner - a / (np.hypot(*a) or 1) * r
         leave = corner + b / (np.hypot(*b) or 1) * r
-        parts += [straight(start, enter), np.stack([enter, enter + (corner - enter) * 0.55, leave + (corner - leave) * 0.55, leave])]
+        turn = np.stack([enter, enter + (corner - enter) * 0.55, leave + (corner - leave) * 0.55, leave])
+        parts += [straight(start, enter), turn]
         start = leave
     parts.append(straight(start, points[-1]))
     return np.concatenate([parts[0], *[part[1:] for part in parts[1:]]])
@@ -120,7 +121,8 @@ def _candidates(arc: Arc) -> Iterator[tuple[Points, float]]:
         yield np.stack([p, p + half, q - half, q]), 3.2
         for share in (0.25, 0.33, 0.4, 0.5, 0.6):
             x = p[0] + chord[0] * share
-            yield rounded([p, (x, p[1]), (x, q[1]), q]), 5.0 + abs(share - 0.4)
+            into_dot = arc.target.kind is Kind.BUNDLE
+            yield rounded([p, (x, p[1]), (x, q[1]), q]), abs(share - 0.4) + (-1.0 if into_dot else 5.0)
 
 
 def polyline(path: Points) -> Points:
@@ -265,12 +267,10 @@ def _label_place(arc: Arc, group: Sequence[Arc], obstacles: _Obstacles) -> tuple
     return place
 
 
-def _label_cost(
-    at: Points, width: float, height: float, curves: Points, others: Points, obstacles: _Obstacles
-) -> float:
+def _label_cost(at: Points, width: float, height: float, curves: Points, others: Points, obstacles: _Obstacles) -> float:
     half = np.array([width / 2, height / 2])
     cost = 0.0
-    on = (np.abs(curves - at) < half + [0.5, -1.0]).all(1).sum()
+    on = (np.abs(curves - at) < half + np.array([0.5, -1.0])).all(1).sum()
     cost += min(40.0, 4.0 * float(on))
     cost += min(6.0, 0.8 * float((np.abs(others - at) < half + 5).all(1).sum()))
     room = obstacles.halves + half + 1 - np.abs(obstacles.centres - at)

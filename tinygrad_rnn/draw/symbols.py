@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 __all__ = ["indexed", "pretty", "stem", "text_width"]
 
@@ -10,14 +11,9 @@ _RAISED = dict(zip("0123456789+-=()abcdefghijklmnoprstuvwxyz", "⁰¹²³⁴⁵�
     zip("ABDEGHIJKLMNOPRTUVW", "ᴬᴮᴰᴱᴳᴴᴵᴶᴷᴸᴹᴺᴼᴾᴿᵀᵁⱽᵂ", strict=True)
 )
 _LOWERED = dict(zip("0123456789+-=()", "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎", strict=True))
-_COMMANDS = dict(
-    zip(
-        "alpha beta gamma delta epsilon zeta eta theta kappa lambda mu nu xi pi rho sigma tau phi chi psi omega "
-        "Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega prime".split(),
-        "αβγδεζηθκλμνξπρστφχψωΓΔΘΛΞΠΣΦΨΩ′",
-        strict=True,
-    )
-)
+_GREEK = """alpha beta gamma delta epsilon zeta eta theta kappa lambda mu nu xi pi rho sigma tau phi chi psi omega
+Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega prime"""
+_COMMANDS = dict(zip(_GREEK.split(), "αβγδεζηθκλμνξπρστφχψωΓΔΘΛΞΠΣΦΨΩ′", strict=True))
 _ACCENTS = {"hat": "\u0302", "tilde": "\u0303", "bar": "\u0304", "overline": "\u0304", "dot": "\u0307"}
 _ARROWS = {"overrightarrow": "→", "overleftarrow": "←", "vec": "→"}
 
@@ -52,14 +48,10 @@ def pretty(symbol: str) -> str:
     >>> pretty("W_f"), pretty("W^{(2)}"), pretty(r"\alpha_1"), pretty(r"\hat{y}"), pretty("b'")
     ('Wᶠ', 'W⁽²⁾', 'α₁', 'ŷ', 'b′')
     """
-    import unicodedata
-
     text = symbol.replace("$", "")
     text = re.sub(
         r"\\(\w+)\{(\w+)\}",
-        lambda m: (
-            m[2] + _ACCENTS[m[1]] if m[1] in _ACCENTS else m[2] + _ARROWS[m[1]] if m[1] in _ARROWS else m[2]
-        ),
+        lambda m: m[2] + _ACCENTS[m[1]] if m[1] in _ACCENTS else m[2] + _ARROWS[m[1]] if m[1] in _ARROWS else m[2],
         text,
     )
     text = re.sub(r"\\([A-Za-z]+) ?", lambda m: _COMMANDS.get(m[1], m[1]), text)

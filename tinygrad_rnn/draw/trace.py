@@ -47,7 +47,7 @@ def traced(module: Module, T: int, inputs: Any = None, loss: Loss | None = None,
     TinygradError
         What the module raised, if no input fits.
     """
-    callee = Recurrent(copy.copy(module)) if isinstance(module, Cell) else module
+    callee = _alone(module) if isinstance(module, Cell) else module
     first: Exception | None = None
     for candidate in _inputs(module, T, inputs):
         try:
@@ -60,6 +60,13 @@ def traced(module: Module, T: int, inputs: Any = None, loss: Loss | None = None,
         f"cannot find an input for {type(module).__name__}; give an example, inputs=array of (time, batch, features). "
         f"The first try ended in: {first}"
     ) from first
+
+
+def _alone(cell: Cell) -> Recurrent:
+    """The cell applied to a sequence, under no name: the cell itself stays as it is."""
+    layer = Recurrent(copy.copy(cell))
+    layer.cell._name = ""
+    return layer
 
 
 def _inputs(module: Module, T: int, inputs: Any) -> Iterator[Any]:

@@ -230,7 +230,10 @@ class Graph:
         return draw(self, **options)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        return self.draw()._repr_mimebundle_(include, exclude)
+        try:
+            return self.draw()._repr_mimebundle_(include, exclude)
+        except Exception:  # a notebook shows the words instead
+            return {"text/plain": self.text(limit=60)}
 
 
 def graph(*outputs: Tensor) -> Graph:

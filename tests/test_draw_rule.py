@@ -1,0 +1,291 @@
+"""The contraction to named values: which nodes and edges a drawing has, and what they say."""
+
+import re
+
+import numpy as np
+import pytest
+from draw_networks import (
+    DelayLine,
+    Gated,
+    Masked,
+    OutputFeedback,
+    TwoSlots,
+    add_parameters,
+    elman,
+    loop,
+    network,
+)
+
+import tinygrad_rnn as tr
+from tinygrad_rnn import nn
+from tinygrad_rnn.errors import FoldError, TinygradError
+from tinygrad_rnn.graph.node import Spec
+
+
+def edges(drawing):
+    """(tail, head, label) of every edge, and its attributes, out of the DOT."""
+    found = {}
+    for line in re.sub(r"\n(?!\t|\})", " ", drawing.source).splitlines():
+        match = re.match(r'\t("?)(.+?)\1 -> ("?)(.+?)\3 \[(.*)\]$', line)
+        if match:
+            label = re.search(r'(?:^| )label="?([^"\s]*(?: [^"=\s]+)*?)"?(?: \w+=|$)', match[5])
+            found[match[2], match[4], label[1] if label else ""] = match[5]
+    return found
+
+
+def nodes(drawing):
+    """From name to attributes, out of the DOT."""
+    found = {}
+    for line in re.sub(r"\n(?!\t|\})", " ", drawing.source).splitlines():
+        match = re.match(r'\t("?)([^">]+?)\1 \[(.*)\]$', line)
+        if match and " -> " not in line and match[2] not in ("graph", "node", "edge"):
+            found[match[2]] = match[3]
+    return found
+
+
+def test_edges_are_labelled_with_the_parameters_on_their_paths():
+    found = set(edges(network("elman", time="unrolled")))
+    assert {("x[1]", "0.cell.h[1]", "U"), ("0.cell.h[1]", "0.cell.h[2]", "W"), ("0.cell.h[2]", "1.o[2]", "V")} <= found
+    assert {("1.o[3]", "L[3]", ""), ("y[3]", "L[3]", "")} <= found
+
+
+def test_a_bias_belongs_to_the_node():
+    drawing = network("elman", time="unrolled")
+    assert not [label for _, _, label in edges(drawing) if "b" in label]
+    assert "tanh + b + b′" in nodes(drawing)["0.cell.h[2]"]
+
+
+def test_the_start_is_a_dashed_node_in_column_0():
+    found = nodes(network("elman", time="unrolled"))
+    assert "dashed" in found["0.cell.h[0]"]
+    assert "h₀" in found["0.cell.h[0]"]
+
+
+def test_targets_are_dashed_and_feed_nothing_but_losses():
+    drawing = network("elman", time="unrolled")
+    assert "dashed" in nodes(drawing)["y[1]"]
+    assert [head for tail, head, _ in edges(drawing) if tail == "y[1]"] == ["L[1]"]
+
+
+def test_the_identity_path_is_an_edge_of_its_own():
+    found = edges(network("residual", time="unrolled"))
+    assert {("h[1]", "h[2]", "W"), ("h[1]", "h[2]", "+")} <= set(found)
+    assert ("x[1]", "h[1]", "U") in found
+
+
+def test_a_value_held_through_a_mask_is_dotted():
+    drawing = network("mask", time="unrolled")
+    found = edges(drawing)
+    assert "dotted" in found["h[1]", "h[2]", "hold"]
+    assert "diamond" in nodes(drawing)["m[2]"]
+    assert ("m[2]", "h[2]", "") in found
+
+
+def test_more_than_two_parameters_become_their_stem():
+    found = edges(TwoSlots().draw(time="unrolled", detail="slots"))
+    assert ("h[1]", "c[2]", "W∗") in found
+    assert "Wᶠ" in found["h[1]", "c[2]", "W∗"]
+    assert ("h[1]", "h[2]", "Wᵒ") in found
+
+
+def test_inner_values_are_shown_up_to_two_a_step_unless_asked_for():
+    assert "f[1]" not in nodes(TwoSlots().draw(time="unrolled"))
+    assert "f[1]" in nodes(TwoSlots().draw(time="unrolled", detail="values"))
+    assert "h[1]" in nodes(OutputFeedback().draw(time="unrolled"))
+    assert "h[1]" not in nodes(OutputFeedback().draw(time="unrolled", detail="slots"))
+
+
+@pytest.mark.parametrize(("cell", "gates"), [(TwoSlots, "fiog"), (Gated, "rzn")])
+def test_sources_that_meet_the_same_gates_go_through_one_dot(cell, gates):
+    found = set(edges(cell().draw()))
+    dot = "bundle 1"
+    assert {(dot, gate) for gate in gates} <= {(tail, head) for tail, head, _ in found}
+    assert ("x", dot, "") in found
+    assert not [1 for tail, head, _ in found if tail == "x" and head in gates]
+
+
+def test_delays_of_two_steps_go_through_two_squares():
+    found = set(edges(DelayLine().draw()))
+    assert {("x", "x z1", ""), ("x z1", "x z2", ""), ("x z1", "h", "W₁"), ("x z2", "h", "W₂"), ("x", "h", "W₀")} <= found
+
+
+def test_a_folded_drawing_sees_delays_longer_than_its_first_trace():
+    found = nodes(DelayLine(taps=9).draw())
+    assert {f"x z{k}" for k in range(1, 10)} <= set(found)
+    assert "x z10" not in found
+
+
+def test_earlier_inputs_are_numbered_backwards_from_0():
+    found = nodes(DelayLine().draw(time="unrolled"))
+    assert "x₋₁" in found["x[-1]"]
+    assert "x₀" in found["x[0]"]
+
+
+def test_an_output_that_is_fed_back_is_an_output():
+    drawing = OutputFeedback().draw(time="unrolled")
+    assert "#D55E00" in nodes(drawing)["o[1]"]
+    assert "#B07D00" in nodes(drawing)["h[1]"]
+    assert ("o[1]", "h[2]", "W") in edges(drawing)
+
+
+def test_forced_data_is_read_in_place_of_the_output():
+    class Forced(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = nn.Recurrent(OutputFeedback())
+
+        def forward(self, xs):
+            x, y = xs
+            return self.rnn(x, force={"o": y})[0]
+
+    y = tr.tensor(np.zeros((4, 1, 2), "float32")).named("y")
+    drawing = Forced().draw(time="unrolled", inputs=(np.zeros((4, 1, 3), "float32"), y))
+    assert "#E69F00" in edges(drawing)["y[1]", "rnn.cell.h[2]", "W"]
+    assert "o₀" in nodes(drawing)["rnn.cell.o[0]"]
+
+
+def test_a_cut_is_drawn_with_scissors():
+    total, _ = loop(4, cut_at=3)
+    source = tr.graph(total).draw().source
+    assert source.count('✂"') + source.count("label=✂") >= 1
+    assert '"h[2] ✂ h[3]"' in source
+    assert '"h[1] ✂ h[2]"' not in source
+    found = {key[:2]: text for key, text in edges(tr.graph(total).draw()).items()}
+    assert "dashed" in found["h[2]", "h[3]"]
+    assert "solid" in found["h[1]", "h[2]"]
+
+
+def test_steps_that_differ_are_not_folded():
+    W, V = tr.Parameter([[1.0]], symbol="W"), tr.Parameter([[1.0]], symbol="V")
+    h = tr.tensor([[0.0]])
+    for t, x in tr.steps(tr.tensor(np.ones((4, 1, 1))).named("x")):
+        h = tr.tanh(x + h @ W if t != 3 else x * V + h @ W).named("h")
+    with pytest.raises(FoldError, match=r"the steps differ: x → h"):
+        tr.graph(h).draw(time="folded")
+
+
+def test_a_sum_of_losses_is_not_drawn():
+    total, _ = loop(3)
+    found = nodes(tr.graph(total).draw())
+    assert {"L[1]", "L[2]", "L[3]"} <= set(found)
+    assert not [name for name in found if name.startswith(("add", "total"))]
+
+
+def test_values_without_names_are_called_as_in_textbooks():
+    total, _ = loop(3, names=False)
+    found = nodes(tr.graph(total).draw())
+    assert "h₂" in found["h[2]"]
+
+
+def test_whole_sequence_layers_are_drawn_at_each_step():
+    class Tagger(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.rnn, self.out = nn.Embedding(7, 3), nn.Recurrent(nn.RNNCell(3, 4)), nn.Linear(4, 7)
+
+        def forward(self, codes):
+            return self.out(self.rnn(self.embed(codes))[0])
+
+    codes = np.zeros((4, 2), int)
+    drawing = Tagger().draw(time="unrolled", loss=nn.cross_entropy, inputs=codes, targets=codes)
+    found = set(edges(drawing))
+    assert ("x[2]", "rnn.cell.h[2]", "E U") in found
+    assert ("rnn.cell.h[2]", "out.o[2]", "V") in found
+
+
+def test_one_loss_over_the_whole_sequence_is_a_loss_at_each_step():
+    rnn, out = nn.Recurrent(nn.RNNCell(2, 3)), nn.Linear(3, 4)
+    xs = tr.tensor(np.ones((4, 2, 2), "float32")).named("x")
+    classes = tr.tensor(np.zeros((4, 2), int)).named("y")
+    loss = tr.cross_entropy(out(rnn(xs)[0]), classes)
+    found = set(edges(tr.graph(loss).draw()))
+    assert {("y[2]", "L[2]", ""), ("y[4]", "L[4]", "")} <= found
+    assert not [1 for _, head, _ in found if head == "L"]
+
+
+def test_an_embedding_model_needs_no_example_input():
+    class Tagger(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embed, self.rnn = nn.Embedding(7, 3), nn.Recurrent(nn.RNNCell(3, 4))
+
+        def forward(self, codes):
+            return self.rnn(self.embed(codes))[0]
+
+    assert ("x[2]", "rnn.cell.h[2]", "E U") in edges(Tagger().draw(time="unrolled"))
+
+
+def test_a_cell_without_input_needs_no_example():
+    class Counter(nn.Cell):
+        def __init__(self):
+            super().__init__()
+            add_parameters(self, {"A": (3, 3)})
+            self.state_shape = (3,)
+
+        def step(self, x, h):
+            h = (h @ self.A).named("h")
+            return h, h
+
+    assert ("h[1]", "h[2]", "A") in edges(Counter().draw(time="unrolled"))
+
+
+def test_a_module_that_fits_no_input_says_what_to_give():
+    class Picky(nn.Module):
+        def forward(self, xs):
+            raise ValueError("never")
+
+    with pytest.raises(TinygradError, match=r"inputs="):
+        Picky().draw()
+
+
+def test_bad_options_are_named():
+    with pytest.raises(ValueError, match="time is one of"):
+        elman().draw(time="sideways")
+    with pytest.raises(ValueError, match="detail is one of"):
+        elman().draw(detail="all")
+
+
+def test_drawing_leaves_the_module_as_it_was():
+    cell = nn.RNNCell(2, 3)
+    model = nn.Sequential(nn.Recurrent(cell))
+    before = {name: array.copy() for name, array in model.state_dict().items()}
+    scopes = [path for path, _ in model.modules()]
+    cell.draw()
+    model.draw(time="unrolled")
+    assert [path for path, _ in model.modules()] == scopes
+    assert cell._name == "cell"
+    assert all(np.array_equal(before[name], array) for name, array in model.state_dict().items())
+
+
+def test_drawing_leaves_the_graph_as_it_was():
+    total, parameters = loop(3)
+    graph = tr.graph(total)
+    text, roles = graph.text(), [node.role for node in graph]
+    graph.draw()
+    graph.draw(values=True)
+    assert graph.text() == text
+    assert [node.role for node in graph] == roles
+    assert all(parameter.grad is None for parameter in parameters)
+
+
+def test_layers_of_one_kind_are_numbered():
+    drawing = network("stacked", time="unrolled", detail="layers")
+    labels = " ".join(nodes(drawing).values())
+    assert "TwoSlots 1" in labels
+    assert "TwoSlots 2" in labels
+    assert ("TwoSlots 1[1]", "TwoSlots 2[1]", "h") in edges(drawing)
+
+
+def test_operations_are_boxes_tinted_by_parameter():
+    drawing = elman().draw(time="unrolled", detail="ops", steps=2)
+    found = nodes(drawing)
+    labels = [re.search(r'label="?([^"\s]+)', text)[1] for text in found.values() if "label=" in text]
+    assert labels.count("·U") == labels.count("·W") == labels.count("·V") == 2
+    assert {"legend U", "legend W", "legend V"} <= set(found)
+    tint = re.search(r'color="(#\w+)"', found["legend U"])[1]
+    assert sum(tint in text for text in found.values()) >= 3
+
+
+def test_masked_inputs_may_be_given_by_their_shapes():
+    inputs = (Spec((4, 2, 3), np.dtype("float32")), Spec((4, 2, 1), np.dtype(bool)))
+    assert "m[1]" in nodes(Masked().draw(time="unrolled", inputs=inputs))
