@@ -176,26 +176,24 @@ def listed(wrong, name, i):
 
 def right_rule(primitive, i):
     rules = primitive.gradient
-    return rules[i] if isinstance(rules, tuple) else lambda *a, **attributes: rules([i], *a, **attributes)[0]
+    return rules[i] if isinstance(rules, tuple) else lambda g, y, *xs, **attributes: rules([i], g, y, *xs, **attributes)[0]
 
 
 def corrupted(primitive, i, name):
     """The primitive with its rule for input i made wrong."""
 
-    def gradient(positions, g, y, *xs, **attributes):
-        return [rule_at(position, g, y, *xs, **attributes) for position in positions]
-
-    def rule_at(position, g, y, *xs, **attributes):
+    def answer(position, g, y, xs, attributes):
         rule = right_rule(primitive, position)
-        if position != i:
+        if position != i or name == "nothing":
             return rule(g, y, *xs, **attributes) if rule else None
         if rule is None:  # a gradient where there is none
-            return g if name == "passed on" else None
+            return g
         if name == "the neighbour's rule":
-            n = len(xs)
-            other = right_rule(primitive, (i + 1) % n)
-            return (other or rule)(g, y, *xs, **attributes)
+            return (right_rule(primitive, (i + 1) % len(xs)) or rule)(g, y, *xs, **attributes)
         return WRONG[name](rule, g, y, xs, i, attributes)
+
+    def gradient(positions, g, y, *xs, **attributes):
+        return [answer(position, g, y, xs, attributes) for position in positions]
 
     p = primitive
     return Primitive(p.name, p.kernel, gradient, p.shape, p.domain, p.formula, p.leading, p.arguments)
@@ -267,6 +265,13 @@ def test_a_wrong_rule_is_caught(name, i, wrong):
         assert not changed, "it is listed as changing no gradient, and changes one"
     else:
         assert changed, "it changes no gradient on the domain: list it, with the reason"
+
+
+@pytest.mark.parametrize("name", [name for name, i, wrong in targets() if (i, wrong) == (0, "negated")])
+def test_the_same_rule_handed_on_unharmed_passes(name):
+    """So that nothing above is caught for the way in which it was made wrong."""
+    for case in drawn(name)[:10]:
+        check_case(corrupted(tr.ops.registry[name], 0, "nothing"), case)
 
 
 def test_every_equivalent_corruption_listed_exists():
