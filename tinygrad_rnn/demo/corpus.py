@@ -22,6 +22,7 @@ UNKNOWN = "\N{REPLACEMENT CHARACTER}"
 RARE = 2  # characters that occur less often than this are unknown
 HELD_OUT = 10  # one character in so many is held out
 MOST_HELD_OUT = 50_000  # scoring runs through it one character at a time
+MOST = 5_000_000  # characters of a text: more than can be read in the time there is
 FEWEST = 100  # characters, below which there is nothing to split
 
 Codes = npt.NDArray[np.int64]
@@ -52,6 +53,8 @@ class Corpus(NamedTuple):
 def split(text: str, source: str = "a text") -> Corpus:
     """Hold out the end of a text: its last tenth, though never more than 50,000 characters.
 
+    Of a very long text the first five million characters are taken.
+
     The vocabulary is that of the training part. Characters seen once there, and those of
     the held-out part never seen, all become one symbol, `UNKNOWN`, which every model has
     to predict like any other.
@@ -81,6 +84,8 @@ def split(text: str, source: str = "a text") -> Corpus:
         raise DataError(
             f"{source} has {len(text)} characters: too few to learn from one part and hold out another; give {FEWEST} at least"
         )
+    if len(text) > MOST:
+        text, source = text[:MOST], f"the first {MOST:,} characters of {source}"
     border = len(text) - min(len(text) // HELD_OUT, MOST_HELD_OUT)
     counts = Counter(text[:border])
     vocabulary = CharVocabulary([*(c for c, n in counts.items() if n >= RARE), UNKNOWN])

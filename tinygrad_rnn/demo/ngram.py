@@ -79,8 +79,8 @@ class NGram:
     def _count(self, codes: Codes) -> None:
         """How often each context was followed by each symbol, and by any; those seen only."""
         grams = _windows(codes, self.n, self.symbols)
-        self._grams, self._gram_counts = np.unique(grams, return_counts=True)
-        self._contexts, self._context_counts = np.unique(grams // self.symbols, return_counts=True)
+        self._grams, self._gram_counts = _counted(grams, self.symbols**self.n)
+        self._contexts, self._context_counts = _counted(grams // self.symbols, self.symbols ** (self.n - 1))
 
     def _frequencies(self, grams: Codes) -> tuple[Floats, Floats]:
         """count(context c) / count(context), or 0, and count(context), for each n-gram."""
@@ -177,6 +177,15 @@ def _windows(codes: Codes, n: int, symbols: int) -> Codes:
     for i in range(n):
         grams = grams * symbols + codes[i : i + len(grams)]
     return grams
+
+
+def _counted(grams: Codes, limit: int) -> tuple[Codes, Codes]:
+    """Those that occur, in order, and how often; all are below the limit."""
+    if limit > max(1_000_000, len(grams)):
+        return np.unique(grams, return_counts=True)
+    counts = np.bincount(grams, minlength=limit)  # no sorting, where there is room for a count of each
+    occurring = np.flatnonzero(counts)
+    return occurring, counts[occurring]
 
 
 def _look_up(keys: Codes, values: Any, wanted: Codes) -> Floats:

@@ -7,6 +7,7 @@ from html import escape
 
 import numpy as np
 
+from ..draw import Drawing
 from ..errors import RendererError
 from ..nn import cross_entropy
 from .baselines import Score
@@ -148,12 +149,20 @@ def _network(model: CharModel) -> tuple[str, str | None]:
     for time, (caption, options) in views.items():
         drawing = model.draw(time=time, **options)
         try:
-            content = inline_svg(drawing.svg(), caption, time)
+            content = inline_svg(_rendered(drawing), caption, time)
         except RendererError as error:
             hint = str(error)
             content = f"<p>{escape(hint)}</p>\n<pre>{escape(drawing.source)}</pre>"
         parts.append(figure(content, caption))
     return section("The network", *parts), hint
+
+
+def _rendered(drawing: Drawing) -> str:
+    """The picture as SVG; at a second try if need be, for a Ctrl-C stops the renderer too."""
+    try:
+        return drawing.svg()
+    except RendererError:
+        return drawing.svg()
 
 
 OUTPUT = r"\hat{y}_t = \mathrm{softmax}\left(c + V h_t\right)"
