@@ -143,7 +143,7 @@ def _check(chosen: argparse.Namespace) -> int:
         from hypothesis.configuration import set_hypothesis_home_dir
     except ImportError:
         raise MissingExtraError(
-            "check needs hypothesis, which comes with the extra test: pip install 'tinygrad_rnn[test]'"
+            'check needs hypothesis, which comes with the extra test: pip install "tinygrad_rnn[test]"'
         ) from None
     from .testing import GradientCheckError
     from .testing.cells import check_cell

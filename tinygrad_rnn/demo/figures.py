@@ -32,7 +32,7 @@ def matplotlib_figure(width: float, height: float) -> Any:
         from matplotlib.figure import Figure
     except ImportError:
         raise MissingExtraError(
-            "the report's plots need matplotlib, which comes with the extra demo: pip install 'tinygrad_rnn[demo]'"
+            'the report\'s plots need matplotlib, which comes with the extra demo: pip install "tinygrad_rnn[demo]"'
         ) from None
     return Figure(figsize=(width, height), layout="constrained")
 

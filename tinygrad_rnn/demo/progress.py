@@ -35,7 +35,7 @@ class Progress:
             from tqdm import tqdm
         except ImportError:
             raise MissingExtraError(
-                "the progress bar needs tqdm, which comes with the extra demo: pip install 'tinygrad_rnn[demo]'"
+                'the progress bar needs tqdm, which comes with the extra demo: pip install "tinygrad_rnn[demo]"'
             ) from None
         self._make: Any = tqdm
         self._bar: Any = None
