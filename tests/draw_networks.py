@@ -77,7 +77,7 @@ class InputsAndOutputs(nn.Cell):
     def __init__(self, n=4):
         super().__init__()
         self.input_size = n
-        add_parameters(self, {s: (n, n) for s in ("A_0", "A_1", "A_2", "B_1", "B_2", "V")})
+        add_parameters(self, dict.fromkeys(("A_0", "A_1", "A_2", "B_1", "B_2", "V"), (n, n)))
         self.state_shape = ((n,),) * 4
 
     def step(self, x, state):
@@ -122,7 +122,7 @@ class Odd(nn.Cell):
     def __init__(self, n=4):
         super().__init__()
         self.input_size = n
-        add_parameters(self, {s: (n, n) for s in "UABCDV"})
+        add_parameters(self, dict.fromkeys("UABCDV", (n, n)))
         self.state_shape = ((n,),) * 4
 
     def step(self, x, state):

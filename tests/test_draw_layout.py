@@ -1,6 +1,7 @@
 """Positions, read out of the rendered layout."""
 
 import functools
+import itertools
 import json
 import math
 import re
@@ -74,7 +75,7 @@ def test_time_goes_from_left_to_right_and_rows_are_level(name, detail):
     assert any(len(by_step) > 2 for by_step in families.values())
     for by_step in families.values():
         places = [layout(name, "unrolled", detail).at(by_step[t]) for t in sorted(by_step)]
-        assert all(a[0] < b[0] for a, b in zip(places, places[1:], strict=False))
+        assert all(a[0] < b[0] for a, b in itertools.pairwise(places))
         assert len({y for _, y in places}) == 1
 
 

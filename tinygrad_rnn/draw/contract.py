@@ -167,6 +167,8 @@ class Contraction:
         self.initials = self._initials()
         self.read_initially = self._read_initially()
         self.owners: dict[str, Family] = {}
+        self.biases: dict[Vertex, tuple[str, ...]] = {}
+        self.masks = False
         self.sketch = Sketch()
         self.vertices: dict[Hashable, Vertex] = {}
         self.bases: dict[Vertex, tuple[str | None, int | None]] = {}
@@ -242,7 +244,7 @@ class Contraction:
         if node.primitive is not None and self._is_of_parameters(node):
             return {}
         found: Sources = {}
-        from_masks = [self._from_mask(sources[i]) for i in inputs]
+        from_masks = [self.masks and self._from_mask(sources[i]) for i in inputs]
         factors = self.factors(node)
         in_sum = node.primitive is not None and node.primitive.formula.binds == SUM
         bias = _union((), tuple(b for i in inputs for b in biases.get(i, ()))) + (factors if in_sum else ())
@@ -250,7 +252,7 @@ class Contraction:
             before = sources[read]
             if (node, position) in self.initials:
                 before = self._initial(node, position, read, before)
-            held = any(from_masks[other] for other in range(len(inputs)) if other != position)
+            held = self.masks and any(from_masks[other] for other in range(len(inputs)) if other != position)
             cut = node.primitive is None or _stops_gradient(node, position)
             for (vertex, _), path in before.items():
                 extended = Path(
@@ -272,7 +274,7 @@ class Contraction:
             biases[node] = bias
             return found
         vertex = self._vertex(node, kind)
-        vertex.tooltip = _tooltip(node, bias)
+        self.biases[vertex] = bias
         self.dressed(vertex, node, bias)
         for symbol in (*(label for path in found.values() for label in path.labels), *bias):
             self.owners.setdefault(symbol, vertex.family)
@@ -341,7 +343,7 @@ class Contraction:
         run = None if moment is None else self.runs[moment[0]]
         column = None if run is None or moment is None else run.column(moment[1])
         vertex = self._new_vertex(self.families[node], kind, node.name, node.scope, run, column)
-        vertex.tooltip = _tooltip(node, ())
+        self.masks = self.masks or kind is Kind.MASK
         self.shown_nodes[vertex] = node
         return vertex
 
@@ -366,7 +368,6 @@ class Contraction:
         if key not in self.vertices:
             name = self.names.get(family) or read.name
             vertex = self._new_vertex(family, Kind.INITIAL, name, read.scope or node.scope, run, run.column(t))
-            vertex.tooltip = _tooltip(read, ())
             self.shown_nodes[vertex] = read
             self.vertices[key] = vertex
             self._join(vertex, before)
@@ -401,6 +402,7 @@ class Contraction:
         for vertex in sketch.vertices:
             name, index = self.bases[vertex]
             base = name or FALLBACK[vertex.kind]
+            vertex.tooltip = _tooltip(self.shown_nodes[vertex], self.biases.get(vertex, ()))
             vertex.label = indexed(base + marks.get((vertex.run, base), ""), None if timeless else index)
             same = numbers.setdefault(vertex.name, [])
             if vertex.family not in same:

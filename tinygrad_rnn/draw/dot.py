@@ -50,8 +50,11 @@ def written(sketch: Sketch, name: str) -> str:
 
 
 def identifier(name: str) -> str:
-    """A node's name in DOT; a colon would start a port."""
-    return name.replace(":", "∶").replace("\\", "∖")
+    """A node's name in DOT, where a colon would start a port, and brackets HTML."""
+    return name.translate(_LOOKALIKES)
+
+
+_LOOKALIKES = str.maketrans({":": "∶", "\\": "∖", "<": "‹", ">": "›", "\n": "↵"})
 
 
 def _node(vertex: Vertex) -> dict[str, str]:

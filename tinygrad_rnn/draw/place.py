@@ -158,7 +158,7 @@ def spread(sketch: Sketch, gap: float, free: bool) -> dict[Family, float]:
     for v in sketch.vertices:
         if v.kind not in (Kind.NOTE, Kind.DELAY, Kind.MASK) and (v.column == column or v.family not in members):
             members[v.family] = v
-    stepped = {f for f, v in members.items() if v.column == column}
+    stepped = [f for f, v in members.items() if v.column == column]
     rows: dict[float, list[Family]] = defaultdict(list)
     for family in stepped:
         rows[members[family].row].append(family)
@@ -167,19 +167,19 @@ def spread(sketch: Sketch, gap: float, free: bool) -> dict[Family, float]:
         row.sort(key=list(members).index)
         for k, family in enumerate(row):
             offsets[family] = (k - (len(row) - 1) / 2) * gap
+    heights = {family: members[family].row for family in stepped}
     arcs = [
         (arc.source.family, arc.target.family)
         for arc in sketch.arcs
         if arc.source.column == arc.target.column == column
         and arc.lag == 0
-        and arc.source.family in stepped
-        and arc.target.family in stepped
+        and arc.source.family in heights
+        and arc.target.family in heights
         and arc.source.kind is not Kind.MASK
     ]
     arcs = list(dict.fromkeys(arcs))
-    heights = {family: members[family].row for family in stepped}
     # what an earlier step feeds goes to its side; folded, to the side of the delays
-    fed = {a.target.family for a in sketch.arcs if a.lag and a.source.family != a.target.family and a.target.family in stepped}
+    fed = [a.target.family for a in sketch.arcs if a.lag and a.source.family != a.target.family and a.target.family in heights]
     pull = {family: -1.2 if free else 1.2 for family in fed if len(rows[heights[family]]) > 1}
     _improve(offsets, rows, arcs, heights, gap, free, pull)
     return offsets

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 
 __all__ = ["indexed", "pretty", "stem", "text_width"]
 
@@ -40,6 +41,7 @@ def lowered(text: str) -> str:
     return "".join(_LOWERED[c] for c in text) if all(c in _LOWERED for c in text) else raised(text).replace("^", "_")
 
 
+@lru_cache(1024)
 def pretty(symbol: str) -> str:
     r"""A symbol of TeX's kind as plain Unicode.
 
@@ -60,6 +62,11 @@ def pretty(symbol: str) -> str:
     return unicodedata.normalize("NFC", text.replace("'", "′").replace("{", "").replace("}", ""))
 
 
+@lru_cache(1024)
+def _raised_index(name: str) -> str:
+    return pretty(re.sub(r"_\{?(\d+)\}?", r"^{(\1)}", name))
+
+
 def indexed(name: str, index: int | None) -> str:
     """A name with a time below it; an index of the name's own goes up, out of the way.
 
@@ -70,8 +77,7 @@ def indexed(name: str, index: int | None) -> str:
     """
     if index is None:
         return pretty(name)
-    text = re.sub(r"_\{?(\d+)\}?", r"^{(\1)}", name)
-    return pretty(text) + lowered(str(index))
+    return _raised_index(name) + lowered(str(index))
 
 
 def stem(symbol: str) -> str:

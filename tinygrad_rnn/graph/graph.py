@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 import numpy as np
@@ -60,8 +61,12 @@ class Graph:
         self.outputs = tuple(outputs)
         self.nodes = tuple(_leaves_first(ancestors(self.outputs)))
         self.inputs = tuple(node for node in self.nodes if node.primitive is None and not is_constant(node))
-        self.names = _names(self.nodes)
         self._users: dict[Node, list[Node]] | None = None
+
+    @cached_property
+    def names(self) -> dict[Node, str]:
+        """A stable name for each node."""
+        return _names(self.nodes)
 
     # -- looking ---------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ questions then see it where it happens.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from enum import Enum
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -88,7 +89,7 @@ class _Pass:
         if (element := self._read(node)) is not None:
             return element
         if node in self.moments:
-            if node.primitive.name == "stack":
+            if _is_over_time(node):
                 self.elements[node] = [self.new[i] for i in node.inputs]
             else:
                 self._distribute(node)
@@ -153,14 +154,18 @@ class _Pass:
         T = len(moments)
         if not known or any(len(self.elements[i]) != T for i in known):
             return
-        for sequences, dropped, attributes in _candidates(node, known):
-            if not _passes(node, sequences, dropped, attributes):
+        for ways, attributes in _candidates(node, known):
+            if not _passes(node, ways, attributes):
                 continue
-            kept = [i for position, i in enumerate(node.inputs) if position not in dropped]
+            firsts = {i: leaf(_at(i.value, 0)) for i, way in zip(node.inputs, ways, strict=True) if way is Way.FIRST}
             self.elements[node] = [
                 self._node(
                     node,
-                    tuple(self.elements[i][t] if i in sequences else self.new[i] for i in kept),
+                    tuple(
+                        self.elements[i][t] if way is Way.STEPS else firsts[i] if way is Way.FIRST else self.new[i]
+                        for i, way in zip(node.inputs, ways, strict=True)
+                        if way is not Way.DROPPED
+                    ),
                     attributes,
                     _at(node.value, t),
                     Place(node.scope) if moment is None else Place(node.scope, *moment, node.place.origin),
@@ -227,10 +232,13 @@ def _sequences(nodes: Sequence[Node]) -> dict[Node, list[Moment]]:
     for node in nodes:  # downwards from stacks over time
         if outer_step(node) is not None or node.primitive is None:
             continue
-        if node.primitive.name == "stack" and node.attributes["axis"] == -len(node.shape):
+        first = (node.attributes.get("index") or (None,))[0]
+        if _is_over_time(node):
             moments = [outer_step(i) for i in node.inputs]
             if len({moment for moment in moments if moment}) == len(moments):
                 found[node] = moments
+        elif isinstance(first, slice) and node.inputs[0] in found:
+            found[node] = found[node.inputs[0]][first]
         else:
             for i in node.inputs:
                 if i in found and node.shape[:1] == (len(found[i]),):
@@ -247,26 +255,51 @@ def _sequences(nodes: Sequence[Node]) -> dict[Node, list[Moment]]:
             continue
         if node not in found and node in read and node.role != "parameter":
             found[node] = [read[node].get(t) for t in range(node.shape[0])]
-        if node in found and node.primitive is not None and node.primitive.name != "stack":
+        if node in found and node.primitive is not None and not _is_over_time(node):
             for i in node.inputs:
                 if i not in found and i.role != "parameter" and i.shape[:1] == node.shape[:1]:
                     found[i] = found[node]
     return found
 
 
+def _is_over_time(node: Node) -> bool:
+    """Whether an operation lays values side by side along a new leading axis."""
+    return node.primitive is not None and node.primitive.name == "stack" and node.attributes["axis"] == -len(node.shape)
+
+
 # -- does time only pass through? -------------------------------------------------------------
 
 
-def _candidates(node: Node, known: list[Node]) -> Iterator[tuple[set[Node], set[int], Mapping[str, Any]]]:
-    """Ways to say a primitive at one step: which inputs have steps, which fall away, attributes."""
+class Way(Enum):
+    """How an input of a whole-sequence operation is said at one step."""
+
+    STEPS = "its element of the step"
+    WHOLE = "as it is"
+    FIRST = "its only element along the time axis"
+    DROPPED = "not at all: it only counts the steps"
+
+
+def _candidates(node: Node, known: list[Node]) -> Iterator[tuple[list[Way], Mapping[str, Any]]]:
+    """Ways to say a primitive at one step, with its attributes there."""
     attributes = [node.attributes]
     attributes += [
         {**node.attributes, key: value[1:]} for key, value in node.attributes.items() if isinstance(value, tuple) and value
     ]
-    along = {position for position, i in enumerate(node.inputs[1:2], 1) if _counts(i)}
-    for dropped in [set(), along] if along else [set()]:
+    plain = [Way.STEPS if i in known else Way.WHOLE for i in node.inputs]
+    ways = [plain]
+    if any(_counts(i) for i in node.inputs[1:]):
+        ways.append([Way.DROPPED if k and _counts(i) else _first(i, way) for k, (i, way) in enumerate(_zip(node, plain))])
+    for candidate in ways:
         for reduced in attributes:
-            yield set(known), dropped, reduced
+            yield candidate, reduced
+
+
+def _zip(node: Node, ways: list[Way]) -> Iterator[tuple[Node, Way]]:
+    return zip(node.inputs, ways, strict=True)
+
+
+def _first(node: Node, way: Way) -> Way:
+    return Way.FIRST if is_constant(node) and node.shape[:1] == (1,) else way
 
 
 def _counts(node: Node) -> bool:
@@ -281,12 +314,12 @@ def _counts(node: Node) -> bool:
     )
 
 
-def _passes(node: Node, sequences: set[Node], dropped: set[int], attributes: Mapping[str, Any]) -> bool:
+def _passes(node: Node, ways: list[Way], attributes: Mapping[str, Any]) -> bool:
     """Whether the primitive, applied at one step, gives that step of the whole; tried on numbers."""
     assert node.primitive is not None
     kernel: Callable[..., Any] = node.primitive.kernel
-    kept = [i for position, i in enumerate(node.inputs) if position not in dropped]
-    specs = [Spec(i.shape[1:], i.dtype) if i in sequences else i.spec for i in kept]
+    kept = [(i, way) for i, way in _zip(node, ways) if way is not Way.DROPPED]
+    specs = [i.spec if way is Way.WHOLE else Spec(i.shape[1:], i.dtype) for i, way in kept]
     try:
         if node.primitive.shape(*specs, **attributes) != Spec(node.shape[1:], node.dtype):
             return False
@@ -295,16 +328,12 @@ def _passes(node: Node, sequences: set[Node], dropped: set[int], attributes: Map
             whole = node.value
             if not isinstance(whole, np.ndarray):
                 whole = np.asarray(kernel(*[values[i] for i in node.inputs], **node.attributes))
-            return all(
-                np.allclose(
-                    kernel(*[values[i][t] if i in sequences else values[i] for i in kept], **attributes),
-                    whole[t],
-                    rtol=1e-4,
-                    atol=1e-6,
-                    equal_nan=True,
-                )
-                for t in {0, len(whole) - 1}
-            )
+            for t in {0, len(whole) - 1}:
+                at = {Way.WHOLE: ..., Way.STEPS: t, Way.FIRST: 0}
+                part = kernel(*[values[i][at[way]] for i, way in kept], **attributes)
+                if not np.allclose(part, whole[t], rtol=1e-4, atol=1e-6, equal_nan=True):
+                    return False
+            return True
     except Exception:  # a primitive's own rules refuse what does not fit in ways of their own
         return False
 

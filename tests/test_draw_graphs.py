@@ -1,0 +1,196 @@
+"""Graphs of any kind: long ones, backward ones, ones with numbers, ones without time."""
+
+import json
+import re
+import time
+
+import numpy as np
+import pytest
+from draw_networks import elman, loop
+
+import tinygrad_rnn as tr
+from tinygrad_rnn import nn
+from tinygrad_rnn.draw.render import render
+from tinygrad_rnn.errors import FoldError
+from tinygrad_rnn.graph.per_step import per_step
+
+
+def names(drawing):
+    return {o["name"]: o for o in json.loads(render(drawing.source, "json")).get("objects", [])}
+
+
+def test_long_runs_leave_out_the_middle():
+    found = names(elman().draw(time="unrolled", steps=50, loss=nn.mse))
+    shown = sorted(int(m[1]) for name in found if (m := re.fullmatch(r"x\[(\d+)\]", name)))
+    assert shown == [1, 2, 49, 50]
+    assert found["elided"]["label"] == "t = 3 … 48"
+    dots, before, after = (float(found[f"0.cell.h[{t}]"]["pos"].split(",")[0]) for t in ("…", 2, 49))
+    assert before < dots < after
+
+
+def test_the_user_says_how_many_steps_are_shown():
+    total, _ = loop(8)
+    assert "x[4]" in names(tr.graph(total).draw())
+    assert "x[4]" not in names(tr.graph(total).draw(steps=5))
+
+
+@pytest.mark.parametrize("when", ["unrolled", "folded"])
+def test_five_thousand_steps_are_drawn_within_five_seconds(when):
+    graph = tr.graph(loop(5000)[0])
+    start = time.perf_counter()
+    drawing = graph.draw(time=when)
+    assert time.perf_counter() - start < 5
+    assert len(drawing.source) < 20_000
+    assert ("x[5000]" in drawing.source) == (when == "unrolled")
+
+
+def test_a_module_of_five_thousand_steps_is_drawn_within_five_seconds():
+    start = time.perf_counter()
+    drawing = elman().draw(time="unrolled", steps=5000)
+    assert time.perf_counter() - start < 5
+    assert "x[5000]" in drawing.source
+
+
+def test_time_is_linear_in_the_number_of_steps():
+    def seconds(T):
+        graph = tr.graph(loop(T)[0])
+        start = time.perf_counter()
+        graph.draw()
+        return time.perf_counter() - start
+
+    seconds(10)
+    assert seconds(4000) < 14 * max(seconds(500), 0.02)
+
+
+def test_a_backward_graph_is_tied_to_its_forward_nodes():
+    total, parameters = loop(2)
+    drawing = tr.graph(*tr.grad(total, parameters)).draw()
+    dotted = [line for line in drawing.source.splitlines() if "style=dotted" in line]
+    assert any('"h[2]" -> "dh' in line or '"h[2]" -> ' in line for line in dotted)
+    assert "in the gradient of h[2]" in drawing.source
+    assert drawing.svg().startswith("<svg")
+
+
+def test_a_graph_without_time_is_drawn_by_operation():
+    x = tr.tensor([1.0, 2.0]).named("x")
+    found = names(tr.graph(tr.tanh(x * 2 + 1).sum()).draw())
+    labels = {o.get("label") for o in found.values()}
+    assert {"x", "× 2", "+ 1", "tanh", "Σ"} <= labels
+    heights = [float(found[name]["pos"].split(",")[1]) for name in ("x", "multiply", "add", "tanh", "sum")]
+    assert heights == sorted(heights)
+
+
+def test_a_graph_without_time_cannot_be_folded():
+    with pytest.raises(FoldError, match=r"tr\.steps"):
+        tr.graph(tr.tensor([1.0]) * 2).draw(time="folded")
+
+
+def test_big_graphs_without_time_leave_out_the_middle():
+    x = tr.tensor(1.0).named("x")
+    for _ in range(2000):
+        x = tr.sin(x)
+    found = names(tr.graph(x).draw())
+    assert len(found) < 200
+    assert "1841 nodes" in found["left out"]["label"]
+
+
+def test_numbers_and_gradients_on_nodes():
+    total, _ = loop(3)
+    found = names(tr.graph(total).draw(values=True))
+    h = tr.graph(total)["h[2]"]
+    gradient = tr.grad(total, tr.Tensor(h)).data
+    shown = found["h[2]"]["label"].replace("−", "-").split("\n")
+    assert np.allclose([float(n) for n in shown[1].split()], h.value.ravel(), rtol=1e-2)
+    assert np.allclose([float(n) for n in shown[2].removeprefix("∂ ").split()], gradient.ravel(), rtol=1e-2)
+
+
+def test_large_arrays_are_summed_up():
+    x = tr.tensor(np.arange(100.0).reshape(10, 10)).named("x")
+    assert "10×10: 0 … 49.5 … 99" in tr.graph(x.sum()).draw(values=True).source
+
+
+def test_symbols_have_no_numbers():
+    found = names(nn.RNNCell(2, 3).draw(time="unrolled", values=True))
+    assert found["h[2]"]["label"] == "h₂"
+    assert "\n" in found["h[0]"]["label"]  # the start is zeros, and known
+
+
+# -- whole-sequence operations, step by step ---------------------------------------------------
+
+
+def steps_of(graph, primitive):
+    return [node.step for node in graph if node.primitive is not None and node.primitive.name == primitive]
+
+
+@pytest.fixture
+def outputs():
+    rnn = nn.Recurrent(nn.RNNCell(3, 4))
+    return rnn(tr.tensor(np.random.default_rng(0).normal(size=(3, 2, 3)).astype("float32")).named("x"))[0]
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda y: tr.exp(y),
+        lambda y: y + np.ones(4, "float32"),
+        lambda y: tr.softmax(y),
+        lambda y: y.sum(axis=-1),
+        lambda y: y.reshape(3, 8),
+        lambda y: tr.swapaxes(y, 1, 2),
+        lambda y: tr.concatenate([y, y], axis=2),
+        lambda y: y @ np.ones((4, 2), "float32"),
+        lambda y: y[:, 0],
+        lambda y: tr.stack([y, y], axis=3),
+    ],
+)
+def test_what_time_only_passes_through_is_said_at_each_step(outputs, layer):
+    whole = layer(outputs)
+    split = per_step(tr.graph(whole))
+    assert len(split.outputs) == 3
+    assert [node.step for node in split.outputs] == [1, 2, 3]
+    for t, node in enumerate(split.outputs):
+        assert np.allclose(node.value, whole.data[t], atol=1e-6)
+        inputs = [i.value for i in node.inputs]
+        assert np.allclose(node.primitive.kernel(*inputs, **node.attributes), node.value, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda y: tr.cumsum(y, axis=0),
+        lambda y: tr.swapaxes(y, 0, 1),
+        lambda y: y.reshape(6, 4),
+        lambda y: tr.softmax(y, axis=0),
+        lambda y: tr.concatenate([y, y], axis=0),
+        lambda y: y.sum(axis=0),
+    ],
+)
+def test_what_mixes_steps_stays_whole(outputs, layer):
+    whole = layer(outputs)
+    split = per_step(tr.graph(whole))
+    assert len(split.outputs) == 1
+    assert split.outputs[0].step is None
+    assert split.outputs[0].shape == whole.shape
+
+
+def test_a_mean_over_time_is_losses_and_their_mean(outputs):
+    target = tr.tensor(np.zeros((3, 2, 4), "float32")).named("y")
+    loss = tr.mse(outputs, target)
+    split = per_step(tr.graph(loss))
+    losses = [node for node in split if node.role == "loss" and node.step is not None]
+    assert [node.step for node in losses] == [1, 2, 3]
+    assert np.isclose(sum(float(node.value) for node in losses) / 24, loss.item())
+
+
+def test_reading_a_shifted_sequence_finds_the_right_step(outputs):
+    split = per_step(tr.graph(outputs[1:] * 2))
+    assert [node.inputs[0].step for node in split.outputs] == [2, 3]
+
+
+def test_the_order_of_a_step_stays(outputs):
+    graph = tr.graph(outputs)
+    split = per_step(graph)
+    for t in (1, 2, 3):
+        assert [n.operation for n in split if n.step == t and n.primitive is not None] == [
+            n.operation for n in graph if n.step == t and n.primitive is not None and n.operation != "getitem"
+        ]
