@@ -199,7 +199,7 @@ def _demo_options(parser: _Parser) -> None:
     size.add_argument("--seed", type=int, metavar="N", help="of the initial weights and the samples (0)")
     learn = parser.add_argument_group("training")
     learn.add_argument("--updates", type=int, metavar="N", help="updates of the weights (2500)")
-    learn.add_argument("--seconds", type=float, metavar="S", help="end training then at the latest (40)")
+    learn.add_argument("--seconds", type=float, metavar="S", help="end training then at the latest (35)")
     learn.add_argument("--batch", type=int, metavar="N", help="rows of text that are read side by side (32)")
     learn.add_argument("--length", type=int, metavar="N", help="characters that gradients reach back through (32)")
     learn.add_argument("--rate", type=float, metavar="R", help="Adam's learning rate (0.005)")

@@ -52,7 +52,7 @@ class Settings:
     """
 
     updates: int = 2500
-    seconds: float = 40.0
+    seconds: float = 35.0
     batch: int = 32
     length: int = 32
     embedding: int = 64
