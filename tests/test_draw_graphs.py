@@ -37,26 +37,26 @@ def test_the_user_says_how_many_steps_are_shown():
 @pytest.mark.parametrize("when", ["unrolled", "folded"])
 def test_five_thousand_steps_are_drawn_within_five_seconds(when):
     graph = tr.graph(loop(5000)[0])
-    start = time.perf_counter()
+    start = time.process_time()
     drawing = graph.draw(time=when)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     assert len(drawing.source) < 20_000
     assert ("x[5000]" in drawing.source) == (when == "unrolled")
 
 
 def test_a_module_of_five_thousand_steps_is_drawn_within_five_seconds():
-    start = time.perf_counter()
+    start = time.process_time()
     drawing = elman().draw(time="unrolled", steps=5000)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     assert "x[5000]" in drawing.source
 
 
 def test_time_is_linear_in_the_number_of_steps():
     def seconds(T):
         graph = tr.graph(loop(T)[0])
-        start = time.perf_counter()
+        start = time.process_time()
         graph.draw()
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     seconds(10)
     assert seconds(4000) < 14 * max(seconds(500), 0.02)

@@ -7,7 +7,7 @@ import math
 import re
 
 import pytest
-from draw_networks import NETWORKS, loop, network
+from draw_networks import NETWORKS, TwoSlots, loop, network
 
 import tinygrad_rnn as tr
 from tinygrad_rnn.draw.render import render
@@ -190,3 +190,14 @@ def test_the_decoder_stands_after_the_encoder():
     found = layout("encoder-decoder", "unrolled")
     assert found.at("decoder.cell.s[1]")[0] > found.at("encoder.cell.h[4]")[0]
     assert found.at("decoder.cell.s[1]")[1] == found.at("encoder.cell.h[4]")[1]
+
+
+def test_a_cells_own_layout_is_honoured():
+    cell = TwoSlots()
+    cell.layout = {"f": (0, 2), "i": (1, 2), "g": (2, 2), "o": (3, 2), "c": (1, 3), "h": (3, 4)}
+    found = Layout(cell.draw())
+    xs = {name: found.at(name)[0] for name in cell.layout}
+    ys = {name: found.at(name)[1] for name in cell.layout}
+    assert xs["f"] < xs["i"] == xs["c"] < xs["g"] < xs["o"] == xs["h"]
+    assert ys["f"] == ys["o"] < ys["c"] < ys["h"]
+    assert Layout(TwoSlots().draw()).at("h")[0] != xs["h"]

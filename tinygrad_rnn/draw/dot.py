@@ -98,20 +98,14 @@ def _edge(arc: Arc) -> dict[str, str]:
 def _spline(path: Points, head: bool) -> str:
     if not head:
         return " ".join(f"{x:.1f},{y:.1f}" for x, y in path)
-    tip = path[-1]
-    last = path[-4:]
-    at = np.linspace(0, 1, 65)
-    points = polyline_at(last, at)
-    behind = np.nonzero(np.hypot(*(points - tip).T) >= ARROW)[0]
-    end = float(at[behind[-1]]) if len(behind) else 0.5
-    body = np.concatenate([path[:-4], part_of(last, 0.0, end)])
+    tip, last = path[-1], path[-4:]
+    low, high = 0.0, 1.0  # the line ends where the arrow's head begins, or there would be a gap
+    for _ in range(24):
+        middle = (low + high) / 2
+        ahead = float(np.hypot(*(part_of(last, 0.0, middle)[-1] - tip)))
+        low, high = (middle, high) if ahead > ARROW else (low, middle)
+    body = np.concatenate([path[:-4], part_of(last, 0.0, low or 0.5)])
     return f"e,{tip[0]:.1f},{tip[1]:.1f} " + " ".join(f"{x:.1f},{y:.1f}" for x, y in body)
-
-
-def polyline_at(c: Points, t: Points) -> Points:
-    """Points of one cubic."""
-    t = t[:, None]
-    return (1 - t) ** 3 * c[0] + 3 * (1 - t) ** 2 * t * c[1] + 3 * (1 - t) * t**2 * c[2] + t**3 * c[3]
 
 
 def _scissors(graph: graphviz.Digraph, arc: Arc) -> None:

@@ -13,8 +13,8 @@ import numpy as np
 
 from ..errors import FoldError
 from .finish import bundle
-from .place import place, set_rows
-from .route import bezier, rounded, straight
+from .place import Layout, place, set_rows
+from .route import TURN, bezier, rounded, straight
 from .sketch import Arc, Points, Sketch, Vertex
 from .style import EDGE_FONT, NOTE_FONT, SQUARE, STARTS, Kind
 from .symbols import text_width
@@ -48,8 +48,14 @@ def reads_before_start(sketch: Sketch) -> bool:
     return any(count < len(columns[run]) for (_, run), count in reads.items())
 
 
-def folded(sketch: Sketch) -> Sketch:
+def folded(sketch: Sketch, layout: Layout | None = None) -> Sketch:
     """One step of a sketch with its delays, every node and edge in its place.
+
+    Parameters
+    ----------
+    sketch : Sketch
+    layout : mapping of str to pair of float, optional
+        See :func:`place`.
 
     Raises
     ------
@@ -61,7 +67,7 @@ def folded(sketch: Sketch) -> Sketch:
     for v in quotient.vertices:
         v.name = v.name.partition("[")[0]
     set_rows(quotient)
-    place(quotient, free=True)
+    place(quotient, free=True, layout=layout)
     _close(quotient)
     return quotient
 
@@ -266,7 +272,8 @@ def _branch(sketch: Sketch, square: Vertex, arc: Arc, lane: float, goes_on: bool
         back.label_at = (round(border + 10 + width / 2, 1), round(y - 11, 1))
     if goes_on:
         dot = Vertex(f"{square.name} branch {target.name}", (square.family, target.family), Kind.BUNDLE, "", 0)
-        dot.x, dot.y, dot.width, dot.height = lane, y, 5.0, 5.0
+        # where it leaves the trunk: before its corner
+        dot.x, dot.y, dot.width, dot.height = lane, y + (TURN if y < square.y else -TURN), 5.0, 5.0
         dot.color = arc.stroke.color
         sketch.vertices.append(dot)
     return back

@@ -17,9 +17,9 @@ from .finish import bundle, elide, give_strokes, tell_targets
 from .fold import folded, reads_before_start
 from .layers import add_parameters, merged
 from .operations import add_legend, operations
-from .place import place, set_rows, share_columns
+from .place import Layout, place, set_rows, share_columns
 from .plain import plain
-from .route import route
+from .route import branch_dots, route
 from .sketch import Sketch
 from .trace import traced
 
@@ -134,6 +134,11 @@ def draw_module(
     -------
     Drawing
 
+    Notes
+    -----
+    A cell may have an attribute ``layout``, from the names of its values to their places in
+    the folded drawing: how many nodes to the right, and which row.
+
     Raises
     ------
     TinygradError
@@ -160,7 +165,9 @@ def draw_module(
             T *= 2
             graph = traced(module, T, inputs, loss, targets)
     titles = {path: type(part).__name__.removesuffix("Cell") or name for path, part in module.modules()}
-    return _over_time(graph, time, detail, COLUMNS, values, name, titles)
+    layouts = [layout for _, part in module.modules() if (layout := getattr(part, "layout", None))]
+    layout = layouts[0] if len(layouts) == 1 and detail in (None, "values") else None
+    return _over_time(graph, time, detail, COLUMNS, values, name, titles, layout)
 
 
 def _check(time: Any, detail: Any) -> None:
@@ -185,6 +192,7 @@ def _over_time(
     values: bool,
     name: str,
     titles: Mapping[str, str],
+    layout: Layout | None = None,
 ) -> Drawing:
     fold = time == "folded"
     tints: dict[str, str] = {}
@@ -200,7 +208,7 @@ def _over_time(
         sketch = merged(sketch, _layer_titles(graph, titles))
     length = max((run.length for run in runs_of(graph.nodes).values()), default=0)
     if fold:
-        sketch = folded(sketch)
+        sketch = folded(sketch, layout)
     else:
         if detail in (None, "slots", "values"):
             bundle(sketch)
@@ -208,6 +216,7 @@ def _over_time(
         set_rows(sketch)
         place(sketch)
     route(sketch)
+    branch_dots(sketch)
     if detail == "layers":
         add_parameters(sketch)
     if tints:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import itertools
 import math
 from collections import defaultdict
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
+from typing import TypeAlias
 
 from .sketch import Sketch, Vertex
 from .style import EDGE_FONT, NODE, PITCH, RISE, STARTS, Kind
 from .symbols import text_width
 
-__all__ = ["place", "set_rows", "share_columns", "spread"]
+__all__ = ["Layout", "place", "set_rows", "share_columns", "spread"]
 
 Family = Hashable
+Layout: TypeAlias = "Mapping[str, tuple[float, float]]"
 
 
 def share_columns(sketch: Sketch, lengths: dict[int, int]) -> None:
@@ -259,8 +261,18 @@ def _cross(offsets: dict[Family, float], heights: dict[Family, float], a: Family
     return (at(a, b, low) - at(c, d, low)) * (at(a, b, high) - at(c, d, high)) < 0
 
 
-def place(sketch: Sketch, free: bool = False) -> None:
-    """Give every node its x and y."""
+def place(sketch: Sketch, free: bool = False, layout: Layout | None = None) -> None:
+    """Give every node its x and y.
+
+    Parameters
+    ----------
+    sketch : Sketch
+        With its rows.
+    free : bool
+        See :func:`spread`.
+    layout : mapping of str to pair of float, optional
+        Places that somebody chose, by name: how many nodes to the right, and which row.
+    """
     widest = max((v.width for v in sketch.vertices if v.kind not in (Kind.NOTE, Kind.MASK)), default=NODE)
     crowded = any(v.kind is Kind.BUNDLE for v in sketch.vertices)
     labels = [text_width(a.label, EDGE_FONT) for a in sketch.arcs if a.lag == 0 and a.label]
@@ -282,6 +294,9 @@ def place(sketch: Sketch, free: bool = False) -> None:
     for vertex in sketch.vertices:
         vertex.x = round((vertex.column or 0) * pitch + offsets.get(vertex.family, 0.0), 1)
         vertex.y = round(vertex.row * rise, 1)
+        chosen = (layout or {}).get(vertex.name.rpartition(".")[2])
+        if chosen is not None:
+            vertex.x, vertex.y = round(chosen[0] * gap, 1), round(chosen[1] * rise, 1)
     _place_masks(sketch)
     _place_notes(sketch)
 

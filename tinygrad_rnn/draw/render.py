@@ -15,12 +15,16 @@ __all__ = ["FORMATS", "HOW", "render"]
 FORMATS = ("svg", "png", "pdf")
 HOW = 'to draw pictures, install Graphviz (its "dot" on the PATH), or: pip install "tinygrad-rnn[draw]"'
 """The one line on how to get a renderer."""
+DPI = "144"
+"""Dots per inch of a PNG: sharp on a screen of double density."""
 LIMIT = 60.0
 """Seconds that a picture may take."""
 
 _PYGRAPHVIZ = """
 import sys, pygraphviz
 graph = pygraphviz.AGraph(string=sys.stdin.buffer.read().decode("utf-8"))
+if sys.argv[1] == "png":
+    graph.graph_attr["dpi"] = sys.argv[2]
 sys.stdout.buffer.write(graph.draw(format=sys.argv[1], prog=graph.graph_attr["layout"] or "dot"))
 """
 
@@ -60,7 +64,7 @@ def render(source: str, form: str, limit: float = LIMIT) -> bytes:
 def _command(form: str) -> list[str] | None:
     dot = shutil.which("dot")
     if dot is not None:
-        return [dot, f"-T{form}"]
+        return [dot, f"-T{form}", *([f"-Gdpi={DPI}"] if form == "png" else [])]
     if importlib.util.find_spec("pygraphviz") is not None:
-        return [sys.executable, "-c", _PYGRAPHVIZ, form]
+        return [sys.executable, "-c", _PYGRAPHVIZ, form, DPI]
     return None

@@ -15,11 +15,13 @@ from .sketch import Arc, Points, Sketch, Vertex
 from .style import EDGE_FONT, Kind
 from .symbols import text_width
 
-__all__ = ["bezier", "clip", "polyline", "route", "rounded"]
+__all__ = ["bezier", "branch_dots", "clip", "polyline", "route", "rounded"]
 
 CLEAR = 6.0
 """How far an edge stays away from the nodes it passes."""
 LABEL_HEIGHT = 14.0
+TURN = 10.0
+"""Radius of a rounded corner."""
 _T = np.linspace(0, 1, 33)
 
 
@@ -54,6 +56,20 @@ def route(sketch: Sketch) -> None:
             obstacles.add_label(*arc.label_at, text_width(arc.label, EDGE_FONT), LABEL_HEIGHT)
 
 
+def branch_dots(sketch: Sketch) -> None:
+    """A dot where an edge to a bundle leaves the line that it shares with another edge."""
+    onwards = {arc.source for arc in sketch.arcs if arc.lag and arc.source.row == arc.target.row}
+    for arc in list(sketch.arcs):
+        if arc.source not in onwards or arc.target.kind is not Kind.BUNDLE or arc.path is None or len(arc.path) == 4:
+            continue
+        xs = [x for x, y in arc.path if min(arc.source.y, arc.target.y) + 15 < y < max(arc.source.y, arc.target.y) - 15]
+        dot = Vertex(f"branch {arc.source.name}", ("branch", arc.source.family), Kind.BUNDLE, color=arc.stroke.color)
+        dot.width = dot.height = 5.0
+        turn = -TURN if xs[0] > arc.source.x else TURN
+        dot.x, dot.y = round(float(xs[0]) + turn, 1), arc.source.y
+        sketch.vertices.append(dot)
+
+
 def _shape_of(arc: Arc) -> Hashable:
     dx, dy = arc.target.x - arc.source.x, arc.target.y - arc.source.y
     kinds = arc.source.kind is Kind.DOTS, arc.target.kind is Kind.DOTS
@@ -83,7 +99,7 @@ def straight(p: Points, q: Points) -> Points:
     return np.stack([p, p + (q - p) / 3, p + (q - p) * 2 / 3, q])
 
 
-def rounded(corners: Sequence[Any], radius: float = 10.0) -> Points:
+def rounded(corners: Sequence[Any], radius: float = TURN) -> Points:
     """A path of straight lines with rounded corners."""
     points = [np.array(c, float) for c in corners]
     parts: list[Points] = []
@@ -105,6 +121,12 @@ def _candidates(arc: Arc) -> Iterator[tuple[Points, float]]:
     p, q = _centre(arc.source), _centre(arc.target)
     chord = q - p
     length = float(np.hypot(*chord)) or 1.0
+    corners = (0.25, 0.33, 0.4, 0.5, 0.6) if min(abs(chord)) > 30 else ()
+    for share in corners:
+        x = p[0] + chord[0] * share
+        yield rounded([p, (x, p[1]), (x, q[1]), q]), 5.0 + abs(share - 0.4)
+    if corners and arc.lag and arc.target.kind is Kind.BUNDLE:
+        return  # through the gap between two steps, not over the gates
     along, normal = chord / length, np.array([-chord[1], chord[0]]) / length
     yield straight(p, q), 0.0
     for rise in (34.0, 46.0, 60.0, 78.0, 100.0):
@@ -119,10 +141,6 @@ def _candidates(arc: Arc) -> Iterator[tuple[Points, float]]:
         yield np.stack([p, p + half, q - half, q]), 3.0
         half = np.array([0.0, chord[1] * 0.5])
         yield np.stack([p, p + half, q - half, q]), 3.2
-        for share in (0.25, 0.33, 0.4, 0.5, 0.6):
-            x = p[0] + chord[0] * share
-            into_dot = arc.target.kind is Kind.BUNDLE
-            yield rounded([p, (x, p[1]), (x, q[1]), q]), abs(share - 0.4) + (-1.0 if into_dot else 5.0)
 
 
 def polyline(path: Points) -> Points:

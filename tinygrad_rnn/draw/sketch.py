@@ -58,7 +58,9 @@ class Vertex:
     @property
     def fill(self) -> str:
         """Its colour, light enough to read on."""
-        return lighter(self.color) if self.color and self.kind is not Kind.INITIAL else LOOKS[self.kind].fill
+        if self.color is None or self.kind is Kind.INITIAL:
+            return LOOKS[self.kind].fill
+        return self.color if self.kind is Kind.BUNDLE else lighter(self.color)
 
     @property
     def round(self) -> bool:

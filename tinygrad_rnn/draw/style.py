@@ -34,7 +34,7 @@ RISE = 80.0
 NODE_FONT = 13.0
 EDGE_FONT = 12.0
 NOTE_FONT = 11.0
-ARROW = 8.0
+ARROW = 7.6
 """Length of an arrow's head."""
 
 

@@ -329,7 +329,7 @@ def _passes(node: Node, ways: list[Way], attributes: Mapping[str, Any]) -> bool:
             if not isinstance(whole, np.ndarray):
                 whole = np.asarray(kernel(*[values[i] for i in node.inputs], **node.attributes))
             for t in {0, len(whole) - 1}:
-                at = {Way.WHOLE: ..., Way.STEPS: t, Way.FIRST: 0}
+                at: dict[Way, Any] = {Way.WHOLE: ..., Way.STEPS: t, Way.FIRST: 0}
                 part = kernel(*[values[i][at[way]] for i, way in kept], **attributes)
                 if not np.allclose(part, whole[t], rtol=1e-4, atol=1e-6, equal_nan=True):
                     return False
