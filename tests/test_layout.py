@@ -23,6 +23,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = (
     "_version",
     "errors",
+    "extras",
     "random",
     "init",
     "graph",
@@ -53,7 +54,7 @@ REACHING_UP = {
 }
 
 # What each extra brings, by the name it is imported under.
-EXTRAS = {"pygraphviz", "hypothesis", "matplotlib", "tqdm", "pytest", "torch"}
+EXTRAS = {"pygraphviz", "hypothesis", "matplotlib", "tqdm", "threadpoolctl", "pytest", "torch"}
 
 # The one module that is of no use at all without an extra, and says so when it is imported.
 NEEDS_EXTRA = {"testing.strategies": "hypothesis"}

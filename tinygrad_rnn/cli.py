@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from . import __version__
-from .errors import DataError, MissingExtraError, TinygradError
+from .errors import DataError, TinygradError
+from .extras import optional
 
 __all__ = ["main"]
 
@@ -139,17 +140,12 @@ def _draw(chosen: argparse.Namespace) -> int:
 def _check(chosen: argparse.Namespace) -> int:
     from .lookup import find_cell
 
-    try:
-        from hypothesis.configuration import set_hypothesis_home_dir
-    except ImportError:
-        raise MissingExtraError(
-            'check needs hypothesis, which comes with the extra test: pip install "tinygrad_rnn[test]"'
-        ) from None
+    configuration = optional("hypothesis.configuration", "test", "check needs")
     from .testing import GradientCheckError
     from .testing.cells import check_cell
 
     with tempfile.TemporaryDirectory() as folder:  # hypothesis keeps notes, and the user's folder is not for them
-        set_hypothesis_home_dir(folder)
+        configuration.set_hypothesis_home_dir(folder)
         try:
             report = check_cell(
                 find_cell(chosen.cell),

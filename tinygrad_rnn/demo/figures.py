@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import MissingExtraError
+from ..extras import optional
 from .baselines import Score
 
 __all__ = ["formula", "heatmap", "loss_curve", "matplotlib_figure"]
@@ -28,13 +28,8 @@ def matplotlib_figure(width: float, height: float) -> Any:
     MissingExtraError
         If matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise MissingExtraError(
-            'the report\'s plots need matplotlib, which comes with the extra demo: pip install "tinygrad_rnn[demo]"'
-        ) from None
-    return Figure(figsize=(width, height), layout="constrained")
+    figure = optional("matplotlib.figure", "demo", "the plots of the report need")
+    return figure.Figure(figsize=(width, height), layout="constrained")
 
 
 def _svg(figure: Any, text: str = "path", **options: Any) -> str:

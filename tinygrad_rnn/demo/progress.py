@@ -7,7 +7,7 @@ import sys
 from types import TracebackType
 from typing import Any, TextIO
 
-from ..errors import MissingExtraError
+from ..extras import optional
 from .training import History
 
 __all__ = ["Progress"]
@@ -31,13 +31,7 @@ class Progress:
     lines = 10
 
     def __init__(self, updates: int, stream: TextIO | None = None) -> None:
-        try:
-            from tqdm import tqdm
-        except ImportError:
-            raise MissingExtraError(
-                'the progress bar needs tqdm, which comes with the extra demo: pip install "tinygrad_rnn[demo]"'
-            ) from None
-        self._make: Any = tqdm
+        self._make: Any = optional("tqdm", "demo", "the progress bar needs").tqdm
         self._bar: Any = None
         self.updates = updates
         self.stream = stream or sys.stderr

@@ -12,6 +12,7 @@ import numpy as np
 from .. import random
 from .._version import __version__
 from ..errors import DataError
+from ..extras import optional
 from .baselines import Score, count_models, score_all
 from .corpus import Corpus, prose, read_text, split
 from .figures import matplotlib_figure
@@ -20,7 +21,6 @@ from .model import CharModel
 from .progress import Progress
 from .report import Results, write_report
 from .settings import Settings
-from .threads import one_blas_thread
 from .training import History, check_length, train
 
 __all__ = ["run"]
@@ -53,7 +53,9 @@ def run(settings: Settings | None = None, text: str | Path | None = None, out: s
     """
     settings = settings or Settings()
     start = time.perf_counter()
-    with Interrupt() as interrupt, one_blas_thread():
+    # small products take microseconds: on a busy machine a second thread costs more than all of them
+    one_thread = optional("threadpoolctl", "demo", "a steady pace needs").threadpool_limits(1, user_api="blas")
+    with Interrupt() as interrupt, one_thread:
         progress = Progress(settings.updates)
         matplotlib_figure(1, 1)  # better missing now than after training
         corpus = _corpus(text)

@@ -1,0 +1,43 @@
+"""Optional dependencies: imported where they are used, and missed in words that help."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from .errors import MissingExtraError
+
+__all__ = ["optional"]
+
+
+def optional(module: str, extra: str, what: str) -> Any:
+    """Import a module that an extra brings.
+
+    Parameters
+    ----------
+    module : str
+        Such as ``"matplotlib.figure"``.
+    extra : str
+        The extra of ``setup.cfg`` that has it.
+    what : str
+        What it is needed for, as a sentence begins: ``"the plots of the report need"``.
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not installed; the message has the command that installs it.
+
+    Examples
+    --------
+    >>> optional("math", "demo", "circles need").pi
+    3.141592653589793
+    >>> optional("no_such_module", "demo", "circles need")
+    Traceback (most recent call last):
+        ...
+    tinygrad_rnn.errors.MissingExtraError: circles need no_such_module: pip install "tinygrad_rnn[demo]"
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        name = module.partition(".")[0]
+        raise MissingExtraError(f'{what} {name}: pip install "tinygrad_rnn[{extra}]"') from None
