@@ -8,6 +8,6 @@ settings.register_profile(
     "ci", max_examples=40, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
 )
 settings.register_profile(
-    "thorough", max_examples=600, derandomize=False, deadline=None, suppress_health_check=list(HealthCheck)
+    "thorough", max_examples=400, derandomize=False, deadline=None, suppress_health_check=list(HealthCheck)
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
