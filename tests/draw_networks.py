@@ -7,6 +7,11 @@ from tinygrad_rnn import nn
 from tinygrad_rnn.graph.node import Spec
 
 F4 = np.dtype("float32")
+FORCED = (
+    Spec((4, 1, 3), F4),
+    tr.tensor(np.zeros((4, 1, 2), F4)).named("y"),
+    tr.tensor(np.zeros(4, bool)).named("m"),
+)
 
 
 def add_parameters(module, shapes):
@@ -165,13 +170,14 @@ class Decoder(nn.Cell):
 
 
 class EncoderDecoder(nn.Module):
-    def __init__(self):
+    def __init__(self, steps=3):
         super().__init__()
+        self.steps = steps
         self.encoder, self.decoder = nn.Recurrent(nn.RNNCell(3, 5)), nn.Recurrent(Decoder())
 
     def forward(self, xs):
         _, h = self.encoder(xs)
-        return self.decoder(None, (h, tr.tensor(np.zeros((h.shape[0], 2), F4))), steps=3)[0]
+        return self.decoder(None, (h, tr.tensor(np.zeros((h.shape[0], 2), F4))), steps=self.steps)[0]
 
 
 class Bidirectional(nn.Module):
@@ -194,6 +200,18 @@ class ManyToOne(nn.Module):
         return self.out(self.rnn(xs)[1])
 
 
+class Forced(nn.Module):
+    """Data in place of the output, where a mask says so."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.Recurrent(OutputFeedback())
+
+    def forward(self, xs):
+        x, y, mask = xs
+        return self.rnn(x, force={"o": y}, force_mask=mask)[0]
+
+
 def elman():
     return nn.Sequential(nn.Recurrent(nn.RNNCell(3, 5)), nn.Linear(5, 2))
 
@@ -212,6 +230,7 @@ NETWORKS = {
     "residual": (Residual, {}),
     "odd": (Odd, {}),
     "mask": (Masked, {"inputs": (Spec((4, 2, 3), F4), Spec((4, 2, 1), np.dtype(bool)))}),
+    "forced": (Forced, {"inputs": FORCED}),
     "encoder-decoder": (EncoderDecoder, {}),
     "bidirectional": (Bidirectional, {}),
     "stacked": (stacked, {}),

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from draw_networks import elman, loop
+from draw_networks import EncoderDecoder, elman, loop
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
@@ -23,9 +23,17 @@ def test_long_runs_leave_out_the_middle():
     found = names(elman().draw(time="unrolled", steps=50, loss=nn.mse))
     shown = sorted(int(m[1]) for name in found if (m := re.fullmatch(r"x\[(\d+)\]", name)))
     assert shown == [1, 2, 49, 50]
-    assert found["elided"]["label"] == "t = 3 … 48"
+    assert found["elided 3"]["label"] == "t = 3 … 48"
     dots, before, after = (float(found[f"0.cell.h[{t}]"]["pos"].split(",")[0]) for t in ("…", 2, 49))
     assert before < dots < after
+
+
+def test_an_encoder_and_a_decoder_are_elided_apart():
+    found = names(EncoderDecoder(30).draw(time="unrolled", steps=20))
+    assert {o["label"] for name, o in found.items() if name.startswith("elided")} == {"t = 3 … 18", "t = 3 … 28"}
+    xs = [float(found[name]["pos"].split(",")[0]) for name in ("encoder.cell.h[20]", "decoder.cell.s[1]", "decoder.cell.s[30]")]
+    assert xs == sorted(xs)
+    assert found["encoder.cell.h[20]"]["pos"].split(",")[1] == found["decoder.cell.s[1]"]["pos"].split(",")[1]
 
 
 def test_the_user_says_how_many_steps_are_shown():

@@ -145,7 +145,7 @@ def test_edges_end_at_the_borders_of_their_nodes(name):
 
 
 SQUARES = {"elman": 1, "two-slots": 2, "gated": 1, "delay-line": 2, "narx": 4, "jordan": 1, "residual": 1, "odd": 4}
-SQUARES |= {"mask": 1, "encoder-decoder": 3, "bidirectional": 2, "stacked": 4, "many-to-one": 1}
+SQUARES |= {"mask": 1, "forced": 2, "encoder-decoder": 3, "bidirectional": 2, "stacked": 4, "many-to-one": 1}
 
 
 @every_network

@@ -144,6 +144,26 @@ def test_forced_data_is_read_in_place_of_the_output():
     assert "o₀" in nodes(drawing)["rnn.cell.o[0]"]
 
 
+def test_a_mask_says_where_data_is_forced():
+    found = {key[:2] for key in edges(network("forced", time="unrolled"))}
+    assert {("y[1]", "rnn.cell.h[2]"), ("rnn.cell.o[1]", "rnn.cell.h[2]"), ("m[1]", "rnn.cell.h[2]")} <= found
+    assert "diamond" in nodes(network("forced"))["m"]
+
+
+def test_a_learnt_start_is_a_start():
+    class Learnt(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = nn.Recurrent(nn.RNNCell(3, 4))
+            self.start = nn.Parameter((1, 4), symbol="s")
+
+        def forward(self, xs):
+            return self.rnn(xs, tr.broadcast_to(self.start, (xs.shape[1], 4)))[0]
+
+    found = edges(Learnt().draw(time="unrolled"))
+    assert ("rnn.cell.h[0]", "rnn.cell.h[1]", "W") in found
+
+
 def test_a_cut_is_drawn_with_scissors():
     total, _ = loop(4, cut_at=3)
     source = tr.graph(total).draw().source

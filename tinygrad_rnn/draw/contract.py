@@ -268,7 +268,8 @@ class Contraction:
             self.sums_of_losses.add(node)
             return {}
         kind = self.kind(node)
-        if kind is Kind.STATE and node.name is None and found and all(p.held for p in found.values()) and not factors:
+        values = [path for (vertex, _), path in found.items() if vertex.kind is not Kind.MASK]
+        if kind is Kind.STATE and node.name is None and values and all(path.held for path in values) and not factors:
             kind = None  # a forced slot: which of two values goes on, not a value of its own
         if kind is None:
             biases[node] = bias
@@ -296,7 +297,10 @@ class Contraction:
         return {(self._vertex(node, kind), True): Path()}
 
     def _is_of_parameters(self, node: Node) -> bool:
-        if not all(i in self.parameters or i in self.constants for i in node.inputs):
+        if not all(
+            (i in self.parameters or i in self.constants) and (node, position) not in self.initials
+            for position, i in enumerate(node.inputs)
+        ):
             return False
         own = tuple(dict.fromkeys(p for i in node.inputs for p in self.parameters.get(i, ())))
         if own:
@@ -313,7 +317,12 @@ class Contraction:
 
     def factors(self, node: Node) -> tuple[str, ...]:
         """The symbols of the parameters that an operation takes."""
-        return tuple(self.symbols[p] for i in node.inputs for p in self.parameters.get(i, ()))
+        return tuple(
+            self.symbols[p]
+            for position, i in enumerate(node.inputs)
+            if (node, position) not in self.initials
+            for p in self.parameters.get(i, ())
+        )
 
     def dressed(self, vertex: Vertex, node: Node, bias: tuple[str, ...]) -> None:
         """Called with each vertex that is made for an operation; for other views to use."""
@@ -375,7 +384,8 @@ class Contraction:
 
     def _carrier(self, family: Family, initial: Node) -> Family:
         """The slot whose start this is: where data forces a slot, it has another name than the data."""
-        if self.roles.get(family) != "input" or initial.name in (None, self.names.get(family)):
+        own = self.names.get(family)
+        if initial.name in (None, own) or (own is not None and self.roles.get(family) != "input"):
             return family
         return self.by_name.get((initial.name, self.unrollings[family]), family)
 
@@ -386,7 +396,9 @@ class Contraction:
                 lag = abs(vertex.column - source.column)
             arc = Arc(source, vertex, PLAIN, lag, plain=plain, cut=path.cut)
             arc.label, arc.tooltip = _label(path)
-            if path.held and plain and source.kind is not Kind.MASK:
+            if source.kind is Kind.MASK:
+                arc.label = ""
+            elif path.held and plain:
                 arc.held = True
             elif plain and path.sums and (source, False) in found:
                 arc.label = "+"

@@ -135,42 +135,72 @@ def _shared_sinks(sketch: Sketch) -> tuple[set[Meeting], set[Hashable]] | None:
 
 
 def elide(sketch: Sketch, shown: int) -> None:
-    """Leave out the middle columns, with a column of dots where they were."""
-    columns = sorted({v.column for v in sketch.vertices if v.column is not None and v.kind not in STARTS})
+    """Leave out the middle steps of each unrolling, with a column of dots where they were.
+
+    Parameters
+    ----------
+    sketch : Sketch
+    shown : int
+        Columns that are few enough to be shown all.
+    """
+    spans = _spans(sketch)
+    columns = sorted({column for first, last in spans for column in range(first, last + 1)})
     if len(columns) <= max(shown, 5):
         return
-    low, high = columns[1], columns[-2]
-    keep = {v for v in sketch.vertices if v.column is None or v.column <= low or v.column >= high}
-    dots: dict[Hashable, Vertex] = {}
+    keep = {column for first, last in spans for column in (first, first + 1, last - 1, last)}
+    gaps = _gaps([column for column in columns if column not in keep])
+    gap_of = {column: gap for gap in gaps for column in range(gap[0], gap[1] + 1)}
+    dots: dict[tuple[Hashable, tuple[int, int]], Vertex] = {}
 
     def placeholder(vertex: Vertex) -> Vertex:
-        if vertex in keep:
+        gap = gap_of.get(vertex.column) if vertex.column is not None else None
+        if gap is None:
             return vertex
-        if vertex.family not in dots:
-            made = Vertex(f"{vertex.name.rpartition('[')[0]}[…]", vertex.family, Kind.DOTS, "· · ·", low + 1, vertex.run)
+        if (vertex.family, gap) not in dots:
+            name = vertex.name.rpartition("[")[0]
+            again = sum(1 for family, _ in dots if family == vertex.family)
+            made = Vertex(f"{name}[…{again or ''}]", vertex.family, Kind.DOTS, "· · ·", gap[0], vertex.run)
             made.width, made.height, made.font = 36.0, 14.0, 15.0
-            dots[vertex.family] = made
-        return dots[vertex.family]
+            dots[vertex.family, gap] = made
+        return dots[vertex.family, gap]
 
     arcs: dict[tuple[Vertex, Vertex, bool], Arc] = {}
     for arc in sketch.arcs:
-        if arc.source not in keep and arc.target not in keep:
+        ends = [end for end in (arc.source, arc.target) if end.column in gap_of]
+        if len(ends) == 2 or (ends and arc.source.column == arc.target.column):
             continue
-        if arc.lag == 0 and arc.source.column is not None and arc.target.column is not None:
-            if arc.source in keep:
-                arcs[arc.source, arc.target, arc.plain] = arc
-            continue
-        if (arc.source not in keep and arc.target.column is None) or (arc.target not in keep and arc.source.column is None):
-            continue
-        arc.source, arc.target = placeholder(arc.source), placeholder(arc.target)
+        if ends:
+            arc.source, arc.target = placeholder(arc.source), placeholder(arc.target)
         arcs.setdefault((arc.source, arc.target, arc.plain), arc)
-    gap = high - low - 2
-    note = Vertex("elided", "elided", Kind.NOTE, f"t = {low + 1} … {high - 1}", low + 1)
-    note.fit()
-    note.height = 18.0
     sketch.arcs = list(arcs.values())
-    sketch.vertices = [v for v in sketch.vertices if v in keep] + list(dots.values()) + [note]
+    sketch.vertices = [v for v in sketch.vertices if v.column not in gap_of] + list(dots.values())
+    for gap in gaps:
+        start = max(first for first, last in spans if first <= gap[0] and gap[1] <= last) - 1
+        note = Vertex(f"elided {gap[0]}", "elided", Kind.NOTE, f"t = {gap[0] - start} … {gap[1] - start}", gap[0])
+        note.fit()
+        note.height = 18.0
+        sketch.vertices.append(note)
+        sketch.description += f" Steps {gap[0] - start} to {gap[1] - start} are left out."
     for vertex in sketch.vertices:
-        if vertex.column is not None and vertex.column >= high:
-            vertex.column -= gap
-    sketch.description += f" Steps {low + 1} to {high - 1} are left out."
+        if vertex.column is not None:
+            vertex.column -= sum(last - first for first, last in gaps if last < vertex.column)
+
+
+def _spans(sketch: Sketch) -> list[tuple[int, int]]:
+    """The first and last columns of each unrolling."""
+    columns: dict[int, list[int]] = defaultdict(list)
+    for v in sketch.vertices:
+        if v.run is not None and v.column is not None and v.kind not in STARTS:
+            columns[v.run].append(v.column)
+    return sorted({(min(found), max(found)) for found in columns.values()})
+
+
+def _gaps(columns: list[int]) -> list[tuple[int, int]]:
+    """Runs of neighbouring columns, first and last."""
+    gaps: list[tuple[int, int]] = []
+    for column in columns:
+        if gaps and gaps[-1][1] == column - 1:
+            gaps[-1] = gaps[-1][0], column
+        else:
+            gaps.append((column, column))
+    return gaps

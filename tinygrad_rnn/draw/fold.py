@@ -123,6 +123,8 @@ def _quotient(sketch: Sketch) -> Sketch:
 
 
 def _between(arc: Arc, s: Vertex, t: Vertex, lag: int) -> Arc:
+    if s.kind is Kind.MASK:
+        lag = 0  # it says which value goes on, and is none itself
     made = Arc(s, t, arc.stroke, lag, arc.label, arc.tooltip, arc.plain, arc.cut, arc.head)
     made.label_on = arc.label_on
     return made
@@ -145,10 +147,11 @@ def _close(sketch: Sketch) -> None:
         _loop(sketch, source, arcs)
     for source, arcs in chains.items():
         _chain(sketch, source, arcs)
+    entering = Counter(a.target for source, arcs in trunks for a in arcs if a.target is not source)
     trunks.sort(key=lambda item: max(abs(a.target.y - item[0].y) for a in item[1]))
-    for source, arcs in trunks:
+    for number, (source, arcs) in enumerate(trunks):
         edge = max(v.x + v.width / 2 for v in sketch.vertices)
-        _trunk(sketch, source, arcs, edge + LANE)
+        _trunk(sketch, source, arcs, edge + LANE, entering, 11.0 + 9 * (number % 3))
 
 
 def _square(sketch: Sketch, source: Vertex, k: int, x: float, y: float, below: bool) -> Vertex:
@@ -214,7 +217,7 @@ def _chain(sketch: Sketch, source: Vertex, arcs: list[Arc]) -> None:
     sketch.arcs += [_between(arc, squares[arc.lag - 1], arc.target, 0) for arc in arcs]
 
 
-def _trunk(sketch: Sketch, source: Vertex, arcs: list[Arc], lane: float) -> None:
+def _trunk(sketch: Sketch, source: Vertex, arcs: list[Arc], lane: float, entering: Counter[Vertex], depth: float) -> None:
     """A rounded right-angled line to the right, with the square on it."""
     others = [arc for arc in arcs if arc.target is not source]
     itself = [arc for arc in arcs if arc.target is source]
@@ -247,20 +250,21 @@ def _trunk(sketch: Sketch, source: Vertex, arcs: list[Arc], lane: float) -> None
         sketch.arcs.append(out)
     others.sort(key=lambda a: abs(a.target.y - square.y))
     for k, arc in enumerate(others):
-        sketch.arcs.append(_branch(sketch, square, arc, lane, k < len(others) - 1))
+        shift = 0.0 if entering[arc.target] < 2 else 9.0 if source.y > arc.target.y else -9.0
+        sketch.arcs.append(_branch(sketch, square, arc, lane, shift, depth, k < len(others) - 1))
 
 
-def _branch(sketch: Sketch, square: Vertex, arc: Arc, lane: float, goes_on: bool) -> Arc:
+def _branch(sketch: Sketch, square: Vertex, arc: Arc, lane: float, shift: float, depth: float, goes_on: bool) -> Arc:
     """From the square along the trunk into one target."""
     target = arc.target
     back = _between(arc, square, target, 0)
-    border = target.x + target.width / 2
+    border = target.x + (math.sqrt((target.width / 2) ** 2 - shift**2) if target.round and shift else target.width / 2)
     blocked = any(
         v is not target and target.x < v.x < lane and abs(v.y - target.y) < v.height / 2 + 8
         for v in sketch.vertices
         if v.kind is not Kind.NOTE
     )
-    y = target.y - target.height / 2 - 14 if blocked else target.y
+    y = target.y - target.height / 2 - depth if blocked else target.y + shift
     start = (lane, square.y + (SQUARE / 2 if y > square.y else -SQUARE / 2))
     ends = [(border, y)]
     if blocked:  # into it from below, beside what else comes from there
@@ -269,7 +273,7 @@ def _branch(sketch: Sketch, square: Vertex, arc: Arc, lane: float, goes_on: bool
     back.path = rounded([start, (lane, y), *ends])
     if back.label and not blocked:
         width = text_width(back.label, EDGE_FONT)
-        back.label_at = (round(border + 10 + width / 2, 1), round(y - 11, 1))
+        back.label_at = (round(border + 10 + width / 2, 1), round(y + (11 if shift > 0 else -11), 1))
     if goes_on:
         dot = Vertex(f"{square.name} branch {target.name}", (square.family, target.family), Kind.BUNDLE, "", 0)
         # where it leaves the trunk: before its corner

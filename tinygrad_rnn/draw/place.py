@@ -308,19 +308,35 @@ def _skips(sketch: Sketch) -> int:
     )
 
 
+ASIDE = ((-45, -40), (-60, -24), (45, -40), (-45, 40), (45, 40), (-70, -40), (70, -40), (-110, -40), (110, -40))
+"""Where a mask may stand, from the value that it decides about; the first place that is free."""
+
+
 def _place_masks(sketch: Sketch) -> None:
-    beside: dict[Vertex, int] = defaultdict(int)
+    """Each family of masks at one side of the values that it decides about."""
+    others = [v for v in sketch.vertices if v.kind not in (Kind.MASK, Kind.NOTE)]
+    deciding: dict[Family, dict[Vertex, Vertex]] = defaultdict(dict)
     for arc in sketch.arcs:
         if arc.source.kind is Kind.MASK:
-            mask, target = arc.source, arc.target
-            mask.width = mask.height = 36.0
-            mask.x = target.x - 45 - 40 * beside[target]
-            mask.y = target.y - 40
-            beside[target] += 1
+            deciding[arc.source.family].setdefault(arc.source, arc.target)
+    for targets in deciding.values():
+        for dx, dy in ASIDE:
+            for mask, target in targets.items():
+                mask.width = mask.height = 36.0
+                mask.x, mask.y = target.x + dx, target.y + dy
+            if not any(_meet(mask, other) for mask in targets for other in others):
+                break
+        others += targets
+
+
+def _meet(a: Vertex, b: Vertex) -> bool:
+    return abs(a.x - b.x) < (a.width + b.width) / 2 + 2 and abs(a.y - b.y) < (a.height + b.height) / 2 + 2
 
 
 def _place_notes(sketch: Sketch) -> None:
     bottom = min((v.y for v in sketch.vertices if v.kind is not Kind.NOTE), default=0)
+    if any(v.kind is Kind.DOTS and v.y < bottom + 20 for v in sketch.vertices):
+        bottom -= 38
     for vertex in sketch.vertices:
         if vertex.kind is Kind.NOTE:
             vertex.y = bottom
