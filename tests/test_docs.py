@@ -40,6 +40,7 @@ INTERNAL = {
     "cli": "a command, documented by --help",
     "demo": "an application, told about in the tutorial",
     "__main__": "python -m tinygrad_rnn",
+    "extras": "how an optional dependency is imported",
     "lookup": "what the commands find a cell with",
     "_version": "one string",
     "draw.": "how a drawing comes about; draw exports what is public",

@@ -230,6 +230,25 @@ def test_extras_are_imported_inside_functions_only() -> None:
     assert needing == NEEDS_EXTRA, "keep the list in step with the code"
 
 
+def test_extras_have_what_is_asked_of_them() -> None:
+    """`optional("module", "extra", …)` names an extra of setup.cfg that brings the module."""
+    extras = _setup_cfg()["options.extras_require"]
+
+    def brought(extra: str) -> set[str]:
+        lines = [line for line in extras[extra].split("\n") if line]
+        inner = {name for line in lines if (m := re.fullmatch(r"%\((\w+)\)s", line)) for name in brought(m[1])}
+        return inner | {re.split(r"[<>=!~ ]", line)[0] for line in lines}
+
+    wrong = []
+    for module, tree in MODULES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("optional") and len(node.args) > 1:
+                name, extra = (ast.literal_eval(argument) for argument in node.args[:2])
+                if extra not in extras or name.partition(".")[0] not in brought(extra):
+                    wrong.append(f"{module}:{node.lineno}: the extra {extra} does not bring {name}")
+    assert not wrong, "\n".join(wrong)
+
+
 def test_third_party_imports_are_declared() -> None:
     declared = {"numpy", "graphviz", "tinygrad_rnn"} | EXTRAS | set(sys.stdlib_module_names)
     foreign = {
