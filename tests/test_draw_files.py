@@ -116,6 +116,7 @@ def test_every_renderer_gives_the_same_picture(name, monkeypatch):
         found = [re.findall(r"-?\d+\.?\d*", re.sub(r'(fill|stroke|font-\w+|stroke-\w+)="[^"]*"', "", s)) for s in shapes[1:]]
         return [tuple(round(float(n)) for n in shape) for shape in found]
 
+    assert render._command("svg")[0].endswith("dot")
     drawing = network(name, time="unrolled")
     by_dot = numbers(drawing.svg())
     monkeypatch.setattr(render.shutil, "which", lambda name: None)
