@@ -15,7 +15,7 @@ from .errors import DtypeError, GradientError, ShapeError
 from .graph.node import Node, ancestors
 from .graph.place import context, mode
 from .ops import TensorLike, stack
-from .ops.core import Sparse, as_tensor, describe, pullback
+from .ops.core import Sparse, as_tensor, constant, describe, pullback
 from .ops.shapes import scatter
 from .tensor import Tensor
 
@@ -80,7 +80,7 @@ def backward(output: Tensor, gradient: TensorLike | None = None) -> None:
     if not leaves:
         raise GradientError(_why_nothing(output, order))
     with no_grad():
-        cotangent = _cotangent(output, gradient)
+        cotangent = Tensor(constant(_cotangent(output, gradient)._node.value))
         table = _reverse(order, [(output._node, cotangent)], leaves)
         for node in leaves:
             tensor = node.leaf() if node.leaf is not None else None
@@ -113,7 +113,7 @@ def _cotangent(output: Tensor, gradient: TensorLike | None) -> Tensor:
         raise ShapeError(f"cotangent {cotangent.shape} for an output {output.shape}: give one of the output's shape")
     if output.dtype.kind != "f":
         raise DtypeError(f"{output.dtype} values have no gradient")
-    return cotangent if cotangent.dtype == output.dtype else cotangent.astype(output.dtype)
+    return Tensor((cotangent if cotangent.dtype == output.dtype else cotangent.astype(output.dtype))._node)
 
 
 def _reverse(order: list[Node], cotangents: Sequence[tuple[Node, Tensor]], wanted: Sequence[Node]) -> dict[Node, Tensor]:
@@ -121,7 +121,7 @@ def _reverse(order: list[Node], cotangents: Sequence[tuple[Node, Tensor]], wante
     keep = set(wanted)
     needed = set(wanted)
     for node in order:
-        if not needed.isdisjoint(node.inputs):
+        if not needed.isdisjoint(node.inputs) and node.value.dtype.kind == "f":  # integers carry no gradient
             needed.add(node)
     state = context.state
     tagging = state.recording or state.debugging
@@ -143,10 +143,10 @@ def _reverse(order: list[Node], cotangents: Sequence[tuple[Node, Tensor]], wante
             if tagging:
                 state.place = node.place._replace(origin=node)
             for source, gx in pullback(node, g, needed):
-                if source in table and gx.__class__ is Tensor:
-                    table[source] = table[source] + gx
-                elif isinstance(gx, Sparse):
+                if isinstance(gx, Sparse):
                     parts.setdefault(source, []).append(gx)
+                elif source in table:
+                    table[source] = table[source] + gx
                 else:
                     table[source] = gx
     finally:
@@ -201,12 +201,17 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], 
             raise DtypeError(f"{describe(x._node)} is of {x.dtype} values, which have no gradient")
     order = ancestors([out._node for out in outs])
     pairs = [(out._node, _cotangent(out, c)) for out, c in zip(outs, given, strict=True)]
-    table = _reverse(order, pairs, [x._node for x in wanted])
+    # a parameter that was rebound since has another node in this graph
+    earlier = {id(x): [n for n in order if n.leaf is not None and n.leaf() is x and n is not x._node] for x in wanted}
     reached = set(order)
     for x in wanted:
-        if x._node not in reached:
+        if x._node not in reached and not earlier[id(x)]:
             _check_not_cut(x._node, order)
-    found = [table[x._node] if x._node in table else as_tensor(np.zeros(x.shape, x.dtype)) for x in wanted]
+    table = _reverse(order, pairs, [node for x in wanted for node in (x._node, *earlier[id(x)])])
+    found = []
+    for x in wanted:
+        parts = [table[node] for node in (x._node, *earlier[id(x)]) if node in table]
+        found.append(sum(parts[1:], parts[0]) if parts else as_tensor(np.zeros(x.shape, x.dtype)))
     return found[0] if isinstance(inputs, Tensor) else found
 
 
@@ -259,7 +264,8 @@ def jvp(outputs: Any, inputs: Any, tangents: Any) -> Any:
     if len(along) != len(wanted):
         raise ShapeError(f"{len(along)} tangents for {len(wanted)} inputs; give one each")
     vectors = [as_tensor(np.zeros(out.shape, out.dtype)) for out in outs]
-    gradients = grad(outs, wanted, vectors)
+    with mode(recording=True):  # it is differentiated in the next line, whatever the caller's mode
+        gradients = grad(outs, wanted, vectors)
     found = grad(gradients, vectors, along)
     return found[0] if isinstance(outputs, Tensor) else found
 

@@ -56,9 +56,9 @@ class Tensor:
     @property
     def data(self) -> npt.NDArray[Any]:
         """The values, as a read-only array."""
-        value = self._concrete("data").view()
-        value.flags.writeable = False
-        return value
+        value = self._concrete("data")
+        value.flags.writeable = False  # of the array itself, so that no view of it can be made writeable
+        return value.view()
 
     @data.setter
     def data(self, value: Any) -> None:
@@ -231,8 +231,14 @@ class Tensor:
         grad = ", requires_grad=True" if self._node.leaf is not None else ""
         return f"tensor({shown}{dtype}{grad})"
 
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        return self
+        return self if self._node.leaf is None else tensor(self.data, requires_grad=True)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return tensor, (self.numpy(), self._node.leaf is not None)
 
     # -- indexing --------------------------------------------------------------------------
 
@@ -293,13 +299,13 @@ class Tensor:
         return apply(ops.absolute, (self,))
 
     def __invert__(self) -> Tensor:
-        return apply(ops.logical_not, (self,))
+        return apply(ops.logical_not, (_logical(self),))
 
     def __and__(self, other: TensorLike) -> Tensor:
-        return apply(ops.logical_and, (self, other))
+        return apply(ops.logical_and, (_logical(self), _logical(other)))
 
     def __or__(self, other: TensorLike) -> Tensor:
-        return apply(ops.logical_or, (self, other))
+        return apply(ops.logical_or, (_logical(self), _logical(other)))
 
     def __lt__(self, other: TensorLike) -> Tensor:
         return apply(ops.less, (self, other))
@@ -314,9 +320,13 @@ class Tensor:
         return apply(ops.greater_equal, (self, other))
 
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
+        if other is None:
+            return NotImplemented
         return apply(ops.equal, (self, other))  # type: ignore[arg-type]
 
     def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
+        if other is None:
+            return NotImplemented
         return apply(ops.not_equal, (self, other))  # type: ignore[arg-type]
 
     # -- methods that NumPy's arrays have ----------------------------------------------------
@@ -366,6 +376,12 @@ class Tensor:
         """See :func:`tinygrad_rnn.reshape`; the lengths may stand alone or in a tuple."""
         return ops.reshape(self, shape[0] if len(shape) == 1 else shape)  # type: ignore[arg-type]
 
+    def flatten(self) -> Tensor:
+        """All elements along one axis."""
+        return ops.reshape(self, self.size)
+
+    ravel = flatten
+
     def transpose(self, *axes: int | Sequence[int] | None) -> Tensor:
         """See :func:`tinygrad_rnn.transpose`; the axes may stand alone or in a tuple."""
         order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes or None
@@ -394,6 +410,18 @@ class Tensor:
     def argmax(self, axis: int | None = None) -> npt.NDArray[Any]:
         """Positions of the largest elements, as a plain array: they have no gradient."""
         return np.asarray(self._concrete("argmax()").argmax(axis))
+
+    def argmin(self, axis: int | None = None) -> npt.NDArray[Any]:
+        """Positions of the smallest elements, as a plain array: they have no gradient."""
+        return np.asarray(self._concrete("argmin()").argmin(axis))
+
+    def all(self, axis: int | None = None) -> npt.NDArray[Any]:
+        """Whether all elements are true, as a plain array."""
+        return np.asarray(self._concrete("all()").all(axis))
+
+    def any(self, axis: int | None = None) -> npt.NDArray[Any]:
+        """Whether any element is true, as a plain array."""
+        return np.asarray(self._concrete("any()").any(axis))
 
     def tolist(self) -> Any:
         """The values as nested lists of Python numbers."""
@@ -424,9 +452,23 @@ def _outside_the_graph(name: str, function: Callable[..., Any], args: Any, kwarg
 
     if "out" not in kwargs:
         found = function(*bare(args), **{key: bare(value) for key, value in kwargs.items()})
-        if np.result_type(found).kind in "biu":
+        if not _has_floats(found) or name in ("zeros_like", "ones_like", "full_like", "empty_like"):
             return found
     raise DtypeError(f"np.{name} of tensors, called like this, has no gradient here; take .data to leave the graph")
+
+
+def _has_floats(found: Any) -> bool:
+    if isinstance(found, (tuple, list)):
+        return any(map(_has_floats, found))
+    return isinstance(found, float) or getattr(getattr(found, "dtype", None), "kind", "") in ("f", "c")
+
+
+def _logical(x: TensorLike) -> Tensor:
+    """The operand of & | ~, which are logical here, not bitwise."""
+    tensor = core.as_tensor(x)
+    if tensor.dtype.kind != "b":
+        raise DtypeError(f"& | ~ take booleans, and this is {tensor.dtype}; compare first, as in (a > 0) & (b > 0)")
+    return tensor
 
 
 def _ufuncs() -> dict[Any, Callable[..., Tensor]]:
@@ -469,7 +511,7 @@ def tensor(data: Any, requires_grad: bool = False, dtype: npt.DTypeLike | None =
     if isinstance(data, Tensor):
         data = data.data
     elif isinstance(data, (list, tuple)) and any(isinstance(x, Tensor) for x in data):
-        data = [np.asarray(x) for x in data]
+        raise DtypeError("tr.tensor of tensors would lose how they were made; join them with tr.stack or tr.concatenate")
     try:
         value = np.array(data, dtype)
     except ValueError as error:
@@ -523,9 +565,11 @@ class Parameter(Tensor):
             data = init.glorot_uniform(data) if len(data) > 1 else init.zeros(data)
             value = data.astype(np.float32 if dtype is None else dtype)
         else:
-            value = np.array(data, dtype)
-            if value.dtype.kind != "f" or (dtype is None and not hasattr(data, "dtype")):
-                value = value.astype(np.float32)
+            value = np.array(data)
+            if dtype is not None or value.dtype.kind in "iu" or not hasattr(data, "dtype"):
+                value = value.astype(np.float32 if dtype is None else dtype) if value.dtype.kind in "fiu" else value
+        if value.dtype.kind != "f":
+            raise DtypeError(f"a parameter is of floats, and {value.dtype} values have no gradient")
         super().__init__(leaf(value, symbol, "parameter"))
         self.symbol = symbol
         self._require_grad()
@@ -552,8 +596,15 @@ class Parameter(Tensor):
     def _place(self, path: str) -> None:
         """Called by the module that has the parameter, when it learns its path."""
         scope, _, name = path.rpartition(".")
-        node = self._node
-        self._rebind(leaf(node.value, self.symbol or name, "parameter", Place(scope)))
+        self._node.place, self._node.name = Place(scope), self.symbol or name
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
+        copy = Parameter(self.data, self.symbol)
+        copy._node.place, copy._node.name = self._node.place, self._node.name
+        return copy.requires_grad_(self._node.leaf is not None)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Parameter, (self.numpy(), self.symbol)
 
     def requires_grad_(self, requires_grad: bool = True) -> Parameter:
         """Freeze the parameter, or unfreeze it."""

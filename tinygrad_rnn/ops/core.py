@@ -124,12 +124,19 @@ class Primitive:
             raise TypeError(f"{self.name} takes these attributes: {expected}; and was given {', '.join(attributes) or 'none'}")
         return apply(self, inputs, attributes)
 
+    def __reduce__(self) -> tuple[Any, ...]:  # there is one of each: a copy is the primitive itself
+        return _registered, (self.name,)
+
     def __repr__(self) -> str:
         return f"<primitive {self.name}({', '.join(self.arguments)})>"
 
 
 registry: dict[str, Primitive] = {}
 """Every primitive by its name, the user's own too."""
+
+
+def _registered(name: str) -> Primitive:
+    return registry[name]
 
 
 def elementwise(*specs: Spec) -> Spec:
@@ -204,12 +211,17 @@ def primitive(
 
     def make(function: Callable[..., Any]) -> Primitive:
         name = function.__name__.strip("_")
-        if name in registry:
+        origin = function.__module__, function.__qualname__
+        if name in registry and (registry[name].__module__, getattr(registry[name], "__qualname__", "")) != origin:
             raise ValueError(f"a primitive {name!r} exists already; choose another name")
         parameters = [p for p in inspect.signature(function).parameters.values() if p.name != "out"]
         arguments = tuple(
             f"*{p.name}" if p.kind is p.VAR_POSITIONAL else p.name for p in parameters if p.kind is not p.KEYWORD_ONLY
         )
+        variadic = arguments[-1].startswith("*")
+        if variadic == isinstance(gradient, tuple):
+            form = "one callable for all inputs" if variadic else "a tuple, gradient=(rule,), with a rule for each input"
+            raise ValueError(f"{name}: give {form}")
         if isinstance(gradient, tuple) and len(gradient) != len(arguments):
             raise ValueError(f"{name} has {len(arguments)} inputs and {len(gradient)} gradient rules; give one rule each")
         made = Primitive(
@@ -264,21 +276,26 @@ def apply(primitive: Primitive, inputs: Sequence[TensorLike], attributes: Mappin
     tensor([2., 3.])
     """
     state = context.state
-    kernel = primitive.kernel
+    n = len(inputs)
+    if n == 2:  # one and two inputs are spelt out: most of a network's operations
+        a, b = inputs
+        nodes: tuple[Node, ...] = (
+            a._node if isinstance(a, tensor_class) else _beside(a, b),
+            b._node if isinstance(b, tensor_class) else _beside(b, a),
+        )
+    elif n == 1 and isinstance(inputs[0], tensor_class):
+        nodes = (inputs[0]._node,)
+    else:
+        nodes = tuple([x._node if isinstance(x, tensor_class) else _constant(x, inputs) for x in inputs])
     try:
-        if not attributes and state.eager and len(inputs) == 2:  # spelt out: most of a network's operations
-            a, b = inputs
-            nodes: tuple[Node, ...] = (
-                a._node if isinstance(a, tensor_class) else _beside(a, b),
-                b._node if isinstance(b, tensor_class) else _beside(b, a),
-            )
-            value = kernel(nodes[0].value, nodes[1].value)
+        if not state.eager:
+            value = _look_or_trace(primitive, nodes, attributes)
+        elif attributes or n > 2:
+            value = primitive.kernel(*[node.value for node in nodes], **attributes)
+        elif n == 2:
+            value = primitive.kernel(nodes[0].value, nodes[1].value)
         else:
-            nodes = tuple([x._node if isinstance(x, tensor_class) else _constant(x, inputs) for x in inputs])
-            if state.eager:
-                value = kernel(*[node.value for node in nodes], **attributes)
-            else:
-                value = _look_or_trace(primitive, nodes, attributes)
+            value = primitive.kernel(nodes[0].value)
     except TinygradError:
         raise
     except (ValueError, TypeError, IndexError) as error:
@@ -377,7 +394,7 @@ def pullback(node: Node, g: Tensor, wanted: Container[Node]) -> list[tuple[Node,
     variadic = rules.__class__ is not tuple
     if variadic:
         positions = [i for i, x in enumerate(node.inputs) if x in wanted]
-        found = iter(rules(positions, g, y, *xs, **attributes))  # type: ignore[operator]
+        found = dict(zip(positions, rules(positions, g, y, *xs, **attributes), strict=True))  # type: ignore[operator]
     pulled: list[tuple[Node, Tensor | Sparse]] = []
     position = -1
     for x in node.inputs:
@@ -385,19 +402,21 @@ def pullback(node: Node, g: Tensor, wanted: Container[Node]) -> list[tuple[Node,
         if x not in wanted:
             continue
         if variadic:
-            gx = next(found)
+            gx = found[position]
         elif rule := rules[position]:  # type: ignore[index]
             gx = rule(g, y, *xs, **attributes) if attributes else rule(g, y, *xs)
         else:
             continue
-        if gx.__class__ is tensor_class:
+        if gx is None:
+            continue
+        if gx.__class__ is not Sparse:
+            if gx.__class__ is not tensor_class:  # a number, an array, a Parameter
+                gx = tensor_class(as_tensor(gx)._node)
             value, own = gx._node.value, x.value
             if value.shape != own.shape:
                 gx = _unbroadcast(gx, own.shape)
             if value.dtype != own.dtype:
                 gx = gx.astype(own.dtype)
-        elif gx is None:
-            continue
         pulled.append((x, gx))
     return pulled
 
@@ -440,12 +459,17 @@ def _explain(primitive: Primitive, nodes: tuple[Node, ...], attributes: Mapping[
         primitive.shape(*[node.spec for node in nodes], **attributes)
     except Exception as shapes:  # the shape rule knows best why
         return ShapeError(f"{head}{shapes} ({shown}{given})")
-    if isinstance(error, TypeError):
-        return DtypeError(f"{head}these dtypes cannot be used: {error} ({shown}{given})")
-    return ShapeError(f"{head}{error} ({shown}{given})")
+    if isinstance(error, IndexError):
+        return ShapeError(f"{head}{error} ({shown}{given})")
+    return DtypeError(f"{head}these values cannot be used: {error} ({shown}{given})")
 
 
 def _report_non_finite(primitive: Primitive, nodes: tuple[Node, ...], value: Any) -> None:
+    held = next((i for i in nodes if i.primitive is None and not np.isfinite(i.value).all()), None)
+    if held is not None:
+        raise NonFiniteError(
+            f"{describe(held)}, an input of {primitive.name}{context.state.place.describe()}, holds NaN or inf"
+        )
     bad = np.argwhere(~np.isfinite(value))[0]
     what = value[tuple(bad)]
     frame = sys._getframe()

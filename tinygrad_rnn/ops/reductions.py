@@ -188,6 +188,8 @@ def prod(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     tensor([2., 0.])
     """
     x = as_tensor(x)
+    if x.dtype != _summed_dtype(x.dtype):
+        x = x.astype(_summed_dtype(x.dtype))
     axes = negative_axes("prod", axis, x.ndim)
     shape = kept(x.shape, axes)
     free = [a for a in range(-x.ndim, 0) if a not in axes]

@@ -159,7 +159,7 @@ def moveaxis(x: TensorLike, source: int | Sequence[int], destination: int | Sequ
     """
     x = as_tensor(x)
     sources, destinations = (
-        [negative_axes("moveaxis", a, x.ndim)[0] for a in ([given] if isinstance(given, int) else given)]
+        [negative_axes("moveaxis", a, x.ndim)[0] for a in ([given] if isinstance(given, (int, np.integer)) else given)]
         for given in (source, destination)
     )
     if len(sources) != len(destinations) or len(set(sources)) < len(sources) or len(set(destinations)) < len(destinations):
@@ -179,7 +179,7 @@ def expand_dims(x: TensorLike, axis: int | tuple[int, ...]) -> Tensor:
     (1, 2)
     """
     x = as_tensor(x)
-    n = x.ndim + (1 if isinstance(axis, int) else len(axis))
+    n = x.ndim + (1 if isinstance(axis, (int, np.integer)) else len(axis))
     new = negative_axes("expand_dims", axis, n)
     old = iter(x.shape)
     return reshape(x, tuple(1 if i - n in new else next(old) for i in range(n)))
@@ -309,8 +309,8 @@ def _concatenate(*xs, axis, out=None):
     return np.concatenate(xs, axis=axis, out=out)
 
 
-def concatenate(xs: Sequence[TensorLike], axis: int = 0) -> Tensor:
-    """The arrays one after another along an axis that they have.
+def concatenate(xs: Sequence[TensorLike], axis: int | None = 0) -> Tensor:
+    """The arrays one after another along an axis that they have, or all flattened if it is None.
 
     Raises
     ------
@@ -325,6 +325,8 @@ def concatenate(xs: Sequence[TensorLike], axis: int = 0) -> Tensor:
     tensors = [as_tensor(x) for x in xs]
     if not tensors:
         raise ShapeError("concatenate: give one array at least")
+    if axis is None:
+        tensors, axis = [x.flatten() for x in tensors], 0
     return apply(_concatenate, tensors, {"axis": negative_axes("concatenate", axis, tensors[0].ndim)[0]})
 
 
@@ -443,6 +445,7 @@ def getitem(x: TensorLike, index: Any) -> Tensor:
     if index.__class__ is int:
         return apply(_getitem, (x,), {"index": (index,)})
     parts = index if isinstance(index, tuple) else (index,)
+    _check_masks(x.shape, parts)
     template: list[Any] = []
     arrays: list[Any] = []
     for part in parts:
@@ -459,6 +462,22 @@ def getitem(x: TensorLike, index: Any) -> Tensor:
                 template.append(ARRAY)
                 arrays.append(array)
     return apply(_getitem, (x, *arrays), {"index": tuple(template)})
+
+
+def _check_masks(shape: Shape, parts: tuple[Any, ...]) -> None:
+    """A mask has the shape of the axes that it stands for."""
+    masks = [np.shape(part) if getattr(part, "dtype", np.asarray(part).dtype).kind == "b" else None for part in parts]
+    if not any(mask is not None for mask in masks):
+        return
+    takes = [
+        len(mask) if mask is not None else int(part is not None and part is not Ellipsis)
+        for part, mask in zip(parts, masks, strict=True)
+    ]
+    axis = 0
+    for part, mask, n in zip(parts, masks, takes, strict=True):
+        if mask is not None and (mask == () or mask != shape[axis : axis + n]):
+            raise ShapeError(f"getitem: a mask of shape {mask} for the axes {shape[axis : axis + n]} of {shape}")
+        axis += len(shape) - sum(takes) if part is Ellipsis else n
 
 
 def _index_arrays(part: Any) -> list[Any]:
