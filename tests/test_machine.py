@@ -124,6 +124,14 @@ values = st.lists(st.integers(-8, 8).map(lambda n: n / 4 + 0.05), min_size=4, ma
 LARGEST = 600  # numbers in one graph: gradients of gradients grow fast
 
 
+def summed(found, generations):
+    """The derivatives by arrays of numbers, added up; zeros where there are none."""
+    total = np.empty(generations[0].shape, object)
+    for index in np.ndindex(total.shape):
+        total[index] = sum((found.get(leaf[index].serial, ZERO) for leaf in generations), ZERO) + 0.0
+    return total
+
+
 class Engines(RuleBasedStateMachine):
     pool = Bundle("pool")
 
@@ -219,6 +227,10 @@ class Engines(RuleBasedStateMachine):
             u = tr.sin(t) * 2
         return self.keep(u, numbers(plain(elementwise(n, "sin") * 2)))
 
+    def generations(self, x, m):
+        """All that a parameter has been: the gradient by it is by each of them, and what it was made of stays."""
+        return next((self.leaves[k] for k, p in enumerate(self.parameters) if p is x), [m])
+
     @rule(target=pool, k=st.integers(0, 1), value=values)
     def rebind(self, k, value):
         parameter = self.parameters[k]
@@ -259,22 +271,21 @@ class Engines(RuleBasedStateMachine):
     def gradient(self, i, j):
         (t, n), (x, m) = self.pairs[i], self.pairs[j]
         found = derivatives(list(n.ravel()), [ONE] * n.size)
+        generations = self.generations(x, m)
         try:
             g = tr.grad(t.sum(), x)
         except GradientError as error:
             assert "cut" in str(error)
-            assert not any(k.serial in found for k in m.ravel())
+            assert not any(k.serial in found for leaf in generations for k in leaf.ravel())
             return multiple()
-        naive = np.empty(m.shape, object)
-        for index in np.ndindex(m.shape):
-            naive[index] = found.get(m[index].serial, ZERO) + 0.0
+        naive = summed(found, generations)
         if x.node.primitive is not None and not any(k.serial in found for k in m.ravel()):
             assert not g.data.any()
         return self.keep(g, naive)
 
     @rule(target=pool, i=pool, k=st.integers(0, 1))
     def gradient_of_a_gradient(self, i, k):
-        (t, n), W, leaf = self.pairs[i], self.parameters[k], self.leaves[k][-1]
+        (t, n), W = self.pairs[i], self.parameters[k]
         ours, naive = (tr.tanh(t) * t).sum(), as_array(elementwise(n, "tanh") * n).sum()
         for _ in range(2):
             try:
@@ -282,9 +293,7 @@ class Engines(RuleBasedStateMachine):
             except GradientError:
                 return multiple()
             found = derivatives([naive], [ONE])
-            parts = numbers(np.zeros(leaf.shape))
-            for index in np.ndindex(leaf.shape):
-                parts[index] = found.get(leaf[index].serial, ZERO) + 0.0
+            parts = summed(found, self.leaves[k])
             ours, naive = (g * g).sum(), (parts * parts).sum()
         return self.keep(g, parts)
 

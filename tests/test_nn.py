@@ -173,16 +173,16 @@ def test_under_teacher_forcing_no_step_depends_on_another():
         (lambda m: m(np.zeros((3, 1, 1)), force={"y": np.zeros((2, 1, 1))}), "3 steps"),
         (lambda m: m(np.zeros((3, 1, 1)), force={"y": np.zeros((3, 2, 1))}), r"slot y of shape \(1, 1\)"),
         (lambda m: m(np.zeros((3, 1, 1)), force_mask=np.ones(3, bool)), "force"),
-        (lambda m: m(np.zeros((3, 1, 5))), "Jordan: step t=1 made state"),
+        (lambda m: m(np.zeros((3, 1, 5))), "Jordan.step at t=1 made state"),
         (lambda m: m(np.zeros(3)), "time, batch, features"),
         (lambda m: m(None), "steps=T"),
         (lambda m: m(np.zeros((3, 1, 1)), steps=4), "leave steps out"),
         (lambda m: m((np.zeros((3, 1, 1)), np.zeros((4, 1, 1)))), "differ"),
-        (lambda m: m(np.zeros((3, 1, 1)), tr.tensor(np.zeros((1, 2)))), "layer|matmul"),
+        (lambda m: m(np.zeros((3, 1, 1)), tr.tensor(np.zeros((1, 2)))), "initial state h has shape"),
     ],
 )
 def test_what_does_not_fit_is_named(call, message):
-    with pytest.raises(ShapeError, match=message.replace("Jordan: ", "")):
+    with pytest.raises(ShapeError, match=message):
         call(nn.Recurrent(Jordan()))
 
 

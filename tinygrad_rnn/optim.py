@@ -26,10 +26,14 @@ class Optimizer:
     ------
     ValueError
         If there are no parameters, or the learning rate is negative.
+    TypeError
+        If they are not parameters.
     """
 
     def __init__(self, parameters: Iterable[Parameter], lr: float) -> None:
-        self.parameters = list(parameters)
+        self.parameters = list({id(parameter): parameter for parameter in parameters}.values())
+        if not all(isinstance(parameter, Parameter) for parameter in self.parameters):
+            raise TypeError("an optimiser takes parameters: model.parameters(), not named_parameters()")
         if not self.parameters:
             raise ValueError("an optimiser needs parameters: model.parameters()")
         if not lr >= 0:

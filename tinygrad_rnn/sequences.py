@@ -20,8 +20,8 @@ class CharVocabulary:
 
     Parameters
     ----------
-    text : iterable of str
-        A text; its characters are sorted.
+    text : str
+        Its characters are sorted.
 
     Raises
     ------
@@ -39,7 +39,7 @@ class CharVocabulary:
     'hello'
     """
 
-    def __init__(self, text: Iterable[str]) -> None:
+    def __init__(self, text: str) -> None:
         self.characters = "".join(sorted(set(text)))
         if not self.characters:
             raise DataError("the text is empty: there are no characters to make a vocabulary of")

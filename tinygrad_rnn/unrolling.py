@@ -1,17 +1,17 @@
-"""Steps of a user's own loop: facts that folding and drawing read."""
+"""Steps: going over sequences, and tagging what is made at each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 from .errors import ShapeError
-from .graph.place import Place, Unrolling, context
+from .graph.place import Place, Unrolling, context, restore
 from .ops import TensorLike
 from .ops.core import as_tensor
 from .tensor import Tensor
 
-__all__ = ["steps"]
+__all__ = ["over", "steps"]
 
 
 def steps(*sequences: TensorLike, reverse: bool = False) -> Iterator[tuple[Any, ...]]:
@@ -50,26 +50,45 @@ def steps(*sequences: TensorLike, reverse: bool = False) -> Iterator[tuple[Any, 
         raise ShapeError("tr.steps needs sequences: arrays whose first axis is time")
     if len({len(x) for x in tensors}) > 1:
         raise ShapeError(f"the sequences differ in length: {', '.join(str(x.shape) for x in tensors)}")
-    return _steps(tensors, reverse)
+    names = [tensor.name for tensor in tensors]
+    return ((t, *elements) for t, _, elements in over(tensors, names, len(tensors[0]), reverse))
 
 
-def _steps(sequences: list[Tensor], reverse: bool) -> Iterator[tuple[Any, ...]]:
-    state = context.state
-    before = state.place
-    unrolling = Unrolling(before.scope, before if before.unrolling else None, reverse)
-    T = len(sequences[0])
+def over(
+    sequences: Sequence[Tensor], names: Sequence[str | None], T: int, reverse: bool = False
+) -> Generator[tuple[int, int, list[Tensor]], None, None]:
+    """Go over sequences, as :func:`steps` does; there may be none.
+
+    Parameters
+    ----------
+    sequences : sequence of Tensor
+    names : sequence of (str or None)
+        What the elements of a leaf sequence are called.
+    T : int
+    reverse : bool
+
+    Yields
+    ------
+    t, position : int
+        The step, from 1, and the place in the sequence that it reads.
+    elements : list of Tensor
+    """
+    before = context.state.place
+    unrolling = Unrolling(before.scope, before, reverse)
     try:
         for t in range(1, T + 1):
-            state.place = Place(before.scope, unrolling, t)
-            yield (t, *[_read(sequence, T - t if reverse else t - 1) for sequence in sequences])
+            context.state.place = Place(before.scope, unrolling, t)
+            position = T - t if reverse else t - 1
+            yield t, position, [element(x, name, position) for x, name in zip(sequences, names, strict=True)]
     finally:
-        state.place = before
+        unrolling.over = True
+        restore(context.state.place)
 
 
-def _read(sequence: Tensor, position: int) -> Tensor:
-    """One element; it is called as the sequence is, so x stands for x_t in every picture."""
+def element(sequence: Tensor, name: str | None, position: int) -> Tensor:
+    """One element; it is called as the sequence is, so that x stands for x_t in every picture."""
     x = sequence[position]
     if sequence.node.primitive is None and x.node.primitive is not None:
-        x.node.name = sequence.name
+        x.node.name = name
         x.node.role = "input"
     return x

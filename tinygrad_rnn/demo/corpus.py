@@ -88,7 +88,7 @@ def split(text: str, source: str = "a text") -> Corpus:
         text, source = text[:MOST], f"the first {MOST:,} characters of {source}"
     border = len(text) - min(len(text) // HELD_OUT, MOST_HELD_OUT)
     counts = Counter(text[:border])
-    vocabulary = CharVocabulary([*(c for c, n in counts.items() if n >= RARE), UNKNOWN])
+    vocabulary = CharVocabulary("".join(c for c, n in counts.items() if n >= RARE) + UNKNOWN)
     known = "".join(c if c in vocabulary else UNKNOWN for c in text)
     codes = vocabulary.encode(known)
     return Corpus(vocabulary, codes[:border], codes[border:], known[border:].count(UNKNOWN), source)

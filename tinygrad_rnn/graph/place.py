@@ -21,17 +21,18 @@ class Unrolling:
     scope : str
         The module path it was started under.
     outer : Place, optional
-        The place it was started at, for a loop within a loop.
+        The place it was started at; for a loop within a loop, a step of that one.
     reverse : bool
         Whether it runs from the end of the sequence to its start.
     """
 
-    __slots__ = ("scope", "outer", "reverse")
+    __slots__ = ("scope", "outer", "reverse", "over")
 
     def __init__(self, scope: str = "", outer: Place | None = None, reverse: bool = False) -> None:
         self.scope = scope
         self.outer = outer
         self.reverse = reverse
+        self.over = False  # set when the last step is done
 
     def __repr__(self) -> str:
         return f"<Unrolling of {self.scope or 'a loop'}>"
@@ -97,6 +98,14 @@ class _Context(threading.local):
 context = _Context()
 
 
+def restore(place: Place) -> None:
+    """Go back to a place, or if its loop is over by now, to where that loop was started."""
+    scope = place.scope
+    while place.unrolling is not None and place.unrolling.over:
+        place = (place.unrolling.outer or NOWHERE)._replace(scope=scope)
+    context.state.place = place
+
+
 @contextmanager
 def at(place: Place) -> Iterator[None]:
     """Make nodes at this place."""
@@ -105,7 +114,7 @@ def at(place: Place) -> Iterator[None]:
     try:
         yield
     finally:
-        context.state.place = before
+        restore(before)
 
 
 @contextmanager

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import init
-from ..errors import DtypeError, ShapeError
+from ..errors import DtypeError, ShapeError, TinygradError
 from ..ops import TensorLike, multiply, take
 from ..ops.core import as_tensor
 from ..random import generator
@@ -145,6 +146,8 @@ class Dropout(Module):
     def forward(self, x: TensorLike) -> Tensor:
         """Drop elements of `x`, afresh at each call."""
         x = as_tensor(x)
+        if x.dtype.kind != "f":
+            raise DtypeError(f"dropout scales what it keeps, so it takes floats, not {x.dtype}")
         if not self.training or self.p == 0:
             return x
         keep = (generator().random(x.shape) >= self.p) / np.asarray(1 - self.p, x.dtype)
@@ -156,31 +159,44 @@ class Sequential(Module):
 
     Parameters
     ----------
-    *layers : Module
+    *layers : Module or callable
+        A function such as ``tr.tanh`` is a layer without parameters.
+
+    Raises
+    ------
+    TinygradError
+        If one of them cannot be called.
 
     Examples
     --------
     >>> import numpy as np
+    >>> import tinygrad_rnn as tr
     >>> from tinygrad_rnn import nn
-    >>> model = nn.Sequential(nn.Recurrent(nn.RNNCell(3, 5)), nn.Linear(5, 2))
+    >>> model = nn.Sequential(nn.Recurrent(nn.RNNCell(3, 5)), nn.Linear(5, 2), tr.tanh)
     >>> model(np.zeros((7, 4, 3), "float32")).shape
     (7, 4, 2)
     """
 
-    def __init__(self, *layers: Module) -> None:
+    def __init__(self, *layers: Callable[..., Any]) -> None:
         super().__init__()
         for i, layer in enumerate(layers):
+            if not callable(layer):
+                raise TinygradError(f"layer {i} of Sequential is {layer!r}; give a Module or a function")
             setattr(self, str(i), layer)
+        self.length = len(layers)
 
     def __len__(self) -> int:
-        return len(self._children)
+        return self.length
 
-    def __getitem__(self, index: int) -> Module:
-        return [layer for _, layer in self.children()][index]
+    def __getitem__(self, index: int) -> Any:
+        return getattr(self, str(range(self.length)[index]))
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(self.length))
 
     def forward(self, x: Any) -> Any:
         """Apply the layers in order."""
-        for _, layer in self.children():
+        for layer in self:
             x = layer(x)
             x = x[0] if isinstance(x, tuple) else x
         return x

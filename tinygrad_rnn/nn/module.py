@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +13,7 @@ import numpy.typing as npt
 
 from ..errors import DataError, StateDictError, TinygradError
 from ..graph.place import scope
-from ..tensor import Parameter
+from ..tensor import Parameter, Tensor
 
 if TYPE_CHECKING:
     from ..draw import Drawing
@@ -53,14 +55,30 @@ class Module:
         if isinstance(value, (Module, Parameter)):
             if "_children" not in self.__dict__:
                 raise TinygradError(f"call super().__init__() before {type(self).__name__} sets {name!r}")
-            self._children[name] = value
             if isinstance(value, Module):
+                if any(module is self for _, module in value.modules()):
+                    raise TinygradError(
+                        f"{name!r} cannot be set: it contains the {type(self).__name__} that it would be set on"
+                    )
                 value._name = name
+            self._children[name] = value
         elif "_children" in self.__dict__:
+            if isinstance(value, Tensor) and isinstance(self._children.get(name), Parameter):
+                raise TinygradError(f"{name} is a parameter: rebind its array, {name}.data = …, or set a new nn.Parameter")
             self._children.pop(name, None)
         object.__setattr__(self, name, value)
         if isinstance(value, (Module, Parameter)):
             self._tell_paths()
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "_children":
+            raise TinygradError(f"call super().__init__() in {type(self).__name__}.__init__")
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def __copy__(self) -> Module:
+        twin = type(self).__new__(type(self))
+        twin.__dict__.update(self.__dict__, _children=dict(self._children))
+        return twin
 
     def __delattr__(self, name: str) -> None:
         self._children.pop(name, None)
@@ -191,11 +209,18 @@ class Module:
         DataError
             If the file cannot be written.
         """
+        path = Path(path)
+        part = path.with_name(f".{path.name}.part")  # an older file is replaced when the new one is whole
         try:
-            with Path(path).open("wb") as file:
-                np.savez(file, **self.state_dict())  # type: ignore[arg-type]
+            with zipfile.ZipFile(part, "w") as archive:
+                for name, array in self.state_dict().items():
+                    with archive.open(f"{name}.npy", "w") as file:
+                        np.lib.format.write_array(file, array, allow_pickle=False)
+            part.replace(path)
         except OSError as error:
             raise DataError(f"cannot write the parameters to {path}: {error.strerror}") from None
+        finally:
+            part.unlink(missing_ok=True)
 
     def load(self, path: str | Path) -> None:
         """Rebind the parameters to those of an ``.npz`` file; nothing in it is executed.
@@ -208,11 +233,11 @@ class Module:
             If its names or shapes do not fit.
         """
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as stored:
                 state = {name: stored[name] for name in stored.files}
         except OSError as error:
             raise DataError(f"cannot read parameters from {path}: {error.strerror or error}") from None
-        except (ValueError, AttributeError, KeyError, EOFError) as error:
+        except (ValueError, AttributeError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"{path} is not an .npz file of parameters: {error}") from None
         self.load_state_dict(state)
 

@@ -23,27 +23,36 @@ __all__ = ["Formula", "Primitive", "Sparse", "TensorLike", "apply", "elementwise
 
 TensorLike: TypeAlias = Union["Tensor", npt.ArrayLike]
 
-SUM, PRODUCT, MATRIX, ATOM = range(4)
+OPEN, RELATION, SUM, TERM, PRODUCT, MATRIX, ATOM, SYMBOL = range(8)
 
 
 class Formula(NamedTuple):
-    """A LaTeX template with the names of the inputs, and how tightly it binds.
+    r"""A LaTeX template with the names of the inputs, and how tightly it binds.
 
     Attributes
     ----------
     latex : str
-        Such as ``r"{a} + {b}"``. ``{rest}`` stands for the inputs of a variadic primitive.
+        Such as ``r"{a:sum} + {b:sum}"``. ``{rest}`` stands for the inputs of a variadic
+        primitive, ``{over}`` for the subscript of a reduction over more than one example,
+        and attributes for themselves: ``{index:index}`` as an index in brackets, with the
+        integer arrays in it, and ``{subscripts:typed}`` as code. ``{x:own}`` is an input as
+        it is stored, for places where an index counts.
     binds : int
-        SUM, PRODUCT, MATRIX or ATOM; an argument that binds less than its place, such as
-        ``{x:product}``, is put in brackets.
+        From the loosest, OPEN, RELATION, SUM, TERM, PRODUCT, MATRIX, ATOM, to SYMBOL. An
+        argument that binds less than its place, such as ``{x:product}``, is put in
+        brackets; ``{x}`` is a place with brackets of its own, and ``{x:base}`` one where a
+        superscript follows. A drawing takes SUM for an addition.
     transposed : str, optional
         The template of the transposed result, where ``{x:T}`` stands for an input
         transposed; without it, every input is transposed in `latex`.
+    special : tuple of (str, float, str)
+        Other templates, for an input that is a known number: ``("b", 1, "{a}")``.
     """
 
     latex: str
     binds: int = ATOM
     transposed: str | None = None
+    special: tuple[tuple[str, float, str], ...] = ()
 
 
 class Sparse(NamedTuple):
@@ -337,7 +346,10 @@ def _constant(data: Any, others: Sequence[Any]) -> Node:
         except ValueError as error:  # a ragged list
             raise DtypeError(f"cannot make a tensor of this: {error}") from None
     dtypes = [x.dtype for x in others if hasattr(x, "dtype")]
-    node = constant(np.array(data, np.result_type(*dtypes, data) if dtypes else None))
+    try:
+        node = constant(np.array(data, np.result_type(*dtypes, data) if dtypes else None))
+    except OverflowError as error:
+        raise DtypeError(f"{error}") from None
     # not 0.0, which equals -0.0, and not NaN, which does not equal itself
     if len(dtypes) == 1 and (data or data.__class__ is int) and data == data and len(_numbers) < 1024:
         _numbers[data.__class__, data, dtypes[0]] = node

@@ -301,7 +301,7 @@ def _alike(choose: Choose) -> list[Shape]:
 
 @primitive(
     gradient=_slices,
-    formula=r"\left[{rest}\right]",
+    formula=r"\left[{rest:own}\right]",
     shape=_joined,
     domain=Domain(REAL, shapes=_alike, attributes=lambda choose, *shapes: {"axis": -1}),
 )
@@ -340,7 +340,7 @@ def _stacked(*specs: Spec, axis: int) -> Spec:
 
 @primitive(
     gradient=lambda positions, g, y, *xs, axis: [g[_along(axis, i)] for i in positions],
-    formula=r"\left[{rest}\right]",
+    formula=r"\left[{rest:own}\right]",
     shape=_stacked,
     domain=Domain(
         REAL,
@@ -417,7 +417,7 @@ def _indexed(x: Spec, *arrays: Spec, index: tuple[Any, ...]) -> Spec:
 
 @primitive(
     gradient=lambda positions, g, y, x, *arrays, index: [None if i else Sparse(g, index, arrays) for i in positions],
-    formula=r"{x:atom}_{{[{index}]}}",
+    formula=r"{x:symbol,own}{{}}_{{{index:index}}}",
     shape=_indexed,
     domain=Domain(REAL, shapes=lambda choose: [choose.shape(1)], attributes=lambda choose, x: {"index": choose.index(x)}),
     leading=lambda attributes, shapes: {"index": (slice(None), *attributes["index"])},
@@ -466,7 +466,8 @@ def getitem(x: TensorLike, index: Any) -> Tensor:
 
 def _check_masks(shape: Shape, parts: tuple[Any, ...]) -> None:
     """A mask has the shape of the axes that it stands for."""
-    masks = [np.shape(part) if getattr(part, "dtype", np.asarray(part).dtype).kind == "b" else None for part in parts]
+    arrays = [part if hasattr(part, "dtype") else np.asarray(part) for part in parts]
+    masks = [array.shape if array.dtype.kind == "b" else None for array in arrays]
     if not any(mask is not None for mask in masks):
         return
     takes = [
@@ -516,7 +517,7 @@ def _scatter_case(choose: Choose, *shapes: Shape) -> Mapping[str, Any]:
 
 @primitive(
     gradient=_scatter_rules,
-    formula=r"\operatorname{{scatter}}\left({rest}\right)",
+    formula=r"\operatorname{{scatter}}_{{{indices:index}}}\left({rest:own}\right)",
     shape=_scattered,
     domain=Domain(REAL, shapes=lambda choose: [choose.shape(1)] * 2, attributes=_scatter_case),
     leading=lambda attributes, shapes: {
