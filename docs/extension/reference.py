@@ -195,7 +195,7 @@ class _Names(dict):  # type: ignore[type-arg]
 class _Symbol:
     def __init__(self, name: str) -> None:
         self.name = name if len(name) == 1 else rf"\mathrm{{{name}}}"
-        self.name = r"\ldots" if name == "rest" else self.name
+        self.name = {"rest": r"\ldots", "over": ""}.get(name, self.name)
 
     def __format__(self, spec: str) -> str:
         return rf"{self.name}^{{\top}}" if "T" in spec.split(",") else self.name

@@ -1,31 +1,33 @@
-r"""The equations of a cell, and of its backpropagation through time, as LaTeX.
-
-Formulas are data beside the primitives. What a cell computes for a batch, with one example
-in each row, is printed as textbooks do, for one example as a column: ``x @ U.T`` in a step
-is :math:`U x_t`. So every expression is known in two forms, itself and transposed.
-"""
+r"""The equations of a cell, and of its backpropagation through time, read off its graph."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
+import itertools
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ..autodiff import grad
-from ..graph.graph import shown
 from ..graph.node import Node, ancestors
 from ..graph.place import mode
 from ..nn.cell import Cell, flatten
 from ..nn.trace import Step, symbolic, trace_step
-from ..ops.core import ATOM, MATRIX, PRODUCT, SUM, apply
+from ..ops import astype
+from ..ops.core import TERM, apply
 from ..tensor import Tensor
+from .printer import Printer, Symbol, over_axes, subscripted
 
-__all__ = ["equations"]
+__all__ = ["Equations", "Term", "equations"]
+
+LONG = 100
+"""An unnamed value whose LaTeX is longer gets a name and a line if it is used more than once."""
 
 
-def equations(cell: Cell, backward: bool = False) -> str:
+def equations(cell: Cell, backward: bool = False, inputs: Any = None) -> str:
     r"""The step of a cell as LaTeX, or its backpropagation through time.
+
+    A value that is long, has no name and is used more than once is given one. What is
+    called :math:`x_{t-2}` before the sequence began is what the state started from.
 
     Parameters
     ----------
@@ -33,12 +35,23 @@ def equations(cell: Cell, backward: bool = False) -> str:
     backward : bool
         Print the recursion for δ, the derivative of the loss L by each named value, and
         the gradients of the parameters as sums over steps; ℓ_t is what the output of
-        step t adds to L.
+        step t adds to L. All is for one example, unless the step itself goes over the
+        examples of a batch.
+    inputs : array_like, Tensor, Spec, or nested tuples of them, optional
+        An example of what the cell takes at one step, shape (batch, features); found out
+        if not given.
 
     Returns
     -------
     str
         Lines of an ``aligned`` environment, an equation for each named value.
+
+    Raises
+    ------
+    ShapeError
+        If no input was found that the cell takes.
+    TraceError
+        If the step looks at the values of its tensors.
 
     Examples
     --------
@@ -48,190 +61,295 @@ def equations(cell: Cell, backward: bool = False) -> str:
     h_t &= \tanh\left(U x_t + b + W h_{t-1} + b'\right)
     \end{aligned}
     """
-    step = trace_step(cell)
-    lines = _backward(step) if backward else _forward(step)
+    found = Equations(cell, inputs)
+    lines = found.backward() if backward else found.forward()
     return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
 
 
-def _forward(step: Step) -> list[str]:
-    printer = _Printer(step, "t", "t-1")
-    lines = [f"{printer.symbol(node)} &= {printer.right_side(node)}" for node in _named(step)]
-    known = {_name_of(node) for node in _named(step)}
-    for name, after in zip(step.names, step.after, strict=True):
-        value = printer.print(after.node, transposed=True)
-        if name not in known and value != _subscript(name, "t"):  # a delay under a name of its own
-            lines.append(f"{_subscript(name, 't')} &= {value}")
-    return lines
+class Term(NamedTuple):
+    """What one equation adds to the derivative by a value.
+
+    Attributes
+    ----------
+    value : Node
+        Made of δ of the equation's value, and of values of its step.
+    later : int
+        How many steps later the equation is read: the delay of the value in it.
+    """
+
+    value: Node
+    later: int
 
 
-def _named(step: Step) -> list[Node]:
-    """The values that get an equation: those with a name, outputs and next states."""
-    ends = [t.node for t in (*flatten(step.output), *step.after)]
-    for number, (end, slot) in enumerate(zip(ends[::-1], [*step.names[::-1], *[None] * len(ends)], strict=False)):
+class Equations:
+    """A traced step, the values in it that have names, and what each pulls back.
+
+    Attributes
+    ----------
+    step : Step
+    named : list of Node
+        The values that get an equation, each after those it is made of.
+    carried : dict of Node to (Node, int)
+        Each slot is the value of another node, so many steps before: slots that only hand
+        on what other slots received are followed to their end.
+    symbols : dict of Node to Symbol
+    originals : dict of Node to Node
+        The values that leaves in the graphs of terms stand for.
+    deltas : dict of Node to Node
+        The value that each leaf δ is the derivative by.
+    """
+
+    def __init__(self, cell: Cell, inputs: Any = None) -> None:
+        self.batch = _batch_size(cell)
+        self.step = trace_step(cell, self.batch, inputs)
+        self.originals: dict[Node, Node] = {}
+        self.deltas: dict[Node, Node] = {}
+        self.outputs, self.after = _ends(self.step)
+        self.carried = _carried([slot.node for slot in self.step.state], self.after)
+        nodes = ancestors([*self.outputs, *self.after])
+        self.named = [node for node in nodes if node.primitive is not None and node.name is not None]
+        self.parameters = [node for node in nodes if node.role == "parameter"]
+        inside = [] if self.step.x is None else [x.node for x in flatten(self.step.x)]
+        paths = {p.node: path for path, p in cell.named_parameters()}
+        self.symbols: dict[Node, Symbol] = {}
+        for node, name in _unique([*inside, *self.parameters, *self.named], paths).items():
+            self.symbols[node] = Symbol(name, None if node.role == "parameter" else 0)
+        for slot, (node, delay) in self.carried.items():
+            symbol = self.symbols[node]
+            self.symbols[slot] = symbol._replace(delay=None if symbol.delay is None else delay)
+        self.mixes = any(self.batch in over_axes(node) for node in nodes)
+        self.printer = Printer(self.symbols, self.batch)
+        self.named = sorted([*self.named, *self._abbreviate(nodes, self.printer)], key=lambda node: node.serial)
+
+    # -- forward ---------------------------------------------------------------------------
+
+    def forward(self) -> list[str]:
+        """A line for each named value, and for each slot that has a name of its own."""
+        lines = [self._line(node, self.printer) for node in self.named]
+        for slot, name in zip(self.step.state, self.step.names, strict=True):
+            symbol, held_by = self.symbols[slot.node], self.carried[slot.node][0].name or ""
+            if not re.fullmatch(rf"(state|{re.escape(held_by)})(_\d+)?", name):  # the author's own: say what it holds
+                held = symbol if symbol.delay is None else symbol._replace(delay=symbol.delay - 1)
+                lines.append(f"{subscripted(name, 't')} &= {held.at(0)}")
+        return lines
+
+    def _line(self, node: Node, printer: Printer) -> str:
+        return f"{printer.symbol(node)} &= {printer.right_side(node)}"
+
+    def _abbreviate(self, nodes: Iterable[Node], printer: Printer) -> list[Node]:
+        """Name the long values that are used more than once, so that the text does not outgrow the graph."""
+        uses: dict[Node, int] = {}
+        nodes = list(nodes)
+        for node in nodes:
+            for source in node.inputs:
+                uses[source] = uses.get(source, 0) + 1
+        found = []
+        taken = {symbol.name for symbol in self.symbols.values()}
+        for node in nodes:
+            if node.primitive is None or node in self.symbols or uses.get(node, 0) < 2 or printer.number(node) is not None:
+                continue
+            printer.prepare([node])
+            natural = printer.is_row(node) is not False
+            if len(printer.form(node, natural)[0]) > LONG:
+                name = next(name for name in _letters() if name not in taken)
+                taken.add(name)
+                self.symbols[node] = Symbol(name)
+                printer.forms.pop((node, True)), printer.forms.pop((node, False))
+                found.append(node)
+        return found
+
+    # -- backward --------------------------------------------------------------------------
+
+    def terms(self) -> dict[Node, list[Term]]:
+        """What the derivative of the loss by each named value and parameter consists of.
+
+        The derivative of ℓ_t by an output comes on top.
+        """
+        differentiable = [node for node in self.named if node.dtype.kind == "f"]
+        found: dict[Node, list[Term]] = {node: [] for node in (*differentiable, *self.parameters)}
+        pulled = [self._pull_back(node, [*differentiable, *self.carried, *self.parameters]) for node in differentiable]
+        for target in found:
+            found[target] += [Term(terms[target], 0) for terms in pulled if target in terms]
+            for slot, (source, delay) in self.carried.items():
+                if source is target:
+                    found[target] += [Term(terms[slot], delay) for terms in pulled if slot in terms]
+        return found
+
+    def backward(self) -> list[str]:
+        """A line for δ of each named value, and one for the gradient of each parameter."""
+        terms = self.terms()
+        shorter = self._shorten(terms)
+        lines = []
+        for node in reversed(self.named):
+            if node not in terms:
+                continue
+            symbol = self.printer.symbol(node)
+            direct = [rf"\frac{{\partial \ell_t}}{{\partial {symbol}}}"] if node in self.outputs else []
+            name = self.symbols[node]._replace(delta=True).at(0)
+            lines.append(f"{name} &= {_sum([*direct, *self._printed(node, terms[node])])}")
+        for parameter in self.parameters:
+            found = self._printed(parameter, terms[parameter], TERM if len(terms[parameter]) == 1 else 0)
+            if found:
+                total = found[0] if len(found) == 1 else rf"\left({_sum(found)}\right)"
+                sums = r"\sum_t \sum_{\text{batch}}" if self.mixes else r"\sum_t"
+                lines.append(rf"\frac{{\partial L}}{{\partial {self.printer.symbol(parameter)}}} &= {sums} {total}")
+        return lines + shorter
+
+    def _printed(self, target: Node, terms: Sequence[Term], binds: int = 0) -> list[str]:
+        transposed = self.printer.is_row(target) is not False
+        lines = []
+        for term in terms:
+            printer = Printer(self.symbols, self.batch, term.later, self._batch_sums(target, term.value))
+            printer.prepare([term.value])
+            lines.append(printer.print(term.value, transposed, binds))
+        return lines
+
+    def _batch_sums(self, target: Node, value: Node) -> set[Node]:
+        """The sums over examples that a derivative by what all examples share begins with.
+
+        They are left out for one example, or said once for the whole term. A mean over the
+        examples within the step is none of them: the way to it leads past an example's own
+        values, or does not lead to δ.
+        """
+        if self.batch in target.shape:
+            return set()
+        with_delta: set[Node] = set()
+        for node in ancestors([value]):
+            if node in self.deltas or not with_delta.isdisjoint(node.inputs):
+                with_delta.add(node)
+        found, stack = set(), [value]
+        while stack:
+            node = stack.pop()
+            if node not in with_delta or node in found:
+                continue
+            if "keepdims" in node.attributes and self.batch in over_axes(node):
+                found.add(node)
+            elif self.batch not in node.shape and node not in self.symbols:
+                stack.extend(node.inputs)
+        return found
+
+    def _shorten(self, terms: Mapping[Node, Sequence[Term]]) -> list[str]:
+        """Lines for the long values that terms share, such as an inner value that its own derivative needs."""
+        pairs = [(target, term.value) for target, found in terms.items() for term in found]
+        dropped = set().union(*[self._batch_sums(*pair) for pair in pairs])
+        printer = Printer(self.symbols, self.batch, dropped=dropped)
+        nodes = _down_to([value for _, value in pairs], self.symbols)
+        return [self._line(node, printer) for node in self._abbreviate(nodes, printer)]
+
+    def _pull_back(self, node: Node, targets: Sequence[Node]) -> dict[Node, Node]:
+        """What the cotangent δ of one named value adds to those of the values in its equation."""
+        wanted_nodes = set(targets)
+        with mode(tracing=True):
+            stands: dict[Node, Tensor] = {}
+            for source in _down_to([node], self.symbols, within=[node]):
+                if source is not node and (source.primitive is None or source in self.symbols):
+                    stands[source] = Tensor(source)
+                    if source in self.symbols:
+                        stands[source] = symbolic(source.spec, source.name, source.role)
+                        self._stand(stands[source].node, source)
+                elif source.primitive is not None:
+                    stands[source] = apply(source.primitive, [stands[i] for i in source.inputs], source.attributes)
+            self._stand(stands[node].node, node)
+            delta = symbolic(node.spec, node.name, "delta")
+            self.deltas[delta.node] = node
+            self.symbols[delta.node] = self.symbols[node]._replace(delta=True)
+            reached = set(ancestors([stands[node].node]))
+            wanted = [t for t in targets if t is not node and t in stands and stands[t].node in reached]
+            wanted = [t for t in wanted if t.dtype.kind == "f" and t in wanted_nodes]
+            found = grad(stands[node], [stands[t] for t in wanted], delta)
+        return {t: g.node for t, g in zip(wanted, found, strict=True) if delta.node in set(ancestors([g.node]))}
+
+    def _stand(self, node: Node, original: Node) -> None:
+        self.originals[node] = original
+        self.symbols[node] = self.symbols[original]
+
+
+# -- what a step consists of ---------------------------------------------------------------
+
+
+def _batch_size(cell: Cell) -> int:
+    """A number of examples that is no other length of the cell, so that their axis can be told."""
+    lengths = {n for p in cell.parameters() for n in p.shape}
+    lengths |= {n for _, m in cell.modules() for n in vars(m).values() if isinstance(n, int)}
+    return next(n for n in itertools.count(997, 2) if n not in lengths)
+
+
+def _ends(step: Step) -> tuple[list[Node], list[Node]]:
+    """The outputs and the next states, all with names; an output that only hands something on is a value too."""
+    with mode(tracing=True):
+        outputs = [t.node if t.node.primitive is not None else _copy(t.node) for t in flatten(step.output)]
+    after = [t.node for t in step.after]
+    for end, name in zip(after, step.names, strict=True):
         if end.primitive is not None and end.name is None:
-            end.name = slot or ("o" if len(ends) - number == 1 else f"o_{len(ends) - number}")
-    return [node for node in ancestors(ends) if node.primitive is not None and node.name is not None]
+            end.name = name
+    for number, end in enumerate(outputs, start=1):
+        if end.name is None:
+            end.name = "o" if len(outputs) == 1 else f"o_{number}"
+    slots = [slot.node for slot in step.state]
+    for i, end in enumerate(after):
+        seen = [i]
+        while end in slots and slots.index(end) not in seen:
+            seen.append(slots.index(end))
+            end = after[seen[-1]]
+        if end in slots or (end.primitive is None and end.role is None):  # a circle, or a constant: a value of its own
+            with mode(tracing=True):
+                after[i] = _copy(after[i])
+            after[i].name = step.names[i]
+    return outputs, after
 
 
-def _name_of(node: Node) -> str:
-    return node.name or node.operation
+def _copy(node: Node) -> Node:
+    return apply(astype, (Tensor(node),), {"dtype": node.dtype}).node
 
 
-# -- backward ------------------------------------------------------------------------------
+def _carried(slots: list[Node], after: list[Node]) -> dict[Node, tuple[Node, int]]:
+    """Where each slot's value comes from, and how many steps before it was made."""
+    found = {}
+    for slot, node in zip(slots, after, strict=True):
+        delay = 1
+        while node in slots:
+            node, delay = after[slots.index(node)], delay + 1
+        found[slot] = (node, delay)
+    return found
 
 
-def _backward(step: Step) -> list[str]:
-    named = _named(step)
-    same, later = _Printer(step, "t", "t-1"), _Printer(step, "t+1", "t")
-    outputs = {t.node for t in flatten(step.output)}
-    next_of = [(after.node, slot.node) for after, slot in zip(step.after, step.state, strict=True)]
-    parameters = [node for node in ancestors([*named]) if node.role == "parameter"]
-    leaves = [t.node for t in step.state] + ([] if step.x is None else [x.node for x in flatten(step.x)])
-    pulled = [_pull_back(node, [*named, *leaves, *parameters]) for node in named]
+def _unique(nodes: Sequence[Node], paths: dict[Node, str]) -> dict[Node, str]:
+    """A name for each; those that have the same are told apart by where in the cell they are."""
+    groups: dict[str, list[Node]] = {}
+    for node in nodes:
+        groups.setdefault(node.name or node.operation, []).append(node)
+    found = {}
+    for name, group in groups.items():
+        marks = [""] * len(group)
+        if len(group) > 1:
+            full = [paths.get(node, node.scope) for node in group]
+            scopes = [path.rpartition(".")[0] if node in paths else path for path, node in zip(full, group, strict=True)]
+            marks = next((m for m in (scopes, full) if len(set(m)) == len(m)), [str(i + 1) for i in range(len(group))])
+        for node, mark in zip(group, marks, strict=True):
+            word = mark if mark.isdigit() else rf"\mathrm{{{mark}}}".replace("_", r"\_")
+            found[node] = f"{name}_{{{word}}}" if mark else name
+    return found
 
-    def terms(target: Node, printer: _Printer, transposed: bool = True) -> list[str]:
-        return [printer.print(found[target], transposed) for found in pulled if target in found]
 
-    lines = []
-    for node in reversed(named):
-        direct = [rf"\frac{{\partial \ell_t}}{{\partial {same.symbol(node)}}}"] if node in outputs else []
-        within = terms(node, same)
-        through = [term for after, slot in next_of if after is node for term in terms(slot, later)]
-        lines.append(f"{_delta(node, 't')} &= {_sum([*direct, *within, *through])}")
-    for parameter in parameters:
-        found = terms(parameter, same, transposed=len(parameter.shape) < 2)
-        if found:
-            total = _sum(found) if len(found) == 1 else rf"\left({_sum(found)}\right)"
-            lines.append(rf"\frac{{\partial L}}{{\partial {parameter.name}}} &= \sum_t {total}")
-    return lines
+def _letters() -> Iterable[str]:
+    yield from "abcdefgkmnpqrsuvwyz"
+    yield from (f"a_{i}" for i in itertools.count(1))
+
+
+def _down_to(roots: Sequence[Node], symbols: dict[Node, Symbol], within: Sequence[Node] = ()) -> list[Node]:
+    """The nodes that the roots are made of, down to leaves and to values with a symbol."""
+    seen = set(roots)
+    stack = list(seen)
+    while stack:
+        node = stack.pop()
+        if node in symbols and node not in within:
+            continue
+        for source in node.inputs:
+            if source not in seen:
+                seen.add(source)
+                stack.append(source)
+    return [node for node in ancestors(roots) if node in seen]
 
 
 def _sum(terms: Sequence[str]) -> str:
     return " + ".join(terms).replace("+ -", "- ") or "0"
-
-
-def _delta(node: Node, t: str) -> str:
-    return rf"\delta^{{{_name_of(node)}}}_{{{t}}}" if len(t) > 1 else rf"\delta^{{{_name_of(node)}}}_{t}"
-
-
-def _pull_back(node: Node, targets: Sequence[Node]) -> dict[Node, Node]:
-    """What the cotangent δ of one named value adds to those of the values in its equation."""
-    with mode(tracing=True):
-        stands: dict[Node, Tensor] = {}
-        for source in ancestors([node]):
-            if source.primitive is None or (source.name is not None and source is not node):
-                stands[source] = symbolic(source.spec, source.name, source.role) if source in targets else Tensor(source)
-            else:
-                stands[source] = apply(source.primitive, [stands[i] for i in source.inputs], source.attributes)
-        stands[node].node.name = node.name
-        delta = symbolic(node.spec, _name_of(node), _DELTA)
-        reached = set(ancestors([stands[node].node]))
-        wanted = [t for t in targets if t is not node and t in stands and stands[t].node in reached]
-        wanted = [t for t in wanted if t.dtype.kind == "f"]
-        found = grad(stands[node], [stands[t] for t in wanted], delta)
-    return {t: g.node for t, g in zip(wanted, found, strict=True) if delta.node in set(ancestors([g.node]))}
-
-
-_DELTA = "delta"
-
-
-# -- printing ------------------------------------------------------------------------------
-
-
-class _Printer:
-    """Prints nodes with the values of one step at time `now`, and the slots at `before`."""
-
-    def __init__(self, step: Step, now: str, before: str) -> None:
-        self.slots = set(step.names)
-        self.now, self.before = now, before
-
-    def symbol(self, node: Node) -> str:
-        """How a leaf or a named value is called."""
-        name = _name_of(node)
-        if node.role == "parameter":
-            return name
-        if node.role == _DELTA:
-            return _delta(node, self.now)
-        return _subscript(name, self.before if node.role == "initial" else self.now)
-
-    def right_side(self, node: Node) -> str:
-        """The formula of a named value, in terms of the others."""
-        return self._apply(node, transposed=True)[0]
-
-    def print(self, node: Node, transposed: bool, binds: int = SUM) -> str:
-        """A value as it stands in a place that binds this tightly."""
-        latex, own = self._form(node, transposed)
-        return latex if own >= binds else rf"\left({latex}\right)"
-
-    def _form(self, node: Node, transposed: bool) -> tuple[str, int]:
-        if _is_number(node):
-            return f"{node.value.item():g}", ATOM
-        if node.primitive is None or node.name is not None:
-            symbol = self.symbol(node) if node.name or node.role else r"\text{constant}"
-            is_matrix = node.role == "parameter" and len(node.shape) > 1
-            is_row = node.role != "parameter" and len(node.shape) > 1
-            turned = transposed if is_matrix else not transposed and is_row
-            return (_turned(symbol) if turned else symbol), ATOM
-        return self._apply(node, transposed)
-
-    def _apply(self, node: Node, transposed: bool) -> tuple[str, int]:
-        primitive = node.primitive
-        assert primitive is not None
-        if "axis" in node.attributes and node.inputs[0].value.shape and _is_trivial(node):
-            return self._form(node.inputs[0], transposed)
-        formula = primitive.formula
-        if formula.transposed is None and transposed == _is_weight(node):
-            return _turned(self.print(node, not transposed, ATOM)), ATOM
-        template, turned = formula.latex, transposed
-        if transposed and formula.transposed is not None:
-            template, turned = formula.transposed, False
-        names = [name for name in primitive.arguments if not name.startswith("*")]
-        arguments: dict[str, Any] = {name: _Argument(self, i, turned) for name, i in zip(names, node.inputs, strict=False)}
-        rest = node.inputs[len(names) :]
-        arguments["rest"] = ", ".join(self.print(i, turned) for i in (rest or node.inputs))
-        attributes = {key: shown(value) for key, value in node.attributes.items()}
-        binds = formula.binds
-        if template in ("{x}", "{x:T}"):  # a change of shape only: as tight as what it changes
-            binds = self._form(node.inputs[0], turned != (template == "{x:T}"))[1]
-        return template.format(**arguments, **attributes), binds
-
-
-class _Argument:
-    """An input in a formula's template: ``{x}``, ``{x:product}``, ``{x:T}``, ``{x:atom,T}``."""
-
-    def __init__(self, printer: _Printer, node: Node, transposed: bool) -> None:
-        self.printer, self.node, self.transposed = printer, node, transposed
-
-    def __format__(self, spec: str) -> str:
-        parts = spec.split(",") if spec else []
-        binds = {"product": PRODUCT, "matrix": MATRIX, "atom": ATOM}.get(parts[0] if parts else "", SUM)
-        return self.printer.print(self.node, self.transposed != ("T" in parts), binds)
-
-
-def _is_number(node: Node) -> bool:
-    return node.primitive is None and isinstance(node.value, np.ndarray) and node.value.size == 1 and node.name is None
-
-
-def _is_weight(node: Node) -> bool:
-    """Whether a value is made of weight matrices alone, so that it is printed as it is."""
-    leaves = [leaf for leaf in ancestors([node]) if leaf.primitive is None and not _is_number(leaf)]
-    return bool(leaves) and all(leaf.role == "parameter" and len(leaf.shape) > 1 for leaf in leaves)
-
-
-def _turned(latex: str) -> str:
-    return rf"{{{latex}}}^{{\top}}" if "^" in latex else rf"{latex}^{{\top}}"
-
-
-def _is_trivial(node: Node) -> bool:
-    """Whether it is a reduction over axes of length 1, as those over a batch of one are."""
-    axis = node.attributes["axis"]
-    axes = axis if isinstance(axis, tuple) else (axis,)
-    return len(node.inputs) == 1 and all(node.inputs[0].shape[a] == 1 for a in axes)
-
-
-def _subscript(name: str, t: str) -> str:
-    time = t if len(t) == 1 else f"{{{t}}}"
-    if "_" in name:
-        stem, _, rest = name.partition("_")
-        return f"{stem}_{{{rest.strip('{}')},{t}}}"
-    return f"{name}_{time}"

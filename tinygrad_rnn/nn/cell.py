@@ -89,11 +89,11 @@ class Cell(Module):
 
         return zeros(self.state_shape)
 
-    def equations(self, backward: bool = False) -> str:
+    def equations(self, backward: bool = False, inputs: Any = None) -> str:
         """The step, or its backpropagation through time, as LaTeX; see :mod:`tinygrad_rnn.explain`."""
         from ..explain import equations
 
-        return equations(self, backward)
+        return equations(self, backward, inputs)
 
 
 class RNNCell(Cell):

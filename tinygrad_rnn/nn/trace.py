@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import ShapeError, TinygradError, TraceError
 from ..graph.node import Spec, leaf
 from ..graph.place import mode
+from ..ops.core import as_tensor
 from ..tensor import Tensor
 from .cell import Cell, flatten, rebuild
 from .module import Module
@@ -46,7 +47,7 @@ def symbolic(spec: Spec, name: str | None = None, role: str | None = None) -> Te
     return Tensor(leaf(spec, name, role))
 
 
-def try_inputs(module: Module, run: Callable[[Any], Result]) -> Result:
+def try_inputs(module: Module, run: Callable[[Spec | None], Result]) -> Result:
     """Run with the element x_t of a sequence that the module takes, found without being told.
 
     The feature size is the module's `input_size`, or that of a module in it, or the first
@@ -57,8 +58,8 @@ def try_inputs(module: Module, run: Callable[[Any], Result]) -> Result:
     ----------
     module : Module
     run : callable
-        ``run(spec)``, which raises an error of the library's kind if the spec doesn't fit;
-        the spec has no batch axis, and is None for no input.
+        ``run(spec)``, which raises an error if the spec doesn't fit; the spec has no batch
+        axis, and is None for no input.
 
     Raises
     ------
@@ -66,15 +67,26 @@ def try_inputs(module: Module, run: Callable[[Any], Result]) -> Result:
         If nothing fits; the first attempt's error is told.
     TraceError
         If the values of a symbolic tensor are looked at.
+    Exception
+        If nothing fits, and the module's own code raised an error that is not of the
+        library's kind, such as an AttributeError for a misspelt name.
     """
     first: TinygradError | None = None
+    own: Exception | None = None
     for spec in _candidates(module):
         try:
             return run(spec)
         except TraceError:
             raise
-        except (TinygradError, AttributeError, TypeError) as error:
-            first = first or (error if isinstance(error, TinygradError) else None)
+        except TinygradError as error:
+            first = first or error
+        except Exception as error:  # a mistake in the module, unless another input fits
+            if spec is not None:  # None in place of a tensor makes errors of its own
+                own = own or error
+            elif first is None and own is None:
+                raise
+    if own is not None:
+        raise own
     raise ShapeError(f"no input was found that {type(module).__name__} takes; give an example with inputs=… ({first})")
 
 
@@ -90,18 +102,32 @@ def _candidates(module: Module) -> Iterator[Spec | None]:
     yield None
 
 
-def trace_step(cell: Cell, batch_size: int = 1) -> Step:
+def _example(inputs: Any, batch_size: int, name: str = "x") -> Any:
+    """Symbolic tensors like an example, with another number of rows."""
+    if isinstance(inputs, tuple) and not isinstance(inputs, Spec):
+        parts = [_example(part, batch_size, f"{name}_{i}") for i, part in enumerate(inputs, start=1)]
+        return rebuild(inputs, iter(parts), depth=1)
+    spec = inputs if isinstance(inputs, Spec) else as_tensor(inputs).node.spec
+    if not spec.shape:
+        raise ShapeError("an example of an input has a leading axis for the batch: (batch, features), or (batch,) for codes")
+    return symbolic(Spec((batch_size, *spec.shape[1:]), np.dtype(spec.dtype)), name, "input")
+
+
+def trace_step(cell: Cell, batch_size: int = 1, inputs: Any = None) -> Step:
     """Call a cell's step with symbolic tensors.
 
     Parameters
     ----------
     cell : Cell
     batch_size : int
+    inputs : array_like, Tensor, Spec, or nested tuples of them, optional
+        An example of x_t, shape (batch, features); what the cell takes is found out if it
+        is not given.
 
     Raises
     ------
     ShapeError
-        If no input was found that the cell takes.
+        If no input was found that the cell takes, or the example does not fit.
     TraceError
         If the step looks at the values of its tensors.
 
@@ -113,9 +139,9 @@ def trace_step(cell: Cell, batch_size: int = 1) -> Step:
     (['h'], (1, 5))
     """
 
-    def run(spec: Spec | None) -> Step:
+    def run(spec: Any) -> Step:
         with mode(tracing=True):
-            x = None if spec is None else symbolic(Spec((batch_size, *spec.shape), spec.dtype), "x", "input")
+            x = None if spec is None else _example(spec, batch_size)
             start = cell.initial_state(batch_size)
             slots = [symbolic(slot.node.spec, None, "initial") for slot in flatten(start)]
             output, after = cell(x, rebuild(start, iter(slots)))
@@ -127,4 +153,6 @@ def trace_step(cell: Cell, batch_size: int = 1) -> Step:
             slot.node.name = name
         return Step(x, slots, output, new, names)
 
-    return try_inputs(cell, run)
+    if inputs is not None:
+        return run(inputs)
+    return try_inputs(cell, lambda spec: run(spec and Spec((batch_size, *spec.shape), spec.dtype)))

@@ -70,7 +70,7 @@ def softplus(x, *, out=None):
 
 @primitive(
     gradient=(lambda g, y, x, axis, keepdims: expand_to(g, x, axis, keepdims) * exp(x - expand_to(y, x, axis, keepdims)),),
-    formula=r"\log\sum\exp\left({x}\right)",
+    formula=r"\log\sum{over}\exp\left({x}\right)",
     shape=lambda x, axis, keepdims: reduced(x, axis, keepdims, floating=True),
     domain=Domain(
         REAL,
@@ -130,7 +130,7 @@ def softmax(x: TensorLike, axis: int | tuple[int, ...] = -1) -> Tensor:
 
 @primitive(
     gradient=(lambda g, y, x, axis: g - exp(y) * sum(g, axis, keepdims=True),),
-    formula=r"\log\operatorname{{softmax}}\left({x}\right)",
+    formula=r"\log\operatorname{{softmax}}{over}\left({x}\right)",
     shape=lambda x, axis: reduced(x, axis, True, floating=True)._replace(shape=x.shape),
     domain=Domain(
         REAL,

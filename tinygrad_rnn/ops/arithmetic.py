@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..graph.node import Spec
-from .core import PRODUCT, SUM, Formula, TensorLike, apply, as_tensor, elementwise_float, primitive
+from .core import OPEN, PRODUCT, RELATION, SUM, Formula, TensorLike, apply, as_tensor, elementwise_float, primitive
 from .domains import BOOLEAN, POSITIVE, REAL, Domain, Interval
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ __all__ = [
 # -- sums and products ---------------------------------------------------------------------
 
 
-@primitive(np.add, gradient=(lambda g, y, a, b: g, lambda g, y, a, b: g), formula=Formula("{a} + {b}", SUM))
+@primitive(np.add, gradient=(lambda g, y, a, b: g, lambda g, y, a, b: g), formula=Formula("{a:sum} + {b:sum}", SUM))
 def add(a, b):
     """Sum, elementwise.
 
@@ -62,7 +62,7 @@ def add(a, b):
     """
 
 
-@primitive(np.subtract, gradient=(lambda g, y, a, b: g, lambda g, y, a, b: -g), formula=Formula("{a} - {b:product}", SUM))
+@primitive(np.subtract, gradient=(lambda g, y, a, b: g, lambda g, y, a, b: -g), formula=Formula("{a:sum} - {b:term}", SUM))
 def subtract(a, b):
     """Difference, elementwise.
 
@@ -76,7 +76,7 @@ def subtract(a, b):
 @primitive(
     np.multiply,
     gradient=(lambda g, y, a, b: g * b, lambda g, y, a, b: g * a),
-    formula=Formula(r"{a:product} \odot {b:product}", PRODUCT),
+    formula=Formula(r"{a:product} \odot {b:product}", PRODUCT, special=(("a", 1, "{b}"), ("b", 1, "{a}"))),
 )
 def multiply(a, b):
     """Product, elementwise (Hadamard).
@@ -105,7 +105,7 @@ def divide(a, b):
     """
 
 
-@primitive(np.negative, gradient=(lambda g, y, x: -g,), formula=Formula("-{x:product}", SUM))
+@primitive(np.negative, gradient=(lambda g, y, x: -g,), formula=Formula("-{x:term}", SUM))
 def negative(x):
     """Negative, elementwise.
 
@@ -136,7 +136,7 @@ def square(x: TensorLike) -> Tensor:
         lambda g, y, a, b: g * where(equal(b, 0), 0, b * a ** where(equal(b, 0), 1, b - 1)),
         lambda g, y, a, b: g * y * log(where(equal(a, 0), 1, a)),
     ),
-    formula=r"{a:atom}^{{{b}}}",
+    formula=Formula(r"{a:base}^{{{b}}}", special=(("b", 1, "{a}"),)),
     domain=Domain(POSITIVE, REAL),
 )
 def power(a, b):
@@ -160,7 +160,7 @@ def exp(x):
     """
 
 
-@primitive(np.expm1, gradient=(lambda g, y, x: g * (y + 1),), formula=r"e^{{{x}}} - 1", shape=elementwise_float)
+@primitive(np.expm1, gradient=(lambda g, y, x: g * (y + 1),), formula=Formula(r"e^{{{x}}} - 1", OPEN), shape=elementwise_float)
 def expm1(x):
     """exp(x) - 1, elementwise, accurate near 0.
 
@@ -191,7 +191,7 @@ def log(x):
 @primitive(
     np.log1p,
     gradient=(lambda g, y, x: g / (1 + x),),
-    formula=r"\log\left(1 + {x}\right)",
+    formula=r"\log\left(1 + {x:sum}\right)",
     shape=elementwise_float,
     domain=Domain(Interval(-1, float("inf"))),
 )
@@ -340,7 +340,11 @@ def _where_shape(condition: Spec, a: Spec, b: Spec) -> Spec:
         lambda g, y, condition, a, b: where(condition, g, 0),
         lambda g, y, condition, a, b: where(condition, 0, g),
     ),
-    formula=r"\begin{{cases}}{a} & {condition} \\ {b} & \text{{else}}\end{{cases}}",
+    formula=Formula(
+        r"\begin{{cases}}{a} & {condition} \\ {b} & \text{{else}}\end{{cases}}",
+        OPEN,
+        special=(("condition", 1, "{a}"), ("condition", 0, "{b}")),
+    ),
     shape=_where_shape,
     domain=Domain(BOOLEAN, REAL, REAL),
 )
@@ -394,9 +398,8 @@ def _comparison(ufunc: Any, sign: str) -> Any:
     compare.__name__ = ufunc.__name__
     compare.__doc__ = f"Whether a {ufunc.__name__.replace('_', ' or ')} b, elementwise; booleans, so without a gradient."
     domain = Domain(REAL, REAL, kinks=lambda a, b: a - b)
-    return primitive(ufunc, gradient=(None, None), formula=Formula(f"{{a}} {sign} {{b}}", SUM), shape=_boolean, domain=domain)(
-        compare
-    )
+    formula = Formula(f"{{a:sum}} {sign} {{b:sum}}", RELATION)
+    return primitive(ufunc, gradient=(None, None), formula=formula, shape=_boolean, domain=domain)(compare)
 
 
 less = _comparison(np.less, "<")
@@ -410,7 +413,7 @@ not_equal = _comparison(np.not_equal, r"\ne")
 @primitive(
     np.logical_and,
     gradient=(None, None),
-    formula=Formula(r"{a} \land {b}", PRODUCT),
+    formula=Formula(r"{a:relation} \land {b:relation}", OPEN),
     shape=_boolean,
     domain=Domain(BOOLEAN, BOOLEAN),
 )
@@ -427,7 +430,7 @@ def logical_and(a, b):
 @primitive(
     np.logical_or,
     gradient=(None, None),
-    formula=Formula(r"{a} \lor {b}", SUM),
+    formula=Formula(r"{a:relation} \lor {b:relation}", OPEN),
     shape=_boolean,
     domain=Domain(BOOLEAN, BOOLEAN),
 )
@@ -441,7 +444,9 @@ def logical_or(a, b):
     """
 
 
-@primitive(np.logical_not, gradient=(None,), formula=r"\lnot {x:atom}", shape=_boolean, domain=Domain(BOOLEAN))
+@primitive(
+    np.logical_not, gradient=(None,), formula=Formula(r"\lnot {x:atom}", RELATION), shape=_boolean, domain=Domain(BOOLEAN)
+)
 def logical_not(x):
     """The opposite, elementwise.
 

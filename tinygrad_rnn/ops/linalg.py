@@ -161,7 +161,7 @@ def _einsum_subscripts(choose: Choose, *shapes: Shape) -> dict[str, str]:
 
 @primitive(
     gradient=_einsum_rules,
-    formula=r"\operatorname{{einsum}}\left({rest}\right)",
+    formula=r"\operatorname{{einsum}}_{{{subscripts:typed}}}\left({rest:own}\right)",
     shape=_summed,
     domain=Domain(REAL, shapes=_einsum_shapes, attributes=_einsum_subscripts),
     leading=lambda attributes, shapes: {

@@ -10,7 +10,7 @@ from ..errors import ShapeError
 from ..graph.node import Spec
 from .arithmetic import divide, equal, multiply, negative, sqrt
 from .axes import AXES, Axis, expand_to, kept, negative_axes
-from .core import TensorLike, apply, as_tensor, primitive
+from .core import TERM, Formula, TensorLike, apply, as_tensor, primitive
 from .domains import REAL, Domain
 from .shapes import concatenate, flip
 
@@ -30,7 +30,7 @@ def reduced(x: Spec, axis: tuple[int, ...], keepdims: bool, floating: bool = Fal
 
 @primitive(
     gradient=(lambda g, y, x, axis, keepdims: expand_to(g, x, axis, keepdims).broadcast_to(x.shape),),
-    formula=r"\sum {x:product}",
+    formula=Formula(r"\sum{over} {x:product}", TERM),
     shape=lambda x, axis, keepdims: reduced(x, axis, keepdims)._replace(dtype=_summed_dtype(x.dtype)),
     domain=Domain(REAL, attributes=AXES),
 )
@@ -79,7 +79,7 @@ def _gap(x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
 
 @primitive(
     gradient=(lambda g, y, x, axis, keepdims: expand_to(g, x, axis, keepdims) * _winners(y, x, axis, keepdims),),
-    formula=r"\max\left({x}\right)",
+    formula=r"\max{over}\left({x}\right)",
     shape=reduced,
     domain=Domain(REAL, shapes=lambda choose: [tuple(n or 1 for n in choose.shape(1))], attributes=AXES, kinks=_gap),
 )
@@ -204,7 +204,7 @@ def prod(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 @primitive(
     gradient=(lambda g, y, x, axis: flip(cumsum(flip(g, axis), axis), axis),),
-    formula=r"\operatorname{{cumsum}}\left({x}\right)",
+    formula=r"\operatorname{{cumsum}}{over}\left({x}\right)",
     shape=lambda x, axis: reduced(x, (axis,), True)._replace(shape=x.shape, dtype=_summed_dtype(x.dtype)),
     domain=Domain(
         REAL,

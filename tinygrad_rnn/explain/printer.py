@@ -1,0 +1,298 @@
+r"""Printing: nodes as LaTeX, by the formulas that stand beside their primitives.
+
+What a cell computes for a batch, with one example in each row, is printed as textbooks do,
+for one example as a column: ``x @ U.T`` in a step is :math:`U x_t`. So every expression is
+known in two forms, itself and transposed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..graph.graph import shown
+from ..graph.node import Node
+from ..ops.core import ATOM, MATRIX, OPEN, PRODUCT, RELATION, SUM, SYMBOL, TERM
+
+__all__ = ["Printer", "Symbol", "over_axes", "subscripted"]
+
+
+class Symbol(NamedTuple):
+    r"""What a value is called.
+
+    Attributes
+    ----------
+    name : str
+    delay : int or None
+        The value is that of so many steps before; None for what is the same in all steps.
+    delta : bool
+        Whether it is the derivative of the loss by the value of that name.
+
+    Examples
+    --------
+    >>> print(Symbol("h").at(0), Symbol("c", 2).at(0), Symbol("h", delta=True).at(1), Symbol("W_f", None).at(1))
+    h_t c_{t-2} \delta^{h}_{t+1} W_{f}
+    """
+
+    name: str
+    delay: int | None = 0
+    delta: bool = False
+
+    def at(self, later: int) -> str:
+        """The symbol in an equation that is read so many steps after t."""
+        if self.delay is None:
+            return subscripted(self.name)
+        offset = later - self.delay
+        time = "t" if offset == 0 else f"t{offset:+d}"
+        if self.delta:
+            return rf"\delta^{{{subscripted(self.name)}}}_" + (time if offset == 0 else f"{{{time}}}")
+        return subscripted(self.name, time)
+
+
+def subscripted(name: str, *more: str) -> str:
+    r"""A name of TeX's kind, with further subscripts; one of another kind as text.
+
+    Examples
+    --------
+    >>> print(subscripted("h", "t"), subscripted("a^f", "t-1"), subscripted("new_state", "t"), subscripted("forget gate"))
+    h_t a^f_{t-1} new_{state,t} \text{forget gate}
+    """
+    if re.search(r"[\s%#&$~]", name) or name.count("{") != name.count("}"):
+        plain = re.sub(r"[^\w ]|_", " ", name)
+        stem, scripts = rf"\text{{{plain}}}", []
+    else:
+        parts = re.split(r"([_^])(\{(?:[^{}]|\{[^{}]*\})*\}|[^_^{}']+)", name)
+        stem = parts[0] + "".join(parts[3::3]).strip("_^")
+        scripts = [(mark, text[1:-1] if text[0] == "{" else text) for mark, text in zip(parts[1::3], parts[2::3], strict=True)]
+    above = ",".join(text for mark, text in scripts if mark == "^")
+    marked = any(mark == "_" for mark, _ in scripts)
+    below = ",".join([*(text for mark, text in scripts if mark == "_"), *more])
+    if above:
+        stem += f"^{above}" if len(above) == 1 else f"^{{{above}}}"
+    if below:
+        stem += f"_{below}" if len(below) == 1 and not marked else f"_{{{below}}}"
+    return stem
+
+
+def over_axes(node: Node) -> list[int]:
+    """The lengths of the axes that a reduction, or another operation along axes, goes over."""
+    axis = node.attributes.get("axis")
+    if axis is None:
+        return []
+    shape = node.inputs[0].shape if "keepdims" in node.attributes else node.shape
+    return [shape[a] for a in (axis if isinstance(axis, tuple) else (axis,)) if -len(shape) <= a < len(shape)]
+
+
+class Printer:
+    r"""Prints nodes with the values of the step at t, or of one later.
+
+    Parameters
+    ----------
+    symbols : Mapping from Node to Symbol
+        Leaves and named values. It may grow in between.
+    batch : int
+        The length of the axis that has the examples, which no other axis has.
+    later : int
+        How many steps after t.
+    dropped : collection of Node
+        Sums over the examples that are not printed.
+    """
+
+    def __init__(self, symbols: Mapping[Node, Symbol], batch: int, later: int = 0, dropped: Collection[Node] = ()) -> None:
+        self.symbols, self.batch, self.later, self.dropped = symbols, batch, later, dropped
+        self.forms: dict[tuple[Node, bool], tuple[str, int]] = {}
+        self.numbers: dict[Node, Any] = {}
+
+    def symbol(self, node: Node) -> str:
+        """How a leaf or a named value is called."""
+        return self.symbols[node].at(self.later) if node in self.symbols else r"\text{constant}"
+
+    def right_side(self, node: Node) -> str:
+        """The formula of a named value, in terms of the others."""
+        self.prepare(node.inputs)
+        return self._apply(node, self.is_row(node) is not False)[0]
+
+    def print(self, node: Node, transposed: bool, binds: int = OPEN) -> str:
+        """A value as it stands in a place that binds this tightly."""
+        latex, own = self.form(node, transposed)
+        return latex if own >= binds else rf"\left({latex}\right)"
+
+    def prepare(self, nodes: Iterable[Node]) -> None:
+        """Form all that these are made of, inner ones first, so that depth is no limit."""
+        stack = list(nodes)
+        while stack:
+            node = stack[-1]
+            missing = [] if self._is_leaf(node) else [i for i in node.inputs if (i, True) not in self.forms]
+            stack.extend(missing)
+            if not missing:
+                stack.pop()
+                self.form(node, True), self.form(node, False)
+
+    def form(self, node: Node, transposed: bool) -> tuple[str, int]:
+        """A value's LaTeX, and how tightly it binds."""
+        key = node, transposed
+        if key not in self.forms:
+            self.forms[key] = self._form(node, transposed)
+        return self.forms[key]
+
+    def is_row(self, node: Node) -> bool | None:
+        """Whether a value has an example in each row, and is printed transposed; None for a vector.
+
+        A matrix of parameters, or one made of them, is printed as it is.
+        """
+        shape = node.shape
+        if len(shape) < 2:
+            return None
+        if self.batch in shape:
+            return shape[-1] != self.batch or shape[0] == self.batch
+        return None if node.role != "parameter" and sum(n > 1 for n in shape) < 2 else False
+
+    def number(self, node: Node) -> Any:
+        """The one number that a value is known to be, or None."""
+        if node not in self.numbers:
+            self.numbers[node] = self._number(node)
+        return self.numbers[node]
+
+    def _number(self, node: Node) -> Any:
+        if node in self.symbols or node.value.dtype.kind not in "fiub" or int(np.prod(node.shape, dtype=int)) != 1:
+            return None
+        if node.primitive is None:
+            return node.value if isinstance(node.value, np.ndarray) else None
+        values = [self.number(i) for i in node.inputs]
+        if any(value is None for value in values):
+            return None
+        with np.errstate(all="ignore"):
+            return np.asarray(node.primitive.kernel(*values, **node.attributes))
+
+    def _is_leaf(self, node: Node) -> bool:
+        return node.primitive is None or node in self.symbols or self.number(node) is not None
+
+    def _form(self, node: Node, transposed: bool) -> tuple[str, int]:
+        number = self.number(node)
+        if number is not None:
+            return _numeral(number.item(), self.batch)
+        if self._is_leaf(node):
+            symbol, natural = self.symbol(node), self.is_row(node)
+            if natural is None or natural == transposed or node not in self.symbols:
+                return symbol, SYMBOL
+            return _turned(symbol), ATOM
+        return self._apply(node, transposed)
+
+    def _apply(self, node: Node, transposed: bool) -> tuple[str, int]:
+        primitive, natural = node.primitive, self.is_row(node)
+        assert primitive is not None
+        axes = over_axes(node)
+        if "keepdims" in node.attributes and (node in self.dropped or all(n == 1 for n in axes)):
+            return self.form(node.inputs[0], transposed)
+        template, own = primitive.formula.latex, primitive.formula.binds
+        names = [name for name in primitive.arguments if not name.startswith("*")]
+        inputs = dict(zip(names, node.inputs, strict=False))
+        for name, number, instead in primitive.formula.special:
+            known = self.number(inputs[name])
+            if known is not None and known.item() == number:
+                template = instead
+                break
+        alone = re.fullmatch(r"\{(\w+)(:T)?\}", template)
+        turned = transposed
+        if primitive.formula.transposed is not None:
+            template, turned = (primitive.formula.transposed, False) if transposed else (template, False)
+            alone = re.fullmatch(r"\{(\w+)(:T)?\}", template)
+        elif natural not in (None, transposed) and not alone:
+            return _turned(self.print(node, not transposed, ATOM)), ATOM
+        if alone:  # a change of shape only, or a special case: as tight as what it leaves
+            return self.form(inputs[alone[1]], turned != bool(alone[2]))
+        arguments: dict[str, Any] = {name: _Argument(self, [i], turned) for name, i in inputs.items()}
+        rest = node.inputs[len(names) :]
+        arrays = [i for i in rest if i.dtype.kind in "iu"] if "index}" in template else []
+        arguments["rest"] = _Argument(self, [i for i in rest if i not in arrays], turned)
+        arguments["over"] = _over(axes, self.batch)
+        index = _Index(self, node, arrays)
+        attributes = {key: _Attribute(value, index) for key, value in node.attributes.items()}
+        return template.format(**{**attributes, **arguments}).replace("+ -", "- "), own
+
+
+_PLACES = {"relation": RELATION, "sum": SUM, "term": TERM, "product": PRODUCT, "matrix": MATRIX, "atom": ATOM}
+_PLACES |= {"symbol": SYMBOL, "base": SYMBOL}
+
+
+class _Argument:
+    """An input in a formula's template: ``{x}``, ``{x:product}``, ``{x:T}``, ``{x:atom,T}``, ``{x:own}``."""
+
+    def __init__(self, printer: Printer, nodes: list[Node], transposed: bool) -> None:
+        self.printer, self.nodes, self.transposed = printer, nodes, transposed
+
+    def __format__(self, spec: str) -> str:
+        parts = spec.split(",")
+        binds = max(_PLACES.get(part, OPEN) for part in parts)
+        printed = []
+        for node in self.nodes:
+            natural = self.printer.is_row(node) if "own" in parts else None
+            turned = self.transposed != ("T" in parts) if natural is None else natural
+            printed.append(self.printer.print(node, turned, binds))
+        latex = ", ".join(printed)
+        return f"{{{latex}}}" if "base" in parts and re.search(r"\^|'", latex) and not latex.startswith(r"\left(") else latex
+
+
+class _Index:
+    """How indices are printed: without the axis of the examples, and with their arrays."""
+
+    def __init__(self, printer: Printer, node: Node, arrays: list[Node]) -> None:
+        self.printer, self.arrays = printer, iter(arrays)
+        indexed = max(node, *node.inputs[:1], key=lambda n: len(n.shape))
+        self.lengths = len(indexed.shape)
+        self.rows = printer.is_row(indexed)
+
+    def printed(self, value: tuple[Any, ...]) -> str:
+        if value and all(isinstance(part, tuple) for part in value):
+            return ", ".join(map(self.printed, value))
+        axes = [part for part in value if part is not None]
+        first = value[0] if value else None
+        whole = first == slice(None) or (first is Ellipsis and len(axes) == self.lengths)
+        parts = value[1:] if self.rows and whole and len(value) > 1 else value
+        return f"[{', '.join(map(self._part, parts))}]"
+
+    def _part(self, part: Any) -> str:
+        if isinstance(part, str):
+            array = next(self.arrays, None)
+            return self.printer.print(array, True) if array is not None else rf"\text{{{part}}}"
+        return r"\ldots" if part is Ellipsis else r"\text{new}" if part is None else shown(part)
+
+
+class _Attribute:
+    """A static argument in a template: ``{index:index}``, ``{subscripts:typed}``, or as it is."""
+
+    def __init__(self, value: Any, index: _Index) -> None:
+        self.value, self.index = value, index
+
+    def __format__(self, spec: str) -> str:
+        if spec == "index":
+            return self.index.printed(self.value)
+        text = shown(self.value).replace("…", r"\ldots")
+        return r"\mathrm{" + text.strip("'").replace("->", r" \to ") + "}" if spec == "typed" else text
+
+
+def _over(axes: list[int], batch: int) -> str:
+    """The subscript of a reduction over examples; one over features needs none."""
+    if batch not in axes:
+        return ""
+    return r"_{\text{batch}}" if all(n in (1, batch) for n in axes) else r"_{\text{all}}"
+
+
+def _numeral(value: float, batch: int) -> tuple[str, int]:
+    """A number as LaTeX; the number of examples, which a mean over them divides by, as B."""
+    if value and value % batch == 0:
+        times = f"{value // batch:g} "
+        return ("B", SYMBOL) if value == batch else (f"{times}B", PRODUCT)
+    digits, _, exponent = f"{abs(value):g}".partition("e")
+    latex, binds = {"inf": r"\infty", "nan": r"\text{NaN}"}.get(digits, digits), SYMBOL
+    if exponent:
+        power = f"10^{{{int(exponent)}}}"
+        latex, binds = (power, ATOM) if digits == "1" else (rf"{digits} \cdot {power}", PRODUCT)
+    return (f"-{latex}", SUM) if value < 0 else (latex, binds)
+
+
+def _turned(latex: str) -> str:
+    return rf"{{{latex}}}^{{\top}}" if "^" in latex or "'" in latex else rf"{latex}^{{\top}}"
