@@ -4,19 +4,22 @@ The nodes of step 1 become the body. Every other step is laid beside it, operati
 operation; what an operation reads is then one of five things: a value of the same step, the
 same value d steps earlier (a delay), one value for all steps (a parameter), another value
 from outside at each step, or another part of one sequence at each step (an input). What
-was made before the steps is the prologue, what was made of them the epilogue.
+was made of the steps is the epilogue, everything else the prologue.
 """
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import FoldError
-from .graph import Graph, outer_step
-from .node import Node, Spec, ancestors, leaf
+from .align import Alignment, cut_name, is_cut, static_arguments
+from .graph import Graph, is_constant, outer_step, shown
+from .node import Node, Spec, leaf
 from .place import Place, Unrolling
+from .structure import exact, exactly, numbers, same_value, with_numbers
+from .unfold import Unfolding, copied
 
 if TYPE_CHECKING:
     from ..draw import Drawing
@@ -53,10 +56,59 @@ class Reading(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """A node of the body that reads another part of a sequence at each step."""
+    """A node of the body that reads another part of a sequence at each step.
+
+    Attributes
+    ----------
+    node : Node
+    attributes : tuple of Mapping
+        The static arguments at t = 1, 2, …; they differ in integers only, such as positions.
+    """
 
     node: Node
     attributes: tuple[Mapping[str, Any], ...]
+
+    def courses(self, T: int) -> tuple[Course | tuple[int, ...], ...]:
+        """How each integer goes with the step, of T; all of its values where it goes unevenly."""
+        return tuple(_course(column, T) for column in zip(*[numbers(a)[1] for a in self.attributes], strict=True))
+
+    def at(self, t: int, T: int, folded: int) -> Mapping[str, Any] | None:
+        """The arguments at step t of T, or None if they don't follow from those of the steps that were folded."""
+        if folded == T:
+            return self.attributes[t - 1]
+        courses = self.courses(folded)
+        found = [course.at(t, T) for course in courses if isinstance(course, Course)]
+        return with_numbers(self.attributes[0], found) if len(found) == len(courses) else None
+
+
+class Course(NamedTuple):
+    """An integer that goes evenly with the step: `value` at the first step, or at the last."""
+
+    anchor: str
+    value: int
+    slope: int
+
+    def at(self, t: int, T: int) -> int:
+        return self.value + self.slope * (t - (1 if self.anchor == "first" else T))
+
+    def __str__(self) -> str:
+        """The element that it is the position of, counted from 1 as steps are."""
+        if self.slope == 0:
+            return str(self.value)
+        if self.value or abs(self.slope) > 1:
+            return "…"
+        return "t" if self.slope > 0 else "T+1-t"
+
+
+def _course(values: Sequence[int], T: int) -> Course | tuple[int, ...]:
+    slope = values[1] - values[0] if len(values) > 1 else 0
+    mixed = min(values) < 0 <= max(values)  # they change from counting from the end to counting from the start
+    if mixed or any(value != values[0] + slope * k for k, value in enumerate(values)):
+        return tuple(values)
+    # a position keeps its distance from that end of the sequence which it counts from
+    if slope and (slope > 0) is (values[0] < 0):
+        return Course("last", values[0] + slope * (T - 1), slope)
+    return Course("first", values[0], slope)
 
 
 class Cut(NamedTuple):
@@ -80,6 +132,13 @@ class Cut(NamedTuple):
 class Folded:
     """One step of a graph, with the delays that close it; made by `Graph.fold`.
 
+    Two of them are equal if their steps compute the same, operation by operation: primitives,
+    static arguments, shapes and dtypes; constants to the last bit; which weights are shared;
+    what is read how many steps earlier and what kind of value that starts from; how inputs
+    are read (from which end, which part), and what is read from outside at each step. Names,
+    scopes and the length do not count, nor does what was made before the steps or of them:
+    for the comparison, a value from before them is data of its shape and dtype.
+
     Attributes
     ----------
     graph : Graph
@@ -93,7 +152,7 @@ class Folded:
     slices : tuple of Slice
     cuts : tuple of Cut
     prologue, epilogue : tuple of Node
-        What was made before the steps and of them.
+        What does not depend on the steps, and what was made of them.
 
     Examples
     --------
@@ -132,60 +191,90 @@ class Folded:
         self.readings: tuple[Reading, ...] = tuple(links[1])
         self.slices: tuple[Slice, ...] = tuple(links[2])
         self.cuts: tuple[Cut, ...] = tuple(links[3])
-        self._columns = columns  # what a node of the body was at each step; None where it was left out
+        self.columns = columns  # what a node of the body was at each step; None where it was left out
 
     # -- comparing -------------------------------------------------------------------------
 
     def difference(self, other: Folded) -> str | None:
         """The first operation in which two folded graphs differ, or None.
 
-        Names and scopes don't count: a loop written by hand and a layer are the same if
-        they compute the same.
+        Parameters
+        ----------
+        other : Folded
+
+        Returns
+        -------
+        str or None
+            Both operations, and what about them differs. Names and scopes don't count: a loop
+            written by hand and a layer are the same if they compute the same.
         """
-        mine, theirs = self._signatures(), other._signatures()
-        for (node, a), (twin, b) in zip(mine, theirs, strict=False):
-            if a != b:
-                return f"{self._say(node)}, where the other has {other._say(twin)}"
-        if len(mine) != len(theirs):
-            longer, rest = (self, mine[len(theirs) :]) if len(mine) > len(theirs) else (other, theirs[len(mine) :])
-            return f"{longer._say(rest[0][0])} has no counterpart"
+        for (node, mine), (twin, theirs) in zip(self._signatures, other._signatures, strict=False):
+            if mine != theirs:
+                what = next(aspect for aspect, a, b in zip(Signature._fields, mine, theirs, strict=True) if a != b)
+                why = "" if what == "operation" else f"; they differ in {what.replace('_', ' ')}"
+                return f"{self._say(node)}, where the other has {other._say(twin)}{why}"
+        if len(self._signatures) != len(other._signatures):
+            longer, shorter = sorted((self, other), key=lambda f: -len(f._signatures))
+            return f"{longer._say(longer._signatures[len(shorter._signatures)][0])} has no counterpart"
         return None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Folded) and self.difference(other) is None
 
     def __hash__(self) -> int:
-        return hash(tuple(repr(signature) for _, signature in self._signatures()))
+        return hash(tuple(signature for _, signature in self._signatures))
 
-    def _signatures(self) -> list[tuple[Node, tuple[Any, ...]]]:
+    @cached_property
+    def _signatures(self) -> list[tuple[Node, Signature]]:
         """Each node of the body with what it computes, free of names."""
-        numbers: dict[Node, int] = {}
-        delays = {delay.node: delay for delay in self.delays}
-        varying = {piece.node for piece in self.slices}
-        found = []
         position = {node: i for i, node in enumerate(self.body)}
+        slices = {piece.node: piece for piece in self.slices}
+        origin: dict[Node, Hashable] = {}
+        for delay in self.delays:
+            initial = tuple((i.role == "parameter", i.spec) for i in delay.initial)
+            origin[delay.node] = ("delay", position[delay.source], delay.steps, initial)
+        for reading in self.readings:
+            origin[reading.node] = ("reading", tuple(same_value(i) if is_constant(i) else i.spec for i in reading.outside))
+            if not any(map(is_constant, reading.outside)):
+                origin[reading.node] = ("reading", reading.node.spec)
+        for cut in self.cuts:
+            origin[cut.node] = ("cut", position.get(cut.source) if cut.source else None, cut.steps)
+        outside: dict[Hashable, int] = {}
+
+        def read(source: Node, sequence: bool) -> Hashable:
+            if source in position:
+                return position[source]
+            if is_constant(source) and not sequence:
+                return "constant", same_value(source)
+            number = outside.setdefault(source, len(outside))  # so that it counts which weights are shared
+            shape = len(source.shape) if sequence else source.shape  # the length of a sequence is that of time
+            return number, source.role == "parameter", shape, source.dtype
+
+        found = []
         for node in self.body:
-            inputs = [position[i] if i in position else ("outside", numbers.setdefault(i, len(numbers))) for i in node.inputs]
-            attributes = () if node in varying else _key(node.attributes)
-            back = (position[delays[node].source], delays[node].steps) if node in delays else None
-            found.append((node, (node.primitive, tuple(inputs), attributes, tuple(node.spec), back)))
+            piece = slices.get(node)
+            inputs = tuple(read(i, piece is not None) for i in node.inputs)
+            arguments: Hashable = None if node.primitive is None else exact(node.attributes)
+            if piece is not None:
+                arguments = numbers(node.attributes)[0], piece.courses(self.T)
+            found.append((node, Signature(node.primitive, node.spec, arguments, inputs, origin.get(node))))
         return found
 
     # -- looking ---------------------------------------------------------------------------
 
     def text(self) -> str:
         """One step in words, a line for each node."""
-        names = self._names()
-        width = max((len(name) for name in names.values()), default=0)
-        lines = [f"  {names[node]:{width}}  {self._say(node)}" for node in self.body]
+        width = max((len(name) for name in self._names.values()), default=0)
+        lines = [f"  {self._names[node]:{width}}  {self._say(node)}" for node in self.body]
         return "\n".join([f"step t = 1..{self.T}", *lines])
 
     __repr__ = __str__ = text
 
+    @cached_property
     def _names(self) -> dict[Node, str]:
         """The names of the graph, with the step left out."""
         names: dict[Node, str] = {}
-        for node, column in self._columns.items():
+        for node, column in self.columns.items():
             name = self.graph.names[next(n for n in column if n is not None)]
             names[node] = name[: name.rindex("[")] if name.endswith("]") else name
         for delay in self.delays:
@@ -194,22 +283,30 @@ class Folded:
             names[reading.node] = f"{reading.outside[0].name or reading.outside[0].operation}[t]"
         return names
 
-    def _say(self, node: Node) -> str:
-        names = self._names()
+    @cached_property
+    def _origins(self) -> dict[Node, str]:
+        """What the leaves of the body are, in words."""
+        said: dict[Node, str] = {}
         for delay in self.delays:
-            if delay.node is node:
-                source = names[delay.source]
-                return f"the delayed {source}; at the start {', '.join(f'{source}[{t}]' for t in range(1 - delay.steps, 1))}"
+            source = self._names[delay.source]
+            start = ", ".join(f"{source}[{t}]" for t in range(1 - delay.steps, 1))
+            said[delay.node] = f"the delayed {source}; at the start {start}"
         for cut in self.cuts:
-            if cut.node is node:
-                source = f"{names[cut.source]}{f'[t-{cut.steps}]' if cut.steps else ''}" if cut.source else "…"
-                return f"detach({source})"
+            source = f"{self._names[cut.source]}{f'[t-{cut.steps}]' if cut.steps else ''}" if cut.source else "…"
+            said[cut.node] = f"detach({source})"
+        return said
+
+    def _say(self, node: Node) -> str:
         if node.primitive is None:
-            return "another value from outside at each step"
-        called = {**self.graph.names, **names}
-        arguments = [called[i] for i in node.inputs]
-        varying = node in {piece.node for piece in self.slices}
-        arguments += [f"{key}={'(t,)' if varying else value}" for key, value in node.attributes.items()]
+            return self._origins.get(node, "another value from outside at each step")
+        called = {i: self._names.get(i) or self.graph.names[i] for i in node.inputs}
+        arguments = [exactly(i) if is_constant(i) and i not in self._names else called[i] for i in node.inputs]
+        attributes = node.attributes
+        for piece in self.slices:
+            if piece.node is node:
+                courses = [_Word(course if isinstance(course, Course) else "…") for course in piece.courses(self.T)]
+                attributes = with_numbers(attributes, courses)
+        arguments += [f"{key}={shown(value)}" for key, value in attributes.items()]
         return f"{node.operation}({', '.join(arguments)})"
 
     def draw(self, **options: Any) -> Drawing:
@@ -221,6 +318,11 @@ class Folded:
     def unfold(self, T: int | None = None) -> Graph:
         """The graph of T steps; of as many as were folded, it is the graph that was folded.
 
+        Another length is known if there were two steps at least, if all that changes from
+        step to step is where an input sequence is read, at even distances, and if nothing
+        made of the steps has a constant or a static argument (which may stand for the old
+        length, as in a mean), apart from a stack of one value of each of them.
+
         Parameters
         ----------
         T : int, optional
@@ -228,160 +330,28 @@ class Folded:
         Raises
         ------
         FoldError
-            If the graph cannot have another length, since what it reads from outside at
-            each step, or makes of the steps, is not known for it.
+            If the graph cannot have another length; it says what stands in the way.
         """
         T = self.T if T is None else T
         if T < 1:
             raise FoldError(f"a graph has one step at least, not {T}")
-        new = _Unfolding(self, T)
-        return new.graph()
+        return Unfolding(self, T).graph()
 
 
-class _Unfolding:
-    """Makes the nodes of T steps anew."""
+class Signature(NamedTuple):
+    """What one node of a body computes; two folded graphs differ first where one of these does."""
 
-    def __init__(self, folded: Folded, T: int) -> None:
-        self.folded, self.T = folded, T
-        self.outside: dict[Node, Node] = {}
-        self.made: dict[tuple[int, Node], Node] = {}  # (t, node of the body) -> node
-        self.slices = {piece.node: piece for piece in folded.slices}
-        self.reads = {reading.node: reading for reading in folded.readings}
-        self.delays = {delay.node: delay for delay in folded.delays}
-        self.cuts = {cut.node: cut for cut in folded.cuts}
-        self.inner: dict[tuple[Unrolling, int], Unrolling] = {}
-
-    def graph(self) -> Graph:
-        folded = self.folded
-        self._resize_sequences()
-        for t in range(1, self.T + 1):
-            for node in folded.body:
-                self._make(t, node)
-        was: dict[Node, tuple[int, Node]] = {}
-        for node, column in folded._columns.items():
-            was.update({step: (t, node) for t, step in enumerate(column, 1) if step is not None})
-        for node in folded.epilogue:
-            self._make_after(node, was)
-        outputs = [self._after(node, was) for node in folded.graph.outputs]
-        return Graph(outputs)
-
-    def _resize_sequences(self) -> None:
-        """Inputs of T elements become inputs of as many as there are steps now."""
-        if self.T == self.folded.T:
-            return
-        for piece in self.folded.slices:
-            for source in piece.node.inputs:
-                if source.primitive is not None or not source.shape or source.shape[0] != self.folded.T:
-                    raise FoldError(
-                        f"to unfold to another length, {source!r} would have to be an input of {self.folded.T} steps"
-                    )
-                if source not in self.outside:
-                    spec = Spec((self.T, *source.shape[1:]), source.dtype)
-                    self.outside[source] = leaf(spec, source.name, source.role, source.place)
-
-    def _make(self, t: int, node: Node) -> None:
-        if node in self.delays:
-            delay = self.delays[node]
-            if t > delay.steps:
-                self.made[t, node] = self.made[t - delay.steps, delay.source]
-            else:
-                self.made[t, node] = self._out(delay.initial[t - 1])
-            return
-        if node in self.reads:
-            outside = self.reads[node].outside
-            if t > self.folded.T and outside[-1] is not outside[-2]:
-                raise FoldError(f"step {t} would read a value from outside that is known for {self.folded.T} steps only")
-            self.made[t, node] = self._out(outside[min(t, self.folded.T) - 1])
-            return
-        if node in self.cuts:
-            self.made[t, node] = self._cut(t, self.cuts[node])
-            return
-        inputs = tuple(self.made[t, i] if (t, i) in self.made else self._out(i) for i in node.inputs)
-        attributes = self._attributes_at(node, t)
-        self.made[t, node] = _copy(node, inputs, attributes, self._place(node.place, t))
-
-    def _place(self, place: Place, t: int) -> Place:
-        """The place at step t; a loop within the step runs anew in each."""
-        unrolling = place.unrolling
-        if unrolling is self.folded.unrolling or unrolling is None or unrolling.outer is None:
-            return place._replace(t=t)
-        key = unrolling, t
-        if key not in self.inner:
-            self.inner[key] = Unrolling(unrolling.scope, self._place(unrolling.outer, t), unrolling.reverse)
-        return place._replace(unrolling=self.inner[key])
-
-    def _cut(self, t: int, cut: Cut) -> Node:
-        if cut.source is None or t <= cut.steps:
-            return _copy(cut.node, (), cut.node.attributes, self._place(cut.node.place, t))
-        source = self.made[t - cut.steps, cut.source]
-        return _copy(cut.node, (), {"source": weakref.ref(source)}, self._place(cut.node.place, t))
-
-    def _attributes_at(self, node: Node, t: int) -> Mapping[str, Any]:
-        if node not in self.slices:
-            return node.attributes
-        known = self.slices[node].attributes
-        if self.T == self.folded.T:
-            return known[t - 1]
-        positions = [_position(attributes) for attributes in known]
-        if positions == list(range(len(known))):
-            return _moved(known[0], t - 1)
-        if positions == list(range(len(known)))[::-1]:
-            return _moved(known[0], self.T - t)
-        raise FoldError(f"the parts that {node!r} reads are not one element after another, so no other length is known")
-
-    def _out(self, node: Node) -> Node:
-        return self.outside.get(node, node)
-
-    def _after(self, node: Node, was: Mapping[Node, tuple[int, Node]]) -> Node:
-        if node in was:
-            t, body = was[node]
-            if self.T != self.folded.T and t != self.folded.T:
-                raise FoldError(f"what is made of step {t} alone is not known for another length")
-            return self.made[self.T if t == self.folded.T else t, body]
-        return self._out(node)
-
-    def _make_after(self, node: Node, was: Mapping[Node, tuple[int, Node]]) -> None:
-        if node.primitive is None:
-            return  # a leaf is the same in both
-        steps = [was[i] for i in node.inputs if i in was]
-        order, bodies = [t for t, _ in steps], {body for _, body in steps}
-        upwards = list(range(1, self.folded.T + 1))
-        if len(bodies) == 1 and len(steps) == len(node.inputs) and order in (upwards, upwards[::-1]):
-            (body,) = bodies  # it takes one value of every step, as a stack over time does
-            times = range(1, self.T + 1) if order == upwards else range(self.T, 0, -1)
-            inputs = tuple(self.made[t, body] for t in times)
-        else:
-            inputs = tuple(self._after(i, was) for i in node.inputs)
-        copy = _copy(node, inputs, node.attributes, node.place)
-        if self.T != self.folded.T and node.primitive is not None:
-            try:
-                copy.value = node.primitive.shape(*[i.spec for i in inputs], **node.attributes)
-            except Exception as error:
-                raise FoldError(f"{node!r}, made of all steps, cannot have another length: {error}") from None
-        self.outside[node] = copy
+    operation: Any
+    shape_or_dtype: Spec
+    arguments: Hashable
+    inputs: Hashable
+    what_it_stands_for: Hashable
 
 
-def _copy(node: Node, inputs: tuple[Node, ...], attributes: Mapping[str, Any], place: Place) -> Node:
-    copy = Node(node.primitive, inputs, attributes, node.spec, place)
-    copy.name, copy.role = node.name, node.role
-    return copy
+class _Word(str):
+    """A word that stands in a static argument, without quotes."""
 
-
-def _is_cut(node: Node) -> bool:
-    return node.primitive is None and "source" in node.attributes
-
-
-def _position(attributes: Mapping[str, Any]) -> int | None:
-    first = (attributes.get("index") or (None,))[0]
-    return first if isinstance(first, int) else None
-
-
-def _moved(attributes: Mapping[str, Any], position: int) -> Mapping[str, Any]:
-    return {**attributes, "index": (position, *attributes["index"][1:])}
-
-
-def _key(attributes: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(sorted((name, repr(value)) for name, value in attributes.items()))
+    __repr__ = str.__str__
 
 
 # -- folding -------------------------------------------------------------------------------
@@ -389,6 +359,16 @@ def _key(attributes: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def fold(graph: Graph, unrolling: Unrolling) -> Folded:
     """The verified quotient of a graph by the time of one unrolling; see :class:`Folded`.
+
+    The constants that an operation reads are one value for all steps, or a new one at each,
+    such as t itself. One that comes back, such as a 0.5 at every step but the third, is taken
+    for a mistake, and so is any value from outside that four or more steps share but for one
+    after the first. Two steps tell too little: what they read counts as another at each.
+
+    Parameters
+    ----------
+    graph : Graph
+    unrolling : Unrolling
 
     Raises
     ------
@@ -400,188 +380,76 @@ def fold(graph: Graph, unrolling: Unrolling) -> Folded:
         moment = outer_step(node)
         if moment is not None and moment[0] is unrolling:
             steps.setdefault(moment[1], []).append(node)
-    T = max(steps, default=0)
-    if set(steps) != set(range(1, T + 1)):
-        missing = next(t for t in range(1, T + 2) if t not in steps)
-        raise FoldError(f"the outputs do not depend on step {missing} of {T}; fold a graph that has all of them")
-    return _Folding(graph, unrolling, [steps[t] for t in range(1, T + 1)]).folded()
-
-
-class _Folding:
-    """Lays the steps beside step 1 and finds out what each operation reads."""
-
-    def __init__(self, graph: Graph, unrolling: Unrolling, steps: list[list[Node]]) -> None:
-        self.graph, self.unrolling, self.steps = graph, unrolling, steps
-        self.T = len(steps)
-        self.row: dict[Node, tuple[int, int]] = {}  # node -> (t, position in step 1)
-        self.extra: set[Node] = set()  # of the last step, of use only after it
-        self.columns: list[list[Node | None]] = [[node] for node in steps[0]]
-        self.row.update({node: (1, i) for i, node in enumerate(steps[0])})
-        for t in range(2, self.T + 1):
-            self._align(t)
-
-    def _align(self, t: int) -> None:
-        nodes = self.steps[t - 1]
-        at = 0
-        for node in nodes:
-            found = next((i for i in range(at, len(self.columns)) if self._alike(self.columns[i][0], node, t)), None)
-            if found is None:
-                if t < self.T:
-                    self._differ(t, node, self.steps[0][at] if at < len(self.columns) else None)
-                self.extra.add(node)
-                continue
-            for column in self.columns[at:found]:
-                self._leave_out(t, column)
-            self.columns[found].append(node)
-            self.row[node] = (t, found)
-            at = found + 1
-        for column in self.columns[at:]:
-            self._leave_out(t, column)
-
-    def _leave_out(self, t: int, column: list[Node | None]) -> None:
-        """An operation that nothing after step t reads is no part of the graph at the end."""
-        if t == 2 and self.T > 2:
-            self._differ(t, None, column[0])
-        column.append(None)
-
-    def _alike(self, first: Node | None, node: Node, t: int) -> bool:
-        """Whether a node of step t does what one of step 1 does; what it reads is judged later."""
-        if first is None or node.primitive is not first.primitive or node.spec != first.spec:
-            return False
-        if (node.scope, len(node.inputs)) != (first.scope, len(first.inputs)):
-            return False
-        if node.primitive is not None and node.name != first.name:
-            return False
-        if node.attributes != first.attributes and not (self._outside_only(node) and self._outside_only(first)):
-            return False
-        for mine, other in zip(node.inputs, first.inputs, strict=True):
-            if mine in self.row and self.row[mine][0] == t and other in self.row and self.row[mine][1] != self.row[other][1]:
-                return False
-        return True
-
-    def _outside_only(self, node: Node) -> bool:
-        return all(self._moment(i) is None for i in node.inputs)
-
-    def _moment(self, node: Node) -> int | None:
-        moment = outer_step(node)
-        return moment[1] if moment is not None and moment[0] is self.unrolling else None
-
-    def _differ(self, t: int, node: Node | None, first: Node | None, why: str = "") -> None:
-        def say(n: Node | None) -> str:
-            return "nothing" if n is None else f"{n.operation}{f' ({n.name})' if n.name and n.primitive else ''} {n.spec}"
-
-        where = (node or first).place  # type: ignore[union-attr]
-        scope = f" in {where.scope!r}" if where.scope else ""
+    if not steps:
+        raise FoldError("the graph does not run over this sequence; graph.unrollings() are those that it runs over")
+    T = max(steps)
+    missing = [t for t in range(1, T + 1) if t not in steps]
+    if missing:
+        cuts = [(t, node) for t, nodes in sorted(steps.items()) for node in nodes if is_cut(node)]
+        why = ""
+        if cuts:
+            t, node = cuts[0]
+            why = f": step {t} detaches {cut_name(node)}, and what was before that cut is no part of the graph"
         raise FoldError(
-            why
-            or f"step {t} differs from step 1: it makes {say(node)}{scope} where step 1 makes {say(first)}; "
-            "take Python's if out of the loop, or use tr.where"
+            f"the outputs do not depend on step {missing[0]} of {T}{why}; "
+            "fold a graph that has them all, by giving tr.graph the value of every step"
         )
+    return _folded(Alignment(graph, unrolling, [steps[t] for t in range(1, T + 1)]))
 
-    # -- what each operation reads ---------------------------------------------------------
 
-    def folded(self) -> Folded:
-        self._check_left_out()
-        body: list[Node] = []
-        twin: list[Node] = []  # position in step 1 -> node of the body
-        shared: dict[tuple[Any, ...], Node] = {}
-        delays: list[tuple[Node, int, int, tuple[Node, ...]]] = []
-        readings: list[Reading] = []
-        slices: list[Slice] = []
-        place = Place(unrolling=self.unrolling)
-        for position, column in enumerate(self.columns):
-            first = column[0]
-            assert first is not None
-            inputs: list[Node] = []
-            for slot in range(len(first.inputs)):
-                kind, *facts = self._source(position, slot)
-                if kind == "same step":
-                    inputs.append(twin[facts[0]])
-                elif kind == "outside":
-                    inputs.append(facts[0])
-                else:
-                    key = (kind, *facts)
-                    if key not in shared:
-                        shared[key] = leaf(first.inputs[slot].spec, first.inputs[slot].name, kind, place)
-                        body.append(shared[key])
-                        if kind == "delay":
-                            delays.append((shared[key], *facts))
-                        else:
-                            readings.append(Reading(shared[key], facts[0]))
-                    inputs.append(shared[key])
-            at = first.place._replace(t=None) if first.place.unrolling is self.unrolling else first.place
-            node = _copy(first, tuple(inputs), first.attributes, at)
-            attributes = [n.attributes for n in column if n is not None]
-            if any(a != attributes[0] for a in attributes):
-                slices.append(Slice(node, tuple(attributes)))
-            twin.append(node)
-            body.append(node)
-        closed = [Delay(node, twin[source], d, initial) for node, source, d, initial in delays]
-        cuts = [
-            Cut(node, *self._cut_from(column, twin)) for node, column in zip(twin, self.columns, strict=True) if _is_cut(node)
-        ]
-        inside = set(self.row)
-        needed = set(ancestors(inside)) - inside
-        prologue = [n for n in self.graph.nodes if n in needed]
-        epilogue = [n for n in self.graph.nodes if n not in needed and n not in inside]
-        columns = dict(zip(twin, self.columns, strict=True))
-        return Folded(self.graph, self.unrolling, self.T, (prologue, body, epilogue), (closed, readings, slices, cuts), columns)
+def _folded(steps: Alignment) -> Folded:
+    """Make one step of steps that are alike."""
+    body: list[Node] = []
+    twin: list[Node] = []  # position in step 1 -> node of the body
+    shared: dict[Hashable, Node] = {}
+    delays: list[tuple[Node, int, int, tuple[Node, ...]]] = []
+    readings: list[Reading] = []
+    slices: list[Slice] = []
+    place = Place(unrolling=steps.unrolling)
+    for position, (first, column) in enumerate(zip(steps.firsts, steps.columns, strict=True)):
+        inputs: list[Node] = []
+        for slot in range(len(first.inputs)):
+            kind, *facts = steps.source(position, slot)
+            if kind == "same step":
+                inputs.append(twin[facts[0]])
+            elif kind == "outside":
+                inputs.append(facts[0])
+            else:
+                key = (kind, *facts[:-1], *map(same_value, facts[-1]))
+                if key not in shared:
+                    shared[key] = leaf(first.inputs[slot].spec, first.inputs[slot].name, kind, place)
+                    body.append(shared[key])
+                    if kind == "delay":
+                        delays.append((shared[key], *facts))
+                    else:
+                        readings.append(Reading(shared[key], facts[0]))
+                inputs.append(shared[key])
+        at = first.place._replace(t=None) if first.place.unrolling is steps.unrolling else first.place
+        node = copied(first, tuple(inputs), first.attributes, at)
+        attributes = [static_arguments(n) for n in column if n is not None]
+        if len({numbers(a)[1] for a in attributes}) > 1:
+            slices.append(Slice(node, tuple(attributes)))
+        twin.append(node)
+        body.append(node)
+    closed = [Delay(node, twin[source], d, initial) for node, source, d, initial in delays]
+    cuts = [
+        Cut(node, *_cut_from(steps, column, twin)) for node, column in zip(twin, steps.columns, strict=True) if is_cut(node)
+    ]
+    after: set[Node] = set(steps.row)
+    for n in steps.graph.nodes:
+        if not after.isdisjoint(n.inputs):
+            after.add(n)
+    prologue = [n for n in steps.graph.nodes if n not in after]
+    epilogue = [n for n in steps.graph.nodes if n in after and n not in steps.row]
+    columns = dict(zip(twin, steps.columns, strict=True))
+    return Folded(steps.graph, steps.unrolling, steps.T, (prologue, body, epilogue), (closed, readings, slices, cuts), columns)
 
-    def _cut_from(self, column: list[Node | None], twin: list[Node]) -> tuple[Node | None, int]:
-        """What the last step's leaf was cut off from, and how many steps earlier that is."""
-        last = [(t, node.cut) for t, node in enumerate(column, 1) if node is not None][-1]
-        t, source = last
-        if source is None or source not in self.row:
-            return None, 0
-        earlier, position = self.row[source]
-        return twin[position], t - earlier
 
-    def _source(self, position: int, slot: int) -> tuple[Any, ...]:
-        """Where one input of one operation comes from, at every step alike, or an error."""
-        read = [(t, n.inputs[slot]) for t, n in enumerate(self.columns[position], 1) if n is not None]
-        rows = [self.row.get(source) for _, source in read]
-        if rows[0] is not None:  # step 1 reads a value of its own, so every step has to
-            source = rows[0][1]
-            for (t, _), row in zip(read, rows, strict=True):
-                if row != (t, source):
-                    self._unlike(t, position, slot)
-            return "same step", source
-        inside = [(t, *row) for row, (t, _) in zip(rows, read, strict=True) if row]
-        if not inside:
-            sources = tuple(source for _, source in read)
-            if any(source.role == "parameter" for source in sources) or len(set(sources)) == 1:
-                for t, this in enumerate(sources, 1):
-                    if this is not sources[0]:
-                        self._unlike(t, position, slot)
-                return "outside", sources[0]
-            if len(sources) < self.T:
-                self._differ(len(sources) + 1, None, self.columns[position][0])
-            return "reading", sources
-        t, earlier, source = inside[0]
-        d = t - earlier
-        expected = [None if t <= d else (t - d, source) for t, _ in read]
-        for (t, _), row, want in zip(read, rows, expected, strict=True):
-            if row != want or d < 1:
-                self._unlike(t, position, slot)
-        initial = tuple(node for t, node in read if t <= d)
-        return "delay", source, d, initial
-
-    def _unlike(self, t: int, position: int, slot: int) -> None:
-        node, first = self.columns[position][t - 1], self.columns[position][0]
-        assert node is not None and first is not None
-        names = self.graph.names
-        other, own = node.inputs[slot], first.inputs[slot]
-        hint = "; are the weights shared?" if "parameter" in (other.role, own.role) else ""
-        scope = f" in {node.scope!r}" if node.scope else ""
-        called = f" ({node.name})" if node.name else ""
-        reads = f"{node.operation}{called}{scope} reads {names[other]} where step 1 reads {names[own]}"
-        raise FoldError(f"step {t} differs from step 1: {reads}{hint}")
-
-    def _check_left_out(self) -> None:
-        """A node may be missing at the end only, where no later step is left to read it."""
-        for column in self.columns:
-            gone = False
-            for t, node in enumerate(column, 1):
-                if gone and node is not None:
-                    self._differ(t - 1, None, column[0])
-                gone = node is None
+def _cut_from(steps: Alignment, column: list[Node | None], twin: list[Node]) -> tuple[Node | None, int]:
+    """What the last step's leaf was cut off from, and how many steps earlier that is."""
+    last = [(t, node.cut) for t, node in enumerate(column, 1) if node is not None][-1]
+    t, source = last
+    if source is None or source not in steps.row:
+        return None, 0
+    earlier, position = steps.row[source]
+    return twin[position], t - earlier

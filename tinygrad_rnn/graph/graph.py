@@ -11,6 +11,8 @@ import numpy as np
 from ..errors import FoldError
 from .node import Node, Spec, ancestors
 from .place import Unrolling
+from .structure import is_constant as is_constant
+from .structure import structure
 
 if TYPE_CHECKING:
     from ..draw import Drawing
@@ -25,8 +27,10 @@ NodeLike: TypeAlias = Union["Node", "Tensor", str]
 class Graph:
     """What some outputs were computed from.
 
-    Nodes have stable names, made of scope, given name or primitive, and step; two graphs
-    are equal if their text forms are.
+    Nodes have stable names, made of scope, given name or primitive, and step. Two graphs are
+    equal if they apply the same primitives to the same inputs, under the same names, scopes
+    and steps: constants count to the last bit, other leaves by name, role, shape and dtype,
+    and the order in which independent operations were made does not count.
 
     Parameters
     ----------
@@ -77,10 +81,10 @@ class Graph:
         return iter(self.nodes)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Graph) and self.text() == other.text()
+        return isinstance(other, Graph) and structure(self.outputs) == structure(other.outputs)
 
     def __hash__(self) -> int:
-        return hash(self.text())
+        return hash(structure(self.outputs))
 
     def __repr__(self) -> str:
         return self.text()
@@ -257,17 +261,6 @@ def graph(*outputs: Tensor) -> Graph:
     if not outputs:
         raise ValueError("give one output at least: tr.graph(loss)")
     return Graph([output.node for output in outputs])
-
-
-def is_constant(node: Node) -> bool:
-    """Whether a leaf is nothing but its value: no name, no role, no gradient, no cut."""
-    return (
-        node.primitive is None
-        and node.name is None
-        and node.role is None
-        and node.leaf is None
-        and "source" not in node.attributes
-    )
 
 
 def outer_step(node: Node) -> tuple[Unrolling, int] | None:

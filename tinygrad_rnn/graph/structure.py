@@ -1,0 +1,160 @@
+"""Structure: what makes two graphs the same computation, as values that can be compared and hashed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .node import Node, Spec
+from .place import Place, Unrolling
+
+
+def is_constant(node: Node) -> bool:
+    """Whether a leaf is nothing but its value: no name, no role, no gradient, no cut."""
+    return (
+        node.primitive is None
+        and node.name is None
+        and node.role is None
+        and node.leaf is None
+        and "source" not in node.attributes
+    )
+
+
+def exact(value: Any) -> Hashable:
+    """A static argument or an array to the last bit: 1, 1.0, True, 0.0 and -0.0 are all different.
+
+    Examples
+    --------
+    >>> exact((1, slice(None))) == exact((1, slice(None)))
+    True
+    >>> exact(1.0000001) == exact(1.0000002) or exact(0.0) == exact(-0.0) or exact(1) == exact(True)
+    False
+    >>> exact(np.array([1.0, 2.0])) == exact(np.array([1.0, 2.0]))
+    True
+    """
+    if isinstance(value, np.ndarray):
+        return value.dtype.str, value.shape, value.tobytes()
+    if isinstance(value, (tuple, list)):
+        return type(value), *map(exact, value)
+    if isinstance(value, Mapping):
+        return tuple((key, exact(value[key])) for key in sorted(value))
+    if isinstance(value, slice):  # not hashable before Python 3.12
+        return slice, exact(value.start), exact(value.stop), exact(value.step)
+    if isinstance(value, (float, complex, np.generic)):  # NaN is not equal to itself, -0.0 equals 0.0
+        return type(value), repr(value)
+    return (type(value), value) if isinstance(value, Hashable) else (type(value), repr(value))
+
+
+def same_value(node: Node) -> Hashable:
+    """What two nodes share if either could stand for the other: constants are their value."""
+    if not is_constant(node):
+        return node
+    return node.spec if isinstance(node.value, Spec) else exact(node.value)
+
+
+def exactly(node: Node) -> str:
+    """A constant, with all digits that tell it from others."""
+    if isinstance(node.value, Spec):
+        return f"constant{node.shape}"
+    return repr(node.value.item()) if node.value.size == 1 else " ".join(str(node.value).split())
+
+
+def structure(outputs: Sequence[Node]) -> tuple[Hashable, ...]:
+    """A graph as a value: equal for two graphs that compute the same in the same places.
+
+    It has a line for each node, in the order in which a walk from the outputs reaches it, so
+    the order of creation does not count. A line holds primitive, inputs, static arguments,
+    shape, dtype, name, scope and step. Constants count by their value, to the last bit;
+    other leaves by name, role, shape and dtype. What a cut was cut off from does not count,
+    for the graph does not keep it alive.
+    """
+    found: dict[Hashable, int] = {}  # node, or value of a constant -> number
+    known: dict[Node, int] = {}
+    runs: dict[Unrolling, int] = {}
+    lines: list[Hashable] = []
+
+    def moment(place: Place) -> Hashable:
+        if place.unrolling is None:
+            return None
+        if place.unrolling not in runs:
+            outer = place.unrolling.outer
+            at = None if outer is None else (outer.scope, moment(outer))
+            runs[place.unrolling] = len(runs)
+            lines.append(("unrolling", place.unrolling.scope, at))
+        return runs[place.unrolling], place.t
+
+    def line(node: Node) -> Hashable:
+        if is_constant(node):
+            return "constant", same_value(node)
+        attributes = {key: value for key, value in node.attributes.items() if key != "source" or node.primitive}
+        made = node.primitive or node.operation
+        where = node.scope, moment(node.place), node.place.origin is not None
+        return made, tuple(known[i] for i in node.inputs), exact(attributes), node.spec, node.name, where
+
+    for output in outputs:
+        stack = [output]
+        while stack:
+            node = stack[-1]
+            waiting = [i for i in node.inputs if i not in known] if node not in known else []
+            if waiting:
+                stack += reversed(waiting)
+                continue
+            stack.pop()
+            if node not in known:
+                key = same_value(node)
+                if key not in found:
+                    new = line(node)
+                    found[key] = len(found)
+                    lines.append(new)
+                known[node] = found[key]
+    return (*lines, tuple(known[node] for node in outputs))
+
+
+# -- integers within static arguments --------------------------------------------------------
+
+
+def numbers(attributes: Mapping[str, Any]) -> tuple[Hashable, tuple[int, ...]]:
+    """The integers in static arguments, such as a position in an index, and what is around them.
+
+    Examples
+    --------
+    >>> around, found = numbers({"index": (3, slice(0, 2))})
+    >>> found
+    (3, 0, 2)
+    >>> around == numbers({"index": (4, slice(1, 3))})[0]
+    True
+    """
+    found: list[int] = []
+
+    def note(number: int) -> int:
+        found.append(number)
+        return 0
+
+    return exact(_each_number(dict(attributes), note)), tuple(found)
+
+
+def with_numbers(attributes: Mapping[str, Any], new: Sequence[Any]) -> dict[str, Any]:
+    """The static arguments with other integers in the places where :func:`numbers` finds them.
+
+    Examples
+    --------
+    >>> with_numbers({"index": (3, slice(0, 2))}, [4, 1, 3])
+    {'index': (4, slice(1, 3, None))}
+    """
+    following = iter(new)
+    changed: dict[str, Any] = _each_number(dict(attributes), lambda _: next(following))
+    return changed
+
+
+def _each_number(value: Any, change: Callable[[int], Any]) -> Any:
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
+        return change(int(value))
+    if isinstance(value, tuple):
+        return tuple(_each_number(part, change) for part in value)
+    if isinstance(value, slice):
+        return slice(*[_each_number(end, change) for end in (value.start, value.stop, value.step)])
+    if isinstance(value, dict):
+        return {key: _each_number(part, change) for key, part in sorted(value.items())}
+    return value

@@ -1,0 +1,198 @@
+"""Unfolding: the nodes of T steps, made anew from the one step of a folded graph."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ..errors import FoldError
+from .graph import Graph, is_constant, outer_step
+from .node import Node, Spec, leaf
+from .place import Place, Unrolling
+
+if TYPE_CHECKING:
+    from .fold import Cut, Folded
+
+
+def copied(node: Node, inputs: tuple[Node, ...], attributes: Mapping[str, Any], place: Place) -> Node:
+    """The same application to other inputs, without its value."""
+    copy = Node(node.primitive, inputs, attributes, node.spec, place)
+    copy.name, copy.role = node.name, node.role
+    return copy
+
+
+class Unfolding:
+    """Makes a graph of T steps; `refuse` everything that is not known for another length."""
+
+    def __init__(self, folded: Folded, T: int) -> None:
+        self.folded, self.T = folded, T
+        self.longer = folded.T != T
+        self.new: dict[Node, Node] = {}  # outside of the steps: what replaces a node
+        self.made: dict[tuple[int, Node], Node] = {}  # (t, node of the body) -> node
+        self.slices = {piece.node: piece for piece in folded.slices}
+        self.readings = {reading.node: reading for reading in folded.readings}
+        self.delays = {delay.node: delay for delay in folded.delays}
+        self.cuts = {cut.node: cut for cut in folded.cuts}
+        self.inner: dict[tuple[Unrolling, int], Unrolling] = {}
+        self.was = {
+            step: (t, node) for node, column in folded.columns.items() for t, step in enumerate(column, 1) if step is not None
+        }
+
+    def graph(self) -> Graph:
+        """The graph; its outputs are what they were, at the last step or at every one."""
+        folded = self.folded
+        if self.longer:
+            self._lengthen()
+        for t in range(1, self.T + 1):
+            for node in folded.body:
+                if self.longer or node not in folded.columns or folded.columns[node][t - 1] is not None:
+                    self._make(t, node)
+        for node in folded.epilogue:
+            self._make_after(node)
+        outputs = folded.graph.outputs
+        return Graph(self._of_each_step(outputs) or [self._after(node) for node in outputs])
+
+    def _refuse(self, why: str) -> NoReturn:
+        raise FoldError(f"these {self.folded.T} steps cannot become {self.T}: {why}")
+
+    # -- input sequences of another length -------------------------------------------------
+
+    def _lengthen(self) -> None:
+        """Inputs that are read step by step become inputs of as many elements as there are steps now."""
+        if self.folded.T == 1:
+            self._refuse("one step tells no delay, for nothing shows what a second one reads from the first; fold two or more")
+        called = self.folded.graph.names
+        for piece in self.folded.slices:
+            source = piece.node.inputs[0]
+            if source.primitive is not None or source.role == "parameter":
+                self._refuse(
+                    f"they read {called[source]}, which is no input but has {source.shape[0]} elements made elsewhere; "
+                    "fold and unfold a graph that has this sequence as its input"
+                )
+            if source not in self.new:
+                self.new[source] = self._longer_input(piece.node, source)
+            elif not self._reads(piece.node, self.new[source].spec):
+                self._refuse(f"they read different parts of {called[source]}, whose length does not follow from theirs")
+        varying = {step for node in self.slices for step in self.folded.columns[node]}
+        for node in self.folded.graph.nodes:
+            for source in node.inputs:
+                if source in self.new and node not in varying:
+                    self._refuse(f"{called[node]} reads {called[source]}, the input sequence, as a whole")
+
+    def _longer_input(self, node: Node, source: Node) -> Node:
+        """Time is the axis along which a longer input has the parts that the steps read."""
+        for axis, length in enumerate(source.shape):
+            shape = (*source.shape[:axis], length + self.T - self.folded.T, *source.shape[axis + 1 :])
+            if shape[axis] > 0 and self._reads(node, Spec(shape, source.dtype)):
+                return leaf(Spec(shape, source.dtype), source.name, source.role or "input", source.place)
+        self._refuse(f"what they read of {self.folded.graph.names[source]} does not go on evenly from step to step")
+
+    def _reads(self, node: Node, source: Spec) -> bool:
+        """Whether the first and the last step can read their parts of such an input."""
+        assert node.primitive is not None
+        others = [i.spec for i in node.inputs[1:]]
+        for t in (1, self.T):
+            attributes = self.slices[node].at(t, self.T, self.folded.T)
+            try:
+                if attributes is None or node.primitive.shape(source, *others, **attributes) != node.spec:
+                    return False
+            except Exception:  # a primitive's own rules refuse what does not fit in ways of their own
+                return False
+        return True
+
+    # -- the steps -------------------------------------------------------------------------
+
+    def _make(self, t: int, node: Node) -> None:
+        if node in self.delays:
+            delay = self.delays[node]
+            known = t > delay.steps
+            self.made[t, node] = self.made[t - delay.steps, delay.source] if known else self._out(delay.initial[t - 1])
+        elif node in self.readings:
+            outside = self.readings[node].outside
+            if t <= len(outside):
+                self.made[t, node] = self._out(outside[t - 1])
+            elif self.longer and len(outside) > 1 and outside[-1] is outside[-2]:
+                self.made[t, node] = self._out(outside[-1])  # a state that never changes has reached this one
+            elif self.longer:
+                self._refuse(
+                    f"each reads a value of its own from outside, {self.folded.graph.names[outside[-1]]} at the last one, "
+                    "and none is known for a further step; read them from one input, as with tr.steps(xs, values)"
+                )
+        elif node in self.cuts:
+            self.made[t, node] = self._cut(t, self.cuts[node])
+        else:
+            inputs = tuple(self.made[t, i] if (t, i) in self.made else self._out(i) for i in node.inputs)
+            attributes = self.slices[node].at(t, self.T, self.folded.T) if node in self.slices else node.attributes
+            assert attributes is not None
+            self.made[t, node] = copied(node, inputs, attributes, self._place(node.place, t))
+
+    def _place(self, place: Place, t: int) -> Place:
+        """The place at step t; a loop within the step runs anew in each."""
+        unrolling = place.unrolling
+        if unrolling is self.folded.unrolling or unrolling is None or unrolling.outer is None:
+            return place._replace(t=t)
+        key = unrolling, t
+        if key not in self.inner:
+            self.inner[key] = Unrolling(unrolling.scope, self._place(unrolling.outer, t), unrolling.reverse)
+        return place._replace(unrolling=self.inner[key])
+
+    def _cut(self, t: int, cut: Cut) -> Node:
+        attributes = cut.node.attributes
+        if cut.source is not None and t > cut.steps:
+            attributes = {"source": weakref.ref(self.made[t - cut.steps, cut.source])}
+        return copied(cut.node, (), attributes, self._place(cut.node.place, t))
+
+    # -- after the steps -------------------------------------------------------------------
+
+    def _out(self, node: Node) -> Node:
+        return self.new.get(node, node)
+
+    def _after(self, node: Node) -> Node:
+        """What a value is, as seen from after the steps; of the steps, only the last is known at any length."""
+        if node not in self.was:
+            return self._out(node)
+        t, body = self.was[node]
+        if self.longer and t != self.folded.T:
+            self._refuse(f"{self.folded.graph.names[node]}, a value of step {t} alone, is read after them")
+        return self.made[self.T if self.longer else t, body]
+
+    def _of_each_step(self, nodes: Sequence[Node]) -> list[Node] | None:
+        """The same value of every step, in order, if that is what the nodes are."""
+        column = collected(nodes, self.was.get, self.folded.T)
+        if column is None or len({body for _, body in column}) > 1:
+            return None
+        times = range(1, self.T + 1)
+        return [self.made[t, column[0][1]] for t in (times if column[0][0] == 1 else reversed(times))]
+
+    def _make_after(self, node: Node) -> None:
+        gathered = self._of_each_step(node.inputs)
+        inputs = tuple(gathered or [self._after(i) for i in node.inputs])
+        moment = outer_step(node)
+        last = moment is not None and moment[0] is self.folded.unrolling
+        copy = copied(node, inputs, node.attributes, self._place(node.place, self.T) if last else node.place)
+        if self.longer and node.primitive is not None:
+            name = self.folded.graph.names[node]
+            if not gathered and (node.attributes or any(is_constant(i) for i in node.inputs)):
+                # a mean divides by the number of steps, a read of the last one holds its position
+                self._refuse(f"{name}, made of them, has a constant or an argument that may belong to this length")
+            try:
+                copy.value = node.primitive.shape(*[i.spec for i in inputs], **node.attributes)
+            except Exception as error:
+                self._refuse(f"{name}, made of them, does not fit another length ({error})")
+        self.new[node] = copy
+
+
+def collected(nodes: Sequence[Node], find: Callable[[Node], tuple[int, Any] | None], T: int) -> list[tuple[int, Any]] | None:
+    """(t, what) of one value of each of T steps, in order or in reverse; None if the nodes are something else."""
+    found = list(_found(nodes, find)) if len(nodes) == T > 1 else []
+    order = [t for t, _ in found]
+    upwards = list(range(1, T + 1))
+    return found if order in (upwards, upwards[::-1]) else None
+
+
+def _found(nodes: Sequence[Node], find: Callable[[Node], tuple[int, Any] | None]) -> Iterator[tuple[int, Any]]:
+    for node in nodes:
+        if (row := find(node)) is None:
+            return
+        yield row
