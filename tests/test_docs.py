@@ -45,7 +45,7 @@ INTERNAL = {
     "_version": "one string",
     "draw.": "how a drawing comes about; draw exports what is public",
     "explain.": "explain exports what is public",
-    "graph.per_step": "a rewrite that folding and drawing use",
+    "draw.per_step": "a rewrite that drawing uses",
     "nn.trace": "how drawing and equations look into a cell",
     "ops.axes": "shape rules",
     "testing.": "how a gradient is judged; testing exports what is public, testing.strategies is public itself",

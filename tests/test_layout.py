@@ -47,7 +47,6 @@ ROOMS = (
 # Convenience methods that reach up, from inside their bodies: (module, function) -> room.
 REACHING_UP = {
     ("graph.graph", "Graph.draw"): "draw",
-    ("graph.per_step", "_Pass._reduce"): "ops",
     ("nn.cell", "Cell.equations"): "explain",
     ("nn.module", "Module.draw"): "draw",
     ("tensor", "Tensor.backward"): "autodiff",

@@ -7,7 +7,6 @@ from typing import Any, Literal, get_args
 
 from ..errors import FoldError
 from ..graph.graph import Graph, outer_step
-from ..graph.per_step import behind_cuts, per_step
 from ..nn.module import Module
 from ..tensor import Tensor
 from .contract import contract, runs_of
@@ -17,6 +16,7 @@ from .finish import bundle, elide, give_strokes, tell_targets
 from .fold import folded, reads_before_start
 from .layers import add_parameters, merged
 from .operations import add_legend, operations
+from .per_step import behind_cuts, per_step
 from .place import Layout, place, set_rows, share_columns
 from .plain import plain
 from .route import branch_dots, route

@@ -11,7 +11,6 @@ import numpy as np
 from ..errors import TinygradError
 from ..graph.graph import Graph
 from ..graph.node import Spec, leaf
-from ..graph.per_step import per_step
 from ..graph.place import Place, at, mode
 from ..nn.cell import Cell, flatten, rebuild
 from ..nn.module import Module
@@ -19,6 +18,7 @@ from ..nn.recurrent import Recurrent
 from ..ops.core import as_tensor
 from ..tensor import Tensor
 from ..unrolling import steps as over
+from .per_step import per_step
 
 __all__ = ["traced"]
 

@@ -13,9 +13,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .graph import Graph, is_constant, outer_step
-from .node import Node, Spec, ancestors, leaf
-from .place import Place, Unrolling
+from ..graph.graph import Graph, is_constant, outer_step
+from ..graph.node import Node, Spec, ancestors, leaf
+from ..graph.place import Place, Unrolling
+from ..ops.core import registry
 
 __all__ = ["behind_cuts", "per_step"]
 
@@ -181,8 +182,6 @@ class _Pass:
         ndim = len(sequence.shape)
         if not isinstance(axes, tuple) or -ndim not in axes or node.attributes.get("keepdims"):
             return None
-        from ..ops.core import registry  # a rewrite needs the operations that it writes
-
         parts = self.elements[sequence]
         rest = tuple(a for a in axes if a != -ndim)
         if rest:
