@@ -490,3 +490,12 @@ def test_a_kernel_that_breaks_the_contract_is_caught(words):
     bad = made(KERNELS[words], lambda g, y, x: -g)
     with pytest.raises(GradientCheckError, match=words):
         check_case(bad, Case((B.copy(),), {}))
+
+
+@pytest.mark.parametrize("point", np.linspace(-0.05, 0.05, 11))
+def test_a_kink_near_by_misleads_nobody(point):
+    for seed in range(3):
+        try:
+            check_gradients(lambda x, U: tr.relu(x * U), np.array([point]), np.array([0.5429]), order=1, seed=seed)
+        except KinkError:
+            assert abs(point) < 1e-4

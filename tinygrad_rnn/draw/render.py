@@ -13,7 +13,7 @@ from ..errors import RendererError
 __all__ = ["FORMATS", "HOW", "render"]
 
 FORMATS = ("svg", "png", "pdf")
-HOW = 'to draw pictures, install Graphviz (its "dot" on the PATH), or: pip install "tinygrad-rnn[draw]"'
+HOW = 'to draw pictures, install Graphviz (its "dot" on the PATH), or: pip install "tinygrad_rnn[draw]"'
 """The one line on how to get a renderer."""
 DPI = "144"
 """Dots per inch of a PNG: sharp on a screen of double density."""
