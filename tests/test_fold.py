@@ -526,7 +526,23 @@ def test_two_thousand_steps_take_ten_times_as_long_as_two_hundred():
         g = loop(lambda t, x, h: tr.tanh(x + h @ W), T)
         start = time.perf_counter()
         assert g.fold().unfold() == g
+        g.fold().unfold(T + 1)
         return time.perf_counter() - start
 
     seconds(10)
     assert seconds(2000) < 40 * max(seconds(200), 0.005)
+
+
+def test_an_operation_on_the_state_has_the_same_arguments_at_every_step():
+    def square(odd):
+        h = tr.tensor(np.zeros((2, 2)))
+        for t, x in tr.steps(tr.tensor(np.ones((5, 2, 2)))):
+            h = tr.tanh(x + h.sum(axis=1 if t == odd else 0))
+        return tr.graph(h)
+
+    assert square(None).fold().unfold(7).fold() == square(None).fold()
+    with pytest.raises(FoldError, match=r"step 5 differs.*sum\[5\]"):
+        square(5).fold()
+    for step in (2, 4):
+        with pytest.raises(FoldError, match=rf"step {step} differs.*axis=\(-1,\), and step 1's axis=\(-2,\)"):
+            square(step).fold()

@@ -49,15 +49,19 @@ class Alignment:
 
     def _key(self, node: Node) -> Hashable:
         """What an operation does; what it reads is judged later."""
-        arguments: Hashable = exact(static_arguments(node))
-        if all(self._moment(i) is None for i in node.inputs):
-            arguments = numbers(static_arguments(node))[0]  # it may read another part of a sequence at each step
         name = node.name if node.primitive is not None else None
-        return node.primitive or node.operation, node.spec, node.scope, len(node.inputs), name, arguments
+        return (
+            node.primitive or node.operation,
+            node.spec,
+            node.scope,
+            len(node.inputs),
+            name,
+            numbers(static_arguments(node))[0],
+        )
 
-    def _moment(self, node: Node) -> int | None:
-        moment = outer_step(node)
-        return moment[1] if moment is not None and moment[0] is self.unrolling else None
+    def _reads_outside(self, node: Node) -> bool:
+        moments = [outer_step(i) for i in node.inputs]
+        return all(moment is None or moment[0] is not self.unrolling for moment in moments)
 
     def _align(self, t: int) -> None:
         """Give each operation of step t its place beside one of step 1, in order."""
@@ -86,8 +90,12 @@ class Alignment:
             self.columns[i].append(None)
 
     def _reads_alike(self, t: int, position: int, node: Node) -> bool:
-        """Whether a node of step t reads those values of its own step that step 1's does."""
+        """Whether a node of step t reads those values of its own step that step 1's does, and the same parts of them."""
         first = self.firsts[position]
+        if exact(static_arguments(node)) != exact(static_arguments(first)) and not (
+            self._reads_outside(node) and self._reads_outside(first)  # another part of a sequence at each step
+        ):
+            return False
         return all(self._here(t, i) == self._here(1, j) for i, j in zip(node.inputs, first.inputs, strict=True))
 
     def _here(self, t: int, node: Node) -> int | None:

@@ -68,17 +68,13 @@ class Slice(NamedTuple):
     node: Node
     attributes: tuple[Mapping[str, Any], ...]
 
-    def courses(self, T: int) -> tuple[Course | tuple[int, ...], ...]:
-        """How each integer goes with the step, of T; all of its values where it goes unevenly."""
-        return tuple(_course(column, T) for column in zip(*[numbers(a)[1] for a in self.attributes], strict=True))
+    def courses(self, T: int) -> tuple[Course | None, ...]:
+        """How each integer goes with the step, of T; None where it goes unevenly."""
+        return tuple(_course(column, T) for column in zip(*self.numbers(), strict=True))
 
-    def at(self, t: int, T: int, folded: int) -> Mapping[str, Any] | None:
-        """The arguments at step t of T, or None if they don't follow from those of the steps that were folded."""
-        if folded == T:
-            return self.attributes[t - 1]
-        courses = self.courses(folded)
-        found = [course.at(t, T) for course in courses if isinstance(course, Course)]
-        return with_numbers(self.attributes[0], found) if len(found) == len(courses) else None
+    def numbers(self) -> tuple[tuple[int, ...], ...]:
+        """The integers at each step."""
+        return tuple(numbers(attributes)[1] for attributes in self.attributes)
 
 
 class Course(NamedTuple):
@@ -100,11 +96,11 @@ class Course(NamedTuple):
         return "t" if self.slope > 0 else "T+1-t"
 
 
-def _course(values: Sequence[int], T: int) -> Course | tuple[int, ...]:
+def _course(values: Sequence[int], T: int) -> Course | None:
     slope = values[1] - values[0] if len(values) > 1 else 0
     mixed = min(values) < 0 <= max(values)  # they change from counting from the end to counting from the start
     if mixed or any(value != values[0] + slope * k for k, value in enumerate(values)):
-        return tuple(values)
+        return None
     # a position keeps its distance from that end of the sequence which it counts from
     if slope and (slope > 0) is (values[0] < 0):
         return Course("last", values[0] + slope * (T - 1), slope)
@@ -256,7 +252,8 @@ class Folded:
             inputs = tuple(read(i, piece is not None) for i in node.inputs)
             arguments: Hashable = None if node.primitive is None else exact(node.attributes)
             if piece is not None:
-                arguments = numbers(node.attributes)[0], piece.courses(self.T)
+                courses = piece.courses(self.T)
+                arguments = numbers(node.attributes)[0], piece.numbers() if None in courses else courses
             found.append((node, Signature(node.primitive, node.spec, arguments, inputs, origin.get(node))))
         return found
 
@@ -304,7 +301,7 @@ class Folded:
         attributes = node.attributes
         for piece in self.slices:
             if piece.node is node:
-                courses = [_Word(course if isinstance(course, Course) else "…") for course in piece.courses(self.T)]
+                courses = [_Word(course or "…") for course in piece.courses(self.T)]
                 attributes = with_numbers(attributes, courses)
         arguments += [f"{key}={shown(value)}" for key, value in attributes.items()]
         return f"{node.operation}({', '.join(arguments)})"

@@ -10,6 +10,7 @@ from ..errors import FoldError
 from .graph import Graph, is_constant, outer_step
 from .node import Node, Spec, leaf
 from .place import Place, Unrolling
+from .structure import with_numbers
 
 if TYPE_CHECKING:
     from .fold import Cut, Folded
@@ -31,6 +32,7 @@ class Unfolding:
         self.new: dict[Node, Node] = {}  # outside of the steps: what replaces a node
         self.made: dict[tuple[int, Node], Node] = {}  # (t, node of the body) -> node
         self.slices = {piece.node: piece for piece in folded.slices}
+        self.courses = {piece.node: piece.courses(folded.T) for piece in folded.slices}
         self.readings = {reading.node: reading for reading in folded.readings}
         self.delays = {delay.node: delay for delay in folded.delays}
         self.cuts = {cut.node: cut for cut in folded.cuts}
@@ -93,13 +95,23 @@ class Unfolding:
         assert node.primitive is not None
         others = [i.spec for i in node.inputs[1:]]
         for t in (1, self.T):
-            attributes = self.slices[node].at(t, self.T, self.folded.T)
+            attributes = self._arguments(node, t)
             try:
                 if attributes is None or node.primitive.shape(source, *others, **attributes) != node.spec:
                     return False
             except Exception:  # a primitive's own rules refuse what does not fit in ways of their own
                 return False
         return True
+
+    def _arguments(self, node: Node, t: int) -> Mapping[str, Any] | None:
+        """What a node that reads parts has at step t; None if it doesn't follow from the steps that were folded."""
+        known = self.slices[node].attributes
+        if not self.longer:
+            return known[t - 1]
+        courses = self.courses[node]
+        if any(course is None for course in courses):
+            return None
+        return with_numbers(known[0], [course.at(t, self.T) for course in courses if course is not None])
 
     # -- the steps -------------------------------------------------------------------------
 
@@ -123,7 +135,7 @@ class Unfolding:
             self.made[t, node] = self._cut(t, self.cuts[node])
         else:
             inputs = tuple(self.made[t, i] if (t, i) in self.made else self._out(i) for i in node.inputs)
-            attributes = self.slices[node].at(t, self.T, self.folded.T) if node in self.slices else node.attributes
+            attributes = self._arguments(node, t) if node in self.slices else node.attributes
             assert attributes is not None
             self.made[t, node] = copied(node, inputs, attributes, self._place(node.place, t))
 
