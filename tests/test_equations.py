@@ -227,7 +227,14 @@ def over_the_batch(self, x, h):
     return h, h
 
 
+def named_statistics(self, x, h):
+    weights, mean = tr.softmax(self.U).named("w"), h.mean(axis=0).named("m")
+    h = (tr.tanh(h - mean) @ weights + x.mean()).named("h")
+    return h, h
+
+
 PARTICULAR = {
+    "what examples share has a name": lambda: cell_of(named_statistics, U=(3, 3)),
     "narx": lambda: cell_of(narx, ((3,), (3,)), U=(3, 3), W=(3, 3), V=(3, 3)),
     "output is what came": lambda: cell_of(lambda self, x, h: (h, tr.tanh(x @ self.U + h).named("h")), U=(3, 3)),
     "output is the input": lambda: cell_of(lambda self, x, h: ((x, h * 2), tr.tanh(x @ self.U + h)), U=(3, 3)),
@@ -330,6 +337,9 @@ def test_a_sum_over_examples_is_seen_where_the_step_makes_one():
     cell = PARTICULAR["a statistic of the batch"]()
     assert r"\frac{\sum_{\text{batch}} h_{t-1}}{B}" in cell.equations()
     assert r"\sum_t \sum_{\text{batch}}" in cell.equations(backward=True)
+    backward = lines(PARTICULAR["what examples share has a name"]().equations(backward=True))
+    assert any(line.startswith(r"\delta^{m}_t = \sum_{\text{batch}}") for line in backward)
+    assert not re.search(r"\\sum_t .*\\text\{batch\}", backward[-1]), "δ of what examples share is a sum over them already"
     assert "batch" not in nn.RNNCell(2, 3).equations(backward=True)
 
 

@@ -19,7 +19,7 @@ from .printer import Printer, Symbol, over_axes, subscripted
 
 __all__ = ["Equations", "Term", "equations"]
 
-LONG = 100
+LONG = 200
 """An unnamed value whose LaTeX is longer gets a name and a line if it is used more than once."""
 
 
@@ -191,8 +191,7 @@ class Equations:
             found = self._printed(parameter, terms[parameter], TERM if len(terms[parameter]) == 1 else 0)
             if found:
                 total = found[0] if len(found) == 1 else rf"\left({_sum(found)}\right)"
-                sums = r"\sum_t \sum_{\text{batch}}" if self.mixes else r"\sum_t"
-                lines.append(rf"\frac{{\partial L}}{{\partial {self.printer.symbol(parameter)}}} &= {sums} {total}")
+                lines.append(rf"\frac{{\partial L}}{{\partial {self.printer.symbol(parameter)}}} &= \sum_t {total}")
         return lines + shorter
 
     def _printed(self, target: Node, terms: Sequence[Term], binds: int = 0) -> list[str]:
@@ -201,8 +200,16 @@ class Equations:
         for term in terms:
             printer = Printer(self.symbols, self.batch, term.later, self._batch_sums(target, term.value))
             printer.prepare([term.value])
-            lines.append(printer.print(term.value, transposed, binds))
+            if self.mixes and self._is_over_batch(target, term.value):
+                lines.append(r"\sum_{\text{batch}} " + printer.print(term.value, transposed, TERM))
+            else:
+                lines.append(printer.print(term.value, transposed, binds))
         return lines
+
+    def _is_over_batch(self, target: Node, value: Node) -> bool:
+        """Whether a term goes from what each example has of its own to what all share."""
+        each = any(self.batch in leaf.shape for leaf in ancestors([value]) if leaf in self.deltas)
+        return each and self.batch not in target.shape
 
     def _batch_sums(self, target: Node, value: Node) -> set[Node]:
         """The sums over examples that a derivative by what all examples share begins with.
@@ -270,7 +277,7 @@ class Equations:
 def _batch_size(cell: Cell) -> int:
     """A number of examples that is no other length of the cell, so that their axis can be told."""
     lengths = {n for p in cell.parameters() for n in p.shape}
-    lengths |= {n for _, m in cell.modules() for n in vars(m).values() if isinstance(n, int)}
+    lengths |= {n for _, m in cell.modules() for value in vars(m).values() for n in flatten(value) if isinstance(n, int)}
     return next(n for n in itertools.count(997, 2) if n not in lengths)
 
 
