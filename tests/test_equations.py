@@ -365,6 +365,9 @@ def test_an_example_of_the_input_may_be_given():
         return h, tr.tanh(a @ self.U + self.V[b]).named("h")
 
     cell = cell_of(step, U=(2, 3), V=(5, 3))
+    with pytest.raises(ValueError, match="unpack") as told:
+        cell.equations()
+    assert any("inputs=" in note for note in getattr(told.value, "__notes__", ["inputs="]))
     assert lines(cell.equations(inputs=(np.zeros((1, 2)), np.zeros(1, int))))[0] == (
         r"h_t = \tanh\left(U^{\top} x_{1,t} + V{}_{[x_{2,t}]}\right)"
     )

@@ -85,9 +85,12 @@ def try_inputs(module: Module, run: Callable[[Spec | None], Result]) -> Result:
                 own = own or error
             elif first is None and own is None:
                 raise
+    advice = f"no input was found that {type(module).__name__} takes; give an example with inputs=…"
     if own is not None:
+        if hasattr(own, "add_note"):  # from Python 3.11
+            own.add_note(advice)
         raise own
-    raise ShapeError(f"no input was found that {type(module).__name__} takes; give an example with inputs=… ({first})")
+    raise ShapeError(f"{advice} ({first})")
 
 
 def _candidates(module: Module) -> Iterator[Spec | None]:
