@@ -252,10 +252,19 @@ def test_a_cell_without_input_needs_no_example():
 def test_a_module_that_fits_no_input_says_what_to_give():
     class Picky(nn.Module):
         def forward(self, xs):
-            raise ValueError("never")
+            raise TinygradError("never")
 
-    with pytest.raises(TinygradError, match=r"inputs="):
+    with pytest.raises(TinygradError, match=r"inputs=.*never"):
         Picky().draw()
+
+
+def test_a_mistake_in_a_module_is_not_hidden_by_the_search_for_its_input():
+    class Mistaken(nn.Module):
+        def forward(self, xs):
+            return self.weihgt * xs
+
+    with pytest.raises(AttributeError, match="weihgt"):
+        Mistaken().draw()
 
 
 def test_bad_options_are_named():

@@ -15,6 +15,7 @@ from ..graph.place import Place, at, mode
 from ..nn.cell import Cell, flatten, rebuild
 from ..nn.module import Module
 from ..nn.recurrent import Recurrent
+from ..nn.trace import symbolic, try_inputs
 from ..ops.core import as_tensor
 from ..tensor import Tensor
 from ..unrolling import steps as over
@@ -44,22 +45,19 @@ def traced(module: Module, T: int, inputs: Any = None, loss: Loss | None = None,
 
     Raises
     ------
-    TinygradError
-        What the module raised, if no input fits.
+    ShapeError
+        If no input was found that fits.
     """
     callee = _alone(module) if isinstance(module, Cell) else module
-    first: Exception | None = None
-    for candidate in _inputs(module, T, inputs):
-        try:
-            with at(Place()), mode(tracing=True, recording=True):
-                outputs = _called(callee, candidate, T)
-                return _with_loss(outputs, loss, targets, T)
-        except (TinygradError, TypeError, ValueError, AttributeError, IndexError) as error:
-            first = first or error
-    raise TinygradError(
-        f"cannot find an input for {type(module).__name__}; give an example, inputs=array of (time, batch, features). "
-        f"The first try ended in: {first}"
-    ) from first
+
+    def run(sequence: Any) -> Graph:
+        with at(Place()), mode(tracing=True, recording=True):
+            return _with_loss(_called(callee, sequence, T), loss, targets, T)
+
+    def element(spec: Spec | None) -> Graph:
+        return run(None if spec is None else symbolic(Spec((T, BATCH, *spec.shape), spec.dtype), "x", "input"))
+
+    return run(_symbols(inputs, T)) if inputs is not None else try_inputs(module, element)
 
 
 def _alone(cell: Cell) -> Recurrent:
@@ -67,29 +65,6 @@ def _alone(cell: Cell) -> Recurrent:
     layer = Recurrent(copy.copy(cell))
     layer.cell._name = ""
     return layer
-
-
-def _inputs(module: Module, T: int, inputs: Any) -> Iterator[Any]:
-    """Inputs to try: the one given, by sizes that modules tell, by sizes of parameters, codes, none."""
-    if inputs is not None:
-        yield _symbols(inputs, T)
-        return
-    parameters = module.parameters()
-    dtype = parameters[0].dtype if parameters else np.dtype(np.float32)
-    told = [getattr(m, "input_size", None) for _, m in module.modules()]
-    sizes = [n for n in told if isinstance(n, int)]
-    first = [p.shape for p in parameters if len(p.shape) == 2][:1]
-    sizes += [n for shape in first for n in shape]
-    sizes += sorted({n for p in parameters for n in p.shape})
-    codes = _sequence(T, (BATCH,), np.dtype(np.int64))
-    for size in dict.fromkeys(sizes):
-        yield _sequence(T, (BATCH, size), dtype)
-    yield codes
-    yield None
-
-
-def _sequence(T: int, shape: tuple[int, ...], dtype: Any) -> Tensor:
-    return Tensor(leaf(Spec((T, *shape), np.dtype(dtype)), "x", "input"))
 
 
 def _symbols(example: Any, T: int) -> Any:

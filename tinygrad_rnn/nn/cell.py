@@ -25,7 +25,7 @@ class Cell(Module):
     """One time step of a recurrent network, written once.
 
     Write ``step(x, state) -> (output, next state)``, and set ``state_shape``: the shape of
-    the state without the batch axis, or nested tuples of shapes; override `initial_state`
+    the state without the batch axis, such as ``(hidden_size,)``, or nested tuples of shapes; override `initial_state`
     for a start other than zeros. State, input and output are Tensors or nested tuples of
     them. Give values names with ``.named("h")``: pictures, equations and errors use them.
 
@@ -83,6 +83,8 @@ class Cell(Module):
             dtype = parameters[0].dtype if parameters else np.float32
 
         def zeros(shape: Any) -> State:
+            if isinstance(shape, (int, np.integer)):
+                shape = (shape,)
             if all(isinstance(n, (int, np.integer)) for n in shape):
                 return tensor(np.zeros((batch_size, *shape), dtype))
             return rebuild(shape, iter([zeros(part) for part in shape]), depth=1)
