@@ -109,7 +109,7 @@ def test_promotion_with_scalars(scalar, dtype):
     if dtype is not bool:
         same(t - scalar, x - scalar)
         if not (np.dtype(dtype).kind == "i" and scalar < 0 and np.asarray(scalar).dtype.kind == "i"):
-            same(t**scalar, x**scalar)
+            same(t**scalar, np.power(x, scalar))  # NumPy 2.2 takes ** by a 0-d array for ** by a number
 
 
 @given(gen.arrays(), st.sampled_from([np.float32, np.float64]))
