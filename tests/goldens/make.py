@@ -1,11 +1,12 @@
-"""What PyTorch says: values and gradients of the functions, on random input.
+"""What PyTorch says: values and gradients of functions and recurrent layers, on random input.
 
 Run it to make ``pytorch.npz`` anew (needs torch; the tests that read it do not):
 
     python tests/goldens/make.py
 
 Each case is a function of a namespace, called with PyTorch's functions here, and with
-tinygrad_rnn's in the test. `NUMPY_NAMES` gives PyTorch the names that NumPy has.
+tinygrad_rnn's in the test. `numpy_names` gives PyTorch the names that NumPy has. Each of
+`LAYERS` is a recurrent layer, with random weights so that gates cannot be mistaken.
 """
 
 from __future__ import annotations
@@ -159,6 +160,22 @@ def gated(tr: Any, xs: Any, W: Any, R: Any) -> Any:
 case("lstm", gated, real(5, 2, 3), real(3, 12) / 2, real(3, 12) / 2)
 
 
+# Recurrent layers, by name: class, options, shape of the input; T, B, I and H differ, so that no axis can be taken for another.
+LAYERS: dict[str, tuple[str, dict[str, Any], tuple[int, ...], bool]] = {
+    f"{kind} {what}": (kind, options, shape, given)
+    for kind in ("RNN", "LSTM", "GRU")
+    for what, options, shape, given in (
+        ("over a batch", {}, (5, 2, 3), True),
+        ("without biases", {"bias": False}, (5, 2, 3), False),
+        ("batch first", {"batch_first": True}, (2, 5, 3), True),
+        ("of one sequence", {}, (5, 3), True),
+        ("of one step", {}, (1, 2, 3), False),
+    )
+}
+LAYERS["RNN with relu"] = "RNN", {"nonlinearity": "relu"}, (5, 2, 3), True
+HIDDEN = 4
+
+
 def weights(shape: tuple[int, ...], k: int = 0) -> Any:
     """The cotangent that a result is contracted with: fixed, and never zero."""
     return np.cos(np.arange(np.prod(shape, dtype=int)) + k + 0.5).reshape(shape)
@@ -228,6 +245,29 @@ def numpy_names(torch: Any) -> Any:
     )
 
 
+def layer(torch: Any, name: str) -> dict[str, Any]:
+    """What a layer of PyTorch makes of random weights, input and state, and all gradients."""
+    kind, options, shape, given = LAYERS[name]
+    module = getattr(torch.nn, kind)(shape[-1], HIDDEN, dtype=torch.float64, **options)
+    batch = () if len(shape) == 2 else (shape[0 if options.get("batch_first") else 1],)
+    inputs = {"xs": real(*shape)}
+    if given:
+        inputs |= {f"state {k}": real(1, *batch, HIDDEN) for k in range(2 if kind == "LSTM" else 1)}
+    tensors = {key: torch.tensor(x, requires_grad=True) for key, x in inputs.items()}
+    parameters = dict(module.named_parameters())
+    for parameter in parameters.values():
+        parameter.data = torch.tensor(real(*parameter.shape))
+    state = [tensors[key] for key in tensors if key.startswith("state")]
+    output, final = module(tensors["xs"], *([] if not state else [tuple(state)] if kind == "LSTM" else state))
+    results = {"output": output}
+    results |= {f"final {k}": part for k, part in enumerate(final if kind == "LSTM" else [final])}
+    total = sum((y * torch.tensor(weights(tuple(y.shape), k))).sum() for k, y in enumerate(results.values()))
+    leaves = tensors | parameters
+    gradients = torch.autograd.grad(total, list(leaves.values()))
+    found = leaves | results | {f"gradient {key}": g for key, g in zip(leaves, gradients, strict=True)}
+    return {f"{name}/{key}": value.numpy(force=True) for key, value in found.items()}
+
+
 def main() -> None:
     import torch
 
@@ -248,12 +288,14 @@ def main() -> None:
             stored[f"{name}/input {k}"] = x  # the stream of random numbers may change with NumPy
             stored[f"{name}/gradient {k}"] = np.zeros_like(x) if g is None else g.numpy(force=True)
             stored[f"{name}/second {k}"] = np.zeros_like(x) if gg is None else gg.numpy(force=True)
+    for name in LAYERS:
+        stored |= layer(torch, name)
     # one long vector and a table of contents: a thousand small files in an archive are mostly headers
     contents = "\n".join(f"{key}|{','.join(map(str, a.shape))}" for key, a in stored.items())
     np.savez_compressed(
         FILE, contents=contents, values=np.concatenate([np.ravel(a) for a in stored.values()]), torch=torch.__version__
     )
-    print(f"{len(CASES)} cases, {FILE.stat().st_size:,} bytes", file=sys.stderr)
+    print(f"{len(CASES) + len(LAYERS)} cases, {FILE.stat().st_size:,} bytes", file=sys.stderr)
 
 
 if __name__ == "__main__":
