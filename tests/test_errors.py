@@ -9,6 +9,7 @@ import pytest
 import tinygrad_rnn as tr
 from tinygrad_rnn import errors, nn
 from tinygrad_rnn.errors import DtypeError, GradientError, ImmutableError, NonFiniteError, ShapeError, TinygradError
+from tinygrad_rnn.ops import Domain, Formula, Interval
 
 
 def test_every_kind_is_one_of_the_librarys():
@@ -161,6 +162,58 @@ def test_a_primitive_is_made_once_and_has_a_rule_for_each_input():
         @tr.primitive(gradient=(None,), formula="{x}")
         def two_inputs_one_rule(x, y, out=None):
             return x
+
+
+@pytest.mark.parametrize(
+    ("formula", "words"),
+    [
+        (r"\operatorname{foo}({x})", r"\{foo\} .* is not one of x, slope, over; .* doubled, \{\{foo\}\}"),
+        (r"\frac{x}{2}", r"braces around x .* doubled, \{\{\{x\}\}\}"),
+        (r"e^{x}", "braces around x"),
+        (r"\left\{x\right\}", "TeX's own"),
+        (r"{x", "single braces"),
+        ("{}", r"\{\} .* is not one of"),
+        ("{x.data}", "is not one of"),
+        ("{x!r}", "unknown format"),
+        ("{x:tight}", r"\{x:tight\} .* unknown format"),
+        ("{slope:sum} {x}", "unknown format"),
+        ("{rest}", "is not one of"),
+        (r"\left(x\right)", r"as text; write \{x\}"),
+        (Formula("{x}", transposed="{y}"), "is not one of"),
+        (Formula("{x}", special=(("x", 1, "{y}"),)), "is not one of"),
+        (Formula("{x}", special=(("y", 1, "{x}"),)), "for the input 'y'"),
+    ],
+)
+def test_a_formula_that_would_print_wrong_is_refused_at_once(formula, words):
+    with pytest.raises(ValueError, match=words):
+
+        @tr.primitive(gradient=(None,), formula=formula)
+        def misprinted(x, *, slope, out=None):
+            return np.multiply(x, slope, out=out)
+
+    assert "misprinted" not in tr.ops.registry
+
+
+@pytest.mark.parametrize("domain", [Interval(0, 1), (0, 1), Domain((0, 1)), Domain])
+def test_a_domain_is_made_of_intervals(domain):
+    with pytest.raises(TypeError, match=r"bounded: .* Domain\(Interval\(0, 1\)\)"):
+
+        @tr.primitive(gradient=(None,), formula="{x}", domain=domain)
+        def bounded(x, out=None):
+            return np.positive(x, out=out)
+
+
+def test_a_kernel_takes_out():
+    def without(x):
+        return np.positive(x)
+
+    for kernel in (without, lambda x, out: np.positive(x, out=out), lambda x: np.positive(x)):
+        with pytest.raises(TypeError, match="add out=None"):
+            tr.primitive(kernel, gradient=(None,), formula="{x}")(without)
+    try:
+        tr.primitive(lambda x, **options: np.positive(x, **options), gradient=(None,), formula="{x}")(without)
+    finally:
+        del tr.ops.registry["without"]
 
 
 def test_numpy_functions_without_a_gradient_say_so_instead_of_dropping_it():

@@ -363,7 +363,7 @@ def test_an_error_in_a_rule_leaves_no_trace():
     def broken(g, y, x):
         raise RuntimeError
 
-    @tr.primitive(gradient=(broken,), formula="x")
+    @tr.primitive(gradient=(broken,), formula="{x}")
     def breaks(x, *, out=None):
         return np.positive(x, out=out)
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..graph.graph import shown
 from ..graph.node import Node
-from ..ops.core import ATOM, MATRIX, OPEN, PRODUCT, RELATION, SUM, SYMBOL, TERM
+from ..ops.core import ATOM, OPEN, PLACES, PRODUCT, SUM, SYMBOL
 
 __all__ = ["Printer", "Symbol", "over_axes", "subscripted"]
 
@@ -214,10 +214,6 @@ class Printer:
         return template.format(**{**attributes, **arguments}).replace("+ -", "- "), own
 
 
-_PLACES = {"relation": RELATION, "sum": SUM, "term": TERM, "product": PRODUCT, "matrix": MATRIX, "atom": ATOM}
-_PLACES |= {"symbol": SYMBOL, "base": SYMBOL}
-
-
 class _Argument:
     """An input in a formula's template: ``{x}``, ``{x:product}``, ``{x:T}``, ``{x:atom,T}``, ``{x:own}``."""
 
@@ -226,7 +222,7 @@ class _Argument:
 
     def __format__(self, spec: str) -> str:
         parts = spec.split(",")
-        binds = max(_PLACES.get(part, OPEN) for part in parts)
+        binds = max(PLACES.get(part, OPEN) for part in parts)
         printed = []
         for node in self.nodes:
             natural = self.printer.is_row(node) if "own" in parts else None

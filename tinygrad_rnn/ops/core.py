@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
+import string
 import sys
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, Union
@@ -14,7 +16,7 @@ import numpy.typing as npt
 from ..errors import DtypeError, NonFiniteError, ShapeError, TinygradError
 from ..graph.node import NO_ATTRIBUTES, Node, Spec
 from ..graph.place import NOWHERE, context
-from .domains import Domain
+from .domains import Domain, Interval
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -25,6 +27,10 @@ TensorLike: TypeAlias = Union["Tensor", npt.ArrayLike]
 
 OPEN, RELATION, SUM, TERM, PRODUCT, MATRIX, ATOM, SYMBOL = range(8)
 
+PLACES = {"relation": RELATION, "sum": SUM, "term": TERM, "product": PRODUCT, "matrix": MATRIX, "atom": ATOM}
+PLACES |= {"symbol": SYMBOL, "base": SYMBOL}
+"""Places of an input in a formula, by how tightly they bind."""
+
 
 class Formula(NamedTuple):
     r"""A LaTeX template with the names of the inputs, and how tightly it binds.
@@ -32,7 +38,8 @@ class Formula(NamedTuple):
     Attributes
     ----------
     latex : str
-        Such as ``r"{a:sum} + {b:sum}"``. ``{rest}`` stands for the inputs of a variadic
+        Such as ``r"{a:sum} + {b:sum}"``. TeX's own braces are doubled, as in
+        ``r"\sqrt{{{x}}}"``. ``{rest}`` stands for the inputs of a variadic
         primitive, ``{over}`` for the subscript of a reduction over more than one example,
         and attributes for themselves: ``{index:index}`` as an index in brackets, with the
         integer arrays in it, and ``{subscripts:typed}`` as code. ``{x:own}`` is an input as
@@ -193,7 +200,8 @@ def primitive(
         leave broadcasting alone: it is undone afterwards. A variadic primitive gives one
         callable for all; see :class:`Primitive`.
     formula : str or Formula
-        LaTeX with the names of the inputs in braces.
+        LaTeX with the names of the inputs in braces, and TeX's own braces doubled; see
+        :class:`Formula`.
     shape : callable, optional
         ``shape(*specs, **attributes) -> Spec``; elementwise if not given.
     domain : Domain, optional
@@ -204,7 +212,10 @@ def primitive(
     Raises
     ------
     ValueError
-        If the name is taken, or the number of rules is not that of the inputs.
+        If the name is taken, the number of rules is not that of the inputs, or the formula
+        has a placeholder that is none.
+    TypeError
+        If the kernel takes no ``out=``, or the domain is not one of Intervals.
 
     Examples
     --------
@@ -233,22 +244,81 @@ def primitive(
             raise ValueError(f"{name}: give {form}")
         if isinstance(gradient, tuple) and len(gradient) != len(arguments):
             raise ValueError(f"{name} has {len(arguments)} inputs and {len(gradient)} gradient rules; give one rule each")
+        written = formula if isinstance(formula, Formula) else Formula(formula)
+        attributes = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
+        _check_formula(name, written, arguments, attributes)
+        _check_kernel(name, kernel or function)
+        if domain is not None and not (isinstance(domain, Domain) and all(isinstance(i, Interval) for i in domain.inputs)):
+            raise TypeError(f"{name}: domain={domain!r} is not a Domain of Intervals, such as Domain(Interval(0, 1))")
         made = Primitive(
             name,
             kernel or function,
             gradient,
             shape,
             domain or Domain(),
-            formula if isinstance(formula, Formula) else Formula(formula),
+            written,
             leading,
             arguments,
-            (p.name for p in parameters if p.kind is p.KEYWORD_ONLY),
+            attributes,
         )
         functools.update_wrapper(made, function)
         registry[name] = made
         return made
 
     return make
+
+
+def _check_kernel(name: str, kernel: Callable[..., Any]) -> None:
+    try:
+        parameters = inspect.signature(kernel).parameters
+    except (TypeError, ValueError):  # written in C; a ufunc takes it
+        return
+    out = parameters.get("out")
+    if (out is None or out.default is out.empty) and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        raise TypeError(f"{name}: the kernel takes no out=; add out=None, the array to write the result into if there is one")
+
+
+def _check_formula(name: str, formula: Formula, arguments: Sequence[str], attributes: Sequence[str]) -> None:
+    inputs = [a for a in arguments if not a.startswith("*")]
+    known = [*inputs, *attributes, "over", *(["rest"] if len(inputs) < len(arguments) else [])]
+    for place, _, _ in formula.special:
+        if place not in inputs:
+            raise ValueError(
+                f"{name}: a special formula is for the input {place!r}, and there are {', '.join(inputs) or 'none'}"
+            )
+    for template in (formula.latex, formula.transposed or "", *(latex for _, _, latex in formula.special)):
+        try:
+            parts = list(string.Formatter().parse(template))
+        except ValueError as error:
+            raise ValueError(f"{name}: its formula {template} has single braces ({error}); TeX's own are doubled") from None
+        text, used = "", set()
+        for literal, field, spec, conversion in parts:
+            text += literal
+            if field is None:
+                continue
+            shown = f"{{{field}{'!' + conversion if conversion else ''}{':' + spec if spec else ''}}}"
+            if field not in known:
+                raise ValueError(
+                    f"{name}: {shown} in its formula {template} is not one of {', '.join(known)}; "
+                    f"TeX's own braces are doubled, {{{shown}}}"
+                )
+            allowed: Container[str] = ()
+            if field in inputs or field == "rest":
+                allowed = (*PLACES, "T", "own")
+            elif field in attributes:
+                allowed = ("index", "typed")
+            if conversion or (spec and any(part not in allowed for part in spec.split(","))):
+                raise ValueError(f"{name}: {shown} in its formula {template} has an unknown format")
+            if field != "over" and re.search(r"(\\[A-Za-z]+|[\^_])$", text):
+                raise ValueError(
+                    f"{name}: in its formula {template}, the braces around {field} are a placeholder's and are not printed; "
+                    f"TeX's own are doubled, {{{{{shown}}}}}"
+                )
+            used.add(field)
+            text += " "
+        bare = [i for i in inputs if i not in used and re.search(rf"(?<![\\A-Za-z]){i}(?![A-Za-z])", text)]
+        if bare and template is formula.latex:
+            raise ValueError(f"{name}: {bare[0]} stands in its formula {template} as text; write {{{bare[0]}}}")
 
 
 # -- apply ---------------------------------------------------------------------------------

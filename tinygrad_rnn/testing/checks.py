@@ -74,7 +74,7 @@ def check_gradients(
 
     A rule that is wrong:
 
-    >>> @tr.primitive(gradient=(lambda g, y, x: 2 * g * y,), formula=r"e^{x}")
+    >>> @tr.primitive(gradient=(lambda g, y, x: 2 * g * y,), formula=r"e^{{{x}}}")
     ... def wrong_exp(x, *, out=None):
     ...     return np.exp(x, out=out)
     >>> check_gradients(wrong_exp, np.array([0.0, 1.0]))

@@ -43,7 +43,7 @@ def check_primitive(primitive: Primitive, *, examples: int = 50, order: int = 2)
     --------
     >>> import numpy as np, tinygrad_rnn as tr
     >>> from tinygrad_rnn.testing import check_primitive
-    >>> @tr.primitive(gradient=(lambda g, y, x: -g * y * y,), formula=r"1/{x}", domain=tr.ops.Domain(tr.ops.POSITIVE))
+    >>> @tr.primitive(gradient=(lambda g, y, x: -g * y * y,), formula=r"1/{x:atom}", domain=tr.ops.Domain(tr.ops.POSITIVE))
     ... def reciprocal(x, *, out=None):
     ...     return np.reciprocal(x, out=out)
     >>> check_primitive(reciprocal)
