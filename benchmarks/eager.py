@@ -11,17 +11,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ[variable] = "1"
-if hasattr(os, "sched_setaffinity"):
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+from _timing import clock, interleaved, restrict
+
+restrict(threads=1)
 
 import statistics
-import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -164,12 +162,7 @@ def main() -> None:
         for found, right in zip(run(), expected, strict=True):
             np.testing.assert_allclose(found, right, rtol=1e-9, atol=1e-9, err_msg=name)
     print(f"all gradients agree; T={T}, B={B}, I=H={H}, float64, one thread, medians of {options.rounds} interleaved runs")
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(options.rounds):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            times[name].append(time.perf_counter() - start)
+    times = interleaved({name: partial(clock, run) for name, run in runs.items()}, dict.fromkeys(runs, options.rounds))
     medians = {name: 1e3 * statistics.median(values) for name, values in times.items()}
     reference = medians["tinygrad_rnn"]
     for name, milliseconds in medians.items():
