@@ -24,13 +24,16 @@ from ..ops.core import Primitive, constant
 from ..ops.domains import REAL, Domain, Interval
 from ..tensor import Parameter, Tensor
 from .choices import LAYOUTS, Case, bounds, laid_out, make_case
+from .random_cells import CellRun, random_cell
 
 __all__ = [
+    "CellRun",
     "Choices",
     "HealthCheck",
     "arrays",
     "broadcastable_shapes",
     "cases",
+    "cells",
     "elements",
     "given",
     "parameters",
@@ -242,3 +245,34 @@ def cases(draw: st.DrawFn, primitive: Primitive) -> Case:
     if case is None:
         reject()
     return case
+
+
+# -- cells ---------------------------------------------------------------------------------
+
+
+@st.composite
+def cells(draw: st.DrawFn, *, lengths: bool = False) -> CellRun:
+    """Whole cells, each with a run: what a way to run cells can be proved with.
+
+    Cells of up to four slots that are delays, cycles of one or several slots, cycles that
+    feed others, additive, linear, passed on, swapped or never read. What they compute is
+    drawn from motifs: gates that are slices of one product, concatenations, layer
+    normalisation, attention, fast weights, masks, weights computed in the step, and many
+    more. Weights are such that values stay near 1. It shrinks to a few equations.
+
+    Parameters
+    ----------
+    lengths : bool
+        Whether sequences of different lengths are drawn too.
+
+    Examples
+    --------
+    >>> from hypothesis import given
+    >>> from tinygrad_rnn.testing import random_cells
+    >>> @given(cells())
+    ... def holds(drawn):
+    ...     found = random_cells.run(drawn, mode="unroll")
+    ...     assert all(np.isfinite(array).all() for array in found.values())
+    >>> holds()
+    """
+    return random_cell(Choices(draw), lengths)

@@ -1,0 +1,242 @@
+"""Writing a random step equation by equation: values at hand, weights, and values made to fit."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..autodiff import no_grad
+from ..ops.domains import Choose
+from ..tensor import Tensor, tensor
+from .programs import BATCH, Equation
+
+__all__ = ["Builder", "Value"]
+
+Array = npt.NDArray[Any]
+Shape = tuple[Any, ...]
+
+ROWS = 29  # of the sample on which values are tried while a step is written: nothing else is that long
+WIDEST = 4
+LARGEST = 2.0  # values beyond it are made smaller
+
+
+class Value(NamedTuple):
+    """A value of the step that is being written.
+
+    Attributes
+    ----------
+    name : str
+    sample : Tensor
+        What it is for a batch of typical rows.
+    slots : frozenset of str
+        The slots that it depends on.
+    """
+
+    name: str
+    sample: Tensor
+    slots: frozenset[str] = frozenset()
+
+    @property
+    def shape(self) -> Shape:
+        """With ``"B"`` for the batch size."""
+        return tuple(BATCH if n == ROWS else n for n in self.sample.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of features."""
+        return self.sample.shape[-1]
+
+    @property
+    def is_vector(self) -> bool:
+        """Whether it is of shape (batch, features)."""
+        return self.sample.ndim == 2 and self.sample.shape[0] == ROWS and self.sample.dtype.kind == "f"
+
+
+class Builder:
+    """Equations so far, and the values and weights that the next may use.
+
+    Parameters
+    ----------
+    choose : Choose
+        Makes the choices; the numbers come from a seed that it gives.
+
+    Examples
+    --------
+    >>> from tinygrad_rnn.testing.choices import RandomChoices
+    >>> b = Builder(RandomChoices(0))
+    >>> x = b.add_source("x", 3)
+    >>> y = b("tanh", b("matmul", x, b.weight(3, 2)))
+    >>> print(*b.equations, sep="; ")
+    a1 = x @ ...; a2 = tanh(a1)
+    """
+
+    def __init__(self, choose: Choose) -> None:
+        self.choose = choose
+        self.rng = np.random.default_rng(choose.integer(0, 99))
+        self.equations: list[Equation] = []
+        self.pool: list[Value] = []
+        self.codes: list[Value] = []
+        self.parameters: dict[str, Array] = {}
+        self.captured: dict[str, Array | Tensor] = {}
+        self.shapes: dict[str, Shape] = {}
+        self.allowed: frozenset[str] = frozenset()
+        self._weights: dict[Shape, list[Value]] = {}
+        self._kinds: dict[str, set[str]] = {}
+
+    # -- equations -------------------------------------------------------------------------
+
+    def __call__(self, operation: str, *arguments: Value | float, **options: Any) -> Value:
+        """Write an equation."""
+        name = f"a{len(self.equations) + 1}"
+        names = tuple(a.name if isinstance(a, Value) else a for a in arguments)
+        equation = Equation(name, operation, names, tuple(options.items()))
+        with no_grad():
+            sample = equation({a.name: a.sample for a in arguments if isinstance(a, Value)}, ROWS)
+        self.equations.append(equation)
+        slots = frozenset().union(*[a.slots for a in arguments if isinstance(a, Value)])
+        return Value(name, sample, slots)
+
+    def tag(self, value: Value, *kinds: str) -> Value:
+        """Say what the value, with all that it is made of, is an instance of."""
+        self._kinds.setdefault(value.name, set()).update(kinds)
+        return value
+
+    def tagged(self) -> tuple[Equation, ...]:
+        """The equations with their kinds."""
+        return tuple(e._replace(kinds=frozenset(self._kinds.get(e.name, ()))) for e in self.equations)
+
+    def number(self, low: float = 0.1, high: float = 0.9) -> float:
+        """A number that no value is exactly equal to."""
+        return float(self.rng.uniform(low, high))
+
+    def rarely(self) -> bool:
+        """True one time in four."""
+        return bool(self.choose.integer(0, 3) == 3)
+
+    # -- values ----------------------------------------------------------------------------
+
+    def add_source(self, name: str, *shape: int, slot: bool = False) -> Value:
+        """An input or a slot."""
+        self.shapes[name] = (BATCH, *shape)
+        sample = tensor(self.rng.uniform(-1, 1, (ROWS, *shape)))
+        value = Value(name, sample, frozenset([name] if slot else []))
+        self.pool.append(value)
+        return value
+
+    def add_codes(self, name: str, count: int) -> Value:
+        """An input of integer codes."""
+        self.shapes[name] = (BATCH,)
+        value = Value(name, tensor(self.rng.integers(0, count, ROWS)))
+        self.codes.append(value)
+        return value
+
+    def keep(self, value: Value) -> Value:
+        """Put a value, made small enough, among those that may be used."""
+        largest = float(np.abs(value.sample.data).max(initial=0))
+        if largest > LARGEST and self.choose.flag():
+            value = self("multiply", value, 1 / largest)
+        elif largest > LARGEST:
+            value = self("tanh", value)
+        self.pool.append(value)
+        return value
+
+    def weight(self, *shape: int, share: bool = True) -> Value:
+        """A parameter, or one that is there already; or else a captured tensor or array."""
+        there = [v for v in self._weights.get(shape, []) if share]
+        if there and self.choose.flag():
+            return self.choose.pick(there)
+        scale = 1.0 if len(shape) < 2 else 0.9 / np.sqrt(shape[-2])
+        array = self.rng.uniform(-scale, scale, shape)
+        form = self.choose.pick(("parameter", "parameter", "parameter", "parameter", "tensor", "array"))
+        if form == "parameter":
+            name = f"{'W' if len(shape) > 1 else 'w'}{len(self.parameters) + 1}"
+            self.parameters[name] = array
+            sample = tensor(array)
+        else:
+            name = f"c{len(self.captured) + 1}"
+            sample = tensor(array, requires_grad=form == "tensor")
+            self.captured[name] = sample if form == "tensor" else array
+        self.shapes[name] = shape
+        value = Value(name, sample)
+        self._weights.setdefault(shape, []).append(value)
+        return value
+
+    def constant(self, array: Array) -> Value:
+        """A captured array of integers or booleans."""
+        name = f"c{len(self.captured) + 1}"
+        self.captured[name] = array
+        self.shapes[name] = array.shape
+        return Value(name, tensor(array))
+
+    def usable(self) -> list[Value]:
+        """Values that depend on no other slots than those allowed."""
+        return [v for v in self.pool if v.slots <= self.allowed]
+
+    def vector(self, size: int | None = None) -> Value:
+        """A value of shape (batch, features)."""
+        there = [v for v in self.usable() if size is None or v.size == size] or self.usable()
+        if not there:
+            size = size or self.features()
+            return self("broadcast_to", self.weight(size), shape=(BATCH, size))
+        value = self.choose.pick(there)
+        if size is not None:
+            return self.fit(value, size)
+        return value if value.is_vector and value.size <= 2 * WIDEST else self.fit(value, self.features())
+
+    def features(self) -> int:
+        """A number of features."""
+        return self.choose.pick((2, 3, 1, 4))
+
+    # -- fitting ---------------------------------------------------------------------------
+
+    def fit(self, value: Value, *shape: int) -> Value:
+        """The value, or what is made of it, in shape (batch, *shape)."""
+        if value.shape == (BATCH, *shape):
+            return value
+        vector = self._as_vector(value)
+        if not shape:
+            return self._as_scalar(vector)
+        if len(shape) == 2:
+            left, right = self._with_size(vector, shape[0]), self._with_size(vector, shape[1])
+            return self.tag(self("einsum", left, right, subscripts="bi,bj->bij"), "outer product")
+        return self._with_size(vector, shape[0])
+
+    def _as_vector(self, value: Value) -> Value:
+        if value.is_vector:
+            return value
+        if value.shape == (BATCH,):
+            return self("reshape", value, shape=(BATCH, 1))
+        if value.sample.ndim == 3:
+            if self.choose.flag():
+                return self("sum", value, axis=-2)
+            return self.tag(self("getitem", value, index=(slice(None), slice(None), -1)), "part of a matrix")
+        size = value.size if value.sample.ndim else 1
+        return self("broadcast_to", value, shape=(BATCH, size))
+
+    def _as_scalar(self, vector: Value) -> Value:
+        how = self.choose.pick(("part", "sum", "mean", "product"))
+        if how == "part":
+            return self("getitem", vector, index=(slice(None), 0))
+        if how == "product":
+            return self("einsum", vector, self.weight(vector.size), subscripts="bi,i->b")
+        return self.tag(self(how, vector, axis=-1), f"{how} over features", "reduction without its axis")
+
+    def _with_size(self, vector: Value, size: int) -> Value:
+        have = vector.size
+        if have == size:
+            return vector
+        hows = ["matrix"]
+        hows += ["part"] if size < have else []
+        hows += ["spread"] if have == 1 else []
+        hows += ["repeat"] if have < size <= 2 * have else []
+        how = self.choose.pick(hows)
+        if how == "part":
+            start = self.choose.integer(0, have - size)
+            return self("getitem", vector, index=(slice(None), slice(start, start + size)))
+        if how == "spread":
+            return self("broadcast_to", vector, shape=(BATCH, size))
+        if how == "repeat":
+            return self("getitem", self("concatenate", vector, vector, axis=-1), index=(slice(None), slice(0, size)))
+        return self("matmul", vector, self.weight(have, size))

@@ -1,0 +1,174 @@
+"""Functions of one value, products, and gates cut out of products: the first motifs."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+
+from .builder import Builder, Value
+
+__all__ = ["BOUNDED", "CHAINS", "GATES", "activated"]
+
+BOUNDED = (("tanh",), ("sigmoid",), ("sin",), ("square", "negative", "exp"))
+"""Functions of any number, with values in [-1, 1]."""
+
+CHAINS = (
+    *BOUNDED,
+    ("shift", "relu"),
+    ("softplus",),
+    ("negative",),
+    ("square",),
+    ("cos",),
+    ("shift", "absolute"),
+    ("shift", "sign"),
+    ("tanh", "expm1"),
+    ("softplus", "log1p"),
+    ("square", "one more", "log"),
+    ("square", "one more", "sqrt"),
+    ("square", "one more", "inverse"),
+    ("softplus", "power"),
+    ("tanh", "base"),
+)
+
+
+def activated(b: Builder, value: Value, chain: tuple[str, ...]) -> Value:
+    """The functions of a chain, one after the other; kinks are moved to where no value is."""
+    for link in chain:
+        if link == "shift":
+            value = b("add", value, b.number())
+        elif link == "one more":
+            value = b("add", value, 1.0)
+        elif link == "inverse":
+            value = b("divide", 1.0, value)
+        elif link == "power":
+            value = b("power", value, 1 + b.number())
+        elif link == "base":
+            value = b("power", 1 + b.number(), value)
+        else:
+            value = b(link, value)
+    return value
+
+
+def _total(b: Builder, parts: list[Value]) -> Value:
+    """Sum of products of neighbours: every part is used, and none like the others."""
+    total = parts[0]
+    for i, part in enumerate(parts[1:]):
+        total = b("multiply" if i % 2 == 0 else "add", total, part)
+    return total
+
+
+def _matrix(b: Builder, rows: int, columns: int) -> Value:
+    """A weight matrix, computed in the step or not."""
+    forms = ("plain", "plain", "plain", "masked", "transposed", "softmax", "scaled", "product", *["gram"] * (rows == columns))
+    form = b.choose.pick(forms)
+    if form == "masked":
+        mask = b.constant(np.asarray(b.rng.random((rows, columns)) < 0.7))
+        return b.tag(b("multiply", b.weight(rows, columns), mask), "masked weight")
+    if form == "transposed":
+        return b.tag(b("transpose", b.weight(columns, rows)), "transposed weight")
+    if form == "softmax":
+        return b.tag(b("softmax", b.weight(rows, columns), axis=b.choose.pick((-1, 0))), "softmax of a weight")
+    if form == "scaled":
+        return b.tag(b("multiply", b.weight(rows, columns), b.weight()), "scaled weight")
+    if form == "product":
+        inner = b.features()
+        return b.tag(b("matmul", b.weight(rows, inner), b.weight(inner, columns)), "product of weights")
+    if form == "gram":
+        W = b.weight(b.features(), columns)
+        return b.tag(b("matmul", b("transpose", W), W), "Gram matrix of a weight")
+    return b.weight(rows, columns)
+
+
+def _product(b: Builder, value: Value, columns: int) -> Value:
+    return b("matmul", value, _matrix(b, value.size, columns))
+
+
+# -- products ------------------------------------------------------------------------------
+
+
+def affine(b: Builder) -> Value:
+    """f(a W + c V + b)."""
+    n = b.features()
+    total = _product(b, b.vector(), n)
+    if b.choose.flag():
+        total = b("add", total, _product(b, b.vector(), n))
+    if b.choose.flag():
+        total = b("add", total, b.weight(n))
+    return activated(b, total, b.choose.pick(CHAINS))
+
+
+def one_matrix_twice(b: Builder) -> Value:
+    """a W + f(c W)."""
+    a, n = b.vector(), b.features()
+    W = _matrix(b, a.size, n)
+    other = activated(b, b("matmul", b.vector(a.size), W), b.choose.pick(CHAINS))
+    return b.tag(b("add", b("matmul", a, W), other), "one matrix in two products")
+
+
+def several_matrices(b: Builder) -> Value:
+    """f(a W) g(a V) + h(a U): one value with several matrices."""
+    a, n = b.vector(), b.features()
+    chains = b.choose.pick(CHAINS), b.choose.pick(CHAINS), b.choose.pick(CHAINS)
+    parts = [activated(b, b("matmul", a, b.weight(a.size, n, share=False)), chain) for chain in chains]
+    return b.tag(_total(b, parts), "several matrices")
+
+
+def joined_product(b: Builder) -> Value:
+    """[a, c] W."""
+    parts = [b.vector() for _ in range(b.choose.integer(2, 3))]
+    joined = b("concatenate", *parts, axis=-1)
+    return b.tag(activated(b, _product(b, joined, b.features()), b.choose.pick(CHAINS)), "product of a concatenation")
+
+
+def sliced_gates(b: Builder) -> Value:
+    """Gates that are slices of one product, however they lie."""
+    width, count = b.choose.integer(1, 3), b.choose.integer(2, 4)
+    whole = width * b.choose.integer(2, 4) + b.choose.integer(0, 1)
+    z = _product(b, b.vector(), whole)
+    if b.choose.flag():
+        z = b("add", z, _product(b, b.vector(), whole))
+    if b.choose.flag():
+        z = b("add", z, b.weight(whole))
+    aligned = b.choose.flag()
+    last = whole // width - 1 if aligned else whole - width
+    starts = [b.choose.integer(0, last) * (width if aligned else 1) for _ in range(count)]
+    slices = [b("getitem", z, index=(b.choose.pick((slice(None), Ellipsis)), slice(i, i + width))) for i in starts]
+    one = b.choose.pick(CHAINS) if b.choose.flag() else None
+    gates = [activated(b, part, one or b.choose.pick(CHAINS)) for part in slices]
+    return b.tag(_total(b, gates), "slices", *_lying(starts, width, whole), *(["equal gates"] if one else []))
+
+
+def _lying(starts: list[int], width: int, whole: int) -> list[str]:
+    """How slices of one width lie beside each other."""
+    gaps = [second - first for first, second in pairwise(sorted(starts))]
+    covered = {i for start in starts for i in range(start, start + width)}
+    holds = {
+        "repeated slices": 0 in gaps,
+        "overlapping slices": any(0 < gap < width for gap in gaps),
+        "slices apart": any(gap > width for gap in gaps),
+        "adjacent slices": width in gaps,
+        "reordered slices": starts != sorted(starts),
+        "slices of a part": len(covered) < whole,
+    }
+    return [kind for kind, is_so in holds.items() if is_so]
+
+
+def joined_gates(b: Builder) -> Value:
+    """One function of several values side by side, taken apart again."""
+    a = b.vector()
+    c, n = b.vector(a.size), a.size
+    chain = b.choose.pick(CHAINS)
+    if b.choose.flag():
+        both = activated(b, b("stack", a, c, axis=1), chain)
+        parts = [b("getitem", both, index=(slice(None), i)) for i in (1, 0)]
+        return b.tag(_total(b, parts), "stack of gates")
+    both = activated(b, b("concatenate", a, c, axis=-1), chain)
+    if b.choose.flag():
+        return b.tag(b("tanh", both), "concatenation of gates")
+    parts = [b("getitem", both, index=(slice(None), slice(i, i + n))) for i in (0, n)]
+    return b.tag(_total(b, parts), "concatenation of gates")
+
+
+GATES = (affine, sliced_gates, one_matrix_twice, several_matrices, joined_product, sliced_gates, joined_gates)
+"""Motifs around a product; slices stand twice, for that is where faults hide."""

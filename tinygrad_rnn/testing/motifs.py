@@ -1,0 +1,242 @@
+"""What steps of recurrent networks are made of: each motif writes a few equations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .builder import Builder, Value
+from .gates import CHAINS, GATES, activated
+from .programs import BATCH
+
+__all__ = ["ACROSS", "MOTIFS", "Motif"]
+
+Motif = Callable[[Builder], Value]
+
+# -- elementwise ---------------------------------------------------------------------------
+
+
+def activation(b: Builder) -> Value:
+    """f(a)."""
+    return activated(b, b.vector(), b.choose.pick(CHAINS))
+
+
+def two_values(b: Builder) -> Value:
+    """a + c, and other functions of two values."""
+    a = b.vector()
+    c = b.vector(a.size)
+    operation = b.choose.pick(("add", "multiply", "subtract", "maximum", "minimum", "divide"))
+    if operation in ("maximum", "minimum"):
+        c = b("add", c, b.number())
+    if operation == "divide":
+        c = activated(b, c, ("square", "one more"))
+    return b(operation, a, c)
+
+
+def used_twice(b: Builder) -> Value:
+    """a f(a)."""
+    a = b.vector()
+    how = b.choose.pick(("multiply", "add", "same"))
+    return b.tag(b("multiply", a, a) if how == "same" else b(how, a, activated(b, a, b.choose.pick(CHAINS))), "used twice")
+
+
+def diagonal(b: Builder) -> Value:
+    """a w + c, with vectors or numbers for weights."""
+    a = b.vector()
+    w, c = (b.weight(*b.choose.pick(((a.size,), (1,), (), (1, a.size)))) for _ in range(2))
+    return b.tag(b("add", b("multiply", a, w), c), "diagonal weight", *(["scalar weight"] if w.sample.ndim == 0 else []))
+
+
+def interpolation(b: Builder) -> Value:
+    """z a + (1 - z) c."""
+    a = b.vector()
+    c, z = b.vector(a.size), b("sigmoid", b.vector(a.size))
+    return b.tag(b("add", b("multiply", z, a), b("multiply", b("subtract", 1.0, z), c)), "interpolation")
+
+
+def clipped(b: Builder) -> Value:
+    """Limited to an interval."""
+    return b.tag(b("clip", b.vector(), min=-b.number(), max=b.number()), "clip")
+
+
+def cut(b: Builder) -> Value:
+    """Without a gradient."""
+    a = b.vector()
+    return b.tag(b("multiply", b.vector(a.size), b("detach", a)) if b.choose.flag() else b("detach", a), "detach")
+
+
+# -- reductions ----------------------------------------------------------------------------
+
+
+def reduction(b: Builder) -> Value:
+    """Sum, mean, maximum or logsumexp over the features, subtracted or multiplied."""
+    a = b.vector()
+    how = b.choose.pick(("sum", "mean", "max", "logsumexp", "min"))
+    of = b("add", a, b.weight(a.size, share=False)) if how in ("max", "min") else a
+    keepdims = b.choose.flag()
+    total = b(how, of, axis=-1, keepdims=keepdims)
+    if not keepdims:
+        total = b("reshape", total, shape=(BATCH, 1))
+    kinds = [f"{how} over features", "reduction with its axis" if keepdims else "reduction without its axis"]
+    return b.tag(b(b.choose.pick(("subtract", "multiply")), a, total), *kinds)
+
+
+def normalised(b: Builder) -> Value:
+    """Layer normalisation."""
+    a = b.vector()
+    centred = b("subtract", a, b("mean", a, axis=-1, keepdims=True))
+    size = b("sqrt", b("add", b("mean", b("square", centred), axis=-1, keepdims=True), 0.1))
+    return b.tag(b("add", b("multiply", b("divide", centred, size), b.weight(a.size)), b.weight(a.size)), "layer normalisation")
+
+
+def distribution(b: Builder) -> Value:
+    """Softmax over the features, or its logarithm."""
+    return b.tag(b(b.choose.pick(("softmax", "log_softmax")), b.vector(), axis=-1), "softmax over features")
+
+
+def running_sum(b: Builder) -> Value:
+    """Cumulative sum over the features."""
+    return b.tag(b("cumsum", b.vector(), axis=-1), "cumulative sum over features")
+
+
+# -- masks and codes -----------------------------------------------------------------------
+
+
+def mask(b: Builder, size: int) -> Value:
+    """Booleans that fit beside a value of this size."""
+    form = b.choose.pick(("compared", "captured", "codes", "not", "both", "either"))
+    if form == "captured":
+        return b.tag(b.constant(np.asarray(b.rng.random(size) < 0.5)), "captured mask")
+    if form == "codes" and b.codes:
+        code = b.constant(np.asarray(b.choose.integer(0, 2)))
+        same = b(b.choose.pick(("equal", "not_equal")), b.choose.pick(b.codes), code)
+        return b("reshape", same, shape=(BATCH, 1))
+    operation = b.choose.pick(("greater", "less", "greater_equal", "less_equal", "not_equal"))
+    compared = b(operation, b.vector(size), b.number(-0.5, 0.5))
+    if form == "not":
+        return b("logical_not", compared)
+    if form in ("both", "either"):
+        other = b("less", b.vector(size), b.number())
+        return b("logical_and" if form == "both" else "logical_or", compared, other)
+    return compared
+
+
+def chosen(b: Builder) -> Value:
+    """One value or another, as a mask says."""
+    a = b.vector()
+    m = mask(b, a.size)
+    form = b.choose.pick(("two", "zero", "times"))
+    if form == "times":
+        return b.tag(b("multiply", a, b("astype", m, dtype=np.dtype(np.float64))), "mask")
+    return b.tag(b("where", m, a, b.vector(a.size) if form == "two" else 0.0), "mask", "where")
+
+
+def looked_up(b: Builder) -> Value:
+    """Rows of a matrix for codes; where there are none, features by position."""
+    if b.codes:
+        return b.tag(b("take", b.weight(3, b.features(), share=False), b.choose.pick(b.codes), axis=0), "lookup")
+    a = b.vector()
+    order = b.rng.integers(0, a.size, b.features())
+    return b.tag(b("take", a, b.constant(order), axis=-1), "features by position")
+
+
+# -- shapes --------------------------------------------------------------------------------
+
+
+def reshaped(b: Builder) -> Value:
+    """Through another shape and back."""
+    a = b.vector()
+    chain = b.choose.pick(CHAINS)
+    if b.choose.flag():
+        middle = activated(b, b("transpose", a), chain)
+        return b.tag(b("transpose", middle), "through a transpose")
+    shape = b.choose.pick(((BATCH, 1, a.size), (BATCH, a.size, 1)))
+    middle = b("broadcast_to", b("reshape", a, shape=shape), shape=(BATCH, a.size, a.size))
+    weighted = b("multiply", activated(b, middle, chain), b.weight(a.size, a.size))
+    return b.tag(b("mean", weighted, axis=b.choose.pick((-1, -2))), "through another rank")
+
+
+def strided(b: Builder) -> Value:
+    """The features backwards, or every other one."""
+    a = b.vector()
+    part = b.choose.pick((slice(None, None, -1), slice(None, None, 2), slice(-1, None), slice(0, -1 if a.size > 1 else None)))
+    return b.tag(b("getitem", a, index=(Ellipsis, part)), "strides")
+
+
+def padded(b: Builder) -> Value:
+    """Between captured numbers."""
+    a = b.vector()
+    edge = b("broadcast_to", b.weight(1), shape=(BATCH, 1))
+    parts = (edge, a) if b.choose.flag() else (edge, a, edge)
+    return b.tag(b("concatenate", *parts, axis=-1), "padding")
+
+
+def contraction(b: Builder) -> Value:
+    """A product in Einstein's notation."""
+    a, n = b.vector(), b.features()
+    form = b.choose.pick(("bi,ij->bj", "bi,bi->b", "bi,ij,bj->bi"))
+    if form == "bi,ij->bj":
+        return b.tag(b("einsum", a, b.weight(a.size, n), subscripts=form), "einsum")
+    if form == "bi,bi->b":
+        return b.tag(b("reshape", b("einsum", a, b.vector(a.size), subscripts=form), shape=(BATCH, 1)), "einsum")
+    return b.tag(b("einsum", a, b.weight(a.size, n), b.vector(n), subscripts=form), "einsum")
+
+
+def attention(b: Builder) -> Value:
+    """Values weighted by how well they fit a query."""
+    query = b.vector()
+    n = query.size
+    memory = b("stack", *[b.vector(n) for _ in range(b.choose.integer(2, 3))], axis=1)
+    if b.choose.flag():
+        scores = b("einsum", memory, query, subscripts="bkn,bn->bk")
+        weights = b("softmax", scores, axis=-1)
+        return b.tag(b("einsum", weights, memory, subscripts="bk,bkn->bn"), "attention")
+    column = b("reshape", query, shape=(BATCH, n, 1))
+    weights = b("softmax", b("matmul", memory, column), axis=-2)
+    return b.tag(b("sum", b("multiply", weights, memory), axis=1), "attention")
+
+
+def read_matrix(b: Builder) -> Value:
+    """A query times a matrix that each row of the batch has of its own."""
+    matrices = [v for v in b.usable() if v.sample.ndim == 3]
+    query = b.vector()
+    matrix = b.choose.pick(matrices) if matrices else b.fit(query, query.size, b.features())
+    row = b("reshape", b.fit(query, matrix.sample.shape[1]), shape=(BATCH, 1, matrix.sample.shape[1]))
+    return b.tag(b("reshape", b("matmul", row, matrix), shape=(BATCH, matrix.size)), "fast weights")
+
+
+def across_the_batch(b: Builder) -> Value:
+    """Every row compared with the others."""
+    a = b.vector()
+    if b.choose.flag():
+        return b.tag(b("subtract", a, b("mean", a, axis=0, keepdims=True)), "across the batch")
+    scores = b("softmax", b("matmul", a, b("transpose", a)), axis=-1)
+    return b.tag(b("matmul", scores, b.vector()), "across the batch")
+
+
+MOTIFS: tuple[Motif, ...] = (
+    activation,
+    two_values,
+    *GATES,
+    diagonal,
+    used_twice,
+    interpolation,
+    clipped,
+    cut,
+    reduction,
+    normalised,
+    distribution,
+    running_sum,
+    chosen,
+    looked_up,
+    reshaped,
+    strided,
+    padded,
+    contraction,
+    attention,
+    read_matrix,
+)
+
+ACROSS: tuple[Motif, ...] = (across_the_batch,)
+"""Motifs in which a row of the batch depends on the others."""
