@@ -1,6 +1,6 @@
 """Gradients: backward, grad, jvp, jacobian, and the modes no_grad and debug.
 
-A gradient is a graph as well. One walk, `_reverse`, serves all of them.
+A gradient is a graph as well. One walk, `pull`, serves all of them.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any, overload
 import numpy as np
 
 from .errors import DtypeError, GradientError, ShapeError
-from .graph.node import Node, ancestors
+from .graph.node import Node, Results, ancestors
 from .graph.place import context, mode
 from .ops import TensorLike, stack
-from .ops.core import Sparse, as_tensor, constant, describe, pullback
+from .ops.core import Part, Sparse, as_tensor, constant, describe, pullback
 from .ops.shapes import scatter
 from .tensor import Tensor
 
@@ -81,7 +81,7 @@ def backward(output: Tensor, gradient: TensorLike | None = None) -> None:
         raise GradientError(_why_nothing(output, order))
     with no_grad():
         cotangent = Tensor(constant(_cotangent(output, gradient)._node.value))
-        table = _reverse(order, [(output._node, cotangent)], leaves)
+        table = pull(order, [(output._node, cotangent)], leaves)
         for node in leaves:
             tensor = node.leaf() if node.leaf is not None else None
             found = table.get(node)
@@ -116,8 +116,17 @@ def _cotangent(output: Tensor, gradient: TensorLike | None) -> Tensor:
     return Tensor((cotangent if cotangent.dtype == output.dtype else cotangent.astype(output.dtype))._node)
 
 
-def _reverse(order: list[Node], cotangents: Sequence[tuple[Node, Tensor]], wanted: Sequence[Node]) -> dict[Node, Tensor]:
-    """The cotangents of the wanted nodes; those that nothing depends on are left out."""
+def pull(order: Sequence[Node], cotangents: Sequence[tuple[Node, Tensor]], wanted: Sequence[Node]) -> dict[Node, Tensor]:
+    """The cotangents of nodes from those of others; nodes that nothing depends on are left out.
+
+    Parameters
+    ----------
+    order : list of Node
+        All that may lie between, each after its inputs.
+    cotangents : sequence of (Node, Tensor)
+        They add up where a node has several.
+    wanted : sequence of Node
+    """
     keep = set(wanted)
     needed = set(wanted)
     for node in order:
@@ -126,8 +135,8 @@ def _reverse(order: list[Node], cotangents: Sequence[tuple[Node, Tensor]], wante
     state = context.state
     tagging = state.recording or state.debugging
     before = state.place
-    table: dict[Node, Tensor] = {}
-    parts: dict[Node, list[Sparse]] = {}
+    table: dict[Node, Any] = {}
+    parts: dict[Node, list[Any]] = {}
     for node, g in cotangents:
         table[node] = table[node] + g if node in table else g
     try:
@@ -135,15 +144,19 @@ def _reverse(order: list[Node], cotangents: Sequence[tuple[Node, Tensor]], wante
             if node in parts:
                 if tagging:
                     state.place = node.place._replace(origin=node)
-                g = scatter(parts.pop(node), node.shape)
-                table[node] = table[node] + g if node in table else g
+                found = parts.pop(node)
+                if isinstance(node.value, Results):
+                    table[node] = found
+                else:
+                    g = scatter(found, node.shape)
+                    table[node] = table[node] + g if node in table else g
             if node not in table or node.primitive is None or node not in needed:
                 continue
             g = table[node] if node in keep else table.pop(node)
             if tagging:
                 state.place = node.place._replace(origin=node)
             for source, gx in pullback(node, g, needed):
-                if isinstance(gx, Sparse):
+                if isinstance(gx, (Sparse, Part)):
                     parts.setdefault(source, []).append(gx)
                 elif source in table:
                     table[source] = table[source] + gx
@@ -207,7 +220,7 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], 
     for x in wanted:
         if x._node not in reached and not earlier[id(x)]:
             _check_not_cut(x._node, order)
-    table = _reverse(order, pairs, [node for x in wanted for node in (x._node, *earlier[id(x)])])
+    table = pull(order, pairs, [node for x in wanted for node in (x._node, *earlier[id(x)])])
     found = []
     for x in wanted:
         parts = [table[node] for node in (x._node, *earlier[id(x)]) if node in table]

@@ -15,7 +15,7 @@ from .place import NOWHERE, Place
 if TYPE_CHECKING:
     from ..ops.core import Primitive
 
-__all__ = ["ROLES", "Node", "Spec", "ancestors", "leaf"]
+__all__ = ["ROLES", "Node", "Results", "Spec", "ancestors", "leaf"]
 
 NO_ATTRIBUTES: Mapping[str, Any] = {}
 
@@ -42,6 +42,18 @@ class Spec(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.dtype} {self.shape}"
+
+
+class Results:
+    """Several values of one node, which other nodes read one by one.
+
+    What is pulled back to such a node is not one cotangent: its gradient rule is given the
+    parts that its readers pull back. See `Part` in ``ops.core``.
+    """
+
+    __slots__ = ()
+    shape: tuple[int, ...] = ()
+    dtype: np.dtype[Any] = np.dtype(np.float64)
 
 
 class Node:

@@ -80,7 +80,7 @@ class State:
     every result); both are rare, so that the hot path asks for one flag.
     """
 
-    __slots__ = ("place", "recording", "tracing", "debugging", "eager")
+    __slots__ = ("place", "recording", "tracing", "debugging", "eager", "draws")
 
     def __init__(self) -> None:
         self.place = NOWHERE
@@ -88,6 +88,7 @@ class State:
         self.tracing = False
         self.debugging = False
         self.eager = True
+        self.draws: list[Node] | None = None  # what a trace draws at each step
 
 
 class _Context(threading.local):

@@ -13,7 +13,7 @@ from .. import init
 from ..errors import DtypeError, ShapeError, TinygradError
 from ..ops import TensorLike, multiply, take
 from ..ops.core import as_tensor
-from ..random import generator
+from ..sampling import sample
 from ..tensor import Parameter, Tensor
 from .module import Module
 
@@ -150,8 +150,12 @@ class Dropout(Module):
             raise DtypeError(f"dropout scales what it keeps, so it takes floats, not {x.dtype}")
         if not self.training or self.p == 0:
             return x
-        keep = (generator().random(x.shape) >= self.p) / np.asarray(1 - self.p, x.dtype)
-        return multiply(x, keep.astype(x.dtype))
+        shape, dtype, p = x.shape, x.dtype, self.p
+
+        def keep(generator: np.random.Generator) -> npt.NDArray[Any]:
+            return ((generator.random(shape) >= p) / np.asarray(1 - p, dtype)).astype(dtype)
+
+        return multiply(x, sample(keep))
 
 
 class Sequential(Module):

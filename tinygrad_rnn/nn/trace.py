@@ -14,7 +14,7 @@ from ..ops.core import as_tensor
 from ..tensor import Tensor
 from .cell import Cell, flatten, rebuild
 from .module import Module
-from .recurrent import slot_names
+from .steps import slot_names
 
 __all__ = ["Step", "symbolic", "trace_step", "try_inputs"]
 

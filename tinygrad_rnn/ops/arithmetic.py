@@ -356,10 +356,10 @@ def where(condition, a, b, *, out=None):
     >>> where([True, False], [1.0, 2.0], 0.0)
     tensor([1., 0.])
     """
-    chosen = np.where(condition, a, b)
     if out is None:
-        return chosen
-    np.copyto(out, chosen)
+        return np.where(condition, a, b)
+    np.copyto(out, b)
+    np.copyto(out, a, where=condition)
     return out
 
 
@@ -481,7 +481,12 @@ def astype(x, *, dtype, out=None):
     return out
 
 
-@primitive(gradient=(None,), formula=r"\operatorname{{detach}}\left({x}\right)", domain=Domain(REAL, stops=True))
+@primitive(
+    gradient=(None,),
+    formula=r"\operatorname{{detach}}\left({x}\right)",
+    domain=Domain(REAL, stops=True),
+    view=lambda attributes, shape: True,
+)
 def detach(x, *, out=None):
     """The same values, with no gradient to `x`: what ``t.detach()`` records in a trace.
 

@@ -14,14 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DtypeError, NonFiniteError, ShapeError, TinygradError
-from ..graph.node import NO_ATTRIBUTES, Node, Spec
+from ..graph.node import NO_ATTRIBUTES, Node, Results, Spec
 from ..graph.place import NOWHERE, context
 from .domains import Domain, Interval
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-__all__ = ["Formula", "Primitive", "Sparse", "TensorLike", "apply", "elementwise", "primitive", "pullback", "registry"]
+__all__ = ["Formula", "Part", "Primitive", "Sparse", "TensorLike", "apply", "elementwise", "primitive", "pullback", "registry"]
 
 TensorLike: TypeAlias = Union["Tensor", npt.ArrayLike]
 
@@ -74,6 +74,13 @@ class Sparse(NamedTuple):
     arrays: tuple[Tensor, ...]
 
 
+class Part(NamedTuple):
+    """The cotangent of one of a node's several results, by its index."""
+
+    value: Tensor
+    index: int
+
+
 class Primitive:
     """An operation: kernel, gradient rules, shape rule, domain and formula.
 
@@ -96,6 +103,9 @@ class Primitive:
     leading : callable or None
         ``leading(attributes, shapes) -> attributes`` under which a further leading axis of
         every input passes through to the output; None where it passes with none changed.
+    view : callable or None
+        ``view(attributes, shape) -> bool``: whether the kernel, called without ``out`` on an
+        input of this shape, gives a view of it, whatever its layout; None where it never does.
     arguments : tuple of str
         Names of the inputs; the last one starts with ``*`` if the primitive is variadic.
     attributes : frozenset of str
@@ -111,6 +121,7 @@ class Primitive:
         domain: Domain,
         formula: Formula,
         leading: Callable[..., Mapping[str, Any]] | None,
+        view: Callable[..., bool] | None,
         arguments: tuple[str, ...],
         attributes: Iterable[str] = (),
     ) -> None:
@@ -121,6 +132,7 @@ class Primitive:
         self.domain = domain
         self.formula = formula
         self.leading = leading
+        self.view = view
         self.arguments = arguments
         self.attributes = frozenset(attributes)
 
@@ -183,6 +195,7 @@ def primitive(
     shape: Callable[..., Spec] = elementwise,
     domain: Domain | None = None,
     leading: Callable[..., Mapping[str, Any]] | None = None,
+    view: Callable[..., bool] | None = None,
 ) -> Callable[[Callable[..., Any]], Primitive]:
     """Make a primitive of the decorated function and register it.
 
@@ -206,7 +219,7 @@ def primitive(
         ``shape(*specs, **attributes) -> Spec``; elementwise if not given.
     domain : Domain, optional
         Where the inputs may lie; all reals if not given.
-    leading : callable, optional
+    leading, view : callable, optional
         See :class:`Primitive`.
 
     Raises
@@ -258,6 +271,7 @@ def primitive(
             domain or Domain(),
             written,
             leading,
+            view,
             arguments,
             attributes,
         )
@@ -323,7 +337,7 @@ def _check_formula(name: str, formula: Formula, arguments: Sequence[str], attrib
 
 # -- apply ---------------------------------------------------------------------------------
 
-_value_types = (np.ndarray, Spec)
+_value_types = (np.ndarray, Spec, Results)
 tensor_class: type[Tensor] = None  # type: ignore[assignment]  # set by tensor.py, one room up
 
 
@@ -389,7 +403,10 @@ def apply(primitive: Primitive, inputs: Sequence[TensorLike], attributes: Mappin
 def _look_or_trace(primitive: Primitive, nodes: tuple[Node, ...], attributes: Mapping[str, Any]) -> Any:
     if context.state.tracing:
         return primitive.shape(*[node.spec for node in nodes], **attributes)
-    value = np.asarray(primitive.kernel(*[node.value for node in nodes], **attributes))
+    value = primitive.kernel(*[node.value for node in nodes], **attributes)
+    if isinstance(value, Results):
+        return value
+    value = np.asarray(value)
     if value.dtype.kind == "f" and not np.isfinite(value).all():
         _report_non_finite(primitive, nodes, value)
     return value
@@ -417,7 +434,7 @@ def _constant(data: Any, others: Sequence[Any]) -> Node:
             raise DtypeError(f"cannot make a tensor of this: {error}") from None
     dtypes = [x.dtype for x in others if hasattr(x, "dtype")]
     try:
-        node = constant(np.array(data, np.result_type(*dtypes, data) if dtypes else None))
+        node = constant(np.array(data, np.result_type(*dtypes, data) if dtypes else None), NUMBER)
     except OverflowError as error:
         raise DtypeError(f"{error}") from None
     # not 0.0, which equals -0.0, and not NaN, which does not equal itself
@@ -430,7 +447,11 @@ def _holds_a_tensor(data: Any) -> bool:
     return isinstance(data, tensor_class) or (isinstance(data, (list, tuple)) and any(map(_holds_a_tensor, data)))
 
 
-def constant(value: npt.NDArray[Any]) -> Node:
+NUMBER: Mapping[str, Any] = {"number": True}
+"""Attributes of a leaf that the code was written with; an array may be another one at the next call."""
+
+
+def constant(value: npt.NDArray[Any], attributes: Mapping[str, Any] = NO_ATTRIBUTES) -> Node:
     """A leaf of this array, which nobody else may change.
 
     Raises
@@ -440,7 +461,7 @@ def constant(value: npt.NDArray[Any]) -> Node:
     """
     if value.dtype.kind not in "fiub":
         raise DtypeError(f"cannot make a tensor of {value.dtype} values: use numbers or booleans of one regular shape")
-    return Node(None, (), NO_ATTRIBUTES, value)
+    return Node(None, (), attributes, value)
 
 
 def as_tensor(x: TensorLike) -> Tensor:
@@ -451,7 +472,7 @@ def as_tensor(x: TensorLike) -> Tensor:
 # -- pullback ------------------------------------------------------------------------------
 
 
-def pullback(node: Node, g: Tensor, wanted: Container[Node]) -> list[tuple[Node, Tensor | Sparse]]:
+def pullback(node: Node, g: Tensor, wanted: Container[Node]) -> list[tuple[Node, Tensor | Sparse | Part]]:
     """The cotangents of a node's inputs from that of its output.
 
     Broadcasting is undone here and nowhere else, and each cotangent gets its input's dtype.
@@ -460,13 +481,13 @@ def pullback(node: Node, g: Tensor, wanted: Container[Node]) -> list[tuple[Node,
     ----------
     node : Node
     g : Tensor
-        Cotangent of the node's output, of its shape.
+        Cotangent of the node's output, of its shape; for one of several results, a list of Parts.
     wanted : container of Node
         Rules of other inputs are not run.
 
     Returns
     -------
-    list of (Node, Tensor or Sparse)
+    list of (Node, Tensor, Sparse or Part)
         One for each wanted input that has a gradient; an input that is used twice has two.
     """
     rules = node.primitive.gradient  # type: ignore[union-attr]
@@ -477,7 +498,7 @@ def pullback(node: Node, g: Tensor, wanted: Container[Node]) -> list[tuple[Node,
     if variadic:
         positions = [i for i, x in enumerate(node.inputs) if x in wanted]
         found = dict(zip(positions, rules(positions, g, y, *xs, **attributes), strict=True))  # type: ignore[operator]
-    pulled: list[tuple[Node, Tensor | Sparse]] = []
+    pulled: list[tuple[Node, Tensor | Sparse | Part]] = []
     position = -1
     for x in node.inputs:
         position += 1
@@ -491,7 +512,7 @@ def pullback(node: Node, g: Tensor, wanted: Container[Node]) -> list[tuple[Node,
             continue
         if gx is None:
             continue
-        if gx.__class__ is not Sparse:
+        if gx.__class__ is not Sparse and gx.__class__ is not Part:
             if gx.__class__ is not tensor_class:  # a number, an array, a Parameter
                 gx = tensor_class(as_tensor(gx)._node)
             value, own = gx._node.value, x.value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import string
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -159,16 +160,21 @@ def _einsum_subscripts(choose: Choose, *shapes: Shape) -> dict[str, str]:
     return {"subscripts": choose.pick([s for s in _EXAMPLES if fits(s)])}
 
 
+def _einsum_leading(attributes: Mapping[str, Any], shapes: list[Shape]) -> Any:
+    subscripts = attributes["subscripts"]
+    free = next((letter for letter in reversed(string.ascii_letters) if letter not in subscripts), None)
+    if free is None:
+        return NotImplemented
+    sides = subscripts.split("->")
+    return {"subscripts": "->".join(",".join(free + term for term in side.split(",")) for side in sides)}
+
+
 @primitive(
     gradient=_einsum_rules,
     formula=r"\operatorname{{einsum}}_{{{subscripts:typed}}}\left({rest:own}\right)",
     shape=_summed,
     domain=Domain(REAL, shapes=_einsum_shapes, attributes=_einsum_subscripts),
-    leading=lambda attributes, shapes: {
-        "subscripts": "->".join(
-            ",".join("Z" + term for term in side.split(",")) for side in attributes["subscripts"].split("->")
-        )
-    },
+    leading=_einsum_leading,
 )
 def _einsum(*xs, subscripts, out=None):
     return np.einsum(subscripts, *xs, out=out, optimize=len(xs) > 2)

@@ -15,7 +15,7 @@ from ..graph.node import Spec
 from ..graph.place import context
 from .axes import Axis, negative_axes
 from .core import Formula, Sparse, TensorLike, apply, as_tensor, primitive
-from .domains import REAL, Choose, Domain, Shape
+from .domains import REAL, Choose, Domain, Interval, Shape
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -57,12 +57,25 @@ def _reshaped(x: Spec, shape: Shape) -> Spec:
     return Spec(shape, x.dtype)
 
 
+def _splits(shape: Shape, into: Shape) -> bool:
+    """Whether each axis of `into` is a part of one of `shape`, so that any layout has such a view."""
+    rest = iter([n for n in into if n != 1])
+    for n in shape:
+        while n != 1:
+            part = next(rest, None)
+            if not part or n % part:
+                return False
+            n //= part
+    return True
+
+
 @primitive(
     gradient=(lambda g, y, x, shape: g.reshape(x.shape),),
     formula="{x}",
     shape=_reshaped,
     domain=Domain(REAL, attributes=lambda choose, x: {"shape": choose.pick([x, (math.prod(x),), (1, *x), (*x[::-1], 1)])}),
     leading=lambda attributes, shapes: {"shape": (shapes[0][0], *attributes["shape"])},
+    view=lambda attributes, shape: _splits(shape, attributes["shape"]),
 )
 def _reshape(x, *, shape, out=None):
     return _filled(x.reshape(shape), out)
@@ -104,6 +117,7 @@ def reshape(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
     shape=lambda x, axes: Spec(tuple(x.shape[a] for a in axes), x.dtype),
     domain=Domain(REAL, attributes=lambda choose, x: {"axes": tuple(i - len(x) for i in choose.permutation(len(x)))}),
     leading=lambda attributes, shapes: {"axes": (-len(shapes[0]), *attributes["axes"])},
+    view=lambda attributes, shape: True,
 )
 def _transpose(x, *, axes, out=None):
     return _filled(x.transpose(axes), out)
@@ -221,6 +235,7 @@ def squeeze(x: TensorLike, axis: Axis = None) -> Tensor:
         attributes=lambda choose, x: {"shape": tuple(choose.integer(0, 3) if n == 1 else n for n in x)},
     ),
     leading=lambda attributes, shapes: {"shape": (shapes[0][0], *attributes["shape"])},
+    view=lambda attributes, shape: True,
 )
 def _broadcast_to(x, *, shape, out=None):
     return _filled(np.broadcast_to(x, shape), out)
@@ -415,12 +430,25 @@ def _indexed(x: Spec, *arrays: Spec, index: tuple[Any, ...]) -> Spec:
     return Spec(nothing[_with_arrays(index, zeros)].shape, x.dtype)
 
 
+def _getitem_shapes(choose: Choose) -> list[Shape]:
+    if choose.flag():
+        return [choose.shape(1)]
+    return [(choose.integer(2, 3), *choose.shape(0, 2)), choose.shape(0, 2)]
+
+
+def _getitem_index(choose: Choose, x: Shape, *arrays: Shape) -> Mapping[str, Any]:
+    return {"index": (ARRAY, *choose.index(x[1:])) if arrays else choose.index(x)}
+
+
 @primitive(
     gradient=lambda positions, g, y, x, *arrays, index: [None if i else Sparse(g, index, arrays) for i in positions],
     formula=r"{x:symbol,own}{{}}_{{{index:index}}}",
     shape=_indexed,
-    domain=Domain(REAL, shapes=lambda choose: [choose.shape(1)], attributes=lambda choose, x: {"index": choose.index(x)}),
-    leading=lambda attributes, shapes: {"index": (slice(None), *attributes["index"])},
+    domain=Domain(REAL, Interval(-1, 2, "int"), shapes=_getitem_shapes, attributes=_getitem_index),
+    leading=lambda attributes, shapes: (
+        NotImplemented if ARRAY in attributes["index"] else {"index": (slice(None), *attributes["index"])}
+    ),
+    view=lambda attributes, shape: ARRAY not in attributes["index"],
 )
 def _getitem(x, *arrays, index, out=None):
     return _filled(x[_with_arrays(index, arrays)], out)
@@ -515,15 +543,19 @@ def _scatter_case(choose: Choose, *shapes: Shape) -> Mapping[str, Any]:
     return {"indices": ((slice(0, n),), (slice(1, n + 1),)), "shape": (n + 1, *shapes[0][1:])}
 
 
+def _scatter_leading(attributes: Mapping[str, Any], shapes: list[Shape]) -> Any:
+    if any(ARRAY in index for index in attributes["indices"]):
+        return NotImplemented
+    indices = tuple((slice(None), *index) for index in attributes["indices"])
+    return {"indices": indices, "shape": (shapes[0][0], *attributes["shape"])}
+
+
 @primitive(
     gradient=_scatter_rules,
     formula=r"\operatorname{{scatter}}_{{{indices:index}}}\left({rest:own}\right)",
     shape=_scattered,
     domain=Domain(REAL, shapes=lambda choose: [choose.shape(1)] * 2, attributes=_scatter_case),
-    leading=lambda attributes, shapes: {
-        "indices": tuple((slice(None), *index) for index in attributes["indices"]),
-        "shape": (shapes[0][0], *attributes["shape"]),
-    },
+    leading=_scatter_leading,
 )
 def _scatter(*inputs, indices, shape, out=None):
     """Zeros, with each value added at its index: the transpose of reading parts.

@@ -1,0 +1,127 @@
+"""Compiled steps: traced when a kind of call is first made, and kept with the module."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from ..graph.node import Spec
+from ..ops.core import as_tensor
+from ..scan.plan import Plan
+from ..scan.primitive import run
+from ..scan.trace import Trace, draw_all, signature, trace
+from ..tensor import Tensor
+from .cell import flatten, rebuild
+from .steps import Call, tell_initial
+
+__all__ = ["Compiled", "compiled"]
+
+
+class Compiled(NamedTuple):
+    """A traced step, and the plan by which it is run.
+
+    Attributes
+    ----------
+    trace : Trace
+    plan : Plan
+    output : Any
+        The structure of the output.
+    names : list of str
+        Of the slots.
+    state : tuple of Spec
+        What the slots are cast to.
+    """
+
+    trace: Trace
+    plan: Plan
+    output: Any
+    names: list[str]
+    state: tuple[Spec, ...]
+
+    def run(self, call: Call) -> list[Tensor]:
+        """The outputs at all steps, flat, and then the final state."""
+        sequences = [sequence for sequence, _ in call.sequences]
+        drawn = [as_tensor(array) for array in draw_all(self.trace, call.T)]
+        slots = [x if x.dtype == spec.dtype else x.astype(spec.dtype) for x, spec in zip(call.slots, self.state, strict=True)]
+        return run(self.plan, [*sequences, *drawn], slots, self.trace.captured, call.T)
+
+
+class _Cache:
+    def __init__(self) -> None:
+        self.steps: dict[Any, Compiled] = {}
+        self.plans: dict[Any, Plan] = {}
+
+
+_caches: WeakKeyDictionary[Any, _Cache] = WeakKeyDictionary()
+KEPT = 32
+"""Traces, and plans, that a module keeps; the oldest goes first."""
+
+
+def compiled(recurrent: Any, call: Call, final_state_only: bool) -> Compiled:
+    """The step for a call of this kind: shapes, dtypes, options and the module's version.
+
+    A trace that captures anything but the cell's own parameters is made anew at each call,
+    since that may be another tensor or array by now; what was found out about it is kept.
+    """
+    cache = _caches.setdefault(recurrent, _Cache())
+    cell = call.cell
+    kind = (
+        _structure(rebuild(call.xs, iter(call.inputs)) if call.xs is not None else None, 1),
+        _structure(call.state, 0),
+        tuple((name, _structure(data, 1)) for name, data in call.force.items()),
+        tuple(given is not None and given.shape[1:] for given in (call.mask, call.valid)),
+        final_state_only,
+        recurrent.reverse,
+        recurrent.checkpoint,
+    )
+    found = cache.steps.get((kind, cell.version))
+    if found is None:
+        found = _compile(cache, recurrent, call, final_state_only, kind)
+        if found.trace.lasting:
+            _keep(cache.steps, (kind, cell.version), found)  # the version now: a step may set attributes
+    else:
+        call.names = found.names
+    tell_initial(call.slots, found.names)
+    return found
+
+
+def _compile(cache: _Cache, recurrent: Any, call: Call, final_state_only: bool, kind: Any) -> Compiled:
+    outputs: list[Any] = []
+    state = [slot.node.spec for slot in call.slots]
+    numbers = {id(sequence): k for k, (sequence, _) in enumerate(call.sequences)}
+
+    def step(elements: list[Tensor], slots: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        output, after = call.step(elements[: len(call.inputs)], slots, lambda sequence, _: elements[numbers[id(sequence)]])
+        outputs.append(output)
+        return ([] if final_state_only else flatten(output)), after
+
+    while True:
+        sequences = [(Spec(x.shape[1:], x.dtype), name) for x, name in call.sequences]
+        names = call.names or [None] * len(state)
+        traced = trace(step, sequences, list(zip(state, names, strict=True)), call.cell.parameters(), recurrent.reverse)
+        carried = [Spec(was.shape, after.dtype) for was, after in zip(state, traced.loop.after, strict=True)]
+        if carried == state:
+            break
+        promoted = [Spec(a.shape, np.result_type(a.dtype, b.dtype)) for a, b in zip(state, carried, strict=True)]
+        state = carried if promoted == state else promoted
+    key = signature(traced.loop), recurrent.checkpoint
+    plan = cache.plans.get(key)
+    if plan is None:
+        plan = Plan(traced.loop, recurrent.checkpoint)
+        _keep(cache.plans, key, plan)
+    return Compiled(traced, plan, outputs[-1], call.names, tuple(state))
+
+
+def _keep(kept: dict[Any, Any], key: Any, value: Any) -> None:
+    kept[key] = value
+    while len(kept) > KEPT:
+        kept.pop(next(iter(kept)), None)
+
+
+def _structure(nested: Any, leading: int) -> Any:
+    """Nested tuples of shapes, without leading axes, and dtypes."""
+    if isinstance(nested, tuple):
+        return type(nested), tuple(_structure(part, leading) for part in nested)
+    return nested if nested is None else (nested.shape[leading:], nested.dtype)

@@ -1,0 +1,279 @@
+"""What one step of a run does: the cell, then forcing, then lengths; and the checks on what is given and returned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DtypeError, ShapeError
+from ..graph.node import Node, Spec, leaf
+from ..graph.place import mode
+from ..ops import TensorLike, where
+from ..ops.core import as_tensor
+from ..tensor import Tensor
+from .cell import Cell, State, flatten, rebuild
+
+__all__ = ["Call", "as_state", "cast", "outline", "slot_names", "tell_initial"]
+
+Pick = Callable[[Tensor, str], Tensor]
+
+
+class Call:
+    """One run of a cell over a sequence: what it was given, checked, and what happens at a step.
+
+    Attributes
+    ----------
+    cell : Cell
+    xs : Any
+        The input's structure: nested tuples, or None.
+    inputs : list of Tensor, shape (T, batch, …)
+        The input sequences, flat.
+    T, batch_size : int
+    dtype : dtype or None
+        What inputs and parameters are promoted to, so that every step has one dtype.
+    force : dict of str to Tensor
+    mask, valid : Tensor or None, shape (T,) or (T, batch)
+        Where to force, and where the rows have not ended.
+    state : State
+        What step 1 starts from; `slots` is the same, flat.
+    names : list of str
+        Of the slots, known after the first step.
+    """
+
+    def __init__(self, cell: Cell, xs: Any, inputs: list[Tensor], T: int, batch_size: int) -> None:
+        self.cell = cell
+        self.xs = xs
+        self.inputs = inputs
+        self.input_names = [x.name or "x" for x in inputs]
+        self.T = T
+        self.batch_size = batch_size
+        dtypes = [x.dtype for x in (*inputs, *cell.parameters()) if x.dtype.kind == "f"]
+        self.dtype = np.result_type(*dtypes) if dtypes else None
+        self.force: dict[str, Tensor] = {}
+        self.mask: Tensor | None = None
+        self.valid: Tensor | None = None
+        self.state: State = ()
+        self.slots: list[Tensor] = []
+        self.names: list[str] = []
+
+    @classmethod
+    def of(
+        cls,
+        cell: Cell,
+        xs: Any,
+        steps: int | None = None,
+        lengths: npt.ArrayLike | None = None,
+        force: Mapping[str, TensorLike] | None = None,
+        mask: TensorLike | None = None,
+    ) -> Call:
+        """Check what a run is given.
+
+        Raises
+        ------
+        ShapeError, DtypeError
+            What does not fit.
+        """
+        call = cls(cell, xs, *_sequences(xs, steps))
+        if lengths is not None:
+            call.valid = _valid(lengths, call.T, call.batch_size)
+            call.inputs = [where(_beside(call.valid, x), x, 0) for x in call.inputs]
+        call.force = {name: cast(as_tensor(data), call.dtype) for name, data in (force or {}).items()}
+        if mask is not None:
+            if not force:
+                raise ShapeError("force_mask says where to force, and force, which says what, is missing")
+            call.mask = as_tensor(mask)
+            if call.mask.dtype.kind != "b":
+                raise DtypeError(f"force_mask is of booleans, not of {call.mask.dtype}")
+        for given in [*call.force.values(), *([] if call.mask is None else [call.mask])]:
+            if given.ndim == 0 or len(given) != call.T:
+                raise ShapeError(f"force: {given.shape} does not have one element for each of the {call.T} steps")
+        return call
+
+    def start(self, state: State) -> None:
+        """Take this initial state."""
+        self.state, self.slots = state, flatten(state)
+
+    @property
+    def sequences(self) -> list[tuple[Tensor, str]]:
+        """All that has an element for each step, and what the elements are called."""
+        found = list(zip(self.inputs, self.input_names, strict=True))
+        found += [(data, name) for name, data in self.force.items()]
+        found += [(given, "mask") for given in (self.mask, self.valid) if given is not None]
+        return found
+
+    def step(self, elements: Sequence[Tensor], slots: list[Tensor], pick: Pick, t: int = 1) -> tuple[Any, list[Tensor]]:
+        """Make one step.
+
+        Parameters
+        ----------
+        elements : sequence of Tensor
+            x_t, flat.
+        slots : list of Tensor
+        pick : callable
+            ``pick(sequence, name)`` gives this step's element of one of `sequences`.
+        t : int
+            From 1, for errors.
+
+        Returns
+        -------
+        output : Tensor or nested tuples of them
+        slots : list of Tensor
+        """
+        x = None if self.xs is None else rebuild(self.xs, iter(elements))
+        output, after = self._checked(self.cell(x, rebuild(self.state, iter(slots))), slots, t)
+        new = flatten(after)
+        if t == 1:
+            self.names = slot_names(after)
+            tell_initial(slots, self.names)
+            for name in self.force:
+                if name not in self.names:
+                    raise ShapeError(f"force: there is no slot {name!r}; the state has {', '.join(self.names)}")
+        _tell_outputs(output, new, self.names)
+        new = [self._forced(slot, name, pick) for slot, name in zip(new, self.names, strict=True)]
+        if self.valid is not None:
+            valid = pick(self.valid, "mask")
+            new = [where(_beside(valid, slot), slot, old) for slot, old in zip(new, slots, strict=True)]
+            output = rebuild(output, iter([where(_beside(valid, part), part, 0) for part in flatten(output)]))
+        return output, new
+
+    def of_no_steps(self) -> Any:
+        """Outputs of length 0; a trace tells their shape."""
+        with mode(tracing=True):
+            elements = iter([Tensor(leaf(Spec(x.shape[1:], x.dtype))) for x in self.inputs])
+            output, _ = self.cell(None if self.xs is None else rebuild(self.xs, elements), self.state)
+        empty = [as_tensor(np.zeros((0, *part.shape), part.dtype)) for part in flatten(output)]
+        return rebuild(output, iter(empty))
+
+    def _checked(self, result: Any, slots: list[Tensor], t: int) -> tuple[Any, State]:
+        """Output and next state, as tensors, if a step returned both and the state is as it was."""
+        step = f"{type(self.cell).__name__}.step at t={t}"
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise ShapeError(f"{step} returned a {type(result).__name__}; return two things, (output, next state)")
+        output, after = (
+            rebuild(part, iter([_tensor(leaf, f"the {what} of {step}") for leaf in flatten(part)]))
+            for what, part in zip(("output", "next state"), result, strict=True)
+        )
+        new = flatten(after)
+        if len(new) != len(slots):
+            raise ShapeError(f"{step} returned a state of {len(new)} tensors, and it was given {len(slots)}")
+        for number, (was, now) in enumerate(zip(slots, new, strict=True), 1):
+            if was.shape != now.shape:
+                raise ShapeError(f"{step} made state {now.name or number} of shape {now.shape} out of one of {was.shape}")
+        return output, after
+
+    def _forced(self, slot: Tensor, name: str, pick: Pick) -> Tensor:
+        """What the slot carries on: data, where the mask says so."""
+        if name not in self.force:
+            return slot
+        given = cast(pick(self.force[name], slot.name or "x"), slot.dtype)
+        if given.shape != slot.shape:
+            raise ShapeError(f"force: data of shape {given.shape} for slot {slot.name} of shape {slot.shape}")
+        if self.mask is None:
+            return given
+        mask = pick(self.mask, "mask")
+        if mask.shape != slot.shape[: mask.ndim]:
+            raise ShapeError(f"force_mask has shape {self.mask.shape}; it is (T,) or (T, batch), batch {slot.shape[:1]}")
+        return where(_beside(mask, slot), given, slot)
+
+
+def _sequences(xs: Any, steps: int | None) -> tuple[list[Tensor], int, int]:
+    """The input sequences, their length T and the batch size."""
+    if xs is None:
+        if steps is None or steps < 0:
+            raise ShapeError(f"without an input sequence, say how many steps to make: (None, steps=T), not {steps}")
+        return [], steps, 1
+    inputs = [as_tensor(x) for x in flatten(xs)]
+    for x in inputs:
+        if x.ndim < 2 or (x.ndim == 2 and x.dtype.kind == "f"):
+            raise ShapeError(
+                f"an input sequence is (time, batch, features), and this one is {x.shape}; "
+                "give a single sequence a batch axis: xs[:, None]"
+            )
+    if len({x.shape[:2] for x in inputs}) > 1:
+        raise ShapeError(f"input sequences differ in (time, batch): {', '.join(str(x.shape) for x in inputs)}")
+    T, batch_size = inputs[0].shape[:2]
+    if steps not in (None, T):
+        raise ShapeError(f"steps={steps} for an input sequence of length {T}; leave steps out")
+    return inputs, T, batch_size
+
+
+def _valid(lengths: npt.ArrayLike, T: int, batch_size: int) -> Tensor:
+    """Where rows of these lengths have not ended, shape (T, batch)."""
+    found = np.asarray(lengths.data if isinstance(lengths, Tensor) else lengths)
+    if found.dtype.kind not in "iu" and found.size:
+        raise DtypeError(f"lengths are integers, not {found.dtype}")
+    if found.shape != (batch_size,):
+        raise ShapeError(f"lengths of shape {found.shape} for a batch of {batch_size}: give one for each row")
+    if found.size and not 0 <= found.min() <= found.max() <= T:
+        raise ShapeError(f"lengths go from {found.min()} to {found.max()}, and the sequence has {T} steps")
+    return as_tensor(np.arange(T)[:, None] < found)
+
+
+def _beside(mask: Tensor, x: Tensor) -> Tensor:
+    """The mask with axes of length 1 added, to broadcast against x."""
+    return mask if mask.ndim == x.ndim else mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
+
+
+def _tensor(part: Any, what: str) -> Tensor:
+    """A part of a state or an output as a tensor."""
+    if isinstance(part, (list, dict)) or part is None:
+        raise ShapeError(f"{what} holds a {type(part).__name__}; use tensors, or tuples of them")
+    return as_tensor(part)
+
+
+def as_state(state: State) -> State:
+    """A state that was given, as tensors."""
+    return rebuild(state, iter([_tensor(slot, "the initial state") for slot in flatten(state)]))
+
+
+def cast(x: Tensor, dtype: np.dtype[Any] | None) -> Tensor:
+    """The same values in the network's dtype, if they are floats: a leaf stays a leaf."""
+    if dtype is None or x.dtype == dtype or x.dtype.kind != "f" or dtype.kind != "f":
+        return x
+    if x.node.primitive is None and x.node.leaf is None and isinstance(x.node.value, np.ndarray):
+        return Tensor(leaf(x.node.value.astype(dtype), x.name, x.node.role))
+    return x.astype(dtype)
+
+
+def outline(nested: Any) -> str:
+    """The shapes of nested tensors, as errors show them."""
+    if not isinstance(nested, tuple):
+        return str(as_tensor(nested).shape)
+    return "(" + ", ".join(outline(part) for part in nested) + ")"
+
+
+def slot_names(after: State) -> list[str]:
+    """Names of the slots: fields of a named tuple, or the names given to the values."""
+    names: list[str] = []
+
+    def walk(part: Any, name: str | None) -> None:
+        if isinstance(part, tuple):
+            for field, inner in zip(getattr(part, "_fields", [None] * len(part)), part, strict=True):
+                walk(inner, field)
+            return
+        found = name or part.name or "state"
+        names.append(found if found not in names else f"{found}_{len(names) + 1}")
+
+    walk(after, None)
+    return names
+
+
+def tell_initial(slots: list[Tensor], names: list[str]) -> None:
+    for slot, name in zip(slots, names, strict=True):
+        node = slot.node
+        if node.primitive is None and node.role in (None, "input"):
+            node.role = "initial"
+            node.name = node.name or name
+
+
+def _tell_outputs(output: Any, new: list[Tensor], names: list[str]) -> None:
+    for slot, name in zip(new, names, strict=True):
+        if slot.node.name is None and slot.node.primitive is not None:
+            slot.node.name = name
+    for part in flatten(output):
+        node: Node = part.node
+        if node.role is None and node.primitive is not None:
+            node.role = "output"

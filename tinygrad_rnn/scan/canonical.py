@@ -1,0 +1,206 @@
+"""Canonical form: equal operations are one node, ranks are equal, and what changes nothing is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..graph.node import Node, Spec
+from ..ops.core import NUMBER, Primitive, registry
+from .loop import Loop, body, is_number
+
+__all__ = ["Builder", "canonical"]
+
+_ADD, _MULTIPLY, _NEGATIVE = registry["add"], registry["multiply"], registry["negative"]
+_RESHAPE, _TRANSPOSE, _BROADCAST = registry["reshape"], registry["transpose"], registry["broadcast_to"]
+_ASTYPE, _CONCATENATE, _GETITEM = registry["astype"], registry["concatenate"], registry["getitem"]
+
+def canonical(loop: Loop, instead: Mapping[Node, Node] | None = None) -> Loop:
+    """The same loop, built anew.
+
+    Parameters
+    ----------
+    loop : Loop
+    instead : mapping of Node to Node, optional
+        What stands in place of some nodes: an equal value, computed in another way.
+    """
+    instead = instead or {}
+    builder = Builder()
+    done: dict[Node, Node] = {}
+    stack = list(reversed(body(loop)))
+    while stack:
+        node = stack[-1]
+        if node in done:
+            stack.pop()
+            continue
+        needs = (instead[node],) if node in instead else node.inputs
+        missing = [i for i in needs if i not in done]
+        if missing:
+            stack.extend(missing)
+            continue
+        stack.pop()
+        if node in instead:
+            done[node] = done[instead[node]]
+        elif node.primitive is None:
+            done[node] = builder.number(node) if is_number(node) else node
+        else:
+            done[node] = builder.like(node, tuple([done[i] for i in node.inputs]))
+    return loop.mapped(done)
+
+
+class Builder:
+    """Makes nodes without values, each one once."""
+
+    def __init__(self) -> None:
+        self._made: dict[Any, Node] = {}
+
+    def number(self, node: Node) -> Node:
+        """The one leaf for a number of this dtype."""
+        return self._made.setdefault((node.dtype, node.value.tobytes()), node)
+
+    def like(self, node: Node, inputs: tuple[Node, ...]) -> Node:
+        """The node's operation on these inputs; its name and place stay."""
+        assert node.primitive is not None
+        made = self.make(node.primitive, inputs, node.attributes, node)
+        if made.name is None and made.primitive is not None:
+            made.name = node.name
+        return made
+
+    def make(
+        self, primitive: Primitive, inputs: tuple[Node, ...], attributes: Mapping[str, Any] = {}, like: Node | None = None
+    ) -> Node:
+        """A node, or the one that does the same already."""
+        if len(inputs) > 1 and primitive.leading is None:
+            inputs = self._of_one_rank(inputs)
+        simpler = self._simpler(primitive, inputs, attributes)
+        if simpler is not None:
+            return simpler
+        key = (primitive, inputs, repr(attributes) if attributes else "")
+        made = self._made.get(key)
+        if made is None:
+            if like is not None and like.primitive is primitive and like.inputs == inputs and like.attributes == attributes:
+                made = like
+            else:
+                spec = primitive.shape(*[node.spec for node in inputs], **attributes)
+                made = Node(primitive, inputs, attributes, spec, like.place if like is not None else inputs[0].place)
+            self._made[key] = made
+        return made
+
+    def _of_one_rank(self, inputs: tuple[Node, ...]) -> tuple[Node, ...]:
+        """With as many axes each, so that a further leading axis passes through; numbers stay."""
+        rank = max(len(node.shape) for node in inputs)
+        if all(len(node.shape) == rank or is_number(node) for node in inputs):
+            return inputs
+        return tuple(
+            [
+                node
+                if len(node.shape) == rank or is_number(node)
+                else self.make(_RESHAPE, (node,), {"shape": (1,) * (rank - len(node.shape)) + node.shape})
+                for node in inputs
+            ]
+        )
+
+    def _simpler(self, primitive: Primitive, inputs: tuple[Node, ...], attributes: Mapping[str, Any]) -> Node | None:
+        x = inputs[0] if inputs else None
+        if x is None:
+            return None
+        if primitive is _RESHAPE:
+            if x.shape == attributes["shape"]:
+                return x
+            if x.primitive is _RESHAPE:
+                return self.make(_RESHAPE, x.inputs, attributes)
+        elif primitive is _TRANSPOSE:
+            axes = attributes["axes"]
+            if axes == tuple(range(-len(axes), 0)):
+                return x
+            if x.primitive is _TRANSPOSE:
+                return self.make(_TRANSPOSE, x.inputs, {"axes": tuple(x.attributes["axes"][a] for a in axes)})
+        elif primitive is _BROADCAST:
+            if x.shape == attributes["shape"]:
+                return x
+        elif primitive is _ASTYPE:
+            if x.dtype == attributes["dtype"]:
+                return x
+        elif primitive is _NEGATIVE:
+            if x.primitive is _NEGATIVE:
+                return x.inputs[0]
+        elif primitive is _MULTIPLY or primitive is _ADD:
+            unit = 1.0 if primitive is _MULTIPLY else 0.0
+            for one, other in (inputs, inputs[::-1]):
+                if is_number(one, unit) and np.result_type(one.dtype, other.dtype) == other.dtype and not is_number(other):
+                    return other
+        elif primitive is _CONCATENATE:
+            if len(inputs) == 1:
+                return x
+        elif primitive is _GETITEM and len(inputs) == 1:
+            return self._part(x, attributes["index"])
+        return None
+
+    def _part(self, x: Node, index: tuple[Any, ...]) -> Node | None:
+        """A slice of a slice is one, a slice of everything is the thing, and one of a join may be a piece."""
+        found = along(index, x.shape)
+        if found is None:
+            return None
+        axis, start, stop = found
+        if (start, stop) == (0, x.shape[axis]):
+            return x
+        if x.primitive is _GETITEM and len(x.inputs) == 1:
+            (source,) = x.inputs
+            inner = along(x.attributes["index"], source.shape)
+            if inner is not None and inner[0] == axis:
+                return self.part(source, inner[1] + start, inner[1] + stop, axis)
+        if x.primitive is _CONCATENATE and x.attributes["axis"] == axis:
+            at = 0
+            for piece in x.inputs:
+                end = at + piece.shape[axis]
+                if at <= start and stop <= end and piece.dtype == x.dtype:
+                    return self.part(piece, start - at, stop - at, axis)
+                at = end
+        return None
+
+    def constant(self, value: float, dtype: np.dtype[Any]) -> Node:
+        """A number."""
+        return self.number(Node(None, (), NUMBER, np.array(value, dtype)))
+
+    def part(self, x: Node, start: int, stop: int, axis: int = -1) -> Node:
+        """A slice along one negative axis."""
+        if (start, stop) == (0, x.shape[axis]):
+            return x
+        return self.make(_GETITEM, (x,), {"index": (..., slice(start, stop), *[slice(None)] * (-axis - 1))})
+
+    def join(self, pieces: list[Node] | tuple[Node, ...], axis: int = -1) -> Node:
+        """A concatenation along one negative axis."""
+        return pieces[0] if len(pieces) == 1 else self.make(_CONCATENATE, tuple(pieces), {"axis": axis})
+
+
+def along(index: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[int, int, int] | None:
+    """The (negative axis, start, stop) of an index that takes a slice of step 1 along one axis; None for others.
+
+    Examples
+    --------
+    >>> along((slice(None), slice(1, 3)), (2, 4))
+    (-1, 1, 3)
+    >>> along((0,), (2, 4)) is None
+    True
+    """
+    if any(part is not Ellipsis and not isinstance(part, slice) for part in index):
+        return None
+    if Ellipsis in index:
+        at = index.index(Ellipsis)
+        index = (*index[:at], *[slice(None)] * (len(shape) - len(index) + 1), *index[at + 1 :])
+    index = (*index, *[slice(None)] * (len(shape) - len(index)))
+    found = (-1, 0, shape[-1]) if shape else None
+    for axis, (part, n) in enumerate(zip(index, shape, strict=True)):
+        start, stop, step = part.indices(n)
+        if step != 1:
+            return None
+        stop = max(start, stop)
+        if (start, stop) != (0, n):
+            if found is not None and found[1:] != (0, shape[found[0]]):
+                return None
+            found = (axis - len(shape), start, stop)
+    return found
+
+

@@ -1,0 +1,145 @@
+"""The gradient of a loop, which is a loop again: in reverse, and linear in what it carries."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from ..autodiff import pull
+from ..graph.node import Node, leaf
+from ..graph.place import mode
+from ..tensor import Tensor
+from .canonical import canonical
+from .loop import Item, Loop, body
+from .partition import Partition
+from .program import is_elementwise, is_view
+
+__all__ = ["Reverse", "differentiate"]
+
+
+class Reverse(NamedTuple):
+    """A loop's gradient.
+
+    Attributes
+    ----------
+    loop : Loop
+        Its sequences are, in this order: the cotangents of the "stack" items, the sequences
+        of the forward loop, and the residuals. What it carries starts as the cotangents of
+        the "final" items. Its captured values are those of the forward loop, and then the
+        cotangents of the "sum" items.
+    residuals : tuple of Node
+        Nodes of the forward loop whose values at all steps it reads.
+    slots : tuple of int
+        The slots of the forward loop that it carries cotangents of.
+    results : tuple of (int, int)
+        For each item, in order, which input of the forward loop it is the cotangent of.
+    """
+
+    loop: Loop
+    residuals: tuple[Node, ...]
+    slots: tuple[int, ...]
+    results: tuple[int, ...]
+
+
+def differentiate(
+    forward: Loop, given: Sequence[int], wanted: Sequence[int], saved: Collection[Node] | None = None
+) -> Reverse:
+    """The loop that computes cotangents of inputs from those of items.
+
+    Parameters
+    ----------
+    forward : Loop
+    given : sequence of int
+        The items that have a cotangent.
+    wanted : sequence of int
+        The inputs whose cotangent is asked for.
+    saved : collection of Node, optional
+        What can be read of the forward run, beside what its slots carried into each step;
+        the rest of what the rules ask for is computed again. All can be read if not given.
+    """
+    seeds: list[tuple[Node, Tensor]] = []
+    cotangents: list[Node] = []
+    sums: list[Node] = []
+    for i in given:
+        kind, node, _ = forward.items[i]
+        if kind == "final":
+            continue
+        g = leaf(node.spec, f"g_{node.name or i}")
+        (cotangents if kind == "stack" else sums).append(g)
+        seeds.append((node, Tensor(g)))
+    slots = _slots_with_cotangents(forward, given)
+    carried = {i: leaf(forward.state[i].spec, f"δ_{forward.state[i].name or i}") for i in slots}
+    seeds += [(forward.after[i], Tensor(g)) for i, g in carried.items()]
+    inputs = (*forward.sequences, *forward.state, *forward.captured)
+    targets = [node for node in inputs if node.dtype.kind == "f"]
+    order = body(forward)
+    before = set(order)
+    with mode(tracing=True, recording=True):
+        table = pull(order, seeds, targets)
+    found = {node: g.node for node, g in table.items()}
+    after = [found.get(forward.state[i]) or _zeros(forward.state[i]) for i in slots]
+
+    first_state = len(forward.sequences)
+    items, results = [], []
+    for k in wanted:
+        node = inputs[k]
+        if first_state <= k < first_state + len(forward.state):
+            slot = k - first_state
+            if slot in carried:
+                items.append(Item("final", carried[slot]))
+                results.append(k)
+        elif node in found:
+            items.append(Item("stack" if k < first_state else "sum", found[node]))
+            results.append(k)
+
+    state = tuple(carried.values())
+    raw = Loop(
+        (*cotangents, *forward.sequences, *forward.state), state, (*forward.captured, *sums), tuple(after), tuple(items), not forward.reverse
+    )
+    stand_ins = {node: node if node in forward.state else leaf(node.spec, node.name) for node in _reads(forward, raw, before, saved)}
+    stand_ins |= {node: node for node in forward.state}
+    loop = canonical(raw, {node: stand_in for node, stand_in in stand_ins.items() if stand_in is not node})
+    reached = set(body(loop))
+    residuals = [node for node, stand_in in stand_ins.items() if stand_in in reached]
+    sequences = (*cotangents, *forward.sequences, *[stand_ins[node] for node in residuals])
+    lent = frozenset(stand_ins[node] for node in residuals)
+    return Reverse(replace(loop, sequences=sequences, lent=lent), tuple(residuals), tuple(slots), tuple(results))
+
+
+def _slots_with_cotangents(forward: Loop, given: Sequence[int]) -> list[int]:
+    """The slots through which anything that has a cotangent depends on earlier steps."""
+    reads = Loop(
+        forward.sequences,
+        forward.state,
+        forward.captured,
+        forward.after,
+        tuple(forward.items[i] for i in given),
+    )
+    reached = set(body(reads))
+    return [i for i, node in enumerate(forward.state) if node in reached and node.dtype.kind == "f"]
+
+
+def _zeros(like: Node) -> Node:
+    from ..ops import broadcast_to
+
+    with mode(tracing=True, recording=True):
+        zero = Tensor(Node(None, (), {"number": True}, np.zeros((), like.dtype)))
+        return broadcast_to(zero, like.shape).node
+
+
+def _reads(forward: Loop, reverse: Loop, before: set[Node], saved: Collection[Node] | None) -> list[Node]:
+    """The nodes of the forward body that the rules read and that can be read, in order."""
+    at = Partition(forward)
+    read = {node for made in body(reverse) if made not in before for node in made.inputs}
+    read.update(reverse.after, (item.node for item in reverse.items))
+    cheap: set[Node] = set()  # what the inputs give at once
+    for node in at.nodes:
+        if node.primitive is None:
+            if node not in forward.state:
+                cheap.add(node)
+        elif at.is_outer(node) or ((is_view(node) or is_elementwise(node)) and cheap.issuperset(node.inputs)):
+            cheap.add(node)
+    return [n for n in at.nodes if n in read and n not in cheap and n not in forward.state and (saved is None or n in saved)]

@@ -1,0 +1,83 @@
+"""Plan: a loop, what was found out about it, and the programs that run it forward and in reverse."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Sequence
+
+from ..graph.node import Node
+from .canonical import canonical
+from .differentiate import Reverse, differentiate
+from .loop import Item, Loop
+from .numpy_backend import Executable
+from .program import schedule
+from .rewrites import AFTER, BEFORE, rewrite, switched_off
+
+__all__ = ["Plan"]
+
+
+class Plan:
+    """A loop with everything that is derived from it, once each and when it is first needed.
+
+    Attributes
+    ----------
+    traced : Loop
+        As it was given; `loop` is what became of it before it was differentiated.
+    fired : dict of str to int
+        How many values each rewrite replaced.
+
+    Parameters
+    ----------
+    loop : Loop
+    checkpoint : int, optional
+        1: save only what the slots carry, and compute what else the gradient asks for again.
+    """
+
+    def __init__(self, loop: Loop, checkpoint: int | None = None) -> None:
+        self.traced = loop
+        self.off = switched_off()
+        self.fired: dict[str, int] = {}
+        self.loop = rewrite(canonical(loop), BEFORE, self.off, self.fired)
+        self.checkpoint = checkpoint
+        self._executables: dict[bool, Executable] = {}
+        self._reverses: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[Reverse, Plan]] = {}
+        self._saving: Loop | None = None
+        self._lock = threading.RLock()
+
+    @property
+    def saving(self) -> Loop:
+        """The loop, asked for what its gradient reads too."""
+        with self._lock:
+            if self._saving is None:
+                items = [i for i, item in enumerate(self.loop.items) if item.node.dtype.kind == "f"]
+                inputs = (*self.loop.sequences, *self.loop.state, *self.loop.captured)
+                wanted = [k for k, node in enumerate(inputs) if node.dtype.kind == "f"]
+                saved: Collection[Node] | None = None if self.checkpoint is None else ()
+                found = differentiate(self.loop, items, wanted, saved).residuals
+                self._saving = self.loop.asking(Item("stack", node, lent=True) for node in found)
+            return self._saving
+
+    def executable(self, save: bool) -> Executable:
+        """The program; `save` keeps what the gradient reads."""
+        with self._lock:
+            if save not in self._executables:
+                self._executables[save] = Executable(schedule(self.rewritten(save)))
+            return self._executables[save]
+
+    def rewritten(self, save: bool) -> Loop:
+        """The loop as it is run."""
+        return rewrite(self.saving if save else self.loop, AFTER, self.off, self.fired)
+
+    def residual(self, node: Node) -> int:
+        """The index of the item that is a residual."""
+        return next(i for i, item in enumerate(self.saving.items) if item.lent and item.node is node)
+
+    def reverse(self, given: Sequence[int], wanted: Sequence[int]) -> tuple[Reverse, Plan]:
+        """The gradient's loop and plan, for cotangents of these items and inputs."""
+        key = tuple(given), tuple(wanted)
+        with self._lock:
+            if key not in self._reverses:
+                saved = [item.node for item in self.saving.items if item.lent]
+                found = differentiate(self.saving, given, wanted, saved)
+                self._reverses[key] = found, Plan(found.loop)
+            return self._reverses[key]

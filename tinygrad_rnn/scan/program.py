@@ -1,0 +1,468 @@
+"""Program: a loop scheduled onto buffers. It is data, which more than one backend can run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from ..graph.node import Node, Spec, ancestors
+from .loop import Item, Loop, is_number
+from .partition import Partition
+from .totals import Total, Totals, registry
+
+__all__ = ["Buffer", "Call", "Copy", "Home", "Program", "Section", "is_view", "schedule"]
+
+_CONCATENATE, _RESHAPE = registry["concatenate"], registry["reshape"]
+Shape: TypeAlias = tuple[int, ...]
+Extent: TypeAlias = Literal["once", "step", "chunk", "whole"]
+
+
+class Buffer:
+    """Memory for one value.
+
+    Attributes
+    ----------
+    spec : Spec
+        Of the value at one step.
+    extent : {"once", "step", "chunk", "whole"}
+        One array for all steps; one that every step overwrites; one with a row for each
+        step of a chunk; or one with a row for each step of the sequence.
+    carry : bool
+        Whether it has one row more: a slot's initial value, then what each step carries on.
+    number : int
+        The memory that it stands in: buffers that are never needed at one time share it.
+    """
+
+    __slots__ = ("spec", "extent", "carry", "number")
+
+    def __init__(self, spec: Spec, extent: Extent, carry: bool = False) -> None:
+        self.spec = spec
+        self.extent = extent
+        self.carry = carry
+        self.number = -1
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where a value is.
+
+    Attributes
+    ----------
+    kind : str
+        "buffer": in one of its own. "before", "after": in the rows of a slot's buffer that
+        hold what steps start from, or what they carry on. "piece": in a part of the home of
+        another value, `of`, which it is a piece of. "view": read through the home of its
+        input. "input": in the array that the caller gave. "number".
+    buffer : Buffer, optional
+    of : Node, optional
+    part : tuple of (int, int, int), optional
+        Negative axis, start and stop within `of`.
+    index : int
+        Which input.
+    """
+
+    kind: Literal["buffer", "before", "after", "piece", "view", "input", "number"]
+    buffer: Buffer | None = None
+    of: Node | None = None
+    part: tuple[int, int, int] | None = None
+    index: int = -1
+
+
+@dataclass(frozen=True)
+class Call:
+    """Run a node's kernel, into its home."""
+
+    node: Node
+
+
+@dataclass(frozen=True)
+class Copy:
+    """Copy a value into a home of another node's shape."""
+
+    source: Node
+    into: Home
+    like: Node
+
+
+@dataclass
+class Section:
+    """Calls that run once, for all steps of a chunk at once, or step by step."""
+
+    kind: Literal["once", "batched", "loop", "after"]
+    calls: list[Call | Copy] = field(default_factory=list)
+
+
+@dataclass
+class Program:
+    """What a backend runs.
+
+    Attributes
+    ----------
+    loop : Loop
+    partition : Partition
+    once : Section
+        Before everything.
+    sections : list of Section
+        For each chunk of steps, in order.
+    totals : list of Total
+        Sums over time, added up at the end of each chunk.
+    after : Section
+        What is made of the totals.
+    sums : list of Node
+        The nodes of `after` that are the "sum" items, in order.
+    homes : dict of Node to Home
+    buffers : list of Buffer
+        One for each number.
+    """
+
+    loop: Loop
+    partition: Partition
+    once: Section
+    sections: list[Section]
+    totals: list[Total]
+    after: Section
+    sums: list[Node]
+    homes: dict[Node, Home]
+    buffers: list[Buffer]
+
+    def root(self, node: Node) -> Buffer | None:
+        """The buffer that a value lies in, through pieces and views."""
+        return _root(self.homes, node)
+
+    def over_time(self, node: Node) -> bool:
+        """Whether there is an array with a row for each step."""
+        return not self.partition.is_outer(node)
+
+
+def _root(homes: dict[Node, Home], node: Node) -> Buffer | None:
+    while True:
+        home = homes[node]
+        if home.kind == "piece":
+            assert home.of is not None
+            node = home.of
+        elif home.kind == "view":
+            node = node.inputs[0]
+        else:
+            return home.buffer
+
+
+def _seen(node: Node) -> Node:
+    """What a view is a view of."""
+    while is_view(node):
+        node = node.inputs[0]
+    return node
+
+
+def is_view(node: Node) -> bool:
+    """Whether its value is a view of its first input's, in any layout."""
+    primitive = node.primitive
+    if primitive is None or primitive.view is None or node.shape == ():
+        return False
+    return primitive.view(node.attributes, node.inputs[0].shape)
+
+
+def is_elementwise(node: Node) -> bool:
+    """Whether element by element, so that it may overwrite an operand."""
+    kernel = node.primitive.kernel if node.primitive is not None else None
+    return isinstance(kernel, np.ufunc) and kernel.signature is None
+
+
+def schedule(loop: Loop) -> Program:
+    """Find homes for all values, and an order."""
+    return _Scheduler(loop).program()
+
+
+WORTH_A_TABLE = 1024
+"""Bytes of a value from which on it is cheaper to make a view of it at each step than to copy it."""
+
+
+def _bytes(node: Node) -> int:
+    return node.dtype.itemsize * int(np.prod(node.shape))
+
+
+class _Scheduler:
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self.partition = Partition(loop)
+        self.slot = {leaf: i for i, leaf in enumerate(loop.state)}
+        self.homes: dict[Node, Home] = {}
+        totals = Totals(self.partition)
+        self.sums = [totals.of(item.node) for item in loop.items if item.kind == "sum"]
+        self.totals = totals.found
+        self.after = ancestors(self.sums)
+        self.live, self.nodes = self._needed()
+        self.at_all_steps = self._needed_at_all_steps()
+
+    def _needed(self) -> tuple[list[int], list[Node]]:
+        """The slots, and the nodes, that are really computed."""
+        at = self.partition
+        known = set(at.nodes)
+        roots = [item.node for item in self.loop.items if item.kind != "sum"]
+        roots += [node for total in self.totals for node in total.operands]
+        roots += [node for node in self.after if node in known and at.is_outer(node)]
+        found = body_of(self.loop, roots)
+        keep = set(found)
+        return [i for i in at.live if self.loop.state[i] in keep], found
+
+    def _needed_at_all_steps(self) -> set[Node]:
+        """Core values that are read outside their own loop."""
+        at = self.partition
+        wanted = {item.node for item in self.loop.items if item.kind == "stack"}
+        wanted.update(node for total in self.totals for node in total.operands)
+        for node in self.nodes:
+            wanted.update(i for i in node.inputs if at.is_core(i) and at.stage[i] != at.stage[node])
+        for i in self.live:
+            after = self.loop.after[i]
+            if i not in at.cycle or (at.is_core(after) and at.stage[after] != at.stage[self.loop.state[i]]):
+                wanted.add(after)
+        return wanted
+
+    def program(self) -> Program:
+        self._place_leaves()
+        copies = self._place_slots()
+        self._place_joins()
+        once, sections = self._sections(copies)
+        self._place_rest()
+        self._extend()
+        known = set(self.nodes)
+        leaves = {total.leaf for total in self.totals}
+        after = [Call(node) for node in self.after if node not in known and node not in leaves and node.primitive is not None]
+        buffers = self._share([once, *sections])
+        return Program(
+            self.loop, self.partition, once, sections, self.totals, Section("after", list(after)), self.sums, self.homes, buffers
+        )
+
+    # -- homes -----------------------------------------------------------------------------
+
+    def _place_leaves(self) -> None:
+        inputs = (*self.loop.sequences, *self.loop.state, *self.loop.captured)
+        for index, node in enumerate(inputs):
+            if node not in self.slot:
+                self.homes[node] = Home("input", index=index)
+        core = [node for node in self.nodes if node.primitive is not None and self.partition.is_core(node)]
+        in_loops = {_seen(i) for node in core for i in node.inputs}
+        carried = {self.loop.after[i] for i in self.live}
+        read = [x for x in self.loop.sequences if x in in_loops or (x in carried and x in self._after_of_cycles())]
+        self.copied = [x for x in read if x not in self.loop.lent or _bytes(x) < WORTH_A_TABLE]
+        for node in self.copied:  # a loop reads it step by step, in the layout of all else
+            self.homes[node] = Home("buffer", Buffer(node.spec, "chunk"))
+        for node in (*self.nodes, *self.after):
+            if is_number(node):
+                self.homes[node] = Home("number")
+
+    def _after_of_cycles(self) -> set[Node]:
+        return {self.loop.after[i] for i in self.live if i in self.partition.cycle}
+
+    def _place_slots(self) -> dict[int, list[Copy]]:
+        """A slot's next value is made where the slot is kept, or copied there."""
+        copies: dict[int, list[Copy]] = {}
+        at = self.partition
+        for i in self.live:
+            state, after = self.loop.state[i], self.loop.after[i]
+            buffer = Buffer(state.spec, "chunk", carry=True)
+            self.homes[state] = Home("before", buffer)
+            home = Home("after", buffer)
+            computed = after.primitive is not None and not is_view(after) and not at.is_outer(after)
+            stage = at.stage[state] if i in at.cycle else max(0, at.stage[after])
+            same = at.stage[after] == stage or (i not in at.cycle)
+            if computed and same and after not in self.homes and after.spec == state.spec:
+                self.homes[after] = home
+            else:
+                copies.setdefault(stage + (stage % 2 if i not in at.cycle else 0), []).append(Copy(after, home, state))
+        return copies
+
+    def _place_joins(self) -> None:
+        """The pieces of a concatenation are made in their place in it."""
+        at = self.partition
+        for join in reversed(self.nodes):
+            if join.primitive is not _CONCATENATE or at.is_outer(join):
+                continue
+            axis, end = join.attributes["axis"], 0
+            for piece in join.inputs:
+                start, end = end, end + piece.shape[axis]
+                free = piece not in self.homes and piece.primitive is not None and not is_view(piece)
+                if free and piece.dtype == join.dtype and at.stage[piece] == at.stage[join]:
+                    self.homes[piece] = Home("piece", of=join, part=(axis, start, end))
+
+    def _place_rest(self) -> None:
+        for node in self.nodes:
+            if node in self.homes:
+                continue
+            if is_view(node):
+                self.homes[node] = Home("view")
+            elif self.partition.is_outer(node):
+                self.homes[node] = Home("buffer", Buffer(node.spec, "once"))
+            else:
+                in_loop = self.partition.is_core(node)
+                self.homes[node] = Home("buffer", Buffer(node.spec, "step" if in_loop else "chunk"))
+        for node in self.after:
+            if node not in self.homes:
+                self.homes[node] = Home("view" if is_view(node) else "buffer", None)
+
+    def _extend(self) -> None:
+        """Lengthen the buffers of what is read outside its loop, or is lent."""
+        for node in self.at_all_steps:
+            buffer = _root(self.homes, node)
+            if buffer is not None and buffer.extent == "step":
+                buffer.extent = "chunk"
+        for item in self.loop.items:
+            buffer = _root(self.homes, item.node) if item.lent else None
+            if buffer is not None and buffer.extent != "once":
+                buffer.extent = "whole"
+
+    # -- order -----------------------------------------------------------------------------
+
+    def _sections(self, copies: dict[int, list[Copy]]) -> tuple[Section, list[Section]]:
+        at = self.partition
+        once = Section("once")
+        count = 1 + max([at.stage[node] for node in self.nodes] + list(copies), default=0)
+        sections = [Section("loop" if stage % 2 else "batched") for stage in range(count)]
+        if sections:
+            sections[0].calls += [Copy(node, self.homes[node], node) for node in self.copied]
+        for node in self.nodes:
+            if node.primitive is None:
+                continue
+            section = once if at.is_outer(node) else sections[at.stage[node]]
+            if node.primitive is _CONCATENATE and not at.is_outer(node):
+                section.calls += self._join(node)
+            else:
+                section.calls.append(Call(node))
+        for stage, found in copies.items():
+            sections[stage].calls += found
+        for section in sections[::2]:  # a loop's order is that of its nodes, and slots are copied at its end
+            section.calls = self._in_order(section.calls)
+        return once, sections
+
+    def _in_order(self, calls: list[Call | Copy]) -> list[Call | Copy]:
+        """Each after those that it needs; what reads a delay needs what the delay carries on."""
+        slots = {self.homes[leaf].buffer: leaf for leaf in self.slot if leaf in self.homes}
+
+        def gives(call: Call | Copy) -> Iterator[Any]:
+            home = self.homes.get(call.node) if isinstance(call, Call) else call.into
+            yield call.node if isinstance(call, Call) else call.into
+            if home is not None and home.kind == "after":
+                yield slots[home.buffer]
+            elif isinstance(call, Copy):
+                yield call.like
+
+        def needs(call: Call | Copy) -> Iterator[Any]:
+            for node in call.node.inputs if isinstance(call, Call) else (call.source,):
+                yield node
+                if node.primitive is _CONCATENATE:
+                    axis, end = node.attributes["axis"], 0
+                    for piece in node.inputs:
+                        start, end = end, end + piece.shape[axis]
+                        yield piece
+                        yield Home("piece", of=node, part=(axis, start, end))
+
+        waiting = Counter(token for call in calls for token in gives(call))
+        ordered: list[Call | Copy] = []
+        queue = calls
+        while queue:
+            later: list[Call | Copy] = []
+            for call in queue:
+                own = set(gives(call))
+                if any(waiting[token] and token not in own for token in needs(call)):
+                    later.append(call)
+                else:
+                    ordered.append(call)
+                    waiting.subtract(own)
+            assert len(later) < len(queue), "calls wait for each other"
+            queue = later
+        return ordered
+
+    def _join(self, node: Node) -> Iterator[Call | Copy]:
+        axis, end = node.attributes["axis"], 0
+        for piece in node.inputs:
+            start, end = end, end + piece.shape[axis]
+            home = Home("piece", of=node, part=(axis, start, end))
+            if self.homes.get(piece) != home:
+                yield Copy(piece, home, piece)
+
+    # -- sharing memory --------------------------------------------------------------------
+
+    def _share(self, sections: list[Section]) -> list[Buffer]:
+        """Number the buffers; those that are not needed at one time, and alike, get one number."""
+        moments = [(section, call) for section in sections for call in section.calls]
+        last: dict[Buffer, int] = {}
+        kept: set[Buffer] = set()
+        ends: dict[int, int] = {}
+        for i, (section, _) in enumerate(moments):
+            ends[id(section)] = i
+
+        def use(node: Node, i: int, section: Section) -> None:
+            buffer = _root(self.homes, node)
+            if buffer is not None:
+                # a loop reads arrays of all steps until its last step
+                last[buffer] = max(last.get(buffer, -1), i if buffer.extent == "step" else _end(section, i))
+
+        def _end(section: Section, i: int) -> int:
+            return ends[id(section)] if section.kind == "loop" else i
+
+        for i, (section, call) in enumerate(moments):
+            for node in _touched(call):
+                use(node, i, section)
+        for node in self._read_at_the_end():
+            buffer = _root(self.homes, node)
+            if buffer is not None:
+                kept.add(buffer)
+        numbered: list[Buffer] = []
+        free: dict[Any, list[int]] = {}
+        given: set[Buffer] = set()
+        leaving: dict[int, list[Buffer]] = {}
+
+        def release(i: int, but: Buffer | None = None) -> None:
+            for buffer in leaving.pop(i, []):
+                free.setdefault(_likeness(buffer), []).append(buffer.number)
+
+        for i, (_, call) in enumerate(moments):
+            target = call.node if isinstance(call, Call) else call.into.of or call.like
+            buffer = _root(self.homes, target)
+            overwrites = isinstance(call, Call) and is_elementwise(call.node)
+            if overwrites:
+                release(i)
+            if buffer is not None and buffer not in given:
+                given.add(buffer)
+                fixed = buffer in kept or buffer.carry or buffer.extent in ("whole", "once")
+                pool = [] if fixed else free.get(_likeness(buffer), [])
+                if pool:
+                    buffer.number = pool.pop()
+                else:
+                    buffer.number = len(numbered)
+                    numbered.append(buffer)
+                if not fixed:
+                    leaving.setdefault(last[buffer], []).append(buffer)
+            release(i)
+        for home in self.homes.values():  # a slot whose values are only ever read
+            if home.buffer is not None and home.buffer.number < 0:
+                home.buffer.number = len(numbered)
+                numbered.append(home.buffer)
+        return numbered
+
+    def _read_at_the_end(self) -> Iterable[Node]:
+        yield from (item.node for item in self.loop.items if item.kind != "sum")
+        for total in self.totals:
+            yield from total.operands
+            yield from (i for node in total.operands for i in node.inputs)
+
+
+def _touched(call: Call | Copy) -> Iterable[Node]:
+    if isinstance(call, Call):
+        return (call.node, *call.node.inputs)
+    return (call.source, call.into.of or call.like)
+
+
+def _likeness(buffer: Buffer) -> Any:
+    return buffer.extent, buffer.spec
+
+
+def body_of(loop: Loop, roots: Iterable[Node]) -> list[Node]:
+    """All nodes that the roots need, through slots too."""
+    from .loop import body
+
+    return body(Loop(loop.sequences, loop.state, loop.captured, loop.after, tuple(Item("stack", node) for node in roots)))
+

@@ -1,0 +1,84 @@
+"""Rewrites: each takes a loop and gives another that computes the same, in fewer or cheaper operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from ...graph.node import Node
+from ..canonical import canonical
+from ..loop import Loop
+from .associate import associate
+from .gates import gates
+from .merge import merge
+from .pads import join_pads
+from .products import side_by_side, split_joins
+
+__all__ = ["AFTER", "BEFORE", "REWRITES", "rewrite", "without"]
+
+Rewrite = Callable[[Loop], Mapping[Node, Node]]
+
+BEFORE: dict[str, Rewrite] = {"split joins": split_joins, "side by side": side_by_side, "merge": merge}
+"""What is done before a loop is differentiated, so that its gradient is simpler too."""
+
+AFTER: dict[str, Rewrite] = {"join pads": join_pads, "associate": associate, "gates": gates, "merge": merge}
+"""What is done before a loop is run. None of it matters to anybody but the one who runs it."""
+
+REWRITES = tuple(dict.fromkeys([*BEFORE, *AFTER]))
+"""The names of all of them, in the order in which they are tried."""
+
+_off: ContextVar[frozenset[str]] = ContextVar("off", default=frozenset())
+
+
+@contextmanager
+def without(*names: str) -> Iterator[None]:
+    """Leave rewrites out of the plans that are made inside: to see what they do, and to test them.
+
+    Parameters
+    ----------
+    *names : str
+        Of :data:`REWRITES`.
+
+    Raises
+    ------
+    ValueError
+        If there is no such rewrite.
+    """
+    for name in names:
+        if name not in REWRITES:
+            raise ValueError(f"there is no rewrite {name!r}; there are {', '.join(REWRITES)}")
+    token = _off.set(_off.get() | frozenset(names))
+    try:
+        yield
+    finally:
+        _off.reset(token)
+
+
+def switched_off() -> frozenset[str]:
+    """The rewrites that are left out here."""
+    return _off.get()
+
+
+def rewrite(loop: Loop, rewrites: Mapping[str, Rewrite], off: frozenset[str], fired: dict[str, int]) -> Loop:
+    """Try rewrites one after another, each as long as it finds something.
+
+    Parameters
+    ----------
+    loop : Loop
+    rewrites : mapping of str to Rewrite
+    off : frozenset of str
+        Left out.
+    fired : dict of str to int
+        Where the values that each replaced are counted.
+    """
+    for name, find in rewrites.items():
+        if name in off:
+            continue
+        for _ in range(8):
+            instead = find(loop)
+            if not instead:
+                break
+            fired[name] = fired.get(name, 0) + len(instead)
+            loop = canonical(loop, instead)
+    return loop

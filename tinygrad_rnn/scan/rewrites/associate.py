@@ -1,0 +1,152 @@
+"""Re-association: sums and products regrouped, so that as little as can be holds what a loop carries."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ...graph.node import Node
+from ...ops.core import registry
+from ..canonical import Builder
+from ..loop import Loop
+from ..partition import Partition
+from .uses import Uses
+
+__all__ = ["associate"]
+
+_ADD, _SUBTRACT, _NEGATIVE = registry["add"], registry["subtract"], registry["negative"]
+_MULTIPLY, _DIVIDE = registry["multiply"], registry["divide"]
+
+
+class Term(NamedTuple):
+    """A term of a sum: coefficient times atom. The coefficient is of a lower stage; None is 1.
+
+    A term without an atom is of a lower stage altogether.
+    """
+
+    coefficient: Node | None
+    atom: Node | None
+
+
+def associate(loop: Loop) -> dict[Node, Node]:
+    """Write values of a loop as Σ coefficient · atom, where that is fewer operations in the loop.
+
+    A reverse pass is linear in what it carries, so that each of its values is such a sum:
+    ((g · y) · (1 − y)) is g · (y · (1 − y)), whose coefficient is known for all steps
+    beforehand. Sums that are read more than once are atoms; products are passed through.
+    """
+    found = _Associate(loop)
+    return {node: better for node in found.at.nodes if (better := found.better(node)) is not None and better is not node}
+
+
+class _Associate:
+    def __init__(self, loop: Loop) -> None:
+        self.at = Partition(loop)
+        self.uses = Uses(loop)
+        self.builder = Builder()
+        self.passed: dict[Node, float] = {}
+        self.terms: dict[Node, list[Term]] = {}
+
+    def better(self, node: Node) -> Node | None:
+        """The node in fewer operations, or None."""
+        if not self._regroups(node) or self._is_absorbed(node):
+            return None
+        self.passed = {}
+        terms = self._sum(node, node, None)
+        atoms: dict[Node, Node | None] = {}
+        rest: list[Node] = []
+        for coefficient, atom in terms:
+            if atom is None:
+                assert coefficient is not None
+                rest.append(coefficient)
+            elif atom in atoms:
+                atoms[atom] = self._plus(atoms[atom], coefficient, node)
+            else:
+                atoms[atom] = coefficient
+        cost = sum(c is not None for c in atoms.values()) + len(atoms) - 1 + (len(rest) > 0)
+        if not atoms or cost > sum(self.passed.values()) - 0.4:
+            return None
+        total = self._total(atoms, rest)
+        return total if total.spec == node.spec else None
+
+    def _regroups(self, node: Node) -> bool:
+        return node.primitive in (_ADD, _SUBTRACT, _NEGATIVE, _MULTIPLY, _DIVIDE) and self.at.is_core(node)
+
+    def _is_absorbed(self, node: Node) -> bool:
+        """Whether its one reader takes it apart."""
+        if self.uses.count(node) != 1 or not self.uses.readers[node]:
+            return False
+        (reader,) = self.uses.readers[node]
+        if not self._regroups(reader) or self.at.stage[reader] != self.at.stage[node] or reader.dtype != node.dtype:
+            return False
+        if reader.primitive in (_MULTIPLY, _DIVIDE):
+            one, other = reader.inputs
+            return self._lower(other, reader) if node is one else reader.primitive is _MULTIPLY and self._lower(one, reader)
+        return True
+
+    def _lower(self, node: Node, than: Node) -> bool:
+        return self.at.stage[node] < self.at.stage[than]
+
+    def _sum(self, node: Node, root: Node, scale: Node | None) -> list[Term]:
+        """The node's terms, each times `scale`."""
+        if self._lower(node, root):
+            if scale is None and node.primitive is _ADD and self.uses.count(node) == 1 and not self.at.is_outer(node):
+                return [term for i in node.inputs for term in self._sum(i, root, None)]
+            return [Term(self._times(scale, node), None)]
+        if not self._passes(node, root):
+            return [Term(scale, node)]
+        terms = self._parts(node, root, scale)
+        plain = sum(term.coefficient is scale and term.atom is not None for term in terms)
+        if scale is not None and node is not root and node.primitive in (_ADD, _SUBTRACT) and plain > 1:
+            return [Term(scale, node)]  # (a + b) · c is cheaper than a · c + b · c
+        self.passed[node] = 1.0 if node is root else 1.0 / self.uses.count(node)
+        return terms
+
+    def _passes(self, node: Node, root: Node) -> bool:
+        """Whether it is taken apart too: products always, sums if nobody else reads them."""
+        if node is root:
+            return True
+        if not self._regroups(node) or node.dtype != root.dtype or self.at.stage[node] != self.at.stage[root]:
+            return False
+        if node.primitive in (_MULTIPLY, _DIVIDE):
+            return any(self._lower(i, node) for i in node.inputs) and not (
+                node.primitive is _DIVIDE and self._lower(node.inputs[0], node)
+            )
+        return self.uses.count(node) == 1 or node.primitive is _NEGATIVE
+
+    def _parts(self, node: Node, root: Node, scale: Node | None) -> list[Term]:
+        primitive, inputs = node.primitive, node.inputs
+        if primitive is _NEGATIVE:
+            return self._sum(inputs[0], root, self._times(scale, self._number(-1.0, root)))
+        if primitive in (_ADD, _SUBTRACT):
+            second = scale if primitive is _ADD else self._times(scale, self._number(-1.0, root))
+            return [*self._sum(inputs[0], root, scale), *self._sum(inputs[1], root, second)]
+        core, other = inputs if self._lower(inputs[1], node) else inputs[::-1]
+        if not self._lower(other, node) or (primitive is _DIVIDE and core is not inputs[0]):
+            return [Term(scale, node)]
+        if primitive is _DIVIDE:
+            other = self.builder.make(_DIVIDE, (self._number(1.0, other), other))
+        return self._sum(core, root, self._times(scale, other))
+
+    def _number(self, value: float, like: Node) -> Node:
+        return self.builder.constant(value, like.dtype)
+
+    def _times(self, a: Node | None, b: Node | None) -> Node | None:
+        if a is None or b is None:
+            return a if b is None else b
+        return self.builder.make(_MULTIPLY, (a, b))
+
+    def _plus(self, a: Node | None, b: Node | None, like: Node) -> Node:
+        one = self._number(1.0, like)
+        return self.builder.make(_ADD, (a or one, b or one))
+
+    def _total(self, atoms: dict[Node, Node | None], rest: list[Node]) -> Node:
+        """Least first: what is the same at all steps, what is known for all steps, and then the atoms."""
+        make = self.builder.make
+        total: Node | None = None
+        for term in sorted(rest, key=lambda term: self.at.stage.get(term, 0)):
+            total = term if total is None else make(_ADD, (total, term))
+        for atom, coefficient in atoms.items():
+            product = atom if coefficient is None else make(_MULTIPLY, (atom, coefficient))
+            total = product if total is None else make(_ADD, (product, total))
+        assert total is not None
+        return total

@@ -1,0 +1,117 @@
+"""Merging: equal operations on neighbouring slices are one operation."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from ...graph.node import Node, ancestors
+from ...ops.core import elementwise, elementwise_float, registry
+from ..canonical import Builder, along
+from ..loop import Loop, is_number
+from ..partition import Partition
+
+__all__ = ["merge"]
+
+_GETITEM, _BROADCAST = registry["getitem"], registry["broadcast_to"]
+
+
+def merge(loop: Loop) -> dict[Node, Node]:
+    """f(z[:, 0:n]) and f(z[:, n:m]) are parts of f(z[:, 0:m]), for any elementwise f of slices.
+
+    Operands that are known before the loop are put side by side there.
+    """
+    at, builder = Partition(loop), Builder()
+    groups: dict[Any, list[Node]] = defaultdict(list)
+    for node in at.nodes:
+        signature = _signature(node, at)
+        if signature is not None:
+            groups[signature].append(node)
+    for group in groups.values():
+        for run in _runs(group, at):
+            if not _depend_on_each_other(run):
+                return _merged(builder, run, at)
+    return {}
+
+
+def _signature(node: Node, at: Partition) -> Any:
+    """What nodes have in common that can be merged; None for one that cannot."""
+    if node.primitive is None or not node.shape or not at.is_core(node):
+        return None
+    if node.primitive.shape not in (elementwise, elementwise_float):
+        return None
+    kinds: list[Any] = []
+    for i in node.inputs:
+        if is_number(i):
+            kinds.append(i)
+        elif not at.is_core(i):
+            kinds.append("known")
+        elif (place := _slice(i)) is not None and i.shape == node.shape:
+            kinds.append((i.inputs[0], place[1] - place[0] == node.shape[-1]))
+        else:
+            return None
+    if not any(isinstance(kind, tuple) for kind in kinds):
+        return None
+    return node.primitive, repr(node.attributes), at.stage[node], node.dtype, node.shape[:-1], tuple(kinds)
+
+
+def _slice(node: Node) -> tuple[int, int] | None:
+    if node.primitive is not _GETITEM or len(node.inputs) > 1:
+        return None
+    place = along(node.attributes["index"], node.inputs[0].shape)
+    return None if place is None or place[0] != -1 else place[1:]
+
+
+def _places(node: Node, at: Partition) -> list[tuple[int, int]]:
+    return [place for i in node.inputs if at.is_core(i) and (place := _slice(i)) is not None]
+
+
+def _runs(group: list[Node], at: Partition) -> Iterator[list[Node]]:
+    """Those whose slices follow each other, in all operands."""
+    run: list[Node] = []
+    for node in sorted(group, key=lambda node: _places(node, at)):
+        if run:
+            pairs = zip(_places(run[-1], at), _places(node, at), strict=True)
+            if all(before[1] == after[0] for before, after in pairs):
+                run.append(node)
+                continue
+            if len(run) > 1:
+                yield run
+        run = [node]
+    if len(run) > 1:
+        yield run
+
+
+def _depend_on_each_other(run: list[Node]) -> bool:
+    members = set(run)
+    return any(not members.isdisjoint(ancestors(node.inputs)) for node in run)
+
+
+def _merged(builder: Builder, run: list[Node], at: Partition) -> dict[Node, Node]:
+    first = run[0]
+    assert first.primitive is not None
+    operands = []
+    for position, i in enumerate(first.inputs):
+        if is_number(i):
+            operands.append(i)
+        elif at.is_core(i):
+            start, stop = (_slice(run[k].inputs[position]) or (0, 0) for k in (0, -1))
+            operands.append(builder.part(i.inputs[0], start[0], stop[1]))
+        else:
+            operands.append(_beside(builder, [(node, node.inputs[position]) for node in run]))
+    whole = builder.make(first.primitive, tuple(operands), first.attributes)
+    instead, end = {}, 0
+    for node in run:
+        start, end = end, end + node.shape[-1]
+        instead[node] = builder.part(whole, start, end)
+    return instead
+
+
+def _beside(builder: Builder, pairs: list[tuple[Node, Node]]) -> Node:
+    """Known operands side by side, each as wide as the node that reads it."""
+    leading = np.broadcast_shapes(*[operand.shape[:-1] for _, operand in pairs])
+    wide = [builder.make(_BROADCAST, (x,), {"shape": (*leading, node.shape[-1])}) for node, x in pairs]
+    return builder.join(wide)

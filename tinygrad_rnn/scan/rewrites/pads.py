@@ -1,0 +1,52 @@
+"""Pads: the gradients of slices that do not overlap, added up, are one concatenation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...graph.node import Node
+from ...ops.core import registry
+from ..canonical import Builder, along
+from ..loop import Loop, body
+
+__all__ = ["join_pads"]
+
+_SCATTER, _BROADCAST = registry["scatter"], registry["broadcast_to"]
+
+
+def join_pads(loop: Loop) -> dict[Node, Node]:
+    """Zeros with values added at disjoint slices of one axis are the values side by side."""
+    builder, instead = Builder(), {}
+    for node in body(loop):
+        if node.primitive is _SCATTER:
+            joined = _joined(builder, node)
+            if joined is not None:
+                instead[node] = joined
+    return instead
+
+
+def _joined(builder: Builder, node: Node) -> Node | None:
+    shape, indices = node.attributes["shape"], node.attributes["indices"]
+    if len(indices) != len(node.inputs) or any(value.dtype != node.dtype for value in node.inputs):
+        return None
+    places: list[Any] = [along(index, shape) for index in indices]
+    if None in places or len({axis for axis, start, stop in places if (start, stop) != (0, shape[axis])}) != 1:
+        return None
+    (axis,) = {axis for axis, start, stop in places if (start, stop) != (0, shape[axis])}
+    if any(place[0] != axis for place in places):
+        return None
+    pieces, end = [], 0
+    for (_, start, stop), value in sorted(zip(places, node.inputs, strict=True), key=lambda pair: pair[0]):
+        if start < end or stop == start:
+            return None
+        pieces += [_zeros(builder, node, axis, start - end)] if start > end else []
+        pieces.append(value)
+        end = stop
+    pieces += [_zeros(builder, node, axis, shape[axis] - end)] if end < shape[axis] else []
+    return builder.join(pieces, axis)
+
+
+def _zeros(builder: Builder, like: Node, axis: int, length: int) -> Node:
+    shape = list(like.shape)
+    shape[axis] = length
+    return builder.make(_BROADCAST, (builder.constant(0.0, like.dtype),), {"shape": tuple(shape)})

@@ -1,0 +1,55 @@
+"""Products: of a concatenation as a sum, and of one operand with several matrices as one."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from ...graph.node import Node
+from ...ops.core import registry
+from ..canonical import Builder
+from ..loop import Loop
+from ..partition import Partition
+
+__all__ = ["side_by_side", "split_joins"]
+
+_MATMUL, _CONCATENATE, _ADD = registry["matmul"], registry["concatenate"], registry["add"]
+
+
+def split_joins(loop: Loop) -> dict[Node, Node]:
+    """[h, x] W = h W₁ + x W₂, so that the part without the state can leave the loop."""
+    at, builder, instead = Partition(loop), Builder(), {}
+    for node in at.nodes:
+        if node.primitive is not _MATMUL or not at.is_core(node):
+            continue
+        join, weight = node.inputs
+        if join.primitive is not _CONCATENATE or join.attributes["axis"] != -1 or not at.is_outer(weight):
+            continue
+        if all(at.is_core(piece) for piece in join.inputs) or len(weight.shape) != 2:
+            continue
+        end, total = 0, None
+        for piece in join.inputs:
+            start, end = end, end + piece.shape[-1]
+            product = builder.make(_MATMUL, (piece, builder.part(weight, start, end, axis=-2)))
+            total = product if total is None else builder.make(_ADD, (total, product))
+        if total is not None and total.spec == node.spec:
+            instead[node] = total
+    return instead
+
+
+def side_by_side(loop: Loop) -> dict[Node, Node]:
+    """Products of one operand with several matrices are parts of one product."""
+    at, builder, instead = Partition(loop), Builder(), {}
+    groups: dict[tuple[Node, int], list[Node]] = defaultdict(list)
+    for node in at.nodes:
+        if node.primitive is _MATMUL and at.is_outer(node.inputs[1]) and len(node.inputs[1].shape) == 2:
+            groups[node.inputs[0], at.stage[node]].append(node)
+    for (left, stage), products in groups.items():
+        dtypes = {product.inputs[1].dtype for product in products}
+        if len(products) < 2 or stage < 0 or len(dtypes) > 1:
+            continue
+        whole = builder.make(_MATMUL, (left, builder.join([product.inputs[1] for product in products])))
+        end = 0
+        for product in products:
+            start, end = end, end + product.shape[-1]
+            instead[product] = builder.part(whole, start, end)
+    return instead

@@ -1,0 +1,154 @@
+"""Trace: call a step once with symbolic tensors, and close the graph that comes out into a loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..graph.node import Node, Spec, leaf
+from ..graph.place import context, mode
+from ..random import generator
+from ..tensor import Parameter, Tensor
+from .loop import Item, Loop, body, is_number
+
+__all__ = ["Trace", "draw_all", "signature", "trace"]
+
+
+class Trace(NamedTuple):
+    """A traced step.
+
+    Attributes
+    ----------
+    loop : Loop
+        The last of its sequences are drawn at each step, one for each of `draws`.
+    captured : tuple of Tensor
+        What the step reads beside its arguments, for the leaves in ``loop.captured``. A
+        Parameter is one of those that were told, so that its array is always today's.
+    lasting : bool
+        Whether all that is captured is such a Parameter: then the trace can be kept.
+        Anything else may be another tensor or array the next time.
+    draws : tuple of callable
+    """
+
+    loop: Loop
+    captured: tuple[Tensor, ...]
+    lasting: bool
+    draws: tuple[Callable[[np.random.Generator], Any], ...]
+
+
+def trace(
+    step: Callable[[list[Tensor], list[Tensor]], tuple[Iterable[Tensor], Iterable[Tensor]]],
+    sequences: Sequence[tuple[Spec, str | None]],
+    state: Sequence[tuple[Spec, str | None]],
+    parameters: Collection[Parameter],
+    reverse: bool = False,
+) -> Trace:
+    """Trace a step.
+
+    Parameters
+    ----------
+    step : callable
+        ``step(elements, slots) -> (outputs, next slots)``.
+    sequences, state : sequence of (Spec, str or None)
+        Shapes, dtypes and names of the arguments.
+    parameters : collection of Parameter
+        Those that are read afresh whenever the trace is used.
+    reverse : bool
+
+    Raises
+    ------
+    TraceError
+        If the step looks at the values of its tensors.
+    """
+    leaves = [leaf(spec, name, "input") for spec, name in sequences]
+    slots = [leaf(spec, name, "initial") for spec, name in state]
+    before = context.state.draws
+    context.state.draws = draws = []
+    try:
+        with mode(tracing=True, recording=True):
+            outputs, after = step([Tensor(node) for node in leaves], [Tensor(node) for node in slots])
+    finally:
+        context.state.draws = before
+    items = [*[Item("stack", out.node) for out in outputs], *[Item("final", node) for node in slots]]
+    own = {parameter.node: parameter for parameter in parameters}
+    ends = [*[item.node for item in items], *[slot.node for slot in after]]
+    table, found = _symbolic(ends, {*leaves, *slots, *draws})
+    captured = tuple(own[node] if node in own else Tensor(node) for node in found)
+    loop = Loop(
+        (*leaves, *draws),
+        tuple(slots),
+        tuple(table[node] for node in found),
+        tuple(table[slot.node] for slot in after),
+        tuple(item._replace(node=table[item.node]) for item in items),
+        reverse,
+    )
+    return Trace(loop, captured, all(node in own for node in found), tuple(node.attributes["draw"] for node in draws))
+
+
+def _symbolic(ends: Sequence[Node], leaves: set[Node]) -> tuple[dict[Node, Node], list[Node]]:
+    """The same nodes, with leaves in place of those that have values; and those.
+
+    What has a value was there before the step was called, so nothing behind it is looked at.
+    """
+    seen: dict[Node, None] = {}
+    stack = list(ends)
+    while stack:
+        node = stack.pop()
+        if node not in seen:
+            seen[node] = None
+            if isinstance(node.value, Spec):
+                stack.extend(node.inputs)
+    table: dict[Node, Node] = {}
+    captured = []
+    for node in sorted(seen, key=lambda node: node.serial):
+        if node in leaves or "number" in node.attributes:
+            table[node] = node
+        elif not isinstance(node.value, Spec):
+            table[node] = leaf(node.spec, node.name, node.role, node.place)
+            captured.append(node)
+        else:
+            inputs = tuple([table[i] for i in node.inputs])
+            if inputs == node.inputs:
+                table[node] = node
+            else:
+                made = Node(node.primitive, inputs, node.attributes, node.value, node.place)
+                made.name, made.role = node.name, node.role
+                table[node] = made
+    return table, captured
+
+
+def draw_all(trace: Trace, steps: int) -> list[npt.NDArray[Any]]:
+    """What is drawn at each step, in the order in which a loop in Python would draw it."""
+    drawn = trace.loop.sequences[len(trace.loop.sequences) - len(trace.draws) :]
+    arrays = [np.empty((steps, *node.shape), node.dtype) for node in drawn]
+    if arrays:
+        for t in reversed(range(steps)) if trace.loop.reverse else range(steps):
+            for array, draw in zip(arrays, trace.draws, strict=True):
+                array[t] = draw(generator())
+    return arrays
+
+
+def signature(loop: Loop) -> str:
+    """What a loop computes, as text: two loops with one signature are alike but for names."""
+    numbers: dict[Node, int] = {}
+    lines: list[str] = []
+    for kind, nodes in (("sequence", loop.sequences), ("state", loop.state), ("captured", loop.captured)):
+        for node in nodes:
+            numbers[node] = len(numbers)
+            lines.append(f"{kind} {node.spec}")
+    for node in body(loop):
+        if node in numbers:
+            continue
+        numbers[node] = len(numbers)
+        if node.primitive is None:
+            lines.append(f"{node.spec} {node.value.tobytes().hex() if is_number(node) else node.serial}")
+        else:
+            # two primitives may share a name, if a user has made one anew
+            inputs = [numbers[i] for i in node.inputs]
+            lines.append(f"{node.primitive.name} {id(node.primitive)} {inputs} {dict(node.attributes)!r} {node.name}")
+    lines += [f"carries {numbers.get(node)}" for node in loop.after]
+    lines += [f"{item.kind} {numbers[item.node]}" for item in loop.items]
+    return "\n".join(lines)
