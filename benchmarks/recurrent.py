@@ -42,7 +42,7 @@ ALWAYS = (FLOOR, *COMPILED, "torch.nn", "jax")  # timed; others where a call tak
 PART = 4
 REFERENCES = ("torch loop", "jax", "autograd", "MyGrad", "ours, unrolled", "ours", "torch.nn")
 TOLERANCES = {"float64": 1e-9, "float32": 1e-4}
-EXACT = 500_000  # all are compared in float64, too, where T·B·H² is at most this
+EXACT, EXACT_QUICK = 500_000, 20_000  # all are compared in float64, too, where T·B·H² is at most this
 Size = tuple[int, int, int]
 Result = dict[str, Any]
 
@@ -195,7 +195,9 @@ def answer(contestants: Contestants, problem: Problem) -> tuple[str, list[Array]
     return "", []
 
 
-def compare(contestants: Contestants, problem: Problem, right: list[Array]) -> tuple[dict[str, float], dict[str, str]]:
+def compare(
+    contestants: Contestants, problem: Problem, reference: str, right: list[Array]
+) -> tuple[dict[str, float], dict[str, str]]:
     """Each contestant's greatest deviation, relative to the greatest value of that array; and why some are missing."""
     names = ["sum", "x", *problem.parameters]
     deviations: dict[str, float] = {}
@@ -214,8 +216,8 @@ def compare(contestants: Contestants, problem: Problem, right: list[Array]) -> t
             deviation = float(np.abs(value - expected).max() / np.abs(expected).max())
             deviations[name] = max(deviation, deviations.get(name, 0.0))
             if not deviation <= TOLERANCES[problem.dtype]:
-                size = f"T={problem.T}, B={problem.B}, I=H={problem.H}"
-                sys.exit(f"{name} disagrees: {problem.cell}, {size}, {problem.dtype}, {what}: off by {deviation:.1e}")
+                where = f"{problem.cell}, T={problem.T}, B={problem.B}, I=H={problem.H}, {problem.dtype}, {what}"
+                sys.exit(f"{name} disagrees with {reference}: {where}: off by {deviation:.1e}")
     return deviations, missing
 
 
@@ -225,9 +227,10 @@ def measure(contestants: Contestants, cell: str, size: Size) -> Result:
     exact, problem = Problem(cell, *size, "float64"), Problem(cell, *size)
     reference, right = answer(contestants, exact)
     deviations: dict[str, dict[str, float]] = {}
-    if T * B * H * H <= EXACT:
-        deviations["float64"], _ = compare(contestants, exact, right)
-    deviations["float32"], missing = compare(contestants, problem, right)
+    work = T * B * H * H
+    if work <= (EXACT_QUICK if OPTIONS.quick else EXACT):
+        deviations["float64"], _ = compare(contestants, exact, reference, right)
+    deviations["float32"], missing = compare(contestants, problem, reference, right)
     there = {name: contestant for name, contestant in contestants.items() if name not in missing}
     for contestant in there.values():
         contestant.settle()
@@ -307,9 +310,13 @@ def heading(*groups: list[Column]) -> None:
 
 def row(result: Result, *groups: list[Column]) -> None:
     """The numbers of one size."""
-    unknown = dict.fromkeys(result["missing"], "")
-    cells = [[number(value(result), unknown.get(name, "–")) for name, value in group] for group in groups]
+    cells = [[number(value(result), "" if absent(name, result) else "–") for name, value in group] for group in groups]
     print(joined(f"{result['T']}, {result['B']}, {result['H']}", cells), flush=True)
+
+
+def absent(column: str, result: Result) -> bool:
+    """Whether one of those that the column is about doesn't have this cell."""
+    return any(name in result["missing"] for name in column.split(" /"))
 
 
 def means(results: list[Result], times: list[Column], ratios: list[Column]) -> None:
@@ -395,13 +402,13 @@ def draw(report: Result, path: Path) -> None:
                 continue
             every += [float(value) for value in y if not np.isnan(value)]
             if name == FLOOR:
-                panel.fill_between(x, 1e-3, y, color="#0000001c", linewidth=0, label="floor: matrix products alone")
+                panel.bar(x, y, width=1, color="#e6e6e6", linewidth=0, label="floor: matrix products alone")
                 continue
             colour, marker = STYLES[name]
             panel.plot(x, y, color=colour, marker=marker, markersize=5.5, linewidth=2.2 if name == base else 1.3, label=name)
         panel.set_title(cell, loc="left", fontweight="bold")
         panel.set_xticks(x, [f"{r['T']}\n{r['B']}\n{r['H']}" for r in rows])
-        panel.set_xlim(-0.4, len(rows) - 0.6)
+        panel.set_xlim(-0.5, len(rows) - 0.5)
         panel.annotate("T\nB\nH", (0, 0), (-8, -3.5), "axes fraction", "offset points", ha="right", va="top", color="#666666")
         panel.set_yscale("log")
         panel.grid(axis="y", color="#dddddd", linewidth=0.6)
@@ -410,7 +417,11 @@ def draw(report: Result, path: Path) -> None:
         panel.tick_params(length=0)
     for panel in axes[:, 0]:
         panel.set_ylabel(f"time / {base}'s" if base != "ours" else "time / ours")
-    ticks = [tick for tick in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200) if min(every) / 2 <= tick <= 1.5 * max(every)]
+    ticks = [
+        tick
+        for tick in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+        if min(every) <= tick <= max(every)
+    ]
     panels[0].set_ylim(0.8 * min(every), 1.25 * max(every))
     panels[0].yaxis.set_major_locator(FixedLocator(ticks))
     panels[0].yaxis.set_minor_locator(NullLocator())
