@@ -346,7 +346,7 @@ class _Scheduler:
             yield call.node if isinstance(call, Call) else call.into
             if home is not None and home.kind == "after":
                 yield slots[home.buffer]
-            elif isinstance(call, Copy):
+            elif isinstance(call, Copy) and home == self.homes.get(call.like):
                 yield call.like
 
         def needs(call: Call | Copy) -> Iterator[Any]:
