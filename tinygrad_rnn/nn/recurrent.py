@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Any, Literal
 
@@ -164,7 +165,7 @@ class Recurrent(Module):
         batch_size, dtype = call.batch_size, call.dtype
         if call.xs is None and state is not None:
             batch_size = next((n for slot in flatten(as_state(state)) for n in slot.shape[:1]), 1)
-        knows_dtype = "dtype" in inspect.signature(self.cell.initial_state).parameters
+        knows_dtype = _knows_dtype(type(self.cell).initial_state)
         try:
             own = self.cell.initial_state(batch_size, dtype) if knows_dtype else self.cell.initial_state(batch_size)
         except NotImplementedError:
@@ -181,3 +182,8 @@ class Recurrent(Module):
                 name = slot.name or ("h" if len(needed) == 1 else f"number {number}")
                 raise ShapeError(f"initial state {name} has shape {slot.shape}, and this cell and batch need {like.shape}")
         return rebuild(own, iter([cast(slot, like.dtype) for slot, like in zip(given, needed, strict=True)]))
+
+
+@functools.cache
+def _knows_dtype(initial_state: Callable[..., Any]) -> bool:
+    return "dtype" in inspect.signature(initial_state).parameters

@@ -151,7 +151,8 @@ class RecurrentLayer(Module):
 
     def _all_parameters(self) -> Iterator[tuple[str, Parameter]]:
         for path, parameter in super()._all_parameters():
-            yield re.sub(r"^(l\d+)\.cell\.(.+)", r"\2_\1", path), parameter
+            layer, inside, name = path.partition(".cell.")
+            yield f"{name}_{layer}" if inside else path, parameter
 
     def _home(self, name: str) -> tuple[Cell, str] | None:
         """The cell that has the parameter of this name, and its name there."""

@@ -34,13 +34,16 @@ class Reverse(NamedTuple):
         Nodes of the forward loop whose values at all steps it reads.
     slots : tuple of int
         The slots of the forward loop that it carries cotangents of.
-    results : tuple of (int, int)
+    read : tuple of int
+        The items of the forward loop that are the residuals.
+    results : tuple of int
         For each item, in order, which input of the forward loop it is the cotangent of.
     """
 
     loop: Loop
     residuals: tuple[Node, ...]
     slots: tuple[int, ...]
+    read: tuple[int, ...]
     results: tuple[int, ...]
 
 
@@ -105,8 +108,10 @@ def differentiate(
     reached = set(body(loop))
     residuals = [node for node, stand_in in stand_ins.items() if stand_in in reached]
     sequences = (*cotangents, *forward.sequences, *[stand_ins[node] for node in residuals])
+    lent_items = {item.node: i for i, item in enumerate(forward.items) if item.lent}
+    read = tuple(lent_items.get(node, -1) for node in residuals)
     lent = frozenset(stand_ins[node] for node in residuals)
-    return Reverse(replace(loop, sequences=sequences, lent=lent), tuple(residuals), tuple(slots), tuple(results))
+    return Reverse(replace(loop, sequences=sequences, lent=lent), tuple(residuals), tuple(slots), read, tuple(results))
 
 
 def _slots_with_cotangents(forward: Loop, given: Sequence[int]) -> list[int]:

@@ -308,6 +308,13 @@ class _Writer:
         self.constants[name] = dict(node.attributes)
         return f", **{name}"
 
+    def _indexed(self, node: Node) -> str:
+        """A slice, as one writes it."""
+        (x,) = node.inputs
+        index = node.attributes["index"]
+        self.constants[name := f"a{self._name(node)[1:]}"] = (slice(None), *index) if self.program.over_time(x) else index
+        return f"{self._name(x)}[{name}]"
+
     def _dynamic(self, node: Node) -> bool:
         """Whether its array is another one in every run."""
         home = self.program.homes.get(node)
@@ -400,7 +407,9 @@ class _Writer:
             node = call.node
             arguments = ", ".join(self._name(i) for i in node.inputs)
             name = self._name(node)
-            if is_view(node) or fresh:
+            if node.primitive is _GETITEM and is_view(node):
+                found.append(f"{name} = {self._indexed(node)}")
+            elif is_view(node) or fresh:
                 found.append(f"{name} = {self._kernel(node)}({arguments}{self._attributes(node)})")
             else:
                 self._constant(node)
@@ -428,6 +437,9 @@ class _Writer:
         if is_view(node):
             if not self._dynamic(node):
                 return []
+            if node.primitive is _GETITEM:
+                self._time(node.inputs[0])
+                return [f"{self._name(node)} = {self._indexed(node)}"]
             return [f"{self._name(node)} = {self._kernel(node)}({self._time(node.inputs[0])}{self._led(node)})"]
         out = self._time(node)
         names = [self._time(i) for i in node.inputs]

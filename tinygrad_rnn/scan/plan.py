@@ -68,10 +68,6 @@ class Plan:
         """The loop as it is run."""
         return rewrite(self.saving if save else self.loop, AFTER, self.off, self.fired)
 
-    def residual(self, node: Node) -> int:
-        """The index of the item that is a residual."""
-        return next(i for i, item in enumerate(self.saving.items) if item.lent and item.node is node)
-
     def reverse(self, given: Sequence[int], wanted: Sequence[int]) -> tuple[Reverse, Plan]:
         """The gradient's loop and plan, for cotangents of these items and inputs."""
         key = tuple(given), tuple(wanted)

@@ -10,8 +10,7 @@ import numpy.typing as npt
 
 from ..graph.node import Results, Spec
 from ..graph.place import context
-from ..ops import broadcast_to
-from ..ops.core import Formula, Part, Primitive, apply, as_tensor
+from ..ops.core import Formula, Part, Primitive, apply, constant
 from ..ops.domains import Domain
 from ..tensor import Tensor
 from .numpy_backend import Executable, Memory
@@ -60,7 +59,7 @@ def _gradient(positions: list[int], parts: list[Part], y: Tensor, *inputs: Tenso
         reverse_plan,
         [cotangents[i] for i in given if items[i].kind == "stack"]
         + list(inputs[:sequences])
-        + [apply(item, (y,), {"index": plan.residual(node)}) for node in reverse.residuals],
+        + [_read(y, i) for i in reverse.read],
         [finals[loop.state[i]] if loop.state[i] in finals else _zeros(inputs[sequences + i]) for i in reverse.slots],
         [*inputs[sequences + slots :], *[cotangents[i] for i in given if items[i].kind == "sum"]],
         steps,
@@ -70,7 +69,13 @@ def _gradient(positions: list[int], parts: list[Part], y: Tensor, *inputs: Tenso
 
 
 def _zeros(like: Tensor) -> Tensor:
-    return broadcast_to(as_tensor(np.zeros((), like.dtype)), like.shape)
+    return Tensor(constant(np.zeros(like.shape, like.dtype)))
+
+
+def _read(results: Tensor, index: int) -> Tensor:
+    if context.state.recording:
+        return apply(item, (results,), {"index": index})
+    return Tensor(constant(results.node.value[index]))
 
 
 scan = Primitive(
@@ -118,5 +123,9 @@ def run(
     list of Tensor
         The items, without the residuals.
     """
-    results = apply(scan, (*sequences, *state, *captured), {"plan": plan, "steps": steps})
-    return [apply(item, (results,), {"index": i}) for i in range(len(plan.loop.items))]
+    inputs = (*sequences, *state, *captured)
+    if not context.state.recording:  # nobody will ask for the node, and these calls are many
+        values = _run(*[x.node.value for x in inputs], plan=plan, steps=steps).values
+        return [Tensor(constant(value)) for value in values]
+    results = apply(scan, inputs, {"plan": plan, "steps": steps})
+    return [_read(results, i) for i in range(len(plan.loop.items))]
