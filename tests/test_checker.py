@@ -1,5 +1,6 @@
 """The checker, checked: every rule made wrong on purpose must be caught, wherever it changes a gradient."""
 
+import contextlib
 import functools
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import settings
 
 import tinygrad_rnn as tr
 from tinygrad_rnn.errors import TinygradError
-from tinygrad_rnn.ops import Primitive, Sparse
+from tinygrad_rnn.ops import REAL, Domain, Primitive, Sparse
 from tinygrad_rnn.ops.core import apply, constant
 from tinygrad_rnn.ops.shapes import scatter
 from tinygrad_rnn.testing import Case, GradientCheckError, KinkError, check_case, check_gradients, check_primitive, random_cases
@@ -133,7 +134,7 @@ WRONG = {
 
 CONSTANT = """add.0 add.1 subtract.0 subtract.1 negative.0 astype.0 reshape.0 transpose.0 broadcast_to.0 concatenate.0
     concatenate.1 concatenate.2 stack.0 stack.1 stack.2 getitem.0 scatter.0 scatter.1 sum.0 cumsum.0 where.1 where.2"""
-NOT_BROADCAST = "concatenate.0 concatenate.1 concatenate.2 stack.0 stack.1 stack.2 scatter.0 scatter.1"
+NOT_BROADCAST = "concatenate.0 concatenate.1 concatenate.2 stack.0 stack.1 stack.2 getitem.0 scatter.0 scatter.1"
 
 EQUIVALENT = {
     "passed on": {"the cotangent is g itself": "add.0 add.1 subtract.0 astype.0 reshape.0 broadcast_to.0"},
@@ -196,7 +197,7 @@ def corrupted(primitive, i, name):
         return [answer(position, g, y, xs, attributes) for position in positions]
 
     p = primitive
-    return Primitive(p.name, p.kernel, gradient, p.shape, p.domain, p.formula, p.leading, p.arguments)
+    return Primitive(p.name, p.kernel, gradient, p.shape, p.domain, p.formula, p.leading, p.view, p.arguments)
 
 
 @functools.cache
@@ -290,7 +291,7 @@ def made(kernel, *rules):
     """A primitive that is in no registry."""
     names = ("a", "b")[: len(rules)]
     template = tr.ops.registry["add"]
-    return Primitive("made", kernel, rules, template.shape, template.domain, template.formula, None, names)
+    return Primitive("made", kernel, rules, template.shape, template.domain, template.formula, None, None, names)
 
 
 def verdict(f, *args, **kwargs):
@@ -469,7 +470,9 @@ def test_a_users_own_primitive_in_one_line():
         return np.reciprocal(x, out=out)
 
     try:
-        check_primitive(inverse)
+        report = check_primitive(inverse)
+        assert report.gradients == report.cases > 50 and report.barred == 0
+        assert "inverse: kernel, out=" in str(report) and "right to order 2" in str(report)
         with pytest.raises(GradientCheckError, match="perhaps a wrong sign"):
             check_primitive(corrupted(inverse, 0, "negated"))
     finally:
@@ -499,3 +502,103 @@ def test_a_kink_near_by_misleads_nobody(point):
             check_gradients(lambda x, U: tr.relu(x * U), np.array([point]), np.array([0.5429]), order=1, seed=seed)
         except KinkError:
             assert abs(point) < 1e-4
+
+
+@contextlib.contextmanager
+def registered(function, *rules, **options):
+    made = tr.primitive(gradient=rules, formula="f", **options)(function)
+    try:
+        yield made
+    finally:
+        del tr.ops.registry[made.name]
+
+
+def hard(u, *, out=None):
+    return np.clip(u, -2.5, 2.5, out=out)
+
+
+def larger(u, v, *, out=None):
+    return np.maximum(u, v, out=out)
+
+
+def above(u, *, least, out=None):
+    return np.maximum(u, least, out=out)
+
+
+def jumps(u, *, out=None):
+    return np.add(u, u > 1, out=out)
+
+
+KINKS = {
+    "2.5": (hard, lambda u: np.abs(u) - 2.5, [lambda g, y, u: g * (abs(u) < 2.5)], None),
+    "equal": (larger, lambda u, v: u - v, [lambda g, y, u, v: g * (u > v), lambda g, y, u, v: g * (v >= u)], None),
+    "0.37": (
+        above,
+        lambda u, least: u - least,
+        [lambda g, y, u, least: g * (u > least)],
+        lambda choose, *shapes: {"least": 0.37},
+    ),
+    "1": (jumps, lambda u: u - 1, [lambda g, y, u: g], None),
+}
+
+
+@pytest.mark.parametrize("where", KINKS)
+def test_a_kink_that_the_domain_does_not_declare_is_found(where):
+    function, kinks, rules, attributes = KINKS[where]
+    shape = (lambda u, least: u) if attributes else tr.ops.core.elementwise
+    words = pytest.raises(GradientCheckError, match=rf"has a kink where inputs are -?{where}.*kinks=")
+    with registered(function, *rules, shape=shape, domain=Domain(REAL, attributes=attributes)) as p, words:
+        check_primitive(p, examples=20)
+    with registered(function, *rules, shape=shape, domain=Domain(REAL, attributes=attributes, kinks=kinks)) as p:
+        assert check_primitive(p, examples=20).gradients
+
+
+def test_where_a_function_is_not_defined_is_found():
+    def inverse(u, *, out=None):
+        return np.reciprocal(u, out=out)
+
+    words = pytest.raises(GradientCheckError, match=r"not finite where inputs are 0, .*Interval")
+    with registered(inverse, lambda g, y, u: -g * y * y) as p, words:
+        check_primitive(p, examples=20)
+
+
+def centred(u, *, out=None):
+    return np.subtract(u, u.sum(), out=out)
+
+
+def first_reversed(u, *, out=None):
+    value = np.flip(u, 0)
+    return value if out is None else np.positive(value, out=out)
+
+
+LEADING = {
+    centred: lambda g, y, u: g - g.sum(),
+    first_reversed: lambda g, y, u: tr.flip(g, 0),
+}
+
+
+@pytest.mark.parametrize("function", LEADING, ids=lambda f: f.__name__)
+def test_what_leading_says_is_held_to(function):
+    domain = Domain(REAL, shapes=lambda choose: [(2, *choose.shape(0, 2))])
+    words = pytest.raises(GradientCheckError, match="leading axis does not pass through")
+    with registered(function, LEADING[function], domain=domain) as p, words:
+        check_primitive(p, examples=20)
+    with registered(function, LEADING[function], domain=domain, leading=lambda attributes, shapes: NotImplemented) as p:
+        report = check_primitive(p, examples=20)
+        assert report.barred == report.cases and "does not pass through, as declared" in str(report)
+
+
+def test_a_leading_axis_passes_through_unequal_ranks_made_equal_and_only_there():
+    a, b = B.copy(), B[0].copy()
+    assert check_case(tr.ops.registry["add"], Case((a, b), {})).barred == 0
+    assert check_case(tr.ops.registry["matmul"], Case((np.stack([a.T, a.T]), a), {})).barred == 0
+
+
+def test_attributes_that_let_no_leading_axis_through_say_so():
+    array, part = tr.ops.shapes.ARRAY, np.array([0, 2, 2])
+    getitem, scatter, einsum = (tr.ops.registry[name] for name in ("getitem", "scatter", "einsum"))
+    assert check_case(getitem, Case((B.copy(),), {"index": (1, slice(None, None, -1))})).barred == 0
+    assert check_case(getitem, Case((B.copy(), part), {"index": (array,)})).barred == 1
+    attributes = {"indices": ((array,),), "shape": (4, 3)}
+    assert check_case(scatter, Case((B[:3].copy(), part), attributes)).barred == 1
+    assert check_case(einsum, Case((B.copy(), B.copy()), {"subscripts": "Zi,Zj->ij"})).barred == 0

@@ -102,7 +102,10 @@ class Primitive:
     formula : Formula
     leading : callable or None
         ``leading(attributes, shapes) -> attributes`` under which a further leading axis of
-        every input passes through to the output; None where it passes with none changed.
+        every input passes through to the output, where `shapes` have it already; None where
+        it passes with none changed. It returns NotImplemented for attributes under which no
+        axis can pass, such as an index with arrays. Inputs that broadcast together are of
+        one rank there. `check_primitive` holds a primitive to it.
     view : callable or None
         ``view(attributes, shape) -> bool``: whether the kernel, called without ``out`` on an
         input of this shape, gives a view of it, whatever its layout; None where it never does.
@@ -220,7 +223,8 @@ def primitive(
     domain : Domain, optional
         Where the inputs may lie; all reals if not given.
     leading, view : callable, optional
-        See :class:`Primitive`.
+        How a further leading axis passes through, and whether the result is a view; see
+        :class:`Primitive`.
 
     Raises
     ------

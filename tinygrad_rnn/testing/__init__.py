@@ -13,13 +13,14 @@ from .cells import CellReport, check_cell
 from .checks import check_gradients
 from .choices import Case, random_cases
 from .primitives import check_case, check_primitive
-from .report import GradientCheckError, KinkError, Report
+from .report import GradientCheckError, KinkError, PrimitiveReport, Report
 
 __all__ = [
     "Case",
     "CellReport",
     "GradientCheckError",
     "KinkError",
+    "PrimitiveReport",
     "Report",
     "check_case",
     "check_cell",

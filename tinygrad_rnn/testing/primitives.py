@@ -1,8 +1,8 @@
-"""A primitive held to its own declaration: domain, shape rule, ``out=``, and its gradient."""
+"""A primitive held to its own declaration: domain, shape rule, ``out=``, leading axis, and its gradient."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,16 +12,25 @@ from ..graph.node import Spec
 from ..ops.core import Primitive, apply, constant
 from ..tensor import Tensor
 from .checks import check_gradients
-from .choices import Case, random_cases
-from .report import GradientCheckError
+from .choices import Array, Case, random_cases
+from .oracles import kinks
+from .report import GradientCheckError, PrimitiveReport
+from .subject import flat, split
 
 __all__ = ["check_case", "check_primitive"]
 
+SPECIAL = (*np.arange(-3, 3.5, 0.5), -6.0, 6.0)
+"""Where functions made of pieces are joined; equal inputs and the values of attributes are others."""
 
-def check_primitive(primitive: Primitive, *, examples: int = 50, order: int = 2) -> None:
+
+def check_primitive(primitive: Primitive, *, examples: int = 50, order: int = 2) -> PrimitiveReport:
     """Check a primitive against its own declaration, on cases drawn from its domain.
 
-    Hypothesis looks for the smallest case that fails; as many random ones go for breadth.
+    Hypothesis looks for the smallest case that fails; as many random ones go for breadth. A
+    kink that the domain does not declare is looked for where inputs are small halves, equal
+    to one another, or equal to an attribute. A further leading axis of every input, with
+    the attributes that ``leading`` makes, must give what the elements along it give one by
+    one; where inputs broadcast together, they are first made of equal rank.
 
     Parameters
     ----------
@@ -31,6 +40,11 @@ def check_primitive(primitive: Primitive, *, examples: int = 50, order: int = 2)
         How many cases of either kind; the same ones in every run.
     order : int
         Of the derivatives; see :func:`check_gradients`.
+
+    Returns
+    -------
+    PrimitiveReport
+        Its text is the verdict.
 
     Raises
     ------
@@ -46,11 +60,15 @@ def check_primitive(primitive: Primitive, *, examples: int = 50, order: int = 2)
     >>> @tr.primitive(gradient=(lambda g, y, x: -g * y * y,), formula=r"1/{x:atom}", domain=tr.ops.Domain(tr.ops.POSITIVE))
     ... def reciprocal(x, *, out=None):
     ...     return np.reciprocal(x, out=out)
-    >>> check_primitive(reciprocal)
+    >>> print(check_primitive(reciprocal))
+    reciprocal: kernel, out=, shape rule and leading axis are as declared in ... cases
+      gradients are right to order 2 in ... of them, within ...
     >>> del tr.ops.registry["reciprocal"]
     """
     from . import strategies
     from .strategies import HealthCheck, given, settings
+
+    report = PrimitiveReport(primitive.name, order)
 
     @settings(
         max_examples=examples,
@@ -61,14 +79,17 @@ def check_primitive(primitive: Primitive, *, examples: int = 50, order: int = 2)
     )
     @given(strategies.cases(primitive))
     def holds(case: Case) -> None:
-        check_case(primitive, case, order=order)
+        report.add(check_case(primitive, case, order=order))
 
     holds()
-    for case in random_cases(primitive, examples):
-        check_case(primitive, case, order=order)
+    for seed, case in enumerate(random_cases(primitive, examples)):
+        report.add(check_case(primitive, case, order=order))
+        if order and not primitive.domain.stops:
+            _no_undeclared_kinks(primitive, case, np.random.default_rng(seed))
+    return report
 
 
-def check_case(primitive: Primitive, case: Case, *, order: int = 2) -> None:
+def check_case(primitive: Primitive, case: Case, *, order: int = 2) -> PrimitiveReport:
     """Check a primitive on one case.
 
     Parameters
@@ -78,26 +99,33 @@ def check_case(primitive: Primitive, case: Case, *, order: int = 2) -> None:
     order : int
         Of the derivatives; 0 checks the kernel alone.
 
+    Returns
+    -------
+    PrimitiveReport
+
     Raises
     ------
     GradientCheckError
     """
+    report = PrimitiveReport(primitive.name, order, cases=1)
     for dtype in (np.float64, np.float32):
         inputs = tuple(x.astype(dtype) if x.dtype.kind == "f" else x for x in case.inputs)
         _kernel(primitive, Case(inputs, case.attributes))
     _layout(primitive, case)
-    _leading(primitive, case)
+    report.barred = int(not _leading(primitive, case))
     if not order or not any(x.dtype.kind == "f" for x in case.inputs):
-        return
+        return report
     y = _applied(primitive, case.inputs, case.attributes)
     if y.dtype.kind != "f":
-        return
+        return report
     _float32(primitive, case)
     if primitive.domain.stops:
         _stops(primitive, case)
-        return
+        return report
     tensors = [Tensor(constant(x)) for x in case.inputs]
-    check_gradients(lambda *ts: _applied(primitive, ts, case.attributes), *tensors, order=order)
+    report.error = check_gradients(lambda *ts: _applied(primitive, ts, case.attributes), *tensors, order=order).error
+    report.gradients = 1
+    return report
 
 
 def _applied(primitive: Primitive, inputs: Any, attributes: Mapping[str, Any]) -> Tensor:
@@ -147,23 +175,94 @@ def _layout(primitive: Primitive, case: Case) -> None:
         raise GradientCheckError(f"{primitive.name}: the result depends on how the inputs lie in memory")
 
 
-def _leading(primitive: Primitive, case: Case) -> None:
-    """A further leading axis of every input passes through to the output."""
+def _leading(primitive: Primitive, case: Case) -> bool:
+    """Whether a further leading axis of every input passes through to the output, as declared."""
     inputs, attributes = case
-    if len({x.ndim for x in inputs}) > 1:
-        return
-    stacked = [np.stack([x, x[...]]) for x in inputs]
-    changed = attributes
-    if primitive.leading is not None:
-        changed = primitive.leading(attributes, [x.shape for x in stacked])
-    with np.errstate(all="ignore"):
-        value = np.asarray(primitive.kernel(*inputs, **attributes))
-        passed = np.asarray(primitive.kernel(*stacked, **changed))
-    expected = np.stack([value, value])
-    if passed.shape != expected.shape or not _close(passed, expected):
-        raise GradientCheckError(
-            f"{primitive.name}: a further leading axis does not pass through under {dict(changed)}; declare leading="
-        )
+    if primitive.domain.shapes is None:  # they broadcast together, and would be aligned at the wrong end
+        rank = max(x.ndim for x in inputs)
+        inputs = tuple(x.reshape((1,) * (rank - x.ndim) + x.shape) for x in inputs)
+    for n in (3, 1):
+        along = [_turned(inputs, by) for by in range(n)]
+        stacked = [np.stack(xs) for xs in zip(*along, strict=True)]
+        changed = attributes
+        if primitive.leading is not None:
+            changed = primitive.leading(attributes, [x.shape for x in stacked])
+            if changed is NotImplemented:
+                return False
+        with np.errstate(all="ignore"):
+            expected = np.stack([np.asarray(primitive.kernel(*xs, **attributes)) for xs in along])
+            try:
+                passed = np.asarray(primitive.kernel(*stacked, **changed))
+                ruled = primitive.shape(*[Spec(x.shape, x.dtype) for x in stacked], **changed)
+            except Exception as error:  # a kernel refuses what does not fit in ways of its own
+                raise GradientCheckError(f"{_does_not_pass(primitive, changed)} ({error})") from error
+        if passed.shape != expected.shape or not _close(passed, expected) or ruled != Spec(expected.shape, expected.dtype):
+            raise GradientCheckError(_does_not_pass(primitive, changed))
+    return True
+
+
+def _does_not_pass(primitive: Primitive, attributes: Mapping[str, Any]) -> str:
+    return (
+        f"{primitive.name}: a further leading axis does not pass through under {dict(attributes)}; "
+        "declare leading=, which returns NotImplemented for attributes under which none can"
+    )
+
+
+def _turned(inputs: tuple[Array, ...], by: int) -> list[Array]:
+    """Other inputs of the same domain: the numbers in another order."""
+    return [np.roll(x.ravel(), by).reshape(x.shape) for x in inputs]
+
+
+def _no_undeclared_kinks(primitive: Primitive, case: Case, rng: np.random.Generator) -> None:
+    """Where functions made of pieces are joined, slopes from both sides agree, or the domain says they do not."""
+    declared, attributes = primitive.domain.kinks, case.attributes
+    for words, inputs in _special_points(primitive, case, rng):
+        if declared is not None and (np.abs(declared(*inputs, **attributes)) < 1e-2).any():
+            continue
+        floats = [i for i, x in enumerate(inputs) if x.dtype.kind == "f"]
+        point = [inputs[i] for i in floats]
+
+        def f(vector: Array, inputs: list[Array] = inputs, floats: list[int] = floats, point: list[Array] = point) -> Array:
+            moved = dict(zip(floats, split(vector, point), strict=True))
+            return np.ravel(primitive.kernel(*[moved.get(i, x) for i, x in enumerate(inputs)], **attributes))
+
+        x = flat(point)
+        with np.errstate(all="ignore"):
+            y = f(x)
+            if y.dtype.kind != "f" or not x.size:
+                return
+            bent = kinks(f, x, rng.standard_normal(x.size), y)
+        what = "has a kink" if bent.any() else "is not finite" if not np.isfinite(y).all() else ""
+        if what:
+            raise GradientCheckError(f"{primitive.name} {what} where {words}, which its domain does not say; {_ADVICE[what]}")
+
+
+_ADVICE = {
+    "has a kink": "give Domain(…, kinks=…), how far each element is from it, or correct the kernel",
+    "is not finite": "give Domain(Interval(…)), where it is defined, or correct the kernel",
+}
+
+
+def _special_points(primitive: Primitive, case: Case, rng: np.random.Generator) -> Iterator[tuple[str, list[Array]]]:
+    """Inputs some of whose elements are put where a kink may be, with words for the place."""
+    floats = [i for i, x in enumerate(case.inputs) if x.dtype.kind == "f"]
+
+    def put(values: Array) -> list[Array]:
+        inputs = list(case.inputs)
+        for i in floats:
+            low, high = primitive.domain.of(i)[:2]
+            inside = values[(low + 0.01 < values) & (values < high - 0.01)]
+            if inside.size:
+                chosen = rng.choice(inside, inputs[i].shape)
+                inputs[i] = np.where(rng.random(inputs[i].shape) < 0.7, chosen, inputs[i])
+        return inputs
+
+    numbers = flat([case.inputs[i] for i in floats])
+    if numbers.size:
+        yield "inputs are equal", put(rng.choice(numbers, 2))
+    given = {float(a) for a in case.attributes.values() if isinstance(a, (int, float)) and not isinstance(a, bool)}
+    for value in dict.fromkeys((*SPECIAL, *sorted(given))):
+        yield f"inputs are {value:g}", put(np.array([value]))
 
 
 def _float32(primitive: Primitive, case: Case) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["GradientCheckError", "KinkError", "Report"]
+__all__ = ["GradientCheckError", "KinkError", "PrimitiveReport", "Report"]
 
 
 class GradientCheckError(AssertionError):
@@ -47,3 +47,48 @@ class Report:
         if self.zero:
             said += f" (zero everywhere in {', '.join(self.zero)})"
         return said
+
+
+@dataclass
+class PrimitiveReport:
+    """What of a primitive was checked.
+
+    Attributes
+    ----------
+    name : str
+    order : int
+        The highest order of derivative that was checked.
+    cases : int
+        Cases in which kernel, ``out=``, shape rule and leading axis were as declared.
+    gradients : int
+        Those among them whose gradients were judged, and right.
+    barred : int
+        Those among them whose attributes let no further leading axis through, as declared.
+    error : float
+        The largest relative difference from a numeric gradient.
+    """
+
+    name: str
+    order: int
+    cases: int = 0
+    gradients: int = 0
+    barred: int = 0
+    error: float = 0.0
+
+    def add(self, other: PrimitiveReport) -> None:
+        """Count the cases of another report on the same primitive."""
+        self.cases += other.cases
+        self.gradients += other.gradients
+        self.barred += other.barred
+        self.error = max(self.error, other.error)
+
+    def __str__(self) -> str:
+        order = "first order" if self.order == 1 else f"order {self.order}"
+        lines = [f"{self.name}: kernel, out=, shape rule and leading axis are as declared in {self.cases} cases"]
+        if self.gradients:
+            lines.append(f"  gradients are right to {order} in {self.gradients} of them, within {self.error:.0e}")
+        else:
+            lines.append("  there was no gradient to check")
+        if self.barred:
+            lines.append(f"  in {self.barred} of them a further leading axis does not pass through, as declared")
+        return "\n".join(lines)
