@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from draw_networks import EncoderDecoder, elman, loop
+from draw_networks import Bidirectional, EncoderDecoder, elman, loop
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
@@ -110,6 +110,28 @@ def test_numbers_and_gradients_on_nodes():
     shown = found["h[2]"]["label"].replace("−", "-").split("\n")
     assert np.allclose([float(n) for n in shown[1].split()], h.value.ravel(), rtol=1e-2)
     assert np.allclose([float(n) for n in shown[2].removeprefix("∂ ").split()], gradient.ravel(), rtol=1e-2)
+
+
+@pytest.mark.parametrize("detail", ["slots", "values", "ops"])
+def test_numbers_in_a_folded_drawing_say_which_step_they_are_of(detail):
+    total, _ = loop(3)
+    drawing = tr.graph(total).draw(time="folded", values=True, detail=detail)
+    found = names(drawing)
+    assert found["h"]["label"].split("\n")[0] == "h₁" and found["numbers of step 1"]["shape"] == "plaintext"
+    assert drawing.title.endswith("folded over time, numbers of step 1")
+    without = tr.graph(total).draw(time="folded", detail=detail)
+    assert names(without)["h"]["label"].split("\n")[0] == "h" and "numbers" not in without.source + without.title
+
+
+def test_numbers_of_a_folded_pair_are_of_the_step_that_each_comes_to_first():
+    model = Bidirectional()
+    model.forwards.mode = model.backwards.mode = "unroll"
+    drawing = tr.graph(model(np.ones((3, 1, 3), "float32"))).draw(time="folded", values=True, detail="slots")
+    assert "numbers of step 1 and 3" in drawing.source
+
+
+def test_a_folded_network_of_symbols_has_no_numbers():
+    assert "numbers" not in nn.RNNCell(2, 3).draw(values=True).source
 
 
 def test_large_arrays_are_summed_up():

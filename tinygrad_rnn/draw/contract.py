@@ -105,7 +105,7 @@ def contract(graph: Graph, detail: str | None, values: bool = False, timeless: b
     values : bool
         Whether labels hold numbers.
     timeless : bool
-        Whether labels are without their step, for a folded drawing.
+        Whether labels are without their step, for a folded drawing, unless they hold numbers.
     """
     full = Contraction(graph, None)
     sketch = full.run()
@@ -415,14 +415,15 @@ class Contraction:
             name, index = self.bases[vertex]
             base = name or FALLBACK[vertex.kind]
             vertex.tooltip = _tooltip(self.shown_nodes[vertex], self.biases.get(vertex, ()))
-            vertex.label = indexed(base + marks.get((vertex.run, base), ""), None if timeless else index)
+            lines = described(self.shown_nodes[vertex], gradients) if values else []
+            vertex.label = indexed(base + marks.get((vertex.run, base), ""), None if timeless and not lines else index)
             same = numbers.setdefault(vertex.name, [])
             if vertex.family not in same:
                 same.append(vertex.family)
             again = same.index(vertex.family) + 1
             step = "" if index is None or timeless else f"[{index}]"
             vertex.name = f"{vertex.name}{f'_{again}' if again > 1 else ''}{step}"
-            if values and (lines := described(self.shown_nodes[vertex], gradients)):
+            if lines:
                 vertex.label, vertex.boxed, vertex.height = "\n".join([vertex.label, *lines]), True, 0.0
             vertex.fit()
 

@@ -18,14 +18,16 @@ from .style import (
     HELD,
     INTO_OUTPUT,
     LOOKS,
+    NOTE_FONT,
     PLAIN,
     STARTS,
     THICK,
     Kind,
     Stroke,
 )
+from .symbols import text_width
 
-__all__ = ["bundle", "elide", "give_strokes", "tell_targets"]
+__all__ = ["add_note", "bundle", "elide", "give_strokes", "tell_targets"]
 
 Meeting: TypeAlias = "tuple[Hashable, int]"
 """A source's family and how many steps later it is read."""
@@ -204,3 +206,13 @@ def _gaps(columns: list[int]) -> list[tuple[int, int]]:
         else:
             gaps.append((column, column))
     return gaps
+
+
+def add_note(sketch: Sketch, text: str) -> None:
+    """A line of text below the graph."""
+    note = Vertex(text, "note", Kind.NOTE, text, font=NOTE_FONT, height=NOTE_FONT * 1.3)
+    note.width = text_width(text, NOTE_FONT)
+    left = min(v.x - v.width / 2 for v in sketch.vertices)
+    right = max(v.x + v.width / 2 for v in sketch.vertices)
+    note.x, note.y = (left + right) / 2, min(v.y - v.height / 2 for v in sketch.vertices) - 2 * NOTE_FONT
+    sketch.vertices.append(note)

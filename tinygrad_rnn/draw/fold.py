@@ -117,6 +117,8 @@ def _quotient(sketch: Sketch) -> Sketch:
         quotient.arcs.append(made)
     joined = {end for arc in quotient.arcs for end in (arc.source, arc.target)}
     quotient.vertices = [v for v in model.values() if v in joined]
+    with_numbers = [v for v in quotient.vertices if v.boxed and v.kind not in STARTS]
+    quotient.numbered = sorted({v.column for v in with_numbers if v.column is not None})
     for v in quotient.vertices:
         v.column = 0
     return quotient

@@ -12,7 +12,7 @@ from ..tensor import Tensor
 from .contract import contract, runs_of
 from .dot import written
 from .drawing import Drawing
-from .finish import bundle, elide, give_strokes, tell_targets
+from .finish import add_note, bundle, elide, give_strokes, tell_targets
 from .fold import folded, reads_before_start
 from .layers import add_parameters, merged
 from .operations import add_legend, operations
@@ -59,7 +59,8 @@ def draw(
     steps : int, optional
         Most steps that are shown before the middle ones are left out.
     values : bool
-        Whether nodes show their numbers, and their gradients.
+        Whether nodes show their numbers, and their gradients; folded, those of one step,
+        which their indices and a note say.
     backward : bool
         Whether to draw a gradient's graph as such, each of its nodes tied to the forward
         node that it belongs to; a graph that holds a gradient always is.
@@ -221,7 +222,10 @@ def _over_time(
         add_parameters(sketch)
     if tints:
         add_legend(sketch, tints)
-    title = f"{name}, folded over time" if fold else f"{name}, unrolled over {length} steps"
+    numbers = ", numbers of step " + " and ".join(map(str, sketch.numbered)) if sketch.numbered else ""
+    if numbers:
+        add_note(sketch, numbers.removeprefix(", "))
+    title = f"{name}, folded over time{numbers}" if fold else f"{name}, unrolled over {length} steps"
     return Drawing(written(sketch, name), title, _described(sketch), graph.text(limit=60) if len(graph) < WORDY else "")
 
 

@@ -124,9 +124,12 @@ class Sketch:
         What the picture shows, in words.
     owners : dict of str to hashable
         From each parameter's symbol to the family of the value that it helps to make.
+    numbered : list of int
+        Steps whose numbers a folded drawing shows.
     """
 
     vertices: list[Vertex] = field(default_factory=list)
     arcs: list[Arc] = field(default_factory=list)
     description: str = ""
     owners: dict[str, Hashable] = field(default_factory=dict)
+    numbered: list[int] = field(default_factory=list)
