@@ -216,6 +216,18 @@ def test_a_kernel_takes_out():
         del tr.ops.registry["without"]
 
 
+@pytest.mark.parametrize("layer", [nn.RNN, nn.LSTM])
+@pytest.mark.parametrize("loss", [nn.mse, nn.cross_entropy])
+def test_a_loss_of_outputs_and_state_says_to_unpack_them(layer, loss):
+    xs = np.zeros((4, 2, 3), "float32")
+    model = layer(3, 5)
+    with pytest.raises(DtypeError, match=rf"{loss.__name__}: .*outputs, state = model\(xs\)"):
+        loss(model(xs), np.zeros((4, 2, 5), "float32"))
+    outputs, _ = model(xs)
+    assert loss(outputs, np.zeros((4, 2, 5), "float32")).shape == ()
+    assert nn.mse((1.0, 2.0), (0.0, 0.0)).item() == 2.5
+
+
 def test_numpy_functions_without_a_gradient_say_so_instead_of_dropping_it():
     t = tr.tensor([1.0, 2.0])
     with pytest.raises(DtypeError, match=r"np\.median.*\.data"):

@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import DtypeError, ShapeError
 from .activations import log_softmax
 from .arithmetic import square
-from .core import TensorLike, as_tensor
+from .core import TensorLike, _holds_a_tensor, as_tensor
 from .reductions import mean, sum
 from .shapes import expand_dims, squeeze, take_along_axis
 
@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 __all__ = ["cross_entropy", "mse"]
 
 Reduction = Literal["mean", "sum", "none"]
+
+
+def _outputs(name: str, given: TensorLike) -> Tensor:
+    if isinstance(given, tuple) and _holds_a_tensor(given):
+        raise DtypeError(
+            f"{name}: this is a tuple, such as a recurrent layer returns; unpack it: outputs, state = model(xs), "
+            "and give the outputs"
+        )
+    return as_tensor(given)
 
 
 def _reduce(losses: Any, reduction: Reduction) -> Any:
@@ -47,14 +56,15 @@ def cross_entropy(logits: TensorLike, targets: TensorLike, reduction: Reduction 
     Raises
     ------
     ShapeError, DtypeError
-        If the targets fit neither form, or a class does not exist.
+        If the targets fit neither form, a class does not exist, or the logits are a tuple
+        of outputs and state.
 
     Examples
     --------
     >>> cross_entropy([[0.0, 0.0]], [1])
     tensor(0.69314718)
     """
-    scores = log_softmax(logits)
+    scores = log_softmax(_outputs("cross_entropy", logits))
     wanted = as_tensor(targets)
     if wanted.dtype.kind == "f":
         if wanted.shape != scores.shape:
@@ -88,13 +98,15 @@ def mse(prediction: TensorLike, target: TensorLike, reduction: Reduction = "mean
     ------
     ShapeError
         If the shapes differ.
+    DtypeError
+        If the prediction is a tuple of outputs and state.
 
     Examples
     --------
     >>> mse([1.0, 2.0], [0.0, 0.0])
     tensor(2.5)
     """
-    prediction, target = as_tensor(prediction), as_tensor(target)
+    prediction, target = _outputs("mse", prediction), as_tensor(target)
     if prediction.shape != target.shape:
         raise ShapeError(f"mse: prediction {prediction.shape} and target {target.shape} differ; reshape one of them")
     return _reduce(square(prediction - target), reduction)
