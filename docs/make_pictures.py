@@ -1,11 +1,16 @@
 """Make the pictures of README and docs: ``python docs/make_pictures.py``."""
 
+import sys
 from pathlib import Path
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
 
-FOLDER = Path(__file__).parent / "pictures"
+HERE = Path(__file__).parent
+sys.path.append(str(HERE.parent / "tests"))
+from draw_networks import Bidirectional  # noqa: E402
+
+FOLDER = HERE / "pictures"
 
 
 class LongShortTerm(nn.Cell):
@@ -31,20 +36,6 @@ class LongShortTerm(nn.Cell):
         return h, (h, c)
 
 
-class BothWays(nn.Module):
-    """Two recurrent layers, one of which runs from the end."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.forwards = nn.Recurrent(nn.RNNCell(3, 5))
-        self.backwards = nn.Recurrent(nn.RNNCell(3, 5), reverse=True)
-        self.out = nn.Linear(10, 2)
-
-    def forward(self, xs):
-        """Outputs of both, side by side."""
-        return self.out(tr.concatenate([self.forwards(xs)[0], self.backwards(xs)[0]], axis=-1))
-
-
 def main() -> None:
     """Write every picture."""
     elman = nn.Sequential(nn.Recurrent(nn.RNNCell(3, 5)), nn.Linear(5, 2))
@@ -57,7 +48,7 @@ def main() -> None:
         "lstm-folded": LongShortTerm(3, 5).draw(),
         "lstm-unrolled": LongShortTerm(3, 5).draw(time="unrolled"),
         "layers": two_layers.draw(time="unrolled", detail="layers"),
-        "bidirectional": BothWays().draw(time="unrolled"),
+        "bidirectional": Bidirectional().draw(time="unrolled"),
     }
     FOLDER.mkdir(exist_ok=True)
     for name, drawing in pictures.items():

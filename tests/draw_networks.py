@@ -181,6 +181,8 @@ class EncoderDecoder(nn.Module):
 
 
 class Bidirectional(nn.Module):
+    """Two recurrent layers, one of which runs from the end."""
+
     def __init__(self):
         super().__init__()
         self.forwards = nn.Recurrent(nn.RNNCell(3, 5))
