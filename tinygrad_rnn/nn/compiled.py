@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from ..graph.node import Spec
+from ..graph.place import Place, Unrolling, at, context
 from ..ops.core import as_tensor
 from ..scan.plan import Plan
 from ..scan.primitive import run
@@ -45,7 +46,11 @@ class Compiled(NamedTuple):
         sequences = [sequence for sequence, _ in call.sequences]
         drawn = [as_tensor(array) for array in draw_all(self.trace, call.T)]
         slots = [x if x.dtype == spec.dtype else x.astype(spec.dtype) for x, spec in zip(call.slots, self.state, strict=True)]
-        return run(self.plan, [*sequences, *drawn], slots, self.trace.captured, call.T)
+        found = run(self.plan, [*sequences, *drawn], slots, self.trace.captured, call.T)
+        for x, after in zip(found[len(found) - len(slots) :], self.trace.loop.after, strict=True):
+            if x.node.primitive is not None and after.primitive is not None:
+                x.node.name = after.name
+        return found
 
 
 class _Cache:
@@ -72,6 +77,7 @@ def compiled(recurrent: Any, call: Call, final_state_only: bool) -> Compiled:
         _structure(call.state, 0),
         tuple((name, _structure(data, 1)) for name, data in call.force.items()),
         tuple(given is not None and given.shape[1:] for given in (call.mask, call.valid)),
+        _element_names(call),
         final_state_only,
         recurrent.reverse,
         recurrent.checkpoint,
@@ -97,21 +103,28 @@ def _compile(cache: _Cache, recurrent: Any, call: Call, final_state_only: bool, 
         outputs.append(output)
         return ([] if final_state_only else flatten(output)), after
 
+    scope = context.state.place.scope
     while True:
-        sequences = [(Spec(x.shape[1:], x.dtype), name) for x, name in call.sequences]
+        sequences = [(Spec(x.shape[1:], x.dtype), name) for (x, _), name in zip(call.sequences, _element_names(call), strict=True)]
         names = call.names or [None] * len(state)
-        traced = trace(step, sequences, list(zip(state, names, strict=True)), call.cell.parameters(), recurrent.reverse)
+        with at(Place(scope, Unrolling(scope), 1)):  # errors say that it is the first step
+            traced = trace(step, sequences, list(zip(state, names, strict=True)), call.cell.parameters(), recurrent.reverse)
         carried = [Spec(was.shape, after.dtype) for was, after in zip(state, traced.loop.after, strict=True)]
         if carried == state:
             break
         promoted = [Spec(a.shape, np.result_type(a.dtype, b.dtype)) for a, b in zip(state, carried, strict=True)]
         state = carried if promoted == state else promoted
-    key = signature(traced.loop), recurrent.checkpoint
+    key = signature(traced.loop), _element_names(call), recurrent.checkpoint
     plan = cache.plans.get(key)
     if plan is None:
         plan = Plan(traced.loop, recurrent.checkpoint)
         _keep(cache.plans, key, plan)
     return Compiled(traced, plan, outputs[-1], call.names, tuple(state))
+
+
+def _element_names(call: Call) -> tuple[str | None, ...]:
+    """What a loop in Python would call the elements; see `unrolling.element`."""
+    return tuple(name if sequence.node.primitive is None else None for sequence, name in call.sequences)
 
 
 def _keep(kept: dict[Any, Any], key: Any, value: Any) -> None:

@@ -124,7 +124,7 @@ class Recurrent(Module):
         TraceError
             With ``mode="scan"``, if the step looks at the values of its tensors.
         """
-        call = Call.of(self.cell, xs, steps, lengths, force, force_mask)
+        call = Call.of(self.cell, xs, state, steps, lengths, force, force_mask)
         call.start(self._start(state, call))
         if call.T == 0:
             return (None if final_state_only else call.of_no_steps()), call.state
@@ -138,6 +138,7 @@ class Recurrent(Module):
         with closing(over(call.inputs, call.input_names, call.T, self.reverse)) as moments:
             for t, position, elements in moments:
 
+                @functools.cache  # one mask for several slots is read once
                 def element_of(sequence: Tensor, name: str, at: int = position) -> Tensor:
                     return element(sequence, name, at)
 
@@ -163,8 +164,6 @@ class Recurrent(Module):
     def _start(self, state: State | None, call: Call) -> State:
         """The initial state; one that was given is held against the cell's own, and takes its dtype."""
         batch_size, dtype = call.batch_size, call.dtype
-        if call.xs is None and state is not None:
-            batch_size = next((n for slot in flatten(as_state(state)) for n in slot.shape[:1]), 1)
         knows_dtype = _knows_dtype(type(self.cell).initial_state)
         try:
             own = self.cell.initial_state(batch_size, dtype) if knows_dtype else self.cell.initial_state(batch_size)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..errors import DtypeError, ShapeError
 from ..graph.node import Node, Spec, leaf
 from ..graph.place import mode
-from ..ops import TensorLike, where
+from ..ops import TensorLike, detach, where
 from ..ops.core import as_tensor
 from ..tensor import Tensor
 from .cell import Cell, State, flatten, rebuild
@@ -64,6 +64,7 @@ class Call:
         cls,
         cell: Cell,
         xs: Any,
+        state: State | None = None,
         steps: int | None = None,
         lengths: npt.ArrayLike | None = None,
         force: Mapping[str, TensorLike] | None = None,
@@ -76,7 +77,11 @@ class Call:
         ShapeError, DtypeError
             What does not fit.
         """
-        call = cls(cell, xs, *_sequences(xs, steps))
+        inputs, T, batch_size = _sequences(xs, steps)
+        if batch_size is None:  # without an input, what else there is tells
+            given = [*([] if state is None else flatten(as_state(state))), *([] if lengths is None else [np.asarray(lengths)])]
+            batch_size = next((n for x in given for n in x.shape[:1]), 1)
+        call = cls(cell, xs, inputs, T, batch_size)
         if lengths is not None:
             call.valid = _valid(lengths, call.T, call.batch_size)
             call.inputs = [where(_beside(call.valid, x), x, 0) for x in call.inputs]
@@ -126,12 +131,12 @@ class Call:
         output, after = self._checked(self.cell(x, rebuild(self.state, iter(slots))), slots, t)
         new = flatten(after)
         if t == 1:
-            self.names = slot_names(after)
+            self.names = slot_names(after, slots)
             tell_initial(slots, self.names)
             for name in self.force:
                 if name not in self.names:
                     raise ShapeError(f"force: there is no slot {name!r}; the state has {', '.join(self.names)}")
-        _tell_outputs(output, new, self.names)
+        _tell_outputs(output, new, self.names, [*elements, *slots])
         new = [self._forced(slot, name, pick) for slot, name in zip(new, self.names, strict=True)]
         if self.valid is not None:
             valid = pick(self.valid, "mask")
@@ -168,7 +173,7 @@ class Call:
         """What the slot carries on: data, where the mask says so."""
         if name not in self.force:
             return slot
-        given = cast(pick(self.force[name], slot.name or "x"), slot.dtype)
+        given = cast(pick(self.force[name], name), slot.dtype)
         if given.shape != slot.shape:
             raise ShapeError(f"force: data of shape {given.shape} for slot {slot.name} of shape {slot.shape}")
         if self.mask is None:
@@ -179,12 +184,12 @@ class Call:
         return where(_beside(mask, slot), given, slot)
 
 
-def _sequences(xs: Any, steps: int | None) -> tuple[list[Tensor], int, int]:
-    """The input sequences, their length T and the batch size."""
+def _sequences(xs: Any, steps: int | None) -> tuple[list[Tensor], int, int | None]:
+    """The input sequences, their length T and the batch size, if they tell."""
     if xs is None:
         if steps is None or steps < 0:
             raise ShapeError(f"without an input sequence, say how many steps to make: (None, steps=T), not {steps}")
-        return [], steps, 1
+        return [], steps, None
     inputs = [as_tensor(x) for x in flatten(xs)]
     for x in inputs:
         if x.ndim < 2 or (x.ndim == 2 and x.dtype.kind == "f"):
@@ -245,8 +250,12 @@ def outline(nested: Any) -> str:
     return "(" + ", ".join(outline(part) for part in nested) + ")"
 
 
-def slot_names(after: State) -> list[str]:
-    """Names of the slots: fields of a named tuple, or the names given to the values."""
+def slot_names(after: State, before: Sequence[Tensor] = ()) -> list[str]:
+    """Names of the slots: fields of a named tuple, or the names given to the values.
+
+    What is only passed on from `before` tells none: a run may start from a tensor of any name.
+    """
+    held = {slot.node for slot in before}
     names: list[str] = []
 
     def walk(part: Any, name: str | None) -> None:
@@ -254,7 +263,7 @@ def slot_names(after: State) -> list[str]:
             for field, inner in zip(getattr(part, "_fields", [None] * len(part)), part, strict=True):
                 walk(inner, field)
             return
-        found = name or part.name or "state"
+        found = name or (None if part.node in held else part.name) or "state"
         names.append(found if found not in names else f"{found}_{len(names) + 1}")
 
     walk(after, None)
@@ -269,11 +278,15 @@ def tell_initial(slots: list[Tensor], names: list[str]) -> None:
             node.name = node.name or name
 
 
-def _tell_outputs(output: Any, new: list[Tensor], names: list[str]) -> None:
+def _tell_outputs(output: Any, new: list[Tensor], names: list[str], given: Sequence[Tensor]) -> None:
+    """Name what the step has made, and not what it was given."""
+    untold = {None, detach}
+    before = {x.node for x in given}
     for slot, name in zip(new, names, strict=True):
-        if slot.node.name is None and slot.node.primitive is not None:
-            slot.node.name = name
+        node = slot.node
+        if node.name is None and node.primitive not in untold and node not in before:
+            node.name = name
     for part in flatten(output):
-        node: Node = part.node
-        if node.role is None and node.primitive is not None:
+        node = part.node
+        if node.role is None and node.primitive not in untold and node not in before:
             node.role = "output"

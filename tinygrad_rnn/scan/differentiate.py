@@ -109,7 +109,7 @@ def differentiate(
     residuals = [node for node, stand_in in stand_ins.items() if stand_in in reached]
     sequences = (*cotangents, *forward.sequences, *[stand_ins[node] for node in residuals])
     lent_items = {item.node: i for i, item in enumerate(forward.items) if item.lent}
-    read = tuple(lent_items.get(node, -1) for node in residuals)
+    read = tuple(lent_items.get(node, -1) for node in residuals)  # -1: not lent yet
     lent = frozenset(stand_ins[node] for node in residuals)
     return Reverse(replace(loop, sequences=sequences, lent=lent), tuple(residuals), tuple(slots), read, tuple(results))
 
@@ -136,15 +136,30 @@ def _zeros(like: Node) -> Node:
 
 
 def _reads(forward: Loop, reverse: Loop, before: set[Node], saved: Collection[Node] | None) -> list[Node]:
-    """The nodes of the forward body that the rules read and that can be read, in order."""
+    """The nodes of the forward body that are read from its run, in order.
+
+    The rules ask for more; but what a slot carries on is there anyway, and what follows from
+    that, and from inputs, element by element, is computed again at less than it costs to keep.
+    """
     at = Partition(forward)
-    read = {node for made in body(reverse) if made not in before for node in made.inputs}
-    read.update(reverse.after, (item.node for item in reverse.items))
-    cheap: set[Node] = set()  # what the inputs give at once
+    asked = [node for made in body(reverse) if made not in before for node in made.inputs if node in before]
+    asked += [node for node in (*reverse.after, *(item.node for item in reverse.items)) if node in before]
+    kept = set(forward.after)
+    follows: set[Node] = set()
     for node in at.nodes:
-        if node.primitive is None:
-            if node not in forward.state:
-                cheap.add(node)
-        elif at.is_outer(node) or ((is_view(node) or is_elementwise(node)) and cheap.issuperset(node.inputs)):
-            cheap.add(node)
-    return [n for n in at.nodes if n in read and n not in cheap and n not in forward.state and (saved is None or n in saved)]
+        if node.primitive is None or at.is_outer(node) or node in kept:
+            follows.add(node)
+        elif (is_view(node) or is_elementwise(node)) and follows.issuperset(node.inputs):
+            follows.add(node)
+    found: set[Node] = set()
+    seen: set[Node] = set()
+    while asked:
+        node = asked.pop()
+        if node in seen or node.primitive is None or at.is_outer(node):
+            continue
+        seen.add(node)
+        if (node in kept or node not in follows) and (saved is None or node in saved):
+            found.add(node)
+        else:
+            asked.extend(node.inputs)
+    return [node for node in at.nodes if node in found]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Collection, Sequence
 
@@ -31,6 +32,7 @@ class Plan:
     loop : Loop
     checkpoint : int, optional
         1: save only what the slots carry, and compute what else the gradient asks for again.
+        n: save it at every n-th step only, and run n steps again at a time.
     """
 
     def __init__(self, loop: Loop, checkpoint: int | None = None) -> None:
@@ -52,10 +54,17 @@ class Plan:
                 items = [i for i, item in enumerate(self.loop.items) if item.node.dtype.kind == "f"]
                 inputs = (*self.loop.sequences, *self.loop.state, *self.loop.captured)
                 wanted = [k for k, node in enumerate(inputs) if node.dtype.kind == "f"]
-                saved: Collection[Node] | None = None if self.checkpoint is None else ()
+                saved: Collection[Node] | None = () if self.checkpoint == 1 else None
                 found = differentiate(self.loop, items, wanted, saved).residuals
-                self._saving = self.loop.asking(Item("stack", node, lent=True) for node in found)
+                # whatever else a gradient asks for follows from what was carried into each step
+                kept = dict.fromkeys([*found, *[leaf for leaf in self.loop.state if leaf in set(self.loop.nodes)]])
+                self._saving = self.loop.asking(Item("stack", node, lent=True) for node in kept)
             return self._saving
+
+    @functools.cached_property
+    def whole(self) -> Plan:
+        """The same without checkpoints."""
+        return Plan(self.traced)
 
     def executable(self, save: bool) -> Executable:
         """The program; `save` keeps what the gradient reads."""

@@ -13,6 +13,7 @@ from ..graph.place import context
 from ..ops.core import Formula, Part, Primitive, apply, constant
 from ..ops.domains import Domain
 from ..tensor import Tensor
+from .checkpoint import Segments, run_in_segments, spans
 from .numpy_backend import Executable, Memory
 from .plan import Plan
 
@@ -39,8 +40,11 @@ class Run(Results):
         self._executable.release(self._memory)
 
 
-def _run(*arrays: Any, plan: Plan, steps: int, out: Any = None) -> Run:
-    executable = plan.executable(context.state.recording)
+def _run(*arrays: Any, plan: Plan, steps: int, out: Any = None) -> Run | Segments:
+    save = context.state.recording
+    if save and plan.checkpoint is not None and 1 < plan.checkpoint < steps:
+        return run_in_segments(plan, arrays, steps)
+    executable = plan.executable(save)
     values, memory = executable(arrays, steps)
     return Run(values, executable, memory)
 
@@ -50,6 +54,17 @@ def _gradient(positions: list[int], parts: list[Part], y: Tensor, *inputs: Tenso
     cotangents: dict[int, Tensor] = {}
     for g, index in parts:
         cotangents[index] = cotangents[index] + g if index in cotangents else g
+    if not isinstance(y.node.value, Segments):
+        return _reversed(positions, cotangents, y, inputs, plan, steps)
+    if context.state.recording:  # to be differentiated again: so the whole run is needed
+        again = apply(scan, inputs, {"plan": plan.whole, "steps": steps})
+        return _reversed(positions, cotangents, again, inputs, plan.whole, steps)
+    return _reversed_in_segments(positions, cotangents, y.node.value, inputs, plan, steps)
+
+
+def _reversed(
+    positions: Sequence[int], cotangents: dict[int, Tensor], y: Tensor, inputs: Sequence[Tensor], plan: Plan, steps: int
+) -> list[Any]:
     given = sorted(cotangents)
     reverse, reverse_plan = plan.reverse(given, positions)
     items, loop = plan.saving.items, plan.loop
@@ -66,6 +81,37 @@ def _gradient(positions: list[int], parts: list[Part], y: Tensor, *inputs: Tenso
     )
     results = dict(zip(reverse.results, found, strict=True))
     return [results.get(position) for position in positions]
+
+
+def _reversed_in_segments(
+    positions: Sequence[int], cotangents: dict[int, Tensor], y: Segments, inputs: Sequence[Tensor], plan: Plan, steps: int
+) -> list[Any]:
+    """Run each segment again, saving everything, and then its reverse; the last one first."""
+    items, loop = plan.loop.items, plan.loop
+    sequences, slots = len(loop.sequences), len(loop.state)
+    arrays = [x.node.value for x in inputs]
+    float_slots = [sequences + i for i, leaf in enumerate(loop.state) if leaf.dtype.kind == "f"]
+    wanted = sorted({*positions, *float_slots})
+    final = {items[i].node: i for i in range(len(items)) if items[i].kind == "final"}
+    carried = {i: g for i, g in cotangents.items() if items[i].kind == "final"}
+    whole: dict[int, Any] = {}
+    executable = plan.executable(True)
+    for (start, stop), state in reversed(list(zip(spans(plan, steps), y.starts, strict=True))):
+        part = [*[x[start:stop] for x in arrays[:sequences]], *state, *arrays[sequences + slots :]]
+        values, memory = executable(part, stop - start)
+        again = Tensor(constant(Run(values, executable, memory)))
+        given = {i: g[start:stop] if items[i].kind == "stack" else g for i, g in cotangents.items() if i not in carried}
+        found = _reversed(wanted, given | carried, again, [Tensor(constant(x)) for x in part], plan, stop - start)
+        results = {k: g for k, g in zip(wanted, found, strict=True) if g is not None}
+        carried = {final[loop.state[k - sequences]]: results[k] for k in float_slots if k in results}
+        for k, g in results.items():
+            if k < sequences:
+                whole.setdefault(k, np.empty(arrays[k].shape, arrays[k].dtype))[start:stop] = g.node.value
+            elif k < sequences + slots or k not in whole:
+                whole[k] = g.node.value
+            else:
+                whole[k] = whole[k] + g.node.value
+    return [Tensor(constant(whole[k])) if k in whole else None for k in positions]
 
 
 def _zeros(like: Tensor) -> Tensor:

@@ -10,13 +10,14 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from ..graph.node import Node, Spec, ancestors
+from .canonical import along
 from .loop import Item, Loop, is_number
 from .partition import Partition
 from .totals import Total, Totals, registry
 
 __all__ = ["Buffer", "Call", "Copy", "Home", "Program", "Section", "is_view", "schedule"]
 
-_CONCATENATE, _RESHAPE = registry["concatenate"], registry["reshape"]
+_CONCATENATE, _GETITEM = registry["concatenate"], registry["getitem"]
 Shape: TypeAlias = tuple[int, ...]
 Extent: TypeAlias = Literal["once", "step", "chunk", "whole"]
 
@@ -165,6 +166,10 @@ def is_view(node: Node) -> bool:
     return primitive.view(node.attributes, node.inputs[0].shape)
 
 
+def _is_slice(node: Node) -> bool:
+    return node.primitive is _GETITEM and len(node.inputs) == 1
+
+
 def is_elementwise(node: Node) -> bool:
     """Whether element by element, so that it may overwrite an operand."""
     kernel = node.primitive.kernel if node.primitive is not None else None
@@ -196,6 +201,13 @@ class _Scheduler:
         self.after = ancestors(self.sums)
         self.live, self.nodes = self._needed()
         self.at_all_steps = self._needed_at_all_steps()
+        self._over: set[Node] = set()
+        self._readers: dict[Node, list[Node]] = {node: [] for node in self.nodes}
+        for node in self.nodes:
+            for i in node.inputs:
+                self._readers[i].append(node)
+        for i in self.live:  # a slot reads what it carries on
+            self._readers[loop.after[i]].append(loop.state[i])
 
     def _needed(self) -> tuple[list[int], list[Node]]:
         """The slots, and the nodes, that are really computed."""
@@ -281,12 +293,10 @@ class _Scheduler:
         for join in reversed(self.nodes):
             if join.primitive is not _CONCATENATE or at.is_outer(join):
                 continue
-            axis, end = join.attributes["axis"], 0
-            for piece in join.inputs:
-                start, end = end, end + piece.shape[axis]
+            for piece, home in _pieces(join):
                 free = piece not in self.homes and piece.primitive is not None and not is_view(piece)
                 if free and piece.dtype == join.dtype and at.stage[piece] == at.stage[join]:
-                    self.homes[piece] = Home("piece", of=join, part=(axis, start, end))
+                    self.homes[piece] = home
 
     def _place_rest(self) -> None:
         for node in self.nodes:
@@ -294,6 +304,8 @@ class _Scheduler:
                 continue
             if is_view(node):
                 self.homes[node] = Home("view")
+            elif (over := self._overwritten(node)) is not None:
+                self.homes[node] = over
             elif self.partition.is_outer(node):
                 self.homes[node] = Home("buffer", Buffer(node.spec, "once"))
             else:
@@ -302,6 +314,40 @@ class _Scheduler:
         for node in self.after:
             if node not in self.homes:
                 self.homes[node] = Home("view" if is_view(node) else "buffer", None)
+
+    def _overwritten(self, node: Node) -> Home | None:
+        """The home of an operand that nobody else reads, if it is a part of another value's.
+
+        A whole buffer needs no such care: memory is shared by moments of use.
+        """
+        if not (is_elementwise(node) and self.partition.is_core(node)):
+            return None
+        for operand in node.inputs:
+            if operand.spec != node.spec or self._readers[operand] != [node] or operand in self.at_all_steps:
+                continue
+            home = self.homes.get(operand)
+            if operand in self._over:
+                self._over.add(node)
+                return home
+            place = along(operand.attributes["index"], operand.inputs[0].shape) if _is_slice(operand) else None
+            if place is None or not self._is_sliced_only(operand.inputs[0], operand, place):
+                continue
+            self._over.add(node)
+            return Home("piece", of=operand.inputs[0], part=place)
+        return None
+
+    def _is_sliced_only(self, root: Node, but: Node, place: tuple[int, int, int]) -> bool:
+        """Whether a value of its own buffer is read by slices only, and this region by one of them."""
+        home = self.homes.get(root)
+        if home is None or home.kind != "buffer" or not self.partition.is_core(root) or root in self.at_all_steps:
+            return False
+        for reader in self._readers[root]:
+            if reader is but:
+                continue
+            other = along(reader.attributes["index"], root.shape) if _is_slice(reader) else None
+            if other is None or other[0] != place[0] or (other[1] < place[2] and place[1] < other[2]):
+                return False
+        return True
 
     def _extend(self) -> None:
         """Lengthen the buffers of what is read outside its loop, or is lent."""
@@ -350,14 +396,15 @@ class _Scheduler:
                 yield call.like
 
         def needs(call: Call | Copy) -> Iterator[Any]:
-            for node in call.node.inputs if isinstance(call, Call) else (call.source,):
+            found = list(call.node.inputs if isinstance(call, Call) else (call.source,))
+            while found:
+                node = found.pop()
                 yield node
-                if node.primitive is _CONCATENATE:
-                    axis, end = node.attributes["axis"], 0
-                    for piece in node.inputs:
-                        start, end = end, end + piece.shape[axis]
-                        yield piece
-                        yield Home("piece", of=node, part=(axis, start, end))
+                if node in self.slot:
+                    found.append(self.loop.after[self.slot[node]])
+                elif node.primitive is _CONCATENATE:  # there when all of its pieces are
+                    found += node.inputs
+                    yield from (home for _, home in _pieces(node))
 
         waiting = Counter(token for call in calls for token in gives(call))
         ordered: list[Call | Copy] = []
@@ -376,10 +423,7 @@ class _Scheduler:
         return ordered
 
     def _join(self, node: Node) -> Iterator[Call | Copy]:
-        axis, end = node.attributes["axis"], 0
-        for piece in node.inputs:
-            start, end = end, end + piece.shape[axis]
-            home = Home("piece", of=node, part=(axis, start, end))
+        for piece, home in _pieces(node):
             if self.homes.get(piece) != home:
                 yield Copy(piece, home, piece)
 
@@ -448,6 +492,14 @@ class _Scheduler:
         for total in self.totals:
             yield from total.operands
             yield from (i for node in total.operands for i in node.inputs)
+
+
+def _pieces(join: Node) -> Iterator[tuple[Node, Home]]:
+    """The inputs of a concatenation, and their places in it."""
+    axis, end = join.attributes["axis"], 0
+    for piece in join.inputs:
+        start, end = end, end + piece.shape[axis]
+        yield piece, Home("piece", of=join, part=(axis, start, end))
 
 
 def _touched(call: Call | Copy) -> Iterable[Node]:

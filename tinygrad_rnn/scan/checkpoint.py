@@ -1,0 +1,70 @@
+"""Checkpoints: keep what is carried at every n-th step only, and run n steps again at a time for the gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..graph.node import Results
+
+if TYPE_CHECKING:
+    from .plan import Plan
+
+__all__ = ["Segments", "run_in_segments", "spans"]
+
+
+class Segments(Results):
+    """The results of a run of which only the states between segments were kept.
+
+    Attributes
+    ----------
+    values : list of numpy.ndarray
+        One for each item.
+    starts : list of list of numpy.ndarray
+        What each segment started from, in the order in which they were run.
+    """
+
+    __slots__ = ("values", "starts")
+
+    def __init__(self, values: list[Any], starts: list[list[npt.NDArray[Any]]]) -> None:
+        self.values = values
+        self.starts = starts
+
+    def __getitem__(self, index: int) -> npt.NDArray[Any]:
+        found: npt.NDArray[Any] = self.values[index]
+        return found
+
+
+def spans(plan: Plan, steps: int) -> Iterator[tuple[int, int]]:
+    """Start and stop of each segment, in the order in which they are run."""
+    n = plan.checkpoint or steps
+    found = [(start, min(start + n, steps)) for start in range(0, steps, max(1, n))]
+    return iter(found[::-1] if plan.loop.reverse else found)
+
+
+def run_in_segments(plan: Plan, arrays: Sequence[npt.NDArray[Any]], steps: int) -> Segments:
+    """Run a loop n steps at a time."""
+    loop, executable = plan.loop, plan.executable(False)
+    sequences, slots = len(loop.sequences), len(loop.state)
+    state, captured = list(arrays[sequences : sequences + slots]), arrays[sequences + slots :]
+    finals = {item.node: i for i, item in enumerate(loop.items) if item.kind == "final"}
+    values: list[Any] = [
+        np.empty((steps, *item.node.shape), item.node.dtype) if item.kind == "stack" else None for item in loop.items
+    ]
+    starts: list[list[npt.NDArray[Any]]] = []
+    for start, stop in spans(plan, steps):
+        starts.append(state)
+        found, memory = executable([*[x[start:stop] for x in arrays[:sequences]], *state, *captured], stop - start)
+        executable.release(memory)
+        for i, item in enumerate(loop.items):
+            if item.kind == "stack":
+                values[i][start:stop] = found[i]
+            elif item.kind == "sum" and values[i] is not None:
+                values[i] = values[i] + found[i]
+            else:
+                values[i] = found[i]
+        state = [found[finals[leaf]] for leaf in loop.state]
+    return Segments(values, starts)

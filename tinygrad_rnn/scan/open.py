@@ -1,0 +1,259 @@
+"""Opening: the explicit steps of a scan, as if the loop had been made in Python."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..graph.node import Node, Spec, leaf
+from ..graph.place import Place, Unrolling
+from ..ops.core import Primitive, constant, registry
+from .loop import Loop, body
+from .primitive import item, scan
+
+__all__ = ["opened"]
+
+_GETITEM, _STACK, _SUM, _DETACH = (registry[name] for name in ("getitem", "stack", "sum", "detach"))
+
+
+def opened(nodes: Sequence[Node]) -> dict[Node, Node]:
+    """What stands for the nodes that depend on a scan, if the steps of all scans are made one by one.
+
+    The operations of a step are those that its author wrote, at their scopes and under their
+    names; values are computed anew if there are any. The steps of a gradient are at the steps
+    of the unrolling that it belongs to, and read its values.
+
+    Parameters
+    ----------
+    nodes : sequence of Node
+        Each after its inputs.
+
+    Returns
+    -------
+    dict of Node to Node
+        It has nothing for a scan itself, only for what reads its results.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_rnn import nn
+    >>> from tinygrad_rnn.graph.node import ancestors
+    >>> _, h = nn.Recurrent(nn.RNNCell(3, 5))(np.zeros((4, 2, 3), "float32"))
+    >>> opened(ancestors([h.node]))[h.node]
+    <Node h float32 (2, 5) in 'cell' at step t=4>
+    """
+    whole = {node.inputs[0] for node in nodes if node.primitive is item and _is_residual(node)}
+    table: dict[Node, Node] = {}
+    runs: dict[Node, _Run] = {}
+    with np.errstate(all="ignore"):  # the scan has said it already
+        for node in nodes:
+            if node.primitive is scan:
+                inputs = [table.get(i, i) for i in node.inputs]
+                runs[node] = _steps(node, inputs, node in whole, runs)
+            elif node.primitive is item:
+                table[node] = _result(node, runs[node.inputs[0]])
+            elif _is_stale(node, table):
+                table[node] = _again(node, table)
+    return table
+
+
+def _is_residual(node: Node) -> bool:
+    (results,) = node.inputs
+    return bool(node.attributes["index"] >= len(results.attributes["plan"].traced.items))
+
+
+# -- outside of scans ------------------------------------------------------------------------
+
+
+def _is_stale(node: Node, table: dict[Node, Node]) -> bool:
+    return node.cut in table or node.place.origin in table or not table.keys().isdisjoint(node.inputs)
+
+
+def _again(node: Node, table: dict[Node, Node]) -> Node:
+    """The same operation on what stands for its inputs."""
+    place, attributes = node.place, node.attributes
+    if place.origin is not None:
+        place = place._replace(origin=table.get(place.origin, place.origin))
+    if node.cut is not None:
+        attributes = {**attributes, "source": weakref.ref(table.get(node.cut, node.cut))}
+    made = Node(node.primitive, tuple([table.get(i, i) for i in node.inputs]), attributes, node.value, place)
+    made.name, made.role, made.leaf = node.name, node.role, node.leaf
+    return made
+
+
+# -- the steps of one scan -------------------------------------------------------------------
+
+
+@dataclass
+class _Run:
+    """The steps of one scan: for each position in the sequences, what the body's nodes are there."""
+
+    loop: Loop
+    unrolling: Unrolling
+    positions: list[dict[Node, Node]]
+    carried: list[Node | None]
+    own: set[Node]
+    results: dict[int, Node] = field(default_factory=dict)
+    columns: dict[Node, list[Node]] = field(default_factory=dict)
+
+    def moment(self, position: int) -> int:
+        """The step at this position."""
+        return len(self.positions) - position if self.unrolling.reverse else position + 1
+
+
+def _steps(node: Node, inputs: Sequence[Node], whole: bool, runs: dict[Node, _Run]) -> _Run:
+    """Make the steps, in the order in which they are run.
+
+    Parameters
+    ----------
+    node : Node
+        The scan.
+    inputs : sequence of Node
+        What stands for its inputs.
+    whole : bool
+        Whether its residuals are read, which a loop has that was rewritten.
+    runs : dict of Node to _Run
+        Scans before this one.
+    """
+    plan, T = node.attributes["plan"], node.attributes["steps"]
+    loop: Loop = plan.saving if whole else plan.traced
+    m, n = len(loop.sequences), len(loop.sequences) + len(loop.state)
+    forward = runs.get(node.place.origin) if node.place.origin is not None else None
+    unrolling = forward.unrolling if forward else Unrolling(node.scope, node.place, loop.reverse)
+    run = _Run(loop, unrolling, [{} for _ in range(T)], list(inputs[m:n]), set())
+    columns = {made: column for before in runs.values() for made, column in before.columns.items()}
+    order = body(loop)
+    read = set(order)
+    captured = dict(zip(loop.captured, inputs[n:], strict=True))
+    for position in reversed(range(T)) if loop.reverse else range(T):
+        known = forward.positions[position] if forward else {}
+        now = run.positions[position]
+        now.update(captured)
+        now.update({slot: value for slot, value in zip(loop.state, run.carried, strict=True) if value is not None})
+        places = _Places(node, unrolling, run.moment(position), runs, position)
+        for place, sequence in zip(loop.sequences, inputs, strict=False):
+            if place in known:
+                now[place] = known[place]
+            elif place in loop.lent and sequence in columns:
+                now[place] = columns[sequence][position]
+            elif place in read:
+                now[place] = _element(place, sequence, position, places.here)
+        for made in order:
+            if made in now:
+                continue
+            if made in known:
+                now[made] = known[made]
+            elif made.primitive is None:
+                now[made] = made
+            else:
+                now[made] = _made(made, tuple([now[i] for i in made.inputs]), places.of(made.place))
+                run.own.add(now[made])
+        run.carried = [now.get(value) for value in loop.after]
+    unrolling.over = True
+    return run
+
+
+def _element(place: Node, sequence: Node, position: int, at: Place) -> Node:
+    """What is read of a sequence at one step."""
+    if "draw" in place.attributes and isinstance(sequence.value, np.ndarray):
+        return constant(sequence.value[position].copy())
+    made = Node(_GETITEM, (sequence,), {"index": (position,)}, place.spec, at)
+    if isinstance(sequence.value, np.ndarray):
+        made.value = np.asarray(_GETITEM.kernel(sequence.value, **made.attributes))
+    if sequence.primitive is None:
+        made.name, made.role = place.name, place.role
+    return made
+
+
+def _made(node: Node, inputs: tuple[Node, ...], place: Place) -> Node:
+    """An operation of the body, done."""
+    assert node.primitive is not None
+    if node.primitive is _DETACH:
+        made = Node(None, (), {"source": weakref.ref(inputs[0])}, inputs[0].value, place)
+    else:
+        made = _applied(node.primitive, inputs, node.attributes, node.spec, place)
+    made.name, made.role = node.name, node.role
+    return made
+
+
+def _applied(primitive: Primitive, inputs: tuple[Node, ...], attributes: Any, spec: Spec, place: Place) -> Node:
+    value: Any = spec
+    if not any(isinstance(i.value, Spec) for i in inputs):
+        value = np.asarray(primitive.kernel(*[i.value for i in inputs], **attributes))
+    return Node(primitive, inputs, attributes, value, place)
+
+
+class _Places:
+    """Where the nodes of a traced step are made at one step of a run."""
+
+    def __init__(self, scan: Node, unrolling: Unrolling, t: int, runs: dict[Node, _Run], position: int) -> None:
+        self.here = Place(scan.scope, unrolling, t)
+        self._positions = [run.positions[position] for run in runs.values() if position < len(run.positions)]
+        self._known: dict[Place, Place] = {}
+        self._inner: dict[Unrolling, Unrolling] = {}
+
+    def of(self, place: Place) -> Place:
+        """The place that stands for one of the trace."""
+        if place not in self._known:
+            found = self._within(place)
+            if place.origin is not None:
+                known = (at[place.origin] for at in self._positions if place.origin in at)
+                found = found._replace(origin=next(known, place.origin))
+            self._known[place] = found
+        return self._known[place]
+
+    def _within(self, place: Place) -> Place:
+        """A loop in the step runs anew at each step, and the layer may be under another scope by now."""
+        chain = [place]
+        while (unrolling := chain[-1].unrolling) is not None and unrolling.outer is not None:
+            chain.append(unrolling.outer)
+        root = chain[-1].unrolling
+        base = chain[-1].scope if root is None else root.scope
+
+        def scope(traced: str) -> str:
+            inside = traced.removeprefix(base).lstrip(".")
+            return ".".join(part for part in (self.here.scope, inside) if part)
+
+        found = self.here._replace(scope=scope(chain.pop().scope))
+        for inner in reversed(chain):
+            assert inner.unrolling is not None
+            if inner.unrolling not in self._inner:
+                self._inner[inner.unrolling] = Unrolling(scope(inner.unrolling.scope), found, inner.unrolling.reverse)
+            found = Place(scope(inner.scope), self._inner[inner.unrolling], inner.t)
+        return found
+
+
+# -- its results -----------------------------------------------------------------------------
+
+
+def _result(node: Node, run: _Run) -> Node:
+    """What stands for one result: a value of the last step, or all of one made into one array."""
+    index = node.attributes["index"]
+    if index in run.results:
+        return run.results[index]
+    kind, asked, _ = run.loop.items[index]
+    if kind == "final":
+        value = run.carried[run.loop.state.index(asked)]
+        assert value is not None
+        made = value
+    else:
+        place = node.place
+        column = [at[asked] for at in run.positions]
+        if not column:
+            shape = asked.shape if kind == "sum" else (0, *asked.shape)
+            return leaf(np.zeros(shape, asked.dtype))
+        axis = -len(asked.shape) - 1
+        spec = Spec((len(column), *asked.shape), asked.dtype)
+        made = _applied(_STACK, tuple(column), {"axis": axis}, spec, place)
+        run.columns[made] = column
+        if kind == "sum":
+            made = _applied(_SUM, (made,), {"axis": (axis,), "keepdims": False}, asked.spec, place)
+        run.own.add(made)
+    if made in run.own:
+        made.name, made.role = made.name or node.name, made.role or node.role
+    run.results[index] = made
+    return made
