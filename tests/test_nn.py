@@ -12,6 +12,7 @@ from tinygrad_rnn import nn
 from tinygrad_rnn.errors import DataError, DtypeError, ShapeError, StateDictError, TinygradError, TraceError
 from tinygrad_rnn.graph import ancestors
 from tinygrad_rnn.nn.trace import trace_step
+from tinygrad_rnn.testing import GradientCheckError, check_cell
 
 sizes = st.integers(1, 4)
 
@@ -335,3 +336,25 @@ def test_initialisers():
     assert abs(G.var() - 2 / 150) < 0.001 and abs(G).max() <= np.sqrt(6 / 150)
     bound = 1 / np.sqrt(16)
     assert all(abs(p.data).max() <= bound for p in nn.RNNCell(4, 16).parameters())
+
+
+class LooksUp(nn.Cell):
+    """A table of its own, and no nn.Embedding."""
+
+    def __init__(self, rows=5):
+        super().__init__()
+        self.codes, self.state_shape = 5, (3,)
+        self.E = nn.Parameter((rows, 3), symbol="E")
+
+    def step(self, x, h):
+        x = x if x.dtype.kind == "i" else x.sum(-1).astype(np.dtype(int))  # it would take floats
+        h = tr.tanh(self.E[x] + h).named("h")
+        return h, h
+
+
+def test_a_module_says_how_many_codes_it_takes():
+    assert trace_step(LooksUp()).x.dtype == np.int64
+    assert check_cell(LooksUp, examples=20).runs
+    with pytest.raises(GradientCheckError, match="out of bounds"):
+        check_cell(lambda: LooksUp(4), examples=20)  # all five are drawn
+    assert nn.Embedding(4, 2).codes == 4 and nn.Linear(2, 2).codes is None

@@ -103,7 +103,7 @@ class Embedding(Module):
 
     def __init__(self, num_embeddings: int, embedding_dim: int, dtype: npt.DTypeLike = np.float32) -> None:
         super().__init__()
-        self.num_embeddings = num_embeddings
+        self.num_embeddings = self.codes = num_embeddings
         self.weight = Parameter(init.normal((num_embeddings, embedding_dim)), "E", dtype)
 
     def forward(self, codes: TensorLike) -> Tensor:

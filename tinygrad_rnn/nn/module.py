@@ -31,6 +31,10 @@ class Module:
     ----------
     training : bool
         Set by :meth:`train` and :meth:`eval`.
+    codes : int or None
+        How many integer codes there are, 0, 1, …, for a module whose input is codes; set it
+        in a module of your own that looks them up. Drawings and checks that are given no
+        example make one by it.
 
     Examples
     --------
@@ -48,6 +52,8 @@ class Module:
     >>> [name for name, _ in model.named_parameters()]
     ['a']
     """
+
+    codes: int | None = None
 
     def __init__(self) -> None:
         self._children: dict[str, Module | Parameter] = {}

@@ -52,7 +52,7 @@ def try_inputs(module: Module, run: Callable[[Spec | None], Result]) -> Result:
 
     The feature size is the module's `input_size`, or that of a module in it, or the first
     length among its parameters' shapes that fits; or else the elements are integer codes,
-    or there is no input at all.
+    or there is no input at all. Codes come first if a module in it has `codes`.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ def _candidates(module: Module) -> Iterator[Spec | None]:
     known = [n for n in sizes if isinstance(n, int)]
     lengths = [n for p in module.parameters() for n in p.shape]
     dtype = next((p.dtype for p in module.parameters()), np.dtype(np.float32))
-    if not any(hasattr(m, "num_embeddings") for _, m in module.modules()):
+    if not any(isinstance(m.codes, int) for _, m in module.modules()):
         yield from (Spec((n,), dtype) for n in dict.fromkeys(known + lengths))
     yield Spec((), np.dtype(np.int64))
     yield from (Spec((n,), dtype) for n in dict.fromkeys(known + lengths))

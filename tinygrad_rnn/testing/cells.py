@@ -239,7 +239,7 @@ def _drawn(draw: Callable[[Any], Any], factory: CellFactory, input_size: int | N
     if spec and spec.dtype.kind == "f":
         x = some((steps, batch, *spec.shape))
     elif spec:
-        codes = min([getattr(m, "num_embeddings", 2) for _, m in cell.modules()])
+        codes = min([m.codes for _, m in cell.modules() if isinstance(m.codes, int)], default=2)
         x = draw(arrays(Interval(-1, codes, "int"), (steps, batch, *spec.shape)))
     start = [slot.shape for slot in flatten(cell.initial_state(batch))]
     state = [some(shape) for shape in start] if draw(st.booleans()) else None
