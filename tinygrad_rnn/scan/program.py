@@ -341,6 +341,8 @@ class _Scheduler:
         home = self.homes.get(root)
         if home is None or home.kind != "buffer" or not self.partition.is_core(root) or root in self.at_all_steps:
             return False
+        if root.primitive is _CONCATENATE:  # its pieces have readers of their own
+            return False
         for reader in self._readers[root]:
             if reader is but:
                 continue
@@ -397,9 +399,15 @@ class _Scheduler:
 
         def needs(call: Call | Copy) -> Iterator[Any]:
             found = list(call.node.inputs if isinstance(call, Call) else (call.source,))
+            seen: set[Node] = set()
             while found:
                 node = found.pop()
+                if node in seen:
+                    continue
+                seen.add(node)
                 yield node
+                if self.slot.get(node, -1) in self.partition.cycle:
+                    continue
                 if node in self.slot:
                     found.append(self.loop.after[self.slot[node]])
                 elif node.primitive is _CONCATENATE:  # there when all of its pieces are

@@ -36,7 +36,11 @@ def gates(loop: Loop) -> dict[Node, Node]:
     for node in found.at.nodes:
         if found.at.is_core(node) and node.dtype.kind == "f" and node.shape:
             instead.update(found.replaced(node))
-    return instead
+            if found.moved:  # other slices were moved: what they are now is seen anew
+                break
+    return instead or {
+        node: found.alone(node) for node in found.at.nodes if node.primitive is _SIGMOID and found.at.is_core(node)
+    }
 
 
 def _widest(pieces: list[Piece]) -> list[Piece]:
@@ -55,6 +59,7 @@ class _Gates:
         self.at = Partition(loop)
         self.uses = Uses(loop)
         self.builder = Builder()
+        self.moved: dict[Node, Node] = {}
 
     def replaced(self, node: Node) -> dict[Node, Node]:
         """What stands in place of the gates that read this value, if it can be done."""
@@ -73,8 +78,15 @@ class _Gates:
         if not sigmoids:
             return {}
         others.sort(key=lambda pair: pair[0].primitive is not _TANH)
+        self.moved = {}
         columns = self._columns(node, _widest([piece for _, piece in (*sigmoids, *others)]), 0)
-        return {} if columns is None else self._rebuilt(columns, sigmoids, others)
+        return {} if columns is None else self._rebuilt(columns, sigmoids, others) | self.moved
+
+    def alone(self, gate: Node) -> Node:
+        """½ + ½ tanh(a/2), where the half cannot be pushed down."""
+        make, half = self.builder.make, self.builder.constant(0.5, gate.dtype)
+        squashed = make(_TANH, (make(_MULTIPLY, (gate.inputs[0], half)),))
+        return make(_ADD, (make(_MULTIPLY, (squashed, half)), half))
 
     def _rebuilt(
         self, columns: Node, sigmoids: list[tuple[Node, Piece]], others: list[tuple[Node, Piece]]
@@ -96,7 +108,7 @@ class _Gates:
     def _slices(self, node: Node) -> dict[Node, tuple[int, int]]:
         """Disjoint slices of columns, if nothing else reads the value; or all of it."""
         readers = self.uses.readers[node]
-        if node in self.uses.ends or not readers:
+        if node in self.uses.ends or not readers or node.primitive is _GETITEM:
             return {}
         if len(readers) == 1 and readers[0].primitive is _SIGMOID:
             return {node: (0, node.shape[-1])}
@@ -122,6 +134,8 @@ class _Gates:
                 return self.builder.join([self._scaled(node, piece) for piece in pieces])
         elif self.uses.count(node) > 1 and depth:
             return None
+        elif node.primitive is _GETITEM:
+            return self._columns_of_slice(node, pieces, depth)
         inputs = node.inputs
         if node.primitive is _MATMUL and at.is_outer(inputs[1]):
             right = self._columns(inputs[1], pieces, depth + 1)
@@ -133,6 +147,24 @@ class _Gates:
         if not at.is_core(node):
             return self.builder.join([self._scaled(node, piece) for piece in pieces])
         return None
+
+    def _columns_of_slice(self, node: Node, pieces: list[Piece], depth: int) -> Node | None:
+        """Columns of a slice: moved within the source, where all others stay in their places."""
+        source = node.inputs[0]
+        slices = self._slices(source)
+        if node not in slices or source in self.moved or len(slices) < 2:
+            return None
+        start, stop = slices[node]
+        if sum(piece.stop - piece.start for piece in pieces) != stop - start:
+            return None
+        moved = [Piece(piece.start + start, piece.stop + start, piece.scale) for piece in pieces]
+        width = source.shape[-1]
+        around = [Piece(0, start, 1.0), *moved, Piece(stop, width, 1.0)]
+        columns = self._columns(source, _widest([piece for piece in around if piece.stop > piece.start]), 0)
+        if columns is None:
+            return None
+        self.moved |= {other: self.builder.part(columns, *place) for other, place in slices.items() if other is not node}
+        return self.builder.part(columns, start, stop)
 
     def _ranked(self, node: Node, like: Node) -> Node:
         """With a last axis, if it is a number."""
