@@ -130,7 +130,7 @@ number = 5
 @pytest.fixture(scope="module")
 def cells(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("cells") / "my_cells_of_the_test.py"
-    path.write_text(CELLS.replace("NAME", "squash_of_the_test").replace("{{", "{").replace("}}", "}"))
+    path.write_text(CELLS.replace("NAME", "squash_of_the_test"))
     return path
 
 
