@@ -17,7 +17,7 @@ from .totals import Total, Totals, registry
 
 __all__ = ["Buffer", "Call", "Copy", "Home", "Program", "Section", "is_view", "schedule"]
 
-_CONCATENATE, _GETITEM = registry["concatenate"], registry["getitem"]
+_CONCATENATE, _GETITEM, _BROADCAST = registry["concatenate"], registry["getitem"], registry["broadcast_to"]
 Shape: TypeAlias = tuple[int, ...]
 Extent: TypeAlias = Literal["once", "step", "chunk", "whole"]
 
@@ -57,16 +57,17 @@ class Home:
         "buffer": in one of its own. "before", "after": in the rows of a slot's buffer that
         hold what steps start from, or what they carry on. "piece": in a part of the home of
         another value, `of`, which it is a piece of. "view": read through the home of its
-        input. "input": in the array that the caller gave. "number".
+        input. "input": in the array that the caller gave. "result": in one that is returned.
+        "number": in the code.
     buffer : Buffer, optional
     of : Node, optional
     part : tuple of (int, int, int), optional
         Negative axis, start and stop within `of`.
     index : int
-        Which input.
+        Which input, or which item.
     """
 
-    kind: Literal["buffer", "before", "after", "piece", "view", "input", "number"]
+    kind: Literal["buffer", "before", "after", "piece", "view", "input", "result", "number"]
     buffer: Buffer | None = None
     of: Node | None = None
     part: tuple[int, int, int] | None = None
@@ -118,6 +119,8 @@ class Program:
     homes : dict of Node to Home
     buffers : list of Buffer
         One for each number.
+    nodes, after_nodes : list of Node
+        All that is computed, before the totals and after.
     """
 
     loop: Loop
@@ -129,6 +132,22 @@ class Program:
     sums: list[Node]
     homes: dict[Node, Home]
     buffers: list[Buffer]
+    nodes: list[Node]
+    after_nodes: list[Node]
+
+    def stand_in(self, copy: Copy) -> Node:
+        """A node whose home is where a copy goes."""
+        if self.homes.get(copy.like) == copy.into:
+            return copy.like
+        for node, home in self.homes.items():
+            if home == copy.into and node.primitive is None and node not in self.loop.sequences:
+                return node
+        node = Node(None, (), {}, copy.like.spec)
+        node.name = copy.source.name
+        self.homes[node] = copy.into
+        if self.over_time(copy.into.of or copy.like):
+            self.partition.stage[node] = 0
+        return node
 
     def root(self, node: Node) -> Buffer | None:
         """The buffer that a value lies in, through pieces and views."""
@@ -245,7 +264,17 @@ class _Scheduler:
         after = [Call(node) for node in self.after if node not in known and node not in leaves and node.primitive is not None]
         buffers = self._share([once, *sections])
         return Program(
-            self.loop, self.partition, once, sections, self.totals, Section("after", list(after)), self.sums, self.homes, buffers
+            self.loop,
+            self.partition,
+            once,
+            sections,
+            self.totals,
+            Section("after", list(after)),
+            self.sums,
+            self.homes,
+            buffers,
+            self.nodes,
+            self.after,
         )
 
     # -- homes -----------------------------------------------------------------------------
@@ -291,7 +320,7 @@ class _Scheduler:
         """The pieces of a concatenation are made in their place in it."""
         at = self.partition
         for join in reversed(self.nodes):
-            if join.primitive is not _CONCATENATE or at.is_outer(join):
+            if join.primitive is not _CONCATENATE:
                 continue
             for piece, home in _pieces(join):
                 free = piece not in self.homes and piece.primitive is not None and not is_view(piece)
@@ -302,8 +331,10 @@ class _Scheduler:
         for node in self.nodes:
             if node in self.homes:
                 continue
-            if is_view(node):
+            if is_view(node) and not self._is_spread(node):
                 self.homes[node] = Home("view")
+            elif (result := self._returned(node)) is not None:
+                self.homes[node] = result
             elif (over := self._overwritten(node)) is not None:
                 self.homes[node] = over
             elif self.partition.is_outer(node):
@@ -314,6 +345,19 @@ class _Scheduler:
         for node in self.after:
             if node not in self.homes:
                 self.homes[node] = Home("view" if is_view(node) else "buffer", None)
+
+    def _is_spread(self, node: Node) -> bool:
+        """Whether it is broadcast once, so that a loop need not do it at every step."""
+        at = self.partition
+        return node.primitive is _BROADCAST and at.is_outer(node) and any(at.is_core(i) for i in self._readers[node])
+
+    def _returned(self, node: Node) -> Home | None:
+        """The array of a result, for what is computed for all steps at once and not read in a loop."""
+        at = self.partition
+        if at.is_core(node) or at.is_outer(node) or any(at.is_core(reader) for reader in self._readers[node]):
+            return None
+        found = [i for i, item in enumerate(self.loop.items) if item.node is node and item.kind == "stack" and not item.lent]
+        return Home("result", index=found[0]) if found and not any(item.lent for item in self.loop.items) else None
 
     def _overwritten(self, node: Node) -> Home | None:
         """The home of an operand that nobody else reads, if it is a part of another value's.
@@ -375,7 +419,7 @@ class _Scheduler:
             if node.primitive is None:
                 continue
             section = once if at.is_outer(node) else sections[at.stage[node]]
-            if node.primitive is _CONCATENATE and not at.is_outer(node):
+            if node.primitive is _CONCATENATE:
                 section.calls += self._join(node)
             else:
                 section.calls.append(Call(node))

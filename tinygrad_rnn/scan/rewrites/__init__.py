@@ -14,6 +14,7 @@ from .gates import gates
 from .merge import merge
 from .pads import join_pads
 from .products import side_by_side, split_joins
+from .spread import spread
 
 __all__ = ["AFTER", "BEFORE", "REWRITES", "rewrite", "without"]
 
@@ -22,7 +23,7 @@ Rewrite = Callable[[Loop], Mapping[Node, Node]]
 BEFORE: dict[str, Rewrite] = {"split joins": split_joins, "side by side": side_by_side, "merge": merge}
 """What is done before a loop is differentiated, so that its gradient is simpler too."""
 
-AFTER: dict[str, Rewrite] = {"join pads": join_pads, "associate": associate, "gates": gates, "merge": merge}
+AFTER: dict[str, Rewrite] = {"join pads": join_pads, "associate": associate, "gates": gates, "merge": merge, "spread": spread}
 """What is done before a loop is run. None of it matters to anybody but the one who runs it."""
 
 REWRITES = tuple(dict.fromkeys([*BEFORE, *AFTER]))

@@ -1,0 +1,376 @@
+"""The writer: a program as the source of a Python function that calls NumPy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..graph.node import Node
+from .loop import Item, is_number
+from .memory import Needs, batchable
+from .program import Call, Copy, Program, Section, is_elementwise, registry
+
+__all__ = ["Writer"]
+
+_MATMUL, _TRANSPOSE, _GETITEM = registry["matmul"], registry["transpose"], registry["getitem"]
+
+
+class Writer:
+    """Writes the source of a program.
+
+    A value's name is a letter, its number, and the name that it was given: ``w`` for an
+    array that is the same at all steps, ``x`` for one with a row for each step of a chunk,
+    ``s`` for its value at one step, ``t`` for the views that a loop goes over, ``n`` for a
+    number, ``r`` for a result.
+
+    Parameters
+    ----------
+    program : Program
+    batch_last : bool
+        The layout, by which products are turned.
+
+    Attributes
+    ----------
+    constants : dict of str to Any
+        What the source refers to: kernels, attributes, numbers.
+    needs : Needs
+        What it asks of its memory.
+    source : str
+        ``def run(inputs, memory, steps) -> list of arrays``.
+    """
+
+    def __init__(self, program: Program, batch_last: bool) -> None:
+        self.program = program
+        self.batch_last = batch_last
+        self.constants: dict[str, Any] = {}
+        self.needs = Needs([], [], [], [], [i for i, leaf in enumerate(program.loop.state) if leaf in program.homes])
+        self._labels: dict[Node, str] = {}
+        self._turned: dict[Node, str] = {}
+        self._rows: dict[str, str] = {}
+        self.source = self._written()
+
+    def _written(self) -> str:
+        program = self.program
+        loop = program.loop
+        captured = range(len(loop.sequences) + len(loop.state), len(loop.sequences) + len(loop.state) + len(loop.captured))
+        given = [(k, node) for k, node in zip(captured, loop.captured, strict=True)]
+        used = {i for node in (*program.nodes, *program.after_nodes) for i in node.inputs} | set(program.nodes)
+        once = [f"{self._name(node)} = inputs[{k}]" for k, node in given if node in used]
+        once += [line for call in program.once.calls for line in self._once(call)]
+        chunk = [line for section in program.sections for line in self._section(section)]
+        results, returned = self._results()
+        totals, closing = self._totals()
+        chunk += results + totals
+        lines = [f"{_tuple([self._const(*entry) for entry in self.needs.constant])} = memory.constant"]
+        lines = lines if self.needs.constant else []
+        lines += once
+        lines += [f"{name} = {self._name(node)}.swapaxes(-1, -2)" for node, name in self._turned.items()]
+        slots = self.needs.slots
+        lines.append(f"ends = [{', '.join(f'inputs[{len(loop.sequences) + i}]' for i in slots)}]")
+        lines += self._fresh_results()
+        lines += [f"{self._name(total.leaf)} = None" for total in program.totals]
+        lines.append("for start, stop, arrays, attributes, tables, firsts, lasts in memory.chunks:")
+        lines += [f"    {line}" for line in (self._unpacked() + chunk) or ["pass"]]
+        lines += closing
+        lines += [line for call in program.after.calls for line in self._once(call)]
+        lines.append(f"return [{', '.join(returned)}]")
+        return "\n".join(["def run(inputs, memory, steps):", *[f"    {line}" for line in lines], ""])
+
+    def _unpacked(self) -> list[str]:
+        """What the memory holds for a chunk."""
+        lines = ["for into, end in zip(firsts, ends):", "    copyto(into, end)", "ends = lasts"] if self.needs.slots else []
+        for names, held in (
+            ([self._name(node) for node in self.needs.arrays], "arrays"),
+            ([f"b{self._label(node)}" for node in self.needs.attributed], "attributes"),
+            ([self._table(*entry) for entry in self.needs.tables], "tables"),
+        ):
+            if names:
+                lines.append(f"{_tuple(names)} = {held}")
+        for k, node in enumerate(self.program.loop.sequences):
+            if node in self._labels:
+                name = self._name(node) if self.program.homes[node].kind == "input" else self._given(node)
+                lines.append(f"{name} = inputs[{k}][start:stop]")
+        for node, home in self.program.homes.items():
+            if home.kind == "result":
+                lines.append(f"{self._name(node)} = r{home.index}[start:stop]")
+        return lines
+
+    # -- names -----------------------------------------------------------------------------
+
+    def _label(self, node: Node) -> str:
+        if node not in self._labels:
+            name = f"_{node.name}"
+            self._labels[node] = f"{len(self._labels)}{name if node.name and name.isidentifier() else ''}"
+        return self._labels[node]
+
+    def _name(self, node: Node) -> str:
+        if is_number(node):
+            name = f"n{self._label(node)}"
+            self.constants[name] = node.value
+            return name
+        return f"{'x' if self.program.over_time(node) else 'w'}{self._label(node)}"
+
+    def _given(self, node: Node) -> str:
+        """A sequence as the caller gave it, where it is copied."""
+        return f"given{self._label(node)}"
+
+    def _const(self, node: Node, flipped: bool) -> str:
+        return f"{'s' if self.program.over_time(node) else 'w'}{self._label(node)}{'T' * flipped}"
+
+    def _table(self, node: Node, flipped: bool) -> str:
+        return f"t{self._label(node)}{'T' * flipped}"
+
+    def _kernel(self, node: Node) -> str:
+        assert node.primitive is not None
+        name = f"_{node.primitive.name}"
+        while self.constants.setdefault(name, node.primitive.kernel) is not node.primitive.kernel:
+            name += "_"  # a user made a primitive of this name anew
+        return name
+
+    def _attributes(self, node: Node) -> str:
+        if not node.attributes:
+            return ""
+        name = f"a{self._label(node)}"
+        self.constants[name] = dict(node.attributes)
+        return f", **{name}"
+
+    def _led(self, node: Node) -> str:
+        """The attributes for all steps at once: the same for any number of steps, or bound with the memory."""
+        primitive = node.primitive
+        if primitive is None or not node.attributes:
+            return ""
+        if primitive.leading is None or (primitive is _GETITEM and len(node.inputs) > 1):
+            return self._attributes(node)
+        if node not in self.needs.attributed:
+            self.needs.attributed.append(node)
+        return f", **b{self._label(node)}"
+
+    def _dynamic(self, node: Node) -> bool:
+        """Whether its array is another one in every run."""
+        home = self.program.homes.get(node)
+        while home is not None and home.kind == "view":
+            node = node.inputs[0]
+            home = self.program.homes.get(node)
+        return home is None or home.kind in ("input", "result") or (home.kind == "buffer" and home.buffer is None)
+
+    def _is_view(self, node: Node) -> bool:
+        home = self.program.homes.get(node)
+        return home is not None and home.kind == "view"
+
+    def _viewed(self, node: Node, argument: str, attributes: str) -> str:
+        if node.primitive is not _GETITEM:
+            return f"{self._kernel(node)}({argument}{attributes})"
+        name, index = f"a{self._label(node)}", node.attributes["index"]
+        self.constants[name] = (slice(None), *index) if self.program.over_time(node) else index
+        return f"{argument}[{name}]"
+
+    # -- once ------------------------------------------------------------------------------
+
+    def _once(self, call: Call | Copy) -> list[str]:
+        if isinstance(call, Copy):
+            return [f"copyto({self._stored(self.program.stand_in(call))}, {self._array(call.source)})"]
+        node = call.node
+        names = ", ".join(self._array(i) for i in node.inputs)
+        if self._is_view(node):
+            return [f"{self._name(node)} = {self._viewed(node, names, self._attributes(node))}"]
+        if self._dynamic(node):
+            return [f"{self._name(node)} = {self._kernel(node)}({names}{self._attributes(node)})"]
+        return [f"{self._kernel(node)}({names}, out={self._stored(node)}{self._attributes(node)})"]
+
+    def _stored(self, node: Node, flipped: bool = False) -> str:
+        """An array that all steps share."""
+        if (node, flipped) not in self.needs.constant:
+            self.needs.constant.append((node, flipped))
+        return self._const(node, flipped)
+
+    # -- for all steps of a chunk at once --------------------------------------------------
+
+    def _section(self, section: Section) -> list[str]:
+        if section.kind == "loop":
+            return self._loop(section.calls) if section.calls else []
+        return [line for call in section.calls for line in self._batched(call)]
+
+    def _array(self, node: Node) -> str:
+        """The array of a value with a row for each step, or its one value."""
+        program = self.program
+        if is_number(node) or self._dynamic(node):
+            return self._name(node)
+        if not program.over_time(node):
+            return self._name(node) if self._is_view(node) else self._stored(node)
+        if node not in self.needs.arrays:
+            self.needs.arrays.append(node)
+        return self._name(node)
+
+    def _batched(self, call: Call | Copy) -> list[str]:
+        program = self.program
+        if isinstance(call, Copy):
+            source = call.source
+            copied = source in program.loop.sequences and program.homes[source] == call.into
+            self._label(source)
+            return [f"copyto({self._array(program.stand_in(call))}, {self._given(source) if copied else self._array(source)})"]
+        node = call.node
+        if self._is_view(node):
+            if not self._dynamic(node):
+                return []
+            return [f"{self._name(node)} = {self._viewed(node, self._array(node.inputs[0]), self._led(node))}"]
+        out = self._array(node)
+        if not batchable(node, program):
+            steps = [f"{self._array(i)}[i, ...]" if program.over_time(i) else self._array(i) for i in node.inputs]
+            one = f"{self._kernel(node)}({', '.join(steps)}, out={out}[i, ...]{self._attributes(node)})"
+            return ["for i in range(stop - start):", f"    {one}"]
+        if node.primitive is _MATMUL and program.over_time(node.inputs[0]):
+            return self._batched_product(node, out)
+        spread = node.primitive is not None and node.primitive.leading is not None and node.primitive is not _GETITEM
+        names = [self._spread(i) if spread else self._array(i) for i in node.inputs]
+        return [f"{self._kernel(node)}({', '.join(names)}, out={out}{self._led(node)})"]
+
+    def _spread(self, node: Node) -> str:
+        """The array with a row for each step, also of a value that all share."""
+        name = self._array(node)
+        return name if self.program.over_time(node) else f"broadcast_to({name}, (stop - start, *{name}.shape))"
+
+    def _batched_product(self, node: Node, out: str) -> list[str]:
+        a, b = node.inputs
+        one = not self.program.over_time(b) and len(b.shape) == 2 == len(a.shape)
+        if one and self.program.homes[node].kind == "result" and np.result_type(a.dtype, b.dtype) == node.dtype:
+            lines: list[str] = []
+            rows = self._rows_of(a, False, lines)
+            return [*lines, f"dot({rows}, {self._array(b)}, {out}.reshape(-1, {node.shape[-1]}))"]
+        return [f"product({self._array(a)}, {self._array(b)}, {out})"]
+
+    # -- step by step ----------------------------------------------------------------------
+
+    def _loop(self, calls: Sequence[Call | Copy]) -> list[str]:
+        used: list[tuple[Node, bool]] = []
+        body = [line for call in calls for line in self._at_step(call, used)]
+        given = [entry for entry in used if self._dynamic(entry[0])]
+        self.needs.tables.extend(entry for entry in used if entry not in self.needs.tables and entry not in given)
+        lines = [f"{self._table(*entry)} = memory.table({self._name(entry[0])}, {entry[1]})" for entry in given]
+        steps, tables = [self._const(*entry) for entry in used], [self._table(*entry) for entry in used]
+        if not used:
+            lines.append("for _ in range(stop - start):")
+        elif len(used) == 1:
+            lines.append(f"for {steps[0]} in {tables[0]}:")
+        else:
+            lines.append(f"for {', '.join(steps)} in zip({', '.join(tables)}):")
+        return [*lines, *[f"    {line}" for line in body]] if body else []
+
+    def _at_step(self, call: Call | Copy, used: list[tuple[Node, bool]]) -> list[str]:
+        if isinstance(call, Copy):
+            return [f"copyto({self._step(self.program.stand_in(call), used)}, {self._step(call.source, used)})"]
+        node = call.node
+        if self._is_view(node):
+            return []
+        if node.primitive is _MATMUL and len(node.shape) == 2:
+            return [self._product(node, used)]
+        names = [self._step(i, used) for i in node.inputs]
+        out = self._step(node, used)
+        if is_elementwise(node):
+            return [f"{self._kernel(node)}({', '.join(names)}, {out})"]
+        return [f"{self._kernel(node)}({', '.join(names)}, out={out}{self._attributes(node)})"]
+
+    def _step(self, node: Node, used: list[tuple[Node, bool]], flipped: bool = False) -> str:
+        """The array of a value at one step."""
+        program = self.program
+        if is_number(node) or not program.over_time(node):
+            name = self._array(node)
+            return self._turned.setdefault(node, f"{name}T") if flipped else name
+        buffer = program.root(node)
+        if buffer is not None and buffer.extent == "step":
+            return self._stored(node, flipped)
+        if (node, flipped) not in used:
+            used.append((node, flipped))
+        return self._const(node, flipped)
+
+    def _product(self, node: Node, used: list[tuple[Node, bool]]) -> str:
+        """A product by np.dot, in the orientation in which the result is contiguous."""
+        a, b = node.inputs
+        if not self._in_one_block(node) or np.result_type(a.dtype, b.dtype) != node.dtype:
+            return f"matmul({self._step(a, used)}, {self._step(b, used)}, {self._step(node, used)})"
+        if self.batch_last:
+            return f"dot({self._step(b, used, True)}, {self._step(a, used, True)}, {self._step(node, used, True)})"
+        return f"dot({self._step(a, used)}, {self._step(b, used)}, {self._step(node, used)})"
+
+    def _in_one_block(self, node: Node) -> bool:
+        """Whether a value's memory has no gaps, in the layout that is used."""
+        home = self.program.homes[node]
+        while home.kind == "piece":
+            assert home.of is not None and home.part is not None
+            if home.part[0] != (-1 if self.batch_last else -2) or len(home.of.shape) != 2:
+                return False
+            home = self.program.homes[home.of]
+        return home.kind in ("buffer", "before", "after")
+
+    # -- results ---------------------------------------------------------------------------
+
+    def _fresh_results(self) -> list[str]:
+        lines = []
+        for k, item in enumerate(self.program.loop.items):
+            if item.kind == "stack" and not self._is_lent(item):
+                self.constants[f"d{k}"] = item.node.dtype
+                lines.append(f"r{k} = empty((steps, {''.join(f'{n}, ' for n in item.node.shape)}), d{k})")
+        return lines
+
+    def _is_lent(self, item: Item) -> bool:
+        """Whether it stays in memory: a rewrite may have found it among what the caller gave."""
+        return item.lent and self.program.over_time(item.node) and not self._dynamic(item.node)
+
+    def _results(self) -> tuple[list[str], list[str]]:
+        """Lines that copy what is returned, for each chunk, and what that is."""
+        program = self.program
+        lines, returned = [], []
+        sums: Iterator[Node] = iter(program.sums)
+        order = {program.loop.state[i]: k for k, i in enumerate(self.needs.slots)}
+        for k, item in enumerate(program.loop.items):
+            if item.kind == "sum":
+                returned.append(self._name(next(sums)))
+            elif item.kind == "final":
+                returned.append(f"ends[{order[item.node]}].copy()")
+            elif self._is_lent(item):
+                returned.append("None")
+            else:
+                home = program.homes.get(item.node)
+                if home is None or home.kind != "result" or home.index != k:
+                    lines.append(f"r{k}[start:stop] = {self._array(item.node)}")
+                returned.append(f"r{k}")
+        return lines, returned
+
+    def _totals(self) -> tuple[list[str], list[str]]:
+        """Lines that add up sums over time, for each chunk, and lines for after the last one."""
+        lines: list[str] = []
+        closing: list[str] = []
+        for total in self.program.totals:
+            name = self._name(total.leaf)
+            self.constants[f"d{name}"] = total.leaf.dtype
+            if total.kind == "steps":
+                closing.append(f"{name} = np.array(steps, d{name})")
+                continue
+            if total.kind == "plain":
+                part = f"add.reduce({self._array(total.operands[0])}, axis=0)"
+            elif total.kind == "scatter":
+                (node,) = total.operands
+                part = f"{self._kernel(node)}({', '.join(self._spread(i) for i in node.inputs)}{self._attributes(node)})"
+            else:
+                left, right = total.operands
+                first, second = self._rows_of(left, True, lines), self._rows_of(right, False, lines)
+                part = f"dot({first}.T, {second})" if total.kind == "product" else f"dot({second}.T, {first})"
+            lines += [f"part = {part}", f"{name} = part if {name} is None else add({name}, part, {name})"]
+            shape = f"({''.join(f'{n}, ' for n in total.leaf.shape)})"
+            closing.append(f"{name} = np.zeros({shape}, d{name}) if {name} is None else {name}")
+        return lines, closing
+
+    def _rows_of(self, node: Node, turned: bool, lines: list[str]) -> str:
+        """The rows of all steps of a matrix, or of its transpose, as one matrix."""
+        if turned and node.primitive is _TRANSPOSE and len(node.shape) == 2 and node.attributes["axes"] == (-1, -2):
+            node, turned = node.inputs[0], False
+        array = f"{self._array(node)}.swapaxes(-1, -2)" if turned else self._array(node)
+        if array not in self._rows:
+            self._rows[array] = f"rows{self._label(node)}{'T' * turned}"
+            lines.append(f"{self._rows[array]} = rows({array})")
+        return self._rows[array]
+
+
+def _tuple(names: Sequence[str]) -> str:
+    return f"({', '.join(names)},)"
