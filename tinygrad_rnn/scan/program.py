@@ -347,9 +347,10 @@ class _Scheduler:
                 self.homes[node] = Home("view" if is_view(node) else "buffer", None)
 
     def _is_spread(self, node: Node) -> bool:
-        """Whether it is broadcast once, so that a loop need not do it at every step."""
+        """Whether it is broadcast once, so that it need not be at every step."""
         at = self.partition
-        return node.primitive is _BROADCAST and at.is_outer(node) and any(at.is_core(i) for i in self._readers[node])
+        readers = self._readers[node]
+        return node.primitive is _BROADCAST and at.is_outer(node) and any(is_elementwise(i) and not at.is_outer(i) for i in readers)
 
     def _returned(self, node: Node) -> Home | None:
         """The array of a result, for what is computed for all steps at once and not read in a loop."""

@@ -48,6 +48,7 @@ class Writer:
         self.needs = Needs([], [], [], [], [i for i, leaf in enumerate(program.loop.state) if leaf in program.homes])
         self._labels: dict[Node, str] = {}
         self._turned: dict[Node, str] = {}
+        self._bound: dict[str, str] = {}
         self._rows: dict[str, str] = {}
         self.source = self._written()
 
@@ -67,6 +68,7 @@ class Writer:
         lines = lines if self.needs.constant else []
         lines += once
         lines += [f"{name} = {self._name(node)}.swapaxes(-1, -2)" for node, name in self._turned.items()]
+        lines += [f"{method} = {matrix}.dot" for matrix, method in self._bound.items()]
         slots = self.needs.slots
         lines.append(f"ends = [{', '.join(f'inputs[{len(loop.sequences) + i}]' for i in slots)}]")
         lines += self._fresh_results()
@@ -289,9 +291,13 @@ class Writer:
         a, b = node.inputs
         if not self._in_one_block(node) or np.result_type(a.dtype, b.dtype) != node.dtype:
             return f"matmul({self._step(a, used)}, {self._step(b, used)}, {self._step(node, used)})"
-        if self.batch_last:
-            return f"dot({self._step(b, used, True)}, {self._step(a, used, True)}, {self._step(node, used, True)})"
-        return f"dot({self._step(a, used)}, {self._step(b, used)}, {self._step(node, used)})"
+        flipped = self.batch_last
+        left, right = (b, a) if flipped else (a, b)
+        first = self._step(left, used, flipped)
+        rest = f"{self._step(right, used, flipped)}, {self._step(node, used, flipped)}"
+        if self.program.over_time(left):
+            return f"dot({first}, {rest})"
+        return f"{self._bound.setdefault(first, f'dot_{first}')}({rest})"  # a method is found once, and costs less
 
     def _in_one_block(self, node: Node) -> bool:
         """Whether a value's memory has no gaps, in the layout that is used."""

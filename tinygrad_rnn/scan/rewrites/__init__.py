@@ -11,6 +11,7 @@ from ..canonical import canonical
 from ..loop import Loop
 from .associate import associate
 from .gates import gates
+from .joins import into_joins
 from .merge import merge
 from .pads import join_pads
 from .products import side_by_side, split_joins
@@ -23,7 +24,14 @@ Rewrite = Callable[[Loop], Mapping[Node, Node]]
 BEFORE: dict[str, Rewrite] = {"split joins": split_joins, "side by side": side_by_side, "merge": merge}
 """What is done before a loop is differentiated, so that its gradient is simpler too."""
 
-AFTER: dict[str, Rewrite] = {"join pads": join_pads, "associate": associate, "gates": gates, "merge": merge, "spread": spread}
+AFTER: dict[str, Rewrite] = {
+    "join pads": join_pads,
+    "into joins": into_joins,
+    "associate": associate,
+    "gates": gates,
+    "merge": merge,
+    "spread": spread,
+}
 """What is done before a loop is run. None of it matters to anybody but the one who runs it."""
 
 REWRITES = tuple(dict.fromkeys([*BEFORE, *AFTER]))

@@ -1,4 +1,4 @@
-"""Spreading: what a loop would broadcast at every step is broadcast once."""
+"""Spreading: what would be broadcast at every step is broadcast once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def spread(loop: Loop) -> dict[Node, Node]:
     """Operands that are the same at all steps get the shape of what they meet: NumPy is fastest on equal shapes."""
     at, builder, instead = Partition(loop), Builder(), {}
     for node in at.nodes:
-        if not (at.is_core(node) and is_elementwise(node)) or node.primitive is None:
+        if at.is_outer(node) or not is_elementwise(node) or node.primitive is None:
             continue
         inputs = [
             builder.make(_BROADCAST, (i,), {"shape": node.shape})

@@ -1,0 +1,469 @@
+"""Summary: what was found out about a step, as a table, as source and as pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypeAlias
+
+from ..autodiff import pull
+from ..graph.node import Node, Spec, ancestors, leaf
+from ..graph.place import mode
+from ..ops.core import registry
+from ..tensor import Tensor
+from .canonical import canonical
+from .differentiate import differentiate
+from .loop import Loop, body
+from .numpy_backend import Executable
+from .partition import Partition
+from .plan import Plan
+from .program import Call, Copy, Program, is_view
+
+if TYPE_CHECKING:
+    from ..draw import Drawing
+
+__all__ = ["Counts", "Operation", "Pass", "Slot", "Summary", "Work"]
+
+_MATMUL = registry["matmul"]
+ONCE = -1
+
+When: TypeAlias = Literal["once", "batched", "loop", "end"]
+
+When: TypeAlias = Literal["once", "batched", "loop", "end"]
+
+
+class Operation(NamedTuple):
+    """One call of a kernel.
+
+    Attributes
+    ----------
+    node : Node
+        What it makes.
+    reads : tuple of Node
+    when : {"once", "batched", "loop", "end"}
+        Before everything; for all steps at once; step by step; or once, after the last step.
+    stage : int
+        As :class:`Partition` counts them.
+    kind : {"kernel", "copy", "total"}
+        A total is a sum over all steps.
+    """
+
+    node: Node
+    reads: tuple[Node, ...]
+    when: When
+    stage: int
+    kind: Literal["kernel", "copy", "total"] = "kernel"
+
+
+class Counts(NamedTuple):
+    """What a pass takes.
+
+    Attributes
+    ----------
+    inside, outside : int
+        Operations in the loop, at each step; and outside of it, whatever the number of steps.
+    products : int
+        Matrix products in the loop, at each step.
+    bytes_inside, bytes_outside : int
+        Written in the loop at each step; and outside of it, for all steps together.
+    kept : int
+        Bytes that stay for the gradient.
+    """
+
+    inside: int
+    outside: int
+    products: int
+    bytes_inside: int
+    bytes_outside: int
+    kept: int
+
+
+class Slot(NamedTuple):
+    """What a slot of the state was found to be.
+
+    Attributes
+    ----------
+    name : str
+    kind : str
+        "cycle": its next value depends on itself, through `others` too if there are any.
+        "linear": it does so linearly, by coefficients from outside the cycle. "additive":
+        its next value is itself plus what does not depend on it. "unchanged". "delay": what
+        it carries is known without it, `steps` steps before. "unused": nobody reads it.
+    steps : int
+    others : tuple of str
+    """
+
+    name: str
+    kind: Literal["cycle", "linear", "additive", "unchanged", "delay", "unused"]
+    steps: int = 0
+    others: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        beside = f" with {', '.join(self.others)}" if self.others else ""
+        if self.kind == "delay":
+            return f"delay of {self.steps} step{'s' * (self.steps > 1)}"
+        return {
+            "cycle": f"cycle{beside}",
+            "linear": f"linear cycle{beside}",
+            "additive": f"additive, {self.name}⁻ + …",
+        }.get(self.kind, self.kind)
+
+
+@dataclass(frozen=True, eq=False)
+class Work:
+    """What is computed, and when.
+
+    Attributes
+    ----------
+    loop : Loop
+    partition : Partition
+    operations : tuple of Operation
+    given : dict of Node to Node
+        For each leaf that stands for a value of another pass, that value.
+    """
+
+    loop: Loop
+    partition: Partition
+    operations: tuple[Operation, ...]
+    given: Mapping[Node, Node] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Operation]:
+        return iter(self.operations)
+
+
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """One direction of a plan, forward or backward.
+
+    Attributes
+    ----------
+    written : Work
+        Every operation as its author, or the chain rule, wrote it. `written_counts` has them
+        all in the loop; the stages say what could leave it.
+    run : Work
+        The operations of the program.
+    written_counts, counts : Counts
+    slots : tuple of Slot
+    fired : dict of str to int
+        How many values each rewrite replaced.
+    source : str
+        The program, as NumPy code.
+    """
+
+    written: Work
+    run: Work
+    written_counts: Counts
+    counts: Counts
+    slots: tuple[Slot, ...]
+    fired: Mapping[str, int]
+    source: str
+
+
+class Summary:
+    """What the compiler found out about a step, forward and backward; see :meth:`nn.Recurrent.plan`.
+
+    The backward pass is that for gradients of all outputs and final states, with respect to
+    all that has one.
+
+    Parameters
+    ----------
+    loop : Loop
+        As it was traced.
+    steps : int
+        T.
+    title : str
+    checkpoint : int, optional
+
+    Attributes
+    ----------
+    forward : Pass
+    backward : Pass or None
+        None if nothing has a gradient.
+    fired : dict of str to int
+        Of both passes.
+
+    Examples
+    --------
+    >>> from tinygrad_rnn import nn
+    >>> plan = nn.Recurrent(nn.RNNCell(3, 5)).plan(T=100, B=2)
+    >>> plan.forward.counts.products, [str(slot) for slot in plan.forward.slots]
+    (1, ['cycle'])
+    >>> print(plan.source.splitlines()[0])
+    def run(inputs, memory, steps):
+    """
+
+    def __init__(self, loop: Loop, steps: int, title: str = "", checkpoint: int | None = None) -> None:
+        self.steps = steps
+        self.title = title
+        self._plan = plan = Plan(loop, checkpoint)
+        self.forward = self._forward(plan)
+        items = [i for i, item in enumerate(plan.loop.items) if item.node.dtype.kind == "f"]
+        inputs = (*loop.sequences, *loop.state, *loop.captured)
+        wanted = [k for k, node in enumerate(inputs) if node.dtype.kind == "f"]
+        self.backward = self._backward(plan, items, wanted) if items and wanted else None
+
+    @property
+    def source(self) -> str:
+        """The programs of both passes, as NumPy code."""
+        return "\n\n".join(one.source for one in (self.forward, self.backward) if one is not None)
+
+    @cached_property
+    def fired(self) -> dict[str, int]:
+        """How many values each rewrite replaced."""
+        passes = [one.fired for one in (self.forward, self.backward) if one is not None]
+        return {name: sum(fired.get(name, 0) for fired in passes) for name in dict.fromkeys(n for f in passes for n in f)}
+
+    def draw(
+        self,
+        when: Literal["before", "after"] = "after",
+        direction: Literal["forward", "backward"] = "forward",
+    ) -> Drawing:
+        """A picture of the step, what is done step by step in one colour and what is done at once in others.
+
+        Parameters
+        ----------
+        when : {"before", "after"}
+            As it was written, or as it is run.
+        direction : {"forward", "backward"}
+        """
+        from ..draw import draw_plan
+
+        return draw_plan(self, when, direction)
+
+    def __str__(self) -> str:
+        return _table(self)
+
+    __repr__ = __str__
+
+    # -- the two passes --------------------------------------------------------------------
+
+    def _forward(self, plan: Plan) -> Pass:
+        program, source = _compiled(plan, True)
+        written = _as_written(plan.traced)
+        loop, n = plan.traced, plan.checkpoint
+        every = self.steps * sum(_bytes(operation.node.spec) for operation in written)
+        kept = _kept(program, self.steps)
+        if n is not None and 1 < n < self.steps:  # one segment's, and what each segment starts from
+            kept = _kept(program, n) + -(-self.steps // n) * sum(_bytes(node.spec) for node in loop.state)
+        run = _as_run(program)
+        return Pass(
+            written,
+            run,
+            _count(written, self.steps, every, as_written=True),
+            _count(run, self.steps, kept),
+            tuple(_slots(loop, program.partition)),
+            dict(plan.fired),
+            source,
+        )
+
+    def _backward(self, plan: Plan, items: list[int], wanted: list[int]) -> Pass:
+        by_hand = differentiate(canonical(plan.traced), items, wanted)
+        written = _as_written(by_hand.loop, gradient=True, given=_given(by_hand.loop, by_hand.residuals))
+        reverse, reverse_plan = plan.reverse(items, wanted)
+        program, source = _compiled(reverse_plan, False)
+        run = _as_run(program, _given(reverse.loop, reverse.residuals))
+        return Pass(
+            written,
+            run,
+            _count(written, self.steps, 0, as_written=True),
+            _count(run, self.steps, 0),
+            tuple(_slots(reverse.loop, program.partition)),
+            dict(reverse_plan.fired),
+            source,
+        )
+
+
+def _compiled(plan: Plan, save: bool) -> tuple[Program, str]:
+    executable: Executable = plan.executable(save)
+    return executable.program, executable.source
+
+
+def _given(loop: Loop, residuals: Collection[Node]) -> dict[Node, Node]:
+    return dict(zip(loop.sequences[len(loop.sequences) - len(residuals) :], residuals, strict=True))
+
+
+# -- operations ----------------------------------------------------------------------------
+
+
+def _when(stage: int) -> When:
+    return "once" if stage < 0 else "loop" if stage % 2 else "batched"
+
+
+def _as_written(loop: Loop, gradient: bool = False, given: Mapping[Node, Node] | None = None) -> Work:
+    """Every operation of the step; of a gradient's, those that are the gradient's own."""
+    at = Partition(loop)
+    operations = [
+        Operation(node, node.inputs, _when(at.stage[node]), at.stage[node])
+        for node in at.nodes
+        if node.primitive is not None and not is_view(node) and (not gradient or node.place.origin is not None)
+    ]
+    sums = [Operation(item.node, (item.node,), "end", _end(at), "total") for item in loop.items if item.kind == "sum"]
+    return Work(loop, at, (*operations, *sums), given or {})
+
+
+def _as_run(program: Program, given: Mapping[Node, Node] | None = None) -> Work:
+    """The calls of a program."""
+    operations: list[Operation] = []
+
+    def add(calls: Iterable[Call | Copy], when: When, stage: int) -> None:
+        for call in calls:
+            if isinstance(call, Copy):
+                operations.append(Operation(call.source, (call.source,), when, stage, "copy"))
+            elif program.homes[call.node].kind != "view":
+                operations.append(Operation(call.node, call.node.inputs, when, stage))
+
+    add(program.once.calls, "once", ONCE)
+    for stage, section in enumerate(program.sections):
+        add(section.calls, _when(stage), stage)
+    end = _end(program.partition)
+    for k, item in enumerate(program.loop.items):
+        home = program.homes.get(item.node)
+        in_place = home is not None and home.kind == "result" and home.index == k
+        if item.kind == "stack" and not item.lent and not in_place:
+            operations.append(Operation(item.node, (item.node,), "batched", end, "copy"))
+    operations += [Operation(total.leaf, total.operands, "end", end, "total") for total in program.totals]
+    add(program.after.calls, "end", end)
+    return Work(program.loop, program.partition, tuple(operations), given or {})
+
+
+def _end(at: Partition) -> int:
+    """The stage after the last loop."""
+    return at.stages - 1 + (at.stages - 1) % 2
+
+
+def _bytes(spec: Spec) -> int:
+    return spec.dtype.itemsize * math.prod(spec.shape)
+
+
+def _count(work: Work, steps: int, kept: int, as_written: bool = False) -> Counts:
+    """The numbers of the table; what is as it was written is all in the loop."""
+    inside = [one for one in work if as_written or one.when == "loop"]
+    outside = [one for one in work if not (as_written or one.when == "loop")]
+    return Counts(
+        len(inside),
+        len(outside),
+        sum(one.node.primitive is _MATMUL and one.kind == "kernel" for one in inside),
+        sum(_bytes(one.node.spec) for one in inside),
+        sum(_bytes(one.node.spec) * (steps if one.when == "batched" else 1) for one in outside),
+        kept,
+    )
+
+
+def _kept(program: Program, steps: int) -> int:
+    """Bytes of the memory that is lent to the gradient."""
+    buffers = {program.root(item.node) for item in program.loop.items if item.lent and item.node in program.homes}
+    return sum(
+        _bytes(buffer.spec) * ((steps if buffer.extent == "whole" else 1) + buffer.carry)
+        for buffer in buffers
+        if buffer is not None
+    )
+
+
+# -- slots ---------------------------------------------------------------------------------
+
+
+def _slots(loop: Loop, at: Partition) -> Iterator[Slot]:
+    names = [node.name or f"state {i + 1}" for i, node in enumerate(loop.state)]
+    slot = {leaf: i for i, leaf in enumerate(loop.state)}
+    read = {node for made in body(loop) for node in made.inputs} | {item.node for item in loop.items if item.kind != "final"}
+    for i, (node, after) in enumerate(zip(loop.state, loop.after, strict=True)):
+        others = tuple(names[j] for j in sorted(at.cycle.get(i, ())) if j != i)
+        if after is node:
+            yield Slot(names[i], "unchanged")
+        elif i in at.cycle:
+            yield Slot(names[i], _kind_of_cycle(loop, i, at.cycle[i]), others=others)
+        elif node not in read and node not in loop.after:
+            yield Slot(names[i], "unused")
+        else:
+            steps, seen = 1, {i}
+            while after in slot and slot[after] not in seen:
+                steps += 1
+                seen.add(slot[after])
+                after = loop.after[slot[after]]
+            yield Slot(names[i], "delay", steps)
+
+
+def _kind_of_cycle(loop: Loop, i: int, cycle: Collection[int]) -> Literal["cycle", "linear", "additive"]:
+    """A slot is linear if the gradient of what it carries on does not read the cycle; additive, if that is 1."""
+    leaves = [loop.state[j] for j in sorted(cycle)]
+    order = ancestors([loop.after[i]])
+    inside = set(leaves)
+    for node in order:
+        if not inside.isdisjoint(node.inputs):
+            inside.add(node)
+            if any(_passes_no_gradient(node, k) for k, source in enumerate(node.inputs) if source in inside):
+                return "cycle"
+    g = leaf(loop.after[i].spec)
+    with mode(tracing=True, recording=True):
+        found = [gradient.node for gradient in pull(order, [(loop.after[i], Tensor(g))], leaves).values()]
+    if found == [g] and len(leaves) == 1:
+        return "additive"
+    return "linear" if inside.isdisjoint(ancestors(found)) else "cycle"
+
+
+def _passes_no_gradient(node: Node, position: int) -> bool:
+    """Whether it reads a value in a way that its gradient does not show, such as a sign."""
+    rules = node.primitive.gradient if node.primitive is not None else ()
+    return node.dtype.kind != "f" or (isinstance(rules, tuple) and rules[position] is None)
+
+
+# -- the table -----------------------------------------------------------------------------
+
+WIDTH = 30
+COLUMN = 12
+
+
+def _table(summary: Summary) -> str:
+    passes = [("forward", summary.forward), ("backward", summary.backward)]
+    sides = [(name, one) for name, one in passes if one is not None]
+    columns = [counts for _, one in sides for counts in (one.written_counts, one.counts)]
+    lines = [
+        summary.title.ljust(WIDTH) + "".join(name.rjust(2 * COLUMN) for name, _ in sides),
+        " " * WIDTH + "".join(head.rjust(COLUMN) for _ in sides for head in ("as written", "as run")),
+    ]
+
+    def row(label: str, cells: Iterable[str]) -> None:
+        lines.append(label.ljust(WIDTH) + "".join(cell.rjust(COLUMN) for cell in cells))
+
+    lines.append("in the loop, at each step")
+    row("  operations", [f"{c.inside:,}" for c in columns])
+    row("  matrix products among them", [f"{c.products:,}" for c in columns])
+    row("  written", [_size(c.bytes_inside) for c in columns])
+    lines.append(f"outside, for all {summary.steps:,} steps")
+    row("  operations", [f"{c.outside:,}" for c in columns])
+    row("  written", [_size(c.bytes_outside) for c in columns])
+    row("kept for the gradient", [*[_size(c.kept) for c in columns[:2]], *["–"] * (len(columns) - 2)])
+    for label, told in (("state", _told_slots), ("rewrites", _told_rewrites)):
+        for k, (name, one) in enumerate(sides):
+            for n, text in enumerate(told(one)):
+                lines.append(f"{'' if k or n else label:10}{'' if n else name:10}{text}")
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _told_slots(one: Pass) -> list[str]:
+    width = max((len(slot.name) for slot in one.slots), default=0)
+    return [f"{slot.name:{width}}  {slot}" for slot in one.slots] or ["none"]
+
+
+def _told_rewrites(one: Pass) -> list[str]:
+    return [", ".join(f"{name} {count}" for name, count in one.fired.items()) or "none"]
+
+
+def _size(n: int) -> str:
+    """A number of bytes.
+
+    Examples
+    --------
+    >>> _size(9000), _size(12345678)
+    ('9,000 B', '12.3 MB')
+    """
+    if n < 10_000:
+        return f"{n:,} B"
+    unit = next(u for u in (1e3, 1e6, 1e9, 1e12) if n < 9_999.5 * u or u == 1e12)
+    size = n / unit
+    return f"{size:,.0f} {_UNITS[unit]}" if size >= 100 else f"{size:.1f} {_UNITS[unit]}"
+
+
+_UNITS = {1e3: "kB", 1e6: "MB", 1e9: "GB", 1e12: "TB"}
