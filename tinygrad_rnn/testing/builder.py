@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ __all__ = ["Builder", "Value"]
 
 Array = npt.NDArray[Any]
 Shape = tuple[Any, ...]
+Result = TypeVar("Result")
 
 ROWS = 29  # of the sample on which values are tried while a step is written: nothing else is that long
 WIDEST = 4
@@ -141,6 +143,21 @@ class Builder:
             value = self("tanh", value)
         self.pool.append(value)
         return value
+
+    def part(self, write: Callable[[], Result]) -> Result:
+        """What is written by choices that belong together, if the chooser can mark them."""
+        mark = getattr(self.choose, "part", None)
+        return mark(write) if mark else write()
+
+    def some(self, motifs: Sequence[Callable[[Builder], Value]], most: int) -> Value | None:
+        """The last of a few values made by motifs, if any were; all of them are kept."""
+        value = None
+        for _ in range(most):
+            value = self.part(lambda: self._one(motifs)) or value
+        return value
+
+    def _one(self, motifs: Sequence[Callable[[Builder], Value]]) -> Value | None:
+        return self.keep(self.choose.pick(motifs)(self)) if self.choose.flag() else None
 
     def weight(self, *shape: int, share: bool = True) -> Value:
         """A parameter, or one that is there already; or else a captured tensor or array."""

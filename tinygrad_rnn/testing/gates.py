@@ -60,7 +60,17 @@ def _total(b: Builder, parts: list[Value]) -> Value:
 
 def _matrix(b: Builder, rows: int, columns: int) -> Value:
     """A weight matrix, computed in the step or not."""
-    forms = ("plain", "plain", "plain", "masked", "transposed", "softmax", "scaled", "product", *["gram"] * (rows == columns))
+    forms = (
+        "plain",
+        "plain",
+        "plain",
+        "masked",
+        "transposed",
+        "softmax",
+        "scaled",
+        "product",
+        *["gram"] * 3 * (rows == columns),
+    )
     form = b.choose.pick(forms)
     if form == "masked":
         mask = b.constant(np.asarray(b.rng.random((rows, columns)) < 0.7))
@@ -123,19 +133,22 @@ def joined_product(b: Builder) -> Value:
 
 def sliced_gates(b: Builder) -> Value:
     """Gates that are slices of one product, however they lie."""
-    width, count = b.choose.integer(1, 3), b.choose.integer(2, 4)
+    width = b.choose.integer(1, 3)
     whole = width * b.choose.integer(2, 4) + b.choose.integer(0, 1)
     z = _product(b, b.vector(), whole)
     if b.choose.flag():
         z = b("add", z, _product(b, b.vector(), whole))
     if b.choose.flag():
         z = b("add", z, b.weight(whole))
-    aligned = b.choose.flag()
-    last = whole // width - 1 if aligned else whole - width
-    starts = [b.choose.integer(0, last) * (width if aligned else 1) for _ in range(count)]
-    slices = [b("getitem", z, index=(b.choose.pick((slice(None), Ellipsis)), slice(i, i + width))) for i in starts]
+    step = width if b.choose.flag() else 1
     one = b.choose.pick(CHAINS) if b.choose.flag() else None
-    gates = [activated(b, part, one or b.choose.pick(CHAINS)) for part in slices]
+    starts: list[int] = []
+    gates: list[Value] = []
+    while len(gates) < 2 or (len(gates) < 4 and b.choose.flag()):
+        start = b.choose.integer(0, (whole - width) // step) * step
+        part = b("getitem", z, index=(b.choose.pick((slice(None), Ellipsis)), slice(start, start + width)))
+        gates.append(activated(b, part, one or b.choose.pick(CHAINS)))
+        starts.append(start)
     return b.tag(_total(b, gates), "slices", *_lying(starts, width, whole), *(["equal gates"] if one else []))
 
 

@@ -10,7 +10,7 @@ from ..graph.node import ancestors
 from ..nn.cell import flatten
 from ..nn.trace import Step
 from ..tensor import Tensor
-from .programs import Interpreted, Program
+from .programs import BATCH, Interpreted, Program
 
 __all__ = ["cycles", "kinds_of", "primitives_of"]
 
@@ -94,6 +94,8 @@ def _of_slots(program: Program) -> set[str]:
     weights = [{n for n in set().union(*[reads[s] for s in cycle]) if n.startswith("W")} for cycle in found_cycles]
     rank = {len(program.shapes[s]) for s in slots}
     names = list(after.values())
+    sources = {name for name, shape in program.shapes.items() if shape[:1] == (BATCH,)}
+    attending = [program.reads(e.name) & delays for e in program.equations if "attention" in e.kinds]
     holds = {
         "no cycle": bool(slots) and not found_cycles,
         "a cycle": bool(found_cycles),
@@ -107,12 +109,14 @@ def _of_slots(program: Program) -> set[str]:
         "delay of a cycle": any(onto[s] & looping for s in delays),
         "delay chain": any(after[s] in delays for s in delays),
         "tapped delay line": bool(taps),
+        "attention over delays": any(len(read) > 1 for read in attending),
         "delay into a cycle": any(onto[s] & delays for s in looping),
         "slot passed unchanged": any(after[s] == s for s in slots),
         "slots swapped": any(after[s] != s and after.get(after[s]) == s for s in slots),
         "slot never read": bool(slots - read - put_out),
         "slot not in the output": bool((slots & read) - put_out),
         "slot only in the output": bool(put_out - read),
+        "slot of a constant": any(not reads[s] & sources for s in slots),
         "one value in two slots": len(set(names)) < len(names),
         "scalar slot": 1 in rank,
         "matrix slot": 3 in rank,

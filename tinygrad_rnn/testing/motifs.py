@@ -10,7 +10,7 @@ from .builder import Builder, Value
 from .gates import CHAINS, GATES, activated
 from .programs import BATCH
 
-__all__ = ["ACROSS", "MOTIFS", "Motif"]
+__all__ = ["ACROSS", "DELAYED", "MOTIFS", "Motif"]
 
 Motif = Callable[[Builder], Value]
 
@@ -187,7 +187,9 @@ def attention(b: Builder) -> Value:
     """Values weighted by how well they fit a query."""
     query = b.vector()
     n = query.size
-    memory = b("stack", *[b.vector(n) for _ in range(b.choose.integer(2, 3))], axis=1)
+    alike = [v for v in b.usable() if v.is_vector and v.size == n]
+    parts = alike[:4] if len(alike) > 1 and b.choose.flag() else [b.vector(n) for _ in range(b.choose.integer(2, 3))]
+    memory = b("stack", *parts, axis=1)
     if b.choose.flag():
         scores = b("einsum", memory, query, subscripts="bkn,bn->bk")
         weights = b("softmax", scores, axis=-1)
@@ -218,6 +220,7 @@ def across_the_batch(b: Builder) -> Value:
 MOTIFS: tuple[Motif, ...] = (
     activation,
     two_values,
+    two_values,
     *GATES,
     diagonal,
     used_twice,
@@ -229,14 +232,20 @@ MOTIFS: tuple[Motif, ...] = (
     distribution,
     running_sum,
     chosen,
+    chosen,
+    chosen,
     looked_up,
     reshaped,
     strided,
     padded,
     contraction,
     attention,
+    attention,
     read_matrix,
 )
+
+DELAYED: tuple[Motif, ...] = (attention,) * 12
+"""Motifs that are more likely where slots are delays."""
 
 ACROSS: tuple[Motif, ...] = (across_the_batch,)
 """Motifs in which a row of the batch depends on the others."""

@@ -19,9 +19,9 @@ from ..ops.domains import Choose
 from ..tensor import Tensor, tensor
 from .builder import Builder
 from .kinds import kinds_of
-from .motifs import ACROSS, MOTIFS
+from .motifs import ACROSS, DELAYED, MOTIFS
 from .programs import BATCH, Interpreted, Program, Structure, structures
-from .slots import Writer, draw_slots
+from .slots import PATTERNS, Writer, draw_slots
 
 __all__ = ["CellRun", "leaves", "outcome", "random_cell", "run"]
 
@@ -137,18 +137,17 @@ def random_cell(choose: Choose, lengths: bool = False) -> CellRun:
     """
     b = Builder(choose)
     with_lengths = lengths and choose.flag()
-    motifs = MOTIFS if with_lengths else MOTIFS + ACROSS
     inputs = _inputs(b)
-    slots = draw_slots(b)
+    pattern = choose.pick(PATTERNS)
+    motifs = MOTIFS + (ACROSS if not with_lengths else ()) + (DELAYED if pattern == "line" else ())
+    slots = draw_slots(b, pattern)
     state = choose.pick(list(structures([slot.name for slot in slots])))
-    after = Writer(b, slots, motifs).after()
+    after = Writer(b, slots, pattern, motifs).after()
     b.allowed = frozenset(slot.name for slot in slots)
     output = _output(b, motifs, constants=not with_lengths)
-    start = {}
-    for slot in slots:
-        if b.rarely():
-            start[slot.name] = f"s{slot.name[1:]}"
-            b.parameters[start[slot.name]] = b.rng.uniform(-1, 1, slot.sample.shape[1:])
+    learnt = [b.rarely() for _ in range(4)]
+    start = {slot.name: f"s{slot.name[1:]}" for slot, is_learnt in zip(slots, learnt, strict=False) if is_learnt}
+    b.parameters |= {start[s.name]: b.rng.uniform(-1, 1, s.sample.shape[1:]) for s in slots if s.name in start}
     program = Program(inputs, state, b.tagged(), output, tuple(value.name for value in after), b.shapes)
     if not b.rarely():
         program = program.pruned()
@@ -172,8 +171,7 @@ def _inputs(b: Builder) -> Structure:
 
 
 def _output(b: Builder, motifs: tuple[Any, ...], constants: bool) -> Structure:
-    for _ in range(b.choose.integer(0, 2)):
-        b.keep(b.choose.pick(motifs)(b))
+    b.some(motifs, 2)
 
     def one() -> Any:
         form = b.choose.pick(("last", "any", "any", "vector", "constant"))
@@ -262,7 +260,9 @@ def leaves(drawn: CellRun) -> dict[str, Tensor]:
     return found
 
 
-def outcome(drawn: CellRun, values: Mapping[str, Tensor], mode: str = "unroll", **options: Any) -> dict[str, Tensor]:
+def outcome(
+    drawn: CellRun, values: Mapping[str, Tensor], mode: str = "unroll", final_state_only: bool = False, **options: Any
+) -> dict[str, Tensor]:
     """Outputs and final states of a run with these values.
 
     Parameters
@@ -271,6 +271,8 @@ def outcome(drawn: CellRun, values: Mapping[str, Tensor], mode: str = "unroll", 
     values : Mapping
         As :func:`leaves` returns them; parameters and captured tensors are the cell's own.
     mode : str
+    final_state_only : bool
+        Whether to leave the outputs out.
     **options
         Of :class:`tinygrad_rnn.nn.Recurrent`.
 
@@ -292,8 +294,9 @@ def outcome(drawn: CellRun, values: Mapping[str, Tensor], mode: str = "unroll", 
     if drawn.lengths is not None:
         given["lengths"] = drawn.lengths
     recurrent: Any = nn.Recurrent
+    given["final_state_only"] = final_state_only
     outputs, final = recurrent(drawn.cell, mode=mode, reverse=drawn.reverse, **options)(xs, state, **given)
-    found = {f"output[{i}]": leaf for i, leaf in enumerate(flatten(outputs))}
+    found = {} if final_state_only else {f"output[{i}]": leaf for i, leaf in enumerate(flatten(outputs))}
     return found | {f"state[{slot}]": leaf for slot, leaf in zip(program.slots, flatten(final), strict=True)}
 
 
@@ -309,7 +312,7 @@ def run(drawn: CellRun, mode: str = "unroll", order: int = 1, **options: Any) ->
         0 is without gradients; 2 is with those of a random combination of the first ones
         too, by the cotangents as well.
     **options
-        Of :class:`tinygrad_rnn.nn.Recurrent`.
+        Of :func:`outcome`.
 
     Returns
     -------
@@ -328,7 +331,7 @@ def run(drawn: CellRun, mode: str = "unroll", order: int = 1, **options: Any) ->
     ends = outcome(drawn, values, mode, **options)
     found = {name: end.numpy() for name, end in ends.items()}
     floats = {name: value for name, value in values.items() if value.dtype.kind == "f"}
-    cotangents = {name: tensor(array) for name, array in drawn.cotangents.items()}
+    cotangents = {name: tensor(array) for name, array in drawn.cotangents.items() if name in ends}
     if order > 0:
         first = _gradients({name: ends[name] for name in cotangents}, floats, cotangents)
         found |= {f"grad {name}": g.numpy() for name, g in first.items()}

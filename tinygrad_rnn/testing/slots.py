@@ -8,19 +8,26 @@ from .builder import Builder, Value
 from .gates import BOUNDED, activated
 from .motifs import Motif
 
-__all__ = ["Writer", "draw_slots"]
+__all__ = ["PATTERNS", "Writer", "draw_slots"]
+
+PATTERNS = ("each", "each", "each", "each", "line", "ring")
+"""How slots hang together: each as it likes, as a tapped delay line, or all in one cycle."""
+
+FORMS = ("unchanged", "bounded", "delay", "bounded", "gated", "additive", "linear", "swapped", "leaky", "bounded", "bounded")
+"""What a slot carries on."""
 
 
-def draw_slots(b: Builder) -> list[Value]:
+def draw_slots(b: Builder, pattern: str) -> list[Value]:
     """Up to four slots: vectors, single numbers and matrices for each row of the batch."""
     found: list[Value] = []
-    for i in range(b.choose.pick((0, 1, 2, 3, 4, 1, 2, 3))):
-        n = b.features()
+    for _ in range(4):  # as many choices for a slot that there is not: it can be left out and nothing else changes
+        there, n = b.choose.integer(0, 4) > 1, b.features()
         shape = b.choose.pick(((n,), "same", (n,), "same", (), (min(n, 3),) * 2))
-        if shape == "same":
+        if shape == "same" or pattern == "line":
             like = found[-1] if found else next((v for v in b.pool if v.is_vector), None)
             shape = like.sample.shape[1:] if like else (n,)
-        found.append(b.add_source(f"h{i + 1}", *shape, slot=True))
+        if there:
+            found.append(b.add_source(f"h{len(found) + 1}", *shape, slot=True))
     return found
 
 
@@ -31,28 +38,32 @@ class Writer:
     ----------
     b : Builder
     slots : list of Value
+    pattern : str
     motifs : sequence of Motif
     """
 
-    def __init__(self, b: Builder, slots: list[Value], motifs: Sequence[Motif]) -> None:
+    def __init__(self, b: Builder, slots: list[Value], pattern: str, motifs: Sequence[Motif]) -> None:
         self.b = b
         self.slots = slots
+        self.pattern = pattern
         self.motifs = motifs
         self.found: dict[str, Value] = {}
         b.pool.sort(key=lambda value: not value.slots)  # a step's simplest values first: slots, then inputs
 
     def after(self) -> list[Value]:
         """The next values, in the order of the slots."""
+        if self.pattern == "line" and len(self.slots) > 1:
+            taps = self.b.choose.integer(2, len(self.slots))
+            self.found = {slot.name: before for before, slot in zip(self.slots[: taps - 1], self.slots[1:taps], strict=True)}
         for i, slot in enumerate(self.slots):
             if slot.name not in self.found:
-                self.found[slot.name] = self.next_value(i, slot)
+                self.found[slot.name] = self.b.part(lambda i=i, slot=slot: self.next_value(i, slot))  # type: ignore[misc]
         return [self.found[slot.name] for slot in self.slots]
 
     def next_value(self, i: int, slot: Value) -> Value:
         """The next value of slot number i; where two are swapped, that of the other is settled too."""
         b, shape = self.b, slot.sample.shape[1:]
-        forms = ("bounded", "delay", "bounded", "gated", "additive", "linear", "unchanged", "swapped", "leaky", "bounded")
-        form = b.choose.pick(forms)
+        form = b.choose.pick(FORMS) if self.pattern == "each" else "delay" if self.pattern == "line" and i == 0 else "bounded"
         earlier = [s.name for s in self.slots[:i]]
         others = [s.name for s in self.slots if s is not slot]
         if form == "unchanged":
@@ -76,8 +87,9 @@ class Writer:
             kept = self.linear(slot)
             return b.tag(b("add", kept, b.fit(self.body(), *shape)), "linear slot") if b.choose.flag() else kept
         every = [s.name for s in self.slots]
-        b.allowed = frozenset(b.choose.pick(([slot.name], [*earlier, slot.name], every, every, earlier)))
-        change = b.fit(self.body(slot), *shape)
+        own = self.slots[i - 1] if self.pattern == "ring" else slot
+        b.allowed = frozenset(b.choose.pick(([own.name], [*earlier, own.name], every, every, earlier)))
+        change = b.fit(self.body(own), *shape)
         if form == "leaky":
             return b.tag(b("add", b("multiply", slot, b.number()), b("tanh", change)), "leaky slot")
         change = activated(b, change, b.choose.pick(BOUNDED))
@@ -97,8 +109,7 @@ class Writer:
     def body(self, slot: Value | None = None) -> Value:
         """A value made by a few motifs; of this slot too, mostly, if one is given."""
         b = self.b
-        found = [b.keep(b.choose.pick(self.motifs)(b)) for _ in range(b.choose.integer(0, 3))]
-        value = found[-1] if found else b.vector()
+        value = b.some(self.motifs, 3) or b.vector()
         if slot is None or slot.name not in b.allowed or slot.name in value.slots:
             return value
         own, n = b.fit(slot, slot.size if slot.sample.ndim > 1 else 1), b.features()

@@ -5,8 +5,9 @@ Needs the extra ``test``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ except ImportError as error:  # pragma: no cover
 from ..ops.core import Primitive, constant
 from ..ops.domains import REAL, Domain, Interval
 from ..tensor import Parameter, Tensor
-from .choices import LAYOUTS, Case, bounds, laid_out, make_case
+from .choices import LAYOUTS, Case, RandomChoices, bounds, laid_out, make_case
 from .random_cells import CellRun, random_cell
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
 
 Shape = tuple[int, ...]
 Array = npt.NDArray[Any]
+Result = TypeVar("Result")
 
 # -- shapes --------------------------------------------------------------------------------
 
@@ -275,4 +277,26 @@ def cells(draw: st.DrawFn, *, lengths: bool = False) -> CellRun:
     ...     assert all(np.isfinite(array).all() for array in found.values())
     >>> holds()
     """
-    return random_cell(Choices(draw), lengths)
+    return random_cell(_Parts(draw), lengths)
+
+
+class _Parts(RandomChoices):
+    """Choices of which those that belong together are one part, which is shrunk as a whole.
+
+    Parts are numbered: hypothesis tries copies of a part in place of others of its kind, and
+    the cells would be too much alike.
+    """
+
+    def __init__(self, draw: st.DrawFn) -> None:
+        self._draw = draw
+        self._random = draw(st.randoms(use_true_random=False))
+        self._numbers = itertools.count()
+
+    def integer(self, low: int, high: int) -> int:
+        return self._random.randint(low, high)
+
+    def flag(self) -> bool:
+        return self.integer(0, 1) == 1
+
+    def part(self, write: Callable[[], Result]) -> Result:
+        return self._draw(st.builds(lambda number: write(), st.just(next(self._numbers))))
