@@ -17,7 +17,7 @@ Array: TypeAlias = npt.NDArray[Any]
 
 _GETITEM = registry["getitem"]
 
-CHUNK_BYTES = 1 << 21
+CHUNK_BYTES = 1 << 20
 """Arrays of all steps of a chunk should fit the second-level cache."""
 CHUNK_ROWS = 256
 """Rows that a product over all steps of a chunk needs to be worth it."""

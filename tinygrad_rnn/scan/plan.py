@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from ..graph.node import Node
 from .canonical import canonical
 from .differentiate import Reverse, differentiate
-from .loop import Item, Loop
+from .loop import Item, Loop, is_leaf
 from .numpy_backend import Executable
 from .program import schedule
 from .rewrites import AFTER, BEFORE, rewrite, switched_off
@@ -45,6 +45,10 @@ class Plan:
         self._reverses: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[Reverse, Plan]] = {}
         self._saving: Loop | None = None
         self._lock = threading.RLock()
+
+    def __repr__(self) -> str:
+        count = sum(not is_leaf(node) for node in self.traced.nodes)
+        return f"<Plan of {count} operation{'s' * (count != 1)} a step{', in reverse' if self.traced.reverse else ''}>"
 
     @property
     def saving(self) -> Loop:

@@ -355,7 +355,7 @@ class _Scheduler:
     def _returned(self, node: Node) -> Home | None:
         """The array of a result, for what is computed for all steps at once and not read in a loop."""
         at = self.partition
-        if at.is_core(node) or at.is_outer(node) or any(at.is_core(reader) for reader in self._readers[node]):
+        if at.is_core(node) or at.is_outer(node) or node.primitive is _CONCATENATE or any(at.is_core(reader) for reader in self._readers[node]):
             return None
         found = [i for i, item in enumerate(self.loop.items) if item.node is node and item.kind == "stack" and not item.lent]
         return Home("result", index=found[0]) if found and not any(item.lent for item in self.loop.items) else None

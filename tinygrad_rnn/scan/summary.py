@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypeAlias
@@ -88,9 +88,10 @@ class Slot(NamedTuple):
     name : str
     kind : str
         "cycle": its next value depends on itself, through `others` too if there are any.
-        "linear": it does so linearly, by coefficients from outside the cycle. "additive":
-        its next value is itself plus what does not depend on it. "unchanged". "delay": what
-        it carries is known without it, `steps` steps before. "unused": nobody reads it.
+        "linear": a cycle that is linear in its slots, by coefficients from outside of it.
+        "additive": the next value is the slot plus what does not depend on it. "unchanged".
+        "delay": it carries a value that is known without it, for `steps` steps. "unused":
+        nobody reads it.
     steps : int
     others : tuple of str
     """
@@ -174,6 +175,8 @@ class Summary:
     steps : int
         T.
     title : str
+    names : sequence of str
+        Of the slots.
     checkpoint : int, optional
 
     Attributes
@@ -194,9 +197,12 @@ class Summary:
     def run(inputs, memory, steps):
     """
 
-    def __init__(self, loop: Loop, steps: int, title: str = "", checkpoint: int | None = None) -> None:
+    def __init__(
+        self, loop: Loop, steps: int, title: str = "", names: Sequence[str] = (), checkpoint: int | None = None
+    ) -> None:
         self.steps = steps
         self.title = title
+        self.names = tuple(names) or tuple(node.name or f"state_{i}" for i, node in enumerate(loop.state, 1))
         self._plan = plan = Plan(loop, checkpoint)
         self.forward = self._forward(plan)
         items = [i for i, item in enumerate(plan.loop.items) if item.node.dtype.kind == "f"]
@@ -227,10 +233,20 @@ class Summary:
         when : {"before", "after"}
             As it was written, or as it is run.
         direction : {"forward", "backward"}
+
+        Raises
+        ------
+        ValueError
+            If there is no such picture.
         """
         from ..draw import draw_plan
 
-        return draw_plan(self, when, direction)
+        if direction not in ("forward", "backward") or when not in ("before", "after"):
+            raise ValueError(f"a plan is drawn 'before' or 'after', 'forward' or 'backward', not {when!r}, {direction!r}")
+        one = self.forward if direction == "forward" else self.backward
+        if one is None:
+            raise ValueError("nothing in this step has a gradient, so it has no backward pass")
+        return draw_plan(one, when, f"{self.title}, {direction}")
 
     def __str__(self) -> str:
         return _table(self)
@@ -253,7 +269,7 @@ class Summary:
             run,
             _count(written, self.steps, every, as_written=True),
             _count(run, self.steps, kept),
-            tuple(_slots(loop, program.partition)),
+            tuple(_slots(loop, program.partition, self.names)),
             dict(plan.fired),
             source,
         )
@@ -269,7 +285,7 @@ class Summary:
             run,
             _count(written, self.steps, 0, as_written=True),
             _count(run, self.steps, 0),
-            tuple(_slots(reverse.loop, program.partition)),
+            tuple(_slots(reverse.loop, program.partition, [f"δ{self.names[i]}" for i in reverse.slots])),
             dict(reverse_plan.fired),
             source,
         )
@@ -364,8 +380,7 @@ def _kept(program: Program, steps: int) -> int:
 # -- slots ---------------------------------------------------------------------------------
 
 
-def _slots(loop: Loop, at: Partition) -> Iterator[Slot]:
-    names = [node.name or f"state {i + 1}" for i, node in enumerate(loop.state)]
+def _slots(loop: Loop, at: Partition, names: Sequence[str]) -> Iterator[Slot]:
     slot = {leaf: i for i, leaf in enumerate(loop.state)}
     read = {node for made in body(loop) for node in made.inputs} | {item.node for item in loop.items if item.kind != "final"}
     for i, (node, after) in enumerate(zip(loop.state, loop.after, strict=True)):
@@ -373,7 +388,7 @@ def _slots(loop: Loop, at: Partition) -> Iterator[Slot]:
         if after is node:
             yield Slot(names[i], "unchanged")
         elif i in at.cycle:
-            yield Slot(names[i], _kind_of_cycle(loop, i, at.cycle[i]), others=others)
+            yield Slot(names[i], _kind_of_cycle(loop, at.cycle[i]), others=others)
         elif node not in read and node not in loop.after:
             yield Slot(names[i], "unused")
         else:
@@ -385,26 +400,27 @@ def _slots(loop: Loop, at: Partition) -> Iterator[Slot]:
             yield Slot(names[i], "delay", steps)
 
 
-def _kind_of_cycle(loop: Loop, i: int, cycle: Collection[int]) -> Literal["cycle", "linear", "additive"]:
-    """A slot is linear if the gradient of what it carries on does not read the cycle; additive, if that is 1."""
-    leaves = [loop.state[j] for j in sorted(cycle)]
-    order = ancestors([loop.after[i]])
+def _kind_of_cycle(loop: Loop, cycle: Collection[int]) -> Literal["cycle", "linear", "additive"]:
+    """Linear, if the gradient of what is carried on does not read the cycle; additive, if that gradient is 1."""
+    leaves, after = [loop.state[i] for i in cycle], [loop.after[i] for i in cycle]
+    order = ancestors(after)
     inside = set(leaves)
     for node in order:
         if not inside.isdisjoint(node.inputs):
             inside.add(node)
-            if any(_passes_no_gradient(node, k) for k, source in enumerate(node.inputs) if source in inside):
+            if any(_hides(node, k) for k, source in enumerate(node.inputs) if source in inside):
                 return "cycle"
-    g = leaf(loop.after[i].spec)
+    cotangents = [leaf(node.spec) for node in after]
     with mode(tracing=True, recording=True):
-        found = [gradient.node for gradient in pull(order, [(loop.after[i], Tensor(g))], leaves).values()]
-    if found == [g] and len(leaves) == 1:
+        table = pull(order, [(node, Tensor(g)) for node, g in zip(after, cotangents, strict=True)], leaves)
+    found = [gradient.node for gradient in table.values()]
+    if found == cotangents and len(leaves) == 1:
         return "additive"
     return "linear" if inside.isdisjoint(ancestors(found)) else "cycle"
 
 
-def _passes_no_gradient(node: Node, position: int) -> bool:
-    """Whether it reads a value in a way that its gradient does not show, such as a sign."""
+def _hides(node: Node, position: int) -> bool:
+    """Whether it depends on an input in a way that its gradient does not show, such as a sign."""
     rules = node.primitive.gradient if node.primitive is not None else ()
     return node.dtype.kind != "f" or (isinstance(rules, tuple) and rules[position] is None)
 
@@ -420,7 +436,8 @@ def _table(summary: Summary) -> str:
     sides = [(name, one) for name, one in passes if one is not None]
     columns = [counts for _, one in sides for counts in (one.written_counts, one.counts)]
     lines = [
-        summary.title.ljust(WIDTH) + "".join(name.rjust(2 * COLUMN) for name, _ in sides),
+        *([summary.title] if summary.title else []),
+        " " * WIDTH + "".join(name.rjust(2 * COLUMN) for name, _ in sides),
         " " * WIDTH + "".join(head.rjust(COLUMN) for _ in sides for head in ("as written", "as run")),
     ]
 

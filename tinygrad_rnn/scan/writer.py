@@ -16,6 +16,9 @@ __all__ = ["Writer"]
 
 _MATMUL, _TRANSPOSE, _GETITEM = registry["matmul"], registry["transpose"], registry["getitem"]
 
+_BY_KEYWORD = (registry["maximum"], registry["minimum"])
+"""Ufuncs that deprecate ``out`` by position, which is faster."""
+
 
 class Writer:
     """Writes the source of a program.
@@ -64,6 +67,7 @@ class Writer:
         results, returned = self._results()
         totals, closing = self._totals()
         chunk += results + totals
+        after = [line for call in program.after.calls for line in self._once(call)]
         lines = [f"{_tuple([self._const(*entry) for entry in self.needs.constant])} = memory.constant"]
         lines = lines if self.needs.constant else []
         lines += once
@@ -76,7 +80,7 @@ class Writer:
         lines.append("for start, stop, arrays, attributes, tables, firsts, lasts in memory.chunks:")
         lines += [f"    {line}" for line in (self._unpacked() + chunk) or ["pass"]]
         lines += closing
-        lines += [line for call in program.after.calls for line in self._once(call)]
+        lines += after
         lines.append(f"return [{', '.join(returned)}]")
         return "\n".join(["def run(inputs, memory, steps):", *[f"    {line}" for line in lines], ""])
 
@@ -269,7 +273,7 @@ class Writer:
             return [self._product(node, used)]
         names = [self._step(i, used) for i in node.inputs]
         out = self._step(node, used)
-        if is_elementwise(node):
+        if is_elementwise(node) and node.primitive not in _BY_KEYWORD:
             return [f"{self._kernel(node)}({', '.join(names)}, {out})"]
         return [f"{self._kernel(node)}({', '.join(names)}, out={out}{self._attributes(node)})"]
 
