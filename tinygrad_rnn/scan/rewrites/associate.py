@@ -14,7 +14,7 @@ from .uses import Uses
 __all__ = ["associate"]
 
 _ADD, _SUBTRACT, _NEGATIVE = registry["add"], registry["subtract"], registry["negative"]
-_MULTIPLY, _DIVIDE = registry["multiply"], registry["divide"]
+_MULTIPLY, _DIVIDE, _ASTYPE = registry["multiply"], registry["divide"], registry["astype"]
 
 
 class Term(NamedTuple):
@@ -65,7 +65,7 @@ class _Associate:
         cost = sum(c is not None for c in atoms.values()) + len(atoms) - 1 + (len(rest) > 0)
         if not atoms or cost > sum(self.passed.values()) - 0.4:
             return None
-        total = self._total(atoms, rest)
+        total = self._total(atoms, [self._float(term, node) for term in rest])
         return total if total.spec == node.spec else None
 
     def _regroups(self, node: Node) -> bool:
@@ -137,7 +137,11 @@ class _Associate:
 
     def _plus(self, a: Node | None, b: Node | None, like: Node) -> Node:
         one = self._number(1.0, like)
-        return self.builder.make(_ADD, (a or one, b or one))
+        return self.builder.make(_ADD, (self._float(a or one, like), self._float(b or one, like)))
+
+    def _float(self, node: Node, like: Node) -> Node:
+        """Masks are coefficients too, but the sum of two of them is a number."""
+        return node if node.dtype.kind == "f" else self.builder.make(_ASTYPE, (node,), {"dtype": like.dtype})
 
     def _total(self, atoms: dict[Node, Node | None], rest: list[Node]) -> Node:
         """Least first: what is the same at all steps, what is known for all steps, and then the atoms."""
