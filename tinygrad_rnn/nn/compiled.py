@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -33,6 +34,8 @@ class Compiled(NamedTuple):
         Of the slots.
     state : tuple of Spec
         What the slots are cast to.
+    start : State
+        What the first call started from: the zeros of all calls that are given nothing else.
     """
 
     trace: Trace
@@ -40,6 +43,7 @@ class Compiled(NamedTuple):
     output: Any
     names: list[str]
     state: tuple[Spec, ...]
+    start: Any
 
     def run(self, call: Call) -> list[Tensor]:
         """The outputs at all steps, flat, and then the final state."""
@@ -64,8 +68,10 @@ KEPT = 32
 """Traces, and plans, that a module keeps; the oldest goes first."""
 
 
-def compiled(recurrent: Any, call: Call, final_state_only: bool) -> Compiled:
+def compiled(recurrent: Any, call: Call, final_state_only: bool, zeros: Callable[[], Any]) -> Compiled:
     """The step for a call of this kind: shapes, dtypes, options and the module's version.
+
+    A call that was not started yet starts from zeros, which all calls of its kind share.
 
     A trace that captures anything but the cell's own parameters is made anew at each call,
     since that may be another tensor or array by now; what was found out about it is kept.
@@ -74,7 +80,7 @@ def compiled(recurrent: Any, call: Call, final_state_only: bool) -> Compiled:
     cell = call.cell
     kind = (
         _structure(rebuild(call.xs, iter(call.inputs)) if call.xs is not None else None, 1),
-        _structure(call.state, 0),
+        _structure(call.state, 0) if call.started else call.batch_size,
         tuple((name, _structure(data, 1)) for name, data in call.force.items()),
         tuple(given is not None and given.shape[1:] for given in (call.mask, call.valid)),
         _element_names(call),
@@ -83,6 +89,8 @@ def compiled(recurrent: Any, call: Call, final_state_only: bool) -> Compiled:
         recurrent.checkpoint,
     )
     found = cache.steps.get((kind, cell.version))
+    if not call.started:
+        call.start(zeros() if found is None else found.start)
     if found is None:
         found = _compile(cache, recurrent, call, final_state_only, kind)
         if found.trace.lasting:
@@ -119,7 +127,7 @@ def _compile(cache: _Cache, recurrent: Any, call: Call, final_state_only: bool, 
     if plan is None:
         plan = Plan(traced.loop, recurrent.checkpoint)
         _keep(cache.plans, key, plan)
-    return Compiled(traced, plan, outputs[-1], call.names, tuple(state))
+    return Compiled(traced, plan, outputs[-1], call.names, tuple(state), call.state)
 
 
 def _element_names(call: Call) -> tuple[str | None, ...]:

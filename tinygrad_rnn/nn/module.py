@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError, StateDictError, TinygradError
-from ..graph.place import scope
+from ..graph.place import at, context
 from ..tensor import Parameter, Tensor
 
 if TYPE_CHECKING:
     from ..draw import Drawing
+    from ..scan.summary import Summary
 
 __all__ = ["Module"]
 
@@ -113,7 +114,8 @@ class Module:
         try:
             if not self._name:
                 return self.forward(*inputs, **options)
-            with scope(self._name):
+            here = context.state.place
+            with at(here._replace(scope=f"{here.scope}.{self._name}" if here.scope else self._name)):
                 return self.forward(*inputs, **options)
         except TinygradError as error:
             if not hasattr(error, "layer"):  # the innermost layer is the one to name
@@ -264,6 +266,40 @@ class Module:
         from ..draw import draw_module
 
         return draw_module(self, **options)
+
+    def plan(self, T: int, B: int = 1, inputs: Any = None) -> Summary | dict[str, Summary]:
+        """What the compiler finds out about the recurrent parts, for T steps and a batch of B; nothing is run.
+
+        Parameters
+        ----------
+        T, B : int
+        inputs : array_like, Spec, nested tuples of them, or mapping, optional
+            An example of the input sequence of the recurrent part, (time, batch, features);
+            of several parts, by path. It is found out if not given.
+
+        Returns
+        -------
+        Summary, or mapping from path to Summary
+            Of the one recurrent part, or of each. It prints as a table, has the program's
+            `source`, and draws itself.
+
+        Raises
+        ------
+        TinygradError
+            If there is no recurrent part.
+        ShapeError
+            If no input was found that fits, or the example does not.
+
+        Examples
+        --------
+        >>> from tinygrad_rnn import nn
+        >>> plan = nn.Sequential(nn.LSTM(3, 5), nn.Linear(5, 2)).plan(T=100, B=2)
+        >>> plan.forward.counts.products
+        1
+        """
+        from .plans import plan_parts
+
+        return plan_parts(self, T, B, inputs)
 
     def __repr__(self) -> str:
         own = ", ".join(f"{n}={p.shape}" for n, p in self._children.items() if isinstance(p, Parameter))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ from .cell import Cell, State, flatten, rebuild
 from .compiled import compiled
 from .module import Module
 from .steps import Call, as_state, cast, outline
+
+if TYPE_CHECKING:
+    from ..scan.summary import Summary
 
 __all__ = ["Recurrent"]
 
@@ -125,11 +128,47 @@ class Recurrent(Module):
             With ``mode="scan"``, if the step looks at the values of its tensors.
         """
         call = Call.of(self.cell, xs, state, steps, lengths, force, force_mask)
-        call.start(self._start(state, call))
+        explicit = self.mode == "unroll" or not context.state.eager
+        zeros = state is None and type(self.cell).initial_state is Cell.initial_state
+        if not zeros or explicit or call.T == 0:
+            call.start(self._start(state, call))
         if call.T == 0:
             return (None if final_state_only else call.of_no_steps()), call.state
-        explicit = self.mode == "unroll" or context.state.tracing or context.state.debugging
         return (self._unroll if explicit else self._scan)(call, final_state_only)
+
+    def plan(self, T: int, B: int = 1, inputs: Any = None, force: Sequence[str] = ()) -> Summary:
+        """What the compiler finds out about the cell, for T steps and a batch of B; nothing is run.
+
+        Parameters
+        ----------
+        T, B : int
+        inputs : array_like, Spec, or nested tuples of them, optional
+            An example of the input sequence, (time, batch, features); what the cell takes is
+            found out if it is not given.
+        force : sequence of str
+            Slots that are forced at all steps.
+
+        Returns
+        -------
+        Summary
+            It prints as a table, has the program's `source`, and draws itself.
+
+        Raises
+        ------
+        ShapeError
+            If no input was found that fits, the example does not, or there is no such slot.
+        TraceError
+            If the step looks at the values of its tensors.
+
+        Examples
+        --------
+        >>> from tinygrad_rnn import nn
+        >>> print(nn.Recurrent(nn.GRUCell(64, 128)).plan(T=100, B=32).forward.slots[0])
+        cycle
+        """
+        from .plans import plan
+
+        return plan(self, T, B, inputs, force)
 
     def _unroll(self, call: Call, final_state_only: bool) -> tuple[Any, State]:
         """A node for each operation of each step."""
@@ -156,7 +195,7 @@ class Recurrent(Module):
 
     def _scan(self, call: Call, final_state_only: bool) -> tuple[Any, State]:
         """One node, which runs the traced step as a program."""
-        step = compiled(self, call, final_state_only)
+        step = compiled(self, call, final_state_only, lambda: self._start(None, call))
         found = iter(step.run(call))
         outputs = None if final_state_only else rebuild(step.output, found)
         return outputs, rebuild(call.state, found)

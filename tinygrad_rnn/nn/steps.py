@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -32,8 +33,6 @@ class Call:
     inputs : list of Tensor, shape (T, batch, …)
         The input sequences, flat.
     T, batch_size : int
-    dtype : dtype or None
-        What inputs and parameters are promoted to, so that every step has one dtype.
     force : dict of str to Tensor
     mask, valid : Tensor or None, shape (T,) or (T, batch)
         Where to force, and where the rows have not ended.
@@ -50,13 +49,12 @@ class Call:
         self.input_names = [x.name or "x" for x in inputs]
         self.T = T
         self.batch_size = batch_size
-        dtypes = [x.dtype for x in (*inputs, *cell.parameters()) if x.dtype.kind == "f"]
-        self.dtype = np.result_type(*dtypes) if dtypes else None
         self.force: dict[str, Tensor] = {}
         self.mask: Tensor | None = None
         self.valid: Tensor | None = None
         self.state: State = ()
         self.slots: list[Tensor] = []
+        self.started = False
         self.names: list[str] = []
 
     @classmethod
@@ -85,7 +83,8 @@ class Call:
         if lengths is not None:
             call.valid = _valid(lengths, call.T, call.batch_size)
             call.inputs = [where(_beside(call.valid, x), x, 0) for x in call.inputs]
-        call.force = {name: cast(as_tensor(data), call.dtype) for name, data in (force or {}).items()}
+        if force:
+            call.force = {name: cast(as_tensor(data), call.dtype) for name, data in force.items()}
         if mask is not None:
             if not force:
                 raise ShapeError("force_mask says where to force, and force, which says what, is missing")
@@ -97,9 +96,15 @@ class Call:
                 raise ShapeError(f"force: {given.shape} does not have one element for each of the {call.T} steps")
         return call
 
+    @functools.cached_property
+    def dtype(self) -> np.dtype[Any] | None:
+        """What inputs and parameters are promoted to, so that every step has one dtype."""
+        dtypes = [x.dtype for x in (*self.inputs, *self.cell.parameters()) if x.dtype.kind == "f"]
+        return np.result_type(*dtypes) if dtypes else None
+
     def start(self, state: State) -> None:
         """Take this initial state."""
-        self.state, self.slots = state, flatten(state)
+        self.state, self.slots, self.started = state, flatten(state), True
 
     @property
     def sequences(self) -> list[tuple[Tensor, str]]:
