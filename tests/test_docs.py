@@ -60,7 +60,7 @@ INTERNAL_NAMES = {
     "ops.TensorLike": "a type",
     "ops.core.TensorLike": "a type",
     "random.generator": "tr.seed sets it",
-    "unrolling.over": "tr.steps and nn.Recurrent go over sequences with it",
+    **dict.fromkeys(("unrolling.fed", "unrolling.over"), "tr.steps and nn.Recurrent go over sequences with them"),
 }
 
 # Public, and without an example of its own.

@@ -145,6 +145,25 @@ def test_symbols_have_no_numbers():
     assert "\n" in found["h[0]"]["label"]  # the start is zeros, and known
 
 
+# -- what is an input ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("time", ["folded", "unrolled"])
+def test_an_array_is_drawn_as_a_tensor_is_and_other_constants_are_not(time):
+    cell, array = nn.RNNCell(2, 3), np.ones((3, 1, 2), "float32")
+    W = tr.Parameter(np.eye(2), symbol="W")
+
+    def loop(sequence):
+        h = tr.tensor(np.zeros((1, 2)))
+        for _, x in tr.steps(sequence):
+            h = tr.tanh(x * np.full((1, 2), 0.5) + h @ W).named("h")
+        return h
+
+    for run in (lambda xs: nn.Recurrent(cell, mode="unroll")(xs)[0], loop):
+        drawn = [tr.graph(run(xs)).draw(time=time).source for xs in (array, tr.tensor(array))]
+        assert drawn[0] == drawn[1] and len(re.findall('label="?x', drawn[0])) == (1 if time == "folded" else 3)
+
+
 # -- whole-sequence operations, step by step ---------------------------------------------------
 
 

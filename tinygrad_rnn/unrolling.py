@@ -11,7 +11,7 @@ from .ops import TensorLike
 from .ops.core import as_tensor
 from .tensor import Tensor
 
-__all__ = ["over", "steps"]
+__all__ = ["fed", "over", "steps"]
 
 
 def steps(*sequences: TensorLike, reverse: bool = False) -> Iterator[tuple[Any, ...]]:
@@ -45,13 +45,21 @@ def steps(*sequences: TensorLike, reverse: bool = False) -> Iterator[tuple[Any, 
     >>> print(t, h)
     3 tensor(6.)
     """
-    tensors = [as_tensor(sequence) for sequence in sequences]
+    tensors = [fed(sequence) for sequence in sequences]
     if not tensors or any(x.ndim == 0 for x in tensors):
         raise ShapeError("tr.steps needs sequences: arrays whose first axis is time")
     if len({len(x) for x in tensors}) > 1:
         raise ShapeError(f"the sequences differ in length: {', '.join(str(x.shape) for x in tensors)}")
     names = [tensor.name for tensor in tensors]
     return ((t, *elements) for t, _, elements in over(tensors, names, len(tensors[0]), reverse))
+
+
+def fed(sequence: TensorLike) -> Tensor:
+    """A sequence that steps are fed with: an array is an input then, and no constant of the code."""
+    x = as_tensor(sequence)
+    if not isinstance(sequence, Tensor):
+        x.node.role = "input"
+    return x
 
 
 def over(

@@ -15,6 +15,7 @@ from ..graph.place import mode
 from ..ops import TensorLike, detach, where
 from ..ops.core import as_tensor
 from ..tensor import Tensor
+from ..unrolling import fed
 from .cell import Cell, State, flatten, rebuild
 
 __all__ = ["Call", "as_state", "cast", "outline", "slot_names", "tell_initial"]
@@ -195,7 +196,7 @@ def _sequences(xs: Any, steps: int | None) -> tuple[list[Tensor], int, int | Non
         if steps is None or steps < 0:
             raise ShapeError(f"without an input sequence, say how many steps to make: (None, steps=T), not {steps}")
         return [], steps, None
-    inputs = [as_tensor(x) for x in flatten(xs)]
+    inputs = [fed(x) for x in flatten(xs)]
     for x in inputs:
         if x.ndim < 2 or (x.ndim == 2 and x.dtype.kind == "f"):
             raise ShapeError(
