@@ -237,7 +237,7 @@ def test_reading_a_shifted_sequence_finds_the_right_step(outputs):
 
 
 def test_the_order_of_a_step_stays(outputs):
-    graph = tr.graph(outputs)
+    graph = tr.graph(outputs).opened()
     split = per_step(graph)
     for t in (1, 2, 3):
         assert [n.operation for n in split if n.step == t and n.primitive is not None] == [

@@ -49,7 +49,7 @@ def test_the_ledger_of_a_shared_weight_has_an_entry_for_each_step():
 def test_scopes_nest_and_steps_are_tagged():
     model = nn.Sequential(nn.Recurrent(nn.RNNCell(2, 3)), nn.Linear(3, 1))
     with tr.scope("outside"):
-        g = tr.graph(model(np.ones((2, 1, 2), "float32")))
+        g = tr.graph(model(np.ones((2, 1, 2), "float32"))).opened()
     assert "outside.0.cell.h[2]" in g.names.values()
     assert {node.scope for node in g.nodes if node.operation == "matmul"} == {"outside.0.cell", "outside.1"}
 

@@ -15,11 +15,10 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 
 from ..graph.graph import Graph, is_constant, outer_step
-from ..graph.node import Node, Spec
+from ..graph.node import Node, Spec, behind_cuts
 from ..graph.place import Unrolling
 from ..ops.core import SUM
 from .numbers import described, gradients_of
-from .per_step import behind_cuts
 from .sketch import Arc, Sketch, Vertex
 from .style import PLAIN, Kind
 from .symbols import indexed, pretty, raised, stem

@@ -14,11 +14,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..graph.graph import Graph, is_constant, outer_step
-from ..graph.node import Node, Spec, ancestors, leaf
+from ..graph.node import Node, Spec, behind_cuts, leaf
 from ..graph.place import Place, Unrolling
 from ..ops.core import registry
 
-__all__ = ["behind_cuts", "per_step"]
+__all__ = ["per_step"]
 
 Moment: TypeAlias = "tuple[Unrolling, int] | None"
 
@@ -50,19 +50,8 @@ def per_step(graph: Graph) -> Graph:
     >>> [split.names[node] for node in split.outputs]
     ['matmul[1]', 'matmul[2]']
     """
-    return Graph(_Pass(behind_cuts(graph.outputs)).run(graph.outputs))
-
-
-def behind_cuts(outputs: Sequence[Node]) -> list[Node]:
-    """Ancestors, and those of the nodes that a ``.detach()`` cut off and that are still alive."""
-    ends = dict.fromkeys(outputs)
-    while True:
-        nodes = ancestors(ends)
-        sources = [source for node in nodes if (source := node.cut) is not None and source not in ends]
-        known = set(nodes)
-        ends |= dict.fromkeys(source for source in sources if source not in known)
-        if all(source in known for source in sources):
-            return nodes
+    outputs = graph.opened().outputs
+    return Graph(_Pass(behind_cuts(outputs)).run(outputs))
 
 
 class _Pass:

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 
 from ..errors import FoldError
 from ..graph.graph import Graph, outer_step
+from ..graph.node import behind_cuts
 from ..nn.module import Module
 from ..tensor import Tensor
 from .contract import contract, runs_of
@@ -16,7 +17,7 @@ from .finish import add_note, bundle, elide, give_strokes, tell_targets
 from .fold import folded, reads_before_start
 from .layers import add_parameters, merged
 from .operations import add_legend, operations
-from .per_step import behind_cuts, per_step
+from .per_step import per_step
 from .place import Layout, place, set_rows, share_columns
 from .plain import plain
 from .route import branch_dots, route
@@ -88,6 +89,7 @@ def draw(
     True
     """
     _check(time, detail)
+    graph = graph.opened()
     has_gradient = any(node.place.origin is not None for node in graph.nodes)
     split = graph if has_gradient or backward else per_step(graph)
     if has_gradient or backward or not split.unrollings():

@@ -8,11 +8,10 @@ from typing import Any
 import graphviz
 
 from ..graph.graph import Graph, is_constant
-from ..graph.node import Node
+from ..graph.node import Node, behind_cuts
 from .dot import identifier
 from .numbers import described, gradients_of
 from .operations import sign
-from .per_step import behind_cuts
 from .style import CARD, CUT, EDGE_FONT, FONT, GREY, INK, LOOKS, NODE_FONT, VERMILION, Kind
 from .symbols import indexed, pretty
 

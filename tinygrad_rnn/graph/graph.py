@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Union
 import numpy as np
 
 from ..errors import FoldError
-from .node import Node, Spec, ancestors
+from .node import Node, Results, Spec, ancestors, behind_cuts
 from .place import Unrolling
 from .structure import is_constant as is_constant
 from .structure import structure
@@ -30,7 +30,8 @@ class Graph:
     Nodes have stable names, made of scope, given name or primitive, and step. Two graphs are
     equal if they apply the same primitives to the same inputs, under the same names, scopes
     and steps: constants count to the last bit, other leaves by name, role, shape and dtype,
-    and the order in which independent operations were made does not count.
+    and the order in which independent operations were made does not count. A scan counts as
+    the steps that it stands for.
 
     Parameters
     ----------
@@ -66,11 +67,14 @@ class Graph:
         self.nodes = tuple(_leaves_first(ancestors(self.outputs)))
         self.inputs = tuple(node for node in self.nodes if node.primitive is None and not is_constant(node))
         self._users: dict[Node, list[Node]] | None = None
+        self._opened: Graph | None = None
+        self._instead: dict[Node, Node] = {}  # in an opened graph: what stands for a node of the one it was
 
     @cached_property
     def names(self) -> dict[Node, str]:
-        """A stable name for each node."""
-        return _names(self.nodes)
+        """A stable name for each node, also for those that :meth:`opened` brings."""
+        names = _names(self.nodes)
+        return _Names(names, self) if self._has_scans else names
 
     # -- looking ---------------------------------------------------------------------------
 
@@ -81,23 +85,24 @@ class Graph:
         return iter(self.nodes)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Graph) and structure(self.outputs) == structure(other.outputs)
+        return isinstance(other, Graph) and structure(self.opened().outputs) == structure(other.opened().outputs)
 
     def __hash__(self) -> int:
-        return hash(structure(self.outputs))
+        return hash(structure(self.opened().outputs))
 
     def __repr__(self) -> str:
         return self.text()
 
     def __getitem__(self, name: str) -> Node:
-        for node, called in self.names.items():
-            if called == name:
-                return node
+        for graph in (self, self.opened()):
+            for node, called in graph.names.items():
+                if called == name:
+                    return node
         raise KeyError(f"no node is called {name!r}; graph.names has all of them")
 
     def unrollings(self) -> tuple[Unrolling, ...]:
         """The outermost sequences that the graph runs over, in order of their start."""
-        found = dict.fromkeys(moment[0] for node in self.nodes if (moment := outer_step(node)))
+        found = dict.fromkeys(moment[0] for node in self.opened().nodes if (moment := outer_step(node)))
         return tuple(found)
 
     def text(self, limit: int | None = None) -> str:
@@ -117,7 +122,8 @@ class Graph:
             else:
                 section = "nodes" if node.step is None else f"step {node.step}"
                 made = self._call(node)
-            sections.setdefault(section, []).append((self.names[node], made, str(node.spec)))
+            spec = "results" if isinstance(node.value, Results) else str(node.spec)
+            sections.setdefault(section, []).append((self.names[node], made, spec))
         width = max((len(name) for rows in sections.values() for name, _, _ in rows), default=0)
         lines = []
         for section, rows in sections.items():
@@ -143,18 +149,21 @@ class Graph:
             If the graph has no such node.
         """
         found = self[which] if isinstance(which, str) else getattr(which, "node", which)
-        if found not in self.names:
+        if found not in self.names and found not in self.opened().names:
             raise KeyError(f"{found!r} is not a node of this graph")
         return found  # type: ignore[return-value]
 
     def users(self, which: NodeLike) -> tuple[Node, ...]:
         """The nodes that take this one as an input, in order."""
+        asked = self.node(which)
+        if asked not in self.names:
+            return self.opened().users(asked)
         if self._users is None:
             self._users = {node: [] for node in self.nodes}
             for node in self.nodes:
                 for source in dict.fromkeys(node.inputs):
                     self._users[source].append(node)
-        return tuple(self._users[self.node(which)])
+        return tuple(self._users[asked])
 
     def uses(self, parameter: NodeLike) -> tuple[Node, ...]:
         """Every application that takes this value as an input: the ledger of a shared weight.
@@ -170,11 +179,13 @@ class Graph:
         >>> [g.names[node] for node in g.uses(W)]
         ['matmul[1]', 'matmul[2]']
         """
-        return self.users(parameter)
+        graph, (node,) = self._explicit(parameter)
+        return graph.users(node) if node in graph.names else ()
 
     def depends(self, y: NodeLike, x: NodeLike) -> bool:
         """Whether `y` was computed from `x`."""
-        return self.node(x) in set(ancestors([self.node(y)]))
+        _, (end, start) = self._explicit(y, x)
+        return start in set(ancestors([end]))
 
     def paths(self, x: NodeLike, y: NodeLike) -> Iterator[tuple[Node, ...]]:
         """Every path from `x` to `y`, one at a time: there may be very many.
@@ -190,17 +201,56 @@ class Graph:
         x → y
         x → multiply → y
         """
-        start, end = self.node(x), self.node(y)
+        graph, (start, end) = self._explicit(x, y)
         between = set(ancestors([end]))
-        stack: list[tuple[Node, ...]] = [(start,)]
+        stack: list[tuple[Node, ...]] = [(start,)] if start in between else []
         while stack:
             path = stack.pop()
             if path[-1] is end:
                 yield path
                 continue
-            stack += [(*path, user) for user in self.users(path[-1]) if user in between]
+            stack += [(*path, user) for user in graph.users(path[-1]) if user in between]
+
+    def _explicit(self, *which: NodeLike) -> tuple[Graph, list[Node]]:
+        """The graph with its scans opened, and what stands there for these nodes; this graph, for a scan itself."""
+        nodes = [self.node(one) for one in which]
+        if any(isinstance(node.value, Results) for node in nodes):
+            return self, nodes
+        graph = self.opened()
+        return graph, [graph._instead.get(node, node) for node in nodes]
 
     # -- views -----------------------------------------------------------------------------
+
+    @cached_property
+    def _has_scans(self) -> bool:
+        return any(isinstance(node.value, Results) for node in behind_cuts(self.outputs))
+
+    def opened(self) -> Graph:
+        """The same graph with the steps of every scan made one by one; this one, if it has no scan.
+
+        Whatever speaks of steps asks it by itself: folding, drawings, the ledger of a shared
+        weight, paths, equality. Nodes that depend on no scan are the same in both.
+
+        Examples
+        --------
+        >>> import tinygrad_rnn as tr
+        >>> rnn = tr.nn.Recurrent(tr.nn.RNNCell(2, 3))
+        >>> _, h = rnn(tr.zeros((4, 1, 2)))
+        >>> g = tr.graph(h)
+        >>> [node.operation for node in g.nodes if node.primitive]
+        ['scan', 'item']
+        >>> [g.names[node] for node in g.opened().nodes if node.name == "h" and node.primitive]
+        ['cell.h[1]', 'cell.h[2]', 'cell.h[3]', 'cell.h[4]']
+        """
+        if not self._has_scans:
+            return self
+        if self._opened is None:
+            from ..scan.open import opened
+
+            instead = opened(behind_cuts(self.outputs))
+            self._opened = Graph([instead.get(node, node) for node in self.outputs])
+            self._opened._instead = instead  # it also keeps alive what was cut off
+        return self._opened
 
     def fold(self, unrolling: Unrolling | None = None) -> Folded:
         """The verified quotient by the time of one unrolling; see :func:`fold.fold`.
@@ -230,7 +280,7 @@ class Graph:
                     )
                 )
             unrolling = found[0]
-        return fold(self, unrolling)
+        return fold(self.opened(), unrolling)
 
     def draw(self, **options: Any) -> Drawing:
         """A picture of the graph; see :func:`tinygrad_rnn.draw.draw`."""
@@ -279,6 +329,17 @@ def _leaves_first(nodes: list[Node]) -> list[Node]:
     leaves = dict.fromkeys(i for node in nodes for i in node.inputs if i.primitive is None)
     alone = [node for node in nodes if node.primitive is None and node not in leaves]
     return [*leaves, *alone, *(node for node in nodes if node.primitive is not None)]
+
+
+class _Names(dict[Node, str]):
+    """The names of a graph; it is opened for a node that it does not have."""
+
+    def __init__(self, names: dict[Node, str], graph: Graph) -> None:
+        super().__init__(names)
+        self._graph = graph
+
+    def __missing__(self, node: Node) -> str:
+        return self._graph.opened().names[node]
 
 
 def _names(nodes: Sequence[Node]) -> dict[Node, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import weakref
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,7 +15,7 @@ from .place import NOWHERE, Place
 if TYPE_CHECKING:
     from ..ops.core import Primitive
 
-__all__ = ["ROLES", "Node", "Results", "Spec", "ancestors", "leaf"]
+__all__ = ["ROLES", "Node", "Results", "Spec", "ancestors", "behind_cuts", "leaf"]
 
 NO_ATTRIBUTES: Mapping[str, Any] = {}
 
@@ -192,3 +192,15 @@ def ancestors(outputs: Iterable[Node]) -> list[Node]:
                 seen.add(node)
                 stack.append(node)
     return sorted(seen, key=_serial)
+
+
+def behind_cuts(outputs: Sequence[Node]) -> list[Node]:
+    """Ancestors, and those of the nodes that a ``.detach()`` cut off and that are still alive."""
+    ends = dict.fromkeys(outputs)
+    while True:
+        nodes = ancestors(ends)
+        sources = [source for node in nodes if (source := node.cut) is not None and source not in ends]
+        known = set(nodes)
+        ends |= dict.fromkeys(source for source in sources if source not in known)
+        if all(source in known for source in sources):
+            return nodes

@@ -113,7 +113,9 @@ def _compile(cache: _Cache, recurrent: Any, call: Call, final_state_only: bool, 
 
     scope = context.state.place.scope
     while True:
-        sequences = [(Spec(x.shape[1:], x.dtype), name) for (x, _), name in zip(call.sequences, _element_names(call), strict=True)]
+        sequences = [
+            (Spec(x.shape[1:], x.dtype), name) for (x, _), name in zip(call.sequences, _element_names(call), strict=True)
+        ]
         names = call.names or [None] * len(state)
         with at(Place(scope, Unrolling(scope), 1)):  # errors say that it is the first step
             traced = trace(step, sequences, list(zip(state, names, strict=True)), call.cell.parameters(), recurrent.reverse)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DtypeError, ShapeError
-from ..graph.node import Node, Spec, leaf
+from ..graph.node import Spec, leaf
 from ..graph.place import mode
 from ..ops import TensorLike, detach, where
 from ..ops.core import as_tensor

@@ -406,7 +406,10 @@ def apply(primitive: Primitive, inputs: Sequence[TensorLike], attributes: Mappin
 
 def _look_or_trace(primitive: Primitive, nodes: tuple[Node, ...], attributes: Mapping[str, Any]) -> Any:
     if context.state.tracing:
-        return primitive.shape(*[node.spec for node in nodes], **attributes)
+        try:
+            return primitive.shape(*[node.spec for node in nodes], **attributes)
+        except ShapeError as error:
+            raise _explain(primitive, nodes, attributes, error) from None
     value = primitive.kernel(*[node.value for node in nodes], **attributes)
     if isinstance(value, Results):
         return value
