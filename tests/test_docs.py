@@ -205,3 +205,11 @@ def test_one_word_for_one_thing() -> None:
     assert "U x_t" in latex and "W h_{t-1}" in latex
     symbols = [parameter.symbol for parameter in tinygrad_rnn.nn.Linear(2, 3).parameters()]
     assert symbols == ["V", "c"]
+
+
+@pytest.mark.parametrize("path", ["README.md", "docs/tutorial/proof.md"])
+def test_where_check_is_shown_its_extra_is_named(path: str) -> None:
+    paragraph = next(
+        p for p in (ROOT / path).read_text(encoding="utf-8").split("\n\n") if "From a shell" in p or "`tinygrad-rnn check" in p
+    )
+    assert re.search(r"`test`|\[test\]", paragraph)

@@ -65,7 +65,7 @@ parameters are compared with numeric ones. A failure is shrunk to a smallest
 case, and tells which operation at which step is wrong.
 
 Exit status: 0 if all gradients are right, 1 if one is wrong, 2 if there was
-nothing to check."""
+nothing to check. Needs the extra "test"."""
 
 CHECK_EXAMPLES = """\
 examples:
