@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, TypeAlias
 
@@ -14,7 +14,7 @@ from ..graph.place import mode
 from ..ops.core import registry
 from ..tensor import Tensor
 from .canonical import canonical
-from .differentiate import differentiate
+from .differentiate import Reverse, differentiate
 from .loop import Loop, body
 from .numpy_backend import Executable
 from .partition import Partition
@@ -121,14 +121,25 @@ class Work:
     loop : Loop
     partition : Partition
     operations : tuple of Operation
+    results : tuple of (str, Node)
+        What is asked for, but for final states: sequences and sums over time.
     given : dict of Node to Node
-        For each leaf that stands for a value of another pass, that value.
+        For each leaf that stands for a value of the forward pass, that value.
+    names : dict of Node to str
+        What leaves are called that have no name.
     """
 
     loop: Loop
     partition: Partition
     operations: tuple[Operation, ...]
+    results: tuple[tuple[str, Node], ...] = ()
     given: Mapping[Node, Node] = field(default_factory=dict)
+    names: Mapping[Node, str] = field(default_factory=dict)
+
+    @property
+    def kept(self) -> set[Node]:
+        """The leaves that stand for what was kept of the forward pass."""
+        return {*self.given, *self.names}
 
     def __iter__(self) -> Iterator[Operation]:
         return iter(self.operations)
@@ -256,48 +267,52 @@ class Summary:
     # -- the two passes --------------------------------------------------------------------
 
     def _forward(self, plan: Plan) -> Pass:
-        program, source = _compiled(plan, True)
-        written = _as_written(plan.traced)
         loop, n = plan.traced, plan.checkpoint
+        program, source = _compiled(plan, True)
+        names = [item.node.name or "output" for item in loop.items]
+        written, run = _as_written(loop, names), _as_run(program, names)
         every = self.steps * sum(_bytes(operation.node.spec) for operation in written)
         kept = _kept(program, self.steps)
         if n is not None and 1 < n < self.steps:  # one segment's, and what each segment starts from
             kept = _kept(program, n) + -(-self.steps // n) * sum(_bytes(node.spec) for node in loop.state)
-        run = _as_run(program)
+        return self._pass(written, run, program, self.names, (every, kept), plan, source)
+
+    def _backward(self, plan: Plan, items: list[int], wanted: list[int]) -> Pass:
+        loop = plan.traced
+        by_hand = differentiate(canonical(loop), items, wanted)
+        reverse, reverse_plan = plan.reverse(items, wanted)
+        program, source = _compiled(reverse_plan, False)
+        inputs = (*loop.sequences, *loop.state, *loop.captured)
+        names = [f"∂{inputs[k].name or inputs[k].operation}" for k in reverse.results]
+        called = {node: f"{name}⁻" for node, name in zip(loop.state, self.names, strict=True)}
+        written = replace(_as_written(by_hand.loop, names, gradient=True), given=_given(by_hand), names=called)
+        run = replace(_as_run(program, names), given=_given(reverse), names=called)
+        slots = [f"δ{self.names[i]}" for i in reverse.slots]
+        return self._pass(written, run, program, slots, (0, 0), reverse_plan, source)
+
+    def _pass(
+        self, written: Work, run: Work, program: Program, names: Sequence[str], kept: tuple[int, int], plan: Plan, source: str
+    ) -> Pass:
         return Pass(
             written,
             run,
-            _count(written, self.steps, every, as_written=True),
-            _count(run, self.steps, kept),
-            tuple(_slots(loop, program.partition, self.names)),
+            _count(written, self.steps, kept[0], as_written=True),
+            _count(run, self.steps, kept[1]),
+            tuple(_slots(plan.traced, program.partition, names)),
             dict(plan.fired),
             source,
         )
 
-    def _backward(self, plan: Plan, items: list[int], wanted: list[int]) -> Pass:
-        by_hand = differentiate(canonical(plan.traced), items, wanted)
-        written = _as_written(by_hand.loop, gradient=True, given=_given(by_hand.loop, by_hand.residuals))
-        reverse, reverse_plan = plan.reverse(items, wanted)
-        program, source = _compiled(reverse_plan, False)
-        run = _as_run(program, _given(reverse.loop, reverse.residuals))
-        return Pass(
-            written,
-            run,
-            _count(written, self.steps, 0, as_written=True),
-            _count(run, self.steps, 0),
-            tuple(_slots(reverse.loop, program.partition, [f"δ{self.names[i]}" for i in reverse.slots])),
-            dict(reverse_plan.fired),
-            source,
-        )
+
+def _given(reverse: Reverse) -> dict[Node, Node]:
+    """What the leaves for residuals, the last sequences, stand for."""
+    sequences = reverse.loop.sequences
+    return dict(zip(sequences[len(sequences) - len(reverse.residuals) :], reverse.residuals, strict=True))
 
 
 def _compiled(plan: Plan, save: bool) -> tuple[Program, str]:
     executable: Executable = plan.executable(save)
     return executable.program, executable.source
-
-
-def _given(loop: Loop, residuals: Collection[Node]) -> dict[Node, Node]:
-    return dict(zip(loop.sequences[len(loop.sequences) - len(residuals) :], residuals, strict=True))
 
 
 # -- operations ----------------------------------------------------------------------------
@@ -307,7 +322,7 @@ def _when(stage: int) -> When:
     return "once" if stage < 0 else "loop" if stage % 2 else "batched"
 
 
-def _as_written(loop: Loop, gradient: bool = False, given: Mapping[Node, Node] | None = None) -> Work:
+def _as_written(loop: Loop, names: Sequence[str], gradient: bool = False) -> Work:
     """Every operation of the step; of a gradient's, those that are the gradient's own."""
     at = Partition(loop)
     operations = [
@@ -315,13 +330,19 @@ def _as_written(loop: Loop, gradient: bool = False, given: Mapping[Node, Node] |
         for node in at.nodes
         if node.primitive is not None and not is_view(node) and (not gradient or node.place.origin is not None)
     ]
-    sums = [Operation(item.node, (item.node,), "end", _end(at), "total") for item in loop.items if item.kind == "sum"]
-    return Work(loop, at, (*operations, *sums), given or {})
+    results = []
+    for name, item in zip(names, loop.items, strict=False):
+        if item.kind == "sum":
+            operations.append(Operation(leaf(item.node.spec), (item.node,), "end", _end(at), "total"))
+        if item.kind != "final":
+            results.append((name, operations[-1].node if item.kind == "sum" else item.node))
+    return Work(loop, at, tuple(operations), tuple(results))
 
 
-def _as_run(program: Program, given: Mapping[Node, Node] | None = None) -> Work:
+def _as_run(program: Program, names: Sequence[str]) -> Work:
     """The calls of a program."""
     operations: list[Operation] = []
+    results: list[tuple[str, Node]] = []
 
     def add(calls: Iterable[Call | Copy], when: When, stage: int) -> None:
         for call in calls:
@@ -334,14 +355,20 @@ def _as_run(program: Program, given: Mapping[Node, Node] | None = None) -> Work:
     for stage, section in enumerate(program.sections):
         add(section.calls, _when(stage), stage)
     end = _end(program.partition)
-    for k, item in enumerate(program.loop.items):
-        home = program.homes.get(item.node)
-        in_place = home is not None and home.kind == "result" and home.index == k
-        if item.kind == "stack" and not item.lent and not in_place:
-            operations.append(Operation(item.node, (item.node,), "batched", end, "copy"))
-    operations += [Operation(total.leaf, total.operands, "end", end, "total") for total in program.totals]
+    for total in program.totals:
+        reads = total.operands if total.kind != "scatter" else total.operands[0].inputs
+        operations.append(Operation(total.leaf, reads, "end", end, "total"))
     add(program.after.calls, "end", end)
-    return Work(program.loop, program.partition, tuple(operations), given or {})
+    sums = iter(program.sums)
+    for k, (name, item) in enumerate(zip(names, program.loop.items, strict=False)):
+        if item.kind == "sum":
+            results.append((name, next(sums)))
+        elif item.kind == "stack":
+            results.append((name, item.node))
+            home = program.homes.get(item.node)
+            if home is None or home.kind != "result" or home.index != k:
+                operations.append(Operation(item.node, (item.node,), "batched", end, "copy"))
+    return Work(program.loop, program.partition, tuple(operations), tuple(results))
 
 
 def _end(at: Partition) -> int:
