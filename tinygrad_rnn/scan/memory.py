@@ -21,6 +21,8 @@ CHUNK_BYTES = 1 << 20
 """Arrays of all steps of a chunk should fit the second-level cache."""
 CHUNK_ROWS = 256
 """Rows that a product over all steps of a chunk needs to be worth it."""
+FEW_ROWS = 16
+"""Up to how many rows a product is rather one of vectors."""
 TABLE = 1024
 """Steps up to which the views of each step are made once and kept."""
 
@@ -65,7 +67,8 @@ class Memory:
         self.program = program
         self.steps = steps
         self.batch_last = batch_last
-        self.length = min(steps, _chunk(program))
+        self.batch = max([n for b in program.buffers if b.extent != "once" for n in b.spec.shape[:1]], default=1)
+        self.length = min(steps, _chunk(program, self.batch))
         self._arrays = [self._allocate(buffer) for buffer in program.buffers]
         self._views: dict[Any, Any] = {}
         self.constant = [_turned(self._view(node, None), flipped) for node, flipped in needs.constant]
@@ -76,10 +79,13 @@ class Memory:
 
     def _allocate(self, buffer: Buffer) -> Array:
         shape = buffer.spec.shape
-        physical = (*shape[1:], *shape[:1]) if self.batch_last and len(shape) > 1 else shape
+        turned = self.batch_last and len(shape) > 1
+        if buffer.extent == "once" and shape[:1] != (self.batch,) and self.batch < FEW_ROWS:
+            turned = False  # a matrix: vectors are multiplied faster by its columns
+        physical = (*shape[1:], *shape[:1]) if turned else shape
         rows = {"whole": (self.steps + buffer.carry,), "chunk": (self.length + buffer.carry,)}.get(buffer.extent, ())
         array = np.empty((*rows, *physical), buffer.spec.dtype)
-        return np.moveaxis(array, -1, len(rows)) if self.batch_last and len(shape) > 1 else array
+        return np.moveaxis(array, -1, len(rows)) if turned else array
 
     def lent(self, node: Node) -> Array:
         """The values of a node at all steps."""
@@ -155,11 +161,10 @@ def _turned(array: Array, flipped: bool) -> Array:
     return array.swapaxes(-1, -2) if flipped else array
 
 
-def _chunk(program: Program) -> int:
+def _chunk(program: Program, batch: int) -> int:
     """How many steps go together."""
     widths = [b.spec.dtype.itemsize * int(np.prod(b.spec.shape)) for b in program.buffers if b.extent in ("chunk", "whole")]
-    rows = max([n for b in program.buffers if b.extent != "once" for n in b.spec.shape[:1]], default=1)
-    return max(8, CHUNK_ROWS // max(1, rows), CHUNK_BYTES // max(1, sum(widths)))
+    return max(8, CHUNK_ROWS // max(1, batch), CHUNK_BYTES // max(1, sum(widths)))
 
 
 def leading(node: Node, program: Program, steps: int) -> Mapping[str, Any]:

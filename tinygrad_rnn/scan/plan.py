@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import threading
 from collections.abc import Collection, Sequence
 
@@ -74,7 +75,8 @@ class Plan:
         """The program; `save` keeps what the gradient reads."""
         with self._lock:
             if save not in self._executables:
-                self._executables[save] = Executable(schedule(self.rewritten(save)))
+                loop = self.rewritten(save)
+                self._executables[save] = Executable(schedule(loop), batch_last=_narrow(loop))
             return self._executables[save]
 
     def rewritten(self, save: bool) -> Loop:
@@ -90,3 +92,12 @@ class Plan:
                 found = differentiate(self.saving, given, wanted, saved)
                 self._reverses[key] = found, Plan(found.loop)
             return self._reverses[key]
+
+
+WIDE = 512
+"""Features from which on whole rows are long enough for NumPy, and products prefer them."""
+
+
+def _narrow(loop: Loop) -> bool:
+    """Whether to put the batch last in memory."""
+    return all(math.prod(leaf.shape[1:]) < WIDE for leaf in loop.state)
