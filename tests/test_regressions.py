@@ -2,13 +2,15 @@
 
 import copy
 import pickle
+import warnings
 
 import numpy as np
 import pytest
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
-from tinygrad_rnn.errors import DtypeError, GradientError, NonFiniteError, ShapeError, TinygradError
+from tinygrad_rnn.errors import DtypeError, GradientError, NonFiniteError, ShapeError, TinygradError, TraceError
+from tinygrad_rnn.testing import GradientCheckError, check_cell, check_gradients
 
 
 def test_grad_by_a_parameter_that_was_rebound_or_wrapped_since():
@@ -250,6 +252,46 @@ def test_a_forgotten_comma_in_a_gradient_is_told_at_once():
         @tr.primitive(gradient=lambda g, y, x: g, formula="{x}")
         def forgot_the_comma(x, out=None):
             return x
+
+
+@pytest.mark.parametrize("leave", [np.asarray, lambda h: h.data, lambda h: h.numpy()])
+def test_a_step_that_leaves_the_graph_is_found(leave):
+    W = np.array([[0.5, -0.3], [0.2, 0.7]])
+
+    class Leaves(nn.Cell):
+        def __init__(self, input_size, hidden_size):
+            super().__init__()
+            self.state_shape = (hidden_size,)
+            self.W = nn.Parameter((hidden_size, hidden_size), symbol="W")
+
+        def step(self, x, h):
+            h = tr.tanh(x[:, :1] + tr.tensor(leave(h)) @ self.W).named("h")
+            return h, h
+
+    def by_hand(W, xs):
+        h = tr.tensor(np.full((1, 2), 0.1))
+        for _, x in tr.steps(xs):
+            h = tr.tanh(x + leave(h) @ W)
+        return h
+
+    with pytest.raises(GradientCheckError):
+        check_gradients(by_hand, W, np.ones((3, 1, 2)))
+    with pytest.raises(GradientCheckError, match="symbolic while a cell is traced"):
+        check_cell(Leaves)
+    with pytest.raises(TraceError):
+        Leaves(2, 3).equations()
+
+
+def test_looking_at_values_makes_no_noise():
+    W = tr.Parameter(np.eye(2), symbol="W")
+    loss = (tr.tanh(tr.tensor(np.ones((1, 2))) @ W) ** 2).mean()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_allclose(loss, np.tanh(1) ** 2, rtol=1e-6)
+        assert np.asarray(loss).shape == () and np.array([loss, loss]).shape == (2,) and float(loss) > 0
+        assert list(np.histogram(loss.data)[0])
+    loss.backward()
+    assert W.grad is not None
 
 
 def test_data_cannot_be_made_writeable():

@@ -55,7 +55,11 @@ class Tensor:
 
     @property
     def data(self) -> npt.NDArray[Any]:
-        """The values, as a read-only array."""
+        """The values, as a read-only array.
+
+        An array is outside the graph: what is computed from it gets no gradient, and no
+        cut is drawn. Use it to look at values, and :meth:`detach` to stop a gradient.
+        """
         value = self._concrete("data")
         value.flags.writeable = False  # of the array itself, so that no view of it can be made writeable
         return value.view()
@@ -193,6 +197,7 @@ class Tensor:
         return self._concrete("numpy()").copy()
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """What ``np.asarray(t)``, plots and NumPy's assertions get: the values, outside the graph, as `data` has them."""
         return np.array(self.data, dtype=dtype, copy=copy)
 
     def __bool__(self) -> bool:
