@@ -24,7 +24,7 @@ from .symbols import pretty
 __all__ = ["draw_plan"]
 
 _CONCATENATE, _GETITEM, _TRANSPOSE = registry["concatenate"], registry["getitem"], registry["transpose"]
-_MULTIPLY = registry["multiply"]
+_MULTIPLY, _BROADCAST = registry["multiply"], registry["broadcast_to"]
 
 
 class Paint(NamedTuple):
@@ -45,7 +45,7 @@ BATCHED = Paint(BLUE, lighter(BLUE, 0.88), "filled,rounded", "1.2")
 ONCE = Paint(GREY, CARD, "filled,rounded,dashed", "1.2")
 PAINTS = {"loop": LOOP, "batched": BATCHED, "end": BATCHED, "once": ONCE}
 ONCE_STAGE = -1
-LEGEND = {"truly step by step": LOOP, "could be done for all steps at once": BATCHED, "could be done once": ONCE}
+LEGEND = {"truly step by step": LOOP, "can be done for all steps at once": BATCHED, "can be done once": ONCE}
 
 _END = {"shape": "ellipse", "style": "filled", "fillcolor": CARD, "color": INK}
 _JOIN = {"label": "", "shape": "point", "width": "0.11", "height": "0.11", "color": INK}
@@ -161,7 +161,7 @@ class _Picture:
         """Through views, which are no operations."""
         views: list[str] = []
         flipped = False
-        while node not in self.made and node.primitive is not None and is_view(node):
+        while node.primitive is not None and is_view(node) and self._is_passed(node):
             if node.primitive is _TRANSPOSE:
                 flipped = not flipped
             if node.name is not None and node.primitive is _GETITEM:
@@ -171,6 +171,10 @@ class _Picture:
                 views.append("part" if place is None else f"{place[1]}:{place[2]}")
             node = node.inputs[0]
         return _Read(node, " ".join(views[:1]), flipped)
+
+    def _is_passed(self, node: Node) -> bool:
+        """Whether it is not made, or is a parameter made wider."""
+        return node not in self.made or (self.apart and self.made[node].when == "once" and node.primitive is _BROADCAST)
 
     def _text(self, read: _Read) -> str | None:
         """A number or a parameter, which is said in the box that reads it."""
@@ -208,11 +212,11 @@ class _Picture:
     def _outside(self, node: Node) -> dict[str, str]:
         """What comes from elsewhere: an input, a cotangent, or what was kept of the forward pass."""
         value = self.work.given.get(node, node)
-        label = self.work.names.get(node) or value.name
+        label = self.work.names.get(node) or self.work.names.get(value) or value.name
         if label is None:
             read = self._seen(value)
             label = f"{self._operation(read.node)} {read.views}".strip()
-        kept = node in self.work.kept or node.primitive is not None
+        kept = node in self.work.given or node.primitive is not None
         said = "kept from the forward pass" if kept else "given at all steps"
         return {
             **_END,
@@ -266,10 +270,12 @@ class _Picture:
         read = self._seen(after)
         tooltip = f"{self.slots[node]}: carried from each step to the next\n{node.spec}"
         self._put(stage if self.apart else "step", node, {**_DELAY, "tooltip": tooltip})
-        bold = {"color": INK, "penwidth": f"{THICK:g}", "label": f" {_pretty(self.slots[node])}", "fontcolor": INK}
+        bold = {"color": INK, "penwidth": f"{THICK:g}", "fontcolor": INK}
         if self._text(read) is not None:
             return
         source = self._source(read.node)
+        if source in self.made:  # else it is said there
+            bold["label"] = f" {_pretty(self.slots[node])}"
         if kind == "cycle" and source not in self.slots:
             self.edges.append((node, source, {**bold, "dir": "back"}))
         else:
@@ -301,7 +307,7 @@ class _Picture:
         if stage < 0:
             return "once"
         if stage in loops:
-            return f"step by step, t = {'T … 1' if self.work.loop.reverse else '1 … T'}"
+            return "step by step, T … 1" if self.work.loop.reverse else "step by step"
         if not loops:
             return "all steps at once"
         side = "before" if stage < loops[0] else "after" if stage > loops[-1] else "between"

@@ -94,6 +94,7 @@ class Slot(NamedTuple):
         nobody reads it.
     steps : int
     others : tuple of str
+        The other slots of a cycle, or the value that is delayed, if it has another name.
     """
 
     name: str
@@ -104,7 +105,7 @@ class Slot(NamedTuple):
     def __str__(self) -> str:
         beside = f" with {', '.join(self.others)}" if self.others else ""
         if self.kind == "delay":
-            return f"delay of {self.steps} step{'s' * (self.steps > 1)}"
+            return " of ".join([f"delay of {self.steps} step{'s' * (self.steps > 1)}", *self.others])
         return {
             "cycle": f"cycle{beside}",
             "linear": f"linear cycle{beside}",
@@ -135,11 +136,6 @@ class Work:
     results: tuple[tuple[str, Node], ...] = ()
     given: Mapping[Node, Node] = field(default_factory=dict)
     names: Mapping[Node, str] = field(default_factory=dict)
-
-    @property
-    def kept(self) -> set[Node]:
-        """The leaves that stand for what was kept of the forward pass."""
-        return {*self.given, *self.names}
 
     def __iter__(self) -> Iterator[Operation]:
         return iter(self.operations)
@@ -279,16 +275,24 @@ class Summary:
 
     def _backward(self, plan: Plan, items: list[int], wanted: list[int]) -> Pass:
         loop = plan.traced
+        outputs = [loop.items[i].node.name or "output" for i in items if loop.items[i].kind == "stack"]
         by_hand = differentiate(canonical(loop), items, wanted)
         reverse, reverse_plan = plan.reverse(items, wanted)
         program, source = _compiled(reverse_plan, False)
         inputs = (*loop.sequences, *loop.state, *loop.captured)
         names = [f"∂{inputs[k].name or inputs[k].operation}" for k in reverse.results]
-        called = {node: f"{name}⁻" for node, name in zip(loop.state, self.names, strict=True)}
-        written = replace(_as_written(by_hand.loop, names, gradient=True), given=_given(by_hand), names=called)
-        run = replace(_as_run(program, names), given=_given(reverse), names=called)
+        written, run = _as_written(by_hand.loop, names, len(outputs)), _as_run(program, names)
+        written, run = self._told(written, by_hand, outputs), self._told(run, reverse, outputs)
         slots = [f"δ{self.names[i]}" for i in reverse.slots]
         return self._pass(written, run, program, slots, (0, 0), reverse_plan, source)
+
+    def _told(self, work: Work, reverse: Reverse, outputs: Sequence[str]) -> Work:
+        """The same, with what its leaves stand for."""
+        loop, sequences = self._plan.traced, reverse.loop.sequences
+        given = dict(zip(sequences[len(sequences) - len(reverse.residuals) :], reverse.residuals, strict=True))
+        names = {node: f"{name}⁻" for node, name in zip(loop.state, self.names, strict=True)}
+        names |= {node: f"∂{name}" for node, name in zip(sequences, outputs, strict=False)}
+        return replace(work, given=given, names=names)
 
     def _pass(
         self, written: Work, run: Work, program: Program, names: Sequence[str], kept: tuple[int, int], plan: Plan, source: str
@@ -304,12 +308,6 @@ class Summary:
         )
 
 
-def _given(reverse: Reverse) -> dict[Node, Node]:
-    """What the leaves for residuals, the last sequences, stand for."""
-    sequences = reverse.loop.sequences
-    return dict(zip(sequences[len(sequences) - len(reverse.residuals) :], reverse.residuals, strict=True))
-
-
 def _compiled(plan: Plan, save: bool) -> tuple[Program, str]:
     executable: Executable = plan.executable(save)
     return executable.program, executable.source
@@ -322,13 +320,17 @@ def _when(stage: int) -> When:
     return "once" if stage < 0 else "loop" if stage % 2 else "batched"
 
 
-def _as_written(loop: Loop, names: Sequence[str], gradient: bool = False) -> Work:
-    """Every operation of the step; of a gradient's, those that are the gradient's own."""
+def _as_written(loop: Loop, names: Sequence[str], outputs: int | None = None) -> Work:
+    """Every operation of the step; of a gradient, with the cotangents of so many outputs, those that are its own."""
     at = Partition(loop)
+    own = set(at.nodes if outputs is None else (*loop.sequences[:outputs], *loop.state))
+    for node in at.nodes:  # what the forward pass has computed already has no origin, and reads no cotangent
+        if node.place.origin is not None or not own.isdisjoint(node.inputs):
+            own.add(node)
     operations = [
         Operation(node, node.inputs, _when(at.stage[node]), at.stage[node])
         for node in at.nodes
-        if node.primitive is not None and not is_view(node) and (not gradient or node.place.origin is not None)
+        if node.primitive is not None and not is_view(node) and node in own
     ]
     results = []
     for name, item in zip(names, loop.items, strict=False):
@@ -424,7 +426,8 @@ def _slots(loop: Loop, at: Partition, names: Sequence[str]) -> Iterator[Slot]:
                 steps += 1
                 seen.add(slot[after])
                 after = loop.after[slot[after]]
-            yield Slot(names[i], "delay", steps)
+            source = after.name if after.name and not after.name.startswith("g_") else None
+            yield Slot(names[i], "delay", steps, (source,) if source and source != names[i] else ())
 
 
 def _kind_of_cycle(loop: Loop, cycle: Collection[int]) -> Literal["cycle", "linear", "additive"]:
