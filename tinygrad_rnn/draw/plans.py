@@ -215,15 +215,23 @@ class _Picture:
         label = self.work.names.get(node) or self.work.names.get(value) or value.name
         if label is None:
             read = self._seen(value)
-            label = f"{self._operation(read.node)} {read.views}".strip()
+            label = f"{self._formula(read.node)} {read.views}".strip()
         kept = node in self.work.given or node.primitive is not None
-        said = "kept from the forward pass" if kept else "given at all steps"
+        said = "kept from the forward pass" if kept else "given as a sequence"
         return {
             **_END,
             "label": _pretty(label),
             "style": "filled,dashed" if kept else "filled",
             "tooltip": f"{said}\n{node.spec}",
         }
+
+    def _formula(self, node: Node) -> str:
+        """An operation on what has names, or only what it is called."""
+        read = [self.work.names.get(self._seen(i).node) or self._seen(i).node.name for i in node.inputs]
+        names = [name for name in read if name]
+        if len(names) != len(node.inputs) or not 1 <= len(names) <= 2:
+            return self._operation(node)
+        return f" {self._operation(node)} ".join(names) if len(names) == 2 else f"{self._operation(node)} {names[0]}"
 
     @staticmethod
     def _operation(node: Node) -> str:
@@ -294,10 +302,20 @@ class _Picture:
             self._legend()
         for node, attributes in self.places.get("outside", []):
             self._node(self.dot, node, attributes)
-        for tail, head, attributes in self.edges:
+        for tail, head, attributes in self._merged():
             attributes = {key: graphviz.escape(value) for key, value in attributes.items()}
             self.dot.edge(self.ids[tail], self.ids[head], **attributes)
         return str(self.dot.source)
+
+    def _merged(self) -> Iterator[tuple[Node, Node, dict[str, str]]]:
+        """One edge where several parts of a value are read."""
+        several: dict[tuple[Node, Node], list[dict[str, str]]] = {}
+        for tail, head, attributes in self.edges:
+            several.setdefault((tail, head), []).append(attributes)
+        for (tail, head), found in several.items():
+            labels = list(dict.fromkeys(label for attributes in found if (label := attributes.get("label", "").strip())))
+            label = " parts" if len(labels) > 2 else f" {', '.join(labels)}"
+            yield tail, head, {**found[-1], "label": label} if labels else found[-1]
 
     def _loops(self) -> list[int]:
         return sorted({one.stage for one in self.work if one.when == "loop"})

@@ -40,7 +40,8 @@ def plan_parts(module: Module, T: int, B: int = 1, inputs: Any = None) -> Summar
     if not parts:
         raise TinygradError(f"{type(module).__name__} has no recurrent part, an nn.Recurrent, to plan")
     if len(parts) == 1:
-        return plan(*parts.values(), T, B, inputs)
+        (part,) = parts.values()
+        return plan(part, T, B, inputs)
     if inputs is not None and not (isinstance(inputs, Mapping) and set(inputs) <= set(parts)):
         raise TinygradError(f"inputs: give a mapping from paths to examples; the recurrent parts are {', '.join(parts)}")
     return Plans({path: plan(part, T, B, (inputs or {}).get(path)) for path, part in parts.items()})

@@ -31,8 +31,6 @@ ONCE = -1
 
 When: TypeAlias = Literal["once", "batched", "loop", "end"]
 
-When: TypeAlias = Literal["once", "batched", "loop", "end"]
-
 
 class Operation(NamedTuple):
     """One call of a kernel.
