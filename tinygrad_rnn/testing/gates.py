@@ -183,5 +183,5 @@ def joined_gates(b: Builder) -> Value:
     return b.tag(_total(b, parts), "concatenation of gates")
 
 
-GATES = (affine, sliced_gates, one_matrix_twice, several_matrices, joined_product, sliced_gates, joined_gates)
-"""Motifs around a product; slices stand twice, for that is where faults hide."""
+GATES = (affine, *[sliced_gates] * 4, one_matrix_twice, several_matrices, joined_product, joined_gates)
+"""Motifs around a product; slices stand several times, for that is where faults hide."""

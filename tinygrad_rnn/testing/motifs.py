@@ -105,7 +105,7 @@ def running_sum(b: Builder) -> Value:
 
 def mask(b: Builder, size: int) -> Value:
     """Booleans that fit beside a value of this size."""
-    form = b.choose.pick(("compared", "captured", "codes", "not", "both", "either"))
+    form = b.choose.pick(("compared", "captured", "not", "both", "either", *["codes"] * 3))
     if form == "captured":
         return b.tag(b.constant(np.asarray(b.rng.random(size) < 0.5)), "captured mask")
     if form == "codes" and b.codes:
@@ -133,7 +133,10 @@ def chosen(b: Builder) -> Value:
 
 
 def looked_up(b: Builder) -> Value:
-    """Rows of a matrix for codes; where there are none, features by position."""
+    """Rows of a matrix for codes, or ones at their positions; without codes, features by position."""
+    if b.codes and b.choose.flag():
+        same = b("equal", b("reshape", b.choose.pick(b.codes), shape=(BATCH, 1)), b.constant(np.arange(3)))
+        return b.tag(b("astype", same, dtype=np.dtype(np.float64)), "one-hot codes")
     if b.codes:
         return b.tag(b("take", b.weight(3, b.features(), share=False), b.choose.pick(b.codes), axis=0), "lookup")
     a = b.vector()
@@ -228,12 +231,14 @@ MOTIFS: tuple[Motif, ...] = (
     clipped,
     cut,
     reduction,
+    reduction,
     normalised,
     distribution,
     running_sum,
     chosen,
     chosen,
     chosen,
+    looked_up,
     looked_up,
     reshaped,
     strided,

@@ -13,7 +13,20 @@ __all__ = ["PATTERNS", "Writer", "draw_slots"]
 PATTERNS = ("each", "each", "each", "each", "line", "ring")
 """How slots hang together: each as it likes, as a tapped delay line, or all in one cycle."""
 
-FORMS = ("unchanged", "bounded", "delay", "bounded", "gated", "additive", "linear", "swapped", "leaky", "bounded", "bounded")
+FORMS = (
+    "unchanged",
+    "bounded",
+    "delay",
+    "bounded",
+    "gated",
+    "additive",
+    "linear",
+    "swapped",
+    "leaky",
+    "bounded",
+    "shared",
+    "bounded",
+)
 """What a slot carries on."""
 
 
@@ -73,7 +86,11 @@ class Writer:
             if partner:
                 self.found[partner.name] = slot
                 return partner
-        if form in ("delay", "swapped"):
+        if form == "shared":
+            alike = [v for v in self.found.values() if v.shape == slot.shape]
+            if alike:
+                return b.choose.pick(alike)
+        if form in ("delay", "swapped", "shared"):
             b.allowed = frozenset(earlier)
             alike = [v for v in b.usable() if v.shape == slot.shape]
             return b.choose.pick(alike[:4]) if alike else b.fit(self.body(), *shape)
