@@ -11,7 +11,7 @@ equations all come from that one graph.
 tensor([2., 4.])
 """
 
-from . import errors, nn, ops, optim, sequences
+from . import errors, nn, ops, optim, scan, sequences
 from ._version import __version__
 from .autodiff import debug, grad, jacobian, jvp, no_grad
 from .graph.graph import Graph, graph
@@ -20,6 +20,7 @@ from .ops import *
 from .ops import functions as _functions
 from .ops.core import Formula, primitive
 from .random import seed
+from .sampling import sample
 from .tensor import Parameter, Tensor, tensor
 from .unrolling import steps
 
@@ -40,6 +41,8 @@ __all__ = [
     "ops",
     "optim",
     "primitive",
+    "sample",
+    "scan",
     "scope",
     "seed",
     "sequences",

@@ -17,6 +17,7 @@ MODULES = (
     "tinygrad_rnn",
     "tinygrad_rnn.nn",
     "tinygrad_rnn.nn.init",
+    "tinygrad_rnn.scan",
     "tinygrad_rnn.optim",
     "tinygrad_rnn.sequences",
     "tinygrad_rnn.graph",

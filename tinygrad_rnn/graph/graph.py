@@ -235,7 +235,7 @@ class Graph:
         --------
         >>> import tinygrad_rnn as tr
         >>> rnn = tr.nn.Recurrent(tr.nn.RNNCell(2, 3))
-        >>> _, h = rnn(tr.zeros((4, 1, 2)))
+        >>> _, h = rnn(tr.tensor([[[0.5, -0.5]]] * 4))
         >>> g = tr.graph(h)
         >>> [node.operation for node in g.nodes if node.primitive]
         ['scan', 'item']

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import TinygradError
+from ..graph.graph import graph
 from ..graph.node import Node, ancestors
 from ..ops.core import Sparse, as_tensor, describe, pullback
 from ..ops.shapes import scatter
@@ -168,6 +169,8 @@ def _cuts(evaluation: Evaluation) -> list[str]:
 def _where(evaluation: Evaluation, u: Vector) -> list[str]:
     """Which operation's own rule is wrong, and at which step the gradients part."""
     lines = []
+    explicit = graph(*evaluation.outputs).opened()
+    evaluation = evaluation._replace(outputs=[Tensor(node) for node in explicit.outputs])
     for node in ancestors([t.node for t in evaluation.outputs]):
         position = _wrong_rule(node)
         if position is not None:

@@ -53,6 +53,14 @@ def without(*names: str) -> Iterator[None]:
     ------
     ValueError
         If there is no such rewrite.
+
+    Examples
+    --------
+    >>> from tinygrad_rnn import nn
+    >>> with without("gates"):
+    ...     plan = nn.LSTMCell(3, 5).plan(T=10)
+    >>> "gates" in plan.fired
+    False
     """
     for name in names:
         if name not in REWRITES:
