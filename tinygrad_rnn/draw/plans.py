@@ -180,10 +180,11 @@ class _Picture:
         """A number or a parameter, which is said in the box that reads it."""
         node = read.node
         if is_number(node):
-            assert isinstance(node.value, np.ndarray)
-            return f"{node.value.item():g}".replace("-", "−")
+            return _number(node)
         if node in self.captured:
             return _pretty(node.name or "constant") + "ᵀ" * (read.flipped and len(node.shape) > 1)
+        if self.apart and self.work.partition.is_outer(node) and (numbers := _numbers(node)):
+            return f"({', '.join(numbers)})"
         return None
 
     def _edge(self, read: _Read, into: Node) -> None:
@@ -377,6 +378,19 @@ class _Picture:
                 yield self._heading(place), nodes
             elif place == "step":
                 yield "at every step", nodes
+
+
+def _number(node: Node) -> str:
+    assert isinstance(node.value, np.ndarray)
+    return f"{node.value.item():g}".replace("-", "−")
+
+
+def _numbers(node: Node) -> list[str]:
+    """The numbers, side by side, that a value is made of, if it is made of nothing else."""
+    if is_number(node):
+        return [_number(node)]
+    parts = [_numbers(i) for i in node.inputs]
+    return list(dict.fromkeys(number for part in parts for number in part)) if all(parts) else []
 
 
 def _pretty(name: str) -> str:
