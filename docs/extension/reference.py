@@ -26,6 +26,7 @@ MODULES = (
     "tinygrad_rnn.explain",
     "tinygrad_rnn.testing",
     "tinygrad_rnn.testing.strategies",
+    "tinygrad_rnn.testing.random_cells",
     "tinygrad_rnn.ops",
     "tinygrad_rnn.errors",
 )

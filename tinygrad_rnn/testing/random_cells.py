@@ -1,4 +1,14 @@
-"""Random cells, each with all that a run needs; what breaks a way to run cells is found among them."""
+"""Random cells, each with all that a run needs; what breaks a way to run cells is found among them.
+
+:func:`tinygrad_rnn.testing.strategies.cells` draws them with hypothesis, which shrinks what
+fails; `random_cell` draws the cell of a seed, and needs no hypothesis.
+
+>>> from tinygrad_rnn.testing.choices import RandomChoices
+>>> for seed in range(3):
+...     drawn = random_cell(RandomChoices(seed))
+...     one, other = run(drawn, mode="unroll"), run(drawn, mode="scan")
+...     assert all(np.allclose(one[name], other[name], rtol=1e-9) for name in one)
+"""
 
 from __future__ import annotations
 
