@@ -38,6 +38,7 @@ class Executable:
         space: dict[str, Any] = {**KERNELS, **writer.constants}
         exec(compile(self.source, "<program>", "exec"), space)
         self._run = space["run"]
+        self._fill = space.get("fill")
         self._pool: dict[int, list[Memory]] = {}
         self._lock = threading.Lock()
 
@@ -63,6 +64,8 @@ class Executable:
             memory = pool.pop() if pool else None
         if memory is None:
             memory = Memory(self.program, self._needs, steps, self.batch_last)
+            if self._fill is not None:
+                self._fill(memory)
         return self._run(inputs, memory, steps), memory
 
     def release(self, memory: Memory) -> None:

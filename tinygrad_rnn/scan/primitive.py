@@ -94,15 +94,12 @@ def _reversed_in_segments(
     wanted = sorted({*positions, *float_slots})
     final = {items[i].node: i for i in range(len(items)) if items[i].kind == "final"}
     carried = {i: g for i, g in cotangents.items() if items[i].kind == "final"}
+    others = {i: g for i, g in cotangents.items() if i not in carried}
     whole: dict[int, Any] = {}
-    executable = plan.executable(True)
     for (start, stop), state in reversed(list(zip(spans(plan, steps), y.starts, strict=True))):
         part = [*[x[start:stop] for x in arrays[:sequences]], *state, *arrays[sequences + slots :]]
-        values, memory = executable(part, stop - start)
-        again = Tensor(constant(Run(values, executable, memory)))
-        given = {i: g[start:stop] if items[i].kind == "stack" else g for i, g in cotangents.items() if i not in carried}
-        found = _reversed(wanted, given | carried, again, [Tensor(constant(x)) for x in part], plan, stop - start)
-        results = {k: g for k, g in zip(wanted, found, strict=True) if g is not None}
+        given = {i: g[start:stop] if items[i].kind == "stack" else g for i, g in others.items()} | carried
+        results = _reversed_segment(wanted, given, part, plan, stop - start)
         carried = {final[loop.state[k - sequences]]: results[k] for k in float_slots if k in results}
         for k, g in results.items():
             if k < sequences:
@@ -112,6 +109,17 @@ def _reversed_in_segments(
             else:
                 whole[k] = whole[k] + g.node.value
     return [Tensor(constant(whole[k])) if k in whole else None for k in positions]
+
+
+def _reversed_segment(
+    wanted: Sequence[int], given: dict[int, Tensor], arrays: Sequence[Any], plan: Plan, steps: int
+) -> dict[int, Tensor]:
+    """The cotangents of a segment's inputs; what it saved for them is free again then."""
+    executable = plan.executable(True)
+    values, memory = executable(arrays, steps)
+    y = Tensor(constant(Run(values, executable, memory)))
+    found = _reversed(wanted, given, y, [Tensor(constant(x)) for x in arrays], plan, steps)
+    return {k: g for k, g in zip(wanted, found, strict=True) if g is not None}
 
 
 def _zeros(like: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -106,8 +107,10 @@ class Program:
     ----------
     loop : Loop
     partition : Partition
+    fixed : Section
+        Once for all runs: what is made of numbers alone.
     once : Section
-        Before everything.
+        Before everything, in each run.
     sections : list of Section
         For each chunk of steps, in order.
     totals : list of Total
@@ -125,6 +128,7 @@ class Program:
 
     loop: Loop
     partition: Partition
+    fixed: Section
     once: Section
     sections: list[Section]
     totals: list[Total]
@@ -263,9 +267,12 @@ class _Scheduler:
         leaves = {total.leaf for total in self.totals}
         after = [Call(node) for node in self.after if node not in known and node not in leaves and node.primitive is not None]
         buffers = self._share([once, *sections])
+        fixed = Section("once", [call for call in once.calls if _reads(call) <= self.numbers])
+        once = Section("once", [call for call in once.calls if not _reads(call) <= self.numbers])
         return Program(
             self.loop,
             self.partition,
+            fixed,
             once,
             sections,
             self.totals,
@@ -278,6 +285,15 @@ class _Scheduler:
         )
 
     # -- homes -----------------------------------------------------------------------------
+
+    @functools.cached_property
+    def numbers(self) -> set[Node]:
+        """What is made of numbers alone."""
+        found: set[Node] = set()
+        for node in self.nodes:
+            if is_number(node) or (node.primitive is not None and found.issuperset(node.inputs)):
+                found.add(node)
+        return found
 
     def _place_leaves(self) -> None:
         inputs = (*self.loop.sequences, *self.loop.state, *self.loop.captured)
@@ -350,7 +366,7 @@ class _Scheduler:
         """Whether it is broadcast once, so that it need not be at every step."""
         at = self.partition
         readers = self._readers[node]
-        return node.primitive is _BROADCAST and at.is_outer(node) and any(is_elementwise(i) and not at.is_outer(i) for i in readers)
+        return node.primitive is _BROADCAST and at.is_outer(node) and any(not at.is_outer(i) for i in readers)
 
     def _returned(self, node: Node) -> Home | None:
         """The array of a result, for what is computed for all steps at once and not read in a loop."""
@@ -374,6 +390,9 @@ class _Scheduler:
             if operand in self._over:
                 self._over.add(node)
                 return home
+            if node in self.at_all_steps and home is not None and home.kind == "buffer" and self.partition.is_core(operand):
+                self._over.add(node)
+                return Home("piece", of=operand, part=(-1, 0, node.shape[-1])) if node.shape else None
             place = along(operand.attributes["index"], operand.inputs[0].shape) if _is_slice(operand) else None
             if place is None or not self._is_sliced_only(operand.inputs[0], operand, place):
                 continue
@@ -553,6 +572,11 @@ def _pieces(join: Node) -> Iterator[tuple[Node, Home]]:
     for piece in join.inputs:
         start, end = end, end + piece.shape[axis]
         yield piece, Home("piece", of=join, part=(axis, start, end))
+
+
+def _reads(call: Call | Copy) -> set[Node]:
+    """What decides when a call can be made; a piece of a concatenation goes with all of it."""
+    return {call.node} if isinstance(call, Call) else {call.into.of or call.source}
 
 
 def _touched(call: Call | Copy) -> Iterable[Node]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -41,7 +42,8 @@ class Writer:
     needs : Needs
         What it asks of its memory.
     source : str
-        ``def run(inputs, memory, steps) -> list of arrays``.
+        ``def run(inputs, memory, steps) -> list of arrays``; and ``def fill(memory)``, if
+        memory holds values that are the same in all runs.
     """
 
     def __init__(self, program: Program, batch_last: bool) -> None:
@@ -62,15 +64,16 @@ class Writer:
         given = [(k, node) for k, node in zip(captured, loop.captured, strict=True)]
         used = {i for node in (*program.nodes, *program.after_nodes) for i in node.inputs} | set(program.nodes)
         once = [f"{self._name(node)} = inputs[{k}]" for k, node in given if node in used]
+        fixed = [line for call in program.fixed.calls for line in self._once(call)]
         once += [line for call in program.once.calls for line in self._once(call)]
         chunk = [line for section in program.sections for line in self._section(section)]
         results, returned = self._results()
         totals, closing = self._totals()
         chunk += results + totals
         after = [line for call in program.after.calls for line in self._once(call)]
-        lines = [f"{_tuple([self._const(*entry) for entry in self.needs.constant])} = memory.constant"]
-        lines = lines if self.needs.constant else []
-        lines += once
+        held = [f"{_tuple([self._const(*entry) for entry in self.needs.constant])} = memory.constant"]
+        held = held if self.needs.constant else []
+        lines = list(once)
         lines += [f"{name} = {self._name(node)}.swapaxes(-1, -2)" for node, name in self._turned.items()]
         lines += [f"{method} = {matrix}.dot" for matrix, method in self._bound.items()]
         slots = self.needs.slots
@@ -82,7 +85,12 @@ class Writer:
         lines += closing
         lines += after
         lines.append(f"return [{', '.join(returned)}]")
-        return "\n".join(["def run(inputs, memory, steps):", *[f"    {line}" for line in lines], ""])
+        if fixed:  # views among them are made again where they are read
+            said = set(re.findall(r"\w+", "\n".join(lines)))
+            lines = [*[line for line in fixed if line.partition(" = ")[0] in said], *lines]
+            fill = [f"    {line}" for line in [*held, *fixed]]
+            return "\n".join(["def fill(memory):", *fill, "", "", *_function([*held, *lines])])
+        return "\n".join(_function([*held, *lines]))
 
     def _unpacked(self) -> list[str]:
         """What the memory holds for a chunk."""
@@ -380,6 +388,10 @@ class Writer:
             self._rows[array] = f"rows{self._label(node)}{'T' * turned}"
             lines.append(f"{self._rows[array]} = rows({array})")
         return self._rows[array]
+
+
+def _function(lines: Sequence[str]) -> list[str]:
+    return ["def run(inputs, memory, steps):", *[f"    {line}" for line in lines], ""]
 
 
 def _tuple(names: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from .merge import merge
 from .pads import join_pads
 from .products import side_by_side, split_joins
 from .spread import spread
+from .sums import fold_into_matrices
 
 __all__ = ["AFTER", "BEFORE", "REWRITES", "rewrite", "without"]
 
@@ -26,6 +27,7 @@ BEFORE: dict[str, Rewrite] = {"split joins": split_joins, "side by side": side_b
 
 AFTER: dict[str, Rewrite] = {
     "join pads": join_pads,
+    "fold into matrices": fold_into_matrices,
     "into joins": into_joins,
     "associate": associate,
     "gates": gates,

@@ -89,9 +89,10 @@ class _Associate:
     def _sum(self, node: Node, root: Node, scale: Node | None) -> list[Term]:
         """The node's terms, each times `scale`."""
         if self._lower(node, root):
-            if scale is None and node.primitive is _ADD and self.uses.count(node) == 1 and not self.at.is_outer(node):
+            alike = node.primitive is _ADD and node.dtype == root.dtype and not self.at.is_outer(node)
+            if scale is None and alike and self.uses.count(node) == 1:
                 return [term for i in node.inputs for term in self._sum(i, root, None)]
-            return [Term(self._times(scale, node), None)]
+            return [Term(self._times(scale, self._promoted(node, root)), None)]
         if not self._passes(node, root):
             return [Term(scale, node)]
         terms = self._parts(node, root, scale)
@@ -123,6 +124,7 @@ class _Associate:
         core, other = inputs if self._lower(inputs[1], node) else inputs[::-1]
         if not self._lower(other, node) or (primitive is _DIVIDE and core is not inputs[0]):
             return [Term(scale, node)]
+        other = self._promoted(other, root)
         if primitive is _DIVIDE:
             other = self.builder.make(_DIVIDE, (self._number(1.0, other), other))
         return self._sum(core, root, self._times(scale, other))
@@ -138,6 +140,10 @@ class _Associate:
     def _plus(self, a: Node | None, b: Node | None, like: Node) -> Node:
         one = self._number(1.0, like)
         return self.builder.make(_ADD, (self._float(a or one, like), self._float(b or one, like)))
+
+    def _promoted(self, node: Node, root: Node) -> Node:
+        """Factors and terms of less precision would lose some of it among themselves."""
+        return node if node.dtype.kind != "f" or node.dtype == root.dtype else self.builder.make(_ASTYPE, (node,), {"dtype": root.dtype})
 
     def _float(self, node: Node, like: Node) -> Node:
         """Masks are coefficients too, but the sum of two of them is a number."""

@@ -1,8 +1,6 @@
-"""Gates: sigmoids as parts of one tanh, with their columns side by side."""
+"""Gates: sigmoids and tanhs of one value are one tanh."""
 
 from __future__ import annotations
-
-from typing import NamedTuple
 
 from ...graph.node import Node
 from ...ops.core import registry
@@ -17,41 +15,18 @@ _MATMUL, _ADD, _SUBTRACT, _MULTIPLY = registry["matmul"], registry["add"], regis
 _SIGMOID, _TANH, _GETITEM, _BROADCAST = registry["sigmoid"], registry["tanh"], registry["getitem"], registry["broadcast_to"]
 
 
-class Piece(NamedTuple):
-    """Columns of a value, times a number."""
-
-    start: int
-    stop: int
-    scale: float
-
-
 def gates(loop: Loop) -> dict[Node, Node]:
-    """σ(a) = ½ + ½ tanh(a/2): one tanh serves all gates.
+    """σ(a) = ½ + ½ tanh(a/2): one tanh serves all gates that are slices of one value.
 
-    The columns of what the gates are slices of are put in another order, sigmoids first,
-    and halved there; both is pushed down to the matrices, where it is done once.
+    The halves before the tanh are pushed down to the matrices, where they are taken once.
     """
     found = _Gates(loop)
-    instead: dict[Node, Node] = {}
     for node in found.at.nodes:
         if found.at.is_core(node) and node.dtype.kind == "f" and node.shape:
-            instead.update(found.replaced(node))
-            if found.moved:  # other slices were moved: what they are now is seen anew
-                break
-    return instead or {
-        node: found.alone(node) for node in found.at.nodes if node.primitive is _SIGMOID and found.at.is_core(node)
-    }
-
-
-def _widest(pieces: list[Piece]) -> list[Piece]:
-    """The same columns in as few pieces as can be."""
-    found: list[Piece] = []
-    for piece in pieces:
-        if found and (found[-1].stop, found[-1].scale) == (piece.start, piece.scale):
-            found[-1] = found[-1]._replace(stop=piece.stop)
-        else:
-            found.append(piece)
-    return found
+            instead = found.replaced(node)
+            if instead:
+                return instead
+    return {node: found.alone(node) for node in found.at.nodes if node.primitive is _SIGMOID and found.at.is_core(node)}
 
 
 class _Gates:
@@ -62,25 +37,26 @@ class _Gates:
         self.moved: dict[Node, Node] = {}
 
     def replaced(self, node: Node) -> dict[Node, Node]:
-        """What stands in place of the gates that read this value, if it can be done."""
+        """What stands in place of the gates that read this value, if the halves can be pushed down."""
         slices = self._slices(node)
-        if not slices:
+        readers = {piece: self._reader(piece) for piece in slices}
+        halved = [place for piece, place in slices.items() if readers[piece].primitive is _SIGMOID]
+        if not halved:
             return {}
-        sigmoids, others = [], []
-        for piece, (start, stop) in slices.items():
-            readers = self.uses.readers[piece]
-            one = len(readers) == 1 and self.uses.count(piece) == 1
-            if one and readers[0].primitive is _SIGMOID:
-                sigmoids.append((readers[0], Piece(start, stop, 0.5)))
-            else:
-                smooth = one and readers[0].primitive is _TANH
-                others.append((readers[0] if smooth else piece, Piece(start, stop, 1.0)))
-        if not sigmoids:
-            return {}
-        others.sort(key=lambda pair: pair[0].primitive is not _TANH)
         self.moved = {}
-        columns = self._columns(node, _widest([piece for _, piece in (*sigmoids, *others)]), 0)
-        return {} if columns is None else self._rebuilt(columns, sigmoids, others) | self.moved
+        scaled = self._scaled(node, self._vector(node, halved, 0.5, 1.0), True)
+        if scaled is None:
+            return {}
+        make, part = self.builder.make, self.builder.part
+        squashed = make(_TANH, (scaled,))
+        spread = make(_MULTIPLY, (squashed, self._vector(node, halved, 0.5, 1.0)))
+        gate = make(_ADD, (spread, self._vector(node, halved, 0.5, 0.0)))
+        instead = dict(self.moved)
+        for piece, place in slices.items():
+            reader = readers[piece]
+            smooth = reader.primitive in (_SIGMOID, _TANH)
+            instead[reader if smooth else piece] = part(gate if smooth else scaled, *place)
+        return instead
 
     def alone(self, gate: Node) -> Node:
         """½ + ½ tanh(a/2), where the half cannot be pushed down."""
@@ -88,22 +64,12 @@ class _Gates:
         squashed = make(_TANH, (make(_MULTIPLY, (gate.inputs[0], half)),))
         return make(_ADD, (make(_MULTIPLY, (squashed, half)), half))
 
-    def _rebuilt(
-        self, columns: Node, sigmoids: list[tuple[Node, Piece]], others: list[tuple[Node, Piece]]
-    ) -> dict[Node, Node]:
-        make, part = self.builder.make, self.builder.part
-        tanhs = [pair for pair in others if pair[0].primitive is _TANH]
-        width = sum(piece.stop - piece.start for _, piece in sigmoids)
-        smooth = width + sum(piece.stop - piece.start for _, piece in tanhs)
-        squashed = make(_TANH, (part(columns, 0, smooth),))
-        half = self.builder.constant(0.5, columns.dtype)
-        gate = make(_ADD, (make(_MULTIPLY, (part(squashed, 0, width), half)), half))
-        instead, end = {}, 0
-        for node, piece in (*sigmoids, *others):
-            start, end = end, end + piece.stop - piece.start
-            source = gate if end <= width else squashed if end <= smooth else columns
-            instead[node] = part(source, start, end)
-        return instead
+    def _reader(self, piece: Node) -> Node:
+        """The gate that a slice is read by, if nothing else reads it; or the slice."""
+        readers = self.uses.readers[piece]
+        if self.uses.count(piece) == 1 and len(readers) == 1 and readers[0].primitive in (_SIGMOID, _TANH):
+            return readers[0]
+        return piece
 
     def _slices(self, node: Node) -> dict[Node, tuple[int, int]]:
         """Disjoint slices of columns, if nothing else reads the value; or all of it."""
@@ -123,55 +89,63 @@ class _Gates:
             return {}
         return found
 
-    def _columns(self, node: Node, pieces: list[Piece], depth: int) -> Node | None:
-        """The columns, pushed down to what is the same at all steps or known beforehand."""
-        make, at = self.builder.make, self.at
-        if not at.is_core(node):
-            if node.shape[-1] == 1 != sum(p.stop - p.start for p in pieces):
-                wide = (*node.shape[:-1], max(p.stop for p in pieces))
-                node = make(_BROADCAST, (node,), {"shape": wide})
-            if at.is_outer(node) or node.primitive not in (_MATMUL, _ADD, _SUBTRACT):
-                return self.builder.join([self._scaled(node, piece) for piece in pieces])
-        elif self.uses.count(node) > 1 and depth:
-            return None
-        elif node.primitive is _GETITEM:
-            return self._columns_of_slice(node, pieces, depth)
-        inputs = node.inputs
-        if node.primitive is _MATMUL and at.is_outer(inputs[1]):
-            right = self._columns(inputs[1], pieces, depth + 1)
-            return None if right is None else make(_MATMUL, (inputs[0], right))
-        if node.primitive in (_ADD, _SUBTRACT):
-            parts = [self._columns(self._ranked(i, node), pieces, depth + 1) for i in inputs]
-            if parts[0] is not None and parts[1] is not None and node.primitive is not None:
-                return make(node.primitive, (parts[0], parts[1]))
-        if not at.is_core(node):
-            return self.builder.join([self._scaled(node, piece) for piece in pieces])
-        return None
+    def _vector(self, like: Node, places: list[tuple[int, int]], inside: float, outside: float) -> Node:
+        """A row with one number at these columns and another elsewhere; the number, if that is all."""
+        width, end, pieces = like.shape[-1], 0, []
+        if places == [(0, width)]:
+            return self.builder.constant(inside, like.dtype)
+        for start, stop in [*sorted(places), (width, width)]:
+            for length, value in ((start - end, outside), (stop - start, inside)):
+                if length:
+                    shape = (1,) * (len(like.shape) - 1) + (length,)
+                    pieces.append(self.builder.make(_BROADCAST, (self.builder.constant(value, like.dtype),), {"shape": shape}))
+            end = stop
+        return self.builder.join(pieces)
 
-    def _columns_of_slice(self, node: Node, pieces: list[Piece], depth: int) -> Node | None:
-        """Columns of a slice: moved within the source, where all others stay in their places."""
+    def _scaled(self, node: Node, scale: Node, top: bool = False) -> Node | None:
+        """The value times a row, by way of what is the same at all steps or known beforehand."""
+        make, at = self.builder.make, self.at
+        pushes = node.primitive in (_MATMUL, _ADD, _SUBTRACT)
+        if not at.is_core(node) and not (pushes and not at.is_outer(node)):
+            return make(_MULTIPLY, (node, scale))
+        if at.is_core(node) and not top and self.uses.count(node) > 1:
+            return None
+        inputs = node.inputs
+        if node.primitive is _GETITEM:
+            return self._scaled_slice(node, scale)
+        if node.primitive is _MATMUL and at.is_outer(inputs[1]) and len(inputs[1].shape) == 2:
+            return make(_MATMUL, (inputs[0], make(_MULTIPLY, (inputs[1], scale))))
+        if node.primitive in (_ADD, _SUBTRACT):
+            one, other = self._scaled(inputs[0], scale), self._scaled(inputs[1], scale)
+            if one is not None and other is not None:
+                return make(node.primitive, (one, other))
+        elif node.primitive is _MULTIPLY:
+            known = [i for i in inputs if not at.is_core(i)]
+            if len(known) == 1:
+                (core,) = (i for i in inputs if i is not known[0])
+                return make(_MULTIPLY, (core, make(_MULTIPLY, (known[0], scale))))
+        return None if at.is_core(node) else make(_MULTIPLY, (node, scale))
+
+    def _scaled_slice(self, node: Node, scale: Node) -> Node | None:
+        """A slice is scaled within its source, where all other slices stay as they are."""
         source = node.inputs[0]
         slices = self._slices(source)
-        if node not in slices or source in self.moved or len(slices) < 2:
+        if node not in slices or source in self.moved or len(slices) < 2 or (scale.shape and scale.shape[-1] == 1):
             return None
         start, stop = slices[node]
-        if sum(piece.stop - piece.start for piece in pieces) != stop - start:
-            return None
-        moved = [Piece(piece.start + start, piece.stop + start, piece.scale) for piece in pieces]
         width = source.shape[-1]
-        around = [Piece(0, start, 1.0), *moved, Piece(stop, width, 1.0)]
-        columns = self._columns(source, _widest([piece for piece in around if piece.stop > piece.start]), 0)
-        if columns is None:
+        shape = (1,) * (len(source.shape) - 1)
+        pieces = [
+            self.builder.make(_BROADCAST, (x,), {"shape": (*shape, length)})
+            for x, length in (
+                (self.builder.constant(1.0, node.dtype), start),
+                (scale, stop - start),
+                (self.builder.constant(1.0, node.dtype), width - stop),
+            )
+            if length
+        ]
+        scaled = self._scaled(source, self.builder.join(pieces), True)
+        if scaled is None:
             return None
-        self.moved |= {other: self.builder.part(columns, *place) for other, place in slices.items() if other is not node}
-        return self.builder.part(columns, start, stop)
-
-    def _ranked(self, node: Node, like: Node) -> Node:
-        """With a last axis, if it is a number."""
-        return node if node.shape else self.builder.make(_BROADCAST, (node,), {"shape": (1,) * len(like.shape)})
-
-    def _scaled(self, node: Node, piece: Piece) -> Node:
-        part = self.builder.part(node, piece.start, piece.stop)
-        if piece.scale == 1.0:
-            return part
-        return self.builder.make(_MULTIPLY, (part, self.builder.constant(piece.scale, node.dtype)))
+        self.moved |= {other: self.builder.part(scaled, *place) for other, place in slices.items() if other is not node}
+        return self.builder.part(scaled, start, stop)
