@@ -150,14 +150,14 @@ def test_planning_runs_nothing_and_tells_what_is_run():
 
 VIEWS = ("transpose", "reshape", "broadcast_to")
 CALL = re.compile(r"^(?:[\w.]+ = )?(\w[\w.]*)\(")
-BOOKKEEPING = ("rows", "memory.table", "empty", "inputs", "zip")
+BOOKKEEPING = ("rows", "memory.table", "empty", "inputs", "zip", "np.")
 
 
 def calls(source):
     """Kernel calls inside the loops over steps, and outside, by reading the program."""
     inside = outside = 0
     indent = None
-    for line in source.splitlines()[1:]:
+    for line in source[source.index("def run") :].splitlines()[1:]:  # before it, what is filled in once and for all
         depth, text = len(line) - len(line.lstrip()), line.strip()
         if indent is not None and depth <= indent:
             indent = None
@@ -169,17 +169,17 @@ def calls(source):
             continue
         name = call[1] if call else "copyto"
         is_view = text.split(" = ")[0] != text and name.lstrip("_").rstrip("0123456789") in VIEWS
-        if is_view or name in BOOKKEEPING or name.startswith("np.") or "copyto(into" in text:
+        if is_view or name.startswith(BOOKKEEPING) or name.endswith(".swapaxes") or "copyto(into" in text:
             continue
         inside, outside = inside + (indent is not None), outside + (indent is None)
     return inside, outside
 
 
 @pytest.mark.parametrize("name", CELLS)
-def test_operations_in_the_loop_are_the_lines_of_the_source(name):
+def test_operations_are_the_calls_of_the_source(name):
     found = plan(name)
     for one in (found.forward, found.backward):
-        assert calls(one.source)[0] == one.counts.inside
+        assert calls(one.source) == (one.counts.inside, one.counts.outside)
 
 
 # -- the table -----------------------------------------------------------------------------
