@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-import math
 import threading
 from collections.abc import Collection, Sequence
 
 from ..graph.node import Node
 from .canonical import canonical
 from .differentiate import Reverse, differentiate
+from .layout import batch_last
 from .loop import Item, Loop, is_leaf
 from .numpy_backend import Executable
 from .program import schedule
@@ -34,11 +34,14 @@ class Plan:
     checkpoint : int, optional
         1: save only what the slots carry, and compute what else the gradient asks for again.
         n: save it at every n-th step only, and run n steps again at a time.
+    forward : Plan, optional
+        The one whose gradient this is: its memory is read, so its layout is used.
     """
 
-    def __init__(self, loop: Loop, checkpoint: int | None = None) -> None:
+    def __init__(self, loop: Loop, checkpoint: int | None = None, forward: Plan | None = None) -> None:
         self.traced = loop
-        self.off = switched_off()
+        self.forward = forward
+        self.off = switched_off() if forward is None else forward.off
         self.fired: dict[str, int] = {}
         self.loop = rewrite(canonical(loop), BEFORE, self.off, self.fired)
         self.checkpoint = checkpoint
@@ -50,6 +53,11 @@ class Plan:
     def __repr__(self) -> str:
         count = sum(not is_leaf(node) for node in self.traced.nodes)
         return f"<Plan of {count} operation{'s' * (count != 1)} a step{', in reverse' if self.traced.reverse else ''}>"
+
+    @functools.cached_property
+    def batch_last(self) -> bool:
+        """The layout of the memory."""
+        return batch_last(self.loop) if self.forward is None else self.forward.batch_last
 
     @property
     def saving(self) -> Loop:
@@ -76,7 +84,7 @@ class Plan:
         with self._lock:
             if save not in self._executables:
                 loop = self.rewritten(save)
-                self._executables[save] = Executable(schedule(loop), batch_last=_narrow(loop))
+                self._executables[save] = Executable(schedule(loop), self.batch_last)
             return self._executables[save]
 
     def rewritten(self, save: bool) -> Loop:
@@ -90,14 +98,5 @@ class Plan:
             if key not in self._reverses:
                 saved = [item.node for item in self.saving.items if item.lent]
                 found = differentiate(self.saving, given, wanted, saved)
-                self._reverses[key] = found, Plan(found.loop)
+                self._reverses[key] = found, Plan(found.loop, forward=self)
             return self._reverses[key]
-
-
-WIDE = 512
-"""Features from which on whole rows are long enough for NumPy, and products prefer them."""
-
-
-def _narrow(loop: Loop) -> bool:
-    """Whether to put the batch last in memory."""
-    return all(math.prod(leaf.shape[1:]) < WIDE for leaf in loop.state)

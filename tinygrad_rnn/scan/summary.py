@@ -44,15 +44,15 @@ class Operation(NamedTuple):
         Before everything; for all steps at once; step by step; or once, after the last step.
     stage : int
         As :class:`Partition` counts them.
-    kind : {"kernel", "copy", "total"}
-        A total is a sum over all steps.
+    kind : {"kernel", "copy", "total", "product"}
+        A total is a sum over all steps; a product is such a sum of matrix products.
     """
 
     node: Node
     reads: tuple[Node, ...]
     when: When
     stage: int
-    kind: Literal["kernel", "copy", "total"] = "kernel"
+    kind: Literal["kernel", "copy", "total", "product"] = "kernel"
 
 
 class Counts(NamedTuple):
@@ -357,7 +357,8 @@ def _as_run(program: Program, names: Sequence[str]) -> Work:
     end = _end(program.partition)
     for total in program.totals:
         reads = total.operands if total.kind != "scatter" else total.operands[0].inputs
-        operations.append(Operation(total.leaf, reads, "end", end, "total"))
+        kind: Literal["product", "total"] = "product" if total.kind.endswith("product") else "total"
+        operations.append(Operation(total.leaf, reads, "end", end, kind))
     add(program.after.calls, "end", end)
     sums = iter(program.sums)
     for k, (name, item) in enumerate(zip(names, program.loop.items, strict=False)):

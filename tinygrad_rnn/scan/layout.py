@@ -1,0 +1,50 @@
+"""Layout: which axis of a step's values is the last one in memory."""
+
+from __future__ import annotations
+
+import math
+
+from ..graph.node import Node
+from ..ops.core import registry
+from .canonical import along
+from .loop import Loop
+from .partition import Partition
+from .program import is_elementwise
+
+__all__ = ["batch_last"]
+
+_GETITEM = registry["getitem"]
+
+WIDE = 512
+"""Features from which on rows are long enough for NumPy anyway, and products prefer them."""
+
+
+def batch_last(loop: Loop) -> bool:
+    """Whether to put the batch last, rather than the features.
+
+    NumPy goes over contiguous memory in one inner loop, and over anything else in many. With
+    the batch last, gates, which are slices of features, are contiguous; with the features
+    last, values with one number for each row of the batch meet whole rows. The layout with
+    fewer inner loops is the better one.
+    """
+    if any(math.prod(leaf.shape[1:]) >= WIDE for leaf in loop.state):
+        return False
+    at = Partition(loop)
+    if_last = if_first = 0
+    for node in at.nodes:
+        if at.is_outer(node) or not is_elementwise(node) or len(node.shape) < 2:
+            continue
+        rows, columns = node.shape[0], node.shape[-1]
+        known = [i for i in node.inputs if i.shape and not at.is_outer(i)]
+        if any(i.shape[-1] == 1 != columns for i in known):
+            if_last += columns
+        if any(_is_slice(i) for i in known):
+            if_first += rows
+    return if_last <= if_first
+
+
+def _is_slice(node: Node) -> bool:
+    if node.primitive is not _GETITEM or len(node.inputs) > 1:
+        return False
+    place = along(node.attributes["index"], node.inputs[0].shape)
+    return place is not None and place[0] == -1
