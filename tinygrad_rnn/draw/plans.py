@@ -244,8 +244,8 @@ class _Picture:
         self.places.setdefault(place, []).append((node, attributes))
 
     def _box(self, one: Operation, absorbed: Sequence[tuple[int, str]]) -> dict[str, str]:
-        if one.kind == "total":
-            shown = "Σₜ ·" if len(one.reads) == 2 else "Σₜ"
+        if one.kind != "kernel":
+            shown = "Σₜ ·" if one.kind == "product" else "Σₜ"
         else:
             shown = self._operation(one.node)
             if self._squares(one):

@@ -35,7 +35,9 @@ class Plans(dict[str, Summary]):
 def plan_parts(module: Module, T: int, B: int = 1, inputs: Any = None) -> Summary | Plans:
     """The plan of a model's one recurrent part, or those of all; see :meth:`Module.plan`."""
     if isinstance(module, Cell):
-        return plan(Recurrent(copy.copy(module)), T, B, inputs)
+        layer = Recurrent(copy.copy(module))
+        layer.cell._name = ""
+        return plan(layer, T, B, inputs)
     parts = {path: part for path, part in module.modules() if isinstance(part, Recurrent)}
     if not parts:
         raise TinygradError(f"{type(module).__name__} has no recurrent part, an nn.Recurrent, to plan")
