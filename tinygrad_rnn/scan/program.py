@@ -390,9 +390,10 @@ class _Scheduler:
             if operand in self._over:
                 self._over.add(node)
                 return home
-            if node in self.at_all_steps and home is not None and home.kind == "buffer" and self.partition.is_core(operand):
+            own = home is not None and home.kind == "buffer" and self.partition.is_core(operand)
+            if own and node in self.at_all_steps and node.shape and operand.primitive is not _CONCATENATE:
                 self._over.add(node)
-                return Home("piece", of=operand, part=(-1, 0, node.shape[-1])) if node.shape else None
+                return Home("piece", of=operand, part=(-1, 0, node.shape[-1]))
             place = along(operand.attributes["index"], operand.inputs[0].shape) if _is_slice(operand) else None
             if place is None or not self._is_sliced_only(operand.inputs[0], operand, place):
                 continue

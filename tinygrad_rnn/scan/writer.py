@@ -87,7 +87,11 @@ class Writer:
         lines.append(f"return [{', '.join(returned)}]")
         if fixed:  # views among them are made again where they are read
             said = set(re.findall(r"\w+", "\n".join(lines)))
-            lines = [*[line for line in fixed if line.partition(" = ")[0] in said], *lines]
+            for line in reversed(fixed):
+                name, equals, made = line.partition(" = ")
+                if equals and name in said:
+                    lines.insert(0, line)
+                    said.update(re.findall(r"\w+", made))
             fill = [f"    {line}" for line in [*held, *fixed]]
             return "\n".join(["def fill(memory):", *fill, "", "", *_function([*held, *lines])])
         return "\n".join(_function([*held, *lines]))
