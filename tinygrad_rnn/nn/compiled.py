@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -116,7 +116,7 @@ def _compile(cache: _Cache, recurrent: Any, call: Call, final_state_only: bool, 
         sequences = [
             (Spec(x.shape[1:], x.dtype), name) for (x, _), name in zip(call.sequences, _element_names(call), strict=True)
         ]
-        names = call.names or [None] * len(state)
+        names: Sequence[str | None] = call.names or [None] * len(state)
         with at(Place(scope, Unrolling(scope), 1)):  # errors say that it is the first step
             traced = trace(step, sequences, list(zip(state, names, strict=True)), call.cell.parameters(), recurrent.reverse)
         carried = [Spec(was.shape, after.dtype) for was, after in zip(state, traced.loop.after, strict=True)]

@@ -78,8 +78,9 @@ class Call:
         """
         inputs, T, batch_size = _sequences(xs, steps)
         if batch_size is None:  # without an input, what else there is tells
-            given = [*([] if state is None else flatten(as_state(state))), *([] if lengths is None else [np.asarray(lengths)])]
-            batch_size = next((n for x in given for n in x.shape[:1]), 1)
+            shapes = [] if state is None else [slot.shape for slot in flatten(as_state(state))]
+            shapes += [] if lengths is None else [np.shape(lengths)]
+            batch_size = next((n for shape in shapes for n in shape[:1]), 1)
         call = cls(cell, xs, inputs, T, batch_size)
         if lengths is not None:
             call.valid = _valid(lengths, call.T, call.batch_size)
@@ -92,9 +93,9 @@ class Call:
             call.mask = as_tensor(mask)
             if call.mask.dtype.kind != "b":
                 raise DtypeError(f"force_mask is of booleans, not of {call.mask.dtype}")
-        for given in [*call.force.values(), *([] if call.mask is None else [call.mask])]:
-            if given.ndim == 0 or len(given) != call.T:
-                raise ShapeError(f"force: {given.shape} does not have one element for each of the {call.T} steps")
+        for data in [*call.force.values(), *([] if call.mask is None else [call.mask])]:
+            if data.ndim == 0 or len(data) != call.T:
+                raise ShapeError(f"force: {data.shape} does not have one element for each of the {call.T} steps")
         return call
 
     @functools.cached_property
@@ -277,6 +278,7 @@ def slot_names(after: State, before: Sequence[Tensor] = ()) -> list[str]:
 
 
 def tell_initial(slots: list[Tensor], names: list[str]) -> None:
+    """Give the leaves that a run starts from their role and names."""
     for slot, name in zip(slots, names, strict=True):
         node = slot.node
         if node.primitive is None and node.role in (None, "input"):

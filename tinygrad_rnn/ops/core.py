@@ -75,10 +75,10 @@ class Sparse(NamedTuple):
 
 
 class Part(NamedTuple):
-    """The cotangent of one of a node's several results, by its index."""
+    """The cotangent of one of a node's several results, by its number."""
 
     value: Tensor
-    index: int
+    item: int
 
 
 class Primitive:
@@ -458,7 +458,7 @@ NUMBER: Mapping[str, Any] = {"number": True}
 """Attributes of a leaf that the code was written with; an array may be another one at the next call."""
 
 
-def constant(value: npt.NDArray[Any], attributes: Mapping[str, Any] = NO_ATTRIBUTES) -> Node:
+def constant(value: npt.NDArray[Any] | Results, attributes: Mapping[str, Any] = NO_ATTRIBUTES) -> Node:
     """A leaf of this array, which nobody else may change.
 
     Raises

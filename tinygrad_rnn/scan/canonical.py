@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph.node import Node, Spec
+from ..graph.node import Node
 from ..ops.core import NUMBER, Primitive, registry
 from .loop import Loop, body, is_number
 
@@ -16,6 +16,7 @@ __all__ = ["Builder", "canonical"]
 _ADD, _MULTIPLY, _NEGATIVE = registry["add"], registry["multiply"], registry["negative"]
 _RESHAPE, _TRANSPOSE, _BROADCAST = registry["reshape"], registry["transpose"], registry["broadcast_to"]
 _ASTYPE, _CONCATENATE, _GETITEM = registry["astype"], registry["concatenate"], registry["getitem"]
+
 
 def canonical(loop: Loop, instead: Mapping[Node, Node] | None = None) -> Loop:
     """The same loop, built anew.
@@ -132,8 +133,9 @@ class Builder:
                 if is_number(one, unit) and np.result_type(one.dtype, other.dtype) == other.dtype and not is_number(other):
                     return other
         elif primitive is _CONCATENATE:
-            if len(inputs) == 1:
-                return x
+            joined = self._joined(inputs, attributes["axis"])
+            if len(joined) < len(inputs):
+                return self.join(joined, attributes["axis"])
         elif primitive is _GETITEM and len(inputs) == 1:
             return self._part(x, attributes["index"])
         return None
@@ -160,6 +162,18 @@ class Builder:
                 at = end
         return None
 
+    def _joined(self, pieces: tuple[Node, ...], axis: int) -> list[Node]:
+        """Pieces, with slices of one value that follow each other as one."""
+        found: list[Node] = []
+        for piece in pieces:
+            place, source = _place(piece)
+            before, same = _place(found[-1]) if found else (None, piece)
+            if place and before and source is same and (place[0], place[1]) == (axis, before[2]) and before[0] == axis:
+                found[-1] = self.part(source, before[1], place[2], axis)
+            else:
+                found.append(piece)
+        return found
+
     def constant(self, value: float, dtype: np.dtype[Any]) -> Node:
         """A number."""
         return self.number(Node(None, (), NUMBER, np.array(value, dtype)))
@@ -173,6 +187,13 @@ class Builder:
     def join(self, pieces: list[Node] | tuple[Node, ...], axis: int = -1) -> Node:
         """A concatenation along one negative axis."""
         return pieces[0] if len(pieces) == 1 else self.make(_CONCATENATE, tuple(pieces), {"axis": axis})
+
+
+def _place(node: Node) -> tuple[tuple[int, int, int] | None, Node]:
+    """Where a slice lies, and in what."""
+    if node.primitive is not _GETITEM or len(node.inputs) > 1:
+        return None, node
+    return along(node.attributes["index"], node.inputs[0].shape), node.inputs[0]
 
 
 def along(index: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[int, int, int] | None:
@@ -202,5 +223,3 @@ def along(index: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[int, int, int
                 return None
             found = (axis - len(shape), start, stop)
     return found
-
-

@@ -47,9 +47,7 @@ class Reverse(NamedTuple):
     results: tuple[int, ...]
 
 
-def differentiate(
-    forward: Loop, given: Sequence[int], wanted: Sequence[int], saved: Collection[Node] | None = None
-) -> Reverse:
+def differentiate(forward: Loop, given: Sequence[int], wanted: Sequence[int], saved: Collection[Node] | None = None) -> Reverse:
     """The loop that computes cotangents of inputs from those of items.
 
     Parameters
@@ -100,9 +98,16 @@ def differentiate(
 
     state = tuple(carried.values())
     raw = Loop(
-        (*cotangents, *forward.sequences, *forward.state), state, (*forward.captured, *sums), tuple(after), tuple(items), not forward.reverse
+        (*cotangents, *forward.sequences, *forward.state),
+        state,
+        (*forward.captured, *sums),
+        tuple(after),
+        tuple(items),
+        not forward.reverse,
     )
-    stand_ins = {node: node if node in forward.state else leaf(node.spec, node.name) for node in _reads(forward, raw, before, saved)}
+    stand_ins = {
+        node: node if node in forward.state else leaf(node.spec, node.name) for node in _reads(forward, raw, before, saved)
+    }
     stand_ins |= {node: node for node in forward.state}
     loop = canonical(raw, {node: stand_in for node, stand_in in stand_ins.items() if stand_in is not node})
     reached = set(body(loop))
@@ -147,9 +152,8 @@ def _reads(forward: Loop, reverse: Loop, before: set[Node], saved: Collection[No
     kept = set(forward.after)
     follows: set[Node] = set()
     for node in at.nodes:
-        if node.primitive is None or at.is_outer(node) or node in kept:
-            follows.add(node)
-        elif (is_view(node) or is_elementwise(node)) and follows.issuperset(node.inputs):
+        at_once = (is_view(node) or is_elementwise(node)) and follows.issuperset(node.inputs)
+        if node.primitive is None or at.is_outer(node) or node in kept or at_once:
             follows.add(node)
     found: set[Node] = set()
     seen: set[Node] = set()

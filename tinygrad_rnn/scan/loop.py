@@ -9,7 +9,6 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from ..graph.node import Node, ancestors
-from ..ops.core import Primitive
 
 __all__ = ["Item", "Loop", "body", "is_leaf", "is_number"]
 
@@ -73,7 +72,8 @@ class Loop:
     def mapped(self, table: Mapping[Node, Node]) -> Loop:
         """The loop with other nodes in place of some that are carried on or asked for."""
         after = tuple(table.get(node, node) for node in self.after)
-        return replace(self, after=after, items=tuple(item._replace(node=table.get(item.node, item.node)) for item in self.items))
+        items = tuple(item._replace(node=table.get(item.node, item.node)) for item in self.items)
+        return replace(self, after=after, items=items)
 
     def asking(self, items: Iterable[Item]) -> Loop:
         """The loop with further items."""
@@ -82,7 +82,7 @@ class Loop:
 
 def body(loop: Loop) -> list[Node]:
     """All nodes that a loop's items need, through its slots too, each after its inputs."""
-    slot = {leaf: after for leaf, after in zip(loop.state, loop.after, strict=True)}
+    slot = dict(zip(loop.state, loop.after, strict=True))
     seen: set[Node] = set()
     stack = [item.node for item in loop.items]
     while stack:
@@ -104,8 +104,3 @@ def is_number(node: Node, value: float | None = None) -> bool:
     """Whether it is a number that the step was written with, or that very one."""
     found = node.primitive is None and isinstance(node.value, np.ndarray) and node.value.ndim == 0
     return found and (value is None or node.value == value)
-
-
-def made_by(node: Node, *primitives: Primitive) -> bool:
-    """Whether one of these primitives made it."""
-    return node.primitive in primitives

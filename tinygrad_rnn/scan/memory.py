@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from ..graph.node import Node, Spec
-from .program import Buffer, Home, Program, registry
+from ..ops.core import registry
+from .program import Buffer, Home, Program
 
 __all__ = ["Memory", "Needs", "batchable", "leading"]
 
@@ -135,7 +136,8 @@ class Memory:
             assert home.of is not None and home.part is not None
             axis, start, stop = home.part
             whole: Array = self._view(home.of, span)
-            return whole[(..., slice(start, stop), *[slice(None)] * (-axis - 1))]
+            index: tuple[Any, ...] = (..., slice(start, stop), *[slice(None)] * (-axis - 1))
+            return whole[index]
         assert home.buffer is not None
         if home.kind in ("before", "after"):
             assert span is not None

@@ -41,7 +41,7 @@ class Plan:
     def __init__(self, loop: Loop, checkpoint: int | None = None, forward: Plan | None = None) -> None:
         self.traced = loop
         self.forward = forward
-        self.off = switched_off() if forward is None else forward.off
+        self.off: frozenset[str] = switched_off() if forward is None else forward.off
         self.fired: dict[str, int] = {}
         self.loop = rewrite(canonical(loop), BEFORE, self.off, self.fired)
         self.checkpoint = checkpoint

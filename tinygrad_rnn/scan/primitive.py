@@ -14,7 +14,8 @@ from ..ops.core import Formula, Part, Primitive, apply, constant
 from ..ops.domains import Domain
 from ..tensor import Tensor
 from .checkpoint import Segments, run_in_segments, spans
-from .numpy_backend import Executable, Memory
+from .memory import Memory
+from .numpy_backend import Executable
 from .plan import Plan
 
 __all__ = ["Run", "item", "run", "scan"]

@@ -11,10 +11,11 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from ..graph.node import Node, Spec, ancestors
+from ..ops.core import registry
 from .canonical import along
 from .loop import Item, Loop, is_number
 from .partition import Partition
-from .totals import Total, Totals, registry
+from .totals import Total, Totals
 
 __all__ = ["Buffer", "Call", "Copy", "Home", "Program", "Section", "is_view", "schedule"]
 
@@ -229,15 +230,15 @@ class _Scheduler:
         for node in self.nodes:
             for i in node.inputs:
                 self._readers[i].append(node)
-        for i in self.live:  # a slot reads what it carries on
-            self._readers[loop.after[i]].append(loop.state[i])
+        for slot in self.live:  # a slot reads what it carries on
+            self._readers[loop.after[slot]].append(loop.state[slot])
 
     def _needed(self) -> tuple[list[int], list[Node]]:
         """The slots, and the nodes, that are really computed."""
         at = self.partition
         known = set(at.nodes)
         roots = [item.node for item in self.loop.items if item.kind != "sum"]
-        roots += [node for total in self.totals for node in total.operands]
+        roots += [node for total in self.totals for node in total.reads]
         roots += [node for node in self.after if node in known and at.is_outer(node)]
         found = body_of(self.loop, roots)
         keep = set(found)
@@ -247,7 +248,7 @@ class _Scheduler:
         """Core values that are read outside their own loop."""
         at = self.partition
         wanted = {item.node for item in self.loop.items if item.kind == "stack"}
-        wanted.update(node for total in self.totals for node in total.operands)
+        wanted.update(node for total in self.totals for node in total.reads)
         for node in self.nodes:
             wanted.update(i for i in node.inputs if at.is_core(i) and at.stage[i] != at.stage[node])
         for i in self.live:
@@ -371,7 +372,12 @@ class _Scheduler:
     def _returned(self, node: Node) -> Home | None:
         """The array of a result, for what is computed for all steps at once and not read in a loop."""
         at = self.partition
-        if at.is_core(node) or at.is_outer(node) or node.primitive is _CONCATENATE or any(at.is_core(reader) for reader in self._readers[node]):
+        if (
+            at.is_core(node)
+            or at.is_outer(node)
+            or node.primitive is _CONCATENATE
+            or any(at.is_core(reader) for reader in self._readers[node])
+        ):
             return None
         found = [i for i, item in enumerate(self.loop.items) if item.node is node and item.kind == "stack" and not item.lent]
         return Home("result", index=found[0]) if found and not any(item.lent for item in self.loop.items) else None
@@ -563,8 +569,7 @@ class _Scheduler:
     def _read_at_the_end(self) -> Iterable[Node]:
         yield from (item.node for item in self.loop.items if item.kind != "sum")
         for total in self.totals:
-            yield from total.operands
-            yield from (i for node in total.operands for i in node.inputs)
+            yield from total.reads
 
 
 def _pieces(join: Node) -> Iterator[tuple[Node, Home]]:
@@ -595,4 +600,3 @@ def body_of(loop: Loop, roots: Iterable[Node]) -> list[Node]:
     from .loop import body
 
     return body(Loop(loop.sequences, loop.state, loop.captured, loop.after, tuple(Item("stack", node) for node in roots)))
-

@@ -42,6 +42,11 @@ class Total(NamedTuple):
     kind: Kind
     operands: tuple[Node, ...]
 
+    @property
+    def reads(self) -> tuple[Node, ...]:
+        """The values whose arrays it is computed from."""
+        return self.operands[0].inputs if self.kind == "scatter" else self.operands
+
 
 class Totals:
     """Rewrites Σ_t of nodes into operations, done once, on few sums over time.
@@ -95,6 +100,8 @@ class Totals:
             return make(primitive, (self.of(inputs[0]),), node.attributes)
         elif primitive in (_ADD, _SUBTRACT) and all(i.shape == node.shape for i in inputs):
             return make(primitive, (self.of(inputs[0]), self.of(inputs[1])))
+        elif primitive is _CONCATENATE:
+            return make(primitive, tuple(self.of(i) for i in inputs), node.attributes)
         elif primitive is _MULTIPLY and any(outer):
             return make(_MULTIPLY, tuple(i if once else self.of(i) for i, once in zip(inputs, outer, strict=True)))
         elif primitive is _SCATTER and _one_scatter(node):

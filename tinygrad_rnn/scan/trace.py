@@ -66,7 +66,8 @@ def trace(
     leaves = [leaf(spec, name, "input") for spec, name in sequences]
     slots = [leaf(spec, name, "initial") for spec, name in state]
     before = context.state.draws
-    context.state.draws = draws = []
+    draws: list[Node] = []
+    context.state.draws = draws
     try:
         with mode(tracing=True, recording=True):
             outputs, after = step([Tensor(node) for node in leaves], [Tensor(node) for node in slots])

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from ..graph.node import Node
+from ..ops.core import registry
 from .loop import Item, is_number
 from .memory import Needs, batchable
-from .program import Call, Copy, Program, Section, is_elementwise, registry
+from .program import Call, Copy, Program, Section, is_elementwise
 
 __all__ = ["Writer"]
 

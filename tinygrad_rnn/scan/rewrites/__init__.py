@@ -99,5 +99,8 @@ def rewrite(loop: Loop, rewrites: Mapping[str, Rewrite], off: frozenset[str], fi
             if not instead:
                 break
             fired[name] = fired.get(name, 0) + len(instead)
+            for node, better in instead.items():
+                if better.primitive is not None and better.name is None:
+                    better.name = node.name
             loop = canonical(loop, instead)
     return loop

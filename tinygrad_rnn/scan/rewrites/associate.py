@@ -143,7 +143,9 @@ class _Associate:
 
     def _promoted(self, node: Node, root: Node) -> Node:
         """Factors and terms of less precision would lose some of it among themselves."""
-        return node if node.dtype.kind != "f" or node.dtype == root.dtype else self.builder.make(_ASTYPE, (node,), {"dtype": root.dtype})
+        if node.dtype.kind != "f" or node.dtype == root.dtype:
+            return node
+        return self.builder.make(_ASTYPE, (node,), {"dtype": root.dtype})
 
     def _float(self, node: Node, like: Node) -> Node:
         """Masks are coefficients too, but the sum of two of them is a number."""

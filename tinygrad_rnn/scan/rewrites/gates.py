@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from ...graph.node import Node
 from ...ops.core import registry
 from ..canonical import Builder, along
@@ -85,7 +87,7 @@ class _Gates:
                 return {}
             found[reader] = place[1:]
         ordered = sorted(found.values())
-        if any(a[1] > b[0] for a, b in zip(ordered, ordered[1:], strict=False)) or any(a == b for a, b in ordered):
+        if any(a[1] > b[0] for a, b in itertools.pairwise(ordered)) or any(a == b for a, b in ordered):
             return {}
         return found
 

@@ -98,8 +98,8 @@ def _merged(builder: Builder, run: list[Node], at: Partition) -> dict[Node, Node
         if is_number(i):
             operands.append(i)
         elif at.is_core(i):
-            start, stop = (_slice(run[k].inputs[position]) or (0, 0) for k in (0, -1))
-            operands.append(builder.part(i.inputs[0], start[0], stop[1]))
+            first_place, last_place = (_slice(run[k].inputs[position]) or (0, 0) for k in (0, -1))
+            operands.append(builder.part(i.inputs[0], first_place[0], last_place[1]))
         else:
             operands.append(_beside(builder, [(node, node.inputs[position]) for node in run]))
     whole = builder.make(first.primitive, tuple(operands), first.attributes)
