@@ -104,10 +104,9 @@ def compiled(recurrent: Any, call: Call, final_state_only: bool, zeros: Callable
 def _compile(cache: _Cache, recurrent: Any, call: Call, final_state_only: bool, kind: Any) -> Compiled:
     outputs: list[Any] = []
     state = [slot.node.spec for slot in call.slots]
-    numbers = {id(sequence): k for k, (sequence, _) in enumerate(call.sequences)}
 
     def step(elements: list[Tensor], slots: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        output, after = call.step(elements[: len(call.inputs)], slots, lambda sequence, _: elements[numbers[id(sequence)]])
+        output, after = call.step(elements[: len(call.sequences)], slots)
         outputs.append(output)
         return ([] if final_state_only else flatten(output)), after
 

@@ -14,8 +14,7 @@ import numpy.typing as npt
 from ..errors import ShapeError, TinygradError
 from ..graph.place import context
 from ..ops import TensorLike, stack
-from ..tensor import Tensor
-from ..unrolling import element, over
+from ..unrolling import over
 from .cell import Cell, State, flatten, rebuild
 from .compiled import compiled
 from .module import Module
@@ -174,14 +173,10 @@ class Recurrent(Module):
         """A node for each operation of each step."""
         outputs: list[Any] = []
         slots = call.slots
-        with closing(over(call.inputs, call.input_names, call.T, self.reverse)) as moments:
-            for t, position, elements in moments:
-
-                @functools.cache  # one mask for several slots is read once
-                def element_of(sequence: Tensor, name: str, at: int = position) -> Tensor:
-                    return element(sequence, name, at)
-
-                output, slots = call.step(elements, slots, element_of, t)
+        sequences, names = zip(*call.sequences, strict=True) if call.sequences else ((), ())
+        with closing(over(sequences, names, call.T, self.reverse)) as moments:
+            for t, _, elements in moments:
+                output, slots = call.step(elements, slots, t)
                 if outputs and outline(output) != outline(outputs[-1]):
                     raise ShapeError(f"step t={t} put out {outline(output)}, and the steps before {outline(outputs[-1])}")
                 outputs.append(output)

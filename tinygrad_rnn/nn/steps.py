@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,6 @@ from ..unrolling import fed
 from .cell import Cell, State, flatten, rebuild
 
 __all__ = ["Call", "as_state", "cast", "outline", "slot_names", "tell_initial"]
-
-Pick = Callable[[Tensor, str], Tensor]
 
 
 class Call:
@@ -116,16 +114,14 @@ class Call:
         found += [(given, "mask") for given in (self.mask, self.valid) if given is not None]
         return found
 
-    def step(self, elements: Sequence[Tensor], slots: list[Tensor], pick: Pick, t: int = 1) -> tuple[Any, list[Tensor]]:
+    def step(self, elements: Sequence[Tensor], slots: list[Tensor], t: int = 1) -> tuple[Any, list[Tensor]]:
         """Make one step.
 
         Parameters
         ----------
         elements : sequence of Tensor
-            x_t, flat.
+            Of each of `sequences`: first x_t, flat.
         slots : list of Tensor
-        pick : callable
-            ``pick(sequence, name)`` gives this step's element of one of `sequences`.
         t : int
             From 1, for errors.
 
@@ -144,9 +140,10 @@ class Call:
                 if name not in self.names:
                     raise ShapeError(f"force: there is no slot {name!r}; the state has {', '.join(self.names)}")
         _tell_outputs(output, new, self.names, [*elements, *slots])
-        new = [self._forced(slot, name, pick) for slot, name in zip(new, self.names, strict=True)]
+        given = {id(sequence): element for (sequence, _), element in zip(self.sequences, elements, strict=True)}
+        new = [self._forced(slot, name, given) for slot, name in zip(new, self.names, strict=True)]
         if self.valid is not None:
-            valid = pick(self.valid, "mask")
+            valid = given[id(self.valid)]
             new = [where(_beside(valid, slot), slot, old) for slot, old in zip(new, slots, strict=True)]
             output = rebuild(output, iter([where(_beside(valid, part), part, 0) for part in flatten(output)]))
         return output, new
@@ -176,19 +173,19 @@ class Call:
                 raise ShapeError(f"{step} made state {now.name or number} of shape {now.shape} out of one of {was.shape}")
         return output, after
 
-    def _forced(self, slot: Tensor, name: str, pick: Pick) -> Tensor:
+    def _forced(self, slot: Tensor, name: str, given: Mapping[int, Tensor]) -> Tensor:
         """What the slot carries on: data, where the mask says so."""
         if name not in self.force:
             return slot
-        given = cast(pick(self.force[name], name), slot.dtype)
-        if given.shape != slot.shape:
-            raise ShapeError(f"force: data of shape {given.shape} for slot {slot.name} of shape {slot.shape}")
+        data = cast(given[id(self.force[name])], slot.dtype)
+        if data.shape != slot.shape:
+            raise ShapeError(f"force: data of shape {data.shape} for slot {slot.name} of shape {slot.shape}")
         if self.mask is None:
-            return given
-        mask = pick(self.mask, "mask")
+            return data
+        mask = given[id(self.mask)]
         if mask.shape != slot.shape[: mask.ndim]:
             raise ShapeError(f"force_mask has shape {self.mask.shape}; it is (T,) or (T, batch), batch {slot.shape[:1]}")
-        return where(_beside(mask, slot), given, slot)
+        return where(_beside(mask, slot), data, slot)
 
 
 def _sequences(xs: Any, steps: int | None) -> tuple[list[Tensor], int, int | None]:
