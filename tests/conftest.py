@@ -1,4 +1,4 @@
-"""Hypothesis profiles, "ci" modest and the same in every run, "thorough" for what it misses; tests that need `dot`."""
+"""Hypothesis profiles: "ci" is the same in every run, "thorough" finds more, "scan" is for its random cells; tests of `dot`."""
 
 import os
 import shutil
@@ -11,6 +11,9 @@ settings.register_profile(
 )
 settings.register_profile(
     "thorough", max_examples=400, derandomize=False, deadline=None, suppress_health_check=list(HealthCheck)
+)
+settings.register_profile(
+    "scan", max_examples=2000, derandomize=False, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 

@@ -23,7 +23,7 @@ FORMS = (
     "linear",
     "swapped",
     "leaky",
-    "bounded",
+    "gates",
     "shared",
     "bounded",
 )
@@ -103,6 +103,8 @@ class Writer:
             b.allowed = frozenset(earlier if b.choose.flag() else [])
             kept = self.linear(slot)
             return b.tag(b("add", kept, b.fit(self.body(), *shape)), "linear slot") if b.choose.flag() else kept
+        if form == "gates" and slot.is_vector:
+            return self.gates(slot)
         every = [s.name for s in self.slots]
         own = self.slots[i - 1] if self.pattern == "ring" else slot
         b.allowed = frozenset(b.choose.pick(([own.name], [*earlier, own.name], every, every, earlier)))
@@ -122,6 +124,19 @@ class Writer:
         if slot.is_vector and b.choose.flag():
             return b.tag(b("matmul", slot, b.weight(slot.size, slot.size)), "linear slot")
         return b.tag(b("multiply", slot, b.weight(*b.choose.pick(((), slot.sample.shape[1:])))), "linear slot", "diagonal slot")
+
+    def gates(self, slot: Value) -> Value:
+        """What is kept and what is new, each through a gate, all of them slices of one product."""
+        b, n = self.b, slot.size
+        other = next((value for value in b.pool if value.is_vector and not value.slots), slot)
+        if b.choose.flag():
+            joined = b("concatenate", slot, other, axis=-1)
+            z = b("matmul", joined, b.weight(joined.size, 3 * n))
+        else:
+            z = b("add", b("matmul", slot, b.weight(n, 3 * n)), b("matmul", other, b.weight(other.size, 3 * n)))
+        keep, let, new = [b("getitem", z, index=(slice(None), slice(k * n, k * n + n))) for k in range(3)]
+        kept, added = b("multiply", b("sigmoid", keep), slot), b("multiply", b("sigmoid", let), b("tanh", new))
+        return b.tag(b("add", kept, added), "gates side by side")
 
     def body(self, slot: Value | None = None) -> Value:
         """A value made by a few motifs; of this slot too, mostly, if one is given."""

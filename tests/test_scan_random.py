@@ -1,0 +1,129 @@
+"""Scan equals unroll on random cells: outputs, final states, gradients, and gradients of gradients."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import Phase, given, settings
+from scan_cases import check, chunks, plans, quietly, sample
+
+import tinygrad_rnn as tr
+from tinygrad_rnn.errors import RendererError
+from tinygrad_rnn.scan.partition import Partition
+from tinygrad_rnn.scan.rewrites import REWRITES, without
+from tinygrad_rnn.testing.first_difference import first_difference
+from tinygrad_rnn.testing.random_cells import CellRun, leaves, outcome
+from tinygrad_rnn.testing.strategies import cells
+
+RARE = 0.02  # of the cells, at the least, let a rewrite find something
+SHARE = settings().max_examples / 40  # of what continuous integration does, where 40 are the profile's
+
+
+def examples(count: int) -> settings:
+    return settings(max_examples=int(count * SHARE), phases=(Phase.generate, Phase.shrink), report_multiple_bugs=False)
+
+
+@pytest.fixture
+def shown(tmp_path: Path) -> Callable[[Callable[[CellRun], None]], None]:
+    """Prove something of random cells; a picture goes with the smallest that it does not hold for."""
+
+    def prove(holds: Callable[[CellRun], None], count: int) -> None:
+        last: list[CellRun] = []
+
+        @examples(count)
+        @given(cells(lengths=True))
+        def each(drawn: CellRun) -> None:
+            last[:] = [drawn]
+            holds(drawn)
+
+        try:
+            each()
+        except Exception as error:
+            raise AssertionError(f"{error}\n{last[0]!r}\n{picture_of(last[0], tmp_path)}") from error
+
+    return prove
+
+
+def picture_of(drawn: CellRun, folder: Path) -> str:
+    """A picture of what went wrong, and where it is."""
+    try:
+        return _picture_of(drawn, folder)
+    except Exception as error:  # the fault itself is what is to be told
+        return f"no picture could be made: {error}"
+
+
+def _picture_of(drawn: CellRun, folder: Path) -> str:
+    values = leaves(drawn)
+    ends = outcome(drawn, values, "scan")
+    floats = [value for value in values.values() if value.dtype.kind == "f"]
+    totals = [(end * end).sum() for end in ends.values() if end.dtype.kind == "f"] + [(0.0 * value).sum() for value in floats]
+    drawing = first_difference(*ends.values(), *tr.grad(totals, floats))
+    if drawing is None:
+        return "each program does what its loop says: look at the trace and at how it was differentiated"
+    try:
+        path = drawing.save(folder / "first_difference.svg")
+    except RendererError:
+        path = folder / "first_difference.gv"
+    return f"{drawing.title}: {path}"
+
+
+def test_scan_equals_unroll_to_second_order(shown):
+    shown(check, 200)
+
+
+@pytest.mark.parametrize("options", [{"checkpoint": 1}, {"checkpoint": 2}, {"final_state_only": True}], ids=str)
+def test_what_is_kept_changes_no_number(options, shown):
+    shown(lambda drawn: check(drawn, **options), 30)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_short_chunks_change_no_number(steps, shown):
+    with chunks(steps):
+        shown(check, 25)
+
+
+@pytest.mark.parametrize("names", [*[(name,) for name in REWRITES], REWRITES], ids=lambda names: ", ".join(names[:3]))
+def test_each_rewrite_switched_off_changes_no_number(names, shown):
+    with without(*names):
+        shown(check, 25)
+
+
+# -- coverage ------------------------------------------------------------------------------
+
+
+def test_random_cells_reach_every_rewrite_kind_of_slot_and_primitive(capsys):
+    count = int(200 * min(SHARE, 5))
+    fired, slots, primitives, loops = (Counter[str]() for _ in range(4))
+    for drawn in sample(count):
+        with plans() as made:
+            quietly(drawn, "scan", 1)
+        fired.update({name for plan in made for name in plan.fired})
+        for where, some in (("forward", made[:1]), ("reverse", made[1:])):
+            found = [Partition(plan.loop) for plan in some]
+            slots.update({f"{p.kind(i)}, {where}" for p in found for i in range(len(p.loop.state))})
+            loops.update({f"{p.stages // 2}, {where}" for p in found})
+            primitives.update({node.primitive.name for p in found for node in p.nodes if node.primitive is not None})
+    with capsys.disabled():
+        print(f"\nof {count} random cells:")
+        for title, counts in (("rewrites", fired), ("slots", slots), ("loops", loops), ("primitives", primitives)):
+            print(f"  {title}: " + " · ".join(f"{name} {n}" for name, n in sorted(counts.items())))
+    assert {name: fired[name] for name in REWRITES if fired[name] < count * RARE} == {}
+    kinds = [f"{kind}, {where}" for kind in ("cycle", "delay") for where in ("forward", "reverse")]
+    assert min(slots[kind] for kind in kinds) > count / 10
+    assert min(loops[f"{n}, forward"] for n in (0, 1, 2)) > count / 20
+    assert primitives.keys() >= {
+        "matmul",
+        "concatenate",
+        "getitem",
+        "scatter",
+        "where",
+        "sigmoid",
+        "tanh",
+        "einsum",
+        "sum",
+        "reshape",
+    }
+    assert len(primitives) > 40

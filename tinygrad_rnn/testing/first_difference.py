@@ -1,0 +1,155 @@
+"""Where a scan first differs from what its loop says, shown as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import graphviz
+import numpy as np
+import numpy.typing as npt
+
+from ..draw import Drawing
+from ..draw.dot import identifier
+from ..draw.plain import plain
+from ..graph.graph import Graph
+from ..graph.node import Node, ancestors
+from ..scan.loop import Item, Loop, body
+from ..scan.plan import Plan
+from ..scan.primitive import scan
+from ..scan.rewrites import without
+from ..tensor import Tensor
+
+__all__ = ["first_difference", "picture", "values_of"]
+
+Array = npt.NDArray[Any]
+
+
+def first_difference(*results: Tensor, rtol: float = 1e-6) -> Drawing | None:
+    """The step in which a scan goes wrong, with the edges into the first wrong value marked.
+
+    Of each scan behind the results, forward ones and gradients, every value of a step is
+    computed at all steps by the compiled program and, beside it, operation by operation.
+
+    Parameters
+    ----------
+    *results : Tensor
+        Outputs, states, or gradients that were recorded (by :func:`tinygrad_rnn.grad`).
+    rtol : float
+        Up to which two values are alike.
+
+    Returns
+    -------
+    Drawing or None
+        None if all are alike: then the programs do what their loops say, and the loops
+        themselves, which tracing and differentiation made, have to be looked at.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_rnn import nn
+    >>> outputs, h = nn.Recurrent(nn.RNNCell(3, 5))(np.ones((4, 2, 3), "float32"))
+    >>> first_difference(outputs, h) is None
+    True
+    """
+    for node in ancestors([result.node for result in results]):
+        if node.primitive is scan:
+            plan, steps = node.attributes["plan"], node.attributes["steps"]
+            wrong = _first_wrong(plan, [i.value for i in node.inputs], steps, rtol)
+            if wrong is not None:
+                return picture(plan.traced, wrong)
+    return None
+
+
+def _first_wrong(plan: Plan, arrays: Sequence[Array], steps: int, rtol: float) -> Node | None:
+    loop = plan.traced
+    expected = values_of(loop, arrays, steps)
+    with without(*plan.off):
+        for node in body(loop):
+            if node in expected:
+                asked = Plan(loop.asking([Item("stack", node)]))
+                found, _ = asked.executable(False)(arrays, steps)
+                if not np.allclose(found[-1], expected[node], rtol, rtol, equal_nan=True):
+                    return node
+        # right whenever it is asked for, and wrong if it is not: then it shows in the results
+        found, _ = plan.executable(True)(arrays, steps)
+    carried = dict(zip(loop.state, loop.after, strict=True))
+    for item, result in zip(loop.items, found, strict=False):
+        stack = expected.get(item.node if item.kind != "final" else carried[item.node])
+        if stack is None or not steps:
+            continue
+        last = stack[0 if loop.reverse else -1]
+        right = {"stack": stack, "sum": stack.sum(0), "final": last}[item.kind]
+        if not np.allclose(result, right, rtol, rtol, equal_nan=True):
+            return item.node if item.kind != "final" else carried[item.node]
+    return None
+
+
+def values_of(loop: Loop, arrays: Sequence[Array], steps: int) -> dict[Node, Array]:
+    """What a loop says: its operations, done one by one at each step.
+
+    Parameters
+    ----------
+    loop : Loop
+    arrays : sequence of numpy.ndarray
+        Sequences, initial values of the slots, and captured values, as the loop has them.
+    steps : int
+
+    Returns
+    -------
+    dict of Node to numpy.ndarray
+        The values at all steps of each operation, each along a new leading axis.
+    """
+    m, n = len(loop.sequences), len(loop.sequences) + len(loop.state)
+    order = body(loop)
+    state: list[Any] = list(arrays[m:n])
+    columns: dict[Node, list[Any]] = {node: [None] * steps for node in order if node.primitive is not None}
+    with np.errstate(all="ignore"):
+        for t in reversed(range(steps)) if loop.reverse else range(steps):
+            now: dict[Node, Any] = dict(zip(loop.captured, arrays[n:], strict=True))
+            now |= {leaf: x[t] for leaf, x in zip(loop.sequences, arrays, strict=False)}
+            now |= dict(zip(loop.state, state, strict=True))
+            for node in order:
+                if node.primitive is not None:
+                    now[node] = node.primitive.kernel(*[now[i] for i in node.inputs], **node.attributes)
+                    columns[node][t] = now[node]
+                elif node not in now:
+                    now[node] = node.value
+            state = [now.get(node) for node in loop.after]
+    return {node: np.array(column).reshape(steps, *node.shape) for node, column in columns.items()}
+
+
+def picture(loop: Loop, wrong: Node) -> Drawing:
+    """A step, an operation a box, closed through delays; the edges into one node are marked.
+
+    Parameters
+    ----------
+    loop : Loop
+    wrong : Node
+    """
+    order = body(loop)
+    graph = Graph(list(dict.fromkeys([*loop.after, *[item.node for item in loop.items], *order[-1:]])))
+    names = {node: identifier(name) for node, name in graph.names.items()}
+    lines = plain(graph, False, "step").rstrip().removesuffix("}").rstrip().split("\n")
+    quote = graphviz.quoting.quote
+    for i in wrong.inputs or (wrong,):
+        if i in names:
+            edge = f"\t{quote(names[i])} -> {quote(names[wrong])}"
+            lines = [f"{edge} [color={_WRONG} penwidth=4]" if line.split(" [")[0] == edge else line for line in lines]
+    lines.append(f"\t{quote(names[wrong])} [color={_WRONG} penwidth=4]")
+    for k, (slot, after) in enumerate(zip(loop.state, loop.after, strict=True)):
+        if slot in names and after in names:
+            square = f'"z{k}"'
+            lines.append(f'\t{square} [label="" xlabel="z⁻¹" shape=square style=filled fillcolor=black width=0.15]')
+            lines.append(f"\t{quote(names[after])} -> {square} [arrowhead=none constraint=false]")
+            lines.append(f"\t{square} -> {quote(names[slot])} [constraint=false]")
+    said = f"{graph.names[wrong]} is the first value of the step that differs"
+    dot = "\n".join([*lines, "}", ""])
+    return Drawing(dot, f"step; {said}", f"{said}; it is made of {_inputs(wrong, graph)}", graph.text())
+
+
+def _inputs(node: Node, graph: Graph) -> str:
+    return ", ".join(graph.names.get(i, "a number") for i in node.inputs) or "nothing"
+
+
+_WRONG = '"#CF222E"'
