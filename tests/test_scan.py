@@ -407,7 +407,7 @@ def test_with_checkpoints_memory_grows_like_the_number_of_segments_and_their_len
     T, (few, many) = 5000, (1200, 2400)
     taken = [peak_of_gradient(lstm(checkpoint=n), T) for n in (few, many)]
     grown = (taken[1] - taken[0]) / ((many - few) * SLOT)
-    assert 6 < grown < 2 * 8, grown  # for each step of a segment: all that is saved without checkpoints, and its reverse
+    assert 6 < grown < 1.3 * 8, grown  # for each step of a segment: all that is saved without checkpoints
 
 
 def test_no_operation_of_the_loop_goes_through_the_one_door(monkeypatch):
