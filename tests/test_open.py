@@ -130,10 +130,7 @@ def test_opened_is_unrolled(name, option, reverse):
         np.testing.assert_array_equal(one.value, other.value)
 
 
-ORDER = pytest.mark.xfail(reason="a trace does not keep the order of what reads no captured tensor")
-
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=ORDER) if name == "inner" else name for name in CELLS])
+@pytest.mark.parametrize("name", list(CELLS))
 def test_folded_and_drawn_alike(name):
     runs = [run(name, mode) for mode in ("scan", "unroll")]
     found, expected = (tr.graph(*ends) for ends, _ in runs)
@@ -151,7 +148,6 @@ def test_folded_and_drawn_alike(name):
         assert found.draw(detail=detail).source == expected.draw(detail=detail).source
 
 
-@ORDER
 @given(cells(lengths=True))
 def test_random_cells_open_to_what_they_unroll_to(drawn: CellRun) -> None:
     values = leaves(drawn)

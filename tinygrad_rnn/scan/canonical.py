@@ -56,6 +56,7 @@ class Builder:
 
     def __init__(self) -> None:
         self._made: dict[Any, Node] = {}
+        self._own: set[Node] = set()
 
     def number(self, node: Node) -> Node:
         """The one leaf for a number of this dtype."""
@@ -65,7 +66,7 @@ class Builder:
         """The node's operation on these inputs; its name and place stay."""
         assert node.primitive is not None
         made = self.make(node.primitive, inputs, node.attributes, node)
-        if made.name is None and made.primitive is not None:
+        if made.name is None and made in self._own:  # never one of the loop that is built anew
             made.name = node.name
         return made
 
@@ -86,6 +87,7 @@ class Builder:
             else:
                 spec = primitive.shape(*[node.spec for node in inputs], **attributes)
                 made = Node(primitive, inputs, attributes, spec, like.place if like is not None else inputs[0].place)
+                self._own.add(made)
             self._made[key] = made
         return made
 

@@ -112,7 +112,7 @@ def _symbolic(ends: Sequence[Node], leaves: set[Node]) -> tuple[dict[Node, Node]
             captured.append(node)
         else:
             inputs = tuple([table[i] for i in node.inputs])
-            if inputs == node.inputs:
+            if not captured:  # later ones are all made anew, so that their order stays
                 table[node] = node
             else:
                 made = Node(node.primitive, inputs, node.attributes, node.value, node.place)
