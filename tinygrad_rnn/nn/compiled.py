@@ -89,6 +89,7 @@ def compiled(recurrent: Any, call: Call, final_state_only: bool, zeros: Callable
         recurrent.checkpoint,
     )
     found = cache.steps.get((kind, cell.version))
+    shared = found is not None and not call.started
     if not call.started:
         call.start(zeros() if found is None else found.start)
     if found is None:
@@ -97,7 +98,8 @@ def compiled(recurrent: Any, call: Call, final_state_only: bool, zeros: Callable
             _keep(cache.steps, (kind, cell.version), found)  # the version now: a step may set attributes
     else:
         call.names = found.names
-    tell_initial(call.slots, found.names)
+    if not shared:
+        tell_initial(call.slots, found.names)
     return found
 
 

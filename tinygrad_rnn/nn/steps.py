@@ -106,7 +106,7 @@ class Call:
         """Take this initial state."""
         self.state, self.slots, self.started = state, flatten(state), True
 
-    @property
+    @functools.cached_property
     def sequences(self) -> list[tuple[Tensor, str]]:
         """All that has an element for each step, and what the elements are called."""
         found = list(zip(self.inputs, self.input_names, strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -28,26 +28,30 @@ TABLE = 1024
 """Steps up to which the views of each step are made once and kept."""
 
 
+Form: TypeAlias = Literal["", "T", "0"]
+"""How an array is looked at: as it is, transposed, or as a number, which meets any shape at no cost."""
+
+
 class Needs(NamedTuple):
     """What a written program asks of its memory.
 
     Attributes
     ----------
-    constant : list of (Node, bool)
-        Arrays that all steps share; whether they are transposed.
+    constant : list of (Node, Form)
+        Arrays that all steps share.
     arrays : list of Node
         Arrays with a row for each step of a chunk.
     attributed : list of Node
         Operations whose attributes depend on how many steps a chunk has.
-    tables : list of (Node, bool)
-        What a loop goes over; whether it is transposed.
+    tables : list of (Node, Form)
+        What a loop goes over.
     slots : list of int
     """
 
-    constant: list[tuple[Node, bool]]
+    constant: list[tuple[Node, Form]]
     arrays: list[Node]
     attributed: list[Node]
-    tables: list[tuple[Node, bool]]
+    tables: list[tuple[Node, Form]]
     slots: list[int]
 
 
@@ -72,7 +76,7 @@ class Memory:
         self.length = min(steps, _chunk(program, self.batch))
         self._arrays = [self._allocate(buffer) for buffer in program.buffers]
         self._views: dict[Any, Any] = {}
-        self.constant = [_turned(self._view(node, None), flipped) for node, flipped in needs.constant]
+        self.constant = [_formed(self._view(node, None), form) for node, form in needs.constant]
         bounds = [(start, min(start + self.length, steps)) for start in range(0, steps, max(1, self.length))]
         reverse = program.loop.reverse
         self.chunks = [self._chunk(needs, *pair) for pair in (bounds[::-1] if reverse else bounds)]
@@ -97,7 +101,7 @@ class Memory:
         span = (start, stop)
         arrays = [self._view(node, span) for node in needs.arrays]
         attributes = [leading(node, self.program, stop - start) for node in needs.attributed]
-        tables = [self.table(self._view(node, span), flipped) for node, flipped in needs.tables]
+        tables = [self.table(self._view(node, span), form) for node, form in needs.tables]
         forward = not self.program.loop.reverse
         firsts, lasts = [], []
         for i in needs.slots:
@@ -149,18 +153,20 @@ class Memory:
             return array
         return array[slice(*span)] if home.buffer.extent == "whole" else array[: span[1] - span[0]]
 
-    def table(self, array: Array, flipped: bool = False) -> Any:
+    def table(self, array: Array, form: Form = "") -> Any:
         """What a loop iterates over: the views of each step."""
         if self.program.loop.reverse:
             array = array[::-1]
-        array = _turned(array, flipped)
+        array = _formed(array, form, 1)
         if array.ndim == 1:
             return [array[i, ...] for i in range(len(array))]
         return list(array) if self.steps <= TABLE else array
 
 
-def _turned(array: Array, flipped: bool) -> Array:
-    return array.swapaxes(-1, -2) if flipped else array
+def _formed(array: Array, form: Form, leading: int = 0) -> Array:
+    if form == "0":
+        return array.reshape(array.shape[:leading])
+    return array.swapaxes(-1, -2) if form == "T" else array
 
 
 def _chunk(program: Program, batch: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,13 +12,14 @@ import numpy as np
 from ..graph.node import Node
 from ..ops.core import registry
 from .loop import Item, is_number
-from .memory import Needs, batchable
+from .memory import Form, Needs, batchable
 from .program import Call, Copy, Program, Section, is_elementwise
 
 __all__ = ["Writer"]
 
 _MATMUL, _TRANSPOSE, _GETITEM = registry["matmul"], registry["transpose"], registry["getitem"]
 
+_SUFFIX: dict[Form, str] = {"": "", "T": "T", "0": "_0"}
 _BY_KEYWORD = (registry["maximum"], registry["minimum"])
 """Ufuncs that deprecate ``out`` by position, which is faster."""
 
@@ -135,11 +137,11 @@ class Writer:
         """A sequence as the caller gave it, where it is copied."""
         return f"given{self._label(node)}"
 
-    def _const(self, node: Node, flipped: bool) -> str:
-        return f"{'s' if self.program.over_time(node) else 'w'}{self._label(node)}{'T' * flipped}"
+    def _const(self, node: Node, form: Form) -> str:
+        return f"{'s' if self.program.over_time(node) else 'w'}{self._label(node)}{_SUFFIX[form]}"
 
-    def _table(self, node: Node, flipped: bool) -> str:
-        return f"t{self._label(node)}{'T' * flipped}"
+    def _table(self, node: Node, form: Form) -> str:
+        return f"t{self._label(node)}{_SUFFIX[form]}"
 
     def _kernel(self, node: Node) -> str:
         assert node.primitive is not None
@@ -198,11 +200,11 @@ class Writer:
             return [f"{self._name(node)} = {self._kernel(node)}({names}{self._attributes(node)})"]
         return [f"{self._kernel(node)}({names}, out={self._stored(node)}{self._attributes(node)})"]
 
-    def _stored(self, node: Node, flipped: bool = False) -> str:
+    def _stored(self, node: Node, form: Form = "") -> str:
         """An array that all steps share."""
-        if (node, flipped) not in self.needs.constant:
-            self.needs.constant.append((node, flipped))
-        return self._const(node, flipped)
+        if (node, form) not in self.needs.constant:
+            self.needs.constant.append((node, form))
+        return self._const(node, form)
 
     # -- for all steps of a chunk at once --------------------------------------------------
 
@@ -262,11 +264,11 @@ class Writer:
     # -- step by step ----------------------------------------------------------------------
 
     def _loop(self, calls: Sequence[Call | Copy]) -> list[str]:
-        used: list[tuple[Node, bool]] = []
+        used: list[tuple[Node, Form]] = []
         body = [line for call in calls for line in self._at_step(call, used)]
         given = [entry for entry in used if self._dynamic(entry[0])]
         self.needs.tables.extend(entry for entry in used if entry not in self.needs.tables and entry not in given)
-        lines = [f"{self._table(*entry)} = memory.table({self._name(entry[0])}, {entry[1]})" for entry in given]
+        lines = [f"{self._table(*entry)} = memory.table({self._name(entry[0])}, {entry[1]!r})" for entry in given]
         steps, tables = [self._const(*entry) for entry in used], [self._table(*entry) for entry in used]
         if not used:
             lines.append("for _ in range(stop - start):")
@@ -276,7 +278,7 @@ class Writer:
             lines.append(f"for {', '.join(steps)} in zip({', '.join(tables)}):")
         return [*lines, *[f"    {line}" for line in body]] if body else []
 
-    def _at_step(self, call: Call | Copy, used: list[tuple[Node, bool]]) -> list[str]:
+    def _at_step(self, call: Call | Copy, used: list[tuple[Node, Form]]) -> list[str]:
         if isinstance(call, Copy):
             return [f"copyto({self._step(self.program.stand_in(call), used)}, {self._step(call.source, used)})"]
         node = call.node
@@ -284,34 +286,39 @@ class Writer:
             return []
         if node.primitive is _MATMUL and len(node.shape) == 2:
             return [self._product(node, used)]
-        names = [self._step(i, used) for i in node.inputs]
+        names = [self._step(i, used, self._form(i, node)) for i in node.inputs]
         out = self._step(node, used)
         if is_elementwise(node) and node.primitive not in _BY_KEYWORD:
             return [f"{self._kernel(node)}({', '.join(names)}, {out})"]
         return [f"{self._kernel(node)}({', '.join(names)}, out={out}{self._attributes(node)})"]
 
-    def _step(self, node: Node, used: list[tuple[Node, bool]], flipped: bool = False) -> str:
+    def _step(self, node: Node, used: list[tuple[Node, Form]], form: Form = "") -> str:
         """The array of a value at one step."""
         program = self.program
         if is_number(node) or not program.over_time(node):
             name = self._array(node)
-            return self._turned.setdefault(node, f"{name}T") if flipped else name
+            return self._turned.setdefault(node, f"{name}T") if form == "T" else name
         buffer = program.root(node)
         if buffer is not None and buffer.extent == "step":
-            return self._stored(node, flipped)
-        if (node, flipped) not in used:
-            used.append((node, flipped))
-        return self._const(node, flipped)
+            return self._stored(node, form)
+        if (node, form) not in used:
+            used.append((node, form))
+        return self._const(node, form)
 
-    def _product(self, node: Node, used: list[tuple[Node, bool]]) -> str:
+    def _form(self, operand: Node, node: Node) -> Form:
+        """As a number, if it is one and meets more: NumPy is as fast with that as with equal shapes."""
+        one = math.prod(operand.shape) == 1 != math.prod(node.shape)
+        return "0" if one and operand.shape and self.program.over_time(operand) and is_elementwise(node) else ""
+
+    def _product(self, node: Node, used: list[tuple[Node, Form]]) -> str:
         """A product by np.dot, in the orientation in which the result is contiguous."""
         a, b = node.inputs
         if not self._in_one_block(node) or np.result_type(a.dtype, b.dtype) != node.dtype:
             return f"matmul({self._step(a, used)}, {self._step(b, used)}, {self._step(node, used)})"
-        flipped = self.batch_last
-        left, right = (b, a) if flipped else (a, b)
-        first = self._step(left, used, flipped)
-        rest = f"{self._step(right, used, flipped)}, {self._step(node, used, flipped)}"
+        form: Form = "T" if self.batch_last else ""
+        left, right = (b, a) if self.batch_last else (a, b)
+        first = self._step(left, used, form)
+        rest = f"{self._step(right, used, form)}, {self._step(node, used, form)}"
         if self.program.over_time(left):
             return f"dot({first}, {rest})"
         return f"{self._bound.setdefault(first, f'dot_{first}')}({rest})"  # a method is found once, and costs less

@@ -209,7 +209,7 @@ def _wrong_rule(node: Node) -> int | None:
                 scatter([gx], source.shape) if isinstance(gx, Sparse) else gx
                 for _, gx in pullback(node, as_tensor(u), {source})
             ]
-            g = sum((gx.data.ravel() for gx in pulled), np.zeros(source.value.size))
+            g = sum((gx.data.ravel() for gx in pulled if isinstance(gx, Tensor)), np.zeros(source.value.size))
         except TinygradError:
             return position
         x, y = source.value.ravel(), node.value.ravel()
