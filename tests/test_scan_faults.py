@@ -57,9 +57,9 @@ FAULTS = [
     Fault("the order of states is swapped", "primitive", "_reversed", "for i in reverse.slots]", "for i in reverse.slots[::-1]]"),
     Fault("a slot's cotangent is forgotten", "differentiate", "_slots_with_cotangents", "enumerate(forward.state) if", "enumerate(forward.state) if i and"),
     # -- scheduling and memory
-    Fault("memory is given away while it is read", "program", "_Scheduler._share", "_end(section, i))", "min(i, last.get(buffer, i)))"),
-    Fault("an operand is overwritten that is read later", "program", "_Scheduler._overwritten", "self._readers[operand] != [node]", "node not in self._readers[operand]"),
-    Fault("a piece of two concatenations is made in one", "program", "_Scheduler._join", "if self.homes.get(piece) != home:", "if self.homes.get(piece) is None or self.homes[piece].kind != 'piece':"),
+    Fault("memory is given away while it is read", "schedule", "_Scheduler._share", "_end(section, i))", "min(i, last.get(buffer, i)))"),
+    Fault("an operand is overwritten that is read later", "schedule", "_Scheduler._overwritten", "self._readers[operand] != [node]", "node not in self._readers[operand]"),
+    Fault("a piece of two concatenations is made in one", "schedule", "_Scheduler._join", "if self.homes.get(piece) != home:", "if self.homes.get(piece) is None or self.homes[piece].kind != 'piece':"),
     Fault("a delay is shifted by none", "memory", "Memory._at", 'home.kind == "before"', 'home.kind == "neither"'),
     Fault("the state does not cross a chunk's border", "writer", "Writer._unpacked", '"ends = lasts"', '"pass"', 2),
     Fault("sums over time are those of the last chunk", "writer", "Writer._totals", "add({name}, part, {name})", "part", 2),

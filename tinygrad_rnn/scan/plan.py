@@ -12,8 +12,8 @@ from .differentiate import Reverse, differentiate
 from .layout import batch_last
 from .loop import Item, Loop, is_leaf
 from .numpy_backend import Executable
-from .program import schedule
 from .rewrites import AFTER, BEFORE, rewrite, switched_off
+from .schedule import schedule
 
 __all__ = ["Plan"]
 

@@ -1,0 +1,433 @@
+"""Scheduling: homes for all values of a loop, an order for its calls, and memory that is shared."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..graph.node import Node, ancestors
+from ..ops.core import registry
+from .canonical import along
+from .loop import Item, Loop, body, is_number
+from .partition import Partition
+from .program import Buffer, Call, Copy, Home, Program, Section, is_elementwise, is_view, root
+from .totals import Totals
+
+__all__ = ["schedule"]
+
+_CONCATENATE, _GETITEM, _BROADCAST = registry["concatenate"], registry["getitem"], registry["broadcast_to"]
+
+
+def schedule(loop: Loop) -> Program:
+    """Find homes for all values, and an order."""
+    return _Scheduler(loop).program()
+
+
+WORTH_A_TABLE = 1024
+"""Bytes of a value from which on it is cheaper to make a view of it at each step than to copy it."""
+
+
+def _bytes(node: Node) -> int:
+    return node.dtype.itemsize * int(np.prod(node.shape))
+
+
+class _Scheduler:
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self.partition = Partition(loop)
+        self.slot = {leaf: i for i, leaf in enumerate(loop.state)}
+        self.homes: dict[Node, Home] = {}
+        totals = Totals(self.partition)
+        self.sums = [totals.of(item.node) for item in loop.items if item.kind == "sum"]
+        self.totals = totals.found
+        self.after = ancestors(self.sums)
+        self.live, self.nodes = self._needed()
+        self.at_all_steps = self._needed_at_all_steps()
+        self._over: set[Node] = set()
+        self._readers: dict[Node, list[Node]] = {node: [] for node in self.nodes}
+        for node in self.nodes:
+            for i in node.inputs:
+                self._readers[i].append(node)
+        for slot in self.live:  # a slot reads what it carries on
+            self._readers[loop.after[slot]].append(loop.state[slot])
+
+    def _needed(self) -> tuple[list[int], list[Node]]:
+        """The slots, and the nodes, that are really computed."""
+        at = self.partition
+        known = set(at.nodes)
+        roots = [item.node for item in self.loop.items if item.kind != "sum"]
+        roots += [node for total in self.totals for node in total.reads]
+        roots += [node for node in self.after if node in known and at.is_outer(node)]
+        found = body_of(self.loop, roots)
+        keep = set(found)
+        return [i for i in at.live if self.loop.state[i] in keep], found
+
+    def _needed_at_all_steps(self) -> set[Node]:
+        """Core values that are read outside their own loop."""
+        at = self.partition
+        wanted = {item.node for item in self.loop.items if item.kind == "stack"}
+        wanted.update(node for total in self.totals for node in total.reads)
+        for node in self.nodes:
+            wanted.update(i for i in node.inputs if at.is_core(i) and at.stage[i] != at.stage[node])
+        for i in self.live:
+            after = self.loop.after[i]
+            if i not in at.cycle or (at.is_core(after) and at.stage[after] != at.stage[self.loop.state[i]]):
+                wanted.add(after)
+        return wanted
+
+    def program(self) -> Program:
+        self._place_leaves()
+        copies = self._place_slots()
+        self._place_joins()
+        once, sections = self._sections(copies)
+        self._place_rest()
+        self._extend()
+        known = set(self.nodes)
+        leaves = {total.leaf for total in self.totals}
+        after = [Call(node) for node in self.after if node not in known and node not in leaves and node.primitive is not None]
+        buffers = self._share([once, *sections])
+        fixed = Section("once", [call for call in once.calls if _reads(call) <= self.numbers])
+        once = Section("once", [call for call in once.calls if not _reads(call) <= self.numbers])
+        return Program(
+            self.loop,
+            self.partition,
+            fixed,
+            once,
+            sections,
+            self.totals,
+            Section("after", list(after)),
+            self.sums,
+            self.homes,
+            buffers,
+            self.nodes,
+            self.after,
+        )
+
+    # -- homes -----------------------------------------------------------------------------
+
+    @functools.cached_property
+    def numbers(self) -> set[Node]:
+        """What is made of numbers alone."""
+        found: set[Node] = set()
+        for node in self.nodes:
+            if is_number(node) or (node.primitive is not None and found.issuperset(node.inputs)):
+                found.add(node)
+        return found
+
+    def _place_leaves(self) -> None:
+        inputs = (*self.loop.sequences, *self.loop.state, *self.loop.captured)
+        for index, node in enumerate(inputs):
+            if node not in self.slot:
+                self.homes[node] = Home("input", index=index)
+        core = [node for node in self.nodes if node.primitive is not None and self.partition.is_core(node)]
+        in_loops = {_seen(i) for node in core for i in node.inputs}
+        carried = {self.loop.after[i] for i in self.live}
+        read = [x for x in self.loop.sequences if x in in_loops or (x in carried and x in self._after_of_cycles())]
+        self.copied = [x for x in read if x not in self.loop.lent or _bytes(x) < WORTH_A_TABLE]
+        for node in self.copied:  # a loop reads it step by step, in the layout of all else
+            self.homes[node] = Home("buffer", Buffer(node.spec, "chunk"))
+        for node in (*self.nodes, *self.after):
+            if is_number(node):
+                self.homes[node] = Home("number")
+
+    def _after_of_cycles(self) -> set[Node]:
+        return {self.loop.after[i] for i in self.live if i in self.partition.cycle}
+
+    def _place_slots(self) -> dict[int, list[Copy]]:
+        """A slot's next value is made where the slot is kept, or copied there."""
+        copies: dict[int, list[Copy]] = {}
+        at = self.partition
+        for i in self.live:
+            state, after = self.loop.state[i], self.loop.after[i]
+            buffer = Buffer(state.spec, "chunk", carry=True)
+            self.homes[state] = Home("before", buffer)
+            home = Home("after", buffer)
+            computed = after.primitive is not None and not is_view(after) and not at.is_outer(after)
+            stage = at.stage[state] if i in at.cycle else max(0, at.stage[after])
+            same = at.stage[after] == stage or (i not in at.cycle)
+            if computed and same and after not in self.homes and after.spec == state.spec:
+                self.homes[after] = home
+            else:
+                copies.setdefault(stage + (stage % 2 if i not in at.cycle else 0), []).append(Copy(after, home, state))
+        return copies
+
+    def _place_joins(self) -> None:
+        """The pieces of a concatenation are made in their place in it."""
+        at = self.partition
+        for join in reversed(self.nodes):
+            if join.primitive is not _CONCATENATE:
+                continue
+            for piece, home in _pieces(join):
+                free = piece not in self.homes and piece.primitive is not None and not is_view(piece)
+                if free and piece.dtype == join.dtype and at.stage[piece] == at.stage[join]:
+                    self.homes[piece] = home
+
+    def _place_rest(self) -> None:
+        for node in self.nodes:
+            if node in self.homes:
+                continue
+            if is_view(node) and not self._is_spread(node):
+                self.homes[node] = Home("view")
+            elif (result := self._returned(node)) is not None:
+                self.homes[node] = result
+            elif (over := self._overwritten(node)) is not None:
+                self.homes[node] = over
+            elif self.partition.is_outer(node):
+                self.homes[node] = Home("buffer", Buffer(node.spec, "once"))
+            else:
+                in_loop = self.partition.is_core(node)
+                self.homes[node] = Home("buffer", Buffer(node.spec, "step" if in_loop else "chunk"))
+        for node in self.after:
+            if node not in self.homes:
+                self.homes[node] = Home("view" if is_view(node) else "buffer", None)
+
+    def _is_spread(self, node: Node) -> bool:
+        """Whether it is broadcast once, so that it need not be at every step."""
+        at = self.partition
+        readers = self._readers[node]
+        return node.primitive is _BROADCAST and at.is_outer(node) and any(not at.is_outer(i) for i in readers)
+
+    def _returned(self, node: Node) -> Home | None:
+        """The array of a result, for what is computed for all steps at once and not read in a loop."""
+        at = self.partition
+        if (
+            at.is_core(node)
+            or at.is_outer(node)
+            or node.primitive is _CONCATENATE
+            or any(at.is_core(reader) for reader in self._readers[node])
+        ):
+            return None
+        found = [i for i, item in enumerate(self.loop.items) if item.node is node and item.kind == "stack" and not item.lent]
+        return Home("result", index=found[0]) if found and not any(item.lent for item in self.loop.items) else None
+
+    def _overwritten(self, node: Node) -> Home | None:
+        """The home of an operand that nobody else reads, if it is a part of another value's.
+
+        A whole buffer needs no such care: memory is shared by moments of use.
+        """
+        if not (is_elementwise(node) and self.partition.is_core(node)):
+            return None
+        for operand in node.inputs:
+            if operand.spec != node.spec or self._readers[operand] != [node] or operand in self.at_all_steps:
+                continue
+            home = self.homes.get(operand)
+            if operand in self._over:
+                self._over.add(node)
+                return home
+            own = home is not None and home.kind == "buffer" and self.partition.is_core(operand)
+            if own and node in self.at_all_steps and node.shape and operand.primitive is not _CONCATENATE:
+                self._over.add(node)
+                return Home("piece", of=operand, part=(-1, 0, node.shape[-1]))
+            place = along(operand.attributes["index"], operand.inputs[0].shape) if _is_slice(operand) else None
+            if place is None or not self._is_sliced_only(operand.inputs[0], operand, place):
+                continue
+            self._over.add(node)
+            return Home("piece", of=operand.inputs[0], part=place)
+        return None
+
+    def _is_sliced_only(self, root: Node, but: Node, place: tuple[int, int, int]) -> bool:
+        """Whether a value of its own buffer is read by slices only, and this region by one of them."""
+        home = self.homes.get(root)
+        if home is None or home.kind != "buffer" or not self.partition.is_core(root) or root in self.at_all_steps:
+            return False
+        if root.primitive is _CONCATENATE:  # its pieces have readers of their own
+            return False
+        for reader in self._readers[root]:
+            if reader is but:
+                continue
+            other = along(reader.attributes["index"], root.shape) if _is_slice(reader) else None
+            if other is None or other[0] != place[0] or (other[1] < place[2] and place[1] < other[2]):
+                return False
+        return True
+
+    def _extend(self) -> None:
+        """Lengthen the buffers of what is read outside its loop, or is lent."""
+        for node in self.at_all_steps:
+            buffer = root(self.homes, node)
+            if buffer is not None and buffer.extent == "step":
+                buffer.extent = "chunk"
+        for item in self.loop.items:
+            buffer = root(self.homes, item.node) if item.lent else None
+            if buffer is not None and buffer.extent != "once":
+                buffer.extent = "whole"
+
+    # -- order -----------------------------------------------------------------------------
+
+    def _sections(self, copies: dict[int, list[Copy]]) -> tuple[Section, list[Section]]:
+        at = self.partition
+        once = Section("once")
+        count = 1 + max([at.stage[node] for node in self.nodes] + list(copies), default=0)
+        sections = [Section("loop" if stage % 2 else "batched") for stage in range(count)]
+        if sections:
+            sections[0].calls += [Copy(node, self.homes[node], node) for node in self.copied]
+        for node in self.nodes:
+            if node.primitive is None:
+                continue
+            section = once if at.is_outer(node) else sections[at.stage[node]]
+            if node.primitive is _CONCATENATE:
+                section.calls += self._join(node)
+            else:
+                section.calls.append(Call(node))
+        for stage, found in copies.items():
+            sections[stage].calls += found
+        for section in sections[::2]:  # a loop's order is that of its nodes, and slots are copied at its end
+            section.calls = self._in_order(section.calls)
+        return once, sections
+
+    def _in_order(self, calls: list[Call | Copy]) -> list[Call | Copy]:
+        """Each after those that it needs; what reads a delay needs what the delay carries on."""
+        slots = {self.homes[leaf].buffer: leaf for leaf in self.slot if leaf in self.homes}
+
+        def gives(call: Call | Copy) -> Iterator[Any]:
+            home = self.homes.get(call.node) if isinstance(call, Call) else call.into
+            yield call.node if isinstance(call, Call) else call.into
+            if home is not None and home.kind == "after":
+                yield slots[home.buffer]
+            elif isinstance(call, Copy) and home == self.homes.get(call.like):
+                yield call.like
+
+        def needs(call: Call | Copy) -> Iterator[Any]:
+            found = list(call.node.inputs if isinstance(call, Call) else (call.source,))
+            seen: set[Node] = set()
+            while found:
+                node = found.pop()
+                if node in seen:
+                    continue
+                seen.add(node)
+                yield node
+                if self.slot.get(node, -1) in self.partition.cycle:
+                    continue
+                if node in self.slot:
+                    found.append(self.loop.after[self.slot[node]])
+                elif node.primitive is _CONCATENATE:  # there when all of its pieces are
+                    found += node.inputs
+                    yield from (home for _, home in _pieces(node))
+
+        waiting = Counter(token for call in calls for token in gives(call))
+        ordered: list[Call | Copy] = []
+        queue = calls
+        while queue:
+            later: list[Call | Copy] = []
+            for call in queue:
+                own = set(gives(call))
+                if any(waiting[token] and token not in own for token in needs(call)):
+                    later.append(call)
+                else:
+                    ordered.append(call)
+                    waiting.subtract(own)
+            assert len(later) < len(queue), "calls wait for each other"
+            queue = later
+        return ordered
+
+    def _join(self, node: Node) -> Iterator[Call | Copy]:
+        for piece, home in _pieces(node):
+            if self.homes.get(piece) != home:
+                yield Copy(piece, home, piece)
+
+    # -- sharing memory --------------------------------------------------------------------
+
+    def _share(self, sections: list[Section]) -> list[Buffer]:
+        """Number the buffers; those that are not needed at one time, and alike, get one number."""
+        moments = [(section, call) for section in sections for call in section.calls]
+        last: dict[Buffer, int] = {}
+        kept: set[Buffer] = set()
+        ends: dict[int, int] = {}
+        for i, (section, _) in enumerate(moments):
+            ends[id(section)] = i
+
+        def use(node: Node, i: int, section: Section) -> None:
+            buffer = root(self.homes, node)
+            if buffer is not None:
+                # a loop reads arrays of all steps until its last step
+                last[buffer] = max(last.get(buffer, -1), i if buffer.extent == "step" else _end(section, i))
+
+        def _end(section: Section, i: int) -> int:
+            return ends[id(section)] if section.kind == "loop" else i
+
+        for i, (section, call) in enumerate(moments):
+            for node in _touched(call):
+                use(node, i, section)
+        for node in self._read_at_the_end():
+            buffer = root(self.homes, node)
+            if buffer is not None:
+                kept.add(buffer)
+        numbered: list[Buffer] = []
+        free: dict[Any, list[int]] = {}
+        given: set[Buffer] = set()
+        leaving: dict[int, list[Buffer]] = {}
+
+        def release(i: int, but: Buffer | None = None) -> None:
+            for buffer in leaving.pop(i, []):
+                free.setdefault(_likeness(buffer), []).append(buffer.number)
+
+        for i, (_, call) in enumerate(moments):
+            target = call.node if isinstance(call, Call) else call.into.of or call.like
+            buffer = root(self.homes, target)
+            overwrites = isinstance(call, Call) and is_elementwise(call.node)
+            if overwrites:
+                release(i)
+            if buffer is not None and buffer not in given:
+                given.add(buffer)
+                fixed = buffer in kept or buffer.carry or buffer.extent in ("whole", "once")
+                pool = [] if fixed else free.get(_likeness(buffer), [])
+                if pool:
+                    buffer.number = pool.pop()
+                else:
+                    buffer.number = len(numbered)
+                    numbered.append(buffer)
+                if not fixed:
+                    leaving.setdefault(last[buffer], []).append(buffer)
+            release(i)
+        for home in self.homes.values():  # a slot whose values are only ever read
+            if home.buffer is not None and home.buffer.number < 0:
+                home.buffer.number = len(numbered)
+                numbered.append(home.buffer)
+        return numbered
+
+    def _read_at_the_end(self) -> Iterable[Node]:
+        yield from (item.node for item in self.loop.items if item.kind != "sum")
+        for total in self.totals:
+            yield from total.reads
+
+
+def _pieces(join: Node) -> Iterator[tuple[Node, Home]]:
+    """The inputs of a concatenation, and their places in it."""
+    axis, end = join.attributes["axis"], 0
+    for piece in join.inputs:
+        start, end = end, end + piece.shape[axis]
+        yield piece, Home("piece", of=join, part=(axis, start, end))
+
+
+def _reads(call: Call | Copy) -> set[Node]:
+    """What decides when a call can be made; a piece of a concatenation goes with all of it."""
+    return {call.node} if isinstance(call, Call) else {call.into.of or call.source}
+
+
+def _touched(call: Call | Copy) -> Iterable[Node]:
+    if isinstance(call, Call):
+        return (call.node, *call.node.inputs)
+    return (call.source, call.into.of or call.like)
+
+
+def _likeness(buffer: Buffer) -> Any:
+    return buffer.extent, buffer.spec
+
+
+def body_of(loop: Loop, roots: Iterable[Node]) -> list[Node]:
+    """All nodes that the roots need, through slots too."""
+    return body(Loop(loop.sequences, loop.state, loop.captured, loop.after, tuple(Item("stack", node) for node in roots)))
+
+
+def _seen(node: Node) -> Node:
+    """What a view is a view of."""
+    while is_view(node):
+        node = node.inputs[0]
+    return node
+
+
+def _is_slice(node: Node) -> bool:
+    return node.primitive is _GETITEM and len(node.inputs) == 1
