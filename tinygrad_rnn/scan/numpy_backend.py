@@ -40,7 +40,7 @@ class Executable:
         self._run = space["run"]
         self._fill = space.get("fill")
         self._pool: dict[int, list[Memory]] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # collecting garbage may free a run, and give back its memory, at any moment
 
     def __call__(self, inputs: Sequence[Array], steps: int) -> tuple[list[Any], Memory]:
         """Run.
