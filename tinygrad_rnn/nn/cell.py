@@ -153,17 +153,26 @@ class RNNCell(Cell):
         self.input_size, self.hidden_size = input_size, hidden_size
         self.state_shape = (hidden_size,)
         self.f = self.nonlinearities[nonlinearity]
-        bound = 1 / math.sqrt(max(1, hidden_size))
-        self.weight_ih = Parameter(init.uniform((hidden_size, input_size), bound), "U", dtype)
-        self.weight_hh = Parameter(init.uniform((hidden_size, hidden_size), bound), "W", dtype)
-        self.bias_ih = Parameter(init.uniform((hidden_size,), bound), "b", dtype) if bias else None
-        self.bias_hh = Parameter(init.uniform((hidden_size,), bound), "b'", dtype) if bias else None
+        self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh = cell_parameters(1, input_size, hidden_size, bias, dtype)
 
     def step(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """h_t from x_t, shape (batch, input_size), and h_{t-1}, shape (batch, hidden_size)."""
         a = linear(x, self.weight_ih, self.bias_ih) + linear(h, self.weight_hh, self.bias_hh)
         h = self.f(a).named("h")
         return h, h
+
+
+def cell_parameters(
+    gates: int, input_size: int, hidden_size: int, bias: bool, dtype: npt.DTypeLike
+) -> tuple[Parameter, Parameter, Parameter | None, Parameter | None]:
+    """U, W, b and b', with the rows of the gates, if there are several, one below the other."""
+    rows, bound = gates * hidden_size, 1 / math.sqrt(max(1, hidden_size))
+
+    def uniform(symbol: str, *shape: int) -> Parameter:
+        return Parameter(init.uniform(shape, bound), symbol, dtype)
+
+    U, W = uniform("U", rows, input_size), uniform("W", rows, hidden_size)
+    return (U, W, uniform("b", rows), uniform("b'", rows)) if bias else (U, W, None, None)
 
 
 # -- nested tuples -------------------------------------------------------------------------

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from .. import init
 from ..errors import ShapeError
 from ..ops import sigmoid, split, tanh
-from ..tensor import Parameter, Tensor
-from .cell import Cell
+from ..tensor import Tensor
+from .cell import Cell, cell_parameters
 from .layers import linear
 
 __all__ = ["GRUCell", "LSTMCell", "LSTMState"]
@@ -89,7 +87,7 @@ class LSTMCell(Cell):
         super().__init__()
         self.input_size, self.hidden_size = input_size, hidden_size
         self.state_shape = LSTMState._make([(hidden_size,)] * 2)
-        self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh = _parameters(4, input_size, hidden_size, bias, dtype)
+        self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh = cell_parameters(4, input_size, hidden_size, bias, dtype)
 
     def forward(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, LSTMState]:
         """One time step; see :meth:`step`.
@@ -164,7 +162,7 @@ class GRUCell(Cell):
         super().__init__()
         self.input_size, self.hidden_size = input_size, hidden_size
         self.state_shape = (hidden_size,)
-        self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh = _parameters(3, input_size, hidden_size, bias, dtype)
+        self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh = cell_parameters(3, input_size, hidden_size, bias, dtype)
 
     def step(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """h_t from x_t, shape (batch, input_size), and h_{t-1}, shape (batch, hidden_size)."""
@@ -175,16 +173,3 @@ class GRUCell(Cell):
         n = tanh(x_n + r * h_n).named("n")
         h = (n + z * (h - n)).named("h")
         return h, h
-
-
-def _parameters(
-    gates: int, input_size: int, hidden_size: int, bias: bool, dtype: npt.DTypeLike
-) -> tuple[Parameter, Parameter, Parameter | None, Parameter | None]:
-    """U, W, b and b', with the rows of the gates one below the other."""
-    rows, bound = gates * hidden_size, 1 / math.sqrt(max(1, hidden_size))
-
-    def uniform(symbol: str, *shape: int) -> Parameter:
-        return Parameter(init.uniform(shape, bound), symbol, dtype)
-
-    U, W = uniform("U", rows, input_size), uniform("W", rows, hidden_size)
-    return (U, W, uniform("b", rows), uniform("b'", rows)) if bias else (U, W, None, None)
