@@ -299,14 +299,14 @@ def _joined(*specs: Spec, axis: int) -> Spec:
     return Spec(tuple(shapes[0]), np.result_type(*[spec.dtype for spec in specs]))
 
 
-def _along(axis: int, part: Any) -> tuple[Any, ...]:
+def index_along(axis: int, part: Any) -> tuple[Any, ...]:
     """The index that takes a part along one negative axis."""
     return (..., part, *[slice(None)] * (-axis - 1))
 
 
 def _slices(positions: list[int], g: Any, y: Any, *xs: Any, axis: int) -> list[Any]:
     ends = list(itertools.accumulate((x.shape[axis] for x in xs), initial=0))
-    return [g[_along(axis, slice(ends[i], ends[i + 1]))] for i in positions]
+    return [g[index_along(axis, slice(ends[i], ends[i + 1]))] for i in positions]
 
 
 def _alike(choose: Choose) -> list[Shape]:
@@ -354,7 +354,7 @@ def _stacked(*specs: Spec, axis: int) -> Spec:
 
 
 @primitive(
-    gradient=lambda positions, g, y, *xs, axis: [g[_along(axis, i)] for i in positions],
+    gradient=lambda positions, g, y, *xs, axis: [g[index_along(axis, i)] for i in positions],
     formula=r"\left[{rest:own}\right]",
     shape=_stacked,
     domain=Domain(
@@ -409,7 +409,7 @@ def split(x: TensorLike, sections: int | Sequence[int], axis: int = 0) -> list[T
         positions = [n // int(sections) * i for i in range(int(sections) + 1)]
     else:
         positions = [0, *sections, n]
-    return [x[_along(a, slice(start, stop))] for start, stop in itertools.pairwise(positions)]
+    return [x[index_along(a, slice(start, stop))] for start, stop in itertools.pairwise(positions)]
 
 
 # -- indexing ------------------------------------------------------------------------------

@@ -9,9 +9,10 @@ import numpy as np
 
 from ..graph.node import Node
 from ..ops.core import NUMBER, Primitive, registry
+from ..ops.shapes import index_along
 from .loop import Loop, body, is_number
 
-__all__ = ["Builder", "canonical"]
+__all__ = ["Builder", "along", "canonical", "slice_of"]
 
 _ADD, _MULTIPLY, _NEGATIVE = registry["add"], registry["multiply"], registry["negative"]
 _RESHAPE, _TRANSPOSE, _BROADCAST = registry["reshape"], registry["transpose"], registry["broadcast_to"]
@@ -150,11 +151,9 @@ class Builder:
         axis, start, stop = found
         if (start, stop) == (0, x.shape[axis]):
             return x
-        if x.primitive is _GETITEM and len(x.inputs) == 1:
-            (source,) = x.inputs
-            inner = along(x.attributes["index"], source.shape)
-            if inner is not None and inner[0] == axis:
-                return self.part(source, inner[1] + start, inner[1] + stop, axis)
+        inner = slice_of(x)
+        if inner is not None and inner[0] == axis:
+            return self.part(x.inputs[0], inner[1] + start, inner[1] + stop, axis)
         if x.primitive is _CONCATENATE and x.attributes["axis"] == axis:
             at = 0
             for piece in x.inputs:
@@ -168,10 +167,9 @@ class Builder:
         """Pieces, with slices of one value that follow each other as one."""
         found: list[Node] = []
         for piece in pieces:
-            place, source = _place(piece)
-            before, same = _place(found[-1]) if found else (None, piece)
-            if place and before and source is same and (place[0], place[1]) == (axis, before[2]) and before[0] == axis:
-                found[-1] = self.part(source, before[1], place[2], axis)
+            place, before = slice_of(piece), slice_of(found[-1]) if found else None
+            if place and before and place[:2] == (axis, before[2]) and before[0] == axis and piece.inputs == found[-1].inputs:
+                found[-1] = self.part(piece.inputs[0], before[1], place[2], axis)
             else:
                 found.append(piece)
         return found
@@ -184,18 +182,22 @@ class Builder:
         """A slice along one negative axis."""
         if (start, stop) == (0, x.shape[axis]):
             return x
-        return self.make(_GETITEM, (x,), {"index": (..., slice(start, stop), *[slice(None)] * (-axis - 1))})
+        return self.make(_GETITEM, (x,), {"index": index_along(axis, slice(start, stop))})
+
+    def broadcast(self, x: Node, shape: tuple[int, ...]) -> Node:
+        """The value repeated to a shape."""
+        return self.make(_BROADCAST, (x,), {"shape": shape})
 
     def join(self, pieces: list[Node] | tuple[Node, ...], axis: int = -1) -> Node:
         """A concatenation along one negative axis."""
         return pieces[0] if len(pieces) == 1 else self.make(_CONCATENATE, tuple(pieces), {"axis": axis})
 
 
-def _place(node: Node) -> tuple[tuple[int, int, int] | None, Node]:
-    """Where a slice lies, and in what."""
+def slice_of(node: Node) -> tuple[int, int, int] | None:
+    """Where a slice along one axis lies in its input: (negative axis, start, stop); None for anything else."""
     if node.primitive is not _GETITEM or len(node.inputs) > 1:
-        return None, node
-    return along(node.attributes["index"], node.inputs[0].shape), node.inputs[0]
+        return None
+    return along(node.attributes["index"], node.inputs[0].shape)
 
 
 def along(index: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[int, int, int] | None:

@@ -6,13 +6,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-import numpy as np
-
 from ..autodiff import pull
 from ..graph.node import Node, leaf
 from ..graph.place import mode
 from ..tensor import Tensor
-from .canonical import canonical
+from .canonical import Builder, canonical
 from .loop import Item, Loop, body
 from .partition import Partition
 from .program import is_elementwise, is_view
@@ -121,23 +119,13 @@ def differentiate(forward: Loop, given: Sequence[int], wanted: Sequence[int], sa
 
 def _slots_with_cotangents(forward: Loop, given: Sequence[int]) -> list[int]:
     """The slots through which anything that has a cotangent depends on earlier steps."""
-    reads = Loop(
-        forward.sequences,
-        forward.state,
-        forward.captured,
-        forward.after,
-        tuple(forward.items[i] for i in given),
-    )
-    reached = set(body(reads))
+    reached = set(body(forward, [forward.items[i].node for i in given]))
     return [i for i, node in enumerate(forward.state) if node in reached and node.dtype.kind == "f"]
 
 
 def _zeros(like: Node) -> Node:
-    from ..ops import broadcast_to
-
-    with mode(tracing=True, recording=True):
-        zero = Tensor(Node(None, (), {"number": True}, np.zeros((), like.dtype)))
-        return broadcast_to(zero, like.shape).node
+    builder = Builder()
+    return builder.broadcast(builder.constant(0.0, like.dtype), like.shape)
 
 
 def _reads(forward: Loop, reverse: Loop, before: set[Node], saved: Collection[Node] | None) -> list[Node]:

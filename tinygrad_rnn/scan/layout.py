@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import math
 
-from ..graph.node import Node
-from ..ops.core import registry
-from .canonical import along
+from .canonical import slice_of
 from .loop import Loop
 from .partition import Partition
 from .program import is_elementwise
 
 __all__ = ["batch_last"]
-
-_GETITEM = registry["getitem"]
 
 WIDE = 512
 """Features from which on rows are long enough for NumPy anyway, and products prefer them."""
@@ -40,13 +36,6 @@ def batch_last(loop: Loop) -> bool:
         known = [i for i in node.inputs if i.shape and not at.is_outer(i)]
         if any(i.shape[-1] == 1 != columns for i in known):
             if_last += columns
-        if any(_is_slice(i) for i in known):
+        if any((place := slice_of(i)) is not None and place[0] == -1 for i in known):
             if_first += rows
     return if_last <= if_first
-
-
-def _is_slice(node: Node) -> bool:
-    if node.primitive is not _GETITEM or len(node.inputs) > 1:
-        return False
-    place = along(node.attributes["index"], node.inputs[0].shape)
-    return place is not None and place[0] == -1

@@ -64,11 +64,6 @@ class Loop:
     reverse: bool = False
     lent: frozenset[Node] = frozenset()
 
-    @property
-    def nodes(self) -> list[Node]:
-        """All nodes that the items need, each after its inputs."""
-        return body(self)
-
     def mapped(self, table: Mapping[Node, Node]) -> Loop:
         """The loop with other nodes in place of some that are carried on or asked for."""
         after = tuple(table.get(node, node) for node in self.after)
@@ -80,11 +75,11 @@ class Loop:
         return replace(self, items=(*self.items, *items))
 
 
-def body(loop: Loop) -> list[Node]:
-    """All nodes that a loop's items need, through its slots too, each after its inputs."""
+def body(loop: Loop, roots: Iterable[Node] | None = None) -> list[Node]:
+    """All nodes that a loop's items need, or these roots, through its slots too, each after its inputs."""
     slot = dict(zip(loop.state, loop.after, strict=True))
     seen: set[Node] = set()
-    stack = [item.node for item in loop.items]
+    stack = [item.node for item in loop.items] if roots is None else list(roots)
     while stack:
         node = stack.pop()
         if node not in seen:

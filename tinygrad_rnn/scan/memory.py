@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ..graph.node import Node, Spec
 from ..ops.core import registry
+from ..ops.shapes import index_along
 from .program import Buffer, Home, Program
 
 __all__ = ["Memory", "Needs", "batchable", "leading"]
@@ -140,8 +141,7 @@ class Memory:
             assert home.of is not None and home.part is not None
             axis, start, stop = home.part
             whole: Array = self._view(home.of, span)
-            index: tuple[Any, ...] = (..., slice(start, stop), *[slice(None)] * (-axis - 1))
-            return whole[index]
+            return whole[index_along(axis, slice(start, stop))]
         assert home.buffer is not None
         if home.kind in ("before", "after"):
             assert span is not None

@@ -10,7 +10,7 @@ from ..graph.node import Node
 from .canonical import canonical
 from .differentiate import Reverse, differentiate
 from .layout import batch_last
-from .loop import Item, Loop, is_leaf
+from .loop import Item, Loop, body, is_leaf
 from .numpy_backend import Executable
 from .rewrites import AFTER, BEFORE, rewrite, switched_off
 from .schedule import schedule
@@ -51,7 +51,7 @@ class Plan:
         self._lock = threading.RLock()
 
     def __repr__(self) -> str:
-        count = sum(not is_leaf(node) for node in self.traced.nodes)
+        count = sum(not is_leaf(node) for node in body(self.traced))
         return f"<Plan of {count} operation{'s' * (count != 1)} a step{', in reverse' if self.traced.reverse else ''}>"
 
     @functools.cached_property
@@ -70,7 +70,8 @@ class Plan:
                 saved: Collection[Node] | None = () if self.checkpoint == 1 else None
                 found = differentiate(self.loop, items, wanted, saved).residuals
                 # whatever else a gradient asks for follows from what was carried into each step
-                kept = dict.fromkeys([*found, *[leaf for leaf in self.loop.state if leaf in set(self.loop.nodes)]])
+                reached = set(body(self.loop))
+                kept = dict.fromkeys([*found, *[leaf for leaf in self.loop.state if leaf in reached]])
                 self._saving = self.loop.asking(Item("stack", node, lent=True) for node in kept)
             return self._saving
 

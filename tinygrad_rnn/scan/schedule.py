@@ -11,15 +11,15 @@ import numpy as np
 
 from ..graph.node import Node, ancestors
 from ..ops.core import registry
-from .canonical import along
-from .loop import Item, Loop, body, is_number
+from .canonical import slice_of
+from .loop import Loop, body, is_number
 from .partition import Partition
 from .program import Buffer, Call, Copy, Home, Program, Section, is_elementwise, is_view, root
 from .totals import Totals
 
 __all__ = ["schedule"]
 
-_CONCATENATE, _GETITEM, _BROADCAST = registry["concatenate"], registry["getitem"], registry["broadcast_to"]
+_CONCATENATE, _BROADCAST = registry["concatenate"], registry["broadcast_to"]
 
 
 def schedule(loop: Loop) -> Program:
@@ -62,7 +62,7 @@ class _Scheduler:
         roots = [item.node for item in self.loop.items if item.kind != "sum"]
         roots += [node for total in self.totals for node in total.reads]
         roots += [node for node in self.after if node in known and at.is_outer(node)]
-        found = body_of(self.loop, roots)
+        found = body(self.loop, roots)
         keep = set(found)
         return [i for i in at.live if self.loop.state[i] in keep], found
 
@@ -222,7 +222,7 @@ class _Scheduler:
             if own and node in self.at_all_steps and node.shape and operand.primitive is not _CONCATENATE:
                 self._over.add(node)
                 return Home("piece", of=operand, part=(-1, 0, node.shape[-1]))
-            place = along(operand.attributes["index"], operand.inputs[0].shape) if _is_slice(operand) else None
+            place = slice_of(operand)
             if place is None or not self._is_sliced_only(operand.inputs[0], operand, place):
                 continue
             self._over.add(node)
@@ -239,7 +239,7 @@ class _Scheduler:
         for reader in self._readers[root]:
             if reader is but:
                 continue
-            other = along(reader.attributes["index"], root.shape) if _is_slice(reader) else None
+            other = slice_of(reader)
             if other is None or other[0] != place[0] or (other[1] < place[2] and place[1] < other[2]):
                 return False
         return True
@@ -360,7 +360,7 @@ class _Scheduler:
         given: set[Buffer] = set()
         leaving: dict[int, list[Buffer]] = {}
 
-        def release(i: int, but: Buffer | None = None) -> None:
+        def release(i: int) -> None:
             for buffer in leaving.pop(i, []):
                 free.setdefault(_likeness(buffer), []).append(buffer.number)
 
@@ -417,17 +417,8 @@ def _likeness(buffer: Buffer) -> Any:
     return buffer.extent, buffer.spec
 
 
-def body_of(loop: Loop, roots: Iterable[Node]) -> list[Node]:
-    """All nodes that the roots need, through slots too."""
-    return body(Loop(loop.sequences, loop.state, loop.captured, loop.after, tuple(Item("stack", node) for node in roots)))
-
-
 def _seen(node: Node) -> Node:
     """What a view is a view of."""
     while is_view(node):
         node = node.inputs[0]
     return node
-
-
-def _is_slice(node: Node) -> bool:
-    return node.primitive is _GETITEM and len(node.inputs) == 1

@@ -6,7 +6,7 @@ import itertools
 
 from ...graph.node import Node
 from ...ops.core import registry
-from ..canonical import Builder, along
+from ..canonical import Builder, slice_of
 from ..loop import Loop
 from ..partition import Partition
 from .uses import Uses
@@ -14,7 +14,7 @@ from .uses import Uses
 __all__ = ["gates"]
 
 _MATMUL, _ADD, _SUBTRACT, _MULTIPLY = registry["matmul"], registry["add"], registry["subtract"], registry["multiply"]
-_SIGMOID, _TANH, _GETITEM, _BROADCAST = registry["sigmoid"], registry["tanh"], registry["getitem"], registry["broadcast_to"]
+_SIGMOID, _TANH, _GETITEM = registry["sigmoid"], registry["tanh"], registry["getitem"]
 
 
 def gates(loop: Loop) -> dict[Node, Node]:
@@ -82,8 +82,8 @@ class _Gates:
             return {node: (0, node.shape[-1])}
         found: dict[Node, tuple[int, int]] = {}
         for reader in dict.fromkeys(readers):
-            place = along(reader.attributes["index"], node.shape) if reader.primitive is _GETITEM else None
-            if place is None or place[0] != -1 or len(reader.inputs) > 1:
+            place = slice_of(reader)
+            if place is None or place[0] != -1:
                 return {}
             found[reader] = place[1:]
         ordered = sorted(found.values())
@@ -100,7 +100,7 @@ class _Gates:
             for length, value in ((start - end, outside), (stop - start, inside)):
                 if length:
                     shape = (1,) * (len(like.shape) - 1) + (length,)
-                    pieces.append(self.builder.make(_BROADCAST, (self.builder.constant(value, like.dtype),), {"shape": shape}))
+                    pieces.append(self.builder.broadcast(self.builder.constant(value, like.dtype), shape))
             end = stop
         return self.builder.join(pieces)
 
@@ -138,7 +138,7 @@ class _Gates:
         width = source.shape[-1]
         shape = (1,) * (len(source.shape) - 1)
         pieces = [
-            self.builder.make(_BROADCAST, (x,), {"shape": (*shape, length)})
+            self.builder.broadcast(x, (*shape, length))
             for x, length in (
                 (self.builder.constant(1.0, node.dtype), start),
                 (scale, stop - start),

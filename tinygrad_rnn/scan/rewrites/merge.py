@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 
 from ...graph.node import Node, ancestors
-from ...ops.core import elementwise, elementwise_float, registry
-from ..canonical import Builder, along
+from ...ops.core import elementwise, elementwise_float
+from ..canonical import Builder, slice_of
 from ..loop import Loop, is_number
 from ..partition import Partition
 
 __all__ = ["merge"]
-
-_GETITEM, _BROADCAST = registry["getitem"], registry["broadcast_to"]
 
 
 def merge(loop: Loop) -> dict[Node, Node]:
@@ -59,9 +57,7 @@ def _signature(node: Node, at: Partition) -> Any:
 
 
 def _slice(node: Node) -> tuple[int, int] | None:
-    if node.primitive is not _GETITEM or len(node.inputs) > 1:
-        return None
-    place = along(node.attributes["index"], node.inputs[0].shape)
+    place = slice_of(node)
     return None if place is None or place[0] != -1 else place[1:]
 
 
@@ -113,5 +109,5 @@ def _merged(builder: Builder, run: list[Node], at: Partition) -> dict[Node, Node
 def _beside(builder: Builder, pairs: list[tuple[Node, Node]]) -> Node:
     """Known operands side by side, each as wide as the node that reads it."""
     leading = np.broadcast_shapes(*[operand.shape[:-1] for _, operand in pairs])
-    wide = [builder.make(_BROADCAST, (x,), {"shape": (*leading, node.shape[-1])}) for node, x in pairs]
+    wide = [builder.broadcast(x, (*leading, node.shape[-1])) for node, x in pairs]
     return builder.join(wide)

@@ -11,7 +11,7 @@ from ..loop import Loop, body
 
 __all__ = ["join_pads"]
 
-_SCATTER, _BROADCAST = registry["scatter"], registry["broadcast_to"]
+_SCATTER = registry["scatter"]
 
 
 def join_pads(loop: Loop) -> dict[Node, Node]:
@@ -49,4 +49,4 @@ def _joined(builder: Builder, node: Node) -> Node | None:
 def _zeros(builder: Builder, like: Node, axis: int, length: int) -> Node:
     shape = list(like.shape)
     shape[axis] = length
-    return builder.make(_BROADCAST, (builder.constant(0.0, like.dtype),), {"shape": tuple(shape)})
+    return builder.broadcast(builder.constant(0.0, like.dtype), tuple(shape))

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from ...graph.node import Node
-from ...ops.core import registry
 from ..canonical import Builder
 from ..loop import Loop, is_number
 from ..partition import Partition
 from ..program import is_elementwise
 
 __all__ = ["spread"]
-
-_BROADCAST = registry["broadcast_to"]
 
 
 def spread(loop: Loop) -> dict[Node, Node]:
@@ -21,9 +18,7 @@ def spread(loop: Loop) -> dict[Node, Node]:
         if at.is_outer(node) or not is_elementwise(node) or node.primitive is None:
             continue
         inputs = [
-            builder.make(_BROADCAST, (i,), {"shape": node.shape})
-            if at.is_outer(i) and not is_number(i) and i.shape != node.shape
-            else i
+            builder.broadcast(i, node.shape) if at.is_outer(i) and not is_number(i) and i.shape != node.shape else i
             for i in node.inputs
         ]
         if inputs != list(node.inputs):

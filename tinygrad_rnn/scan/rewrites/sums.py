@@ -13,7 +13,7 @@ __all__ = ["fold_into_matrices"]
 
 _MATMUL, _ADD, _SUBTRACT = registry["matmul"], registry["add"], registry["subtract"]
 _MULTIPLY, _DIVIDE, _NEGATIVE = registry["multiply"], registry["divide"], registry["negative"]
-_SUM, _BROADCAST, _RESHAPE = registry["sum"], registry["broadcast_to"], registry["reshape"]
+_SUM, _RESHAPE = registry["sum"], registry["reshape"]
 
 
 def fold_into_matrices(loop: Loop) -> dict[Node, Node]:
@@ -39,7 +39,7 @@ def _folded(node: Node, at: Partition, uses: Uses, builder: Builder) -> Node | N
         x = inputs[0]
         if x.dtype != node.dtype:
             return None
-        ones = make(_BROADCAST, (builder.constant(1.0, x.dtype),), {"shape": (x.shape[-1], 1)})
+        ones = builder.broadcast(builder.constant(1.0, x.dtype), (x.shape[-1], 1))
         total = make(_MATMUL, (x, ones))
         return total if node.attributes["keepdims"] else make(_RESHAPE, (total,), {"shape": node.shape})
     if node.primitive is _MATMUL and at.is_outer(inputs[1]) and len(inputs[1].shape) == 2:
