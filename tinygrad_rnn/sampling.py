@@ -16,8 +16,10 @@ from .tensor import Tensor
 
 __all__ = ["sample"]
 
+Draw = Callable[[np.random.Generator], npt.NDArray[Any]]
 
-def sample(draw: Callable[[np.random.Generator], npt.NDArray[Any]]) -> Tensor:
+
+def sample(draw: Draw, once: bool = False) -> Tensor:
     """Random numbers, drawn anew at every call, and at every step of a cell.
 
     A cell's step is traced once; this is how its trace knows what to draw for each step.
@@ -27,6 +29,9 @@ def sample(draw: Callable[[np.random.Generator], npt.NDArray[Any]]) -> Tensor:
     draw : callable
         ``draw(generator) -> array``, always of one shape and dtype. The generator is the
         library's own, which :func:`seed` sets.
+    once : bool
+        Within the steps over a sequence, draw at the first one only, and give all others
+        the same numbers.
 
     Examples
     --------
@@ -35,11 +40,28 @@ def sample(draw: Callable[[np.random.Generator], npt.NDArray[Any]]) -> Tensor:
     >>> sample(lambda generator: generator.integers(0, 10, 3)).shape
     (3,)
     """
+    return _kept(draw) if once and context.state.place.unrolling is not None else _drawn(draw, once)
+
+
+def _drawn(draw: Draw, once: bool) -> Tensor:
     state = context.state
     if not state.tracing:
         return Tensor(constant(np.array(draw(generator()))))
     like = np.asarray(draw(np.random.default_rng(0)))
-    node = Node(None, (), {"draw": draw}, Spec(like.shape, like.dtype), state.place)
+    node = Node(None, (), {"draw": draw, "once": once}, Spec(like.shape, like.dtype), state.place)
     if state.draws is not None:
         state.draws.append(node)
     return Tensor(node)
+
+
+def _kept(draw: Draw) -> Tensor:
+    """What the same call, the n-th of its kind in the step, drew at the first step."""
+    place = context.state.place
+    assert place.unrolling is not None
+    kept = place.unrolling.kept
+    n = kept.calls[1] if kept.calls[0] == place.t else 0
+    kept.calls = place.t, n + 1
+    if n == len(kept.drawn):
+        kept.drawn.append(_drawn(draw, True))
+    found: Tensor = kept.drawn[n]
+    return found

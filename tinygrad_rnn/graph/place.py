@@ -5,12 +5,22 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from .node import Node
 
 __all__ = ["Place", "Unrolling", "context", "scope"]
+
+
+class Kept:
+    """What the first step of an unrolling has drawn, for all of its steps."""
+
+    __slots__ = ("drawn", "calls")
+
+    def __init__(self) -> None:
+        self.drawn: list[Any] = []
+        self.calls: tuple[int | None, int] = (None, 0)  # a step, and how often it has asked so far
 
 
 class Unrolling:
@@ -26,13 +36,14 @@ class Unrolling:
         Whether it runs from the end of the sequence to its start.
     """
 
-    __slots__ = ("scope", "outer", "reverse", "over")
+    __slots__ = ("scope", "outer", "reverse", "over", "kept")
 
     def __init__(self, scope: str = "", outer: Place | None = None, reverse: bool = False) -> None:
         self.scope = scope
         self.outer = outer
         self.reverse = reverse
         self.over = False  # set when the last step is done
+        self.kept = Kept()
 
     def __repr__(self) -> str:
         return f"<Unrolling of {self.scope or 'a loop'}>"

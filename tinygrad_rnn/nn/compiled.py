@@ -48,9 +48,9 @@ class Compiled(NamedTuple):
     def run(self, call: Call) -> list[Tensor]:
         """The outputs at all steps, flat, and then the final state."""
         sequences = [sequence for sequence, _ in call.sequences]
-        drawn = [as_tensor(array) for array in draw_all(self.trace, call.T)]
+        at_each, once = ([as_tensor(array) for array in drawn] for drawn in draw_all(self.trace, call.T))
         slots = [x if x.dtype == spec.dtype else x.astype(spec.dtype) for x, spec in zip(call.slots, self.state, strict=True)]
-        found = run(self.plan, [*sequences, *drawn], slots, self.trace.captured, call.T)
+        found = run(self.plan, [*sequences, *at_each], slots, [*self.trace.captured, *once], call.T)
         for x, after in zip(found[len(found) - len(slots) :], self.trace.loop.after, strict=True):
             if x.node.primitive is not None and after.primitive is not None:
                 x.node.name = after.name

@@ -23,20 +23,22 @@ class Trace(NamedTuple):
     Attributes
     ----------
     loop : Loop
-        The last of its sequences are drawn at each step, one for each of `draws`.
+        The last of its sequences are drawn at each step, and the last of what it captures
+        once for all steps: one for each of `draws`.
     captured : tuple of Tensor
-        What the step reads beside its arguments, for the leaves in ``loop.captured``. A
+        What the step reads beside its arguments, for the first leaves in ``loop.captured``. A
         Parameter is one of those that were told, so that its array is always today's.
     lasting : bool
         Whether all that is captured is such a Parameter: then the trace can be kept.
         Anything else may be another tensor or array the next time.
-    draws : tuple of callable
+    draws : tuple of Node
+        In the order of the step. Their attributes tell how to `draw`, and whether `once`.
     """
 
     loop: Loop
     captured: tuple[Tensor, ...]
     lasting: bool
-    draws: tuple[Callable[[np.random.Generator], Any], ...]
+    draws: tuple[Node, ...]
 
 
 def trace(
@@ -79,14 +81,14 @@ def trace(
     table, found = _symbolic(ends, {*leaves, *slots, *draws})
     captured = tuple(own[node] if node in own else Tensor(node) for node in found)
     loop = Loop(
-        (*leaves, *draws),
+        (*leaves, *[node for node in draws if not node.attributes["once"]]),
         tuple(slots),
-        tuple(table[node] for node in found),
+        (*[table[node] for node in found], *[node for node in draws if node.attributes["once"]]),
         tuple(table[slot.node] for slot in after),
         tuple(item._replace(node=table[item.node]) for item in items),
         reverse,
     )
-    return Trace(loop, captured, all(node in own for node in found), tuple(node.attributes["draw"] for node in draws))
+    return Trace(loop, captured, all(node in own for node in found), tuple(draws))
 
 
 def _symbolic(ends: Sequence[Node], leaves: set[Node]) -> tuple[dict[Node, Node], list[Node]]:
@@ -121,15 +123,22 @@ def _symbolic(ends: Sequence[Node], leaves: set[Node]) -> tuple[dict[Node, Node]
     return table, captured
 
 
-def draw_all(trace: Trace, steps: int) -> list[npt.NDArray[Any]]:
-    """What is drawn at each step, in the order in which a loop in Python would draw it."""
-    drawn = trace.loop.sequences[len(trace.loop.sequences) - len(trace.draws) :]
-    arrays = [np.empty((steps, *node.shape), node.dtype) for node in drawn]
-    if arrays:
-        for t in reversed(range(steps)) if trace.loop.reverse else range(steps):
-            for array, draw in zip(arrays, trace.draws, strict=True):
-                array[t] = draw(generator())
-    return arrays
+def draw_all(trace: Trace, steps: int) -> tuple[list[npt.NDArray[Any]], list[npt.NDArray[Any]]]:
+    """What is drawn at each step, and once for all, in the order in which a loop in Python would draw it."""
+    drawn = {
+        node: np.empty(node.shape if node.attributes["once"] else (steps, *node.shape), node.dtype) for node in trace.draws
+    }
+    for n in range(steps if drawn else 0):
+        t = steps - 1 - n if trace.loop.reverse else n
+        for node, array in drawn.items():
+            if not node.attributes["once"]:
+                array[t] = node.attributes["draw"](generator())
+            elif n == 0:
+                array[...] = node.attributes["draw"](generator())
+    found: tuple[list[npt.NDArray[Any]], list[npt.NDArray[Any]]] = [], []
+    for node, array in drawn.items():
+        found[node.attributes["once"]].append(array)
+    return found
 
 
 def signature(loop: Loop) -> str:
