@@ -1,44 +1,113 @@
-"""Every example runs, and does what its first lines say."""
+"""Every example runs, teaches, compares, and has a page with what a full run of this very code printed."""
 
 from __future__ import annotations
 
-import os
+import importlib.util
 import re
-import subprocess
+import runpy
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
+from example_runs import EXAMPLES, NAMES, quick
+from hypothesis import given
+from hypothesis import strategies as st
 
-EXAMPLES = Path(__file__).parent.parent / "examples"
-
-
-def run(name: str, *arguments: object, **environment: str) -> str:
-    call = [sys.executable, "-W", "error", str(EXAMPLES / name), *map(str, arguments)]
-    done = subprocess.run(call, capture_output=True, text=True, timeout=60, env=os.environ | environment)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+each_example = pytest.mark.parametrize("name", NAMES)
 
 
-def test_every_example_is_tested_and_told_of() -> None:
-    names = {path.name for path in EXAMPLES.glob("*.py")}
-    assert names == {"hello.py"}
-    told = (EXAMPLES / "README.md").read_text(encoding="utf-8")
-    assert all(f"[{name}]({name})" in told for name in names)
+def _load(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"examples_{path.stem}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+pages = _load(EXAMPLES.parent / "docs" / "extension" / "examples.py")
+results = _load(EXAMPLES / "results" / "make.py")
+
+
+def test_the_table_has_every_example_once() -> None:
+    assert sorted(pages.names()) == NAMES
+    assert {path.name for path in (EXAMPLES / "results").iterdir() if (path / "printed.txt").exists()} <= set(NAMES)
+
+
+@each_example
+def test_it_runs_without_a_warning_and_ends_with_its_number_beside_a_baseline(name: str) -> None:
+    said = [line for line in quick(name).printed.splitlines() if line.strip()]
+    numbers = re.findall(r"\d+\.\d+|\d+ ?%|\d+ of \d+", "\n".join(said[-6:]))
+    assert len(numbers) >= 2, said[-6:]
+
+
+@each_example
+def test_help_teaches(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The docstring and the options, each with a word on what it does."""
+    path = EXAMPLES / f"{name}.py"
+    monkeypatch.setattr(sys, "argv", [str(path), "--help"])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(path), run_name="__main__")
+    assert ended.value.code == 0
+    said = capsys.readouterr().out
+    docstring = re.match(r'"""(.*?)"""', path.read_text(encoding="utf-8"), re.DOTALL)
+    assert docstring is not None and docstring[1].strip() in said
+    assert f"python examples/{name}.py" in said
+    for option in ("--quick", "--seed SEED", "--out OUT"):
+        assert re.search(rf"^  {option}\s+\w+", said, re.MULTILINE), f"{option} is not explained:\n{said}"
+
+
+# -- what the docs show ------------------------------------------------------------------------
+
+
+@each_example
+def test_what_the_docs_show_was_printed_by_this_code(name: str) -> None:
+    path = EXAMPLES / "results" / name / "printed.txt"
+    call = f"python examples/results/make.py {name}"
+    assert path.exists(), f"no full run was kept; {call}"
+    kept = re.match(rf"\$ python examples/{name}\.py  # .* code (\w+)\n", path.read_text(encoding="utf-8"))
+    assert kept is not None
+    now = f"{results.fingerprint((EXAMPLES / f'{name}.py').read_text(encoding='utf-8')):08x}"
+    assert kept[1] == now, f"the code has changed since its results were made; {call}"
+
+
+@each_example
+def test_it_has_a_page_with_all_there_is(name: str) -> None:
+    page = pages.page(name)
+    folder = EXAMPLES / "results" / name
+    assert f"{{literalinclude}} ../../../examples/{name}.py" in page
+    for path in folder.iterdir():
+        assert f"../../../examples/results/{name}/{path.name}" in page
+    listed = pages.overview().partition("{toctree}")[2].split()
+    assert name in listed
+
+
+@given(st.text(alphabet="ab*_$<[]|` :.", max_size=30).map(str.strip))
+def test_prose_is_escaped_but_for_its_code(line: str) -> None:
+    escaped = pages._prose(line)
+    assert re.sub(r"\\(.)", r"\1", escaped) == (line[:-1] if line.endswith("::") else line)
+    prose = re.sub(r"\\.|``[^`]+``|`[^`]+`", "", escaped)
+    assert not re.search(r"[*_$<\[\]|`]", prose)
+
+
+def test_a_fingerprint_is_of_the_code_alone() -> None:
+    code = '"""Says."""\n\nimport math\n\n\ndef f(x):\n    """Returns."""\n    return math.pi  # π\n'
+    same = code.replace("Says.", "Says\nmore.").replace("Returns.", "Gives\n\n    back.").replace("  # π", "\n\n    # done")
+    assert results.fingerprint(code) == results.fingerprint(same)
+    for other in (code.replace("pi", "e"), code.replace("f(x)", "f(y)"), code.replace("import math", "import numpy")):
+        assert results.fingerprint(code) != results.fingerprint(other)
+
+
+# -- hello -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_hello_learns_to_spell_and_draws(seed: int, tmp_path: Path) -> None:
-    out = tmp_path / "hello.gv"
-    said = run("hello.py", "--seed", seed, "--out", out)
+def test_hello_learns_to_spell_and_draws(seed: int) -> None:
+    said, out = quick("hello", seed)
     assert "after:  hello" in said
     losses = [float(loss) for loss in re.findall(r"loss (\d+\.\d+)", said)]
     assert losses[0] > 3
     assert losses[-1] < 0.05
-    source = out.read_text(encoding="utf-8")
+    source = "".join(path.read_text(encoding="utf-8") for path in out.iterdir())
     for name in ("h₁", "h₄", "L₁", "L₄"):
-        assert name in source or name.replace("₁", "[1]").replace("₄", "[4]") in source
-
-
-def test_hello_says_the_same_in_every_run(tmp_path: Path) -> None:
-    assert run("hello.py", "--out", tmp_path / "a.gv") == run("hello.py", "--out", tmp_path / "a.gv")
+        assert name in source

@@ -1,4 +1,4 @@
-"""What these pages need of Sphinx: blocks that run, formulas without a script, and a reference of all that is public."""
+"""What these pages need of Sphinx: blocks that run, formulas without a script, the reference, and a page for each example."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from docutils.parsers.rst import directives
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 
-from . import formulas, reference
+from . import examples, formulas, reference
 from .page import Block, Page, PageError
 
 log = logging.getLogger(__name__)
@@ -90,5 +90,6 @@ def setup(app: Any) -> dict[str, bool]:
     app.add_html_math_renderer("mathtext", (_inline, None), (_block, None))
     app.connect("doctree-read", _close)
     app.connect("builder-inited", reference.write)
+    app.connect("builder-inited", examples.write)
     app.connect("autodoc-process-docstring", reference.facts)
     return {"parallel_read_safe": False, "parallel_write_safe": True}
