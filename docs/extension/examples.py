@@ -21,10 +21,10 @@ def names() -> list[str]:
 
 
 def overview() -> str:
-    """``examples/README.md``, with links to the pages, and the list of them."""
+    """``examples/README.md``, with links to the pages instead of files, and the list of them."""
     text = (EXAMPLES / "README.md").read_text("utf-8")
+    text = re.sub(r"\[([^\]]*)\]\((?!\w+\.py)[^)]*\)", r"\1", text)
     text = re.sub(r"\((\w+)\.py\)", r"(\1.md)", text)
-    text = re.sub(r"\[([^\]]*)\]\(\.\./[^)]*\)", r"\1", text)
     return "\n".join([text, "```{toctree}", ":hidden:", *names(), "```", ""])
 
 
