@@ -493,7 +493,13 @@ class Reader:
             assert self.next != "^", "a double superscript"
         return base
 
-    FUNCTIONS = {"relu": lambda x: np.maximum(x, 0), "sign": np.sign, "detach": lambda x: x, "cumsum": np.cumsum}
+    FUNCTIONS = {
+        "relu": lambda x: np.maximum(x, 0),
+        "sign": np.sign,
+        "detach": lambda x: x,
+        "cumsum": np.cumsum,
+        "argmax": lambda x: np.argmax(x, keepdims=True),
+    }
 
     def argument(self):
         self.take(r"\left")
@@ -551,6 +557,7 @@ ATTRIBUTES = {
     "logsumexp": {"axis": (-1,), "keepdims": True},
     "log_softmax": {"axis": (-1,)},
     "cumsum": {"axis": -1},
+    "argmax": {"axis": -1, "keepdims": True},
     "concatenate": {"axis": -1},
     "astype": {"dtype": np.dtype(float)},
 }

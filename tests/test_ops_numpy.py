@@ -158,6 +158,17 @@ def test_reductions(name, data):
     same(getattr(tr.tensor(x), name)(axis, keepdims=keepdims), expected, exact=False)
 
 
+@given(st.lists(st.integers(1, 3), max_size=3), st.data())
+def test_argmax(shape, data):
+    x = data.draw(hnp.arrays(np.int64, tuple(shape), elements=st.integers(0, 3)))  # with ties
+    axis = data.draw(st.sampled_from([None, *range(-x.ndim, x.ndim)]))
+    keepdims = data.draw(st.booleans())
+    same(tr.argmax(tr.tensor(x), axis, keepdims), np.argmax(x, axis, keepdims=keepdims))
+    same(np.argmax(tr.tensor(x), axis=axis, keepdims=keepdims), np.argmax(x, axis, keepdims=keepdims))
+    with pytest.raises(ShapeError, match=r"argmax of no elements: \(2, 0\)"):
+        tr.argmax(np.zeros((2, 0)), axis=1)
+
+
 @given(gen.arrays(shape=gen.shapes(1, 3)), st.data())
 def test_cumsum_and_the_softmax_family(x, data):
     axis = data.draw(st.integers(-x.ndim, x.ndim - 1))

@@ -17,7 +17,7 @@ from .shapes import concatenate, flip
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-__all__ = ["cumsum", "max", "mean", "min", "prod", "std", "sum", "var"]
+__all__ = ["argmax", "cumsum", "max", "mean", "min", "prod", "std", "sum", "var"]
 
 
 def reduced(x: Spec, axis: tuple[int, ...], keepdims: bool, floating: bool = False) -> Spec:
@@ -121,6 +121,45 @@ def min(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     tensor([1., 3.])
     """
     return negative(max(negative(x), axis, keepdims))
+
+
+@primitive(
+    gradient=(None,),
+    formula=r"\operatorname{{argmax}}{over}\left({x}\right)",
+    shape=lambda x, axis, keepdims: reduced(x, (axis,), keepdims)._replace(dtype=np.dtype(np.intp)),
+    domain=Domain(
+        REAL,
+        shapes=lambda choose: [tuple(n or 1 for n in choose.shape(1))],
+        attributes=lambda choose, shape: {"axis": choose.integer(-len(shape), -1), "keepdims": choose.integer(0, 1) == 1},
+        kinks=lambda x, axis, keepdims: _gap(x, axis=(axis,), keepdims=keepdims),
+    ),
+)
+def _argmax(x, *, axis, keepdims, out=None):
+    return np.argmax(x, axis=axis, keepdims=keepdims, out=out)
+
+
+def argmax(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
+    """Positions of the largest elements along an axis, or among all in order; integers, which have no gradient.
+
+    Of equal elements the first counts.
+
+    Raises
+    ------
+    ShapeError
+        If the axis does not exist or has no element.
+
+    Examples
+    --------
+    >>> argmax([[1.0, 5.0], [3.0, 3.0]], axis=-1)
+    tensor([1, 0])
+    """
+    x = as_tensor(x)
+    if axis is None:
+        x, axis = x.reshape((1,) * (x.ndim - 1) + (x.size,) if keepdims else x.size), -1
+    (axis,) = negative_axes("argmax", axis, x.ndim)
+    if x.shape[axis] == 0:
+        raise ShapeError(f"argmax of no elements: {x.shape} has none along {axis}")
+    return apply(_argmax, (x,), {"axis": axis, "keepdims": keepdims})
 
 
 def _count(x: Any, axis: Axis) -> int:
