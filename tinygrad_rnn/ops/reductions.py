@@ -155,7 +155,8 @@ def argmax(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Te
     """
     x = as_tensor(x)
     if axis is None:
-        x, axis = x.reshape((1,) * (x.ndim - 1) + (x.size,) if keepdims else x.size), -1
+        found = argmax(x.reshape(x.size), 0)
+        return found.reshape((1,) * x.ndim) if keepdims else found
     (axis,) = negative_axes("argmax", axis, x.ndim)
     if x.shape[axis] == 0:
         raise ShapeError(f"argmax of no elements: {x.shape} has none along {axis}")
