@@ -1,0 +1,165 @@
+"""Sequences of different lengths in one array, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DataError, DtypeError, ShapeError
+from ..tensor import Tensor
+
+__all__ = ["pad", "reverse_padded", "unpad"]
+
+Array = npt.NDArray[Any]
+ArrayOrTensor = TypeVar("ArrayOrTensor", Array, Tensor)
+
+
+def pad(sequences: Sequence[npt.ArrayLike], value: float = 0, batch_first: bool = False) -> tuple[Array, npt.NDArray[np.int64]]:
+    """Lay sequences side by side, and fill up the shorter ones.
+
+    Parameters
+    ----------
+    sequences : sequence of array_like, shape (length, …)
+        Apart from the length their shapes are equal. A sequence may be empty; then it tells
+        neither shape nor dtype, unless all are.
+    value : scalar
+        What stands in the padding. With ``lengths=`` given to a layer and a loss, it never
+        matters.
+    batch_first : bool
+
+    Returns
+    -------
+    padded : ndarray, shape (T, batch, …), or (batch, T, …) if `batch_first`
+        T is the greatest of the lengths.
+    lengths : ndarray of int64, shape (batch,)
+
+    Raises
+    ------
+    DataError
+        If there are no sequences.
+    ShapeError
+        If their elements differ in shape.
+    DtypeError
+        If they are not numbers, if some are integers and others floats, or if `value` is
+        not of their dtype.
+
+    See Also
+    --------
+    unpad : The inverse.
+
+    Examples
+    --------
+    >>> padded, lengths = pad([[1, 2, 3], [4], []])
+    >>> padded
+    array([[1, 4, 0],
+           [2, 0, 0],
+           [3, 0, 0]])
+    >>> lengths
+    array([3, 1, 0])
+    """
+    arrays = [np.asarray(sequence) for sequence in sequences]
+    if not arrays:
+        raise DataError("there are no sequences to pad")
+    for i, array in enumerate(arrays):
+        if array.ndim == 0:
+            raise ShapeError(f"sequence {i} is the number {array}; a sequence has a time axis")
+    # an empty sequence tells neither the shape of its elements nor their dtype
+    telling = {i: array for i, array in enumerate(arrays) if len(array)} or dict(enumerate(arrays))
+    first = next(iter(telling.values()))
+    for i, array in telling.items():
+        if array.dtype.kind not in "biufc":
+            raise DtypeError(f"sequence {i} is of {array.dtype}, and a network takes numbers; encode a text first")
+        if array.dtype.kind != first.dtype.kind:
+            raise DtypeError(f"sequence {i} is of {array.dtype}, and others are of {first.dtype}; choose one of them")
+        if array.shape[1:] != first.shape[1:]:
+            raise ShapeError(f"the elements of sequence {i} have shape {array.shape[1:]}, those of others {first.shape[1:]}")
+    dtype = np.result_type(*telling.values())
+    with np.errstate(invalid="ignore"):
+        fill = np.asarray(value).astype(dtype)
+    if dtype.kind in "biu" and fill != value:
+        raise DtypeError(f"the sequences are of {dtype}, and {value!r} cannot stand in their padding")
+    lengths = np.array([len(array) for array in arrays], np.int64)
+    padded = np.full((lengths.max(), len(arrays), *first.shape[1:]), fill, dtype)
+    for b, array in enumerate(arrays):
+        if len(array):
+            padded[: len(array), b] = array
+    return (padded.swapaxes(0, 1) if batch_first else padded), lengths
+
+
+def unpad(padded: npt.ArrayLike, lengths: npt.ArrayLike, batch_first: bool = False) -> list[Array]:
+    """The sequences that :func:`pad` laid side by side, as views.
+
+    Parameters
+    ----------
+    padded : array_like, shape (T, batch, …), or (batch, T, …) if `batch_first`
+    lengths : array_like of int, shape (batch,)
+    batch_first : bool
+
+    Returns
+    -------
+    list of ndarray, shape (length, …)
+
+    Raises
+    ------
+    ShapeError, DtypeError
+        If the lengths do not fit.
+
+    Examples
+    --------
+    >>> unpad([[1, 4], [2, 0], [3, 0]], [3, 1])
+    [array([1, 2, 3]), array([4])]
+    """
+    array = np.asarray(padded)
+    rows = (array if batch_first else array.swapaxes(0, 1)) if array.ndim > 1 else array
+    found = _lengths(lengths, array.shape, batch_first)
+    return [row[:n] for row, n in zip(rows, found, strict=True)]
+
+
+def reverse_padded(padded: ArrayOrTensor, lengths: npt.ArrayLike, batch_first: bool = False) -> ArrayOrTensor:
+    """Turn each sequence round over its real part; the padding stays where it is.
+
+    Parameters
+    ----------
+    padded : ndarray or Tensor, shape (T, batch, …), or (batch, T, …) if `batch_first`
+    lengths : array_like of int, shape (batch,)
+    batch_first : bool
+
+    Returns
+    -------
+    ndarray or Tensor, as `padded`
+        A Tensor's gradient goes back to where the elements came from.
+
+    Raises
+    ------
+    ShapeError, DtypeError
+        If the lengths do not fit.
+
+    Examples
+    --------
+    >>> reverse_padded(np.array([[1, 4], [2, 0], [3, 0]]), [3, 1])
+    array([[3, 4],
+           [2, 0],
+           [1, 0]])
+    """
+    found = _lengths(lengths, padded.shape, batch_first)
+    t = np.arange(padded.shape[1 if batch_first else 0])[:, None]
+    times, rows = np.where(t < found, found - 1 - t, t), np.arange(len(found))
+    return padded[rows[:, None], times.T] if batch_first else padded[times, rows]
+
+
+def _lengths(lengths: npt.ArrayLike, shape: tuple[int, ...], batch_first: bool) -> npt.NDArray[np.int64]:
+    """The lengths as an array, if they fit what is padded."""
+    if len(shape) < 2:
+        raise ShapeError(f"padded sequences are (time, batch, …), or (batch, time, …), and this array is {shape}")
+    (batch, T) = shape[:2] if batch_first else shape[1::-1]
+    found = np.asarray(lengths)
+    if found.dtype.kind not in "iu" and found.size:
+        raise DtypeError(f"lengths are integers, not {found.dtype}")
+    if found.shape != (batch,):
+        raise ShapeError(f"lengths of shape {found.shape} for a batch of {batch}: give one for each row")
+    if found.size and not 0 <= found.min() <= found.max() <= T:
+        raise ShapeError(f"lengths go from {found.min()} to {found.max()}, and the sequences have {T} steps")
+    return found.astype(np.int64)

@@ -1,0 +1,264 @@
+"""One long series: its windows, its sessions, its chronological parts, its chunks for truncated BPTT."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DataError, DtypeError
+from .padding import pad
+
+__all__ = ["sessions", "split", "tbptt_chunks", "windows"]
+
+Array = npt.NDArray[Any]
+
+
+def windows(
+    series: npt.ArrayLike, length: int, step: int = 1, ahead: int = 0, starts: npt.ArrayLike = (0,)
+) -> Array | tuple[Array, Array]:
+    """All stretches of one length, side by side as a batch.
+
+    Parameters
+    ----------
+    series : array_like, shape (n, …)
+    length : int
+        Steps in a window.
+    step : int
+        How far a window begins after the one before.
+    ahead : int
+        If not 0, targets are returned too: for each element of a window, the one so many
+        steps later. Those of its last step, ``targets[-1]``, are what comes after the window.
+    starts : array_like of int, shape (sessions,)
+        Where sessions begin in the series. No window, and no target, reaches from one
+        session into another.
+
+    Returns
+    -------
+    inputs : ndarray, shape (length, batch, …)
+        A read-only view of the series, if it is one session; else a copy.
+    targets : ndarray, shape (length, batch, …)
+        Only if `ahead` is not 0.
+
+    Raises
+    ------
+    DataError
+        If no session is long enough for a window and its targets, or starts do not fit.
+    ValueError
+        If length or step is less than 1, or ahead is negative.
+
+    Examples
+    --------
+    >>> windows([1, 2, 3, 4, 5], 3).T
+    array([[1, 2, 3],
+           [2, 3, 4],
+           [3, 4, 5]])
+    >>> x, y = windows([1, 2, 3, 4, 5, 6], 3, step=2, ahead=1)
+    >>> print(x.T.tolist(), y.T.tolist())
+    [[1, 2, 3], [3, 4, 5]] [[2, 3, 4], [4, 5, 6]]
+    >>> windows([1, 2, 3, 10, 20, 30], 2, starts=[0, 3]).T
+    array([[ 1,  2],
+           [ 2,  3],
+           [10, 20],
+           [20, 30]])
+    """
+    if length < 1 or step < 1 or ahead < 0:
+        raise ValueError(f"length and step are at least 1, and ahead at least 0, not {length}, {step} and {ahead}")
+    (series,) = _in_step([series])
+    ends = itertools.pairwise(_bounds(starts, series))
+    first = np.concatenate([np.arange(start, end - length - ahead + 1, step) for start, end in ends])
+    if not len(first):
+        raise DataError(
+            f"no session of the series, {len(series)} elements in all, has the {length + ahead} that a window needs"
+        )
+    # a slice gives a view, an array of indices a copy
+    chosen: Any = slice(None, len(series) - length - ahead + 1, step) if np.size(starts) == 1 else first
+    view = np.moveaxis(np.lib.stride_tricks.sliding_window_view(series, length, axis=0), -1, 0)
+    inputs = view[:, chosen]
+    return (inputs, view[:, ahead:][:, chosen]) if ahead else inputs
+
+
+def sessions(*series: npt.ArrayLike, starts: npt.ArrayLike) -> tuple[Array, ...]:
+    """Cut a series where its sessions begin, and lay them side by side.
+
+    Each session is a row of the batch with a length and, in a layer that is given the
+    lengths, an initial state of its own, so that nothing gets from one into another.
+
+    Parameters
+    ----------
+    *series : array_like, shape (n, …)
+        One or several, such as inputs and targets, all cut at the same places.
+    starts : array_like of int, shape (sessions,)
+        Where sessions begin: 0 first, and each after the one before.
+
+    Returns
+    -------
+    *padded : ndarray, shape (T, sessions, …)
+        For each series; zeros fill up the shorter sessions.
+    lengths : ndarray of int64, shape (sessions,)
+
+    Raises
+    ------
+    DataError
+        If the series differ in length, or the starts do not fit.
+
+    See Also
+    --------
+    pad : For sessions that are arrays of their own already.
+
+    Examples
+    --------
+    >>> padded, lengths = sessions([1, 2, 3, 10, 20], starts=[0, 3])
+    >>> padded
+    array([[ 1, 10],
+           [ 2, 20],
+           [ 3,  0]])
+    >>> lengths
+    array([3, 2])
+    """
+    arrays = _in_step(series)
+    cut = [pad(np.split(array, _bounds(starts, array)[1:-1])) for array in arrays]
+    return (*(padded for padded, _ in cut), cut[0][1])
+
+
+def split(
+    series: npt.ArrayLike | tuple[npt.ArrayLike, ...],
+    fractions: Sequence[float] = (0.7, 0.15, 0.15),
+    gap: int = 0,
+    shuffle: bool = False,
+) -> list[Any]:
+    """Cut a series into parts for training, validation and test: the past, and what came later.
+
+    Parameters
+    ----------
+    series : array_like, shape (n, …), or a tuple of them
+        A tuple has several series in step, such as inputs and targets.
+    fractions : sequence of float
+        They add up to 1.
+    gap : int
+        How many elements are left out between two parts: as many as a model looks back, if
+        the parts must have nothing in common.
+    shuffle : bool
+        False. A random split of a series would test the model between neighbours that it was
+        trained on, and its error would say nothing about the future.
+
+    Returns
+    -------
+    list of ndarray, or of tuples of ndarray
+        The parts, in order of time; views.
+
+    Raises
+    ------
+    DataError
+        If a part would be empty, if the series differ in length, or if the elements of one
+        overlap in memory as those of :func:`windows` do: the same numbers would be in
+        several parts. Split first, and make windows of each part.
+    ValueError
+        If `shuffle` is asked for, the fractions do not add up to 1, or the gap is negative.
+
+    Examples
+    --------
+    >>> split(np.arange(10), [0.6, 0.2, 0.2])
+    [array([0, 1, 2, 3, 4, 5]), array([6, 7]), array([8, 9])]
+    >>> (x, y), (later_x, later_y) = split((np.arange(6), np.arange(6) ** 2), [0.5, 0.5], gap=1)
+    >>> x, later_y
+    (array([0, 1]), array([ 9, 16, 25]))
+    """
+    if shuffle:
+        raise ValueError(
+            "a series is not split at random: between neighbours that it was trained on, a model seems better than it is; "
+            "leave shuffle out, and the parts are in order of time"
+        )
+    shares = np.asarray(fractions, float)
+    if shares.ndim != 1 or not (shares > 0).all() or not np.isclose(shares.sum(), 1):
+        raise ValueError(f"fractions are positive and add up to 1, and these are {fractions}")
+    if gap < 0:
+        raise ValueError(f"gap is a number of elements, 0 at least, not {gap}")
+    arrays = _in_step(series if isinstance(series, tuple) else (series,))
+    if any(_overlapping(array) for array in arrays):
+        raise DataError(
+            "the windows overlap, so that parts would share elements; split the series, then make windows of each part"
+        )
+    n = len(arrays[0])
+    bounds = np.round(np.cumsum([0, *shares]) * n).astype(int)
+    starts, ends = bounds[:-1], np.append(bounds[1:-1] - gap, n)
+    if not (starts < ends).all():
+        raise DataError(f"a series of {n} elements is too short for the parts {fractions} with a gap of {gap}")
+    parts = [tuple(array[start:end] for array in arrays) for start, end in zip(starts, ends, strict=True)]
+    return parts if isinstance(series, tuple) else [part for (part,) in parts]
+
+
+def tbptt_chunks(codes: npt.ArrayLike, batch_size: int, length: int) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
+    """Cut a long sequence into chunks for truncated backpropagation through time.
+
+    The sequence is laid out as `batch_size` rows that run in parallel, and each chunk goes
+    on where the one before ended: carry the state over, detached.
+
+    Parameters
+    ----------
+    codes : array_like, shape (n, …)
+    batch_size : int
+    length : int
+        Steps in a chunk; the last one may be shorter.
+
+    Yields
+    ------
+    inputs, targets : ndarray, shape (length, batch_size, …)
+        The targets are the inputs one step later.
+
+    Raises
+    ------
+    DataError
+        If the sequence is too short for one step of each row, or a size is not positive.
+
+    Examples
+    --------
+    >>> for x, y in tbptt_chunks(range(7), batch_size=2, length=2):
+    ...     print(x.T.tolist(), y.T.tolist())
+    [[0, 1], [3, 4]] [[1, 2], [4, 5]]
+    [[2], [5]] [[3], [6]]
+    """
+    codes = np.asarray(codes)
+    if batch_size < 1 or length < 1:
+        raise DataError(f"batch_size and length are at least 1, not {batch_size} and {length}")
+    rows = (len(codes) - 1) // batch_size
+    if rows < 1:
+        raise DataError(f"a sequence of {len(codes)} is too short for {batch_size} rows of one step and its target")
+
+    def laid_out(start: int) -> npt.NDArray[Any]:
+        part = codes[start : start + rows * batch_size]
+        return part.reshape(batch_size, rows, *codes.shape[1:]).swapaxes(0, 1)
+
+    inputs, targets = laid_out(0), laid_out(1)
+    return ((inputs[i : i + length], targets[i : i + length]) for i in range(0, rows, length))
+
+
+def _in_step(series: Sequence[npt.ArrayLike]) -> list[Array]:
+    """The series as arrays, if there are some and they have one length."""
+    arrays = [np.asarray(one) for one in series]
+    if not arrays or any(array.ndim == 0 for array in arrays):
+        raise DataError("give one series or more, each with a time axis")
+    if len({len(array) for array in arrays}) > 1:
+        raise DataError(f"series in step have one length, and these have {', '.join(str(len(array)) for array in arrays)}")
+    return arrays
+
+
+def _bounds(starts: npt.ArrayLike, series: Array) -> Array:
+    """Where sessions begin, and the end of the series, if they fit."""
+    found = np.asarray(starts)
+    if found.dtype.kind not in "iu":
+        raise DtypeError(f"starts are integers, places in the series, not {found.dtype}")
+    bounds = np.append(found, len(series)) if found.ndim == 1 else found
+    if bounds.ndim != 1 or bounds[0] != 0 or not (np.diff(bounds) > 0).all():
+        raise DataError(f"starts of sessions rise from 0 and stay below {len(series)}, the length of the series; got {found}")
+    return bounds
+
+
+def _overlapping(array: Array) -> bool:
+    """Whether elements of an array share memory; along an axis that repeats one, they are meant to."""
+    distinct = array[tuple(slice(1) if stride == 0 else slice(None) for stride in array.strides)]
+    low, high = np.lib.array_utils.byte_bounds(distinct)
+    return high - low < distinct.nbytes

@@ -1,0 +1,248 @@
+"""Vocabularies: symbols and their codes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DataError
+
+__all__ = ["CharVocabulary", "Vocabulary", "WordVocabulary"]
+
+Codes = npt.NDArray[np.int64]
+
+
+class Vocabulary:
+    """Symbols, and their codes 0, 1, 2, …: what vocabularies of characters and of words share.
+
+    Parameters
+    ----------
+    symbols : iterable of str
+        In the order of their codes.
+    specials : sequence of str
+        Symbols that stand for no part of a text, such as ``"<pad>"`` and ``"<end>"``. They
+        have the first codes, so that the first of them is what :func:`pad` fills with.
+    unknown : str, optional
+        The special symbol that stands for whatever is not in the vocabulary; added to the
+        specials if it is not among them.
+
+    Attributes
+    ----------
+    symbols : tuple of str
+        All of them, by code; the special ones too.
+    specials : tuple of str
+    unknown : str or None
+
+    Raises
+    ------
+    DataError
+        If there are no symbols, or something is a symbol twice.
+
+    Examples
+    --------
+    >>> vocabulary = Vocabulary(["yes", "no"], specials=["<end>"])
+    >>> vocabulary.symbols
+    ('<end>', 'yes', 'no')
+    >>> vocabulary["<end>"], len(vocabulary)
+    (0, 3)
+    """
+
+    kind = "symbol"
+    separator = " "
+
+    def __init__(self, symbols: Iterable[str], specials: Sequence[str] = (), unknown: str | None = None) -> None:
+        if unknown is not None and unknown not in specials:
+            specials = (*specials, unknown)
+        self.specials, self.unknown = tuple(specials), unknown
+        self.symbols = (*self.specials, *symbols)
+        if len(self.symbols) == len(self.specials):
+            raise DataError(f"the text is empty: there are no {self.kind}s to make a vocabulary of")
+        self._codes = {symbol: code for code, symbol in enumerate(self.symbols)}
+        if len(self._codes) < len(self.symbols):
+            twice = next(symbol for symbol, n in Counter(self.symbols).items() if n > 1)
+            raise DataError(f"{twice!r} is in the vocabulary twice; give a special symbol a name that the text does not have")
+
+    def __len__(self) -> int:
+        return len(self.symbols)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.symbols)
+
+    def __contains__(self, symbol: object) -> bool:
+        return symbol in self._codes
+
+    def __getitem__(self, symbol: str) -> int:
+        """The code of one symbol, special or not.
+
+        Raises
+        ------
+        DataError
+            If it is not in the vocabulary.
+        """
+        if symbol not in self._codes:
+            raise DataError(f"{symbol!r} is not in the vocabulary")
+        return self._codes[symbol]
+
+    def split(self, text: str) -> Iterable[str]:
+        """The parts of a text that have codes."""
+        return text.split()
+
+    def encode(self, text: str | Iterable[str]) -> Codes:
+        """The codes of a text, or of symbols, the special ones too: ``["<start>", *text, "<end>"]``.
+
+        Parameters
+        ----------
+        text : str or iterable of str
+
+        Returns
+        -------
+        ndarray of int64, shape (n,)
+
+        Raises
+        ------
+        DataError
+            If something is not in the vocabulary, and there is no unknown symbol; it is
+            named, with its position.
+        """
+        parts = list(self.split(text) if isinstance(text, str) else text)
+        if self.unknown is not None:
+            unknown = self._codes[self.unknown]
+            return np.array([self._codes.get(part, unknown) for part in parts], np.int64)
+        try:
+            return np.array([self._codes[part] for part in parts], np.int64)
+        except KeyError:
+            position = next(i for i, part in enumerate(parts) if part not in self._codes)
+            raise DataError(f"{self.kind} {parts[position]!r} at position {position} is not in the vocabulary") from None
+
+    def decode(self, codes: Iterable[int], specials: bool = True) -> str:
+        """The text of codes.
+
+        Parameters
+        ----------
+        codes : iterable of int
+        specials : bool
+            Whether special symbols are written, or left out.
+
+        Raises
+        ------
+        DataError
+            If a code is not one of the vocabulary's.
+        """
+        found = []
+        for code in codes:
+            if not 0 <= code < len(self):
+                raise DataError(f"code {code} is not one of the {len(self)} of this vocabulary")
+            if specials or code >= len(self.specials):
+                found.append(self.symbols[code])
+        return self.separator.join(found)
+
+
+class CharVocabulary(Vocabulary):
+    """The characters of a text, and their codes.
+
+    Parameters
+    ----------
+    text : str
+        Its characters are sorted.
+    specials, unknown
+        As those of :class:`Vocabulary`.
+
+    Attributes
+    ----------
+    characters : str
+        Without the special symbols.
+
+    Raises
+    ------
+    DataError
+        If the text is empty, or a special symbol is one of its characters.
+
+    Examples
+    --------
+    >>> vocabulary = CharVocabulary("hello")
+    >>> vocabulary.characters
+    'ehlo'
+    >>> vocabulary.encode("hole")
+    array([1, 3, 2, 0])
+    >>> vocabulary.decode([1, 0, 2, 2, 3])
+    'hello'
+
+    With a start and an end, as sequences that are written one symbol after another need:
+
+    >>> vocabulary = CharVocabulary("hello", specials=["<pad>", "<start>", "<end>"])
+    >>> vocabulary.encode(["<start>", *"hole", "<end>"])
+    array([1, 4, 6, 5, 3, 2])
+    >>> vocabulary.decode([1, 4, 6, 5, 3, 2, 0, 0], specials=False)
+    'hole'
+    """
+
+    kind = "character"
+    separator = ""
+
+    def __init__(self, text: str, specials: Sequence[str] = (), unknown: str | None = None) -> None:
+        self.characters = "".join(sorted(set(text)))
+        super().__init__(self.characters, specials, unknown)
+
+    def split(self, text: str) -> Iterable[str]:
+        """The characters themselves."""
+        return text
+
+
+class WordVocabulary(Vocabulary):
+    """Words and their codes, the most frequent word first.
+
+    Parameters
+    ----------
+    words : str or iterable of str
+        A text is split at white space. Give words that you have split off yourself for
+        anything finer, such as punctuation marks as words of their own.
+    size : int, optional
+        Only so many words, the most frequent ones; special symbols do not count.
+    min_count : int
+        Only words that occur so many times.
+    specials, unknown
+        As those of :class:`Vocabulary`.
+
+    Raises
+    ------
+    DataError
+        If no words are left, or a special symbol is one of them.
+    ValueError
+        If `size` or `min_count` is less than 1.
+
+    Notes
+    -----
+    Words that are equally frequent stand in the order in which they first occur. The unknown
+    symbol may occur in the text; it is no word.
+
+    Examples
+    --------
+    >>> vocabulary = WordVocabulary("the cat and the dog and the bird", min_count=2, unknown="<unknown>")
+    >>> vocabulary.symbols
+    ('<unknown>', 'the', 'and')
+    >>> vocabulary.encode("the cow and the cat")
+    array([1, 0, 2, 1, 0])
+    >>> vocabulary.decode([1, 0])
+    'the <unknown>'
+    """
+
+    kind = "word"
+
+    def __init__(
+        self,
+        words: str | Iterable[str],
+        size: int | None = None,
+        min_count: int = 1,
+        specials: Sequence[str] = (),
+        unknown: str | None = None,
+    ) -> None:
+        if (size is not None and size < 1) or min_count < 1:
+            raise ValueError(f"size and min_count are at least 1, not {size} and {min_count}")
+        counts = Counter(self.split(words) if isinstance(words, str) else words)
+        if other := next((word for word in counts if not isinstance(word, str)), None):
+            raise DataError(f"{other!r} is a {type(other).__name__}; words are strings")
+        del counts[unknown]
+        super().__init__([word for word, n in counts.most_common(size) if n >= min_count], specials, unknown)
