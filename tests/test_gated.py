@@ -105,42 +105,6 @@ def test_as_pytorch_says(name, mode):
         np.testing.assert_allclose(tensor.data, arrays[key], rtol=1e-9, atol=1e-11, err_msg=key)
 
 
-@given(st.data())
-def test_as_pytorch_computes(data):
-    torch = pytest.importorskip("torch")
-    kind = data.draw(st.sampled_from(["RNN", "LSTM", "GRU"]))
-    T, B, I, H = (data.draw(sizes) for _ in range(4))
-    options = {name: data.draw(st.booleans()) for name in ("bias", "batch_first")}
-    if kind == "RNN":
-        options["nonlinearity"] = data.draw(st.sampled_from(["tanh", "relu"]))
-    single = data.draw(st.booleans())
-    shape = (T, I) if single else (B, T, I) if options["batch_first"] else (T, B, I)
-    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
-    theirs = getattr(torch.nn, kind)(I, H, dtype=torch.float64, **options)
-    ours = getattr(nn, kind)(I, H, dtype="float64", **options)
-    arrays = {key: rng.normal(size=p.shape) for key, p in theirs.named_parameters()}
-    ours.load_state_dict(arrays)
-    theirs.load_state_dict({key: torch.tensor(array) for key, array in arrays.items()})
-    arrays = {"xs": rng.normal(size=shape)}
-    if data.draw(st.booleans()):
-        states = 2 if kind == "LSTM" else 1
-        arrays |= {f"state {k}": rng.normal(size=(1, H) if single else (1, B, H)) for k in range(states)}
-
-    leaves = {key: torch.tensor(array, requires_grad=True) for key, array in arrays.items()}
-    state = [leaf for key, leaf in leaves.items() if key != "xs"]
-    leaves |= dict(theirs.named_parameters())
-    output, final = theirs(leaves["xs"], *([] if not state else [tuple(state)] if kind == "LSTM" else state))
-    results = {"output": output} | {f"final {k}": part for k, part in enumerate(flatten(final))}
-    total = sum((y * torch.tensor(make.weights(tuple(y.shape), k))).sum() for k, y in enumerate(results.values()))
-    gradients = torch.autograd.grad(total, list(leaves.values()))
-    expected = results | {f"gradient {key}": g for key, g in zip(leaves, gradients, strict=True)}
-
-    found = run(ours, arrays)
-    assert list(found) == list(expected)
-    for key, tensor in found.items():
-        np.testing.assert_allclose(tensor.data, expected[key].numpy(force=True), rtol=1e-9, atol=1e-9, err_msg=key)
-
-
 # -- layers --------------------------------------------------------------------------------
 
 
@@ -219,21 +183,6 @@ def test_equations():
 # -- errors --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "options", [{"num_layers": 2}, {"dropout": 0.5}, {"bidirectional": True}, {"num_layers": 0}], ids=lambda o: next(iter(o))
-)
-@pytest.mark.parametrize("layer", LAYERS)
-def test_what_is_not_there_yet(layer, options):
-    (name,) = options
-    with pytest.raises(NotImplementedError, match=f"{layer.__name__} has one layer .* not there yet: {name}="):
-        layer(3, 5, **options)
-
-
-def test_a_projection_is_not_there_yet():
-    with pytest.raises(NotImplementedError, match="proj_size=2"):
-        nn.LSTM(3, 5, proj_size=2)
-
-
 X = np.zeros((4, 2, 3), "float32")
 H = np.zeros((1, 2, 5), "float32")
 
@@ -247,7 +196,10 @@ H = np.zeros((1, 2, 5), "float32")
         (lambda: nn.GRU(3, 5)(X, (H, H)), r"GRU: the initial state has shape \(\(1, 2, 5\), \(1, 2, 5\)\)"),
         (lambda: nn.RNN(3, 5)(X, H[0]), r"RNN: the initial state has shape \(2, 5\), .* need \(1, 2, 5\)"),
         (lambda: nn.RNN(3, 5)(X[:, 0], H), r"RNN: the initial state has shape \(1, 2, 5\), .* need \(1, 5\)"),
-        (lambda: nn.LSTMCell(3, 5)(X[0], tr.tensor(H[0])), r"LSTMCell: the state is a pair of tensors, \(h, c\), not a Tensor"),
+        (
+            lambda: nn.LSTMCell(3, 5)(X[0], tr.tensor(H[0])),
+            r"LSTMCell: .* a tuple of 2 tensors, \(h, c\), and not a T",
+        ),
         (lambda: nn.LSTMCell(3, 5)(X[0], (H[0],)), "not 1 parts"),
         (lambda: nn.GRUCell(4, 5)(X[0], H[0]), r"GRUCell: .*\(2, 3\).*transpose\(U\)"),
     ],

@@ -8,7 +8,8 @@ from .gated import GRUCell, LSTMCell, LSTMState
 from .layers import Dropout, Embedding, Linear, Sequential, linear
 from .module import Module
 from .recurrent import Recurrent
-from .recurrent_layers import GRU, LSTM, RNN, RecurrentLayer
+from .recurrent_layers import GRU, LSTM, RNN
+from .stacked import RecurrentLayer
 
 __all__ = [
     "Cell",

@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import init
+from ..errors import ShapeError
 from ..ops import relu, sigmoid, tanh
 from ..tensor import Parameter, Tensor, tensor
-from .layers import linear
+from .layers import Dropout, linear
 from .module import Module
 
 __all__ = ["Cell", "RNNCell", "State", "flatten", "rebuild"]
@@ -64,7 +65,15 @@ class Cell(Module):
         raise NotImplementedError(f"{type(self).__name__} has no step method; write step(x, state) -> (output, next state)")
 
     def forward(self, x: Any, state: Any) -> tuple[Any, Any]:
-        """One time step; see :meth:`step`."""
+        """One time step; see :meth:`step`.
+
+        Raises
+        ------
+        ShapeError
+            If the state is not structured as ``state_shape`` is.
+        """
+        if self.state_shape is not None:
+            _check_structure(state, self.state_shape)
         return self.step(x, state)
 
     def initial_state(self, batch_size: int, dtype: npt.DTypeLike | None = None) -> State:
@@ -85,7 +94,7 @@ class Cell(Module):
         def zeros(shape: Any) -> State:
             if isinstance(shape, (int, np.integer)):
                 shape = (shape,)
-            if all(isinstance(n, (int, np.integer)) for n in shape):
+            if _is_one(shape):
                 return tensor(np.zeros((batch_size, *shape), dtype))
             return rebuild(shape, iter([zeros(part) for part in shape]), depth=1)
 
@@ -107,6 +116,9 @@ class RNNCell(Cell):
     bias : bool
     nonlinearity : {"tanh", "relu", "sigmoid"}
     dtype : dtype
+    recurrent_dropout : float
+        While training, W reads h_{t-1} without some elements, dropped with this
+        probability: the same ones at all steps of a run (Gal and Ghahramani, 2016).
 
     Attributes
     ----------
@@ -146,6 +158,8 @@ class RNNCell(Cell):
         bias: bool = True,
         nonlinearity: Literal["tanh", "relu", "sigmoid"] = "tanh",
         dtype: npt.DTypeLike = np.float32,
+        *,
+        recurrent_dropout: float = 0.0,
     ) -> None:
         super().__init__()
         if nonlinearity not in self.nonlinearities:
@@ -153,26 +167,48 @@ class RNNCell(Cell):
         self.input_size, self.hidden_size = input_size, hidden_size
         self.state_shape = (hidden_size,)
         self.f = self.nonlinearities[nonlinearity]
+        self.drop = Dropout(recurrent_dropout, once=True)
         self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh = cell_parameters(1, input_size, hidden_size, bias, dtype)
 
     def step(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """h_t from x_t, shape (batch, input_size), and h_{t-1}, shape (batch, hidden_size)."""
-        a = linear(x, self.weight_ih, self.bias_ih) + linear(h, self.weight_hh, self.bias_hh)
+        a = linear(x, self.weight_ih, self.bias_ih) + linear(self.drop(h), self.weight_hh, self.bias_hh)
         h = self.f(a).named("h")
         return h, h
 
 
 def cell_parameters(
-    gates: int, input_size: int, hidden_size: int, bias: bool, dtype: npt.DTypeLike
+    gates: int, input_size: int, hidden_size: int, bias: bool, dtype: npt.DTypeLike, recurrent_size: int | None = None
 ) -> tuple[Parameter, Parameter, Parameter | None, Parameter | None]:
-    """U, W, b and b', with the rows of the gates, if there are several, one below the other."""
+    """U, W, b and b', with the rows of the gates, if there are several, one below the other.
+
+    What W reads has `recurrent_size` elements, or hidden_size if it is not given.
+    """
     rows, bound = gates * hidden_size, 1 / math.sqrt(max(1, hidden_size))
 
     def uniform(symbol: str, *shape: int) -> Parameter:
         return Parameter(init.uniform(shape, bound), symbol, dtype)
 
-    U, W = uniform("U", rows, input_size), uniform("W", rows, hidden_size)
+    U, W = uniform("U", rows, input_size), uniform("W", rows, recurrent_size or hidden_size)
     return (U, W, uniform("b", rows), uniform("b'", rows)) if bias else (U, W, None, None)
+
+
+def _is_one(shape: Any) -> bool:
+    """Whether this is the shape of one tensor, and not a tuple of shapes."""
+    return isinstance(shape, (int, np.integer)) or all(isinstance(n, (int, np.integer)) for n in shape)
+
+
+def _check_structure(state: Any, shape: Any) -> None:
+    """Say so if a tensor stands where the state has a tuple: it would be unpacked along its batch."""
+    if _is_one(shape):
+        return
+    if not isinstance(state, tuple) or len(state) != len(shape):
+        found = f"{len(state)} parts" if isinstance(state, tuple) else f"a {type(state).__name__}"
+        names = getattr(shape, "_fields", None)
+        what = f"{len(shape)} tensors" + (f", ({', '.join(names)})," if names else "")
+        raise ShapeError(f"the state is a tuple of {what} and not {found}")
+    for part, inner in zip(state, shape, strict=True):
+        _check_structure(part, inner)
 
 
 # -- nested tuples -------------------------------------------------------------------------

@@ -30,8 +30,8 @@ class Compiled(NamedTuple):
     plan : Plan
     output : Any
         The structure of the output.
-    names : list of str
-        Of the slots.
+    names, recorded : list of str
+        Of the slots, and of the values that are put out if all named ones are.
     state : tuple of Spec
         What the slots are cast to.
     start : State
@@ -42,6 +42,7 @@ class Compiled(NamedTuple):
     plan: Plan
     output: Any
     names: list[str]
+    recorded: list[str]
     state: tuple[Spec, ...]
     start: Any
 
@@ -85,6 +86,7 @@ def compiled(recurrent: Any, call: Call, final_state_only: bool, zeros: Callable
         tuple(given is not None and given.shape[1:] for given in (call.mask, call.valid)),
         _element_names(call),
         final_state_only,
+        call.recording,
         recurrent.reverse,
         recurrent.checkpoint,
     )
@@ -97,7 +99,7 @@ def compiled(recurrent: Any, call: Call, final_state_only: bool, zeros: Callable
         if found.trace.lasting:
             _keep(cache.steps, (kind, cell.version), found)  # the version now: a step may set attributes
     else:
-        call.names = found.names
+        call.names, call.recorded = found.names, found.recorded
     if not shared:
         tell_initial(call.slots, found.names)
     return found
@@ -130,7 +132,7 @@ def _compile(cache: _Cache, recurrent: Any, call: Call, final_state_only: bool, 
     if plan is None:
         plan = Plan(traced.loop, recurrent.checkpoint)
         _keep(cache.plans, key, plan)
-    return Compiled(traced, plan, outputs[-1], call.names, tuple(state), call.state)
+    return Compiled(traced, plan, outputs[-1], call.names, call.recorded, tuple(state), call.state)
 
 
 def _element_names(call: Call) -> tuple[str | None, ...]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ShapeError
+from .. import init
 from ..ops import sigmoid, split, tanh
-from ..tensor import Tensor
+from ..tensor import Parameter, Tensor
 from .cell import Cell, cell_parameters
-from .layers import linear
+from .layers import Dropout, linear
 
 __all__ = ["GRUCell", "LSTMCell", "LSTMState"]
 
@@ -21,7 +23,7 @@ class LSTMState(NamedTuple):
 
     Attributes
     ----------
-    h : Tensor, shape (batch, hidden_size)
+    h : Tensor, shape (batch, hidden_size), or (batch, proj_size) with a projection
         The output.
     c : Tensor, shape (batch, hidden_size)
         The memory that the gates write to, keep and read.
@@ -49,7 +51,7 @@ class LSTMCell(Cell):
         g_t = tanh(a_t[g])                  candidate
         o_t = σ(a_t[o])                     output gate
         c_t = f_t ⊙ c_{t-1} + i_t ⊙ g_t
-        h_t = o_t ⊙ tanh(c_t)
+        h_t = o_t ⊙ tanh(c_t)               or P (o_t ⊙ tanh(c_t)) with a projection
 
     The output is h_t, and the state an :class:`LSTMState`.
 
@@ -58,20 +60,39 @@ class LSTMCell(Cell):
     input_size, hidden_size : int
     bias : bool
     dtype : dtype
+    proj_size : int
+        Length of h_t if it is projected to another one than hidden_size, that of c_t.
+    forget_bias : float, optional
+        What b + b' of the forget gate starts as; 1 keeps the memory open at first. Uniform
+        like all others if not given.
+    recurrent_dropout : float
+        While training, W reads h_{t-1} without some elements, dropped with this
+        probability: the same ones at all steps of a run (Gal and Ghahramani, 2016).
 
     Attributes
     ----------
     weight_ih : Parameter, shape (4 hidden_size, input_size)
         U, the rows of gates i, f, g, o one below the other.
     weight_hh : Parameter, shape (4 hidden_size, hidden_size)
-        W.
+        W; (4 hidden_size, proj_size) with a projection.
     bias_ih, bias_hh : Parameter or None, shape (4 hidden_size,)
         b and b'. Names, layout and start, uniform within 1/√hidden_size, are PyTorch's.
+    weight_hr : Parameter or None, shape (proj_size, hidden_size)
+        P, with a projection.
+
+    Raises
+    ------
+    ValueError
+        If a projection does not make h_t shorter, or `forget_bias` has no bias to set.
 
     References
     ----------
     Hochreiter and Schmidhuber, "Long short-term memory", 1997. Gers, Schmidhuber and
     Cummins, "Learning to forget: continual prediction with LSTM", 2000, for the forget gate.
+    Sak, Senior and Beaufays, "Long short-term memory recurrent neural network
+    architectures for large scale acoustic modeling", 2014, for the projection. Jozefowicz,
+    Zaremba and Sutskever, "An empirical exploration of recurrent network architectures",
+    2015, for the forget bias.
 
     Examples
     --------
@@ -83,36 +104,54 @@ class LSTMCell(Cell):
     ((2, 5), (2, 5))
     """
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, dtype: npt.DTypeLike = np.float32) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        dtype: npt.DTypeLike = np.float32,
+        *,
+        proj_size: int = 0,
+        forget_bias: float | None = None,
+        recurrent_dropout: float = 0.0,
+    ) -> None:
         super().__init__()
+        if not 0 <= proj_size < max(1, hidden_size):
+            raise ValueError(f"proj_size is less than hidden_size, {hidden_size}, or 0 for no projection, not {proj_size}")
         self.input_size, self.hidden_size = input_size, hidden_size
-        self.state_shape = LSTMState._make([(hidden_size,)] * 2)
-        self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh = cell_parameters(4, input_size, hidden_size, bias, dtype)
+        self.output_size = proj_size or hidden_size
+        self.state_shape = LSTMState((self.output_size,), (hidden_size,))  # type: ignore[arg-type]
+        self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh = cell_parameters(
+            4, input_size, hidden_size, bias, dtype, self.output_size
+        )
+        bound = 1 / math.sqrt(max(1, hidden_size))
+        self.weight_hr = Parameter(init.uniform((proj_size, hidden_size), bound), "P", dtype) if proj_size else None
+        self.drop = Dropout(recurrent_dropout, once=True)
+        if forget_bias is not None:
+            self._set_forget_bias(forget_bias)
 
-    def forward(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, LSTMState]:
-        """One time step; see :meth:`step`.
-
-        Raises
-        ------
-        ShapeError
-            If the state is not a pair (h, c).
-        """
-        if not isinstance(state, tuple) or len(state) != 2:  # a single tensor would be unpacked along its batch
-            found = f"{len(state)} parts" if isinstance(state, tuple) else f"a {type(state).__name__}"
-            raise ShapeError(f"the state is a pair of tensors, (h, c), not {found}")
-        return self.step(x, state)
+    def _set_forget_bias(self, value: float) -> None:
+        if self.bias_ih is None or self.bias_hh is None:
+            raise ValueError(f"forget_bias={value} needs a bias to set, and bias is False")
+        for parameter, start in ((self.bias_ih, value), (self.bias_hh, 0.0)):
+            b = parameter.numpy()
+            b[self.hidden_size : 2 * self.hidden_size] = start
+            parameter.data = b
 
     def step(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, LSTMState]:
-        """h_t and c_t from x_t, shape (batch, input_size), and (h_{t-1}, c_{t-1}), each (batch, hidden_size)."""
+        """h_t and c_t from x_t, shape (batch, input_size), and (h_{t-1}, c_{t-1}), as LSTMState says."""
         h, c = state
-        a = (linear(x, self.weight_ih, self.bias_ih) + linear(h, self.weight_hh, self.bias_hh)).named("a")
+        a = (linear(x, self.weight_ih, self.bias_ih) + linear(self.drop(h), self.weight_hh, self.bias_hh)).named("a")
         a_i, a_f, a_g, a_o = split(a, 4, axis=-1)
         i = sigmoid(a_i).named("i")
         f = sigmoid(a_f).named("f")
         g = tanh(a_g).named("g")
         o = sigmoid(a_o).named("o")
         c = (f * c + i * g).named("c")
-        h = (o * tanh(c)).named("h")
+        h = o * tanh(c)
+        if self.weight_hr is not None:
+            h = linear(h, self.weight_hr)
+        h = h.named("h")
         return h, LSTMState(h, c)
 
 
@@ -126,14 +165,23 @@ class GRUCell(Cell):
         n_t = tanh(U_n x_t + b_n + r_t ⊙ (W_n h_{t-1} + b'_n)) candidate
         h_t = n_t + z_t ⊙ (h_{t-1} - n_t)                      = (1 - z_t) ⊙ n_t + z_t ⊙ h_{t-1}
 
-    The reset gate acts on the product with W_n, as in PyTorch, so that all of W h_{t-1} is
-    one product. In the paper it acts before: W_n (r_t ⊙ h_{t-1}). The output is h_t.
+    The reset gate acts after the product with W_n, as in PyTorch, so that all of W h_{t-1} is
+    one product. In the paper it acts before::
+
+        n_t = tanh(U_n x_t + b_n + W_n (r_t ⊙ h_{t-1}) + b'_n) with reset_after=False
+
+    The output is h_t.
 
     Parameters
     ----------
     input_size, hidden_size : int
     bias : bool
     dtype : dtype
+    reset_after : bool
+        Whether the reset gate acts after the product.
+    recurrent_dropout : float
+        While training, W reads h_{t-1} without some elements, dropped with this
+        probability: the same ones at all steps of a run (Gal and Ghahramani, 2016).
 
     Attributes
     ----------
@@ -158,18 +206,38 @@ class GRUCell(Cell):
     (2, 5)
     """
 
-    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, dtype: npt.DTypeLike = np.float32) -> None:
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        dtype: npt.DTypeLike = np.float32,
+        *,
+        reset_after: bool = True,
+        recurrent_dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         self.input_size, self.hidden_size = input_size, hidden_size
         self.state_shape = (hidden_size,)
+        self.reset_after = reset_after
         self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh = cell_parameters(3, input_size, hidden_size, bias, dtype)
+        self.drop = Dropout(recurrent_dropout, once=True)
 
     def step(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """h_t from x_t, shape (batch, input_size), and h_{t-1}, shape (batch, hidden_size)."""
         x_r, x_z, x_n = split(linear(x, self.weight_ih, self.bias_ih), 3, axis=-1)
-        h_r, h_z, h_n = split(linear(h, self.weight_hh, self.bias_hh), 3, axis=-1)
+        read = self.drop(h)
+        if self.reset_after:
+            h_r, h_z, h_n = split(linear(read, self.weight_hh, self.bias_hh), 3, axis=-1)
+        else:
+            (W_r, W_z, W_n), (b_r, b_z, b_n) = self._recurrent_parts()
+            h_r, h_z = linear(read, W_r, b_r), linear(read, W_z, b_z)
         r = sigmoid(x_r + h_r).named("r")
         z = sigmoid(x_z + h_z).named("z")
-        n = tanh(x_n + r * h_n).named("n")
+        n = tanh(x_n + (r * h_n if self.reset_after else linear(r * read, W_n, b_n))).named("n")
         h = (n + z * (h - n)).named("h")
         return h, h
+
+    def _recurrent_parts(self) -> tuple[Sequence[Tensor], Sequence[Tensor | None]]:
+        """W and b' of each gate."""
+        return split(self.weight_hh, 3), (None,) * 3 if self.bias_hh is None else split(self.bias_hh, 3)

@@ -124,6 +124,9 @@ class Dropout(Module):
     ----------
     p : float
         In [0, 1).
+    once : bool
+        Within the steps of a cell, drop the same elements at all steps of a run, as
+        recurrent connections want it (Gal and Ghahramani, 2016), and not others at each.
 
     Raises
     ------
@@ -137,11 +140,11 @@ class Dropout(Module):
     tensor([1., 2.])
     """
 
-    def __init__(self, p: float = 0.5) -> None:
+    def __init__(self, p: float = 0.5, once: bool = False) -> None:
         super().__init__()
         if not 0 <= p < 1:
-            raise ValueError(f"p is the probability that an element is dropped, in [0, 1), not {p}")
-        self.p = p
+            raise ValueError(f"the probability that an element is dropped is in [0, 1), not {p}")
+        self.p, self.once = p, once
 
     def forward(self, x: TensorLike) -> Tensor:
         """Drop elements of `x`, afresh at each call."""
@@ -155,7 +158,7 @@ class Dropout(Module):
         def keep(generator: np.random.Generator) -> npt.NDArray[Any]:
             return ((generator.random(shape) >= p) / np.asarray(1 - p, dtype)).astype(dtype)
 
-        return multiply(x, sample(keep))
+        return multiply(x, sample(keep, self.once))
 
 
 class Sequential(Module):

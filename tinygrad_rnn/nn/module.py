@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,12 +111,15 @@ class Module:
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Run :meth:`forward` under the module's scope; errors name the layer."""
+        return self._within(self.forward, *inputs, **options)
+
+    def _within(self, method: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
         try:
             if not self._name:
-                return self.forward(*inputs, **options)
+                return method(*inputs, **options)
             here = context.state.place
             with at(here._replace(scope=f"{here.scope}.{self._name}" if here.scope else self._name)):
-                return self.forward(*inputs, **options)
+                return method(*inputs, **options)
         except TinygradError as error:
             if not hasattr(error, "layer"):  # the innermost layer is the one to name
                 error.layer = self  # type: ignore[attr-defined]

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ShapeError, TinygradError
-from ..graph.place import context
+from ..graph.place import context, mode
 from ..ops import TensorLike, stack
+from ..tensor import Tensor
 from ..unrolling import over
 from .cell import Cell, State, flatten, rebuild
 from .compiled import compiled
@@ -127,6 +128,60 @@ class Recurrent(Module):
             With ``mode="scan"``, if the step looks at the values of its tensors.
         """
         call = Call.of(self.cell, xs, state, steps, lengths, force, force_mask)
+        return self._run(call, state, final_state_only)
+
+    def states(self, xs: Any, state: State | None = None, **options: Any) -> dict[str, Tensor]:
+        """Every value that the step gives a name to, at all steps: states, gates, what there is.
+
+        Parameters
+        ----------
+        xs, state
+            As for a call.
+        **options
+            `steps`, `lengths`, `force` and `force_mask`, as for a call. Past the end of a row
+            all values are zero.
+
+        Returns
+        -------
+        dict of str to Tensor, shape (T, batch, …)
+            In the order in which the step makes them; a name's second value has a number.
+            Gradients pass through them.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tinygrad_rnn import nn
+        >>> found = nn.Recurrent(nn.LSTMCell(3, 5)).states(np.zeros((7, 2, 3), "float32"))
+        >>> list(found), found["c"].shape
+        (['a', 'i', 'f', 'g', 'o', 'c', 'h'], (7, 2, 5))
+        """
+        return self.recorded(xs, state, **options)[2]
+
+    def recorded(self, xs: Any, state: State | None = None, **options: Any) -> tuple[Any, State, dict[str, Tensor]]:
+        """Outputs and final state, as a call has them, and with them what :meth:`states` gives.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tinygrad_rnn import nn
+        >>> outputs, h, named = nn.Recurrent(nn.RNNCell(3, 5)).recorded(np.zeros((7, 2, 3), "float32"))
+        >>> list(named)
+        ['h']
+        """
+        return self._within(self._record, xs, state, **options)
+
+    def _record(self, xs: Any, state: State | None, **options: Any) -> tuple[Any, State, dict[str, Tensor]]:
+        mask = options.pop("force_mask", None)
+        call = Call.of(self.cell, xs, state, mask=mask, **options)
+        call.recording = True
+        wanted = context.state.recording
+        with mode(recording=True):  # in a loop in Python, the values are found in the graph of the step
+            (outputs, values), after = self._run(call, state, False)
+        if not wanted:
+            outputs, values, after = (rebuild(x, iter([y.detach() for y in flatten(x)])) for x in (outputs, values, after))
+        return outputs, after, dict(zip(call.recorded, values, strict=True))
+
+    def _run(self, call: Call, state: State | None, final_state_only: bool) -> tuple[Any, State]:
         explicit = self.mode == "unroll" or not context.state.eager
         zeros = state is None and type(self.cell).initial_state is Cell.initial_state
         if not zeros or explicit or call.T == 0:

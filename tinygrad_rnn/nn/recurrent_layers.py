@@ -2,176 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ShapeError
-from ..ops import TensorLike, swapaxes
-from ..ops.core import as_tensor
-from ..tensor import Parameter, Tensor
-from .cell import Cell, RNNCell, State, flatten, rebuild
+from .cell import RNNCell
 from .gated import GRUCell, LSTMCell
-from .module import Module
-from .recurrent import Recurrent
+from .stacked import Mode, RecurrentLayer
 
-__all__ = ["GRU", "LSTM", "RNN", "RecurrentLayer"]
-
-Mode = Literal["scan", "unroll"]
-
-
-class RecurrentLayer(Module):
-    """A cell over a sequence, called as PyTorch's layers are; what RNN, LSTM and GRU share.
-
-    The parameters have PyTorch's names, those of the cell with the layer's number:
-    ``weight_hh_l0`` is ``weight_hh`` of the cell of layer ``l0``. So ``state_dict`` has
-    PyTorch's keys, and `load_state_dict` takes a PyTorch layer's, turned into arrays.
-
-    Parameters
-    ----------
-    cell : callable
-        Makes the cell from (input_size, hidden_size).
-    input_size, hidden_size : int
-    num_layers : int
-    batch_first : bool
-        Whether inputs and outputs are (batch, time, features); states never are.
-    dropout : float
-    bidirectional : bool
-    proj_size : int
-    mode : str, optional
-        How the cell is applied; see :class:`Recurrent`, whose own choice it is if not given.
-
-    Raises
-    ------
-    NotImplementedError
-        If more than one layer, dropout between layers, both directions or a projection are
-        asked for.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from tinygrad_rnn import nn
-    >>> layer = RecurrentLayer(nn.GRUCell, 3, 5, batch_first=True)
-    >>> output, h_n = layer(np.zeros((2, 7, 3), "float32"))
-    >>> output.shape, h_n.shape
-    ((2, 7, 5), (1, 2, 5))
-    >>> list(layer.state_dict())
-    ['weight_ih_l0', 'weight_hh_l0', 'bias_ih_l0', 'bias_hh_l0']
-    """
-
-    l0: Recurrent
-
-    def __init__(
-        self,
-        cell: Callable[[int, int], Cell],
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        proj_size: int = 0,
-        *,
-        mode: Mode | None = None,
-    ) -> None:
-        super().__init__()
-        asked = {"num_layers": num_layers, "dropout": dropout, "bidirectional": bidirectional, "proj_size": proj_size}
-        there = {"num_layers": 1, "dropout": 0.0, "bidirectional": False, "proj_size": 0}
-        if missing := [f"{name}={value!r}" for name, value in asked.items() if value != there[name]]:
-            raise NotImplementedError(
-                f"{type(self).__name__} has one layer and one direction so far; not there yet: {', '.join(missing)}"
-            )
-        self.input_size, self.hidden_size, self.batch_first = input_size, hidden_size, batch_first
-        options: dict[str, Any] = {} if mode is None else {"mode": mode}
-        self.l0 = Recurrent(cell(input_size, hidden_size), **options)
-
-    def forward(self, xs: TensorLike, state: State | None = None, **options: Any) -> tuple[Any, State]:
-        """Run the layer over a batch of sequences, or over a single one.
-
-        Parameters
-        ----------
-        xs : array_like, shape (T, batch, input_size), (batch, T, input_size) if `batch_first`, or (T, input_size)
-        state : Tensor, shape (1, batch, hidden_size), or a tuple of two of them for an LSTM, optional
-            What step 1 starts from, zeros if not given; (1, hidden_size) for a single sequence.
-        **options
-            Passed on to :class:`Recurrent` as they are. ``lengths``, shape (batch,): how many
-            steps of each sequence are real. ``final_state_only``: whether the outputs are not
-            wanted. Data for ``force`` have time first, whatever `batch_first` says.
-
-        Returns
-        -------
-        output : Tensor, shape as that of `xs`, with hidden_size for input_size
-            h of every step.
-        state : Tensor, or an LSTMState (h, c), shape as that of `state`
-            What the last step carries on.
-
-        Raises
-        ------
-        ShapeError
-            If input or state are of another shape than this layer needs.
-        """
-        xs = as_tensor(xs)
-        alone = xs.ndim == 2
-        axes = "(batch, time, features)" if self.batch_first else "(time, batch, features)"
-        if xs.ndim not in (2, 3) or xs.shape[-1] != self.input_size:
-            raise ShapeError(
-                f"the input has shape {xs.shape}; it is {axes}, or (time, features) for a single sequence, "
-                f"with {self.input_size} features"
-            )
-        if alone:
-            xs = xs[:, None]
-        elif self.batch_first:
-            xs = swapaxes(xs, 0, 1)
-        if state is not None:
-            state = self._first(state, xs.shape[1], alone)
-        output, state = self.l0(xs, state, **options)
-        if isinstance(output, Tensor):
-            output = output[:, 0] if alone else swapaxes(output, 0, 1) if self.batch_first else output
-        if not alone:
-            state = rebuild(state, iter([slot[None] for slot in flatten(state)]))
-        return output, state
-
-    def _first(self, state: State, batch_size: int, alone: bool) -> State:
-        """The state as the cell takes it, without the axis of layers and directions."""
-        own, given = self.l0.cell.initial_state(batch_size), [as_tensor(slot) for slot in flatten(state)]
-        needed = [slot.shape if alone else (1, *slot.shape) for slot in flatten(own)]
-        shapes = [slot.shape for slot in given]
-        if shapes != needed:
-            raise ShapeError(
-                f"the initial state has shape {rebuild(state, iter(shapes))}, and this layer and batch need "
-                f"{rebuild(own, iter(needed))}"
-            )
-        return rebuild(own, iter([slot if alone else slot[0] for slot in given]))
-
-    # -- PyTorch's names for the parameters of the cells ---------------------------------------
-
-    def _all_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        for path, parameter in super()._all_parameters():
-            layer, inside, name = path.partition(".cell.")
-            yield f"{name}_{layer}" if inside else path, parameter
-
-    def _home(self, name: str) -> tuple[Cell, str] | None:
-        """The cell that has the parameter of this name, and its name there."""
-        parts = re.fullmatch(r"(\w+)_(l\d+)", name)
-        run = parts and self.__dict__.get(parts[2])
-        if parts and isinstance(run, Recurrent) and isinstance(getattr(run.cell, parts[1], None), Parameter):
-            return run.cell, parts[1]
-        return None
-
-    def __getattr__(self, name: str) -> Any:
-        home = self._home(name)
-        return getattr(*home) if home else super().__getattr__(name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        home = self._home(name)
-        if not home:
-            return super().__setattr__(name, value)
-        setattr(*home, value)
-        self._tell_paths()
+__all__ = ["GRU", "LSTM", "RNN"]
 
 
 class RNN(RecurrentLayer):
@@ -180,24 +22,30 @@ class RNN(RecurrentLayer):
     Parameters
     ----------
     input_size, hidden_size : int
-    num_layers : int
-        1; stacks are not there yet.
+    num_layers : int or sequence of int
+        How many layers, one above the other; or the hidden size of each, the last of which
+        is `hidden_size`.
     nonlinearity : {"tanh", "relu", "sigmoid"}
     bias : bool
     batch_first : bool
         Whether inputs and outputs are (batch, time, features); states never are.
     dropout : float
-        0; it acts between layers only.
+        Probability that an element is dropped between two layers, while training.
     bidirectional : bool
-        False; both directions at once are not there yet.
+        Whether each layer also runs from the end to the start.
     dtype : dtype
+    recurrent_dropout : float
+        Probability that an element of h_{t-1} is dropped, while training: the same ones at
+        all steps of a run (Gal and Ghahramani, 2016).
     mode : str, optional
-        How the cell is applied; see :class:`Recurrent`, whose own choice it is if not given.
+    checkpoint : int, optional
+        How the cells are applied; see :class:`Recurrent`.
 
     Attributes
     ----------
     weight_ih_l0, weight_hh_l0 : Parameter
         U, shape (hidden_size, input_size), and W, shape (hidden_size, hidden_size).
+        Of layer k it is ``_lk``, and of the other direction ``_lk_reverse``.
     bias_ih_l0, bias_hh_l0 : Parameter
         b and b', shape (hidden_size,), unless `bias` is False.
 
@@ -213,7 +61,7 @@ class RNN(RecurrentLayer):
         self,
         input_size: int,
         hidden_size: int,
-        num_layers: int = 1,
+        num_layers: int | Sequence[int] = 1,
         nonlinearity: Literal["tanh", "relu", "sigmoid"] = "tanh",
         bias: bool = True,
         batch_first: bool = False,
@@ -221,10 +69,14 @@ class RNN(RecurrentLayer):
         bidirectional: bool = False,
         dtype: npt.DTypeLike = np.float32,
         *,
+        recurrent_dropout: float = 0.0,
         mode: Mode | None = None,
+        checkpoint: int | None = None,
     ) -> None:
-        cell = partial(RNNCell, bias=bias, nonlinearity=nonlinearity, dtype=dtype)
-        super().__init__(cell, input_size, hidden_size, num_layers, batch_first, dropout, bidirectional, mode=mode)
+        cell = partial(RNNCell, bias=bias, nonlinearity=nonlinearity, dtype=dtype, recurrent_dropout=recurrent_dropout)
+        super().__init__(
+            cell, input_size, hidden_size, num_layers, batch_first, dropout, bidirectional, mode=mode, checkpoint=checkpoint
+        )
 
 
 class LSTM(RecurrentLayer):
@@ -233,28 +85,38 @@ class LSTM(RecurrentLayer):
     Parameters
     ----------
     input_size, hidden_size : int
-    num_layers : int
-        1; stacks are not there yet.
+    num_layers : int or sequence of int
+        How many layers, one above the other; or the hidden size of each, the last of which
+        is `hidden_size`.
     bias : bool
     batch_first : bool
         Whether inputs and outputs are (batch, time, features); states never are.
     dropout : float
-        0; it acts between layers only.
+        Probability that an element is dropped between two layers, while training.
     bidirectional : bool
-        False; both directions at once are not there yet.
+        Whether each layer also runs from the end to the start.
     proj_size : int
-        0; projections of h are not there yet.
+        Length of h_t if it is projected to another one than hidden_size, that of c_t.
     dtype : dtype
+    forget_bias : float, optional
+        What b + b' of the forget gate starts as; 1 keeps the memory open at first.
+    recurrent_dropout : float
+        Probability that an element of h_{t-1} is dropped, while training: the same ones at
+        all steps of a run (Gal and Ghahramani, 2016).
     mode : str, optional
-        How the cell is applied; see :class:`Recurrent`, whose own choice it is if not given.
+    checkpoint : int, optional
+        How the cells are applied; see :class:`Recurrent`.
 
     Attributes
     ----------
     weight_ih_l0, weight_hh_l0 : Parameter
-        U, shape (4 hidden_size, input_size), and W, shape (4 hidden_size, hidden_size), with
-        the rows of gates i, f, g, o one below the other.
+        U, shape (4 hidden_size, input_size), and W, shape (4 hidden_size, hidden_size), the rows
+        of gates i, f, g, o one below the other.
+        Of layer k it is ``_lk``, and of the other direction ``_lk_reverse``.
     bias_ih_l0, bias_hh_l0 : Parameter
         b and b', shape (4 hidden_size,), unless `bias` is False.
+    weight_hr_l0 : Parameter
+        P, shape (proj_size, hidden_size), with a projection.
 
     Examples
     --------
@@ -268,7 +130,7 @@ class LSTM(RecurrentLayer):
         self,
         input_size: int,
         hidden_size: int,
-        num_layers: int = 1,
+        num_layers: int | Sequence[int] = 1,
         bias: bool = True,
         batch_first: bool = False,
         dropout: float = 0.0,
@@ -276,10 +138,22 @@ class LSTM(RecurrentLayer):
         proj_size: int = 0,
         dtype: npt.DTypeLike = np.float32,
         *,
+        forget_bias: float | None = None,
+        recurrent_dropout: float = 0.0,
         mode: Mode | None = None,
+        checkpoint: int | None = None,
     ) -> None:
-        cell = partial(LSTMCell, bias=bias, dtype=dtype)
-        super().__init__(cell, input_size, hidden_size, num_layers, batch_first, dropout, bidirectional, proj_size, mode=mode)
+        cell = partial(
+            LSTMCell,
+            bias=bias,
+            dtype=dtype,
+            proj_size=proj_size,
+            forget_bias=forget_bias,
+            recurrent_dropout=recurrent_dropout,
+        )
+        super().__init__(
+            cell, input_size, hidden_size, num_layers, batch_first, dropout, bidirectional, mode=mode, checkpoint=checkpoint
+        )
 
 
 class GRU(RecurrentLayer):
@@ -288,24 +162,32 @@ class GRU(RecurrentLayer):
     Parameters
     ----------
     input_size, hidden_size : int
-    num_layers : int
-        1; stacks are not there yet.
+    num_layers : int or sequence of int
+        How many layers, one above the other; or the hidden size of each, the last of which
+        is `hidden_size`.
     bias : bool
     batch_first : bool
         Whether inputs and outputs are (batch, time, features); states never are.
     dropout : float
-        0; it acts between layers only.
+        Probability that an element is dropped between two layers, while training.
     bidirectional : bool
-        False; both directions at once are not there yet.
+        Whether each layer also runs from the end to the start.
     dtype : dtype
+    reset_after : bool
+        Whether the reset gate acts after the product with W, as in PyTorch.
+    recurrent_dropout : float
+        Probability that an element of h_{t-1} is dropped, while training: the same ones at
+        all steps of a run (Gal and Ghahramani, 2016).
     mode : str, optional
-        How the cell is applied; see :class:`Recurrent`, whose own choice it is if not given.
+    checkpoint : int, optional
+        How the cells are applied; see :class:`Recurrent`.
 
     Attributes
     ----------
     weight_ih_l0, weight_hh_l0 : Parameter
-        U, shape (3 hidden_size, input_size), and W, shape (3 hidden_size, hidden_size), with
-        the rows of r, z, n one below the other.
+        U, shape (3 hidden_size, input_size), and W, shape (3 hidden_size, hidden_size), the rows
+        of r, z, n one below the other.
+        Of layer k it is ``_lk``, and of the other direction ``_lk_reverse``.
     bias_ih_l0, bias_hh_l0 : Parameter
         b and b', shape (3 hidden_size,), unless `bias` is False.
 
@@ -321,14 +203,19 @@ class GRU(RecurrentLayer):
         self,
         input_size: int,
         hidden_size: int,
-        num_layers: int = 1,
+        num_layers: int | Sequence[int] = 1,
         bias: bool = True,
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
         dtype: npt.DTypeLike = np.float32,
         *,
+        reset_after: bool = True,
+        recurrent_dropout: float = 0.0,
         mode: Mode | None = None,
+        checkpoint: int | None = None,
     ) -> None:
-        cell = partial(GRUCell, bias=bias, dtype=dtype)
-        super().__init__(cell, input_size, hidden_size, num_layers, batch_first, dropout, bidirectional, mode=mode)
+        cell = partial(GRUCell, bias=bias, dtype=dtype, reset_after=reset_after, recurrent_dropout=recurrent_dropout)
+        super().__init__(
+            cell, input_size, hidden_size, num_layers, batch_first, dropout, bidirectional, mode=mode, checkpoint=checkpoint
+        )

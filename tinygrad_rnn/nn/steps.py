@@ -11,14 +11,15 @@ import numpy.typing as npt
 
 from ..errors import DtypeError, ShapeError
 from ..graph.node import Spec, leaf
-from ..graph.place import mode
+from ..graph.place import context, mode
 from ..ops import TensorLike, detach, where
 from ..ops.core import as_tensor
+from ..ops.lengths import beside, real_steps
 from ..tensor import Tensor
 from ..unrolling import fed
 from .cell import Cell, State, flatten, rebuild
 
-__all__ = ["Call", "as_state", "cast", "outline", "slot_names", "tell_initial"]
+__all__ = ["Call", "as_state", "cast", "named_values", "outline", "slot_names", "tell_initial"]
 
 
 class Call:
@@ -39,6 +40,9 @@ class Call:
         What step 1 starts from; `slots` is the same, flat.
     names : list of str
         Of the slots, known after the first step.
+    recording : bool
+        Whether each step puts out, beside the output, all values that it names; `recorded`
+        has the names.
     """
 
     def __init__(self, cell: Cell, xs: Any, inputs: list[Tensor], T: int, batch_size: int) -> None:
@@ -55,6 +59,8 @@ class Call:
         self.slots: list[Tensor] = []
         self.started = False
         self.names: list[str] = []
+        self.recording = False
+        self.recorded: list[str] = []
 
     @classmethod
     def of(
@@ -81,8 +87,8 @@ class Call:
             batch_size = next((n for shape in shapes for n in shape[:1]), 1)
         call = cls(cell, xs, inputs, T, batch_size)
         if lengths is not None:
-            call.valid = _valid(lengths, call.T, call.batch_size)
-            call.inputs = [where(_beside(call.valid, x), x, 0) for x in call.inputs]
+            call.valid = real_steps(lengths, call.T, call.batch_size)
+            call.inputs = [where(beside(call.valid, x), x, 0) for x in call.inputs]
         if force:
             call.force = {name: cast(as_tensor(data), call.dtype) for name, data in force.items()}
         if mask is not None:
@@ -140,21 +146,30 @@ class Call:
                 if name not in self.names:
                     raise ShapeError(f"force: there is no slot {name!r}; the state has {', '.join(self.names)}")
         _tell_outputs(output, new, self.names, [*elements, *slots])
+        if self.recording:
+            output = self._recorded(output, new, [*elements, *slots])
         given = {id(sequence): element for (sequence, _), element in zip(self.sequences, elements, strict=True)}
         new = [self._forced(slot, name, given) for slot, name in zip(new, self.names, strict=True)]
         if self.valid is not None:
             valid = given[id(self.valid)]
-            new = [where(_beside(valid, slot), slot, old) for slot, old in zip(new, slots, strict=True)]
-            output = rebuild(output, iter([where(_beside(valid, part), part, 0) for part in flatten(output)]))
+            new = [where(beside(valid, slot), slot, old) for slot, old in zip(new, slots, strict=True)]
+            output = rebuild(output, iter([where(beside(valid, part), part, 0) for part in flatten(output)]))
         return output, new
 
     def of_no_steps(self) -> Any:
         """Outputs of length 0; a trace tells their shape."""
-        with mode(tracing=True):
-            elements = iter([Tensor(leaf(Spec(x.shape[1:], x.dtype))) for x in self.inputs])
-            output, _ = self.cell(None if self.xs is None else rebuild(self.xs, elements), self.state)
+        with mode(tracing=True, recording=True):
+            elements = [Tensor(leaf(Spec(x.shape[1:], x.dtype))) for x in self.inputs]
+            output, after = self.cell(None if self.xs is None else rebuild(self.xs, iter(elements)), self.state)
+        if self.recording:
+            output = self._recorded(output, flatten(after), [*elements, *self.slots])
         empty = [as_tensor(np.zeros((0, *part.shape), part.dtype)) for part in flatten(output)]
         return rebuild(output, iter(empty))
+
+    def _recorded(self, output: Any, new: list[Tensor], given: Sequence[Tensor]) -> tuple[Any, tuple[Tensor, ...]]:
+        found = named_values([*flatten(output), *new], given)
+        self.recorded = list(found)
+        return output, tuple(found.values())
 
     def _checked(self, result: Any, slots: list[Tensor], t: int) -> tuple[Any, State]:
         """Output and next state, as tensors, if a step returned both and the state is as it was."""
@@ -185,7 +200,7 @@ class Call:
         mask = given[id(self.mask)]
         if mask.shape != slot.shape[: mask.ndim]:
             raise ShapeError(f"force_mask has shape {self.mask.shape}; it is (T,) or (T, batch), batch {slot.shape[:1]}")
-        return where(_beside(mask, slot), data, slot)
+        return where(beside(mask, slot), data, slot)
 
 
 def _sequences(xs: Any, steps: int | None) -> tuple[list[Tensor], int, int | None]:
@@ -207,23 +222,6 @@ def _sequences(xs: Any, steps: int | None) -> tuple[list[Tensor], int, int | Non
     if steps not in (None, T):
         raise ShapeError(f"steps={steps} for an input sequence of length {T}; leave steps out")
     return inputs, T, batch_size
-
-
-def _valid(lengths: npt.ArrayLike, T: int, batch_size: int) -> Tensor:
-    """Where rows of these lengths have not ended, shape (T, batch)."""
-    found = np.asarray(lengths.data if isinstance(lengths, Tensor) else lengths)
-    if found.dtype.kind not in "iu" and found.size:
-        raise DtypeError(f"lengths are integers, not {found.dtype}")
-    if found.shape != (batch_size,):
-        raise ShapeError(f"lengths of shape {found.shape} for a batch of {batch_size}: give one for each row")
-    if found.size and not 0 <= found.min() <= found.max() <= T:
-        raise ShapeError(f"lengths go from {found.min()} to {found.max()}, and the sequence has {T} steps")
-    return as_tensor(np.arange(T)[:, None] < found)
-
-
-def _beside(mask: Tensor, x: Tensor) -> Tensor:
-    """The mask with axes of length 1 added, to broadcast against x."""
-    return mask if mask.ndim == x.ndim else mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
 
 
 def _tensor(part: Any, what: str) -> Tensor:
@@ -272,6 +270,28 @@ def slot_names(after: State, before: Sequence[Tensor] = ()) -> list[str]:
 
     walk(after, None)
     return names
+
+
+def named_values(results: Sequence[Tensor], given: Sequence[Tensor]) -> dict[str, Tensor]:
+    """What a step has given names to, on the way from what it was given to its results."""
+    before = {x.node for x in given}
+    here = context.state.place
+    seen, found = set(before), []
+    stack = [result.node for result in results]
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if node.place.unrolling is here.unrolling and node.place.t == here.t:
+            stack.extend(node.inputs)
+            if node.name is not None and node.primitive is not None:
+                found.append(node)
+    named: dict[str, Tensor] = {}
+    for node in sorted(found, key=lambda node: node.serial):
+        again = sum(name == node.name or name.startswith(f"{node.name}_") for name in named)
+        named[f"{node.name}_{again + 1}" if again and node.name in named else str(node.name)] = Tensor(node)
+    return named
 
 
 def tell_initial(slots: list[Tensor], names: list[str]) -> None:

@@ -1,0 +1,294 @@
+"""RecurrentLayer: a cell in one layer or several, one above the other, in one direction or both."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from ..errors import ShapeError
+from ..ops import TensorLike, concatenate, stack, swapaxes
+from ..ops.core import as_tensor
+from ..tensor import Parameter, Tensor
+from .cell import Cell, State, flatten, rebuild
+from .layers import Dropout
+from .module import Module
+from .recurrent import Recurrent
+
+__all__ = ["Mode", "RecurrentLayer"]
+
+Mode = Literal["scan", "unroll"]
+
+
+class RecurrentLayer(Module):
+    """A cell over a sequence, called as PyTorch's layers are; what RNN, LSTM and GRU share.
+
+    The parameters have PyTorch's names, those of the cell with the layer's number and
+    direction: ``weight_hh_l0_reverse`` is ``weight_hh`` of the cell of ``l0_reverse``. So
+    `state_dict` has PyTorch's keys, and `load_state_dict` takes a PyTorch layer's.
+
+    Parameters
+    ----------
+    cell : callable
+        Makes a cell from (input_size, hidden_size). Its outputs have `hidden_size` features,
+        or as many as an attribute `output_size` of the cell says.
+    input_size, hidden_size : int
+    num_layers : int or sequence of int
+        How many layers, each of which reads the outputs of the one below; or the hidden
+        size of each, of which the last is `hidden_size`.
+    batch_first : bool
+        Whether inputs and outputs are (batch, time, features); states never are.
+    dropout : float
+        Probability that an element is dropped between two layers, while training.
+    bidirectional : bool
+        Whether each layer has a second cell that runs from the end to the start; the outputs
+        of both stand side by side.
+    mode : str, optional
+    checkpoint : int, optional
+        How the cells are applied; see :class:`Recurrent`.
+
+    Raises
+    ------
+    ValueError
+        If there is no layer, or the sizes do not end in `hidden_size`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_rnn import nn
+    >>> layer = RecurrentLayer(nn.GRUCell, 3, 5, num_layers=2, bidirectional=True)
+    >>> output, h_n = layer(np.zeros((7, 2, 3), "float32"))
+    >>> output.shape, h_n.shape
+    ((7, 2, 10), (4, 2, 5))
+    >>> [name for name in layer.state_dict() if name.startswith("weight_hh")]
+    ['weight_hh_l0', 'weight_hh_l0_reverse', 'weight_hh_l1', 'weight_hh_l1_reverse']
+    """
+
+    def __init__(
+        self,
+        cell: Callable[[int, int], Cell],
+        input_size: int,
+        hidden_size: int,
+        num_layers: int | Sequence[int] = 1,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        *,
+        mode: Mode | None = None,
+        checkpoint: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.sizes = _sizes(num_layers, hidden_size)
+        self.input_size, self.hidden_size = input_size, hidden_size
+        self.num_layers = len(self.sizes)
+        self.batch_first, self.bidirectional = batch_first, bidirectional
+        how: dict[str, Any] = {"checkpoint": checkpoint} | ({} if mode is None else {"mode": mode})
+        for k, size in enumerate(self.sizes):
+            for reverse in (False, True)[: 1 + bidirectional]:
+                made = cell(input_size, size)
+                setattr(self, f"l{k}" + "_reverse" * reverse, Recurrent(made, reverse=reverse, **how))
+            input_size = getattr(made, "output_size", size) * (1 + bidirectional)
+        self.dropout = Dropout(dropout)
+        if dropout and self.num_layers == 1:
+            warnings.warn(f"dropout={dropout} acts between layers, and there is one layer only", stacklevel=3)
+
+    def forward(self, xs: TensorLike, state: State | None = None, **options: Any) -> tuple[Any, State]:
+        """Run the layers over a batch of sequences, or over a single one.
+
+        Parameters
+        ----------
+        xs : array_like, shape (T, batch, input_size), (batch, T, input_size) if `batch_first`, or (T, input_size)
+        state : Tensor, shape (layers · directions, batch, hidden_size), or a tuple of them for an LSTM, optional
+            What each cell starts from, zeros if not given; without the batch for a single
+            sequence. Where layers differ in size, a tuple with a Tensor for each of them.
+        **options
+            Passed on to :class:`Recurrent`. ``lengths``, shape (batch,): how many steps of
+            each sequence are real. ``final_state_only``: whether the outputs are not wanted.
+            ``force``: of a cell among several by its name, such as ``{"h_l1": data}``; data
+            have time first, whatever `batch_first` says.
+
+        Returns
+        -------
+        output : Tensor, shape as that of `xs`, with hidden_size · directions for input_size
+            h of every step of the last layer.
+        state : Tensor, or an LSTMState (h, c), shape as that of `state`
+            What the last step of each cell carries on.
+
+        Raises
+        ------
+        ShapeError
+            If input or state are of another shape than this layer needs.
+        """
+        return self._run(xs, state, options, None)
+
+    def states(self, xs: TensorLike, state: State | None = None, **options: Any) -> dict[str, Tensor]:
+        """Every value that the cells give a name to, at all steps: h, c, and every gate.
+
+        Parameters
+        ----------
+        xs, state, **options
+            As for a call.
+
+        Returns
+        -------
+        dict of str to Tensor, shape as that of the output
+            By name, layer and direction: ``"c_l0"``, ``"f_l1_reverse"``. They are what is
+            computed anyway, and gradients pass through them.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tinygrad_rnn import nn
+        >>> found = nn.LSTM(3, 5, batch_first=True).states(np.zeros((2, 7, 3), "float32"))
+        >>> list(found), found["c_l0"].shape
+        (['a_l0', 'i_l0', 'f_l0', 'g_l0', 'o_l0', 'c_l0', 'h_l0'], (2, 7, 5))
+        """
+        found: dict[str, Tensor] = {}
+        self._within(self._run, xs, state, options, found)
+        return found
+
+    def cells(self) -> Iterator[tuple[str, Recurrent]]:
+        """The recurrent parts, by name: ``l0``, ``l0_reverse``, ``l1``, …"""
+        return ((name, run) for name, run in self.children() if isinstance(run, Recurrent))
+
+    def _run(
+        self, xs: TensorLike, state: State | None, options: Mapping[str, Any], recorded: dict[str, Tensor] | None
+    ) -> tuple[Any, State]:
+        xs = as_tensor(xs)
+        alone = xs.ndim == 2
+        axes = "(batch, time, features)" if self.batch_first else "(time, batch, features)"
+        if xs.ndim not in (2, 3) or xs.shape[-1] != self.input_size:
+            raise ShapeError(
+                f"the input has shape {xs.shape}; it is {axes}, or (time, features) for a single sequence, "
+                f"with {self.input_size} features"
+            )
+        turned = self.batch_first and not alone
+        output: Any = xs[:, None] if alone else swapaxes(xs, 0, 1) if turned else xs
+
+        def as_given(y: Tensor) -> Tensor:
+            return y[:, 0] if alone else swapaxes(y, 0, 1) if turned else y
+
+        states = self._split(state, output.shape[1], alone)
+        final: list[State] = []
+        for k in range(self.num_layers):
+            below = self.dropout(output) if k else output
+            outputs = []
+            for name in (f"l{k}", f"l{k}_reverse")[: 1 + self.bidirectional]:
+                run, own = getattr(self, name), self._own(name, options, k + 1 == self.num_layers)
+                if recorded is None:
+                    y, after = run(below, states.get(name), **own)
+                else:
+                    y, after, named = run.recorded(below, states.get(name), **own)
+                    recorded |= {f"{value}_{name}": as_given(found) for value, found in named.items()}
+                outputs.append(y)
+                final.append(after)
+            output = outputs[0] if len(outputs) == 1 else _side_by_side(outputs)
+        return (as_given(output) if isinstance(output, Tensor) else output), self._joined(final, alone)
+
+    def _own(self, name: str, options: Mapping[str, Any], last: bool) -> dict[str, Any]:
+        """What of the options is for this cell."""
+        own = dict(options)
+        if not last:
+            own.pop("final_state_only", None)
+        names = [other for other, _ in self.cells()]
+        if len(names) > 1 and (force := own.pop("force", None)) is not None:
+            parts = {key: re.fullmatch(r"(.+)_(l\d+(?:_reverse)?)", key) for key in force}
+            if unknown := [key for key, part in parts.items() if part is None or part[2] not in names]:
+                raise ShapeError(f"force: {', '.join(unknown)} is of no cell; write h_{name}, and so on: {', '.join(names)}")
+            own["force"] = {part[1]: force[key] for key, part in parts.items() if part is not None and part[2] == name} or None
+            if own["force"] is None:
+                own.pop("force_mask", None)
+        return own
+
+    # -- states: the cells' own, and all of them with an axis of layers and directions -----------
+
+    def _split(self, state: State | None, batch_size: int, alone: bool) -> dict[str, State]:
+        """What each cell starts from, by its name."""
+        if state is None:
+            return {}
+        runs = dict(self.cells())
+        own = [run.cell.initial_state(batch_size) for run in runs.values()]
+        shapes = [[slot.shape[1:] if alone else slot.shape for slot in flatten(part)] for part in own]
+        if len({str(found) for found in shapes}) == 1:
+            needed: list[Any] = [(len(own), *shape) for shape in shapes[0]]
+        else:
+            layers, directions = shapes[:: 1 + self.bidirectional], 1 + self.bidirectional
+            needed = [tuple((directions, *shape[i]) for shape in layers) for i in range(len(shapes[0]))]
+        given = [as_tensor(slot) for slot in flatten(state)]
+        flat = [shape for slot in needed for shape in (slot if isinstance(slot[0], tuple) else [slot])]
+        if [slot.shape for slot in given] != flat:
+            raise ShapeError(
+                f"the initial state has shape {rebuild(state, iter([slot.shape for slot in given]))}, and this layer and "
+                f"batch need {rebuild(own[0], iter(needed))}"
+            )
+        tensors = iter(given)
+        columns = []  # of each slot, a tensor for each cell
+        for slot in needed:
+            parts = [next(tensors) for _ in (slot if isinstance(slot[0], tuple) else [slot])]
+            columns.append([part[k][None] if alone else part[k] for part in parts for k in range(len(part))])
+        return {name: rebuild(part, iter(slots)) for name, part, *slots in zip(runs, own, *columns, strict=True)}
+
+    def _joined(self, final: list[State], alone: bool) -> State:
+        """The cells' states in one."""
+        slots = []
+        for column in zip(*[flatten(state) for state in final], strict=True):
+            parts = [slot[0] if alone else slot for slot in column]
+            if len({part.shape for part in parts}) == 1:
+                slots.append(_stacked(parts))
+            else:
+                directions = 1 + self.bidirectional
+                slots.append(tuple(_stacked(parts[k : k + directions]) for k in range(0, len(parts), directions)))
+        return rebuild(final[0], iter(slots))
+
+    # -- PyTorch's names for the parameters of the cells ---------------------------------------
+
+    def _all_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        for path, parameter in super()._all_parameters():
+            layer, inside, name = path.partition(".cell.")
+            yield f"{name}_{layer}" if inside else path, parameter
+
+    def _home(self, name: str) -> tuple[Cell, str] | None:
+        """The cell that has the parameter of this name, and its name there."""
+        parts = re.fullmatch(r"(\w+)_(l\d+(?:_reverse)?)", name)
+        run = parts and self.__dict__.get(parts[2])
+        if parts and isinstance(run, Recurrent) and isinstance(getattr(run.cell, parts[1], None), Parameter):
+            return run.cell, parts[1]
+        return None
+
+    def __getattr__(self, name: str) -> Any:
+        home = self._home(name)
+        return getattr(*home) if home else super().__getattr__(name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        home = self._home(name)
+        if not home:
+            return super().__setattr__(name, value)
+        setattr(*home, value)
+        self._tell_paths()
+
+
+def _sizes(num_layers: int | Sequence[int], hidden_size: int) -> list[int]:
+    """The hidden size of each layer."""
+    if isinstance(num_layers, (int, np.integer)):
+        if num_layers < 1:
+            raise ValueError(f"num_layers is 1 at least, or the sizes of the layers, not {num_layers}")
+        return [hidden_size] * int(num_layers)
+    sizes = list(num_layers)
+    if not sizes or not all(isinstance(n, (int, np.integer)) and n > 0 for n in sizes) or sizes[-1] != hidden_size:
+        raise ValueError(f"num_layers={sizes} are the sizes of the layers; the last one is hidden_size, which is {hidden_size}")
+    return sizes
+
+
+def _side_by_side(outputs: list[Any]) -> Any:
+    """The outputs of two directions, joined along the features."""
+    if any(output is None for output in outputs):
+        return None
+    columns = zip(*[flatten(output) for output in outputs], strict=True)
+    return rebuild(outputs[0], iter([concatenate(column, axis=-1) for column in columns]))
+
+
+def _stacked(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0][None] if len(parts) == 1 else stack(parts)
