@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+import math
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from ..errors import DtypeError, ShapeError
 from .activations import log_softmax
-from .arithmetic import square
+from .arithmetic import square, where
 from .core import TensorLike, _holds_a_tensor, as_tensor
+from .lengths import beside, real_steps
 from .reductions import mean, sum
 from .shapes import expand_dims, squeeze, take_along_axis
 
@@ -30,15 +32,44 @@ def _outputs(name: str, given: TensorLike) -> Tensor:
     return as_tensor(given)
 
 
-def _reduce(losses: Any, reduction: Reduction) -> Any:
+def _real(name: str, losses: tuple[int, ...], lengths: TensorLike | None, batch_first: bool) -> Tensor | None:
+    """Where losses of this shape are of real steps; None if all are."""
+    if lengths is None:
+        return None
+    if len(losses) < 2:
+        raise ShapeError(f"{name}: lengths are for losses with axes of time and batch, and these are {losses}")
+    batch_size, T = losses[:2] if batch_first else losses[1::-1]
+    real = real_steps(lengths, T, batch_size)
+    return real.T if batch_first else real
+
+
+def _masked(x: Tensor, real: Tensor | None) -> Tensor:
+    """Zeros in the padding: what stands there then changes no result and no gradient."""
+    return x if real is None else where(beside(real, x), x, 0)
+
+
+def _reduce(losses: Tensor, reduction: Reduction, real: Tensor | None) -> Tensor:
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction is 'mean', 'sum' or 'none', not {reduction!r}")
-    reduced = {"mean": mean, "sum": sum}.get(reduction, lambda x: x)(losses)
+    if real is None:
+        reduced = {"mean": mean, "sum": sum}.get(reduction, lambda x: x)(losses)
+    else:
+        losses = _masked(losses, real)
+        elements = int(real.data.sum()) * math.prod(losses.shape[2:])
+        reduced = losses if reduction == "none" else sum(losses)
+        if reduction == "mean":
+            reduced = reduced / max(1, elements)
     reduced._node.role = "loss"
     return reduced
 
 
-def cross_entropy(logits: TensorLike, targets: TensorLike, reduction: Reduction = "mean") -> Tensor:
+def cross_entropy(
+    logits: TensorLike,
+    targets: TensorLike,
+    reduction: Reduction = "mean",
+    lengths: TensorLike | None = None,
+    batch_first: bool = False,
+) -> Tensor:
     """Cross-entropy of softmax(logits) over the last axis, in nats.
 
     Parameters
@@ -47,29 +78,45 @@ def cross_entropy(logits: TensorLike, targets: TensorLike, reduction: Reduction 
     targets : array_like
         Integers of shape (...), the true classes, or probabilities of shape (..., n).
     reduction : {"mean", "sum", "none"}
+        ``"sum"`` adds up the losses of the real elements, ``"mean"`` divides that by their
+        number, and ``"none"`` leaves one for each, 0 in the padding.
+    lengths : array_like of int, shape (batch,), optional
+        How long each row is, from 0 to T, where the leading axes are (time, batch). All
+        elements are real if not given. What stands in the padding, NaN or no class,
+        changes no result and no gradient.
+    batch_first : bool
+        Whether those axes are (batch, time).
 
     Returns
     -------
     Tensor
-        A scalar, or shape (...) without a reduction.
+        A scalar, or shape (...) without a reduction. The mean is over the classes' shape,
+        so over real steps for (time, batch); it is 0 if all lengths are.
 
     Raises
     ------
     ShapeError, DtypeError
-        If the targets fit neither form, a class does not exist, or the logits are a tuple
-        of outputs and state.
+        If the targets fit neither form, a class does not exist, the logits are a tuple
+        of outputs and state, or the lengths do not fit.
 
     Examples
     --------
     >>> cross_entropy([[0.0, 0.0]], [1])
     tensor(0.69314718)
+
+    Two rows, of three steps and of one; the codes 9 are padding:
+
+    >>> classes = [[0, 1], [1, 9], [0, 9]]
+    >>> cross_entropy(np.zeros((3, 2, 2)), classes, reduction="sum", lengths=[3, 1])
+    tensor(2.77258872)
     """
-    scores = log_softmax(_outputs("cross_entropy", logits))
-    wanted = as_tensor(targets)
+    scores, wanted = _outputs("cross_entropy", logits), as_tensor(targets)
+    real = _real("cross_entropy", scores.shape[:-1], lengths, batch_first)
     if wanted.dtype.kind == "f":
         if wanted.shape != scores.shape:
             raise ShapeError(f"cross_entropy: probabilities {wanted.shape} for logits {scores.shape}; give both one shape")
-        return _reduce(-sum(wanted * scores, axis=-1), reduction)
+        scores, wanted = log_softmax(_masked(scores, real)), _masked(wanted, real)
+        return _reduce(-sum(wanted * scores, axis=-1), reduction, real)
     if wanted.dtype.kind == "b":
         raise DtypeError("cross_entropy: the targets are booleans; give integers, the classes, or probabilities")
     if wanted.shape != scores.shape[:-1]:
@@ -77,15 +124,22 @@ def cross_entropy(logits: TensorLike, targets: TensorLike, reduction: Reduction 
             f"cross_entropy: classes {wanted.shape} for logits {scores.shape}; "
             f"give {scores.shape[:-1]}, or probabilities {scores.shape}"
         )
+    scores, wanted = log_softmax(_masked(scores, real)), _masked(wanted, real)
     known = wanted._node.value
     if isinstance(known, np.ndarray) and known.size and not (known.min() >= 0 and known.max() < scores.shape[-1]):
         raise ShapeError(
             f"cross_entropy: classes go from {known.min()} to {known.max()}, and there are {scores.shape[-1]} logits"
         )
-    return _reduce(-squeeze(take_along_axis(scores, expand_dims(wanted, -1), -1), -1), reduction)
+    return _reduce(-squeeze(take_along_axis(scores, expand_dims(wanted, -1), -1), -1), reduction, real)
 
 
-def mse(prediction: TensorLike, target: TensorLike, reduction: Reduction = "mean") -> Tensor:
+def mse(
+    prediction: TensorLike,
+    target: TensorLike,
+    reduction: Reduction = "mean",
+    lengths: TensorLike | None = None,
+    batch_first: bool = False,
+) -> Tensor:
     """Squared error.
 
     Parameters
@@ -93,13 +147,27 @@ def mse(prediction: TensorLike, target: TensorLike, reduction: Reduction = "mean
     prediction, target : array_like
         Of one shape: a broadcast here is nearly always a mistake.
     reduction : {"mean", "sum", "none"}
+        ``"sum"`` adds up the losses of the real elements, ``"mean"`` divides that by their
+        number, and ``"none"`` leaves one for each, 0 in the padding.
+    lengths : array_like of int, shape (batch,), optional
+        How long each row is, from 0 to T, where the leading axes are (time, batch). All
+        elements are real if not given. What stands in the padding, NaN too,
+        changes no result and no gradient.
+    batch_first : bool
+        Whether those axes are (batch, time).
+
+    Returns
+    -------
+    Tensor
+        A scalar, or the shape of the prediction without a reduction. The mean is over
+        single numbers, so over real steps times features; it is 0 if all lengths are.
 
     Raises
     ------
     ShapeError
-        If the shapes differ.
+        If the shapes differ, or the lengths do not fit.
     DtypeError
-        If the prediction is a tuple of outputs and state.
+        If the prediction is a tuple of outputs and state, or the lengths are not integers.
 
     Examples
     --------
@@ -109,4 +177,5 @@ def mse(prediction: TensorLike, target: TensorLike, reduction: Reduction = "mean
     prediction, target = _outputs("mse", prediction), as_tensor(target)
     if prediction.shape != target.shape:
         raise ShapeError(f"mse: prediction {prediction.shape} and target {target.shape} differ; reshape one of them")
-    return _reduce(square(prediction - target), reduction)
+    real = _real("mse", prediction.shape, lengths, batch_first)
+    return _reduce(square(_masked(prediction, real) - _masked(target, real)), reduction, real)

@@ -1,0 +1,62 @@
+"""Lengths: where the rows of a padded batch of sequences are real."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import DtypeError, ShapeError
+from .core import TensorLike, as_tensor
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
+__all__ = ["beside", "real_steps"]
+
+
+def real_steps(lengths: TensorLike, T: int, batch_size: int) -> Tensor:
+    """Where rows of these lengths have not ended.
+
+    Parameters
+    ----------
+    lengths : array_like of int, shape (batch,)
+        From 0 to T.
+    T, batch_size : int
+
+    Returns
+    -------
+    Tensor of bool, shape (T, batch)
+
+    Raises
+    ------
+    DtypeError
+        If the lengths are not integers.
+    ShapeError
+        If there is not one for each row, or one is negative or longer than T.
+
+    Examples
+    --------
+    >>> real_steps([2, 0], T=3, batch_size=2).data.T
+    array([[ True,  True, False],
+           [False, False, False]])
+    """
+    found = as_tensor(lengths).data
+    if found.dtype.kind not in "iu" and found.size:
+        raise DtypeError(f"lengths are integers, not {found.dtype}")
+    if found.shape != (batch_size,):
+        raise ShapeError(f"lengths of shape {found.shape} for a batch of {batch_size}: give one for each row")
+    if found.size and not 0 <= found.min() <= found.max() <= T:
+        raise ShapeError(f"lengths go from {found.min()} to {found.max()}, and the sequence has {T} steps")
+    return as_tensor(np.arange(T)[:, None] < found)
+
+
+def beside(mask: Tensor, x: Tensor) -> Tensor:
+    """The mask with axes of length 1 added, to broadcast against x.
+
+    Examples
+    --------
+    >>> beside(as_tensor([True, False]), as_tensor(np.zeros((2, 5, 3)))).shape
+    (2, 1, 1)
+    """
+    return mask if mask.ndim == x.ndim else mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
