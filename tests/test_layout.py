@@ -36,6 +36,7 @@ ROOMS = (
     "nn",
     "optim",
     "sequences",
+    "datasets",
     "lookup",
     "tinygrad_rnn",
     "explain",

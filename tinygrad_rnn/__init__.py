@@ -11,7 +11,7 @@ equations all come from that one graph.
 tensor([2., 4.])
 """
 
-from . import errors, nn, ops, optim, scan, sequences
+from . import datasets, errors, nn, ops, optim, scan, sequences
 from ._version import __version__
 from .autodiff import debug, grad, jacobian, jvp, no_grad
 from .graph.graph import Graph, graph
@@ -30,6 +30,7 @@ __all__ = [
     "Parameter",
     "Tensor",
     "__version__",
+    "datasets",
     "debug",
     "errors",
     "grad",

@@ -20,6 +20,7 @@ MODULES = (
     "tinygrad_rnn.scan",
     "tinygrad_rnn.optim",
     "tinygrad_rnn.sequences",
+    "tinygrad_rnn.datasets",
     "tinygrad_rnn.graph",
     "tinygrad_rnn.graph.fold",
     "tinygrad_rnn.draw",

@@ -1,0 +1,109 @@
+"""Problems that ask for a long memory: adding, and copying."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["adding_problem", "copy_memory"]
+
+Codes = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+
+
+def adding_problem(steps: int, batch: int, *, rng: int | np.random.Generator | None) -> tuple[Floats, Floats]:
+    """The adding problem: of many numbers two are marked; what is their sum?
+
+    Parameters
+    ----------
+    steps : int
+        2 at least.
+    batch : int
+    rng : int, Generator or None
+
+    Returns
+    -------
+    inputs : ndarray of float32, shape (steps, batch, 2)
+        At each step a number, uniform in [0, 1], and a mark: 1 at one step of the first
+        half and at one of the second, 0 elsewhere.
+    targets : ndarray of float32, shape (batch, 1)
+        The sum of the two numbers. To answer 1 always gives a mean squared error of 1/6, its
+        variance.
+
+    Raises
+    ------
+    ValueError
+        If there are no two steps to mark.
+
+    References
+    ----------
+    Hochreiter and Schmidhuber, "Long short-term memory", 1997; the halves are those of
+    Arjovsky, Shah and Bengio, "Unitary evolution recurrent neural networks", 2016.
+
+    Examples
+    --------
+    >>> inputs, targets = adding_problem(100, 8, rng=0)
+    >>> inputs.shape, targets.shape
+    ((100, 8, 2), (8, 1))
+    >>> bool(np.allclose(targets[:, 0], (inputs[..., 0] * inputs[..., 1]).sum(axis=0)))
+    True
+    """
+    if steps < 2:
+        raise ValueError(f"two of the steps are marked, and there are {steps}")
+    rng = np.random.default_rng(rng)
+    numbers = rng.random((steps, batch), np.float32)
+    half, rows = steps // 2, np.arange(batch)
+    marked = rng.integers(0, half, batch), rng.integers(half, steps, batch)
+    marks = np.zeros_like(numbers)
+    marks[marked, rows] = 1
+    return np.stack([numbers, marks], axis=-1), numbers[marked, rows].sum(axis=0)[:, None]
+
+
+def copy_memory(
+    delay: int, batch: int, *, rng: int | np.random.Generator | None, length: int = 10, symbols: int = 8
+) -> tuple[Codes, Codes]:
+    """The copy memory problem: read some symbols, wait, and repeat them when asked to.
+
+    Parameters
+    ----------
+    delay : int
+        T, 1 at least.
+    batch : int
+    rng : int, Generator or None
+    length : int
+        How many symbols there are to remember.
+    symbols : int
+        The symbols are 1, …, this many. 0 is a blank; the next number asks for the answer.
+
+    Returns
+    -------
+    inputs : ndarray of int64, shape (delay + 2 length, batch)
+        `length` symbols at random, delay - 1 blanks, and length + 1 times the request.
+    targets : ndarray of int64, shape (delay + 2 length, batch)
+        Blanks, and at the last `length` steps the symbols. One who forgets them, but knows when to
+        answer, has a mean cross-entropy of length ln(symbols) / (delay + 2 length).
+
+    Raises
+    ------
+    ValueError
+        If delay, length or symbols is less than 1.
+
+    References
+    ----------
+    Hochreiter and Schmidhuber, "Long short-term memory", 1997, in the form of Arjovsky, Shah
+    and Bengio, "Unitary evolution recurrent neural networks", 2016.
+
+    Examples
+    --------
+    >>> inputs, targets = copy_memory(4, 1, rng=0, length=3)
+    >>> print(inputs[:, 0], targets[:, 0])
+    [7 6 5 0 0 0 9 9 9 9] [0 0 0 0 0 0 0 7 6 5]
+    """
+    if min(delay, length, symbols) < 1:
+        raise ValueError(f"delay, length and symbols are at least 1, not {delay}, {length} and {symbols}")
+    inputs = np.zeros((delay + 2 * length, batch), np.int64)
+    inputs[:length] = np.random.default_rng(rng).integers(1, symbols + 1, (length, batch))
+    inputs[-length - 1 :] = symbols + 1
+    targets = np.zeros_like(inputs)
+    targets[-length:] = inputs[:length]
+    return inputs, targets
