@@ -3,33 +3,58 @@
 from .. import init
 from ..ops import cross_entropy, mse
 from ..tensor import Parameter
+from .autoregressive import AR, ARCell
+from .beam import Sequences
 from .cell import Cell, RNNCell
+from .decoder import Decoder, DecoderCell, DecoderState
+from .feedback import Jordan, JordanCell
 from .gated import GRUCell, LSTMCell, LSTMState
 from .layers import Dropout, Embedding, Linear, Sequential, linear
+from .likelihood import log_likelihood
 from .module import Module
+from .narx import NARX, NARXCell
 from .recurrent import Recurrent
 from .recurrent_layers import GRU, LSTM, RNN
+from .seq2seq import Seq2Seq
 from .stacked import RecurrentLayer
+from .systems import ResidualCell, SystemCell
+from .time_delay import TimeDelay, TimeDelayCell
 
 __all__ = [
+    "AR",
+    "ARCell",
     "Cell",
+    "Decoder",
+    "DecoderCell",
+    "DecoderState",
     "Dropout",
     "Embedding",
     "GRU",
     "GRUCell",
+    "Jordan",
+    "JordanCell",
     "LSTM",
     "LSTMCell",
     "LSTMState",
     "Linear",
     "Module",
+    "NARX",
+    "NARXCell",
     "Parameter",
     "RNN",
     "RNNCell",
     "Recurrent",
     "RecurrentLayer",
+    "ResidualCell",
+    "Seq2Seq",
+    "Sequences",
     "Sequential",
+    "SystemCell",
+    "TimeDelay",
+    "TimeDelayCell",
     "cross_entropy",
     "init",
     "linear",
+    "log_likelihood",
     "mse",
 ]

@@ -149,8 +149,6 @@ class RNNCell(Cell):
     (2, 5)
     """
 
-    nonlinearities: dict[str, Callable[[Tensor], Tensor]] = {"tanh": tanh, "relu": relu, "sigmoid": sigmoid}
-
     def __init__(
         self,
         input_size: int,
@@ -162,11 +160,9 @@ class RNNCell(Cell):
         recurrent_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if nonlinearity not in self.nonlinearities:
-            raise ValueError(f"nonlinearity is one of {', '.join(self.nonlinearities)}, not {nonlinearity!r}")
         self.input_size, self.hidden_size = input_size, hidden_size
         self.state_shape = (hidden_size,)
-        self.f = self.nonlinearities[nonlinearity]
+        self.f = function_of(nonlinearity)
         self.drop = Dropout(recurrent_dropout, once=True)
         self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh = cell_parameters(1, input_size, hidden_size, bias, dtype)
 
@@ -175,6 +171,22 @@ class RNNCell(Cell):
         a = linear(x, self.weight_ih, self.bias_ih) + linear(self.drop(h), self.weight_hh, self.bias_hh)
         h = self.f(a).named("h")
         return h, h
+
+
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": tanh, "relu": relu, "sigmoid": sigmoid}
+
+
+def function_of(nonlinearity: str) -> Callable[[Tensor], Tensor]:
+    """The function of this name.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
+    """
+    if nonlinearity not in FUNCTIONS:
+        raise ValueError(f"nonlinearity is one of {', '.join(FUNCTIONS)}, not {nonlinearity!r}")
+    return FUNCTIONS[nonlinearity]
 
 
 def cell_parameters(

@@ -246,7 +246,7 @@ def _drawn(draw: Callable[[Any], Any], factory: CellFactory, input_size: int | N
     force, mask = {}, None
     if steps and draw(st.booleans()):
         force = {name: some((steps, *shape)) for name, shape in zip(names, start, strict=False)}
-        mask = draw(arrays(BOOLEAN, (steps, batch)))
+        mask = draw(arrays(BOOLEAN, (steps, batch))) if force else None
     return _Run(cell, f"{_name(factory)}({', '.join(map(str, sizes))})", weights, x, steps, state, force, mask)
 
 

@@ -1,0 +1,121 @@
+"""Output feedback, residual states and dynamic systems: by hand, as plans, and their gradients."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinygrad_rnn as tr
+from tinygrad_rnn import nn
+from tinygrad_rnn.errors import ShapeError
+from tinygrad_rnn.testing import check_cell
+
+sizes = st.integers(1, 4)
+
+
+def normal(seed, *shape):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+@given(sizes, sizes, sizes, sizes, sizes, st.sampled_from(["free", "forced", "mixed"]), st.booleans(), st.integers(0, 9))
+def test_jordan_by_hand(T, B, I, H, O, way, bias, seed):
+    jordan = nn.Jordan(I, H, O, bias=bias, dtype="float64")
+    cell = jordan.cell
+    b, c = (cell.bias_h.data, cell.bias_o.data) if bias else (0.0, 0.0)
+    xs, ys = normal(seed, T, B, I), normal(seed + 1, T, B, O)
+    mask = np.random.default_rng(seed).random((T, B)) < {"free": 0.0, "forced": 1.0, "mixed": 0.5}[way]
+    o, expected = np.zeros((B, O)), []
+    for x, y, m in zip(xs, ys, mask, strict=True):
+        h = np.tanh(x @ cell.weight_ih.data.T + o @ cell.weight_oh.data.T + b)
+        expected.append(h @ cell.weight_ho.data.T + c)
+        o = np.where(m[:, None], y, expected[-1])
+    outputs, state = jordan(xs, force={"o": ys}, force_mask=mask)
+    np.testing.assert_allclose(outputs.data, expected, rtol=1e-11, atol=1e-13)
+    np.testing.assert_allclose(state.data, o, rtol=1e-11, atol=1e-13)
+    if way == "free":
+        np.testing.assert_allclose(jordan(xs)[0].data, expected, rtol=1e-11, atol=1e-13)
+    if way == "forced":
+        np.testing.assert_allclose(jordan(xs, force={"o": ys})[0].data, expected, rtol=1e-11, atol=1e-13)
+
+
+def test_teacher_forcing_takes_the_recurrence_out():
+    jordan = nn.Jordan(3, 5, 2)
+    free, forced = jordan.plan(T=50, B=4), jordan.plan(T=50, B=4, force=["o"])
+    assert [plan.forward.slots[0].kind for plan in (free, forced)] == ["cycle", "delay"]
+    assert free.forward.counts.products == 2  # W o and V h, at each step; U x for all at once
+    assert forced.forward.counts.products == 0
+    # and as a fact of the numbers: what a step puts out does not depend on an earlier input
+    xs = tr.tensor(normal(0, 6, 1, 3), requires_grad=True)
+    ys = normal(1, 6, 1, 2)
+    wide = nn.Jordan(3, 5, 2, dtype="float64")
+    forced_gradient = tr.grad(wide(xs, force={"o": ys})[0][-1].sum(), xs).data
+    assert (forced_gradient[:-1] == 0).all() and (forced_gradient[-1] != 0).any()
+    assert (tr.grad(wide(xs)[0][-1].sum(), xs).data != 0).all()
+
+
+@given(sizes, sizes, sizes, sizes, st.booleans(), st.integers(0, 9))
+def test_a_residual_state_is_added_to(T, B, I, H, recurrent, seed):
+    cell = nn.ResidualCell(I, H, recurrent, dtype="float64")
+    xs = normal(seed, T, B, I)
+    U, *others = (p.data for p in (cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh) if p is not None)
+    h, expected = np.zeros((B, H)), []
+    for x in xs:
+        a = x @ U.T + others[-2 if recurrent else -1] + (h @ others[0].T + others[-1] if recurrent else 0)
+        h = h + np.tanh(a)
+        expected.append(h)
+    outputs, _ = nn.Recurrent(cell)(xs)
+    np.testing.assert_allclose(outputs.data, expected, rtol=1e-11, atol=1e-13)
+    assert len(cell.parameters()) == (4 if recurrent else 2)
+    if not recurrent:
+        np.testing.assert_allclose(outputs.data, np.cumsum(np.tanh(xs @ U.T + others[-1]), axis=0), rtol=1e-11, atol=1e-13)
+
+
+def test_a_residual_state_without_recurrence_keeps_its_gradient():
+    xs = tr.tensor(normal(0, 40, 1, 2) / 10, requires_grad=True)
+    kept, vanishing = nn.ResidualCell(2, 3, recurrent=False, dtype="float64"), nn.RNNCell(2, 3, dtype="float64")
+    norms = {}
+    for cell in (kept, vanishing):
+        g = tr.grad(nn.Recurrent(cell)(xs)[0][-1].sum(), xs).data
+        norms[cell] = np.linalg.norm(g[0]) / np.linalg.norm(g[-1])
+    assert norms[vanishing] < 1e-3 < 0.3 < norms[kept]
+
+
+@given(sizes, sizes, st.integers(0, 3), sizes, st.integers(0, 9))
+def test_a_system_by_hand(T, B, I, n, seed):
+    cell = nn.SystemCell(I, n, hidden_size=3, dtype="float64")
+    f = cell.f
+    s = start = normal(seed, B, n)
+    xs = normal(seed, T, B, I) if I else None
+    expected = []
+    for t in range(T):
+        a = s @ f.W.data.T + f.b.data + (xs[t] @ f.U.data.T if I else 0)
+        s = np.tanh(a) @ f.V.data.T + f.c.data
+        expected.append(s)
+    found, _ = nn.Recurrent(cell)(xs, tr.tensor(start), steps=None if I else T)
+    np.testing.assert_allclose(found.data, expected, rtol=1e-11, atol=1e-13)
+
+
+def test_a_system_of_ones_own_function():
+    rotation = np.array([[0.0, 1.0], [-1.0, 0.0]])
+    cell = nn.SystemCell(2, 2, f=lambda s, x: s @ rotation + x)
+    found, _ = nn.Recurrent(cell)(np.zeros((4, 1, 2)), tr.tensor([[1.0, 0.0]]))
+    np.testing.assert_allclose(found.data[:, 0], [[0, 1], [-1, 0], [0, -1], [1, 0]])
+    with pytest.raises(ShapeError, match="say how many steps"):
+        nn.Recurrent(nn.SystemCell(0, 2))(None)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.JordanCell(2, 3, 2),
+        lambda: nn.JordanCell(2, 2, 1, "sigmoid", bias=False),
+        lambda: nn.ResidualCell(2, 2),
+        lambda: nn.ResidualCell(2, 2, recurrent=False),
+        lambda: nn.SystemCell(0, 2, hidden_size=3),
+        lambda: nn.SystemCell(2, 2, hidden_size=3),
+    ],
+    ids=["jordan", "jordan without bias", "residual", "residual of x", "system", "driven system"],
+)
+def test_gradients_are_right_to_second_order(make):
+    report = check_cell(make, order=2, examples=8)
+    assert report.runs and not report.unreached

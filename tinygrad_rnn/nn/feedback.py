@@ -1,0 +1,133 @@
+"""Output feedback: Jordan's network, in which nothing but the last output comes back."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import init
+from ..tensor import Parameter, Tensor
+from .cell import Cell, function_of
+from .layers import linear
+from .recurrent import Recurrent
+
+__all__ = ["Jordan", "JordanCell"]
+
+
+class JordanCell(Cell):
+    """Output feedback: h_t = f(U x_t + W o_{t-1} + b), o_t = c + V h_t.
+
+    The state is o: nothing of the past reaches step t but the output before. That makes it
+    weaker than a network with h_{t-1} in it, unless o is rich in what was, and easier to
+    train: with targets in place of o_{t-1} (teacher forcing) its steps depend on each other
+    no more, and are computed all at once.
+
+    Parameters
+    ----------
+    input_size, hidden_size : int
+    output_size : int, optional
+        As many as hidden_size if not given.
+    nonlinearity : {"tanh", "relu", "sigmoid"}
+    bias : bool
+    dtype : dtype
+
+    Attributes
+    ----------
+    weight_ih : Parameter, shape (hidden_size, input_size)
+        U.
+    weight_oh : Parameter, shape (hidden_size, output_size)
+        W.
+    weight_ho : Parameter, shape (output_size, hidden_size)
+        V.
+    bias_h, bias_o : Parameter or None
+        b, shape (hidden_size,), and c, shape (output_size,). All start uniform within
+        1/√hidden_size.
+
+    References
+    ----------
+    Jordan, "Serial order: a parallel distributed processing approach", 1986. Goodfellow,
+    Bengio and Courville, *Deep Learning*, 2016, figures 10.4 and 10.6.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> cell = JordanCell(3, 5, 2)
+    >>> output, o = cell(np.ones((4, 3), "float32"), cell.initial_state(batch_size=4))
+    >>> output.shape
+    (4, 2)
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        output_size: int | None = None,
+        nonlinearity: Literal["tanh", "relu", "sigmoid"] = "tanh",
+        bias: bool = True,
+        dtype: npt.DTypeLike = np.float32,
+    ) -> None:
+        super().__init__()
+        self.input_size, self.hidden_size = input_size, hidden_size
+        self.output_size = n = hidden_size if output_size is None else output_size
+        self.state_shape = (n,)
+        self.f = function_of(nonlinearity)
+        bound = 1 / math.sqrt(max(1, hidden_size))
+
+        def uniform(symbol: str, *shape: int) -> Parameter:
+            return Parameter(init.uniform(shape, bound), symbol, dtype)
+
+        self.weight_ih, self.weight_oh = uniform("U", hidden_size, input_size), uniform("W", hidden_size, n)
+        self.weight_ho = uniform("V", n, hidden_size)
+        self.bias_h, self.bias_o = (uniform("b", hidden_size), uniform("c", n)) if bias else (None, None)
+
+    def step(self, x: Tensor, o: Tensor) -> tuple[Tensor, Tensor]:
+        """o_t from x_t, shape (batch, input_size), and o_{t-1}, shape (batch, output_size)."""
+        h = self.f(linear(x, self.weight_ih, self.bias_h) + linear(o, self.weight_oh)).named("h")
+        o = linear(h, self.weight_ho, self.bias_o).named("o")
+        return o, o
+
+
+class Jordan(Recurrent):
+    """Jordan's network over a sequence; the equations are those of :class:`JordanCell`.
+
+    Targets go in by `force`: ``jordan(xs, force={"o": ys})`` feeds y_{t-1} back in place of
+    o_{t-1} (teacher forcing), at all steps or, with `force_mask`, at some. Without it the
+    network runs on its own outputs.
+
+    Parameters
+    ----------
+    input_size, hidden_size, output_size : int
+    nonlinearity : {"tanh", "relu", "sigmoid"}
+    bias : bool
+    dtype : dtype
+    mode : {"scan", "unroll"}
+        How the cell is applied; see :class:`Recurrent`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> jordan = Jordan(3, 5, 2)
+    >>> xs, ys = np.zeros((7, 4, 3), "float32"), np.zeros((7, 4, 2), "float32")
+    >>> outputs, o = jordan(xs, force={"o": ys})
+    >>> outputs.shape, o.shape
+    ((7, 4, 2), (4, 2))
+    >>> print(jordan.plan(T=7).forward.slots[0])
+    cycle
+    >>> print(jordan.plan(T=7, force=["o"]).forward.slots[0])
+    delay of 1 step
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        output_size: int,
+        nonlinearity: Literal["tanh", "relu", "sigmoid"] = "tanh",
+        bias: bool = True,
+        dtype: npt.DTypeLike = np.float32,
+        mode: Literal["scan", "unroll"] = "scan",
+    ) -> None:
+        super().__init__(JordanCell(input_size, hidden_size, output_size, nonlinearity, bias, dtype), mode)
