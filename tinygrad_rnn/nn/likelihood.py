@@ -1,0 +1,50 @@
+"""The probability of a sequence: a product of conditionals, so its logarithm is a sum over the steps."""
+
+from __future__ import annotations
+
+import numpy.typing as npt
+
+from ..ops import TensorLike, cross_entropy, negative
+from ..tensor import Tensor
+
+__all__ = ["log_likelihood"]
+
+
+def log_likelihood(logits: TensorLike, ys: TensorLike, lengths: npt.ArrayLike | None = None) -> Tensor:
+    """Logarithm of the probability of each sequence, in nats: Σ_t log p(y_t | what came before).
+
+    By the chain rule of probability, p(y_1, …, y_T) = Π_t p(y_t | y_1, …, y_{t-1}), given the
+    input if there is one. Which of these conditions the logits of step t know is the
+    network's affair: all of them if its outputs are fed back, and none of y if they are not.
+
+    Parameters
+    ----------
+    logits : array_like, shape (T, batch, n)
+        Before the softmax.
+    ys : array_like of int, shape (T, batch)
+    lengths : array_like of int, shape (batch,), optional
+        How long each sequence is; the rest counts nothing.
+
+    Returns
+    -------
+    Tensor, shape (batch,)
+        Divide by -ln 2 and by the lengths for bits per symbol.
+
+    Raises
+    ------
+    ShapeError, DtypeError
+        If the symbols do not fit the logits, or the lengths do not fit them.
+
+    References
+    ----------
+    Goodfellow, Bengio and Courville, *Deep Learning*, 2016, section 10.2.3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> logits = np.zeros((3, 1, 2))  # three tosses of a fair coin
+    >>> log_p = log_likelihood(logits, [[0], [1], [1]])
+    >>> np.exp(log_p.data), -log_p.data / np.log(2) / 3
+    (array([0.125]), array([1.]))
+    """
+    return negative(cross_entropy(logits, ys, "none", lengths=lengths).sum(axis=0))

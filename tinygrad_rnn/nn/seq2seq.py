@@ -1,0 +1,146 @@
+"""Seq2Seq: an encoder reads a sequence, a decoder writes one: many to many, of different lengths."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy.typing as npt
+
+from ..autodiff import no_grad
+from ..errors import ShapeError
+from ..ops import TensorLike, concatenate, swapaxes
+from ..tensor import Tensor
+from .beam import Sequences
+from .cell import flatten, rebuild
+from .decoder import Decoder
+from .likelihood import log_likelihood
+from .module import Module
+from .stacked import RecurrentLayer
+
+__all__ = ["Seq2Seq"]
+
+
+class Seq2Seq(Module):
+    """An encoder's final state, and what a decoder makes of it.
+
+    The state is all that passes from one to the other. A decoder without a context starts
+    from it, so its cell has to be of the encoder's kind and size. A decoder with a
+    ``context_size`` takes it as one vector, all parts side by side, where its ``at`` says: at
+    the start, through a matrix that fits any two sizes, at every step, or both.
+
+    Parameters
+    ----------
+    encoder : Module
+        ``encoder(xs, lengths=…, final_state_only=True) -> (outputs, state)``: a recurrent
+        layer of any number of layers and directions, :class:`Recurrent`, or your own.
+    decoder : Decoder
+    embedding : Module, optional
+        What the encoder's input goes through first, for inputs that are codes.
+
+    References
+    ----------
+    Sutskever, Vinyals and Le, "Sequence to sequence learning with neural networks", 2014, for
+    the state at the start; Cho et al., "Learning phrase representations using RNN
+    encoder-decoder for statistical machine translation", 2014, for the context at every step.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_rnn import nn
+    >>> decoder = nn.Decoder(nn.Embedding(4, 3), nn.GRUCell(3, 5), nn.Linear(5, 4), start=0, end=1)
+    >>> model = nn.Seq2Seq(nn.GRU(2, 5), decoder)
+    >>> xs = np.ones((7, 2, 2), "float32")
+    >>> ys, target_lengths = np.array([[3, 2], [2, 1], [1, 0]]), [3, 2]
+    >>> logits = model(xs, ys, lengths=[7, 4], target_lengths=target_lengths)
+    >>> nn.cross_entropy(logits, ys, lengths=target_lengths).backward()
+    >>> model.beam(xs, width=3, max_steps=5, lengths=[7, 4]).lengths.shape
+    (2, 3)
+    """
+
+    def __init__(self, encoder: Module, decoder: Decoder, embedding: Module | None = None) -> None:
+        super().__init__()
+        self.embedding, self.encoder, self.decoder = embedding, encoder, decoder
+        self.codes = None if embedding is None else embedding.codes
+
+    def encode(self, xs: TensorLike, lengths: npt.ArrayLike | None = None) -> dict[str, Any]:
+        """The encoder's final state, as the decoder takes it: ``{"state": …}`` or ``{"context": …}``.
+
+        Parameters
+        ----------
+        xs, lengths
+            As for a call.
+
+        Raises
+        ------
+        ShapeError
+            If it has several layers or directions, and the decoder no context.
+        """
+        inputs = xs if self.embedding is None else self.embedding(xs)
+        _, state = self.encoder(inputs, lengths=lengths, final_state_only=True)
+        slots = flatten(state)
+        if self.decoder.context_size is None:
+            if isinstance(self.encoder, RecurrentLayer):
+                if any(len(slot) != 1 for slot in slots):
+                    raise ShapeError(
+                        "the encoder's layers and directions have a state each, and the decoder starts from one; "
+                        "give it a context_size, the sum of their sizes"
+                    )
+                state = rebuild(state, iter([slot[0] for slot in slots]))
+            return {"state": state}
+        if isinstance(self.encoder, RecurrentLayer):
+            slots = [swapaxes(slot, 0, 1) for slot in slots]
+        return {"context": concatenate([slot.reshape(slot.shape[0], -1) for slot in slots], axis=-1)}
+
+    def forward(
+        self,
+        xs: TensorLike,
+        ys: TensorLike,
+        *,
+        lengths: npt.ArrayLike | None = None,
+        target_lengths: npt.ArrayLike | None = None,
+        force_mask: TensorLike | None = None,
+    ) -> Tensor:
+        """The logits of each symbol of `ys`, where those before it are given: teacher forcing.
+
+        Parameters
+        ----------
+        xs : array_like
+            What the embedding or the encoder takes, (time, batch, …).
+        ys : array_like of int, shape (T, batch)
+        lengths, target_lengths : array_like of int, shape (batch,), optional
+            How long each row of `xs` and of `ys` is.
+        force_mask : array_like of bool, shape (T,) or (T, batch), optional
+            See :class:`Decoder`.
+
+        Returns
+        -------
+        Tensor, shape (T, batch, n)
+        """
+        return self.decoder(ys, **self.encode(xs, lengths), lengths=target_lengths, force_mask=force_mask)
+
+    def log_likelihood(
+        self,
+        xs: TensorLike,
+        ys: TensorLike,
+        lengths: npt.ArrayLike | None = None,
+        target_lengths: npt.ArrayLike | None = None,
+    ) -> Tensor:
+        """Logarithm of p(y_1, …, y_T | xs) for each row; see :func:`log_likelihood`."""
+        return log_likelihood(self(xs, ys, lengths=lengths, target_lengths=target_lengths), ys, target_lengths)
+
+    def greedy(self, xs: TensorLike, max_steps: int = 100, *, lengths: npt.ArrayLike | None = None) -> Sequences:
+        """The likeliest symbol after those before it, for each row; see :meth:`Decoder.greedy`."""
+        with no_grad():
+            return self.decoder.greedy(max_steps=max_steps, **self.encode(xs, lengths))
+
+    def sample(
+        self, xs: TensorLike, max_steps: int = 100, temperature: float = 1.0, *, lengths: npt.ArrayLike | None = None
+    ) -> Sequences:
+        """A sequence drawn from the model for each row; see :meth:`Decoder.sample`."""
+        with no_grad():
+            return self.decoder.sample(max_steps=max_steps, temperature=temperature, **self.encode(xs, lengths))
+
+    def beam(self, xs: TensorLike, width: int = 4, max_steps: int = 100, *, lengths: npt.ArrayLike | None = None) -> Sequences:
+        """The likeliest sequences that a beam search finds for each row; see :meth:`Decoder.beam`."""
+        with no_grad():
+            return self.decoder.beam(width=width, max_steps=max_steps, **self.encode(xs, lengths))
