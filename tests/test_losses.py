@@ -145,7 +145,7 @@ def test_wrong_lengths(lengths, error, said, batch_first):
 def test_lengths_need_axes_of_time_and_batch():
     with pytest.raises(ShapeError, match=r"cross_entropy.*time and batch.*\(3,\)"):
         nn.cross_entropy(np.zeros((3, 4)), [0, 1, 2], lengths=[1])
-    with pytest.raises(ShapeError, match="mse.*time and batch"):
+    with pytest.raises(ShapeError, match=r"mse.*time and batch"):
         nn.mse([1.0], [1.0], lengths=[1])
 
 

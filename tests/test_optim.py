@@ -1,0 +1,223 @@
+"""Optimisers, the schedule and clipping against PyTorch and NumPy; second-order fits against NumPy and SciPy."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinygrad_rnn as tr
+from tinygrad_rnn import nn, optim
+from tinygrad_rnn.errors import NonFiniteError, StateDictError
+
+SHAPES = [(3, 2), (4,), (), (2, 0)]
+decays = st.sampled_from([0.0, 0.1, 0.5])
+means = st.floats(0.05, 0.999)
+rates = st.floats(1e-3, 0.5)
+
+OPTIONS = {
+    "SGD": st.fixed_dictionaries({"lr": rates, "momentum": st.sampled_from([0.0, 0.5, 0.9]), "weight_decay": decays}),
+    "RMSProp": st.fixed_dictionaries(
+        {
+            "lr": rates,
+            "alpha": means,
+            "eps": st.floats(1e-8, 1e-2),
+            "weight_decay": decays,
+            "momentum": st.sampled_from([0.0, 0.9]),
+            "centered": st.booleans(),
+        }
+    ),
+    "Adam": st.fixed_dictionaries(
+        {"lr": rates, "betas": st.tuples(means, means), "eps": st.floats(1e-8, 1e-2), "weight_decay": decays}
+    ),
+}
+OPTIONS["AdamW"] = OPTIONS["Adam"]
+
+
+def gradients(data, steps):
+    """Random gradients for each step, some None, and the parameters' start."""
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    missing = data.draw(st.sets(st.tuples(st.integers(0, steps - 1), st.integers(0, len(SHAPES) - 1)), max_size=3))
+    start = [rng.normal(size=shape) for shape in SHAPES]
+    scale = 10.0 ** rng.integers(-2, 3)
+    return start, [
+        [None if (n, i) in missing else scale * rng.normal(size=shape) for i, shape in enumerate(SHAPES)] for n in range(steps)
+    ]
+
+
+def stepped(optimizer, parameters, gs, tensor):
+    for step in gs:
+        for p, g in zip(parameters, step, strict=True):
+            p.grad = None if g is None else tensor(g)
+        optimizer.step()
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+@given(st.data())
+def test_equal_to_torch(name, data):
+    torch = pytest.importorskip("torch")
+    options = data.draw(OPTIONS[name])
+    start, gs = gradients(data, steps=7)
+    ours = [nn.Parameter(x) for x in start]
+    theirs = [torch.nn.Parameter(torch.tensor(x)) for x in start]
+    stepped(getattr(optim, name)(ours, **options), ours, gs, tr.tensor)
+    stepped(getattr(torch.optim, {"RMSProp": "RMSprop"}.get(name, name))(theirs, **options), theirs, gs, torch.tensor)
+    for found, expected in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(found.data, expected.detach().numpy(), rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_defaults_are_torchs(name):
+    torch = pytest.importorskip("torch")
+    ours, theirs = nn.Parameter(np.ones(2)), torch.nn.Parameter(torch.ones(2, dtype=float))
+    kind = getattr(torch.optim, {"RMSProp": "RMSprop"}.get(name, name))
+    rate = {"lr": 0.01} if name == "SGD" else {}  # torch's own differ from version to version
+    gs = [[np.array([1.0, -1e-6])]] * 3
+    stepped(getattr(optim, name)([ours], **rate), [ours], gs, tr.tensor)
+    stepped(kind([theirs], **rate), [theirs], gs, torch.tensor)
+    np.testing.assert_allclose(ours.data, theirs.detach().numpy(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+@given(st.data())
+def test_a_stored_state_goes_on(name, data):
+    """Stopped, stored in a file and gone on with is the same as not stopped."""
+    options = data.draw(OPTIONS[name])
+    start, gs = gradients(data, steps=6)
+    whole, first = [nn.Parameter(x) for x in start], [nn.Parameter(x) for x in start]
+    stepped(getattr(optim, name)(whole, **options), whole, gs, tr.tensor)
+    optimizer = getattr(optim, name)(first, **options)
+    stepped(optimizer, first, gs[:3], tr.tensor)
+    file = io.BytesIO()
+    np.savez(file, **optimizer.state_dict())
+    file.seek(0)
+    again = getattr(optim, name)(first, **options)
+    with np.load(file) as stored:
+        again.load_state_dict(stored)
+    stepped(again, first, gs[3:], tr.tensor)
+    for found, expected in zip(first, whole, strict=True):
+        np.testing.assert_array_equal(found.data, expected.data)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_float32_stays(name):
+    p = nn.Parameter((2,), dtype="float32")
+    optimizer = getattr(optim, name)([p], lr=np.float64(0.1))
+    for _ in range(2):
+        p.grad = np.ones(2)
+        optimizer.step()
+        again = getattr(optim, name)([p])
+        again.load_state_dict(optimizer.state_dict())
+        assert all(array.dtype == "float32" for key, array in again.state_dict().items() if not key.endswith(".n"))
+    assert p.dtype == p.data.dtype == "float32"
+
+
+@pytest.mark.parametrize(
+    "state, said",
+    [
+        ({"0.m": np.zeros(2), "1.v": np.zeros(2)}, "1.v is not known"),
+        ({"0.x": np.zeros(2)}, "0.x is not known"),
+        ({"m": np.zeros(2)}, "m is not known"),
+        ({"-1.m": np.zeros(2)}, "-1.m is not known"),
+        ({"0.n": 3, "0.m": np.zeros(3)}, r"0.m has shape \(3,\), and parameter w has \(2,\)"),
+    ],
+)
+def test_a_state_that_does_not_fit_changes_nothing(state, said):
+    optimizer = optim.Adam([nn.Parameter([1.0, 2.0], symbol="w")])
+    optimizer.load_state_dict({"0.n": 1, "0.m": np.ones(2), "0.v": np.ones(2)})
+    with pytest.raises(StateDictError, match=said):
+        optimizer.load_state_dict(state)
+    assert optimizer.state_dict()["0.n"] == 1
+
+
+# -- the schedule --------------------------------------------------------------------------
+
+
+@given(st.integers(0, 8), st.integers(1, 12), rates, st.sampled_from([0.0, 1e-4]))
+def test_the_schedule_is_torchs_two_in_sequence(warmup, rest, lr, final):
+    torch = pytest.importorskip("torch")
+    theirs = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=lr)
+    schedules = torch.optim.lr_scheduler
+    cosine = schedules.CosineAnnealingLR(theirs, rest, eta_min=final)
+    if warmup:
+        theirs.param_groups[0]["lr"] = theirs.param_groups[0]["initial_lr"] = lr
+        rising = schedules.LinearLR(theirs, 1 / (warmup + 1), 1.0, warmup)
+        schedule = schedules.SequentialLR(theirs, [rising, cosine], [warmup])
+    else:
+        schedule = cosine
+    ours = optim.SGD([nn.Parameter((1,))], lr=lr)
+    own = optim.WarmupCosine(ours, warmup + rest, warmup, final)
+    for n in range(warmup + rest + 1):
+        assert ours.lr == pytest.approx(theirs.param_groups[0]["lr"], rel=1e-9, abs=1e-12)
+        late = optim.SGD([nn.Parameter((1,))], lr=lr)
+        optim.WarmupCosine(late, warmup + rest, warmup, final, updates=n)
+        assert late.lr == ours.lr
+        theirs.step()
+        schedule.step()
+        own.step()
+    for _ in range(3):
+        own.step()
+        assert ours.lr == final
+
+
+@pytest.mark.parametrize("options", [{"total": 3, "warmup": 3}, {"total": 3, "warmup": -1}, {"total": 0}])
+def test_a_schedule_that_is_none(options):
+    with pytest.raises(ValueError, match="more updates than those of the warm-up"):
+        optim.WarmupCosine(optim.SGD([nn.Parameter((1,))]), **options)
+    with pytest.raises(ValueError, match="final one is -1"):
+        optim.WarmupCosine(optim.SGD([nn.Parameter((1,))]), 3, final=-1)
+
+
+# -- clipping ------------------------------------------------------------------------------
+
+
+@given(st.data(), st.sampled_from([0.0, 1e-3, 1.0, 1e9]))
+def test_clipping_by_norm(data, limit):
+    start, (gs,) = gradients(data, steps=1)
+    ps = [nn.Parameter(x) for x in start]
+    for p, g in zip(ps, gs, strict=True):
+        p.grad = g
+    whole = np.concatenate([g.ravel() for g in gs if g is not None])
+    norm = np.linalg.norm(whole)
+    assert optim.clip_grad_norm(ps, limit) == pytest.approx(norm, rel=1e-12)
+    for p, g in zip(ps, gs, strict=True):
+        assert (p.grad is None) == (g is None)
+        if g is not None:
+            np.testing.assert_allclose(p.grad.data, g * limit / norm if norm > limit else g, rtol=1e-12)
+
+
+@given(st.data(), st.sampled_from([0.0, 1e-3, 1.0, 1e9]))
+def test_clipping_by_value(data, limit):
+    start, (gs,) = gradients(data, steps=1)
+    ps = [nn.Parameter(x) for x in start]
+    for p, g in zip(ps, gs, strict=True):
+        p.grad = g
+    optim.clip_grad_value(ps, limit)
+    for p, g in zip(ps, gs, strict=True):
+        assert (p.grad is None) == (g is None)
+        if g is not None:
+            np.testing.assert_array_equal(p.grad.data, np.minimum(np.maximum(g, -limit), limit))
+
+
+def test_a_norm_too_large_for_its_square():
+    p = nn.Parameter(np.zeros(2))
+    p.grad = np.array([3e200, 4e200])
+    assert optim.clip_grad_norm([p], 1.0) == pytest.approx(5e200)
+    np.testing.assert_allclose(p.grad.data, [0.6, 0.8])
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_gradient_that_is_not_finite_is_named_and_left(bad):
+    p, q = nn.Parameter([0.0, 0.0], symbol="W"), nn.Parameter([0.0], symbol="b")
+    p.grad, q.grad = np.array([bad, 4.0]), np.array([3.0])
+    with pytest.raises(NonFiniteError, match="gradient of W has"):
+        optim.clip_grad_norm([p, q], 1.0)
+    np.testing.assert_array_equal(p.grad.data, np.array([bad, 4.0], "float32"))
+    assert q.grad.data == 3.0
+
+
+def test_clipping_nothing():
+    assert optim.clip_grad_norm([nn.Parameter((2,))], 1.0) == 0.0
+    with pytest.raises(ValueError, match="max_norm is -1"):
+        optim.clip_grad_norm([], -1.0)

@@ -1,0 +1,205 @@
+"""Optimisers that follow the gradient: SGD, RMSProp, Adam and AdamW."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from ..tensor import Parameter
+from .base import Array, Optimizer
+
+__all__ = ["SGD", "Adam", "AdamW", "RMSProp"]
+
+
+class SGD(Optimizer):
+    """Gradient descent, with momentum: v ← μ v + g, θ ← θ - lr v.
+
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+    lr : float
+    momentum : float
+        μ.
+    weight_decay : float
+        Adds this much of the parameter to its gradient.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> w = tr.Parameter([1.0])
+    >>> optimizer = SGD([w], lr=0.1)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([0.8], dtype=float32, requires_grad=True)
+    """
+
+    remembers = ("v",)
+
+    def __init__(
+        self, parameters: Iterable[Parameter], lr: float = 0.01, momentum: float = 0.0, weight_decay: float = 0.0
+    ) -> None:
+        super().__init__(parameters, lr)
+        self.momentum, self.weight_decay = momentum, weight_decay
+
+    def _change(self, data: Array, g: Array, memory: dict[str, Any]) -> Array:
+        g = _decayed(data, g, self.weight_decay)
+        if self.momentum:
+            g = memory["v"] = self.momentum * memory.get("v", 0.0) + g
+        return -self.lr * g
+
+
+class RMSProp(Optimizer):
+    """Steps scaled by a running mean of g² (Tieleman and Hinton, 2012), as PyTorch defines them.
+
+    s ← α s + (1 - α) g², v ← μ v + g / (√s + ε), θ ← θ - lr v.
+
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+    lr : float
+    alpha : float
+        α, how much of the running means is kept at each step.
+    eps : float
+        ε.
+    weight_decay : float
+        Adds this much of the parameter to its gradient.
+    momentum : float
+        μ.
+    centered : bool
+        Whether the running mean of g, squared, is taken off s (Graves, 2013): then √s
+        estimates the standard deviation of g.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> w = tr.Parameter([1.0])
+    >>> optimizer = RMSProp([w], lr=0.05)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([0.5], dtype=float32, requires_grad=True)
+    """
+
+    remembers = ("s", "m", "v")
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        lr: float = 0.01,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+    ) -> None:
+        super().__init__(parameters, lr)
+        self.alpha, self.eps, self.weight_decay = alpha, eps, weight_decay
+        self.momentum, self.centered = momentum, centered
+
+    def _change(self, data: Array, g: Array, memory: dict[str, Any]) -> Array:
+        g, keep = _decayed(data, g, self.weight_decay), self.alpha
+        s = memory["s"] = keep * memory.get("s", 0.0) + (1 - keep) * g * g
+        if self.centered:
+            m = memory["m"] = keep * memory.get("m", 0.0) + (1 - keep) * g
+            s = s - m * m
+        v = g / (np.sqrt(s) + self.eps)
+        if self.momentum:
+            v = memory["v"] = self.momentum * memory.get("v", 0.0) + v
+        return -self.lr * v
+
+
+class Adam(Optimizer):
+    """Adaptive moments (Kingma and Ba, 2015).
+
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+    lr : float
+    betas : pair of float
+        How much of the running means of g and of g² is kept at each step.
+    eps : float
+    weight_decay : float
+        Adds this much of the parameter to its gradient; :class:`AdamW` does otherwise.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> w = tr.Parameter([1.0])
+    >>> optimizer = Adam([w], lr=0.1)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([0.9], dtype=float32, requires_grad=True)
+    """
+
+    remembers = ("n", "m", "v")
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr)
+        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+
+    def _change(self, data: Array, g: Array, memory: dict[str, Any]) -> Array:
+        return self._moments(_decayed(data, g, self.weight_decay), memory)
+
+    def _moments(self, g: Array, memory: dict[str, Any]) -> Array:
+        b1, b2 = self.betas
+        n = memory["n"] = memory.get("n", 0) + 1
+        m = memory["m"] = b1 * memory.get("m", 0.0) + (1 - b1) * g
+        v = memory["v"] = b2 * memory.get("v", 0.0) + (1 - b2) * g * g
+        scale = self.lr / (1 - b1**n)
+        return -scale * m / (np.sqrt(v / (1 - b2**n)) + self.eps)
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
+
+    The decay is not part of the gradient, so the moments do not scale it: θ also loses
+    lr · weight_decay · θ at each step.
+
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+    lr : float
+    betas : pair of float
+        How much of the running means of g and of g² is kept at each step.
+    eps : float
+    weight_decay : float
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> w = tr.Parameter([1.0])
+    >>> optimizer = AdamW([w], lr=0.1, weight_decay=0.5)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w
+    tensor([0.85], dtype=float32, requires_grad=True)
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Parameter],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(parameters, lr, betas, eps, weight_decay)
+
+    def _change(self, data: Array, g: Array, memory: dict[str, Any]) -> Array:
+        return self._moments(g, memory) - self.lr * self.weight_decay * data
+
+
+def _decayed(data: Array, g: Array, weight_decay: float) -> Array:
+    """The gradient of the loss plus weight_decay/2 · Σ θ²."""
+    return g + weight_decay * data if weight_decay else g
