@@ -139,14 +139,14 @@ def mackey_glass(
     def slope(x: float, delayed: float) -> float:
         return a * delayed / (1 + delayed**n) - b * x
 
-    xs, slopes = [x0] * (lag + 1), [0.0] * lag  # from t = -τ on; before 0 the series is constant
+    xs, middles = [x0] * (lag + 1), [x0] * lag  # from t = -τ on
+    k1 = slope(x0, x0)
     for _ in range((steps - 1) * substeps):
-        x, before, after = xs[-1], xs[-lag - 1], xs[-lag]
-        slopes.append(slope(x, before))
-        middle = (before + after) / 2 + h * (slopes[-lag - 1] - slopes[-lag]) / 8
-        k1 = slopes[-1]
+        x, middle, after = xs[-1], middles[-lag], xs[-lag]
         k2 = slope(x + h * k1 / 2, middle)
         k3 = slope(x + h * k2 / 2, middle)
         k4 = slope(x + h * k3, after)
         xs.append(x + h * (k1 + 2 * k2 + 2 * k3 + k4) / 6)
+        start, k1 = k1, slope(xs[-1], after)
+        middles.append((x + xs[-1]) / 2 + h * (start - k1) / 8)
     return np.array(xs[lag::substeps][:steps])

@@ -72,7 +72,7 @@ def windows(
     first = np.concatenate([np.arange(start, end - length - ahead + 1, step) for start, end in ends])
     if not len(first):
         raise DataError(
-            f"no session of the series, {len(series)} elements in all, has the {length + ahead} that a window needs"
+            f"a window needs {length + ahead} elements, and no session of the {len(series)} in the series has as many"
         )
     # a slice gives a view, an array of indices a copy
     chosen: Any = slice(None, len(series) - length - ahead + 1, step) if np.size(starts) == 1 else first

@@ -242,7 +242,11 @@ class WordVocabulary(Vocabulary):
         if (size is not None and size < 1) or min_count < 1:
             raise ValueError(f"size and min_count are at least 1, not {size} and {min_count}")
         counts = Counter(self.split(words) if isinstance(words, str) else words)
-        if other := next((word for word in counts if not isinstance(word, str)), None):
-            raise DataError(f"{other!r} is a {type(other).__name__}; words are strings")
+        for word in counts:
+            if not isinstance(word, str):
+                raise DataError(f"{word!r} is of {type(word).__name__}; words are strings")
         del counts[unknown]
-        super().__init__([word for word, n in counts.most_common(size) if n >= min_count], specials, unknown)
+        kept = [word for word, n in counts.most_common(size) if n >= min_count]
+        if counts and not kept:
+            raise DataError(f"none of the {len(counts)} words occurs {min_count} times")
+        super().__init__(kept, specials, unknown)
