@@ -1,0 +1,421 @@
+"""Time delays and autoregression: a convolution, a filter, least squares; and no loop over time."""
+
+import copy
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinygrad_rnn as tr
+from tinygrad_rnn import nn, optim
+from tinygrad_rnn.errors import DataError, ShapeError
+from tinygrad_rnn.nn.cell import flatten
+from tinygrad_rnn.testing import check_cell, check_gradients
+
+sizes = st.integers(1, 3)
+delay_lists = st.lists(st.integers(0, 5), min_size=1, max_size=4, unique=True).map(sorted)
+seeds = st.integers(0, 99)
+
+
+def normal(seed, *shape):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def delayed(history, xs, k):
+    """x_{t-k} for all t, taken from what there was before and the sequence."""
+    line = np.concatenate([history, xs])
+    return line[len(history) - k : len(line) - k]
+
+
+# -- time-delay layers ---------------------------------------------------------------------
+
+
+@given(delay_lists, sizes, sizes, st.integers(1, 3), st.integers(0, 6), seeds)
+def test_a_layer_is_its_equation(delays, I, O, B, T, seed):
+    layer = nn.TimeDelay(I, O, delays, dtype=float)
+    past, xs = normal(seed, 6, B, I), normal(seed + 1, T, B, I)
+    W = {k: getattr(layer.cell.weights, f"W_{k}").data for k in delays}
+    expected = np.tanh(sum(delayed(past, xs, k) @ W[k].T for k in delays) + layer.cell.weights.b.data)
+    outputs, state = layer(xs, layer.history(past))
+    assert outputs.shape == expected.shape or T == 0
+    np.testing.assert_allclose(outputs.data, expected.reshape(outputs.shape), atol=1e-12)
+    for slot, again in zip(state, layer.history(np.concatenate([past, xs])), strict=True):
+        np.testing.assert_array_equal(slot.data, again.data)
+
+
+@given(st.integers(0, 3), st.integers(1, 3), sizes, sizes, sizes, st.integers(1, 8), st.booleans(), seeds)
+def test_as_a_causal_convolution(K, dilation, I, O, B, T, bias, seed):
+    torch = pytest.importorskip("torch")
+    ours = nn.TimeDelay(I, O, K, dilation=dilation, bias=bias, nonlinearity=None, dtype=float)
+    theirs = torch.nn.Conv1d(I, O, K + 1, dilation=dilation, bias=bias, dtype=torch.float64)
+    kernel = np.stack([getattr(ours.cell.weights, f"W_{k}").data for k in ours.cell.delays[::-1]], axis=-1)
+    state = {"weight": kernel} | ({"bias": ours.cell.weights.b.data} if bias else {})
+    theirs.load_state_dict({name: torch.tensor(array) for name, array in state.items()})
+    xs, weighting = normal(seed, T, B, I), normal(seed + 1, T, B, O)
+
+    x = tr.tensor(xs, requires_grad=True)
+    outputs, _ = ours(x)
+    (outputs * weighting).sum().backward()
+    x_theirs = torch.tensor(xs, requires_grad=True)
+    padded = torch.nn.functional.pad(x_theirs.permute(1, 2, 0), (dilation * K, 0))
+    expected = theirs(padded).permute(2, 0, 1)
+    (expected * torch.tensor(weighting)).sum().backward()
+
+    np.testing.assert_allclose(outputs.data, expected.numpy(force=True), rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(x.grad.data, x_theirs.grad.numpy(), rtol=1e-9, atol=1e-11)
+    for place, k in enumerate(ours.cell.delays[::-1]):
+        found = getattr(ours.cell.weights, f"W_{k}").grad.data
+        np.testing.assert_allclose(found, theirs.weight.grad.numpy()[..., place], rtol=1e-9, atol=1e-11)
+    if bias:
+        np.testing.assert_allclose(ours.cell.weights.b.grad.data, theirs.bias.grad.numpy(), rtol=1e-9, atol=1e-11)
+
+
+@given(delay_lists, st.sampled_from(["tanh", "sigmoid", None]), st.lists(st.integers(0, 5), min_size=1, max_size=3), seeds)
+def test_scan_is_unroll(delays, nonlinearity, lengths, seed):
+    layer = nn.TimeDelay(2, 3, delays, nonlinearity=nonlinearity, dtype=float)
+    twin = nn.Recurrent(layer.cell, mode="unroll")
+    xs, past = normal(seed, 5, len(lengths), 2), normal(seed + 1, 6, len(lengths), 2)
+    results = []
+    for run in (layer, twin):
+        x = tr.tensor(xs, requires_grad=True)
+        outputs, state = run(x, layer.history(past), lengths=lengths)
+        total = sum(((part * part).sum() for part in flatten(state)), (tr.tanh(outputs) * outputs).sum())
+        results.append([outputs, *flatten(state), *tr.grad(total, [x, *layer.parameters()])])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one.data, other.data, atol=1e-12)
+
+
+@given(delay_lists, st.integers(0, 7), seeds)
+def test_pieces_are_as_the_whole(delays, cut, seed):
+    layer = nn.TimeDelay(2, 3, delays, dtype=float)
+    xs = normal(seed, 7, 2, 2)
+    whole, end = layer(xs)
+    first, state = layer(xs[:cut])
+    second, last = layer(xs[cut:], state)
+    pieces = [part.data for part in (first, second) if part.shape[0]]
+    np.testing.assert_allclose(np.concatenate(pieces), whole.data, atol=1e-12)
+    for one, other in zip(last, end, strict=True):
+        np.testing.assert_array_equal(one.data, other.data)
+
+
+def test_a_stack_sees_the_sum_of_its_delays():
+    tdnn = nn.Sequential(nn.TimeDelay(2, 3, 2, dtype=float), nn.TimeDelay(3, 1, [0, 4], dtype=float))
+    xs = tr.tensor(normal(0, 12, 1, 2), requires_grad=True)
+    tdnn(xs)[9].sum().backward()
+    seen = abs(xs.grad.data).sum(axis=(1, 2)) > 0
+    assert np.flatnonzero(seen).tolist() == [3, 4, 5, 7, 8, 9]
+
+
+def test_gradients_of_the_cell():
+    report = check_cell(nn.TimeDelayCell, order=2, examples=8)
+    assert report.runs and not report.unreached
+    without = check_cell(lambda: nn.TimeDelayCell(2, 1, [0, 3], bias=False, nonlinearity=None), examples=5)
+    assert without.parameters == ["W_0", "W_3"]
+
+
+def test_without_any_delay_it_is_a_layer_on_each_step():
+    layer = nn.TimeDelay(2, 3, delays=[0], dtype=float)
+    xs = normal(0, 4, 2, 2)
+    outputs, state = layer(xs)
+    assert state == ()
+    np.testing.assert_allclose(outputs.data, np.tanh(xs @ layer.cell.weights.W_0.data.T + layer.cell.weights.b.data))
+    check_gradients(lambda xs: layer(xs)[0], xs, wrt=[0, *layer.parameters()])
+
+
+@pytest.mark.parametrize("delays", [[0], 2, [0, 3, 6], [1, 2]])
+def test_there_is_no_loop(delays):
+    plan = nn.TimeDelay(4, 5, delays).plan(T=100, B=2)
+    for one in (plan.forward, plan.backward):
+        assert one.counts.inside == one.counts.bytes_inside == one.counts.products == 0
+        assert {slot.kind for slot in one.slots} <= {"delay", "unused"}
+    assert [slot.steps for slot in plan.forward.slots] == list(range(1, max(np.atleast_1d(delays)) + 1))
+
+
+@pytest.mark.parametrize(("T", "B"), [(0, 2), (3, 0), (0, 0)])
+def test_nothing_is_a_sequence_too(T, B):
+    layer = nn.TimeDelay(2, 3)
+    outputs, state = layer(np.zeros((T, B, 2), "float32"))
+    assert outputs.size == 0 and len(outputs) == T
+    assert state.x_2.shape == (B, 2)
+
+
+def test_the_drawing_is_a_chain_of_delays():
+    cell = nn.TimeDelayCell(2, 3, [0, 3, 6])
+    source = cell.draw().source
+    assert source.count("z⁻¹") == 6
+    for symbol in ("W₀", "W₃", "W₆"):
+        assert symbol in source
+    assert r"\tanh\left(W_{0} x_t + W_{3} x_{t-3} + W_{6} x_{t-6} + b\right)" in cell.equations()
+
+
+@pytest.mark.parametrize("make", [nn.TimeDelay, nn.AR, nn.NARX])
+def test_copies(make):
+    layer = make(2, 1)
+    for twin in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert list(twin.state_dict()) == list(layer.state_dict())
+        assert type(twin.cell.state_shape) is type(layer.cell.state_shape)
+        assert twin.plan(5).forward.slots == layer.plan(5).forward.slots
+
+
+# -- delays and histories that cannot be ---------------------------------------------------
+
+MAKERS = {
+    "delays": lambda delays: nn.TimeDelay(2, 3, delays),
+    "input_delays": lambda delays: nn.NARX(2, 3, delays, 2),
+    "feedback_delays": lambda delays: nn.NARX(2, 3, 2, delays),
+}
+
+
+@pytest.mark.parametrize("name", MAKERS)
+@pytest.mark.parametrize(
+    ("delays", "message"),
+    [
+        ([1, -2], "how many steps to look back, and -2 would look ahead"),
+        (-1, "-1 would look ahead"),
+        ([1, 2, 1], r"1 is there more than once, in \[1, 2, 1\]"),
+        ([3, 1], r"from the smallest to the largest, \[1, 3\], not \[3, 1\]"),
+        ([1, 2.0], r"whole numbers of steps.* not \[1, 2.0\]"),
+        (1.5, "whole numbers of steps"),
+        (True, "whole numbers of steps"),
+        ("12", "whole numbers of steps"),
+        ([], "there are none"),
+    ],
+)
+def test_delays_that_cannot_be(name, delays, message):
+    with pytest.raises(ValueError, match=f"^{name}: .*{message}"):
+        MAKERS[name](delays)
+
+
+@pytest.mark.parametrize("delays", [0, [0, 1], [0]])
+def test_feedback_without_a_delay_is_an_algebraic_loop(delays):
+    with pytest.raises(ValueError, match=r"y_t would be computed from itself, an algebraic loop; feedback starts at 1"):
+        nn.NARX(1, 1, 2, delays)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.TimeDelay(2, 3, nonlinearity="sine"), "nonlinearity is one of tanh, relu, sigmoid, not 'sine'"),
+        (lambda: nn.TimeDelay(2, 3, dilation=0), "dilation is a number of steps, 1 at least, not 0"),
+        (lambda: nn.TimeDelay(2, 3, dilation=1.5), "dilation"),
+        (lambda: nn.AR([1, 2]), r"order is the number of steps .* not \[1, 2\]"),
+        (lambda: nn.AR(0), "order"),
+        (lambda: nn.AR(1.0), "order"),
+    ],
+)
+def test_options_that_cannot_be(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_a_history_that_is_too_short():
+    with pytest.raises(DataError, match="the history of x has 5 steps, and a delay of 6 steps needs 6"):
+        nn.TimeDelay(2, 3, 3, dilation=2).history(np.zeros((5, 1, 2)))
+    with pytest.raises(ShapeError, match=r"the history of x has shape \(6, 2\); it is \(time, batch, features\) with 2"):
+        nn.TimeDelay(2, 3, 3).history(np.zeros((6, 2)))
+    with pytest.raises(ShapeError, match=r"features; one series is ys\[:, None, None\]"):
+        nn.AR(2).fit(np.zeros(9))
+    with pytest.raises(DataError, match="the history of y has 1 steps, and a delay of 2 steps needs 2"):
+        nn.AR(2).history(np.zeros((1, 1, 1)))
+
+
+# -- autoregression ------------------------------------------------------------------------
+
+
+def made(order, size=1, seed=0):
+    """A stationary model with weights and noise of its own."""
+    tr.seed(seed)
+    ar = nn.AR(order, size, dtype=float)
+    rng = np.random.default_rng(seed)
+    w = {f"cell.weights.w_{k}": rng.uniform(-1, 1, (size, size)) * 0.8 / (order * size) for k in range(1, order + 1)}
+    ar.load_state_dict({"log_sigma": rng.uniform(-1, 0.5, size), "cell.weights.w_0": rng.normal(size=size)} | w)
+    return ar
+
+
+def means(ar, past, ys):
+    """What each y_t is expected to be, a step at a time."""
+    line, found = list(past), []
+    for y in ys:
+        found.append(ar.w_0 + sum(line[-k] @ ar.w[k - 1].T for k in range(1, ar.cell.order + 1)))
+        line.append(y)
+    return np.array(found)
+
+
+orders = st.integers(1, 3)
+
+
+@given(orders, sizes, st.integers(1, 3), st.integers(1, 6), seeds)
+def test_one_step_likelihood_and_forecast_by_hand(order, size, B, T, seed):
+    ar = made(order, size, seed)
+    past, ys = normal(seed, order, B, size), normal(seed + 1, T, B, size)
+    expected = means(ar, past, ys)
+    np.testing.assert_allclose(ar.one_step(ys, ar.history(past)).data, expected, atol=1e-12)
+    densities = np.exp(-(((ys - expected) / ar.sigma) ** 2) / 2) / np.sqrt(2 * np.pi) / ar.sigma
+    likelihood = ar.log_likelihood(ys, ar.history(past))
+    assert likelihood.shape == ()
+    np.testing.assert_allclose(likelihood.item(), np.log(densities).sum(), rtol=1e-10)
+    np.testing.assert_allclose(ar.log_likelihood(np.concatenate([past, ys])).item(), likelihood.item(), rtol=1e-12)
+    line = past
+    for _ in range(T):
+        line = np.concatenate([line, means(ar, line[-order:], line[-1:])])
+    np.testing.assert_allclose(ar.forecast(T, ar.history(past)).data, line[order:], atol=1e-12)
+
+
+def test_the_sum_of_conditionals_is_the_joint_density():
+    stats = pytest.importorskip("scipy.stats")
+    ar, T = made(2, seed=3), 6
+    past, ys = normal(0, 2, 1, 1), normal(1, T, 1, 1)
+    impulses = np.eye(T)[:, :, None]  # the response to each noise alone
+    bare = copy.deepcopy(ar)
+    bare.load_state_dict(ar.state_dict() | {"cell.weights.w_0": [0.0]})
+    L = bare(impulses, ar.history(np.zeros((2, T, 1))))[0].data[..., 0]
+    mean = ar.forecast(T, ar.history(past)).data.ravel()
+    joint = stats.multivariate_normal(mean, ar.sigma**2 * L @ L.T).logpdf(ys.ravel())
+    np.testing.assert_allclose(ar.log_likelihood(ys, ar.history(past)).item(), joint, rtol=1e-10)
+
+
+@given(orders, st.integers(1, 8), seeds)
+def test_noise_is_filtered(order, T, seed):
+    signal = pytest.importorskip("scipy.signal")
+    ar = made(order, seed=seed)
+    ar.load_state_dict(ar.state_dict() | {"cell.weights.w_0": [0.0]})
+    a = np.concatenate([[1.0], -ar.w.ravel()])
+    noise, past = normal(seed, T), normal(seed + 1, order)
+    expected, _ = signal.lfilter([1.0], a, noise, zi=signal.lfiltic([1.0], a, past[::-1]))
+    found, _ = ar(noise[:, None, None], ar.history(past[:, None, None]))
+    np.testing.assert_allclose(found.data.ravel(), expected, atol=1e-12)
+
+
+@given(orders, sizes, st.integers(1, 3), seeds)
+def test_the_fit_is_least_squares_and_the_top_of_the_likelihood(order, size, B, seed):
+    ys = normal(seed, order + 30, B, size).cumsum(axis=0) / 3
+    ar = nn.AR(order, size, dtype=float)
+    assert ar.fit(ys) is ar
+    for i in range(size):  # by the normal equations, a variable at a time
+        rows = [np.concatenate([[1.0], *ys[t - order : t, b][::-1]]) for b in range(B) for t in range(order, len(ys))]
+        targets = np.array([ys[t, b, i] for b in range(B) for t in range(order, len(ys))])
+        X = np.array(rows)
+        solution = np.linalg.solve(X.T @ X, X.T @ targets)
+        found = np.concatenate([ar.w_0[i : i + 1], ar.w[:, i].ravel()])
+        np.testing.assert_allclose(found, solution, rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(ar.sigma[i] ** 2, np.mean((targets - X @ solution) ** 2), rtol=1e-9)
+    ar.zero_grad()
+    ar.log_likelihood(ys).backward()
+    scale = ys.size * max(1.0, abs(ys).max()) / ar.sigma.min() ** 2
+    for parameter in ar.parameters():
+        assert abs(parameter.grad.data).max() < 1e-10 * scale
+
+
+def test_a_history_of_its_own_is_fitted_to():
+    ys = normal(0, 40, 2, 1).cumsum(axis=0)
+    whole, split = nn.AR(2, dtype=float).fit(ys), nn.AR(2, dtype=float)
+    split.fit(ys[2:], split.history(ys[:2]))
+    np.testing.assert_array_equal(whole.w, split.w)
+
+
+def test_a_long_series_is_fitted_as_yule_and_walker_would():
+    linalg = pytest.importorskip("scipy.linalg")
+    ar = made(2)
+    ar.load_state_dict(
+        {"log_sigma": [0.3], "cell.weights.w_0": [2.0], "cell.weights.w_1": [[1.2]], "cell.weights.w_2": [[-0.6]]}
+    )
+    tr.seed(1)
+    ys = ar.sample(20000, ar.history(np.full((2, 1, 1), 5.0))).data
+    fitted = nn.AR(2, dtype=float).fit(ys)
+    y = ys.ravel() - ys.mean()
+    covariance = [np.mean(y[: len(y) - k] * y[k:]) for k in range(3)]
+    phi = linalg.solve_toeplitz(covariance[:2], covariance[1:])
+    np.testing.assert_allclose(fitted.w.ravel(), phi, atol=1e-3)
+    np.testing.assert_allclose(fitted.sigma**2, covariance[0] - phi @ covariance[1:], rtol=1e-3)
+    np.testing.assert_allclose(fitted.w.ravel(), [1.2, -0.6], atol=0.02)
+    np.testing.assert_allclose(fitted.sigma, np.exp(0.3), rtol=0.02)
+    np.testing.assert_allclose(ys.mean(), 2.0 / (1 - 1.2 + 0.6), rtol=0.05)
+
+
+def test_samples():
+    ar = made(2, 2)
+    history = ar.history(normal(0, 2, 5000, 2))
+    tr.seed(7)
+    ys = ar.sample(3, history)
+    tr.seed(7)
+    np.testing.assert_array_equal(ys.data, ar.sample(3, history).data)
+    assert not np.array_equal(ys.data, ar.sample(3, history).data)
+    noise = ys.data - means(ar, [slot.data for slot in history[::-1]], ys.data)
+    np.testing.assert_allclose(noise.std(axis=(0, 1)), ar.sigma, rtol=0.03)
+    np.testing.assert_allclose(noise.mean(axis=(0, 1)), 0, atol=0.03)
+    correlations = np.corrcoef(noise.swapaxes(0, 1).reshape(len(ys[0]), -1).T)
+    assert abs(correlations - np.eye(6)).max() < 0.06
+    assert ar.sample(3, ar.history(normal(0, 2, 1, 2))).shape == (3, 1, 2)
+
+
+def test_it_is_trained_by_gradients_as_well():
+    ys = normal(0, 60, 4, 1).cumsum(axis=0) / 4
+    fitted, trained = nn.AR(2, dtype=float).fit(ys), made(2)
+    optimizer = optim.Adam(trained.parameters(), lr=0.05)
+    for _ in range(400):
+        optimizer.zero_grad()
+        (-trained.log_likelihood(ys) / ys.size).backward()
+        optimizer.step()
+    assert fitted.log_likelihood(ys).item() - trained.log_likelihood(ys).item() == pytest.approx(0, abs=0.05)
+    np.testing.assert_allclose(trained.w, fitted.w, atol=0.02)
+
+
+def test_gradients_of_the_model():
+    report = check_cell(nn.ARCell, order=2, examples=8)
+    assert report.runs and not report.unreached
+    ar, past = made(2, 2), normal(1, 2, 3, 2)
+
+    def run(ys, past):
+        history = ar.history(past)
+        return ar.log_likelihood(ys, history), ar.forecast(3, history)
+
+    check_gradients(run, normal(0, 4, 3, 2), past, wrt=[0, 1, *ar.parameters()])
+
+
+def test_measured_values_leave_no_loop():
+    ar = nn.AR(3, 2)
+    assert [slot.kind for slot in ar.plan(50).forward.slots] == ["linear"] * 3
+    forced = ar.plan(50, force=["y_1"])
+    assert forced.forward.counts.inside == forced.backward.counts.inside == 0
+
+
+@given(orders, seeds)
+def test_poles_are_the_roots_of_the_polynomial(order, seed):
+    ar = made(order, seed=seed)
+    poly = np.roots(np.concatenate([[1.0], -ar.w.ravel()]))
+    np.testing.assert_allclose(np.sort(abs(ar.poles())), np.sort(abs(poly)), atol=1e-9)
+    np.testing.assert_allclose(np.poly(ar.poles()).real, np.concatenate([[1.0], -ar.w.ravel()]), atol=1e-9)
+    assert ar.is_stationary()
+    ar.load_state_dict(ar.state_dict() | {"cell.weights.w_1": [[2.5]]})
+    assert not ar.is_stationary()
+
+
+def test_poles_of_several_variables():
+    ar = made(2, 2)
+    z = ar.poles()[0]
+    determinant = np.linalg.det(z**2 * np.eye(2) - z * ar.w[0] - ar.w[1])
+    assert abs(determinant) < 1e-9
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda ar: ar.fit(np.zeros((4, 1, 1))), DataError, "2 values after the history are too few to estimate the 3"),
+        (lambda ar: ar.fit(np.full((9, 1, 1), np.nan)), DataError, "not finite"),
+        (lambda ar: ar.fit(np.zeros((9, 1, 1)), ar.history(np.zeros((2, 2, 1)))), ShapeError, r"2 tensors of shape \(1, 1\)"),
+        (lambda ar: ar.one_step(np.zeros((9, 1, 2)), None), ShapeError, r"ys has shape \(9, 1, 2\).* 1 features"),
+        (lambda ar: ar.forecast(-1, ar.history(np.zeros((2, 1, 1)))), ShapeError, "how many steps"),
+    ],
+)
+def test_what_cannot_be_done(call, error, message):
+    with pytest.raises(error, match=message):
+        call(nn.AR(2, dtype=float))
+
+
+def test_a_series_without_noise_is_fitted_exactly():
+    ys = (0.5 ** np.arange(8.0))[:, None, None]
+    ar = nn.AR(1).fit(ys)
+    np.testing.assert_allclose(ar.w.ravel(), 0.5, rtol=1e-6)
+    assert np.isfinite(ar.log_sigma.data).all() and ar.sigma < 1e-6

@@ -1,0 +1,262 @@
+"""Autoregressive models: a series that is linear in its own past, and noise."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DataError, ShapeError
+from ..ops import TensorLike, exp
+from ..sampling import sample
+from ..tensor import Parameter, Tensor
+from .cell import State
+from .delays import DelayCell, TapSum, as_delays, sequence
+from .recurrent import Recurrent
+
+__all__ = ["AR", "ARCell"]
+
+
+class ARCell(DelayCell):
+    """Autoregressive cell: y_t = w_0 + Σ_k w_k y_{t-k} + ε_t, for k = 1, …, order.
+
+    The noise ε_t is its input; without an input there is none, and y_t is the mean. The
+    output is y_t, and the state y_{t-1}, …, y_{t-order}.
+
+    Parameters
+    ----------
+    order : int
+    size : int
+        How many variables a series has; with several, the w_k are matrices.
+    dtype : dtype
+
+    Attributes
+    ----------
+    weights.w_1, weights.w_2, … : Parameter, shape (size, size)
+    weights.w_0 : Parameter, shape (size,)
+
+    Raises
+    ------
+    ValueError
+        If the order is not a positive integer.
+
+    References
+    ----------
+    Yule, "On a method of investigating periodicities in disturbed series", 1927.
+
+    Examples
+    --------
+    >>> cell = ARCell(2)
+    >>> y, line = cell(None, cell.initial_state(batch_size=4))
+    >>> y.shape, line._fields
+    ((4, 1), ('y_1', 'y_2'))
+    """
+
+    def __init__(self, order: int, size: int = 1, dtype: npt.DTypeLike = np.float32) -> None:
+        if np.iterable(order):
+            raise ValueError(f"order is the number of steps that are looked back, 1 at least, not {order!r}")
+        delays = as_delays(order, "order", first=1)
+        super().__init__(y=(delays[-1], size))
+        self.order, self.size, self.input_size = len(delays), size, size
+        self.weights = TapSum({f"w_{k}": size for k in delays}, size, "w_0", dtype)
+
+    def step(self, noise: Tensor | None, line: Any) -> tuple[Tensor, State]:
+        """y_t from ε_t, shape (batch, size) or None, and y_{t-1}, …, y_{t-order}."""
+        y = self.weights(line)
+        y = (y if noise is None else y + noise).named("y")
+        return y, line._make((y, *line[:-1]))
+
+
+class AR(Recurrent):
+    """Autoregressive model: y_t = w_0 + Σ_k w_k y_{t-k} + ε_t, with ε_t ~ N(0, σ²).
+
+    `fit` estimates it, `one_step`, `forecast` and `sample` use it. Called as it is, it turns
+    noise into a series: ``ar(noise, history) -> (ys, state)``.
+
+    Parameters
+    ----------
+    order : int
+    size : int
+        How many variables a series has; with several, the w_k are matrices, and the noises
+        of the variables are independent, each with its σ.
+    dtype : dtype
+    mode : {"scan", "unroll"}
+
+    Attributes
+    ----------
+    cell : ARCell
+        It has the w_k.
+    log_sigma : Parameter, shape (size,)
+        ln σ, 0 at first.
+
+    Raises
+    ------
+    ValueError
+        If the order is not a positive integer.
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_rnn as tr
+    >>> from tinygrad_rnn import nn
+    >>> tr.seed(0)
+    >>> ar = nn.AR(order=1, dtype=float)
+    >>> ar.load_state_dict({"log_sigma": [0.0], "cell.weights.w_1": [[0.8]], "cell.weights.w_0": [1.0]})
+    >>> ys = ar.sample(5000, ar.history(np.full((1, 1, 1), 5.0)))
+    >>> again = nn.AR(order=1, dtype=float).fit(ys)
+    >>> again.w.round(2), again.sigma.round(2)
+    (array([[[0.8]]]), array([1.]))
+    """
+
+    cell: ARCell
+
+    def __init__(
+        self, order: int, size: int = 1, dtype: npt.DTypeLike = np.float32, *, mode: Literal["scan", "unroll"] = "scan"
+    ) -> None:
+        super().__init__(ARCell(order, size, dtype), mode)
+        self.log_sigma = Parameter((size,), "ln σ", dtype)
+
+    @property
+    def w(self) -> npt.NDArray[Any]:
+        """w_1, w_2, …, shape (order, size, size)."""
+        return np.stack([getattr(self.cell.weights, name).data for name in self.cell.weights.names])
+
+    @property
+    def w_0(self) -> npt.NDArray[Any]:
+        """w_0, shape (size,)."""
+        return self.cell.weights.w_0.data
+
+    @property
+    def sigma(self) -> npt.NDArray[Any]:
+        """σ, shape (size,)."""
+        return np.exp(self.log_sigma.data)
+
+    def history(self, ys: TensorLike) -> State:
+        """The state after these values, shape (n, batch, size), the oldest first.
+
+        Raises
+        ------
+        DataError
+            If there are fewer than `order`.
+        """
+        return self.cell.history(y=ys)
+
+    def one_step(self, ys: TensorLike, history: State) -> Tensor:
+        """The mean of each y_t, given the measured values before it.
+
+        Parameters
+        ----------
+        ys : array_like, shape (T, batch, size)
+        history : State
+            What came before, of :meth:`history`.
+
+        Returns
+        -------
+        Tensor, shape (T, batch, size)
+        """
+        ys = sequence(ys, "ys", self.cell.size)
+        return self(None, history, steps=len(ys), force={"y_1": ys})[0]
+
+    def forecast(self, steps: int, history: State) -> Tensor:
+        """The means of the next y_t, given what came before all of them: (steps, batch, size)."""
+        return self(None, history, steps=steps)[0]
+
+    def sample(self, steps: int, history: State) -> Tensor:
+        """A series that the model draws: (steps, batch, size).
+
+        :func:`tinygrad_rnn.seed` sets the random numbers.
+        """
+        shape = (steps, len(history[0]), self.cell.size)
+        noise = sample(lambda generator: generator.standard_normal(shape).astype(self.log_sigma.dtype))
+        return self((noise * exp(self.log_sigma)).named("ε", "input"), history)[0]
+
+    def log_likelihood(self, ys: TensorLike, history: State | None = None) -> Tensor:
+        """ln p(y_1, …, y_T | history), the sum over all steps, sequences and variables.
+
+        Parameters
+        ----------
+        ys : array_like, shape (T, batch, size)
+        history : State, optional
+            What came before, of :meth:`history`. If it is not given, the first `order`
+            values are the history, and the others are judged.
+
+        Returns
+        -------
+        Tensor, shape ()
+            It has a gradient, in σ too.
+        """
+        history, ys = self._after_history(ys, history)
+        errors = (ys - self.one_step(ys, history)) * exp(-self.log_sigma)
+        return -((errors * errors).sum() / 2 + ys.size / self.cell.size * (self.log_sigma + math.log(2 * math.pi) / 2).sum())
+
+    def fit(self, ys: TensorLike, history: State | None = None) -> AR:
+        """Set the parameters to those of the greatest likelihood, given the history.
+
+        With normal noise these w are the least squares solution, which is computed in
+        closed form, and σ² = RSS / n, with the sum of squared residuals over all n values of
+        a variable. That is the maximum-likelihood estimate; multiply σ² by n / (n - p), with
+        the p = 1 + order · size weights of a variable, for the one without bias.
+
+        Parameters
+        ----------
+        ys : array_like, shape (T, batch, size)
+            Several series are fitted together.
+        history : State, optional
+            As for :meth:`log_likelihood`.
+
+        Returns
+        -------
+        AR
+            This model.
+
+        Raises
+        ------
+        DataError
+            If there are no more values than weights, or values that are not finite.
+        """
+        size, order = self.cell.size, self.cell.order
+        history, ys = self._after_history(ys, history)
+        before = np.stack([slot.data for slot in history[::-1]])
+        series = np.concatenate([before, ys.data]).astype(float)
+        if not np.isfinite(series).all():
+            raise DataError("ys has values that are not finite; a model cannot be fitted to them")
+        T, n = len(ys), ys.size // size
+        lagged = [series[order - k : order - k + T].reshape(n, size) for k in range(1, order + 1)]
+        X, Y = np.concatenate([np.ones((n, 1)), *lagged], axis=1), series[order:].reshape(n, size)
+        if n <= X.shape[1]:
+            raise DataError(f"{n} values after the history are too few to estimate the {X.shape[1]} weights of each")
+        solution, *_ = np.linalg.lstsq(X, Y, rcond=None)
+        sigma = np.sqrt(np.square(Y - X @ solution).mean(axis=0))
+        blocks = np.split(solution[1:], order)
+        self.load_state_dict(
+            {f"cell.weights.w_{k}": block.T for k, block in enumerate(blocks, start=1)}
+            | {"cell.weights.w_0": solution[0], "log_sigma": np.log(np.maximum(sigma, np.finfo(self.log_sigma.dtype).tiny))}
+        )
+        return self
+
+    def poles(self) -> npt.NDArray[Any]:
+        """The roots of z^order - Σ_k w_k z^(order-k), complex, the largest first.
+
+        Each is a mode of the series: with r e^{iω} comes an oscillation of the period
+        2π / ω steps, that decays by a factor r in each. With several variables these are the
+        eigenvalues of the companion matrix.
+        """
+        size, order = self.cell.size, self.cell.order
+        companion = np.eye(order * size, k=-size)
+        companion[:size] = np.concatenate(list(self.w), axis=1)
+        found = np.linalg.eigvals(companion).astype(complex)
+        return found[np.argsort(-abs(found), kind="stable")]
+
+    def is_stationary(self) -> bool:
+        """Whether all poles lie within the unit circle, so that what was long ago is forgotten."""
+        return bool((abs(self.poles()) < 1).all())
+
+    def _after_history(self, ys: TensorLike, history: State | None) -> tuple[State, Tensor]:
+        """The history, split off if it was not given, and the values to judge."""
+        ys, order = sequence(ys, "ys", self.cell.size), self.cell.order
+        if history is not None:
+            if len(history) != order or any(slot.shape != ys.shape[1:] for slot in history):
+                raise ShapeError(f"the history is {order} tensors of shape {ys.shape[1:]}, one for each delay; see AR.history")
+            return history, ys
+        return self.history(ys[:order]), ys[order:]

@@ -1,0 +1,379 @@
+"""NARX: nonlinear autoregressive models with an input, in open and in closed loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import DataError, ShapeError
+from ..ops import TensorLike, concatenate, stack, tanh, where
+from ..ops.lengths import beside, real_steps
+from ..tensor import Tensor
+from .cell import State
+from .delays import DelayCell, Delays, TapSum, as_delays, sequence
+from .layers import Linear, Sequential
+from .recurrent import Recurrent
+
+__all__ = ["NARX", "NARXCell"]
+
+
+class NARXCell(DelayCell):
+    """NARX cell: y_t = f(x_t, x_{t-1}, …, y_{t-1}, y_{t-2}, …), over some delays of each.
+
+    Parameters
+    ----------
+    input_size, output_size : int
+        Without an input, input_size=0, it is a NAR.
+    input_delays : int or sequence of int, optional
+        K for 0, 1, …, K; or a list, such as ``[0, 3, 6]``. 0, 1, 2 if not given.
+    feedback_delays : int or sequence of int
+        K for 1, …, K; or a list.
+    f : callable, optional
+        A Module, or a function, of the regressor: the delayed values side by side, those of
+        x first, each from the smallest delay to the largest; shape (batch, regressor_size).
+        If it is not given: h_t = tanh(b + Σ_k A_k x_{t-k} + Σ_k B_k y_{t-k}), y_t = c + V h_t.
+    hidden_size : int
+        The length of that h_t.
+    dtype : dtype
+
+    Attributes
+    ----------
+    f.0.A_0, …, f.0.B_1, …, f.0.b, f.2.weight, f.2.bias : Parameter
+        If f was not given: A_k, shape (hidden_size, input_size), and B_k, shape
+        (hidden_size, output_size), each under the number of its delay; b; V and c.
+    regressor_size : int
+
+    Raises
+    ------
+    ValueError
+        If delays are negative, repeated, unsorted or not integers; if one of the feedback
+        is 0, for y_t cannot be computed from itself; or if there are delays of no input.
+
+    References
+    ----------
+    Leontaritis and Billings, "Input-output parametric models for non-linear systems", 1985.
+    Narendra and Parthasarathy, "Identification and control of dynamical systems using neural
+    networks", 1990, for the two ways to feed y back.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> cell = NARXCell(1, 1, input_delays=[0, 2], feedback_delays=1)
+    >>> cell.regressor_size, cell.state_shape._fields
+    (3, ('x_1', 'x_2', 'y_1'))
+    >>> y, state = cell(np.ones((4, 1), "float32"), cell.initial_state(batch_size=4))
+    >>> y.shape
+    (4, 1)
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        input_delays: Delays | None = None,
+        feedback_delays: Delays = 2,
+        f: Callable[..., Any] | None = None,
+        hidden_size: int = 10,
+        dtype: npt.DTypeLike = np.float32,
+    ) -> None:
+        feedback = as_delays(feedback_delays, "feedback_delays", first=1)
+        if input_size == 0 and input_delays is not None:
+            raise ValueError(f"input_delays={input_delays!r} of no input: input_size is 0")
+        inputs = as_delays(2 if input_delays is None else input_delays, "input_delays") if input_size else ()
+        super().__init__(x=(max(inputs, default=0), input_size), y=(feedback[-1], output_size))
+        self.input_size, self.output_size = input_size, output_size
+        self.input_delays, self.feedback_delays = inputs, feedback
+        self.regressor_size = len(inputs) * input_size + len(feedback) * output_size
+        if f is None:
+            sizes = {f"A_{k}": input_size for k in inputs} | {f"B_{k}": output_size for k in feedback}
+            self.f = Sequential(TapSum(sizes, hidden_size, dtype=dtype), _hidden, Linear(hidden_size, output_size, dtype=dtype))
+        else:
+            self.f = Sequential(_regressor, f)
+
+    def step(self, x: Tensor | None, state: Any) -> tuple[Tensor, State]:
+        """y_t from x_t, shape (batch, input_size) or None, and what both were before."""
+        longest, _ = self.lines["x"]
+        xs, line = (x, *state[:longest]), state[longest:]
+        taps = [xs[k] for k in self.input_delays] + [line[k - 1] for k in self.feedback_delays]
+        y = self.f(taps).named("y")
+        return y, state._make((*xs[:-1], y, *line[:-1]))
+
+
+def _hidden(a: Tensor) -> Tensor:
+    return tanh(a).named("h")
+
+
+def _regressor(taps: Sequence[Tensor]) -> Tensor:
+    return concatenate(taps, axis=-1)
+
+
+class NARX(Recurrent):
+    """Nonlinear autoregressive model with an input: a :class:`NARXCell`, in open and in closed loop.
+
+    In *open loop* (series-parallel) the measured y are fed back. Then nothing is recurrent,
+    and all steps are computed at once. In *closed loop* (parallel) the model's own outputs
+    are. Both are one model with one set of parameters::
+
+        narx(xs, history)       closed loop    -> (predictions, state)
+        narx(xs, history, ys)   open loop      -> (predictions, state)
+
+    `one_step`, `n_step` and `free_run` are the three ways to predict. All of them need to
+    know what came before the first step: `history` makes this state, and `prepare` splits it
+    off the data. The state that a run returns is the history of the next.
+
+    Parameters
+    ----------
+    input_size, output_size : int
+        Without an input, input_size=0, it is a NAR: xs is None, and `steps` says how long to run.
+    input_delays : int or sequence of int, optional
+        K for 0, 1, …, K; or a list, such as ``[0, 3, 6]``. 0, 1, 2 if not given.
+    feedback_delays : int or sequence of int
+        K for 1, …, K; or a list.
+    f : callable, optional
+        A Module, or a function, of the delayed values side by side; see :class:`NARXCell`.
+    hidden_size : int
+        Of the layer of tanh units that f is if it is not given.
+    dtype : dtype
+    mode : {"scan", "unroll"}
+
+    Raises
+    ------
+    ValueError
+        As :class:`NARXCell` says.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_rnn import nn
+    >>> xs, ys = np.random.default_rng(0).normal(size=(2, 50, 4, 1)).astype("float32")
+    >>> narx = nn.NARX(1, 1, input_delays=2, feedback_delays=[1, 3])
+    >>> history, xs, ys = narx.prepare(xs, ys)
+    >>> len(ys), narx.one_step(xs, ys, history).shape
+    (47, (47, 4, 1))
+    >>> narx.free_run(xs, history).shape
+    (47, 4, 1)
+    >>> narx.plan(T=47, force=["y_1"]).forward.counts.inside  # in open loop, operations in a loop
+    0
+    """
+
+    cell: NARXCell
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        input_delays: Delays | None = None,
+        feedback_delays: Delays = 2,
+        f: Callable[..., Any] | None = None,
+        hidden_size: int = 10,
+        dtype: npt.DTypeLike = np.float32,
+        *,
+        mode: Literal["scan", "unroll"] = "scan",
+    ) -> None:
+        super().__init__(NARXCell(input_size, output_size, input_delays, feedback_delays, f, hidden_size, dtype), mode)
+
+    @property
+    def reach(self) -> int:
+        """How many steps it looks back: the longest delay of all."""
+        return max(longest for longest, _ in self.cell.lines.values())
+
+    def history(self, xs: TensorLike | None, ys: TensorLike) -> State:
+        """The state after these steps, the oldest first.
+
+        Parameters
+        ----------
+        xs : array_like, shape (n, batch, input_size), or None without an input
+        ys : array_like, shape (m, batch, output_size)
+            The last values count, of each as many as its longest delay.
+
+        Raises
+        ------
+        DataError
+            If there are fewer.
+        """
+        inputs = self._inputs(xs)
+        return self.cell.history(y=ys) if inputs is None else self.cell.history(x=inputs, y=ys)
+
+    def prepare(self, xs: Any, ys: Any) -> tuple[State, Any, Any]:
+        """Split the history off the data.
+
+        Parameters
+        ----------
+        xs : array_like, shape (T, batch, input_size), or None without an input
+        ys : array_like, shape (T, batch, output_size)
+
+        Returns
+        -------
+        history : State
+            After the first `reach` steps.
+        xs, ys
+            The other steps, as they were given.
+
+        Raises
+        ------
+        DataError
+            If there are fewer than `reach` steps.
+        ShapeError
+            If xs and ys have different lengths.
+        """
+        n, T = self.reach, len(ys)
+        self._inputs(xs, T)
+        if n > T:
+            raise DataError(f"there are {T} steps, and a history of {n} is needed: the longest delay is {n}")
+        return self.history(None if xs is None else xs[:n], ys[:n]), None if xs is None else xs[n:], ys[n:]
+
+    def forward(  # type: ignore[override]
+        self, xs: TensorLike | None, history: State, ys: TensorLike | None = None, **options: Any
+    ) -> tuple[Tensor, State]:
+        """Run the model: in open loop if the measured outputs are given, else in closed loop.
+
+        Parameters
+        ----------
+        xs : array_like, shape (T, batch, input_size), or None without an input
+        history : State
+            What came before: of :meth:`history`, :meth:`prepare`, or the run before.
+        ys : array_like, shape (T, batch, output_size), optional
+            What is fed back in place of the outputs.
+        **options
+            `steps`, `lengths`, `force_mask` and `final_state_only`, as :class:`Recurrent`
+            takes them. ``force_mask``, shape (T,) or (T, batch), says where ys is fed back;
+            elsewhere the outputs are.
+
+        Returns
+        -------
+        predictions : Tensor, shape (T, batch, output_size)
+        state : State
+            The history of what comes next.
+
+        Raises
+        ------
+        ShapeError
+            If something has another shape than the model needs, or the history is missing.
+        """
+        if ys is not None:
+            ys = sequence(ys, "ys", self.cell.output_size)
+            options |= {"force": {"y_1": ys}, "steps": len(ys)}
+        inputs = self._inputs(xs, None if ys is None else len(ys))
+        return super().forward(inputs, self._known(history), **options)
+
+    def one_step(
+        self, xs: TensorLike | None, ys: TensorLike, history: State, *, lengths: npt.ArrayLike | None = None
+    ) -> Tensor:
+        """Predict each y_t from the measured outputs up to y_{t-1}: open loop.
+
+        Parameters
+        ----------
+        xs : array_like, shape (T, batch, input_size), or None without an input
+        ys : array_like, shape (T, batch, output_size)
+        history : State
+        lengths : array_like of int, shape (batch,), optional
+            How many steps of each session are real; the predictions are zero past its end.
+
+        Returns
+        -------
+        Tensor, shape (T, batch, output_size)
+            To compare with ys.
+        """
+        return self(xs, history, ys, lengths=lengths)[0]
+
+    def free_run(
+        self, xs: TensorLike | None, history: State, *, steps: int | None = None, lengths: npt.ArrayLike | None = None
+    ) -> Tensor:
+        """Predict all y_t from the history and the inputs alone: closed loop.
+
+        Parameters
+        ----------
+        xs : array_like, shape (T, batch, input_size), or None without an input
+        history : State
+        steps : int, optional
+            T, without an input.
+        lengths : array_like of int, shape (batch,), optional
+
+        Returns
+        -------
+        Tensor, shape (T, batch, output_size)
+        """
+        return self(xs, history, steps=steps, lengths=lengths)[0]
+
+    def n_step(
+        self, n: int, xs: TensorLike | None, ys: TensorLike, history: State, *, lengths: npt.ArrayLike | None = None
+    ) -> Tensor:
+        """Predict each y_t from the measured outputs up to y_{t-n}, and own predictions after these.
+
+        The runs of n steps, one from each step of the data, are one batch. With n = 1 it is
+        `one_step`, with n = T the last prediction of `free_run`.
+
+        Parameters
+        ----------
+        n : int
+        xs : array_like, shape (T, batch, input_size), or None without an input
+            All inputs up to x_t are known.
+        ys : array_like, shape (T, batch, output_size)
+        history : State
+        lengths : array_like of int, shape (batch,), optional
+
+        Returns
+        -------
+        Tensor, shape (T - n + 1, batch, output_size)
+            To compare with ``ys[n - 1:]``: the first is of y_n, the last of y_T.
+
+        Raises
+        ------
+        ValueError
+            If n is not one of 1, …, T.
+        """
+        outputs = sequence(ys, "ys", self.cell.output_size)
+        T, B = outputs.shape[:2]
+        inputs = self._inputs(xs, T)
+        if not isinstance(n, (int, np.integer)) or not 1 <= n <= T:
+            raise ValueError(f"n is a number of steps, from 1 to the {T} that there are, not {n!r}")
+        starts, rows = T - n + 1, None
+        if lengths is not None:
+            real = real_steps(lengths, T, B)
+            outputs = where(beside(real, outputs), outputs, 0)
+            inputs = None if inputs is None else where(beside(real, inputs), inputs, 0)
+            rows = np.where(np.arange(starts)[:, None] + n <= np.asarray(lengths), n, 0).ravel()
+
+        def windows(data: Tensor, start: int) -> Tensor:
+            """Row s of sequence b is data[start + s, b], for each of the starts."""
+            return data[start : start + starts].reshape(starts * B, data.shape[2])
+
+        slots: list[Tensor] = []
+        for (longest, _), data in zip(self.cell.lines.values(), (inputs, outputs), strict=True):
+            if data is not None and longest:
+                past = self._known(history)[len(slots) : len(slots) + longest]
+                line = concatenate([stack(past[::-1]), data])
+                slots += [windows(line, longest - k) for k in range(1, longest + 1)]
+        ahead = None if inputs is None else stack([windows(inputs, j) for j in range(n)])
+        found = self.free_run(ahead, self.cell.state_shape._make(slots), steps=n, lengths=rows)
+        return found[-1].reshape(starts, B, self.cell.output_size)
+
+    def _inputs(self, xs: TensorLike | None, steps: int | None = None) -> Tensor | None:
+        """The inputs, if they are what the model takes, at each of the steps of ys."""
+        if xs is None and self.cell.input_size:
+            raise ShapeError("xs is missing: this model has an input")
+        if xs is None:
+            return None
+        if not self.cell.input_size:
+            raise ShapeError("there is no input: xs is None, and steps=T says how long to run")
+        inputs = sequence(xs, "xs", self.cell.input_size)
+        if steps not in (None, len(inputs)):
+            raise ShapeError(f"xs has {len(inputs)} steps, and ys {steps}")
+        return inputs
+
+    def _known(self, history: State) -> State:
+        """The history, which only the data can tell."""
+        if isinstance(history, tuple) and len(history) == len(self.cell.state_shape):
+            return history
+        found = f"{len(history)} tensors" if isinstance(history, tuple) else f"a {type(history).__name__}"
+        raise ShapeError(
+            f"a prediction depends on what came before: history is what narx.history(xs, ys) or narx.prepare(xs, ys) gives, "
+            f"the {len(self.cell.state_shape)} tensors {', '.join(self.cell.state_shape._fields)}, and not {found}"
+        )
+
+    def draw(self, **options: Any) -> Any:
+        """A picture of the cell, in closed loop; see :func:`tinygrad_rnn.draw.draw_module`."""
+        return self.cell.draw(**options)

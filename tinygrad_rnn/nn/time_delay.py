@@ -1,0 +1,157 @@
+"""Time-delay networks: layers that look at some steps of their input, and at no state."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from ..ops import TensorLike
+from ..tensor import Tensor
+from .cell import State, function_of
+from .delays import DelayCell, Delays, TapSum, as_delays
+from .recurrent import Recurrent
+
+__all__ = ["TimeDelay", "TimeDelayCell"]
+
+Nonlinearity = Literal["tanh", "relu", "sigmoid"]
+
+
+class TimeDelayCell(DelayCell):
+    """Time-delay cell: h_t = f(b + Σ_k W_k x_{t-k}), over some delays k.
+
+    It keeps the inputs x_{t-1}, …, x_{t-K} as its state, a :class:`DelayCell`'s history, and
+    nothing of its own: no h comes back. So each of its slots is a pure delay, and a whole
+    sequence is computed without a loop over time.
+
+    Parameters
+    ----------
+    input_size, output_size : int
+    delays : int or sequence of int
+        K for 0, 1, …, K; or a list, such as ``[0, 3, 6]``.
+    dilation : int
+        What all delays are multiplied by.
+    bias : bool
+    nonlinearity : {"tanh", "relu", "sigmoid"} or None
+        f; None for a linear layer.
+    dtype : dtype
+
+    Attributes
+    ----------
+    weights.W_0, weights.W_1, … : Parameter, shape (output_size, input_size)
+        One for each delay, under its number.
+    weights.b : Parameter, shape (output_size,)
+        Unless `bias` is False. All start uniform within 1/√(input_size · number of delays),
+        as PyTorch's convolutions do.
+
+    Raises
+    ------
+    ValueError
+        If delays are negative, repeated, unsorted or not integers, the dilation is not
+        positive, or the nonlinearity is none of the three.
+
+    References
+    ----------
+    Waibel, Hanazawa, Hinton, Shikano and Lang, "Phoneme recognition using time-delay neural
+    networks", 1989.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> cell = TimeDelayCell(3, 5, delays=[0, 2])
+    >>> h, line = cell(np.ones((4, 3), "float32"), cell.initial_state(batch_size=4))
+    >>> h.shape, line._fields
+    ((4, 5), ('x_1', 'x_2'))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        delays: Delays = 2,
+        dilation: int = 1,
+        bias: bool = True,
+        nonlinearity: Nonlinearity | None = "tanh",
+        dtype: npt.DTypeLike = np.float32,
+    ) -> None:
+        if not isinstance(dilation, (int, np.integer)) or dilation < 1:
+            raise ValueError(f"dilation is a number of steps, 1 at least, not {dilation!r}")
+        dilated = tuple(dilation * k for k in as_delays(delays, "delays"))
+        super().__init__(x=(dilated[-1], input_size))
+        self.input_size, self.output_size, self.delays = input_size, output_size, dilated
+        self.f = None if nonlinearity is None else function_of(nonlinearity)
+        self.weights = TapSum({f"W_{k}": input_size for k in self.delays}, output_size, "b" if bias else None, dtype)
+
+    def step(self, x: Tensor, line: Any) -> tuple[Tensor, State]:
+        """h_t from x_t, shape (batch, input_size), and x_{t-1}, …, x_{t-K}."""
+        xs = (x, *line)
+        a = self.weights([xs[k] for k in self.delays])
+        h = (self.f(a) if self.f else a).named("h")
+        return h, line._make(xs[:-1])
+
+
+class TimeDelay(Recurrent):
+    """Time-delay layer: a :class:`TimeDelayCell` over a sequence; several in a row make a TDNN.
+
+    It is called as :class:`Recurrent` is, ``layer(xs, state) -> (outputs, state)``. Before
+    the first step there were zeros, or what the state says: see :meth:`history`. So a
+    sequence can be run in pieces, and gives what it gives as a whole.
+
+    Parameters
+    ----------
+    input_size, output_size : int
+    delays : int or sequence of int
+        K for 0, 1, …, K; or a list, such as ``[0, 3, 6]``.
+    dilation : int
+        What all delays are multiplied by.
+    bias : bool
+    nonlinearity : {"tanh", "relu", "sigmoid"} or None
+        f; None for a linear layer.
+    dtype : dtype
+    mode : {"scan", "unroll"}
+
+    Raises
+    ------
+    ValueError
+        As :class:`TimeDelayCell` says.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_rnn import nn
+    >>> tdnn = nn.Sequential(nn.TimeDelay(16, 8, delays=2), nn.TimeDelay(8, 3, delays=4))
+    >>> tdnn(np.ones((15, 2, 16), "float32")).shape
+    (15, 2, 3)
+
+    What it says at a step depends on seven steps of the input. There is no loop:
+
+    >>> tdnn[1].plan(T=15, B=2).forward.counts.inside
+    0
+    """
+
+    cell: TimeDelayCell
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        delays: Delays = 2,
+        dilation: int = 1,
+        bias: bool = True,
+        nonlinearity: Nonlinearity | None = "tanh",
+        dtype: npt.DTypeLike = np.float32,
+        *,
+        mode: Literal["scan", "unroll"] = "scan",
+    ) -> None:
+        super().__init__(TimeDelayCell(input_size, output_size, delays, dilation, bias, nonlinearity, dtype), mode)
+
+    def history(self, xs: TensorLike) -> State:
+        """The state after these inputs, shape (n, batch, input_size), the oldest first.
+
+        Raises
+        ------
+        DataError
+            If there are fewer than the longest delay.
+        """
+        return self.cell.history(x=xs)
