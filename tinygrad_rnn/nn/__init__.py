@@ -19,6 +19,7 @@ from .seq2seq import Seq2Seq
 from .stacked import RecurrentLayer
 from .systems import ResidualCell, SystemCell
 from .time_delay import TimeDelay, TimeDelayCell
+from .truncated import truncated_bptt
 
 __all__ = [
     "AR",
@@ -57,4 +58,5 @@ __all__ = [
     "linear",
     "log_likelihood",
     "mse",
+    "truncated_bptt",
 ]

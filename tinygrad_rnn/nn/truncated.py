@@ -1,0 +1,137 @@
+"""Truncated backpropagation through time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..errors import ShapeError
+from ..graph.node import leaf
+from ..ops import concatenate
+from ..tensor import Tensor
+from ..unrolling import fed
+from .cell import State, flatten, rebuild
+
+__all__ = ["truncated_bptt"]
+
+At = slice | tuple[slice, slice]
+
+
+def truncated_bptt(
+    layer: Callable[..., tuple[Any, State]], xs: Any, k1: int, k2: int | None = None, state: State | None = None
+) -> Iterator[tuple[At, Any]]:
+    """Go over a long sequence k1 steps at a time, with a gradient that reaches k2 steps back.
+
+    At each turn the layer runs over the last k2 steps, with a start that is detached from
+    what was before, and gives the outputs of the last k1 of them, for a loss and an update.
+    Where k2 is larger than k1, windows overlap: the k2 - k1 steps before are run again,
+    with the parameters as they are by then.
+
+    Parameters
+    ----------
+    layer : callable
+        ``layer(xs, state) -> (outputs, state)``, such as :class:`Recurrent` or :class:`LSTM`,
+        or a module of your own. One that runs backwards in time, or both ways, cannot be cut.
+    xs : array_like, shape (T, batch, …), or nested tuples of them
+        (batch, T, …) if the layer is ``batch_first``.
+    k1 : int
+        Steps from one update to the next; the last turn may have fewer.
+    k2 : int, optional
+        How far back the gradient goes, counted from the last step of a full turn; k1 if not given.
+    state : State, optional
+        What step 1 starts from. It is not detached: an initial state may be learnt, and one
+        carried over from before is yours to detach.
+
+    Yields
+    ------
+    at : slice, or tuple of two
+        Index of these steps in sequences as long as `xs`: the targets are ``ys[at]``.
+    outputs : Tensor, shape (k1, batch, …), or nested tuples of them
+
+    Raises
+    ------
+    ValueError
+        If not 1 <= k1 <= k2, or the layer does not run forwards in time alone.
+    ShapeError
+        If the input sequences differ in length.
+
+    References
+    ----------
+    Williams and Peng, "An efficient gradient-based algorithm for on-line training of
+    recurrent network trajectories", 1990, where it is BPTT(k2; k1). Sutskever, *Training
+    recurrent neural networks*, 2013, section 2.8.6, for the names k1 and k2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_rnn import nn, optim
+    >>> rnn, head = nn.Recurrent(nn.RNNCell(1, 4)), nn.Linear(4, 1)
+    >>> adam = optim.Adam([*rnn.parameters(), *head.parameters()])
+    >>> xs = np.sin(np.arange(8.0)).reshape(8, 1, 1)
+    >>> for at, outputs in truncated_bptt(rnn, xs[:-1], k1=3, k2=5):
+    ...     loss = nn.mse(head(outputs), xs[1:][at])
+    ...     adam.zero_grad()
+    ...     loss.backward()
+    ...     adam.step()
+    ...     print(at, outputs.shape)
+    slice(0, 3, None) (3, 1, 4)
+    slice(3, 6, None) (3, 1, 4)
+    slice(6, 7, None) (1, 1, 4)
+    """
+    k2 = k1 if k2 is None else k2
+    if not all(isinstance(k, (int, np.integer)) for k in (k1, k2)) or not 1 <= k1 <= k2:
+        raise ValueError(f"truncated BPTT needs 1 <= k1 <= k2, numbers of steps, and has k1={k1!r}, k2={k2!r}")
+    if getattr(layer, "reverse", False) or getattr(layer, "bidirectional", False):
+        raise ValueError("truncated BPTT goes forwards in time, and this layer also runs backwards; use one direction")
+    inputs = [fed(x) for x in flatten(xs)]
+    axis = 1 if getattr(layer, "batch_first", False) and inputs[0].ndim > 2 else 0
+    lengths = {x.shape[axis : axis + 1] for x in inputs}
+    if len(lengths) != 1 or lengths == {()}:
+        raise ShapeError(f"input sequences of one length are needed: {', '.join(str(x.shape) for x in inputs)}")
+    ((T,),) = lengths
+    return _turns(layer, rebuild(xs, iter(inputs)), axis, T, k1, k2, state)
+
+
+def _turns(
+    layer: Callable[..., tuple[Any, State]], xs: Any, axis: int, T: int, k1: int, k2: int, state: State | None
+) -> Iterator[tuple[At, Any]]:
+    since = 0  # the step before which `state` stands
+    for start in range(0, T, k1):
+        stop = min(start + k1, T)
+        upcoming = min(max(0, start + 2 * k1 - k2), stop)  # where the next window starts
+        parts, after = [], state
+        for begin, end in ((since, upcoming), (upcoming, stop)):
+            if begin == end:
+                continue
+            outputs, after = layer(_between(xs, begin, end, axis), after)
+            if end > start:
+                parts.append(_between(outputs, max(start - begin, 0), end - begin, axis))
+            if end == upcoming:
+                state = rebuild(after, iter([slot.detach() for slot in flatten(after)]))
+        since = upcoming
+        columns = zip(*[flatten(part) for part in parts], strict=True)
+        yield _at(start, stop, axis), rebuild(parts[0], (_joined(column, axis) for column in columns))
+
+
+def _at(start: int, stop: int, axis: int) -> At:
+    return (slice(None), slice(start, stop)) if axis else slice(start, stop)
+
+
+def _between(nested: Any, start: int, stop: int, axis: int) -> Any:
+    """These steps of sequences. A part of an input is an input too, so that pictures name its elements."""
+
+    def part(x: Tensor) -> Tensor:
+        if (start, stop) == (0, x.shape[axis]):
+            return x
+        node, at = x.node, _at(start, stop, axis)
+        if node.primitive is None and node.leaf is None and isinstance(node.value, np.ndarray):
+            return Tensor(leaf(node.value[at], node.name, node.role))
+        return x[at]
+
+    return rebuild(nested, iter([part(x) for x in flatten(nested)]))
+
+
+def _joined(parts: tuple[Tensor, ...], axis: int) -> Tensor:
+    return parts[0] if len(parts) == 1 else concatenate(parts, axis)
