@@ -53,7 +53,7 @@ def test_help_teaches(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     docstring = re.match(r'"""(.*?)"""', path.read_text(encoding="utf-8"), re.DOTALL)
     assert docstring is not None and docstring[1].strip() in said
     assert f"python examples/{name}.py" in said
-    for option in ("--quick", "--seed SEED", "--out OUT"):
+    for option in ("--quick", "--seed [A-Z]+", "--out [A-Z]+"):
         assert re.search(rf"^  {option}\s+\w+", said, re.MULTILINE), f"{option} is not explained:\n{said}"
 
 
@@ -111,3 +111,40 @@ def test_hello_learns_to_spell_and_draws(seed: int) -> None:
     source = "".join(path.read_text(encoding="utf-8") for path in out.iterdir())
     for name in ("h₁", "h₄", "L₁", "L₄"):
         assert name in source
+
+
+# -- characters, words, digits -----------------------------------------------------------------
+
+
+def results_of(name: str) -> dict[str, float]:
+    """The table at the end: what stands before each line's last number, and the number."""
+    lines = quick(name).printed.rpartition("\n\n")[2].splitlines()
+    return {m[1]: float(m[2]) for line in lines if (m := re.match(r"  (\S.*?)\s+([\d.]+)%?$", line))}
+
+
+def test_after_150_updates_the_character_model_knows_more_than_pairs_tell() -> None:
+    bits = results_of("characters")
+    assert list(bits) == ["unigram", "bigram", "trigram", "LSTM"]
+    assert bits["trigram"] < bits["bigram"] < bits["unigram"] < 6
+    assert 1.5 < bits["LSTM"] < bits["bigram"]
+
+
+def test_after_two_passes_the_word_model_knows_more_than_single_words_tell() -> None:
+    perplexity = results_of("embeddings")
+    assert list(perplexity) == ["unigram", "bigram", "trigram", "GRU"]
+    assert 50 < perplexity["GRU"] < 0.8 * perplexity["unigram"]
+    table = re.findall(r"words in -(\w+)\s+(\d+)%\s+(\d+)%\s+(\d+)%", quick("embeddings").printed)
+    assert len(table) == 4
+    for _, before, _, share in table:  # vectors drawn at random know nothing of endings
+        assert abs(int(before) - int(share)) <= 6
+
+
+def test_digits_are_read_by_either_reader() -> None:
+    rows, both = results_of("digits_rows"), results_of("digits_two_dimensions")
+    assert rows["logistic regression"] > 90
+    assert rows["GRU, row by row"] > 80
+    assert both["row by row"] > 70
+    assert both["along both dimensions"] > 40
+    assert (quick("digits_rows").out / "digits_rows.svg").exists()
+    picture = (quick("digits_two_dimensions").out / "digits_two_dimensions.svg").read_text(encoding="utf-8")
+    assert picture.count("z⁻¹") == 3  # along the rows in both directions, and down
