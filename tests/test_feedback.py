@@ -104,7 +104,7 @@ def test_a_system_of_ones_own_function():
         nn.Recurrent(nn.SystemCell(0, 2))(None)
 
 
-@pytest.mark.parametrize(
+each_cell = pytest.mark.parametrize(
     "make",
     [
         lambda: nn.JordanCell(2, 3, 2),
@@ -116,6 +116,27 @@ def test_a_system_of_ones_own_function():
     ],
     ids=["jordan", "jordan without bias", "residual", "residual of x", "system", "driven system"],
 )
+
+
+@each_cell
 def test_gradients_are_right_to_second_order(make):
     report = check_cell(make, order=2, examples=8)
     assert report.runs and not report.unreached
+
+
+@each_cell
+@pytest.mark.parametrize("reverse", [False, True])
+@given(st.integers(0, 5), st.integers(0, 9))
+def test_scan_is_unroll(make, reverse, T, seed):
+    cell = make()
+    start = tr.tensor(normal(seed, 3, *cell.state_shape), requires_grad=True)
+    xs = tr.tensor(normal(seed, T, 3, 2), requires_grad=True) if cell.input_size else None
+    lengths = np.random.default_rng(seed).integers(0, T + 1, 3)
+    wanted = [start, *([] if xs is None else [xs]), *cell.parameters()]
+    found = []
+    for mode in ("scan", "unroll"):
+        outputs, state = nn.Recurrent(cell, mode, reverse)(xs, start, steps=T, lengths=lengths)
+        gradients = tr.grad((outputs**2).sum() + (state**3).sum(), wanted)
+        found.append([x.data for x in (outputs, state, *gradients)])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
