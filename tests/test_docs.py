@@ -82,6 +82,7 @@ NO_EXAMPLE = {
     **dict.fromkeys(("Part", "Sparse", "pullback"), "for those who write a backward walk of their own"),
     **dict.fromkeys(("Case", "check_case", "Choices"), "parts of check_primitive, which has the example"),
     **dict.fromkeys(("Report", "CellReport", "PrimitiveReport"), "what the checks return; they have the examples"),
+    "Fit": "what lbfgs and levenberg_marquardt return; they have the examples",
     "Optimizer": "the base of optimisers; each has an example",
     "fold": "Graph.fold has the example",
     "elements": "arrays and tensors, made of it, have examples",

@@ -1,6 +1,7 @@
 """Optimisers, the schedule and clipping against PyTorch and NumPy; second-order fits against NumPy and SciPy."""
 
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn, optim
-from tinygrad_rnn.errors import NonFiniteError, StateDictError
+from tinygrad_rnn.errors import GradientError, MissingExtraError, NonFiniteError, ShapeError, StateDictError
 
 SHAPES = [(3, 2), (4,), (), (2, 0)]
 decays = st.sampled_from([0.0, 0.1, 0.5])
@@ -221,3 +222,188 @@ def test_clipping_nothing():
     assert optim.clip_grad_norm([nn.Parameter((2,))], 1.0) == 0.0
     with pytest.raises(ValueError, match="max_norm is -1"):
         optim.clip_grad_norm([], -1.0)
+
+
+# -- fits ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def scipy():
+    return pytest.importorskip("scipy.optimize")
+
+
+FITS = {
+    "lbfgs": lambda residuals, parameters, **options: optim.lbfgs(
+        lambda: (residuals() ** 2).sum(), parameters, **{"tolerance": 1e-14, "max_iterations": 500, **options}
+    ),
+    "levenberg_marquardt": optim.levenberg_marquardt,
+}
+
+
+class Narx(nn.Cell):
+    """y_t of a small network of x_t, x_{t-1}, y_{t-1} and y_{t-2}."""
+
+    def __init__(self, hidden):
+        super().__init__()
+        self.f, self.g = nn.Linear(4, hidden, dtype=float), nn.Linear(hidden, 1, dtype=float)
+        self.state_shape = ((1,), (1,), (1,))
+
+    def step(self, x, state):
+        x1, y1, y2 = state
+        y = self.g(tr.tanh(self.f(tr.concatenate([x, x1, y1, y2], -1))))
+        return y, (x, y, y1)
+
+
+def narx(T, hidden=2, seed=0):
+    tr.seed(seed)
+    model, other = nn.Recurrent(Narx(hidden)), nn.Recurrent(Narx(hidden))
+    xs = np.random.default_rng(seed).normal(size=(T, 1, 1))
+    ys = other(xs)[0].data
+    return model, lambda: model(xs)[0] - ys
+
+
+@pytest.mark.parametrize("T", [3, 40])
+def test_jacobians_by_rows_and_by_columns(T):
+    """Against differences, with fewer residuals than parameters and with more."""
+    from tinygrad_rnn.optim.second_order import _jacobian
+
+    model, residuals = narx(T)
+    parameters = model.parameters()
+    found = _jacobian(residuals(), parameters)
+    assert found.shape == (T, sum(p.size for p in parameters))
+    column, eps = 0, 1e-6
+    for p in parameters:
+        start = p.data
+        for at in np.ndindex(p.shape):
+            ends = []
+            for sign in (1, -1):
+                moved = start.copy()
+                moved[at] += sign * eps
+                p.data = moved
+                ends.append(residuals().data.ravel())
+            np.testing.assert_allclose(found[:, column], (ends[0] - ends[1]) / (2 * eps), rtol=1e-5, atol=1e-8)
+            column += 1
+        p.data = start
+
+
+@pytest.mark.parametrize("fit", FITS.values(), ids=FITS)
+@given(seed=st.integers(0, 99), rows=st.integers(1, 8), columns=st.integers(1, 5))
+def test_a_linear_model_is_fitted_as_by_least_squares(scipy, fit, seed, rows, columns):
+    rng = np.random.default_rng(seed)
+    A, y = rng.normal(size=(rows, columns)), rng.normal(size=rows)
+    w, b = nn.Parameter(rng.normal(size=(columns, 1))), nn.Parameter(rng.normal(size=()))
+    found = fit(lambda: (A @ w)[:, 0] + b - y, [w, b])
+    whole = np.hstack([A, np.ones((rows, 1))])
+    best = np.sum((whole @ np.linalg.lstsq(whole, y)[0] - y) ** 2)
+    assert found.loss == pytest.approx(best, rel=1e-6, abs=1e-8)
+    assert found.loss == pytest.approx(np.sum(((A @ w.data)[:, 0] + b.data - y) ** 2), rel=1e-9, abs=1e-20)
+
+
+@pytest.mark.parametrize("fit", FITS.values(), ids=FITS)
+def test_a_recurrent_network_recovers_its_teacher(scipy, fit):
+    model, residuals = narx(60)
+    before = float((residuals().data ** 2).sum())
+    found = fit(residuals, model.parameters(), max_iterations=300)
+    assert found.loss < 1e-6 * before
+    assert found.loss == pytest.approx(float((residuals().data ** 2).sum()), rel=1e-9)
+
+
+def test_levenberg_marquardt_is_scipys_with_our_jacobian(scipy):
+    """Rosenbrock's valley: as many trials as with SciPy's own differences, and each evaluated once."""
+    p = nn.Parameter(np.array([-1.2, 1.0]))
+    calls = []
+
+    def residuals():
+        calls.append(p.data)
+        return tr.stack([10 * (p[1] - p[0] ** 2), 1 - p[0]])
+
+    fit = optim.levenberg_marquardt(residuals, [p])
+    expected = scipy.least_squares(lambda v: [10 * (v[1] - v[0] ** 2), 1 - v[0]], [-1.2, 1.0], method="lm", x_scale="jac")
+    np.testing.assert_allclose(p.data, expected.x, rtol=1e-7)
+    assert fit.converged and len(calls) == expected.nfev and fit.iterations <= len(calls)
+
+
+@pytest.mark.parametrize("fit", FITS.values(), ids=FITS)
+def test_float32_parameters(scipy, fit):
+    p = nn.Parameter([3.0, -2.0], dtype="float32")
+    fit(lambda: (p - [1.0, 2.0]) * [1.0, 5.0], [p])
+    assert p.dtype == "float32"
+    np.testing.assert_allclose(p.data, [1.0, 2.0], rtol=1e-4)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
+@pytest.mark.parametrize("last", [2, 5, 9])
+@pytest.mark.parametrize("fit", FITS.values(), ids=FITS)
+def test_the_best_seen_stays_when_it_is_broken_off(scipy, fit, last, error):
+    model, residuals = narx(30)
+    seen = []
+
+    def watched():
+        found = residuals()
+        seen.append((float((found.data**2).sum()), [p.data for p in model.parameters()]))
+        if len(seen) == last:
+            for p in model.parameters():
+                p.data = p.data * np.nan
+            raise error
+        return found
+
+    with pytest.raises(error):
+        fit(watched, model.parameters())
+    _, arrays = min(seen[:-1], key=lambda pair: pair[0])
+    for p, array in zip(model.parameters(), arrays, strict=True):
+        np.testing.assert_array_equal(p.data, array)
+
+
+@pytest.mark.parametrize("fit", FITS.values(), ids=FITS)
+def test_limits_and_callbacks(scipy, fit):
+    model, residuals = narx(30)
+    losses = []
+    found = fit(residuals, model.parameters(), max_iterations=4, callback=losses.append)
+    assert found.iterations == len(losses) == 4 and not found.converged
+    assert losses == sorted(losses, reverse=True) and found.loss <= losses[-1]
+
+    def stop(loss):
+        if loss < 0.9 * losses[-1]:
+            raise StopIteration
+
+    assert not fit(residuals, model.parameters(), callback=stop).converged
+
+
+@pytest.mark.parametrize("fit", FITS.values(), ids=FITS)
+def test_points_without_a_finite_loss_are_avoided(scipy, fit):
+    p = nn.Parameter(np.array([0.1]))
+    with np.errstate(all="ignore"):
+        found = fit(lambda: tr.log(p) - np.log(5.0), [p])
+    assert p.data == pytest.approx([5.0], rel=1e-4) and found.loss < 1e-6
+    p.data = [-1.0]
+    with np.errstate(all="ignore"), pytest.raises(NonFiniteError, match="at the start"):
+        fit(lambda: tr.log(p), [p])
+    assert p.data == [-1.0]
+
+
+@pytest.mark.parametrize("fit", FITS.values(), ids=FITS)
+def test_a_loss_that_is_cut_off_is_refused(scipy, fit):
+    p = nn.Parameter(np.array([1.0]))
+    with pytest.raises(GradientError, match="depends on nothing"):
+        fit(lambda: p.detach() * 2, [p])
+    with tr.no_grad():  # the caller's mode is not in the way
+        assert fit(lambda: p - 3.0, [p]).converged
+    assert p.data == pytest.approx([3.0])
+
+
+def test_what_cannot_be_fitted(scipy):
+    p = nn.Parameter(np.array([1.0, 2.0]))
+    with pytest.raises(GradientError, match="not one number"):
+        optim.lbfgs(lambda: p * 2, [p])
+    with pytest.raises(ShapeError, match="no residuals"):
+        optim.levenberg_marquardt(lambda: p[:0], [p])
+    with pytest.raises(ValueError, match="needs parameters"):
+        optim.lbfgs(lambda: p.sum(), [])
+
+
+def test_without_scipy_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    p = nn.Parameter(np.array([1.0]))
+    for fit in FITS.values():
+        with pytest.raises(MissingExtraError, match=r"tinygrad_rnn\[scipy\]"):
+            fit(lambda: p * 1, [p])

@@ -143,7 +143,9 @@ def test_nested_inputs_and_outputs(T, k):
 def test_single_sequences_and_codes():
     layer, xs = nn.GRU(2, 3, batch_first=True, dtype=float), array(7, 2)
     whole, _ = layer(xs)
-    for at, outputs in nn.truncated_bptt(layer, xs, 3):
+    turns = list(nn.truncated_bptt(layer, xs, 3))
+    assert [at for at, _ in turns] == [slice(0, 3), slice(3, 6), slice(6, 7)]
+    for at, outputs in turns:
         np.testing.assert_allclose(outputs.data, whole.data[at], rtol=1e-12)
 
     class Model(nn.Module):
@@ -186,11 +188,12 @@ def test_an_initial_state_can_be_learnt_and_others_are_cut():
 
 def test_the_cut_is_drawn():
     layer, head, losses = nn.Recurrent(nn.RNNCell(2, 3), mode="unroll"), nn.Linear(3, 2), []
-    xs, ys = tr.tensor(array(6, 1, 2)).named("x"), array(6, 1, 2)
-    for at, outputs in nn.truncated_bptt(layer, xs, 2):
+    us, ys = tr.tensor(array(6, 1, 2)).named("u"), array(6, 1, 2)
+    for at, outputs in nn.truncated_bptt(layer, us, 2):
         losses.append(nn.mse(head(outputs), tr.tensor(ys[at]).named("y")))
     source = tr.graph(*losses).draw(time="unrolled").source
     assert source.count('label="✂"') == 2
+    assert source.count('label="u₁"') == source.count('label="y₂"') == 3  # a part of an input is an input
 
 
 @pytest.mark.parametrize("k", [(0, 1), (3, 2), (-1, None), (1.5, None), (2, 3.0)])

@@ -1,0 +1,298 @@
+"""Fits by SciPy that use curvature, with the gradients and Jacobians of this engine: L-BFGS and Levenberg-Marquardt."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..autodiff import grad, no_grad
+from ..errors import GradientError, NonFiniteError, ShapeError
+from ..extras import optional
+from ..graph.place import mode
+from ..tensor import Parameter, Tensor, tensor
+from .base import listed
+
+__all__ = ["Fit", "lbfgs", "levenberg_marquardt"]
+
+Vector = npt.NDArray[np.float64]
+Callback = Callable[[float], object]
+
+
+class Fit(NamedTuple):
+    """How a fit ended; the parameters have the best values that were seen.
+
+    Attributes
+    ----------
+    loss : float
+        With these values.
+    iterations : int
+    converged : bool
+    message : str
+        Why it ended.
+    """
+
+    loss: float
+    iterations: int
+    converged: bool
+    message: str
+
+
+def lbfgs(
+    loss: Callable[[], Tensor],
+    parameters: Iterable[Parameter],
+    max_iterations: int = 100,
+    tolerance: float = 1e-8,
+    history: int = 10,
+    callback: Callback | None = None,
+) -> Fit:
+    """Minimise a loss by L-BFGS (Liu and Nocedal, 1989); it needs the extra ``scipy``.
+
+    Every value of the loss is of all the data, with nothing random in it: no minibatches,
+    and dropout in evaluation mode. The search itself is in float64. Parameters of float32
+    work, but their rounding ends it early, at a relative tolerance of about 1e-6.
+
+    Parameters
+    ----------
+    loss : callable
+        ``loss() -> Tensor``, one number.
+    parameters : iterable of Parameter
+        They are rebound. However the search ends, by Ctrl-C too, the best values stay.
+    max_iterations : int
+    tolerance : float
+        It has converged when an iteration improves the loss by less than this part of it,
+        or no element of the gradient is larger.
+    history : int
+        Steps from which the curvature is estimated.
+    callback : callable, optional
+        Called once in each iteration with the best loss so far; raise StopIteration there to end.
+
+    Returns
+    -------
+    Fit
+
+    Raises
+    ------
+    NonFiniteError
+        If the loss is NaN or inf at the start. Later on, such points are only avoided.
+    GradientError
+        If the loss is not one number, or depends on nothing that requires a gradient.
+    MissingExtraError
+        Without SciPy.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> w = tr.Parameter([0.0, 0.0], dtype=float)
+    >>> fit = lbfgs(lambda: ((w - [1.0, 2.0]) ** 4).sum(), [w], tolerance=1e-12)
+    >>> fit.converged, w.data.round(2)
+    (True, array([1., 2.]))
+    """
+    optimize = optional("scipy.optimize", "scipy", "L-BFGS needs")
+    search = _Search(parameters, max_iterations, callback)
+
+    def value_and_gradient(vector: Vector) -> tuple[float, Vector]:
+        search.move(vector)
+        result = _differentiable(loss)
+        with no_grad():
+            gradient = _flat(grad(result, search.parameters))
+        value = search.seen(result.item(), bool(np.isfinite(gradient).all()))
+        return value, np.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
+
+    options = {"maxcor": history, "ftol": tolerance, "gtol": tolerance, "maxiter": max_iterations, "maxfun": 10**9}
+    return search.run(
+        lambda: optimize.minimize(
+            value_and_gradient,
+            search.vector,
+            jac=True,
+            method="L-BFGS-B",
+            callback=lambda _: search.iterated(),
+            options=options,
+        )
+    )
+
+
+def levenberg_marquardt(
+    residuals: Callable[[], Tensor],
+    parameters: Iterable[Parameter],
+    max_iterations: int = 100,
+    tolerance: float = 1e-8,
+    callback: Callback | None = None,
+) -> Fit:
+    """Minimise a sum of squares by the method of Levenberg (1944) and Marquardt (1963); it needs the extra ``scipy``.
+
+    MINPACK's lmder where there are at least as many residuals as parameters, else SciPy's
+    trust-region method. The Jacobian costs about twice the gradient for each parameter, or
+    the gradient for each residual, whichever are fewer: this is for small networks, where
+    it is far ahead of any other method.
+
+    Parameters
+    ----------
+    residuals : callable
+        ``residuals() -> Tensor``, of any shape: what is squared and summed, such as
+        ``model(xs) - ys``. As for :func:`lbfgs`, all the data and nothing random.
+    parameters : iterable of Parameter
+        As for :func:`lbfgs`, with the same remark on float32.
+    max_iterations : int
+        Of which each has one Jacobian.
+    tolerance : float
+        It has converged when the relative change of the sum of squares or of the
+        parameters, or the cosine between residuals and Jacobian, is below it.
+    callback : callable, optional
+        Called once in each iteration with the best loss so far; raise StopIteration there to end.
+
+    Returns
+    -------
+    Fit
+        Its loss is the sum of squares.
+
+    Raises
+    ------
+    NonFiniteError
+        If the residuals have NaN or inf at the start, or their Jacobian has. Later on,
+        points with such residuals are only avoided.
+    GradientError
+        If the residuals depend on nothing that requires a gradient.
+    ShapeError
+        If there are no residuals.
+    MissingExtraError
+        Without SciPy.
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_rnn as tr
+    >>> a, k = tr.Parameter([1.0], dtype=float), tr.Parameter([0.0], dtype=float)
+    >>> t = np.arange(5.0)
+    >>> fit = levenberg_marquardt(lambda: a * tr.exp(k * t) - 3 * np.exp(-0.5 * t), [a, k])
+    >>> fit.converged, a.item(), k.item()
+    (True, 3.0, -0.5)
+    """
+    optimize = optional("scipy.optimize", "scipy", "Levenberg-Marquardt needs")
+    search = _Search(parameters, max_iterations, callback)
+    latest: list[Any] = [None, None]  # a vector and its residuals: the Jacobian is wanted where they were taken
+
+    def evaluated(vector: Vector) -> Tensor:
+        if latest[0] is None or not np.array_equal(latest[0], vector):
+            search.move(vector)
+            latest[:] = vector.copy(), _differentiable(residuals)
+        found: Tensor = latest[1]
+        return found
+
+    def values(vector: Vector) -> Vector:
+        found = evaluated(vector).data.astype(float).ravel()
+        with np.errstate(over="ignore"):
+            loss = float(found @ found)
+        value = search.seen(loss, math.isfinite(loss))
+        return found if value == loss else np.full(found.shape, math.sqrt(value / found.size))
+
+    def jacobian(vector: Vector) -> Vector:
+        search.iterated()
+        return _jacobian(evaluated(vector), search.parameters)
+
+    count = evaluated(search.vector).size
+    if not count:
+        raise ShapeError("there are no residuals to make small: residuals() gave a tensor of no elements")
+    return search.run(
+        lambda: optimize.least_squares(
+            values,
+            search.vector,
+            jacobian,
+            method="lm" if count >= search.vector.size else "trf",
+            x_scale="jac",
+            **dict.fromkeys(("ftol", "xtol", "gtol"), tolerance),
+            max_nfev=10**6,
+        )
+    )
+
+
+class _Stop(Exception):
+    """Raised through SciPy to end a search, with the reason."""
+
+
+class _Search:
+    """A search over parameters as one vector; the best point that was seen stays, however it ends."""
+
+    def __init__(self, parameters: Iterable[Parameter], max_iterations: int, callback: Callback | None) -> None:
+        self.parameters = listed(parameters)
+        self.max_iterations, self.callback = max_iterations, callback
+        self.iterations = 0
+        self.loss = math.inf
+        self.arrays = [p.data for p in self.parameters]
+        self.vector = np.concatenate([array.ravel() for array in self.arrays]).astype(np.float64)
+        self.ceiling = math.inf
+
+    def move(self, vector: Vector) -> None:
+        ends = np.cumsum([p.size for p in self.parameters])
+        for p, part in zip(self.parameters, np.split(vector, ends[:-1]), strict=True):
+            p.data = part.reshape(p.shape)
+
+    def seen(self, loss: float, finite: bool) -> float:
+        """Take note of the loss where the parameters are; a point to avoid has one that is worse than the start's."""
+        finite = finite and math.isfinite(loss)
+        if self.loss == math.inf:
+            if not finite:
+                raise NonFiniteError(f"the loss is {loss} at the start, or its gradient is not finite; tr.debug() finds where")
+            self.ceiling = 10 * (1 + abs(loss))
+        if finite and loss < self.loss:
+            self.loss, self.arrays = loss, [p.data for p in self.parameters]
+        return loss if finite else self.ceiling
+
+    def iterated(self) -> None:
+        if self.iterations == self.max_iterations:
+            raise _Stop(f"the limit of {self.max_iterations} iterations was reached")
+        self.iterations += 1
+        if self.callback is not None:
+            try:
+                self.callback(self.loss)
+            except StopIteration:
+                raise _Stop("the callback ended it") from None
+
+    def run(self, minimise: Callable[[], Any]) -> Fit:
+        try:
+            found = minimise()
+            converged, message = bool(found.success), str(found.message)
+        except _Stop as stop:
+            converged, message = False, str(stop)
+        finally:
+            for p, array in zip(self.parameters, self.arrays, strict=True):
+                p.data = array
+        return Fit(self.loss, self.iterations, converged, message)
+
+
+def _differentiable(function: Callable[[], Tensor]) -> Tensor:
+    with mode(recording=True):
+        result = function()
+    if not result.requires_grad:
+        raise GradientError("it depends on nothing that requires a gradient: is it made of the parameters, without .detach()?")
+    return result
+
+
+def _flat(parts: Iterable[Tensor]) -> Vector:
+    return np.concatenate([part.data.ravel() for part in parts]).astype(np.float64)
+
+
+def _jacobian(residuals: Tensor, parameters: list[Parameter]) -> Vector:
+    """Shape (residuals, parameters), by rows or by columns, whichever are fewer."""
+    columns = sum(p.size for p in parameters)
+    if residuals.size < columns:
+        with no_grad():
+            units = np.eye(residuals.size, dtype=residuals.dtype).reshape(-1, *residuals.shape)
+            found = np.stack([_flat(grad(residuals, parameters, unit)) for unit in units])
+    else:
+        # a gradient is linear in its cotangent, so the derivative by that is the same for any; see `autodiff.jvp`
+        cotangent = tensor(np.zeros(residuals.shape, residuals.dtype))
+        with mode(recording=True):
+            gradients = grad(residuals, parameters, cotangent)
+        found = np.empty((residuals.size, columns))
+        column = 0
+        with no_grad():
+            for p, gradient in zip(parameters, gradients, strict=True):
+                for unit in np.eye(p.size, dtype=p.dtype).reshape(-1, *p.shape):
+                    found[:, column] = grad(gradient, cotangent, unit).data.ravel()
+                    column += 1
+    if not np.isfinite(found).all():
+        raise NonFiniteError("the Jacobian of the residuals has NaN or inf; tr.debug() finds where it comes from")
+    return found
