@@ -24,7 +24,8 @@ def written(sketch: Sketch, name: str) -> str:
             "layout": "nop2",
             "bgcolor": CARD,
             "pad": "0.2",
-            "outputorder": "edgesfirst",
+            # a frame would hide the edges
+            "outputorder": "nodesfirst" if any(v.kind is Kind.FRAME for v in sketch.vertices) else "edgesfirst",
             "fontname": FONT,
             "bb": _box(sketch),
         },
@@ -74,6 +75,8 @@ def _node(vertex: Vertex) -> dict[str, str]:
         attributes["fontsize"] = f"{vertex.font:g}"
     if vertex.kind is Kind.DOTS or (vertex.kind is Kind.NOTE and vertex.font == NODE_FONT):
         attributes["fontcolor"] = look.color
+    if vertex.kind is Kind.END and vertex.color:
+        attributes["fontcolor"] = vertex.color
     return attributes
 
 

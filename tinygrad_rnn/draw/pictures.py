@@ -8,7 +8,10 @@ from typing import Any, Literal, get_args
 from ..errors import FoldError
 from ..graph.graph import Graph, outer_step
 from ..graph.node import behind_cuts
+from ..nn.cell import Cell, flatten
 from ..nn.module import Module
+from ..nn.trace import trace_step
+from ..ops.core import as_tensor
 from ..tensor import Tensor
 from .contract import contract, runs_of
 from .dot import written
@@ -22,11 +25,13 @@ from .place import Layout, place, set_rows, share_columns
 from .plain import plain
 from .route import branch_dots, route
 from .sketch import Sketch
+from .step import diagram
+from .step_lines import step_sketch
 from .trace import traced
 
 __all__ = ["draw", "draw_module"]
 
-Time = Literal["folded", "unrolled"]
+Time = Literal["folded", "unrolled", "step"]
 Detail = Literal["slots", "values", "ops", "layers"]
 
 COLUMNS = 10
@@ -117,8 +122,9 @@ def draw_module(
     ----------
     module : Module
         A cell, a recurrent layer, or a whole model.
-    time : {"folded", "unrolled"}
-        The step with its states closed through delays, or the steps side by side.
+    time : {"folded", "unrolled", "step"}
+        The step with its states closed through delays; the steps side by side; or one step
+        of the cell gate by gate, which has neither detail nor loss.
     detail : {"slots", "values", "ops", "layers"}, optional
         Inputs, states, outputs and losses; also named values; all operations; a box for
         each layer and step.
@@ -140,7 +146,9 @@ def draw_module(
     Notes
     -----
     A cell may have an attribute ``layout``, from the names of its values to their places in
-    the folded drawing: how many nodes to the right, and which row.
+    the folded drawing: how many nodes to the right, and which row. Likewise ``step_layout``
+    for the drawing of one step, where a value without a name is called what it does,
+    such as ``"tanh c"`` or ``"i×g"``.
 
     Raises
     ------
@@ -159,6 +167,8 @@ def draw_module(
     """
     _check(time, detail)
     name = type(module).__name__
+    if time == "step":
+        return _draw_step(module, inputs)
     T = steps
     graph = traced(module, T, inputs, loss, targets)
     if time == "folded":
@@ -171,6 +181,18 @@ def draw_module(
     layouts = [layout for _, part in module.modules() if (layout := getattr(part, "layout", None))]
     layout = layouts[0] if len(layouts) == 1 and detail in (None, "values") else None
     return _over_time(graph, time, detail, COLUMNS, values, name, titles, layout)
+
+
+def _draw_step(module: Module, inputs: Any) -> Drawing:
+    """One step of the only cell there is."""
+    cells = [part for _, part in module.modules() if isinstance(part, Cell)]
+    if len({type(cell) for cell in cells}) != 1:
+        found = ", ".join(dict.fromkeys(type(cell).__name__ for cell in cells)) or "none"
+        raise ValueError(f'time="step" draws a cell, and the cells in {type(module).__name__} are: {found}; draw one of them')
+    step, name = trace_step(cells[0], 2, inputs), type(cells[0]).__name__
+    sketch = step_sketch(diagram(step), getattr(cells[0], "step_layout", {}))
+    text = Graph([as_tensor(value).node for value in (*flatten(step.output), *step.after)]).text(limit=60)
+    return Drawing(written(sketch, name), f"{name}, one step", _described(sketch), text)
 
 
 def _check(time: Any, detail: Any) -> None:

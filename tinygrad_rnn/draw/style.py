@@ -57,6 +57,9 @@ class Kind(str, Enum):
     PRODUCT = "product"
     PARAMETER = "parameter"
     GRADIENT = "gradient"
+    FRAME = "frame"
+    FUNCTION = "function"
+    END = "end"
     DOTS = "dots"
     NOTE = "note"
 
@@ -91,6 +94,9 @@ LOOKS = {
     Kind.PRODUCT: Look(GREY, "#F6F8FA", shape="box", style="filled,rounded"),
     Kind.PARAMETER: Look(GREY, "#F6F8FA", shape="box", style="filled,rounded"),
     Kind.GRADIENT: Look(VERMILION, "#FBE9DF", shape="box", style="filled,rounded"),
+    Kind.FRAME: Look("#D0D7DE", "#F6F8FA", shape="box", style="filled,rounded"),
+    Kind.FUNCTION: Look(GREY, "#FFFFFF", shape="ellipse"),
+    Kind.END: Look(GREY, CARD, shape="plaintext", style=""),
     Kind.DOTS: Look(GREY, CARD, shape="plaintext", style=""),
     Kind.NOTE: Look(GREY, CARD, shape="plaintext", style=""),
 }

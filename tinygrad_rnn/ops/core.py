@@ -8,7 +8,7 @@ import re
 import string
 import sys
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, Union
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Formula", "Part", "Primitive", "Sparse", "TensorLike", "apply", "elementwise", "primitive", "pullback", "registry"]
 
 TensorLike: TypeAlias = Union["Tensor", npt.ArrayLike]
+Arrangement: TypeAlias = Literal["part", "join"]
 
 OPEN, RELATION, SUM, TERM, PRODUCT, MATRIX, ATOM, SYMBOL = range(8)
 
@@ -113,6 +114,9 @@ class Primitive:
         Names of the inputs; the last one starts with ``*`` if the primitive is variadic.
     attributes : frozenset of str
         Names of the static arguments.
+    arranges : {"part", "join"}, optional
+        What it does if it only arranges elements: it reads a part of its input, by an attribute
+        ``index``, or it joins its inputs along an ``axis``. Pictures see through it.
     """
 
     def __init__(
@@ -127,6 +131,7 @@ class Primitive:
         view: Callable[..., bool] | None,
         arguments: tuple[str, ...],
         attributes: Iterable[str] = (),
+        arranges: Arrangement | None = None,
     ) -> None:
         self.name = name
         self.kernel = kernel
@@ -138,6 +143,7 @@ class Primitive:
         self.view = view
         self.arguments = arguments
         self.attributes = frozenset(attributes)
+        self.arranges = arranges
 
     def __call__(self, *inputs: TensorLike, **attributes: Any) -> Tensor:
         """Apply the primitive; see :func:`apply`.
@@ -199,6 +205,7 @@ def primitive(
     domain: Domain | None = None,
     leading: Callable[..., Mapping[str, Any]] | None = None,
     view: Callable[..., bool] | None = None,
+    arranges: Arrangement | None = None,
 ) -> Callable[[Callable[..., Any]], Primitive]:
     """Make a primitive of the decorated function and register it.
 
@@ -225,6 +232,8 @@ def primitive(
     leading, view : callable, optional
         How a further leading axis passes through, and whether the result is a view; see
         :class:`Primitive`.
+    arranges : {"part", "join"}, optional
+        Whether it only reads a part of its input, or joins its inputs; see :class:`Primitive`.
 
     Raises
     ------
@@ -278,6 +287,7 @@ def primitive(
             view,
             arguments,
             attributes,
+            arranges,
         )
         functools.update_wrapper(made, function)
         registry[name] = made

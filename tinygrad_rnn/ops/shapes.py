@@ -319,6 +319,7 @@ def _alike(choose: Choose) -> list[Shape]:
     formula=r"\left[{rest:own}\right]",
     shape=_joined,
     domain=Domain(REAL, shapes=_alike, attributes=lambda choose, *shapes: {"axis": -1}),
+    arranges="join",
 )
 def _concatenate(*xs, axis, out=None):
     return np.concatenate(xs, axis=axis, out=out)
@@ -362,6 +363,7 @@ def _stacked(*specs: Spec, axis: int) -> Spec:
         shapes=lambda choose: [choose.shape()] * choose.integer(1, 3),
         attributes=lambda choose, *shapes: {"axis": choose.integer(-len(shapes[0]) - 1, -1)},
     ),
+    arranges="join",
 )
 def _stack(*xs, axis, out=None):
     return np.stack(xs, axis=axis, out=out)
@@ -449,6 +451,7 @@ def _getitem_index(choose: Choose, x: Shape, *arrays: Shape) -> Mapping[str, Any
         NotImplemented if ARRAY in attributes["index"] else {"index": (slice(None), *attributes["index"])}
     ),
     view=lambda attributes, shape: ARRAY not in attributes["index"],
+    arranges="part",
 )
 def _getitem(x, *arrays, index, out=None):
     return _filled(x[_with_arrays(index, arrays)], out)

@@ -1,0 +1,198 @@
+"""Lines at right angles: the cheapest way on a grid, around nodes and across few other lines."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Sequence, Set
+from typing import NamedTuple, TypeAlias
+
+__all__ = ["EAST", "NORTH", "SOUTH", "WEST", "Spot", "Maze", "Port"]
+
+Spot: TypeAlias = "tuple[int, int]"
+Direction: TypeAlias = "tuple[int, int]"
+
+EAST, WEST, NORTH, SOUTH = (1, 0), (-1, 0), (0, 1), (0, -1)
+NOBODY: Set[Hashable] = frozenset()
+DIRECTIONS = (EAST, NORTH, WEST, SOUTH)
+
+BEND = 5.0
+CROSS = 9.0
+NEAR = 1.5
+"""For a spot next to a node."""
+CLASH = 400.0
+"""For a stretch that another net has already: only if there is no other way at all."""
+SHARED = 0.8
+"""For a stretch that the net itself has already."""
+
+
+class Port(NamedTuple):
+    """Where a line may start or end: the spot, the direction outwards, and what it costs."""
+
+    spot: Spot
+    outwards: Direction | None
+    cost: float = 0.0
+
+
+class Maze:
+    """A grid with nodes, which lines go around.
+
+    Parameters
+    ----------
+    low, high : pair of int
+        Corners that lines stay within.
+
+    Examples
+    --------
+    >>> maze = Maze((0, 0), (9, 9))
+    >>> maze.block((5, 1), 1, 3)
+    >>> maze.route("a", [Port((1, 1), EAST)], [Port((8, 1), WEST)])
+    [(1, 1), (2, 1), (2, 6), (7, 6), (7, 1), (8, 1)]
+    """
+
+    def __init__(self, low: Spot, high: Spot) -> None:
+        self.low, self.high = low, high
+        self.blocked: set[Spot] = set()
+        self.near: set[Spot] = set()
+        self.stretches: dict[tuple[Spot, Spot], set[Hashable]] = defaultdict(set)
+        self.passed: dict[Spot, set[Hashable]] = defaultdict(set)
+        self.bent: dict[Spot, set[Hashable]] = defaultdict(set)
+
+    def block(self, centre: Spot, half_width: int, half_height: int) -> None:
+        """Keep lines out of a rectangle, and if they can, from its sides."""
+        x, y = centre
+        for dx in range(-half_width - 1, half_width + 2):
+            for dy in range(-half_height - 1, half_height + 2):
+                inside = abs(dx) <= half_width and abs(dy) <= half_height
+                (self.blocked if inside else self.near).add((x + dx, y + dy))
+
+    def route(self, net: Hashable, starts: Iterable[Port], ends: Iterable[Port]) -> list[Spot]:
+        """The corners of a line from one of the starts to one of the ends; it is then there.
+
+        Parameters
+        ----------
+        net : hashable
+            Lines of one net may run on each other.
+        starts, ends : iterable of Port
+
+        Returns
+        -------
+        list of pair of int
+            Empty if there is no way.
+        """
+        goals = {port.spot: port for port in ends}
+        if not goals:
+            return []
+        queue: list[tuple[float, float, int, Spot, Direction | None]] = []
+        best: dict[tuple[Spot, Direction | None], float] = {}
+        came: dict[tuple[Spot, Direction | None], tuple[Spot, Direction | None] | None] = {}
+        first = {}
+        for number, port in enumerate(starts):
+            state = port.spot, port.outwards
+            if port.cost < best.get(state, 1e9):
+                best[state], came[state], first[port.spot] = port.cost, None, port
+                heapq.heappush(queue, (port.cost + _distance(port.spot, goals), port.cost, -number, *state))
+        count = 0
+        ahead: dict[Spot, float] = {}
+        while queue:
+            _, cost, _, spot, direction = heapq.heappop(queue)
+            state = spot, direction
+            if cost > best[state]:
+                continue
+            goal = goals.get(spot)
+            if goal is not None and (goal.outwards is None or direction == (-goal.outwards[0], -goal.outwards[1])):
+                return self._taken(net, state, came)
+            fixed = came[state] is None and first[spot].outwards is not None
+            for way in (direction,) if fixed else DIRECTIONS:
+                assert way is not None
+                if direction is not None and way == (-direction[0], -direction[1]):
+                    continue
+                after = spot[0] + way[0], spot[1] + way[1]
+                if not self._is_free(after, goals):
+                    continue
+                total = cost + self._cost(net, spot, direction, way, after)
+                if after in goals:
+                    total += goals[after].cost
+                if total < best.get((after, way), 1e9):
+                    best[after, way], came[after, way] = total, state
+                    count += 1
+                    if after not in ahead:
+                        ahead[after] = _distance(after, goals)
+                    heapq.heappush(queue, (total + ahead[after], total, count, after, way))
+        return []
+
+    def take(self, net: Hashable, turns: Sequence[Spot]) -> None:
+        """Mark a line, given by its corners, as the net's."""
+        spots = [turns[0]]
+        for end in turns[1:]:
+            (x, y), (u, v) = spots[-1], end
+            n = max(abs(u - x), abs(v - y))
+            spots += [(x + (u - x) * k // n, y + (v - y) * k // n) for k in range(1, n + 1)]
+        for a, b in itertools.pairwise(spots):
+            self.stretches[_stretch(a, b)].add(net)
+        for spot in spots:
+            self.passed[spot].add(net)
+        for spot in turns:
+            self.bent[spot].add(net)
+
+    def _is_free(self, spot: Spot, goals: dict[Spot, Port]) -> bool:
+        x, y = spot
+        inside = self.low[0] <= x <= self.high[0] and self.low[1] <= y <= self.high[1]
+        return spot in goals or (inside and spot not in self.blocked)
+
+    def _cost(self, net: Hashable, spot: Spot, direction: Direction | None, way: Direction, after: Spot) -> float:
+        cost = 1.0
+        if taken := self.stretches.get(_stretch(spot, after)):
+            cost = (SHARED if net in taken else 1.0) + (CLASH if _others(taken, net) else 0.0)
+        if direction is not None and way != direction:
+            cost += BEND + (CLASH if _others(self.passed.get(spot, NOBODY), net) else 0.0)
+        if _others(self.passed.get(after, NOBODY), net):
+            cost += CLASH if _others(self.bent.get(after, NOBODY), net) else CROSS
+        return cost + (NEAR if after in self.near else 0.0)
+
+    def _taken(
+        self,
+        net: Hashable,
+        state: tuple[Spot, Direction | None],
+        came: dict[tuple[Spot, Direction | None], tuple[Spot, Direction | None] | None],
+    ) -> list[Spot]:
+        """The way to a state, from corner to corner, marked as the net's."""
+        spots = []
+        at: tuple[Spot, Direction | None] | None = state
+        while at is not None:
+            spots.append(at[0])
+            at = came[at]
+        spots.reverse()
+        found = corners(spots)
+        self.take(net, found)
+        return found
+
+
+def corners(spots: Sequence[Spot]) -> list[Spot]:
+    """The ends of a way, and where it turns.
+
+    Examples
+    --------
+    >>> corners([(0, 0), (1, 0), (2, 0), (2, 1)])
+    [(0, 0), (2, 0), (2, 1)]
+    """
+    turns = [
+        b
+        for a, b, c in zip(spots, spots[1:], spots[2:], strict=False)
+        if (b[0] - a[0], b[1] - a[1]) != (c[0] - b[0], c[1] - b[1])
+    ]
+    return [spots[0], *turns, *([spots[-1]] if len(spots) > 1 else [])]
+
+
+def _others(nets: Set[Hashable], net: Hashable) -> bool:
+    return len(nets) > (net in nets)
+
+
+def _stretch(a: Spot, b: Spot) -> tuple[Spot, Spot]:
+    return (a, b) if a < b else (b, a)
+
+
+def _distance(spot: Spot, goals: Iterable[Spot]) -> float:
+    """About what is still to be paid, so that the search goes straight on."""
+    return min(abs(spot[0] - x) + abs(spot[1] - y) + (BEND if spot[0] != x and spot[1] != y else 0.0) for x, y in goals)

@@ -1,0 +1,319 @@
+"""Places of the parts of a step: state lines level, gates in a row below them, the input from below."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from .place import Layout
+from .step import Diagram, Part, Role, Way
+from .style import NODE_FONT
+from .symbols import text_width
+
+__all__ = ["UNIT", "Places", "joined", "placed", "size"]
+
+UNIT = 10.0
+"""Points between two lines of the grid."""
+COLUMN, ROW = 8, 6
+"""Distances of neighbours on the grid."""
+LINE = 4
+"""Distance of two state lines that enter below."""
+SMALL = 26.0
+"""Diameter of an operation."""
+TOP = 1e6
+"""The row just below the state lines, whichever that will be."""
+LANE = 2 * TOP
+
+
+@dataclass
+class Places:
+    """Where everything is, in units of the grid.
+
+    Attributes
+    ----------
+    at : dict of Part to pair of int
+    frame : tuple of int
+        The cell's outline: left, bottom, right, top.
+    lanes : dict of int to list of Part
+        The slots whose lines go straight through, with the operations on them.
+    entries : dict of (Part, Part) to pair of int
+        Where a line meets the upright of a joint.
+    """
+
+    at: dict[Part, tuple[int, int]]
+    frame: tuple[int, int, int, int]
+    lanes: dict[int, list[Part]]
+    entries: dict[tuple[Part, Part], tuple[int, int]]
+
+
+def size(part: Part) -> tuple[float, float]:
+    """Width and height in points."""
+    width = text_width(label(part), NODE_FONT)
+    if part.role is Role.GATE:
+        return max(48.0, width + 10), SMALL
+    if part.role is Role.OPERATION:
+        return (SMALL, SMALL) if len(part.text) < 3 else (max(42.0, width + 14), SMALL - 2)
+    if part.role is Role.JOINT:
+        return 6.0, 6.0
+    return max(18.0, width + 6), 18.0
+
+
+def label(part: Part) -> str:
+    """What is written on it: an operation's name stands where its line ends."""
+    return f"{part.text} {part.name}".strip() if part.role is not Role.OPERATION or len(part.text) > 2 else part.text
+
+
+def half(part: Part) -> tuple[int, int]:
+    """How far it reaches on the grid, beside and above its centre."""
+    width, height = size(part)
+    return math.ceil((width / 2 + 4) / UNIT) - 1, math.ceil((height / 2 + 4) / UNIT) - 1
+
+
+def joined(diagram: Diagram) -> Diagram:
+    """With a joint for every two or more ends of lines that the same gates read.
+
+    A gate alone has one too, if it reads nothing else.
+    """
+    ends = {*diagram.inputs, *diagram.before}
+    joints: list[Part] = []
+
+    def read(gate: Part) -> frozenset[Part]:
+        return frozenset(source for source, way in gate.reads.items() if source in ends and way.parameters)
+
+    while True:
+        reads = {part: found for part in diagram.inner if len(found := read(part)) > 1}
+        shared = Counter({a & b: 0 for a in reads.values() for b in reads.values() if len(a & b) > 1})
+        for group in shared:
+            users = [part for part, found in reads.items() if group <= found]
+            if len(users) > 1 or len(users[0].reads) == len(group):
+                shared[group] = len(group) * len(users)
+        group, gain = max(shared.items(), key=lambda item: item[1], default=(frozenset(), 0))
+        if not gain:
+            return Diagram(diagram.inputs, diagram.before, [*joints, *diagram.inner], diagram.after, diagram.outputs)
+        order = [end for end in (*diagram.inputs, *diagram.before) if end in group]
+        names = ", ".join(end.name for end in order)
+        joint = Part(Role.JOINT, "", "", f"[{names}]", dict.fromkeys(order, Way()), note=f"[{names}]")
+        joints.append(joint)
+        for part, found in reads.items():
+            if group <= found:
+                rest = {source: way for source, way in part.reads.items() if source not in group}
+                part.reads = {joint: Way(cut=all(part.reads[end].cut for end in order)), **rest}
+
+
+@dataclass
+class _Placing:
+    diagram: Diagram
+    layout: Layout
+    lanes: dict[int, list[Part]]
+    at: dict[Part, tuple[float, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.lane_of = {part: slot for slot, path in self.lanes.items() for part in path}
+        self.users: dict[Part, list[Part]] = defaultdict(list)
+        for read, part, _ in self.diagram.arcs():
+            self.users[read].append(part)
+        self.right = 7 - COLUMN + 0.0
+
+    def run(self) -> None:
+        for part in self._ordered():
+            if part.key in self.layout:
+                column, row = self.layout[part.key]
+                x = 7 + COLUMN * column
+                self.at[part] = x, row
+            elif part.role is not Role.JOINT:
+                self.at[part] = self._spot(part)
+            if part in self.at:
+                self.right = max(self.right, self.at[part][0] + max(0, half(part)[0] - 3))
+
+    def _ordered(self) -> list[Part]:
+        """The parts after what they read, each as late as can be; first what makes the lines that go through."""
+        order: dict[Part, None] = {}
+        roots = [*(part for path in self.lanes.values() for part in path), *self.diagram.after, *self.diagram.outputs]
+        stack = [(part, False) for part in reversed([*roots, *self.diagram.inner])]
+        inner = set(self.diagram.inner)
+        while stack:
+            part, done = stack.pop()
+            if done and part in inner:
+                order[part] = None
+            elif part not in order and not done:
+                stack.append((part, True))
+                stack += [(read, False) for read in reversed(list(part.reads)) if read in inner and read not in order]
+        return list(order)
+
+    def _spot(self, part: Part) -> tuple[float, float]:
+        read = [source for source in part.reads if source in self.at]
+        new = self.right + max(COLUMN, half(part)[0] + 5)
+        if part in self.lane_of:
+            path = self.lanes[self.lane_of[part]]
+            before = [self.at[other][0] for other in path[: path.index(part)] if other in self.at]
+            below = max((self.at[source][0] for source in read if source not in path), default=-1.0)
+            free = below >= max(before, default=0) + (COLUMN - 2 if before else 0)
+            above = max((row for x, row in self.at.values() if x == below), default=0)
+            standing = [self.at[source][1] for source in read if self.at[source][0] == below and source not in path]
+            if free and above in standing and self._is_clear(below, half(part)[0], above + 1, TOP):
+                return below, LANE
+            return new, LANE
+        if not read:
+            return new, 0
+        if len(read) == 1:
+            (source,) = read
+            row = self.at[source][1]
+            if row == LANE:
+                return new, TOP
+            up = part.role is Role.OPERATION and len(part.reads) == 1 and len(self.users[source]) > 1
+            return new, row + (up and row < TOP)
+        *others, last = sorted(read, key=lambda source: self.at[source])
+        x, row = self.at[last]
+        if len(others) == 1:
+            other_x, other_row = self.at[others[0]]
+            middle = (x + other_x) / 2
+            level = row == other_row < TOP and x - other_x <= 2 * COLUMN
+            upwards = all(user.role is Role.OPERATION for user in self.users[part])
+            if level and upwards and middle == int(middle) and self._is_clear(middle, half(part)[0], row + 1, row + 1):
+                return middle, row + 1
+            if level and not upwards:
+                return new, row
+            if other_row != row and other_row < TOP and self._is_clear(x, half(part)[0], other_row, other_row):
+                return x, other_row
+        if row < TOP and self._is_clear(x, half(part)[0], row + 1, row + 1):
+            return x, row + 1
+        return new, max((self.at[source][1] for source in read if self.at[source][1] <= TOP), default=0)
+
+    def _is_clear(self, x: float, reach: int, low: float, high: float) -> bool:
+        return not any(
+            abs(x - other) < reach + half(part)[0] + 2 and (low <= row <= high) for part, (other, row) in self.at.items()
+        )
+
+
+def placed(diagram: Diagram, layout: Layout) -> Places:
+    """A place for every part.
+
+    Parameters
+    ----------
+    diagram : Diagram
+        With its joints.
+    layout : mapping of str to pair of float
+        Places that somebody chose for gates and operations, by their keys: how many columns
+        to the right, and how many rows above the gates.
+    """
+    lanes = _lanes(diagram)
+    placing = _Placing(diagram, layout, lanes)
+    placing.run()
+    rows = [row for _, row in placing.at.values() if row < TOP]
+    top = max([1.0, *rows])
+    columns = {x for x, row in placing.at.values() if row == TOP}
+    if any(x in columns and row == top for x, row in placing.at.values()):
+        top += 1
+    joints = [part for part in diagram.inner if part.role is Role.JOINT]
+    bus = -ROW - 2 * max(0, len(joints) - 1)
+    at: dict[Part, tuple[int, int]] = {}
+    for part, (x, row) in placing.at.items():
+        if part in placing.lane_of and part.key not in layout:
+            row = top + 1 + list(lanes).index(placing.lane_of[part])
+        at[part] = round(x), round(ROW * (top if row == TOP else row))
+    for number, joint in enumerate(joints):
+        at[joint] = 2 * number, bus + 2 * number
+    right = max((x + half(part)[0] for part, (x, _) in at.items()), default=0) + 6
+    heights = {slot: round(ROW * (top + 1 + number)) for number, slot in enumerate(lanes)}
+    heights |= {slot: at[path[0]][1] for slot, path in lanes.items()}
+    below = [slot for slot in range(len(diagram.before)) if slot not in lanes]
+    through = any(read.role is Role.BEFORE for end in diagram.after for read in end.reads)
+    heights |= {slot: bus - LINE * (number + through) for number, slot in enumerate(below)}
+    left = -LINE * max(0, len(diagram.inputs) - 1) - 9
+    for before in diagram.before:
+        at[before] = left, heights[before.slots[0]]
+    exits = _exits(diagram, heights, lanes, bus)
+    low = min([bus, *heights.values(), *exits.values()])
+    for number, part in enumerate(diagram.inputs):
+        at[part] = -LINE * number, low - 6 - 2 * max(0, len(diagram.inputs) - 1)
+    high = max([y for _, y in at.values()]) + 4
+    for end in diagram.outputs:
+        (source,) = end.reads
+        x = at[source][0] if source.reads else right - 3
+        while any(at.get(other, (None,))[0] == x for other in diagram.outputs) or not _is_open(at, x, source):
+            x += 2
+        at[end] = x, high + 3
+    right = max(right, *(at[end][0] + 5 for end in diagram.outputs)) if diagram.outputs else right
+    for part in diagram.after:
+        at[part] = right, exits[part.slots[0]]
+    entries = {}
+    for joint in joints:
+        x, y = at[joint]
+        lines = [at[read][1] for read in joint.reads if read.role is Role.BEFORE and at[read][1] <= y]
+        inputs = [read for read in joint.reads if read.role is Role.INPUT]
+        for read in joint.reads:
+            entry = min(y, at[read][1])
+            if read in inputs:
+                entry = min([y, *lines]) - 2 * (inputs.index(read) + (x != at[read][0]))
+            entries[read, joint] = x, entry
+    bottom = min([low, *(y for _, y in entries.values())]) - 3
+    return Places(at, (left + 4, bottom, right - 4, high), lanes, entries)
+
+
+def _exits(diagram: Diagram, heights: Mapping[int, int], lanes: Mapping[int, list[Part]], bus: int) -> dict[int, int]:
+    """How high the lines leave: at the height they came in, as far as that can be."""
+    exits = {slot: heights[slot] for slot in lanes}
+    sources = {end.slots[0]: next(iter(end.reads)) for end in diagram.after}
+    for slot, source in sources.items():
+        if source.role is Role.BEFORE and slot not in exits and heights[source.slots[0]] not in exits.values():
+            exits[slot] = heights[source.slots[0]]
+    for slot, source in sources.items():
+        if slot not in exits:
+            free = sorted({y for y in heights.values() if y <= bus} - set(exits.values()), reverse=True)
+            lowest = min([bus + LINE, *heights.values(), *exits.values()]) - LINE
+            if source.role is Role.INPUT or not free:
+                exits[slot] = lowest
+            else:
+                exits[slot] = heights[slot] if heights[slot] in free else free[0]
+    return exits
+
+
+def _is_open(at: Mapping[Part, tuple[int, int]], x: int, source: Part) -> bool:
+    """Whether nothing stands above what an output leaves from."""
+    y = at[source][1]
+    return not any(abs(x - other) < half(part)[0] + 2 and above > y for part, (other, above) in at.items() if part.reads)
+
+
+def _lanes(diagram: Diagram) -> dict[int, list[Part]]:
+    """The slots that go through operations alone from before to after, with these operations."""
+    users: dict[Part, list[Part]] = {}
+    for read, part, way in diagram.arcs():
+        if not way.parameters:
+            users.setdefault(read, []).append(part)
+    taken: set[Part] = set()
+    lanes: dict[int, list[Part]] = {}
+    for slot, (before, after) in enumerate(zip(diagram.before, diagram.after, strict=True)):
+        path = _longest(before, after, users, taken)
+        if path:
+            lanes[slot] = path
+            taken.update(path)
+    return lanes
+
+
+def _longest(before: Part, after: Part, users: Mapping[Part, list[Part]], taken: set[Part]) -> list[Part]:
+    """The operations on the longest way between two ends, through no gate."""
+    paths: dict[Part, list[Part]] = {after: []}
+    order = list(_reached(before, users, taken))
+    for part in reversed(order):
+        ways = [[user, *paths[user]] if user is not after else [] for user in users.get(part, ()) if user in paths]
+        if ways:
+            paths[part] = max(ways, key=len)
+    return paths.get(before, [])
+
+
+def _reached(start: Part, users: Mapping[Part, list[Part]], taken: set[Part]) -> Iterator[Part]:
+    """The operations after a part, each after those before it."""
+    order: dict[Part, None] = {}
+    entered: set[Part] = set()
+    stack = [(start, False)]
+    while stack:
+        part, done = stack.pop()
+        if done:
+            order[part] = None
+        elif part not in entered and (part is start or (part.role is Role.OPERATION and part not in taken)):
+            entered.add(part)
+            stack.append((part, True))
+            stack += [(user, False) for user in users.get(part, ())]
+    return reversed(list(order))
