@@ -186,6 +186,7 @@ def test_all_numbers_below_a_thousand_are_written_as_people_do():
         "nine hundred and ninety-nine",
     ]
     assert datasets.in_words(12_345) == "twelve thousand three hundred and forty-five"
+    assert datasets.in_words(1100) == "one thousand one hundred"
     assert datasets.in_words(1_002_000) == "one million two thousand"
     for n in (-1, 10**9):
         with pytest.raises(ValueError, match="999,999,999"):
