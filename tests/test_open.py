@@ -357,3 +357,19 @@ def test_samples_of_any_kind_in_a_step():
         found.append(nn.Recurrent(Noisy(), mode=mode)(np.zeros((4, 1, 2), F4)))
     np.testing.assert_allclose(found[0][0].data, found[1][0].data, rtol=1e-6)
     assert tr.graph(*found[0]) == tr.graph(*found[1])
+
+
+def test_a_cut_off_state_is_found_while_its_run_is_alive():
+    rnn = nn.Recurrent(nn.RNNCell(2, 3))
+    xs = np.ones((4, 1, 2), F4)
+    outputs, h = rnn(xs[:2])
+    losses = [outputs.sum()]
+    outputs, h = rnn(xs[2:], h.detach())  # the state before the cut has no tensor any more
+    losses.append(outputs.sum())
+    opened = tr.graph(*losses).opened()
+    (cut,) = [node for node in opened.nodes if node.operation == "detach"]
+    assert cut.cut is not None and (cut.cut.name, cut.cut.step) == ("h", 2)
+    assert "✂" in tr.graph(*losses).draw(time="unrolled").source
+    alone = tr.graph(losses[1])
+    del outputs, losses, opened, cut
+    assert all(node.cut is None for node in alone.nodes)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from . import init, ops
 from .errors import DtypeError, ImmutableError, ShapeError, TraceError
-from .graph.node import Node, Spec, leaf
+from .graph.node import CutOff, Node, Spec, leaf
 from .graph.place import Place, context
 from .ops import apply, core
 from .ops.axes import Axis
@@ -182,7 +182,7 @@ class Tensor:
         if context.state.tracing:
             return apply(ops.detach, (self,))
         node = self._node
-        return Tensor(Node(None, (), {"source": weakref.ref(node)}, node.value, context.state.place))
+        return Tensor(Node(None, (), {"source": CutOff(node)}, node.value, context.state.place))
 
     # -- values ----------------------------------------------------------------------------
 

@@ -15,7 +15,7 @@ from .place import NOWHERE, Place
 if TYPE_CHECKING:
     from ..ops.core import Primitive
 
-__all__ = ["ROLES", "Node", "Results", "Spec", "ancestors", "behind_cuts", "leaf"]
+__all__ = ["ROLES", "CutOff", "Node", "Results", "Spec", "ancestors", "behind_cuts", "leaf"]
 
 NO_ATTRIBUTES: Mapping[str, Any] = {}
 
@@ -158,6 +158,44 @@ class Node:
     def __repr__(self) -> str:
         shown = self.name or self.operation
         return f"<Node {shown} {self.spec}{self.place.describe()}>"
+
+
+class CutOff:
+    """Finds the node that a ``.detach()`` cut off, without keeping it alive.
+
+    One of the results of an operation that has several is gone with its tensor, and found
+    again as long as the operation is there.
+
+    Examples
+    --------
+    >>> x = Node(None, (), {}, Spec((2,), np.dtype(float)))
+    >>> found = CutOff(x)
+    >>> found() is x
+    True
+    >>> del x
+    >>> found() is None
+    True
+    """
+
+    __slots__ = ("_node", "_whole", "_facts")
+
+    def __init__(self, node: Node) -> None:
+        self._node = weakref.ref(node)
+        self._whole: weakref.ref[Node] | None = None
+        if len(node.inputs) == 1 and isinstance(node.inputs[0].value, Results):
+            self._whole = weakref.ref(node.inputs[0])
+            self._facts = (node.primitive, node.attributes, node.value, node.place, node.name, node.role, node.serial)
+
+    def __call__(self) -> Node | None:
+        """The node, or None if it is gone for good."""
+        node = self._node()
+        whole = None if node is not None or self._whole is None else self._whole()
+        if whole is not None:
+            primitive, attributes, value, place, *facts = self._facts
+            node = Node(primitive, (whole,), attributes, value, place)
+            node.name, node.role, node.serial = facts
+            self._node = weakref.ref(node)
+        return node
 
 
 def leaf(value: Any, name: str | None = None, role: str | None = None, place: Place = NOWHERE) -> Node:
