@@ -45,7 +45,7 @@ class TraceError(TinygradError, TypeError):
 
 
 class NonFiniteError(TinygradError, FloatingPointError):
-    """NaN or inf appeared under :func:`tinygrad_rnn.debug`."""
+    """NaN or inf, where they are looked for: under :func:`tinygrad_rnn.debug`, when clipping, in a fit."""
 
 
 class FoldError(TinygradError, ValueError):
