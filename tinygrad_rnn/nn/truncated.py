@@ -39,7 +39,8 @@ def truncated_bptt(
     k1 : int
         Steps from one update to the next; the last turn may have fewer.
     k2 : int, optional
-        How far back the gradient goes, counted from the last step of a full turn; k1 if not given.
+        How far back the gradient goes, counted from the last step of a turn; k1 if not given.
+        With T nothing is cut.
     state : State, optional
         What step 1 starts from. It is not detached: an initial state may be learnt, and one
         carried over from before is yours to detach.
@@ -100,7 +101,7 @@ def _turns(
     since = 0  # the step before which `state` stands
     for start in range(0, T, k1):
         stop = min(start + k1, T)
-        upcoming = min(max(0, start + 2 * k1 - k2), stop)  # where the next window starts
+        upcoming = max(0, min(stop + k1, T) - k2)  # where the next window starts
         parts, after = [], state
         for begin, end in ((since, upcoming), (upcoming, stop)):
             if begin == end:

@@ -185,8 +185,8 @@ def levenberg_marquardt(
         found = evaluated(vector).data.astype(float).ravel()
         with np.errstate(over="ignore"):
             loss = float(found @ found)
-        value = search.seen(loss, math.isfinite(loss))
-        return found if value == loss else np.full(found.shape, math.sqrt(value / found.size))
+        search.seen(loss)  # both methods turn back by themselves where it is not finite
+        return found
 
     def jacobian(vector: Vector) -> Vector:
         search.iterated()
@@ -229,7 +229,7 @@ class _Search:
         for p, part in zip(self.parameters, np.split(vector, ends[:-1]), strict=True):
             p.data = part.reshape(p.shape)
 
-    def seen(self, loss: float, finite: bool) -> float:
+    def seen(self, loss: float, finite: bool = True) -> float:
         """Take note of the loss where the parameters are; a point to avoid has one that is worse than the start's."""
         finite = finite and math.isfinite(loss)
         if self.loss == math.inf:
