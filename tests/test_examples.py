@@ -11,7 +11,7 @@ from types import ModuleType
 
 import pytest
 from example_runs import EXAMPLES, NAMES, quick
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 each_example = pytest.mark.parametrize("name", NAMES)
@@ -62,13 +62,8 @@ def test_help_teaches(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest
 
 @each_example
 def test_what_the_docs_show_was_printed_by_this_code(name: str) -> None:
-    path = EXAMPLES / "results" / name / "printed.txt"
-    call = f"python examples/results/make.py {name}"
-    assert path.exists(), f"no full run was kept; {call}"
-    kept = re.match(rf"\$ python examples/{name}\.py  # .* code (\w+)\n", path.read_text(encoding="utf-8"))
-    assert kept is not None
-    now = f"{results.fingerprint((EXAMPLES / f'{name}.py').read_text(encoding='utf-8')):08x}"
-    assert kept[1] == now, f"the code has changed since its results were made; {call}"
+    assert results.is_current(name), f"kept results are not of this code; python examples/results/make.py {name}"
+    assert (EXAMPLES / "results" / name / "printed.txt").read_text("utf-8").startswith(f"$ python examples/{name}.py  # ")
 
 
 @each_example
@@ -82,6 +77,7 @@ def test_it_has_a_page_with_all_there_is(name: str) -> None:
     assert name in listed
 
 
+@example("as follows::")
 @given(st.text(alphabet="ab*_$<[]|` :.", max_size=30).map(str.strip))
 def test_prose_is_escaped_but_for_its_code(line: str) -> None:
     escaped = pages._prose(line)

@@ -35,7 +35,10 @@ def page(name: str) -> str:
     results = EXAMPLES / "results" / name
     parts = [f"# {name.replace('_', ' ').capitalize()}", _prose(ast.get_docstring(tree) or "")]
     if results.exists():
-        parts += ["## What it prints", "```{literalinclude} " + f"{UP}/results/{name}/printed.txt\n:language: text\n```"]
+        parts += [
+            "## What it prints",
+            "```{literalinclude} " + f"{UP}/results/{name}/printed.txt\n:language: text\n:class: printed\n```",
+        ]
         pictures = sorted(path for path in results.iterdir() if path.suffix in (".svg", ".png"))
         parts += [
             "```{image} " + f"{UP}/results/{name}/{path.name}\n:class: drawing\n:alt: {path.stem}\n```" for path in pictures

@@ -1,7 +1,7 @@
 """Run examples in full, and keep what they print and draw: ``python examples/results/make.py [name ...]``.
 
-The docs show it beside the source, so that no number in them is typed by hand. A test compares the
-fingerprint of the code that ran with that of the code there is.
+Without a name, those are run whose code has changed since. The docs show what is kept beside the source, so that
+no number in them is typed by hand; a test sees to it that it was printed by the code that there is.
 """
 
 import ast
@@ -39,6 +39,12 @@ def fingerprint(source: str) -> int:
     return zlib.crc32("\n".join(filter(None, code)).encode())
 
 
+def is_current(name: str) -> bool:
+    """Whether what is kept of an example was printed by its code as it is now."""
+    kept, path = RESULTS / name / "printed.txt", EXAMPLES / f"{name}.py"
+    return kept.exists() and f" code {fingerprint(path.read_text('utf-8')):08x}\n" in kept.read_text("utf-8")
+
+
 def make(name: str) -> None:
     """Run one example, and write its folder anew: ``printed.txt`` and the pictures."""
     path = EXAMPLES / f"{name}.py"
@@ -63,6 +69,7 @@ def make(name: str) -> None:
 
 
 if __name__ == "__main__":
-    for name in sys.argv[1:] or sorted(path.stem for path in EXAMPLES.glob("*.py")):
+    every = sorted(path.stem for path in EXAMPLES.glob("*.py"))
+    for name in sys.argv[1:] or [name for name in every if not is_current(name)]:
         print(name, flush=True)
         make(name)
