@@ -305,7 +305,7 @@ def test_a_second_ctrl_c_quits(text: Path, tmp_path: Path) -> None:
 # -- draw ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("time", ["folded", "unrolled"])
+@pytest.mark.parametrize("time", ["folded", "unrolled", "step"])
 def test_draw_writes_dot_for_a_cell_by_name_and_by_file(
     time: str, cells: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

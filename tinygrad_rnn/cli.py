@@ -47,12 +47,14 @@ CELL = "a cell of tinygrad_rnn.nn, such as RNNCell; or your own, as module:Name 
 DRAW = """\
 Draw a recurrent cell run over a sequence. Folded, the picture shows one time
 step, and black squares for the delays that carry the state to the next;
-unrolled, it shows the steps side by side, time from left to right."""
+unrolled, it shows the steps side by side, time from left to right; and a step
+alone is shown gate by gate, as in textbooks."""
 
 DRAW_EXAMPLES = """\
 examples:
   tinygrad-rnn draw RNNCell
   tinygrad-rnn draw RNNCell --time unrolled --steps 5 --out rnn.png
+  tinygrad-rnn draw LSTMCell --time step
   tinygrad-rnn draw mycells.py:MyCell --detail ops"""
 
 CHECK = """\
@@ -211,7 +213,12 @@ def _demo_options(parser: _Parser) -> None:
 
 def _draw_options(parser: _Parser) -> None:
     parser.add_argument("cell", metavar="CELL", help=CELL)
-    parser.add_argument("--time", choices=["folded", "unrolled"], default="folded", help="one step, or steps side by side")
+    parser.add_argument(
+        "--time",
+        choices=["folded", "unrolled", "step"],
+        default="folded",
+        help="closed through delays, steps side by side, or one step gate by gate (%(default)s)",
+    )
     parser.add_argument(
         "--detail",
         choices=["slots", "values", "ops", "layers"],
