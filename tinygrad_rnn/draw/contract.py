@@ -163,6 +163,7 @@ class Contraction:
         self.unrollings = {f: m[0] for n, f in self.families.items() if (m := outer_step(n))}
         self.by_name = {(n.name, m[0]): f for n, f in self.families.items() if n.name and (m := outer_step(n))}
         self.states: set[Family] = set()
+        self.beside: set[tuple[int, int]] = set()
         self.initials = self._initials()
         self.read_initially = self._read_initially()
         self.owners: dict[str, Family] = {}
@@ -189,7 +190,8 @@ class Contraction:
     def _initials(self) -> dict[tuple[Node, int], tuple[Family, int]]:
         """Where a first step reads, from outside, what later ones read from earlier steps.
 
-        The states are found on the way: what a later step of the same unrolling reads.
+        The states are found on the way, what a later step of the same unrolling reads; and
+        which unrollings run beside each other, so that one reads the other's steps alike.
         """
         steps: dict[Unrolling, dict[int, list[Node]]] = {}
         for node in self.nodes:
@@ -210,6 +212,12 @@ class Contraction:
                             if moment[1] < t:
                                 now[key, position] = (self.families[source], t - moment[1])
                                 self.states.add(self.families[source])
+                        elif moment is not None and source.primitive is not None and moment[1] <= t:
+                            meeting = self.families[source], t - moment[1]
+                            if moment[1] < t and moment[0].reverse == unrolling.reverse:
+                                now[key, position] = meeting
+                            if later.get((key, position)) == meeting:
+                                self.beside.add((self.runs[moment[0]].number, self.runs[unrolling].number))
                         elif (key, position) in later and (moment is None or source.primitive is None):
                             now[key, position] = family, lag = later[key, position]
                             initials[node, position] = family, t - lag
@@ -391,7 +399,11 @@ class Contraction:
     def _join(self, vertex: Vertex, found: Sources) -> None:
         for (source, plain), path in found.items():
             lag = 0
-            if source.run == vertex.run and source.column is not None and vertex.column is not None:
+            if (
+                (source.run == vertex.run or (source.run, vertex.run) in self.beside)
+                and source.column is not None
+                and vertex.column is not None
+            ):
                 lag = abs(vertex.column - source.column)
             arc = Arc(source, vertex, PLAIN, lag, plain=plain, cut=path.cut)
             arc.label, arc.tooltip = _label(path)
@@ -433,7 +445,7 @@ def _run_marks(
     """What tells apart values of one name in several unrollings: arrows, or numbers of layers."""
     owners: dict[str, list[int]] = {}
     for vertex in sketch.vertices:
-        if vertex.run is not None and vertex.kind in (Kind.STATE, Kind.VALUE):
+        if vertex.run is not None and vertex.kind in (Kind.STATE, Kind.VALUE, Kind.OUTPUT):
             base = bases[vertex][0] or FALLBACK[vertex.kind]
             if vertex.run not in owners.setdefault(base, []):
                 owners[base].append(vertex.run)
@@ -447,8 +459,10 @@ def _run_marks(
 
 def _marks(runs: Sequence[Run]) -> list[str]:
     directions = [run.unrolling.reverse for run in runs]
-    if sorted(directions) == [False, True]:
-        return ["←" if reverse else "→" for reverse in directions]
+    if directions.count(True) == directions.count(False):
+        arrows = ["←" if reverse else "→" for reverse in directions]
+        layers = [arrows[: k + 1].count(arrow) for k, arrow in enumerate(arrows)]
+        return [arrow + (raised(f"({k})") if len(runs) > 2 else "") for arrow, k in zip(arrows, layers, strict=True)]
     return [raised(f"({k})") for k in range(1, len(runs) + 1)]
 
 

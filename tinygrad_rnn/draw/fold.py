@@ -81,6 +81,7 @@ def _quotient(sketch: Sketch) -> Sketch:
             if v.column is not None:
                 columns[v.run].add(v.column)
     lengths = {run: len(found) for run, found in columns.items()}
+    there: Counter[Hashable] = Counter(v.family for v in sketch.vertices if v.kind not in STARTS)
     for v in sketch.vertices:
         model.setdefault(v.family, v)
     counts: Counter[tuple[Hashable, ...]] = Counter()
@@ -100,7 +101,8 @@ def _quotient(sketch: Sketch) -> Sketch:
     quotient = Sketch(description=sketch.description)
     for key, arc in arcs.items():
         s, t, lag, plain = model[arc.source.family], model[arc.target.family], arc.lag, arc.plain
-        T = lengths.get(arc.target.run, 1) if arc.target.run is not None else counts[key]
+        # what the last step made, and nobody read, is not in the graph
+        T = min(lengths.get(arc.target.run, 1), max(there[t.family], 2)) if arc.target.run is not None else counts[key]
         if counts[key] < T - lag:
             if arc.source.run != arc.target.run and counts[key] == 1:
                 starts[arc.source.family, arc.target.family, plain] = arc

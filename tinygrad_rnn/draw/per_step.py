@@ -232,17 +232,17 @@ def _sequences(nodes: Sequence[Node]) -> dict[Node, list[Moment]]:
                 if i in found and node.shape[:1] == (len(found[i]),):
                     found[node] = found[i]
                     break
-    read: dict[Node, dict[int, Moment]] = {}
+    read: dict[Node, dict[int, list[tuple[Unrolling, int]]]] = {}
     for node in reversed(nodes):  # upwards from what the steps read, and from partners of sequences
         moment = outer_step(node)
         if node.primitive is not None and moment is not None:
             index = node.attributes.get("index", ())
             if index and isinstance(index[0], int) and outer_step(node.inputs[0]) is None and node.inputs[0] not in found:
                 sequence = node.inputs[0]
-                read.setdefault(sequence, {})[index[0] % sequence.shape[0]] = moment
+                read.setdefault(sequence, {}).setdefault(index[0] % sequence.shape[0], []).insert(0, moment)
             continue
         if node not in found and node in read and node.role != "parameter":
-            found[node] = [read[node].get(t) for t in range(node.shape[0])]
+            found[node] = _moments(read[node], node.shape[0])
         if node in found and node.primitive is not None and not _is_over_time(node):
             for i in node.inputs:
                 if i not in found and i.role != "parameter" and i.shape[:1] == node.shape[:1]:
@@ -250,9 +250,29 @@ def _sequences(nodes: Sequence[Node]) -> dict[Node, list[Moment]]:
     return found
 
 
+def _moments(read: Mapping[int, Sequence[tuple[Unrolling, int]]], T: int) -> list[Moment]:
+    """The step of each element of a sequence, from the steps that read it.
+
+    What only another unrolling reads, which reads others of the same elements too, such as
+    the last target where the targets are forced, is of the first one's step all the same.
+    """
+    found: list[Moment] = [read[t][0] if t in read else None for t in range(T)]
+    (unrolling, start), first = next((moment, t) for t, moment in enumerate(found) if moment is not None)
+    others = {moment[0] for t, moment in enumerate(found) if moment and moment[0] is unrolling for moment in read[t]}
+    for t, moment in enumerate(found):
+        if moment is not None and moment[0] is not unrolling and moment[0] in others:
+            found[t] = unrolling, start + (first - t if unrolling.reverse else t - first)
+    return found
+
+
 def _is_over_time(node: Node) -> bool:
     """Whether an operation lays values side by side along a new leading axis."""
-    return node.primitive is not None and node.primitive.name == "stack" and node.attributes["axis"] == -len(node.shape)
+    return (
+        node.primitive is not None
+        and node.primitive.arranges == "join"
+        and node.attributes["axis"] == -len(node.shape)
+        and len(node.shape) > len(node.inputs[0].shape)
+    )
 
 
 # -- does time only pass through? -------------------------------------------------------------

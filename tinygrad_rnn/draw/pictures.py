@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from ..errors import FoldError
@@ -115,6 +115,7 @@ def draw_module(
     targets: Any = None,
     inputs: Any = None,
     values: bool = False,
+    force: Sequence[str] = (),
 ) -> Drawing:
     """Draw a network: it is run over symbols, so no data is needed.
 
@@ -138,6 +139,9 @@ def draw_module(
         An example of the inputs, (time, batch, …), if it cannot be found out.
     values : bool
         Whether nodes show numbers; a symbolic run has those of parameters only.
+    force : sequence of str
+        Slots that carry data y from step to step, as in training with teacher forcing, in
+        place of what the network made; the targets of the loss, if these are alike.
 
     Returns
     -------
@@ -170,13 +174,13 @@ def draw_module(
     if time == "step":
         return _draw_step(module, inputs)
     T = steps
-    graph = traced(module, T, inputs, loss, targets)
+    graph = traced(module, T, inputs, loss, targets, force)
     if time == "folded":
         T = 4
-        graph = traced(module, T, inputs, loss, targets)
+        graph = traced(module, T, inputs, loss, targets, force)
         while T < LONGEST and reads_before_start(_contracted(graph, "slots", False, True)):
             T *= 2
-            graph = traced(module, T, inputs, loss, targets)
+            graph = traced(module, T, inputs, loss, targets, force)
     titles = {path: type(part).__name__.removesuffix("Cell") or name for path, part in module.modules()}
     layouts = [layout for _, part in module.modules() if (layout := getattr(part, "layout", None))]
     layout = layouts[0] if len(layouts) == 1 and detail in (None, "values") else None
@@ -185,7 +189,7 @@ def draw_module(
 
 def _draw_step(module: Module, inputs: Any) -> Drawing:
     """One step of the only cell there is."""
-    cells = [part for _, part in module.modules() if isinstance(part, Cell)]
+    cells = [module] if isinstance(module, Cell) else [part for _, part in module.modules() if isinstance(part, Cell)]
     if len({type(cell) for cell in cells}) != 1:
         found = ", ".join(dict.fromkeys(type(cell).__name__ for cell in cells)) or "none"
         raise ValueError(f'time="step" draws a cell, and the cells in {type(module).__name__} are: {found}; draw one of them')

@@ -32,7 +32,7 @@ def share_columns(sketch: Sketch, lengths: dict[int, int]) -> None:
     for arc in sketch.arcs:
         s, t = arc.source, arc.target
         if s.run is not None and t.run is not None and s.run != t.run and s.column is not None and t.column is not None:
-            shifts[t.run].append((s.run, t.column - s.column))
+            shifts[t.run].append((s.run, t.column - s.column - arc.lag))
     inputs: dict[Family, set[int]] = defaultdict(set)
     for arc in sketch.arcs:
         if arc.source.run is None and arc.target.run is not None:

@@ -7,7 +7,7 @@ knows a cell: a gate is a function of one value that parameters helped to make.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
@@ -97,8 +97,7 @@ class Form(NamedTuple):
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        found = [symbol for way in self.terms.values() for symbol in way.parameters]
-        return tuple(dict.fromkeys(found)) + self.biases
+        return _factors(self.terms) + self.biases
 
 
 @dataclass
@@ -254,8 +253,13 @@ class _Contraction:
         """The value as a sum behind linear maps; None if it is not one, or is better shown."""
         primitive = node.primitive
         assert primitive is not None
-        if is_copy(node) or primitive.arranges == "part":
-            return self.forms[computed[0]] if len(computed) == 1 else None
+        if is_copy(node) or primitive.arranges == "part":  # a row of a parameter is a product with a code
+            form = self.forms[computed[0]]
+            return (
+                form._replace(terms={part: way.then(*symbols) for part, way in form.terms.items()})
+                if len(computed) == 1
+                else None
+            )
         if primitive.arranges == "join":
             return _sum(self.forms[i] for i in computed)._replace(joined=len(computed) > 1)
         if primitive.formula.binds == SUM and len(node.inputs) == 2 and not self._has_numbers(node):
@@ -319,10 +323,9 @@ class _Contraction:
         linear = {part: way for part, way in form.terms.items() if way.parameters}
         plain = {part: way for part, way in form.terms.items() if not way.parameters}
         if not plain:
-            made = self._made(_stems(form.parameters), linear, node, Role.GATE, form.biases)
+            made = self._made(_stems(_factors(linear)), linear, node, Role.GATE, form.biases)
         elif linear:
-            symbols = [s for way in linear.values() for s in way.parameters]
-            inner = self._made(_stems(tuple(dict.fromkeys(symbols)) + form.biases), linear, node, Role.GATE, form.biases)
+            inner = self._made(_stems(_factors(linear)), linear, node, Role.GATE, form.biases)
             made = self._made("+", {**plain, inner: Way()}, node)
         elif form.biases:
             made = self._made(f"+ {_stems(form.biases)}", plain, node, Role.GATE, form.biases)
@@ -379,6 +382,11 @@ def _sum(forms: Iterator[Form] | Sequence[Form]) -> Form:
             terms[part] = terms[part].then(*way.parameters, cut=way.cut) if part in terms else way
         biases = tuple(dict.fromkeys(biases + form.biases))
     return Form(terms, biases)
+
+
+def _factors(terms: Mapping[Part, Way]) -> tuple[str, ...]:
+    """The parameters of linear maps; biases are told by a note."""
+    return tuple(dict.fromkeys(symbol for way in terms.values() for symbol in way.parameters))
 
 
 def _adds_up(forms: Sequence[Form]) -> bool:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from ..errors import TinygradError
+from ..errors import ShapeError, TinygradError
 from ..graph.graph import Graph
 from ..graph.node import Spec, leaf
 from ..graph.place import Place, at, mode
 from ..nn.cell import Cell, flatten, rebuild
 from ..nn.module import Module
 from ..nn.recurrent import Recurrent
-from ..nn.trace import symbolic, try_inputs
+from ..nn.trace import symbolic, trace_step, try_inputs
 from ..ops.core import as_tensor
 from ..tensor import Tensor
 from ..unrolling import steps as over
@@ -28,7 +28,14 @@ BATCH = 2
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def traced(module: Module, T: int, inputs: Any = None, loss: Loss | None = None, targets: Any = None) -> Graph:
+def traced(
+    module: Module,
+    T: int,
+    inputs: Any = None,
+    loss: Loss | None = None,
+    targets: Any = None,
+    force: Sequence[str] = (),
+) -> Graph:
     """The graph of a module over T steps, whole-sequence operations split into steps.
 
     Parameters
@@ -42,17 +49,20 @@ def traced(module: Module, T: int, inputs: Any = None, loss: Loss | None = None,
         ``loss(output, target)``, of each step if the outputs are a sequence.
     targets : array_like or Spec, optional
         An example of the targets; of the outputs' kind if not given, else classes.
+    force : sequence of str
+        Slots that carry data in place of what a step made; the targets, if they are alike.
 
     Raises
     ------
     ShapeError
-        If no input was found that fits.
+        If no input was found that fits, or no cell has such a slot.
     """
     callee = _alone(module) if isinstance(module, Cell) else module
 
     def run(sequence: Any) -> Graph:
         with at(Place()), mode(tracing=True, recording=True):
-            return _with_loss(_called(callee, sequence, T), loss, targets, T)
+            forced = _forced(callee, force, T, sequence)
+            return _with_loss(_called(callee, sequence, T, forced), loss, targets, T, forced)
 
     def element(spec: Spec | None) -> Graph:
         return run(None if spec is None else symbolic(Spec((T, BATCH, *spec.shape), spec.dtype), "x", "input"))
@@ -76,16 +86,35 @@ def _symbols(example: Any, T: int) -> Any:
     return Tensor(leaf(Spec((T, *spec.shape[1:]), spec.dtype), name, "input"))
 
 
-def _called(module: Module, inputs: Any, T: int) -> Any:
-    if isinstance(module, Recurrent):
-        outputs, _ = module(inputs, steps=T if inputs is None else None)
-        return outputs
-    outputs = module(inputs, steps=T) if inputs is None else module(inputs)
+def _forced(module: Module, names: Sequence[str], T: int, sequence: Any) -> dict[str, Tensor]:
+    """A sequence for each slot of these names."""
+    if not names:
+        return {}
+    element = None
+    if sequence is not None:
+        specs = [tensor.node.spec for tensor in flatten(sequence)]
+        element = rebuild(sequence, iter([Spec(spec.shape[1:], spec.dtype) for spec in specs]))
+    slots: dict[str, Spec] = {}
+    for _, part in module.modules():
+        if isinstance(part, Recurrent):
+            step = trace_step(part.cell, BATCH, None if len(slots) else element)
+            slots |= {name: slot.node.spec for name, slot in zip(step.names, step.state, strict=True)}
+    if missing := [name for name in names if name not in slots]:
+        raise ShapeError(f"there is no slot {', '.join(missing)} to force; the slots are {', '.join(slots) or 'none'}")
+    called = {name: "y" if len(names) == 1 else f"y_{k}" for k, name in enumerate(names, 1)}
+    return {name: symbolic(Spec((T, *slots[name].shape), slots[name].dtype), called[name], "input") for name in names}
+
+
+def _called(module: Module, inputs: Any, T: int, forced: Mapping[str, Tensor]) -> Any:
+    options: dict[str, Any] = {"force": forced} if forced else {}
+    if inputs is None:
+        options["steps"] = T
+    outputs = module(inputs, **options)
     # a layer returns (outputs, state): the state is no output of the network
     return outputs[0] if isinstance(outputs, tuple) else outputs
 
 
-def _with_loss(outputs: Any, loss: Loss | None, targets: Any, T: int) -> Graph:
+def _with_loss(outputs: Any, loss: Loss | None, targets: Any, T: int, forced: Mapping[str, Tensor]) -> Graph:
     tensors = [as_tensor(part) for part in flatten(outputs)]
     if loss is None:
         return per_step(Graph([tensor.node for tensor in tensors]))
@@ -93,7 +122,8 @@ def _with_loss(outputs: Any, loss: Loss | None, targets: Any, T: int) -> Graph:
     sequence = output.ndim > 1 and len(output) == T and bool(len(per_step(Graph([output.node])).outputs) == T)
     error: Exception | None = None
     for spec in _targets(output, targets):
-        y = Tensor(leaf(spec, "y", "input"))
+        alike = [data for data in forced.values() if data.node.spec == spec]
+        y = alike[0] if alike else Tensor(leaf(spec, "y", "input"))
         try:
             losses = []
             if sequence:
