@@ -15,7 +15,7 @@ from .place import NOWHERE, Place
 if TYPE_CHECKING:
     from ..ops.core import Primitive
 
-__all__ = ["ROLES", "CutOff", "Node", "Results", "Spec", "ancestors", "behind_cuts", "leaf"]
+__all__ = ["ROLES", "Node", "Results", "Spec", "ancestors", "behind_cuts", "leaf"]
 
 NO_ATTRIBUTES: Mapping[str, Any] = {}
 

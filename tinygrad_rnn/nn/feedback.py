@@ -81,7 +81,8 @@ class JordanCell(Cell):
 
         self.weight_ih, self.weight_oh = uniform("U", hidden_size, input_size), uniform("W", hidden_size, n)
         self.weight_ho = uniform("V", n, hidden_size)
-        self.bias_h, self.bias_o = (uniform("b", hidden_size), uniform("c", n)) if bias else (None, None)
+        self.bias_h: Parameter | None = uniform("b", hidden_size) if bias else None
+        self.bias_o: Parameter | None = uniform("c", n) if bias else None
 
     def step(self, x: Tensor, o: Tensor) -> tuple[Tensor, Tensor]:
         """o_t from x_t, shape (batch, input_size), and o_{t-1}, shape (batch, output_size)."""

@@ -233,7 +233,7 @@ class RecurrentLayer(Module):
 
     def _joined(self, final: list[State], alone: bool) -> State:
         """The cells' states in one."""
-        slots = []
+        slots: list[State] = []
         for column in zip(*[flatten(state) for state in final], strict=True):
             parts = [slot[0] if alone else slot for slot in column]
             if len({part.shape for part in parts}) == 1:

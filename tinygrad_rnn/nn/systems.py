@@ -145,7 +145,8 @@ class ResidualCell(Cell):
         self.input_size, self.hidden_size, self.recurrent = input_size, hidden_size, recurrent
         self.state_shape = (hidden_size,)
         self.weight_ih, W, self.bias_ih, b = cell_parameters(1, input_size, hidden_size, bias, dtype)
-        self.weight_hh, self.bias_hh = (W, b) if recurrent else (None, None)
+        self.weight_hh: Parameter | None = W if recurrent else None
+        self.bias_hh: Parameter | None = b if recurrent else None
 
     def step(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """h_t from x_t, shape (batch, input_size), and h_{t-1}, shape (batch, hidden_size)."""
