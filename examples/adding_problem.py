@@ -23,19 +23,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+from tqdm import trange
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn, optim
 from tinygrad_rnn.datasets import adding_problem
-
-try:
-    from tqdm import trange
-except ImportError:  # a bar is nice to have
-
-    def trange(n, **_):
-        """A range without a bar."""
-        return range(n)
-
 
 BASELINE = 1 / 6
 LAYERS = {"tanh RNN": nn.RNN, "LSTM": partial(nn.LSTM, forget_bias=1.0), "GRU": nn.GRU}

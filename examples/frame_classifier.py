@@ -25,18 +25,10 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+from tqdm import trange
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn, optim
-
-try:
-    from tqdm import trange
-except ImportError:  # a bar is nice to have
-
-    def trange(n, **_):
-        """A range without a bar."""
-        return range(n)
-
 
 REGIMES = {"smooth": 0.9, "free": 0.0, "alternating": -0.9}
 A = np.array([*REGIMES.values()])

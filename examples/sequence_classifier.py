@@ -28,19 +28,11 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+from tqdm import trange
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn, optim
 from tinygrad_rnn.sequences import CharVocabulary, pad
-
-try:
-    from tqdm import trange
-except ImportError:  # a bar is nice to have
-
-    def trange(n, **_):
-        """A range without a bar."""
-        return range(n)
-
 
 SCRIPTS = ["HANGUL", "YI", "ETHIOPIC", "BAMUM", "CANADIAN", "VAI", "CUNEIFORM"]
 

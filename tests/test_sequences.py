@@ -194,7 +194,7 @@ def test_an_empty_sequence_tells_no_dtype_and_no_shape():
         (lambda: pad([np.zeros(2, "uint8")], value=256), DtypeError, "256 cannot"),
         (lambda: unpad([1, 2], [1]), ShapeError, "time, batch"),
         (lambda: unpad([[1, 2]], [1]), ShapeError, r"lengths of shape \(1,\) for a batch of 2"),
-        (lambda: unpad([[1, 2]], [1, 2]), ShapeError, "from 1 to 2, and the sequences have 1"),
+        (lambda: unpad([[1, 2]], [1, 2]), ShapeError, "from 1 to 2, and the sequence has 1"),
         (lambda: unpad([[1, 2]], [1, -1]), ShapeError, "from -1 to 1"),
         (lambda: unpad([[1, 2]], [1.0, 1.0]), DtypeError, "lengths are integers"),
         (lambda: reverse_padded(np.zeros((3, 2)), [1, 2, 3]), ShapeError, "for a batch of 2"),

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError, DtypeError, ShapeError
+from ..ops.lengths import real_steps
 from ..tensor import Tensor
 
 __all__ = ["pad", "reverse_padded", "unpad"]
@@ -154,12 +155,5 @@ def _lengths(lengths: npt.ArrayLike, shape: tuple[int, ...], batch_first: bool) 
     """The lengths as an array, if they fit what is padded."""
     if len(shape) < 2:
         raise ShapeError(f"padded sequences are (time, batch, …), or (batch, time, …), and this array is {shape}")
-    (batch, T) = shape[:2] if batch_first else shape[1::-1]
-    found = np.asarray(lengths)
-    if found.dtype.kind not in "iu" and found.size:
-        raise DtypeError(f"lengths are integers, not {found.dtype}")
-    if found.shape != (batch,):
-        raise ShapeError(f"lengths of shape {found.shape} for a batch of {batch}: give one for each row")
-    if found.size and not 0 <= found.min() <= found.max() <= T:
-        raise ShapeError(f"lengths go from {found.min()} to {found.max()}, and the sequences have {T} steps")
-    return found.astype(np.int64)
+    batch_size, T = shape[:2] if batch_first else shape[1::-1]
+    return real_steps(lengths, T, batch_size).data.sum(axis=0)

@@ -31,7 +31,7 @@ def windows(
         How far a window begins after the one before.
     ahead : int
         If not 0, targets are returned too: for each element of a window, the one so many
-        steps later. Those of its last step, ``targets[-1]``, are what comes after the window.
+        steps later. With 1, ``targets[-1]`` is what comes right after the window.
     starts : array_like of int, shape (sessions,)
         Where sessions begin in the series. No window, and no target, reaches from one
         session into another.
