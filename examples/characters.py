@@ -50,10 +50,11 @@ class CharacterModel(nn.Module):
 
 
 def chunks(codes, batch_size, length):
-    """Chunks without end, and whether the text begins anew with this one."""
+    """Chunks without end, and whether the text begins anew with this one; a last one that is shorter is left out."""
     while True:
         for i, (inputs, targets) in enumerate(tbptt_chunks(codes, batch_size, length)):
-            yield i == 0, inputs, targets
+            if len(inputs) == length:
+                yield i == 0, inputs, targets
 
 
 def train(model, codes, updates, rate=4e-3):
