@@ -6,7 +6,8 @@ from ..tensor import Parameter
 from .autoregressive import AR, ARCell
 from .beam import Sequences
 from .cell import Cell, RNNCell
-from .decoder import Decoder, DecoderCell, DecoderState
+from .decoder import Decoder
+from .decoder_cell import DecoderCell, DecoderState
 from .feedback import Jordan, JordanCell
 from .gated import GRUCell, LSTMCell, LSTMState
 from .layers import Dropout, Embedding, Linear, Sequential, linear

@@ -12,7 +12,7 @@ from ..ops import log_softmax
 from ..tensor import Tensor, tensor
 from .cell import State, flatten, rebuild
 
-__all__ = ["Sequences", "beam_search", "write"]
+__all__ = ["Sequences"]
 
 Step = Callable[[Tensor, State], tuple[Tensor, State]]
 

@@ -1,0 +1,135 @@
+"""DecoderCell: a cell that reads the symbol that it wrote at the step before."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..ops import argmax
+from ..ops.core import as_tensor
+from ..sampling import sample
+from ..tensor import Tensor
+from .cell import Cell, State
+from .module import Module
+
+__all__ = ["DecoderCell", "DecoderState"]
+
+
+class DecoderState(NamedTuple):
+    """What a decoder carries from step to step.
+
+    Attributes
+    ----------
+    y : Tensor of int, shape (batch,)
+        The last symbol.
+    h : Tensor or nested tuples of them
+        The state of the cell within.
+
+    Examples
+    --------
+    >>> from tinygrad_rnn import nn
+    >>> cell = nn.DecoderCell(nn.Embedding(4, 3), nn.LSTMCell(3, 5), nn.Linear(5, 4), start=2)
+    >>> y, (h, c) = cell.initial_state(batch_size=2)
+    >>> y
+    tensor([2, 2])
+    """
+
+    y: Tensor
+    h: State
+
+
+class DecoderCell(Cell):
+    """A cell that reads the symbol that it wrote at the step before, and what else there is.
+
+    With f for the step of the cell within::
+
+        u_t = E[y_{t-1}] + x_t          x_t only if there is an input
+        h_t = f(u_t, h_{t-1})
+        o_t = c + V h_t                 logits
+        y_t = argmax o_t                or drawn from softmax(o_t / temperature)
+
+    The output is o_t, and the state a :class:`DecoderState`. Force its slot ``y``, and what
+    is read are the true symbols: all that depends on them alone is then computed for all
+    steps at once.
+
+    Parameters
+    ----------
+    embedding : Module
+        From codes to vectors of the size that the cell takes: E.
+    cell : Cell
+        Any cell, with any state.
+    readout : Module
+        From the cell's output to a logit for each symbol: V and c.
+    start : int
+        The symbol before the first one, y_0.
+    temperature : float, optional
+        Above 0: the symbols are drawn, by the Gumbel-max method. The likeliest is taken if
+        it is not given.
+
+    Raises
+    ------
+    ValueError
+        If `start` is no symbol of the embedding, or the temperature is not above 0.
+
+    References
+    ----------
+    Goodfellow, Bengio and Courville, *Deep Learning*, 2016, figures 10.9 and 10.10.
+
+    Examples
+    --------
+    Twenty letters, drawn one after another; what an input would be read through is a layer
+    before: ``nn.Sequential(nn.Linear(7, 3, symbols=("R", "b")), nn.Recurrent(cell))``.
+
+    >>> from tinygrad_rnn import nn
+    >>> cell = nn.DecoderCell(nn.Embedding(4, 3), nn.RNNCell(3, 5), nn.Linear(5, 4), start=0, temperature=1.0)
+    >>> logits, (y, h) = nn.Recurrent(cell)(None, steps=20)
+    >>> logits.shape, y.shape
+    ((20, 1, 4), (1,))
+    """
+
+    def __init__(self, embedding: Module, cell: Cell, readout: Module, start: int, temperature: float | None = None) -> None:
+        super().__init__()
+        self.embedding, self.cell, self.readout = embedding, cell, readout
+        self.start = code_of("start", start, embedding)
+        self.temperature = None if temperature is None else above_zero(temperature)
+
+    def initial_state(self, batch_size: int, dtype: npt.DTypeLike | None = None) -> DecoderState:
+        """The start symbol, and the initial state of the cell within."""
+        return DecoderState(as_tensor(np.full(batch_size, self.start)), self.cell.initial_state(batch_size, dtype))
+
+    def logits(self, y: Tensor, h: State, x: Tensor | None = None) -> tuple[Tensor, State]:
+        """o_t and h_t from y_{t-1}, shape (batch,), h_{t-1}, and x_t, shape (batch, embedding_dim), if there is one."""
+        u = self.embedding(y) if x is None else self.embedding(y) + x
+        output, h = self.cell(u, h)
+        return self.readout(output).named("o", role="output"), h
+
+    def step(self, x: Tensor | None, state: DecoderState) -> tuple[Tensor, DecoderState]:
+        """The logits of one more symbol, and that symbol."""
+        o, h = self.logits(*state, x)
+        return o, DecoderState(choose(o, self.temperature).named("y"), h)
+
+
+def choose(logits: Tensor, temperature: float | None = None) -> Tensor:
+    """The likeliest symbols, or symbols drawn from softmax(logits / temperature), one for each row."""
+    if temperature is not None:
+        shape, dtype = logits.shape, logits.dtype
+        logits = logits / temperature + sample(lambda generator: generator.gumbel(size=shape).astype(dtype))
+    return argmax(logits, axis=-1)
+
+
+def code_of(name: str, code: Any, embedding: Module) -> int:
+    """The code, if it is one of the embedding's."""
+    n = embedding.codes
+    if not isinstance(code, (int, np.integer)) or code < 0 or (n is not None and code >= n):
+        known = "" if n is None else f", from 0 to {n - 1}"
+        raise ValueError(f"{name} is the code of the symbol at the {name} of sequences{known}, not {code!r}")
+    return int(code)
+
+
+def above_zero(temperature: float) -> float:
+    """The temperature, if it is one."""
+    if not temperature > 0:
+        raise ValueError(f"a temperature is above 0, not {temperature!r}; greedy() takes the likeliest symbols")
+    return temperature
