@@ -1,0 +1,127 @@
+"""Mackey-Glass: a chaotic series, one step ahead and 84.
+
+    python examples/mackey_glass.py --out pictures
+
+The number of blood cells, in a model of 1977, depends on what it was 17 days ago:
+
+    dx/dt = 0.2 x(t-17) / (1 + x(t-17)^10) - 0.1 x(t).
+
+The series is smooth and chaotic: each value is easy to tell from those before it, and no model is right for long, since
+errors grow. So one step ahead says little about a model, and the field asks for 84 steps. There is no noise, and all of
+the series is given by its past, which makes it a test of what a network can learn.
+
+Four models. A linear autoregression of 18 values, by least squares. A TDNN, which looks at the values 0, 6, 12 and 18 steps ago
+and says at once what comes 84 steps later. A NAR network with the values 1, 6, 12 and 18 steps ago, which is trained to predict
+one step, and predicts 84 by running freely: after the first step it reads what it has said itself. And the
+last value, again and again. Networks are trained by Levenberg and Marquardt's method, on the first part of the series, and
+everything is judged on the thousand values that come after it, as NRMSE: the root of the mean squared error, over the
+standard deviation. 1 is what the mean gives.
+
+What comes out: the linear model is the best of all at one step, and little better than the mean at 84.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+import tinygrad_rnn as tr
+from tinygrad_rnn import datasets, nn, optim
+from tinygrad_rnn.sequences import windows
+
+AHEAD = 84
+BACK = 18  # the longest delay of all
+JUDGED = 1000
+
+
+def fit(residuals, model, iterations, name):
+    """Levenberg–Marquardt, with a bar on a terminal."""
+    with tqdm(total=iterations, desc=name, disable=None) as progress:
+        return optim.levenberg_marquardt(residuals, model.parameters(), iterations, callback=lambda loss: progress.update())
+
+
+def nar_network(series, units, iterations):
+    """y[t] from y[t-1], y[t-6], y[t-12] and y[t-18], trained in open loop."""
+    nar = nn.NARX(0, 1, feedback_delays=[1, 6, 12, 18], hidden_size=units, dtype=float)
+    history, _, ys = nar.prepare(None, series)
+    fit(lambda: nar.one_step(None, ys, history) - ys, nar, iterations, "NAR")
+    return nar
+
+
+def tdnn_network(series, units, iterations):
+    """y[t+84] from y[t], y[t-6], y[t-12] and y[t-18]."""
+    tdnn = nn.Sequential(nn.TimeDelay(1, units, delays=3, dilation=6, dtype=float), nn.Linear(units, 1, dtype=float))
+    inputs, targets = series[:-AHEAD], series[BACK + AHEAD :]
+    fit(lambda: tdnn(inputs)[BACK:] - targets, tdnn, iterations, "TDNN")  # the first values have no past of their own
+    return tdnn
+
+
+def nrmse(predicted, true):
+    """Of all predictions there are, which end where the true values do."""
+    true = true[-len(predicted) :]
+    return float(np.sqrt(np.mean((np.asarray(predicted) - true) ** 2) / true.var()))
+
+
+def linear_forecasts(ar, series, n):
+    """The value n steps later, from every place of the series at once."""
+    before = windows(series[:-n, 0], BACK)
+    return ar.forecast(n, ar.history(before)).data[-1][:, None]
+
+
+def plot(path, series, nar, ar):
+    """A single free run of two models, from one history."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3), layout="constrained")
+    axis = figure.subplots()
+    axis.plot(series[BACK : BACK + 400, 0, 0], "k", label="the series")
+    axis.plot(nar.free_run(None, nar.history(None, series[:BACK]), steps=400).data[:, 0, 0], label="NAR, running freely")
+    axis.plot(ar.forecast(400, ar.history(series[:BACK])).data[:, 0, 0], label=f"AR({BACK})")
+    axis.axvline(AHEAD, color="grey", linestyle=":")
+    axis.legend(ncols=3, frameon=False, loc="lower right", fontsize=9)
+    figure.savefig(path, metadata={"Date": None})
+
+
+def main():
+    """Train on the past, predict what comes after it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a shorter series, smaller networks, fewer iterations")
+    parser.add_argument("--seed", type=int, default=0, help="of the networks' weights")
+    parser.add_argument("--out", type=Path, help="folder for the pictures (none are drawn if not given)")
+    chosen = parser.parse_args()
+    count, units, iterations = (600, 8, 25) if chosen.quick else (2000, 12, 150)
+
+    xs = datasets.mackey_glass(300 + count + JUDGED)[300:, None, None]  # after the first steps it has settled
+    ys = (xs - xs[:count].mean()) / xs[:count].std()
+    learn, later = ys[:count], ys[count:]
+
+    tr.seed(chosen.seed)
+    nar = nar_network(learn, units, iterations)
+    tdnn = tdnn_network(learn, units, iterations)
+    ar = nn.AR(BACK, dtype=float).fit(learn)
+    print(f"{count} values to learn from, {JUDGED} later ones to predict; networks of {units} tanh units")
+    plan = nar.plan(T=count, force=["y_1"])
+    print(f"training in open loop: {plan.forward.counts.inside} operations in a loop over time")
+
+    if chosen.out:
+        chosen.out.mkdir(parents=True, exist_ok=True)
+        nar.draw().save(chosen.out / "mackey_glass-nar.svg")
+        plot(chosen.out / "mackey_glass.svg", later, nar, ar)
+    history, _, true = nar.prepare(None, later)
+    with tr.no_grad():
+        rows = {
+            "last value": [nrmse(later[:-n], later[n:]) for n in (1, 6, AHEAD)],
+            f"AR({BACK})": [nrmse(linear_forecasts(ar, later, n), later) for n in (1, 6, AHEAD)],
+            "TDNN": [np.nan, np.nan, nrmse(tdnn(later)[BACK:-AHEAD].data, later)],
+            "NAR": [nrmse(nar.n_step(n, None, true, history).data, true) for n in (1, 6, AHEAD)],
+        }
+    print("\nNRMSE by steps ahead       1        6       84")
+    for name, errors in rows.items():
+        print(f"  {name:16}" + "".join("        –" if np.isnan(e) else f"{e:9.4f}" for e in errors))
+
+
+if __name__ == "__main__":
+    main()
