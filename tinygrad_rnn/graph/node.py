@@ -191,9 +191,9 @@ class CutOff:
         node = self._node()
         whole = None if node is not None or self._whole is None else self._whole()
         if whole is not None:
-            primitive, attributes, value, place, *facts = self._facts
+            primitive, attributes, value, place, name, role, serial = self._facts
             node = Node(primitive, (whole,), attributes, value, place)
-            node.name, node.role, node.serial = facts
+            node.name, node.role, node.serial = name, role, serial
             self._node = weakref.ref(node)
         return node
 
