@@ -9,13 +9,13 @@ the character sounds:
     ETHIOPIC SYLLABLE QWAA      BAMUM LETTER NGKWAEN      CANADIAN SYLLABICS TLHE
 
 The network reads that word letter by letter, and says which of seven scripts it is from. Sounds that are in several
-of them are left out. The words have between one letter and eighteen: `pad` lays them side by side, and with the
+of them are left out. Some words have one letter, others more than ten: `pad` lays them side by side, and with the
 lengths that it returns the layer stops each word at its own end, so that the padding changes nothing. Only the
 state after the last letter is wanted, `final_state_only=True`: no outputs are made for the steps before.
 
 There are two baselines. One always answers with the most frequent script. The other counts the letters and weighs
-the counts, softmax regression on a bag of letters: it knows that many a Q is Ethiopic or Bamum, and an X Yi, but not
-where in the word it stands. What the network is better by, it has from the order of the letters.
+the counts, softmax regression on a bag of letters: it knows that an X is most often Yi and a Q Bamum, but not
+where in the word they stand. What the network is better by, it has from the order of the letters.
 """
 
 from __future__ import annotations
