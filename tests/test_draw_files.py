@@ -151,8 +151,13 @@ def test_importing_the_library_imports_no_graphviz():
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
-@pytest.mark.parametrize("time", ["folded", "unrolled"])
-@pytest.mark.parametrize("name", ["elman", "two-slots", "gated", "narx", "encoder-decoder"])
+SNAPSHOTS = [
+    (name, time) for name in ("elman", "two-slots", "gated", "narx", "encoder-decoder") for time in ("folded", "unrolled")
+]
+SNAPSHOTS += [(name, "step") for name in ("two-slots", "gated", "narx", "odd")]
+
+
+@pytest.mark.parametrize(("name", "time"), SNAPSHOTS)
 def test_the_dot_is_as_it_was(name, time):
     """Rewrite with ``python tests/test_draw_files.py`` after looking at the pictures."""
     assert network(name, time=time).source == snapshot(name, time).read_text()
@@ -185,6 +190,5 @@ def test_a_drawing_prints_as_its_dot():
 
 
 if __name__ == "__main__":
-    for case in ("elman", "two-slots", "gated", "narx", "encoder-decoder"):
-        for when in ("folded", "unrolled"):
-            snapshot(case, when).write_text(network(case, time=when).source)
+    for case, when in SNAPSHOTS:
+        snapshot(case, when).write_text(network(case, time=when).source)

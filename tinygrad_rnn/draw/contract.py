@@ -23,7 +23,7 @@ from .sketch import Arc, Sketch, Vertex
 from .style import PLAIN, Kind
 from .symbols import indexed, pretty, raised, stem
 
-__all__ = ["Contraction", "Run", "contract", "is_copy", "pretty_sum", "runs_of"]
+__all__ = ["Contraction", "Run", "contract", "is_copy", "pretty_sum", "runs_of", "stops_gradient"]
 
 Family: TypeAlias = Hashable
 
@@ -260,7 +260,7 @@ class Contraction:
             if (node, position) in self.initials:
                 before = self._initial(node, position, read, before)
             held = self.masks and any(from_masks[other] for other in range(len(inputs)) if other != position)
-            cut = node.primitive is None or _stops_gradient(node, position)
+            cut = node.primitive is None or stops_gradient(node, position)
             for (vertex, _), path in before.items():
                 extended = Path(
                     path.firsts or (() if in_sum else factors[:1]),
@@ -488,6 +488,7 @@ def _parameter_symbols(nodes: Sequence[Node]) -> dict[Node, str]:
     symbols: dict[Node, str] = {}
     ordered = list(runs.values())
     for name, same in named.items():
+        same.sort(key=lambda node: min(users[node], default=-1))
         owners = [min(users[node], default=-1) for node in same]
         if len(same) == 1:
             marks = [""]
@@ -545,7 +546,7 @@ def is_copy(node: Node) -> bool:
     return node.primitive is None or node.primitive.formula.latex in ("{x}", "{x:atom}")
 
 
-def _stops_gradient(node: Node, position: int) -> bool:
+def stops_gradient(node: Node, position: int) -> bool:
     """Whether a primitive passes a float value on and no gradient back."""
     rules = node.primitive.gradient if node.primitive is not None else ()
     stops = isinstance(rules, tuple) and position < len(rules) and rules[position] is None

@@ -55,7 +55,10 @@ def give_strokes(sketch: Sketch) -> None:
         kind = kinds.get(arc.source.family, arc.source.kind)
         if arc.source.kind in STARTS and arc.source.family in kinds and kind is Kind.TARGET:
             kind = Kind.STATE
-        arc.stroke = _stroke(arc, kind, arc.source.family in read_at_once)
+        # data that is only read later replaces what the steps make, if they have an input besides
+        besides = any(family != arc.source.family and kinds.get(family) is Kind.INPUT for family in read_at_once)
+        forced = arc.source.family not in read_at_once and (kind is Kind.TARGET or besides)
+        arc.stroke = _stroke(arc, kind, forced)
         if arc.held:
             arc.stroke = arc.stroke._replace(style=HELD)
             arc.label = "hold"
@@ -63,11 +66,11 @@ def give_strokes(sketch: Sketch) -> None:
             arc.stroke = PLAIN._replace(style="dashed", width=arc.stroke.width)
 
 
-def _stroke(arc: Arc, kind: Kind, read_at_once: bool) -> Stroke:
+def _stroke(arc: Arc, kind: Kind, forced: bool) -> Stroke:
     target = arc.target.kind
     if kind is Kind.MASK:
         return FROM_MASK
-    if kind in (Kind.TARGET, Kind.INPUT) and arc.lag and not read_at_once and arc.source.kind not in STARTS:
+    if kind in (Kind.TARGET, Kind.INPUT) and arc.lag and forced and arc.source.kind not in STARTS:
         return FROM_FORCED
     if target is Kind.LOSS:
         return FROM_TARGET if kind is Kind.TARGET else PLAIN

@@ -81,6 +81,8 @@ def draw(
     ------
     FoldError
         If the steps differ, or there are none, and a folded drawing was asked for.
+    ValueError
+        If time or detail is none of these.
 
     Examples
     --------
@@ -94,6 +96,8 @@ def draw(
     True
     """
     _check(time, detail)
+    if time == "step":
+        raise ValueError('time="step" draws a cell: give the cell to draw, not a graph that it made')
     graph = graph.opened()
     has_gradient = any(node.place.origin is not None for node in graph.nodes)
     split = graph if has_gradient or backward else per_step(graph)
@@ -158,6 +162,9 @@ def draw_module(
     ------
     TinygradError
         If the module runs on no input that was tried.
+    ValueError
+        If time or detail is none of these, or one step is to be drawn of a module with no
+        cell or with several kinds.
 
     Examples
     --------
@@ -266,12 +273,15 @@ def _layer_titles(graph: Graph, titles: Mapping[str, str]) -> dict[int, str]:
         if moment is not None and node.primitive is not None:
             scopes.setdefault(runs[moment[0]].number, node.scope)
     found = {number: titles.get(scope) or scope.split(".")[0] or "step" for number, scope in scopes.items()}
-    called = list(found.values())
-    numbered: dict[int, str] = {}
+    reverse = {run.number: run.unrolling.reverse for run in runs.values()}
+    called: dict[int, str] = {}
     for number, title in found.items():
-        nth = sum(1 for other in list(numbered.values()) if other.rstrip(" 0123456789") == title) + 1
-        numbered[number] = f"{title} {nth}" if called.count(title) > 1 else title
-    return numbered
+        alike = [other for other, name in found.items() if name == title]
+        same_way = [other for other in alike if reverse[other] == reverse[number]]
+        nth = f" {same_way.index(number) + 1}" if len(same_way) > 1 else ""
+        arrow = "" if len(same_way) == len(alike) else " ←" if reverse[number] else " →"
+        called[number] = f"{title}{nth}{arrow}"
+    return called
 
 
 def _described(sketch: Sketch) -> str:

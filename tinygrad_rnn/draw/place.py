@@ -104,6 +104,7 @@ def set_rows(sketch: Sketch) -> None:
             row += 1
         rows[family] = row
     _even_ends(rows, kinds)
+    _lower_constants(sketch, rows, kinds)
     for arc in sketch.arcs:
         if kinds[arc.source.family] is Kind.TARGET and arc.target.kind is Kind.LOSS:
             rows[arc.source.family] = rows[arc.target.family] + 1
@@ -117,6 +118,14 @@ def _even_ends(rows: dict[Family, int], kinds: dict[Family, Kind]) -> None:
     others = [row for family, row in rows.items() if kinds[family] is not Kind.LOSS]
     for family in losses:
         rows[family] = max(rows[family], max(others, default=0) + 1)
+
+
+def _lower_constants(sketch: Sketch, rows: dict[Family, int], kinds: dict[Family, Kind]) -> None:
+    """An input of no step stands below those of the steps."""
+    of_steps = {v.family for v in sketch.vertices if v.run is not None}
+    constant = {f for f, row in rows.items() if row == 0 and kinds[f] is Kind.INPUT and f not in of_steps}
+    if any(row == 0 and family in of_steps for family, row in rows.items()):
+        rows |= dict.fromkeys(constant, -1)
 
 
 def _overlap(a: tuple[int, int], b: tuple[int, int]) -> bool:
@@ -183,6 +192,9 @@ def spread(sketch: Sketch, gap: float, free: bool) -> dict[Family, float]:
     # what an earlier step feeds goes to its side; folded, to the side of the delays
     fed = [a.target.family for a in sketch.arcs if a.lag and a.source.family != a.target.family and a.target.family in heights]
     pull = {family: -1.2 if free else 1.2 for family in fed if len(rows[heights[family]]) > 1}
+    if free:  # and what passes over a row goes to the other side
+        over = [s for s, t in arcs if heights[t] - heights[s] > 1 and len(rows[heights[s]]) > 1]
+        pull |= {family: 1.2 for family in over if family not in pull}
     _improve(offsets, rows, arcs, heights, gap, free, pull)
     return offsets
 
@@ -297,8 +309,17 @@ def place(sketch: Sketch, free: bool = False, layout: Layout | None = None) -> N
         chosen = (layout or {}).get(vertex.name.rpartition(".")[2])
         if chosen is not None:
             vertex.x, vertex.y = round(chosen[0] * gap, 1), round(chosen[1] * rise, 1)
+    _make_room(sketch, pitch)
     _place_masks(sketch)
     _place_notes(sketch)
+
+
+def _make_room(sketch: Sketch, pitch: float) -> None:
+    """A start that stands where something else does, such as the step before it, moves between the columns."""
+    standing = [v for v in sketch.vertices if v.kind not in (*STARTS, Kind.MASK, Kind.NOTE)]
+    for vertex in sketch.vertices:
+        if vertex.kind in STARTS and any(_meet(vertex, other) for other in standing):
+            vertex.x += round(pitch / 2, 1)
 
 
 def _skips(sketch: Sketch) -> int:

@@ -19,7 +19,7 @@ from ..graph.node import Node, behind_cuts
 from ..nn.cell import flatten
 from ..nn.trace import Step
 from ..ops.core import SUM, as_tensor, registry
-from .contract import is_copy, pretty_sum
+from .contract import is_copy, pretty_sum, stops_gradient
 from .operations import sign
 from .symbols import pretty
 
@@ -233,8 +233,7 @@ class _Contraction:
     def _leaf(self, node: Node) -> None:
         if (source := node.cut) is not None:
             if source in self.forms:
-                form = self.forms[source]
-                self.forms[node] = form._replace(terms={part: way.then(cut=True) for part, way in form.terms.items()})
+                self.forms[node] = _cut(self.forms[source])
             else:
                 self.symbols[node] = self.symbols[source]
         elif node in self.state:
@@ -260,6 +259,8 @@ class _Contraction:
                 if len(computed) == 1
                 else None
             )
+        if primitive.view is not None and stops_gradient(node, 0):
+            return _cut(self.forms[computed[0]])
         if primitive.arranges == "join":
             return _sum(self.forms[i] for i in computed)._replace(joined=len(computed) > 1)
         if primitive.formula.binds == SUM and len(node.inputs) == 2 and not self._has_numbers(node):
@@ -372,6 +373,10 @@ class _Contraction:
 
 def _alone(part: Part) -> Form:
     return Form({part: Way()})
+
+
+def _cut(form: Form) -> Form:
+    return form._replace(terms={part: way.then(cut=True) for part, way in form.terms.items()})
 
 
 def _sum(forms: Iterator[Form] | Sequence[Form]) -> Form:

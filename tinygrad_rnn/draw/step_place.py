@@ -80,7 +80,7 @@ def joined(diagram: Diagram) -> Diagram:
     joints: list[Part] = []
 
     def read(gate: Part) -> frozenset[Part]:
-        return frozenset(source for source, way in gate.reads.items() if source in ends and way.parameters)
+        return frozenset(source for source, way in gate.reads.items() if source in ends and way.parameters and not way.cut)
 
     while True:
         reads = {part: found for part in diagram.inner if len(found := read(part)) > 1}
@@ -99,7 +99,7 @@ def joined(diagram: Diagram) -> Diagram:
         for part, found in reads.items():
             if group <= found:
                 rest = {source: way for source, way in part.reads.items() if source not in group}
-                part.reads = {joint: Way(cut=all(part.reads[end].cut for end in order)), **rest}
+                part.reads = {joint: Way(), **rest}
 
 
 @dataclass
