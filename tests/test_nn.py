@@ -358,3 +358,38 @@ def test_a_module_says_how_many_codes_it_takes():
     with pytest.raises(GradientCheckError, match="out of bounds"):
         check_cell(lambda: LooksUp(4), examples=20)  # all five are drawn
     assert nn.Embedding(4, 2).codes == 4 and nn.Linear(2, 2).codes is None
+
+
+def test_a_slot_of_integers_keeps_its_values():
+    class Counting(nn.Cell):
+        """Two steps count."""
+
+        def __init__(self):
+            super().__init__()
+            self.U = nn.Parameter((2, 2), symbol="U")
+
+        def initial_state(self, batch_size, dtype=None):
+            return tr.tensor(np.zeros((batch_size, 2), dtype or "float32")), tr.tensor(np.zeros(batch_size, int))
+
+        def step(self, x, state):
+            h, n = state
+            h = h + tr.where((n < 2)[:, None], x @ self.U, 0.0)
+            return h, (h.named("h"), (n + 1).named("n"))
+
+    report = check_cell(Counting, examples=10, input_size=2)
+    assert report.runs == 10 and report.parameters == ["U"]
+
+
+def test_a_cell_without_slots():
+    class Now(nn.Cell):
+        def __init__(self):
+            super().__init__()
+            self.U = nn.Parameter((2, 2), symbol="U")
+
+        def initial_state(self, batch_size, dtype=None):
+            return ()
+
+        def step(self, x, state):
+            return tr.tanh(x @ self.U), state
+
+    assert check_cell(Now, examples=10, input_size=2).runs == 10

@@ -241,11 +241,17 @@ def _drawn(draw: Callable[[Any], Any], factory: CellFactory, input_size: int | N
     elif spec:
         codes = min([m.codes for _, m in cell.modules() if isinstance(m.codes, int)], default=2)
         x = draw(arrays(Interval(-1, codes, "int"), (steps, batch, *spec.shape)))
-    start = [slot.shape for slot in flatten(cell.initial_state(batch))]
-    state = [some(shape) for shape in start] if draw(st.booleans()) else None
+
+    def like(slot: Tensor, *leading: int) -> Array:
+        """Values for a slot; one of integers or booleans, which has no gradient, keeps those it starts from."""
+        shape = (*leading, *slot.shape)
+        return some(shape) if slot.dtype.kind == "f" else np.broadcast_to(slot.data, shape).copy()
+
+    start = flatten(cell.initial_state(batch))
+    state = [like(slot) for slot in start] if draw(st.booleans()) else None
     force, mask = {}, None
     if steps and draw(st.booleans()):
-        force = {name: some((steps, *shape)) for name, shape in zip(names, start, strict=False)}
+        force = {name: like(slot, steps) for name, slot in zip(names, start, strict=False)}
         mask = draw(arrays(BOOLEAN, (steps, batch))) if force else None
     return _Run(cell, f"{_name(factory)}({', '.join(map(str, sizes))})", weights, x, steps, state, force, mask)
 
