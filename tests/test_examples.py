@@ -71,7 +71,7 @@ def test_it_has_a_page_with_all_there_is(name: str) -> None:
     page = pages.page(name)
     folder = EXAMPLES / "results" / name
     assert f"{{literalinclude}} ../../../examples/{name}.py" in page
-    for path in folder.iterdir():
+    for path in folder.glob("*"):
         assert f"../../../examples/results/{name}/{path.name}" in page
     listed = pages.overview().partition("{toctree}")[2].split()
     assert name in listed
