@@ -20,7 +20,7 @@ is dropped at random was chosen for each on the last part of the images learnt f
 
 What it shows, and what not: the network finds its way through 64 steps of one pixel, and gets about as many
 digits right. It is not better. Images this small have little to gain from knowing which pixel is beside which, for
-eight columns are learnt by heart; and a point of difference is four or five of the held-out images, less than what
+eight columns are learnt by heart; and a point of difference is four or five of the held-out images, as much as
 another seed makes.
 """
 
