@@ -81,7 +81,8 @@ def plot(path, series, nar, ar):
     axis.plot(nar.free_run(None, nar.history(None, series[:BACK]), steps=400).data[:, 0, 0], label="NAR, running freely")
     axis.plot(ar.forecast(400, ar.history(series[:BACK])).data[:, 0, 0], label=f"AR({BACK})")
     axis.axvline(AHEAD, color="grey", linestyle=":")
-    axis.legend(ncols=3, frameon=False, loc="lower right", fontsize=9)
+    axis.set_ylim(top=2.6)
+    axis.legend(ncols=3, frameon=False, loc="upper right", fontsize=9)
     figure.savefig(path, metadata={"Date": None})
 
 

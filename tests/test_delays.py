@@ -200,7 +200,7 @@ def test_feedback_without_a_delay_is_an_algebraic_loop(delays):
         (lambda: nn.TimeDelay(2, 3, nonlinearity="sine"), "nonlinearity is one of tanh, relu, sigmoid, not 'sine'"),
         (lambda: nn.TimeDelay(2, 3, dilation=0), "dilation is a number of steps, 1 at least, not 0"),
         (lambda: nn.TimeDelay(2, 3, dilation=1.5), "dilation"),
-        (lambda: nn.AR([1, 2]), r"order is the number of steps .* not \[1, 2\]"),
+        (lambda: nn.AR([1, 2]), r"order is how many steps are looked back, 1 at least, not \[1, 2\]"),
         (lambda: nn.AR(0), "order"),
         (lambda: nn.AR(1.0), "order"),
     ],
@@ -404,8 +404,15 @@ def test_poles_of_several_variables():
     [
         (lambda ar: ar.fit(np.zeros((4, 1, 1))), DataError, "2 values after the history are too few to estimate the 3"),
         (lambda ar: ar.fit(np.full((9, 1, 1), np.nan)), DataError, "not finite"),
-        (lambda ar: ar.fit(np.zeros((9, 1, 1)), ar.history(np.zeros((2, 2, 1)))), ShapeError, r"2 tensors of shape \(1, 1\)"),
+        (
+            lambda ar: ar.fit(np.zeros((9, 1, 1)), ar.history(np.zeros((2, 2, 1)))),
+            ShapeError,
+            r"\(1, 1\) at .* the history \(2, 1\)",
+        ),
         (lambda ar: ar.one_step(np.zeros((9, 1, 2)), None), ShapeError, r"ys has shape \(9, 1, 2\).* 1 features"),
+        (lambda ar: ar.forecast(3, None), ShapeError, "depends on what came before: .* y_1, y_2, and not a NoneType"),
+        (lambda ar: ar.sample(3, np.zeros((2, 1, 1))), ShapeError, "and not a ndarray"),
+        (lambda ar: ar.one_step(np.zeros((9, 1, 1)), nn.AR(1).history(np.zeros((2, 1, 1)))), ShapeError, "and not 1 tensors"),
         (lambda ar: ar.forecast(-1, ar.history(np.zeros((2, 1, 1)))), ShapeError, "how many steps"),
     ],
 )

@@ -13,7 +13,7 @@ from ..ops import TensorLike, exp
 from ..sampling import sample
 from ..tensor import Parameter, Tensor
 from .cell import State
-from .delays import DelayCell, TapSum, as_delays, sequence
+from .delays import DelayCell, TapSum, sequence
 from .recurrent import Recurrent
 
 __all__ = ["AR", "ARCell"]
@@ -55,12 +55,11 @@ class ARCell(DelayCell):
     """
 
     def __init__(self, order: int, size: int = 1, dtype: npt.DTypeLike = np.float32) -> None:
-        if np.iterable(order):
-            raise ValueError(f"order is the number of steps that are looked back, 1 at least, not {order!r}")
-        delays = as_delays(order, "order", first=1)
-        super().__init__(y=(delays[-1], size))
-        self.order, self.size, self.input_size = len(delays), size, size
-        self.weights = TapSum({f"w_{k}": size for k in delays}, size, "w_0", dtype)
+        if not isinstance(order, (int, np.integer)) or order < 1:
+            raise ValueError(f"order is how many steps are looked back, 1 at least, not {order!r}")
+        super().__init__(y=(order, size))
+        self.order, self.size, self.input_size = order, size, size
+        self.weights = TapSum({f"w_{k}": size for k in range(1, order + 1)}, size, "w_0", dtype)
 
     def step(self, noise: Tensor | None, line: Any) -> tuple[Tensor, State]:
         """y_t from ε_t, shape (batch, size) or None, and y_{t-1}, …, y_{t-order}."""
@@ -156,18 +155,18 @@ class AR(Recurrent):
         Tensor, shape (T, batch, size)
         """
         ys = sequence(ys, "ys", self.cell.size)
-        return self(None, history, steps=len(ys), force={"y_1": ys})[0]
+        return self(None, self.cell.known(history), steps=len(ys), force={"y_1": ys})[0]
 
     def forecast(self, steps: int, history: State) -> Tensor:
         """The means of the next y_t, given what came before all of them: (steps, batch, size)."""
-        return self(None, history, steps=steps)[0]
+        return self(None, self.cell.known(history), steps=steps)[0]
 
     def sample(self, steps: int, history: State) -> Tensor:
         """A series that the model draws: (steps, batch, size).
 
         :func:`tinygrad_rnn.seed` sets the random numbers.
         """
-        shape = (steps, len(history[0]), self.cell.size)
+        shape = (steps, len(self.cell.known(history)[0]), self.cell.size)
         noise = sample(lambda generator: generator.standard_normal(shape).astype(self.log_sigma.dtype))
         return self((noise * exp(self.log_sigma)).named("ε", "input"), history)[0]
 
@@ -256,7 +255,7 @@ class AR(Recurrent):
         """The history, split off if it was not given, and the values to judge."""
         ys, order = sequence(ys, "ys", self.cell.size), self.cell.order
         if history is not None:
-            if len(history) != order or any(slot.shape != ys.shape[1:] for slot in history):
-                raise ShapeError(f"the history is {order} tensors of shape {ys.shape[1:]}, one for each delay; see AR.history")
+            if any(slot.shape != ys.shape[1:] for slot in self.cell.known(history)):
+                raise ShapeError(f"ys has sequences of shape {ys.shape[1:]} at each step, and the history {history[0].shape}")
             return history, ys
         return self.history(ys[:order]), ys[order:]

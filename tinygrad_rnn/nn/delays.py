@@ -132,6 +132,23 @@ class DelayCell(Cell):
                 slots += [seen[len(seen) - k] for k in range(1, longest + 1)]
         return self.state_shape._make(slots)
 
+    def known(self, history: State) -> State:
+        """The history that was given, which has no default: only the data can tell what came before.
+
+        Raises
+        ------
+        ShapeError
+            If it is none.
+        """
+        names = self.state_shape._fields
+        if isinstance(history, tuple) and len(history) == len(names):
+            return history
+        found = f"{len(history)} tensors" if isinstance(history, tuple) else f"a {type(history).__name__}"
+        raise ShapeError(
+            f"a prediction depends on what came before: the history is the state that the method history makes of it, "
+            f"with {len(names)} tensors {', '.join(names)}, and not {found}"
+        )
+
 
 @functools.cache
 def _history(names: tuple[str, ...]) -> Any:

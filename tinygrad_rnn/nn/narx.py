@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,9 @@ from .cell import State
 from .delays import DelayCell, Delays, TapSum, as_delays, sequence
 from .layers import Linear, Sequential
 from .recurrent import Recurrent
+
+if TYPE_CHECKING:
+    from ..draw import Drawing
 
 __all__ = ["NARX", "NARXCell"]
 
@@ -257,7 +260,7 @@ class NARX(Recurrent):
             ys = sequence(ys, "ys", self.cell.output_size)
             options |= {"force": {"y_1": ys}, "steps": len(ys)}
         inputs = self._inputs(xs, None if ys is None else len(ys))
-        return super().forward(inputs, self._known(history), **options)
+        return super().forward(inputs, self.cell.known(history), **options)
 
     def one_step(
         self, xs: TensorLike | None, ys: TensorLike, history: State, *, lengths: npt.ArrayLike | None = None
@@ -344,7 +347,7 @@ class NARX(Recurrent):
         slots: list[Tensor] = []
         for (longest, _), data in zip(self.cell.lines.values(), (inputs, outputs), strict=True):
             if data is not None and longest:
-                past = self._known(history)[len(slots) : len(slots) + longest]
+                past = self.cell.known(history)[len(slots) : len(slots) + longest]
                 line = concatenate([stack(past[::-1]), data])
                 slots += [windows(line, longest - k) for k in range(1, longest + 1)]
         ahead = None if inputs is None else stack([windows(inputs, j) for j in range(n)])
@@ -364,16 +367,6 @@ class NARX(Recurrent):
             raise ShapeError(f"xs has {len(inputs)} steps, and ys {steps}")
         return inputs
 
-    def _known(self, history: State) -> State:
-        """The history, which only the data can tell."""
-        if isinstance(history, tuple) and len(history) == len(self.cell.state_shape):
-            return history
-        found = f"{len(history)} tensors" if isinstance(history, tuple) else f"a {type(history).__name__}"
-        raise ShapeError(
-            f"a prediction depends on what came before: history is what narx.history(xs, ys) or narx.prepare(xs, ys) gives, "
-            f"the {len(self.cell.state_shape)} tensors {', '.join(self.cell.state_shape._fields)}, and not {found}"
-        )
-
-    def draw(self, **options: Any) -> Any:
+    def draw(self, **options: Any) -> Drawing:
         """A picture of the cell, in closed loop; see :func:`tinygrad_rnn.draw.draw_module`."""
         return self.cell.draw(**options)
