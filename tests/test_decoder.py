@@ -363,6 +363,14 @@ def test_pictures():
     source = tr.graph(made(ys, x)).draw(time="unrolled").source
     for label in ("E U", "R U", "R₀", "W", "V", "h₀", "y₀", "o₃"):
         assert label in source
+    folded = made.cell.draw().source
+    assert folded.count("a delay of one step: y") and folded.count("a delay of one step: h") and "E U" in folded
+
+
+def test_equations():
+    written = decoder(nn.RNNCell).cell.equations()
+    for line in (r"U \left(E{}_{[y_{t-1}]} + x_t\right)", r"o_t &= V h_t + c", r"y_t &= \operatorname{argmax}\left(o_t\right)"):
+        assert line in written
 
 
 # -- bad input -----------------------------------------------------------------------------
