@@ -315,6 +315,25 @@ def test_a_history_of_its_own_is_fitted_to():
     np.testing.assert_array_equal(whole.w, split.w)
 
 
+def test_series_of_different_lengths_are_fitted_together():
+    ys = normal(0, 30, 3, 2).cumsum(axis=0)
+    lengths = [30, 17, 1]
+    padded = np.where((np.arange(30)[:, None] < lengths)[..., None], ys, np.nan)
+    ar = nn.AR(2, 2, dtype=float).fit(padded, lengths=lengths)
+    X = np.concatenate(
+        [np.concatenate([np.ones((n - 2, 1)), y[1:-1], y[:-2]], 1) for n, y in ((30, ys[:, 0]), (17, ys[:17, 1]))]
+    )
+    solution, *_ = np.linalg.lstsq(X, np.concatenate([ys[2:, 0], ys[2:17, 1]]), rcond=None)
+    np.testing.assert_allclose(np.concatenate([ar.w_0[None], *ar.w.swapaxes(1, 2)]), solution, atol=1e-9)
+    alone = ar.log_likelihood(ys[:, :1]).item() + ar.log_likelihood(ys[:17, 1:2]).item()
+    total = ar.log_likelihood(padded, lengths=lengths)
+    np.testing.assert_allclose(total.item(), alone, rtol=1e-12)
+    total.backward()
+    assert all(abs(parameter.grad.data).max() < 1e-7 for parameter in ar.parameters())
+    means_ = ar.one_step(padded[2:], ar.history(ys[:2]), lengths=[28, 15, 0]).data
+    assert not means_[15:, 1].any() and not means_[:, 2].any() and np.isfinite(means_).all()
+
+
 def test_a_long_series_is_fitted_as_yule_and_walker_would():
     linalg = pytest.importorskip("scipy.linalg")
     ar = made(2)

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError, ShapeError
-from ..ops import TensorLike, exp
+from ..ops import TensorLike, exp, where
+from ..ops.lengths import beside, real_steps
 from ..sampling import sample
 from ..tensor import Parameter, Tensor
 from .cell import State
@@ -141,7 +142,7 @@ class AR(Recurrent):
         """
         return self.cell.history(y=ys)
 
-    def one_step(self, ys: TensorLike, history: State) -> Tensor:
+    def one_step(self, ys: TensorLike, history: State, *, lengths: npt.ArrayLike | None = None) -> Tensor:
         """The mean of each y_t, given the measured values before it.
 
         Parameters
@@ -149,13 +150,15 @@ class AR(Recurrent):
         ys : array_like, shape (T, batch, size)
         history : State
             What came before, of :meth:`history`.
+        lengths : array_like of int, shape (batch,), optional
+            How many values of each series are real; the means are zero past its end.
 
         Returns
         -------
         Tensor, shape (T, batch, size)
         """
         ys = sequence(ys, "ys", self.cell.size)
-        return self(None, self.cell.known(history), steps=len(ys), force={"y_1": ys})[0]
+        return self(None, self.cell.known(history), steps=len(ys), lengths=lengths, force={"y_1": ys})[0]
 
     def forecast(self, steps: int, history: State) -> Tensor:
         """The means of the next y_t, given what came before all of them: (steps, batch, size)."""
@@ -170,7 +173,7 @@ class AR(Recurrent):
         noise = sample(lambda generator: generator.standard_normal(shape).astype(self.log_sigma.dtype))
         return self((noise * exp(self.log_sigma)).named("ε", "input"), history)[0]
 
-    def log_likelihood(self, ys: TensorLike, history: State | None = None) -> Tensor:
+    def log_likelihood(self, ys: TensorLike, history: State | None = None, *, lengths: npt.ArrayLike | None = None) -> Tensor:
         """ln p(y_1, …, y_T | history), the sum over all steps, sequences and variables.
 
         Parameters
@@ -179,17 +182,19 @@ class AR(Recurrent):
         history : State, optional
             What came before, of :meth:`history`. If it is not given, the first `order`
             values are the history, and the others are judged.
+        lengths : array_like of int, shape (batch,), optional
+            How many values of each series are real; the others count for nothing.
 
         Returns
         -------
         Tensor, shape ()
-            It has a gradient, in σ too.
+            It has a gradient, in ln σ too.
         """
-        history, ys = self._after_history(ys, history)
-        errors = (ys - self.one_step(ys, history)) * exp(-self.log_sigma)
-        return -((errors * errors).sum() / 2 + ys.size / self.cell.size * (self.log_sigma + math.log(2 * math.pi) / 2).sum())
+        history, ys, real = self._after_history(ys, history, lengths)
+        errors = where(beside(real, ys), ys - self.one_step(ys, history), 0) * exp(-self.log_sigma)
+        return -((errors * errors).sum() / 2 + int(real.data.sum()) * (self.log_sigma + math.log(2 * math.pi) / 2).sum())
 
-    def fit(self, ys: TensorLike, history: State | None = None) -> AR:
+    def fit(self, ys: TensorLike, history: State | None = None, *, lengths: npt.ArrayLike | None = None) -> AR:
         """Set the parameters to those of the greatest likelihood, given the history.
 
         With normal noise these w are the least squares solution, which is computed in
@@ -201,7 +206,7 @@ class AR(Recurrent):
         ----------
         ys : array_like, shape (T, batch, size)
             Several series are fitted together.
-        history : State, optional
+        history, lengths : optional
             As for :meth:`log_likelihood`.
 
         Returns
@@ -214,15 +219,14 @@ class AR(Recurrent):
         DataError
             If there are no more values than weights, or values that are not finite.
         """
-        size, order = self.cell.size, self.cell.order
-        history, ys = self._after_history(ys, history)
-        before = np.stack([slot.data for slot in history[::-1]])
-        series = np.concatenate([before, ys.data]).astype(float)
+        order = self.cell.order
+        history, ys, real = self._after_history(ys, history, lengths)
+        series = np.concatenate([*(slot.data[None] for slot in history[::-1]), ys.data]).astype(float)
         if not np.isfinite(series).all():
             raise DataError("ys has values that are not finite; a model cannot be fitted to them")
-        T, n = len(ys), ys.size // size
-        lagged = [series[order - k : order - k + T].reshape(n, size) for k in range(1, order + 1)]
-        X, Y = np.concatenate([np.ones((n, 1)), *lagged], axis=1), series[order:].reshape(n, size)
+        lagged = [series[order - k : len(series) - k][real.data] for k in range(1, order + 1)]
+        Y, n = series[order:][real.data], int(real.data.sum())
+        X = np.concatenate([np.ones((n, 1)), *lagged], axis=1)
         if n <= X.shape[1]:
             raise DataError(f"{n} values after the history are too few to estimate the {X.shape[1]} weights of each")
         solution, *_ = np.linalg.lstsq(X, Y, rcond=None)
@@ -251,11 +255,17 @@ class AR(Recurrent):
         """Whether all poles lie within the unit circle, so that what was long ago is forgotten."""
         return bool((abs(self.poles()) < 1).all())
 
-    def _after_history(self, ys: TensorLike, history: State | None) -> tuple[State, Tensor]:
-        """The history, split off if it was not given, and the values to judge."""
-        ys, order = sequence(ys, "ys", self.cell.size), self.cell.order
-        if history is not None:
-            if any(slot.shape != ys.shape[1:] for slot in self.cell.known(history)):
-                raise ShapeError(f"ys has sequences of shape {ys.shape[1:]} at each step, and the history {history[0].shape}")
-            return history, ys
-        return self.history(ys[:order]), ys[order:]
+    def _after_history(
+        self, ys: TensorLike, history: State | None, lengths: npt.ArrayLike | None
+    ) -> tuple[State, Tensor, Tensor]:
+        """The history, split off if it was not given, the values to judge, and where these are real."""
+        ys = sequence(ys, "ys", self.cell.size)
+        T, B = ys.shape[:2]
+        real = real_steps(np.full(B, T) if lengths is None else lengths, T, B)
+        ys = where(beside(real, ys), ys, 0)
+        if history is None:
+            order = self.cell.order
+            return self.history(ys[:order]), ys[order:], real[order:]
+        if any(slot.shape != ys.shape[1:] for slot in self.cell.known(history)):
+            raise ShapeError(f"ys has sequences of shape {ys.shape[1:]} at each step, and the history {history[0].shape}")
+        return history, ys, real
