@@ -207,7 +207,6 @@ def test_what_time_only_passes_through_is_said_at_each_step(outputs, layer):
     "layer",
     [
         lambda y: tr.cumsum(y, axis=0),
-        lambda y: tr.swapaxes(y, 0, 1),
         lambda y: y.reshape(6, 4),
         lambda y: tr.softmax(y, axis=0),
         lambda y: tr.concatenate([y, y], axis=0),
@@ -220,6 +219,30 @@ def test_what_mixes_steps_stays_whole(outputs, layer):
     assert len(split.outputs) == 1
     assert split.outputs[0].step is None
     assert split.outputs[0].shape == whole.shape
+
+
+@pytest.mark.parametrize(
+    ("layer", "axis"),
+    [
+        (lambda y: tr.swapaxes(y, 0, 1), 1),
+        (lambda y: tr.exp(tr.swapaxes(y, 0, 1)), 1),
+        (lambda y: tr.swapaxes(y, 0, 1) @ np.ones((4, 2), "float32"), 1),
+        (lambda y: tr.swapaxes(y, 0, 2), 2),
+        (lambda y: tr.swapaxes(y, 0, 1).sum(axis=-1), 1),
+        (lambda y: tr.swapaxes(tr.tanh(tr.swapaxes(y, 0, 1)), 0, 1), 0),
+    ],
+)
+def test_time_may_be_another_axis_than_the_first(outputs, layer, axis):
+    whole = layer(outputs)
+    split = per_step(tr.graph(whole))
+    assert [node.step for node in split.outputs] == [1, 2, 3]
+    for t, node in enumerate(split.outputs):
+        assert np.allclose(node.value, np.take(whole.data, t, axis), atol=1e-6)
+
+
+def test_a_step_read_out_of_a_later_axis_is_that_step(outputs):
+    split = per_step(tr.graph(tr.swapaxes(outputs, 0, 1)[:, -1] * 2))
+    assert split.outputs[0].inputs[0].step == 3
 
 
 def test_a_mean_over_time_is_losses_and_their_mean(outputs):

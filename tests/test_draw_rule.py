@@ -150,6 +150,80 @@ def test_a_mask_says_where_data_is_forced():
     assert "diamond" in nodes(network("forced"))["m"]
 
 
+class Tagger(nn.Module):
+    """Two layers in both directions, and one more at each step, or at the last one."""
+
+    def __init__(self, batch_first, last):
+        super().__init__()
+        self.batch_first, self.last = batch_first, last
+        self.rnn = nn.GRU(3, 5, 2, batch_first=batch_first, bidirectional=True)
+        self.out = nn.Linear(10, 2)
+
+    def forward(self, xs):
+        h, _ = self.rnn(xs)
+        if self.last:
+            h = h[:, -1] if self.batch_first else h[-1]
+        return self.out(h)
+
+
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("options", [{}, {"time": "unrolled", "loss": nn.cross_entropy}, {"time": "unrolled", "detail": "ops"}])
+def test_batch_first_is_drawn_as_time_first_is(options, last):
+    assert Tagger(True, last).draw(**options).source == Tagger(False, last).draw(**options).source
+
+
+@pytest.mark.parametrize("time", ["folded", "unrolled"])
+def test_the_targets_are_the_data_that_is_forced(time):
+    drawing = OutputFeedback().draw(time=time, loss=nn.mse, force=["o"])
+    step = lambda name, t: f"{name}[{t}]" if time == "unrolled" else name  # noqa: E731
+    found = edges(drawing)
+    assert ("y" if time == "folded" else "y[4]", step("L", 4), "") in found
+    source = "y z1" if time == "folded" else "y[1]"
+    assert "#E69F00" in found[source, step("h", 2), "W"]
+    assert not [1 for tail, head, _ in found if tail.startswith("o[") and tail != "o[0]" and head.startswith("h")]
+    assert (step("o", 2), step("L", 2), "") in found
+
+
+def test_two_panels_training_and_deployment():
+    jordan = nn.Jordan(3, 5, 2)
+    training = {key[:2] for key in edges(jordan.draw(time="unrolled", loss=nn.mse, force=["o"]))}
+    deployment = {key[:2] for key in edges(jordan.draw(time="unrolled"))}
+    assert ("y[1]", "cell.h[2]") in training and ("cell.o[1]", "cell.h[2]") not in training
+    assert ("cell.o[1]", "cell.h[2]") in deployment
+
+
+def test_a_slot_that_is_not_there_cannot_be_forced():
+    with pytest.raises(TinygradError, match="no slot p to force; the slots are o"):
+        nn.Jordan(3, 5, 2).draw(force=["p"])
+
+
+def test_delay_lines_on_a_recurrent_layer_and_on_each_other_fold():
+    over = edges(nn.Sequential(nn.Recurrent(nn.RNNCell(3, 4)), nn.Recurrent(DelayLine())).draw())
+    assert {"W₀", "W₁", "W₂", "U", "W", "V"} <= {label for _, _, label in over}
+    stacked = set(edges(nn.Sequential(nn.TimeDelay(3, 3, 1), nn.TimeDelay(3, 2, 2)).draw()))
+    assert {("0.cell.h z1", "1.cell.h", "W₁⁽²⁾"), ("0.cell.h z2", "1.cell.h", "W₂")} <= stacked
+
+
+def test_a_symbol_that_is_fed_back_folds():
+    cell = nn.DecoderCell(nn.Embedding(4, 3), nn.RNNCell(3, 5), nn.Linear(5, 4), start=0)
+    assert {("readout.o", "y"), ("y z1", "cell.h")} <= {key[:2] for key in edges(cell.draw())}
+
+
+def test_layers_and_directions_have_marks():
+    labels = {label for _, _, label in edges(nn.RNN(3, 5, 2, bidirectional=True).draw(time="unrolled", detail="slots"))}
+    assert {"U→⁽¹⁾", "U←⁽¹⁾", "W→⁽²⁾", "W←⁽²⁾"} <= labels
+    boxes = " ".join(nodes(nn.LSTM(3, 5, 2, bidirectional=True).draw(time="unrolled", detail="layers")).values())
+    assert all(title in boxes for title in ("LSTM 1 →", "LSTM 1 ←", "LSTM 2 →", "LSTM 2 ←"))
+
+
+def test_a_constant_input_stands_below_those_of_the_steps():
+    decoder = nn.Decoder(nn.Embedding(4, 3), nn.RNNCell(3, 5), nn.Linear(5, 4), start=0, end=1, context_size=2)
+    ys, x = tr.tensor(np.zeros((4, 1), int)).named("y"), tr.tensor(np.zeros((1, 2), "float32")).named("x")
+    found = nodes(tr.graph(decoder(ys, x)).draw(time="unrolled"))
+    places = [re.search(r'pos="([^"]+)"', text)[1] for text in found.values()]
+    assert len(places) == len(set(places)) and "x" in found
+
+
 def test_a_learnt_start_is_a_start():
     class Learnt(nn.Module):
         def __init__(self):

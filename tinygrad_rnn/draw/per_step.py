@@ -7,9 +7,10 @@ questions then see it where it happens.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -63,7 +64,9 @@ class _Pass:
         self.elements: dict[Node, list[Node]] = {}
         self.sums: dict[Node, list[Node]] = {}
         self.made: set[Node] = set()
-        self.moments = _sequences(nodes)
+        sequences = _sequences(nodes)
+        self.moments = {node: along.moments for node, along in sequences.items()}
+        self.axes = {node: along.axis for node, along in sequences.items()}
 
     def run(self, outputs: Sequence[Node]) -> list[Node]:
         for node in self.nodes:
@@ -116,7 +119,7 @@ class _Pass:
     def _element(self, sequence: Node, t: int, moment: Moment) -> Node:
         role = None if is_constant(sequence) else sequence.role or "input"
         place = Place(sequence.scope) if moment is None else Place(sequence.scope, *moment)
-        made = leaf(_at(sequence.value, t), sequence.name, role, place)
+        made = leaf(_at(sequence.value, t, self.axes[sequence]), sequence.name, role, place)
         self.made.add(made)
         return made
 
@@ -124,13 +127,14 @@ class _Pass:
 
     def _read(self, node: Node) -> Node | None:
         """What ``sequence[t]`` is, if the sequence is known step by step."""
-        index = node.attributes.get("index")
-        if not index or node.inputs[0] not in self.elements:
+        if not node.inputs or node.inputs[0] not in self.elements:
             return None
-        parts, first = self.elements[node.inputs[0]], index[0]
-        if isinstance(first, slice) and all(part in (slice(None), Ellipsis) for part in index[1:]):
-            self.elements[node] = parts[first]
-        if not isinstance(first, int) or any(part not in (slice(None), Ellipsis) for part in index[1:]):
+        sequence = node.inputs[0]
+        parts, axis = self.elements[sequence], self.axes.get(sequence, -len(sequence.shape))
+        first = _only_along(node, axis)
+        if isinstance(first, slice):
+            self.elements[node], self.axes[node] = parts[first], axis
+        if not isinstance(first, int):
             return None
         element = parts[first]
         if element in self.made and element.name is None and node.role == element.role:
@@ -144,10 +148,16 @@ class _Pass:
         T = len(moments)
         if not known or any(len(self.elements[i]) != T for i in known):
             return
+        axes = {i: self.axes.get(i, -len(i.shape)) for i in node.inputs}
+        if len(known) == 1 and _only_moves(node, known[0], axes[known[0]], self.axes[node]):
+            self.elements[node] = self.elements[known[0]]
+            return
         for ways, attributes in _candidates(node, known):
-            if not _passes(node, ways, attributes):
+            if not _passes(node, ways, attributes, axes, self.axes[node]):
                 continue
-            firsts = {i: leaf(_at(i.value, 0)) for i, way in zip(node.inputs, ways, strict=True) if way is Way.FIRST}
+            firsts = {
+                i: leaf(_at(i.value, 0, -len(i.shape))) for i, way in zip(node.inputs, ways, strict=True) if way is Way.FIRST
+            }
             self.elements[node] = [
                 self._node(
                     node,
@@ -157,7 +167,7 @@ class _Pass:
                         if way is not Way.DROPPED
                     ),
                     attributes,
-                    _at(node.value, t),
+                    _at(node.value, t, self.axes[node]),
                     Place(node.scope) if moment is None else Place(node.scope, *moment, node.place.origin),
                 )
                 for t, moment in enumerate(moments)
@@ -168,11 +178,11 @@ class _Pass:
         """A reduction over time and other axes: first the others, at each step, then time."""
         (sequence,) = node.inputs
         axes = node.attributes.get("axis")
-        ndim = len(sequence.shape)
-        if not isinstance(axes, tuple) or -ndim not in axes or node.attributes.get("keepdims"):
+        time = self.axes.get(sequence, -len(sequence.shape))
+        if not isinstance(axes, tuple) or time not in axes or node.attributes.get("keepdims"):
             return None
         parts = self.elements[sequence]
-        rest = tuple(a for a in axes if a != -ndim)
+        rest = tuple(a + (a < time) for a in axes if a != time)
         if rest:
             attributes = {**node.attributes, "axis": rest}
             parts = [self._part(node, part, attributes) for part in parts]
@@ -214,23 +224,27 @@ class _Pass:
 # -- which nodes are sequences ---------------------------------------------------------------
 
 
-def _sequences(nodes: Sequence[Node]) -> dict[Node, list[Moment]]:
-    """The nodes that have a leading time axis, with the step of each of its elements."""
-    found: dict[Node, list[Moment]] = {}
+class Along(NamedTuple):
+    """A time axis, from the end, and the step of each element along it."""
+
+    moments: list[Moment]
+    axis: int
+
+
+def _sequences(nodes: Sequence[Node]) -> dict[Node, Along]:
+    """The nodes that have a time axis."""
+    found: dict[Node, Along] = {}
     for node in nodes:  # downwards from stacks over time
         if outer_step(node) is not None or node.primitive is None:
             continue
-        first = (node.attributes.get("index") or (None,))[0]
         if _is_over_time(node):
             moments = [outer_step(i) for i in node.inputs]
             if len({moment for moment in moments if moment}) == len(moments):
-                found[node] = moments
-        elif isinstance(first, slice) and node.inputs[0] in found:
-            found[node] = found[node.inputs[0]][first]
+                found[node] = Along(moments, -len(node.shape))
         else:
             for i in node.inputs:
-                if i in found and node.shape[:1] == (len(found[i]),):
-                    found[node] = found[i]
+                if i in found and (along := _onwards(node, i, found[i])) is not None:
+                    found[node] = along
                     break
     read: dict[Node, dict[int, list[tuple[Unrolling, int]]]] = {}
     for node in reversed(nodes):  # upwards from what the steps read, and from partners of sequences
@@ -242,12 +256,81 @@ def _sequences(nodes: Sequence[Node]) -> dict[Node, list[Moment]]:
                 read.setdefault(sequence, {}).setdefault(index[0] % sequence.shape[0], []).insert(0, moment)
             continue
         if node not in found and node in read and node.role != "parameter":
-            found[node] = _moments(read[node], node.shape[0])
+            found[node] = Along(_moments(read[node], node.shape[0]), -len(node.shape))
         if node in found and node.primitive is not None and not _is_over_time(node):
             for i in node.inputs:
-                if i not in found and i.role != "parameter" and i.shape[:1] == node.shape[:1]:
-                    found[i] = found[node]
+                if i not in found and i.role != "parameter" and (axis := _backwards(node, i, found[node].axis)) is not None:
+                    found[i] = Along(found[node].moments, axis)
     return found
+
+
+def _onwards(node: Node, read: Node, along: Along) -> Along | None:
+    """The time axis of a result, from that of what it is made of."""
+    part = _only_along(node, along.axis)
+    if isinstance(part, slice):
+        return Along(along.moments[part], along.axis)
+    if _is_view(node):
+        moved = _moved(node, read, along.axis)
+        return None if moved is None else Along(along.moments, moved)
+    leading = [-len(node.shape)] if along.axis == -len(read.shape) else []
+    for axis in (*leading, along.axis, along.axis + len(read.shape) - len(node.shape)):
+        if -len(node.shape) <= axis < 0 and node.shape[axis] == len(along.moments):
+            return Along(along.moments, axis)
+    return None
+
+
+def _backwards(node: Node, read: Node, axis: int) -> int | None:
+    """The time axis of what a result is made of, from its own."""
+    if _is_view(node):
+        return next((a for a in range(-len(read.shape), 0) if _moved(node, read, a) == axis), None)
+    leading = axis == -len(node.shape)
+    own = -len(read.shape) if leading else axis
+    return own if 0 < -own <= len(read.shape) and read.shape[own] == node.shape[axis] else None
+
+
+def _is_view(node: Node) -> bool:
+    return node.primitive is not None and node.primitive.view is not None and len(node.inputs) == 1
+
+
+def _moved(node: Node, read: Node, axis: int) -> int | None:
+    """The axis to which a view takes an axis whole; tried on numbers."""
+    assert node.primitive is not None
+    shape = [1] * len(read.shape)
+    shape[axis] = read.shape[axis]
+    steps = np.broadcast_to(np.arange(read.shape[axis]).reshape(shape), read.shape)
+    seen = np.asarray(node.primitive.kernel(steps, **node.attributes))
+    for k in range(-seen.ndim, 0):
+        wanted = [1] * seen.ndim
+        wanted[k] = seen.shape[k]
+        if seen.shape[k] == read.shape[axis] and np.array_equal(
+            seen, np.broadcast_to(np.arange(seen.shape[k]).reshape(wanted), seen.shape)
+        ):
+            return k
+    return None
+
+
+def _only_moves(node: Node, read: Node, before: int, after: int) -> bool:
+    """Whether a view takes the time axis elsewhere, and leaves each step's value as it is; tried on numbers."""
+    if not _is_view(node) or node.name or node.role or len(node.shape) != len(read.shape) or before == after:
+        return False
+    assert node.primitive is not None
+    numbers = np.arange(math.prod(read.shape)).reshape(read.shape)
+    seen = np.asarray(node.primitive.kernel(numbers, **node.attributes))
+    return all(np.array_equal(_at(numbers, t, before), _at(seen, t, after)) for t in range(read.shape[before]))
+
+
+def _only_along(node: Node, axis: int) -> Any:
+    """The index along an axis of what is read, if only this axis is indexed."""
+    if node.primitive is None or node.primitive.arranges != "part" or len(node.inputs) > 1:
+        return None
+    index, ndim = node.attributes["index"], len(node.inputs[0].shape)
+    if Ellipsis in index:
+        at = index.index(Ellipsis)
+        index = (*index[:at], *[slice(None)] * (ndim - len(index) + 1), *index[at + 1 :])
+    index = (*index, *[slice(None)] * (ndim - len(index)))
+    if len(index) != ndim or any(part != slice(None) for k, part in enumerate(index) if k != axis + ndim):
+        return None
+    return index[axis + ndim]
 
 
 def _moments(read: Mapping[int, Sequence[tuple[Unrolling, int]]], T: int) -> list[Moment]:
@@ -291,7 +374,10 @@ def _candidates(node: Node, known: list[Node]) -> Iterator[tuple[list[Way], Mapp
     """Ways to say a primitive at one step, with its attributes there."""
     attributes = [node.attributes]
     attributes += [
-        {**node.attributes, key: value[1:]} for key, value in node.attributes.items() if isinstance(value, tuple) and value
+        {**node.attributes, key: value[:k] + value[k + 1 :]}
+        for key, value in node.attributes.items()
+        if isinstance(value, tuple)
+        for k in range(len(value))
     ]
     plain = [Way.STEPS if i in known else Way.WHOLE for i in node.inputs]
     ways = [plain]
@@ -322,24 +408,24 @@ def _counts(node: Node) -> bool:
     )
 
 
-def _passes(node: Node, ways: list[Way], attributes: Mapping[str, Any]) -> bool:
+def _passes(node: Node, ways: list[Way], attributes: Mapping[str, Any], axes: Mapping[Node, int], axis: int) -> bool:
     """Whether the primitive, applied at one step, gives that step of the whole; tried on numbers."""
     assert node.primitive is not None
     kernel: Callable[..., Any] = node.primitive.kernel
     kept = [(i, way) for i, way in _zip(node, ways) if way is not Way.DROPPED]
-    specs = [i.spec if way is Way.WHOLE else Spec(i.shape[1:], i.dtype) for i, way in kept]
+    specs = [i.spec if way is Way.WHOLE else _at(i.spec, 0, axes[i]) for i, way in kept]
     try:
-        if node.primitive.shape(*specs, **attributes) != Spec(node.shape[1:], node.dtype):
+        if node.primitive.shape(*specs, **attributes) != _at(node.spec, 0, axis):
             return False
         values = {i: i.value if isinstance(i.value, np.ndarray) else _example(i.spec) for i in node.inputs}
         with np.errstate(all="ignore"):
             whole = node.value
             if not isinstance(whole, np.ndarray):
                 whole = np.asarray(kernel(*[values[i] for i in node.inputs], **node.attributes))
-            for t in {0, len(whole) - 1}:
-                at: dict[Way, Any] = {Way.WHOLE: ..., Way.STEPS: t, Way.FIRST: 0}
-                part = kernel(*[values[i][at[way]] for i, way in kept], **attributes)
-                if not np.allclose(part, whole[t], rtol=1e-4, atol=1e-6, equal_nan=True):
+            for t in {0, whole.shape[axis] - 1}:
+                at = {Way.STEPS: t, Way.FIRST: 0}
+                parts = [values[i] if way is Way.WHOLE else _at(values[i], at[way], axes[i]) for i, way in kept]
+                if not np.allclose(kernel(*parts, **attributes), _at(whole, t, axis), rtol=1e-4, atol=1e-6, equal_nan=True):
                     return False
             return True
     except Exception:  # a primitive's own rules refuse what does not fit in ways of their own
@@ -352,5 +438,9 @@ def _example(spec: Spec) -> Any:
     return np.zeros(spec.shape, spec.dtype)
 
 
-def _at(value: Any, t: int) -> Any:
-    return value[t] if isinstance(value, np.ndarray) else Spec(value.shape[1:], value.dtype)
+def _at(value: Any, t: int, axis: int) -> Any:
+    """A value at one step; a spec, if it has no numbers."""
+    k = axis + len(value.shape)
+    if isinstance(value, np.ndarray):
+        return value[(slice(None),) * k + (t,)]
+    return Spec(value.shape[:k] + value.shape[k + 1 :], value.dtype)

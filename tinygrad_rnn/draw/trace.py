@@ -16,6 +16,7 @@ from ..nn.cell import Cell, flatten, rebuild
 from ..nn.module import Module
 from ..nn.recurrent import Recurrent
 from ..nn.trace import symbolic, trace_step, try_inputs
+from ..ops import swapaxes
 from ..ops.core import as_tensor
 from ..tensor import Tensor
 from ..unrolling import steps as over
@@ -58,16 +59,21 @@ def traced(
         If no input was found that fits, or no cell has such a slot.
     """
     callee = _alone(module) if isinstance(module, Cell) else module
+    batch_first = any(getattr(part, "batch_first", False) for _, part in module.modules())
 
     def run(sequence: Any) -> Graph:
         with at(Place()), mode(tracing=True, recording=True):
             forced = _forced(callee, force, T, sequence)
-            return _with_loss(_called(callee, sequence, T, forced), loss, targets, T, forced)
+            outputs = _called(callee, sequence, T, forced)
+            if batch_first:
+                outputs = rebuild(outputs, iter([_time_first(part, T) for part in flatten(outputs)]))
+            return _with_loss(outputs, loss, targets, T, forced)
 
     def element(spec: Spec | None) -> Graph:
-        return run(None if spec is None else symbolic(Spec((T, BATCH, *spec.shape), spec.dtype), "x", "input"))
+        axes = (BATCH, T) if batch_first else (T, BATCH)
+        return run(None if spec is None else symbolic(Spec((*axes, *spec.shape), spec.dtype), "x", "input"))
 
-    return run(_symbols(inputs, T)) if inputs is not None else try_inputs(module, element)
+    return run(_symbols(inputs, T, int(batch_first))) if inputs is not None else try_inputs(module, element)
 
 
 def _alone(cell: Cell) -> Recurrent:
@@ -77,13 +83,19 @@ def _alone(cell: Cell) -> Recurrent:
     return layer
 
 
-def _symbols(example: Any, T: int) -> Any:
-    """Symbolic sequences of T steps, like this example."""
+def _time_first(output: Any, T: int) -> Tensor:
+    """An output of a module whose sequences have time second: those are turned."""
+    value = as_tensor(output)
+    return swapaxes(value, 0, 1) if value.ndim > 1 and value.shape[1] == T else value
+
+
+def _symbols(example: Any, T: int, axis: int) -> Any:
+    """Symbolic sequences of T steps, along this axis, like this example."""
     if isinstance(example, tuple) and not isinstance(example, Spec):
-        return rebuild(example, iter([_symbols(part, T) for part in example]), depth=1)
+        return rebuild(example, iter([_symbols(part, T, axis) for part in example]), depth=1)
     spec = example if isinstance(example, Spec) else as_tensor(example).node.spec
     name = getattr(example, "name", None) or ("m" if spec.dtype.kind == "b" else "x")
-    return Tensor(leaf(Spec((T, *spec.shape[1:]), spec.dtype), name, "input"))
+    return Tensor(leaf(Spec((*spec.shape[:axis], T, *spec.shape[axis + 1 :]), spec.dtype), name, "input"))
 
 
 def _forced(module: Module, names: Sequence[str], T: int, sequence: Any) -> dict[str, Tensor]:
