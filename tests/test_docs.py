@@ -33,6 +33,7 @@ def _load(path: Path) -> ModuleType:
 
 reference = _load(DOCS / "extension" / "reference.py")
 page = _load(DOCS / "extension" / "page.py")
+formulas = _load(DOCS / "extension" / "formulas.py")
 readme_commands = _load(ROOT / ".ci" / "readme_commands.py")
 
 # Rooms whose names are for the library's own use; what of them is public is exported by a module of the reference.
@@ -207,6 +208,18 @@ def test_links_lead_somewhere(path: Path) -> None:
         if not (ROOT / "examples" / f"{made[1]}.py" if made else path.parent / target.partition("#")[0]).exists():
             dead.append(target)
     assert not dead, f"{path.name} links to {dead}"
+
+
+@pytest.mark.parametrize("path", [p for p in TEXTS if DOCS in p.parents], ids=lambda p: str(p.relative_to(ROOT)))
+def test_formulas_can_be_set(path: Path) -> None:
+    """Mathtext sets them when the docs are built, and knows less than LaTeX."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"`[^`\n]*`", "", text)
+    displayed = re.compile(r"\$\$(.+?)\$\$", re.DOTALL)
+    for latex in displayed.findall(text):
+        formulas.block(latex)
+    for latex in re.findall(r"\$([^$]+)\$", displayed.sub("", text)):
+        formulas.svg(latex, False)
 
 
 def test_one_word_for_one_thing() -> None:
