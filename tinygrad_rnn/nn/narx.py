@@ -213,7 +213,7 @@ class NARX(Recurrent):
         history : State
             After the first `reach` steps.
         xs, ys
-            The other steps, as they were given.
+            The other steps, as they were given. If they have `lengths`, these are less by `reach`.
 
         Raises
         ------
