@@ -17,7 +17,7 @@ last value, again and again. Networks are trained by Levenberg and Marquardt's m
 everything is judged on the thousand values that come after it, as NRMSE: the root of the mean squared error, over the
 standard deviation. 1 is what the mean gives.
 
-What comes out: the linear model is the best of all at one step, and little better than the mean at 84.
+What comes out: the linear model is the best of all at one step, and has lost the series at 84.
 """
 
 from __future__ import annotations

@@ -21,9 +21,9 @@ learnt from the years before these. Nothing was chosen on the years after 1920.
 The predictions for n years ahead are free runs from every year: after the first, a model reads its own predictions. The
 baselines know the mean, or the last value.
 
-What it doesn't show is that the network is the better model of the sun. A linear model with the same nine years is as good
-as it one year ahead, and is printed too. After 1920 the cycles were larger than ever before, where neither has
-learnt anything.
+What it doesn't show is that the network is the better model of the sun. It beats Yule's two years, and a linear model that
+looks back nine years, as it does, is as good one year ahead and better at two and five. After 1920 the cycles were larger
+than ever before, where none of them has learnt anything.
 """
 
 from __future__ import annotations
