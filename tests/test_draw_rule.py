@@ -115,6 +115,18 @@ def test_a_folded_drawing_sees_delays_longer_than_its_first_trace():
     assert "x z10" not in found
 
 
+def test_an_unrolled_drawing_is_longer_than_the_longest_delay():
+    found = nodes(nn.TimeDelayCell(3, 2, delays=[0, 3, 6]).draw(time="unrolled", steps=4))
+    assert "x[7]" in found
+    assert {"x₋₅", "x₋₁", "x₀", "x₇"} <= {re.search(r'label="?([^" ]+)', text)[1] for text in found.values() if "label" in text}
+
+
+def test_what_a_second_line_starts_from_is_of_the_layer_below():
+    lines = nn.Sequential(nn.TimeDelay(3, 5, 1), nn.TimeDelay(5, 2, [0, 2]))
+    labels = " ".join(nodes(lines.draw(time="unrolled", steps=6)).values())
+    assert "h⁽¹⁾₀" in labels and "h⁽¹⁾₋₁" in labels and "h⁽²⁾₀" not in labels
+
+
 def test_earlier_inputs_are_numbered_backwards_from_0():
     found = nodes(DelayLine().draw(time="unrolled"))
     assert "x₋₁" in found["x[-1]"]
@@ -214,6 +226,13 @@ def test_layers_and_directions_have_marks():
     assert {"U→⁽¹⁾", "U←⁽¹⁾", "W→⁽²⁾", "W←⁽²⁾"} <= labels
     boxes = " ".join(nodes(nn.LSTM(3, 5, 2, bidirectional=True).draw(time="unrolled", detail="layers")).values())
     assert all(title in boxes for title in ("LSTM 1 →", "LSTM 1 ←", "LSTM 2 →", "LSTM 2 ←"))
+
+
+def test_parameters_are_numbered_as_the_values_they_make():
+    decoder = nn.Decoder(nn.Embedding(4, 3), nn.RNNCell(3, 5), nn.Linear(5, 4), start=0, end=1)
+    xs, ys = tr.tensor(np.ones((3, 1, 3), "float32")).named("x"), tr.tensor(np.array([[2], [3], [1]])).named("y")
+    found = edges(tr.graph(nn.Seq2Seq(nn.RNN(3, 5), decoder)(xs, ys)).draw(time="unrolled"))
+    assert {"U⁽¹⁾"} == {label for (tail, _, label) in found if tail.startswith("x[")}
 
 
 def test_a_constant_input_stands_below_those_of_the_steps():

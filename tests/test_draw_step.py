@@ -324,9 +324,13 @@ def test_a_line_is_found_if_there_is_one_and_goes_around_what_is_in_the_way(wall
 
 
 def test_two_lines_cross_rather_than_share_a_stretch():
-    maze = Maze((0, 0), (10, 10))
-    maze.route("a", [Port((0, 5), EAST)], [Port((10, 5), WEST)])
-    maze.route("b", [Port((5, 0), NORTH)], [Port((5, 10), SOUTH)])
-    maze.route("c", [Port((0, 5), None)], [Port((9, 8), WEST)])
-    for stretch, nets in maze.stretches.items():
-        assert len(nets) == 1, stretch
+    maze = Maze((0, 0), (10, 50))
+    for y in range(51):
+        if y not in (5, 48):
+            maze.block((5, y), 0, 0)
+    maze.route("a", [Port((0, 5), None)], [Port((10, 5), None)])
+    maze.route("b", [Port((2, 0), None)], [Port((2, 10), None)])
+    maze.route("c", [Port((0, 4), None)], [Port((10, 4), None)])
+    assert maze.passed[5, 48] == {"c"}
+    assert all(len(nets) == 1 for nets in maze.stretches.values())
+    assert maze.passed[2, 5] == {"a", "b"}

@@ -380,6 +380,7 @@ class Contraction:
             return before  # another unrolling's value: the edge comes from there
         run = self.runs[outer_step(node)[0]]  # type: ignore[index]
         family = self._carrier(family, read)
+        run = self.runs[self.unrollings.get(family, run.unrolling)]
         key = family, t
         if key not in self.vertices:
             name = self.names.get(family) or read.name

@@ -273,7 +273,7 @@ def _onwards(node: Node, read: Node, along: Along) -> Along | None:
         moved = _moved(node, read, along.axis)
         return None if moved is None else Along(along.moments, moved)
     leading = [-len(node.shape)] if along.axis == -len(read.shape) else []
-    for axis in (*leading, along.axis, along.axis + len(read.shape) - len(node.shape)):
+    for axis in (*leading, along.axis + len(read.shape) - len(node.shape)):
         if -len(node.shape) <= axis < 0 and node.shape[axis] == len(along.moments):
             return Along(along.moments, axis)
     return None

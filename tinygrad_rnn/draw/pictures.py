@@ -38,6 +38,8 @@ COLUMNS = 10
 """Steps that are drawn before the middle ones are left out."""
 WORDY = 5000
 """Nodes of a graph beyond which a drawing does not keep its text form: it would take long."""
+FIRST = 4
+"""Steps that a module is traced over for a folded drawing, if no delay is longer."""
 LONGEST = 64
 """Steps that a module is traced over, at the most, to see all of its delays."""
 
@@ -134,7 +136,7 @@ def draw_module(
         Inputs, states, outputs and losses; also named values; all operations; a box for
         each layer and step.
     steps : int
-        How many steps an unrolled drawing has.
+        How many steps an unrolled drawing has; more if a delay is as long as that.
     loss : callable, optional
         ``loss(output, target)``, drawn at each step.
     targets : array_like, optional
@@ -180,14 +182,12 @@ def draw_module(
     name = type(module).__name__
     if time == "step":
         return _draw_step(module, inputs)
-    T = steps
+    fold = time == "folded"
+    T = FIRST if fold else steps
     graph = traced(module, T, inputs, loss, targets, force)
-    if time == "folded":
-        T = 4
+    while T < LONGEST and reads_before_start(_contracted(graph, "slots", False, True)):
+        T = 2 * T if fold else T + 1
         graph = traced(module, T, inputs, loss, targets, force)
-        while T < LONGEST and reads_before_start(_contracted(graph, "slots", False, True)):
-            T *= 2
-            graph = traced(module, T, inputs, loss, targets, force)
     titles = {path: type(part).__name__.removesuffix("Cell") or name for path, part in module.modules()}
     layouts = [layout for _, part in module.modules() if (layout := getattr(part, "layout", None))]
     layout = layouts[0] if len(layouts) == 1 and detail in (None, "values") else None
