@@ -239,8 +239,10 @@ def test_a_constant_input_stands_below_those_of_the_steps():
     decoder = nn.Decoder(nn.Embedding(4, 3), nn.RNNCell(3, 5), nn.Linear(5, 4), start=0, end=1, context_size=2)
     ys, x = tr.tensor(np.zeros((4, 1), int)).named("y"), tr.tensor(np.zeros((1, 2), "float32")).named("x")
     found = nodes(tr.graph(decoder(ys, x)).draw(time="unrolled"))
-    places = [re.search(r'pos="([^"]+)"', text)[1] for text in found.values()]
-    assert len(places) == len(set(places)) and "x" in found
+    places = {name: re.search(r'pos="([^,]+),([^"]+)"', text).groups() for name, text in found.items()}
+    assert len(places) == len(set(places.values()))
+    (h,) = [place for name, place in places.items() if name.endswith("cell.h[1]")]
+    assert float(places["x"][1]) < float(places["y[1]"][1]) < float(h[1])
 
 
 def test_a_learnt_start_is_a_start():
