@@ -300,9 +300,10 @@ def place(sketch: Sketch, free: bool = False, layout: Layout | None = None) -> N
     across = [text_width(a.label, EDGE_FONT) for a in sketch.arcs if a.lag and a.label]
     skips = _skips(sketch)
     pitch = max(PITCH, widest + 62, widest + max(across, default=0) + 38) + span + (26 if skips and across else 0)
-    taps = any(a.lag > 1 and a.source.row != a.target.row for a in sketch.arcs)
+    longest = max((a.lag for a in sketch.arcs if a.lag > 1 and a.source.row != a.target.row), default=0)
+    slope = 24 + 22 * min(6, longest - 2) if longest else 0  # or lines of different delays would be one
     pitch = math.ceil(pitch)
-    rise = max(RISE + 24 * taps, max((v.height for v in sketch.vertices), default=NODE) + 36)
+    rise = max(RISE + slope, max((v.height for v in sketch.vertices), default=NODE) + 36)
     for vertex in sketch.vertices:
         vertex.x = round((vertex.column or 0) * pitch + offsets.get(vertex.family, 0.0), 1)
         vertex.y = round(vertex.row * rise, 1)

@@ -6,7 +6,7 @@ one and moved to the others.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,13 @@ def route(sketch: Sketch) -> None:
         obstacles.add_curve(polyline(arc.path))
     for group in sorted(groups.values(), key=_urgency):
         model = group[len(group) // 2]
-        curve = min(_candidates(model), key=lambda candidate: obstacles.cost(candidate[0], model) + candidate[1])[0]
+        tried = dict.fromkeys((model, group[0], group[-1]))  # at the ends there are other nodes in the way
+
+        def cost(candidate: tuple[Points, float], model: Arc = model, tried: Iterable[Arc] = tried) -> float:
+            moved = ((arc, candidate[0] + (_centre(arc.source) - _centre(model.source))) for arc in tried)
+            return candidate[1] + max(obstacles.cost(curve, arc) for arc, curve in moved)
+
+        curve = min(_candidates(model), key=cost)[0]
         for arc in group:
             arc.path = clip(curve + (_centre(arc.source) - _centre(model.source)), arc.source, arc.target)
             obstacles.add_curve(polyline(arc.path))
