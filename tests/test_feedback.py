@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
 from tinygrad_rnn.errors import ShapeError
+from tinygrad_rnn.nn.cell import flatten
+from tinygrad_rnn.scan.partition import Partition
 from tinygrad_rnn.testing import check_cell
 
 sizes = st.integers(1, 4)
@@ -140,3 +142,30 @@ def test_scan_is_unroll(make, reverse, T, seed):
         found.append([x.data for x in (outputs, state, *gradients)])
     for one, other in zip(*found, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+@given(st.integers(1, 6), st.booleans(), st.integers(0, 9))
+def test_padding_makes_no_recurrence_of_a_delay(T, forced, seed):
+    """Past the end of a row nothing reads a delay, so it is not held there; its last value is looked up."""
+    rng = np.random.default_rng(seed)
+    lengths = rng.integers(0, T + 1, 3)
+    padding = np.arange(T)[:, None] >= lengths
+    xs, ys = normal(seed, T, 3, 2), normal(seed + 1, T, 3, 2)
+    xs[padding], ys[padding] = np.nan, np.nan
+    run = nn.Jordan(2, 3, 2, dtype="float64") if forced else nn.TimeDelay(2, 2, [0, 1, 3], dtype="float64")
+    force = {"o": ys} if forced else None
+    start = tr.tensor(normal(seed, 3, 2)) if forced else run.history(normal(seed, 3, 3, 2))
+    found = []
+    for mode in ("scan", "unroll"):
+        run.mode = mode
+        outputs, state = run(xs, start, lengths=lengths, force=force)
+        slots = flatten(state)
+        gradients = tr.grad((outputs**2).sum() + sum((slot**2).sum() for slot in slots), run.parameters())
+        found.append([x.data for x in (outputs, *slots, *gradients)])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+    run.mode = "scan"
+    scan = run(xs, start, lengths=lengths, force=force)[0].node.inputs[0]
+    assert not Partition(scan.attributes["plan"].traced).cycle
+    free = run.plan(T) if forced else None
+    assert free is None or free.forward.slots[0].kind == "cycle"

@@ -772,3 +772,13 @@ def test_no_steps():
 def test_rewrites_that_do_not_exist_are_told():
     with pytest.raises(ValueError, match="no rewrite 'nonsense'"), without("nonsense"):
         pass
+
+
+def test_a_direction_that_is_changed_is_taken():
+    xs = np.random.default_rng(0).normal(size=(5, 3, 2))
+    run = nn.Recurrent(nn.GRUCell(2, 3, dtype=float))
+    forwards = run(xs)[0].data
+    run.reverse = True
+    np.testing.assert_array_equal(run(xs)[0].data, nn.Recurrent(run.cell, reverse=True)(xs)[0].data)
+    run.reverse = False
+    np.testing.assert_array_equal(run(xs)[0].data, forwards)

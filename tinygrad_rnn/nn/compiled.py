@@ -10,7 +10,10 @@ import numpy as np
 
 from ..graph.node import Spec
 from ..graph.place import Place, Unrolling, at, context
+from ..ops import where
 from ..ops.core import as_tensor
+from ..ops.lengths import beside
+from ..scan.partition import Partition
 from ..scan.plan import Plan
 from ..scan.primitive import run
 from ..scan.trace import Trace, draw_all, signature, trace
@@ -34,6 +37,8 @@ class Compiled(NamedTuple):
         Of the slots, and of the values that are put out if all named ones are.
     state : tuple of Spec
         What the slots are cast to.
+    loose : list of int
+        Slots that are not held past the end of a row.
     start : State
         What the first call started from: the zeros of all calls that are given nothing else.
     """
@@ -44,6 +49,7 @@ class Compiled(NamedTuple):
     names: list[str]
     recorded: list[str]
     state: tuple[Spec, ...]
+    loose: list[int]
     start: Any
 
     def run(self, call: Call) -> list[Tensor]:
@@ -52,10 +58,23 @@ class Compiled(NamedTuple):
         at_each, once = ([as_tensor(array) for array in drawn] for drawn in draw_all(self.trace, call.T))
         slots = [x if x.dtype == spec.dtype else x.astype(spec.dtype) for x, spec in zip(call.slots, self.state, strict=True)]
         found = run(self.plan, [*sequences, *at_each], slots, [*self.trace.captured, *once], call.T)
+        if self.loose:
+            found = self._ended(call, slots, found)
         for x, after in zip(found[len(found) - len(slots) :], self.trace.loop.after, strict=True):
             if x.node.primitive is not None and after.primitive is not None:
                 x.node.name = after.name
         return found
+
+    def _ended(self, call: Call, slots: list[Tensor], found: list[Tensor]) -> list[Tensor]:
+        """What loose slots were when their rows ended: they come as sequences, after the outputs."""
+        assert call.valid is not None
+        lengths = call.valid.data.sum(axis=0)
+        first = len(found) - len(slots) - len(self.loose)
+        final = found[first + len(self.loose) :]
+        for k, sequence in zip(self.loose, found[first:], strict=False):
+            last = sequence[np.maximum(lengths - 1, 0), np.arange(len(lengths))]
+            final[k] = where(beside(as_tensor(lengths > 0), last), last, slots[k])
+        return found[:first] + final
 
 
 class _Cache:
@@ -112,10 +131,15 @@ def _compile(cache: _Cache, recurrent: Any, call: Call, final_state_only: bool, 
     def step(elements: list[Tensor], slots: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         output, after = call.step(elements[: len(call.sequences)], slots)
         outputs.append(output)
-        return ([] if final_state_only else flatten(output)), after
+        return [*([] if final_state_only else flatten(output)), *[after[k] for k in loose]], after
 
+    # A delay is read by later steps only, and past the end of a row by none that counts. To hold it there
+    # would make a cycle of it; so at first nothing is held, to see which slots are in one.
+    may_be_loose = call.valid is not None and not recurrent.reverse
+    loose: list[int] = list(range(len(state))) if may_be_loose else []
     scope = context.state.place.scope
     while True:
+        call.loose = frozenset(loose)
         sequences = [
             (Spec(x.shape[1:], x.dtype), name) for (x, _), name in zip(call.sequences, _element_names(call), strict=True)
         ]
@@ -123,16 +147,20 @@ def _compile(cache: _Cache, recurrent: Any, call: Call, final_state_only: bool, 
         with at(Place(scope, Unrolling(scope), 1)):  # errors say that it is the first step
             traced = trace(step, sequences, list(zip(state, names, strict=True)), call.cell.parameters(), recurrent.reverse)
         carried = [Spec(was.shape, after.dtype) for was, after in zip(state, traced.loop.after, strict=True)]
-        if carried == state:
+        if carried != state:
+            promoted = [Spec(a.shape, np.result_type(a.dtype, b.dtype)) for a, b in zip(state, carried, strict=True)]
+            state = carried if promoted == state else promoted
+            continue
+        delays = [k for k in loose if Partition(traced.loop).kind(k) == "delay"]
+        if delays == loose:
             break
-        promoted = [Spec(a.shape, np.result_type(a.dtype, b.dtype)) for a, b in zip(state, carried, strict=True)]
-        state = carried if promoted == state else promoted
+        loose = delays
     key = signature(traced.loop), _element_names(call), recurrent.checkpoint
     plan = cache.plans.get(key)
     if plan is None:
         plan = Plan(traced.loop, recurrent.checkpoint)
         _keep(cache.plans, key, plan)
-    return Compiled(traced, plan, outputs[-1], call.names, call.recorded, tuple(state), call.state)
+    return Compiled(traced, plan, outputs[-1], call.names, call.recorded, tuple(state), loose, call.state)
 
 
 def _element_names(call: Call) -> tuple[str | None, ...]:

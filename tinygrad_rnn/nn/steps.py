@@ -40,6 +40,8 @@ class Call:
         What step 1 starts from; `slots` is the same, flat.
     names : list of str
         Of the slots, known after the first step.
+    loose : frozenset of int
+        Slots that past the end of a row need not be held, as nothing reads them there.
     recording : bool
         Whether each step puts out, beside the output, all values that it names; `recorded`
         has the names.
@@ -59,6 +61,7 @@ class Call:
         self.slots: list[Tensor] = []
         self.started = False
         self.names: list[str] = []
+        self.loose: frozenset[int] = frozenset()
         self.recording = False
         self.recorded: list[str] = []
 
@@ -100,6 +103,11 @@ class Call:
         for data in [*call.force.values(), *([] if call.mask is None else [call.mask])]:
             if data.ndim == 0 or len(data) != call.T:
                 raise ShapeError(f"force: {data.shape} does not have one element for each of the {call.T} steps")
+        if call.valid is not None:
+            call.force = {
+                name: where(beside(call.valid, data), data, 0) if data.shape[1:2] == (batch_size,) else data
+                for name, data in call.force.items()
+            }
         return call
 
     @functools.cached_property
@@ -152,7 +160,8 @@ class Call:
         new = [self._forced(slot, name, given) for slot, name in zip(new, self.names, strict=True)]
         if self.valid is not None:
             valid = given[id(self.valid)]
-            new = [where(beside(valid, slot), slot, old) for slot, old in zip(new, slots, strict=True)]
+            held = [k for k in range(len(new)) if k not in self.loose]
+            new = [where(beside(valid, new[k]), new[k], slots[k]) if k in held else new[k] for k in range(len(new))]
             output = rebuild(output, iter([where(beside(valid, part), part, 0) for part in flatten(output)]))
         return output, new
 

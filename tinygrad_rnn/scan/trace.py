@@ -144,7 +144,7 @@ def draw_all(trace: Trace, steps: int) -> tuple[list[npt.NDArray[Any]], list[npt
 def signature(loop: Loop) -> str:
     """What a loop computes, as text: two loops with one signature are alike but for names."""
     numbers: dict[Node, int] = {}
-    lines: list[str] = []
+    lines = ["backwards" if loop.reverse else "forwards"]
     for kind, nodes in (("sequence", loop.sequences), ("state", loop.state), ("captured", loop.captured)):
         for node in nodes:
             numbers[node] = len(numbers)

@@ -133,13 +133,16 @@ def chosen(b: Builder) -> Value:
 
 
 def looked_up(b: Builder) -> Value:
-    """Rows of a matrix for codes, or ones at their positions; without codes, features by position."""
+    """Rows of a matrix for codes, or ones at their positions; without codes, for the largest feature, or features by number."""
     if b.codes and b.choose.flag():
         same = b("equal", b("reshape", b.choose.pick(b.codes), shape=(BATCH, 1)), b.constant(np.arange(3)))
         return b.tag(b("astype", same, dtype=np.dtype(np.float64)), "one-hot codes")
     if b.codes:
         return b.tag(b("take", b.weight(3, b.features(), share=False), b.choose.pick(b.codes), axis=0), "lookup")
     a = b.vector()
+    if b.choose.flag():
+        largest = b("argmax", b("add", a, b.weight(a.size, share=False)), axis=-1, keepdims=False)
+        return b.tag(b("take", b.weight(a.size, b.features(), share=False), largest, axis=0), "lookup of the largest")
     order = b.rng.integers(0, a.size, b.features())
     return b.tag(b("take", a, b.constant(order), axis=-1), "features by position")
 
