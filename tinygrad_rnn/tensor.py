@@ -412,9 +412,9 @@ class Tensor:
         """The same values in another dtype."""
         return apply(ops.astype, (self,), {"dtype": np.dtype(dtype)})
 
-    def argmax(self, axis: int | None = None) -> npt.NDArray[Any]:
-        """Positions of the largest elements, as a plain array: they have no gradient."""
-        return np.asarray(self._concrete("argmax()").argmax(axis))
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        """Positions of the largest elements: see :func:`argmax`."""
+        return ops.argmax(self, axis, keepdims)
 
     def argmin(self, axis: int | None = None) -> npt.NDArray[Any]:
         """Positions of the smallest elements, as a plain array: they have no gradient."""
