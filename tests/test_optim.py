@@ -1,5 +1,6 @@
 """Optimisers, the schedule and clipping against PyTorch and NumPy; second-order fits against NumPy and SciPy."""
 
+import functools
 import io
 import sys
 
@@ -73,7 +74,7 @@ def test_defaults_are_torchs(name):
     torch = pytest.importorskip("torch")
     ours, theirs = nn.Parameter(np.ones(2)), torch.nn.Parameter(torch.ones(2, dtype=float))
     kind = getattr(torch.optim, {"RMSProp": "RMSprop"}.get(name, name))
-    rate = {"lr": 0.01} if name == "SGD" else {}  # torch's own differ from version to version
+    rate = {"lr": 1e-3} if name == "SGD" else {}  # torch's own was none before 2.2
     gs = [[np.array([1.0, -1e-6])]] * 3
     stepped(getattr(optim, name)([ours], **rate), [ours], gs, tr.tensor)
     stepped(kind([theirs], **rate), [theirs], gs, torch.tensor)
@@ -114,6 +115,9 @@ def test_float32_stays(name):
     assert p.dtype == p.data.dtype == "float32"
 
 
+ADAMS = {"0.n": 3, "0.m": np.zeros(2), "0.v": np.zeros(2)}
+
+
 @pytest.mark.parametrize(
     "state, said",
     [
@@ -121,7 +125,13 @@ def test_float32_stays(name):
         ({"0.x": np.zeros(2)}, "0.x is not known"),
         ({"m": np.zeros(2)}, "m is not known"),
         ({"-1.m": np.zeros(2)}, "-1.m is not known"),
-        ({"0.n": 3, "0.m": np.zeros(3)}, r"0.m has shape \(3,\), and parameter w has \(2,\)"),
+        ({"01.m": np.zeros(2)}, "01.m is not known"),
+        ({**ADAMS, "0.m": np.zeros(3)}, r"0.m has shape \(3,\), and parameter w has \(2,\)"),
+        ({**ADAMS, "0.v": ["a", "b"]}, "0.v has dtype <U1, and parameter w has float32"),
+        ({**ADAMS, "0.n": 0}, "0.n is a number of steps, not 0"),
+        ({**ADAMS, "0.n": [3, 3]}, "0.n is a number of steps"),
+        ({"0.m": np.zeros(2)}, "0.n is missing, and 0.m is there"),
+        ({"0.n": 3, "0.m": np.zeros(2)}, "0.v is missing, and 0.n is there"),
     ],
 )
 def test_a_state_that_does_not_fit_changes_nothing(state, said):
@@ -130,6 +140,57 @@ def test_a_state_that_does_not_fit_changes_nothing(state, said):
     with pytest.raises(StateDictError, match=said):
         optimizer.load_state_dict(state)
     assert optimizer.state_dict()["0.n"] == 1
+
+
+REMEMBERS = [
+    optim.SGD,
+    functools.partial(optim.SGD, momentum=0.9),
+    optim.RMSProp,
+    functools.partial(optim.RMSProp, centered=True),
+    functools.partial(optim.RMSProp, momentum=0.5),
+    functools.partial(optim.RMSProp, centered=True, momentum=0.5),
+    optim.Adam,
+]
+
+
+@given(st.sampled_from(REMEMBERS), st.sampled_from(REMEMBERS), st.lists(st.booleans(), min_size=3, max_size=3))
+def test_a_state_fits_only_what_remembers_the_same(one, other, stepped_on):
+    """Parameters that never had a gradient have no state, and that is not one missing."""
+    ps = [nn.Parameter([1.0, 2.0]) for _ in stepped_on]
+    for p, on in zip(ps, stepped_on, strict=True):
+        p.grad = np.ones(2) if on else None
+    optimizer, second = one(ps), other(ps)
+    optimizer.step()
+    state = optimizer.state_dict()
+    assert set(state) == {f"{i}.{name}" for i, on in enumerate(stepped_on) if on for name in optimizer.remembers}
+    if not state or optimizer.remembers == second.remembers:
+        second.load_state_dict(state)
+        assert set(second.state_dict()) == set(state)
+    else:
+        with pytest.raises(StateDictError):
+            second.load_state_dict(state)
+
+
+# -- options -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "kind, options, said",
+    [
+        ("SGD", {"momentum": 1.0}, "momentum is at least 0 and below 1, not 1.0"),
+        ("RMSProp", {"momentum": -1}, "momentum is .* not -1"),
+        ("RMSProp", {"alpha": 1.0}, "alpha is at least 0 and below 1"),
+        ("RMSProp", {"eps": -1e-9}, "eps is at least 0 and below inf"),
+        ("Adam", {"betas": (1.5, 0.9)}, "the first of betas is at least 0 and below 1, not 1.5"),
+        ("AdamW", {"betas": (0.9, -0.1)}, "the second of betas is .* not -0.1"),
+        ("Adam", {"eps": np.nan}, "eps is .* not nan"),
+        *[(kind, {"weight_decay": -0.1}, "weight_decay is .* not -0.1") for kind in OPTIONS],
+        *[(kind, {"lr": lr}, f"lr is .* not {lr}") for kind in OPTIONS for lr in (-1.0, np.nan, np.inf)],
+    ],
+)
+def test_options_out_of_range(kind, options, said):
+    with pytest.raises(ValueError, match=said):
+        getattr(optim, kind)([nn.Parameter((1,))], **options)
 
 
 # -- the schedule --------------------------------------------------------------------------
@@ -166,8 +227,9 @@ def test_the_schedule_is_torchs_two_in_sequence(warmup, rest, lr, final):
 def test_a_schedule_that_is_none(options):
     with pytest.raises(ValueError, match="more updates than those of the warm-up"):
         optim.WarmupCosine(optim.SGD([nn.Parameter((1,))]), **options)
-    with pytest.raises(ValueError, match="final one is -1"):
-        optim.WarmupCosine(optim.SGD([nn.Parameter((1,))]), 3, final=-1)
+    for name in ("final", "updates"):
+        with pytest.raises(ValueError, match=f"{name} is at least 0 .* not -1"):
+            optim.WarmupCosine(optim.SGD([nn.Parameter((1,))]), 3, **{name: -1})
 
 
 # -- clipping ------------------------------------------------------------------------------
@@ -220,8 +282,25 @@ def test_a_gradient_that_is_not_finite_is_named_and_left(bad):
 
 def test_clipping_nothing():
     assert optim.clip_grad_norm([nn.Parameter((2,))], 1.0) == 0.0
-    with pytest.raises(ValueError, match="max_norm is -1"):
-        optim.clip_grad_norm([], -1.0)
+
+
+@pytest.mark.parametrize("limit", [-1.0, np.nan])
+def test_limits_that_are_none_change_nothing(limit):
+    p = nn.Parameter([0.0, 0.0])
+    p.grad = np.array([3.0, -4.0])
+    for clip, name in ((optim.clip_grad_norm, "max_norm"), (optim.clip_grad_value, "max_value")):
+        with pytest.raises(ValueError, match=f"{name} is 0 or more, not {limit}"):
+            clip([p], limit)
+    np.testing.assert_array_equal(p.grad.data, [3.0, -4.0])
+
+
+def test_limits_that_are_infinite_or_wide_leave_the_gradient_and_its_dtype():
+    p = nn.Parameter([0.0, 0.0], dtype="float32")
+    p.grad = np.array([3.0, -4.0])
+    assert optim.clip_grad_norm([p], np.inf) == 5.0
+    optim.clip_grad_value([p], np.float64(5.0))
+    assert p.grad.dtype == "float32"
+    np.testing.assert_array_equal(p.grad.data, [3.0, -4.0])
 
 
 # -- fits ----------------------------------------------------------------------------------
@@ -374,6 +453,52 @@ def test_limits_and_callbacks(scipy, fit):
             raise StopIteration
 
     assert not fit(residuals, model.parameters(), callback=stop).converged
+
+
+@pytest.mark.parametrize("fit", FITS.values(), ids=FITS)
+def test_no_iterations_move_nothing(scipy, fit):
+    model, residuals = narx(30)
+    before = model.state_dict()
+    losses = []
+    found = fit(residuals, model.parameters(), max_iterations=0, callback=losses.append)
+    assert found.iterations == 0 and not found.converged and losses == [] and "limit of 0" in found.message
+    assert found.loss == pytest.approx(float((residuals().data ** 2).sum()), rel=1e-12)
+    for name, value in model.state_dict().items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("rows", [1, 3])
+@pytest.mark.parametrize("fit", FITS.values(), ids=FITS)
+def test_a_tolerance_of_zero_goes_on_as_far_as_it_can(scipy, fit, rows):
+    p = nn.Parameter(np.array([3.0, -2.0]))
+    A = np.array([[1.0, 2.0], [0.0, 1.0], [1.0, 1.0]])[:rows]
+    found = fit(lambda: A @ p - 1.0, [p], tolerance=0.0)
+    best = np.linalg.lstsq(A, np.ones(rows))[0]
+    assert found.loss == pytest.approx(((A @ best - 1) ** 2).sum(), abs=1e-13)
+
+
+@pytest.mark.parametrize("fit", FITS.values(), ids=FITS)
+@pytest.mark.parametrize(
+    "options, said",
+    [
+        ({"max_iterations": -1}, "max_iterations is a whole number, 0 at least, not -1"),
+        ({"max_iterations": 2.5}, "max_iterations is .* not 2.5"),
+        ({"tolerance": -1e-8}, "tolerance is at least 0 and below inf, not -1e-08"),
+        ({"tolerance": np.nan}, "tolerance is .* not nan"),
+    ],
+)
+def test_options_of_fits_out_of_range(scipy, fit, options, said):
+    p = nn.Parameter(np.array([1.0]))
+    with pytest.raises(ValueError, match=said):
+        fit(lambda: p * 1, [p], **options)
+
+
+@pytest.mark.parametrize("history", [0, -1, 1.5])
+def test_a_history_of_no_steps(scipy, history):
+    p = nn.Parameter(np.array([1.0]))
+    with pytest.raises(ValueError, match="history is a whole number, 1 at least"):
+        optim.lbfgs(lambda: (p * p).sum(), [p], history=history)
 
 
 @pytest.mark.parametrize("fit", FITS.values(), ids=FITS)

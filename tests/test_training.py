@@ -57,7 +57,7 @@ def test_a_step_leaves_old_graphs_right_and_skips_what_has_no_gradient():
 def test_optimisers_refuse_nonsense():
     with pytest.raises(ValueError, match="parameters"):
         optim.Adam([])
-    with pytest.raises(ValueError, match="learning rate"):
+    with pytest.raises(ValueError, match="lr is at least 0"):
         optim.SGD([nn.Parameter((1,))], lr=-1)
 
 

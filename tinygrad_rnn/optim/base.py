@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +35,19 @@ def listed(parameters: Iterable[Parameter]) -> list[Parameter]:
     return found
 
 
+def in_range(name: str, value: float, below: float = math.inf) -> float:
+    """The value of an option, if it is at least 0 and below this.
+
+    Raises
+    ------
+    ValueError
+        If it is not; with the option's name and its range.
+    """
+    if not 0 <= value < below:
+        raise ValueError(f"{name} is at least 0 and below {below}, not {value}")
+    return value
+
+
 class Optimizer:
     """Base of the optimisers: goes over the parameters that have a gradient.
 
@@ -46,20 +60,20 @@ class Optimizer:
     Raises
     ------
     ValueError
-        If there are no parameters, or the learning rate is negative.
+        If there are no parameters, or the learning rate is negative or not finite.
     TypeError
         If they are not parameters.
     """
 
-    remembers: ClassVar[tuple[str, ...]] = ()
-    """Names of what is remembered of each parameter from step to step."""
-
     def __init__(self, parameters: Iterable[Parameter], lr: float) -> None:
         self.parameters = listed(parameters)
-        if not lr >= 0:
-            raise ValueError(f"the learning rate is not negative, and this one is {lr}")
-        self.lr = lr
+        self.lr = in_range("lr", lr)
         self._memory: list[dict[str, Any]] = [{} for _ in self.parameters]
+
+    @property
+    def remembers(self) -> tuple[str, ...]:
+        """Names of what is remembered of each parameter from step to step."""
+        return ()
 
     def zero_grad(self) -> None:
         """Set every gradient to None."""
@@ -89,29 +103,39 @@ class Optimizer:
         Parameters
         ----------
         state : Mapping of str to array_like
+            For each parameter all that an optimiser with these options remembers, or nothing,
+            as before its first step.
 
         Raises
         ------
         StateDictError
             If it is not of such an optimiser with parameters of these shapes.
         """
-        memory: list[dict[str, Any]] = [{} for _ in self.parameters]
-        for key, value in state.items():
-            array = np.array(value)
-            number, _, name = key.partition(".")
-            i = int(number) if number.isdecimal() else -1
-            if name not in self.remembers or not 0 <= i < len(self.parameters):
-                raise StateDictError(
-                    f"this state does not fit {type(self).__name__} of {len(self.parameters)} parameters: {key} is not known"
-                )
-            parameter = self.parameters[i]
-            if name == "n":
-                memory[i][name] = int(array)
-            elif array.shape == parameter.shape:
-                memory[i][name] = array.astype(parameter.dtype)
-            else:
-                raise StateDictError(
-                    f"this state does not fit {type(self).__name__}: {key} has shape {array.shape}, "
-                    f"and parameter {parameter.name or i} has {parameter.shape}"
-                )
-        self._memory = memory
+        memory = [
+            {name: np.array(state[key]) for name in self.remembers if (key := f"{i}.{name}") in state}
+            for i in range(len(self.parameters))
+        ]
+        known = {f"{i}.{name}" for i, found in enumerate(memory) for name in found}
+        if strange := [key for key in state if key not in known]:
+            raise self._misfit(f"{strange[0]} is not known")
+        for i, (parameter, found) in enumerate(zip(self.parameters, memory, strict=True)):
+            if found and (missing := [name for name in self.remembers if name not in found]):
+                raise self._misfit(f"{i}.{missing[0]} is missing, and {i}.{next(iter(found))} is there")
+            for name, array in found.items():
+                self._check(f"{i}.{name}", array, parameter)
+        self._memory = [
+            {name: int(array) if name == "n" else array.astype(parameter.dtype) for name, array in found.items()}
+            for parameter, found in zip(self.parameters, memory, strict=True)
+        ]
+
+    def _check(self, key: str, array: Array, parameter: Parameter) -> None:
+        if key.endswith(".n"):
+            if array.dtype.kind not in "iu" or array.shape or array < 1:
+                raise self._misfit(f"{key} is a number of steps, not {array}")
+        elif array.shape != parameter.shape:
+            raise self._misfit(f"{key} has shape {array.shape}, and parameter {parameter.name} has {parameter.shape}")
+        elif not np.can_cast(array.dtype, parameter.dtype, "same_kind"):
+            raise self._misfit(f"{key} has dtype {array.dtype}, and parameter {parameter.name} has {parameter.dtype}")
+
+    def _misfit(self, why: str) -> StateDictError:
+        return StateDictError(f"this state does not fit {type(self).__name__} of {len(self.parameters)} parameters: {why}")

@@ -15,6 +15,13 @@ __all__ = ["clip_grad_norm", "clip_grad_value"]
 def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
     """Scale all gradients together, so that their joint Euclidean norm is at most `max_norm`.
 
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+        Those without a gradient are passed over.
+    max_norm : float
+        0 or more; inf only measures.
+
     Returns
     -------
     float
@@ -25,7 +32,7 @@ def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
     NonFiniteError
         If a gradient has NaN or inf, which no scaling makes good; the gradients stay as they are.
     ValueError
-        If the limit is negative.
+        If the limit is negative, or NaN.
 
     Examples
     --------
@@ -37,8 +44,7 @@ def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
     >>> w.grad
     tensor([0.6, 0.8], dtype=float32)
     """
-    if not max_norm >= 0:
-        raise ValueError(f"a norm is not negative, and max_norm is {max_norm}")
+    _check_limit("max_norm", max_norm)
     found = [(p, p.grad.data.astype(float)) for p in parameters if p.grad is not None]
     largest = max((float(np.abs(g).max(initial=0.0)) for _, g in found), default=0.0)
     if bad := [p.name or str(p.shape) for p, g in found if not np.isfinite(g).all()]:
@@ -56,6 +62,18 @@ def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
 def clip_grad_value(parameters: Iterable[Parameter], max_value: float) -> None:
     """Limit every element of every gradient to [-max_value, max_value]; NaN stays NaN.
 
+    Parameters
+    ----------
+    parameters : iterable of Parameter
+        Those without a gradient are passed over.
+    max_value : float
+        0 or more.
+
+    Raises
+    ------
+    ValueError
+        If the limit is negative, or NaN.
+
     Examples
     --------
     >>> import tinygrad_rnn as tr
@@ -65,6 +83,12 @@ def clip_grad_value(parameters: Iterable[Parameter], max_value: float) -> None:
     >>> w.grad
     tensor([1. , 0.5], dtype=float32)
     """
+    _check_limit("max_value", max_value)
     for p in parameters:
         if p.grad is not None:
-            p.grad = tensor(p.grad.data.clip(-max_value, max_value))
+            p.grad = tensor(p.grad.data.clip(-max_value, max_value), dtype=p.dtype)
+
+
+def _check_limit(name: str, value: float) -> None:
+    if not value >= 0:
+        raise ValueError(f"{name} is 0 or more, not {value}")

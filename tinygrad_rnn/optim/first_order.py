@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..tensor import Parameter
-from .base import Array, Optimizer
+from .base import Array, Optimizer, in_range
 
 __all__ = ["SGD", "Adam", "AdamW", "RMSProp"]
 
@@ -21,9 +21,16 @@ class SGD(Optimizer):
     parameters : iterable of Parameter
     lr : float
     momentum : float
-        μ.
+        μ, at least 0 and below 1.
     weight_decay : float
         Adds this much of the parameter to its gradient.
+
+    Raises
+    ------
+    ValueError
+        If there are no parameters, or an option is not in its range.
+    TypeError
+        If they are not parameters.
 
     Examples
     --------
@@ -36,13 +43,17 @@ class SGD(Optimizer):
     tensor([0.8], dtype=float32, requires_grad=True)
     """
 
-    remembers = ("v",)
-
     def __init__(
-        self, parameters: Iterable[Parameter], lr: float = 0.01, momentum: float = 0.0, weight_decay: float = 0.0
+        self, parameters: Iterable[Parameter], lr: float = 1e-3, momentum: float = 0.0, weight_decay: float = 0.0
     ) -> None:
         super().__init__(parameters, lr)
-        self.momentum, self.weight_decay = momentum, weight_decay
+        self.momentum = in_range("momentum", momentum, below=1)
+        self.weight_decay = in_range("weight_decay", weight_decay)
+
+    @property
+    def remembers(self) -> tuple[str, ...]:
+        """v, if there is momentum."""
+        return ("v",) if self.momentum else ()
 
     def _change(self, data: Array, g: Array, memory: dict[str, Any]) -> Array:
         g = _decayed(data, g, self.weight_decay)
@@ -61,16 +72,23 @@ class RMSProp(Optimizer):
     parameters : iterable of Parameter
     lr : float
     alpha : float
-        α, how much of the running means is kept at each step.
+        α, how much of the running means is kept at each step: at least 0 and below 1.
     eps : float
         ε.
     weight_decay : float
         Adds this much of the parameter to its gradient.
     momentum : float
-        μ.
+        μ, at least 0 and below 1.
     centered : bool
         Whether the running mean of g, squared, is taken off s (Graves, 2013): then √s
         estimates the standard deviation of g.
+
+    Raises
+    ------
+    ValueError
+        If there are no parameters, or an option is not in its range.
+    TypeError
+        If they are not parameters.
 
     Examples
     --------
@@ -83,8 +101,6 @@ class RMSProp(Optimizer):
     tensor([0.5], dtype=float32, requires_grad=True)
     """
 
-    remembers = ("s", "m", "v")
-
     def __init__(
         self,
         parameters: Iterable[Parameter],
@@ -96,8 +112,14 @@ class RMSProp(Optimizer):
         centered: bool = False,
     ) -> None:
         super().__init__(parameters, lr)
-        self.alpha, self.eps, self.weight_decay = alpha, eps, weight_decay
-        self.momentum, self.centered = momentum, centered
+        self.alpha, self.eps = in_range("alpha", alpha, below=1), in_range("eps", eps)
+        self.weight_decay = in_range("weight_decay", weight_decay)
+        self.momentum, self.centered = in_range("momentum", momentum, below=1), centered
+
+    @property
+    def remembers(self) -> tuple[str, ...]:
+        """s; m, if it is centered; v, if there is momentum."""
+        return ("s", *(("m",) if self.centered else ()), *(("v",) if self.momentum else ()))
 
     def _change(self, data: Array, g: Array, memory: dict[str, Any]) -> Array:
         g, keep = _decayed(data, g, self.weight_decay), self.alpha
@@ -119,10 +141,18 @@ class Adam(Optimizer):
     parameters : iterable of Parameter
     lr : float
     betas : pair of float
-        How much of the running means of g and of g² is kept at each step.
+        How much of the running means of g and of g² is kept at each step: each at least 0 and
+        below 1.
     eps : float
     weight_decay : float
         Adds this much of the parameter to its gradient; :class:`AdamW` does otherwise.
+
+    Raises
+    ------
+    ValueError
+        If there are no parameters, or an option is not in its range.
+    TypeError
+        If they are not parameters.
 
     Examples
     --------
@@ -135,8 +165,6 @@ class Adam(Optimizer):
     tensor([0.9], dtype=float32, requires_grad=True)
     """
 
-    remembers = ("n", "m", "v")
-
     def __init__(
         self,
         parameters: Iterable[Parameter],
@@ -146,7 +174,14 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(parameters, lr)
-        self.betas, self.eps, self.weight_decay = betas, eps, weight_decay
+        b1, b2 = betas
+        self.betas = in_range("the first of betas", b1, below=1), in_range("the second of betas", b2, below=1)
+        self.eps, self.weight_decay = in_range("eps", eps), in_range("weight_decay", weight_decay)
+
+    @property
+    def remembers(self) -> tuple[str, ...]:
+        """The number of steps, and the two means."""
+        return "n", "m", "v"
 
     def _change(self, data: Array, g: Array, memory: dict[str, Any]) -> Array:
         return self._moments(_decayed(data, g, self.weight_decay), memory)
@@ -171,9 +206,17 @@ class AdamW(Adam):
     parameters : iterable of Parameter
     lr : float
     betas : pair of float
-        How much of the running means of g and of g² is kept at each step.
+        How much of the running means of g and of g² is kept at each step: each at least 0 and
+        below 1.
     eps : float
     weight_decay : float
+
+    Raises
+    ------
+    ValueError
+        If there are no parameters, or an option is not in its range.
+    TypeError
+        If they are not parameters.
 
     Examples
     --------

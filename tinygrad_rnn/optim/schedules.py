@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .base import Optimizer
+from .base import Optimizer, in_range
 
 __all__ = ["WarmupCosine"]
 
@@ -25,14 +25,13 @@ class WarmupCosine:
         Updates before the peak: update n of them, n = 1, 2, …, has n / (warmup + 1) of it.
     final : float
         The learning rate from then on.
-
     updates : int
         How many were made before, to go on from there.
 
     Raises
     ------
     ValueError
-        If not 0 <= warmup < total, or `final` is negative.
+        If not 0 <= warmup < total, or `final` or `updates` is negative or not finite.
 
     Examples
     --------
@@ -50,10 +49,9 @@ class WarmupCosine:
     def __init__(self, optimizer: Optimizer, total: int, warmup: int = 0, final: float = 0.0, updates: int = 0) -> None:
         if not 0 <= warmup < total:
             raise ValueError(f"a schedule needs more updates than those of the warm-up, and total={total}, warmup={warmup}")
-        if not final >= 0:
-            raise ValueError(f"the learning rate is not negative, and the final one is {final}")
         self.optimizer, self.peak = optimizer, optimizer.lr
-        self.total, self.warmup, self.final, self.updates = total, warmup, final, updates
+        in_range("updates", updates)
+        self.total, self.warmup, self.final, self.updates = total, warmup, in_range("final", final), updates
         optimizer.lr = self.rate(updates)
 
     def rate(self, n: int) -> float:

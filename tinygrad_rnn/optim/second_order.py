@@ -14,7 +14,7 @@ from ..errors import GradientError, NonFiniteError, ShapeError
 from ..extras import optional
 from ..graph.place import mode
 from ..tensor import Parameter, Tensor, tensor
-from .base import listed
+from .base import in_range, listed
 
 __all__ = ["Fit", "lbfgs", "levenberg_marquardt"]
 
@@ -62,11 +62,12 @@ def lbfgs(
     parameters : iterable of Parameter
         They are rebound. However the search ends, by Ctrl-C too, the best values stay.
     max_iterations : int
+        With 0 the loss is evaluated, and nothing moves.
     tolerance : float
         It has converged when an iteration improves the loss by less than this part of it,
-        or no element of the gradient is larger.
+        or no element of the gradient is larger. With 0 it goes on as far as rounding lets it.
     history : int
-        Steps from which the curvature is estimated.
+        Steps from which the curvature is estimated, 1 at least.
     callback : callable, optional
         Called once in each iteration with the best loss so far; raise StopIteration there to end.
 
@@ -80,6 +81,8 @@ def lbfgs(
         If the loss is NaN or inf at the start. Later on, such points are only avoided.
     GradientError
         If the loss is not one number, or depends on nothing that requires a gradient.
+    ValueError
+        If there are no parameters, or an option is not in its range.
     MissingExtraError
         Without SciPy.
 
@@ -92,7 +95,8 @@ def lbfgs(
     (True, array([1., 2.]))
     """
     optimize = optional("scipy.optimize", "scipy", "L-BFGS needs")
-    search = _Search(parameters, max_iterations, callback)
+    _whole("history", history, least=1)
+    search = _Search(parameters, max_iterations, tolerance, callback)
 
     def value_and_gradient(vector: Vector) -> tuple[float, Vector]:
         search.move(vector)
@@ -137,10 +141,11 @@ def levenberg_marquardt(
     parameters : iterable of Parameter
         As for :func:`lbfgs`, with the same remark on float32.
     max_iterations : int
-        Of which each has one Jacobian.
+        Of which each has one Jacobian. With 0 the residuals are evaluated, and nothing moves.
     tolerance : float
         It has converged when the relative change of the sum of squares or of the
-        parameters, or the cosine between residuals and Jacobian, is below it.
+        parameters, or the cosine between residuals and Jacobian, is below it. Below the
+        rounding of float64 it is taken as that.
     callback : callable, optional
         Called once in each iteration with the best loss so far; raise StopIteration there to end.
 
@@ -156,6 +161,8 @@ def levenberg_marquardt(
         points with such residuals are only avoided.
     GradientError
         If the residuals depend on nothing that requires a gradient.
+    ValueError
+        If there are no parameters, or an option is not in its range.
     ShapeError
         If there are no residuals.
     MissingExtraError
@@ -171,7 +178,7 @@ def levenberg_marquardt(
     (True, 3.0, -0.5)
     """
     optimize = optional("scipy.optimize", "scipy", "Levenberg-Marquardt needs")
-    search = _Search(parameters, max_iterations, callback)
+    search = _Search(parameters, max_iterations, tolerance, callback)
     latest: list[Any] = [None, None]  # a vector and its residuals: the Jacobian is wanted where they were taken
 
     def evaluated(vector: Vector) -> Tensor:
@@ -202,7 +209,7 @@ def levenberg_marquardt(
             jacobian,
             method="lm" if count >= search.vector.size else "trf",
             x_scale="jac",
-            **dict.fromkeys(("ftol", "xtol", "gtol"), tolerance),
+            **dict.fromkeys(("ftol", "xtol", "gtol"), max(tolerance, float(np.finfo(float).eps))),
             max_nfev=10**6,
         )
     )
@@ -215,9 +222,12 @@ class _Stop(Exception):
 class _Search:
     """A search over parameters as one vector; the best point that was seen stays, however it ends."""
 
-    def __init__(self, parameters: Iterable[Parameter], max_iterations: int, callback: Callback | None) -> None:
+    def __init__(
+        self, parameters: Iterable[Parameter], max_iterations: int, tolerance: float, callback: Callback | None
+    ) -> None:
         self.parameters = listed(parameters)
-        self.max_iterations, self.callback = max_iterations, callback
+        in_range("tolerance", tolerance)
+        self.max_iterations, self.callback = _whole("max_iterations", max_iterations, least=0), callback
         self.iterations = 0
         self.loss = math.inf
         self.arrays = [p.data for p in self.parameters]
@@ -238,17 +248,22 @@ class _Search:
             self.ceiling = 10 * (1 + abs(loss))
         if finite and loss < self.loss:
             self.loss, self.arrays = loss, [p.data for p in self.parameters]
+        if not self.max_iterations:
+            raise self._limit()
         return loss if finite else self.ceiling
 
     def iterated(self) -> None:
         if self.iterations == self.max_iterations:
-            raise _Stop(f"the limit of {self.max_iterations} iterations was reached")
+            raise self._limit()
         self.iterations += 1
         if self.callback is not None:
             try:
                 self.callback(self.loss)
             except StopIteration:
                 raise _Stop("the callback ended it") from None
+
+    def _limit(self) -> _Stop:
+        return _Stop(f"the limit of {self.max_iterations} iterations was reached")
 
     def run(self, minimise: Callable[[], Any]) -> Fit:
         try:
@@ -260,6 +275,12 @@ class _Search:
             for p, array in zip(self.parameters, self.arrays, strict=True):
                 p.data = array
         return Fit(self.loss, self.iterations, converged, message)
+
+
+def _whole(name: str, value: int, least: int) -> int:
+    if not isinstance(value, (int, np.integer)) or value < least:
+        raise ValueError(f"{name} is a whole number, {least} at least, not {value!r}")
+    return int(value)
 
 
 def _differentiable(function: Callable[[], Tensor]) -> Tensor:
