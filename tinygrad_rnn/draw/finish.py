@@ -112,7 +112,7 @@ def _through_dot(sketch: Sketch, number: int, sources: set[Meeting], sinks: set[
                 into = Arc(arc.source, dot, arc.stroke, arc.lag, head=False, tooltip="no parameter", cut=arc.cut)
                 made.append(into)
         joined = Arc(dots[sink.column], sink, FROM_BUNDLE, plain=False)
-        joined.label = " ".join(dict.fromkeys(arc.label for arc in arcs))
+        joined.label = " ".join(dict.fromkeys(symbol for arc in arcs for symbol in arc.label.split(" ")))
         joined.label_on = True
         joined.tooltip = "\n".join(f"{arc.source.label}: {arc.tooltip}" for arc in arcs)
         made.append(joined)

@@ -98,7 +98,7 @@ def _quotient(sketch: Sketch) -> Sketch:
         key: tuple[Hashable, ...] = (s.family, t.family, arc.lag, arc.plain)
         counts[key] += 1
         arcs.setdefault(key, arc)
-    quotient = Sketch(description=sketch.description)
+    quotient = Sketch(description=sketch.description, owners=sketch.owners)
     for key, arc in arcs.items():
         s, t, lag, plain = model[arc.source.family], model[arc.target.family], arc.lag, arc.plain
         # what the last step made, and nobody read, is not in the graph
@@ -254,7 +254,8 @@ def _trunk(sketch: Sketch, source: Vertex, arcs: list[Arc], lane: float, enterin
         sketch.arcs.append(out)
     others.sort(key=lambda a: abs(a.target.y - square.y))
     for k, arc in enumerate(others):
-        shift = 0.0 if entering[arc.target] < 2 else 9.0 if source.y > arc.target.y else -9.0
+        alone = entering[arc.target] < 2 or arc.target.kind is Kind.BUNDLE  # lines that enter a dot meet in it
+        shift = 0.0 if alone else 9.0 if source.y > arc.target.y else -9.0
         sketch.arcs.append(_branch(sketch, square, arc, lane, shift, depth, k < len(others) - 1))
 
 

@@ -79,7 +79,8 @@ def _members(sketch: Sketch) -> set[Hashable]:
         more = {
             a.source.family
             for a in sketch.arcs
-            if a.target.family in inside and a.lag == 0 and a.source.kind is Kind.VALUE and a.source.run == a.target.run
+            if a.target.family in inside and a.lag == 0 and a.source.run == a.target.run
+            if a.source.kind in (Kind.VALUE, Kind.OUTPUT)
         }
         if more <= inside:
             return inside
@@ -98,7 +99,7 @@ def _unnumbered(label: str) -> str:
 
 def add_parameters(sketch: Sketch) -> None:
     """Each shared parameter once, at the start of the row that it belongs to."""
-    left = min(v.x - v.width / 2 for v in sketch.vertices) - 24
+    left = min((v.x - v.width / 2 for v in sketch.vertices), default=0.0) - 24
     rows = {v.family: v.y for v in sketch.vertices}
     shared: dict[Hashable, list[str]] = defaultdict(list)
     for symbol, family in sketch.owners.items():

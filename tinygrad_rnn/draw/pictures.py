@@ -189,6 +189,9 @@ def draw_module(
         T = 2 * T if fold else T + 1
         graph = traced(module, T, inputs, loss, targets, force)
     titles = {path: type(part).__name__.removesuffix("Cell") or name for path, part in module.modules()}
+    cells = [path for path, part in module.modules() if isinstance(part, Cell)]
+    for path in titles:  # all that a cell is made of is one box, called after the cell
+        titles[path] = next((titles[cell] for cell in cells if f"{path}.".startswith(f"{cell}." if cell else "")), titles[path])
     layouts = [layout for _, part in module.modules() if (layout := getattr(part, "layout", None))]
     layout = layouts[0] if len(layouts) == 1 and detail in (None, "values") else None
     return _over_time(graph, time, detail, COLUMNS, values, name, titles, layout)

@@ -1,0 +1,84 @@
+"""Every cell of the library, and any other, is drawn in every way there is."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tr
+from tinygrad_rnn import nn
+from tinygrad_rnn.draw.render import render
+
+
+def decoder(cell):
+    return nn.DecoderCell(nn.Embedding(4, 3), cell, nn.Linear(5, 4), start=0)
+
+
+CELLS = {
+    "RNN": nn.RNNCell(3, 5),
+    "LSTM": nn.LSTMCell(3, 5),
+    "GRU": nn.GRUCell(3, 5),
+    "GRU, reset before": nn.GRUCell(3, 5, reset_after=False),
+    "Jordan": nn.JordanCell(3, 5, 2),
+    "residual": nn.ResidualCell(3, 5),
+    "residual without recurrence": nn.ResidualCell(3, 5, recurrent=False),
+    "system": nn.SystemCell(2, 3),
+    "system without input": nn.SystemCell(0, 3),
+    "time delay": nn.TimeDelayCell(3, 5),
+    "time delay, dilated": nn.TimeDelayCell(3, 5, delays=[0, 3], dilation=2),
+    "NARX": nn.NARXCell(3, 2),
+    "NARX without input": nn.NARXCell(0, 2),
+    "AR": nn.ARCell(3),
+    "decoder of an RNN": decoder(nn.RNNCell(3, 5)),
+    "decoder of an LSTM": decoder(nn.LSTMCell(3, 5)),
+    "decoder of a GRU": decoder(nn.GRUCell(3, 5)),
+}
+
+
+def nodes(drawing):
+    return {o["name"]: o for o in json.loads(render(drawing.source, "json")).get("objects", [])}
+
+
+def is_whole(drawing):
+    """Whether every number in it is one."""
+    return drawing.source.startswith("digraph") and not re.search(r"[\s\",](nan|-?inf)[\s\",]", drawing.source)
+
+
+@pytest.mark.parametrize("detail", [None, "slots", "values", "ops", "layers"])
+@pytest.mark.parametrize("time", ["folded", "unrolled"])
+@pytest.mark.parametrize("name", CELLS)
+def test_every_cell_is_drawn_at_every_detail(name, time, detail):
+    assert is_whole(CELLS[name].draw(time=time, detail=detail))
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_every_cell_is_drawn_gate_by_gate(name):
+    assert is_whole(CELLS[name].draw(time="step"))
+
+
+# -- boxes of layers ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name, title", [("decoder of an RNN", "Decoder"), ("NARX", "NARX"), ("time delay", "TimeDelay")])
+def test_what_a_state_is_made_of_is_in_one_box_called_after_the_whole_cell(name, title):
+    labels = [o.get("label") for o in nodes(CELLS[name].draw(detail="layers")).values()]
+    assert title in labels
+    assert "o" not in labels
+
+
+def test_a_cell_that_reads_nothing_has_a_view_of_layers():
+    class Constant(nn.Cell):
+        state_shape = ()
+        input_size = 3
+
+        def step(self, x, state):
+            return tr.tensor(np.ones((2, 1))), state
+
+    for time in ("folded", "unrolled"):
+        assert is_whole(Constant().draw(time=time, detail="layers"))
+
+
+def test_a_folded_view_of_layers_has_each_parameter_once():
+    found = nodes(CELLS["RNN"].draw(detail="layers"))
+    assert sorted(name for name in found if name.startswith("parameter ")) == [f"parameter {s}" for s in ("U", "W", "b", "b'")]
