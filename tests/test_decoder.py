@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
-from tinygrad_rnn.errors import DtypeError, ShapeError
+from tinygrad_rnn.errors import DtypeError, ShapeError, TinygradError
 from tinygrad_rnn.testing import check_gradients
 
 CELLS = {"rnn": nn.RNNCell, "lstm": nn.LSTMCell, "gru": nn.GRUCell}
@@ -240,7 +240,7 @@ def test_a_wide_beam_is_exhaustive(configuration, T, ends):
     context = context_of(made, 2)
     n = configuration["symbols"]
     width = n**T + 1
-    found = made.beam(context, width, max_steps=T, batch_size=2)
+    found = made.beam(context, T, width, batch_size=2)
     for i in range(2):
         expected = everything(made, None if context is None else context[i : i + 1], T)
         log_p = found.log_likelihood[i]
@@ -255,13 +255,13 @@ def test_beams(configuration, B, T, width):
     """Width 1 is greedy; the likelihoods are the model's; a row does not know of its neighbours; best first, none twice."""
     made = decoder(**configuration)
     context = context_of(made, B)
-    greedy, one = made.greedy(context, T, batch_size=B), made.beam(context, 1, T, batch_size=B)
+    greedy, one = made.greedy(context, T, batch_size=B), made.beam(context, T, 1, batch_size=B)
     assert [sequences(greedy, i) for i in range(B)] == [sequences(one, i, 0) for i in range(B)]
     np.testing.assert_allclose(one.log_likelihood[:, 0], greedy.log_likelihood)
-    found = made.beam(context, width, T, batch_size=B)
+    found = made.beam(context, T, width, batch_size=B)
     assert (found.log_likelihood[:, 1:] <= found.log_likelihood[:, :-1]).all() and len(found.ys) == found.lengths.max()
     for i in range(B):
-        alone = made.beam(None if context is None else context[i : i + 1], width, T)
+        alone = made.beam(None if context is None else context[i : i + 1], T, width)
         np.testing.assert_allclose(alone.log_likelihood[0], found.log_likelihood[i], atol=1e-9)
         there = [k for k in range(width) if np.isfinite(found.log_likelihood[i, k])]
         assert len({sequences(found, i, k) for k in there}) == len(there)
@@ -353,7 +353,7 @@ def test_nothing_to_do(T, B):
     assert made(np.zeros((T, B), int), context).shape == (T, B, 4)
     assert made.log_likelihood(np.zeros((T, B), int), context).shape == (B,)
     if B == 0:
-        assert made.greedy(context, 3).ys.shape == (0, 0) and made.beam(context, 2, 3).ys.shape == (0, 0, 2)
+        assert made.greedy(context, 3).ys.shape == (0, 0) and made.beam(context, 3, 2).ys.shape == (0, 0, 2)
 
 
 def test_pictures():
@@ -399,10 +399,10 @@ def test_options_that_are_none(options, message):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda d, x: d.beam(x, 0), "width is a number, 1 at least, not 0"),
-        (lambda d, x: d.beam(x, -2), "width .* not -2"),
-        (lambda d, x: d.beam(x, 2.5), "width .* not 2.5"),
-        (lambda d, x: d.beam(x, 2, 0), "max_steps is a number, 1 at least, not 0"),
+        (lambda d, x: d.beam(x, 3, 0), "width is a whole number, 1 at least, not 0"),
+        (lambda d, x: d.beam(x, width=-2), "width .* not -2"),
+        (lambda d, x: d.beam(x, 3, 2.5), "width .* not 2.5"),
+        (lambda d, x: d.beam(x, 0, 2), "max_steps is a whole number, 1 at least, not 0"),
         (lambda d, x: d.greedy(x, 0), "max_steps .* not 0"),
         (lambda d, x: d.sample(x, -1), "max_steps .* not -1"),
         (lambda d, x: d.sample(x, 3, 0), "a temperature is above 0, not 0; greedy"),
@@ -423,8 +423,8 @@ X = np.ones((2, 5), "float32")
 @pytest.mark.parametrize(
     ("options", "call", "message"),
     [
-        ({}, lambda d: d(YS, X), r"the context has shape \(2, 5\), .* need None"),
-        ({"context_size": 5}, lambda d: d(YS), r"the context has shape None, .* need \(2, 5\)"),
+        ({}, lambda d: d(YS, X), r"the context has shape \(2, 5\), and this decoder reads none"),
+        ({"context_size": 5}, lambda d: d(YS), r"there is no context, .* need one of shape \(2, 5\)"),
         ({"context_size": 5}, lambda d: d.greedy(X[:, :4]), r"has shape \(2, 4\), .* need \(2, 5\)"),
         ({"context_size": 5}, lambda d: d(YS, X[:1]), r"has shape \(1, 5\), .* need \(2, 5\)"),
         ({"context_size": 5}, lambda d: d(YS, X, state=np.zeros((2, 3))), "is made of the context; give it no state"),
@@ -440,6 +440,26 @@ X = np.ones((2, 5), "float32")
 def test_what_does_not_fit_is_named(options, call, message):
     with pytest.raises(ShapeError, match=message):
         call(nn.Decoder(*PARTS, start=0, end=1, **options))
+
+
+def test_a_likelihood_is_of_given_symbols():
+    """Nothing that would make it another model's passes through, and options are told by name."""
+    made = nn.Decoder(*PARTS, start=0)
+    with pytest.raises(TypeError, match="force_mask"):
+        made.log_likelihood(YS, force_mask=np.zeros((3, 2), bool))
+    with pytest.raises(TypeError, match="positional"):
+        made.log_likelihood(YS, None, None, [3, 2])
+
+
+@pytest.mark.parametrize("batch_size", [-1, 2.5, None])
+def test_a_batch_of_less_than_nothing(batch_size):
+    with pytest.raises(ValueError, match=f"batch_size is a whole number, 0 at least, not {batch_size}"):
+        nn.Decoder(*PARTS, start=0).greedy(batch_size=batch_size)
+
+
+def test_a_layer_is_no_cell():
+    with pytest.raises(TinygradError, match=r"around a Cell, such as nn\.GRUCell, and GRU is none"):
+        nn.Decoder(PARTS[0], nn.GRU(2, 3), PARTS[2], start=0)
 
 
 def test_lengths_are_integers():

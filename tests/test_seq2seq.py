@@ -72,7 +72,7 @@ def test_scan_is_unroll_and_padding_changes_nothing(pair, T, N, seed):
     for model, noise in zip((pair[0], pair[0], pair[1]), (0, 1, 0), strict=True):
         x = np.where(np.arange(T)[:, None, None] < lengths[:, None], xs, 9.0 * noise)
         y = np.where(np.arange(N)[:, None] < target_lengths, ys, -7 * noise)
-        log_p = model.log_likelihood(x, y, lengths, target_lengths)
+        log_p = model.log_likelihood(x, y, lengths=lengths, target_lengths=target_lengths)
         total = log_p.sum() + sum((p * 0).sum() for p in model.parameters())
         outcomes.append([log_p.data, *(g.data for g in tr.grad(total, model.parameters()))])
     for a, b, c in zip(*outcomes, strict=True):
@@ -87,7 +87,11 @@ def test_gradients(pair):
     rng = np.random.default_rng(0)
     xs, ys = rng.normal(size=(3, 2, 2)), rng.integers(0, 4, (3, 2))
     check_gradients(
-        lambda x: model.log_likelihood(x, ys, [3, 2], [2, 3]), xs, wrt=[0, *model.parameters()], order=1, directions=2
+        lambda x: model.log_likelihood(x, ys, lengths=[3, 2], target_lengths=[2, 3]),
+        xs,
+        wrt=[0, *model.parameters()],
+        order=1,
+        directions=2,
     )
 
 
@@ -104,9 +108,8 @@ def test_what_is_written_is_the_decoders_from_the_encoders_state(pair, B, seed):
         theirs = getattr(model.decoder, write)(max_steps=5, **options, **given)
         for a, b in zip(mine, theirs, strict=True):  # under no_grad an encoder's last bits may differ
             np.testing.assert_allclose(a, b, rtol=1e-12)
-    np.testing.assert_allclose(
-        model.log_likelihood(xs, mine.ys[..., 0], lengths, mine.lengths[:, 0]).data, mine.log_likelihood[:, 0], atol=1e-9
-    )
+    best = model.log_likelihood(xs, mine.ys[..., 0], lengths=lengths, target_lengths=mine.lengths[:, 0])
+    np.testing.assert_allclose(best.data, mine.log_likelihood[:, 0], atol=1e-9)
 
 
 def test_all_of_the_state_is_in_the_context():
@@ -155,6 +158,12 @@ def test_pictures():
         assert label in source
 
 
+def test_lengths_are_told_by_name():
+    model = nn.Seq2Seq(nn.GRU(2, 3, **F8), decoder(nn.GRUCell))
+    with pytest.raises(TypeError, match="positional"):
+        model.log_likelihood(np.zeros((3, 2, 2)), np.zeros((3, 2), int), [3, 2])
+
+
 @pytest.mark.parametrize("name", ["stack", "both directions"])
 def test_several_states_need_a_context(name):
     model = nn.Seq2Seq(ENCODERS[name][0](), decoder(nn.GRUCell))
@@ -165,7 +174,7 @@ def test_several_states_need_a_context(name):
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda m, x: m.beam(x, 0), ValueError, "width is a number, 1 at least, not 0"),
+        (lambda m, x: m.beam(x, 3, 0), ValueError, "width is a whole number, 1 at least, not 0"),
         (lambda m, x: m.greedy(x, 0), ValueError, "max_steps"),
         (lambda m, x: m.sample(x, 3, 0), ValueError, "a temperature is above 0"),
         (lambda m, x: m(x, np.zeros((2, 3), int)), ShapeError, r"initial state has shape \(2, 3\), .* need \(3, 3\)"),

@@ -58,6 +58,8 @@ class Decoder(Module):
     ValueError
         If `start` or `end` are no symbols, `at` is none of the three, or the temperature is
         not above 0.
+    TinygradError
+        If `cell` is none, such as a layer over time.
 
     References
     ----------
@@ -85,6 +87,7 @@ class Decoder(Module):
         start: int,
         end: int | None = None,
         context_size: int | None = None,
+        *,
         at: Literal["start", "every_step", "both"] = "start",
         temperature: float | None = None,
         mode: Literal["scan", "unroll"] = "scan",
@@ -161,21 +164,26 @@ class Decoder(Module):
         logits, _ = self.recurrent(xs, DecoderState(y, h), steps=T, force={"y": ys}, force_mask=force_mask)
         return logits if real is None else where(beside(real, logits), logits, 0)
 
-    def log_likelihood(self, ys: TensorLike, context: TensorLike | None = None, **options: Any) -> Tensor:
+    def log_likelihood(
+        self,
+        ys: TensorLike,
+        context: TensorLike | None = None,
+        *,
+        state: State | None = None,
+        lengths: npt.ArrayLike | None = None,
+    ) -> Tensor:
         """Logarithm of the probability of each sequence; see :func:`log_likelihood`.
 
         Parameters
         ----------
-        ys, context
+        ys, context, state, lengths
             As for a call.
-        **options
-            `state` and `lengths`, as for a call.
 
         Returns
         -------
         Tensor, shape (batch,)
         """
-        return log_likelihood(self(ys, context, **options), ys, options.get("lengths"))
+        return log_likelihood(self(ys, context, state=state, lengths=lengths), ys, lengths)
 
     def greedy(
         self, context: TensorLike | None = None, max_steps: int = 100, *, state: State | None = None, batch_size: int = 1
@@ -199,7 +207,7 @@ class Decoder(Module):
         Raises
         ------
         ValueError
-            If `max_steps` is less than 1.
+            If `max_steps` is less than 1, or `batch_size` than 0.
         ShapeError
             If context or state do not fit.
         """
@@ -238,8 +246,8 @@ class Decoder(Module):
     def beam(
         self,
         context: TensorLike | None = None,
-        width: int = 4,
         max_steps: int = 100,
+        width: int = 4,
         *,
         state: State | None = None,
         batch_size: int = 1,
@@ -289,11 +297,13 @@ class Decoder(Module):
 
     def _begin(self, context: TensorLike | None, state: State | None, batch_size: int) -> tuple[Any, ...]:
         """y_0, h_0, and, if the context comes in at every step, what is read beside the symbols."""
-        y, h = self.cell.initial_state(batch_size)
-        shape = None if context is None else as_tensor(context).shape
+        y, h = self.cell.initial_state(_count("batch_size", batch_size, least=0))
         needed = None if self.context_size is None else (batch_size, self.context_size)
-        if shape != needed:
-            raise ShapeError(f"the context has shape {shape}, and this decoder and batch need {needed}")
+        if context is None and needed is not None:
+            raise ShapeError(f"there is no context, and this decoder and batch need one of shape {needed}")
+        if context is not None and (shape := as_tensor(context).shape) != needed:
+            wanted = "this decoder reads none" if needed is None else f"this decoder and batch need {needed}"
+            raise ShapeError(f"the context has shape {shape}, and {wanted}")
         if state is not None:
             if self.R_0 is not None:
                 raise ShapeError("this decoder's initial state is made of the context; give it no state, or another `at`")
@@ -308,7 +318,7 @@ class Decoder(Module):
         return (y, h) if self.R is None else (y, h, self.R(context))
 
 
-def _count(name: str, n: Any) -> int:
-    if not isinstance(n, (int, np.integer)) or n < 1:
-        raise ValueError(f"{name} is a number, 1 at least, not {n!r}")
+def _count(name: str, n: Any, least: int = 1) -> int:
+    if not isinstance(n, (int, np.integer)) or n < least:
+        raise ValueError(f"{name} is a whole number, {least} at least, not {n!r}")
     return int(n)

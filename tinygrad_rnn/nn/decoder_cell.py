@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import TinygradError
 from ..ops import argmax
 from ..ops.core import as_tensor
 from ..sampling import sample
@@ -72,6 +73,8 @@ class DecoderCell(Cell):
     ------
     ValueError
         If `start` is no symbol of the embedding, or the temperature is not above 0.
+    TinygradError
+        If `cell` is none, such as a layer over time.
 
     References
     ----------
@@ -91,6 +94,8 @@ class DecoderCell(Cell):
 
     def __init__(self, embedding: Module, cell: Cell, readout: Module, start: int, temperature: float | None = None) -> None:
         super().__init__()
+        if not isinstance(cell, Cell):
+            raise TinygradError(f"a decoder goes around a Cell, such as nn.GRUCell, and {type(cell).__name__} is none")
         self.embedding, self.cell, self.readout = embedding, cell, readout
         self.start = code_of("start", start, embedding)
         self.temperature = None if temperature is None else above_zero(temperature)

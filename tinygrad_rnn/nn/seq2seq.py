@@ -122,6 +122,7 @@ class Seq2Seq(Module):
         self,
         xs: TensorLike,
         ys: TensorLike,
+        *,
         lengths: npt.ArrayLike | None = None,
         target_lengths: npt.ArrayLike | None = None,
     ) -> Tensor:
@@ -140,7 +141,7 @@ class Seq2Seq(Module):
         with no_grad():
             return self.decoder.sample(max_steps=max_steps, temperature=temperature, **self.encode(xs, lengths))
 
-    def beam(self, xs: TensorLike, width: int = 4, max_steps: int = 100, *, lengths: npt.ArrayLike | None = None) -> Sequences:
+    def beam(self, xs: TensorLike, max_steps: int = 100, width: int = 4, *, lengths: npt.ArrayLike | None = None) -> Sequences:
         """The likeliest sequences that a beam search finds for each row; see :meth:`Decoder.beam`."""
         with no_grad():
-            return self.decoder.beam(width=width, max_steps=max_steps, **self.encode(xs, lengths))
+            return self.decoder.beam(max_steps=max_steps, width=width, **self.encode(xs, lengths))
