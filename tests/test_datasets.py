@@ -102,6 +102,30 @@ def test_mackey_glass_refuses_no_delay():
         datasets.mackey_glass(10, substeps=0)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        datasets.mackey_glass,
+        lambda steps: datasets.narma10(steps, rng=0),
+        lambda steps: datasets.adding_problem(9, steps, rng=0),
+        lambda steps: datasets.copy_memory(9, steps, rng=0),
+    ],
+)
+def test_less_than_nothing_is_refused(make):
+    assert np.size(make(0)[0] if isinstance(make(0), tuple) else make(0)) == 0
+    with pytest.raises(ValueError, match=r"-2|negative"):
+        make(-2)
+
+
+def test_shapes_and_dtypes_are_those_that_the_page_says():
+    series = [*datasets.sunspots()[1:], *datasets.narma10(20, rng=0), datasets.mackey_glass(20)]
+    assert all(found.ndim == 1 and found.dtype == np.float64 for found in series)
+    xs, _ = datasets.adding_problem(20, batch_size=3, rng=0)
+    codes = datasets.copy_memory(20, batch_size=3, rng=0)
+    assert xs.shape == (20, 3, 2) and xs.dtype == np.float32
+    assert all(found.shape == (40, 3) and found.dtype == np.int64 for found in codes)
+
+
 # -- long memory ---------------------------------------------------------------------------
 
 
@@ -225,6 +249,12 @@ def test_pairs_come_once_each():
         datasets.written_dates(366, rng=0, first=first, last=last)
     with pytest.raises(ValueError, match="11 were asked for"):
         datasets.written_numbers(11, rng=0, below=10)
+
+
+@pytest.mark.parametrize("style", [-1, 7])
+def test_a_style_that_is_none(style):
+    with pytest.raises(ValueError, match=f"style is one of 0, …, 6, not {style}"):
+        datasets.date_in_words(datetime.date(2011, 3, 4), style)
 
 
 # -- chance --------------------------------------------------------------------------------

@@ -83,6 +83,12 @@ def test_what_is_not_in_a_vocabulary_is_named_with_its_position():
         WordVocabulary("the cat").decode([-1])
 
 
+@pytest.mark.parametrize("codes", [[1.5], np.zeros((2, 3), int), ["cat"], [None]], ids=str)
+def test_what_is_no_code(codes):
+    with pytest.raises(DataError, match="is not a code; of a batch"):
+        WordVocabulary("the cat").decode(codes)
+
+
 @pytest.mark.parametrize(
     "make, error, said",
     [

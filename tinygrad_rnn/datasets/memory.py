@@ -11,29 +11,29 @@ Codes = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
 
 
-def adding_problem(steps: int, batch: int, *, rng: int | np.random.Generator | None) -> tuple[Floats, Floats]:
+def adding_problem(steps: int, batch_size: int, *, rng: int | np.random.Generator | None) -> tuple[Floats, Floats]:
     """The adding problem: of many numbers two are marked; what is their sum?
 
     Parameters
     ----------
     steps : int
         2 at least.
-    batch : int
+    batch_size : int
     rng : int, Generator or None
 
     Returns
     -------
-    inputs : ndarray of float32, shape (steps, batch, 2)
+    inputs : ndarray of float32, shape (steps, batch_size, 2)
         At each step a number, uniform in [0, 1], and a mark: 1 at one step of the first
         half and at one of the second, 0 elsewhere.
-    targets : ndarray of float32, shape (batch, 1)
+    targets : ndarray of float32, shape (batch_size, 1)
         The sum of the two numbers. To answer 1 always gives a mean squared error of 1/6, its
         variance.
 
     Raises
     ------
     ValueError
-        If there are no two steps to mark.
+        If there are no two steps to mark, or `batch_size` is negative.
 
     References
     ----------
@@ -51,16 +51,16 @@ def adding_problem(steps: int, batch: int, *, rng: int | np.random.Generator | N
     if steps < 2:
         raise ValueError(f"two of the steps are marked, and there are {steps}")
     rng = np.random.default_rng(rng)
-    numbers = rng.random((steps, batch), np.float32)
-    half, rows = steps // 2, np.arange(batch)
-    marked = rng.integers(0, half, batch), rng.integers(half, steps, batch)
+    numbers = rng.random((steps, batch_size), np.float32)
+    half, rows = steps // 2, np.arange(batch_size)
+    marked = rng.integers(0, half, batch_size), rng.integers(half, steps, batch_size)
     marks = np.zeros_like(numbers)
     marks[marked, rows] = 1
     return np.stack([numbers, marks], axis=-1), numbers[marked, rows].sum(axis=0)[:, None]
 
 
 def copy_memory(
-    delay: int, batch: int, *, rng: int | np.random.Generator | None, length: int = 10, symbols: int = 8
+    delay: int, batch_size: int, *, rng: int | np.random.Generator | None, length: int = 10, symbols: int = 8
 ) -> tuple[Codes, Codes]:
     """The copy memory problem: read some symbols, wait, and repeat them when asked to.
 
@@ -68,7 +68,7 @@ def copy_memory(
     ----------
     delay : int
         T, 1 at least.
-    batch : int
+    batch_size : int
     rng : int, Generator or None
     length : int
         How many symbols there are to remember.
@@ -77,16 +77,16 @@ def copy_memory(
 
     Returns
     -------
-    inputs : ndarray of int64, shape (delay + 2 length, batch)
+    inputs : ndarray of int64, shape (delay + 2 length, batch_size)
         `length` symbols at random, delay - 1 blanks, and length + 1 times the request.
-    targets : ndarray of int64, shape (delay + 2 length, batch)
+    targets : ndarray of int64, shape (delay + 2 length, batch_size)
         Blanks, and at the last `length` steps the symbols. One who forgets them, but knows when to
         answer, has a mean cross-entropy of length ln(symbols) / (delay + 2 length).
 
     Raises
     ------
     ValueError
-        If delay, length or symbols is less than 1.
+        If delay, length or symbols is less than 1, or `batch_size` is negative.
 
     References
     ----------
@@ -101,8 +101,8 @@ def copy_memory(
     """
     if min(delay, length, symbols) < 1:
         raise ValueError(f"delay, length and symbols are at least 1, not {delay}, {length} and {symbols}")
-    inputs = np.zeros((delay + 2 * length, batch), np.int64)
-    inputs[:length] = np.random.default_rng(rng).integers(1, symbols + 1, (length, batch))
+    inputs = np.zeros((delay + 2 * length, batch_size), np.int64)
+    inputs[:length] = np.random.default_rng(rng).integers(1, symbols + 1, (length, batch_size))
     inputs[-length - 1 :] = symbols + 1
     targets = np.zeros_like(inputs)
     targets[-length:] = inputs[:length]

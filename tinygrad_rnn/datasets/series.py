@@ -65,6 +65,8 @@ def narma10(steps: int, *, rng: int | np.random.Generator | None) -> tuple[Float
 
     Raises
     ------
+    ValueError
+        If steps is negative.
     DataError
         If the series grows without bound, as it does for a rare input; try another seed.
 
@@ -79,6 +81,8 @@ def narma10(steps: int, *, rng: int | np.random.Generator | None) -> tuple[Float
     >>> bool(np.isclose(y[t + 1], 0.3 * y[t] + 0.05 * y[t] * y[t - 9 : t + 1].sum() + 1.5 * u[t - 9] * u[t] + 0.1))
     True
     """
+    if steps < 0:
+        raise ValueError(f"steps is at least 0, not {steps}")
     u = np.random.default_rng(rng).uniform(0, 0.5, steps)
     inputs, y = u.tolist(), [0.0] * min(steps, 10)
     for t in range(9, steps - 1):
@@ -114,7 +118,7 @@ def mackey_glass(
     Raises
     ------
     ValueError
-        If tau or substeps is less than 1.
+        If tau or substeps is less than 1, or steps is negative.
 
     Notes
     -----
@@ -134,6 +138,8 @@ def mackey_glass(
     """
     if tau < 1 or substeps < 1:
         raise ValueError(f"tau and substeps are at least 1, not {tau} and {substeps}")
+    if steps < 0:
+        raise ValueError(f"steps is at least 0, not {steps}")
     h, lag = 1 / substeps, tau * substeps
 
     def slope(x: float, delayed: float) -> float:

@@ -99,7 +99,12 @@ def date_in_words(date: datetime.date, style: int = 0) -> str:
     ----------
     date : datetime.date
     style : int
-        Which of the seven ways of writing it.
+        Which of the seven ways of writing it: 0, …, 6.
+
+    Raises
+    ------
+    ValueError
+        If there is no such style.
 
     Examples
     --------
@@ -113,6 +118,8 @@ def date_in_words(date: datetime.date, style: int = 0) -> str:
     Friday, 4 March 2011
     Friday, March 4, 2011
     """
+    if style not in range(len(STYLES)):
+        raise ValueError(f"style is one of 0, …, {len(STYLES) - 1}, not {style}")
     day, month = date.day, MONTHS[date.month - 1]
     th = "th" if 4 <= day <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(day % 10, "th")
     return STYLES[style].format(day=day, th=th, month=month, short=month[:3], year=date.year, weekday=DAYS[date.weekday()])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from operator import index
 
 import numpy as np
 import numpy.typing as npt
@@ -123,20 +124,25 @@ class Vocabulary:
         Parameters
         ----------
         codes : iterable of int
+            Those of one text.
         specials : bool
             Whether special symbols are written, or left out.
 
         Raises
         ------
         DataError
-            If a code is not one of the vocabulary's.
+            If a code is not one of the vocabulary's, or is none.
         """
         found = []
         for code in codes:
-            if not 0 <= code < len(self):
-                raise DataError(f"code {code} is not one of the {len(self)} of this vocabulary")
-            if specials or code >= len(self.specials):
-                found.append(self.symbols[code])
+            try:
+                n = index(code)
+            except TypeError:
+                raise DataError(f"{code} is not a code; of a batch, decode the texts one by one") from None
+            if not 0 <= n < len(self):
+                raise DataError(f"code {n} is not one of the {len(self)} of this vocabulary")
+            if specials or n >= len(self.specials):
+                found.append(self.symbols[n])
         return self.separator.join(found)
 
 
