@@ -92,7 +92,7 @@ def run(layer, arrays):
 
 
 @pytest.mark.parametrize("name", make.LAYERS)
-@pytest.mark.parametrize("mode", [None, "unroll"])
+@pytest.mark.parametrize("mode", ["scan", "unroll"])
 def test_as_pytorch_says(name, mode):
     kind, options, shape, _ = make.LAYERS[name]
     arrays = {key.partition("/")[2]: array for key, array in stored().items() if key.partition("/")[0] == name}

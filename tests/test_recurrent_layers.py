@@ -231,8 +231,11 @@ def test_the_joined_form_of_the_gates_equals_the_split_form(T, B, I, H, seed):
     np.testing.assert_allclose(ours[0].data, theirs[0].data, rtol=1e-9, atol=1e-12)
     whole = np.concatenate([g.data.T for g in theirs[1::2]])
     np.testing.assert_allclose(np.concatenate([ours[2].data, ours[1].data], axis=1), whole, rtol=1e-9, atol=1e-12)
-    # the part of x leaves the loop in both forms
-    assert [nn.Recurrent(cell).plan(T + 5, B).forward.counts.products for cell in cells] == [1, 1]
+
+
+def test_the_part_of_x_leaves_the_loop_in_both_forms():
+    cells = nn.LSTMCell(3, 4, dtype="float64"), Joined(nn.LSTMCell(3, 4, dtype="float64"))
+    assert [nn.Recurrent(cell).plan(T=9, B=2).forward.counts.products for cell in cells] == [1, 1]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -253,6 +256,28 @@ def test_recurrent_dropout_drops_the_same_elements_at_every_step(kind):
     gradient = tr.grad((layer(xs[:, :1])[0] ** 2).sum(), layer.weight_hh_l0).data
     dropped = (gradient == 0).all(axis=0)
     assert 5 < dropped.sum() < 35
+
+
+@pytest.mark.parametrize("mode", ["scan", "unroll"])
+def test_a_run_within_a_step_draws_for_itself(mode):
+    class Outer(nn.Cell):
+        state_shape = (4,)
+
+        def __init__(self):
+            super().__init__()
+            self.inner = nn.Recurrent(nn.RNNCell(4, 4, recurrent_dropout=0.5))
+
+        def step(self, x, h):
+            return self.inner(tr.stack([x, x, x]))[0][2], h
+
+    tr.seed(0)
+    outer = nn.Recurrent(Outer(), mode=mode)
+    tr.seed(1)
+    y = outer(np.ones((5, 2, 4), "float32"))[0].data
+    assert not (y[0] == y[1:]).all(axis=(1, 2)).any()
+    outer.mode = "unroll"
+    tr.seed(1)
+    np.testing.assert_allclose(outer(np.ones((5, 2, 4), "float32"))[0].data, y, atol=1e-6)
 
 
 def test_dropout_is_between_layers_only():
@@ -298,13 +323,13 @@ def test_layers_of_several_sizes(kind, hidden, bidirectional, single, seed):
 @given(configurations(), st.booleans(), st.booleans(), st.booleans(), st.integers(0, 9))
 def test_states_are_every_named_value(configuration, unroll, recording, padded, seed):
     kind, I, H, options = configuration
-    layer = getattr(nn, kind)(I, H, dtype="float64", mode="unroll" if unroll else None, **options)
+    layer = getattr(nn, kind)(I, H, dtype="float64", mode="unroll" if unroll else "scan", **options)
     xs = normal(np.random.default_rng(seed), 3, 3, I)
     given = {"lengths": np.array([3, 1, 0])} if padded else {}
     with tr.no_grad() if not recording else warnings.catch_warnings():
         found = layer.states(xs, **given)
         output, _ = layer(xs, **given)
-    gates = {"RNN": ["h"], "LSTM": ["a", "i", "f", "g", "o", "c", "h"], "GRU": ["r", "z", "n", "h"]}[kind]
+    gates = {"RNN": ["h"], "LSTM": ["i", "f", "g", "o", "c", "h"], "GRU": ["r", "z", "n", "h"]}[kind]
     assert set(found) == {f"{gate}_{name}" for gate in gates for name, _ in layer.cells()}
     last = f"l{options['num_layers'] - 1}"
     h = [found[f"h_{last}"]] + ([found[f"h_{last}_reverse"]] if options["bidirectional"] else [])
@@ -337,6 +362,16 @@ def test_states_of_a_cell_of_ones_own():
         np.testing.assert_array_equal(found["a_2"].data, 2 * found["a"].data)
         np.testing.assert_array_equal(found["h"].data[:, 0, 0], [3, 12, 39])
         assert {name: x.shape for name, x in run.states(xs[:0]).items()} == dict.fromkeys(["a", "a_2", "h"], (0, 1, 2))
+        assert list(run.states(xs, names=["h", "a_2"])) == ["a_2", "h"]
+        with pytest.raises(ShapeError, match="the step names no value b; it names a, a_2, h"):
+            run.states(xs, names=["a", "b"])
+
+
+def test_what_is_only_taken_apart_is_a_state_if_it_is_asked_for():
+    layer = nn.LSTM(3, 4, num_layers=2)
+    found = layer.states(X, names=["a", "f"])
+    assert list(found) == ["a_l0", "f_l0", "a_l1", "f_l1"]
+    np.testing.assert_allclose(found["f_l1"].data, sigmoid(found["a_l1"].data[..., 4:8]), rtol=1e-5)
 
 
 # -- forcing, and what is empty ----------------------------------------------------------------
@@ -351,6 +386,16 @@ def test_a_cell_among_several_is_forced_by_its_name():
     np.testing.assert_array_equal(output.data, by_hand.data)
     with pytest.raises(ShapeError, match=r"force: h is of no cell; write h_l0, and so on: l0, l1"):
         layer(xs, force={"h": ys})
+    alone = nn.GRU(3, 4, dtype="float64")
+    one, other = (alone(xs, force={name: ys})[0].data for name in ("h", "h_l0"))
+    np.testing.assert_array_equal(one, other)
+
+
+def test_counts_and_one_hot_codes_are_numbers_of_the_layers_dtype():
+    layer, xs = nn.LSTM(3, 5), np.eye(3, dtype=int)[:, None]
+    output, state = layer(xs)
+    assert output.dtype == state.c.dtype == np.float32
+    np.testing.assert_array_equal(output.data, layer(xs.astype("float32"))[0].data)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -376,6 +421,9 @@ X = np.zeros((4, 2, 3), "float32")
         (lambda: nn.LSTM(3, 5, proj_size=5), ValueError, "proj_size is less than hidden_size, 5"),
         (lambda: nn.LSTM(3, 5, bias=False, forget_bias=1.0), ValueError, "forget_bias=1.0 needs a bias"),
         (lambda: nn.GRU(3, 5, num_layers=2, dropout=1.5), ValueError, r"dropped is in \[0, 1\), not 1.5"),
+        (lambda: nn.LSTM(3, 0), ValueError, "hidden_size is a whole number, 1 at least, not 0"),
+        (lambda: nn.GRUCell(3, 4.0), ValueError, "hidden_size is a whole number, 1 at least, not 4.0"),
+        (lambda: nn.RNN(-1, 4), ValueError, "input_size is a whole number, 0 at least, not -1"),
         (lambda: nn.GRU(3, 5, recurrent_dropout=-1), ValueError, r"dropped is in \[0, 1\), not -1"),
         (lambda: nn.GRU(3, 5)(X, lengths=[5, 1]), ShapeError, "lengths go from 1 to 5, and the sequence has 4 steps"),
         (lambda: nn.GRU(3, 5)(X, lengths=[-1, 1]), ShapeError, "lengths go from -1 to 1"),

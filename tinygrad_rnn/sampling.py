@@ -62,6 +62,7 @@ def _kept(draw: Draw) -> Tensor:
     n = kept.calls[1] if kept.calls[0] == place.t else 0
     kept.calls = place.t, n + 1
     if n == len(kept.drawn):
-        kept.drawn.append(_drawn(draw, True))
+        outer = place.unrolling.outer
+        kept.drawn.append(_drawn(draw, outer is None or outer.unrolling is None))  # of a run within a step: anew at each step
     found: Tensor = kept.drawn[n]
     return found

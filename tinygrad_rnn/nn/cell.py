@@ -195,8 +195,16 @@ def cell_parameters(
     """U, W, b and b', with the rows of the gates, if there are several, one below the other.
 
     What W reads has `recurrent_size` elements, or hidden_size if it is not given.
+
+    Raises
+    ------
+    ValueError
+        If the sizes are no whole numbers, or there is no hidden unit.
     """
-    rows, bound = gates * hidden_size, 1 / math.sqrt(max(1, hidden_size))
+    for name, size, least in (("input_size", input_size, 0), ("hidden_size", hidden_size, 1)):
+        if not isinstance(size, (int, np.integer)) or size < least:
+            raise ValueError(f"{name} is a whole number, {least} at least, not {size!r}")
+    rows, bound = gates * hidden_size, 1 / math.sqrt(hidden_size)
 
     def uniform(symbol: str, *shape: int) -> Parameter:
         return Parameter(init.uniform(shape, bound), symbol, dtype)

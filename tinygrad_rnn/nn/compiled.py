@@ -10,9 +10,7 @@ import numpy as np
 
 from ..graph.node import Spec
 from ..graph.place import Place, Unrolling, at, context
-from ..ops import where
 from ..ops.core import as_tensor
-from ..ops.lengths import beside
 from ..scan.partition import Partition
 from ..scan.plan import Plan
 from ..scan.primitive import run
@@ -58,23 +56,13 @@ class Compiled(NamedTuple):
         at_each, once = ([as_tensor(array) for array in drawn] for drawn in draw_all(self.trace, call.T))
         slots = [x if x.dtype == spec.dtype else x.astype(spec.dtype) for x, spec in zip(call.slots, self.state, strict=True)]
         found = run(self.plan, [*sequences, *at_each], slots, [*self.trace.captured, *once], call.T)
-        if self.loose:
-            found = self._ended(call, slots, found)
-        for x, after in zip(found[len(found) - len(slots) :], self.trace.loop.after, strict=True):
+        others, final = found[: -len(slots) or None], found[len(found) - len(slots) :]
+        for x, after in zip(final, self.trace.loop.after, strict=True):
             if x.node.primitive is not None and after.primitive is not None:
                 x.node.name = after.name
-        return found
-
-    def _ended(self, call: Call, slots: list[Tensor], found: list[Tensor]) -> list[Tensor]:
-        """What loose slots were when their rows ended: they come as sequences, after the outputs."""
-        assert call.valid is not None
-        lengths = call.valid.data.sum(axis=0)
-        first = len(found) - len(slots) - len(self.loose)
-        final = found[first + len(self.loose) :]
-        for k, sequence in zip(self.loose, found[first:], strict=False):
-            last = sequence[np.maximum(lengths - 1, 0), np.arange(len(lengths))]
-            final[k] = where(beside(as_tensor(lengths > 0), last), last, slots[k])
-        return found[:first] + final
+        if self.loose:
+            final = call.ended(self.loose, others[-len(self.loose) :], slots, final)
+        return others[: len(others) - len(self.loose)] + final
 
 
 class _Cache:
@@ -105,7 +93,7 @@ def compiled(recurrent: Any, call: Call, final_state_only: bool, zeros: Callable
         tuple(given is not None and given.shape[1:] for given in (call.mask, call.valid)),
         _element_names(call),
         final_state_only,
-        call.recording,
+        call.recording and (call.wanted is None or tuple(call.wanted)),
         recurrent.reverse,
         recurrent.checkpoint,
     )
@@ -133,8 +121,8 @@ def _compile(cache: _Cache, recurrent: Any, call: Call, final_state_only: bool, 
         outputs.append(output)
         return [*([] if final_state_only else flatten(output)), *[after[k] for k in loose]], after
 
-    # A delay is read by later steps only, and past the end of a row by none that counts. To hold it there
-    # would make a cycle of it; so at first nothing is held, to see which slots are in one.
+    # To hold a delay past the end of a row would make a cycle of it; so at first nothing is held, to see
+    # which slots are in one.
     may_be_loose = call.valid is not None and not recurrent.reverse
     loose: list[int] = list(range(len(state))) if may_be_loose else []
     scope = context.state.place.scope

@@ -116,7 +116,7 @@ class LSTMCell(Cell):
         recurrent_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if not 0 <= proj_size < max(1, hidden_size):
+        if proj_size and not 0 < proj_size < hidden_size:
             raise ValueError(f"proj_size is less than hidden_size, {hidden_size}, or 0 for no projection, not {proj_size}")
         self.input_size, self.hidden_size = input_size, hidden_size
         self.output_size = proj_size or hidden_size
@@ -124,7 +124,7 @@ class LSTMCell(Cell):
         self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh = cell_parameters(
             4, input_size, hidden_size, bias, dtype, self.output_size
         )
-        bound = 1 / math.sqrt(max(1, hidden_size))
+        bound = 1 / math.sqrt(hidden_size)
         self.weight_hr = Parameter(init.uniform((proj_size, hidden_size), bound), "P", dtype) if proj_size else None
         self.drop = Dropout(recurrent_dropout, once=True)
         if forget_bias is not None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ShapeError, TinygradError
+from ..errors import ShapeError, TinygradError, TraceError
 from ..graph.place import context, mode
 from ..ops import TensorLike, stack
 from ..tensor import Tensor
@@ -24,7 +24,10 @@ from .steps import Call, as_state, cast, outline
 if TYPE_CHECKING:
     from ..scan.summary import Summary
 
-__all__ = ["Recurrent"]
+__all__ = ["Mode", "Recurrent"]
+
+Mode = Literal["scan", "unroll"]
+"""How a cell is applied; see :class:`Recurrent`."""
 
 
 class Recurrent(Module):
@@ -64,7 +67,7 @@ class Recurrent(Module):
     def __init__(
         self,
         cell: Cell,
-        mode: Literal["scan", "unroll"] = "scan",
+        mode: Mode = "scan",
         reverse: bool = False,
         checkpoint: int | None = None,
     ) -> None:
@@ -130,13 +133,18 @@ class Recurrent(Module):
         call = Call.of(self.cell, xs, state, steps, lengths, force, force_mask)
         return self._run(call, state, final_state_only)
 
-    def states(self, xs: Any, state: State | None = None, **options: Any) -> dict[str, Tensor]:
-        """Every value that the step gives a name to, at all steps: states, gates, what there is.
+    def states(
+        self, xs: Any, state: State | None = None, names: Collection[str] | None = None, **options: Any
+    ) -> dict[str, Tensor]:
+        """Values that the step gives a name to, at all steps: states, gates, what there is.
 
         Parameters
         ----------
         xs, state
             As for a call.
+        names : collection of str, optional
+            Which of them. If not given all, but for a value that is only taken apart again,
+            such as the gates of an LSTM side by side.
         **options
             `steps`, `lengths`, `force` and `force_mask`, as for a call. Past the end of a row
             all values are zero.
@@ -145,7 +153,13 @@ class Recurrent(Module):
         -------
         dict of str to Tensor, shape (T, batch, …)
             In the order in which the step makes them; a name's second value has a number.
-            Gradients pass through them.
+            Gradients pass through them. They are what is computed anyway: it costs to write
+            them down.
+
+        Raises
+        ------
+        ShapeError
+            If a name is none of the step's.
 
         Examples
         --------
@@ -153,11 +167,21 @@ class Recurrent(Module):
         >>> from tinygrad_rnn import nn
         >>> found = nn.Recurrent(nn.LSTMCell(3, 5)).states(np.zeros((7, 2, 3), "float32"))
         >>> list(found), found["c"].shape
-        (['a', 'i', 'f', 'g', 'o', 'c', 'h'], (7, 2, 5))
+        (['i', 'f', 'g', 'o', 'c', 'h'], (7, 2, 5))
         """
-        return self.recorded(xs, state, **options)[2]
+        return self.recorded(xs, state, names, **options)[2]
 
-    def recorded(self, xs: Any, state: State | None = None, **options: Any) -> tuple[Any, State, dict[str, Tensor]]:
+    def recorded(
+        self,
+        xs: Any,
+        state: State | None = None,
+        names: Collection[str] | None = None,
+        *,
+        steps: int | None = None,
+        lengths: npt.ArrayLike | None = None,
+        force: Mapping[str, TensorLike] | None = None,
+        force_mask: TensorLike | None = None,
+    ) -> tuple[Any, State, dict[str, Tensor]]:
         """Outputs and final state, as a call has them, and with them what :meth:`states` gives.
 
         Examples
@@ -168,18 +192,22 @@ class Recurrent(Module):
         >>> list(named)
         ['h']
         """
-        return self._within(self._record, xs, state, **options)
 
-    def _record(self, xs: Any, state: State | None, **options: Any) -> tuple[Any, State, dict[str, Tensor]]:
-        mask = options.pop("force_mask", None)
-        call = Call.of(self.cell, xs, state, mask=mask, **options)
-        call.recording = True
-        wanted = context.state.recording
-        with mode(recording=True):  # in a loop in Python, the values are found in the graph of the step
-            (outputs, values), after = self._run(call, state, False)
-        if not wanted:
-            outputs, values, after = (rebuild(x, iter([y.detach() for y in flatten(x)])) for x in (outputs, values, after))
-        return outputs, after, dict(zip(call.recorded, values, strict=True))
+        def record() -> tuple[Any, State, dict[str, Tensor]]:
+            call = Call.of(self.cell, xs, state, steps, lengths, force, force_mask)
+            call.recording, call.wanted = True, names
+            with mode(recording=True):  # in a loop in Python, the values are found in the graph of the step
+                (outputs, values), after = self._run(call, state, False)
+            return outputs, after, dict(zip(call.recorded, values, strict=True))
+
+        outputs, after, named = self._within(record)
+        if context.state.recording:
+            return outputs, after, named
+
+        def detached(nested: Any) -> Any:
+            return rebuild(nested, iter([x.detach() for x in flatten(nested)]))
+
+        return detached(outputs), detached(after), {name: x.detach() for name, x in named.items()}
 
     def _run(self, call: Call, state: State | None, final_state_only: bool) -> tuple[Any, State]:
         explicit = self.mode == "unroll" or not context.state.eager
@@ -228,6 +256,8 @@ class Recurrent(Module):
         """A node for each operation of each step."""
         outputs: list[Any] = []
         slots = call.slots
+        loose = self._loose(call)
+        of_loose: list[list[Tensor]] = [[] for _ in loose]
         sequences, names = zip(*call.sequences, strict=True) if call.sequences else ((), ())
         with closing(over(sequences, names, call.T, self.reverse)) as moments:
             for t, _, elements in moments:
@@ -235,13 +265,24 @@ class Recurrent(Module):
                 if outputs and outline(output) != outline(outputs[-1]):
                     raise ShapeError(f"step t={t} put out {outline(output)}, and the steps before {outline(outputs[-1])}")
                 outputs.append(output)
-        state = rebuild(call.state, iter(slots))
-        if final_state_only:
-            return None, state
-        if self.reverse:
-            outputs.reverse()
-        columns = zip(*[flatten(output) for output in outputs], strict=True)
-        return rebuild(outputs[0], iter([stack(column) for column in columns])), state
+                for column, k in zip(of_loose, loose, strict=True):
+                    column.append(slots[k])
+        whole = None
+        if not final_state_only:
+            columns = zip(*[flatten(output) for output in (outputs[::-1] if self.reverse else outputs)], strict=True)
+            whole = rebuild(outputs[0], iter([stack(column) for column in columns]))
+        if loose:
+            slots = call.ended(loose, [stack(column) for column in of_loose], call.slots, slots)
+        return whole, rebuild(call.state, iter(slots))
+
+    def _loose(self, call: Call) -> list[int]:
+        """Slots that need not be held past the end of a row; none of a step that cannot be traced."""
+        if call.valid is None or self.reverse:
+            return []
+        try:
+            return compiled(self, call, False, lambda: call.state).loose
+        except TraceError:
+            return []
 
     def _scan(self, call: Call, final_state_only: bool) -> tuple[Any, State]:
         """One node, which runs the traced step as a program."""

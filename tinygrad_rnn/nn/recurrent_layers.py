@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from .cell import RNNCell
 from .gated import GRUCell, LSTMCell
-from .stacked import Mode, RecurrentLayer
+from .recurrent import Mode
+from .stacked import RecurrentLayer
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
@@ -37,7 +38,7 @@ class RNN(RecurrentLayer):
     recurrent_dropout : float
         Probability that an element of h_{t-1} is dropped, while training: the same ones at
         all steps of a run (Gal and Ghahramani, 2016).
-    mode : str, optional
+    mode : {"scan", "unroll"}
     checkpoint : int, optional
         How the cells are applied; see :class:`Recurrent`.
 
@@ -70,7 +71,7 @@ class RNN(RecurrentLayer):
         dtype: npt.DTypeLike = np.float32,
         *,
         recurrent_dropout: float = 0.0,
-        mode: Mode | None = None,
+        mode: Mode = "scan",
         checkpoint: int | None = None,
     ) -> None:
         cell = partial(RNNCell, bias=bias, nonlinearity=nonlinearity, dtype=dtype, recurrent_dropout=recurrent_dropout)
@@ -103,7 +104,7 @@ class LSTM(RecurrentLayer):
     recurrent_dropout : float
         Probability that an element of h_{t-1} is dropped, while training: the same ones at
         all steps of a run (Gal and Ghahramani, 2016).
-    mode : str, optional
+    mode : {"scan", "unroll"}
     checkpoint : int, optional
         How the cells are applied; see :class:`Recurrent`.
 
@@ -140,7 +141,7 @@ class LSTM(RecurrentLayer):
         *,
         forget_bias: float | None = None,
         recurrent_dropout: float = 0.0,
-        mode: Mode | None = None,
+        mode: Mode = "scan",
         checkpoint: int | None = None,
     ) -> None:
         cell = partial(
@@ -178,7 +179,7 @@ class GRU(RecurrentLayer):
     recurrent_dropout : float
         Probability that an element of h_{t-1} is dropped, while training: the same ones at
         all steps of a run (Gal and Ghahramani, 2016).
-    mode : str, optional
+    mode : {"scan", "unroll"}
     checkpoint : int, optional
         How the cells are applied; see :class:`Recurrent`.
 
@@ -212,7 +213,7 @@ class GRU(RecurrentLayer):
         *,
         reset_after: bool = True,
         recurrent_dropout: float = 0.0,
-        mode: Mode | None = None,
+        mode: Mode = "scan",
         checkpoint: int | None = None,
     ) -> None:
         cell = partial(GRUCell, bias=bias, dtype=dtype, reset_after=reset_after, recurrent_dropout=recurrent_dropout)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +16,9 @@ from ..tensor import Parameter, Tensor
 from .cell import Cell, State, flatten, rebuild
 from .layers import Dropout
 from .module import Module
-from .recurrent import Recurrent
+from .recurrent import Mode, Recurrent
 
-__all__ = ["Mode", "RecurrentLayer"]
-
-Mode = Literal["scan", "unroll"]
+__all__ = ["RecurrentLayer"]
 
 
 class RecurrentLayer(Module):
@@ -46,7 +44,7 @@ class RecurrentLayer(Module):
     bidirectional : bool
         Whether each layer has a second cell that runs from the end to the start; the outputs
         of both stand side by side.
-    mode : str, optional
+    mode : {"scan", "unroll"}
     checkpoint : int, optional
         How the cells are applied; see :class:`Recurrent`.
 
@@ -77,7 +75,7 @@ class RecurrentLayer(Module):
         dropout: float = 0.0,
         bidirectional: bool = False,
         *,
-        mode: Mode | None = None,
+        mode: Mode = "scan",
         checkpoint: int | None = None,
     ) -> None:
         super().__init__()
@@ -85,11 +83,10 @@ class RecurrentLayer(Module):
         self.input_size, self.hidden_size = input_size, hidden_size
         self.num_layers = len(self.sizes)
         self.batch_first, self.bidirectional = batch_first, bidirectional
-        how: dict[str, Any] = {"checkpoint": checkpoint} | ({} if mode is None else {"mode": mode})
         for k, size in enumerate(self.sizes):
             for reverse in (False, True)[: 1 + bidirectional]:
                 made = cell(input_size, size)
-                setattr(self, f"l{k}" + "_reverse" * reverse, Recurrent(made, reverse=reverse, **how))
+                setattr(self, f"l{k}" + "_reverse" * reverse, Recurrent(made, mode, reverse, checkpoint))
             input_size = getattr(made, "output_size", size) * (1 + bidirectional)
         self.dropout = Dropout(dropout)
         if dropout and self.num_layers == 1:
@@ -124,19 +121,24 @@ class RecurrentLayer(Module):
         """
         return self._run(xs, state, options, None)
 
-    def states(self, xs: TensorLike, state: State | None = None, **options: Any) -> dict[str, Tensor]:
-        """Every value that the cells give a name to, at all steps: h, c, and every gate.
+    def states(
+        self, xs: TensorLike, state: State | None = None, names: Collection[str] | None = None, **options: Any
+    ) -> dict[str, Tensor]:
+        """Values that the cells give a name to, at all steps: h, c, and every gate.
 
         Parameters
         ----------
-        xs, state, **options
+        xs, state
             As for a call.
+        names : collection of str, optional
+            Which of a cell's values, such as ``["c", "f"]``; see :meth:`Recurrent.states`.
+        **options
+            `lengths`, `force` and `force_mask`, as for a call.
 
         Returns
         -------
         dict of str to Tensor, shape as that of the output
-            By name, layer and direction: ``"c_l0"``, ``"f_l1_reverse"``. They are what is
-            computed anyway, and gradients pass through them.
+            By name, layer and direction: ``"c_l0"``, ``"f_l1_reverse"``. Gradients pass through them.
 
         Examples
         --------
@@ -144,10 +146,10 @@ class RecurrentLayer(Module):
         >>> from tinygrad_rnn import nn
         >>> found = nn.LSTM(3, 5, batch_first=True).states(np.zeros((2, 7, 3), "float32"))
         >>> list(found), found["c_l0"].shape
-        (['a_l0', 'i_l0', 'f_l0', 'g_l0', 'o_l0', 'c_l0', 'h_l0'], (2, 7, 5))
+        (['i_l0', 'f_l0', 'g_l0', 'o_l0', 'c_l0', 'h_l0'], (2, 7, 5))
         """
         found: dict[str, Tensor] = {}
-        self._within(self._run, xs, state, options, found)
+        self._within(self._run, xs, state, options, found, names)
         return found
 
     def cells(self) -> Iterator[tuple[str, Recurrent]]:
@@ -155,9 +157,16 @@ class RecurrentLayer(Module):
         return ((name, run) for name, run in self.children() if isinstance(run, Recurrent))
 
     def _run(
-        self, xs: TensorLike, state: State | None, options: Mapping[str, Any], recorded: dict[str, Tensor] | None
+        self,
+        xs: TensorLike,
+        state: State | None,
+        options: Mapping[str, Any],
+        recorded: dict[str, Tensor] | None,
+        names: Collection[str] | None = None,
     ) -> tuple[Any, State]:
         xs = as_tensor(xs)
+        if xs.dtype.kind != "f" and (parameters := self.parameters()):
+            xs = xs.astype(parameters[0].dtype)  # ones and zeros, counts: not a reason to compute in float64
         alone = xs.ndim == 2
         axes = "(batch, time, features)" if self.batch_first else "(time, batch, features)"
         if xs.ndim not in (2, 3) or xs.shape[-1] != self.input_size:
@@ -181,7 +190,7 @@ class RecurrentLayer(Module):
                 if recorded is None:
                     y, after = run(below, states.get(name), **own)
                 else:
-                    y, after, named = run.recorded(below, states.get(name), **own)
+                    y, after, named = run.recorded(below, states.get(name), names, **own)
                     recorded |= {f"{value}_{name}": as_given(found) for value, found in named.items()}
                 outputs.append(y)
                 final.append(after)
@@ -194,12 +203,15 @@ class RecurrentLayer(Module):
         if not last:
             own.pop("final_state_only", None)
         names = [other for other, _ in self.cells()]
-        if len(names) > 1 and (force := own.pop("force", None)) is not None:
+        if (force := own.pop("force", None)) is not None:
             parts = {key: re.fullmatch(r"(.+)_(l\d+(?:_reverse)?)", key) for key in force}
-            if unknown := [key for key, part in parts.items() if part is None or part[2] not in names]:
+            if len(names) == 1:  # h is h_l0 then
+                parts = {key: part or re.fullmatch(r"(.+)()", key) for key, part in parts.items()}
+            if unknown := [key for key, part in parts.items() if part is None or part[2] not in ("", *names)]:
                 raise ShapeError(f"force: {', '.join(unknown)} is of no cell; write h_{name}, and so on: {', '.join(names)}")
-            own["force"] = {part[1]: force[key] for key, part in parts.items() if part is not None and part[2] == name} or None
-            if own["force"] is None:
+            mine = {part[1]: force[key] for key, part in parts.items() if part is not None and part[2] in ("", name)}
+            own["force"] = mine or None
+            if not mine:
                 own.pop("force_mask", None)
         return own
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import DtypeError, ShapeError
-from ..graph.node import Spec, leaf
+from ..graph.node import Node, Spec, leaf
 from ..graph.place import context, mode
 from ..ops import TensorLike, detach, where
 from ..ops.core import as_tensor
@@ -41,10 +41,11 @@ class Call:
     names : list of str
         Of the slots, known after the first step.
     loose : frozenset of int
-        Slots that past the end of a row need not be held, as nothing reads them there.
+        Slots that are not held past the end of a row, since they are delays: only later steps
+        read them, and there none counts.
     recording : bool
-        Whether each step puts out, beside the output, all values that it names; `recorded`
-        has the names.
+        Whether each step puts out, beside the output, values that it names: those of `wanted`,
+        or all but those that are only taken apart. `recorded` has the names.
     """
 
     def __init__(self, cell: Cell, xs: Any, inputs: list[Tensor], T: int, batch_size: int) -> None:
@@ -63,6 +64,7 @@ class Call:
         self.names: list[str] = []
         self.loose: frozenset[int] = frozenset()
         self.recording = False
+        self.wanted: Collection[str] | None = None
         self.recorded: list[str] = []
 
     @classmethod
@@ -165,6 +167,18 @@ class Call:
             output = rebuild(output, iter([where(beside(valid, part), part, 0) for part in flatten(output)]))
         return output, new
 
+    def ended(
+        self, loose: Sequence[int], sequences: Sequence[Tensor], initial: Sequence[Tensor], final: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """The final slots, where of loose ones the last value of each row is looked up in all of them."""
+        assert self.valid is not None
+        lengths = self.valid.data.sum(axis=0)
+        found = list(final)
+        for k, sequence in zip(loose, sequences, strict=True):
+            last = sequence[np.maximum(lengths - 1, 0), np.arange(len(lengths))]
+            found[k] = where(beside(as_tensor(lengths > 0), last), last, initial[k])
+        return found
+
     def of_no_steps(self) -> Any:
         """Outputs of length 0; a trace tells their shape."""
         with mode(tracing=True, recording=True):
@@ -176,7 +190,7 @@ class Call:
         return rebuild(output, iter(empty))
 
     def _recorded(self, output: Any, new: list[Tensor], given: Sequence[Tensor]) -> tuple[Any, tuple[Tensor, ...]]:
-        found = named_values([*flatten(output), *new], given)
+        found = named_values([*flatten(output), *new], given, self.wanted)
         self.recorded = list(found)
         return output, tuple(found.values())
 
@@ -281,12 +295,19 @@ def slot_names(after: State, before: Sequence[Tensor] = ()) -> list[str]:
     return names
 
 
-def named_values(results: Sequence[Tensor], given: Sequence[Tensor]) -> dict[str, Tensor]:
-    """What a step has given names to, on the way from what it was given to its results."""
-    before = {x.node for x in given}
+def named_values(
+    results: Sequence[Tensor], given: Sequence[Tensor], wanted: Collection[str] | None = None
+) -> dict[str, Tensor]:
+    """What a step has given names to, on the way from what it was given to its results.
+
+    If nothing is said of what is wanted, values that are only taken apart are left out:
+    their parts have names of their own.
+    """
     here = context.state.place
-    seen, found = set(before), []
-    stack = [result.node for result in results]
+    seen = {x.node for x in given}
+    found: list[Node] = []
+    whole = {result.node for result in results}  # read otherwise than by parts
+    stack = list(whole)
     while stack:
         node = stack.pop()
         if node in seen:
@@ -294,13 +315,19 @@ def named_values(results: Sequence[Tensor], given: Sequence[Tensor]) -> dict[str
         seen.add(node)
         if node.place.unrolling is here.unrolling and node.place.t == here.t:
             stack.extend(node.inputs)
+            if node.primitive is None or node.primitive.arranges != "part":
+                whole.update(node.inputs)
             if node.name is not None and node.primitive is not None:
                 found.append(node)
     named: dict[str, Tensor] = {}
     for node in sorted(found, key=lambda node: node.serial):
         again = sum(name == node.name or name.startswith(f"{node.name}_") for name in named)
-        named[f"{node.name}_{again + 1}" if again and node.name in named else str(node.name)] = Tensor(node)
-    return named
+        name = f"{node.name}_{again + 1}" if again and node.name in named else str(node.name)
+        if wanted is not None or node in whole:
+            named[name] = Tensor(node)
+    if unknown := [name for name in wanted or () if name not in named]:
+        raise ShapeError(f"the step names no value {', '.join(unknown)}; it names {', '.join(named)}")
+    return named if wanted is None else {name: value for name, value in named.items() if name in wanted}
 
 
 def tell_initial(slots: list[Tensor], names: list[str]) -> None:
