@@ -10,7 +10,7 @@ from test_goldens import make
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
-from tinygrad_rnn.errors import DtypeError, ShapeError
+from tinygrad_rnn.errors import DtypeError, ShapeError, TinygradError
 from tinygrad_rnn.nn.cell import flatten
 from tinygrad_rnn.testing import check_cell
 
@@ -317,6 +317,15 @@ def test_layers_of_several_sizes(kind, hidden, bidirectional, single, seed):
     layer(xs, state)
 
 
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_what_a_stack_returns_it_takes_back(bidirectional):
+    layer = nn.LSTM(3, 4, num_layers=[5, 4], proj_size=2, bidirectional=bidirectional)
+    _, (h, c) = layer(X)
+    assert h.shape == (2 * (1 + bidirectional), 2, 2) and isinstance(c, tuple)
+    _, after = layer(X, (h, c))
+    assert after.h.shape == h.shape
+
+
 # -- states ----------------------------------------------------------------------------------
 
 
@@ -396,6 +405,9 @@ def test_counts_and_one_hot_codes_are_numbers_of_the_layers_dtype():
     output, state = layer(xs)
     assert output.dtype == state.c.dtype == np.float32
     np.testing.assert_array_equal(output.data, layer(xs.astype("float32"))[0].data)
+    for run in (nn.RNN(3, 5), nn.Recurrent(nn.ResidualCell(3, 5))):
+        start = np.ones((1, 1, 5) if isinstance(run, nn.RNN) else (1, 5), int)
+        assert run(xs.astype("float32"), start)[0].dtype == np.float32
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -428,6 +440,10 @@ X = np.zeros((4, 2, 3), "float32")
         (lambda: nn.GRU(3, 5)(X, lengths=[5, 1]), ShapeError, "lengths go from 1 to 5, and the sequence has 4 steps"),
         (lambda: nn.GRU(3, 5)(X, lengths=[-1, 1]), ShapeError, "lengths go from -1 to 1"),
         (lambda: nn.GRU(3, 5)(X, lengths=[1.0, 1.0]), DtypeError, "lengths are integers, not float64"),
+        (lambda: nn.GRU(3, 5)(X, force=X), ShapeError, "force says what to force by the names of slots"),
+        (lambda: nn.Recurrent(nn.SystemCell(0, 2))(None, steps=2.5), ShapeError, r"\(None, steps=T\), not 2.5"),
+        (lambda: nn.GRU(3, 5, num_layers=1.0), ValueError, "num_layers is 1 at least, .* not 1.0"),
+        (lambda: setattr(nn.GRU(3, 5), "weight_hh_l0", np.ones((15, 5))), TinygradError, "weight_hh is a parameter: rebind"),
         (lambda: nn.GRU(3, 5)(X, lengths=[1]), ShapeError, r"lengths of shape \(1,\) for a batch of 2"),
         (lambda: nn.GRU(3, 5, num_layers=2)(X, np.zeros((1, 2, 5))), ShapeError, r"\(1, 2, 5\), and .* need \(2, 2, 5\)"),
         (

@@ -74,7 +74,7 @@ class Module:
                 value._name = name
             self._children[name] = value
         elif "_children" in self.__dict__:
-            if isinstance(value, Tensor) and isinstance(self._children.get(name), Parameter):
+            if isinstance(value, (Tensor, np.ndarray)) and isinstance(self._children.get(name), Parameter):
                 raise TinygradError(f"{name} is a parameter: rebind its array, {name}.data = …, or set a new nn.Parameter")
             self._children.pop(name, None)
         object.__setattr__(self, name, value)

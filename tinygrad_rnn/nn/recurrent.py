@@ -310,7 +310,7 @@ class Recurrent(Module):
             if slot.shape != like.shape:
                 name = slot.name or ("h" if len(needed) == 1 else f"number {number}")
                 raise ShapeError(f"initial state {name} has shape {slot.shape}, and this cell and batch need {like.shape}")
-        return rebuild(own, iter([cast(slot, like.dtype) for slot, like in zip(given, needed, strict=True)]))
+        return rebuild(own, iter([cast(slot, like.dtype, "fiub") for slot, like in zip(given, needed, strict=True)]))
 
 
 @functools.cache

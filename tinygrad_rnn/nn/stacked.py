@@ -17,6 +17,7 @@ from .cell import Cell, State, flatten, rebuild
 from .layers import Dropout
 from .module import Module
 from .recurrent import Mode, Recurrent
+from .steps import cast
 
 __all__ = ["RecurrentLayer"]
 
@@ -165,8 +166,8 @@ class RecurrentLayer(Module):
         names: Collection[str] | None = None,
     ) -> tuple[Any, State]:
         xs = as_tensor(xs)
-        if xs.dtype.kind != "f" and (parameters := self.parameters()):
-            xs = xs.astype(parameters[0].dtype)  # ones and zeros, counts: not a reason to compute in float64
+        if parameters := self.parameters():
+            xs = cast(xs, parameters[0].dtype, "iub")  # codes and counts: no reason to compute in float64
         alone = xs.ndim == 2
         axes = "(batch, time, features)" if self.batch_first else "(time, batch, features)"
         if xs.ndim not in (2, 3) or xs.shape[-1] != self.input_size:
@@ -203,7 +204,7 @@ class RecurrentLayer(Module):
         if not last:
             own.pop("final_state_only", None)
         names = [other for other, _ in self.cells()]
-        if (force := own.pop("force", None)) is not None:
+        if isinstance(force := own.get("force"), Mapping):
             parts = {key: re.fullmatch(r"(.+)_(l\d+(?:_reverse)?)", key) for key in force}
             if len(names) == 1:  # h is h_l0 then
                 parts = {key: part or re.fullmatch(r"(.+)()", key) for key, part in parts.items()}
@@ -224,11 +225,7 @@ class RecurrentLayer(Module):
         runs = dict(self.cells())
         own = [run.cell.initial_state(batch_size) for run in runs.values()]
         shapes = [[slot.shape[1:] if alone else slot.shape for slot in flatten(part)] for part in own]
-        if len({str(found) for found in shapes}) == 1:
-            needed: list[Any] = [(len(own), *shape) for shape in shapes[0]]
-        else:
-            layers, directions = shapes[:: 1 + self.bidirectional], 1 + self.bidirectional
-            needed = [tuple((directions, *shape[i]) for shape in layers) for i in range(len(shapes[0]))]
+        needed = [self._over_cells(column, lambda same: (len(same), *same[0])) for column in zip(*shapes, strict=True)]
         given = [as_tensor(slot) for slot in flatten(state)]
         flat = [shape for slot in needed for shape in (slot if isinstance(slot[0], tuple) else [slot])]
         if [slot.shape for slot in given] != flat:
@@ -245,15 +242,18 @@ class RecurrentLayer(Module):
 
     def _joined(self, final: list[State], alone: bool) -> State:
         """The cells' states in one."""
-        slots: list[State] = []
-        for column in zip(*[flatten(state) for state in final], strict=True):
-            parts = [slot[0] if alone else slot for slot in column]
-            if len({part.shape for part in parts}) == 1:
-                slots.append(_stacked(parts))
-            else:
-                directions = 1 + self.bidirectional
-                slots.append(tuple(_stacked(parts[k : k + directions]) for k in range(0, len(parts), directions)))
+        columns = zip(*[[slot[0] if alone else slot for slot in flatten(state)] for state in final], strict=True)
+        slots = [self._over_cells(column, _stacked, key=lambda slot: slot.shape) for column in columns]
         return rebuild(final[0], iter(slots))
+
+    def _over_cells(
+        self, column: Sequence[Any], join: Callable[[Sequence[Any]], Any], key: Callable[[Any], Any] = tuple
+    ) -> Any:
+        """One slot of all cells: together if their shapes are equal, else a tuple with one of each layer."""
+        if len({key(one) for one in column}) == 1:
+            return join(column)
+        directions = 1 + self.bidirectional
+        return tuple(join(column[k : k + directions]) for k in range(0, len(column), directions))
 
     # -- PyTorch's names for the parameters of the cells ---------------------------------------
 
@@ -284,9 +284,9 @@ class RecurrentLayer(Module):
 
 def _sizes(num_layers: int | Sequence[int], hidden_size: int) -> list[int]:
     """The hidden size of each layer."""
-    if isinstance(num_layers, (int, np.integer)):
-        if num_layers < 1:
-            raise ValueError(f"num_layers is 1 at least, or the sizes of the layers, not {num_layers}")
+    if not np.iterable(num_layers):
+        if not isinstance(num_layers, (int, np.integer)) or num_layers < 1:
+            raise ValueError(f"num_layers is 1 at least, or the sizes of the layers, not {num_layers!r}")
         return [hidden_size] * int(num_layers)
     sizes = list(num_layers)
     if not sizes or not all(isinstance(n, (int, np.integer)) and n > 0 for n in sizes) or sizes[-1] != hidden_size:

@@ -94,6 +94,8 @@ class Call:
         if lengths is not None:
             call.valid = real_steps(lengths, call.T, call.batch_size)
             call.inputs = [where(beside(call.valid, x), x, 0) for x in call.inputs]
+        if force is not None and not isinstance(force, Mapping):
+            raise ShapeError('force says what to force by the names of slots: force={"h": data}')
         if force:
             call.force = {name: cast(as_tensor(data), call.dtype) for name, data in force.items()}
         if mask is not None:
@@ -229,8 +231,8 @@ class Call:
 def _sequences(xs: Any, steps: int | None) -> tuple[list[Tensor], int, int | None]:
     """The input sequences, their length T and the batch size, if they tell."""
     if xs is None:
-        if steps is None or steps < 0:
-            raise ShapeError(f"without an input sequence, say how many steps to make: (None, steps=T), not {steps}")
+        if not isinstance(steps, (int, np.integer)) or steps < 0:
+            raise ShapeError(f"without an input sequence, say how many steps to make: (None, steps=T), not {steps!r}")
         return [], steps, None
     inputs = [fed(x) for x in flatten(xs)]
     for x in inputs:
@@ -259,9 +261,9 @@ def as_state(state: State) -> State:
     return rebuild(state, iter([_tensor(slot, "the initial state") for slot in flatten(state)]))
 
 
-def cast(x: Tensor, dtype: np.dtype[Any] | None) -> Tensor:
-    """The same values in the network's dtype, if they are floats: a leaf stays a leaf."""
-    if dtype is None or x.dtype == dtype or x.dtype.kind != "f" or dtype.kind != "f":
+def cast(x: Tensor, dtype: np.dtype[Any] | None, from_kinds: str = "f") -> Tensor:
+    """The same values in the network's dtype, if that and theirs are floats, or of these kinds: a leaf stays a leaf."""
+    if dtype is None or x.dtype == dtype or x.dtype.kind not in from_kinds or dtype.kind != "f":
         return x
     if x.node.primitive is None and x.node.leaf is None and isinstance(x.node.value, np.ndarray):
         return Tensor(leaf(x.node.value.astype(dtype), x.name, x.node.role))
