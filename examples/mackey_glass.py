@@ -46,8 +46,8 @@ def fit(residuals, model, iterations, name):
 def nar_network(series, units, iterations):
     """y[t] from y[t-1], y[t-6], y[t-12] and y[t-18], trained in open loop."""
     nar = nn.NARX(0, 1, feedback_delays=[1, 6, 12, 18], hidden_size=units, dtype=float)
-    history, _, ys = nar.prepare(None, series)
-    fit(lambda: nar.one_step(None, ys, history) - ys, nar, iterations, "NAR")
+    _, history, ys = nar.prepare(None, series)
+    fit(lambda: nar.one_step(None, history, ys) - ys, nar, iterations, "NAR")
     return nar
 
 
@@ -68,7 +68,7 @@ def nrmse(predicted, true):
 def linear_forecasts(ar, series, n):
     """The value n steps later, from every place of the series at once."""
     before = windows(series[:-n, 0], BACK)
-    return ar.forecast(n, ar.history(before)).data[-1][:, None]
+    return ar.forecast(ar.history(before), n).data[-1][:, None]
 
 
 def plot(path, series, nar, ar):
@@ -79,7 +79,7 @@ def plot(path, series, nar, ar):
     axis = figure.subplots()
     axis.plot(series[BACK : BACK + 400, 0, 0], "k", label="the series")
     axis.plot(nar.free_run(None, nar.history(None, series[:BACK]), steps=400).data[:, 0, 0], label="NAR, running freely")
-    axis.plot(ar.forecast(400, ar.history(series[:BACK])).data[:, 0, 0], label=f"AR({BACK})")
+    axis.plot(ar.forecast(ar.history(series[:BACK]), 400).data[:, 0, 0], label=f"AR({BACK})")
     axis.axvline(AHEAD, color="grey", linestyle=":")
     axis.set_ylim(top=2.6)
     axis.legend(ncols=3, frameon=False, loc="upper right", fontsize=9)
@@ -111,13 +111,13 @@ def main():
         chosen.out.mkdir(parents=True, exist_ok=True)
         nar.draw().save(chosen.out / "mackey_glass-nar.svg")
         plot(chosen.out / "mackey_glass.svg", later, nar, ar)
-    history, _, true = nar.prepare(None, later)
+    _, history, true = nar.prepare(None, later)
     with tr.no_grad():
         rows = {
             "last value": [nrmse(later[:-n], later[n:]) for n in (1, 6, AHEAD)],
             f"AR({BACK})": [nrmse(linear_forecasts(ar, later, n), later) for n in (1, 6, AHEAD)],
             "TDNN": [np.nan, np.nan, nrmse(tdnn(later)[BACK:-AHEAD].data, later)],
-            "NAR": [nrmse(nar.n_step(n, None, true, history).data, true) for n in (1, 6, AHEAD)],
+            "NAR": [nrmse(nar.n_step(n, None, history, true).data, true) for n in (1, 6, AHEAD)],
         }
     print("\nNRMSE by steps ahead       1        6       84")
     for name, errors in rows.items():

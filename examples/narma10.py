@@ -40,7 +40,7 @@ DELAYS = range(1, 11)
 def narx(units=None):
     """A NARX network of this many tanh units, or a linear model."""
     f = None if units else nn.Linear(2 * len(DELAYS), 1, dtype=float)
-    return nn.NARX(1, 1, input_delays=DELAYS, feedback_delays=DELAYS, f=f, hidden_size=units or 0, dtype=float)
+    return nn.NARX(1, 1, input_delays=DELAYS, feedback_delays=DELAYS, f=f, hidden_size=units, dtype=float)
 
 
 def fit(residuals, model, iterations, name):
@@ -51,23 +51,23 @@ def fit(residuals, model, iterations, name):
 
 def train_open(model, u, y, iterations):
     """Measured values are fed back."""
-    history, us, ys = model.prepare(u, y)
-    fit(lambda: model.one_step(us, ys, history) - ys, model, iterations, "open loop")
+    us, history, ys = model.prepare(u, y)
+    fit(lambda: model.one_step(us, history, ys) - ys, model, iterations, "open loop")
 
 
 def train_closed(model, u, y, iterations, length=200):
     """Predictions are fed back, in sessions that run side by side."""
     sessions = [data.reshape(-1, length, 1).swapaxes(0, 1) for data in (u, y)]
-    history, us, ys = model.prepare(*sessions)
+    us, history, ys = model.prepare(*sessions)
     fit(lambda: model.free_run(us, history) - ys, model, iterations, "closed loop")
 
 
 def errors(model, u, measured, true):
     """NRMSE of one step, of ten steps and of a free run, after a history of ten steps."""
-    history, us, ys = model.prepare(u, measured)
+    us, history, ys = model.prepare(u, measured)
     true = true[model.reach :]
     with tr.no_grad():
-        found = model.one_step(us, ys, history), model.n_step(10, us, ys, history), model.free_run(us, history)
+        found = model.one_step(us, history, ys), model.n_step(10, us, history, ys), model.free_run(us, history)
     return [float(np.sqrt(np.mean((y.data - true[-len(y.data) :]) ** 2) / true.var())) for y in found]
 
 
@@ -75,7 +75,7 @@ def plot(path, model, u, measured, true):
     """Some steps of a free run."""
     from matplotlib.figure import Figure
 
-    history, us, _ = model.prepare(u, measured)
+    us, history, _ = model.prepare(u, measured)
     simulated = model.free_run(us, history).data[:120, 0, 0]
     figure = Figure(figsize=(9, 3), layout="constrained")
     axis = figure.subplots()

@@ -60,11 +60,11 @@ def fit(series, strength, seed, iterations=50):
     """A NAR network for this series (time, 1, 1), by Levenberg–Marquardt on its one-step errors."""
     tr.seed(seed)
     nar = nn.NARX(0, 1, feedback_delays=9, f=LinearAndTanh(9, 4), dtype=float)
-    history, _, ys = nar.prepare(None, series)
+    _, history, ys = nar.prepare(None, series)
     penalised = [parameter for name, parameter in nar.named_parameters() if ".linear." not in name]
 
     def residuals():
-        errors = nar.one_step(None, ys, history) - ys
+        errors = nar.one_step(None, history, ys) - ys
         return tr.concatenate([errors.ravel(), *(strength * parameter.ravel() for parameter in penalised)])
 
     with tqdm(total=iterations, desc=f"penalty {strength}, start {seed}", disable=None, leave=False) as progress:
@@ -74,10 +74,10 @@ def fit(series, strength, seed, iterations=50):
 
 def forecasts(model, series):
     """Row n - 1, column t: the value t of a series, predicted n years before it by a free run; NaN where none is."""
-    order = model.cell.lines["y"][0]
+    order = model.cell.longest["y"]
     before = windows(series[:, 0], order)  # (years, starts, 1): what is known, for every year at once
     if isinstance(model, nn.AR):
-        runs = model.forecast(AHEAD, model.history(before))
+        runs = model.forecast(model.history(before), AHEAD)
     else:
         runs = model.free_run(None, model.history(None, before), steps=AHEAD)
     found = np.full((AHEAD, len(series)), np.nan)

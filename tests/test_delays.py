@@ -254,13 +254,13 @@ def test_one_step_likelihood_and_forecast_by_hand(order, size, B, T, seed):
     np.testing.assert_allclose(ar.one_step(ys, ar.history(past)).data, expected, atol=1e-12)
     densities = np.exp(-(((ys - expected) / ar.sigma) ** 2) / 2) / np.sqrt(2 * np.pi) / ar.sigma
     likelihood = ar.log_likelihood(ys, ar.history(past))
-    assert likelihood.shape == ()
-    np.testing.assert_allclose(likelihood.item(), np.log(densities).sum(), rtol=1e-10)
-    np.testing.assert_allclose(ar.log_likelihood(np.concatenate([past, ys])).item(), likelihood.item(), rtol=1e-12)
+    assert likelihood.shape == (B,)
+    np.testing.assert_allclose(likelihood.data, np.log(densities).sum(axis=(0, 2)), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(ar.log_likelihood(np.concatenate([past, ys])).data, likelihood.data, rtol=1e-12)
     line = past
     for _ in range(T):
         line = np.concatenate([line, means(ar, line[-order:], line[-1:])])
-    np.testing.assert_allclose(ar.forecast(T, ar.history(past)).data, line[order:], atol=1e-12)
+    np.testing.assert_allclose(ar.forecast(ar.history(past), T).data, line[order:], atol=1e-12)
 
 
 def test_the_sum_of_conditionals_is_the_joint_density():
@@ -271,7 +271,7 @@ def test_the_sum_of_conditionals_is_the_joint_density():
     bare = copy.deepcopy(ar)
     bare.load_state_dict(ar.state_dict() | {"cell.weights.w_0": [0.0]})
     L = bare(impulses, ar.history(np.zeros((2, T, 1))))[0].data[..., 0]
-    mean = ar.forecast(T, ar.history(past)).data.ravel()
+    mean = ar.forecast(ar.history(past), T).data.ravel()
     joint = stats.multivariate_normal(mean, ar.sigma**2 * L @ L.T).logpdf(ys.ravel())
     np.testing.assert_allclose(ar.log_likelihood(ys, ar.history(past)).item(), joint, rtol=1e-10)
 
@@ -302,7 +302,7 @@ def test_the_fit_is_least_squares_and_the_top_of_the_likelihood(order, size, B, 
         np.testing.assert_allclose(found, solution, rtol=1e-6, atol=1e-7)
         np.testing.assert_allclose(ar.sigma[i] ** 2, np.mean((targets - X @ solution) ** 2), rtol=1e-9)
     ar.zero_grad()
-    ar.log_likelihood(ys).backward()
+    ar.log_likelihood(ys).sum().backward()
     scale = ys.size * max(1.0, abs(ys).max()) / ar.sigma.min() ** 2
     for parameter in ar.parameters():
         assert abs(parameter.grad.data).max() < 1e-10 * scale
@@ -325,10 +325,10 @@ def test_series_of_different_lengths_are_fitted_together():
     )
     solution, *_ = np.linalg.lstsq(X, np.concatenate([ys[2:, 0], ys[2:17, 1]]), rcond=None)
     np.testing.assert_allclose(np.concatenate([ar.w_0[None], *ar.w.swapaxes(1, 2)]), solution, atol=1e-9)
-    alone = ar.log_likelihood(ys[:, :1]).item() + ar.log_likelihood(ys[:17, 1:2]).item()
-    total = ar.log_likelihood(padded, lengths=lengths)
-    np.testing.assert_allclose(total.item(), alone, rtol=1e-12)
-    total.backward()
+    alone = [ar.log_likelihood(ys[:, :1]).item(), ar.log_likelihood(ys[:17, 1:2]).item(), 0.0]
+    each = ar.log_likelihood(padded, lengths=lengths)
+    np.testing.assert_allclose(each.data, alone, rtol=1e-12)
+    each.sum().backward()
     assert all(abs(parameter.grad.data).max() < 1e-7 for parameter in ar.parameters())
     means_ = ar.one_step(padded[2:], ar.history(ys[:2]), lengths=[28, 15, 0]).data
     assert not means_[15:, 1].any() and not means_[:, 2].any() and np.isfinite(means_).all()
@@ -341,7 +341,7 @@ def test_a_long_series_is_fitted_as_yule_and_walker_would():
         {"log_sigma": [0.3], "cell.weights.w_0": [2.0], "cell.weights.w_1": [[1.2]], "cell.weights.w_2": [[-0.6]]}
     )
     tr.seed(1)
-    ys = ar.sample(20000, ar.history(np.full((2, 1, 1), 5.0))).data
+    ys = ar.sample(ar.history(np.full((2, 1, 1), 5.0)), 20000).data
     fitted = nn.AR(2, dtype=float).fit(ys)
     y = ys.ravel() - ys.mean()
     covariance = [np.mean(y[: len(y) - k] * y[k:]) for k in range(3)]
@@ -357,16 +357,16 @@ def test_samples():
     ar = made(2, 2)
     history = ar.history(normal(0, 2, 5000, 2))
     tr.seed(7)
-    ys = ar.sample(3, history)
+    ys = ar.sample(history, 3)
     tr.seed(7)
-    np.testing.assert_array_equal(ys.data, ar.sample(3, history).data)
-    assert not np.array_equal(ys.data, ar.sample(3, history).data)
+    np.testing.assert_array_equal(ys.data, ar.sample(history, 3).data)
+    assert not np.array_equal(ys.data, ar.sample(history, 3).data)
     noise = ys.data - means(ar, [slot.data for slot in history[::-1]], ys.data)
     np.testing.assert_allclose(noise.std(axis=(0, 1)), ar.sigma, rtol=0.03)
     np.testing.assert_allclose(noise.mean(axis=(0, 1)), 0, atol=0.03)
     correlations = np.corrcoef(noise.swapaxes(0, 1).reshape(len(ys[0]), -1).T)
     assert abs(correlations - np.eye(6)).max() < 0.06
-    assert ar.sample(3, ar.history(normal(0, 2, 1, 2))).shape == (3, 1, 2)
+    assert ar.sample(ar.history(normal(0, 2, 1, 2)), 3).shape == (3, 1, 2)
 
 
 def test_it_is_trained_by_gradients_as_well():
@@ -375,9 +375,9 @@ def test_it_is_trained_by_gradients_as_well():
     optimizer = optim.Adam(trained.parameters(), lr=0.05)
     for _ in range(400):
         optimizer.zero_grad()
-        (-trained.log_likelihood(ys) / ys.size).backward()
+        (-trained.log_likelihood(ys).sum() / ys.size).backward()
         optimizer.step()
-    assert fitted.log_likelihood(ys).item() - trained.log_likelihood(ys).item() == pytest.approx(0, abs=0.05)
+    assert (fitted.log_likelihood(ys) - trained.log_likelihood(ys)).sum().item() == pytest.approx(0, abs=0.05)
     np.testing.assert_allclose(trained.w, fitted.w, atol=0.02)
 
 
@@ -388,7 +388,7 @@ def test_gradients_of_the_model():
 
     def run(ys, past):
         history = ar.history(past)
-        return ar.log_likelihood(ys, history), ar.forecast(3, history)
+        return ar.log_likelihood(ys, history), ar.forecast(history, 3)
 
     check_gradients(run, normal(0, 4, 3, 2), past, wrt=[0, 1, *ar.parameters()])
 
@@ -411,6 +411,14 @@ def test_poles_are_the_roots_of_the_polynomial(order, seed):
     assert not ar.is_stationary()
 
 
+@given(st.permutations([0.9, -0.8, 0.5, -0.1]), st.integers(2, 4))
+def test_the_largest_pole_is_first(roots, order):
+    ar = nn.AR(order, dtype=float)
+    weights = -np.poly(roots[:order])[1:]
+    ar.load_state_dict(ar.state_dict() | {f"cell.weights.w_{k}": [[w]] for k, w in enumerate(weights, start=1)})
+    np.testing.assert_allclose(ar.poles(), sorted(roots[:order], key=abs, reverse=True), atol=1e-9)
+
+
 def test_poles_of_several_variables():
     ar = made(2, 2)
     z = ar.poles()[0]
@@ -429,10 +437,21 @@ def test_poles_of_several_variables():
             r"\(1, 1\) at .* the history \(2, 1\)",
         ),
         (lambda ar: ar.one_step(np.zeros((9, 1, 2)), None), ShapeError, r"ys has shape \(9, 1, 2\).* 1 features"),
-        (lambda ar: ar.forecast(3, None), ShapeError, "depends on what came before: .* y_1, y_2, and not a NoneType"),
-        (lambda ar: ar.sample(3, np.zeros((2, 1, 1))), ShapeError, "and not a ndarray"),
+        (lambda ar: ar.forecast(None, 3), ShapeError, "depends on what came before: .* y_1, y_2, and not of type NoneType"),
+        (lambda ar: ar.sample(np.zeros((2, 1, 1)), 3), ShapeError, "and not of type ndarray"),
+        (lambda ar: ar.sample(3, ar.history(np.zeros((2, 1, 1)))), ShapeError, "and not of type int"),
+        (lambda ar: ar.forecast(3, ar.history(np.zeros((2, 1, 1)))), ShapeError, "and not of type int"),
+        (
+            lambda ar: ar.one_step(ar.history(np.zeros((2, 1, 1))), np.zeros((9, 1, 1))),
+            ShapeError,
+            "ys is a sequence, and here is a history in its place",
+        ),
+        (lambda ar: ar(np.zeros((9, 1, 1))), ShapeError, "depends on what came before"),
+        (lambda ar: ar(None, steps=3), ShapeError, "depends on what came before"),
+        (lambda ar: ar.states(np.zeros((9, 1, 1))), ShapeError, "depends on what came before"),
+        (lambda ar: ar.recorded(np.zeros((0, 1, 1))), ShapeError, "depends on what came before"),
         (lambda ar: ar.one_step(np.zeros((9, 1, 1)), nn.AR(1).history(np.zeros((2, 1, 1)))), ShapeError, "and not 1 tensors"),
-        (lambda ar: ar.forecast(-1, ar.history(np.zeros((2, 1, 1)))), ShapeError, "how many steps"),
+        (lambda ar: ar.forecast(ar.history(np.zeros((2, 1, 1))), -1), ShapeError, "how many steps"),
     ],
 )
 def test_what_cannot_be_done(call, error, message):

@@ -29,13 +29,13 @@ def decoder(T, B):
 def narx(T, B):
     model = nn.NARX(2, 1)
     history = model.history(zeros(2, B, 2), zeros(2, B, 1))
-    return model, lambda: (model.free_run(zeros(T, B, 2), history), model.one_step(zeros(T, B, 2), zeros(T, B, 1), history))
+    return model, lambda: (model.free_run(zeros(T, B, 2), history), model.one_step(zeros(T, B, 2), history, zeros(T, B, 1)))
 
 
 def ar(T, B):
     model = nn.AR(2)
     history = model.history(zeros(2, B, 1))
-    return model, lambda: (model.one_step(zeros(T, B, 1), history), model.forecast(T, history), model.sample(T, history))
+    return model, lambda: (model.one_step(zeros(T, B, 1), history), model.forecast(history, T), model.sample(history, T))
 
 
 def layer(make):

@@ -55,21 +55,25 @@ def test_teacher_forcing_takes_the_recurrence_out():
     assert (tr.grad(wide(xs)[0][-1].sum(), xs).data != 0).all()
 
 
-@given(sizes, sizes, sizes, sizes, st.booleans(), st.integers(0, 9))
-def test_a_residual_state_is_added_to(T, B, I, H, recurrent, seed):
-    cell = nn.ResidualCell(I, H, recurrent, dtype="float64")
+FUNCTIONS = {"tanh": np.tanh, "relu": lambda a: np.maximum(a, 0), "sigmoid": lambda a: 1 / (1 + np.exp(-a))}
+
+
+@given(sizes, sizes, sizes, sizes, st.booleans(), st.sampled_from(list(FUNCTIONS)), st.integers(0, 9))
+def test_a_residual_state_is_added_to(T, B, I, H, recurrent, nonlinearity, seed):
+    f = FUNCTIONS[nonlinearity]
+    cell = nn.ResidualCell(I, H, recurrent=recurrent, nonlinearity=nonlinearity, dtype="float64")
     xs = normal(seed, T, B, I)
     U, *others = (p.data for p in (cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh) if p is not None)
     h, expected = np.zeros((B, H)), []
     for x in xs:
         a = x @ U.T + others[-2 if recurrent else -1] + (h @ others[0].T + others[-1] if recurrent else 0)
-        h = h + np.tanh(a)
+        h = h + f(a)
         expected.append(h)
     outputs, _ = nn.Recurrent(cell)(xs)
     np.testing.assert_allclose(outputs.data, expected, rtol=1e-11, atol=1e-13)
     assert len(cell.parameters()) == (4 if recurrent else 2)
     if not recurrent:
-        np.testing.assert_allclose(outputs.data, np.cumsum(np.tanh(xs @ U.T + others[-1]), axis=0), rtol=1e-11, atol=1e-13)
+        np.testing.assert_allclose(outputs.data, np.cumsum(f(xs @ U.T + others[-1]), axis=0), rtol=1e-11, atol=1e-13)
 
 
 def test_a_residual_state_without_recurrence_keeps_its_gradient():
@@ -85,13 +89,13 @@ def test_a_residual_state_without_recurrence_keeps_its_gradient():
 @given(sizes, sizes, st.integers(0, 3), sizes, st.integers(0, 9))
 def test_a_system_by_hand(T, B, I, n, seed):
     cell = nn.SystemCell(I, n, hidden_size=3, dtype="float64")
-    f = cell.f
+    taps, output = cell.f[0], cell.f[2]
+    W, U, b, V, c = taps.W.data, taps.U.data if I else 0, taps.b.data, output.weight.data, output.bias.data
     s = start = normal(seed, B, n)
     xs = normal(seed, T, B, I) if I else None
     expected = []
     for t in range(T):
-        a = s @ f.W.data.T + f.b.data + (xs[t] @ f.U.data.T if I else 0)
-        s = np.tanh(a) @ f.V.data.T + f.c.data
+        s = np.tanh(b + s @ W.T + (xs[t] @ U.T if I else 0)) @ V.T + c
         expected.append(s)
     found, _ = nn.Recurrent(cell)(xs, tr.tensor(start), steps=None if I else T)
     np.testing.assert_allclose(found.data, expected, rtol=1e-11, atol=1e-13)
@@ -102,15 +106,91 @@ def test_a_system_of_ones_own_function():
     cell = nn.SystemCell(2, 2, f=lambda s, x: s @ rotation + x)
     found, _ = nn.Recurrent(cell)(np.zeros((4, 1, 2)), tr.tensor([[1.0, 0.0]]))
     np.testing.assert_allclose(found.data[:, 0], [[0, 1], [-1, 0], [0, -1], [1, 0]])
-    with pytest.raises(ShapeError, match="say how many steps"):
-        nn.Recurrent(nn.SystemCell(0, 2))(None)
+
+
+@pytest.mark.parametrize("mode", ["scan", "unroll"])
+@pytest.mark.parametrize("f", [None, lambda s, *x: s / 2])
+def test_an_input_is_neither_lost_nor_made_up(f, mode):
+    alone, driven = (nn.Recurrent(nn.SystemCell(size, 2, f=f), mode) for size in (0, 1))
+    s, xs = tr.tensor(np.ones((4, 2), "f4")), np.ones((3, 4, 1), "f4")
+    for options in ({}, {"steps": 3}):
+        with pytest.raises(ShapeError, match=r"there is no input, its size is 0: give None for xs, and steps=T"):
+            alone(xs, s, **options)
+    with pytest.raises(ShapeError, match="xs is missing: there is an input, of 1 features"):
+        driven(None, s, steps=3)
+    for run in (alone, driven):
+        with pytest.raises(ShapeError, match="say how many steps"):
+            run(None, s)
+    assert alone(None, s, steps=3)[0].shape == driven(xs, s)[0].shape == (3, 4, 2)
+
+
+def test_units_are_of_the_function_that_is_made():
+    assert nn.SystemCell(1, 2).f[0].W.shape == (10, 2)
+    with pytest.raises(ValueError, match="hidden_size=99 is that of the layer made when no f is given"):
+        nn.SystemCell(0, 2, f=lambda s: s, hidden_size=99)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.TimeDelay(3, 4, 2, 1, "relu"),
+        lambda: nn.TimeDelayCell(3, 4, 2, 1),
+        lambda: nn.AR(2, 1, float),
+        lambda: nn.NARX(1, 1, 2, 2, nn.Linear(5, 1)),
+        lambda: nn.SystemCell(0, 2, lambda s: s),
+        lambda: nn.ResidualCell(3, 5, False),
+        lambda: nn.Jordan(3, 5, 2, "relu"),
+        lambda: nn.JordanCell(3, 5, 2, "relu"),
+    ],
+)
+def test_options_have_names(make):
+    with pytest.raises(TypeError, match="positional argument"):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("make", "fans"),
+    [
+        (lambda: nn.JordanCell(40, 50, 60), dict.fromkeys(("weight_ih", "weight_oh", "weight_ho", "bias_h", "bias_o"), 50)),
+        (lambda: nn.ResidualCell(40, 50), dict.fromkeys(("weight_ih", "weight_hh", "bias_ih", "bias_hh"), 50)),
+        (
+            lambda: nn.SystemCell(40, 50, hidden_size=60),
+            {"f.0.W": 90, "f.0.U": 90, "f.0.b": 90, "f.2.weight": 60, "f.2.bias": 60},
+        ),
+        (lambda: nn.TimeDelayCell(40, 50, [0, 3]), {"weights.W_0": 80, "weights.W_3": 80, "weights.b": 80}),
+        (lambda: nn.ARCell(2, 40), {"weights.w_1": 80, "weights.w_2": 80, "weights.w_0": 80}),
+        (
+            lambda: nn.NARXCell(40, 50, [1], [2], hidden_size=60),
+            {"f.0.A_1": 90, "f.0.B_2": 90, "f.0.b": 90, "f.2.weight": 60, "f.2.bias": 60},
+        ),
+    ],
+    ids=["jordan", "residual", "system", "time delay", "ar", "narx"],
+)
+def test_parameters_start_uniform(make, fans):
+    """Within 1/√fan, and up to near that bound: nearer with many numbers than with the 40 of a bias."""
+    tr.seed(0)
+    found = dict(make().named_parameters())
+    assert set(found) == set(fans)
+    for name, fan in fans.items():
+        least = 0.98 if found[name].size > 1000 else 0.8
+        assert least < abs(found[name].data).max() * fan**0.5 <= 1 + 1e-6, name
+
+
+def test_what_is_not_used_is_not_drawn():
+    tr.seed(0)
+    cell, after = nn.ResidualCell(3, 5, recurrent=False), nn.Linear(5, 1)
+    assert [name for name, _ in cell.named_parameters()] == ["weight_ih", "bias_ih"]
+    tr.seed(0)
+    numbers = [tr.init.uniform(p.shape, 5**-0.5).astype("f4") for p in (*cell.parameters(), *after.parameters())]
+    for parameter, expected in zip([*cell.parameters(), *after.parameters()], numbers, strict=True):
+        np.testing.assert_array_equal(parameter.data, expected)
 
 
 each_cell = pytest.mark.parametrize(
     "make",
     [
         lambda: nn.JordanCell(2, 3, 2),
-        lambda: nn.JordanCell(2, 2, 1, "sigmoid", bias=False),
+        lambda: nn.JordanCell(2, 2, 1, nonlinearity="sigmoid", bias=False),
         lambda: nn.ResidualCell(2, 2),
         lambda: nn.ResidualCell(2, 2, recurrent=False),
         lambda: nn.SystemCell(0, 2, hidden_size=3),

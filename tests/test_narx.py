@@ -26,11 +26,11 @@ class Case:
         inputs = input_delays if I else None
         width = (len(input_delays) if I else 0) * I + len(feedback_delays) * O
         f = nn.Sequential(nn.Linear(width, 3, dtype=float), tr.tanh, nn.Linear(3, O, dtype=float)) if custom else None
-        self.narx = nn.NARX(I, O, inputs, feedback_delays, f, hidden_size=3, dtype=float)
+        self.narx = nn.NARX(I, O, inputs, feedback_delays, f=f, hidden_size=None if custom else 3, dtype=float)
         self.I, self.inputs, self.feedback = I, input_delays if I else [], feedback_delays
         n = self.narx.reach + T
         self.all_xs, self.all_ys = normal(seed, n, B, I) if I else None, normal(seed + 1, n, B, O)
-        self.history, self.xs, self.ys = self.narx.prepare(self.all_xs, self.all_ys)
+        self.xs, self.history, self.ys = self.narx.prepare(self.all_xs, self.all_ys)
 
     def f(self, regressor):
         """The network, in NumPy: the regressor's columns are those of x, then those of y."""
@@ -68,13 +68,13 @@ def cases(draw):
 @given(cases())
 def test_open_and_closed_loop_by_hand(case):
     narx = case.narx
-    one_step, free_run = narx.one_step(case.xs, case.ys, case.history), narx.free_run(case.xs, case.history, steps=T)
+    one_step, free_run = narx.one_step(case.xs, case.history, case.ys), narx.free_run(case.xs, case.history, steps=T)
     np.testing.assert_allclose(one_step.data, case.by_hand(lambda t: True), atol=1e-12)
     np.testing.assert_allclose(free_run.data, case.by_hand(lambda t: False), atol=1e-12)
     mask = np.array([True, False, False, True, False, True, False])
     mixed, _ = narx(case.xs, case.history, case.ys, force_mask=mask)
     np.testing.assert_allclose(mixed.data, case.by_hand(lambda t: mask[t]), atol=1e-12)
-    again = narx.one_step(case.xs, free_run, case.history)  # a model is right about its own free run
+    again = narx.one_step(case.xs, case.history, free_run)  # a model is right about its own free run
     np.testing.assert_allclose(again.data, free_run.data, atol=1e-12)
 
 
@@ -87,14 +87,14 @@ def test_n_steps_are_free_runs_from_every_step(case, n):
         history = narx.history(None if case.all_xs is None else case.all_xs[past], case.all_ys[past])
         ahead = None if case.all_xs is None else case.all_xs[start + reach : start + reach + n]
         expected.append(narx.free_run(ahead, history, steps=n).data[-1])
-    found = narx.n_step(n, case.xs, case.ys, case.history)
+    found = narx.n_step(n, case.xs, case.history, case.ys)
     assert found.shape == case.ys[n - 1 :].shape
     np.testing.assert_allclose(found.data, expected, atol=1e-12)
 
 
 @given(cases())
 def test_one_step_and_free_run_are_its_ends(case):
-    narx, given_ = case.narx, (case.xs, case.ys, case.history)
+    narx, given_ = case.narx, (case.xs, case.history, case.ys)
     np.testing.assert_allclose(narx.n_step(1, *given_).data, narx.one_step(*given_).data, atol=1e-12)
     last = narx.free_run(case.xs, case.history, steps=T).data[-1:]
     np.testing.assert_allclose(narx.n_step(T, *given_).data, last, atol=1e-12)
@@ -137,15 +137,17 @@ def test_scan_is_unroll(case):
 # -- gradients and plans -------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("options", [{}, {"input_delays": [1, 3], "feedback_delays": [2]}, {"f": nn.Linear(5, 1)}])
+@pytest.mark.parametrize(
+    "options", [{"hidden_size": 2}, {"input_delays": [1, 3], "feedback_delays": [2], "hidden_size": 2}, {"f": nn.Linear(5, 1)}]
+)
 def test_gradients_of_every_prediction(options):
     tr.seed(1)
-    narx = nn.NARX(1, 1, hidden_size=2, **options)
+    narx = nn.NARX(1, 1, **options)
     xs, ys = normal(0, 2, 8, 2, 1)
 
     def run(xs, ys):
-        history, xs, ys = narx.prepare(xs, ys)
-        return narx.one_step(xs, ys, history), narx.free_run(xs, history), narx.n_step(2, xs, ys, history)
+        xs, history, ys = narx.prepare(xs, ys)
+        return narx.one_step(xs, history, ys), narx.free_run(xs, history), narx.n_step(2, xs, history, ys)
 
     check_gradients(run, xs, ys, wrt=[0, 1, *narx.parameters()])
 
@@ -163,7 +165,7 @@ def test_open_loop_has_no_loop(inputs, feedback, f):
     narx = nn.NARX(2, 1, inputs, feedback)
     if f is not None:
         layers = f(nn.Linear(narx.cell.regressor_size, 4), tr.tanh, nn.Linear(4, 1))
-        narx = nn.NARX(2, 1, inputs, feedback, layers)
+        narx = nn.NARX(2, 1, inputs, feedback, f=layers)
     open_loop, closed = narx.plan(50, 4, force=["y_1"]), narx.plan(50, 4)
     for one in (open_loop.forward, open_loop.backward):
         assert one.counts.inside == one.counts.products == one.counts.bytes_inside == 0
@@ -177,7 +179,7 @@ def test_what_the_free_run_reads():
     """No measured output after the history, and no input after its step."""
     case = Case([0, 1], [1, 2], 1, 1, 1, seed=0)
     xs, ys = tr.tensor(case.all_xs, requires_grad=True), tr.tensor(case.all_ys, requires_grad=True)
-    history, after, _ = case.narx.prepare(xs, ys)
+    after, history, _ = case.narx.prepare(xs, ys)
     gx, gy = tr.grad(case.narx.free_run(after, history)[3].sum(), [xs, ys])
     assert np.flatnonzero(gx.data).tolist() == [1, 2, 3, 4, 5]
     assert np.flatnonzero(gy.data).tolist() == [0, 1]
@@ -194,18 +196,18 @@ def test_sessions_do_not_know_of_each_other(case, lengths, n):
     padding = np.arange(T)[:, None] >= lengths
     xs, ys = (None if data is None else np.where(padding[..., None], np.nan, data) for data in (case.xs, case.ys))
     together = {
-        "one": narx.one_step(xs, ys, case.history, lengths=lengths),
+        "one": narx.one_step(xs, case.history, ys, lengths=lengths),
         "free": narx.free_run(xs, case.history, steps=T, lengths=lengths),
-        "n": narx.n_step(n, xs, ys, case.history, lengths=lengths),
+        "n": narx.n_step(n, xs, case.history, ys, lengths=lengths),
     }
     tr.grad(sum(found.sum() for found in together.values()), narx.parameters())
     for b, length in enumerate(lengths):
         history = type(case.history)(*(slot[b : b + 1] for slot in case.history))
         x = None if case.xs is None else case.xs[:length, b : b + 1]
         y = case.ys[:length, b : b + 1]
-        alone = {"one": narx.one_step(x, y, history), "free": narx.free_run(x, history, steps=length)}
+        alone = {"one": narx.one_step(x, history, y), "free": narx.free_run(x, history, steps=length)}
         if n <= length:
-            alone["n"] = narx.n_step(n, x, y, history)
+            alone["n"] = narx.n_step(n, x, history, y)
         for name, found in alone.items():
             np.testing.assert_allclose(
                 together[name].data[: len(found), b], found.data.reshape(len(found), case.ys.shape[2]), atol=1e-12
@@ -222,8 +224,8 @@ def test_padding_gets_no_gradient_and_spoils_none():
         xs[2:, 1] = ys[2:, 1] = filler
         xs, ys = tr.tensor(xs, requires_grad=True), tr.tensor(ys, requires_grad=True)
         found = [
-            case.narx.one_step(xs, ys, case.history, lengths=[T, 2]),
-            case.narx.n_step(3, xs, ys, case.history, lengths=[T, 2]),
+            case.narx.one_step(xs, case.history, ys, lengths=[T, 2]),
+            case.narx.n_step(3, xs, case.history, ys, lengths=[T, 2]),
             case.narx.free_run(xs, case.history, lengths=[T, 2]),
         ]
         gradients.append(tr.grad(sum((part * part).sum() for part in found), [xs, ys, *case.narx.parameters()]))
@@ -243,7 +245,7 @@ def test_training_goes_on_in_closed_loop_with_the_same_parameters():
         ys[t] = 0.7 * ys[t - 1] - 0.3 * ys[t - 2] + np.tanh(xs[t - 1]) + 0.2 * ys[t - 1] * xs[t]
     narx = nn.NARX(1, 1, 1, 2, hidden_size=6, dtype=float)
     _, _, true = narx.prepare(xs, ys)
-    history, xs, ys = narx.prepare(xs, ys + 0.4 * rng.normal(size=ys.shape))
+    xs, history, ys = narx.prepare(xs, ys + 0.4 * rng.normal(size=ys.shape))
     names = list(narx.state_dict())
 
     def train(predict, updates):
@@ -254,7 +256,7 @@ def test_training_goes_on_in_closed_loop_with_the_same_parameters():
             optimizer.step()
         return nn.mse(narx.free_run(xs, history), true).item()
 
-    after_open = train(lambda: narx.one_step(xs, ys, history), 150)
+    after_open = train(lambda: narx.one_step(xs, history, ys), 150)
     after_closed = train(lambda: narx.free_run(xs, history), 100)
     assert after_closed < after_open / 2 < np.var(true) / 2
     assert list(narx.state_dict()) == names
@@ -277,7 +279,7 @@ def test_drawings_are_chains_of_delays():
 
 def test_a_function_is_an_f_too():
     narx = nn.NARX(1, 1, [0], [1], f=lambda r: r[:, :1] * 2 + r[:, 1:] / 2)
-    history, xs, _ = narx.prepare(np.ones((4, 1, 1)), np.zeros((4, 1, 1)))
+    xs, history, _ = narx.prepare(np.ones((4, 1, 1)), np.zeros((4, 1, 1)))
     assert narx.free_run(xs, history).data.ravel().tolist() == [2.0, 3.0, 3.5]
 
 
@@ -285,15 +287,15 @@ def test_a_function_is_an_f_too():
 @pytest.mark.parametrize("steps", [0, 3])
 def test_nothing_is_a_sequence_too(B, steps):
     narx = nn.NARX(1, 1)
-    history, xs, ys = narx.prepare(np.zeros((2 + steps, B, 1), "f4"), np.zeros((2 + steps, B, 1), "f4"))
-    assert len(narx.one_step(xs, ys, history)) == len(narx.free_run(xs, history)) == steps
+    xs, history, ys = narx.prepare(np.zeros((2 + steps, B, 1), "f4"), np.zeros((2 + steps, B, 1), "f4"))
+    assert len(narx.one_step(xs, history, ys)) == len(narx.free_run(xs, history)) == steps
 
 
 # -- what cannot be ------------------------------------------------------------------------
 
 MODEL = nn.NARX(2, 1, [0, 3], 2)
 X, Y = np.zeros((9, 4, 2), "f4"), np.zeros((9, 4, 1), "f4")
-HISTORY, XS, YS = MODEL.prepare(X, Y)
+XS, HISTORY, YS = MODEL.prepare(X, Y)
 NAR = nn.NARX(0, 1)
 
 
@@ -306,8 +308,8 @@ NAR = nn.NARX(0, 1)
         (lambda: MODEL.history(X, Y[:1]), DataError, "the history of y has 1 steps, and a delay of 2 steps needs 2"),
         (lambda: MODEL.history(X, X), ShapeError, r"the history of y has shape \(9, 4, 2\).* with 1 features"),
         (lambda: MODEL.history(None, Y), ShapeError, "xs is missing"),
-        (lambda: MODEL.free_run(XS, None), ShapeError, "history is the state .* and not a NoneType"),
-        (lambda: MODEL.free_run(XS, X), ShapeError, "history is the state .* not a ndarray"),
+        (lambda: MODEL.free_run(XS, None), ShapeError, "history is the state .* and not of type NoneType"),
+        (lambda: MODEL.free_run(XS, X), ShapeError, "history is the state .* not of type ndarray"),
         (
             lambda: MODEL.free_run(XS, NAR.history(None, Y)),
             ShapeError,
@@ -316,19 +318,37 @@ NAR = nn.NARX(0, 1)
         (lambda: MODEL.free_run(XS[:, :3], HISTORY), ShapeError, r"shape \(4, 2\)|\(3, 2\)"),
         (lambda: MODEL.free_run(XS[..., :1], HISTORY), ShapeError, r"xs has shape \(6, 4, 1\).* with 2 features"),
         (lambda: MODEL.free_run(None, HISTORY, steps=3), ShapeError, "xs is missing"),
-        (lambda: MODEL.one_step(XS, XS, HISTORY), ShapeError, r"ys has shape \(6, 4, 2\).* with 1 features"),
-        (lambda: MODEL.one_step(XS, YS[:4], HISTORY), ShapeError, "xs has 6 steps, and ys 4"),
-        (lambda: MODEL.n_step(2, XS, YS[:4], HISTORY), ShapeError, "xs has 6 steps, and ys 4"),
-        (lambda: MODEL.n_step(2, XS, YS, XS), ShapeError, "not a ndarray"),
-        (lambda: MODEL.n_step(0, XS, YS, HISTORY), ValueError, "from 1 to the 6 that there are, not 0"),
-        (lambda: MODEL.n_step(7, XS, YS, HISTORY), ValueError, "not 7"),
-        (lambda: MODEL.n_step(1.0, XS, YS, HISTORY), ValueError, "not 1.0"),
+        (lambda: MODEL.one_step(XS, HISTORY, XS), ShapeError, r"ys has shape \(6, 4, 2\).* with 1 features"),
+        (lambda: MODEL.one_step(XS, HISTORY, YS[:4]), ShapeError, "xs has 6 steps, and ys 4"),
+        (lambda: MODEL.n_step(2, XS, HISTORY, YS[:4]), ShapeError, "xs has 6 steps, and ys 4"),
+        (lambda: MODEL.n_step(2, XS, XS, YS), ShapeError, "not of type ndarray"),
+        (lambda: MODEL.n_step(0, XS, HISTORY, YS), ValueError, "from 1 to the 6 that there are, not 0"),
+        (lambda: MODEL.n_step(7, XS, HISTORY, YS), ValueError, "not 7"),
+        (lambda: MODEL.n_step(1.0, XS, HISTORY, YS), ValueError, "not 1.0"),
         (lambda: MODEL.free_run(XS, HISTORY, lengths=[7, 1, 1, 1]), ShapeError, "lengths go from 1 to 7"),
-        (lambda: MODEL.n_step(2, XS, YS, HISTORY, lengths=[7, 1, 1, 1]), ShapeError, "lengths go from 1 to 7"),
-        (lambda: NAR.free_run(XS, NAR.history(None, Y), steps=6), ShapeError, "there is no input: xs is None"),
+        (lambda: MODEL.n_step(2, XS, HISTORY, YS, lengths=[7, 1, 1, 1]), ShapeError, "lengths go from 1 to 7"),
+        (
+            lambda: NAR.free_run(XS, NAR.history(None, Y), steps=6),
+            ShapeError,
+            "there is no input, its size is 0: give None for xs",
+        ),
         (lambda: NAR.free_run(None, NAR.history(None, Y)), ShapeError, "how many steps to make"),
         (lambda: nn.NARX(0, 1, [0, 1], 2), ValueError, r"input_delays=\[0, 1\] of no input: input_size is 0"),
         (lambda: nn.NARX(1, 1, f=3), TinygradError, "give a Module or a function"),
+        (lambda: nn.NARX(1, 1, f=nn.Linear(5, 1), hidden_size=9), ValueError, "hidden_size=9 .* no f is given"),
+        (lambda: nn.Recurrent(NAR.cell)(XS, NAR.history(None, Y)), ShapeError, "there is no input, its size is 0"),
+        (lambda: nn.Recurrent(MODEL.cell)(None, HISTORY, steps=3), ShapeError, "xs is missing: there is an input, of 2"),
+        # in another order than (xs, history, ys)
+        (lambda: MODEL(XS, YS, HISTORY), ShapeError, "^NARX: ys is a sequence, and here is a history in its place"),
+        (lambda: MODEL(HISTORY, XS, YS), ShapeError, "xs is a sequence, and here is a history"),
+        (lambda: MODEL.one_step(XS, YS, HISTORY), ShapeError, "ys is a sequence, and here is a history"),
+        (lambda: MODEL.n_step(2, XS, YS, HISTORY), ShapeError, "ys is a sequence, and here is a history"),
+        (lambda: MODEL.free_run(HISTORY, XS), ShapeError, "xs is a sequence, and here is a history"),
+        (lambda: MODEL.history(HISTORY, YS), ShapeError, "xs is a sequence, and here is a history"),
+        # a history has no default, however the model is run
+        (lambda: MODEL.states(XS), ShapeError, "depends on what came before: .* and not of type NoneType"),
+        (lambda: MODEL.recorded(XS), ShapeError, "depends on what came before: .* and not of type NoneType"),
+        (lambda: NAR.states(None, steps=3), ShapeError, "depends on what came before"),
         (lambda: nn.NARX(1, 1, f=nn.Linear(4, 1)).free_run(XS[..., :1], HISTORY), ShapeError, "NARX"),
     ],
 )

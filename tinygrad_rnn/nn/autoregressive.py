@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +14,9 @@ from ..ops.lengths import beside, real_steps
 from ..sampling import sample
 from ..tensor import Parameter, Tensor
 from .cell import State
-from .delays import DelayCell, TapSum, sequence
-from .recurrent import Recurrent
+from .delays import DelayCell, FromHistory, sequence
+from .layers import TapSum
+from .recurrent import Mode
 
 __all__ = ["AR", "ARCell"]
 
@@ -50,26 +51,26 @@ class ARCell(DelayCell):
     Examples
     --------
     >>> cell = ARCell(2)
-    >>> y, line = cell(None, cell.initial_state(batch_size=4))
-    >>> y.shape, line._fields
+    >>> y, history = cell(None, cell.initial_state(batch_size=4))
+    >>> y.shape, history._fields
     ((4, 1), ('y_1', 'y_2'))
     """
 
-    def __init__(self, order: int, size: int = 1, dtype: npt.DTypeLike = np.float32) -> None:
+    def __init__(self, order: int, size: int = 1, *, dtype: npt.DTypeLike = np.float32) -> None:
         if not isinstance(order, (int, np.integer)) or order < 1:
             raise ValueError(f"order is how many steps are looked back, 1 at least, not {order!r}")
         super().__init__(y=(order, size))
         self.order, self.size, self.input_size = order, size, size
         self.weights = TapSum({f"w_{k}": size for k in range(1, order + 1)}, size, "w_0", dtype)
 
-    def step(self, noise: Tensor | None, line: Any) -> tuple[Tensor, State]:
+    def step(self, noise: Tensor | None, history: Any) -> tuple[Tensor, State]:
         """y_t from ε_t, shape (batch, size) or None, and y_{t-1}, …, y_{t-order}."""
-        y = self.weights(line)
+        y = self.weights(*history)
         y = (y if noise is None else y + noise).named("y")
-        return y, line._make((y, *line[:-1]))
+        return y, history._make((y, *history[:-1]))
 
 
-class AR(Recurrent):
+class AR(FromHistory):
     """Autoregressive model: y_t = w_0 + Σ_k w_k y_{t-k} + ε_t, with ε_t ~ N(0, σ²).
 
     `fit` estimates it, `one_step`, `forecast` and `sample` use it. Called as it is, it turns
@@ -103,7 +104,7 @@ class AR(Recurrent):
     >>> tr.seed(0)
     >>> ar = nn.AR(order=1, dtype=float)
     >>> ar.load_state_dict({"log_sigma": [0.0], "cell.weights.w_1": [[0.8]], "cell.weights.w_0": [1.0]})
-    >>> ys = ar.sample(5000, ar.history(np.full((1, 1, 1), 5.0)))
+    >>> ys = ar.sample(ar.history(np.full((1, 1, 1), 5.0)), 5000)
     >>> again = nn.AR(order=1, dtype=float).fit(ys)
     >>> again.w.round(2), again.sigma.round(2)
     (array([[[0.8]]]), array([1.]))
@@ -111,10 +112,8 @@ class AR(Recurrent):
 
     cell: ARCell
 
-    def __init__(
-        self, order: int, size: int = 1, dtype: npt.DTypeLike = np.float32, *, mode: Literal["scan", "unroll"] = "scan"
-    ) -> None:
-        super().__init__(ARCell(order, size, dtype), mode)
+    def __init__(self, order: int, size: int = 1, *, dtype: npt.DTypeLike = np.float32, mode: Mode = "scan") -> None:
+        super().__init__(ARCell(order, size, dtype=dtype), mode)
         self.log_sigma = Parameter((size,), "ln σ", dtype)
 
     @property
@@ -158,23 +157,23 @@ class AR(Recurrent):
         Tensor, shape (T, batch, size)
         """
         ys = sequence(ys, "ys", self.cell.size)
-        return self(None, self.cell.known(history), steps=len(ys), lengths=lengths, force={"y_1": ys})[0]
+        return self(None, history, steps=len(ys), lengths=lengths, force={"y_1": ys})[0]
 
-    def forecast(self, steps: int, history: State) -> Tensor:
+    def forecast(self, history: State, steps: int) -> Tensor:
         """The means of the next y_t, given what came before all of them: (steps, batch, size)."""
-        return self(None, self.cell.known(history), steps=steps)[0]
+        return self(None, self._checked(history), steps=steps)[0]
 
-    def sample(self, steps: int, history: State) -> Tensor:
+    def sample(self, history: State, steps: int) -> Tensor:
         """A series that the model draws: (steps, batch, size).
 
         :func:`tinygrad_rnn.seed` sets the random numbers.
         """
-        shape = (steps, len(self.cell.known(history)[0]), self.cell.size)
+        shape = (steps, len(self._checked(history)[0]), self.cell.size)
         noise = sample(lambda generator: generator.standard_normal(shape).astype(self.log_sigma.dtype))
         return self((noise * exp(self.log_sigma)).named("ε", "input"), history)[0]
 
     def log_likelihood(self, ys: TensorLike, history: State | None = None, *, lengths: npt.ArrayLike | None = None) -> Tensor:
-        """ln p(y_1, …, y_T | history), the sum over all steps, sequences and variables.
+        """ln p(y_1, …, y_T | history) of each series, the sum over its steps and variables.
 
         Parameters
         ----------
@@ -187,12 +186,13 @@ class AR(Recurrent):
 
         Returns
         -------
-        Tensor, shape ()
+        Tensor, shape (batch,)
             It has a gradient, in ln σ too.
         """
         history, ys, real = self._after_history(ys, history, lengths)
-        errors = where(beside(real, ys), ys - self.one_step(ys, history), 0) * exp(-self.log_sigma)
-        return -((errors * errors).sum() / 2 + int(real.data.sum()) * (self.log_sigma + math.log(2 * math.pi) / 2).sum())
+        errors = (ys - self.one_step(ys, history)) * exp(-self.log_sigma)
+        densities = -(errors * errors + math.log(2 * math.pi)) / 2 - self.log_sigma
+        return where(beside(real, ys), densities, 0).sum(axis=(0, 2))
 
     def fit(self, ys: TensorLike, history: State | None = None, *, lengths: npt.ArrayLike | None = None) -> AR:
         """Set the parameters to those of the greatest likelihood, given the history.
@@ -266,6 +266,6 @@ class AR(Recurrent):
         if history is None:
             order = self.cell.order
             return self.history(ys[:order]), ys[order:], real[order:]
-        if any(slot.shape != ys.shape[1:] for slot in self.cell.known(history)):
+        if any(slot.shape != ys.shape[1:] for slot in self._checked(history)):
             raise ShapeError(f"ys has sequences of shape {ys.shape[1:]} at each step, and the history {history[0].shape}")
         return history, ys, real

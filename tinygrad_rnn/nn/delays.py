@@ -1,26 +1,27 @@
-"""Delays: which ones a layer has, and cells whose state is what there was some steps ago."""
+"""Delays: which ones a layer has, cells whose state is what there was some steps ago, and runs that go on from it."""
 
 from __future__ import annotations
 
 import collections
 import functools
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .. import init
 from ..errors import DataError, ShapeError
 from ..ops import TensorLike
 from ..ops.core import as_tensor
-from ..tensor import Parameter, Tensor
+from ..tensor import Tensor
 from .cell import Cell, State
-from .layers import linear
-from .module import Module
+from .recurrent import Recurrent
+from .steps import Call
 
-__all__ = ["DelayCell", "Delays", "TapSum", "as_delays", "sequence"]
+if TYPE_CHECKING:
+    from ..draw import Drawing
+
+__all__ = ["DelayCell", "Delays", "FromHistory", "as_delays", "check_input", "sequence"]
 
 Delays = int | Sequence[int]
 """A list of delays in steps, such as [0, 3, 6]; or an int K for all up to K."""
@@ -70,7 +71,15 @@ def as_delays(given: Delays, name: str, first: int = 0) -> tuple[int, ...]:
 
 
 def sequence(given: TensorLike, name: str, size: int) -> Tensor:
-    """A sequence that was given, if it has three axes and this many features."""
+    """A sequence that was given, if it has three axes and this many features.
+
+    Raises
+    ------
+    ShapeError
+        If it is something else.
+    """
+    if hasattr(given, "_fields"):
+        raise ShapeError(f"{name} is a sequence, and here is a history in its place; see the order of the arguments")
     found = as_tensor(given)
     if found.ndim != 3 or found.shape[2] != size:
         hint = f"; one series is {name}[:, None, None]" if found.ndim == 1 and size == 1 else ""
@@ -78,13 +87,32 @@ def sequence(given: TensorLike, name: str, size: int) -> Tensor:
     return found
 
 
+def check_input(x: object, size: int) -> None:
+    """Say so if there is an input where none is taken, size 0, or none where there must be one.
+
+    Raises
+    ------
+    ShapeError
+        If so.
+    """
+    if x is None and size:
+        raise ShapeError(f"xs is missing: there is an input, of {size} features")
+    if x is not None and not size:
+        raise ShapeError("there is no input, its size is 0: give None for xs, and steps=T says how long to run")
+
+
 class DelayCell(Cell):
     """A cell whose state is a history: slot ``x_k`` holds what x was k steps ago.
 
     Parameters
     ----------
-    **lines : pair of int
+    **delays : pair of int
         For each name such as ``x`` the longest delay and the number of features.
+
+    Attributes
+    ----------
+    longest, sizes : dict of str to int
+        These, by name.
 
     Examples
     --------
@@ -96,10 +124,11 @@ class DelayCell(Cell):
     (4, 3)
     """
 
-    def __init__(self, **lines: tuple[int, int]) -> None:
+    def __init__(self, **delays: tuple[int, int]) -> None:
         super().__init__()
-        self.lines = lines
-        shapes = {f"{name}_{k}": (size,) for name, (longest, size) in lines.items() for k in range(1, longest + 1)}
+        self.longest = {name: longest for name, (longest, _) in delays.items()}
+        self.sizes = {name: size for name, (_, size) in delays.items()}
+        shapes = {f"{name}_{k}": (size,) for name, (longest, size) in delays.items() for k in range(1, longest + 1)}
         self.state_shape = _history(tuple(shapes))._make(shapes.values())
 
     def initial_state(self, batch_size: int, dtype: npt.DTypeLike | None = None) -> State:
@@ -123,31 +152,14 @@ class DelayCell(Cell):
             If they have another shape.
         """
         slots: list[Tensor] = []
-        for name, (longest, size) in self.lines.items():
+        for name, longest in self.longest.items():
             if longest:
-                seen = sequence(past[name], f"the history of {name}", size)
+                seen = sequence(past[name], f"the history of {name}", self.sizes[name])
                 if len(seen) < longest:
                     steps = f"{longest} step{'s' * (longest > 1)}"
                     raise DataError(f"the history of {name} has {len(seen)} steps, and a delay of {steps} needs {longest}")
                 slots += [seen[len(seen) - k] for k in range(1, longest + 1)]
         return self.state_shape._make(slots)
-
-    def known(self, history: State) -> State:
-        """The history that was given, which has no default: only the data can tell what came before.
-
-        Raises
-        ------
-        ShapeError
-            If it is none.
-        """
-        names = self.state_shape._fields
-        if isinstance(history, tuple) and len(history) == len(names):
-            return history
-        found = f"{len(history)} tensors" if isinstance(history, tuple) else f"a {type(history).__name__}"
-        raise ShapeError(
-            f"a prediction depends on what came before: the history is the state that the method history makes of it, "
-            f"with {len(names)} tensors {', '.join(names)}, and not {found}"
-        )
 
 
 @functools.cache
@@ -163,47 +175,31 @@ def _remade(names: tuple[str, ...], values: tuple[Any, ...]) -> Any:
     return _history(names)._make(values)
 
 
-class TapSum(Module):
-    """b + Σ_k W_k u_k: the sum of products of several vectors u_k, each with its matrix.
+class FromHistory(Recurrent):
+    """A run of a :class:`DelayCell` that goes on from what came before; only the data can tell what that was."""
 
-    Parameters
-    ----------
-    sizes : mapping of str to int
-        For each matrix what it is called, such as ``"W_3"``, and the length of its vector.
-    output_size : int
-    bias : str or None
-        What the bias is called, if there is one.
-    dtype : dtype
+    cell: DelayCell
 
-    Attributes
-    ----------
-    W_0, … : Parameter, shape (output_size, length of the vector)
-        By their names. With the bias they start uniform within 1/√(sum of the lengths), as
-        if they stood side by side in one matrix.
+    def _run(self, call: Call, state: State | None, final_state_only: bool) -> tuple[Any, State]:
+        return super()._run(call, self._checked(state), final_state_only)
 
-    Examples
-    --------
-    >>> import numpy as np
-    >>> total = TapSum({"W_0": 3, "W_2": 3}, 2, "b")
-    >>> total([np.ones((4, 3), "float32"), np.zeros((4, 3), "float32")]).shape
-    (4, 2)
-    >>> [name for name, _ in total.named_parameters()]
-    ['W_0', 'W_2', 'b']
-    """
+    def _checked(self, history: State | None) -> State:
+        """The history that was given, which has no default.
 
-    def __init__(
-        self, sizes: Mapping[str, int], output_size: int, bias: str | None = "b", dtype: npt.DTypeLike = np.float32
-    ) -> None:
-        super().__init__()
-        bound = 1 / math.sqrt(max(1, sum(sizes.values())))
-        for name, size in sizes.items():
-            setattr(self, name, Parameter(init.uniform((output_size, size), bound), name, dtype))
-        if bias is not None:
-            setattr(self, bias, Parameter(init.uniform((output_size,), bound), bias, dtype))
-        self.names, self.bias = tuple(sizes), bias
+        Raises
+        ------
+        ShapeError
+            If it is none.
+        """
+        names = self.cell.state_shape._fields
+        if isinstance(history, tuple) and len(history) == len(names):
+            return history
+        found = f"{len(history)} tensors" if isinstance(history, tuple) else f"of type {type(history).__name__}"
+        raise ShapeError(
+            f"a prediction depends on what came before: the history is the state that the method history makes of it, "
+            f"with {len(names)} tensors {', '.join(names)}, and not {found}"
+        )
 
-    def forward(self, taps: Sequence[TensorLike]) -> Tensor:
-        """The sum, of vectors in the order of their matrices, each of shape (batch, length)."""
-        first, *others = (linear(tap, getattr(self, name)) for tap, name in zip(taps, self.names, strict=True))
-        total = sum(others, first)
-        return total if self.bias is None else total + getattr(self, self.bias)
+    def draw(self, **options: Any) -> Drawing:
+        """A picture of the cell, since a picture has no history; see :func:`tinygrad_rnn.draw.draw_module`."""
+        return self.cell.draw(**options)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from .. import init
-from ..tensor import Parameter, Tensor
+from ..tensor import Tensor
 from .cell import Cell, function_of
-from .layers import linear
-from .recurrent import Recurrent
+from .layers import linear, uniform
+from .recurrent import Mode, Recurrent
 
 __all__ = ["Jordan", "JordanCell"]
 
@@ -29,7 +27,8 @@ class JordanCell(Cell):
     ----------
     input_size, hidden_size : int
     output_size : int, optional
-        As many as hidden_size if not given.
+        hidden_size if not given, so that the cell can be made of two sizes as every other
+        can, and checked: ``tinygrad-rnn check JordanCell``. A network says how long o is.
     nonlinearity : {"tanh", "relu", "sigmoid"}
     bias : bool
     dtype : dtype
@@ -65,6 +64,7 @@ class JordanCell(Cell):
         input_size: int,
         hidden_size: int,
         output_size: int | None = None,
+        *,
         nonlinearity: Literal["tanh", "relu", "sigmoid"] = "tanh",
         bias: bool = True,
         dtype: npt.DTypeLike = np.float32,
@@ -74,15 +74,11 @@ class JordanCell(Cell):
         self.output_size = n = hidden_size if output_size is None else output_size
         self.state_shape = (n,)
         self.f = function_of(nonlinearity)
-        bound = 1 / math.sqrt(max(1, hidden_size))
-
-        def uniform(symbol: str, *shape: int) -> Parameter:
-            return Parameter(init.uniform(shape, bound), symbol, dtype)
-
-        self.weight_ih, self.weight_oh = uniform("U", hidden_size, input_size), uniform("W", hidden_size, n)
-        self.weight_ho = uniform("V", n, hidden_size)
-        self.bias_h: Parameter | None = uniform("b", hidden_size) if bias else None
-        self.bias_o: Parameter | None = uniform("c", n) if bias else None
+        self.weight_ih = uniform("U", (hidden_size, input_size), hidden_size, dtype)
+        self.weight_oh = uniform("W", (hidden_size, n), hidden_size, dtype)
+        self.weight_ho = uniform("V", (n, hidden_size), hidden_size, dtype)
+        self.bias_h = uniform("b", (hidden_size,), hidden_size, dtype) if bias else None
+        self.bias_o = uniform("c", (n,), hidden_size, dtype) if bias else None
 
     def step(self, x: Tensor, o: Tensor) -> tuple[Tensor, Tensor]:
         """o_t from x_t, shape (batch, input_size), and o_{t-1}, shape (batch, output_size)."""
@@ -126,9 +122,11 @@ class Jordan(Recurrent):
         input_size: int,
         hidden_size: int,
         output_size: int,
+        *,
         nonlinearity: Literal["tanh", "relu", "sigmoid"] = "tanh",
         bias: bool = True,
         dtype: npt.DTypeLike = np.float32,
-        mode: Literal["scan", "unroll"] = "scan",
+        mode: Mode = "scan",
     ) -> None:
-        super().__init__(JordanCell(input_size, hidden_size, output_size, nonlinearity, bias, dtype), mode)
+        cell = JordanCell(input_size, hidden_size, output_size, nonlinearity=nonlinearity, bias=bias, dtype=dtype)
+        super().__init__(cell, mode)

@@ -1,9 +1,9 @@
-"""Layers without a state: linear, embedding, dropout, and one after another."""
+"""Layers without a state: linear, sums of products, embedding, dropout, and one after another."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,13 +11,24 @@ import numpy.typing as npt
 
 from .. import init
 from ..errors import DtypeError, ShapeError, TinygradError
-from ..ops import TensorLike, multiply, take
+from ..ops import TensorLike, multiply, take, tanh
 from ..ops.core import as_tensor
 from ..sampling import sample
 from ..tensor import Parameter, Tensor
 from .module import Module
 
-__all__ = ["Dropout", "Embedding", "Linear", "Sequential", "linear"]
+__all__ = ["Dropout", "Embedding", "Linear", "Sequential", "TapSum", "f_or_units", "linear", "uniform"]
+
+
+def uniform(symbol: str, shape: tuple[int, ...], fan: int, dtype: npt.DTypeLike) -> Parameter:
+    """A parameter that starts uniform within 1/√fan, as all of PyTorch's linear and recurrent layers do.
+
+    Examples
+    --------
+    >>> bool((abs(uniform("W", (5, 4), 4, float).data) <= 0.5).all())
+    True
+    """
+    return Parameter(init.uniform(shape, 1 / math.sqrt(max(1, fan))), symbol, dtype)
 
 
 def linear(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -67,14 +78,59 @@ class Linear(Module):
         symbols: tuple[str, str] = ("V", "c"),
     ) -> None:
         super().__init__()
-        bound = 1 / math.sqrt(max(1, in_features))
         self.input_size = in_features
-        self.weight = Parameter(init.uniform((out_features, in_features), bound), symbols[0], dtype)
-        self.bias = Parameter(init.uniform((out_features,), bound), symbols[1], dtype) if bias else None
+        self.weight = uniform(symbols[0], (out_features, in_features), in_features, dtype)
+        self.bias = uniform(symbols[1], (out_features,), in_features, dtype) if bias else None
 
     def forward(self, x: TensorLike) -> Tensor:
         """Apply the layer to the last axis of `x`, of length in_features."""
         return linear(x, self.weight, self.bias)
+
+
+class TapSum(Module):
+    """b + Σ_k W_k u_k: the sum of products of several vectors u_k, each with its matrix.
+
+    Parameters
+    ----------
+    sizes : mapping of str to int
+        For each matrix what it is called, such as ``"W_3"``, and the length of its vector.
+    output_size : int
+    bias : str or None
+        What the bias is called, if there is one.
+    dtype : dtype
+
+    Attributes
+    ----------
+    W_0, … : Parameter, shape (output_size, length of the vector)
+        By their names. With the bias they start uniform within 1/√(sum of the lengths), as
+        if they stood side by side in one matrix.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> total = TapSum({"W_0": 3, "W_2": 3}, 2, "b")
+    >>> total(np.ones((4, 3), "float32"), np.zeros((4, 3), "float32")).shape
+    (4, 2)
+    >>> [name for name, _ in total.named_parameters()]
+    ['W_0', 'W_2', 'b']
+    """
+
+    def __init__(
+        self, sizes: Mapping[str, int], output_size: int, bias: str | None = "b", dtype: npt.DTypeLike = np.float32
+    ) -> None:
+        super().__init__()
+        fan_in = sum(sizes.values())
+        for name, size in sizes.items():
+            setattr(self, name, uniform(name, (output_size, size), fan_in, dtype))
+        if bias is not None:
+            setattr(self, bias, uniform(bias, (output_size,), fan_in, dtype))
+        self.names, self.bias = tuple(sizes), bias
+
+    def forward(self, *vectors: TensorLike) -> Tensor:
+        """The sum, of vectors in the order of their matrices, each of shape (batch, length)."""
+        first, *others = (linear(u, getattr(self, name)) for u, name in zip(vectors, self.names, strict=True))
+        total = sum(others, first)
+        return total if self.bias is None else total + getattr(self, self.bias)
 
 
 class Embedding(Module):
@@ -164,6 +220,8 @@ class Dropout(Module):
 class Sequential(Module):
     """Layers one after another; of a layer that returns (outputs, state), the outputs go on.
 
+    The first one may take several arguments.
+
     Parameters
     ----------
     *layers : Module or callable
@@ -201,9 +259,41 @@ class Sequential(Module):
     def __iter__(self) -> Iterator[Any]:
         return (self[i] for i in range(self.length))
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, *inputs: Any) -> Any:
         """Apply the layers in order."""
         for layer in self:
-            x = layer(x)
-            x = x[0] if isinstance(x, tuple) else x
-        return x
+            outputs = layer(*inputs)
+            inputs = outputs[:1] if isinstance(outputs, tuple) else (outputs,)
+        return inputs[0]
+
+
+def f_or_units(
+    f: Callable[..., Any] | None, hidden_size: int | None, sizes: Mapping[str, int], output_size: int, dtype: npt.DTypeLike
+) -> Callable[..., Any]:
+    """The function of some vectors that a cell was given, or a layer of tanh units: c + V tanh(b + Σ_k W_k u_k).
+
+    Parameters
+    ----------
+    f : callable or None
+    hidden_size : int or None
+        How many units there are, if f is None; 10 if neither is given.
+    sizes : mapping of str to int
+        The names of the W_k, and the lengths of the vectors; see :class:`TapSum`.
+    output_size : int
+    dtype : dtype
+
+    Raises
+    ------
+    ValueError
+        If there are both, f and hidden_size.
+    """
+    if f is None:
+        units = 10 if hidden_size is None else hidden_size
+        return Sequential(TapSum(sizes, units, dtype=dtype), _hidden, Linear(units, output_size, dtype=dtype))
+    if hidden_size is not None:
+        raise ValueError(f"hidden_size={hidden_size} is that of the layer made when no f is given, and here is an f")
+    return f
+
+
+def _hidden(a: Tensor) -> Tensor:
+    return tanh(a).named("h")

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError, ShapeError
-from ..ops import TensorLike, concatenate, stack, tanh, where
+from ..ops import TensorLike, concatenate, stack, where
 from ..ops.lengths import beside, real_steps
 from ..tensor import Tensor
 from .cell import State
-from .delays import DelayCell, Delays, TapSum, as_delays, sequence
-from .layers import Linear, Sequential
-from .recurrent import Recurrent
-
-if TYPE_CHECKING:
-    from ..draw import Drawing
+from .delays import DelayCell, Delays, FromHistory, as_delays, check_input, sequence
+from .layers import Sequential, f_or_units
+from .recurrent import Mode
 
 __all__ = ["NARX", "NARXCell"]
 
@@ -38,8 +35,8 @@ class NARXCell(DelayCell):
         A Module, or a function, of the regressor: the delayed values side by side, those of
         x first, each from the smallest delay to the largest; shape (batch, regressor_size).
         If it is not given: h_t = tanh(b + Σ_k A_k x_{t-k} + Σ_k B_k y_{t-k}), y_t = c + V h_t.
-    hidden_size : int
-        The length of that h_t.
+    hidden_size : int, optional
+        The length of that h_t, 10 if not given.
     dtype : dtype
 
     Attributes
@@ -53,7 +50,8 @@ class NARXCell(DelayCell):
     ------
     ValueError
         If delays are negative, repeated, unsorted or not integers; if one of the feedback
-        is 0, for y_t cannot be computed from itself; or if there are delays of no input.
+        is 0, for y_t cannot be computed from itself; if there are delays of no input, or
+        both f and hidden_size.
 
     References
     ----------
@@ -78,8 +76,9 @@ class NARXCell(DelayCell):
         output_size: int,
         input_delays: Delays | None = None,
         feedback_delays: Delays = 2,
+        *,
         f: Callable[..., Any] | None = None,
-        hidden_size: int = 10,
+        hidden_size: int | None = None,
         dtype: npt.DTypeLike = np.float32,
     ) -> None:
         feedback = as_delays(feedback_delays, "feedback_delays", first=1)
@@ -90,30 +89,24 @@ class NARXCell(DelayCell):
         self.input_size, self.output_size = input_size, output_size
         self.input_delays, self.feedback_delays = inputs, feedback
         self.regressor_size = len(inputs) * input_size + len(feedback) * output_size
-        if f is None:
-            sizes = {f"A_{k}": input_size for k in inputs} | {f"B_{k}": output_size for k in feedback}
-            self.f = Sequential(TapSum(sizes, hidden_size, dtype=dtype), _hidden, Linear(hidden_size, output_size, dtype=dtype))
-        else:
-            self.f = Sequential(_regressor, f)
+        sizes = {f"A_{k}": input_size for k in inputs} | {f"B_{k}": output_size for k in feedback}
+        own = None if f is None else Sequential(_regressor, f)
+        self.f = f_or_units(own, hidden_size, sizes, output_size, dtype)
 
-    def step(self, x: Tensor | None, state: Any) -> tuple[Tensor, State]:
+    def step(self, x: Tensor | None, history: Any) -> tuple[Tensor, State]:
         """y_t from x_t, shape (batch, input_size) or None, and what both were before."""
-        longest, _ = self.lines["x"]
-        xs, line = (x, *state[:longest]), state[longest:]
-        taps = [xs[k] for k in self.input_delays] + [line[k - 1] for k in self.feedback_delays]
-        y = self.f(taps).named("y")
-        return y, state._make((*xs[:-1], y, *line[:-1]))
+        check_input(x, self.input_size)
+        longest = self.longest["x"]
+        xs, ys = (x, *history[:longest]), history[longest:]
+        y = self.f(*(xs[k] for k in self.input_delays), *(ys[k - 1] for k in self.feedback_delays)).named("y")
+        return y, history._make((*xs[:-1], y, *ys[:-1]))
 
 
-def _hidden(a: Tensor) -> Tensor:
-    return tanh(a).named("h")
+def _regressor(*delayed: Tensor) -> Tensor:
+    return concatenate(delayed, axis=-1)
 
 
-def _regressor(taps: Sequence[Tensor]) -> Tensor:
-    return concatenate(taps, axis=-1)
-
-
-class NARX(Recurrent):
+class NARX(FromHistory):
     """Nonlinear autoregressive model with an input: a :class:`NARXCell`, in open and in closed loop.
 
     In *open loop* (series-parallel) the measured y are fed back. Then nothing is recurrent,
@@ -137,7 +130,7 @@ class NARX(Recurrent):
         K for 1, …, K; or a list.
     f : callable, optional
         A Module, or a function, of the delayed values side by side; see :class:`NARXCell`.
-    hidden_size : int
+    hidden_size : int, optional
         Of the layer of tanh units that f is if it is not given.
     dtype : dtype
     mode : {"scan", "unroll"}
@@ -153,8 +146,8 @@ class NARX(Recurrent):
     >>> from tinygrad_rnn import nn
     >>> xs, ys = np.random.default_rng(0).normal(size=(2, 50, 4, 1)).astype("float32")
     >>> narx = nn.NARX(1, 1, input_delays=2, feedback_delays=[1, 3])
-    >>> history, xs, ys = narx.prepare(xs, ys)
-    >>> len(ys), narx.one_step(xs, ys, history).shape
+    >>> xs, history, ys = narx.prepare(xs, ys)
+    >>> len(ys), narx.one_step(xs, history, ys).shape
     (47, (47, 4, 1))
     >>> narx.free_run(xs, history).shape
     (47, 4, 1)
@@ -170,18 +163,19 @@ class NARX(Recurrent):
         output_size: int,
         input_delays: Delays | None = None,
         feedback_delays: Delays = 2,
-        f: Callable[..., Any] | None = None,
-        hidden_size: int = 10,
-        dtype: npt.DTypeLike = np.float32,
         *,
-        mode: Literal["scan", "unroll"] = "scan",
+        f: Callable[..., Any] | None = None,
+        hidden_size: int | None = None,
+        dtype: npt.DTypeLike = np.float32,
+        mode: Mode = "scan",
     ) -> None:
-        super().__init__(NARXCell(input_size, output_size, input_delays, feedback_delays, f, hidden_size, dtype), mode)
+        cell = NARXCell(input_size, output_size, input_delays, feedback_delays, f=f, hidden_size=hidden_size, dtype=dtype)
+        super().__init__(cell, mode)
 
     @property
     def reach(self) -> int:
         """How many steps it looks back: the longest delay of all."""
-        return max(longest for longest, _ in self.cell.lines.values())
+        return max(self.cell.longest.values())
 
     def history(self, xs: TensorLike | None, ys: TensorLike) -> State:
         """The state after these steps, the oldest first.
@@ -200,8 +194,8 @@ class NARX(Recurrent):
         inputs = self._inputs(xs)
         return self.cell.history(y=ys) if inputs is None else self.cell.history(x=inputs, y=ys)
 
-    def prepare(self, xs: Any, ys: Any) -> tuple[State, Any, Any]:
-        """Split the history off the data.
+    def prepare(self, xs: Any, ys: Any) -> tuple[Any, State, Any]:
+        """Split the history off the data: ``narx.one_step(*narx.prepare(xs, ys))``.
 
         Parameters
         ----------
@@ -210,10 +204,13 @@ class NARX(Recurrent):
 
         Returns
         -------
+        xs : array_like or None
+            The steps after the first `reach`, as they were given. If they have `lengths`, these
+            are less by `reach`.
         history : State
-            After the first `reach` steps.
-        xs, ys
-            The other steps, as they were given. If they have `lengths`, these are less by `reach`.
+            What the first `reach` steps say.
+        ys : array_like
+            As xs.
 
         Raises
         ------
@@ -226,7 +223,8 @@ class NARX(Recurrent):
         self._inputs(xs, T)
         if n > T:
             raise DataError(f"there are {T} steps, and a history of {n} is needed: the longest delay is {n}")
-        return self.history(None if xs is None else xs[:n], ys[:n]), None if xs is None else xs[n:], ys[n:]
+        before, after = (None, None) if xs is None else (xs[:n], xs[n:])
+        return after, self.history(before, ys[:n]), ys[n:]
 
     def forward(  # type: ignore[override]
         self, xs: TensorLike | None, history: State, ys: TensorLike | None = None, **options: Any
@@ -260,18 +258,18 @@ class NARX(Recurrent):
             ys = sequence(ys, "ys", self.cell.output_size)
             options |= {"force": {"y_1": ys}, "steps": len(ys)}
         inputs = self._inputs(xs, None if ys is None else len(ys))
-        return super().forward(inputs, self.cell.known(history), **options)
+        return super().forward(inputs, history, **options)
 
     def one_step(
-        self, xs: TensorLike | None, ys: TensorLike, history: State, *, lengths: npt.ArrayLike | None = None
+        self, xs: TensorLike | None, history: State, ys: TensorLike, *, lengths: npt.ArrayLike | None = None
     ) -> Tensor:
         """Predict each y_t from the measured outputs up to y_{t-1}: open loop.
 
         Parameters
         ----------
         xs : array_like, shape (T, batch, input_size), or None without an input
-        ys : array_like, shape (T, batch, output_size)
         history : State
+        ys : array_like, shape (T, batch, output_size)
         lengths : array_like of int, shape (batch,), optional
             How many steps of each session are real; the predictions are zero past its end.
 
@@ -302,7 +300,7 @@ class NARX(Recurrent):
         return self(xs, history, steps=steps, lengths=lengths)[0]
 
     def n_step(
-        self, n: int, xs: TensorLike | None, ys: TensorLike, history: State, *, lengths: npt.ArrayLike | None = None
+        self, n: int, xs: TensorLike | None, history: State, ys: TensorLike, *, lengths: npt.ArrayLike | None = None
     ) -> Tensor:
         """Predict each y_t from the measured outputs up to y_{t-n}, and own predictions after these.
 
@@ -314,8 +312,8 @@ class NARX(Recurrent):
         n : int
         xs : array_like, shape (T, batch, input_size), or None without an input
             All inputs up to x_t are known.
-        ys : array_like, shape (T, batch, output_size)
         history : State
+        ys : array_like, shape (T, batch, output_size)
         lengths : array_like of int, shape (batch,), optional
 
         Returns
@@ -345,28 +343,21 @@ class NARX(Recurrent):
             return data[start : start + starts].reshape(starts * B, data.shape[2])
 
         slots: list[Tensor] = []
-        for (longest, _), data in zip(self.cell.lines.values(), (inputs, outputs), strict=True):
+        for longest, data in zip(self.cell.longest.values(), (inputs, outputs), strict=True):
             if data is not None and longest:
-                past = self.cell.known(history)[len(slots) : len(slots) + longest]
-                line = concatenate([stack(past[::-1]), data])
-                slots += [windows(line, longest - k) for k in range(1, longest + 1)]
+                past = self._checked(history)[len(slots) : len(slots) + longest]
+                whole = concatenate([stack(past[::-1]), data])
+                slots += [windows(whole, longest - k) for k in range(1, longest + 1)]
         ahead = None if inputs is None else stack([windows(inputs, j) for j in range(n)])
         found = self.free_run(ahead, self.cell.state_shape._make(slots), steps=n, lengths=rows)
         return found[-1].reshape(starts, B, self.cell.output_size)
 
     def _inputs(self, xs: TensorLike | None, steps: int | None = None) -> Tensor | None:
         """The inputs, if they are what the model takes, at each of the steps of ys."""
-        if xs is None and self.cell.input_size:
-            raise ShapeError("xs is missing: this model has an input")
+        check_input(xs, self.cell.input_size)
         if xs is None:
             return None
-        if not self.cell.input_size:
-            raise ShapeError("there is no input: xs is None, and steps=T says how long to run")
         inputs = sequence(xs, "xs", self.cell.input_size)
         if steps not in (None, len(inputs)):
             raise ShapeError(f"xs has {len(inputs)} steps, and ys {steps}")
         return inputs
-
-    def draw(self, **options: Any) -> Drawing:
-        """A picture of the cell, in closed loop; see :func:`tinygrad_rnn.draw.draw_module`."""
-        return self.cell.draw(**options)

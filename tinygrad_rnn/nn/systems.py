@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from .. import init
-from ..ops import tanh
-from ..tensor import Parameter, Tensor
-from .cell import Cell, cell_parameters
-from .layers import linear
-from .module import Module
+from ..tensor import Tensor
+from .cell import Cell, function_of
+from .delays import check_input
+from .layers import f_or_units, linear, uniform
 
 __all__ = ["ResidualCell", "SystemCell"]
 
@@ -31,9 +28,16 @@ class SystemCell(Cell):
         A Module, or a function, called with s, or s and x. If it is not given: a layer of
         tanh units, h_t = tanh(b + W s_{t-1} + U x_t), s_t = c + V h_t. With enough of them
         it comes as close to any continuous f, on a bounded set, as one likes.
-    hidden_size : int
-        How many units those are.
+    hidden_size : int, optional
+        How many units those are, 10 if not given.
     dtype : dtype
+
+    Raises
+    ------
+    ValueError
+        If there are both f and hidden_size.
+    ShapeError
+        By a run with an input and a system that has none, or the reverse.
 
     References
     ----------
@@ -55,58 +59,42 @@ class SystemCell(Cell):
         self,
         input_size: int,
         state_size: int,
+        *,
         f: Callable[..., Any] | None = None,
-        hidden_size: int = 32,
+        hidden_size: int | None = None,
         dtype: npt.DTypeLike = np.float32,
     ) -> None:
         super().__init__()
-        self.input_size = input_size or None
+        self.input_size = input_size
         self.state_shape = (state_size,)
-        self.f = Approximator(input_size, state_size, hidden_size, dtype) if f is None else f
+        sizes = {"W": state_size} | ({"U": input_size} if input_size else {})
+        self.f = f_or_units(f, hidden_size, sizes, state_size, dtype)
 
     def step(self, x: Tensor | None, s: Tensor) -> tuple[Tensor, Tensor]:
         """s_t from s_{t-1}, shape (batch, state_size), and x_t, shape (batch, input_size), or None."""
+        check_input(x, self.input_size)
         s = (self.f(s) if x is None else self.f(s, x)).named("s")
         return s, s
-
-
-class Approximator(Module):
-    """The f of a :class:`SystemCell` that is given none."""
-
-    def __init__(self, input_size: int, state_size: int, hidden_size: int, dtype: npt.DTypeLike) -> None:
-        super().__init__()
-
-        def uniform(symbol: str, rows: int, *columns: int) -> Parameter:
-            fan_in = hidden_size if symbol in "Vc" else state_size + input_size
-            return Parameter(init.uniform((rows, *columns), 1 / math.sqrt(fan_in)), symbol, dtype)
-
-        self.U = uniform("U", hidden_size, input_size) if input_size else None
-        self.W, self.b = uniform("W", hidden_size, state_size), uniform("b", hidden_size)
-        self.V, self.c = uniform("V", state_size, hidden_size), uniform("c", state_size)
-
-    def forward(self, s: Tensor, x: Tensor | None = None) -> Tensor:
-        """c + V tanh(b + W s + U x)."""
-        a = linear(s, self.W, self.b)
-        if x is not None and self.U is not None:
-            a = a + linear(x, self.U)
-        return linear(tanh(a).named("h"), self.V, self.c)
 
 
 class ResidualCell(Cell):
     """A state that is added to: h_t = h_{t-1} + g(x_t; θ), or h_t = h_{t-1} + g(x_t, h_{t-1}; θ).
 
-    With g(x_t, h_{t-1}) = tanh(U x_t + b + W h_{t-1} + b'), or without W and b'. The
-    derivative of h_t by h_{t-1} is 1 and something, so gradients do not vanish by themselves; and
-    without W it is 1, the sum over time of g(x_t), which needs no loop.
+    With g(x_t, h_{t-1}) = f(U x_t + b + W h_{t-1} + b'), or without W and b'. Without them
+    the derivative of h_t by h_{t-1} is the identity, and the state a sum over time of
+    g(x_t), which needs no loop. With them it is the identity and something: over many steps
+    the gradient seldom vanishes, but it may explode.
 
-    This is not what some libraries call a residual RNN, where x_t or a projection of it is
-    added to the new state, as tanh(W x + U h) + h of one layer's input.
+    The sum is outside of f; where it is inside, as some libraries' residual option has it,
+    the identity path too passes through f at each step.
 
     Parameters
     ----------
     input_size, hidden_size : int
     recurrent : bool
         Whether g reads h_{t-1} too.
+    nonlinearity : {"tanh", "relu", "sigmoid"}
+        f.
     bias : bool
     dtype : dtype
 
@@ -137,21 +125,25 @@ class ResidualCell(Cell):
         self,
         input_size: int,
         hidden_size: int,
+        *,
         recurrent: bool = True,
+        nonlinearity: Literal["tanh", "relu", "sigmoid"] = "tanh",
         bias: bool = True,
         dtype: npt.DTypeLike = np.float32,
     ) -> None:
         super().__init__()
         self.input_size, self.hidden_size, self.recurrent = input_size, hidden_size, recurrent
         self.state_shape = (hidden_size,)
-        self.weight_ih, W, self.bias_ih, b = cell_parameters(1, input_size, hidden_size, bias, dtype)
-        self.weight_hh: Parameter | None = W if recurrent else None
-        self.bias_hh: Parameter | None = b if recurrent else None
+        self.f = function_of(nonlinearity)
+        self.weight_ih = uniform("U", (hidden_size, input_size), hidden_size, dtype)
+        self.weight_hh = uniform("W", (hidden_size, hidden_size), hidden_size, dtype) if recurrent else None
+        self.bias_ih = uniform("b", (hidden_size,), hidden_size, dtype) if bias else None
+        self.bias_hh = uniform("b'", (hidden_size,), hidden_size, dtype) if bias and recurrent else None
 
     def step(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """h_t from x_t, shape (batch, input_size), and h_{t-1}, shape (batch, hidden_size)."""
         a = linear(x, self.weight_ih, self.bias_ih)
         if self.weight_hh is not None:
             a = a + linear(h, self.weight_hh, self.bias_hh)
-        h = (h + tanh(a)).named("h")
+        h = (h + self.f(a)).named("h")
         return h, h

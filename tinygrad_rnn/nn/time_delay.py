@@ -10,8 +10,9 @@ import numpy.typing as npt
 from ..ops import TensorLike
 from ..tensor import Tensor
 from .cell import State, function_of
-from .delays import DelayCell, Delays, TapSum, as_delays
-from .recurrent import Recurrent
+from .delays import DelayCell, Delays, as_delays
+from .layers import TapSum
+from .recurrent import Mode, Recurrent
 
 __all__ = ["TimeDelay", "TimeDelayCell"]
 
@@ -60,8 +61,8 @@ class TimeDelayCell(DelayCell):
     --------
     >>> import numpy as np
     >>> cell = TimeDelayCell(3, 5, delays=[0, 2])
-    >>> h, line = cell(np.ones((4, 3), "float32"), cell.initial_state(batch_size=4))
-    >>> h.shape, line._fields
+    >>> h, history = cell(np.ones((4, 3), "float32"), cell.initial_state(batch_size=4))
+    >>> h.shape, history._fields
     ((4, 5), ('x_1', 'x_2'))
     """
 
@@ -70,6 +71,7 @@ class TimeDelayCell(DelayCell):
         input_size: int,
         output_size: int,
         delays: Delays = 2,
+        *,
         dilation: int = 1,
         bias: bool = True,
         nonlinearity: Nonlinearity | None = "tanh",
@@ -83,12 +85,12 @@ class TimeDelayCell(DelayCell):
         self.f = None if nonlinearity is None else function_of(nonlinearity)
         self.weights = TapSum({f"W_{k}": input_size for k in self.delays}, output_size, "b" if bias else None, dtype)
 
-    def step(self, x: Tensor, line: Any) -> tuple[Tensor, State]:
+    def step(self, x: Tensor, history: Any) -> tuple[Tensor, State]:
         """h_t from x_t, shape (batch, input_size), and x_{t-1}, …, x_{t-K}."""
-        xs = (x, *line)
-        a = self.weights([xs[k] for k in self.delays])
+        xs = (x, *history)
+        a = self.weights(*(xs[k] for k in self.delays))
         h = (self.f(a) if self.f else a).named("h")
-        return h, line._make(xs[:-1])
+        return h, history._make(xs[:-1])
 
 
 class TimeDelay(Recurrent):
@@ -137,14 +139,17 @@ class TimeDelay(Recurrent):
         input_size: int,
         output_size: int,
         delays: Delays = 2,
+        *,
         dilation: int = 1,
         bias: bool = True,
         nonlinearity: Nonlinearity | None = "tanh",
         dtype: npt.DTypeLike = np.float32,
-        *,
-        mode: Literal["scan", "unroll"] = "scan",
+        mode: Mode = "scan",
     ) -> None:
-        super().__init__(TimeDelayCell(input_size, output_size, delays, dilation, bias, nonlinearity, dtype), mode)
+        cell = TimeDelayCell(
+            input_size, output_size, delays, dilation=dilation, bias=bias, nonlinearity=nonlinearity, dtype=dtype
+        )
+        super().__init__(cell, mode)
 
     def history(self, xs: TensorLike) -> State:
         """The state after these inputs, shape (n, batch, input_size), the oldest first.
