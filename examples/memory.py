@@ -68,6 +68,15 @@ def disturbed(patterns, share, generator):
     return found
 
 
+def right(patterns, share, times, generator):
+    """Which elements are right, (times, patterns, n): as asked with this share turned over, and as each rule answers."""
+    questions = np.array([disturbed(patterns, share, generator) for _ in range(times)])
+    found = {"as asked": questions}
+    for rule in ("Hebb", "projection"):
+        found[rule] = Memory(patterns, rule).recall(questions.reshape(-1, patterns.shape[1]))[-1].reshape(questions.shape)
+    return {name: states == patterns for name, states in found.items()}
+
+
 def shown(states):
     """Letters side by side, as text."""
     rows = np.where(states.reshape(len(states), 7, 5) > 0, "#", ".")
@@ -97,21 +106,15 @@ def main():
 
     print("\nletters recalled without a fault:")
     for share in (0.05, 0.1, 0.15, 0.2, 0.3):
-        found = {}
-        for rule in ("Hebb", "projection"):
-            ends = [Memory(letters, rule).recall(disturbed(letters, share, generator))[-1] for _ in range(asked // 5)]
-            found[rule] = np.mean([(end == letters).all(axis=1) for end in ends])
-        print(f"  {share:4.0%} turned over   " + "   ".join(f"{rule} {part:4.0%}" for rule, part in found.items()))
+        found = right(letters, share, asked // len(letters), generator)
+        whole = {name: same.all(axis=2).mean() for name, same in found.items()}
+        print(f"  {share:4.0%} turned over   " + "   ".join(f"{name} {part:4.0%}" for name, part in whole.items()))
 
     n = 100
     print(f"\nelements right, of random patterns of {n}, asked for with 10% turned over:")
     for count in (5, 10, 14, 20, 40):
-        found = {}
-        for rule in ("Hebb", "projection"):
-            patterns = generator.choice([-1.0, 1.0], (count, n))
-            ends = Memory(patterns, rule).recall(disturbed(patterns, 0.1, generator))[-1]
-            found[rule] = np.mean(ends == patterns)
-        print(f"  {count:2} patterns   as asked 90.0%   " + "   ".join(f"{rule} {part:6.1%}" for rule, part in found.items()))
+        found = right(generator.choice([-1.0, 1.0], (count, n)), 0.1, 1, generator)
+        print(f"  {count:2} patterns   " + "   ".join(f"{name} {same.mean():6.1%}" for name, same in found.items()))
 
 
 if __name__ == "__main__":

@@ -46,4 +46,4 @@ def test_stored_letters_are_recalled():
         int(n): (float(hebb), float(best)) for n, hebb, best in re.findall(r"(\d+) patterns.*Hebb +([\d.]+)%.* ([\d.]+)%", said)
     }
     assert found[5][0] > 99 and found[40][0] < 85 < 95 < found[20][1]
-    assert re.search(r"5% turned over +Hebb +\d+% +projection 100%", said)
+    assert re.search(r"5% turned over +as asked +0% +Hebb +\d+% +projection 100%", said)
