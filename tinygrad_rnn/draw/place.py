@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections import defaultdict
 from collections.abc import Hashable, Mapping
 from typing import TypeAlias
 
 from .sketch import Sketch, Vertex
+from .spread import spread
 from .style import EDGE_FONT, NODE, PITCH, RISE, STARTS, Kind
 from .symbols import text_width
 
-__all__ = ["Layout", "place", "set_rows", "share_columns", "spread"]
+__all__ = ["Layout", "place", "set_rows", "share_columns"]
 
 Family = Hashable
 Layout: TypeAlias = "Mapping[str, tuple[float, float]]"
@@ -146,131 +146,6 @@ def _ordered(families: list[Family], before: dict[Family, dict[Family, None]]) -
             stack.append((family, True))
             stack += [(source, False) for source in reversed(list(before[family])) if source not in entered]
     return list(order)
-
-
-def spread(sketch: Sketch, gap: float, free: bool) -> dict[Family, float]:
-    """Sideways steps within a column, few crossings and hits, in the order of cost.
-
-    Parameters
-    ----------
-    sketch : Sketch
-    gap : float
-        Distance of two nodes in a row.
-    free : bool
-        Whether a node alone in its row may leave the middle.
-
-    Returns
-    -------
-    dict
-        From family to its distance from the middle of the column.
-    """
-    column = _typical_column(sketch)
-    members: dict[Family, Vertex] = {}
-    for v in sketch.vertices:
-        if v.kind not in (Kind.NOTE, Kind.DELAY, Kind.MASK) and (v.column == column or v.family not in members):
-            members[v.family] = v
-    stepped = [f for f, v in members.items() if v.column == column]
-    rows: dict[float, list[Family]] = defaultdict(list)
-    for family in stepped:
-        rows[members[family].row].append(family)
-    offsets: dict[Family, float] = dict.fromkeys(members, 0.0)
-    for row in rows.values():
-        row.sort(key=list(members).index)
-        for k, family in enumerate(row):
-            offsets[family] = (k - (len(row) - 1) / 2) * gap
-    heights = {family: members[family].row for family in stepped}
-    arcs = [
-        (arc.source.family, arc.target.family)
-        for arc in sketch.arcs
-        if arc.source.column == arc.target.column == column
-        and arc.lag == 0
-        and arc.source.family in heights
-        and arc.target.family in heights
-        and arc.source.kind is not Kind.MASK
-    ]
-    arcs = list(dict.fromkeys(arcs))
-    # what an earlier step feeds goes to its side; folded, to the side of the delays
-    fed = [a.target.family for a in sketch.arcs if a.lag and a.source.family != a.target.family and a.target.family in heights]
-    pull = {family: -1.2 if free else 1.2 for family in fed if len(rows[heights[family]]) > 1}
-    if free:  # and what passes over a row goes to the other side
-        over = [s for s, t in arcs if heights[t] - heights[s] > 1 and len(rows[heights[s]]) > 1]
-        pull |= {family: 1.2 for family in over if family not in pull}
-    _improve(offsets, rows, arcs, heights, gap, free, pull)
-    return offsets
-
-
-def _typical_column(sketch: Sketch) -> int:
-    counts: dict[int, int] = defaultdict(int)
-    for v in sketch.vertices:
-        if v.column is not None and v.kind not in (Kind.NOTE, Kind.DOTS, *STARTS):
-            counts[v.column] += 1
-    return max(sorted(counts), key=counts.__getitem__, default=0)
-
-
-def _improve(
-    offsets: dict[Family, float],
-    rows: dict[float, list[Family]],
-    arcs: list[tuple[Family, Family]],
-    heights: dict[Family, float],
-    gap: float,
-    free: bool,
-    pull: dict[Family, float],
-) -> None:
-    """Reorder rows, and move lone nodes, as long as that lowers the cost."""
-
-    def cost() -> float:
-        total = 0.0
-        for s, t in arcs:
-            total += abs(offsets[s] - offsets[t]) / gap
-            total += 30 * sum(_hits(offsets, heights, s, t, other, gap) for other in heights if other not in (s, t))
-        for (a, b), (c, d) in itertools.combinations(arcs, 2):
-            total += 4 * _cross(offsets, heights, a, b, c, d)
-        total += sum(weight * offsets[family] for family, weight in pull.items()) / gap
-        total += 0.3 * sum(abs(offsets[f]) for row in rows.values() if len(row) == 1 for f in row) / gap
-        return total
-
-    best = cost()
-    for _ in range(4):
-        before = best
-        for row in rows.values():
-            if len(row) == 1 and free:
-                candidates = [{row[0]: step * gap / 2} for step in (0, 1, -1, 2, -2)]
-            elif 1 < len(row) <= 5:
-                places = [offsets[f] for f in row]
-                candidates = [dict(zip(row, order, strict=True)) for order in itertools.permutations(places)]
-            else:
-                candidates = [{a: offsets[b], b: offsets[a]} for a, b in itertools.combinations(row, 2)][:60]
-            for candidate in candidates:
-                kept = {f: offsets[f] for f in candidate}
-                offsets.update(candidate)
-                now = cost()
-                if now < best - 1e-9:
-                    best = now
-                else:
-                    offsets.update(kept)
-        if best >= before - 1e-9:
-            return
-
-
-def _hits(offsets: dict[Family, float], heights: dict[Family, float], s: Family, t: Family, other: Family, gap: float) -> bool:
-    """Whether the straight edge from s to t passes over another node."""
-    low, high = heights[s], heights[t]
-    h = heights[other]
-    if not min(low, high) < h < max(low, high):
-        return False
-    at = offsets[s] + (offsets[t] - offsets[s]) * (h - low) / (high - low)
-    return abs(at - offsets[other]) < 0.36 * gap
-
-
-def _cross(offsets: dict[Family, float], heights: dict[Family, float], a: Family, b: Family, c: Family, d: Family) -> bool:
-    low, high = max(heights[a], heights[c]), min(heights[b], heights[d])
-    if low >= high or {a, b} & {c, d}:
-        return False
-
-    def at(s: Family, t: Family, h: float) -> float:
-        return offsets[s] + (offsets[t] - offsets[s]) * (h - heights[s]) / (heights[t] - heights[s])
-
-    return (at(a, b, low) - at(c, d, low)) * (at(a, b, high) - at(c, d, high)) < 0
 
 
 def place(sketch: Sketch, free: bool = False, layout: Layout | None = None) -> None:

@@ -40,11 +40,7 @@ def route(sketch: Sketch) -> None:
         model = group[len(group) // 2]
         tried = dict.fromkeys((model, group[0], group[-1]))  # at the ends there are other nodes in the way
 
-        def cost(candidate: tuple[Points, float], model: Arc = model, tried: Iterable[Arc] = tried) -> float:
-            moved = ((arc, candidate[0] + (_centre(arc.source) - _centre(model.source))) for arc in tried)
-            return candidate[1] + max(obstacles.cost(curve, arc) for arc, curve in moved)
-
-        curve = min(_candidates(model), key=cost)[0]
+        curve = _cheapest(model, tried, obstacles)
         for arc in group:
             arc.path = clip(curve + (_centre(arc.source) - _centre(model.source)), arc.source, arc.target)
             obstacles.add_curve(polyline(arc.path))
@@ -60,6 +56,19 @@ def route(sketch: Sketch) -> None:
                 round(at[1] + arc.source.y - model.source.y, 1),
             )
             obstacles.add_label(*arc.label_at, text_width(arc.label, EDGE_FONT), LABEL_HEIGHT)
+
+
+def _cheapest(model: Arc, tried: Iterable[Arc], obstacles: _Obstacles) -> Points:
+    """The first of the cheapest curves, where each of some edges of one shape is to have it."""
+    best, found, curve = np.inf, 0, np.empty((0, 2))
+    for number, (candidate, form) in sorted(enumerate(_candidates(model)), key=lambda item: item[1][1]):
+        if form > best:
+            break
+        moved = ((arc, candidate + (_centre(arc.source) - _centre(model.source))) for arc in tried)
+        cost = form + max(obstacles.cost(path, arc) for arc, path in moved)
+        if (cost, number) < (best, found):
+            best, found, curve = cost, number, candidate
+    return curve
 
 
 def branch_dots(sketch: Sketch) -> None:
@@ -186,18 +195,13 @@ def part_of(c: Points, t0: float, t1: float) -> Points:
 
 def _leaves(curve: Points, vertex: Vertex) -> float:
     """Where a curve that starts at a node's centre leaves it for the last time."""
-    t = np.linspace(0, 1, 65)
-    inside = _inside(vertex, _evaluate(curve, t))
-    if not inside.any():
-        return 0.0
-    last = int(np.nonzero(inside)[0][-1])
-    low, high = t[last], t[min(last + 1, 64)]
-    for _ in range(20):
-        middle = (low + high) / 2
-        if _inside(vertex, _evaluate(curve, [middle]))[0]:
-            low = middle
-        else:
-            high = middle
+    low, high = 0.0, 1.0
+    for n in (64, 1024, 1024):  # ever finer
+        t = np.linspace(low, high, n + 1)
+        inside = np.nonzero(_inside(vertex, _evaluate(curve, t)))[0]
+        if not len(inside):
+            return low
+        low, high = t[inside[-1]], t[min(inside[-1] + 1, n)]
     return float(high)
 
 
@@ -222,10 +226,12 @@ class _Obstacles:
         self.centres = np.array([[v.x, v.y] for v in vertices], float).reshape(-1, 2)
         self.halves = np.array([[v.width / 2, v.height / 2] for v in vertices], float).reshape(-1, 2)
         self.curves: list[Points] = []
+        self.boxes: list[Points] = []
         self.labels: list[tuple[float, float, float, float]] = []
 
     def add_curve(self, points: Points) -> None:
         self.curves.append(points)
+        self.boxes.append(np.stack([points.min(0), points.max(0)]))
 
     def add_label(self, x: float, y: float, width: float, height: float) -> None:
         self.labels.append((x, y, width / 2, height / 2))
@@ -233,18 +239,22 @@ class _Obstacles:
     def near(self, points: Points, margin: float) -> Points:
         """The points of all curves in the bounding box of some points."""
         low, high = points.min(0) - margin, points.max(0) + margin
-        close = [c for c in self.curves if (c.max(0) >= low).all() and (c.min(0) <= high).all()]
-        return np.concatenate([*close, np.empty((0, 2))])
+        boxes = np.reshape(self.boxes, (-1, 2, 2))
+        close = np.nonzero(((boxes[:, 1] >= low) & (boxes[:, 0] <= high)).all(1))[0]
+        return np.concatenate([*(self.curves[k] for k in close), np.empty((0, 2))])
 
     def cost(self, curve: Points, arc: Arc) -> float:
         """What a curve costs: hits of nodes, and running along or across others."""
         points = polyline(clip(curve, arc.source, arc.target))
-        distance = np.maximum(np.abs(points[:, None] - self.centres) - self.halves, 0)
+        low, high = points.min(0) - CLEAR, points.max(0) + CLEAR
+        close = ((self.centres + self.halves >= low) & (self.centres - self.halves <= high)).all(1)
+        close[[self.vertices[arc.source], self.vertices[arc.target]]] = False
+        distance = np.maximum(np.abs(points[:, None] - self.centres[close]) - self.halves[close], 0)
         away = np.hypot(distance[..., 0], distance[..., 1]).min(0)
-        for end in (arc.source, arc.target):
-            away[self.vertices[end]] = np.inf
         cost = 60.0 * float((away < 2).sum()) + 8.0 * float(((away >= 2) & (away < CLEAR)).sum())
+        low, high = points.min(0) - 5.0, points.max(0) + 5.0
         others = self.near(points, 5.0)
+        others = others[((others >= low) & (others <= high)).all(1)]
         if len(others):
             gaps = np.hypot(*(points[3:-3, None] - others[None]).transpose(2, 0, 1)).min(1)
             running = int((gaps < 4.5).sum())
