@@ -12,7 +12,7 @@ import tinygrad_rnn as tr
 from tinygrad_rnn import nn
 from tinygrad_rnn.draw.per_step import per_step
 from tinygrad_rnn.draw.render import render
-from tinygrad_rnn.errors import FoldError
+from tinygrad_rnn.errors import FoldError, TinygradError
 
 
 def names(drawing):
@@ -266,3 +266,17 @@ def test_the_order_of_a_step_stays(outputs):
         assert [n.operation for n in split if n.step == t and n.primitive is not None] == [
             n.operation for n in graph if n.step == t and n.primitive is not None and n.operation != "getitem"
         ]
+
+
+def test_a_cell_among_several_is_forced_by_its_full_name():
+    stack = nn.GRU(3, 4, num_layers=2)
+    source = stack.draw(time="unrolled", force=["h_l1"]).source
+    assert "forced" in source or "#E69F00" in source
+    with pytest.raises(TinygradError, match=r"the slots are h, h_l0, h_l1"):
+        stack.draw(force=["s"])
+
+
+def test_a_model_of_several_inputs_says_how_it_is_drawn():
+    decoder = nn.Decoder(nn.Embedding(4, 3), nn.RNNCell(3, 5), nn.Linear(5, 4), start=0, end=1)
+    with pytest.raises(TinygradError, match=r"not called with one input .*'ys'.*tr\.graph\(model\(…\)\)\.draw"):
+        nn.Seq2Seq(nn.RNN(2, 5), decoder).draw()

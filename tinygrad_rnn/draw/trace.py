@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -107,12 +108,14 @@ def _forced(module: Module, names: Sequence[str], T: int, sequence: Any) -> dict
         specs = [tensor.node.spec for tensor in flatten(sequence)]
         element = rebuild(sequence, iter([Spec(spec.shape[1:], spec.dtype) for spec in specs]))
     slots: dict[str, Spec] = {}
-    for _, part in module.modules():
+    for path, part in module.modules():
         if isinstance(part, Recurrent):
             step = trace_step(part.cell, BATCH, None if len(slots) else element)
-            slots |= {name: slot.node.spec for name, slot in zip(step.names, step.state, strict=True)}
+            for name, slot in zip(step.names, step.state, strict=True):
+                slots |= {name: slot.node.spec, f"{name}_{path.rpartition('.')[2]}": slot.node.spec}
     if missing := [name for name in names if name not in slots]:
-        raise ShapeError(f"there is no slot {', '.join(missing)} to force; the slots are {', '.join(slots) or 'none'}")
+        there = ", ".join(name for name in slots if not name.endswith("_")) or "none"
+        raise ShapeError(f"there is no slot {', '.join(missing)} to force; the slots are {there}")
     called = {name: "y" if len(names) == 1 else f"y_{k}" for k, name in enumerate(names, 1)}
     return {name: symbolic(Spec((T, *slots[name].shape), slots[name].dtype), called[name], "input") for name in names}
 
@@ -121,6 +124,13 @@ def _called(module: Module, inputs: Any, T: int, forced: Mapping[str, Tensor]) -
     options: dict[str, Any] = {"force": forced} if forced else {}
     if inputs is None:
         options["steps"] = T
+    try:
+        inspect.signature(module.forward).bind(inputs, **options)
+    except TypeError as error:
+        raise TinygradError(
+            f"{type(module).__name__} is not called with one input ({error}); draw what a call has made: "
+            "tr.graph(model(…)).draw(time='unrolled')"
+        ) from None
     outputs = module(inputs, **options)
     # a layer returns (outputs, state): the state is no output of the network
     return outputs[0] if isinstance(outputs, tuple) else outputs
