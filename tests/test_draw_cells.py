@@ -82,3 +82,16 @@ def test_a_cell_that_reads_nothing_has_a_view_of_layers():
 def test_a_folded_view_of_layers_has_each_parameter_once():
     found = nodes(CELLS["RNN"].draw(detail="layers"))
     assert sorted(name for name in found if name.startswith("parameter ")) == [f"parameter {s}" for s in ("U", "W", "b", "b'")]
+
+
+# -- forcing -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("detail", ["slots", "values"])
+def test_a_slot_that_is_forced_where_a_mask_says_so_keeps_its_name(detail):
+    model = nn.Seq2Seq(nn.RNN(2, 5), nn.Decoder(nn.Embedding(4, 3), nn.RNNCell(3, 5), nn.Linear(5, 4), start=0, end=1))
+    xs, ys = np.zeros((4, 1, 2), "float32"), np.zeros((3, 1), int)
+    found = nodes(tr.graph(model(xs, ys, force_mask=np.zeros((3, 1), bool))).draw(time="unrolled", detail=detail))
+    labels = [o.get("label") for o in found.values()]
+    assert sorted(label for label in labels if label and label[0] == "y") == ["y₀", "y₁", "y₂"]
+    assert sorted(label for label in labels if label and label.startswith("h⁽²⁾")) == ["h⁽²⁾₁", "h⁽²⁾₂", "h⁽²⁾₃"]

@@ -212,6 +212,7 @@ class Contraction:
                             if moment[1] < t:
                                 now[key, position] = (self.families[source], t - moment[1])
                                 self.states.add(self.families[source])
+                                self.states |= {self.families[value] for value in _chosen(source)}
                         elif moment is not None and source.primitive is not None and moment[1] <= t:
                             meeting = self.families[source], t - moment[1]
                             if moment[1] < t and moment[0].reverse == unrolling.reverse:
@@ -276,7 +277,8 @@ class Contraction:
             return {}
         kind = self.kind(node)
         values = [path for (vertex, _), path in found.items() if vertex.kind is not Kind.MASK]
-        if kind is Kind.STATE and node.name is None and values and all(path.held for path in values) and not factors:
+        forced = bool(values) and all(path.held for path in values)
+        if kind is Kind.STATE and node.name is None and not factors and (forced or _chosen(node)):
             kind = None  # a forced slot: which of two values goes on, not a value of its own
         if kind is None:
             biases[node] = bias
@@ -529,6 +531,15 @@ def _inputs(node: Node) -> tuple[Node, ...]:
     """What a node was made of; for a cut, what it was cut off from."""
     source = node.cut
     return node.inputs if source is None else (source,)
+
+
+def _chosen(node: Node) -> list[Node]:
+    """The named values of its own step, one of which a node without a name is, as a mask says."""
+    moment = outer_step(node)
+    if node.name is not None or moment is None or not any(i.dtype.kind == "b" for i in node.inputs):
+        return []
+    values = [i for i in node.inputs if i.dtype.kind != "b" and outer_step(i) is not None]
+    return [i for i in values if i.name is not None] if all(outer_step(i) == moment for i in values) else []
 
 
 def _uncut(node: Node) -> Node:
