@@ -78,6 +78,7 @@ def test_a_residual_state_is_added_to(T, B, I, H, recurrent, nonlinearity, seed)
 
 def test_a_residual_state_without_recurrence_keeps_its_gradient():
     xs = tr.tensor(normal(0, 40, 1, 2) / 10, requires_grad=True)
+    tr.seed(0)
     kept, vanishing = nn.ResidualCell(2, 3, recurrent=False, dtype="float64"), nn.RNNCell(2, 3, dtype="float64")
     norms = {}
     for cell in (kept, vanishing):
@@ -174,6 +175,28 @@ def test_parameters_start_uniform(make, fans):
     for name, fan in fans.items():
         least = 0.98 if found[name].size > 1000 else 0.8
         assert least < abs(found[name].data).max() * fan**0.5 <= 1 + 1e-6, name
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: nn.Jordan(3, 0, 2),
+        lambda: nn.Jordan(3, 5, 0),
+        lambda: nn.ResidualCell(3, 0),
+        lambda: nn.ResidualCell(-1, 3),
+        lambda: nn.SystemCell(0, 0),
+        lambda: nn.SystemCell(0, 2, hidden_size=0),
+        lambda: nn.SystemCell(0, 2, hidden_size=2.5),
+        lambda: nn.NARX(1, 1, hidden_size=0),
+        lambda: nn.NARX(1, 0),
+        lambda: nn.AR(2, 0),
+        lambda: nn.TimeDelay(3, 0),
+        lambda: nn.Linear(3, 0),
+    ],
+)
+def test_sizes_that_cannot_be(make):
+    with pytest.raises(ValueError, match=r"sizes are whole numbers, and a layer has one unit at least: \w+ cannot have shape"):
+        make()
 
 
 def test_what_is_not_used_is_not_drawn():

@@ -13,7 +13,8 @@ from .gated import GRUCell, LSTMCell, LSTMState
 from .layers import Dropout, Embedding, Linear, Sequential, linear
 from .likelihood import log_likelihood
 from .module import Module
-from .narx import NARX, NARXCell
+from .narx import NARX
+from .narx_cell import NARXCell
 from .recurrent import Recurrent
 from .recurrent_layers import GRU, LSTM, RNN
 from .seq2seq import Seq2Seq

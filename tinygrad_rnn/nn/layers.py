@@ -23,11 +23,18 @@ __all__ = ["Dropout", "Embedding", "Linear", "Sequential", "TapSum", "f_or_units
 def uniform(symbol: str, shape: tuple[int, ...], fan: int, dtype: npt.DTypeLike) -> Parameter:
     """A parameter that starts uniform within 1/√fan, as all of PyTorch's linear and recurrent layers do.
 
+    Raises
+    ------
+    ValueError
+        If it makes no value: its first length is 0; or if lengths are no whole numbers.
+
     Examples
     --------
     >>> bool((abs(uniform("W", (5, 4), 4, float).data) <= 0.5).all())
     True
     """
+    if shape[0] == 0 or any(not isinstance(n, (int, np.integer)) or n < 0 for n in shape):
+        raise ValueError(f"sizes are whole numbers, and a layer has one unit at least: {symbol} cannot have shape {shape}")
     return Parameter(init.uniform(shape, 1 / math.sqrt(max(1, fan))), symbol, dtype)
 
 
