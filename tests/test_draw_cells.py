@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from draw_networks import InputsAndOutputs
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
@@ -95,3 +96,13 @@ def test_a_slot_that_is_forced_where_a_mask_says_so_keeps_its_name(detail):
     labels = [o.get("label") for o in found.values()]
     assert sorted(label for label in labels if label and label[0] == "y") == ["y₀", "y₁", "y₂"]
     assert sorted(label for label in labels if label and label.startswith("h⁽²⁾")) == ["h⁽²⁾₁", "h⁽²⁾₂", "h⁽²⁾₃"]
+
+
+def test_numbers_of_a_layer_are_in_its_box_and_edges_carry_names():
+    xs = np.ones((4, 1, 4), "float32")
+    graph = tr.graph(nn.Recurrent(InputsAndOutputs())(xs)[0])
+    for time in ("folded", "unrolled"):
+        found = json.loads(render(graph.draw(time=time, detail="layers", values=True).source, "json"))
+        assert {edge["label"] for edge in found["edges"] if edge.get("label")} == {"y"}
+        (box,) = (o["label"] for o in found["objects"] if o["name"] == ("cell" if time == "folded" else "cell[1]"))
+        assert "y₁: " in box

@@ -42,9 +42,14 @@ def merged(sketch: Sketch, titles: Mapping[int, str]) -> Sketch:
             box.label = "" if start else title
             boxes[key] = box
         box_of[vertex] = boxes[key]
-        if start:
-            boxes[key].label = f"{boxes[key].label} {_unnumbered(vertex.label)}".strip()
-        else:
+        name, *numbers = vertex.label.split("\n")
+        if numbers:  # they are said in the box, and not again on the edges that carry them
+            lines = [boxes[key].label, f"{_unnumbered(name)}: {numbers[0]}", *numbers[1:]]
+            boxes[key].label = "\n".join(line for line in lines if line)
+            boxes[key].boxed = not start
+        elif start:
+            boxes[key].label = f"{boxes[key].label} {_unnumbered(name)}".strip()
+        if not start:
             boxes[key].tooltip = f"{boxes[key].tooltip}\n{vertex.label}: {vertex.tooltip}".strip()
     for box in boxes.values():
         box.fit()
@@ -88,8 +93,8 @@ def _members(sketch: Sketch) -> set[Hashable]:
 
 
 def _bare(label: str) -> str:
-    """A label without its step and its layer."""
-    return _unnumbered(label.rstrip("₀₁₂₃₄₅₆₇₈₉₋"))
+    """A label without its step, its layer and its numbers."""
+    return _unnumbered(label.partition("\n")[0].rstrip("₀₁₂₃₄₅₆₇₈₉₋"))
 
 
 def _unnumbered(label: str) -> str:
