@@ -8,53 +8,27 @@ value that a later step reads, a bias is a parameter in a sum, a product names a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from ..graph.graph import Graph, is_constant, outer_step
-from ..graph.node import Node, Spec, behind_cuts
+from ..graph.node import Node, behind_cuts
 from ..graph.place import Unrolling
 from ..ops.core import SUM
+from .naming import FALLBACK, Run, edge_label, parameter_symbols, run_marks, runs_of, tooltip
 from .numbers import described, gradients_of
 from .sketch import Arc, Sketch, Vertex
 from .style import PLAIN, Kind
-from .symbols import indexed, pretty, raised, stem
+from .symbols import indexed
 
-__all__ = ["Contraction", "Run", "contract", "is_copy", "pretty_sum", "runs_of", "stops_gradient"]
+__all__ = ["Contraction", "contract", "is_copy", "stops_gradient"]
 
 Family: TypeAlias = Hashable
 
-FALLBACK = {
-    Kind.INPUT: "x",
-    Kind.STATE: "h",
-    Kind.OUTPUT: "o",
-    Kind.LOSS: "L",
-    Kind.MASK: "m",
-    Kind.INITIAL: "h",
-    Kind.VALUE: "v",
-    Kind.OPERATION: "v",
-    Kind.PRODUCT: "v",
-}
-"""What a value is called whose author gave it no name."""
-
-
 INNER = 2
 """Inner values of a step that an unrolled drawing shows if nobody says how much."""
-
-
-class Run(NamedTuple):
-    """One unrolling in a drawing."""
-
-    number: int
-    unrolling: Unrolling
-    length: int
-
-    def column(self, t: int) -> int:
-        """The place of step t in the sequence: a reversed run comes from its end."""
-        return self.length + 1 - t if self.unrolling.reverse else t
 
 
 class Path(NamedTuple):
@@ -81,15 +55,6 @@ Sources: TypeAlias = "dict[tuple[Vertex, bool], Path]"
 
 def _union(a: tuple[str, ...], b: tuple[str, ...]) -> tuple[str, ...]:
     return a if not b or a == b else tuple(dict.fromkeys(a + b))
-
-
-def runs_of(nodes: Iterable[Node]) -> dict[Unrolling, Run]:
-    """The unrollings of some nodes, in order, with their lengths."""
-    lengths: dict[Unrolling, int] = {}
-    for node in nodes:
-        if (moment := outer_step(node)) is not None:
-            lengths[moment[0]] = max(lengths.get(moment[0], 0), moment[1])
-    return {unrolling: Run(number, unrolling, length) for number, (unrolling, length) in enumerate(lengths.items())}
 
 
 def contract(graph: Graph, detail: str | None, values: bool = False, timeless: bool = False) -> Sketch:
@@ -153,7 +118,7 @@ class Contraction:
         self.outputs = set(graph.outputs)
         self.readouts = readouts
         self.runs = runs_of(self.nodes)
-        self.symbols = _parameter_symbols(self.nodes)
+        self.symbols = parameter_symbols(self.nodes)
         self.parameters: dict[Node, tuple[Node, ...]] = {}
         self.constants: set[Node] = set()
         self.sums_of_losses: set[Node] = set()
@@ -409,7 +374,7 @@ class Contraction:
             ):
                 lag = abs(vertex.column - source.column)
             arc = Arc(source, vertex, PLAIN, lag, plain=plain, cut=path.cut)
-            arc.label, arc.tooltip = _label(path)
+            arc.label, arc.tooltip = edge_label(path.firsts, path.labels)
             if source.kind is Kind.MASK:
                 arc.label = ""
             elif path.held and plain:
@@ -422,13 +387,13 @@ class Contraction:
 
     def call(self, sketch: Sketch, values: bool, timeless: bool) -> None:
         """Give labels and unique names, now that all kinds are known."""
-        marks = _run_marks(sketch, self.bases, list(self.runs.values()))
+        marks = run_marks(sketch, self.bases, list(self.runs.values()))
         gradients = gradients_of(self.nodes, self.outputs) if values else {}
         numbers: dict[str, list[Family]] = {}
         for vertex in sketch.vertices:
             name, index = self.bases[vertex]
             base = name or FALLBACK[vertex.kind]
-            vertex.tooltip = _tooltip(self.shown_nodes[vertex], self.biases.get(vertex, ()))
+            vertex.tooltip = tooltip(self.shown_nodes[vertex], self.biases.get(vertex, ()))
             lines = described(self.shown_nodes[vertex], gradients) if values else []
             vertex.label = indexed(base + marks.get((vertex.run, base), ""), None if timeless and not lines else index)
             same = numbers.setdefault(vertex.name, [])
@@ -440,91 +405,6 @@ class Contraction:
             if lines:
                 vertex.label, vertex.boxed, vertex.height = "\n".join([vertex.label, *lines]), True, 0.0
             vertex.fit()
-
-
-def _run_marks(
-    sketch: Sketch, bases: dict[Vertex, tuple[str | None, int | None]], runs: list[Run]
-) -> dict[tuple[int | None, str], str]:
-    """What tells apart values of one name in several unrollings: arrows, or numbers of layers."""
-    owners: dict[str, list[int]] = {}
-    for vertex in sketch.vertices:
-        if vertex.run is not None and vertex.kind in (Kind.STATE, Kind.VALUE, Kind.OUTPUT):
-            base = bases[vertex][0] or FALLBACK[vertex.kind]
-            if vertex.run not in owners.setdefault(base, []):
-                owners[base].append(vertex.run)
-    marks: dict[tuple[int | None, str], str] = {}
-    for base, numbers in owners.items():
-        if len(numbers) > 1:
-            for run, mark in zip(numbers, _marks([runs[n] for n in numbers]), strict=True):
-                marks[run, base] = mark
-    return marks
-
-
-def _marks(runs: Sequence[Run]) -> list[str]:
-    directions = [run.unrolling.reverse for run in runs]
-    if directions.count(True) == directions.count(False):
-        arrows = ["←" if reverse else "→" for reverse in directions]
-        layers = [arrows[: k + 1].count(arrow) for k, arrow in enumerate(arrows)]
-        return [arrow + (raised(f"({k})") if len(runs) > 2 else "") for arrow, k in zip(arrows, layers, strict=True)]
-    return [raised(f"({k})") for k in range(1, len(runs) + 1)]
-
-
-def _parameter_symbols(nodes: Sequence[Node]) -> dict[Node, str]:
-    """A symbol for each parameter; equal ones are told apart by the unrolling that uses them."""
-    parameters = [node for node in nodes if node.role == "parameter"]
-    runs = runs_of(nodes)
-    of: dict[Node, Node] = {node: node for node in parameters}
-    users: dict[Node, set[int]] = {node: set() for node in parameters}
-    for node in nodes:
-        if node.primitive is None:
-            continue
-        for i in node.inputs:
-            if i in of:
-                moment = outer_step(node)
-                if moment is not None:
-                    users[of[i]].add(runs[moment[0]].number)
-                if len(node.inputs) == 1:
-                    of[node] = of[i]
-    named: dict[str, list[Node]] = {}
-    for node in parameters:
-        named.setdefault(node.name or "θ", []).append(node)
-    symbols: dict[Node, str] = {}
-    ordered = list(runs.values())
-    for name, same in named.items():
-        same.sort(key=lambda node: min(users[node], default=-1))
-        owners = [min(users[node], default=-1) for node in same]
-        if len(same) == 1:
-            marks = [""]
-        elif len(set(owners)) == len(same) and -1 not in owners:
-            marks = _marks([ordered[n] for n in owners])
-        else:
-            marks = [raised(f"({k})") for k in range(1, len(same) + 1)]
-        symbols.update({node: name + mark for node, mark in zip(same, marks, strict=True)})
-    return symbols
-
-
-def _label(path: Path) -> tuple[str, str]:
-    """An edge's label and tooltip: two parameters at the most, else their stem."""
-    everything = " ".join(map(pretty, path.labels))
-    if len(path.labels) <= 2:
-        return everything, everything or "no parameter"
-    stems: dict[str, list[str]] = {}
-    for first in path.firsts:
-        stems.setdefault(stem(first), []).append(first)
-    short = " ".join(pretty(same[0]) if len(same) == 1 else f"{pretty(base)}∗" for base, same in stems.items())
-    return short, everything
-
-
-@lru_cache(256)
-def _shown_spec(spec: Spec) -> str:
-    return str(spec)  # NumPy takes long over a dtype's name
-
-
-def _tooltip(node: Node, bias: Sequence[str]) -> str:
-    lines = [_shown_spec(node.spec)]
-    if node.primitive is not None:
-        lines.append(f"{node.operation}" + (f" + {pretty_sum(bias)}" if bias else ""))
-    return "\n".join(lines)
 
 
 def _inputs(node: Node) -> tuple[Node, ...]:
@@ -546,11 +426,6 @@ def _uncut(node: Node) -> Node:
     while (source := node.cut) is not None:
         node = source
     return node
-
-
-def pretty_sum(symbols: Sequence[str]) -> str:
-    """Parameters in a sum."""
-    return " + ".join(map(pretty, symbols))
 
 
 def is_copy(node: Node) -> bool:

@@ -9,7 +9,8 @@ import numpy as np
 from ..graph.graph import Graph, outer_step
 from ..graph.node import Node
 from ..ops.core import SUM, Primitive
-from .contract import Contraction, is_copy, pretty_sum
+from .contract import Contraction, is_copy
+from .naming import pretty_sum
 from .sketch import Sketch, Vertex
 from .style import RISE, TINTS, Kind
 from .symbols import pretty

@@ -13,12 +13,13 @@ from ..nn.module import Module
 from ..nn.trace import trace_step
 from ..ops.core import as_tensor
 from ..tensor import Tensor
-from .contract import contract, runs_of
+from .contract import contract
 from .dot import written
 from .drawing import Drawing
 from .finish import add_note, bundle, elide, give_strokes, tell_targets
 from .fold import folded, reads_before_start
 from .layers import add_parameters, merged
+from .naming import runs_of
 from .operations import add_legend, operations
 from .per_step import per_step
 from .place import Layout, place, set_rows, share_columns

@@ -19,7 +19,8 @@ from ..graph.node import Node, behind_cuts
 from ..nn.cell import flatten
 from ..nn.trace import Step
 from ..ops.core import SUM, as_tensor, registry
-from .contract import is_copy, pretty_sum, stops_gradient
+from .contract import is_copy, stops_gradient
+from .naming import pretty_sum
 from .operations import sign
 from .symbols import pretty
 

@@ -1,0 +1,141 @@
+"""What everything in a drawing is called: values, unrollings, parameters, and the edges they are on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from ..graph.graph import outer_step
+from ..graph.node import Node, Spec
+from ..graph.place import Unrolling
+from .sketch import Sketch, Vertex
+from .style import Kind
+from .symbols import pretty, raised, stem
+
+__all__ = ["FALLBACK", "Run", "edge_label", "parameter_symbols", "pretty_sum", "run_marks", "runs_of", "tooltip"]
+
+FALLBACK = {
+    Kind.INPUT: "x",
+    Kind.STATE: "h",
+    Kind.OUTPUT: "o",
+    Kind.LOSS: "L",
+    Kind.MASK: "m",
+    Kind.INITIAL: "h",
+    Kind.VALUE: "v",
+    Kind.OPERATION: "v",
+    Kind.PRODUCT: "v",
+}
+"""What a value is called whose author gave it no name."""
+
+
+class Run(NamedTuple):
+    """One unrolling in a drawing."""
+
+    number: int
+    unrolling: Unrolling
+    length: int
+
+    def column(self, t: int) -> int:
+        """The place of step t in the sequence: a reversed run comes from its end."""
+        return self.length + 1 - t if self.unrolling.reverse else t
+
+
+def runs_of(nodes: Iterable[Node]) -> dict[Unrolling, Run]:
+    """The unrollings of some nodes, in order, with their lengths."""
+    lengths: dict[Unrolling, int] = {}
+    for node in nodes:
+        if (moment := outer_step(node)) is not None:
+            lengths[moment[0]] = max(lengths.get(moment[0], 0), moment[1])
+    return {unrolling: Run(number, unrolling, length) for number, (unrolling, length) in enumerate(lengths.items())}
+
+
+def run_marks(
+    sketch: Sketch, bases: dict[Vertex, tuple[str | None, int | None]], runs: list[Run]
+) -> dict[tuple[int | None, str], str]:
+    """What tells apart values of one name in several unrollings: arrows, or numbers of layers."""
+    owners: dict[str, list[int]] = {}
+    for vertex in sketch.vertices:
+        if vertex.run is not None and vertex.kind in (Kind.STATE, Kind.VALUE, Kind.OUTPUT):
+            base = bases[vertex][0] or FALLBACK[vertex.kind]
+            if vertex.run not in owners.setdefault(base, []):
+                owners[base].append(vertex.run)
+    marks: dict[tuple[int | None, str], str] = {}
+    for base, numbers in owners.items():
+        if len(numbers) > 1:
+            for run, mark in zip(numbers, _marks([runs[n] for n in numbers]), strict=True):
+                marks[run, base] = mark
+    return marks
+
+
+def _marks(runs: Sequence[Run]) -> list[str]:
+    directions = [run.unrolling.reverse for run in runs]
+    if directions.count(True) == directions.count(False):
+        arrows = ["←" if reverse else "→" for reverse in directions]
+        layers = [arrows[: k + 1].count(arrow) for k, arrow in enumerate(arrows)]
+        return [arrow + (raised(f"({k})") if len(runs) > 2 else "") for arrow, k in zip(arrows, layers, strict=True)]
+    return [raised(f"({k})") for k in range(1, len(runs) + 1)]
+
+
+def parameter_symbols(nodes: Sequence[Node]) -> dict[Node, str]:
+    """A symbol for each parameter; equal ones are told apart by the unrolling that uses them."""
+    parameters = [node for node in nodes if node.role == "parameter"]
+    runs = runs_of(nodes)
+    of: dict[Node, Node] = {node: node for node in parameters}
+    users: dict[Node, set[int]] = {node: set() for node in parameters}
+    for node in nodes:
+        if node.primitive is None:
+            continue
+        for i in node.inputs:
+            if i in of:
+                moment = outer_step(node)
+                if moment is not None:
+                    users[of[i]].add(runs[moment[0]].number)
+                if len(node.inputs) == 1:
+                    of[node] = of[i]
+    named: dict[str, list[Node]] = {}
+    for node in parameters:
+        named.setdefault(node.name or "θ", []).append(node)
+    symbols: dict[Node, str] = {}
+    ordered = list(runs.values())
+    for name, same in named.items():
+        same.sort(key=lambda node: min(users[node], default=-1))
+        owners = [min(users[node], default=-1) for node in same]
+        if len(same) == 1:
+            marks = [""]
+        elif len(set(owners)) == len(same) and -1 not in owners:
+            marks = _marks([ordered[n] for n in owners])
+        else:
+            marks = [raised(f"({k})") for k in range(1, len(same) + 1)]
+        symbols.update({node: name + mark for node, mark in zip(same, marks, strict=True)})
+    return symbols
+
+
+def edge_label(firsts: Sequence[str], labels: Sequence[str]) -> tuple[str, str]:
+    """An edge's label and tooltip: two parameters at the most, else their stem."""
+    everything = " ".join(map(pretty, labels))
+    if len(labels) <= 2:
+        return everything, everything or "no parameter"
+    stems: dict[str, list[str]] = {}
+    for first in firsts:
+        stems.setdefault(stem(first), []).append(first)
+    short = " ".join(pretty(same[0]) if len(same) == 1 else f"{pretty(base)}∗" for base, same in stems.items())
+    return short, everything
+
+
+@lru_cache(256)
+def _shown_spec(spec: Spec) -> str:
+    return str(spec)  # NumPy takes long over a dtype's name
+
+
+def tooltip(node: Node, bias: Sequence[str]) -> str:
+    """What is said when a node is pointed at: its shape and dtype, and what it does."""
+    lines = [_shown_spec(node.spec)]
+    if node.primitive is not None:
+        lines.append(f"{node.operation}" + (f" + {pretty_sum(bias)}" if bias else ""))
+    return "\n".join(lines)
+
+
+def pretty_sum(symbols: Sequence[str]) -> str:
+    """Parameters in a sum."""
+    return " + ".join(map(pretty, symbols))
