@@ -16,7 +16,7 @@ import numpy as np
 
 from ..graph.graph import Graph, is_constant
 from ..graph.node import Node, behind_cuts
-from ..nn.cell import flatten
+from ..nn.nested import flatten
 from ..nn.trace import Step
 from ..ops.core import SUM, as_tensor, registry
 from .contract import is_copy, stops_gradient
@@ -241,13 +241,19 @@ class _Contraction:
             self.forms[node] = _alone(self.starts[self.state[node]])
         elif node.role == "parameter":
             self.symbols[node] = (node.name or "θ",)
+        elif "draw" in node.attributes:
+            self._source(
+                node, "~", f"random numbers, {'the same at all steps' if node.attributes['once'] else 'new at each step'}\n"
+            )
         elif is_constant(node):
             self.symbols[node] = ()
         else:
-            name = self._name(node) or "x"
-            part = Part(Role.INPUT, "", name, name, note=str(node.spec))
-            self.inputs.append(part)
-            self.forms[node] = _alone(part)
+            self._source(node, self._name(node) or "x")
+
+    def _source(self, node: Node, name: str, note: str = "") -> None:
+        part = Part(Role.INPUT, "", name, name, note=f"{note}{node.spec}")
+        self.inputs.append(part)
+        self.forms[node] = _alone(part)
 
     def _form(self, node: Node, computed: Sequence[Node], symbols: tuple[str, ...]) -> Form | None:
         """The value as a sum behind linear maps; None if it is not one, or is better shown."""

@@ -19,6 +19,8 @@ __all__ = ["step_sketch"]
 
 RADIUS = 9.0
 """Of a rounded corner."""
+SPARE = 40.0
+"""What it costs to meet an operation beside the middle of a side, for more lines than sides."""
 ENDS = (Role.INPUT, Role.BEFORE, Role.AFTER, Role.OUTPUT)
 
 
@@ -45,9 +47,8 @@ class _Lines:
             self.lane_of |= {diagram.before[slot]: slot, diagram.after[slot]: slot}
         self._frame()
         self.vertices = {part: self._vertex(part) for part in diagram.parts}
-        low = min(x for x, _ in places.at.values()), min(y for _, y in places.at.values())
-        high = max(x for x, _ in places.at.values()), max(y for _, y in places.at.values())
-        self.maze = Maze(low, high)
+        left, bottom, right, top = places.frame
+        self.maze = Maze((left + 1, bottom + 1), (right - 1, top - 1))
         for part in diagram.parts:
             if part.role is not Role.JOINT:
                 self.maze.block(places.at[part], *half(part))
@@ -164,25 +165,32 @@ class _Lines:
         dx, dy = port[0] - x, port[1] - y
         if part.role is Role.JOINT:
             return port
+        a, b = width / 2 / UNIT, height / 2 / UNIT
+        oval = not self.vertices[part].boxed and part.role is Role.OPERATION
         if abs(dx) > half(part)[0]:
-            return x + np.sign(dx) * width / 2 / UNIT, port[1]
-        return port[0], y + np.sign(dy) * height / 2 / UNIT
+            return x + np.sign(dx) * a * (np.sqrt(1 - (dy / b) ** 2) if oval else 1), port[1]
+        return port[0], y + np.sign(dy) * b * (np.sqrt(1 - (dx / a) ** 2) if oval else 1)
 
     def _ports(self, part: Part, leaving: bool) -> list[Port]:
         x, y = self.places.at[part]
         w, h = (n + 1 for n in half(part))
         if part.role is Role.JOINT:
             return [Port((x, y), None)]
+        if part.role in ENDS:
+            (left, bottom), (right, top) = self.maze.low, self.maze.high
+            ends = {Role.INPUT: Port((x, bottom), NORTH), Role.BEFORE: Port((left, y), EAST)}
+            ends |= {Role.AFTER: Port((right, y), WEST), Role.OUTPUT: Port((x, top), SOUTH)}
+            return [ends[part.role]]
         sides = {EAST: Port((x + w, y), EAST), WEST: Port((x - w, y), WEST)}
         sides |= {NORTH: Port((x, y + h), NORTH), SOUTH: Port((x, y - h), SOUTH)}
-        if part.role in ENDS:
-            side = {Role.INPUT: NORTH, Role.BEFORE: EAST, Role.AFTER: WEST, Role.OUTPUT: SOUTH}[part.role]
-            return [sides[side]]
         if part.role is not Role.GATE:
             dear = {WEST: 4.0} if leaving else {EAST: 2.0}
         else:
             dear = {WEST: 8.0, SOUTH: 6.0} if leaving else {NORTH: 12.0, EAST: 12.0}
         ports = [port._replace(cost=dear.get(side, 0.0)) for side, port in sides.items()]
+        if part.role is Role.OPERATION:
+            ports += [Port((x + k, y + j * h), (0, j), SPARE) for j in (-1, 1) for k in (-1, 1)]
+            ports += [Port((x + j * w, y + k), (j, 0), SPARE) for j in (-1, 1) for k in (-1, 1)]
         if part.role is Role.GATE:
             edge = y + h if leaving else y - h
             ports += [Port((x + dx, edge), NORTH if leaving else SOUTH, 3.0) for dx in (-2, -1, 1, 2)]

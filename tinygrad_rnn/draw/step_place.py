@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .place import Layout
@@ -35,7 +36,8 @@ class Places:
     ----------
     at : dict of Part to pair of int
     frame : tuple of int
-        The cell's outline: left, bottom, right, top.
+        The cell's outline: left, bottom, right, top. Lines turn within it, and only the ends
+        of lines are outside.
     lanes : dict of int to list of Part
         The slots whose lines go straight through, with the operations on them.
     entries : dict of (Part, Part) to pair of int
@@ -147,9 +149,9 @@ class _Placing:
         new = self.right + max(COLUMN, half(part)[0] + 5)
         if part in self.lane_of:
             path = self.lanes[self.lane_of[part]]
-            before = [self.at[other][0] for other in path[: path.index(part)] if other in self.at]
+            before = [other for other in path[: path.index(part)] if other in self.at]
             below = max((self.at[source][0] for source in read if source not in path), default=-1.0)
-            free = below >= max(before, default=0) + (COLUMN - 2 if before else 0)
+            free = below >= max((self.at[other][0] + max(COLUMN - 2, _apart(part, other)) for other in before), default=0)
             above = max((row for x, row in self.at.values() if x == below), default=0)
             standing = [self.at[source][1] for source in read if self.at[source][0] == below and source not in path]
             if free and above in standing and self._is_clear(below, half(part)[0], above + 1, TOP):
@@ -215,29 +217,31 @@ def placed(diagram: Diagram, layout: Layout) -> Places:
         at[part] = round(x), round(ROW * (top if row == TOP else row))
     for number, joint in enumerate(joints):
         at[joint] = 2 * number, bus + 2 * number
-    right = max((x + half(part)[0] for part, (x, _) in at.items()), default=0) + 6
+    right = max((x + half(part)[0] for part, (x, _) in at.items()), default=0) + 4
     heights = {slot: round(ROW * (top + 1 + number)) for number, slot in enumerate(lanes)}
     heights |= {slot: at[path[0]][1] for slot, path in lanes.items()}
     below = [slot for slot in range(len(diagram.before)) if slot not in lanes]
     through = any(read.role is Role.BEFORE for end in diagram.after for read in end.reads)
     heights |= {slot: bus - LINE * (number + through) for number, slot in enumerate(below)}
-    left = -LINE * max(0, len(diagram.inputs) - 1) - 9
+    columns_of_inputs = _side_by_side(diagram.inputs)
+    left = min(columns_of_inputs, default=0) - 5
     for before in diagram.before:
-        at[before] = left, heights[before.slots[0]]
+        at[before] = left - _beside(diagram.before), heights[before.slots[0]]
     exits = _exits(diagram, heights, lanes, bus)
     low = min([bus, *heights.values(), *exits.values()])
-    for number, part in enumerate(diagram.inputs):
-        at[part] = -LINE * number, low - 6 - 2 * max(0, len(diagram.inputs) - 1)
-    high = max([y for _, y in at.values()]) + 4
+    high = max([bus, *(y for _, y in at.values())]) + 4
+    for part, x in zip(diagram.inputs, columns_of_inputs, strict=True):
+        at[part] = x, low - 6 - 2 * max(0, len(diagram.inputs) - 1)
     for end in diagram.outputs:
         (source,) = end.reads
-        x = at[source][0] if source.reads else right - 3
-        while any(at.get(other, (None,))[0] == x for other in diagram.outputs) or not _is_open(at, x, source):
+        x = at[source][0] if source.reads else right - 1
+        others = [other for other in diagram.outputs if other in at]
+        while any(abs(x - at[other][0]) < _apart(end, other) for other in others) or not _is_open(at, x, source):
             x += 2
         at[end] = x, high + 3
-    right = max(right, *(at[end][0] + 5 for end in diagram.outputs)) if diagram.outputs else right
+    right = max([right, *(at[end][0] + 1 for end in diagram.outputs)])
     for part in diagram.after:
-        at[part] = right, exits[part.slots[0]]
+        at[part] = right + _beside(diagram.after), exits[part.slots[0]]
     entries = {}
     for joint in joints:
         x, y = at[joint]
@@ -249,7 +253,23 @@ def placed(diagram: Diagram, layout: Layout) -> Places:
                 entry = min([y, *lines]) - 2 * (inputs.index(read) + (x != at[read][0]))
             entries[read, joint] = x, entry
     bottom = min([low, *(y for _, y in entries.values())]) - 3
-    return Places(at, (left + 4, bottom, right - 4, high), lanes, entries)
+    return Places(at, (left, bottom, right, high), lanes, entries)
+
+
+def _apart(one: Part, other: Part) -> int:
+    """How far from each other the centres of two parts are, if they stand side by side."""
+    return half(one)[0] + half(other)[0] + 2
+
+
+def _side_by_side(inputs: Sequence[Part]) -> list[int]:
+    """Columns of the inputs, from right to left."""
+    steps = [-max(LINE, _apart(one, other)) for one, other in itertools.pairwise(inputs)]
+    return list(itertools.accumulate(steps, initial=0)) if inputs else []
+
+
+def _beside(ends: Sequence[Part]) -> int:
+    """How far from the frame the ends of states stand, all in one column."""
+    return max((half(part)[0] for part in ends), default=0) + 3
 
 
 def _exits(diagram: Diagram, heights: Mapping[int, int], lanes: Mapping[int, list[Part]], bus: int) -> dict[int, int]:
