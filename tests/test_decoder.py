@@ -301,6 +301,15 @@ def test_samples_are_as_frequent_as_probable():
     np.testing.assert_allclose(np.bincount(cold, minlength=3) / 20_000, p, atol=0.02)
 
 
+@pytest.mark.parametrize("temperature", [1e-40, 1e-300])
+def test_the_colder_the_greedier(temperature):
+    """As far as that: logits divided by so little would be infinite, and all alike."""
+    made = decoder(scale=2.0, seed=1, dtype="float32")
+    with np.errstate(all="raise", under="ignore"):
+        cold = made.sample(max_steps=9, temperature=temperature, batch_size=4).ys
+    np.testing.assert_array_equal(cold, made.greedy(max_steps=9, batch_size=4).ys)
+
+
 def test_generation_stops_when_all_have_ended_and_records_nothing():
     class Counted(nn.Linear):
         calls = 0

@@ -168,7 +168,7 @@ def test_random_numbers_are_an_input_of_what_reads_them():
     assert drops["h⁻×~"] == {"h⁻", "~"} and drops["f"] == {"x", "h⁻×~"}
     parts = nn.Embedding(4, 3), nn.RNNCell(3, 5), nn.Linear(5, 4)
     drawn = reads(nn.DecoderCell(*parts, start=0, temperature=0.5))
-    assert drawn["÷ 0.5 o+~"] == {"÷ 0.5 o", "~"} and drawn["y"] == {"÷ 0.5 o+~"}
+    assert drawn["o+0.5× ~"] == {"o", "0.5× ~"} and drawn["0.5× ~"] == {"~"}
     assert not any("~" in read for read in reads(nn.DecoderCell(*parts, start=0)).values())
 
 
@@ -256,11 +256,22 @@ class Picture:
                     yield self.names[edge["tail"]], self.names[edge["head"]], (min(xs), min(ys), max(xs), max(ys))
 
 
+class Crowded(nn.Cell):
+    """An operation with more lines than sides."""
+
+    input_size, state_shape = 3, ((3,),) * 5
+
+    def step(self, x, state):
+        total = tr.tanh(tr.stack([x, *state], axis=-1)).sum(axis=-1)
+        return total, (total, *state[:-1])
+
+
 CELLS = {"lstm": nn.LSTMCell(3, 5), "gru": nn.GRUCell(3, 5), "gated": Gated(), "odd": Odd(), "narx": InputsAndOutputs()}
 CELLS |= {
     "long delays": nn.NARXCell(2, 1, 5, 6),
     "dropout": nn.LSTMCell(3, 5, recurrent_dropout=0.5),
     "noisy": Noisy(),
+    "crowded": Crowded(),
     "rnn": nn.RNNCell(3, 5),
     "jordan": nn.JordanCell(3, 5, 2),
     "residual": nn.ResidualCell(3, 5),

@@ -120,7 +120,7 @@ def choose(logits: Tensor, temperature: float | None = None) -> Tensor:
     """The likeliest symbols, or symbols drawn from softmax(logits / temperature), one for each row."""
     if temperature is not None:
         shape, dtype = logits.shape, logits.dtype
-        logits = logits / temperature + sample(lambda generator: generator.gumbel(size=shape).astype(dtype))
+        logits = logits + temperature * sample(lambda generator: generator.gumbel(size=shape).astype(dtype))
     return argmax(logits, axis=-1)
 
 
