@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
 from tinygrad_rnn.errors import DataError, ShapeError
-from tinygrad_rnn.nn.cell import flatten
+from tinygrad_rnn.nn.nested import flatten
 from tinygrad_rnn.testing import check_cell, check_gradients
 
 sizes = st.integers(1, 3)

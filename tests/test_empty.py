@@ -5,7 +5,7 @@ import pytest
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
-from tinygrad_rnn.nn.cell import flatten
+from tinygrad_rnn.nn.nested import flatten
 
 F4 = "float32"
 SHAPES = [(0, 2), (3, 0), (0, 0)]

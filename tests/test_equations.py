@@ -11,7 +11,7 @@ import tinygrad_rnn as tr
 from tinygrad_rnn import nn
 from tinygrad_rnn.explain.equations import Equations
 from tinygrad_rnn.graph.node import ancestors
-from tinygrad_rnn.nn.cell import flatten, rebuild
+from tinygrad_rnn.nn.nested import flatten, rebuild
 
 
 class Gated(nn.Cell):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
 from tinygrad_rnn.errors import ShapeError
-from tinygrad_rnn.nn.cell import flatten
+from tinygrad_rnn.nn.nested import flatten
 from tinygrad_rnn.scan.partition import Partition
 from tinygrad_rnn.testing import check_cell
 

@@ -12,7 +12,7 @@ from test_goldens import make, stored
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
 from tinygrad_rnn.errors import DtypeError, ShapeError, StateDictError
-from tinygrad_rnn.nn.cell import flatten
+from tinygrad_rnn.nn.nested import flatten
 from tinygrad_rnn.testing import check_cell
 
 sizes = st.integers(1, 4)

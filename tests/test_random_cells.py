@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 
 import tinygrad_rnn as tr
-from tinygrad_rnn.nn.cell import flatten
+from tinygrad_rnn.nn.nested import flatten
 from tinygrad_rnn.testing import KinkError, check_gradients
 from tinygrad_rnn.testing import strategies as gen
 from tinygrad_rnn.testing.choices import RandomChoices

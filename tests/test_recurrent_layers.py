@@ -11,7 +11,7 @@ from test_goldens import make
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
 from tinygrad_rnn.errors import DtypeError, ShapeError, TinygradError
-from tinygrad_rnn.nn.cell import flatten
+from tinygrad_rnn.nn.nested import flatten
 from tinygrad_rnn.testing import check_cell
 
 sizes = st.integers(1, 4)
@@ -435,7 +435,7 @@ X = np.zeros((4, 2, 3), "float32")
         (lambda: nn.GRU(3, 5, num_layers=2, dropout=1.5), ValueError, r"dropped is in \[0, 1\), not 1.5"),
         (lambda: nn.LSTM(3, 0), ValueError, "hidden_size is a whole number, 1 at least, not 0"),
         (lambda: nn.GRUCell(3, 4.0), ValueError, "hidden_size is a whole number, 1 at least, not 4.0"),
-        (lambda: nn.RNN(-1, 4), ValueError, "input_size is a whole number, 0 at least, not -1"),
+        (lambda: nn.RNN(-1, 4), ValueError, r"sizes are whole numbers, .* U cannot have shape \(4, -1\)"),
         (lambda: nn.GRU(3, 5, recurrent_dropout=-1), ValueError, r"dropped is in \[0, 1\), not -1"),
         (lambda: nn.GRU(3, 5)(X, lengths=[5, 1]), ShapeError, "lengths go from 1 to 5, and the sequence has 4 steps"),
         (lambda: nn.GRU(3, 5)(X, lengths=[-1, 1]), ShapeError, "lengths go from -1 to 1"),
@@ -456,3 +456,8 @@ X = np.zeros((4, 2, 3), "float32")
 def test_what_does_not_fit_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_an_array_that_a_layer_is_fed_with_is_drawn():
+    output, _ = nn.RNN(2, 5)(np.zeros((3, 1, 2), "float32"))
+    assert "x[1]" in tr.graph(output).draw().source

@@ -16,8 +16,8 @@ from scan_cases import agree
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
 from tinygrad_rnn.errors import DtypeError, NonFiniteError, ShapeError, TraceError
-from tinygrad_rnn.nn.cell import flatten
 from tinygrad_rnn.nn.compiled import _caches
+from tinygrad_rnn.nn.nested import flatten
 from tinygrad_rnn.ops import core
 from tinygrad_rnn.scan.rewrites import without
 

@@ -9,7 +9,7 @@ from test_decoder import AT, CELLS, TwoLayers, decoder
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
 from tinygrad_rnn.errors import ShapeError
-from tinygrad_rnn.nn.cell import flatten
+from tinygrad_rnn.nn.nested import flatten
 from tinygrad_rnn.testing import check_gradients
 
 F8 = {"dtype": "float64"}

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from ..autodiff import grad
 from ..graph.node import Node, ancestors
 from ..graph.place import mode
-from ..nn.cell import Cell, flatten
+from ..nn.cell import Cell
+from ..nn.nested import flatten
 from ..nn.trace import Step, symbolic, trace_step
 from ..ops import astype
 from ..ops.core import TERM, apply

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from ..ops import log_softmax
 from ..tensor import Tensor, tensor
-from .cell import State, flatten, rebuild
+from .cell import State
+from .nested import flatten, rebuild
 
 __all__ = ["Sequences"]
 

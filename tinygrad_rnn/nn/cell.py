@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from .. import init
 from ..errors import ShapeError
 from ..ops import relu, sigmoid, tanh
 from ..tensor import Parameter, Tensor, tensor
-from .layers import Dropout, linear
+from .layers import Dropout, linear, uniform
 from .module import Module
+from .nested import rebuild
 
-__all__ = ["Cell", "RNNCell", "State", "flatten", "rebuild"]
+__all__ = ["Cell", "RNNCell", "State"]
 
 State = Any
 """A Tensor, or nested tuples (named ones too) of Tensors."""
+
+Nonlinearity = Literal["tanh", "relu", "sigmoid"]
+FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": tanh, "relu": relu, "sigmoid": sigmoid}
 
 
 class Cell(Module):
@@ -154,7 +156,7 @@ class RNNCell(Cell):
         input_size: int,
         hidden_size: int,
         bias: bool = True,
-        nonlinearity: Literal["tanh", "relu", "sigmoid"] = "tanh",
+        nonlinearity: Nonlinearity = "tanh",
         dtype: npt.DTypeLike = np.float32,
         *,
         recurrent_dropout: float = 0.0,
@@ -171,9 +173,6 @@ class RNNCell(Cell):
         a = linear(x, self.weight_ih, self.bias_ih) + linear(self.drop(h), self.weight_hh, self.bias_hh)
         h = self.f(a).named("h")
         return h, h
-
-
-FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {"tanh": tanh, "relu": relu, "sigmoid": sigmoid}
 
 
 def function_of(nonlinearity: str) -> Callable[[Tensor], Tensor]:
@@ -201,16 +200,14 @@ def cell_parameters(
     ValueError
         If the sizes are no whole numbers, or there is no hidden unit.
     """
-    for name, size, least in (("input_size", input_size, 0), ("hidden_size", hidden_size, 1)):
-        if not isinstance(size, (int, np.integer)) or size < least:
-            raise ValueError(f"{name} is a whole number, {least} at least, not {size!r}")
-    rows, bound = gates * hidden_size, 1 / math.sqrt(hidden_size)
-
-    def uniform(symbol: str, *shape: int) -> Parameter:
-        return Parameter(init.uniform(shape, bound), symbol, dtype)
-
-    U, W = uniform("U", rows, input_size), uniform("W", rows, recurrent_size or hidden_size)
-    return (U, W, uniform("b", rows), uniform("b'", rows)) if bias else (U, W, None, None)
+    if not isinstance(hidden_size, (int, np.integer)) or hidden_size < 1:
+        raise ValueError(f"hidden_size is a whole number, 1 at least, not {hidden_size!r}")
+    rows = gates * hidden_size
+    U = uniform("U", (rows, input_size), hidden_size, dtype)
+    W = uniform("W", (rows, recurrent_size or hidden_size), hidden_size, dtype)
+    if not bias:
+        return U, W, None, None
+    return U, W, uniform("b", (rows,), hidden_size, dtype), uniform("b'", (rows,), hidden_size, dtype)
 
 
 def _is_one(shape: Any) -> bool:
@@ -229,33 +226,3 @@ def _check_structure(state: Any, shape: Any) -> None:
         raise ShapeError(f"the state is a tuple of {what} and not {found}")
     for part, inner in zip(state, shape, strict=True):
         _check_structure(part, inner)
-
-
-# -- nested tuples -------------------------------------------------------------------------
-
-
-def flatten(nested: Any) -> list[Any]:
-    """The leaves of nested tuples, in order.
-
-    Examples
-    --------
-    >>> flatten(((1, 2), 3))
-    [1, 2, 3]
-    """
-    if not isinstance(nested, tuple):
-        return [nested]
-    return [leaf for part in nested for leaf in flatten(part)]
-
-
-def rebuild(like: Any, leaves: Iterator[Any], depth: int | None = None) -> Any:
-    """Nested tuples of the same structure, named ones too, with other leaves.
-
-    Examples
-    --------
-    >>> rebuild(((1, 2), 3), iter("abc"))
-    (('a', 'b'), 'c')
-    """
-    if not isinstance(like, tuple) or depth == 0:
-        return next(leaves)
-    parts = [rebuild(part, leaves, None if depth is None else depth - 1) for part in like]
-    return type(like)(*parts) if hasattr(like, "_fields") else tuple(parts)

@@ -16,7 +16,7 @@ from ..scan.plan import Plan
 from ..scan.primitive import run
 from ..scan.trace import Trace, draw_all, signature, trace
 from ..tensor import Tensor
-from .cell import flatten, rebuild
+from .nested import flatten, rebuild
 from .steps import Call, tell_initial
 
 __all__ = ["Compiled", "compiled"]

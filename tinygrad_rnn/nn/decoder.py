@@ -18,12 +18,13 @@ from ..ops.core import as_tensor
 from ..ops.lengths import beside, real_steps
 from ..tensor import Tensor
 from .beam import Sequences, beam_search, write
-from .cell import Cell, State, flatten, rebuild
+from .cell import Cell, State
 from .decoder_cell import DecoderCell, DecoderState, above_zero, choose, code_of
 from .layers import Linear
 from .likelihood import log_likelihood
 from .module import Module
-from .recurrent import Recurrent
+from .nested import flatten, rebuild
+from .recurrent import Mode, Recurrent
 from .steps import as_state, outline
 
 __all__ = ["Decoder"]
@@ -90,7 +91,7 @@ class Decoder(Module):
         *,
         at: Literal["start", "every_step", "both"] = "start",
         temperature: float | None = None,
-        mode: Literal["scan", "unroll"] = "scan",
+        mode: Mode = "scan",
     ) -> None:
         super().__init__()
         if at not in ("start", "every_step", "both"):

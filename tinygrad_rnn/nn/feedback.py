@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import numpy as np
 import numpy.typing as npt
 
 from ..tensor import Tensor
-from .cell import Cell, function_of
+from .cell import Cell, Nonlinearity, function_of
 from .layers import linear, uniform
 from .recurrent import Mode, Recurrent
 
@@ -65,7 +63,7 @@ class JordanCell(Cell):
         hidden_size: int,
         output_size: int | None = None,
         *,
-        nonlinearity: Literal["tanh", "relu", "sigmoid"] = "tanh",
+        nonlinearity: Nonlinearity = "tanh",
         bias: bool = True,
         dtype: npt.DTypeLike = np.float32,
     ) -> None:
@@ -123,7 +121,7 @@ class Jordan(Recurrent):
         hidden_size: int,
         output_size: int,
         *,
-        nonlinearity: Literal["tanh", "relu", "sigmoid"] = "tanh",
+        nonlinearity: Nonlinearity = "tanh",
         bias: bool = True,
         dtype: npt.DTypeLike = np.float32,
         mode: Mode = "scan",

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from .. import init
 from ..ops import sigmoid, split, tanh
-from ..tensor import Parameter, Tensor
+from ..tensor import Tensor
 from .cell import Cell, cell_parameters
-from .layers import Dropout, linear
+from .layers import Dropout, linear, uniform
 
 __all__ = ["GRUCell", "LSTMCell", "LSTMState"]
 
@@ -124,8 +122,7 @@ class LSTMCell(Cell):
         self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh = cell_parameters(
             4, input_size, hidden_size, bias, dtype, self.output_size
         )
-        bound = 1 / math.sqrt(hidden_size)
-        self.weight_hr = Parameter(init.uniform((proj_size, hidden_size), bound), "P", dtype) if proj_size else None
+        self.weight_hr = uniform("P", (proj_size, hidden_size), hidden_size, dtype) if proj_size else None
         self.drop = Dropout(recurrent_dropout, once=True)
         if forget_bias is not None:
             self._set_forget_bias(forget_bias)

@@ -17,7 +17,7 @@ from ..sampling import sample
 from ..tensor import Parameter, Tensor
 from .module import Module
 
-__all__ = ["Dropout", "Embedding", "Linear", "Sequential", "TapSum", "f_or_units", "linear", "uniform"]
+__all__ = ["Dropout", "Embedding", "Linear", "Sequential", "linear"]
 
 
 def uniform(symbol: str, shape: tuple[int, ...], fan: int, dtype: npt.DTypeLike) -> Parameter:

@@ -13,9 +13,10 @@ from ..graph.node import Spec
 from ..graph.place import mode
 from ..ops.core import as_tensor
 from ..scan.summary import Summary
-from .cell import Cell, rebuild
+from .cell import Cell
 from .compiled import compiled
 from .module import Module
+from .nested import rebuild
 from .recurrent import Recurrent
 from .steps import Call
 from .trace import symbolic, try_inputs

@@ -16,9 +16,10 @@ from ..graph.place import context, mode
 from ..ops import TensorLike, stack
 from ..tensor import Tensor
 from ..unrolling import over
-from .cell import Cell, State, flatten, rebuild
+from .cell import Cell, State
 from .compiled import compiled
 from .module import Module
+from .nested import flatten, rebuild
 from .steps import Call, as_state, cast, outline
 
 if TYPE_CHECKING:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from .cell import RNNCell
+from .cell import Nonlinearity, RNNCell
 from .gated import GRUCell, LSTMCell
 from .recurrent import Mode
 from .stacked import RecurrentLayer
@@ -63,7 +62,7 @@ class RNN(RecurrentLayer):
         input_size: int,
         hidden_size: int,
         num_layers: int | Sequence[int] = 1,
-        nonlinearity: Literal["tanh", "relu", "sigmoid"] = "tanh",
+        nonlinearity: Nonlinearity = "tanh",
         bias: bool = True,
         batch_first: bool = False,
         dropout: float = 0.0,

@@ -13,9 +13,11 @@ from ..errors import ShapeError
 from ..ops import TensorLike, concatenate, stack, swapaxes
 from ..ops.core import as_tensor
 from ..tensor import Parameter, Tensor
-from .cell import Cell, State, flatten, rebuild
+from ..unrolling import fed
+from .cell import Cell, State
 from .layers import Dropout
 from .module import Module
+from .nested import flatten, rebuild
 from .recurrent import Mode, Recurrent
 from .steps import cast
 
@@ -165,7 +167,7 @@ class RecurrentLayer(Module):
         recorded: dict[str, Tensor] | None,
         names: Collection[str] | None = None,
     ) -> tuple[Any, State]:
-        xs = as_tensor(xs)
+        xs = fed(xs)
         if parameters := self.parameters():
             xs = cast(xs, parameters[0].dtype, "iub")  # codes and counts: no reason to compute in float64
         alone = xs.ndim == 2

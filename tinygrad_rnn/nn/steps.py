@@ -17,7 +17,8 @@ from ..ops.core import as_tensor
 from ..ops.lengths import beside, real_steps
 from ..tensor import Tensor
 from ..unrolling import fed
-from .cell import Cell, State, flatten, rebuild
+from .cell import Cell, State
+from .nested import flatten, rebuild
 
 __all__ = ["Call", "as_state", "cast", "named_values", "outline", "slot_names", "tell_initial"]
 

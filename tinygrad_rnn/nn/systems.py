@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..tensor import Tensor
-from .cell import Cell, function_of
+from .cell import Cell, Nonlinearity, function_of
 from .delays import check_input
 from .layers import f_or_units, linear, uniform
 
@@ -127,7 +127,7 @@ class ResidualCell(Cell):
         hidden_size: int,
         *,
         recurrent: bool = True,
-        nonlinearity: Literal["tanh", "relu", "sigmoid"] = "tanh",
+        nonlinearity: Nonlinearity = "tanh",
         bias: bool = True,
         dtype: npt.DTypeLike = np.float32,
     ) -> None:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..ops import TensorLike
 from ..tensor import Tensor
-from .cell import State, function_of
+from .cell import Nonlinearity, State, function_of
 from .delays import DelayCell, Delays, as_delays
 from .layers import TapSum
 from .recurrent import Mode, Recurrent
 
 __all__ = ["TimeDelay", "TimeDelayCell"]
-
-Nonlinearity = Literal["tanh", "relu", "sigmoid"]
 
 
 class TimeDelayCell(DelayCell):

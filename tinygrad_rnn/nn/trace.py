@@ -12,8 +12,9 @@ from ..graph.node import Spec, leaf
 from ..graph.place import mode
 from ..ops.core import as_tensor
 from ..tensor import Tensor
-from .cell import Cell, flatten, rebuild
+from .cell import Cell
 from .module import Module
+from .nested import flatten, rebuild
 from .steps import slot_names
 
 __all__ = ["Step", "symbolic", "trace_step", "try_inputs"]

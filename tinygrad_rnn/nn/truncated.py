@@ -12,7 +12,8 @@ from ..graph.node import leaf
 from ..ops import concatenate
 from ..tensor import Tensor
 from ..unrolling import fed
-from .cell import State, flatten, rebuild
+from .cell import State
+from .nested import flatten, rebuild
 
 __all__ = ["truncated_bptt"]
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from .. import nn, random
 from ..errors import DataError, TinygradError
 from ..graph.node import Spec
-from ..nn.cell import flatten, rebuild
+from ..nn.nested import flatten, rebuild
 from ..nn.trace import trace_step
 from ..ops.domains import BOOLEAN, Interval
 from ..tensor import Parameter, Tensor, tensor

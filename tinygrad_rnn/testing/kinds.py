@@ -7,7 +7,7 @@ from itertools import permutations
 from typing import Any
 
 from ..graph.node import ancestors
-from ..nn.cell import flatten
+from ..nn.nested import flatten
 from ..nn.trace import Step
 from ..tensor import Tensor
 from .programs import BATCH, Interpreted, Program

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import nn, ops
-from ..nn.cell import flatten, rebuild
+from ..nn.nested import flatten, rebuild
 from ..ops.core import as_tensor
 from ..tensor import Parameter, Tensor, tensor
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from .. import nn
 from ..autodiff import grad
 from ..graph.node import Spec
-from ..nn.cell import flatten, rebuild
+from ..nn.nested import flatten, rebuild
 from ..nn.trace import Step, trace_step
 from ..ops.core import as_tensor
 from ..ops.domains import Choose

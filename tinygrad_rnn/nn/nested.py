@@ -1,0 +1,35 @@
+"""Nested tuples, named ones too: the structure of inputs, states and outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+__all__ = ["flatten", "rebuild"]
+
+
+def flatten(nested: Any) -> list[Any]:
+    """The leaves of nested tuples, in order.
+
+    Examples
+    --------
+    >>> flatten(((1, 2), 3))
+    [1, 2, 3]
+    """
+    if not isinstance(nested, tuple):
+        return [nested]
+    return [leaf for part in nested for leaf in flatten(part)]
+
+
+def rebuild(like: Any, leaves: Iterator[Any], depth: int | None = None) -> Any:
+    """Nested tuples of the same structure, named ones too, with other leaves.
+
+    Examples
+    --------
+    >>> rebuild(((1, 2), 3), iter("abc"))
+    (('a', 'b'), 'c')
+    """
+    if not isinstance(like, tuple) or depth == 0:
+        return next(leaves)
+    parts = [rebuild(part, leaves, None if depth is None else depth - 1) for part in like]
+    return type(like)(*parts) if hasattr(like, "_fields") else tuple(parts)
