@@ -295,11 +295,13 @@ def assert_nothing_overlaps(picture):
 
 
 def assert_lines_end_at_their_nodes(picture):
+    tips = {}
     for tail, head, points in picture.lines():
         if head in picture.nodes and tail != head:
             left, low, right, high = picture.box(head)
             x, y = points[-1]
             assert left - 1 <= x <= right + 1 and low - 1 <= y <= high + 1, (tail, head)
+            assert tips.setdefault((round(x), round(y)), tail) == tail, "lines of two values end in one place"
 
 
 def assert_lines_of_different_values_only_cross(picture):
