@@ -8,8 +8,9 @@ from typing import Any, Literal, get_args
 from ..errors import FoldError
 from ..graph.graph import Graph, outer_step
 from ..graph.node import behind_cuts
-from ..nn.cell import Cell, flatten
+from ..nn.cell import Cell
 from ..nn.module import Module
+from ..nn.nested import flatten
 from ..nn.trace import trace_step
 from ..ops.core import as_tensor
 from ..tensor import Tensor

@@ -13,8 +13,9 @@ from ..errors import ShapeError, TinygradError
 from ..graph.graph import Graph
 from ..graph.node import Spec, leaf
 from ..graph.place import Place, at, mode
-from ..nn.cell import Cell, flatten, rebuild
+from ..nn.cell import Cell
 from ..nn.module import Module
+from ..nn.nested import flatten, rebuild
 from ..nn.recurrent import Recurrent
 from ..nn.trace import symbolic, trace_step, try_inputs
 from ..ops import swapaxes
