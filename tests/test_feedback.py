@@ -272,3 +272,9 @@ def test_padding_makes_no_recurrence_of_a_delay(T, forced, seed):
     assert not Partition(scan.attributes["plan"].traced).cycle
     free = run.plan(T) if forced else None
     assert free is None or free.forward.slots[0].kind == "cycle"
+
+
+def test_forced_data_tell_the_batch_where_there_is_no_input():
+    outputs, s = nn.Recurrent(nn.SystemCell(0, 2))(None, steps=3, force={"s": np.zeros((3, 5, 2), "float32")})
+    assert outputs.shape == (3, 5, 2) and s.shape == (5, 2)
+    assert "s[1]" in nn.SystemCell(0, 2).draw(time="unrolled", force=["s"]).source
