@@ -90,7 +90,7 @@ class Call:
         if batch_size is None:  # without an input, what else there is tells
             shapes = [] if state is None else [slot.shape for slot in flatten(as_state(state))]
             shapes += [] if lengths is None else [np.shape(lengths)]
-            shapes += [np.shape(data)[1:] for data in force.values()] if isinstance(force, Mapping) else []
+            shapes += [as_tensor(data).shape[1:] for data in force.values()] if isinstance(force, Mapping) else []
             batch_size = next((n for shape in shapes for n in shape[:1]), 1)
         call = cls(cell, xs, inputs, T, batch_size)
         if lengths is not None:
