@@ -474,3 +474,21 @@ def test_a_layer_is_no_cell():
 def test_lengths_are_integers():
     with pytest.raises(DtypeError, match="lengths are integers"):
         nn.Decoder(*PARTS, start=0)(YS, lengths=[1.0, 2.0])
+
+
+@pytest.mark.parametrize("search", ["greedy", "sample", "beam"])
+def test_writing_is_one_run_for_what_is_drawn_once(search, monkeypatch):
+    drawn = []
+    true = nn.Dropout.forward
+
+    def forward(self, x):
+        y = true(self, x)
+        drawn.append(y.data == 0)
+        return y
+
+    monkeypatch.setattr(nn.Dropout, "forward", forward)
+    decoder = nn.Decoder(nn.Embedding(4, 3), nn.GRUCell(3, 50, recurrent_dropout=0.5), nn.Linear(50, 4), start=0)
+    getattr(decoder, search)(max_steps=4)
+    assert len(drawn) == 4
+    np.testing.assert_array_equal(drawn[1], drawn[2])
+    np.testing.assert_array_equal(drawn[1], drawn[3])

@@ -544,3 +544,11 @@ def test_without_scipy_the_extra_is_named(monkeypatch):
     for fit in FITS.values():
         with pytest.raises(MissingExtraError, match=r"tinygrad_rnn\[scipy\]"):
             fit(lambda: p * 1, [p])
+
+
+@pytest.mark.parametrize("take", [optim.Adam, optim.clip_grad_norm, optim.clip_grad_value])
+def test_one_parameter_alone_and_a_module_are_told(take):
+    layer = nn.Linear(2, 1)
+    for parameters in (layer, layer.weight):
+        with pytest.raises(TypeError, match=r"as a list, \[w\], or as model.parameters\(\)"):
+            take(parameters, 1.0)

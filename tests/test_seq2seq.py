@@ -189,3 +189,9 @@ def test_what_does_not_fit_is_named(call, error, message):
     lstm = nn.Seq2Seq(nn.LSTM(2, 3, **F8), decoder(nn.GRUCell))
     with pytest.raises(ShapeError, match=r"initial state has shape .*, and this cell and batch need \(2, 3\)"):
         lstm.greedy(np.zeros((4, 2, 2)))
+
+
+def test_layers_of_several_sizes_need_a_context():
+    decoder = nn.Decoder(nn.Embedding(4, 3), nn.LSTMCell(3, 5, proj_size=4), nn.Linear(4, 4), start=0)
+    with pytest.raises(ShapeError, match="give it a context_size"):
+        nn.Seq2Seq(nn.GRU(2, 5, [4, 5]), decoder).greedy(np.zeros((3, 2, 2), "float32"))

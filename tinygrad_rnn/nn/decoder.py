@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from ..ops import TensorLike, broadcast_to, split, where
 from ..ops.core import as_tensor
 from ..ops.lengths import beside, real_steps
 from ..tensor import Tensor
+from ..unrolling import over
 from .beam import Sequences, beam_search, write
 from .cell import Cell, State
 from .decoder_cell import DecoderCell, DecoderState, above_zero, choose, code_of
@@ -286,15 +288,16 @@ class Decoder(Module):
     ) -> Sequences:
         given = [as_tensor(x) for x in ([] if context is None else [context]) + flatten(() if state is None else state)]
         batch_size = next((x.shape[0] for x in given if x.ndim), batch_size)
-        with no_grad():
+        end, most = -1 if self.end is None else self.end, _count("max_steps", max_steps)
+        with no_grad(), closing(over((), (), most)) as steps:
             y, *held = self._begin(context, state, batch_size)
 
             def step(y: Tensor, held: tuple[State, ...]) -> tuple[Tensor, tuple[State, ...]]:
+                next(steps)  # so that these are steps of one run, and what it draws once stays
                 logits, h = self.cell.logits(y, *held)
                 return logits, (h, *held[1:])
 
-            end = -1 if self.end is None else self.end
-            return search(step, y, tuple(held), max_steps=_count("max_steps", max_steps), end=end, **how)
+            return search(step, y, tuple(held), max_steps=most, end=end, **how)
 
     def _begin(self, context: TensorLike | None, state: State | None, batch_size: int) -> tuple[Any, ...]:
         """y_0, h_0, and, if the context comes in at every step, what is read beside the symbols."""

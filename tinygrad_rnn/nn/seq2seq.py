@@ -80,7 +80,7 @@ class Seq2Seq(Module):
         slots = flatten(state)
         if self.decoder.context_size is None:
             if isinstance(self.encoder, RecurrentLayer):
-                if any(len(slot) != 1 for slot in slots):
+                if len(list(self.encoder.cells())) != 1:
                     raise ShapeError(
                         "the encoder's layers and directions have a state each, and the decoder starts from one; "
                         "give it a context_size, the sum of their sizes"

@@ -10,26 +10,38 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import StateDictError
-from ..tensor import Parameter
+from ..tensor import Parameter, Tensor
 
 __all__ = ["Optimizer"]
 
 Array = npt.NDArray[Any]
 
 
-def listed(parameters: Iterable[Parameter]) -> list[Parameter]:
+def each(parameters: Iterable[Parameter]) -> list[Parameter]:
     """Each parameter once.
+
+    Raises
+    ------
+    TypeError
+        If they are not parameters, or one of them alone.
+    """
+    if isinstance(parameters, Tensor) or not isinstance(parameters, Iterable):
+        raise TypeError("parameters are given as a list, [w], or as model.parameters()")
+    found = list({id(parameter): parameter for parameter in parameters}.values())
+    if not all(isinstance(parameter, Parameter) for parameter in found):
+        raise TypeError("an optimiser takes parameters: model.parameters(), not named_parameters()")
+    return found
+
+
+def listed(parameters: Iterable[Parameter]) -> list[Parameter]:
+    """Each parameter once, of at least one.
 
     Raises
     ------
     ValueError
         If there are none.
-    TypeError
-        If they are not parameters.
     """
-    found = list({id(parameter): parameter for parameter in parameters}.values())
-    if not all(isinstance(parameter, Parameter) for parameter in found):
-        raise TypeError("an optimiser takes parameters: model.parameters(), not named_parameters()")
+    found = each(parameters)
     if not found:
         raise ValueError("an optimiser needs parameters: model.parameters()")
     return found
