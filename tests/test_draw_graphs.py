@@ -270,3 +270,21 @@ def test_a_model_of_several_inputs_says_how_it_is_drawn():
     decoder = nn.Decoder(nn.Embedding(4, 3), nn.RNNCell(3, 5), nn.Linear(5, 4), start=0, end=1)
     with pytest.raises(TinygradError, match=r"not called with one input .*'ys'.*tr\.graph\(model\(…\)\)\.draw"):
         nn.Seq2Seq(nn.RNN(2, 5), decoder).draw()
+
+
+@pytest.mark.parametrize("when", ["unrolled", "folded"])
+@pytest.mark.parametrize("mode", ["scan", "unroll"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda mode: nn.RNN(2, 3, mode=mode),
+        lambda mode: nn.LSTM(2, 3, num_layers=2, bidirectional=True, mode=mode),
+        lambda mode: nn.TimeDelay(2, 3, mode=mode),
+        lambda mode: nn.Recurrent(nn.JordanCell(2, 3, 1), mode, reverse=True),
+    ],
+    ids=["rnn", "stack", "delays", "reverse"],
+)
+def test_a_run_with_lengths_is_drawn_as_one_without(make, mode, when):
+    xs, layer = np.ones((4, 2, 2), "float32"), make(mode)
+    padded, whole = layer(xs, lengths=[4, 2])[0], layer(xs)[0]
+    assert tr.graph(padded).draw(time=when).source == tr.graph(whole).draw(time=when).source

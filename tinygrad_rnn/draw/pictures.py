@@ -22,6 +22,7 @@ from .fold import folded, reads_before_start
 from .layers import add_parameters, merged
 from .naming import runs_of
 from .operations import add_legend, operations
+from .padding import without_padding
 from .per_step import per_step
 from .place import Layout, place, set_rows, share_columns
 from .plain import plain
@@ -102,7 +103,7 @@ def draw(
     _check(time, detail)
     if time == "step":
         raise ValueError('time="step" draws a cell: give the cell to draw, not a graph that it made')
-    graph = graph.opened()
+    graph = without_padding(graph.opened())
     has_gradient = any(node.place.origin is not None for node in graph.nodes)
     split = graph if has_gradient or backward else per_step(graph)
     if has_gradient or backward or not split.unrollings():

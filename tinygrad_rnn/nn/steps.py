@@ -95,6 +95,7 @@ class Call:
         call = cls(cell, xs, inputs, T, batch_size)
         if lengths is not None:
             call.valid = real_steps(lengths, call.T, call.batch_size)
+            call.valid.node.name, call.valid.node.role = "lengths", "mask"
             call.inputs = [where(beside(call.valid, x), x, 0) for x in call.inputs]
         if force is not None and not isinstance(force, Mapping):
             raise ShapeError('force says what to force by the names of slots: force={"h": data}')
