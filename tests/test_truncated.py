@@ -81,7 +81,7 @@ def test_outputs_go_on_and_the_gradient_is_that_of_a_loop_with_detach(kind, T, k
     (k1, k2), layer = k, LAYERS[kind]()
     xs, ys = array(T, 2, 2), array(T, 2, 3, seed=1)
     _, zeros = layer(xs[:0])
-    state = nn.cell.rebuild(zeros, iter([slot + 0.5 for slot in nn.cell.flatten(zeros)])) if given_state else None
+    state = nn.nested.rebuild(zeros, iter([slot + 0.5 for slot in nn.nested.flatten(zeros)])) if given_state else None
     whole, _ = layer(xs, state)
     given_xs = tr.tensor(xs) if as_tensor else xs
     turns = list(nn.truncated_bptt(layer, given_xs, k1, k2, state))
@@ -94,7 +94,7 @@ def test_outputs_go_on_and_the_gradient_is_that_of_a_loop_with_detach(kind, T, k
         carried = state
         if since:
             _, carried = layer(xs[:since], state)
-            carried = nn.cell.rebuild(carried, iter([slot.detach() for slot in nn.cell.flatten(carried)]))
+            carried = nn.nested.rebuild(carried, iter([slot.detach() for slot in nn.nested.flatten(carried)]))
         outputs, _ = layer(xs[since : start + k1], carried)
         loss = nn.mse(outputs[start - since :], ys[start : start + k1], "sum")
         for sum_, g in zip(expected, tr.grad(loss, layer.parameters()), strict=True):
