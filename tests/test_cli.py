@@ -422,3 +422,9 @@ def test_errors_are_of_the_library_s_kind_in_code_too() -> None:
     with pytest.raises(DataError):
         check_cell(lambda: 3, examples=1)  # type: ignore[arg-type,return-value]
     assert issubclass(GradientCheckError, AssertionError)
+
+
+@pytest.mark.parametrize("name", ["LSTM", "lstm", "lstmcell"])
+def test_a_cell_is_found_by_what_people_type(name, tmp_path):
+    done = command("draw", name, "-o", "a.gv", cwd=tmp_path)
+    assert done.returncode == 0 and (tmp_path / "a.gv").read_text(encoding="utf-8").startswith("digraph LSTMCell")

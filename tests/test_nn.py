@@ -393,3 +393,21 @@ def test_a_cell_without_slots():
             return tr.tanh(x @ self.U), state
 
     assert check_cell(Now, examples=10, input_size=2).runs == 10
+
+
+def test_a_model_prints_the_equations_of_its_cell():
+    model = nn.Sequential(nn.LSTM(3, 5, num_layers=2, bidirectional=True), nn.Linear(10, 2))
+    assert model.equations() == nn.LSTMCell(3, 5).equations()
+    for other, found in ((nn.Linear(2, 1), "none"), (nn.Sequential(nn.RNN(3, 5), nn.LSTM(5, 5)), "RNNCell, LSTMCell")):
+        with pytest.raises(TinygradError, match=f"there is {found}"):
+            other.equations()
+
+
+def test_a_model_that_is_loaded_is_returned(tmp_path):
+    nn.RNN(2, 3).save(tmp_path / "m.npz")
+    assert isinstance(nn.RNN(2, 3).load(tmp_path / "m.npz"), nn.RNN)
+
+
+def test_a_graph_of_outputs_and_state_is_told():
+    with pytest.raises(DtypeError, match="give them one by one"):
+        tr.graph(nn.RNN(2, 3)(np.zeros((2, 1, 2), "float32")))

@@ -552,3 +552,10 @@ def test_one_parameter_alone_and_a_module_are_told(take):
     for parameters in (layer, layer.weight):
         with pytest.raises(TypeError, match=r"as a list, \[w\], or as model.parameters\(\)"):
             take(parameters, 1.0)
+
+
+def test_a_loss_is_no_residual():
+    pytest.importorskip("scipy")
+    w = tr.Parameter([0.0], dtype=float)
+    with pytest.raises(ShapeError, match=r"one number, a loss; give what is squared"):
+        optim.levenberg_marquardt(lambda: ((w - 1) ** 2).sum(), [w])

@@ -24,7 +24,7 @@ def find_cell(name: str) -> CellFactory:
     Parameters
     ----------
     name : str
-        A cell of ``tinygrad_rnn.nn``, such as ``"RNNCell"``; or a module, or a file that
+        A cell of ``tinygrad_rnn.nn``, such as ``"RNNCell"``, or ``"rnn"``; or a module, or a file that
         ends in ``.py``, then a colon and the name in it. That module is imported, so its
         code runs.
 
@@ -48,8 +48,10 @@ def find_cell(name: str) -> CellFactory:
     where, colon, attribute = name.rpartition(":")
     if not colon:
         known = {key: value for key, value in vars(nn).items() if _is_cell_class(value)}
-        if name in known:
-            return known[name]
+        spelt = {key.lower(): key for key in known}
+        for key in (name, spelt.get(name.lower()), spelt.get(f"{name.lower()}cell")):
+            if key in known:
+                return known[key]
         raise DataError(
             f"there is no cell {name!r} in tinygrad_rnn.nn, which has {', '.join(sorted(known))}; "
             "a cell of your own is module:Name or path/to/file.py:Name"

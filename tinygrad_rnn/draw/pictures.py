@@ -182,6 +182,7 @@ def draw_module(
     [True, True, False]
     """
     _check(time, detail)
+    force = [force] if isinstance(force, str) else force
     name = type(module).__name__
     if time == "step":
         return _draw_step(module, inputs)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 import numpy as np
 
-from ..errors import FoldError
+from ..errors import DtypeError, FoldError
 from .node import Node, Results, Spec, ancestors, behind_cuts
 from .place import Unrolling
 from .structure import is_constant as is_constant
@@ -310,6 +310,8 @@ def graph(*outputs: Tensor) -> Graph:
     """
     if not outputs:
         raise ValueError("give one output at least: tr.graph(loss)")
+    if any(isinstance(output, (tuple, list)) for output in outputs):
+        raise DtypeError("a graph is of tensors: give them one by one, outputs, state = model(xs); tr.graph(outputs)")
     return Graph([output.node for output in outputs])
 
 

@@ -32,6 +32,11 @@ class Cell(Module):
     for a start other than zeros. State, input and output are Tensors or nested tuples of
     them. Give values names with ``.named("h")``: pictures, equations and errors use them.
 
+    The step is called once, and what it has computed is run at all steps. So numbers of
+    NumPy's random generator, a counter, or an ``if`` stay as they were then: random numbers
+    that are new at each step come from :func:`tinygrad_rnn.sample`, and a choice from
+    :func:`tinygrad_rnn.where`.
+
     Examples
     --------
     >>> import tinygrad_rnn as tr

@@ -243,8 +243,8 @@ class Module:
         finally:
             part.unlink(missing_ok=True)
 
-    def load(self, path: str | Path) -> None:
-        """Rebind the parameters to those of an ``.npz`` file; nothing in it is executed.
+    def load(self, path: str | Path) -> Module:
+        """Rebind the parameters to those of an ``.npz`` file, and return the module; nothing in it is executed.
 
         Raises
         ------
@@ -261,6 +261,7 @@ class Module:
         except (ValueError, AttributeError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"{path} is not an .npz file of parameters: {error}") from None
         self.load_state_dict(state)
+        return self
 
     # -- pictures --------------------------------------------------------------------------
 
@@ -269,6 +270,35 @@ class Module:
         from ..draw import draw_module
 
         return draw_module(self, **options)
+
+    def equations(self, backward: bool = False, inputs: Any = None) -> str:
+        """The step of the cell in this module, or its backpropagation through time, as LaTeX.
+
+        Parameters
+        ----------
+        backward : bool
+        inputs : array_like, optional
+            An example of x_t, (batch, features), if it cannot be found out.
+
+        Raises
+        ------
+        TinygradError
+            If there is no cell in it, or cells of several kinds.
+
+        Examples
+        --------
+        >>> from tinygrad_rnn import nn
+        >>> print(nn.Sequential(nn.RNN(3, 5), nn.Linear(5, 2)).equations())
+        \\begin{aligned}
+        h_t &= \\tanh\\left(U x_t + b + W h_{t-1} + b'\\right)
+        \\end{aligned}
+        """
+        cells = {type(part): part for _, part in self.modules() if type(part).equations is not Module.equations}
+        if len(cells) != 1:
+            found = ", ".join(kind.__name__ for kind in cells) or "none"
+            raise TinygradError(f"equations are of one kind of cell, and in this {type(self).__name__} there is {found}")
+        (cell,) = cells.values()
+        return cell.equations(backward, inputs)
 
     def plan(self, T: int, B: int = 1, inputs: Any = None) -> Summary | dict[str, Summary]:
         """What the compiler finds out about the recurrent parts, for T steps and a batch of B; nothing is run.

@@ -164,7 +164,7 @@ def levenberg_marquardt(
     ValueError
         If there are no parameters, or an option is not in its range.
     ShapeError
-        If there are no residuals.
+        If there are no residuals, or one number, which is a loss and no residual.
     MissingExtraError
         Without SciPy.
 
@@ -199,6 +199,8 @@ def levenberg_marquardt(
         search.iterated()
         return _jacobian(evaluated(vector), search.parameters)
 
+    if evaluated(search.vector).ndim == 0:
+        raise ShapeError("residuals() gave one number, a loss; give what is squared and summed, such as model(xs) - ys")
     count = evaluated(search.vector).size
     if not count:
         raise ShapeError("there are no residuals to make small: residuals() gave a tensor of no elements")
