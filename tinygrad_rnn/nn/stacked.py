@@ -168,7 +168,7 @@ class RecurrentLayer(Module):
         names: Collection[str] | None = None,
     ) -> tuple[Any, State]:
         xs = fed(xs)
-        if parameters := self.parameters():
+        if xs.dtype.kind != "f" and (parameters := self.parameters()):
             xs = cast(xs, parameters[0].dtype, "iub")  # codes and counts: no reason to compute in float64
         alone = xs.ndim == 2
         axes = "(batch, time, features)" if self.batch_first else "(time, batch, features)"
