@@ -278,3 +278,21 @@ def test_forced_data_tell_the_batch_where_there_is_no_input():
     outputs, s = nn.Recurrent(nn.SystemCell(0, 2))(None, steps=3, force={"s": np.zeros((3, 5, 2), "float32")})
     assert outputs.shape == (3, 5, 2) and s.shape == (5, 2)
     assert "s[1]" in nn.SystemCell(0, 2).draw(time="unrolled", force=["s"]).source
+
+
+def test_slots_are_held_past_the_end_of_a_row_by_a_step_that_cannot_be_traced():
+    class Looks(nn.Cell):
+        state_shape = (2,)
+
+        def step(self, x, h):
+            h = (h / 2 + (x if float(x.data.sum()) < 1e9 else -x)).named("h")
+            return h, h
+
+    outputs, h = nn.Recurrent(Looks(), mode="unroll")(normal(0, 4, 2, 2), lengths=[4, 2])
+    np.testing.assert_array_equal(h.data, [outputs.data[3, 0], outputs.data[1, 1]])
+
+
+def test_a_second_run_with_lengths_makes_the_graph_of_the_first():
+    layer, xs = nn.TimeDelay(2, 3, mode="unroll"), normal(0, 4, 2, 2)
+    graphs = [tr.graph(outputs, *state) for outputs, state in (layer(xs, lengths=[4, 2]) for _ in range(2))]
+    assert graphs[0] == graphs[1]

@@ -35,7 +35,7 @@ class Compiled(NamedTuple):
         Of the slots, and of the values that are put out if all named ones are.
     state : tuple of Spec
         What the slots are cast to.
-    loose : list of int
+    loose : tuple of int
         Slots that are not held past the end of a row.
     start : State
         What the first call started from: the zeros of all calls that are given nothing else.
@@ -47,7 +47,7 @@ class Compiled(NamedTuple):
     names: list[str]
     recorded: list[str]
     state: tuple[Spec, ...]
-    loose: list[int]
+    loose: tuple[int, ...]
     start: Any
 
     def run(self, call: Call) -> list[Tensor]:
@@ -56,13 +56,12 @@ class Compiled(NamedTuple):
         at_each, once = ([as_tensor(array) for array in drawn] for drawn in draw_all(self.trace, call.T))
         slots = [x if x.dtype == spec.dtype else x.astype(spec.dtype) for x, spec in zip(call.slots, self.state, strict=True)]
         found = run(self.plan, [*sequences, *at_each], slots, [*self.trace.captured, *once], call.T)
-        others, final = found[: -len(slots) or None], found[len(found) - len(slots) :]
+        first = len(found) - len(slots)
+        outputs, of_loose, final = found[: first - len(self.loose)], found[first - len(self.loose) : first], found[first:]
         for x, after in zip(final, self.trace.loop.after, strict=True):
             if x.node.primitive is not None and after.primitive is not None:
                 x.node.name = after.name
-        if self.loose:
-            final = call.ended(self.loose, others[-len(self.loose) :], slots, final)
-        return others[: len(others) - len(self.loose)] + final
+        return outputs + call.ended(of_loose, slots, final)
 
 
 class _Cache:
@@ -102,32 +101,30 @@ def compiled(recurrent: Any, call: Call, final_state_only: bool, zeros: Callable
     if not call.started:
         call.start(zeros() if found is None else found.start)
     if found is None:
-        found = _compile(cache, recurrent, call, final_state_only, kind)
+        found = _compile(cache, recurrent, call, final_state_only)
         if found.trace.lasting:
             _keep(cache.steps, (kind, cell.version), found)  # the version now: a step may set attributes
     else:
-        call.names, call.recorded = found.names, found.recorded
+        call.names, call.recorded, call.loose = found.names, found.recorded, found.loose
     if not shared:
         tell_initial(call.slots, found.names)
     return found
 
 
-def _compile(cache: _Cache, recurrent: Any, call: Call, final_state_only: bool, kind: Any) -> Compiled:
+def _compile(cache: _Cache, recurrent: Any, call: Call, final_state_only: bool) -> Compiled:
     outputs: list[Any] = []
     state = [slot.node.spec for slot in call.slots]
 
     def step(elements: list[Tensor], slots: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         output, after = call.step(elements[: len(call.sequences)], slots)
         outputs.append(output)
-        return [*([] if final_state_only else flatten(output)), *[after[k] for k in loose]], after
+        return [*([] if final_state_only else flatten(output)), *[after[k] for k in call.loose]], after
 
     # To hold a delay past the end of a row would make a cycle of it; so at first nothing is held, to see
     # which slots are in one.
-    may_be_loose = call.valid is not None and not recurrent.reverse
-    loose: list[int] = list(range(len(state))) if may_be_loose else []
+    call.loose = () if call.valid is None or recurrent.reverse else tuple(range(len(state)))
     scope = context.state.place.scope
     while True:
-        call.loose = frozenset(loose)
         sequences = [
             (Spec(x.shape[1:], x.dtype), name) for (x, _), name in zip(call.sequences, _element_names(call), strict=True)
         ]
@@ -139,16 +136,19 @@ def _compile(cache: _Cache, recurrent: Any, call: Call, final_state_only: bool, 
             promoted = [Spec(a.shape, np.result_type(a.dtype, b.dtype)) for a, b in zip(state, carried, strict=True)]
             state = carried if promoted == state else promoted
             continue
-        delays = [k for k in loose if Partition(traced.loop).kind(k) == "delay"]
-        if delays == loose:
+        if not call.loose:
             break
-        loose = delays
+        partition = Partition(traced.loop)
+        delays = tuple(k for k in call.loose if partition.kind(k) == "delay")
+        if delays == call.loose:
+            break
+        call.loose = delays
     key = signature(traced.loop), _element_names(call), recurrent.checkpoint
     plan = cache.plans.get(key)
     if plan is None:
         plan = Plan(traced.loop, recurrent.checkpoint)
         _keep(cache.plans, key, plan)
-    return Compiled(traced, plan, outputs[-1], call.names, call.recorded, tuple(state), loose, call.state)
+    return Compiled(traced, plan, outputs[-1], call.names, call.recorded, tuple(state), call.loose, call.state)
 
 
 def _element_names(call: Call) -> tuple[str | None, ...]:

@@ -257,8 +257,8 @@ class Recurrent(Module):
         """A node for each operation of each step."""
         outputs: list[Any] = []
         slots = call.slots
-        loose = self._loose(call)
-        of_loose: list[list[Tensor]] = [[] for _ in loose]
+        self._find_loose(call)
+        of_loose: list[list[Tensor]] = [[] for _ in call.loose]
         sequences, names = zip(*call.sequences, strict=True) if call.sequences else ((), ())
         with closing(over(sequences, names, call.T, self.reverse)) as moments:
             for t, _, elements in moments:
@@ -266,24 +266,22 @@ class Recurrent(Module):
                 if outputs and outline(output) != outline(outputs[-1]):
                     raise ShapeError(f"step t={t} put out {outline(output)}, and the steps before {outline(outputs[-1])}")
                 outputs.append(output)
-                for column, k in zip(of_loose, loose, strict=True):
+                for column, k in zip(of_loose, call.loose, strict=True):
                     column.append(slots[k])
         whole = None
         if not final_state_only:
             columns = zip(*[flatten(output) for output in (outputs[::-1] if self.reverse else outputs)], strict=True)
             whole = rebuild(outputs[0], iter([stack(column) for column in columns]))
-        if loose:
-            slots = call.ended(loose, [stack(column) for column in of_loose], call.slots, slots)
+        slots = call.ended([stack(column) for column in of_loose], call.slots, slots)
         return whole, rebuild(call.state, iter(slots))
 
-    def _loose(self, call: Call) -> list[int]:
-        """Slots that need not be held past the end of a row; none of a step that cannot be traced."""
-        if call.valid is None or self.reverse:
-            return []
-        try:
-            return compiled(self, call, False, lambda: call.state).loose
-        except TraceError:
-            return []
+    def _find_loose(self, call: Call) -> None:
+        """Which slots need not be held past the end of a row; none of a step that cannot be traced."""
+        if call.valid is not None and not self.reverse:
+            try:
+                compiled(self, call, False, lambda: call.state)
+            except TraceError:
+                call.loose = ()
 
     def _scan(self, call: Call, final_state_only: bool) -> tuple[Any, State]:
         """One node, which runs the traced step as a program."""

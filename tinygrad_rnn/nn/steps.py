@@ -41,9 +41,9 @@ class Call:
         What step 1 starts from; `slots` is the same, flat.
     names : list of str
         Of the slots, known after the first step.
-    loose : frozenset of int
+    loose : tuple of int
         Slots that are not held past the end of a row, since they are delays: only later steps
-        read them, and there none counts.
+        read them, and there none counts. Empty until a trace has told.
     recording : bool
         Whether each step puts out, beside the output, values that it names: those of `wanted`,
         or all but those that are only taken apart. `recorded` has the names.
@@ -63,7 +63,7 @@ class Call:
         self.slots: list[Tensor] = []
         self.started = False
         self.names: list[str] = []
-        self.loose: frozenset[int] = frozenset()
+        self.loose: tuple[int, ...] = ()
         self.recording = False
         self.wanted: Collection[str] | None = None
         self.recorded: list[str] = []
@@ -167,19 +167,18 @@ class Call:
         new = [self._forced(slot, name, given) for slot, name in zip(new, self.names, strict=True)]
         if self.valid is not None:
             valid = given[id(self.valid)]
-            held = [k for k in range(len(new)) if k not in self.loose]
-            new = [where(beside(valid, new[k]), new[k], slots[k]) if k in held else new[k] for k in range(len(new))]
+            for k, (slot, old) in enumerate(zip(new, slots, strict=True)):
+                new[k] = slot if k in self.loose else where(beside(valid, slot), slot, old)
             output = rebuild(output, iter([where(beside(valid, part), part, 0) for part in flatten(output)]))
         return output, new
 
-    def ended(
-        self, loose: Sequence[int], sequences: Sequence[Tensor], initial: Sequence[Tensor], final: Sequence[Tensor]
-    ) -> list[Tensor]:
-        """The final slots, where of loose ones the last value of each row is looked up in all of them."""
-        assert self.valid is not None
+    def ended(self, sequences: Sequence[Tensor], initial: Sequence[Tensor], final: Sequence[Tensor]) -> list[Tensor]:
+        """The final slots; of loose ones, the last value of each row is looked up in the sequence of all."""
+        if self.valid is None:
+            return list(final)
         lengths = self.valid.data.sum(axis=0)
         found = list(final)
-        for k, sequence in zip(loose, sequences, strict=True):
+        for k, sequence in zip(self.loose, sequences, strict=True):
             last = sequence[np.maximum(lengths - 1, 0), np.arange(len(lengths))]
             found[k] = where(beside(as_tensor(lengths > 0), last), last, initial[k])
         return found
