@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import weakref
-
 from ..graph.graph import Graph
-from ..graph.node import Node, behind_cuts
+from ..graph.node import Node, behind_cuts, rebased
 
 __all__ = ["without_padding"]
 
@@ -26,23 +24,10 @@ def without_padding(graph: Graph) -> Graph:
         elif not masks.isdisjoint(node.inputs):
             value = next(i for i in node.inputs if i not in masks)
             instead[node] = instead.get(value, value)
-        elif not instead.keys().isdisjoint(node.inputs) or node.cut in instead:
-            instead[node] = _again(node, instead)
-    if not instead:
-        return graph
-    found = Graph([instead.get(node, node) for node in graph.outputs])
-    found._instead = instead  # it also keeps alive what was cut off
-    return found
-
-
-def _again(node: Node, instead: dict[Node, Node]) -> Node:
-    attributes = node.attributes
-    if node.cut is not None:
-        attributes = {**attributes, "source": weakref.ref(instead.get(node.cut, node.cut))}
-    made = Node(node.primitive, tuple([instead.get(i, i) for i in node.inputs]), attributes, node.value, node.place)
-    made.name, made.role, made.leaf, made.serial = node.name, node.role, node.leaf, node.serial  # the order stays
-    for read in node.inputs:
-        sequence = instead.get(read)
-        if sequence is not None and sequence.primitive is None and sequence.role == "input":  # an element of an input
-            made.name, made.role = sequence.name or "x", "input"
-    return made
+        elif (made := rebased(node, instead)) is not node:
+            made.serial = node.serial  # the order stays
+            for sequence in map(instead.get, node.inputs):
+                if sequence is not None and sequence.primitive is None and sequence.role == "input":  # its element
+                    made.name, made.role = sequence.name or "x", "input"
+            instead[node] = made
+    return Graph([instead.get(node, node) for node in graph.outputs], instead) if instead else graph

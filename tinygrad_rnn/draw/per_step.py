@@ -94,8 +94,7 @@ class _Pass:
         return self._node(node, tuple(self.new[i] for i in node.inputs), node.attributes, node.value, node.place)
 
     def _node(self, like: Node, inputs: tuple[Node, ...], attributes: Mapping[str, Any], value: Any, place: Place) -> Node:
-        made = Node(like.primitive, inputs, attributes, value, place)
-        made.name, made.role, made.leaf = like.name, like.role, like.leaf
+        made = like.again(inputs, attributes, value, place)
         self.made.add(made)
         return made
 

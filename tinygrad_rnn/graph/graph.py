@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
@@ -36,6 +36,8 @@ class Graph:
     Parameters
     ----------
     outputs : sequence of Node
+    instead : mapping of Node to Node, optional
+        Of a graph made out of another, what stands in it for nodes of that one.
 
     Attributes
     ----------
@@ -62,13 +64,13 @@ class Graph:
       tanh
     """
 
-    def __init__(self, outputs: Sequence[Node]) -> None:
+    def __init__(self, outputs: Sequence[Node], instead: Mapping[Node, Node] | None = None) -> None:
         self.outputs = tuple(outputs)
         self.nodes = tuple(_leaves_first(ancestors(self.outputs)))
         self.inputs = tuple(node for node in self.nodes if node.primitive is None and not is_constant(node))
         self._users: dict[Node, list[Node]] | None = None
         self._opened: Graph | None = None
-        self._instead: dict[Node, Node] = {}  # in an opened graph: what stands for a node of the one it was
+        self._instead = instead or {}  # what stands for nodes of the graph it was; what was cut off lives by it
 
     @cached_property
     def names(self) -> dict[Node, str]:
@@ -248,8 +250,7 @@ class Graph:
             from ..scan.open import opened
 
             instead = opened(behind_cuts(self.outputs))
-            self._opened = Graph([instead.get(node, node) for node in self.outputs])
-            self._opened._instead = instead  # it also keeps alive what was cut off
+            self._opened = Graph([instead.get(node, node) for node in self.outputs], instead)
         return self._opened
 
     def fold(self, unrolling: Unrolling | None = None) -> Folded:

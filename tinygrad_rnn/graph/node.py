@@ -148,6 +148,31 @@ class Node:
         source = self.attributes.get("source")
         return None if source is None else source()
 
+    def again(
+        self,
+        inputs: tuple[Node, ...],
+        attributes: Mapping[str, Any] | None = None,
+        value: Any = None,
+        place: Place | None = None,
+    ) -> Node:
+        """The same application to other inputs, called as this one is.
+
+        Parameters
+        ----------
+        inputs : tuple of Node
+        attributes, value, place : optional
+            As this one's, if not given.
+        """
+        made = Node(
+            self.primitive,
+            inputs,
+            self.attributes if attributes is None else attributes,
+            self.value if value is None else value,
+            self.place if place is None else place,
+        )
+        made.name, made.role, made.leaf = self.name, self.role, self.leaf
+        return made
+
     @property
     def operation(self) -> str:
         """Name of the primitive, or of the role of a leaf."""
@@ -196,6 +221,26 @@ class CutOff:
             node.name, node.role, node.serial = name, role, serial
             self._node = weakref.ref(node)
         return node
+
+
+def rebased(node: Node, instead: Mapping[Node, Node]) -> Node:
+    """The node, made again upon what stands for those that it reads, belongs to or was cut off from.
+
+    Itself, if nothing stands for any of them.
+
+    Examples
+    --------
+    >>> x, y = (Node(None, (), {}, Spec((2,), np.dtype(float))) for _ in range(2))
+    >>> reader = Node(None, (x, x), {}, x.value)
+    >>> rebased(reader, {x: y}).inputs == (y, y), rebased(reader, {y: x}) is reader
+    (True, True)
+    """
+    cut, origin = node.cut, node.place.origin
+    if cut not in instead and origin not in instead and instead.keys().isdisjoint(node.inputs):
+        return node
+    attributes = node.attributes if cut is None else {**node.attributes, "source": weakref.ref(instead.get(cut, cut))}
+    place = node.place if origin is None else node.place._replace(origin=instead.get(origin, origin))
+    return node.again(tuple([instead.get(i, i) for i in node.inputs]), attributes, place=place)
 
 
 def leaf(value: Any, name: str | None = None, role: str | None = None, place: Place = NOWHERE) -> Node:

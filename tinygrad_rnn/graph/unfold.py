@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 def copied(node: Node, inputs: tuple[Node, ...], attributes: Mapping[str, Any], place: Place) -> Node:
     """The same application to other inputs, without its value."""
-    copy = Node(node.primitive, inputs, attributes, node.spec, place)
-    copy.name, copy.role = node.name, node.role
-    return copy
+    return node.again(inputs, attributes, node.spec, place)
 
 
 class Unfolding:

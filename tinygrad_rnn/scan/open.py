@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..graph.node import Node, Spec, leaf
+from ..graph.node import Node, Spec, leaf, rebased
 from ..graph.place import Place, Unrolling
 from ..ops.core import Primitive, constant, registry
 from .loop import Loop, body
@@ -56,33 +56,14 @@ def opened(nodes: Sequence[Node]) -> dict[Node, Node]:
                 runs[node] = _steps(node, inputs, node in whole, runs)
             elif node.primitive is item:
                 table[node] = _result(node, runs[node.inputs[0]])
-            elif _is_stale(node, table):
-                table[node] = _again(node, table)
+            elif (made := rebased(node, table)) is not node:
+                table[node] = made
     return table
 
 
 def _is_residual(node: Node) -> bool:
     (results,) = node.inputs
     return bool(node.attributes["index"] >= len(results.attributes["plan"].traced.items))
-
-
-# -- outside of scans ------------------------------------------------------------------------
-
-
-def _is_stale(node: Node, table: dict[Node, Node]) -> bool:
-    return node.cut in table or node.place.origin in table or not table.keys().isdisjoint(node.inputs)
-
-
-def _again(node: Node, table: dict[Node, Node]) -> Node:
-    """The same operation on what stands for its inputs."""
-    place, attributes = node.place, node.attributes
-    if place.origin is not None:
-        place = place._replace(origin=table.get(place.origin, place.origin))
-    if node.cut is not None:
-        attributes = {**attributes, "source": weakref.ref(table.get(node.cut, node.cut))}
-    made = Node(node.primitive, tuple([table.get(i, i) for i in node.inputs]), attributes, node.value, place)
-    made.name, made.role, made.leaf = node.name, node.role, node.leaf
-    return made
 
 
 # -- the steps of one scan -------------------------------------------------------------------

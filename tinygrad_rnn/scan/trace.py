@@ -114,12 +114,7 @@ def _symbolic(ends: Sequence[Node], leaves: set[Node]) -> tuple[dict[Node, Node]
             captured.append(node)
         else:
             inputs = tuple([table[i] for i in node.inputs])
-            if not captured:  # later ones are all made anew, so that their order stays
-                table[node] = node
-            else:
-                made = Node(node.primitive, inputs, node.attributes, node.value, node.place)
-                made.name, made.role = node.name, node.role
-                table[node] = made
+            table[node] = node.again(inputs) if captured else node  # later ones are all made anew: their order stays
     return table, captured
 
 
