@@ -41,6 +41,7 @@ INTERNAL = {
     "cli": "a command, documented by --help",
     "demo": "an application, told about in the tutorial",
     "__main__": "python -m tinygrad_rnn",
+    "checks": "of options",
     "extras": "how an optional dependency is imported",
     "lookup": "what the commands find a cell with",
     "_version": "one string",

@@ -23,6 +23,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = (
     "_version",
     "errors",
+    "checks",
     "extras",
     "random",
     "init",

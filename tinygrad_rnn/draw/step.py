@@ -302,9 +302,7 @@ class _Contraction:
     def _operation(self, node: Node, computed: Sequence[Node], symbols: tuple[str, ...]) -> Part:
         """A function of what it reads, with the numbers and the parameters in it."""
         assert node.primitive is not None
-        text = sign(node.primitive).replace(" ,", "")
-        if text in ("concatenate", "stack"):
-            text = "[ ]"
+        text = "[ ]" if node.primitive.arranges == "join" else sign(node.primitive).replace(" ,", "")
         numbers = [i for i in node.inputs if is_constant(i) and isinstance(i.value, np.ndarray) and i.shape == ()]
         if len(numbers) == 1 and len(node.inputs) == 2:
             number = f"{numbers[0].value.item():.3g}".replace("-", "−")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -16,7 +15,7 @@ from ..graph.place import Place, at, mode
 from ..nn.cell import Cell
 from ..nn.module import Module
 from ..nn.nested import flatten, rebuild
-from ..nn.recurrent import Recurrent
+from ..nn.recurrent import Recurrent, alone
 from ..nn.trace import symbolic, trace_step, try_inputs
 from ..ops import swapaxes
 from ..ops.core import as_tensor
@@ -60,7 +59,7 @@ def traced(
     ShapeError
         If no input was found that fits, or no cell has such a slot.
     """
-    callee = _alone(module) if isinstance(module, Cell) else module
+    callee = alone(module) if isinstance(module, Cell) else module
     batch_first = any(getattr(part, "batch_first", False) for _, part in module.modules())
 
     def run(sequence: Any) -> Graph:
@@ -76,13 +75,6 @@ def traced(
         return run(None if spec is None else symbolic(Spec((*axes, *spec.shape), spec.dtype), "x", "input"))
 
     return run(_symbols(inputs, T, int(batch_first))) if inputs is not None else try_inputs(module, element)
-
-
-def _alone(cell: Cell) -> Recurrent:
-    """The cell applied to a sequence, under no name: the cell itself stays as it is."""
-    layer = Recurrent(copy.copy(cell))
-    layer.cell._name = ""
-    return layer
 
 
 def _time_first(output: Any, T: int) -> Tensor:
@@ -112,11 +104,11 @@ def _forced(module: Module, names: Sequence[str], T: int, sequence: Any) -> dict
     for path, part in module.modules():
         if isinstance(part, Recurrent):
             step = trace_step(part.cell, BATCH, None if len(slots) else element)
+            last = path.rpartition(".")[2]
             for name, slot in zip(step.names, step.state, strict=True):
-                slots |= {name: slot.node.spec, f"{name}_{path.rpartition('.')[2]}": slot.node.spec}
+                slots |= dict.fromkeys((name, f"{name}_{last}") if last else (name,), slot.node.spec)
     if missing := [name for name in names if name not in slots]:
-        there = ", ".join(name for name in slots if not name.endswith("_")) or "none"
-        raise ShapeError(f"there is no slot {', '.join(missing)} to force; the slots are {there}")
+        raise ShapeError(f"there is no slot {', '.join(missing)} to force; the slots are {', '.join(slots) or 'none'}")
     called = {name: "y" if len(names) == 1 else f"y_{k}" for k, name in enumerate(names, 1)}
     return {name: symbolic(Spec((T, *slots[name].shape), slots[name].dtype), called[name], "input") for name in names}
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ..checks import whole
 from ..errors import ShapeError
 from ..ops import relu, sigmoid, tanh
 from ..tensor import Parameter, Tensor, tensor
@@ -205,9 +206,7 @@ def cell_parameters(
     ValueError
         If the sizes are no whole numbers, or there is no hidden unit.
     """
-    if not isinstance(hidden_size, (int, np.integer)) or hidden_size < 1:
-        raise ValueError(f"hidden_size is a whole number, 1 at least, not {hidden_size!r}")
-    rows = gates * hidden_size
+    rows = gates * whole("hidden_size", hidden_size)
     U = uniform("U", (rows, input_size), hidden_size, dtype)
     W = uniform("W", (rows, recurrent_size or hidden_size), hidden_size, dtype)
     if not bias:

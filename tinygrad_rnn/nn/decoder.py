@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..autodiff import no_grad
+from ..checks import whole
 from ..errors import ShapeError
 from ..ops import TensorLike, broadcast_to, split, where
 from ..ops.core import as_tensor
@@ -275,7 +276,7 @@ class Decoder(Module):
         ValueError
             If `width` or `max_steps` is less than 1.
         """
-        return self._write(beam_search, context, state, batch_size, max_steps, width=_count("width", width))
+        return self._write(beam_search, context, state, batch_size, max_steps, width=whole("width", width))
 
     def _write(
         self,
@@ -288,7 +289,7 @@ class Decoder(Module):
     ) -> Sequences:
         given = [as_tensor(x) for x in ([] if context is None else [context]) + flatten(() if state is None else state)]
         batch_size = next((x.shape[0] for x in given if x.ndim), batch_size)
-        end, most = -1 if self.end is None else self.end, _count("max_steps", max_steps)
+        end, most = -1 if self.end is None else self.end, whole("max_steps", max_steps)
         with no_grad(), closing(over((), (), most)) as steps:
             y, *held = self._begin(context, state, batch_size)
 
@@ -301,7 +302,7 @@ class Decoder(Module):
 
     def _begin(self, context: TensorLike | None, state: State | None, batch_size: int) -> tuple[Any, ...]:
         """y_0, h_0, and, if the context comes in at every step, what is read beside the symbols."""
-        y, h = self.cell.initial_state(_count("batch_size", batch_size, least=0))
+        y, h = self.cell.initial_state(whole("batch_size", batch_size, least=0))
         needed = None if self.context_size is None else (batch_size, self.context_size)
         if context is None and needed is not None:
             raise ShapeError(f"there is no context, and this decoder and batch need one of shape {needed}")
@@ -315,14 +316,8 @@ class Decoder(Module):
                 raise ShapeError(f"the initial state has shape {outline(state)}, and this cell and batch need {outline(h)}")
             h = rebuild(h, iter(flatten(as_state(state))))
         elif self.R_0 is not None:
-            whole, slots = self.R_0(context), flatten(h)
+            joined, slots = self.R_0(context), flatten(h)
             ends = list(itertools.accumulate(math.prod(slot.shape[1:]) for slot in slots))[:-1]
-            parts = split(whole, ends, axis=-1)
+            parts = split(joined, ends, axis=-1)
             h = rebuild(h, iter([part.reshape(slot.shape) for part, slot in zip(parts, slots, strict=True)]))
         return (y, h) if self.R is None else (y, h, self.R(context))
-
-
-def _count(name: str, n: Any, least: int = 1) -> int:
-    if not isinstance(n, (int, np.integer)) or n < least:
-        raise ValueError(f"{name} is a whole number, {least} at least, not {n!r}")
-    return int(n)

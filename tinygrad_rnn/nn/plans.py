@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +16,7 @@ from .cell import Cell
 from .compiled import compiled
 from .module import Module
 from .nested import rebuild
-from .recurrent import Recurrent
+from .recurrent import Recurrent, alone
 from .steps import Call
 from .trace import symbolic, try_inputs
 
@@ -36,9 +35,7 @@ class Plans(dict[str, Summary]):
 def plan_parts(module: Module, T: int, B: int = 1, inputs: Any = None) -> Summary | Plans:
     """The plan of a model's one recurrent part, or those of all; see :meth:`Module.plan`."""
     if isinstance(module, Cell):
-        layer = Recurrent(copy.copy(module))
-        layer.cell._name = ""
-        return plan(layer, T, B, inputs)
+        return plan(alone(module), T, B, inputs)
     parts = {path: part for path, part in module.modules() if isinstance(part, Recurrent)}
     if not parts:
         raise TinygradError(f"{type(module).__name__} has no recurrent part, an nn.Recurrent, to plan")

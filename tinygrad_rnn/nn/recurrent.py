@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -315,3 +316,10 @@ class Recurrent(Module):
 @functools.cache
 def _knows_dtype(initial_state: Callable[..., Any]) -> bool:
     return "dtype" in inspect.signature(initial_state).parameters
+
+
+def alone(cell: Cell) -> Recurrent:
+    """The cell applied to a sequence, under no name: the cell itself stays as it is."""
+    layer = Recurrent(copy.copy(cell))
+    layer.cell._name = ""
+    return layer

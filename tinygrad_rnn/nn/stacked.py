@@ -205,8 +205,8 @@ class RecurrentLayer(Module):
         own = dict(options)
         if not last:
             own.pop("final_state_only", None)
-        names = [other for other, _ in self.cells()]
         if isinstance(force := own.get("force"), Mapping):
+            names = [other for other, _ in self.cells()]
             parts = {key: re.fullmatch(r"(.+)_(l\d+(?:_reverse)?)", key) for key in force}
             if len(names) == 1:  # h is h_l0 then
                 parts = {key: part or re.fullmatch(r"(.+)()", key) for key, part in parts.items()}

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..autodiff import grad, no_grad
+from ..checks import whole
 from ..errors import GradientError, NonFiniteError, ShapeError
 from ..extras import optional
 from ..graph.place import mode
@@ -95,7 +96,7 @@ def lbfgs(
     (True, array([1., 2.]))
     """
     optimize = optional("scipy.optimize", "scipy", "L-BFGS needs")
-    _whole("history", history, least=1)
+    whole("history", history)
     search = _Search(parameters, max_iterations, tolerance, callback)
 
     def value_and_gradient(vector: Vector) -> tuple[float, Vector]:
@@ -199,9 +200,10 @@ def levenberg_marquardt(
         search.iterated()
         return _jacobian(evaluated(vector), search.parameters)
 
-    if evaluated(search.vector).ndim == 0:
+    shape = evaluated(search.vector).shape
+    if not shape:
         raise ShapeError("residuals() gave one number, a loss; give what is squared and summed, such as model(xs) - ys")
-    count = evaluated(search.vector).size
+    count = math.prod(shape)
     if not count:
         raise ShapeError("there are no residuals to make small: residuals() gave a tensor of no elements")
     return search.run(
@@ -229,7 +231,7 @@ class _Search:
     ) -> None:
         self.parameters = listed(parameters)
         in_range("tolerance", tolerance)
-        self.max_iterations, self.callback = _whole("max_iterations", max_iterations, least=0), callback
+        self.max_iterations, self.callback = whole("max_iterations", max_iterations, least=0), callback
         self.iterations = 0
         self.loss = math.inf
         self.arrays = [p.data for p in self.parameters]
@@ -277,12 +279,6 @@ class _Search:
             for p, array in zip(self.parameters, self.arrays, strict=True):
                 p.data = array
         return Fit(self.loss, self.iterations, converged, message)
-
-
-def _whole(name: str, value: int, least: int) -> int:
-    if not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name} is a whole number, {least} at least, not {value!r}")
-    return int(value)
 
 
 def _differentiable(function: Callable[[], Tensor]) -> Tensor:
