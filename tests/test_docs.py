@@ -42,6 +42,7 @@ INTERNAL = {
     "demo": "an application, told about in the tutorial",
     "__main__": "python -m tinygrad_rnn",
     "checks": "of options",
+    "guards": "what a trace is held against",
     "extras": "how an optional dependency is imported",
     "lookup": "what the commands find a cell with",
     "_version": "one string",

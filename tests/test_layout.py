@@ -32,6 +32,7 @@ ROOMS = (
     "tensor",
     "autodiff",
     "sampling",
+    "guards",
     "scan",
     "unrolling",
     "nn",

@@ -14,6 +14,7 @@ __all__ = [
     "NonFiniteError",
     "RendererError",
     "ShapeError",
+    "SideEffectError",
     "StateDictError",
     "TinygradError",
     "TraceError",
@@ -42,6 +43,10 @@ class ImmutableError(TinygradError, TypeError):
 
 class TraceError(TinygradError, TypeError):
     """The value of a symbolic tensor was asked for; it has a shape and a dtype only."""
+
+
+class SideEffectError(TraceError):
+    """A step of a cell changes what it reads, or reads what changes by itself: a random number, a counter, the time."""
 
 
 class NonFiniteError(TinygradError, FloatingPointError):

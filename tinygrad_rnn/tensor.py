@@ -76,6 +76,8 @@ class Tensor:
                 f"{asked}: {name} {self.shape} is symbolic while a cell is traced and has no values; "
                 'use tr.where in place of Python control flow, or mode="unroll"'
             )
+        if context.state.tracing:
+            context.state.looked = True
         return value
 
     @property
@@ -240,10 +242,15 @@ class Tensor:
         return format(self.item(), spec) if spec else str(self)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        return self if self._node.leaf is None else tensor(self.data, requires_grad=True)
+        if self._node.leaf is None:
+            return self
+        make, facts = self.__reduce__()
+        return make(*facts)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return tensor, (self.numpy(), self._node.leaf is not None)
+        node = self._node
+        facts = node.name, node.role if node.primitive is None else "input", node.scope
+        return _restored, (type(self), self.numpy(), node.leaf is not None, *facts)
 
     # -- indexing --------------------------------------------------------------------------
 
@@ -604,14 +611,27 @@ class Parameter(Tensor):
         self._node.place, self._node.name = Place(scope), self.symbol or name
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
-        copy = Parameter(self.data, self.symbol)
-        copy._node.place, copy._node.name = self._node.place, self._node.name
-        return copy.requires_grad_(self._node.leaf is not None)
+        make, facts = self.__reduce__()
+        return make(*facts)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Parameter, (self.numpy(), self.symbol)
+        make, facts = super().__reduce__()
+        return make, (*facts, self.symbol)
 
     def requires_grad_(self, requires_grad: bool = True) -> Parameter:
         """Freeze the parameter, or unfreeze it."""
         self._node.leaf = weakref.ref(self) if requires_grad else None
         return self
+
+
+def _restored(
+    kind: type[Tensor], value: Any, wants: bool, name: str | None, role: str | None, scope: str, symbol: str | None = None
+) -> Tensor:
+    """A leaf as it was before it was copied or pickled: `wants` is whether it wants a gradient."""
+    made = kind.__new__(kind)
+    Tensor.__init__(made, leaf(value, name, role, Place(scope)))
+    if isinstance(made, Parameter):
+        made.symbol = symbol
+    if wants:
+        made._require_grad()
+    return made

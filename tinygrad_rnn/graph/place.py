@@ -91,7 +91,7 @@ class State:
     every result); both are rare, so that the hot path asks for one flag.
     """
 
-    __slots__ = ("place", "recording", "tracing", "debugging", "eager", "draws")
+    __slots__ = ("place", "recording", "tracing", "debugging", "eager", "draws", "looked")
 
     def __init__(self) -> None:
         self.place = NOWHERE
@@ -100,6 +100,7 @@ class State:
         self.debugging = False
         self.eager = True
         self.draws: list[Node] | None = None  # what a trace draws at each step
+        self.looked = False  # whether the numbers of a tensor were read while tracing
 
 
 class _Context(threading.local):

@@ -44,7 +44,31 @@ def exact(value: Any) -> Hashable:
         return slice, exact(value.start), exact(value.stop), exact(value.step)
     if isinstance(value, (float, complex, np.generic)):  # NaN is not equal to itself, -0.0 equals 0.0
         return type(value), repr(value)
-    return (type(value), value) if isinstance(value, Hashable) else (type(value), repr(value))
+    if isinstance(value, (set, frozenset)):
+        return type(value), frozenset(map(exact, value))
+    return type(value), value if isinstance(value, Hashable) else Same(value)
+
+
+class Same:
+    """Equal for one and the same object only, which it keeps alive.
+
+    Examples
+    --------
+    >>> x = bytearray(2)
+    >>> Same(x) == Same(x), Same(x) == Same(bytearray(2))
+    (True, False)
+    """
+
+    __slots__ = ("_object",)
+
+    def __init__(self, value: Any) -> None:
+        self._object = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and other._object is self._object
+
+    def __hash__(self) -> int:
+        return id(self._object)
 
 
 def same_value(node: Node) -> Hashable:

@@ -33,10 +33,10 @@ class Cell(Module):
     for a start other than zeros. State, input and output are Tensors or nested tuples of
     them. Give values names with ``.named("h")``: pictures, equations and errors use them.
 
-    The step is called once, and what it has computed is run at all steps. So numbers of
-    NumPy's random generator, a counter, or an ``if`` stay as they were then: random numbers
-    that are new at each step come from :func:`tinygrad_rnn.sample`, and a choice from
-    :func:`tinygrad_rnn.where`.
+    The step is called once for all t, and again when something that it reads has changed: an
+    attribute, a global, a closure. So it may not change what it reads, and a step that draws
+    from NumPy's random generator or counts its calls is refused. Random numbers that are new at
+    each step come from :func:`tinygrad_rnn.sample`, and a choice from :func:`tinygrad_rnn.where`.
 
     Examples
     --------

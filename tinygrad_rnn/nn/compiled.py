@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import random
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from ..errors import SideEffectError
 from ..graph.node import Spec
 from ..graph.place import Place, Unrolling, at, context
+from ..guards import Guard, guard
 from ..ops.core import as_tensor
+from ..random import generator
+from ..scan.loop import Loop
 from ..scan.partition import Partition
 from ..scan.plan import Plan
 from ..scan.primitive import run
@@ -22,13 +30,17 @@ from .steps import Call, tell_initial
 __all__ = ["Compiled", "compiled"]
 
 
-class Compiled(NamedTuple):
+@dataclass(eq=False)
+class Compiled:
     """A traced step, and the plan by which it is run.
 
     Attributes
     ----------
     trace : Trace
-    plan : Plan
+    guard : Guard
+        What the step could reach when it was traced.
+    make_plan : callable
+        ``make_plan() -> Plan``, called when the plan is first needed.
     output : Any
         The structure of the output.
     names, recorded : list of str
@@ -42,13 +54,24 @@ class Compiled(NamedTuple):
     """
 
     trace: Trace
-    plan: Plan
+    guard: Guard
+    make_plan: Callable[[], Plan]
     output: Any
     names: list[str]
     recorded: list[str]
     state: tuple[Spec, ...]
     loose: tuple[int, ...]
     start: Any
+
+    @functools.cached_property
+    def plan(self) -> Plan:
+        """The plan by which the step is run."""
+        return self.make_plan()
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the trace can stand for the step at a later call whose guard has the same key."""
+        return self.trace.lasting and self.guard.valid
 
     def run(self, call: Call) -> list[Tensor]:
         """The outputs at all steps, flat, and then the final state."""
@@ -64,6 +87,12 @@ class Compiled(NamedTuple):
         return outputs + call.ended(of_loose, slots, final)
 
 
+_GENERATORS: dict[str, Any] = {
+    "NumPy's random generator": cast(Any, np.random.get_state).__self__,
+    "Python's random generator": cast(Any, random.getstate).__self__,
+}
+
+
 class _Cache:
     def __init__(self) -> None:
         self.steps: dict[Any, Compiled] = {}
@@ -76,12 +105,17 @@ KEPT = 32
 
 
 def compiled(recurrent: Any, call: Call, final_state_only: bool, zeros: Callable[[], Any]) -> Compiled:
-    """The step for a call of this kind: shapes, dtypes, options and the module's version.
+    """The step for a call of this kind: shapes, dtypes, options, and a guard of all that the step reads.
 
     A call that was not started yet starts from zeros, which all calls of its kind share.
 
-    A trace that captures anything but the cell's own parameters is made anew at each call,
-    since that may be another tensor or array by now; what was found out about it is kept.
+    A trace that captures anything but the cell's own parameters, or whose guard is not complete,
+    is made anew at each call; its plan is kept.
+
+    Raises
+    ------
+    SideEffectError
+        If the step reads what it changes, or what changes by itself.
     """
     cache = _caches.setdefault(recurrent, _Cache())
     cell = call.cell
@@ -96,14 +130,17 @@ def compiled(recurrent: Any, call: Call, final_state_only: bool, zeros: Callable
         recurrent.reverse,
         recurrent.checkpoint,
     )
-    found = cache.steps.get((kind, cell.version))
+    reached = guard(cell)
+    found = cache.steps.get((kind, reached.key))
     shared = found is not None and not call.started
     if not call.started:
         call.start(zeros() if found is None else found.start)
-    if found is None:
-        found = _compile(cache, recurrent, call, final_state_only)
-        if found.trace.lasting:
-            _keep(cache.steps, (kind, cell.version), found)  # the version now: a step may set attributes
+    if found is None or not found.lasting:
+        make = functools.partial(_compile, cache, recurrent, call, final_state_only, reached)
+        is_new, found = found is None, make()
+        if is_new:
+            found.guard = _without_side_effects(cell, found, make)
+        _keep(cache.steps, (kind, found.guard.key), found)
     else:
         call.names, call.recorded, call.loose = found.names, found.recorded, found.loose
     if not shared:
@@ -111,7 +148,29 @@ def compiled(recurrent: Any, call: Call, final_state_only: bool, zeros: Callable
     return found
 
 
-def _compile(cache: _Cache, recurrent: Any, call: Call, final_state_only: bool) -> Compiled:
+def _without_side_effects(cell: Any, first: Compiled, again: Callable[[], Compiled]) -> Guard:
+    """A guard of the step after it was traced twice, if the second trace changed nothing and found nothing changed.
+
+    The first one may: a step may keep what it computes when it is first called.
+    """
+    before = _observed(cell)
+    second = again()
+    changed = before.change(_observed(cell)) or first.trace.difference(second.trace)
+    if changed is not None:
+        raise SideEffectError(
+            f"{type(cell).__name__}.step does not do the same at each call, for {changed} changes; a step is called once, "
+            "for all t. Draw random numbers by tr.sample(lambda generator: …), count steps in a slot of the state, "
+            "and read values by states()"
+        )
+    return guard(cell)
+
+
+def _observed(cell: Any) -> Guard:
+    """A guard of a cell and of the generators of random numbers that any code can reach."""
+    return guard(SimpleNamespace(**_GENERATORS, **{"the library's random generator": generator()}, step=cell))
+
+
+def _compile(cache: _Cache, recurrent: Any, call: Call, final_state_only: bool, reached: Guard) -> Compiled:
     outputs: list[Any] = []
     state = [slot.node.spec for slot in call.slots]
 
@@ -143,12 +202,17 @@ def _compile(cache: _Cache, recurrent: Any, call: Call, final_state_only: bool) 
         if delays == call.loose:
             break
         call.loose = delays
-    key = signature(traced.loop), _element_names(call), recurrent.checkpoint
+    make_plan = functools.partial(_plan, cache, traced.loop, _element_names(call), recurrent.checkpoint)
+    return Compiled(traced, reached, make_plan, outputs[-1], call.names, call.recorded, tuple(state), call.loose, call.state)
+
+
+def _plan(cache: _Cache, loop: Loop, names: tuple[str | None, ...], checkpoint: int | None) -> Plan:
+    key = signature(loop), names, checkpoint
     plan = cache.plans.get(key)
     if plan is None:
-        plan = Plan(traced.loop, recurrent.checkpoint)
+        plan = Plan(loop, checkpoint)
         _keep(cache.plans, key, plan)
-    return Compiled(traced, plan, outputs[-1], call.names, call.recorded, tuple(state), call.loose, call.state)
+    return plan
 
 
 def _element_names(call: Call) -> tuple[str | None, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from ..scan.summary import Summary
 
 __all__ = ["Module"]
-
-_versions = itertools.count(1)
 
 
 class Module:
@@ -62,7 +59,6 @@ class Module:
         self.training = True
 
     def __setattr__(self, name: str, value: Any) -> None:
-        self.__dict__["_version"] = next(_versions)
         if isinstance(value, (Module, Parameter)):
             if "_children" not in self.__dict__:
                 raise TinygradError(f"call super().__init__() before {type(self).__name__} sets {name!r}")
@@ -91,13 +87,7 @@ class Module:
         twin.__dict__.update(self.__dict__, _children=dict(self._children))
         return twin
 
-    @property
-    def version(self) -> int:
-        """Rises with every attribute that is set on this module or one within it."""
-        return max(module.__dict__["_version"] for _, module in self.modules())
-
     def __delattr__(self, name: str) -> None:
-        self.__dict__["_version"] = next(_versions)
         self._children.pop(name, None)
         object.__delattr__(self, name)
 

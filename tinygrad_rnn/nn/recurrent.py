@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import copy
-import functools
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import ShapeError, TinygradError, TraceError
+from ..errors import ShapeError, SideEffectError, TinygradError, TraceError
 from ..graph.place import context, mode
 from ..ops import TensorLike, stack
 from ..tensor import Tensor
@@ -258,7 +258,7 @@ class Recurrent(Module):
         """A node for each operation of each step."""
         outputs: list[Any] = []
         slots = call.slots
-        self._find_loose(call)
+        self._look_ahead(call)
         of_loose: list[list[Tensor]] = [[] for _ in call.loose]
         sequences, names = zip(*call.sequences, strict=True) if call.sequences else ((), ())
         with closing(over(sequences, names, call.T, self.reverse)) as moments:
@@ -276,11 +276,16 @@ class Recurrent(Module):
         slots = call.ended([stack(column) for column in of_loose], call.slots, slots)
         return whole, rebuild(call.state, iter(slots))
 
-    def _find_loose(self, call: Call) -> None:
-        """Which slots need not be held past the end of a row; none of a step that cannot be traced."""
-        if call.valid is not None and not self.reverse:
+    def _look_ahead(self, call: Call) -> None:
+        """Trace the step: what a scan refuses is refused, and slots are found that need not be held past a row's end.
+
+        A step that looks at the values of its tensors has no trace, and runs all the same.
+        """
+        if context.state.eager or (call.valid is not None and not self.reverse):
             try:
                 compiled(self, call, False, lambda: call.state)
+            except SideEffectError:
+                raise
             except TraceError:
                 call.loose = ()
 
@@ -313,9 +318,13 @@ class Recurrent(Module):
         return rebuild(own, iter([cast(slot, like.dtype, "fiub") for slot, like in zip(given, needed, strict=True)]))
 
 
-@functools.cache
+_knows: WeakKeyDictionary[Callable[..., Any], bool] = WeakKeyDictionary()
+
+
 def _knows_dtype(initial_state: Callable[..., Any]) -> bool:
-    return "dtype" in inspect.signature(initial_state).parameters
+    if initial_state not in _knows:
+        _knows[initial_state] = "dtype" in inspect.signature(initial_state).parameters
+    return _knows[initial_state]
 
 
 def alone(cell: Cell) -> Recurrent:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..graph.node import Node
+from ..graph.structure import exact
 from ..ops.core import NUMBER, Primitive, registry
 from ..ops.shapes import index_along
 from .loop import Loop, body, is_number
@@ -80,10 +81,10 @@ class Builder:
         simpler = self._simpler(primitive, inputs, attributes)
         if simpler is not None:
             return simpler
-        key = (primitive, inputs, repr(attributes) if attributes else "")
+        key = (primitive, inputs, exact(attributes))
         made = self._made.get(key)
         if made is None:
-            if like is not None and like.primitive is primitive and like.inputs == inputs and like.attributes == attributes:
+            if like is not None and (like.primitive, like.inputs, exact(like.attributes)) == key:
                 made = like
             else:
                 spec = primitive.shape(*[node.spec for node in inputs], **attributes)

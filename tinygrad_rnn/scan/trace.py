@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from ..graph.node import Node, Spec, leaf
 from ..graph.place import context, mode
+from ..graph.structure import exact
 from ..random import generator
 from ..tensor import Parameter, Tensor
 from .loop import Item, Loop, body, is_number
@@ -29,8 +30,8 @@ class Trace(NamedTuple):
         What the step reads beside its arguments, for the first leaves in ``loop.captured``. A
         Parameter is one of those that were told, so that its array is always today's.
     lasting : bool
-        Whether all that is captured is such a Parameter: then the trace can be kept.
-        Anything else may be another tensor or array the next time.
+        Whether all that is captured is such a Parameter, and the step has read no tensor's numbers:
+        then the trace can be kept. Anything else may be another tensor or array the next time.
     draws : tuple of Node
         In the order of the step. Their attributes tell how to `draw`, and whether `once`.
     """
@@ -39,6 +40,17 @@ class Trace(NamedTuple):
     captured: tuple[Tensor, ...]
     lasting: bool
     draws: tuple[Node, ...]
+
+    def difference(self, other: Trace) -> str | None:
+        """What differs in another trace of the same step, in words; None if nothing does."""
+        numbers = [[node.value for node in body(trace.loop) if is_number(node)] for trace in (self, other)]
+        for mine, theirs in zip(*numbers, strict=False):
+            if mine.dtype == theirs.dtype and exact(mine) != exact(theirs):
+                return f"the number {mine} (then {theirs})"
+        for mine, theirs in zip(self.captured, other.captured, strict=False):
+            if mine.node is not theirs.node and exact(mine.node.value) != exact(theirs.node.value):
+                return f"{mine.name or 'a constant'} of shape {mine.shape}"
+        return None if signature(self.loop) == signature(other.loop) else "what is computed"
 
 
 def trace(
@@ -67,14 +79,15 @@ def trace(
     """
     leaves = [leaf(spec, name, "input") for spec, name in sequences]
     slots = [leaf(spec, name, "initial") for spec, name in state]
-    before = context.state.draws
+    before = context.state.draws, context.state.looked
     draws: list[Node] = []
-    context.state.draws = draws
+    context.state.draws, context.state.looked = draws, False
     try:
         with mode(tracing=True, recording=True):
             outputs, after = step([Tensor(node) for node in leaves], [Tensor(node) for node in slots])
     finally:
-        context.state.draws = before
+        looked = context.state.looked
+        context.state.draws, context.state.looked = before[0], before[1] or looked
     items = [*[Item("stack", out.node) for out in outputs], *[Item("final", node) for node in slots]]
     own = {parameter.node: parameter for parameter in parameters}
     ends = [*[item.node for item in items], *[slot.node for slot in after]]
@@ -88,7 +101,7 @@ def trace(
         tuple(item._replace(node=table[item.node]) for item in items),
         reverse,
     )
-    return Trace(loop, captured, all(node in own for node in found), tuple(draws))
+    return Trace(loop, captured, not looked and all(node in own for node in found), tuple(draws))
 
 
 def _symbolic(ends: Sequence[Node], leaves: set[Node]) -> tuple[dict[Node, Node], list[Node]]:
@@ -136,24 +149,21 @@ def draw_all(trace: Trace, steps: int) -> tuple[list[npt.NDArray[Any]], list[npt
     return found
 
 
-def signature(loop: Loop) -> str:
-    """What a loop computes, as text: two loops with one signature are alike but for names."""
-    numbers: dict[Node, int] = {}
-    lines = ["backwards" if loop.reverse else "forwards"]
+def signature(loop: Loop) -> tuple[Hashable, ...]:
+    """What a loop computes, as a value: two loops with one signature are alike but for names."""
+    known: dict[Node, Hashable] = {}
+    lines: list[Hashable] = ["backwards" if loop.reverse else "forwards"]
     for kind, nodes in (("sequence", loop.sequences), ("state", loop.state), ("captured", loop.captured)):
         for node in nodes:
-            numbers[node] = len(numbers)
-            lines.append(f"{kind} {node.spec}")
+            known[node] = len(lines)
+            lines.append((kind, node.spec))
     for node in body(loop):
-        if node in numbers:
-            continue
-        numbers[node] = len(numbers)
-        if node.primitive is None:
-            lines.append(f"{node.spec} {node.value.tobytes().hex() if is_number(node) else node.serial}")
-        else:
-            # two primitives may share a name, if a user has made one anew
-            inputs = [numbers[i] for i in node.inputs]
-            lines.append(f"{node.primitive.name} {id(node.primitive)} {inputs} {dict(node.attributes)!r} {node.name}")
-    lines += [f"carries {numbers.get(node)}" for node in loop.after]
-    lines += [f"{item.kind} {numbers[item.node]}" for item in loop.items]
-    return "\n".join(lines)
+        if is_number(node):  # by its value: nodes of numbers are shared between traces, so their order says nothing
+            known[node] = exact(node.value)
+        elif node not in known:
+            known[node] = len(lines)
+            inputs = tuple([known[i] for i in node.inputs])
+            lines.append((node.primitive or node.serial, inputs, exact(node.attributes), node.name, node.spec))
+    lines += [("carries", known.get(node)) for node in loop.after]
+    lines += [(item.kind, known[item.node]) for item in loop.items]
+    return tuple(lines)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...graph.node import Node, ancestors
+from ...graph.structure import exact
 from ...ops.core import elementwise, elementwise_float
 from ..canonical import Builder, slice_of
 from ..loop import Loop, is_number
@@ -53,7 +54,7 @@ def _signature(node: Node, at: Partition) -> Any:
             return None
     if not any(isinstance(kind, tuple) for kind in kinds):
         return None
-    return node.primitive, repr(node.attributes), at.stage[node], node.dtype, node.shape[:-1], tuple(kinds)
+    return node.primitive, exact(node.attributes), at.stage[node], node.dtype, node.shape[:-1], tuple(kinds)
 
 
 def _slice(node: Node) -> tuple[int, int] | None:

@@ -1,0 +1,518 @@
+"""What a step reads beside its arguments: a trace is used only while that is as it was."""
+
+from __future__ import annotations
+
+import abc
+import collections
+import copy
+import dataclasses
+import enum
+import functools
+import gc
+import itertools
+import pickle
+import random
+import subprocess
+import sys
+import textwrap
+import time
+import types
+import weakref
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tinygrad_rnn as tr
+from tinygrad_rnn import nn
+from tinygrad_rnn.errors import SideEffectError
+from tinygrad_rnn.guards import guard
+from tinygrad_rnn.nn.compiled import _caches
+
+XS = np.linspace(-1, 1, 12, dtype="float32").reshape(3, 2, 2)
+
+
+def cell(read):
+    """A cell whose step multiplies by ``read(cell)``."""
+
+    class Read(nn.Cell):
+        state_shape = (2,)
+
+        def step(self, x, h):
+            h = x + read(self) * h
+            return h, h
+
+    return Read()
+
+
+# -- places where a number may stand, and how it is changed there ------------------------------
+
+GLOBAL = 0.0
+
+
+def set_global(value):
+    globals()["GLOBAL"] = value
+
+
+def read_global():
+    return GLOBAL
+
+
+def in_closure():
+    number = 0.0
+
+    def change(value):
+        nonlocal number
+        number = value
+
+    return (lambda _: number), change
+
+
+def in_item(container, key):
+    return (lambda _: container[key]), functools.partial(container.__setitem__, key)
+
+
+def in_attribute(owner, name="value"):
+    setattr(owner, name, 0.0)
+    return (lambda _: getattr(owner, name)), functools.partial(setattr, owner, name)
+
+
+class Slots:
+    __slots__ = ("value",)
+
+
+class Base(abc.ABC):  # noqa: B024
+    @property
+    def doubled(self):
+        return 2 * self.value
+
+
+class Derived(Base):
+    value = 0.0
+
+
+@dataclasses.dataclass
+class Settings:
+    value: float = 0.0
+    inner: Any = None
+
+
+class Pair(NamedTuple):
+    name: str
+    value: Any
+
+
+class Choice(enum.Enum):
+    LOW = 0.25
+    HIGH = 0.75
+
+
+def in_default():
+    def read(_, numbers=[0.0]):  # noqa: B006
+        return numbers[0]
+
+    return read, lambda value: read.__defaults__[0].__setitem__(0, value)
+
+
+def in_keyword_default():
+    def read(_, *, number=0.0):
+        return number
+
+    return read, lambda value: read.__kwdefaults__.update(number=value)
+
+
+def in_partial():
+    held = [functools.partial(float.__mul__, 0.0)]
+    return (lambda _: held[0](1.0)), lambda value: held.__setitem__(0, functools.partial(float.__mul__, value))
+
+
+def in_derived_class():
+    derived = Derived()
+    return (lambda _: derived.doubled), lambda value: setattr(Derived, "value", value / 2)
+
+
+def in_named_tuple():
+    pair = Pair("a", [0.0])
+    return (lambda _: pair.value[0]), lambda value: pair.value.__setitem__(0, value)
+
+
+def in_settings():
+    settings = Settings(inner=Settings())
+    return (lambda _: settings.inner.value), lambda value: setattr(settings.inner, "value", value)
+
+
+def in_method_of_a_list():
+    numbers = [0.0]
+    return (lambda _: numbers.__getitem__(0)), lambda value: numbers.__setitem__(0, value)
+
+
+def in_bound_method():
+    held = Derived()
+    method = types.MethodType(lambda self: self.__dict__.get("own", 0.0), held)
+    return (lambda _: method()), lambda value: setattr(held, "own", value)
+
+
+def in_module():
+    module = types.ModuleType("settings_of_a_user")
+    sys.modules[module.__name__] = module
+    space = {"module": module}
+    exec("def read(cell):\n    return module.value", space)
+    module.value = 0.0
+    return space["read"], lambda value: setattr(module, "value", value)
+
+
+def in_replaced_function():
+    space = {}
+    exec("def helper():\n    return 0.0\ndef read(cell):\n    return helper()", space)
+    return space["read"], lambda value: space.update(helper=lambda: value)
+
+
+def in_comprehension():
+    numbers = {"a": [0.0]}
+    return (lambda _: sum(numbers[key][0] for key in ["a"])), lambda value: numbers["a"].__setitem__(0, value)
+
+
+def in_large_array():
+    array = np.zeros(100_000)
+    return (lambda _: float(array[-1])), functools.partial(array.__setitem__, -1)
+
+
+def in_large_list():
+    numbers = [0.0] * 5000
+    return (lambda _: numbers[-1]), functools.partial(numbers.__setitem__, -1)
+
+
+def in_deep_list():
+    inner = [0.0]
+    outer = inner
+    for _ in range(200):
+        outer = [outer]
+
+    def read(_):
+        found = outer
+        while isinstance(found[0], list):
+            found = found[0]
+        return found[0]
+
+    return read, functools.partial(inner.__setitem__, 0)
+
+
+def in_parameter():
+    parameter = tr.Parameter([0.0])
+    return (lambda _: float(parameter.data[0])), lambda value: setattr(parameter, "data", [value])
+
+
+PLACES = {
+    "a global": lambda: (lambda _: read_global(), set_global),
+    "a closure": in_closure,
+    "a list": lambda: in_item([0.0], 0),
+    "a dict": lambda: in_item({"a": 0.0}, "a"),
+    "a dict of integers": lambda: in_item({1: 0.0}, 1),
+    "a defaultdict": lambda: in_item(collections.defaultdict(float, a=0.0), "a"),
+    "a deque": lambda: in_item(collections.deque([0.0]), 0),
+    "an array": lambda: in_item(np.zeros(3), 1),
+    "an object": lambda: in_attribute(types.SimpleNamespace()),
+    "an object with slots": lambda: in_attribute(Slots()),
+    "a class": lambda: in_attribute(type("Anything", (), {})),
+    "a base class's property": in_derived_class,
+    "a dataclass within another": in_settings,
+    "a named tuple's list": in_named_tuple,
+    "a default argument": in_default,
+    "a default of a keyword": in_keyword_default,
+    "a partial": in_partial,
+    "a list's own method": in_method_of_a_list,
+    "a bound method": in_bound_method,
+    "a module": in_module,
+    "a function that is replaced": in_replaced_function,
+    "a comprehension": in_comprehension,
+    "a large array": in_large_array,
+    "a large list": in_large_list,
+    "a deep list": in_deep_list,
+    "a parameter's array": in_parameter,
+    "a module's attribute": lambda: in_attribute(nn.Linear(2, 2)),
+    "an optimiser's attribute": lambda: in_attribute(tr.optim.SGD([tr.Parameter([1.0])], 0.1), "lr"),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_number_that_changes_between_calls_is_seen(place):
+    read, change = PLACES[place]()
+    model = nn.Recurrent(cell(read))
+    unrolled = nn.Recurrent(model.cell, mode="unroll")
+    found = []
+    for value in (0.25, 0.75, 0.75, 0.25, -0.5):
+        change(value)
+        found.append(model(XS)[0].numpy())
+        np.testing.assert_array_equal(found[-1], unrolled(XS)[0].numpy())
+    np.testing.assert_array_equal(found[1], found[2])
+    np.testing.assert_array_equal(found[0], found[3])
+    assert not np.allclose(found[0], found[1]) and not np.allclose(found[3], found[4])
+
+
+def lasting(model):
+    (found,) = _caches[model].steps.values()
+    return found.lasting
+
+
+@pytest.mark.parametrize(
+    "place", sorted(PLACES.keys() - {"an array", "a large array", "a large list", "a deep list", "a parameter's array"})
+)
+def test_what_is_small_is_guarded_and_not_traced_again(place):
+    read, change = PLACES[place]()
+    model = nn.Recurrent(cell(read))
+    change(0.25)
+    model(XS)
+    assert lasting(model)
+
+
+@pytest.mark.parametrize(
+    "layer", [nn.RNN(2, 3), nn.LSTM(2, 3), nn.GRU(2, 3, num_layers=2, bidirectional=True), nn.Jordan(2, 3, 2)]
+)
+def test_layers_of_the_library_are_not_traced_again(layer):
+    layer(XS)
+    kept = [found for _, part in layer.modules() if part in _caches for found in _caches[part].steps.values()]
+    assert kept and all(found.lasting for found in kept)
+
+
+@pytest.mark.parametrize("change", [lambda cell, v: setattr(cell, "value", v), lambda cell, v: setattr(type(cell), "value", v)])
+def test_attributes_of_the_cell_and_of_its_class_are_seen(change):
+    twin = cell(lambda cell: cell.value)
+    model = nn.Recurrent(twin)
+    for value in (0.5, 1.5):
+        change(twin, value)
+        np.testing.assert_array_equal(model(XS)[0].numpy(), nn.Recurrent(twin, mode="unroll")(XS)[0].numpy())
+
+
+def test_a_method_that_is_replaced_is_seen():
+    first, second = cell(lambda _: 0.5), cell(lambda _: 2.0)
+    model = nn.Recurrent(first)
+    model(XS)
+    type(first).step = type(second).step
+    np.testing.assert_array_equal(model(XS)[0].numpy(), nn.Recurrent(second)(XS)[0].numpy())
+
+
+def test_an_enum_and_an_iterator_can_be_read():
+    held = types.SimpleNamespace(choice=Choice.LOW, anything=itertools.repeat(1.0))
+    model = nn.Recurrent(cell(lambda _: held.choice.value * next(held.anything)))
+    for held.choice in (Choice.LOW, Choice.HIGH):
+        np.testing.assert_array_equal(model(XS)[0].numpy(), nn.Recurrent(model.cell, mode="unroll")(XS)[0].numpy())
+
+
+# -- the guard itself ----------------------------------------------------------------------
+
+values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3) | st.tuples(inner, inner)
+    ),
+    max_leaves=8,
+)
+
+
+@given(values)
+def test_a_guard_of_a_copy_is_the_same(value):
+    assert guard([value]).key == guard([copy.deepcopy(value)]).key
+    assert guard([value]).complete
+
+
+@given(values, values)
+def test_guards_of_different_values_differ(one, other):
+    same = repr(one) == repr(other)
+    assert (guard([one]).key == guard([other]).key) == same
+
+
+def test_numbers_that_are_equal_and_not_the_same_differ():
+    numbers = [1, 1.0, True, np.float32(1), np.float64(1), 1 + 0j, "1", b"1", np.ones(1), np.ones(1, "float32"), [1], (1,)]
+    assert len({guard(number).key for number in numbers}) == len(numbers)
+    assert guard(0.0).key != guard(-0.0).key and guard(float("nan")).key == guard(float("nan")).key
+
+
+def test_a_guard_holds_nothing_alive():
+    class Owner:
+        def __call__(self):
+            return self
+
+    owner = Owner()
+    owner.function = lambda: owner
+    found = guard(owner)
+    assert found.valid
+    del owner.function
+    assert not found.valid
+
+
+def test_a_module_that_its_step_knows_is_freed_with_its_traces():
+    def made():
+        held = {}
+        model = held["model"] = nn.Recurrent(cell(lambda _: len(held)))
+        model(XS)
+        return weakref.ref(model)
+
+    alive = made()
+    gc.collect()
+    assert alive() is None
+
+
+# -- what Python does in a step, beside computing tensors ----------------------------------------
+
+ITERATOR, RANDOM, NUMPY, STATE = itertools.count(), random.Random(0), np.random.default_rng(0), np.random.RandomState(0)
+COUNT = {"n": 0}
+LOG: list[Any] = []
+
+
+def count_in_attribute(cell):
+    cell.count = getattr(cell, "count", 0) + 1
+    return 1.0
+
+
+def count_in_dict(cell):
+    COUNT["n"] += 1
+    return COUNT["n"]
+
+
+def log_in_list(cell):
+    LOG.append(cell)
+    return 1.0
+
+
+def sometimes(cell):
+    return 2.0 if random.random() < 0.5 else 1.0
+
+
+SIDE_EFFECTS = {
+    "np.random.randn": (lambda _: np.random.randn(), "NumPy's random generator"),  # noqa: NPY002
+    "np.random.normal of a shape": (lambda _: np.random.normal(size=2), "NumPy's random generator"),  # noqa: NPY002
+    "a generator of NumPy": (lambda _: NUMPY.normal(), "NUMPY"),
+    "a generator's bits": (lambda _: NUMPY.bit_generator.random_raw() / 2**64, "NUMPY"),
+    "a random state": (lambda _: STATE.uniform(), "STATE"),
+    "random.random": (lambda _: random.random(), "Python's random generator"),
+    "a generator of Python": (lambda _: RANDOM.gauss(), "RANDOM"),
+    "a choice by chance": (sometimes, "Python's random generator"),
+    "the library's generator": (lambda _: float(tr.Parameter((2, 2)).data[0, 0]), "the library's random generator"),
+    "the time": (lambda _: time.perf_counter() % 1, "the number"),
+    "an iterator": (lambda _: next(ITERATOR), "the number"),
+    "an array of an iterator": (lambda _: np.full(2, next(ITERATOR)), "of shape (2,)"),
+    "more operations each time": (
+        lambda _: functools.reduce(lambda x, _: tr.tanh(x), range(next(ITERATOR)), 1.0),
+        "what is computed",
+    ),
+    "a counter in an attribute": (count_in_attribute, "count"),
+    "a counter in a dict": (count_in_dict, "COUNT"),
+    "a log": (log_in_list, "LOG"),
+}
+
+
+@pytest.mark.parametrize("mode", ["scan", "unroll"])
+@pytest.mark.parametrize("effect", SIDE_EFFECTS)
+def test_a_side_effect_in_a_step_is_an_error_that_names_it(effect, mode):
+    read, name = SIDE_EFFECTS[effect]
+    with pytest.raises(SideEffectError, match=r"Read.step .*tr\.sample.*a slot of the state") as caught:
+        nn.Recurrent(cell(read), mode=mode)(XS)
+    assert name in str(caught.value)
+
+
+def test_both_modes_say_the_same_of_a_side_effect():
+    twin = cell(SIDE_EFFECTS["a counter in a dict"][0])
+    said = []
+    for mode in ("scan", "unroll"):
+        with pytest.raises(SideEffectError) as caught:
+            nn.Recurrent(twin, mode=mode)(XS)
+        said.append(str(caught.value))
+    assert said[0] == said[1]
+
+
+def keep_for_later(cell):
+    if not hasattr(cell, "kept"):
+        cell.kept = np.float32(0.5)
+    return cell.kept
+
+
+@pytest.mark.parametrize("read", [keep_for_later, lambda _: tr.sample(lambda g: g.normal(size=2)), lambda _: 1.0])
+def test_what_is_computed_once_or_drawn_by_the_library_is_no_side_effect(read):
+    for mode in ("scan", "unroll"):
+        nn.Recurrent(cell(read), mode=mode)(XS)
+
+
+def test_a_value_that_is_kept_and_not_read_is_no_side_effect():
+    class Shows(nn.Cell):
+        state_shape = (2,)
+
+        def step(self, x, h):
+            self.last = tr.tanh(x + h)
+            return self.state_shape[0] * x, x
+
+    nn.Recurrent(Shows())(XS)
+
+
+# -- copies, pickles and other processes -----------------------------------------------------
+
+WAYS = {"deepcopy": copy.deepcopy, "copy": copy.copy, "pickle": lambda x: pickle.loads(pickle.dumps(x))}
+
+
+@given(
+    st.sampled_from(sorted(WAYS)),
+    st.none() | st.sampled_from(["W", "W_f", "Ω"]),
+    st.booleans(),
+    st.sampled_from(["float16", "float32", "float64"]),
+)
+def test_a_copy_of_a_parameter_is_what_the_parameter_is(way, symbol, frozen, dtype):
+    class Holder(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(np.ones(2, dtype), symbol=symbol)
+
+    model = nn.Sequential(Holder(), Holder())
+    model[1].weight.requires_grad_(not frozen)
+    own = model[1].weight
+    twin = WAYS[way](own)
+
+    def facts(parameter):
+        node = parameter.node
+        return (
+            parameter.symbol,
+            parameter.name,
+            node.role,
+            node.scope,
+            parameter.dtype,
+            parameter.requires_grad,
+            parameter.shape,
+        )
+
+    assert facts(twin) == facts(own)
+    assert type(twin) is type(own) and twin is not own
+    twin.data = np.zeros(2)
+    assert own.data.all()
+
+
+@pytest.mark.parametrize("way", ["deepcopy", "pickle"])
+def test_a_copy_of_a_model_keeps_what_is_frozen_and_tied(way):
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    model[1].weight = model[0].weight
+    model[0].bias.requires_grad_(False)
+    twin = WAYS[way](model)
+    assert twin[1].weight is twin[0].weight
+    assert [p.requires_grad for p in twin.parameters()] == [p.requires_grad for p in model.parameters()]
+    assert [p.name for p in twin.parameters()] == [p.name for p in model.parameters()]
+
+
+def test_a_model_from_another_process_sees_what_is_set_on_it(tmp_path):
+    """Whoever numbers changes starts at one again in each process."""
+    model = nn.GRU(2, 3)
+    for _ in range(50):
+        model.training = not model.training
+    (tmp_path / "model").write_bytes(pickle.dumps(model))
+    script = """
+        import pickle, sys
+        import numpy as np
+        from tinygrad_rnn import nn
+        model = pickle.loads(open(sys.argv[1], "rb").read())
+        xs = np.ones((3, 1, 2), "float32")
+        model(xs)
+        for _, part in model.modules():
+            for name, value in list(vars(part).items()):
+                if isinstance(value, nn.Parameter):
+                    setattr(part, name, nn.Parameter(np.zeros(value.shape, "float32")))
+        assert not model(xs)[0].numpy().any()
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script), tmp_path / "model"], check=True)
