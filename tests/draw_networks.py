@@ -4,11 +4,10 @@ import numpy as np
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
-from tinygrad_rnn.graph.node import Spec
 
 F4 = np.dtype("float32")
 FORCED = (
-    Spec((4, 1, 3), F4),
+    np.zeros((4, 1, 3), F4),
     tr.tensor(np.zeros((4, 1, 2), F4)).named("y"),
     tr.tensor(np.zeros(4, bool)).named("m"),
 )
@@ -231,7 +230,7 @@ NETWORKS = {
     "jordan": (OutputFeedback, {"loss": nn.mse}),
     "residual": (Residual, {}),
     "odd": (Odd, {}),
-    "mask": (Masked, {"inputs": (Spec((4, 2, 3), F4), Spec((4, 2, 1), np.dtype(bool)))}),
+    "mask": (Masked, {"inputs": (np.zeros((4, 2, 3), F4), np.zeros((4, 2, 1), bool))}),
     "forced": (Forced, {"inputs": FORCED}),
     "encoder-decoder": (EncoderDecoder, {}),
     "bidirectional": (Bidirectional, {}),
