@@ -1,7 +1,14 @@
-"""Hypothesis profiles: "ci" is the same in every run, "thorough" finds more, "scan" is for its random cells; tests of `dot`."""
+"""Hypothesis profiles: "ci" is the same in every run, "thorough" finds more, "scan" is for its random cells; tests of `dot`.
+
+And how the suite is spread over processes: a file is run by one of them, the longest files first.
+"""
+
+from __future__ import annotations
 
 import os
 import shutil
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -18,8 +25,47 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
+LONGEST = (
+    "test_examples",
+    "test_scan_random",
+    "test_gradients",
+    "test_checker",
+    "test_scan_faults",
+)
+"""Files that take longest, in this order: what is begun last should be short, or one process ends long after the others."""
+
+
+def _scope(nodeid: str) -> str:
+    """What one process runs: a file, or all examples, whose runs the process keeps."""
+    name = Path(nodeid.split("::")[0]).stem
+    return "test_examples" if name.startswith("test_examples") else nodeid.split("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """As ``--dist=loadfile`` does, with all examples as one file."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _scope(nodeid)
+
+    return Scheduling(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
+    """No other process for a single file: there is nothing to share, and starting one takes a second."""
+    files = {argument.split("::")[0] for argument in config.args}
+    return 0 if len(files) == 1 and files.pop().endswith(".py") else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what compares renderers where there is one only; .ci/run installs `dot` and runs these."""
+    """Put the longest files first, and leave out what compares renderers where there is one only; .ci/run runs these."""
+    order = {name: i for i, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(Path(_scope(item.nodeid)).stem, len(order)))
     if shutil.which("dot") is None:
         out = [item for item in items if item.get_closest_marker("dot")]
         config.hook.pytest_deselected(items=out)

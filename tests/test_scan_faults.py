@@ -1,15 +1,13 @@
-# ruff: noqa: E501
 """Faults planted in the scan compiler, each of which random cells must find."""
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import textwrap
-from typing import Any, NamedTuple
+import ast
+from typing import NamedTuple
 
 import numpy as np
 import pytest
+from planting import Edit, NotPlanted, drop, located, negate, planted, replace, swap
 from scan_cases import Difference, agree, chunks, patched, quietly, sample
 
 import tinygrad_rnn as tr
@@ -21,64 +19,140 @@ CASES = 120
 
 
 class Fault(NamedTuple):
-    """A change of one line in a function of a module; `chunk` is how many steps go together."""
+    """An edit of a function, which is found by its qualified name; `chunk` is how many steps go together."""
 
     name: str
-    module: str
-    where: str
-    line: str
-    instead: str
+    function: str
+    edit: Edit
     chunk: int | None = None
 
 
+PLACED = """
+for product in products:
+    start, end = end, end + product.shape[-1]
+    instead[product] = builder.part(whole, start, end)
+"""
 FAULTS = [
     # -- rewrites
-    Fault("slices that are no neighbours are merged", "rewrites.merge", "_runs", "before[1] == after[0] for", "before[1] <= after[0] for"),
-    Fault("a gate's argument is not halved", "rewrites.gates", "_Gates.replaced", "halved, 0.5, 1.0), True", "halved, 1.0, 1.0), True"),
-    Fault("a gate's half is not undone", "rewrites.gates", "_Gates.replaced", "(squashed, self._vector(node, halved, 0.5", "(squashed, self._vector(node, halved, 1.0"),
-    Fault("a half is not added to a gate alone", "rewrites.gates", "_Gates.alone", "make(_MULTIPLY, (squashed, half)), half", "squashed, half"),
-    Fault("overlapping pads are joined", "rewrites.pads", "_joined", "if start < end or stop == start:", "if start < end:\n            continue\n        if stop == start:"),
-    Fault("pads lose the zeros between them", "rewrites.pads", "_joined", "if start > end else []", "if start > end + 9 else []"),
-    Fault("a coefficient is dropped", "rewrites.associate", "_Associate._total", "if coefficient is None else", "if True else"),
-    Fault("a scale is lost", "rewrites.associate", "_Associate._parts", "*self._sum(inputs[1], root, second)]", "*self._sum(inputs[1], root, None)]"),
-    Fault("a quotient's divisor is a factor", "rewrites.associate", "_Associate._parts", "if primitive is _DIVIDE:", "if False:"),
-    Fault("matrices side by side change places", "rewrites.products", "side_by_side", "for product in products:", "for product in products[::-1]:"),
-    Fault("a concatenation's rows are split at the wrong place", "rewrites.products", "split_joins", "weight, start, end", "weight, 0, end - start"),
-    Fault("a factor's first part goes to every piece", "rewrites.joins", "into_joins", "builder.part(factor, start, end, axis)", "builder.part(factor, 0, end - start, axis)"),
-    Fault("a sum over features has no ones but twos", "rewrites.sums", "_folded", "builder.constant(1.0, x.dtype)", "builder.constant(2.0, x.dtype)"),
+    Fault("slices that are no neighbours are merged", "_runs", replace("before[1] == after[0]", "before[1] <= after[0]")),
+    Fault(
+        "a gate's argument is not halved",
+        "_Gates.replaced",
+        replace(
+            "self._scaled(node, self._vector(node, halved, 0.5, 1.0), True)",
+            "self._scaled(node, self._vector(node, halved, 1.0, 1.0), True)",
+        ),
+    ),
+    Fault(
+        "a gate's half is not undone",
+        "_Gates.replaced",
+        replace("(squashed, self._vector(node, halved, 0.5, 1.0))", "(squashed, self._vector(node, halved, 1.0, 1.0))"),
+    ),
+    Fault("a half is not added to a gate alone", "_Gates.alone", replace("make(_MULTIPLY, (squashed, half))", "squashed")),
+    Fault(
+        "overlapping pads are joined",
+        "_joined",
+        replace("if start < end or stop == start: return None", "if start < end: continue\nif stop == start: return None"),
+    ),
+    Fault(
+        "pads lose the zeros between them",
+        "_joined",
+        replace(
+            "[_zeros(builder, node, axis, start - end)] if start > end else []",
+            "[_zeros(builder, node, axis, start - end)] if start > end + 9 else []",
+        ),
+    ),
+    Fault(
+        "a coefficient is dropped",
+        "_Associate._total",
+        replace("atom if coefficient is None else make(_MULTIPLY, (atom, coefficient))", "atom"),
+    ),
+    Fault(
+        "a scale is lost",
+        "_Associate._parts",
+        replace("self._sum(inputs[1], root, second)", "self._sum(inputs[1], root, None)"),
+    ),
+    Fault(
+        "a quotient's divisor is a factor",
+        "_Associate._parts",
+        drop("other = self.builder.make(_DIVIDE, (self._number(1.0, other), other))"),
+    ),
+    Fault(
+        "matrices side by side change places",
+        "side_by_side",
+        replace(PLACED, PLACED.replace("in products", "in products[::-1]")),
+    ),
+    Fault(
+        "a concatenation's rows are split at the wrong place",
+        "split_joins",
+        replace("builder.part(weight, start, end, axis=-2)", "builder.part(weight, 0, end - start, axis=-2)"),
+    ),
+    Fault(
+        "a factor's first part goes to every piece",
+        "into_joins",
+        replace("builder.part(factor, start, end, axis)", "builder.part(factor, 0, end - start, axis)"),
+    ),
+    Fault(
+        "a sum over features has no ones but twos",
+        "_folded",
+        replace("builder.constant(1.0, x.dtype)", "builder.constant(2.0, x.dtype)"),
+    ),
     # -- canonical form, partition, sums over time
-    Fault("a slice of a slice forgets where it starts", "canonical", "Builder._part", "inner[1] + start, inner[1] + stop", "start, stop"),
-    Fault("a stage comes too early", "partition", "_even", "stage + stage % 2", "stage - stage % 2"),
-    Fault("a product's sum is turned", "totals", "Totals._total", 'self._leaf("product", node, left, right)', 'self._leaf("flipped product", node, right, left)'),
-    Fault("a difference of sums is a sum", "totals", "Totals._total", "make(primitive, (self.of(inputs[0]), self.of(inputs[1])))", "make(_ADD, (self.of(inputs[0]), self.of(inputs[1])))"),
+    Fault(
+        "a slice of a slice forgets where it starts",
+        "Builder._part",
+        replace("self.part(x.inputs[0], inner[1] + start, inner[1] + stop, axis)", "self.part(x.inputs[0], start, stop, axis)"),
+    ),
+    Fault("a stage comes too early", "_even", replace("stage + stage % 2", "stage - stage % 2")),
+    Fault(
+        "a product's sum is turned",
+        "Totals._total",
+        replace("self._leaf('product', node, left, right)", "self._leaf('flipped product', node, right, left)"),
+    ),
+    Fault(
+        "a difference of sums is a sum",
+        "Totals._total",
+        replace(
+            "make(primitive, (self.of(inputs[0]), self.of(inputs[1])))", "make(_ADD, (self.of(inputs[0]), self.of(inputs[1])))"
+        ),
+    ),
     # -- differentiation
-    Fault("the reverse runs forward", "differentiate", "differentiate", "not forward.reverse", "forward.reverse"),
-    Fault("a residual is another one", "primitive", "_reversed", "for i in reverse.read]", "for i in reverse.read[::-1]]"),
-    Fault("the order of states is swapped", "primitive", "_reversed", "for i in reverse.slots]", "for i in reverse.slots[::-1]]"),
-    Fault("a slot's cotangent is forgotten", "differentiate", "_slots_with_cotangents", "enumerate(forward.state) if", "enumerate(forward.state) if i and"),
+    Fault("the reverse runs forward", "differentiate", negate("not forward.reverse")),
+    Fault("a residual is another one", "_reversed", replace("reverse.read", "reverse.read[::-1]")),
+    Fault("the order of states is swapped", "_reversed", replace("reverse.slots", "reverse.slots[::-1]")),
+    Fault(
+        "a slot's cotangent is forgotten",
+        "_slots_with_cotangents",
+        replace("node in reached and node.dtype.kind == 'f'", "i and node in reached and node.dtype.kind == 'f'"),
+    ),
     # -- scheduling and memory
-    Fault("memory is given away while it is read", "schedule", "_Scheduler._share", "_end(section, i))", "min(i, last.get(buffer, i)))"),
-    Fault("an operand is overwritten that is read later", "schedule", "_Scheduler._overwritten", "self._readers[operand] != [node]", "node not in self._readers[operand]"),
-    Fault("a piece of two concatenations is made in one", "schedule", "_Scheduler._join", "if self.homes.get(piece) != home:", "if self.homes.get(piece) is None or self.homes[piece].kind != 'piece':"),
-    Fault("a delay is shifted by none", "memory", "Memory._at", 'home.kind == "before"', 'home.kind == "neither"'),
-    Fault("the state does not cross a chunk's border", "writer", "Writer._unpacked", '"ends = lasts"', '"pass"', 2),
-    Fault("sums over time are those of the last chunk", "writer", "Writer._totals", "add({name}, part, {name})", "part", 2),
-    Fault("a loop in reverse goes forward", "memory", "Memory.table", "array[::-1]", "array", 2),
-]  # fmt: skip
-
-
-def planted(fault: Fault) -> Any:
-    """The function, and its code with the changed line: whoever holds the function runs it."""
-    module = importlib.import_module(f"tinygrad_rnn.scan.{fault.module}")
-    function: Any = module
-    for name in fault.where.split("."):
-        function = getattr(function, name)
-    source = textwrap.dedent(inspect.getsource(function))
-    assert fault.line in source, f"{fault.where} has changed: plant “{fault.name}” anew"
-    space: dict[str, Any] = {}
-    text = f"from __future__ import annotations\n{source.replace(fault.line, fault.instead)}"
-    exec(compile(text, fault.name, "exec"), dict(vars(module)), space)
-    return function, "__code__", space[function.__name__].__code__
+    Fault(
+        "memory is given away while it is read",
+        "_Scheduler._share",
+        replace("i if buffer.extent == 'step' else _end(section, i)", "min(i, last.get(buffer, i))"),
+    ),
+    Fault(
+        "an operand is overwritten that is read later",
+        "_Scheduler._overwritten",
+        replace("self._readers[operand] != [node]", "node not in self._readers[operand]"),
+    ),
+    Fault(
+        "a piece of two concatenations is made in one",
+        "_Scheduler._join",
+        replace("self.homes.get(piece) != home", "self.homes.get(piece) is None or self.homes[piece].kind != 'piece'"),
+    ),
+    Fault("a delay is shifted by none", "Memory._at", replace("home.kind == 'before'", "home.kind == 'neither'")),
+    Fault("the state does not cross a chunk's border", "Writer._unpacked", replace("'ends = lasts'", "'pass'"), 2),
+    Fault(
+        "sums over time are those of the last chunk",
+        "Writer._totals",
+        replace(
+            "f'{name} = part if {name} is None else add({name}, part, {name})'", "f'{name} = part if {name} is None else part'"
+        ),
+        2,
+    ),
+    Fault("a loop in reverse goes forward", "Memory.table", replace("array[::-1]", "array"), 2),
+]
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +167,7 @@ def cases():
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_random_cells_find_a_planted_fault(fault, cases):
     errors = 0
-    with patched(planted(fault)), chunks(fault.chunk or 10**6):
+    with patched(planted(fault.function, fault.edit)), chunks(fault.chunk or 10**6):
         for drawn, expected in cases:
             try:
                 agree(expected, quietly(drawn, "scan"))
@@ -121,8 +195,71 @@ def test_the_first_wrong_value_is_marked_in_a_picture():
     right = nn.Recurrent(Gated())(xs)
     assert first_difference(*right) is None
     (fault,) = [fault for fault in FAULTS if fault.name == "a gate's half is not undone"]
-    with patched(planted(fault)):
+    with patched(planted(fault.function, fault.edit)):
         drawing = first_difference(*nn.Recurrent(Gated())(xs))
     assert drawing is not None and "gate[1] is the first value" in drawing.title
     edge, node = (line for line in drawing.source.splitlines() if "penwidth=4" in line)
     assert '"cell.matmul[1]" -> "cell.gate[1]"' in edge and "cell.gate[1]" in node
+
+
+# -- planting ------------------------------------------------------------------------------
+
+WRITTEN = """
+def f(a, b):
+    # a comment
+    if (a <
+            b):
+        g(a, b, key='k')
+        return [a - b for b in a]
+    return a
+"""
+
+
+OF_TWO_LINES = "g(a, b, key='k')\n        return [a - b for b in a]"
+
+
+@pytest.mark.parametrize(
+    ("edit", "line", "instead"),
+    [
+        (replace("a<b", "a <= b"), "if a < b:", "if a <= b:"),
+        (replace('"k"', "'j'"), "key='k'", "key='j'"),
+        (negate("a < b"), "if a < b:", "if not a < b:"),
+        (drop("g(a, b, key='k')"), "g(a, b, key='k')", "pass"),
+        (swap("g(a, b, key='k')"), "g(a, b, key='k')", "g(b, a, key='k')"),
+        (replace("return [a - b for b in a]", "return b"), "return [a - b for b in a]", "return b"),
+        (replace("g(a, b, key='k')\nreturn [a - b for b in a]", "return b"), OF_TWO_LINES, "return b"),
+    ],
+)
+def test_an_edit_is_of_the_syntax_tree_whatever_the_format(edit, line, instead):
+    (function,) = ast.parse(WRITTEN).body
+    assert isinstance(function, ast.FunctionDef)
+    before = ast.unparse(function)
+    assert line in before
+    assert ast.unparse(edit(function)) == before.replace(line, instead)
+    assert ast.unparse(function) == before
+
+
+@pytest.mark.parametrize("edit", [replace("a > b", "a"), replace("a", "b"), drop("return b")])
+def test_what_is_not_there_once_is_not_edited(edit):
+    (function,) = ast.parse(WRITTEN).body
+    assert isinstance(function, ast.FunctionDef)
+    with pytest.raises(NotPlanted, match=r"f has \d+ times .* and the fault needs it once"):
+        edit(function)
+
+
+def test_a_fault_is_planted_in_whatever_file_its_function_is(tmp_path):
+    (tmp_path / "room").mkdir()
+    for path in ("one.py", "room/two.py"):
+        (tmp_path / path).write_text("def f(a):\n    return a\n")
+    (tmp_path / "room" / "three.py").write_text(f"class C:\n{WRITTEN.replace(chr(10), chr(10) + '    ')}\n")
+    place, _ = located("C.f", replace("a < b", "a > b"), tmp_path)
+    assert place.path.name == "three.py"
+    (tmp_path / "room" / "three.py").rename(tmp_path / "four.py")
+    place, _ = located("C.f", replace("a < b", "a > b"), tmp_path)
+    assert place.path.name == "four.py"
+    with pytest.raises(NotPlanted, match=r"no function C\.g: plant the fault anew"):
+        located("C.g", drop("pass"), tmp_path)
+    with pytest.raises(NotPlanted, match="2 functions f can be edited so: plant the fault anew"):
+        located("f", drop("return a"), tmp_path)
+    with pytest.raises(NotPlanted, match="0 functions f can be edited so: plant the fault anew; f has 0 times “return b”"):
+        located("f", drop("return b"), tmp_path)
