@@ -39,8 +39,11 @@ class Edit(NamedTuple):
         """The function, edited."""
         old, new = ast.parse(self.old).body, ast.parse(self.new).body
         edited = copy.deepcopy(function)
-        is_expression = len(old) == 1 and isinstance(old[0], ast.Expr)
-        planter = _Expressions(old[0].value, new[0].value) if is_expression else _Statements(old, new)  # type: ignore[attr-defined]
+        match old, new:
+            case [ast.Expr(value=one)], [ast.Expr(value=other)]:
+                planter: _Expressions | _Statements = _Expressions(one, other)
+            case _:
+                planter = _Statements(old, new)
         edited = planter.visit(edited)
         if planter.count != 1:
             raise NotPlanted(f"{function.name} has {planter.count} times “{self.old}”, and the fault needs it once")

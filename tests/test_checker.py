@@ -495,6 +495,19 @@ def test_a_kernel_that_breaks_the_contract_is_caught(words):
         check_case(bad, Case((B.copy(),), {}))
 
 
+@pytest.mark.parametrize("raised", [ValueError, LookupError, ZeroDivisionError])
+@pytest.mark.parametrize("ndim", [3, 4])
+def test_a_kernel_that_raises_on_a_further_leading_axis_does_not_pass_it_through(raised, ndim):
+    def refuses(a, out=None):
+        if a.ndim == ndim:
+            raise raised("a matrix is needed")
+        return np.negative(a, out=out)
+
+    bad, case = made(refuses, lambda g, y, x: -g), Case((np.ones((2,) * (ndim - 1)),), {})
+    with pytest.raises(GradientCheckError, match=r"a further leading axis does not pass through .* \(a matrix is needed\)"):
+        check_case(bad, case)
+
+
 @pytest.mark.parametrize("point", np.linspace(-0.05, 0.05, 11))
 def test_a_kink_near_by_misleads_nobody(point):
     for seed in range(3):

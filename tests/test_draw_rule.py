@@ -413,3 +413,55 @@ def test_operations_are_boxes_tinted_by_parameter():
 def test_masked_inputs_may_be_given_by_their_shapes():
     inputs = (Spec((4, 2, 3), np.dtype("float32")), Spec((4, 2, 1), np.dtype(bool)))
     assert "m[1]" in nodes(Masked().draw(time="unrolled", inputs=inputs))
+
+
+class After(nn.Module):
+    """A function of a layer's outputs at all steps; drawn without numbers."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.rnn, self.function = nn.Recurrent(nn.RNNCell(3, 5)), function
+
+    def forward(self, xs):
+        return self.function(self.rnn(xs)[0])
+
+
+def boxes(function, steps):
+    """How many nodes there are beyond those of the network itself."""
+    with_it, without = (nodes(After(f).draw(time="unrolled", steps=steps, detail="ops")) for f in (function, lambda ys: ys * 1))
+    return len(with_it) - len(without) + steps
+
+
+PER_STEP = {
+    "tanh": tr.tanh,
+    "flip": lambda ys: tr.flip(ys, -1),
+    "cumsum": lambda ys: tr.cumsum(ys, -1),
+    "softmax": lambda ys: tr.log_softmax(ys, -1),
+    "sum": lambda ys: ys.sum(axis=-1, keepdims=True),
+    "comparison": lambda ys: ys > 0,
+}
+ACROSS_STEPS = {
+    "flip": lambda ys: tr.flip(ys, 0),
+    "flip of both": lambda ys: tr.flip(ys, (0, -1)),
+    "cumsum": lambda ys: tr.cumsum(ys, 0),
+    "softmax": lambda ys: tr.log_softmax(ys, 0),
+    "sum": lambda ys: ys.sum(axis=0),
+}
+
+
+@pytest.mark.parametrize("name", PER_STEP)
+def test_what_is_alike_at_all_steps_is_a_box_at_each(name):
+    assert [boxes(PER_STEP[name], steps) for steps in (2, 4)] == [2, 4]
+
+
+@pytest.mark.parametrize("name", ACROSS_STEPS)
+def test_what_mixes_steps_is_not_a_box_at_each(name):
+    assert boxes(ACROSS_STEPS[name], 2) == boxes(ACROSS_STEPS[name], 4)
+
+
+@pytest.mark.parametrize("steps", [3, 6])
+def test_an_edge_that_leaves_a_line_which_it_shares_has_a_dot_there(steps):
+    found = nodes(network("gated", time="unrolled", detail="values", steps=steps))
+    dots = [name for name in found if name.startswith("branch")]
+    assert len(dots) == steps
+    assert all("shape=point" in found[name] for name in dots)

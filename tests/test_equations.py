@@ -646,3 +646,62 @@ def test_every_line_is_latex():
         for line in {*lines(cell.equations()), *lines(cell.equations(backward=True))}:
             assert not re.search(r"\de[-+]\d|…|(?<!\\)\bnan\b|\\begin\{cases\}\d[^&]*& [\d.]+ (=|<|>)", line), line
             mathtext.parse(f"${docs.spelt(line, False)}$")
+
+
+class Choosing(nn.Cell):
+    """Named values of which some have no gradient."""
+
+    state_shape = (3,)
+
+    def __init__(self, names):
+        super().__init__()
+        self.W = nn.Parameter((3, 3), symbol="W")
+        self.names = names
+
+    def step(self, x, h):
+        def called(value, name):
+            return value.named(name) if name in self.names else value
+
+        m = called(h > 0, "m")
+        k = called((x > h).astype(int), "k")
+        a = called(h @ self.W, "a")
+        h = tr.where(m, tr.tanh(a), (x + h) * k).named("h")
+        return h, h
+
+
+@pytest.mark.parametrize("names", ["m", "k", "mk", "mka"])
+def test_named_values_without_a_gradient_have_no_line_in_the_backward_equations(names):
+    cell = Choosing(names)
+    forward, backward = cell.equations(), cell.equations(backward=True)
+    assert all(f"{name}_t &=" in forward for name in names)
+    lines = [line.split("&=")[0].strip() for line in backward.splitlines() if "&=" in line]
+    for name in "mk":
+        assert not any(line.startswith(r"\delta") and f"{name}" in line.replace("delta", "") for line in lines)
+    assert len(lines) == 2 + ("a" in names)  # δ of h, of a if it is named, and the gradient of W
+    assert all(re.search(rf"\b{name}_(t|{{t)", backward) for name in names if name in "mk")
+
+
+class Wide(nn.Cell):
+    """A length of the cell in a formula, where it must not be taken for the number of examples."""
+
+    def __init__(self, width, by):
+        super().__init__()
+        self.by = {"parameter": lambda h: h / width, "attribute": lambda h: h / width, "features": lambda h: h.mean(axis=-1)}[
+            by
+        ]
+        if by != "attribute":
+            self.w = nn.Parameter((width,), symbol="w")
+        self.input_size, self.is_mean = width, by == "features"
+        self.state_shape = (width,)
+
+    def step(self, x, h):
+        h = h * self.w if hasattr(self, "w") else h
+        h = (x + self.by(h).reshape(-1, 1) if self.is_mean else x + self.by(h)).named("h")
+        return h, h
+
+
+@pytest.mark.parametrize("by", ["parameter", "attribute", "features"])
+@pytest.mark.parametrize("width", [997, 999, 1994])
+def test_a_length_of_the_cell_is_not_taken_for_the_number_of_examples(width, by):
+    for backward in (False, True):
+        assert Wide(width, by).equations(backward).replace(str(width), "7") == Wide(7, by).equations(backward)

@@ -182,3 +182,20 @@ def test_equality_takes_as_long_as_the_graph_is():
         return tr.graph(h)
 
     assert chain(20_000) == chain(20_000)  # every h is read twice: a walk along paths would never end
+
+
+@pytest.mark.parametrize("T", [1, 3])
+def test_a_scan_can_be_asked_about_itself(T):
+    xs = tr.tensor(np.ones((T, 2, 3), "float32")).named("x")
+    rnn = nn.Recurrent(nn.RNNCell(3, 4))
+    outputs, _ = rnn(xs)
+    g = tr.graph((outputs * 2).named("y"))
+    (scan,) = [node for node in g.nodes if node.operation == "scan"]
+    U = rnn.cell.weight_ih
+    assert list(g.paths(xs, scan)) == [(xs.node, scan)]
+    assert list(g.paths(U, scan)) == [(U.node, scan)]
+    assert [path[-1].name for path in g.paths(scan, "y")] == ["y"]
+    assert all(path[0] is scan and len(path) == 3 for path in g.paths(scan, "y"))
+    assert list(g.paths(scan, xs)) == [] and list(g.paths(scan, scan)) == [(scan,)]
+    assert g.depends(scan, xs) and g.depends("y", scan) and not g.depends(xs, scan)
+    assert len(list(g.paths("x", "y"))) >= T  # other nodes are asked about step by step

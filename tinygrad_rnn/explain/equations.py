@@ -276,10 +276,10 @@ class Equations:
 
 
 def _batch_size(cell: Cell) -> int:
-    """A number of examples that is no other length of the cell, so that their axis can be told."""
+    """A number of examples of which no length of the cell is a multiple, so that their axis and number can be told."""
     lengths = {n for p in cell.parameters() for n in p.shape}
     lengths |= {n for _, m in cell.modules() for value in vars(m).values() for n in flatten(value) if isinstance(n, int)}
-    return next(n for n in itertools.count(997, 2) if n not in lengths)
+    return next(n for n in itertools.count(997, 2) if all(length % n or not length for length in lengths))
 
 
 def _ends(step: Step) -> tuple[list[Node], list[Node]]:

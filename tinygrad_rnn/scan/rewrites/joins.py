@@ -20,7 +20,8 @@ def into_joins(loop: Loop) -> dict[Node, Node]:
     for node in at.nodes:
         if node.primitive is not _MULTIPLY or not at.is_core(node):
             continue
-        join, factor = node.inputs if node.inputs[0].primitive is _CONCATENATE else node.inputs[::-1]
+        # the factor is what is known beforehand, which may be a concatenation too
+        join, factor = node.inputs if at.stage[node.inputs[1]] < at.stage[node] else node.inputs[::-1]
         if join.primitive is not _CONCATENATE or at.stage[factor] >= at.stage[node] or uses.count(join) != 1:
             continue
         if not all(_takes_a_factor(piece, at, uses) for piece in join.inputs) or join.spec != node.spec:
