@@ -26,11 +26,17 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 LONGEST = (
+    "test_checker",
     "test_examples",
     "test_scan_random",
-    "test_gradients",
-    "test_checker",
     "test_scan_faults",
+    "test_gradients",
+    "test_equations",
+    "test_scan",
+    "test_draw_layout",
+    "test_demo",
+    "test_docs",
+    "test_same",
 )
 """Files that take longest, in this order: what is begun last should be short, or one process ends long after the others."""
 
