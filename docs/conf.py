@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]  # the docs are of this checkout
 
-from tinygrad_rnn import __version__
+from tinygrad_rnn import __version__  # noqa: E402
 
 project = "tinygrad_rnn"
 author = "the authors of tinygrad_rnn"
@@ -14,7 +14,7 @@ version = release = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "extension"]
 myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
 myst_heading_anchors = 3
-suppress_warnings = ["myst.xref_missing"]  # links of CHANGELOG and CONTRIBUTING that lead out of docs/
+myst_fence_as_directive = ["math"]  # as code hosts have it
 
 default_role = "code"  # what stands in `single` backquotes in docstrings
 

@@ -1,14 +1,18 @@
-"""What the docs say: all that is public is in the reference, with an example; code runs; links lead somewhere.
+"""What the docs say: all that is public is in the reference, with an example; pages can be read where they stand.
 
-The docs themselves are built, with warnings as errors, by .ci/run; nothing here needs Sphinx.
+The docs are built, with warnings as errors, by .ci/run; nothing here needs Sphinx. What the code on the pages gives is
+compared in test_pages.py.
 """
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import inspect
+import os
 import re
 import sys
+import xml.etree.ElementTree
 from pathlib import Path
 from types import ModuleType
 
@@ -32,7 +36,6 @@ def _load(path: Path) -> ModuleType:
 
 
 reference = _load(DOCS / "extension" / "reference.py")
-page = _load(DOCS / "extension" / "page.py")
 formulas = _load(DOCS / "extension" / "formulas.py")
 readme_commands = _load(ROOT / ".ci" / "readme_commands.py")
 
@@ -75,7 +78,7 @@ INTERNAL_NAMES = {
 
 # Public, and without an example of its own.
 NO_EXAMPLE = {
-    **dict.fromkeys(errors.__all__, "an error: errors.md has an example of each, made when the docs are built"),
+    **dict.fromkeys(errors.__all__, "an error: errors.md has an example of each"),
     **dict.fromkeys(("GradientCheckError", "KinkError"), "verdicts: check_gradients has the example"),
     **dict.fromkeys(("Delay", "Reading", "Slice", "Cut"), "parts of a Folded, which has the example"),
     **dict.fromkeys(("Node", "Place", "Unrolling"), "parts of a Graph, which has the example"),
@@ -91,9 +94,6 @@ NO_EXAMPLE = {
     "zeros": "nn.init: as its line says",
     "normal": "nn.init: as its line says",
 }
-
-SLOW = {"characters.md": "trains for some seconds; built by .ci/run"}
-
 
 # -- the reference -------------------------------------------------------------------------
 
@@ -120,9 +120,11 @@ def test_every_public_name_is_in_the_reference() -> None:
     assert not missing, f"public, and in no module of docs/extension/reference.py: {missing}"
 
 
-def test_the_reference_has_a_page_for_every_module() -> None:
-    listed = re.findall(r"^generated/reference/(\S+)$", (DOCS / "reference.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert tuple(listed) == reference.MODULES
+def test_the_reference_lists_every_module_with_its_source() -> None:
+    listed = re.findall(r"^- \[([\w.]+)\]\((\S+)\): \S", (DOCS / "reference.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert tuple(module for module, _ in listed) == reference.MODULES
+    for module, source in listed:
+        assert (DOCS / source).resolve() == reference.source(module).resolve()
 
 
 def test_every_public_name_has_a_docstring_and_an_example() -> None:
@@ -147,34 +149,7 @@ def test_every_error_is_on_the_page_of_errors() -> None:
     assert not missing
 
 
-# -- code ----------------------------------------------------------------------------------
-
-PAGES = sorted(path for path in DOCS.rglob("*.md") if "```{python-run}" in path.read_text(encoding="utf-8"))
-
-
-@pytest.mark.parametrize("path", [p for p in PAGES if p.name not in SLOW], ids=lambda p: p.name)
-def test_pages_run(path: Path) -> None:
-    """Each block gives something or raises what it says; what it gives is looked at in the built docs."""
-    running = page.Page(path.stem)
-    try:
-        for block in page.blocks(path.read_text(encoding="utf-8")):
-            running.run(block)
-    finally:
-        running.close()
-
-
-def test_slow_pages_are_pages() -> None:
-    assert set(SLOW) <= {path.name for path in PAGES}
-
-
-def test_readme_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """README's Python blocks, in order and in one namespace, as a reader would run them."""
-    monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    assert blocks
-    namespace: dict[str, object] = {"__name__": "readme"}
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), namespace)
+# -- README --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("heading, words", [("Run", ("tinygrad-rnn demo",)), ("Test", ("-m pytest",))])
@@ -191,31 +166,110 @@ def test_a_heading_in_a_code_block_is_none() -> None:
         readme_commands.command("## Run\n## Test\n```\nx\n```\n", "Run")
 
 
-# -- links ---------------------------------------------------------------------------------
+def test_readme_tells_how_to_install_and_what_each_extra_brings() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    install = readme.partition("\n## Install\n")[2].partition("\n## ")[0]
+    assert "pip install .\n" in install
+    declared = (ROOT / "setup.cfg").read_text(encoding="utf-8").partition("[options.extras_require]")[2]
+    extras = re.findall(r"^(\w+) =$", declared, re.MULTILINE)
+    cells = re.findall(r"^\| ([^|]+) \|", install, re.MULTILINE)
+    assert re.findall(r"`(\w+)`", " ".join(cells)) == extras
 
-TEXTS = [*sorted(ROOT.glob("*.md")), *sorted(p for p in DOCS.rglob("*.md") if "_build" not in p.parts)]
+
+# -- pages in a repository browser -----------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", TEXTS, ids=lambda p: str(p.relative_to(ROOT)))
-def test_links_lead_somewhere(path: Path) -> None:
-    text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
-    text = re.sub(r"`[^`\n]*`", "", text)
-    targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r"""(?:src|href)=["']([^"']+)["']""", text)
+MADE = re.compile(r"\.(?!ci$).*|_build|generated|build|dist|out|__pycache__|.*\.egg-info")
+
+
+def _is_kept(path: Path) -> bool:
+    """Whether a file is in the repository, and not made by a tool."""
+    return path.is_file() and not any(MADE.fullmatch(part) for part in path.relative_to(ROOT).parts)
+
+
+KEPT = set(filter(_is_kept, ROOT.rglob("*")))
+TEXTS = sorted(path for path in KEPT if path.suffix == ".md")
+each_text = pytest.mark.parametrize("path", TEXTS, ids=lambda p: str(p.relative_to(ROOT)))
+
+
+def _prose(path: Path) -> str:
+    """The text of a page without its code."""
+    text = re.sub(r"^(```+).*?^\1", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    return re.sub(r"(`+)[^`\n]+\1", "code", text)
+
+
+def _targets(text: str) -> list[str]:
+    """Where the links and images of a page lead, in this repository."""
+    found = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r"""(?:src|href)=["']([^"']+)["']""", text)
+    return [target for target in found if not re.match(r"[a-z]+:", target)]
+
+
+def _anchors(path: Path) -> set[str]:
+    """What the headings of a page are called in links, as code hosts have it."""
+    text = re.sub(r"^(```+).*?^\1", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)]
+    names = [heading.strip().replace(" ", "-") for heading in headings]
+    return {name + (f"-{n}" if (n := names[:i].count(name)) else "") for i, name in enumerate(names)}
+
+
+@each_text
+def test_links_lead_to_what_is_kept(path: Path) -> None:
+    """Each leads to a file or folder of the repository, and to a heading that is there."""
     dead = []
-    for target in targets:
-        if re.match(r"[a-z]+:|#", target):
-            continue
-        made = re.fullmatch(r"(?:\.\./)*generated/examples/(\w+)\.md", target)  # when the docs are built
-        if not (ROOT / "examples" / f"{made[1]}.py" if made else path.parent / target.partition("#")[0]).exists():
+    for target in _targets(_prose(path)):
+        name, _, anchor = target.partition("#")
+        there = Path(os.path.normpath(path.parent / name)) if name else path
+        is_kept = there in KEPT or any(there in file.parents for file in KEPT)
+        if not is_kept or (anchor and anchor not in _anchors(there)):
             dead.append(target)
-    assert not dead, f"{path.name} links to {dead}"
+    assert not dead, f"{path.relative_to(ROOT)} links to {dead}"
+
+
+@each_text
+def test_pages_are_plain_markdown(path: Path) -> None:
+    """No directive and no role: what needs Sphinx cannot be read in a repository browser."""
+    text = path.read_text(encoding="utf-8")
+    assert not re.findall(r"^ *(?:```+|:::+) *\{.*|\{[a-z:]+\}`", text, re.MULTILINE)
+
+
+@each_text
+def test_prose_does_not_say_where_pictures_stand(path: Path) -> None:
+    """Side by side or below each other, that is up to the window."""
+    assert not re.findall(r"(?i)\bon the (?:left|right)\b|\b(?:left|right)(?:-hand)? (?:one|panel|picture)\b", _prose(path))
+
+
+def test_every_page_of_the_docs_is_listed() -> None:
+    """Whoever opens the first page finds all others."""
+    first = DOCS / "index.md"
+    listed = {Path(os.path.normpath(DOCS / target)) for target in _targets(_prose(first))}
+    assert {path for path in TEXTS if DOCS in path.parents and path != first} <= listed
+    assert DOCS / "index.md" in {ROOT / target for target in _targets(_prose(ROOT / "README.md"))}
+
+
+def test_every_picture_of_the_docs_is_shown() -> None:
+    shown = {Path(os.path.normpath(path.parent / target)) for path in TEXTS for target in _targets(_prose(path))}
+    assert {path for path in KEPT if path.is_relative_to(DOCS / "pictures")} <= shown
+
+
+@pytest.mark.parametrize("path", sorted(p for p in KEPT if p.suffix == ".svg"), ids=lambda p: str(p.relative_to(ROOT)))
+def test_pictures_can_be_seen_in_a_repository_browser(path: Path) -> None:
+    """There an SVG is an image: no script runs, nothing is fetched, and the page behind it may be dark."""
+    svg = path.read_text(encoding="utf-8")
+    xml.etree.ElementTree.fromstring(svg)
+    assert not re.search(r"<script|<foreignObject|@import|@font-face|\bon\w+=|(?:href|src)=[\"'](?!#|data:)|url\((?!#)", svg)
+    first = re.search(r"<(?:polygon|path|rect)\b[^>]*>", svg)
+    assert first is not None
+    assert re.search(r"fill(?:=\"|: ?)(?:white|#fff(?:fff)?)\b", first[0]), "no opaque background"
+
+
+def test_pictures_are_small_together() -> None:
+    assert sum(path.stat().st_size for path in KEPT if path.suffix in (".svg", ".png")) < 6e6
 
 
 @pytest.mark.parametrize("path", [p for p in TEXTS if DOCS in p.parents], ids=lambda p: str(p.relative_to(ROOT)))
 def test_formulas_can_be_set(path: Path) -> None:
     """Mathtext sets them when the docs are built, and knows less than LaTeX."""
-    text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
-    text = re.sub(r"`[^`\n]*`", "", text)
+    text = _prose(path)
     displayed = re.compile(r"\$\$(.+?)\$\$", re.DOTALL)
     for latex in displayed.findall(text):
         formulas.block(latex)

@@ -25,13 +25,13 @@ def _load(path: Path) -> ModuleType:
     return module
 
 
-pages = _load(EXAMPLES.parent / "docs" / "extension" / "examples.py")
 results = _load(EXAMPLES / "results" / "make.py")
 
 
 def test_the_table_has_every_example_once() -> None:
-    assert sorted(pages.names()) == NAMES
-    assert {path.name for path in (EXAMPLES / "results").iterdir() if (path / "printed.txt").exists()} <= set(NAMES)
+    rows = re.findall(r"^\| \[(\w+)\]\((\S+)\) \(\[code\]\((\S+)\)\) \|", (EXAMPLES / "README.md").read_text("utf-8"), re.MULTILINE)
+    assert sorted(rows) == [(name, f"results/{name}/README.md", f"{name}.py") for name in NAMES]
+    assert {path.name for path in (EXAMPLES / "results").iterdir() if (path / "README.md").exists()} == set(NAMES)
 
 
 @each_example
@@ -63,24 +63,23 @@ def test_help_teaches(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest
 @each_example
 def test_what_the_docs_show_was_printed_by_this_code(name: str) -> None:
     assert results.is_current(name), f"kept results are not of this code; python examples/results/make.py {name}"
-    assert (EXAMPLES / "results" / name / "printed.txt").read_text("utf-8").startswith(f"$ python examples/{name}.py  # ")
+    assert results.printed(name).startswith(f"$ python examples/{name}.py  # ")
 
 
 @each_example
 def test_it_has_a_page_with_all_there_is(name: str) -> None:
-    page = pages.page(name)
+    """The docstring of today, what was printed, each picture in the folder, and a link to the code."""
     folder = EXAMPLES / "results" / name
-    assert f"{{literalinclude}} ../../../examples/{name}.py" in page
-    for path in folder.glob("*"):
-        assert f"../../../examples/results/{name}/{path.name}" in page
-    listed = pages.overview().partition("{toctree}")[2].split()
-    assert name in listed
+    page = (folder / "README.md").read_text("utf-8")
+    assert page == results.page(name, results.printed(name)), "python examples/results/make.py writes the pages anew"
+    assert f"](../../{name}.py)" in page
+    assert sorted(re.findall(r"^!\[.+\]\((.+)\)$", page, re.MULTILINE)) == sorted({p.name for p in folder.iterdir()} - {"README.md"})
 
 
 @example("as follows::")
 @given(st.text(alphabet="ab*_$<[]|` :.", max_size=30).map(str.strip))
 def test_prose_is_escaped_but_for_its_code(line: str) -> None:
-    escaped = pages._prose(line)
+    escaped = results.prose(line)
     assert re.sub(r"\\(.)", r"\1", escaped) == (line[:-1] if line.endswith("::") else line)
     prose = re.sub(r"\\.|``[^`]+``|`[^`]+`", "", escaped)
     assert not re.search(r"[*_$<\[\]|`]", prose)

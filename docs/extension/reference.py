@@ -55,6 +55,11 @@ def load(module: str) -> types.ModuleType:
         return getattr(importlib.import_module(parent), name)
 
 
+def source(module: str) -> Path:
+    """The file of a public module's code."""
+    return Path(inspect.getfile(load(module)))
+
+
 def entries(module: str) -> Iterator[Entry]:
     """The public names of a module that are its own: no modules, and nothing of other libraries."""
     found = load(module)
@@ -140,8 +145,7 @@ def _entry(entry: Entry) -> list[str]:
 
 def constant_doc(entry: Entry) -> str:
     """What the source says below a constant; or else the value itself."""
-    package = load(entry.module)
-    folder = Path(inspect.getfile(package)).parent
+    folder = source(entry.module).parent
     for path in sorted(folder.glob("*.py")):
         body = ast.parse(path.read_text(encoding="utf-8")).body
         for this, following in itertools.pairwise(body):

@@ -1,7 +1,8 @@
-"""Run examples in full, and keep what they print and draw: ``python examples/results/make.py [name ...]``.
+"""Run examples in full, and write a page about each: ``python examples/results/make.py [name ...]``.
 
-Without a name, those are run whose code has changed since. The docs show what is kept beside the source, so that
-no number in them is typed by hand; a test sees to it that it was printed by the code that there is.
+Without a name, those are run whose code has changed since, and all pages get the docstrings of today. A page,
+``results/<name>/README.md``, has the docstring, what a run printed, and its pictures, so that no number in it is typed by
+hand; a test sees to it that it was printed by the code that there is.
 """
 
 import ast
@@ -19,6 +20,7 @@ import numpy as np
 
 RESULTS = Path(__file__).parent
 EXAMPLES = RESULTS.parent
+PRINTED = re.compile(r"^```text\n(\$ python examples/.*?)^```$", re.DOTALL | re.MULTILINE)
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # one each: sums in the same order in every run
 
 
@@ -41,12 +43,44 @@ def fingerprint(source: str) -> int:
 
 def is_current(name: str) -> bool:
     """Whether what is kept of an example was printed by its code as it is now."""
-    kept, path = RESULTS / name / "printed.txt", EXAMPLES / f"{name}.py"
-    return kept.exists() and f" code {fingerprint(path.read_text('utf-8')):08x}\n" in kept.read_text("utf-8")
+    return f", code {fingerprint((EXAMPLES / f'{name}.py').read_text('utf-8')):08x}\n" in printed(name)
+
+
+def printed(name: str) -> str:
+    """What is kept of what an example printed, after the command; nothing if there is no page."""
+    path = RESULTS / name / "README.md"
+    found = PRINTED.search(path.read_text("utf-8")) if path.exists() else None
+    return found[1] if found else ""
+
+
+def page(name: str, printed: str) -> str:
+    """The page of an example; the pictures are those in its folder."""
+    docstring = ast.get_docstring(ast.parse((EXAMPLES / f"{name}.py").read_text("utf-8"))) or ""
+    title = name.replace("_", " ").capitalize()
+    parts = [
+        f"# {title}",
+        prose(docstring),
+        f"The code: [{name}.py](../../{name}.py)",
+        f"## What it prints\n\n```text\n{printed}```",
+    ]
+    pictures = sorted(path for path in (RESULTS / name).iterdir() if path.suffix in (".svg", ".png"))
+    return "\n\n".join(parts + [f"![{path.stem}]({path.name})" for path in pictures]) + "\n"
+
+
+def prose(docstring: str) -> str:
+    """A docstring as Markdown: indented lines are code in both; stars, brackets and the like are only themselves."""
+    return "\n".join(line if line.startswith("    ") else _escaped(line) for line in docstring.splitlines())
+
+
+def _escaped(line: str) -> str:
+    line = line[:-1] if line.endswith("::") else line
+    parts = re.split(r"(``[^`]+``|`[^`]+`)", line)  # every other one is code
+    parts[::2] = [re.sub(r"([*_$<\[\]|`])", r"\\\1", text) for text in parts[::2]]
+    return "".join(parts)
 
 
 def make(name: str) -> None:
-    """Run one example, and write its folder anew: ``printed.txt`` and the pictures."""
+    """Run one example, and write its folder anew: its page and the pictures."""
     path = EXAMPLES / f"{name}.py"
     call = f"python examples/{path.name}"
     made_with = f"Python {platform.python_version()}, NumPy {np.__version__}, code {fingerprint(path.read_text('utf-8')):08x}"
@@ -65,7 +99,12 @@ def make(name: str) -> None:
         folder.mkdir()
         for picture in sorted([*Path(out).glob("*.svg"), *Path(out).glob("*.png")]):
             shutil.copy(picture, folder)
-    (folder / "printed.txt").write_text(f"$ {call}  # {made_with}\n{done.stdout}", encoding="utf-8")
+    write(name, f"$ {call}  # {made_with}\n{done.stdout}")
+
+
+def write(name: str, printed: str) -> None:
+    """Write the page of an example."""
+    (RESULTS / name / "README.md").write_text(page(name, printed), encoding="utf-8")
 
 
 if __name__ == "__main__":
@@ -73,3 +112,5 @@ if __name__ == "__main__":
     for name in sys.argv[1:] or [name for name in every if not is_current(name)]:
         print(name, flush=True)
         make(name)
+    for name in filter(printed, every):
+        write(name, printed(name))

@@ -40,7 +40,7 @@ def _svg(figure: Any, text: str = "path", **options: Any) -> str:
     look: Any = {"svg.hashsalt": "tinygrad_rnn", "svg.fonttype": text, "mathtext.fontset": "cm"}
     with matplotlib.rc_context(look), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's fonts may have it
-        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None}, **options)
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None}, **options)
     return stream.getvalue()
 
 
@@ -137,7 +137,7 @@ def formula(latex: str) -> list[str] | None:
 def _formula_line(line: str) -> str:
     figure = matplotlib_figure(0.1, 0.1)
     figure.text(0, 0, f"${line}$", fontsize=13, color=INK)
-    return _svg(figure, bbox_inches="tight", pad_inches=0.03)
+    return _svg(figure, transparent=True, bbox_inches="tight", pad_inches=0.03)
 
 
 def _lines(latex: str) -> list[str]:

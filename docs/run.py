@@ -1,0 +1,293 @@
+"""Run the code in README and on the docs' pages, and write what it gives below it: ``python docs/run.py [PAGE ...]``.
+
+A page is plain Markdown, and can be read where it stands. Its ``python`` blocks are run in order, in one namespace and in
+a folder of their own. Below a block stands what it gave: what it printed and its last value as ``text`` (LaTeX as
+``math``), then its pictures. ``console`` blocks hold a command of the library and its output. Four conventions:
+
+- an error is accepted if its name already opens the text below the block: write ``ShapeError:`` there for a new one;
+- a block whose first line is a comment such as ``# cells.py`` is also written into that file;
+- ``python varies`` opens a block whose text is another with other versions of Python or hypothesis: it is not compared;
+- ``py`` blocks are shown, and not run.
+
+A page is up to date if its text is what the code gives now, but for numbers of the size of rounding errors. A picture
+is up to date if it was made from the same DOT text, or else from the same code; its file ends with a fingerprint of that.
+What is up to date is left as it is. Nothing here needs Sphinx.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import difflib
+import functools
+import io
+import linecache
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import traceback
+import zlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+DOCS = Path(__file__).parent
+ROOT = DOCS.parent
+PICTURES = DOCS / "pictures"
+
+HEADING = r"^#+ (?P<heading>[^\n]+)\n"
+BLOCK = (
+    r"^```(?P<kind>python|console)(?P<varies> varies)?\n(?P<code>.*?)^```\n"
+    r"(?:\n```(?:text|math)\n(?P<text>.*?)^```\n)?"
+    r"(?:\n(?:!\[[^\n]*\]\([\w./]*pictures/\w+/[\w-]+\.svg\)\n)+)?"
+)
+PART = re.compile(f"{HEADING}|{BLOCK}", re.DOTALL | re.MULTILINE)
+ROUNDING = re.compile(r"\b[\d.]+e-(0[789]|[1-9]\d)\b")
+
+
+class PageError(Exception):
+    """A block failed, and the page does not say that it does."""
+
+
+class Picture(NamedTuple):
+    """A picture that a page shows, before it is drawn."""
+
+    alt: str
+    fingerprint: str
+    draw: Callable[[], str]
+
+    def is_in(self, path: Path) -> bool:
+        """Whether a file has this very picture."""
+        return path.exists() and path.read_text(encoding="utf-8").endswith(self._end())
+
+    def svg(self) -> str:
+        """The content of the file."""
+        return self.draw().rstrip() + self._end()
+
+    def _end(self) -> str:
+        return f"\n<!-- made from {self.fingerprint} -->\n"
+
+
+class Result(NamedTuple):
+    """A page as its code would have it, and its pictures by the names of their files."""
+
+    text: str
+    pictures: dict[Path, Picture]
+
+
+def pages() -> list[Path]:
+    """README, and every page of the docs that is kept in the repository."""
+    found = (path for path in DOCS.rglob("*.md") if not {"_build", "generated"} & set(path.relative_to(DOCS).parts))
+    return [ROOT / "README.md", *sorted(found)]
+
+
+def run(path: Path) -> Result:
+    """Run a page.
+
+    Raises
+    ------
+    PageError
+        If a block fails, and the text below it does not begin with the name of the error.
+    """
+    with _Running(path) as page:
+        text = PART.sub(page.part, path.read_text(encoding="utf-8"))
+        return Result(text, page.pictures)
+
+
+def differences(path: Path) -> list[str]:
+    """How a page and its pictures differ from what its code gives: lines to read, none if they are up to date."""
+    result = run(path)
+    kept, now = (_compared(text).splitlines() for text in (path.read_text(encoding="utf-8"), result.text))
+    found = list(difflib.unified_diff(kept, now, "kept", "now", lineterm="", n=1))
+    found += [f"{file.name} is of other code" for file, picture in result.pictures.items() if not picture.is_in(file)]
+    return found + [f"{file.name} is on no page" for file in _needless(path, result)]
+
+
+def update(path: Path) -> list[str]:
+    """Write a page and its pictures anew; the names of the files that changed."""
+    result, changed = run(path), []
+    for file in _needless(path, result):
+        file.unlink()
+        changed.append(f"{file.name} (removed)")
+    for file, picture in result.pictures.items():
+        if not picture.is_in(file):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(picture.svg(), encoding="utf-8")
+            changed.append(file.name)
+    if _compared(result.text) != _compared(path.read_text(encoding="utf-8")):
+        path.write_text(result.text, encoding="utf-8")
+        changed.insert(0, path.name)
+    return changed
+
+
+def _compared(text: str) -> str:
+    """A page without what may differ: rounding errors, and what blocks gave whose text varies."""
+
+    def part(match: re.Match[str]) -> str:
+        return (
+            (match["code"] if match["kind"] == "python" else match["code"].partition("\n")[0]) if match["varies"] else match[0]
+        )
+
+    return ROUNDING.sub("a rounding error", PART.sub(part, text))
+
+
+def _needless(path: Path, result: Result) -> list[Path]:
+    return sorted(set((PICTURES / path.stem).glob("*")) - set(result.pictures))
+
+
+class _Running:
+    """A page while it runs: the namespace and the folder that its blocks share, and what they gave."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.namespace: dict[str, Any] = {"__name__": "__main__"}
+        self.folder = tempfile.TemporaryDirectory()
+        self.pictures: dict[Path, Picture] = {}
+        self.heading = self.code = ""
+
+    def __enter__(self) -> _Running:
+        import tinygrad_rnn as tr
+
+        self._primitives = set(tr.ops.registry)
+        tr.seed(0)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Forget the modules that the page wrote, and the primitives that it registered."""
+        import tinygrad_rnn as tr
+
+        for name in set(tr.ops.registry) - self._primitives:
+            del tr.ops.registry[name]
+        for name, module in list(sys.modules.items()):
+            if str(getattr(module, "__file__", "")).startswith(self.folder.name):
+                del sys.modules[name]
+        self.folder.cleanup()
+
+    def part(self, match: re.Match[str]) -> str:
+        """What stands in the place of a heading, or of a block and all that is below it."""
+        if match["heading"]:
+            self.heading = match["heading"]
+            return match[0]
+        try:
+            if match["kind"] == "console":
+                given = self._console(match["code"])
+            else:
+                given = self._python(match["code"], match["text"] or "")
+            return f"```{match['kind']}{match['varies'] or ''}\n{given}"
+        except PageError as error:
+            raise PageError(f"{self.path.name}, under {self.heading!r}: {error}\n{match['code']}") from error.__cause__
+
+    def _python(self, code: str, kept: str) -> str:
+        self.code += code
+        named = re.match(r"# (\w+\.py)\n", code)
+        file = named[1] if named else f"{self.path.stem}.py"
+        if named:
+            (Path(self.folder.name) / file).write_text(code, encoding="utf-8")
+        linecache.cache[file] = (len(code), None, code.splitlines(keepends=True), file)
+        tree = ast.parse(code, file)
+        last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+        printed, pictures = io.StringIO(), []
+        with contextlib.redirect_stdout(printed), _at(self.folder.name):
+            try:
+                exec(compile(tree, file, "exec"), self.namespace)
+                if last is not None:
+                    value = eval(compile(ast.Expression(last.value), file, "eval"), self.namespace)
+                    pictures = self._drawn(value)
+                    if value is not None and not pictures:
+                        print(repr(value))
+            except Exception as error:
+                if not kept.startswith(f"{type(error).__name__}:"):
+                    raise PageError(traceback.format_exc(limit=-3)) from error
+                print(f"{type(error).__name__}: {error}")
+        given = f"{code}```\n"
+        if text := printed.getvalue().strip("\n"):
+            language = "math" if text.startswith(r"\begin{aligned}") else "text"
+            given += f"\n```{language}\n{text}\n```\n"
+        return given + self._shown(pictures)
+
+    def _console(self, code: str) -> str:
+        command = code.splitlines()[0].removeprefix("$ ")
+        program, *arguments = shlex.split(command)
+        if program != "tinygrad-rnn":
+            raise PageError(f"only tinygrad-rnn is run, not {program}")
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+        ended = subprocess.run(
+            [sys.executable, "-m", "tinygrad_rnn", *arguments],
+            cwd=self.folder.name,
+            env={**os.environ, "PYTHONHASHSEED": "0", "COLUMNS": "100", "PYTHONPATH": path},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            timeout=300,
+        )
+        drawn = [self._read(path) for path in sorted(Path(self.folder.name).glob("*.svg"))]
+        return f"$ {command}\n{ended.stdout}".rstrip("\n") + "\n```\n" + self._shown(drawn)
+
+    def _drawn(self, value: Any) -> list[Picture]:
+        """Drawings and matplotlib's figures, alone or in a tuple."""
+        if isinstance(value, tuple) and value:
+            found = [self._drawn(part) for part in value]
+            return [picture for part in found for picture in part] if all(found) else []
+        if hasattr(value, "svg") and hasattr(value, "source"):
+            return [Picture(value.title, _fingerprint(value.source), value.svg)]
+        if hasattr(value, "savefig"):
+            plots = (f"{a.get_title() or a.get_ylabel()} over {a.get_xlabel()}" for a in value.axes if a.get_xlabel())
+            return [Picture("; ".join(plots), _fingerprint(self.code), functools.partial(_figure, value))]
+        return []
+
+    def _read(self, path: Path) -> Picture:
+        """A picture that a command wrote."""
+        svg = path.read_text(encoding="utf-8")
+        path.unlink()
+        title, edges = re.search(r'aria-label="([^"]*)">\s*<desc>(.*?)</desc>', svg, re.DOTALL).groups()
+        return Picture(title, _fingerprint(title + edges), lambda: svg)
+
+    def _shown(self, pictures: list[Picture]) -> str:
+        """The lines that show pictures, which are called after the heading that they stand under."""
+        lines = []
+        for picture in pictures:
+            name = "-".join(re.findall("[a-z0-9]+", self.heading.lower())[:5])
+            folder = PICTURES / self.path.stem
+            numbered = (folder / f"{name}{n}.svg" for n in ("", *(f"-{k}" for k in range(2, 100))))
+            file = next(file for file in numbered if file not in self.pictures)
+            self.pictures[file] = picture
+            lines.append(f"![{picture.alt}]({Path(os.path.relpath(file, self.path.parent)).as_posix()})\n")
+        return "".join(["\n", *lines]) if lines else ""
+
+
+def _fingerprint(source: str) -> str:
+    return f"{zlib.crc32(source.encode()):08x}"
+
+
+def _figure(figure: Any) -> str:
+    import matplotlib
+
+    stream = io.StringIO()
+    with matplotlib.rc_context({"svg.hashsalt": "docs", "svg.fonttype": "path"}):
+        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    return stream.getvalue()
+
+
+@contextlib.contextmanager
+def _at(folder: str) -> Iterator[None]:
+    """Work in a folder, and import from it."""
+    before = Path.cwd()
+    os.chdir(folder)
+    sys.path.insert(0, folder)
+    try:
+        yield
+    finally:
+        sys.path.remove(folder)
+        os.chdir(before)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    chosen = [path for path in pages() if not sys.argv[1:] or path.stem in sys.argv[1:]]
+    with ProcessPoolExecutor() as pool:
+        for path, changed in zip(chosen, pool.map(update, chosen), strict=True):
+            print(f"{path.relative_to(ROOT)}: {', '.join(changed) or 'as it was'}", flush=True)
