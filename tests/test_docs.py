@@ -13,13 +13,16 @@ import os
 import re
 import sys
 import xml.etree.ElementTree
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 import tinygrad_rnn
-from tinygrad_rnn import errors
+import tinygrad_rnn.draw
+from tinygrad_rnn import errors, nn
+from tinygrad_rnn.graph.fold import Folded
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -141,6 +144,49 @@ def test_every_public_name_has_a_docstring_and_an_example() -> None:
                     without.append(f"{module}.{entry.name}")
     assert not without, f"without an example: {without}"
     assert not needless, f"listed in NO_EXAMPLE without need: {sorted(needless)}"
+
+
+def _callables() -> Iterator[tuple[str, Callable[..., object]]]:
+    """Public functions and classes, and the public methods that a class defines."""
+    for found in reference.homes().values():
+        for entry in found:
+            if inspect.isclass(entry.value):
+                methods = ((name, value) for name, value in vars(entry.value).items() if inspect.isfunction(value))
+                yield from ((f"{entry.path}.{name}", value) for name, value in methods if name[0] != "_")
+            elif inspect.isfunction(entry.value):
+                yield entry.path, entry.value
+
+
+def test_options_are_listed() -> None:
+    """Whoever asks for help sees what there is to say, and not only ``**options``."""
+    silent = [
+        name
+        for name, value in _callables()
+        for p in inspect.signature(value).parameters.values()
+        if p.kind is p.VAR_KEYWORD and f"**{p.name}\n" not in (inspect.getdoc(value) or "")
+    ]
+    assert silent == ["tinygrad_rnn.nn.Module.forward"]  # each module's own says what it takes
+
+
+def _arguments(function: Callable[..., object]) -> dict[str, object]:
+    """All but the first, with their defaults."""
+    return {p.name: p.default for p in list(inspect.signature(function).parameters.values())[1:]}
+
+
+def test_drawing_is_the_same_by_method_and_by_function() -> None:
+    assert _arguments(nn.Module.draw) == _arguments(tinygrad_rnn.draw.draw_module)
+    assert _arguments(tinygrad_rnn.Graph.draw) == _arguments(tinygrad_rnn.draw.draw)
+    assert _arguments(Folded.draw) == _arguments(tinygrad_rnn.draw.draw) | {"time": "folded"}
+    for method in (nn.Module.draw, tinygrad_rnn.Graph.draw):
+        described = re.findall(r"^(\w+) : ", inspect.getdoc(method) or "", re.MULTILINE)
+        assert described == list(_arguments(method))
+
+
+@pytest.mark.parametrize(
+    "model", [value for value in vars(nn).values() if inspect.isclass(value) and issubclass(value, nn.Module)]
+)
+def test_every_model_draws_with_the_same_arguments(model: type[nn.Module]) -> None:
+    assert model.draw is nn.Module.draw
 
 
 def test_every_error_is_on_the_page_of_errors() -> None:

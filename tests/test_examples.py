@@ -29,7 +29,9 @@ results = _load(EXAMPLES / "results" / "make.py")
 
 
 def test_the_table_has_every_example_once() -> None:
-    rows = re.findall(r"^\| \[(\w+)\]\((\S+)\) \(\[code\]\((\S+)\)\) \|", (EXAMPLES / "README.md").read_text("utf-8"), re.MULTILINE)
+    rows = re.findall(
+        r"^\| \[(\w+)\]\((\S+)\) \(\[code\]\((\S+)\)\) \|", (EXAMPLES / "README.md").read_text("utf-8"), re.MULTILINE
+    )
     assert sorted(rows) == [(name, f"results/{name}/README.md", f"{name}.py") for name in NAMES]
     assert {path.name for path in (EXAMPLES / "results").iterdir() if (path / "README.md").exists()} == set(NAMES)
 
@@ -73,7 +75,9 @@ def test_it_has_a_page_with_all_there_is(name: str) -> None:
     page = (folder / "README.md").read_text("utf-8")
     assert page == results.page(name, results.printed(name)), "python examples/results/make.py writes the pages anew"
     assert f"](../../{name}.py)" in page
-    assert sorted(re.findall(r"^!\[.+\]\((.+)\)$", page, re.MULTILINE)) == sorted({p.name for p in folder.iterdir()} - {"README.md"})
+    assert sorted(re.findall(r"^!\[.+\]\((.+)\)$", page, re.MULTILINE)) == sorted(
+        {p.name for p in folder.iterdir()} - {"README.md"}
+    )
 
 
 @example("as follows::")

@@ -133,21 +133,22 @@ def _samples(results: Results) -> str:
 
 def _network(model: CharModel) -> tuple[str, str | None]:
     """Both pictures, and the hint of the error if nothing here can render them."""
-    views = {
-        "folded": (
+    views = [
+        (
+            "folded",
             "Folded: one time step. The black square is the delay that carries the hidden state h into the next step.",
-            {},
+            model.draw(),
         ),
-        "unrolled": (
+        (
+            "unrolled",
             "Unrolled: the same step, four times, with the loss L of each prediction o against the character y that came. "
             "Every step uses the same weights, and gradients flow against the arrows.",
-            {"steps": 4, "loss": cross_entropy},
+            model.draw(time="unrolled", steps=4, loss=cross_entropy),
         ),
-    }
+    ]
     parts: list[str] = []
     hint = None
-    for time, (caption, options) in views.items():
-        drawing = model.draw(time=time, **options)
+    for time, caption, drawing in views:
         try:
             content = inline_svg(_rendered(drawing), caption, time)
         except RendererError as error:

@@ -61,33 +61,12 @@ def draw(
     Parameters
     ----------
     graph : Graph
-    time : {"folded", "unrolled"}, optional
-        Unrolled if not given. A graph without steps, and a backward graph, is drawn a node
-        for each operation, and has neither.
-    detail : {"slots", "values", "ops", "layers"}, optional
-        Inputs, states, outputs and losses; also named values; all operations; a box for
-        each layer and step.
-    steps : int, optional
-        Most steps that are shown before the middle ones are left out.
-    values : bool
-        Whether nodes show their numbers, and their gradients; folded, those of one step,
-        which their indices and a note say.
-    backward : bool
-        Whether to draw a gradient's graph as such, each of its nodes tied to the forward
-        node that it belongs to; a graph that holds a gradient always is.
-    name : str
-        What the DOT graph is called.
+    time, detail, steps, values, backward, name
+        As :meth:`tinygrad_rnn.graph.Graph.draw` has them.
 
     Returns
     -------
     Drawing
-
-    Raises
-    ------
-    FoldError
-        If the steps differ, or there are none, and a folded drawing was asked for.
-    ValueError
-        If time or detail is none of these.
 
     Examples
     --------
@@ -132,44 +111,12 @@ def draw_module(
     ----------
     module : Module
         A cell, a recurrent layer, or a whole model.
-    time : {"folded", "unrolled", "step"}
-        The step with its states closed through delays; the steps side by side; or one step
-        of the cell gate by gate, which has neither detail nor loss.
-    detail : {"slots", "values", "ops", "layers"}, optional
-        Inputs, states, outputs and losses; also named values; all operations; a box for
-        each layer and step.
-    steps : int
-        How many steps an unrolled drawing has; more if a delay is as long as that.
-    loss : callable, optional
-        ``loss(output, target)``, drawn at each step.
-    targets : array_like, optional
-        An example of the targets, (time, batch, …), if the loss takes an unusual one.
-    inputs : array_like, optional
-        An example of the inputs, (time, batch, …), if it cannot be found out.
-    values : bool
-        Whether nodes show numbers; a symbolic run has those of parameters only.
-    force : sequence of str
-        Slots that carry data y from step to step, as in training with teacher forcing, in
-        place of what the network made; the targets of the loss, if these are alike.
+    time, detail, steps, loss, targets, inputs, values, force
+        As :meth:`tinygrad_rnn.nn.Module.draw` has them.
 
     Returns
     -------
     Drawing
-
-    Notes
-    -----
-    A cell may have an attribute ``layout``, from the names of its values to their places in
-    the folded drawing: how many nodes to the right, and which row. Likewise ``step_layout``
-    for the drawing of one step, where a value without a name is called what it does,
-    such as ``"tanh c"`` or ``"i×g"``.
-
-    Raises
-    ------
-    TinygradError
-        If the module runs on no input that was tried.
-    ValueError
-        If time or detail is none of these, or one step is to be drawn of a module with no
-        cell or with several kinds.
 
     Examples
     --------

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..errors import FoldError
 from .align import Alignment, cut_name, is_cut, static_arguments
@@ -306,9 +306,17 @@ class Folded:
         arguments += [f"{key}={shown(value)}" for key, value in attributes.items()]
         return f"{node.operation}({', '.join(arguments)})"
 
-    def draw(self, **options: Any) -> Drawing:
-        """A picture of the folded graph; see :func:`tinygrad_rnn.draw.draw`."""
-        return self.graph.draw(**{"time": "folded", **options})
+    def draw(
+        self,
+        time: Literal["folded", "unrolled"] = "folded",
+        detail: Literal["slots", "values", "ops", "layers"] | None = None,
+        steps: int | None = None,
+        values: bool = False,
+        backward: bool = False,
+        name: str = "graph",
+    ) -> Drawing:
+        """Draw the folded graph; the options are those of :meth:`Graph.draw`."""
+        return self.graph.draw(time, detail, steps, values, backward, name)
 
     # -- unfolding -------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union
 
 import numpy as np
 
@@ -283,11 +283,56 @@ class Graph:
             unrolling = found[0]
         return fold(self.opened(), unrolling)
 
-    def draw(self, **options: Any) -> Drawing:
-        """A picture of the graph; see :func:`tinygrad_rnn.draw.draw`."""
+    def draw(
+        self,
+        time: Literal["folded", "unrolled"] | None = None,
+        detail: Literal["slots", "values", "ops", "layers"] | None = None,
+        steps: int | None = None,
+        values: bool = False,
+        backward: bool = False,
+        name: str = "graph",
+    ) -> Drawing:
+        """Draw the graph: over time if it has steps, else as it is.
+
+        Parameters
+        ----------
+        time : {"folded", "unrolled"}, optional
+            Unrolled if not given. A graph without steps, and a backward graph, is drawn a node
+            for each operation, and has neither.
+        detail : {"slots", "values", "ops", "layers"}, optional
+            Inputs, states, outputs and losses; also named values; all operations; a box for
+            each layer and step.
+        steps : int, optional
+            Most steps that are shown before the middle ones are left out.
+        values : bool
+            Whether nodes show their numbers, and their gradients; folded, those of one step,
+            which their indices and a note say.
+        backward : bool
+            Whether to draw a gradient's graph as such, each of its nodes tied to the forward
+            node that it belongs to; a graph that holds a gradient always is.
+        name : str
+            What the DOT graph is called.
+
+        Returns
+        -------
+        Drawing
+
+        Raises
+        ------
+        FoldError
+            If the steps differ, or there are none, and a folded drawing was asked for.
+        ValueError
+            If time or detail is none of these.
+
+        Examples
+        --------
+        >>> import tinygrad_rnn as tr
+        >>> tr.graph(tr.tanh(tr.tensor([0.5]).named("x"))).draw()
+        <Drawing of graph, operations>
+        """
         from ..draw import draw
 
-        return draw(self, **options)
+        return draw(self, time, detail, steps, values, backward, name)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         try:

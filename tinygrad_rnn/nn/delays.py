@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import functools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,11 +15,9 @@ from ..ops import TensorLike
 from ..ops.core import as_tensor
 from ..tensor import Tensor
 from .cell import Cell, State
+from .module import Module
 from .recurrent import Recurrent
 from .steps import Call
-
-if TYPE_CHECKING:
-    from ..draw import Drawing
 
 __all__ = ["DelayCell", "Delays", "FromHistory", "as_delays", "check_input", "sequence"]
 
@@ -200,6 +198,6 @@ class FromHistory(Recurrent):
             f"with {len(names)} tensors {', '.join(names)}, and not {found}"
         )
 
-    def draw(self, **options: Any) -> Drawing:
-        """A picture of the cell, since a picture has no history; see :func:`tinygrad_rnn.draw.draw_module`."""
-        return self.cell.draw(**options)
+    def _drawn(self) -> Module:
+        """The cell, since a picture has no history."""
+        return self.cell

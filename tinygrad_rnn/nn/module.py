@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -255,11 +255,73 @@ class Module:
 
     # -- pictures --------------------------------------------------------------------------
 
-    def draw(self, **options: Any) -> Drawing:
-        """A picture of the network; see :func:`tinygrad_rnn.draw.draw_module`."""
+    def draw(
+        self,
+        time: Literal["folded", "unrolled", "step"] = "folded",
+        detail: Literal["slots", "values", "ops", "layers"] | None = None,
+        steps: int = 4,
+        loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+        targets: Any = None,
+        inputs: Any = None,
+        values: bool = False,
+        force: Sequence[str] = (),
+    ) -> Drawing:
+        """Draw the network: it is run over symbols, so no data is needed.
+
+        Parameters
+        ----------
+        time : {"folded", "unrolled", "step"}
+            The step with its states closed through delays; the steps side by side; or one step
+            of the cell gate by gate, which has neither detail nor loss.
+        detail : {"slots", "values", "ops", "layers"}, optional
+            Inputs, states, outputs and losses; also named values; all operations; a box for
+            each layer and step.
+        steps : int
+            How many steps an unrolled drawing has; more if a delay is as long as that.
+        loss : callable, optional
+            ``loss(output, target)``, drawn at each step.
+        targets : array_like, optional
+            An example of the targets, (time, batch, …), if the loss takes an unusual one.
+        inputs : array_like, optional
+            An example of the inputs, (time, batch, …), if it cannot be found out.
+        values : bool
+            Whether nodes show numbers; a symbolic run has those of parameters only.
+        force : sequence of str
+            Slots that carry data y from step to step, as in training with teacher forcing, in
+            place of what the network made; the targets of the loss, if these are alike.
+
+        Returns
+        -------
+        Drawing
+
+        Notes
+        -----
+        A cell may have an attribute ``layout``, from the names of its values to their places in
+        the folded drawing: how many nodes to the right, and which row. Likewise ``step_layout``
+        for the drawing of one step, where a value without a name is called what it does,
+        such as ``"tanh c"`` or ``"i×g"``.
+
+        Raises
+        ------
+        TinygradError
+            If the module runs on no input that was tried.
+        ValueError
+            If time or detail is none of these, or one step is to be drawn of a module with no
+            cell or with several kinds.
+
+        Examples
+        --------
+        >>> from tinygrad_rnn import nn
+        >>> nn.LSTM(3, 5).draw(time="unrolled", steps=3)
+        <Drawing of LSTM, unrolled over 3 steps>
+        """
         from ..draw import draw_module
 
-        return draw_module(self, **options)
+        return draw_module(self._drawn(), time, detail, steps, loss, targets, inputs, values, force)
+
+    def _drawn(self) -> Module:
+        """The module that a picture of this one shows."""
+        return self
 
     def equations(self, backward: bool = False, inputs: Any = None) -> str:
         """The step of the cell in this module, or its backpropagation through time, as LaTeX.
