@@ -21,7 +21,7 @@ LISTED = re.compile(r"^(?:- |\d+\. |\| )\[[^\]]*\]\(([^)\s#]+)\.(?:md|rst)\)", r
 
 def copies() -> dict[Path, str]:
     """Files that are copied, and their pages in docs/."""
-    found = {ROOT / f"{name}.md": f"generated/{name.lower()}.md" for name in ("CHANGELOG", "CONTRIBUTING")}
+    found = {ROOT / f"{name}.md": f"generated/{name.lower()}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING")}
     found |= {ROOT / folder / "README.md": f"generated/{folder}/index.md" for folder in ("examples", "benchmarks")}
     results = sorted((ROOT / "examples" / "results").glob("*/README.md"))
     return found | {path: f"generated/examples/{path.parent.name}.md" for path in results}
@@ -34,7 +34,7 @@ def sources() -> dict[Path, str]:
 
 def linked(text: str, path: Path, docname: str) -> str:
     """A page's text, whose links lead on from where it stands in docs/; links to folders become plain words."""
-    pages = {ROOT / "docs" / "index.md": "index.md", ROOT / "README.md": "index.md"} | copies() | sources()
+    pages = copies() | sources()
 
     def link(match: re.Match[str]) -> str:
         words, target, anchor = match.groups()
