@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn, optim
-from tinygrad_rnn.errors import DataError, ShapeError
+from tinygrad_rnn.errors import DataError, NonFiniteError, ShapeError
 from tinygrad_rnn.testing import check_cell, check_gradients
 
 orders = st.integers(1, 3)
@@ -258,3 +258,73 @@ def test_a_series_without_noise_is_fitted_exactly():
     ar = nn.AR(1).fit(ys)
     np.testing.assert_allclose(ar.w.ravel(), 0.5, rtol=1e-6)
     assert np.isfinite(ar.log_sigma.data).all() and ar.sigma < 1e-6
+
+
+@given(
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.lists(st.sampled_from([1e-12, 1e-6, 1e-3, 1.0, 1e3, 1e12]), min_size=3, max_size=3),
+    st.lists(st.sampled_from([0.0, -3.0, 1e3]), min_size=3, max_size=3),
+    seeds,
+)
+def test_the_fit_is_the_same_in_every_unit_and_from_every_zero(order, size, units, levels, seed):
+    unit, level = np.array(units[:size]), np.array(levels[:size])
+    ys = normal(seed, 60, 2, size).cumsum(axis=0) * 0.3 + normal(seed + 1, 60, 2, size)
+    plain, other = (nn.AR(order, size, dtype=float).fit(y) for y in (ys, (ys + level) * unit))
+    np.testing.assert_allclose(other.w * unit / unit[:, None], plain.w, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(other.sigma, plain.sigma * unit, rtol=1e-7)
+    np.testing.assert_allclose(other.w_0 / unit, plain.w_0 + level - plain.w.sum(axis=0) @ level, rtol=1e-6, atol=1e-6)
+    likelihoods = [ar.log_likelihood(y).data for ar, y in ((plain, ys), (other, (ys + level) * unit))]
+    np.testing.assert_allclose(likelihoods[1], likelihoods[0] - (60 - order) * np.log(unit).sum(), rtol=1e-6, atol=1e-4)
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e-3, 1.0, 1e6, 1e12, 1e30])
+def test_the_fit_of_parameters_in_float32_in_every_unit(unit):
+    ys = normal(0, 200, 1, 1).cumsum(axis=0) * 0.1 + normal(1, 200, 1, 1)
+    plain, other = nn.AR(2).fit(ys), nn.AR(2).fit(ys * unit)
+    np.testing.assert_allclose(other.w, plain.w, rtol=1e-5)
+    np.testing.assert_allclose(other.w_0, plain.w_0 * unit, rtol=1e-5)
+    shift = other.log_likelihood(ys * unit).item() - plain.log_likelihood(ys).item()
+    assert shift == pytest.approx(-198 * np.log(unit), abs=0.05)
+
+
+@pytest.mark.parametrize("level", [0.0, 0.1, -7.3, 1e-12, 1e12])
+def test_a_constant_series_is_its_level(level):
+    ar = nn.AR(2, 2, dtype=float).fit(np.stack([np.full((30, 1), level), normal(0, 30, 1)], -1))
+    assert not ar.w[:, :, 0].any() and not ar.w[:, 0].any() and ar.w_0[0] == pytest.approx(level)
+    assert np.isfinite(ar.log_sigma.data).all()
+
+
+def test_a_small_variance_at_a_high_level():
+    ys = np.zeros((400, 1, 1))
+    for t in range(1, 400):
+        ys[t] = 0.8 * ys[t - 1] + np.random.default_rng(t).normal()
+    plain, high = nn.AR(1, dtype=float).fit(ys), nn.AR(1, dtype=float).fit(1e8 + 1e-3 * ys)
+    np.testing.assert_allclose(high.w, plain.w, rtol=1e-4)
+    np.testing.assert_allclose(high.sigma, plain.sigma * 1e-3, rtol=1e-4)
+
+
+@given(st.sets(st.sampled_from(["w_0", "w_1", "w_2"])), sizes, seeds, st.sampled_from([1.0, 1e9]))
+def test_frozen_parameters_stay_and_the_others_are_the_best_beside_them(frozen, size, seed, unit):
+    ys = (normal(seed, 50, 1, size).cumsum(axis=0) + 3) * unit
+    ar = made(2, size, seed)
+    before = {name: value.copy() for name, value in ar.state_dict().items()}
+    for name in frozen:
+        getattr(ar.cell.weights, name).requires_grad_(False)
+    ar.fit(ys)
+    for name in ("w_0", "w_1", "w_2"):
+        parameter = getattr(ar.cell.weights, name)
+        assert np.array_equal(parameter.data, before[f"cell.weights.{name}"]) == (name in frozen)
+    ar.log_likelihood(ys).sum().backward()
+    for name, parameter in ar.named_parameters():
+        if parameter.requires_grad:
+            scale = ar.sigma if name.endswith("w_0") else 1.0
+            np.testing.assert_allclose(parameter.grad.data * scale, 0, atol=1e-5)
+
+
+def test_values_that_are_not_finite_have_no_likelihood():
+    ys, ar = normal(0, 10, 2, 1), made(2)
+    ys[4, 1] = np.nan
+    with pytest.raises(NonFiniteError, match="log_likelihood: 1 of the 16 values"):
+        ar.log_likelihood(ys)
+    assert np.isfinite(ar.log_likelihood(ys, lengths=[10, 4]).data).all()

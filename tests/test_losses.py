@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
-from tinygrad_rnn.errors import DtypeError, ShapeError
+from tinygrad_rnn.errors import DtypeError, NonFiniteError, ShapeError
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -152,3 +152,44 @@ def test_lengths_need_axes_of_time_and_batch():
 def test_a_real_class_that_does_not_exist_is_still_refused():
     with pytest.raises(ShapeError, match="from 0 to 7"):
         nn.cross_entropy(np.zeros((2, 2, 3)), [[0, 7], [9, 9]], lengths=[1, 1])
+
+
+LOSSES = {
+    "mse": (nn.mse, lambda rng: rng.normal(size=(4, 3, 2)), lambda rng: rng.normal(size=(4, 3, 2))),
+    "cross_entropy": (nn.cross_entropy, lambda rng: rng.normal(size=(4, 3, 2)), lambda rng: rng.random((4, 3, 2))),
+}
+
+
+def test_every_loss_that_takes_floats_is_looked_at():
+    assert LOSSES.keys() == set(tr.ops.losses.__all__)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+@given(
+    st.lists(st.tuples(st.integers(0, 23), st.sampled_from([np.nan, np.inf, -np.inf])), min_size=1, max_size=4),
+    st.sampled_from([np.float16, np.float32, np.float64]),
+    st.sampled_from(REDUCTIONS),
+    st.sampled_from([None, [4, 2, 0]]),
+    st.booleans(),
+)
+def test_a_target_that_is_not_finite_is_named_and_counted(name, spoilt, dtype, reduction, lengths, batch_first):
+    loss, outputs, targets = LOSSES[name]
+    rng = np.random.default_rng(0)
+    x, y = outputs(rng), targets(rng).astype(dtype)
+    for i, value in spoilt:
+        y.flat[i] = value
+    real = np.ones((4, 3), bool) if lengths is None else np.arange(4)[:, None] < np.array(lengths)
+    count = np.sum(~np.isfinite(y) & real[:, :, None])
+    x, y = laid_out(x, batch_first), laid_out(y, batch_first)
+    options = {"reduction": reduction, "lengths": lengths, "batch_first": batch_first}
+    if not count:
+        assert np.isfinite(loss(x, y, **options).data).all()
+        return
+    with pytest.raises(NonFiniteError, match=rf"^{name}: {count} of the 24 values of the target .*(is|are) NaN or inf"):
+        loss(x, tr.tensor(y), **options)
+
+
+def test_an_output_that_serves_as_a_target_is_no_data():
+    x = tr.tensor([0.0, 1.0], requires_grad=True)
+    with np.errstate(divide="ignore"):
+        assert nn.mse([1.0, 1.0], tr.log(x)).item() == np.inf

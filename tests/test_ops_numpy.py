@@ -1,5 +1,6 @@
 """Values, shapes and dtypes are NumPy's."""
 
+import inspect
 import warnings
 
 import numpy as np
@@ -428,3 +429,69 @@ def test_no_function_warns_on_ordinary_input():
 def test_tensors_and_parameters_are_drawn(t, p):
     assert isinstance(t, tr.Tensor) and isinstance(p, tr.Parameter)
     same((t * 2).sum(), (t.data * 2).sum(), exact=False)
+
+
+# -- axes ----------------------------------------------------------------------------------------------
+
+CUBE = np.random.default_rng(0).normal(size=(2, 3, 4))
+ALONG = {
+    name: lambda module, axis, name=name: getattr(module, name)(CUBE, axis=axis)
+    for name in ["sum", "mean", "var", "std", "max", "min", "prod", "argmax", "cumsum", "flip", "expand_dims", "squeeze"]
+}
+ALONG |= {
+    "squeeze of ones": lambda module, axis: module.squeeze(CUBE[:1, :, :1], axis=axis),
+    "concatenate": lambda module, axis: module.concatenate([CUBE, CUBE], axis=axis),
+    "stack": lambda module, axis: module.stack([CUBE, CUBE], axis=axis),
+    "split": lambda module, axis: module.split(CUBE, 1, axis=axis)[0],
+    "take": lambda module, axis: module.take(CUBE, [0, 1], axis=axis),
+    "take_along_axis": lambda module, axis: module.take_along_axis(CUBE, np.zeros((2, 3, 4), int), axis=axis),
+    "transpose": lambda module, axis: module.transpose(CUBE, axis),
+    "swapaxes": lambda module, axis: module.swapaxes(CUBE, axis, 1),
+    "moveaxis": lambda module, axis: module.moveaxis(CUBE, axis, 0),
+    "moveaxis of two": lambda module, axis: module.moveaxis(CUBE, axis, (0, -1)),
+}
+AXES = [0, 1, 2, -1, -3, 3, -4, None, (), (0,), (0, 1), (2, 0), (-1, 0), (0, 0), (0, -3), (0, 3), (0, 1, 2), (2, 0, 1)]
+AXES += [[0], [0, 1], np.int64(1), (np.int8(0), 2), 1.0, (0, 1.0), "0"]
+
+
+def answer(call):
+    try:
+        return np.asarray(call())
+    except (ValueError, TypeError, IndexError) as error:
+        return error
+
+
+@pytest.mark.parametrize("name", ALONG)
+@pytest.mark.parametrize("axis", AXES, ids=repr)
+def test_every_axis_is_minded_as_numpy_minds_it(name, axis):
+    ours, numpys = (answer(lambda module=module: ALONG[name](module, axis)) for module in (tr, np))
+    if isinstance(numpys, Exception):
+        assert isinstance(ours, TypeError if isinstance(numpys, TypeError) else ValueError), ours
+    else:
+        np.testing.assert_allclose(ours, numpys)
+
+
+# NumPy has none of these, and they sum over axes as its functions do
+@pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp"])
+@pytest.mark.parametrize("axis", AXES, ids=repr)
+def test_every_axis_of_a_softmax_is_minded(name, axis):
+    total = answer(lambda: np.log(np.exp(CUBE).sum(axis, keepdims=True)))
+    ours = answer(lambda: getattr(tr, name)(CUBE, axis=axis))
+    if isinstance(total, Exception):
+        assert isinstance(ours, TypeError if isinstance(total, TypeError) else ValueError), ours
+        return
+    expected = {"softmax": np.exp(CUBE - total), "log_softmax": CUBE - total, "logsumexp": total}[name]
+    np.testing.assert_allclose(ours.reshape(expected.shape), expected, atol=1e-14)
+
+
+def test_every_function_of_an_axis_is_in_the_table():
+    known = {name.split()[0] for name in ALONG} | {"softmax", "log_softmax", "logsumexp"}
+    axes = {"axis", "axes", "axis1", "source"}
+    assert known == {name for name in tr.ops.functions if axes & inspect.signature(getattr(tr, name)).parameters.keys()}
+
+
+@pytest.mark.parametrize("flag", [True, np.True_])
+def test_a_boolean_is_no_axis(flag):
+    for call in (lambda: tr.sum(CUBE, flag), lambda: tr.cumsum(CUBE, flag), lambda: tr.mean(CUBE, (0, flag))):
+        with pytest.raises(TypeError, match="an axis is an integer, and this is"):
+            call()

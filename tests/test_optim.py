@@ -1,6 +1,7 @@
 """Optimisers, the schedule and clipping against PyTorch and NumPy; second-order fits against NumPy and SciPy."""
 
 import functools
+import inspect
 import io
 import sys
 
@@ -559,3 +560,118 @@ def test_a_loss_is_no_residual():
     w = tr.Parameter([0.0], dtype=float)
     with pytest.raises(ShapeError, match=r"one number, a loss; give what is squared"):
         optim.levenberg_marquardt(lambda: ((w - 1) ** 2).sum(), [w])
+
+
+# -- frozen parameters, units, and what stays finite ---------------------------------------------------
+
+FIRST_ORDER = [kind for kind in vars(optim).values() if isinstance(kind, type) and issubclass(kind, optim.Optimizer)]
+FIRST_ORDER.remove(optim.Optimizer)
+SECOND_ORDER = [
+    f
+    for f in vars(optim).values()
+    if inspect.isfunction(f) and {"parameters", "max_iterations"} <= inspect.signature(f).parameters.keys()
+]
+CLIPPING = [f for name, f in vars(optim).items() if name.startswith("clip_")]
+
+
+def test_all_optimisers_are_listed():
+    assert {optim.Adam, optim.SGD} < set(FIRST_ORDER) and len(SECOND_ORDER) == 2 and len(CLIPPING) == 2
+
+
+def all_options(kind):
+    """With everything that the optimiser has: momentum, decay, centring."""
+    known = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.5, "centered": True}
+    return {name: value for name, value in known.items() if name in inspect.signature(kind).parameters}
+
+
+@pytest.mark.parametrize("kind", FIRST_ORDER)
+@given(st.lists(st.booleans(), min_size=1, max_size=6), st.booleans(), st.sampled_from([np.float32, np.float64]))
+def test_a_frozen_parameter_stays_and_then_goes_on(kind, frozen, clipped, dtype):
+    p, q = (nn.Parameter(np.array([1.0, -2.0], dtype)) for _ in range(2))
+    optimizer = kind([p, q], **all_options(kind))
+    ((p - q) ** 2 + p * q).sum().backward()
+    optimizer.step()  # momentum builds up
+    for stays in frozen:
+        q.requires_grad_(not stays)
+        before, moved = q.data, p.data
+        q.grad = tr.tensor(np.array([3.0, 4.0], dtype))  # of before it was frozen
+        p.grad = tr.tensor(np.array([1.0, 1.0], dtype))
+        if clipped:
+            norm = optim.clip_grad_norm([p, q], 1.0)
+            assert norm == pytest.approx(np.sqrt(2) if stays else np.sqrt(27))
+            np.testing.assert_allclose(q.grad.data, [3, 4] if stays else np.array([3, 4]) / norm, rtol=1e-6)
+        optimizer.step()
+        assert (q.data == before).all() == stays and (p.data != moved).any()
+        assert q.requires_grad != stays
+
+
+@pytest.mark.parametrize("fit", SECOND_ORDER)
+@given(st.sets(st.integers(0, 2), max_size=2), st.sampled_from([np.float32, np.float64]))
+def test_a_fit_leaves_frozen_parameters(fit, frozen, dtype):
+    pytest.importorskip("scipy")
+    ps = [nn.Parameter(np.array([1.0, 2.0, 3.0][i : i + 1], dtype)) for i in range(3)]
+    arrays, t = [p.data for p in ps], np.arange(6.0)
+
+    def residuals():
+        return ps[0] + ps[1] * t + ps[2] * t * t - 5 * t
+
+    for i in frozen:
+        ps[i].requires_grad_(False)
+    fit(residuals if fit is optim.levenberg_marquardt else lambda: (residuals() ** 2).sum(), ps)
+    for i, (p, array) in enumerate(zip(ps, arrays, strict=True)):
+        assert np.array_equal(p.data, array) == (i in frozen)
+        assert p.requires_grad == (i not in frozen)
+
+
+@pytest.mark.parametrize("fit", SECOND_ORDER)
+def test_a_fit_of_frozen_parameters_alone(fit):
+    pytest.importorskip("scipy")
+    p = nn.Parameter(np.array([1.0, 2.0])).requires_grad_(False)
+    with pytest.raises(GradientError, match="all parameters are frozen"):
+        fit(lambda: p - 1, [p])
+
+
+@pytest.mark.parametrize("fit", SECOND_ORDER)
+@pytest.mark.parametrize("columns", [2, 5])
+@pytest.mark.parametrize("unit", [1e-30, 1e-12, 1e-6, 1e6, 1e12, 1e30])
+def test_a_fit_is_the_same_in_every_unit(fit, unit, columns):
+    pytest.importorskip("scipy")
+    X, y = (np.random.default_rng(0).normal(size=shape) for shape in ((4, columns), 4))
+
+    def fitted(unit):
+        p = nn.Parameter(np.zeros(columns))
+        p = nn.Parameter(np.full(columns, 0.1), dtype=float)
+
+        def residuals():
+            return (tr.tanh(X @ p) + X @ p - y) * unit
+
+        found = fit(residuals if fit is optim.levenberg_marquardt else lambda: (residuals() ** 2).sum(), [p])
+        return p.data, found.loss / unit**2, found.converged
+
+    (p, loss, converged), (expected, least, _) = fitted(unit), fitted(1.0)
+    assert converged
+    np.testing.assert_allclose(p, expected, rtol=1e-4, atol=1e-6)
+    assert loss == pytest.approx(least, rel=1e-4, abs=1e-10)
+
+
+@given(
+    st.integers(1, 3000),
+    st.floats(0.5, 0.999),
+    st.sampled_from([np.float16, np.float32, np.float64]),
+    st.sampled_from([0.0, 1e-3, 0.1, 1.0]),
+)
+def test_the_variance_of_centred_rmsprop_is_that_of_two_passes(steps, alpha, dtype, spread):
+    g = (0.7 + spread * np.random.default_rng(steps).normal(size=steps)).astype(dtype)
+    p = nn.Parameter(np.zeros(1, dtype))
+    optimizer = optim.RMSProp([p], 1e-3, alpha=alpha, eps=1e-2, centered=True)
+    for x in g:
+        p.grad = tr.tensor(np.full(1, x))
+        optimizer.step()
+    weights = (1 - alpha) * alpha ** np.arange(steps)[::-1]
+    exact = g.astype(float)
+    mean = weights @ exact
+    # the means start at 0, with the weight that is left
+    expected = weights @ (exact - mean) ** 2 + alpha**steps * mean**2
+    found = optimizer.state_dict()["0.variance"]
+    assert found >= 0 and np.isfinite(p.data).all()
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-11)

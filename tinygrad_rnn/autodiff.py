@@ -149,8 +149,12 @@ def pull(order: Sequence[Node], cotangents: Sequence[tuple[Node, Tensor]], wante
                     table[node] = found
                 else:
                     g = scatter(found, node.shape)
-                    table[node] = table[node] + g if node in table else g
-            if node not in table or node.primitive is None or node not in needed:
+                    table[node] = _added(table[node], g) if node in table else g
+            if node not in table:
+                continue
+            if table[node].__class__ is Tensor and table[node]._node.value.dtype != node.value.dtype:
+                table[node] = table[node].astype(node.value.dtype)  # what `_added` has added up
+            if node.primitive is None or node not in needed:
                 continue
             g = table[node] if node in keep else table.pop(node)
             if tagging:
@@ -159,7 +163,7 @@ def pull(order: Sequence[Node], cotangents: Sequence[tuple[Node, Tensor]], wante
                 if isinstance(gx, (Sparse, Part)):
                     parts.setdefault(source, []).append(gx)
                 elif source in table:
-                    table[source] = table[source] + gx
+                    table[source] = _added(table[source], gx)
                 else:
                     table[source] = gx
     finally:
@@ -226,6 +230,13 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], 
         parts = [table[node] for node in (x._node, *earlier[id(x)]) if node in table]
         found.append(sum(parts[1:], parts[0]) if parts else as_tensor(np.zeros(x.shape, x.dtype)))
     return found[0] if isinstance(inputs, Tensor) else found
+
+
+def _added(a: Tensor, b: Tensor) -> Tensor:
+    """The sum of two cotangents of one node, in float32 for float16: there may be one for each of many steps."""
+    if b._node.value.dtype == np.float16:
+        b = b.astype(np.float32)
+    return a + b
 
 
 def _check_not_cut(target: Node, order: list[Node]) -> None:

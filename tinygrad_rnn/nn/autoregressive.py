@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -10,7 +11,9 @@ import numpy.typing as npt
 
 from ..errors import DataError, ShapeError
 from ..ops import TensorLike, exp, where
+from ..ops.core import as_tensor
 from ..ops.lengths import beside, real_steps
+from ..ops.losses import check_target
 from ..sampling import sample
 from ..tensor import Parameter, Tensor
 from .cell import State
@@ -190,6 +193,8 @@ class AR(FromHistory):
             It has a gradient, in ln σ too.
         """
         history, ys, real = self._after_history(ys, history, lengths)
+        for values in (*history, ys):
+            check_target("log_likelihood", as_tensor(values))
         errors = (ys - self.one_step(ys, history)) * exp(-self.log_sigma)
         densities = -(errors * errors + math.log(2 * math.pi)) / 2 - self.log_sigma
         return where(beside(real, ys), densities, 0).sum(axis=(0, 2))
@@ -200,7 +205,9 @@ class AR(FromHistory):
         With normal noise these w are the least squares solution, which is computed in
         closed form, and σ² = RSS / n, with the sum of squared residuals over all n values of
         a variable. That is the maximum-likelihood estimate; multiply σ² by n / (n - p), with
-        the p = 1 + order · size weights of a variable, for the one without bias.
+        the p = 1 + order · size weights of a variable, for the one without bias. In another
+        unit, c · ys, the w_k are the same. Parameters that are frozen stay, and the others are
+        the best beside them.
 
         Parameters
         ----------
@@ -225,17 +232,30 @@ class AR(FromHistory):
         if not np.isfinite(series).all():
             raise DataError("ys has values that are not finite; a model cannot be fitted to them")
         lagged = [series[order - k : len(series) - k][real.data] for k in range(1, order + 1)]
-        Y, n = series[order:][real.data], int(real.data.sum())
-        X = np.concatenate([np.ones((n, 1)), *lagged], axis=1)
-        if n <= X.shape[1]:
-            raise DataError(f"{n} values after the history are too few to estimate the {X.shape[1]} weights of each")
-        solution, *_ = np.linalg.lstsq(X, Y, rcond=None)
-        sigma = np.sqrt(np.square(Y - X @ solution).mean(axis=0))
-        blocks = np.split(solution[1:], order)
-        self.load_state_dict(
-            {f"cell.weights.w_{k}": block.T for k, block in enumerate(blocks, start=1)}
-            | {"cell.weights.w_0": solution[0], "log_sigma": np.log(np.maximum(sigma, np.finfo(self.log_sigma.dtype).tiny))}
-        )
+        Y = series[order:][real.data]
+        weights, w, size = self.cell.weights, self.w.astype(float), self.cell.size
+        free, offset = np.array([getattr(weights, name).requires_grad for name in weights.names]), weights.w_0.requires_grad
+        # Least squares see only what stands out of the largest number by more than rounding does. So each variable is
+        # counted from its lowest value, in its own unit; from 0 if w_0 is frozen, for then the level is not free.
+        low, unit = _units(np.concatenate([*lagged, Y]), from_zero=not offset)
+        target, lags = (Y - low) / unit, [(y - low) / unit for y in lagged]
+        if not offset:
+            target = target - weights.w_0.data / unit
+        for y, w_k in zip(itertools.compress(lags, ~free), w[~free], strict=True):
+            target = target - y @ (w_k * unit / unit[:, None]).T
+        X = np.concatenate([*itertools.compress(lags, free), np.ones((len(Y), int(offset)))], axis=1)
+        if len(Y) <= X.shape[1]:
+            raise DataError(f"{len(Y)} values after the history are too few to estimate the {X.shape[1]} weights of each")
+        solution, *_ = np.linalg.lstsq(X, target, rcond=None)
+        solution[~X.any(axis=0)] = 0  # exactly: of a variable that never changes nothing can be said
+        sigma = unit * np.sqrt(np.square(target - X @ solution).mean(axis=0))
+        w[free] = solution[: free.sum() * size].reshape(-1, size, size).swapaxes(1, 2) * unit[:, None] / unit
+        for name, w_k in itertools.compress(zip(weights.names, w, strict=True), free):
+            getattr(weights, name).data = w_k
+        if offset:
+            weights.w_0.data = low + unit * solution[-1] - w.sum(axis=0) @ low
+        if self.log_sigma.requires_grad:
+            self.log_sigma.data = np.log(np.maximum(sigma, _rounding(series, self.log_sigma.dtype)))
         return self
 
     def poles(self) -> npt.NDArray[Any]:
@@ -269,3 +289,16 @@ class AR(FromHistory):
         if any(slot.shape != ys.shape[1:] for slot in self._checked(history)):
             raise ShapeError(f"ys has sequences of shape {ys.shape[1:]} at each step, and the history {history[0].shape}")
         return history, ys, real
+
+
+def _units(values: npt.NDArray[Any], from_zero: bool) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Where each variable is counted from, and its unit: all values lie between 0 and 1, or between -1 and 1 from zero."""
+    low = np.zeros(values.shape[1]) if from_zero else values.min(axis=0)
+    span = np.abs(values - low).max(axis=0)
+    return low, np.where(span > 0, span, 1.0)
+
+
+def _rounding(series: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """The least σ that can be told from none: the rounding of the largest value."""
+    largest = np.abs(series).reshape(-1, series.shape[-1]).max(axis=0)
+    return np.maximum(np.finfo(float).eps * largest, np.finfo(dtype).tiny)

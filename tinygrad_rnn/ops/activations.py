@@ -9,8 +9,9 @@ import numpy as np
 from ..errors import ShapeError
 from .arithmetic import exp, greater
 from .axes import AXES, expand_to, negative_axes
-from .core import TensorLike, apply, as_tensor, elementwise_float, primitive
+from .core import TensorLike, apply, as_tensor, primitive
 from .domains import REAL, Domain
+from .dtypes import narrowed, widened
 from .reductions import reduced, sum
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ __all__ = ["log_softmax", "logsumexp", "relu", "sigmoid", "softmax", "softplus"]
 @primitive(
     gradient=(lambda g, y, x: g * y * (1 - y),),
     formula=r"\sigma\left({x}\right)",
-    shape=elementwise_float,
+    floating=True,
 )
 def sigmoid(x, *, out=None):
     """Logistic sigmoid 1 / (1 + exp(-x)), elementwise.
@@ -49,13 +50,13 @@ def relu(x, *, out=None):
     >>> relu([-1.0, 2.0])
     tensor([0., 2.])
     """
-    return np.maximum(x, 0, out=out)
+    return np.maximum(x, False, out=out)  # a zero that leaves every dtype as it is: 0 makes int64 of booleans
 
 
 @primitive(
     gradient=(lambda g, y, x: g * sigmoid(x),),
     formula=r"\log\left(1 + e^{{{x}}}\right)",
-    shape=elementwise_float,
+    floating=True,
 )
 def softplus(x, *, out=None):
     """log(1 + exp(x)), elementwise.
@@ -72,6 +73,8 @@ def softplus(x, *, out=None):
     gradient=(lambda g, y, x, axis, keepdims: expand_to(g, x, axis, keepdims) * exp(x - expand_to(y, x, axis, keepdims)),),
     formula=r"\log\sum{over}\exp\left({x}\right)",
     shape=lambda x, axis, keepdims: reduced(x, axis, keepdims, floating=True),
+    floating=True,
+    accumulates=True,
     domain=Domain(
         REAL,
         shapes=lambda choose: [tuple(max(1, n) for n in choose.shape(1))],
@@ -114,7 +117,7 @@ def logsumexp(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims
     axes = negative_axes("logsumexp", axis, x.ndim)
     if any(x.shape[a] == 0 for a in axes):
         raise ShapeError(f"logsumexp of no elements is -inf and has no gradient: {x.shape} along {axes}")
-    return apply(_logsumexp, (x,), {"axis": axes, "keepdims": keepdims})
+    return narrowed(apply(_logsumexp, (widened(x),), {"axis": axes, "keepdims": keepdims}), x)
 
 
 def softmax(x: TensorLike, axis: int | tuple[int, ...] = -1) -> Tensor:
@@ -125,13 +128,16 @@ def softmax(x: TensorLike, axis: int | tuple[int, ...] = -1) -> Tensor:
     >>> softmax([0.0, 0.0])
     tensor([0.5, 0.5])
     """
-    return exp(log_softmax(x, axis))
+    x = as_tensor(x)
+    return narrowed(exp(log_softmax(widened(x), axis)), x)
 
 
 @primitive(
     gradient=(lambda g, y, x, axis: g - exp(y) * sum(g, axis, keepdims=True),),
     formula=r"\log\operatorname{{softmax}}{over}\left({x}\right)",
     shape=lambda x, axis: reduced(x, axis, True, floating=True)._replace(shape=x.shape),
+    floating=True,
+    accumulates=True,
     domain=Domain(
         REAL,
         shapes=lambda choose: [tuple(n or 1 for n in choose.shape(1))],
@@ -158,4 +164,5 @@ def log_softmax(x: TensorLike, axis: int | tuple[int, ...] = -1) -> Tensor:
     """
     x = as_tensor(x)
     axes = negative_axes("log_softmax", axis, x.ndim)
-    return x if x.size == 0 else apply(_log_softmax, (x,), {"axis": axes})
+    y = widened(x)
+    return narrowed(y if y.size == 0 else apply(_log_softmax, (y,), {"axis": axes}), x)

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..errors import DtypeError
 from ..graph.node import Spec
-from .core import OPEN, PRODUCT, RELATION, SUM, Formula, TensorLike, apply, as_tensor, elementwise_float, primitive
+from .core import OPEN, PRODUCT, RELATION, SUM, Formula, TensorLike, apply, as_tensor, elementwise, primitive
 from .domains import BOOLEAN, POSITIVE, REAL, Domain, Interval
 
 if TYPE_CHECKING:
@@ -62,7 +63,20 @@ def add(a, b):
     """
 
 
-@primitive(np.subtract, gradient=(lambda g, y, a, b: g, lambda g, y, a, b: -g), formula=Formula("{a:sum} - {b:term}", SUM))
+def _not_of_booleans(*specs: Spec) -> Spec:
+    """Shape rule of what NumPy refuses to do with booleans alone."""
+    found = elementwise(*specs)
+    if found.dtype.kind == "b":
+        raise DtypeError("booleans have no sign and no difference; use == or ~, or .astype(int) first")
+    return found
+
+
+@primitive(
+    np.subtract,
+    gradient=(lambda g, y, a, b: g, lambda g, y, a, b: -g),
+    formula=Formula("{a:sum} - {b:term}", SUM),
+    shape=_not_of_booleans,
+)
 def subtract(a, b):
     """Difference, elementwise.
 
@@ -92,7 +106,7 @@ def multiply(a, b):
     np.divide,
     gradient=(lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b),
     formula=r"\frac{{{a}}}{{{b}}}",
-    shape=elementwise_float,
+    floating=True,
     domain=Domain(REAL, POSITIVE),
 )
 def divide(a, b):
@@ -105,7 +119,7 @@ def divide(a, b):
     """
 
 
-@primitive(np.negative, gradient=(lambda g, y, x: -g,), formula=Formula("-{x:term}", SUM))
+@primitive(np.negative, gradient=(lambda g, y, x: -g,), formula=Formula("-{x:term}", SUM), shape=_not_of_booleans)
 def negative(x):
     """Negative, elementwise.
 
@@ -124,10 +138,18 @@ def square(x: TensorLike) -> Tensor:
     >>> square([1.0, -2.0])
     tensor([1., 4.])
     """
+    x = as_tensor(x)
+    if x.dtype.kind == "b":  # NumPy's square counts
+        x = x.astype(np.int8)
     return apply(multiply, (x, x))
 
 
 # -- powers, exponentials, logarithms ------------------------------------------------------
+
+
+def _power_shape(a: Spec, b: Spec) -> Spec:
+    shape, dtype = elementwise(a, b)
+    return Spec(shape, np.dtype(np.int8) if dtype.kind == "b" else dtype)
 
 
 @primitive(
@@ -137,6 +159,7 @@ def square(x: TensorLike) -> Tensor:
         lambda g, y, a, b: g * y * log(where(equal(a, 0), 1, a)),
     ),
     formula=Formula(r"{a:base}^{{{b}}}", special=(("b", 1, "{a}"),)),
+    shape=_power_shape,
     domain=Domain(POSITIVE, REAL),
 )
 def power(a, b):
@@ -149,7 +172,7 @@ def power(a, b):
     """
 
 
-@primitive(np.exp, gradient=(lambda g, y, x: g * y,), formula=r"\exp\left({x}\right)", shape=elementwise_float)
+@primitive(np.exp, gradient=(lambda g, y, x: g * y,), formula=r"\exp\left({x}\right)", floating=True)
 def exp(x):
     """Exponential, elementwise.
 
@@ -160,7 +183,7 @@ def exp(x):
     """
 
 
-@primitive(np.expm1, gradient=(lambda g, y, x: g * (y + 1),), formula=Formula(r"e^{{{x}}} - 1", OPEN), shape=elementwise_float)
+@primitive(np.expm1, gradient=(lambda g, y, x: g * (y + 1),), formula=Formula(r"e^{{{x}}} - 1", OPEN), floating=True)
 def expm1(x):
     """exp(x) - 1, elementwise, accurate near 0.
 
@@ -175,7 +198,7 @@ def expm1(x):
     np.log,
     gradient=(lambda g, y, x: g / x,),
     formula=r"\log\left({x}\right)",
-    shape=elementwise_float,
+    floating=True,
     domain=Domain(POSITIVE),
 )
 def log(x):
@@ -192,7 +215,7 @@ def log(x):
     np.log1p,
     gradient=(lambda g, y, x: g / (1 + x),),
     formula=r"\log\left(1 + {x:sum}\right)",
-    shape=elementwise_float,
+    floating=True,
     domain=Domain(Interval(-1, float("inf"))),
 )
 def log1p(x):
@@ -209,7 +232,7 @@ def log1p(x):
     np.sqrt,
     gradient=(lambda g, y, x: g / (2 * y),),
     formula=r"\sqrt{{{x}}}",
-    shape=elementwise_float,
+    floating=True,
     domain=Domain(POSITIVE),
 )
 def sqrt(x):
@@ -225,7 +248,7 @@ def sqrt(x):
 # -- trigonometric and hyperbolic ----------------------------------------------------------
 
 
-@primitive(np.sin, gradient=(lambda g, y, x: g * cos(x),), formula=r"\sin\left({x}\right)", shape=elementwise_float)
+@primitive(np.sin, gradient=(lambda g, y, x: g * cos(x),), formula=r"\sin\left({x}\right)", floating=True)
 def sin(x):
     """Sine, elementwise, of radians.
 
@@ -236,7 +259,7 @@ def sin(x):
     """
 
 
-@primitive(np.cos, gradient=(lambda g, y, x: -g * sin(x),), formula=r"\cos\left({x}\right)", shape=elementwise_float)
+@primitive(np.cos, gradient=(lambda g, y, x: -g * sin(x),), formula=r"\cos\left({x}\right)", floating=True)
 def cos(x):
     """Cosine, elementwise, of radians.
 
@@ -247,7 +270,7 @@ def cos(x):
     """
 
 
-@primitive(np.tanh, gradient=(lambda g, y, x: g * (1 - y * y),), formula=r"\tanh\left({x}\right)", shape=elementwise_float)
+@primitive(np.tanh, gradient=(lambda g, y, x: g * (1 - y * y),), formula=r"\tanh\left({x}\right)", floating=True)
 def tanh(x):
     """Hyperbolic tangent, elementwise.
 
@@ -277,7 +300,13 @@ def absolute(x):
     """
 
 
-@primitive(np.sign, gradient=(None,), formula=r"\operatorname{{sign}}\left({x}\right)", domain=Domain(REAL, kinks=lambda x: x))
+@primitive(
+    np.sign,
+    gradient=(None,),
+    formula=r"\operatorname{{sign}}\left({x}\right)",
+    shape=_not_of_booleans,
+    domain=Domain(REAL, kinks=lambda x: x),
+)
 def sign(x):
     """Sign, elementwise: -1, 0 or 1; its derivative is 0.
 
@@ -460,10 +489,17 @@ def logical_not(x):
 # -- identities with a meaning -------------------------------------------------------------
 
 
+def _real(dtype: Any) -> np.dtype[Any]:
+    found = np.dtype(dtype)
+    if found.kind not in "fiub":
+        raise DtypeError(f"tensors are of floats, integers or booleans, and {found} is none of them")
+    return found
+
+
 @primitive(
     gradient=(lambda g, y, x, dtype: g.astype(x.dtype),),
     formula="{x}",
-    shape=lambda x, dtype: Spec(x.shape, np.dtype(dtype)),
+    shape=lambda x, dtype: Spec(x.shape, _real(dtype)),
     domain=Domain(REAL, attributes=lambda choose, x: {"dtype": np.dtype(np.float64)}),
 )
 def astype(x, *, dtype, out=None):
@@ -476,7 +512,7 @@ def astype(x, *, dtype, out=None):
     dtype('float32')
     """
     if out is None:
-        return x.astype(dtype)
+        return x.astype(_real(dtype))
     np.copyto(out, x, casting="unsafe")
     return out
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from ..errors import ShapeError
 from .domains import Choose, Shape
 
-__all__ = ["AXES", "Axis", "expand_to", "kept", "negative_axes"]
+__all__ = ["AXES", "Axis", "expand_to", "kept", "negative_axes", "negative_axis"]
 
 Axis = int | tuple[int, ...] | None
 
@@ -23,14 +24,40 @@ def negative_axes(name: str, axis: Axis, ndim: int) -> tuple[int, ...]:
     >>> negative_axes("sum", (0, -1), 3)
     (-3, -1)
     """
-    axes = range(ndim) if axis is None else (axis,) if isinstance(axis, (int, np.integer)) else tuple(axis)
+    axes = range(ndim) if axis is None else [_integer(name, a) for a in (axis if isinstance(axis, tuple) else (axis,))]
     for a in axes:
         if not -ndim <= a < ndim:
             raise ShapeError(f"{name}: axis {a} is out of bounds for a tensor of {ndim} dimensions")
-    found = tuple(sorted({int(a) % ndim - ndim for a in axes}))
-    if len(found) != len(tuple(axes)):
+    found = tuple(sorted({a % ndim - ndim for a in axes}))
+    if len(found) != len(axes):
         raise ShapeError(f"{name}: an axis is repeated in {axis}")
     return found
+
+
+def negative_axis(name: str, axis: Any, ndim: int) -> int:
+    """One axis, counted from the end.
+
+    Raises
+    ------
+    TypeError
+        If several are given, or none.
+
+    Examples
+    --------
+    >>> negative_axis("cumsum", 0, 3)
+    -3
+    """
+    return negative_axes(name, _integer(name, axis), ndim)[0]
+
+
+def _integer(name: str, axis: Any) -> int:
+    """An axis; a boolean is none, but an argument such as `keepdims` in its place."""
+    try:
+        if not isinstance(axis, (bool, np.bool_)):
+            return operator.index(axis)
+    except TypeError:
+        pass
+    raise TypeError(f"{name}: an axis is an integer, and this is {axis!r}")
 
 
 def kept(shape: Shape, axes: tuple[int, ...]) -> Shape:

@@ -17,6 +17,7 @@ from ..errors import DtypeError, NonFiniteError, ShapeError, TinygradError
 from ..graph.node import NO_ATTRIBUTES, Node, Results, Spec
 from ..graph.place import NOWHERE, context
 from .domains import Domain, Interval
+from .dtypes import as_float, takes_integers_as_floats, widens_halves
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -117,6 +118,8 @@ class Primitive:
     arranges : {"part", "join"}, optional
         What it does if it only arranges elements: it reads a part of its input, by an attribute
         ``index``, or it joins its inputs along an ``axis``. Pictures see through it.
+    ufunc : numpy.ufunc, optional
+        NumPy's function that does the kernel's work on floats, if there is one.
     """
 
     def __init__(
@@ -132,6 +135,7 @@ class Primitive:
         arguments: tuple[str, ...],
         attributes: Iterable[str] = (),
         arranges: Arrangement | None = None,
+        ufunc: np.ufunc | None = None,
     ) -> None:
         self.name = name
         self.kernel = kernel
@@ -144,6 +148,7 @@ class Primitive:
         self.arguments = arguments
         self.attributes = frozenset(attributes)
         self.arranges = arranges
+        self.ufunc = ufunc
 
     def __call__(self, *inputs: TensorLike, **attributes: Any) -> Tensor:
         """Apply the primitive; see :func:`apply`.
@@ -193,7 +198,7 @@ def elementwise(*specs: Spec) -> Spec:
 def elementwise_float(*specs: Spec) -> Spec:
     """Shape rule of an elementwise primitive that makes floats out of integers too."""
     shape, dtype = elementwise(*specs)
-    return Spec(shape, dtype if dtype.kind == "f" else np.dtype(np.float64))
+    return Spec(shape, as_float(dtype))
 
 
 def primitive(
@@ -201,11 +206,13 @@ def primitive(
     *,
     gradient: tuple[Callable[..., Any] | None, ...] | Callable[..., Any],
     formula: str | Formula,
-    shape: Callable[..., Spec] = elementwise,
+    shape: Callable[..., Spec] | None = None,
     domain: Domain | None = None,
     leading: Callable[..., Mapping[str, Any]] | None = None,
     view: Callable[..., bool] | None = None,
     arranges: Arrangement | None = None,
+    floating: bool = False,
+    accumulates: bool = False,
 ) -> Callable[[Callable[..., Any]], Primitive]:
     """Make a primitive of the decorated function and register it.
 
@@ -226,7 +233,7 @@ def primitive(
         LaTeX with the names of the inputs in braces, and TeX's own braces doubled; see
         :class:`Formula`.
     shape : callable, optional
-        ``shape(*specs, **attributes) -> Spec``; elementwise if not given.
+        ``shape(*specs, **attributes) -> Spec``; elementwise if not given, as `floating` says.
     domain : Domain, optional
         Where the inputs may lie; all reals if not given.
     leading, view : callable, optional
@@ -234,6 +241,12 @@ def primitive(
         :class:`Primitive`.
     arranges : {"part", "join"}, optional
         Whether it only reads a part of its input, or joins its inputs; see :class:`Primitive`.
+    floating : bool
+        Whether it is no function of integers, as exp: inputs of integers and booleans become
+        float64 before the kernel sees them.
+    accumulates : bool
+        Whether it adds up many values, as a sum: the kernel computes with float16 in float32,
+        and the result is rounded to float16.
 
     Raises
     ------
@@ -276,11 +289,17 @@ def primitive(
         _check_kernel(name, kernel or function)
         if domain is not None and not (isinstance(domain, Domain) and all(isinstance(i, Interval) for i in domain.inputs)):
             raise TypeError(f"{name}: domain={domain!r} is not a Domain of Intervals, such as Domain(Interval(0, 1))")
+        ufunc = kernel if isinstance(kernel, np.ufunc) else None
+        run = kernel or function
+        if accumulates:
+            run = widens_halves(run)
+        if floating:
+            run = takes_integers_as_floats(run)
         made = Primitive(
             name,
-            kernel or function,
+            run,
             gradient,
-            shape,
+            shape or (elementwise_float if floating else elementwise),
             domain or Domain(),
             written,
             leading,
@@ -288,6 +307,7 @@ def primitive(
             arguments,
             attributes,
             arranges,
+            ufunc,
         )
         functools.update_wrapper(made, function)
         registry[name] = made
@@ -418,7 +438,7 @@ def _look_or_trace(primitive: Primitive, nodes: tuple[Node, ...], attributes: Ma
     if context.state.tracing:
         try:
             return primitive.shape(*[node.spec for node in nodes], **attributes)
-        except ShapeError as error:
+        except (ShapeError, DtypeError) as error:
             raise _explain(primitive, nodes, attributes, error) from None
     value = primitive.kernel(*[node.value for node in nodes], **attributes)
     if isinstance(value, Results):
@@ -577,8 +597,8 @@ def _explain(primitive: Primitive, nodes: tuple[Node, ...], attributes: Mapping[
     head = f"{primitive.name}{where}: "
     try:
         primitive.shape(*[node.spec for node in nodes], **attributes)
-    except Exception as shapes:  # the shape rule knows best why
-        return ShapeError(f"{head}{shapes} ({shown}{given})")
+    except Exception as ruled:  # the shape rule knows best why
+        return (DtypeError if isinstance(ruled, DtypeError) else ShapeError)(f"{head}{ruled} ({shown}{given})")
     if isinstance(error, IndexError):
         return ShapeError(f"{head}{error} ({shown}{given})")
     return DtypeError(f"{head}these values cannot be used: {error} ({shown}{given})")

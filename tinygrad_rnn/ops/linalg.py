@@ -175,6 +175,7 @@ def _einsum_leading(attributes: Mapping[str, Any], shapes: list[Shape]) -> Any:
     shape=_summed,
     domain=Domain(REAL, shapes=_einsum_shapes, attributes=_einsum_subscripts),
     leading=_einsum_leading,
+    accumulates=True,
 )
 def _einsum(*xs, subscripts, out=None):
     return np.einsum(subscripts, *xs, out=out, optimize=len(xs) > 2)
@@ -203,16 +204,24 @@ def einsum(subscripts: str, *operands: TensorLike) -> Tensor:
     tensors = [as_tensor(x) for x in operands]
     terms, result = _explicit(subscripts.replace(" ", ""), [x.ndim for x in tensors])
     _lengths(terms, [x.shape for x in tensors])
-    unused = iter(sorted(set(string.ascii_letters) - set("".join(terms)) - {"Z"}))
-    for i, term in enumerate(list(terms)):
-        for letter in sorted(set(term)):
-            while terms[i].count(letter) > 1:  # a diagonal is a product with the identity matrix
-                other = next(unused)
-                at = terms[i].rindex(letter)
-                terms[i] = terms[i][:at] + other + terms[i][at + 1 :]
-                terms.append(letter + other)
-                tensors.append(as_tensor(np.eye(tensors[i].shape[at], dtype=tensors[i].dtype)))
+    for i, term in enumerate(terms):
+        terms[i], tensors[i] = _diagonals(term, tensors[i])
     return apply(_einsum, tensors, {"subscripts": ",".join(terms) + "->" + result})
+
+
+def _diagonals(term: str, x: Tensor) -> tuple[str, Tensor]:
+    """The term with each letter once, and the diagonals of x that it stands for."""
+    for letter in sorted(set(term)):
+        while term.count(letter) > 1:
+            first, second = term.index(letter), term.rindex(letter)
+            n = x.shape[first]
+            if x.shape[second] != n:
+                raise ShapeError(f"einsum: axis {letter!r} has lengths {n} and {x.shape[second]} in {x.shape}")
+            rest = [axis for axis in range(x.ndim) if axis not in (first, second)]
+            rows = x.transpose([*rest, first, second]).reshape((*[x.shape[axis] for axis in rest], n * n))
+            x = rows[..., :: n + 1]
+            term = "".join(term[axis] for axis in rest) + letter
+    return term, x
 
 
 def _explicit(subscripts: str, ndims: list[int]) -> tuple[list[str], str]:

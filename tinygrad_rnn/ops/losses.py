@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ..errors import DtypeError, ShapeError
+from ..errors import DtypeError, NonFiniteError, ShapeError
 from .activations import log_softmax
 from .arithmetic import square, where
-from .core import TensorLike, _holds_a_tensor, as_tensor
+from .core import TensorLike, _holds_a_tensor, as_tensor, describe
+from .dtypes import accumulator, as_float
 from .lengths import beside, real_steps
 from .reductions import mean, sum
 from .shapes import expand_dims, squeeze, take_along_axis
@@ -32,6 +33,50 @@ def _outputs(name: str, given: TensorLike) -> Tensor:
     return as_tensor(given)
 
 
+def check_target(name: str, target: Tensor, real: Tensor | None = None) -> None:
+    """Refuse NaN and inf in a target: one of them would make every parameter NaN at the next step.
+
+    Parameters
+    ----------
+    name : str
+        Of the loss.
+    target : Tensor
+        An output of a model that serves as a target, and has a gradient, is not looked at.
+    real : Tensor of bool, optional
+        Where there is no padding, over the leading axes; everywhere if not given.
+
+    Raises
+    ------
+    NonFiniteError
+        With the number of such values, and where the first is.
+
+    Examples
+    --------
+    >>> check_target("mse", as_tensor([1.0, np.nan]), as_tensor([True, False]))
+    >>> check_target("mse", as_tensor([1.0, np.nan]))
+    Traceback (most recent call last):
+        ...
+    tinygrad_rnn.errors.NonFiniteError: mse: 1 of the 2 values of the target (2,) is NaN or inf, the first at index (1,); ...
+    """
+    value = target._node.value
+    if not isinstance(value, np.ndarray) or value.dtype.kind != "f" or np.isfinite(value).all():
+        return
+    bad = np.argwhere(~np.isfinite(value) if real is None else ~np.isfinite(value) & beside(real, target).data)
+    if len(bad) and not target.requires_grad:
+        raise NonFiniteError(
+            f"{name}: {len(bad)} of the {value.size} values of the target {describe(target._node)} "
+            f"{'is' if len(bad) == 1 else 'are'} NaN or inf, the first at index {tuple(map(int, bad[0]))}; "
+            "leave them out, or end their rows before them by lengths="
+        )
+
+
+def _widened(*tensors: Tensor) -> tuple[np.dtype[Any], list[Tensor]]:
+    """The dtype of a loss of these tensors, and the tensors in the dtype in which it is computed."""
+    common = np.result_type(*[x.dtype for x in tensors])
+    wide = accumulator(common)
+    return as_float(common), [x if wide == common else x.astype(wide) for x in tensors]
+
+
 def _real(name: str, losses: tuple[int, ...], lengths: TensorLike | None, batch_first: bool) -> Tensor | None:
     """Where losses of this shape are of real steps; None if all are."""
     if lengths is None:
@@ -48,7 +93,7 @@ def _masked(x: Tensor, real: Tensor | None) -> Tensor:
     return x if real is None else where(beside(real, x), x, 0)
 
 
-def _reduce(losses: Tensor, reduction: Reduction, real: Tensor | None) -> Tensor:
+def _reduce(losses: Tensor, reduction: Reduction, real: Tensor | None, dtype: np.dtype[Any]) -> Tensor:
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction is 'mean', 'sum' or 'none', not {reduction!r}")
     if real is None:
@@ -59,6 +104,8 @@ def _reduce(losses: Tensor, reduction: Reduction, real: Tensor | None) -> Tensor
         reduced = losses if reduction == "none" else sum(losses)
         if reduction == "mean":
             reduced = reduced / max(1, elements)
+    if reduced.dtype != dtype:
+        reduced = reduced.astype(dtype)
     reduced._node.role = "loss"
     return reduced
 
@@ -98,6 +145,8 @@ def cross_entropy(
     ShapeError, DtypeError
         If the targets fit neither form, a class does not exist, the logits are a tuple
         of outputs and state, or the lengths do not fit.
+    NonFiniteError
+        If a probability is NaN or inf, the padding aside.
 
     Examples
     --------
@@ -115,8 +164,10 @@ def cross_entropy(
     if wanted.dtype.kind == "f":
         if wanted.shape != scores.shape:
             raise ShapeError(f"cross_entropy: probabilities {wanted.shape} for logits {scores.shape}; give both one shape")
+        check_target("cross_entropy", wanted, real)
+        dtype, (scores, wanted) = _widened(scores, wanted)
         scores, wanted = log_softmax(_masked(scores, real)), _masked(wanted, real)
-        return _reduce(-sum(wanted * scores, axis=-1), reduction, real)
+        return _reduce(-sum(wanted * scores, axis=-1), reduction, real, dtype)
     if wanted.dtype.kind == "b":
         raise DtypeError("cross_entropy: the targets are booleans; give integers, the classes, or probabilities")
     if wanted.shape != scores.shape[:-1]:
@@ -124,13 +175,14 @@ def cross_entropy(
             f"cross_entropy: classes {wanted.shape} for logits {scores.shape}; "
             f"give {scores.shape[:-1]}, or probabilities {scores.shape}"
         )
+    dtype, (scores,) = _widened(scores)
     scores, wanted = log_softmax(_masked(scores, real)), _masked(wanted, real)
     known = wanted._node.value
     if isinstance(known, np.ndarray) and known.size and not (known.min() >= 0 and known.max() < scores.shape[-1]):
         raise ShapeError(
             f"cross_entropy: classes go from {known.min()} to {known.max()}, and there are {scores.shape[-1]} logits"
         )
-    return _reduce(-squeeze(take_along_axis(scores, expand_dims(wanted, -1), -1), -1), reduction, real)
+    return _reduce(-squeeze(take_along_axis(scores, expand_dims(wanted, -1), -1), -1), reduction, real, dtype)
 
 
 def mse(
@@ -168,6 +220,8 @@ def mse(
         If the shapes differ, or the lengths do not fit.
     DtypeError
         If the prediction is a tuple of outputs and state, or the lengths are not integers.
+    NonFiniteError
+        If the target has NaN or inf, the padding aside.
 
     Examples
     --------
@@ -178,4 +232,6 @@ def mse(
     if prediction.shape != target.shape:
         raise ShapeError(f"mse: prediction {prediction.shape} and target {target.shape} differ; reshape one of them")
     real = _real("mse", prediction.shape, lengths, batch_first)
-    return _reduce(square(_masked(prediction, real) - _masked(target, real)), reduction, real)
+    check_target("mse", target, real)
+    dtype, (prediction, target) = _widened(prediction, target)
+    return _reduce(square(_masked(prediction, real) - _masked(target, real)), reduction, real, dtype)

@@ -8,10 +8,11 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..graph.node import Spec
-from .arithmetic import divide, equal, multiply, negative, sqrt
-from .axes import AXES, Axis, expand_to, kept, negative_axes
-from .core import TERM, Formula, TensorLike, apply, as_tensor, primitive
-from .domains import REAL, Domain
+from .arithmetic import divide, equal, multiply, sqrt
+from .axes import AXES, Axis, expand_to, kept, negative_axes, negative_axis
+from .core import TERM, Formula, Primitive, TensorLike, apply, as_tensor, primitive
+from .domains import REAL, Choose, Domain, Shape
+from .dtypes import accumulator, as_float, narrowed, widened
 from .shapes import concatenate, flip
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def reduced(x: Spec, axis: tuple[int, ...], keepdims: bool, floating: bool = Fal
     if axis and -axis[0] > len(x.shape):
         raise ShapeError(f"axis {axis[0]} is out of bounds for a tensor of {len(x.shape)} dimensions")
     shape = kept(x.shape, axis) if keepdims else tuple(n for i, n in enumerate(x.shape) if i - len(x.shape) not in axis)
-    return Spec(shape, x.dtype if x.dtype.kind == "f" or not floating else np.dtype(np.float64))
+    return Spec(shape, as_float(x.dtype) if floating else x.dtype)
 
 
 @primitive(
@@ -33,6 +34,7 @@ def reduced(x: Spec, axis: tuple[int, ...], keepdims: bool, floating: bool = Fal
     formula=Formula(r"\sum{over} {x:product}", TERM),
     shape=lambda x, axis, keepdims: reduced(x, axis, keepdims)._replace(dtype=_summed_dtype(x.dtype)),
     domain=Domain(REAL, attributes=AXES),
+    accumulates=True,
 )
 def _sum(x, *, axis, keepdims, out=None):
     return np.add.reduce(x, axis=axis, keepdims=keepdims, out=out)
@@ -77,19 +79,46 @@ def _gap(x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
     return flat[-1] - flat[-2] if len(flat) > 1 else np.ones(())
 
 
+def _gap_below(x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
+    return _gap(-x, axis=axis, keepdims=keepdims)
+
+
+def _of_the_winners(g: Any, y: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
+    ties = equal(x, expand_to(y, x, axis, keepdims)).astype(accumulator(x.dtype))
+    return expand_to(g, x, axis, keepdims) * (ties / sum(ties, axis, keepdims=True))
+
+
+def _not_empty(choose: Choose) -> list[Shape]:
+    return [tuple(n or 1 for n in choose.shape(1))]
+
+
 @primitive(
-    gradient=(lambda g, y, x, axis, keepdims: expand_to(g, x, axis, keepdims) * _winners(y, x, axis, keepdims),),
+    gradient=(_of_the_winners,),
     formula=r"\max{over}\left({x}\right)",
     shape=reduced,
-    domain=Domain(REAL, shapes=lambda choose: [tuple(n or 1 for n in choose.shape(1))], attributes=AXES, kinks=_gap),
+    domain=Domain(REAL, shapes=_not_empty, attributes=AXES, kinks=_gap),
 )
 def _max(x, *, axis, keepdims, out=None):
     return np.maximum.reduce(x, axis=axis, keepdims=keepdims, out=out)
 
 
-def _winners(y: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
-    ties = equal(x, expand_to(y, x, axis, keepdims)).astype(x.dtype)
-    return ties / sum(ties, axis, keepdims=True)
+# not the negative of the largest of the negatives: unsigned integers and booleans have none
+@primitive(
+    gradient=(_of_the_winners,),
+    formula=r"\min{over}\left({x}\right)",
+    shape=reduced,
+    domain=Domain(REAL, shapes=_not_empty, attributes=AXES, kinks=_gap_below),
+)
+def _min(x, *, axis, keepdims, out=None):
+    return np.minimum.reduce(x, axis=axis, keepdims=keepdims, out=out)
+
+
+def _extreme(primitive: Primitive, x: TensorLike, axis: Axis, keepdims: bool) -> Tensor:
+    x = as_tensor(x)
+    axes = negative_axes(primitive.name, axis, x.ndim)
+    if any(x.shape[a] == 0 for a in axes):
+        raise ShapeError(f"{primitive.name} of no elements: {x.shape} has none along {axes}")
+    return apply(primitive, (x,), {"axis": axes, "keepdims": keepdims})
 
 
 def max(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -105,22 +134,23 @@ def max(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     >>> max([[1.0, 5.0], [3.0, 4.0]], axis=1)
     tensor([5., 4.])
     """
-    x = as_tensor(x)
-    axes = negative_axes("max", axis, x.ndim)
-    if any(x.shape[a] == 0 for a in axes):
-        raise ShapeError(f"max of no elements: {x.shape} has none along {axes}")
-    return apply(_max, (x,), {"axis": axes, "keepdims": keepdims})
+    return _extreme(_max, x, axis, keepdims)
 
 
 def min(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Smallest element over axes; equal ones share the gradient evenly.
+
+    Raises
+    ------
+    ShapeError
+        If an axis does not exist or has no element.
 
     Examples
     --------
     >>> min([[1.0, 5.0], [3.0, 4.0]], axis=1)
     tensor([1., 3.])
     """
-    return negative(max(negative(x), axis, keepdims))
+    return _extreme(_min, x, axis, keepdims)
 
 
 @primitive(
@@ -129,7 +159,7 @@ def min(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     shape=lambda x, axis, keepdims: reduced(x, (axis,), keepdims)._replace(dtype=np.dtype(np.intp)),
     domain=Domain(
         REAL,
-        shapes=lambda choose: [tuple(n or 1 for n in choose.shape(1))],
+        shapes=_not_empty,
         attributes=lambda choose, shape: {"axis": choose.integer(-len(shape), -1), "keepdims": choose.integer(0, 1) == 1},
         kinks=lambda x, axis, keepdims: _gap(x, axis=(axis,), keepdims=keepdims),
     ),
@@ -157,7 +187,7 @@ def argmax(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Te
     if axis is None:
         found = argmax(x.reshape(x.size), 0)
         return found.reshape((1,) * x.ndim) if keepdims else found
-    (axis,) = negative_axes("argmax", axis, x.ndim)
+    axis = negative_axis("argmax", axis, x.ndim)
     if x.shape[axis] == 0:
         raise ShapeError(f"argmax of no elements: {x.shape} has none along {axis}")
     return apply(_argmax, (x,), {"axis": axis, "keepdims": keepdims})
@@ -184,7 +214,7 @@ def mean(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     n = _count(x, axis)
     if n == 0:
         raise ShapeError(f"mean of no elements: {x.shape} along {axis}")
-    return divide(sum(x, axis, keepdims), n)
+    return narrowed(divide(sum(widened(x), axis, keepdims), n), x)
 
 
 def var(x: TensorLike, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
@@ -201,6 +231,10 @@ def var(x: TensorLike, axis: Axis = None, ddof: int = 0, keepdims: bool = False)
     tensor(1.25)
     """
     x = as_tensor(x)
+    return narrowed(_variance(widened(x), axis, ddof, keepdims), x)
+
+
+def _variance(x: Tensor, axis: Axis, ddof: int, keepdims: bool) -> Tensor:
     n = _count(x, axis) - ddof
     if n <= 0:
         raise ShapeError(f"var needs more than ddof={ddof} elements: {x.shape} along {axis}")
@@ -216,7 +250,8 @@ def std(x: TensorLike, axis: Axis = None, ddof: int = 0, keepdims: bool = False)
     >>> std([1.0, 3.0])
     tensor(1.)
     """
-    return sqrt(var(x, axis, ddof, keepdims))
+    x = as_tensor(x)
+    return narrowed(sqrt(_variance(widened(x), axis, ddof, keepdims)), x)
 
 
 def prod(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
@@ -228,8 +263,11 @@ def prod(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     tensor([2., 0.])
     """
     x = as_tensor(x)
-    if x.dtype != _summed_dtype(x.dtype):
-        x = x.astype(_summed_dtype(x.dtype))
+    dtype = _summed_dtype(x.dtype)
+    wide = accumulator(dtype) if dtype.kind == "f" else dtype
+    if x.dtype != wide:
+        y = prod(x.astype(wide), axis, keepdims)
+        return y if wide == dtype else y.astype(dtype)
     axes = negative_axes("prod", axis, x.ndim)
     shape = kept(x.shape, axes)
     free = [a for a in range(-x.ndim, 0) if a not in axes]
@@ -251,6 +289,7 @@ def prod(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
         shapes=lambda choose: [choose.shape(1)],
         attributes=lambda choose, shape: {"axis": choose.integer(-len(shape), -1)},
     ),
+    accumulates=True,
 )
 def _cumsum(x, *, axis, out=None):
     return np.add.accumulate(x, axis=axis, out=out)
@@ -272,4 +311,4 @@ def cumsum(x: TensorLike, axis: int | None = None) -> Tensor:
     x = as_tensor(x)
     if axis is None:
         x, axis = x.reshape(x.size), 0
-    return apply(_cumsum, (x,), {"axis": negative_axes("cumsum", axis, x.ndim)[0]})
+    return apply(_cumsum, (x,), {"axis": negative_axis("cumsum", axis, x.ndim)})

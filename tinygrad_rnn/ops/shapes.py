@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import DtypeError, ShapeError, TraceError
 from ..graph.node import Spec
 from ..graph.place import context
-from .axes import Axis, negative_axes
+from .axes import Axis, negative_axes, negative_axis
 from .core import Formula, Sparse, TensorLike, apply, as_tensor, primitive
 from .domains import REAL, Choose, Domain, Interval, Shape
 
@@ -141,10 +141,15 @@ def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> Tensor:
     n = x.ndim
     if n == 2 and axes is None:
         return apply(_transpose, (x,), {"axes": (-1, -2)})
-    order = tuple(range(-1, -n - 1, -1)) if axes is None else tuple(operator.index(a) for a in axes)
+    order = tuple(range(-1, -n - 1, -1)) if axes is None else tuple(operator.index(a) for a in _several(axes))
     if sorted(a % n if n and -n <= a < n else -1 for a in order) != list(range(n)):
         raise ShapeError(f"transpose: {order} is not an order of the {n} axes of {x.shape}")
     return apply(_transpose, (x,), {"axes": tuple(a % n - n for a in order)})
+
+
+def _several(axes: Any) -> tuple[Any, ...]:
+    """The axes that are given as one, or as a tuple or list."""
+    return tuple(axes) if isinstance(axes, (tuple, list)) else (axes,)
 
 
 def swapaxes(x: TensorLike, axis1: int, axis2: int) -> Tensor:
@@ -156,7 +161,7 @@ def swapaxes(x: TensorLike, axis1: int, axis2: int) -> Tensor:
     (2, 1)
     """
     x = as_tensor(x)
-    (a,), (b,) = negative_axes("swapaxes", axis1, x.ndim), negative_axes("swapaxes", axis2, x.ndim)
+    a, b = negative_axis("swapaxes", axis1, x.ndim), negative_axis("swapaxes", axis2, x.ndim)
     order = list(range(-x.ndim, 0))
     order[a], order[b] = order[b], order[a]
     return transpose(x, order)
@@ -172,10 +177,7 @@ def moveaxis(x: TensorLike, source: int | Sequence[int], destination: int | Sequ
     (3, 4, 2)
     """
     x = as_tensor(x)
-    sources, destinations = (
-        [negative_axes("moveaxis", a, x.ndim)[0] for a in ([given] if isinstance(given, (int, np.integer)) else given)]
-        for given in (source, destination)
-    )
+    sources, destinations = ([negative_axis("moveaxis", a, x.ndim) for a in _several(given)] for given in (source, destination))
     if len(sources) != len(destinations) or len(set(sources)) < len(sources) or len(set(destinations)) < len(destinations):
         raise ShapeError(f"moveaxis: cannot move {source} to {destination}; give as many distinct axes in both")
     order = [a for a in range(-x.ndim, 0) if a not in sources]
@@ -193,8 +195,9 @@ def expand_dims(x: TensorLike, axis: int | tuple[int, ...]) -> Tensor:
     (1, 2)
     """
     x = as_tensor(x)
-    n = x.ndim + (1 if isinstance(axis, (int, np.integer)) else len(axis))
-    new = negative_axes("expand_dims", axis, n)
+    axes = _several(axis)
+    n = x.ndim + len(axes)
+    new = negative_axes("expand_dims", axes, n)
     old = iter(x.shape)
     return reshape(x, tuple(1 if i - n in new else next(old) for i in range(n)))
 
@@ -343,7 +346,7 @@ def concatenate(xs: Sequence[TensorLike], axis: int | None = 0) -> Tensor:
         raise ShapeError("concatenate: give one array at least")
     if axis is None:
         tensors, axis = [x.flatten() for x in tensors], 0
-    return apply(_concatenate, tensors, {"axis": negative_axes("concatenate", axis, tensors[0].ndim)[0]})
+    return apply(_concatenate, tensors, {"axis": negative_axis("concatenate", axis, tensors[0].ndim)})
 
 
 def _stacked(*specs: Spec, axis: int) -> Spec:
@@ -386,7 +389,7 @@ def stack(xs: Sequence[TensorLike], axis: int = 0) -> Tensor:
     tensors = [as_tensor(x) for x in xs]
     if not tensors:
         raise ShapeError("stack: give one array at least")
-    return apply(_stack, tensors, {"axis": negative_axes("stack", axis, tensors[0].ndim + 1)[0]})
+    return apply(_stack, tensors, {"axis": negative_axis("stack", axis, tensors[0].ndim + 1)})
 
 
 def split(x: TensorLike, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
@@ -403,7 +406,7 @@ def split(x: TensorLike, sections: int | Sequence[int], axis: int = 0) -> list[T
     [tensor([1.]), tensor([2., 3.])]
     """
     x = as_tensor(x)
-    (a,) = negative_axes("split", axis, x.ndim)
+    a = negative_axis("split", axis, x.ndim)
     n = x.shape[a]
     if isinstance(sections, (int, np.integer)):
         if sections < 1 or n % sections:
@@ -526,8 +529,14 @@ def _index_arrays(part: Any) -> list[Any]:
     return [array]
 
 
+def _scatter_parts(inputs: Sequence[Any], indices: tuple[tuple[Any, ...], ...]) -> list[tuple[tuple[Any, ...], Any, list[Any]]]:
+    """Each index, with its value and its arrays."""
+    rest = iter(inputs)
+    return [(index, next(rest), [next(rest) for part in index if part == ARRAY]) for index in indices]
+
+
 def _scattered(*inputs: Spec, indices: tuple[tuple[Any, ...], ...], shape: Shape) -> Spec:
-    return Spec(shape, inputs[0].dtype)
+    return Spec(shape, np.result_type(*[value.dtype for _, value, _ in _scatter_parts(inputs, indices)]))
 
 
 def _scatter_rules(positions: list[int], g: Any, y: Any, *inputs: Any, indices: Any, shape: Shape) -> list[Any]:
@@ -565,18 +574,20 @@ def _scatter(*inputs, indices, shape, out=None):
 
     The inputs are, for each index, the value and then the index's integer arrays.
     """
-    if out is None:
-        out = np.zeros(shape, np.result_type(*[x.dtype for x in inputs if x.dtype.kind == "f"] or [inputs[0].dtype]))
+    parts = _scatter_parts(inputs, indices)
+    dtype = np.result_type(*[value.dtype for _, value, _ in parts])
+    wide = np.promote_types(dtype, np.float32) if dtype == np.float16 else dtype
+    if out is None or out.dtype != wide:
+        found = np.zeros(shape, wide)
     else:
-        out[...] = 0
-    rest = iter(inputs)
-    for index in indices:
-        value = next(rest)
-        if ARRAY in index:
-            np.add.at(out, _with_arrays(index, [next(rest) for part in index if part == ARRAY]), value)
+        found = out
+        found[...] = 0
+    for index, value, arrays in parts:
+        if arrays:
+            np.add.at(found, _with_arrays(index, arrays), value)
         else:
-            out[index] += value
-    return out
+            found[index] += value
+    return found if found is out else _filled(found.astype(dtype, copy=False), out)
 
 
 def scatter(parts: Sequence[Sparse], shape: Shape) -> Tensor:
@@ -598,12 +609,12 @@ def take(x: TensorLike, indices: TensorLike, axis: int | None = None) -> Tensor:
     x = as_tensor(x)
     if axis is None:
         x, axis = x.reshape(x.size), 0
-    (a,) = negative_axes("take", axis, x.ndim)
+    a = negative_axis("take", axis, x.ndim)
     return getitem(x, (*[slice(None)] * (x.ndim + a), indices))
 
 
-def take_along_axis(x: TensorLike, indices: TensorLike, axis: int) -> Tensor:
-    """One element for each index, from the same position of the other axes.
+def take_along_axis(x: TensorLike, indices: TensorLike, axis: int | None) -> Tensor:
+    """One element for each index, from the same position of the other axes; of the flattened array if the axis is None.
 
     Examples
     --------
@@ -612,7 +623,9 @@ def take_along_axis(x: TensorLike, indices: TensorLike, axis: int) -> Tensor:
             [3.]])
     """
     x = as_tensor(x)
-    (a,) = negative_axes("take_along_axis", axis, x.ndim)
+    if axis is None:
+        x, axis = x.reshape(x.size), 0
+    a = negative_axis("take_along_axis", axis, x.ndim)
     found: Any = indices if hasattr(indices, "_node") else np.asarray(indices)
     if found.ndim != x.ndim:
         raise ShapeError(f"take_along_axis: the indices {found.shape} need as many dimensions as {x.shape}")
@@ -633,7 +646,7 @@ def flip(x: TensorLike, axis: Axis = None) -> Tensor:
     tensor([3., 2., 1.])
     """
     x = as_tensor(x)
-    axes = negative_axes("flip", axis, x.ndim)
+    axes = negative_axes("flip", axis if axis is None else _several(axis), x.ndim)
     return getitem(x, (..., *[slice(None, None, -1 if i - x.ndim in axes else None) for i in range(x.ndim)]))
 
 

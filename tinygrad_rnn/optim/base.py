@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import StateDictError
+from ..ops.dtypes import accumulator
 from ..tensor import Parameter, Tensor
 
 __all__ = ["Optimizer"]
@@ -45,6 +46,11 @@ def listed(parameters: Iterable[Parameter]) -> list[Parameter]:
     if not found:
         raise ValueError("an optimiser needs parameters: model.parameters()")
     return found
+
+
+def trainable(parameters: Iterable[Parameter]) -> list[Parameter]:
+    """Those that are not frozen."""
+    return [parameter for parameter in parameters if parameter.requires_grad]
 
 
 def in_range(name: str, value: float, below: float = math.inf) -> float:
@@ -93,13 +99,20 @@ class Optimizer:
             parameter.grad = None
 
     def step(self) -> None:
-        """Rebind every parameter that has a gradient; old graphs keep the old arrays."""
+        """Rebind every parameter that has a gradient and is not frozen; old graphs keep the old arrays.
+
+        A parameter that is frozen keeps what is remembered of it until it is unfrozen.
+        """
         for parameter, memory in zip(self.parameters, self._memory, strict=True):
-            if parameter.grad is not None:
-                parameter.data = parameter.data + self._change(parameter.data, parameter.grad.data, memory)
+            if parameter.grad is not None and parameter.requires_grad:
+                data, g = _wide(parameter.data), _wide(parameter.grad.data)
+                parameter.data = data + self._change(data, g, memory)
 
     def _change(self, data: Array, g: Array, memory: dict[str, Any]) -> Array:
-        """What to add to the parameter; `memory` is its own, empty before the first step."""
+        """What to add to the parameter; `memory` is its own, empty before the first step.
+
+        The arrays are of float32 at least, for ε and squares of gradients vanish in float16.
+        """
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Array]:
@@ -136,7 +149,7 @@ class Optimizer:
             for name, array in found.items():
                 self._check(f"{i}.{name}", array, parameter)
         self._memory = [
-            {name: int(array) if name == "n" else array.astype(parameter.dtype) for name, array in found.items()}
+            {name: int(array) if name == "n" else array.astype(accumulator(parameter.dtype)) for name, array in found.items()}
             for parameter, found in zip(self.parameters, memory, strict=True)
         ]
 
@@ -151,3 +164,7 @@ class Optimizer:
 
     def _misfit(self, why: str) -> StateDictError:
         return StateDictError(f"this state does not fit {type(self).__name__} of {len(self.parameters)} parameters: {why}")
+
+
+def _wide(array: Array) -> Array:
+    return array.astype(accumulator(array.dtype), copy=False)

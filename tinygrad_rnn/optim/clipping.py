@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import NonFiniteError
 from ..tensor import Parameter, tensor
-from .base import each
+from .base import each, trainable
 
 __all__ = ["clip_grad_norm", "clip_grad_value"]
 
@@ -19,7 +19,7 @@ def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
     Parameters
     ----------
     parameters : iterable of Parameter
-        Those without a gradient are passed over.
+        Those that are frozen or have no gradient are passed over.
     max_norm : float
         0 or more; inf only measures.
 
@@ -46,7 +46,7 @@ def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
     tensor([0.6, 0.8], dtype=float32)
     """
     _check_limit("max_norm", max_norm)
-    found = [(p, p.grad.data.astype(float)) for p in each(parameters) if p.grad is not None]
+    found = [(p, p.grad.data.astype(float)) for p in trainable(each(parameters)) if p.grad is not None]
     largest = max((float(np.abs(g).max(initial=0.0)) for _, g in found), default=0.0)
     if bad := [p.name or str(p.shape) for p, g in found if not np.isfinite(g).all()]:
         raise NonFiniteError(f"the gradient of {', '.join(bad)} has NaN or inf; tr.debug() finds where it comes from")
@@ -66,7 +66,7 @@ def clip_grad_value(parameters: Iterable[Parameter], max_value: float) -> None:
     Parameters
     ----------
     parameters : iterable of Parameter
-        Those without a gradient are passed over.
+        Those that are frozen or have no gradient are passed over.
     max_value : float
         0 or more.
 
@@ -85,7 +85,7 @@ def clip_grad_value(parameters: Iterable[Parameter], max_value: float) -> None:
     tensor([1. , 0.5], dtype=float32)
     """
     _check_limit("max_value", max_value)
-    for p in each(parameters):
+    for p in trainable(each(parameters)):
         if p.grad is not None:
             p.grad = tensor(p.grad.data.clip(-max_value, max_value), dtype=p.dtype)
 

@@ -65,7 +65,9 @@ class SGD(Optimizer):
 class RMSProp(Optimizer):
     """Steps scaled by a running mean of g² (Tieleman and Hinton, 2012), as PyTorch defines them.
 
-    s ← α s + (1 - α) g², v ← μ v + g / (√s + ε), θ ← θ - lr v.
+    s ← α s + (1 - α) g², v ← μ v + g / (√s + ε), θ ← θ - lr v. If it is centered, s is the
+    running variance of g, s ← α (s + (1 - α) (g - m)²), and m its running mean. Written as a
+    difference of running means, the variance would be less than 0 by rounding.
 
     Parameters
     ----------
@@ -80,8 +82,7 @@ class RMSProp(Optimizer):
     momentum : float
         μ, at least 0 and below 1.
     centered : bool
-        Whether the running mean of g, squared, is taken off s (Graves, 2013): then √s
-        estimates the standard deviation of g.
+        Whether √s estimates the standard deviation of g (Graves, 2013).
 
     Raises
     ------
@@ -118,15 +119,17 @@ class RMSProp(Optimizer):
 
     @property
     def remembers(self) -> tuple[str, ...]:
-        """s; m, if it is centered; v, if there is momentum."""
-        return ("s", *(("m",) if self.centered else ()), *(("v",) if self.momentum else ()))
+        """s; or, if it is centered, the variance and m; v, if there is momentum."""
+        return (*(("variance", "m") if self.centered else ("s",)), *(("v",) if self.momentum else ()))
 
     def _change(self, data: Array, g: Array, memory: dict[str, Any]) -> Array:
         g, keep = _decayed(data, g, self.weight_decay), self.alpha
-        s = memory["s"] = keep * memory.get("s", 0.0) + (1 - keep) * g * g
         if self.centered:
-            m = memory["m"] = keep * memory.get("m", 0.0) + (1 - keep) * g
-            s = s - m * m
+            m = memory.get("m", 0.0)
+            s = memory["variance"] = keep * (memory.get("variance", 0.0) + (1 - keep) * (g - m) ** 2)
+            memory["m"] = m + (1 - keep) * (g - m)
+        else:
+            s = memory["s"] = keep * memory.get("s", 0.0) + (1 - keep) * g * g
         v = g / (np.sqrt(s) + self.eps)
         if self.momentum:
             v = memory["v"] = self.momentum * memory.get("v", 0.0) + v

@@ -15,7 +15,7 @@ from ..errors import GradientError, NonFiniteError, ShapeError
 from ..extras import optional
 from ..graph.place import mode
 from ..tensor import Parameter, Tensor, tensor
-from .base import in_range, listed
+from .base import in_range, listed, trainable
 
 __all__ = ["Fit", "lbfgs", "levenberg_marquardt"]
 
@@ -61,12 +61,14 @@ def lbfgs(
     loss : callable
         ``loss() -> Tensor``, one number.
     parameters : iterable of Parameter
-        They are rebound. However the search ends, by Ctrl-C too, the best values stay.
+        They are rebound, except those that are frozen. However the search ends, by Ctrl-C too,
+        the best values stay.
     max_iterations : int
         With 0 the loss is evaluated, and nothing moves.
     tolerance : float
         It has converged when an iteration improves the loss by less than this part of it,
-        or no element of the gradient is larger. With 0 it goes on as far as rounding lets it.
+        or no element of the gradient is larger than this part of the loss at the start. With 0
+        it goes on as far as rounding lets it. Neither depends on the unit of the loss.
     history : int
         Steps from which the curvature is estimated, 1 at least.
     callback : callable, optional
@@ -81,7 +83,8 @@ def lbfgs(
     NonFiniteError
         If the loss is NaN or inf at the start. Later on, such points are only avoided.
     GradientError
-        If the loss is not one number, or depends on nothing that requires a gradient.
+        If the loss is not one number, or depends on nothing that requires a gradient; or if all
+        parameters are frozen.
     ValueError
         If there are no parameters, or an option is not in its range.
     MissingExtraError
@@ -107,17 +110,35 @@ def lbfgs(
         value = search.seen(result.item(), bool(np.isfinite(gradient).all()))
         return value, np.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
 
-    options = {"maxcor": history, "ftol": tolerance, "gtol": tolerance, "maxiter": max_iterations, "maxfun": 10**9}
-    return search.run(
-        lambda: optimize.minimize(
-            value_and_gradient,
-            search.vector,
-            jac=True,
-            method="L-BFGS-B",
-            callback=lambda _: search.iterated(),
-            options=options,
-        )
-    )
+    def minimise() -> Any:
+        value, gradient = start = value_and_gradient(search.vector)
+        # in this unit the search is the same for c times the loss; SciPy's own limits are not: it takes a loss below 1 for 1
+        unit = abs(value) or float(np.abs(gradient).max()) or 1.0
+        before = now = value / unit, gradient / unit
+
+        def in_units(vector: Vector) -> tuple[float, Vector]:
+            nonlocal now
+            value, gradient = start if np.array_equal(vector, search.vector) else value_and_gradient(vector)
+            now = value / unit, gradient / unit
+            return now
+
+        def iterated(_: Vector) -> None:  # right after the loss was evaluated at the new point
+            nonlocal before
+            search.iterated()
+            (old, _), (new, gradient), before = before, now, now
+            if old - new <= tolerance * max(abs(old), abs(new)):
+                raise _Stop("the loss has stopped to fall", converged=True)
+            flat(gradient)
+
+        def flat(gradient: Vector) -> None:
+            if np.abs(gradient).max() <= tolerance:
+                raise _Stop("the gradient is next to nothing", converged=True)
+
+        flat(before[1])
+        options = {"maxcor": history, "ftol": 0.0, "gtol": 0.0, "maxiter": max_iterations, "maxfun": 10**9}
+        return optimize.minimize(in_units, search.vector, jac=True, method="L-BFGS-B", callback=iterated, options=options)
+
+    return search.run(minimise)
 
 
 def levenberg_marquardt(
@@ -161,7 +182,7 @@ def levenberg_marquardt(
         If the residuals have NaN or inf at the start, or their Jacobian has. Later on,
         points with such residuals are only avoided.
     GradientError
-        If the residuals depend on nothing that requires a gradient.
+        If the residuals depend on nothing that requires a gradient, or all parameters are frozen.
     ValueError
         If there are no parameters, or an option is not in its range.
     ShapeError
@@ -194,18 +215,21 @@ def levenberg_marquardt(
         with np.errstate(over="ignore"):
             loss = float(found @ found)
         search.seen(loss)  # both methods turn back by themselves where it is not finite
-        return found
+        return found / unit
 
     def jacobian(vector: Vector) -> Vector:
         search.iterated()
-        return _jacobian(evaluated(vector), search.parameters)
+        return _jacobian(evaluated(vector), search.parameters) / unit
 
-    shape = evaluated(search.vector).shape
+    start = evaluated(search.vector)
+    shape = start.shape
     if not shape:
         raise ShapeError("residuals() gave one number, a loss; give what is squared and summed, such as model(xs) - ys")
     count = math.prod(shape)
     if not count:
         raise ShapeError("there are no residuals to make small: residuals() gave a tensor of no elements")
+    # the trust-region method judges the gradient by its size, which depends on the unit of the residuals
+    unit = math.ldexp(0.5, math.frexp(float(np.abs(start.data).max()))[1])  # a power of 2, so that nothing is rounded
     return search.run(
         lambda: optimize.least_squares(
             values,
@@ -222,6 +246,10 @@ def levenberg_marquardt(
 class _Stop(Exception):
     """Raised through SciPy to end a search, with the reason."""
 
+    def __init__(self, reason: str, converged: bool = False) -> None:
+        super().__init__(reason)
+        self.converged = converged
+
 
 class _Search:
     """A search over parameters as one vector; the best point that was seen stays, however it ends."""
@@ -229,7 +257,9 @@ class _Search:
     def __init__(
         self, parameters: Iterable[Parameter], max_iterations: int, tolerance: float, callback: Callback | None
     ) -> None:
-        self.parameters = listed(parameters)
+        self.parameters = trainable(listed(parameters))
+        if not self.parameters:
+            raise GradientError("all parameters are frozen; unfreeze those to fit by requires_grad_()")
         in_range("tolerance", tolerance)
         self.max_iterations, self.callback = whole("max_iterations", max_iterations, least=0), callback
         self.iterations = 0
@@ -249,7 +279,7 @@ class _Search:
         if self.loss == math.inf:
             if not finite:
                 raise NonFiniteError(f"the loss is {loss} at the start, or its gradient is not finite; tr.debug() finds where")
-            self.ceiling = 10 * (1 + abs(loss))
+            self.ceiling = 10 * abs(loss) or 10.0
         if finite and loss < self.loss:
             self.loss, self.arrays = loss, [p.data for p in self.parameters]
         if not self.max_iterations:
@@ -274,7 +304,7 @@ class _Search:
             found = minimise()
             converged, message = bool(found.success), str(found.message)
         except _Stop as stop:
-            converged, message = False, str(stop)
+            converged, message = stop.converged, str(stop)
         finally:
             for p, array in zip(self.parameters, self.arrays, strict=True):
                 p.data = array

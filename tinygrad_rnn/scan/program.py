@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-import numpy as np
-
 from ..graph.node import Node, Spec
 from .loop import Loop
 from .partition import Partition
@@ -179,5 +177,5 @@ def is_view(node: Node) -> bool:
 
 def is_elementwise(node: Node) -> bool:
     """Whether element by element, so that it may overwrite an operand."""
-    kernel = node.primitive.kernel if node.primitive is not None else None
-    return isinstance(kernel, np.ufunc) and kernel.signature is None
+    ufunc = node.primitive.ufunc if node.primitive is not None else None
+    return ufunc is not None and ufunc.signature is None

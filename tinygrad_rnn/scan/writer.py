@@ -145,9 +145,11 @@ class Writer:
 
     def _kernel(self, node: Node) -> str:
         assert node.primitive is not None
-        name = f"_{node.primitive.name}"
-        while self.constants.setdefault(name, node.primitive.kernel) is not node.primitive.kernel:
-            name += "_"  # a user made a primitive of this name anew
+        name, kernel = f"_{node.primitive.name}", node.primitive.kernel
+        if node.primitive.ufunc is not None and any(i.dtype.kind == "f" for i in node.inputs):
+            kernel = node.primitive.ufunc  # there are no integers to turn into floats at every step
+        while self.constants.setdefault(name, kernel) is not kernel:
+            name += "_"  # for integers too; or a user made a primitive of this name anew
         return name
 
     def _attributes(self, node: Node) -> str:
@@ -377,8 +379,11 @@ class Writer:
             if total.kind == "steps":
                 closing.append(f"{name} = np.array(steps, d{name})")
                 continue
+            # in float16 the sum over many steps would stop growing
+            half = total.leaf.dtype == np.float16
+            wide = "np.float32" if half else f"d{name}"
             if total.kind == "plain":
-                part = f"add.reduce({self._array(total.operands[0])}, axis=0)"
+                part = f"add.reduce({self._array(total.operands[0])}, axis=0, dtype={wide})"
             elif total.kind == "scatter":
                 (node,) = total.operands
                 part = f"{self._kernel(node)}({', '.join(self._spread(i) for i in node.inputs)}{self._attributes(node)})"
@@ -386,6 +391,10 @@ class Writer:
                 left, right = total.operands
                 first, second = self._rows_of(left, True, lines), self._rows_of(right, False, lines)
                 part = f"dot({first}.T, {second})" if total.kind == "product" else f"dot({second}.T, {first})"
+            if half:
+                closing.append(f"{name} = None if {name} is None else {name}.astype(d{name})")
+            if half and total.kind != "plain":
+                part = f"{part}.astype({wide})"
             lines += [f"part = {part}", f"{name} = part if {name} is None else add({name}, part, {name})"]
             shape = f"({''.join(f'{n}, ' for n in total.leaf.shape)})"
             closing.append(f"{name} = np.zeros({shape}, d{name}) if {name} is None else {name}")

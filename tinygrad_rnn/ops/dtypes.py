@@ -1,0 +1,98 @@
+"""The rule for dtypes: what accumulates does so in at least float32; what is no function of integers takes them as float64."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from ..tensor import Tensor
+
+__all__ = ["accumulator", "as_float", "narrowed", "takes_integers_as_floats", "widened", "widens_halves"]
+
+Array = npt.NDArray[Any]
+Kernel = Callable[..., Any]
+
+_HALF, _SINGLE, _DOUBLE = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
+
+
+def as_float(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Dtype of the result of a function that is none of integers: float64 for integers and booleans.
+
+    NumPy gives float16 for those of 8 bits, and float32 for those of 16 bits: exp(12) would overflow.
+
+    Examples
+    --------
+    >>> as_float(np.dtype("int8")), as_float(np.dtype("float32"))
+    (dtype('float64'), dtype('float32'))
+    """
+    return _DOUBLE if dtype.kind in "iub" else dtype
+
+
+def accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Dtype in which values of this dtype are averaged: float64 for integers, float32 for float16.
+
+    Examples
+    --------
+    >>> accumulator(np.dtype("float16")), accumulator(np.dtype("int8")), accumulator(np.dtype("float32"))
+    (dtype('float32'), dtype('float64'), dtype('float32'))
+    """
+    return _SINGLE if dtype == _HALF else as_float(dtype)
+
+
+def widened(x: Tensor) -> Tensor:
+    """The tensor in the dtype in which its values are averaged: see :func:`accumulator`."""
+    dtype = accumulator(x.dtype)
+    return x if x.dtype == dtype else x.astype(dtype)
+
+
+def narrowed(y: Tensor, x: Tensor) -> Tensor:
+    """What was computed of ``widened(x)``, in the dtype that a function of x has: see :func:`as_float`."""
+    dtype = as_float(x.dtype)
+    return y if y.dtype == dtype else y.astype(dtype)
+
+
+def takes_integers_as_floats(kernel: Kernel) -> Kernel:
+    """The kernel, with inputs in float64 if all of them are integers or booleans."""
+    if isinstance(kernel, np.ufunc) and kernel.nin == 1:
+
+        def of_one(x: Array, out: Array | None = None) -> Any:
+            return kernel(x.astype(_DOUBLE) if x.dtype.kind in "iub" else x, out)
+
+        return of_one
+    if isinstance(kernel, np.ufunc) and kernel.nin == 2:
+
+        def of_two(a: Array, b: Array, out: Array | None = None) -> Any:
+            if a.dtype.kind in "iub" and b.dtype.kind in "iub":
+                a, b = a.astype(_DOUBLE), b.astype(_DOUBLE)
+            return kernel(a, b, out)
+
+        return of_two
+
+    @functools.wraps(kernel)
+    def of_any(*xs: Array, out: Array | None = None, **attributes: Any) -> Any:
+        if all(x.dtype.kind in "iub" for x in xs):
+            xs = tuple([x.astype(_DOUBLE) for x in xs])
+        return kernel(*xs, out=out, **attributes)
+
+    return of_any
+
+
+def widens_halves(kernel: Kernel) -> Kernel:
+    """The kernel, with inputs of float16 in float32, and the result rounded to the inputs' common dtype."""
+
+    @functools.wraps(kernel)
+    def wide(*xs: Array, out: Array | None = None, **attributes: Any) -> Any:
+        if not any(x.dtype == _HALF for x in xs):
+            return kernel(*xs, out=out, **attributes)
+        y = kernel(*[x.astype(_SINGLE) if x.dtype == _HALF else x for x in xs], **attributes)
+        if out is None:
+            return y.astype(np.result_type(*xs))
+        np.copyto(out, y, casting="same_kind")
+        return out
+
+    return wide
