@@ -95,6 +95,21 @@ def test_a_primitive_is_right_in_every_dtype_and_its_shape_rule_knows_which(name
             close(out, value.astype(float) if value.dtype.kind == "f" else value)  # computed in place: in another order
 
 
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_a_primitive_made_of_a_ufunc_knows_whether_it_is_of_integers(dtype):
+    @tr.primitive(np.arctan, gradient=(lambda g, y, x: g / (1 + x * x),), formula=r"\arctan\left({x}\right)")
+    def arctan_of_the_test(x):
+        """Arc tangent."""
+
+    try:
+        x = np.array([0, 1, 1], dtype)
+        found = arctan_of_the_test(x)
+        assert found.dtype == traced(arctan_of_the_test, [x]).dtype == (dtype if dtype.kind == "f" else np.float64)
+        close(found.data, np.arctan(x.astype(float)))
+    finally:
+        del tr.ops.registry["arctan_of_the_test"]
+
+
 # -- functions -----------------------------------------------------------------------------------------
 
 UNARY = [
@@ -354,6 +369,67 @@ def test_scan_is_unroll_for_small_integers(dtype):
         assert scan.dtype == unroll.dtype
         np.testing.assert_allclose(scan.data, unroll.data, rtol=1e-12)
         np.testing.assert_allclose(scan.data, right.data, rtol=1e-12)
+
+
+STEPS = [
+    lambda a, b: a + b,
+    lambda a, b: a - b,
+    lambda a, b: a * b,
+    lambda a, b: tr.maximum(a, b),
+    lambda a, b: tr.where(a > b, a, b),
+    lambda a, b: -a,
+    lambda a, b: tr.min(a, -1, keepdims=True) + b,
+    lambda a, b: tr.sum(a, -1, keepdims=True) + b,
+    lambda a, b: tr.tanh(a),
+    lambda a, b: a / (tr.absolute(b) + 1),
+    lambda a, b: tr.sigmoid(a) * b,
+    lambda a, b: tr.concatenate([a[:, :1], b[:, 1:]], -1),
+    lambda a, b: a * 2,
+    lambda a, b: a + 1,
+]
+
+
+class Random(nn.Cell):
+    """A step made of random operations on its input, its state and an array."""
+
+    def __init__(self, seed, state, array):
+        super().__init__()
+        self.seed, self.state, self.array = seed, state, array
+        self.state_shape = (3,)
+
+    def initial_state(self, batch_size):
+        return tr.tensor(np.ones((batch_size, 3), self.state))
+
+    def step(self, x, h):
+        rng = np.random.default_rng(self.seed)
+
+        def made(depth):
+            if not depth:
+                return [x, h, h, tr.tensor(self.array)][rng.integers(4)]
+            return STEPS[rng.integers(len(STEPS))](made(depth - 1), made(depth - 1))
+
+        y, z = made(3), made(3)
+        return (y, z), z.astype(self.state)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@given(st.integers(0, 10**6), *[st.sampled_from([*INTEGERS, np.dtype(float)])] * 3)
+def test_scan_is_unroll_for_random_steps_over_integers(seed, state, inputs, array):
+    rng = np.random.default_rng(seed)
+    xs, array = rng.integers(0, 5, (4, 2, 3)).astype(inputs), rng.integers(0, 3, (2, 3)).astype(array)
+    results = []
+    for mode_ in ("scan", "unroll"):
+        try:
+            outputs, h = nn.Recurrent(Random(seed, state, array), mode=mode_)(xs)
+            results.append([*outputs, h])
+        except DtypeError as error:
+            results.append(type(error))
+    if DtypeError in results:
+        assert results == [DtypeError, DtypeError]
+        return
+    for scan, unroll in zip(*results, strict=True):
+        assert scan.dtype == unroll.dtype
+        np.testing.assert_allclose(scan.data, unroll.data, rtol=1e-12, atol=1e-12)
 
 
 def test_booleans_without_a_sign_are_refused_in_both_modes():

@@ -554,6 +554,7 @@ class Reader:
 ATTRIBUTES = {
     "sum": {"axis": (-1,), "keepdims": True},
     "max": {"axis": (-1,), "keepdims": True},
+    "min": {"axis": (-1,), "keepdims": True},
     "logsumexp": {"axis": (-1,), "keepdims": True},
     "log_softmax": {"axis": (-1,)},
     "cumsum": {"axis": -1},

@@ -106,7 +106,6 @@ def multiply(a, b):
     np.divide,
     gradient=(lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b),
     formula=r"\frac{{{a}}}{{{b}}}",
-    floating=True,
     domain=Domain(REAL, POSITIVE),
 )
 def divide(a, b):
@@ -172,7 +171,7 @@ def power(a, b):
     """
 
 
-@primitive(np.exp, gradient=(lambda g, y, x: g * y,), formula=r"\exp\left({x}\right)", floating=True)
+@primitive(np.exp, gradient=(lambda g, y, x: g * y,), formula=r"\exp\left({x}\right)")
 def exp(x):
     """Exponential, elementwise.
 
@@ -183,7 +182,7 @@ def exp(x):
     """
 
 
-@primitive(np.expm1, gradient=(lambda g, y, x: g * (y + 1),), formula=Formula(r"e^{{{x}}} - 1", OPEN), floating=True)
+@primitive(np.expm1, gradient=(lambda g, y, x: g * (y + 1),), formula=Formula(r"e^{{{x}}} - 1", OPEN))
 def expm1(x):
     """exp(x) - 1, elementwise, accurate near 0.
 
@@ -198,7 +197,6 @@ def expm1(x):
     np.log,
     gradient=(lambda g, y, x: g / x,),
     formula=r"\log\left({x}\right)",
-    floating=True,
     domain=Domain(POSITIVE),
 )
 def log(x):
@@ -215,7 +213,6 @@ def log(x):
     np.log1p,
     gradient=(lambda g, y, x: g / (1 + x),),
     formula=r"\log\left(1 + {x:sum}\right)",
-    floating=True,
     domain=Domain(Interval(-1, float("inf"))),
 )
 def log1p(x):
@@ -232,7 +229,6 @@ def log1p(x):
     np.sqrt,
     gradient=(lambda g, y, x: g / (2 * y),),
     formula=r"\sqrt{{{x}}}",
-    floating=True,
     domain=Domain(POSITIVE),
 )
 def sqrt(x):
@@ -248,7 +244,7 @@ def sqrt(x):
 # -- trigonometric and hyperbolic ----------------------------------------------------------
 
 
-@primitive(np.sin, gradient=(lambda g, y, x: g * cos(x),), formula=r"\sin\left({x}\right)", floating=True)
+@primitive(np.sin, gradient=(lambda g, y, x: g * cos(x),), formula=r"\sin\left({x}\right)")
 def sin(x):
     """Sine, elementwise, of radians.
 
@@ -259,7 +255,7 @@ def sin(x):
     """
 
 
-@primitive(np.cos, gradient=(lambda g, y, x: -g * sin(x),), formula=r"\cos\left({x}\right)", floating=True)
+@primitive(np.cos, gradient=(lambda g, y, x: -g * sin(x),), formula=r"\cos\left({x}\right)")
 def cos(x):
     """Cosine, elementwise, of radians.
 
@@ -270,7 +266,7 @@ def cos(x):
     """
 
 
-@primitive(np.tanh, gradient=(lambda g, y, x: g * (1 - y * y),), formula=r"\tanh\left({x}\right)", floating=True)
+@primitive(np.tanh, gradient=(lambda g, y, x: g * (1 - y * y),), formula=r"\tanh\left({x}\right)")
 def tanh(x):
     """Hyperbolic tangent, elementwise.
 

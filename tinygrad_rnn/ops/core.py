@@ -17,7 +17,7 @@ from ..errors import DtypeError, NonFiniteError, ShapeError, TinygradError
 from ..graph.node import NO_ATTRIBUTES, Node, Results, Spec
 from ..graph.place import NOWHERE, context
 from .domains import Domain, Interval
-from .dtypes import as_float, takes_integers_as_floats, widens_halves
+from .dtypes import as_float, makes_floats, takes_integers_as_floats, widens_halves
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -211,7 +211,7 @@ def primitive(
     leading: Callable[..., Mapping[str, Any]] | None = None,
     view: Callable[..., bool] | None = None,
     arranges: Arrangement | None = None,
-    floating: bool = False,
+    floating: bool | None = None,
     accumulates: bool = False,
 ) -> Callable[[Callable[..., Any]], Primitive]:
     """Make a primitive of the decorated function and register it.
@@ -241,9 +241,10 @@ def primitive(
         :class:`Primitive`.
     arranges : {"part", "join"}, optional
         Whether it only reads a part of its input, or joins its inputs; see :class:`Primitive`.
-    floating : bool
+    floating : bool, optional
         Whether it is no function of integers, as exp: inputs of integers and booleans become
-        float64 before the kernel sees them.
+        float64 before the kernel sees them. If it is not given, a ufunc says so itself, and a
+        kernel in Python is taken for one that leaves dtypes as they are.
     accumulates : bool
         Whether it adds up many values, as a sum: the kernel computes with float16 in float32,
         and the result is rounded to float16.
@@ -293,13 +294,14 @@ def primitive(
         run = kernel or function
         if accumulates:
             run = widens_halves(run)
-        if floating:
+        of_floats = makes_floats(ufunc) if floating is None and ufunc is not None else bool(floating)
+        if of_floats:
             run = takes_integers_as_floats(run)
         made = Primitive(
             name,
             run,
             gradient,
-            shape or (elementwise_float if floating else elementwise),
+            shape or (elementwise_float if of_floats else elementwise),
             domain or Domain(),
             written,
             leading,

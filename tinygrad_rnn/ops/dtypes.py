@@ -12,7 +12,7 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-__all__ = ["accumulator", "as_float", "narrowed", "takes_integers_as_floats", "widened", "widens_halves"]
+__all__ = ["accumulator", "as_float", "makes_floats", "narrowed", "takes_integers_as_floats", "widened", "widens_halves"]
 
 Array = npt.NDArray[Any]
 Kernel = Callable[..., Any]
@@ -54,6 +54,18 @@ def narrowed(y: Tensor, x: Tensor) -> Tensor:
     """What was computed of ``widened(x)``, in the dtype that a function of x has: see :func:`as_float`."""
     dtype = as_float(x.dtype)
     return y if y.dtype == dtype else y.astype(dtype)
+
+
+def makes_floats(ufunc: np.ufunc) -> bool:
+    """Whether NumPy's function has floats for results where all inputs are integers.
+
+    Examples
+    --------
+    >>> makes_floats(np.exp), makes_floats(np.divide), makes_floats(np.add), makes_floats(np.less)
+    (True, True, False, False)
+    """
+    pairs = [kinds.split("->") for kinds in ufunc.types]
+    return not any(set(inputs) <= set("?bBhHiIlLqQ") and set(outputs) <= set("?bBhHiIlLqQ") for inputs, outputs in pairs)
 
 
 def takes_integers_as_floats(kernel: Kernel) -> Kernel:

@@ -69,7 +69,9 @@ class _Associate:
         return total if total.spec == node.spec else None
 
     def _regroups(self, node: Node) -> bool:
-        return node.primitive in (_ADD, _SUBTRACT, _NEGATIVE, _MULTIPLY, _DIVIDE) and self.at.is_core(node)
+        # integers wrap around in their own dtype, and -1 is no factor of unsigned ones
+        linear = node.primitive in (_ADD, _SUBTRACT, _NEGATIVE, _MULTIPLY, _DIVIDE)
+        return linear and node.dtype.kind == "f" and self.at.is_core(node)
 
     def _is_absorbed(self, node: Node) -> bool:
         """Whether its one reader takes it apart."""
@@ -94,11 +96,11 @@ class _Associate:
                 return [term for i in node.inputs for term in self._sum(i, root, None)]
             return [Term(self._times(scale, self._promoted(node, root)), None)]
         if not self._passes(node, root):
-            return [Term(scale, node)]
+            return [Term(scale, self._in_dtype_of(root, node))]
         terms = self._parts(node, root, scale)
         plain = sum(term.coefficient is scale and term.atom is not None for term in terms)
         if scale is not None and node is not root and node.primitive in (_ADD, _SUBTRACT) and plain > 1:
-            return [Term(scale, node)]  # (a + b) · c is cheaper than a · c + b · c
+            return [Term(scale, self._in_dtype_of(root, node))]  # (a + b) · c is cheaper than a · c + b · c
         self.passed[node] = 1.0 if node is root else 1.0 / self.uses.count(node)
         return terms
 
@@ -123,7 +125,7 @@ class _Associate:
             return [*self._sum(inputs[0], root, scale), *self._sum(inputs[1], root, second)]
         core, other = inputs if self._lower(inputs[1], node) else inputs[::-1]
         if not self._lower(other, node) or (primitive is _DIVIDE and core is not inputs[0]):
-            return [Term(scale, node)]
+            return [Term(scale, self._in_dtype_of(root, node))]
         other = self._promoted(other, root)
         if primitive is _DIVIDE:
             other = self.builder.make(_DIVIDE, (self._number(1.0, other), other))
@@ -142,10 +144,11 @@ class _Associate:
         return self.builder.make(_ADD, (self._float(a or one, like), self._float(b or one, like)))
 
     def _promoted(self, node: Node, root: Node) -> Node:
-        """Factors and terms of less precision would lose some of it among themselves."""
-        if node.dtype.kind != "f" or node.dtype == root.dtype:
-            return node
-        return self.builder.make(_ASTYPE, (node,), {"dtype": root.dtype})
+        """Factors and terms of less precision would lose some of it among themselves; masks are exact."""
+        return node if node.dtype.kind == "b" else self._in_dtype_of(root, node)
+
+    def _in_dtype_of(self, root: Node, node: Node) -> Node:
+        return node if node.dtype == root.dtype else self.builder.make(_ASTYPE, (node,), {"dtype": root.dtype})
 
     def _float(self, node: Node, like: Node) -> Node:
         """Masks are coefficients too, but the sum of two of them is a number."""

@@ -47,7 +47,7 @@ def _signature(node: Node, at: Partition) -> Any:
         if is_number(i):
             kinds.append(i)
         elif not at.is_core(i):
-            kinds.append("known")
+            kinds.append(i.dtype)  # known: side by side they keep it
         elif (place := _slice(i)) is not None and i.shape == node.shape:
             kinds.append((i.inputs[0], place[1] - place[0] == node.shape[-1]))
         else:

@@ -25,7 +25,7 @@ def fold_into_matrices(loop: Loop) -> dict[Node, Node]:
     at, uses, builder = Partition(loop), Uses(loop), Builder()
     instead: dict[Node, Node] = {}
     for node in at.nodes:
-        if not at.is_core(node) or node.dtype.kind != "f" or any(i in instead for i in node.inputs):
+        if not at.is_core(node) or node.dtype.kind != "f" or any(i in instead or i.dtype != node.dtype for i in node.inputs):
             continue
         better = _folded(node, at, uses, builder)
         if better is not None and better.spec == node.spec:
@@ -56,7 +56,9 @@ def _folded(node: Node, at: Partition, uses: Uses, builder: Builder) -> Node | N
 
 
 def _is_product(node: Node, at: Partition) -> bool:
-    return node.primitive is _MATMUL and at.is_core(node) and at.is_outer(node.inputs[1]) and len(node.inputs[1].shape) == 2
+    if node.primitive is not _MATMUL or any(i.dtype != node.dtype for i in node.inputs):
+        return False
+    return at.is_core(node) and at.is_outer(node.inputs[1]) and len(node.inputs[1].shape) == 2
 
 
 def _product_of(left: Node, right: Node, at: Partition, builder: Builder) -> Node | None:
