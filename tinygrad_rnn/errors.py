@@ -50,7 +50,7 @@ class SideEffectError(TraceError):
 
 
 class NonFiniteError(TinygradError, FloatingPointError):
-    """NaN or inf, where they are looked for: under :func:`tinygrad_rnn.debug`, when clipping, in a fit."""
+    """NaN or inf, where they are looked for: under :func:`tinygrad_rnn.debug`, in a loss's target, when clipping, in a fit."""
 
 
 class FoldError(TinygradError, ValueError):

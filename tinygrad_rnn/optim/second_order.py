@@ -112,8 +112,8 @@ def lbfgs(
 
     def minimise() -> Any:
         value, gradient = start = value_and_gradient(search.vector)
-        # in this unit the search is the same for c times the loss; SciPy's own limits are not: it takes a loss below 1 for 1
-        unit = abs(value) or float(np.abs(gradient).max()) or 1.0
+        # In this unit the search is the same for c times the loss. SciPy's own tolerances are not: a loss below 1 counts as 1.
+        unit = abs(value) or float(np.abs(gradient).max(initial=0.0)) or 1.0
         before = now = value / unit, gradient / unit
 
         def in_units(vector: Vector) -> tuple[float, Vector]:
@@ -127,14 +127,14 @@ def lbfgs(
             search.iterated()
             (old, _), (new, gradient), before = before, now, now
             if old - new <= tolerance * max(abs(old), abs(new)):
-                raise _Stop("the loss has stopped to fall", converged=True)
-            flat(gradient)
+                raise _Stop("the loss hardly falls any more", converged=True)
+            end_where_flat(gradient)
 
-        def flat(gradient: Vector) -> None:
-            if np.abs(gradient).max() <= tolerance:
-                raise _Stop("the gradient is next to nothing", converged=True)
+        def end_where_flat(gradient: Vector) -> None:
+            if np.abs(gradient).max(initial=0.0) <= tolerance:
+                raise _Stop("the gradient is close to zero", converged=True)
 
-        flat(before[1])
+        end_where_flat(before[1])
         options = {"maxcor": history, "ftol": 0.0, "gtol": 0.0, "maxiter": max_iterations, "maxfun": 10**9}
         return optimize.minimize(in_units, search.vector, jac=True, method="L-BFGS-B", callback=iterated, options=options)
 
