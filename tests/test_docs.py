@@ -62,6 +62,7 @@ INTERNAL = {
     "nn.steps": "what nn.Recurrent does at a step",
     "nn.trace": "how drawing and equations look into a cell",
     "ops.axes": "shape rules",
+    "ops.dtypes": "the rule for dtypes",
     "ops.lengths": "where the rows of a padded batch are real",
     "scan.": "how a step is compiled; scan exports what is public",
     "testing.": "how a gradient is judged; testing exports what is public, testing.strategies is public itself",
