@@ -155,13 +155,13 @@ EQUIVALENT = {
         "the rule reads y, or the other input, in place of x": """multiply.0 multiply.1 divide.0 power.1 exp.0 expm1.0 sqrt.0
             tanh.0 sigmoid.0 log_softmax.0 matmul.0 matmul.1 einsum.0 einsum.1 einsum.2""",
         "y is positive where x is": "relu.0",
-        "only where nothing is reduced have both one shape, and then they are equal": "max.0 logsumexp.0",
+        "only where nothing is reduced have both one shape, and then they are equal": "max.0 min.0 logsumexp.0",
     },
     "x for y": {
         "linear: the rule does not read y": CONSTANT,
         "the rule reads the inputs alone": """multiply.0 multiply.1 divide.0 power.0 log.0 log1p.0 sin.0 cos.0 absolute.0
             maximum.0 maximum.1 minimum.0 minimum.1 relu.0 softplus.0 matmul.0 matmul.1 einsum.0 einsum.1 einsum.2""",
-        "only where nothing is reduced have both one shape, and then they are equal": "max.0 logsumexp.0",
+        "only where nothing is reduced have both one shape, and then they are equal": "max.0 min.0 logsumexp.0",
     },
     "not summed": {"nothing is broadcast": NOT_BROADCAST, "no case broadcasts the third": "einsum.2"},
     "averaged": {"nothing is broadcast": NOT_BROADCAST, "no case broadcasts the third": "einsum.2"},

@@ -639,7 +639,6 @@ def test_a_fit_is_the_same_in_every_unit(fit, unit, columns):
     X, y = (np.random.default_rng(0).normal(size=shape) for shape in ((4, columns), 4))
 
     def fitted(unit):
-        p = nn.Parameter(np.zeros(columns))
         p = nn.Parameter(np.full(columns, 0.1), dtype=float)
 
         def residuals():
