@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import init
-from ..errors import DtypeError, ShapeError, TinygradError
-from ..ops import TensorLike, multiply, take, tanh
+from ..errors import DtypeError, TinygradError
+from ..ops import TensorLike, multiply, tanh
 from ..ops.core import as_tensor
+from ..ops.shapes import look_up
 from ..sampling import sample
 from ..tensor import Parameter, Tensor
 from .module import Module
@@ -170,14 +171,19 @@ class Embedding(Module):
         self.weight = Parameter(init.normal((num_embeddings, embedding_dim)), "E", dtype)
 
     def forward(self, codes: TensorLike) -> Tensor:
-        """The vectors of integer codes, of shape ``codes.shape + (embedding_dim,)``."""
+        """The vectors of integer codes, of shape ``codes.shape + (embedding_dim,)``.
+
+        Raises
+        ------
+        DtypeError
+            If the codes are not integers.
+        ShapeError
+            If a code is negative, or not less than `num_embeddings`.
+        """
         codes = as_tensor(codes)
         if codes.dtype.kind not in "iu":
             raise DtypeError(f"an embedding looks up integers, not {codes.dtype}; give the codes of the symbols")
-        known = codes.node.value
-        if isinstance(known, np.ndarray) and known.size and not (known.min() >= 0 and known.max() < self.num_embeddings):
-            raise ShapeError(f"codes go from {known.min()} to {known.max()}, and there are {self.num_embeddings} embeddings")
-        return take(self.weight, codes, axis=0)
+        return look_up(self.weight, codes, "codes of embeddings")
 
 
 class Dropout(Module):

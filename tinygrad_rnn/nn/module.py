@@ -112,9 +112,17 @@ class Module:
                 return method(*inputs, **options)
         except TinygradError as error:
             if not hasattr(error, "layer"):  # the innermost layer is the one to name
-                error.layer = self  # type: ignore[attr-defined]
-                error.args = (f"{type(self).__name__}: {error.args[0]}", *error.args[1:])
+                error.layer = self._at_scope(error.scope) if hasattr(error, "scope") else self  # type: ignore[attr-defined]
+                error.args = (f"{type(error.layer).__name__}: {error.args[0]}", *error.args[1:])  # type: ignore[attr-defined]
             raise
+
+    def _at_scope(self, scope: str) -> Module:
+        """The innermost module in this one that makes nodes under a scope: an error in a compiled step has no other trace of it."""
+        above = f"{context.state.place.scope}.{self._name}".strip(".")
+        found, path = self, scope.removeprefix(above).lstrip(".")
+        while inner := [m for _, m in found.children() if not m._name or path == m._name or path.startswith(f"{m._name}.")]:
+            found, path = inner[0], path.removeprefix(inner[0]._name).lstrip(".")
+        return found
 
     # -- parameters ------------------------------------------------------------------------
 

@@ -306,6 +306,7 @@ class Recurrent(Module):
             if state is None:
                 raise
             return as_state(state)
+        own = as_state(own)  # a cell may start from arrays
         if state is None:
             return own
         needed, given = flatten(own), flatten(as_state(state))

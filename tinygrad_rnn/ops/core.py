@@ -428,7 +428,7 @@ def apply(primitive: Primitive, inputs: Sequence[TensorLike], attributes: Mappin
     except TinygradError:
         raise
     except (ValueError, TypeError, IndexError) as error:
-        raise _explain(primitive, nodes, attributes, error) from None
+        raise explained(primitive, nodes, attributes, error) from None
     if not isinstance(value, _value_types):
         value = np.asarray(value)
     if state.recording:
@@ -441,7 +441,7 @@ def _look_or_trace(primitive: Primitive, nodes: tuple[Node, ...], attributes: Ma
         try:
             return primitive.shape(*[node.spec for node in nodes], **attributes)
         except (ShapeError, DtypeError) as error:
-            raise _explain(primitive, nodes, attributes, error) from None
+            raise explained(primitive, nodes, attributes, error) from None
     value = primitive.kernel(*[node.value for node in nodes], **attributes)
     if isinstance(value, Results):
         return value
@@ -590,7 +590,12 @@ def describe(node: Node) -> str:
     return f"{name} {node.shape}" if name else str(node.shape)
 
 
-def _explain(primitive: Primitive, nodes: tuple[Node, ...], attributes: Mapping[str, Any], error: Exception) -> TinygradError:
+class OutOfRange(IndexError):
+    """A kernel's complaint about the values of codes, in words that need no primitive's name."""
+
+
+def explained(primitive: Primitive, nodes: tuple[Node, ...], attributes: Mapping[str, Any], error: Exception) -> TinygradError:
+    """An error of a kernel or shape rule, with the primitive, the layer, the step and the inputs."""
     where = context.state.place.describe()
     names = [a for a in primitive.arguments if not a.startswith("*")]
     names += [f"input {i}" for i in range(len(names), len(nodes))]
@@ -601,6 +606,8 @@ def _explain(primitive: Primitive, nodes: tuple[Node, ...], attributes: Mapping[
         primitive.shape(*[node.spec for node in nodes], **attributes)
     except Exception as ruled:  # the shape rule knows best why
         return (DtypeError if isinstance(ruled, DtypeError) else ShapeError)(f"{head}{ruled} ({shown}{given})")
+    if isinstance(error, OutOfRange):
+        return ShapeError(f"{error}{where} ({shown})")
     if isinstance(error, IndexError):
         return ShapeError(f"{head}{error} ({shown}{given})")
     return DtypeError(f"{head}these values cannot be used: {error} ({shown}{given})")

@@ -14,7 +14,7 @@ from ..errors import DtypeError, ShapeError, TraceError
 from ..graph.node import Spec
 from ..graph.place import context
 from .axes import Axis, negative_axes, negative_axis
-from .core import Formula, Sparse, TensorLike, apply, as_tensor, primitive
+from .core import Formula, OutOfRange, Sparse, TensorLike, apply, as_tensor, primitive
 from .domains import REAL, Choose, Domain, Interval, Shape
 
 if TYPE_CHECKING:
@@ -418,15 +418,33 @@ def split(x: TensorLike, sections: int | Sequence[int], axis: int = 0) -> list[T
 
 
 # -- indexing ------------------------------------------------------------------------------
-# An index is a template: integers, slices, None and Ellipsis as they are, and ARRAY where
-# the next of the integer arrays stands, for arrays are inputs like any other.
+# An index is a template: integers, slices, None and Ellipsis as they are, and a string where
+# the next of the integer arrays stands, for arrays are inputs like any other. The string is ARRAY
+# for an index by NumPy's rules, where -1 is the last. For codes, of which none is negative, it
+# names them and what they stand for, such as "codes of embeddings". The kernel checks codes:
+# their values are known wherever it runs, in an explicit graph and in a compiled loop.
 
 ARRAY = "array"
 
 
+def _is_array(part: Any) -> bool:
+    return isinstance(part, str)
+
+
 def _with_arrays(template: tuple[Any, ...], arrays: Sequence[Any]) -> tuple[Any, ...]:
     rest = iter(arrays)
-    return tuple(next(rest) if part is ARRAY or part == ARRAY else part for part in template)
+    return tuple(next(rest) if _is_array(part) else part for part in template)
+
+
+def _check_codes(template: tuple[Any, ...], index: tuple[Any, ...], shape: Shape) -> None:
+    """Raise if codes are not positions of the axis at which they stand."""
+    for part, codes, n in zip(template, index, shape, strict=False):
+        if not _is_array(part) or part == ARRAY or not codes.size:
+            continue
+        unsigned = codes.view(codes.dtype.str.replace("i", "u"))  # in which negative codes are the largest
+        if unsigned.max() >= n:
+            what, _, of = part.rpartition(" of ")
+            raise OutOfRange(f"{what} go from {codes.min()} to {codes.max()}, and there are {n} {of}")
 
 
 def _indexed(x: Spec, *arrays: Spec, index: tuple[Any, ...]) -> Spec:
@@ -451,13 +469,17 @@ def _getitem_index(choose: Choose, x: Shape, *arrays: Shape) -> Mapping[str, Any
     shape=_indexed,
     domain=Domain(REAL, Interval(-1, 2, "int"), shapes=_getitem_shapes, attributes=_getitem_index),
     leading=lambda attributes, shapes: (
-        NotImplemented if ARRAY in attributes["index"] else {"index": (slice(None), *attributes["index"])}
+        NotImplemented if any(map(_is_array, attributes["index"])) else {"index": (slice(None), *attributes["index"])}
     ),
-    view=lambda attributes, shape: ARRAY not in attributes["index"],
+    view=lambda attributes, shape: not any(map(_is_array, attributes["index"])),
     arranges="part",
 )
 def _getitem(x, *arrays, index, out=None):
-    return _filled(x[_with_arrays(index, arrays)], out)
+    if not arrays:
+        return _filled(x[index], out)
+    found = _with_arrays(index, arrays)
+    _check_codes(index, found, x.shape)
+    return _filled(x[found], out)
 
 
 def getitem(x: TensorLike, index: Any) -> Tensor:
@@ -478,6 +500,11 @@ def getitem(x: TensorLike, index: Any) -> Tensor:
     x = as_tensor(x)
     if index.__class__ is int:
         return apply(_getitem, (x,), {"index": (index,)})
+    return _read(x, index)
+
+
+def _read(x: Tensor, index: Any, arrays_are: str = ARRAY) -> Tensor:
+    """``x[index]``; `arrays_are` stands for the index's arrays in the template."""
     parts = index if isinstance(index, tuple) else (index,)
     _check_masks(x.shape, parts)
     template: list[Any] = []
@@ -493,9 +520,44 @@ def getitem(x: TensorLike, index: Any) -> Tensor:
             template.append(int(part))
         else:
             for array in _index_arrays(part):
-                template.append(ARRAY)
+                template.append(arrays_are)
                 arrays.append(array)
     return apply(_getitem, (x, *arrays), {"index": tuple(template)})
+
+
+def look_up(table: Tensor, codes: TensorLike, what: str) -> Tensor:
+    """The rows of a table that integer codes stand for.
+
+    Parameters
+    ----------
+    table : Tensor
+    codes : array_like of int
+    what : str
+        What the codes and the rows are, for errors, such as ``"codes of embeddings"``.
+
+    Raises
+    ------
+    ShapeError
+        If a code is negative, or not less than the number of rows.
+
+    Examples
+    --------
+    >>> look_up(as_tensor([[1.0], [2.0]]), [1, 0], "codes of rows")
+    tensor([[2.],
+            [1.]])
+    """
+    return _read(table, (codes,), what)
+
+
+def pick(x: Tensor, codes: Tensor, what: str) -> Tensor:
+    """The element of the last axis that each code stands for; else as :func:`look_up`.
+
+    Examples
+    --------
+    >>> pick(as_tensor([[1.0, 2.0], [3.0, 4.0]]), as_tensor([1, 0]), "classes of logits")
+    tensor([2., 3.])
+    """
+    return squeeze(_along_axis(x, expand_dims(codes, -1), -1, what), -1)
 
 
 def _check_masks(shape: Shape, parts: tuple[Any, ...]) -> None:
@@ -532,7 +594,7 @@ def _index_arrays(part: Any) -> list[Any]:
 def _scatter_parts(inputs: Sequence[Any], indices: tuple[tuple[Any, ...], ...]) -> list[tuple[tuple[Any, ...], Any, list[Any]]]:
     """Each index, with its value and its arrays."""
     rest = iter(inputs)
-    return [(index, next(rest), [next(rest) for part in index if part == ARRAY]) for index in indices]
+    return [(index, next(rest), [next(rest) for part in index if _is_array(part)]) for index in indices]
 
 
 def _scattered(*inputs: Spec, indices: tuple[tuple[Any, ...], ...], shape: Shape) -> Spec:
@@ -543,7 +605,7 @@ def _scatter_rules(positions: list[int], g: Any, y: Any, *inputs: Any, indices: 
     found: list[Any] = [None] * len(inputs)
     wanted, start = set(positions), 0
     for index in indices:
-        stop = start + 1 + index.count(ARRAY)
+        stop = start + 1 + sum(map(_is_array, index))
         if start in wanted:
             found[start] = apply(_getitem, (g, *inputs[start + 1 : stop]), {"index": index})
         start = stop
@@ -556,7 +618,7 @@ def _scatter_case(choose: Choose, *shapes: Shape) -> Mapping[str, Any]:
 
 
 def _scatter_leading(attributes: Mapping[str, Any], shapes: list[Shape]) -> Any:
-    if any(ARRAY in index for index in attributes["indices"]):
+    if any(_is_array(part) for index in attributes["indices"] for part in index):
         return NotImplemented
     indices = tuple((slice(None), *index) for index in attributes["indices"])
     return {"indices": indices, "shape": (shapes[0][0], *attributes["shape"])}
@@ -625,6 +687,10 @@ def take_along_axis(x: TensorLike, indices: TensorLike, axis: int | None) -> Ten
     x = as_tensor(x)
     if axis is None:
         x, axis = x.reshape(x.size), 0
+    return _along_axis(x, indices, axis, ARRAY)
+
+
+def _along_axis(x: Tensor, indices: TensorLike, axis: int, arrays_are: str) -> Tensor:
     a = negative_axis("take_along_axis", axis, x.ndim)
     found: Any = indices if hasattr(indices, "_node") else np.asarray(indices)
     if found.ndim != x.ndim:
@@ -634,7 +700,7 @@ def take_along_axis(x: TensorLike, indices: TensorLike, axis: int | None) -> Ten
         along = [1] * x.ndim
         along[i] = -1
         grid.append(found if i - x.ndim == a else np.arange(n).reshape(along))
-    return getitem(x, tuple(grid))
+    return _read(x, tuple(grid), arrays_are)
 
 
 def flip(x: TensorLike, axis: Axis = None) -> Tensor:

@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import TinygradError
 from ..graph.node import Node, Spec, leaf, rebased
-from ..graph.place import Place, Unrolling
-from ..ops.core import Primitive, constant, registry
+from ..errors import TinygradError
+from ..graph.place import Place, Unrolling, at, context
+from ..ops.core import Primitive, constant, explained, registry
 from .loop import Loop, body
+from .plan import Plan
 from .primitive import item, scan
 
-__all__ = ["opened"]
+__all__ = ["opened", "run_step_by_step"]
 
 _GETITEM, _STACK, _SUM, _DETACH = (registry[name] for name in ("getitem", "stack", "sum", "detach"))
 
@@ -59,6 +62,30 @@ def opened(nodes: Sequence[Node]) -> dict[Node, Node]:
             elif (made := rebased(node, table)) is not node:
                 table[node] = made
     return table
+
+
+def run_step_by_step(plan: Plan, arrays: Sequence[Any], steps: int) -> None:
+    """Make the steps of a loop one by one as its author wrote them, for the error that the first wrong one raises.
+
+    A program that fails cannot say where: it does all steps at once, and not in the order in which
+    they were written. This is only run then.
+
+    Parameters
+    ----------
+    plan : Plan
+    arrays : sequence of numpy.ndarray
+        Of the loop's sequences, its initial state, and what it captures.
+    steps : int
+
+    Raises
+    ------
+    Exception
+        As a loop in Python would: with the layer, the step t, and the inputs by name.
+    """
+    loop = plan.traced
+    leaves = (*loop.sequences, *loop.state, *loop.captured)
+    inputs = [leaf(array, node.name, node.role) for node, array in zip(leaves, arrays, strict=True)]
+    _steps(Node(scan, tuple(inputs), {"plan": plan, "steps": steps}, None, context.state.place), inputs, False, {})
 
 
 def _is_residual(node: Node) -> bool:
@@ -164,7 +191,15 @@ def _made(node: Node, inputs: tuple[Node, ...], place: Place) -> Node:
 def _applied(primitive: Primitive, inputs: tuple[Node, ...], attributes: Any, spec: Spec, place: Place) -> Node:
     value: Any = spec
     if not any(isinstance(i.value, Spec) for i in inputs):
-        value = np.asarray(primitive.kernel(*[i.value for i in inputs], **attributes))
+        try:
+            value = np.asarray(primitive.kernel(*[i.value for i in inputs], **attributes))
+        except (ValueError, TypeError, IndexError) as error:
+            if not context.state.recording:  # then a loop in Python knows no operations of its values
+                inputs = tuple([leaf(i.value, i.name) for i in inputs])
+            with at(place):
+                told = error if isinstance(error, TinygradError) else explained(primitive, inputs, attributes, error)
+            told.scope = place.scope  # type: ignore[union-attr]  # the layer is found by it
+            raise told from None
     return Node(primitive, inputs, attributes, value, place)
 
 

@@ -43,10 +43,16 @@ class Run(Results):
 
 def _run(*arrays: Any, plan: Plan, steps: int, out: Any = None) -> Run | Segments:
     save = context.state.recording
-    if save and plan.checkpoint is not None and 1 < plan.checkpoint < steps:
-        return run_in_segments(plan, arrays, steps)
-    executable = plan.executable(save)
-    values, memory = executable(arrays, steps)
+    try:
+        if save and plan.checkpoint is not None and 1 < plan.checkpoint < steps:
+            return run_in_segments(plan, arrays, steps)
+        executable = plan.executable(save)
+        values, memory = executable(arrays, steps)
+    except Exception:
+        from .open import run_step_by_step
+
+        run_step_by_step(plan, arrays, steps)  # it raises the error with its step
+        raise
     return Run(values, executable, memory)
 
 
