@@ -96,7 +96,7 @@ def over(
 def element(sequence: Tensor, name: str | None, position: int) -> Tensor:
     """One element; it is called as the sequence is, so that x stands for x_t in every picture."""
     x = sequence[position]
-    if sequence.node.primitive is None and x.node.primitive is not None:
+    if sequence.node.primitive is None:
         x.node.name = name
         x.node.role = "input"
     return x
