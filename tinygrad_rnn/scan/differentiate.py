@@ -15,7 +15,7 @@ from .loop import Item, Loop, body
 from .partition import Partition
 from .program import is_elementwise, is_view
 
-__all__ = ["Reverse", "differentiate"]
+__all__ = ["Reverse", "differentiate", "step_alone"]
 
 
 class Reverse(NamedTuple):
@@ -45,7 +45,13 @@ class Reverse(NamedTuple):
     results: tuple[int, ...]
 
 
-def differentiate(forward: Loop, given: Sequence[int], wanted: Sequence[int], saved: Collection[Node] | None = None) -> Reverse:
+def differentiate(
+    forward: Loop,
+    given: Sequence[int],
+    wanted: Sequence[int],
+    saved: Collection[Node] | None = None,
+    ends: Collection[int] = (),
+) -> Reverse:
     """The loop that computes cotangents of inputs from those of items.
 
     Parameters
@@ -58,6 +64,8 @@ def differentiate(forward: Loop, given: Sequence[int], wanted: Sequence[int], sa
     saved : collection of Node, optional
         What can be read of the forward run, beside what its slots carried into each step;
         the rest of what the rules ask for is computed again. All can be read if not given.
+    ends : collection of int
+        Slots whose value after the last step has a cotangent, whether an item stands for it or not.
     """
     seeds: list[tuple[Node, Tensor]] = []
     cotangents: list[Node] = []
@@ -69,7 +77,7 @@ def differentiate(forward: Loop, given: Sequence[int], wanted: Sequence[int], sa
         g = leaf(node.spec, f"g_{node.name or i}")
         (cotangents if kind == "stack" else sums).append(g)
         seeds.append((node, Tensor(g)))
-    slots = _slots_with_cotangents(forward, given)
+    slots = _slots_with_cotangents(forward, given, ends)
     carried = {i: leaf(forward.state[i].spec, f"δ_{forward.state[i].name or i}") for i in slots}
     seeds += [(forward.after[i], Tensor(g)) for i, g in carried.items()]
     inputs = (*forward.sequences, *forward.state, *forward.captured)
@@ -117,9 +125,20 @@ def differentiate(forward: Loop, given: Sequence[int], wanted: Sequence[int], sa
     return Reverse(replace(loop, sequences=sequences, lent=lent), tuple(residuals), tuple(slots), read, tuple(results))
 
 
-def _slots_with_cotangents(forward: Loop, given: Sequence[int]) -> list[int]:
+def step_alone(forward: Loop) -> Loop:
+    """A loop whose steps are independent: what each carries on is an item, and what it starts from is a sequence.
+
+    Inputs and items keep their numbers; a further item for each slot is what the step carries on.
+    """
+    items = [Item("sum" if item.kind == "sum" else "stack", item.node) for item in forward.items]
+    return Loop(
+        (*forward.sequences, *forward.state), (), forward.captured, (), (*items, *[Item("stack", node) for node in forward.after])
+    )
+
+
+def _slots_with_cotangents(forward: Loop, given: Sequence[int], ends: Collection[int]) -> list[int]:
     """The slots through which anything that has a cotangent depends on earlier steps."""
-    reached = set(body(forward, [forward.items[i].node for i in given]))
+    reached = set(body(forward, [*[forward.items[i].node for i in given], *[forward.state[i] for i in ends]]))
     return [i for i, node in enumerate(forward.state) if node in reached and node.dtype.kind == "f"]
 
 

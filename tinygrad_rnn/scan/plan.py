@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 
 from ..graph.node import Node
 from .canonical import canonical
-from .differentiate import Reverse, differentiate
+from .differentiate import Reverse, differentiate, step_alone
 from .layout import batch_last
 from .loop import Item, Loop, body, is_leaf
 from .numpy_backend import Executable
@@ -46,7 +46,8 @@ class Plan:
         self.loop = rewrite(canonical(loop), BEFORE, self.off, self.fired)
         self.checkpoint = checkpoint
         self._executables: dict[bool, Executable] = {}
-        self._reverses: dict[tuple[tuple[int, ...], tuple[int, ...]], tuple[Reverse, Plan]] = {}
+        self._reverses: dict[tuple[tuple[int, ...], ...], tuple[Reverse, Plan]] = {}
+        self._steps: dict[tuple[tuple[int, ...], ...], tuple[Reverse, Plan]] = {}
         self._saving: Loop | None = None
         self._lock = threading.RLock()
 
@@ -92,12 +93,33 @@ class Plan:
         """The loop as it is run."""
         return rewrite(self.saving if save else self.loop, AFTER, self.off, self.fired)
 
-    def reverse(self, given: Sequence[int], wanted: Sequence[int]) -> tuple[Reverse, Plan]:
-        """The gradient's loop and plan, for cotangents of these items and inputs."""
-        key = tuple(given), tuple(wanted)
+    def reverse(self, given: Sequence[int], wanted: Sequence[int], ends: Collection[int] = ()) -> tuple[Reverse, Plan]:
+        """The gradient's loop and plan, for cotangents of these items, final slots and inputs."""
+        key = tuple(given), tuple(wanted), tuple(sorted(ends))
         with self._lock:
             if key not in self._reverses:
                 saved = [item.node for item in self.saving.items if item.lent]
-                found = differentiate(self.saving, given, wanted, saved)
+                found = differentiate(self.saving, given, wanted, saved, ends)
                 self._reverses[key] = found, Plan(found.loop, forward=self)
             return self._reverses[key]
+
+    def slots_before(self, given: Sequence[int], ends: Collection[int], steps: int) -> set[int]:
+        """The slots whose initial value has a cotangent, if these items and the final values of these slots have."""
+        first, found, before = len(self.loop.sequences), set(ends), None
+        wanted = [first + i for i, leaf in enumerate(self.loop.state) if leaf.dtype.kind == "f"]
+        for _ in range(steps):
+            if found == before:
+                break
+            before, found = found, {k - first for k in self.reverse_of_a_step(given, wanted, found)[0].results}
+        return found
+
+    def reverse_of_a_step(self, given: Sequence[int], wanted: Sequence[int], ends: Collection[int]) -> tuple[Reverse, Plan]:
+        """The gradient of one step alone, of :func:`step_alone`, for cotangents of these items, next values and inputs."""
+        key = tuple(given), tuple(wanted), tuple(sorted(ends))
+        with self._lock:
+            if key not in self._steps:
+                alone = step_alone(self.saving)
+                seeds = [*given, *[len(self.saving.items) + slot for slot in sorted(ends)]]
+                found = differentiate(alone, seeds, wanted, ())
+                self._steps[key] = found, Plan(found.loop)
+            return self._steps[key]

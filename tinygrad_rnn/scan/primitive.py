@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +14,7 @@ from ..graph.node import Results, Spec
 from ..graph.place import context
 from ..ops.core import Formula, Part, Primitive, apply, constant
 from ..ops.domains import Domain
+from ..ops.shapes import concatenate
 from ..tensor import Tensor
 from .checkpoint import Segments, run_in_segments, spans
 from .memory import Memory
@@ -72,22 +75,140 @@ def _gradient(positions: list[int], parts: list[Part], y: Tensor, *inputs: Tenso
 def _reversed(
     positions: Sequence[int], cotangents: dict[int, Tensor], y: Tensor, inputs: Sequence[Tensor], plan: Plan, steps: int
 ) -> list[Any]:
-    given = sorted(cotangents)
-    reverse, reverse_plan = plan.reverse(given, positions)
-    items, loop = plan.saving.items, plan.loop
-    sequences, slots = len(loop.sequences), len(loop.state)
-    finals = {items[i].node: cotangents[i] for i in given if items[i].kind == "final"}
-    found = run(
-        reverse_plan,
-        [cotangents[i] for i in given if items[i].kind == "stack"]
-        + list(inputs[:sequences])
-        + [_read(y, i) for i in reverse.read],
-        [finals[loop.state[i]] if loop.state[i] in finals else _zeros(inputs[sequences + i]) for i in reverse.slots],
-        [*inputs[sequences + slots :], *[cotangents[i] for i in given if items[i].kind == "sum"]],
-        steps,
-    )
-    results = dict(zip(reverse.results, found, strict=True))
+    items, slot = plan.saving.items, {leaf: i for i, leaf in enumerate(plan.loop.state)}
+    ends = {slot[items[i].node]: g for i, g in cotangents.items() if items[i].kind == "final"}
+    backward = _Backward({i: g for i, g in cotangents.items() if items[i].kind != "final"}, y, inputs, plan, steps)
+    results, zeros = backward.loop(positions, ends, steps)
+    if zeros and not all(map(_is_finite, results.values())):
+        results = backward.by_steps(positions, ends)
     return [results.get(position) for position in positions]
+
+
+class _Backward:
+    """The gradient of one run, in one loop or in several.
+
+    The loop carries a cotangent of each slot at every step. At the last steps some slots may have none:
+    nothing depends on their next values. Zeros stand in for it. They are right unless a derivative is
+    infinite there, where 0·∞ is NaN; only then are those steps made one by one, without them.
+
+    Parameters
+    ----------
+    cotangents : dict of int to Tensor
+        Of the "stack" and "sum" items.
+    y : Tensor
+        The run.
+    inputs : sequence of Tensor
+    plan : Plan
+    steps : int
+    """
+
+    def __init__(self, cotangents: dict[int, Tensor], y: Tensor, inputs: Sequence[Tensor], plan: Plan, steps: int) -> None:
+        self.cotangents = cotangents
+        self.given = sorted(cotangents)
+        self.y = y
+        self.inputs = inputs
+        self.plan = plan
+        self.steps = steps
+        self.first_slot = len(plan.loop.sequences)
+        self.first_captured = self.first_slot + len(plan.loop.state)
+        self.stacks = [cotangents[i] for i in self.given if plan.saving.items[i].kind == "stack"]
+        self.sums = [cotangents[i] for i in self.given if plan.saving.items[i].kind == "sum"]
+
+    def loop(self, wanted: Sequence[int], ends: dict[int, Tensor], count: int) -> tuple[dict[int, Tensor], bool]:
+        """Cotangents of inputs from those of slots after the first `count` steps, and whether zeros stood in for any."""
+        reverse, plan = self.plan.reverse(self.given, wanted, ends)
+        y = self._run_of(count) if context.state.recording else self.y
+        sequences = [
+            *self._first(count, [*self.stacks, *self.inputs[: self.first_slot]]),
+            *self._first(count, [_read(y, i) for i in reverse.read]),
+        ]
+        found = run(
+            plan,
+            sequences,
+            [ends[i] if i in ends else _zeros(self.inputs[self.first_slot + i]) for i in reverse.slots],
+            [*self.inputs[self.first_captured :], *self.sums],
+            count,
+        )
+        return dict(zip(reverse.results, found, strict=True)), any(i not in ends for i in reverse.slots)
+
+    def _first(self, count: int, sequences: Sequence[Tensor]) -> list[Tensor]:
+        """The elements of the first steps that are run; all of what has no more."""
+        start = self.steps - count if self.plan.loop.reverse else 0
+        return [x if len(x) == count else x[start : start + count] for x in sequences]
+
+    def _run_of(self, count: int) -> Tensor:
+        """A run of the first steps alone, through which no gradient comes to the others: not even zeros."""
+        if count == self.steps:
+            return self.y
+        first = self._first(count, self.inputs[: self.first_slot])
+        return apply(scan, (*first, *self.inputs[self.first_slot :]), {"plan": self.plan, "steps": count})
+
+    def by_steps(self, wanted: Sequence[int], ends: dict[int, Tensor]) -> dict[int, Tensor]:
+        """The same from the last step on, each made alone, up to where the same slots have cotangents again."""
+        pieces: list[dict[int, Tensor]] = []
+        count, settled = self.steps, False
+        while count and not settled:
+            found = self._step(wanted, ends, count)
+            before = {k - self.first_slot: found.pop(k) for k in list(found) if self.first_slot <= k < self.first_captured}
+            pieces.append(found)
+            settled = before.keys() == ends.keys()
+            ends, count = before, count - 1
+        if count:
+            results, _ = self.loop(wanted, ends, count)
+        else:
+            results = {self.first_slot + i: g for i, g in ends.items()}
+        for k in {k for piece in pieces for k in piece} | {k for k in results if k < self.first_slot}:
+            if k < self.first_slot:
+                results[k] = self._whole(k, results.get(k), pieces[::-1], count)
+            else:
+                results[k] = functools.reduce(operator.add, [part[k] for part in (results, *pieces) if k in part])
+        return results
+
+    def _step(self, wanted: Sequence[int], ends: dict[int, Tensor], count: int) -> dict[int, Tensor]:
+        """Of the step that is number `count`."""
+        floats = [self.first_slot + i for i, leaf in enumerate(self.plan.loop.state) if leaf.dtype.kind == "f"]
+        reverse, plan = self.plan.reverse_of_a_step(self.given, sorted({*wanted, *floats}), ends)
+        at = self.steps - count if self.plan.loop.reverse else count - 1
+        starts = self._starts(count, at)
+        found = run(
+            plan,
+            [
+                *[x[at : at + 1] for x in self.stacks],
+                *[ends[i][None] for i in sorted(ends)],
+                *[x[at : at + 1] for x in self.inputs[: self.first_slot]],
+                *starts,
+            ],
+            [],
+            [*self.inputs[self.first_captured :], *self.sums],
+            1,
+        )
+        results = dict(zip(reverse.results, found, strict=True))
+        return {k: g[0] if self.first_slot <= k < self.first_captured else g for k, g in results.items()}
+
+    def _starts(self, count: int, at: int) -> list[Tensor]:
+        """What the slots carry into the step that is number `count`, as sequences of length 1."""
+        state, inputs = self.plan.loop.state, self.inputs[self.first_slot : self.first_captured]
+        final = {item.node: i for i, item in enumerate(self.plan.loop.items) if item.kind == "final"}
+        if count == 1:
+            return [x[None] for x in inputs]
+        if context.state.recording and final.keys() >= set(state):
+            y = self._run_of(count - 1)
+            return [_read(y, final[leaf])[None] for leaf in state]
+        lent = {item.node: i for i, item in enumerate(self.plan.saving.items) if item.lent}
+        return [_read(self.y, lent[leaf])[at : at + 1] if leaf in lent else x[None] for leaf, x in zip(state, inputs, strict=True)]
+
+    def _whole(self, k: int, rest: Tensor | None, pieces: Sequence[dict[int, Tensor]], count: int) -> Tensor:
+        """The cotangent of a sequence, of the first `count` steps and of those that were made alone after them."""
+        x = self.inputs[k]
+        parts = [] if not count else [_zeros(x[:count]) if rest is None else rest]
+        parts += [piece[k] if k in piece else _zeros(x[:1]) for piece in pieces]
+        return concatenate(parts[::-1] if self.plan.loop.reverse else parts)
+
+
+def _is_finite(x: Tensor) -> bool:
+    """Whether all numbers are finite: the sum of squares tells it quickly, unless it overflows itself."""
+    value = x.node.value
+    return bool(np.isfinite(np.vdot(value, value)) or np.isfinite(value).all())
 
 
 def _reversed_in_segments(
@@ -107,14 +228,15 @@ def _reversed_in_segments(
         part = [*[x[start:stop] for x in arrays[:sequences]], *state, *arrays[sequences + slots :]]
         given = {i: g[start:stop] if items[i].kind == "stack" else g for i, g in others.items()} | carried
         results = _reversed_segment(wanted, given, part, plan, stop - start)
-        carried = {final[loop.state[k - sequences]]: results[k] for k in float_slots if k in results}
+        present = plan.slots_before(sorted(others), [loop.state.index(items[i].node) for i in carried], stop - start)
+        starts = {k: results.pop(k) for k in float_slots if k in results}
+        carried = {final[loop.state[k - sequences]]: g for k, g in starts.items() if k - sequences in present}
         for k, g in results.items():
             if k < sequences:
-                whole.setdefault(k, np.empty(arrays[k].shape, arrays[k].dtype))[start:stop] = g.node.value
-            elif k < sequences + slots or k not in whole:
-                whole[k] = g.node.value
+                whole.setdefault(k, np.zeros(arrays[k].shape, arrays[k].dtype))[start:stop] = g.node.value
             else:
-                whole[k] = whole[k] + g.node.value
+                whole[k] = g.node.value if k not in whole else whole[k] + g.node.value
+    whole |= {sequences + loop.state.index(items[i].node): g.node.value for i, g in carried.items()}
     return [Tensor(constant(whole[k])) if k in whole else None for k in positions]
 
 
