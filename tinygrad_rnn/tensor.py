@@ -122,10 +122,11 @@ class Tensor:
         Returns
         -------
         Tensor
-            This one; or, if it has another name already, an equal one under the new name.
+            This one; or, if it has another name already or was given to the step of a cell, an
+            equal one under the new name.
         """
         node = self._node
-        if node.name not in (None, name):
+        if node.name not in (None, name) or node in context.state.given:
             return apply(ops.astype, (self,), {"dtype": self.dtype}).named(name, role)
         node.name = name
         if role is not None:
@@ -179,12 +180,12 @@ class Tensor:
     def detach(self) -> Tensor:
         """The same values as a new leaf: gradients stop here, and the cut is drawn.
 
-        The graph before the cut is not kept alive by it.
+        The graph before the cut is not kept alive by it, but for what a step of a cell makes.
         """
         if context.state.tracing:
             return apply(ops.detach, (self,))
         node = self._node
-        return Tensor(Node(None, (), {"source": CutOff(node)}, node.value, context.state.place))
+        return Tensor(Node(None, (), {"source": CutOff(node, keep=bool(context.state.given))}, node.value, context.state.place))
 
     # -- values ----------------------------------------------------------------------------
 

@@ -191,6 +191,13 @@ class CutOff:
     One of the results of an operation that has several is gone with its tensor, and found
     again as long as the operation is there.
 
+    Parameters
+    ----------
+    node : Node
+    keep : bool
+        Whether to keep it alive after all: in a step of a cell, so that what is found of the step
+        does not depend on when garbage is collected.
+
     Examples
     --------
     >>> x = Node(None, (), {}, Spec((2,), np.dtype(float)))
@@ -202,10 +209,11 @@ class CutOff:
     True
     """
 
-    __slots__ = ("_node", "_whole", "_facts")
+    __slots__ = ("_node", "_whole", "_facts", "_kept")
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, keep: bool = False) -> None:
         self._node = weakref.ref(node)
+        self._kept = node if keep else None
         self._whole: weakref.ref[Node] | None = None
         if len(node.inputs) == 1 and isinstance(node.inputs[0].value, Results):
             self._whole = weakref.ref(node.inputs[0])

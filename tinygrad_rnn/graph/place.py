@@ -91,7 +91,7 @@ class State:
     every result); both are rare, so that the hot path asks for one flag.
     """
 
-    __slots__ = ("place", "recording", "tracing", "debugging", "eager", "draws", "looked")
+    __slots__ = ("place", "recording", "tracing", "debugging", "eager", "draws", "looked", "given")
 
     def __init__(self) -> None:
         self.place = NOWHERE
@@ -101,6 +101,7 @@ class State:
         self.eager = True
         self.draws: list[Node] | None = None  # what a trace draws at each step
         self.looked = False  # whether the numbers of a tensor were read while tracing
+        self.given: frozenset[Node] = frozenset()  # what the step of a cell that is being made was given
 
 
 class _Context(threading.local):

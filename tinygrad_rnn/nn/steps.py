@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -152,7 +153,8 @@ class Call:
         slots : list of Tensor
         """
         x = None if self.xs is None else rebuild(self.xs, iter(elements))
-        output, after = self._checked(self.cell(x, rebuild(self.state, iter(slots))), slots, t)
+        with _given([*elements, *slots]):
+            output, after = self._checked(self.cell(x, rebuild(self.state, iter(slots))), slots, t)
         new = flatten(after)
         if t == 1:
             self.names = slot_names(after, slots)
@@ -279,6 +281,22 @@ def outline(nested: Any) -> str:
     return "(" + ", ".join(outline(part) for part in nested) + ")"
 
 
+@contextmanager
+def _given(tensors: Sequence[Tensor]) -> Iterator[None]:
+    """Make a step of these: a name that it gives to one of them is that of a value of its own.
+
+    So the names that a step gives do not depend on what its arguments are called already, as an initial
+    state may be, and what the step before has made.
+    """
+    state = context.state
+    before = state.given
+    state.given = before.union([x.node for x in tensors])
+    try:
+        yield
+    finally:
+        state.given = before
+
+
 def slot_names(after: State, before: Sequence[Tensor] = ()) -> list[str]:
     """Names of the slots: fields of a named tuple, or the names given to the values.
 
@@ -317,11 +335,14 @@ def named_values(
         if node in seen:
             continue
         seen.add(node)
-        if node.place.unrolling is here.unrolling and node.place.t == here.t:
-            stack.extend(node.inputs)
+        cut = node.cut
+        made = node.primitive is not None or cut is not None
+        if made and node.place.unrolling is here.unrolling and node.place.t == here.t:
+            inputs = node.inputs if cut is None else (cut,)
+            stack.extend(inputs)
             if node.primitive is None or node.primitive.arranges != "part":
-                whole.update(node.inputs)
-            if node.name is not None and node.primitive is not None:
+                whole.update(inputs)
+            if node.name is not None:
                 found.append(node)
     named: dict[str, Tensor] = {}
     for node in sorted(found, key=lambda node: node.serial):
