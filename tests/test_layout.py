@@ -24,6 +24,7 @@ ROOMS = (
     "_version",
     "errors",
     "checks",
+    "cache",
     "extras",
     "random",
     "init",

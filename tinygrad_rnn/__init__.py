@@ -14,6 +14,7 @@ tensor([2., 4.])
 from . import datasets, errors, nn, ops, optim, scan, sequences
 from ._version import __version__
 from .autodiff import debug, grad, jacobian, jvp, no_grad
+from .cache import cache_limit
 from .graph.graph import Graph, graph
 from .graph.place import scope
 from .ops import *
@@ -30,6 +31,7 @@ __all__ = [
     "Parameter",
     "Tensor",
     "__version__",
+    "cache_limit",
     "datasets",
     "debug",
     "errors",

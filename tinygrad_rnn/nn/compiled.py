@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from ..cache import Kept, keep, touch
 from ..errors import SideEffectError
 from ..graph.node import Spec
 from ..graph.place import Place, Unrolling, at, context
@@ -73,6 +74,12 @@ class Compiled:
         """Whether the trace can stand for the step at a later call whose guard has the same key."""
         return self.trace.lasting and self.guard.valid
 
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes; its plan is counted here too, since it goes only with the last that hold it."""
+        plan = self.plan.size if "plan" in self.__dict__ else 0
+        return plan + sum(slot.data.nbytes for slot in flatten(self.start))
+
     def run(self, call: Call) -> list[Tensor]:
         """The outputs at all steps, flat, and then the final state."""
         sequences = [sequence for sequence, _ in call.sequences]
@@ -95,13 +102,13 @@ _GENERATORS: dict[str, Any] = {
 
 class _Cache:
     def __init__(self) -> None:
-        self.steps: dict[Any, Compiled] = {}
-        self.plans: dict[Any, Plan] = {}
+        self.steps: dict[Any, Kept[Compiled]] = {}
+        self.plans: dict[Any, Kept[Plan]] = {}
 
 
 _caches: WeakKeyDictionary[Any, _Cache] = WeakKeyDictionary()
 KEPT = 32
-"""Traces, and plans, that a module keeps; the oldest goes first."""
+"""Traces, and plans, that a module keeps at the most, if all modules' are below `cache_limit`; the oldest goes first."""
 
 
 def compiled(recurrent: Any, call: Call, final_state_only: bool, zeros: Callable[[], Any]) -> Compiled:
@@ -131,7 +138,7 @@ def compiled(recurrent: Any, call: Call, final_state_only: bool, zeros: Callable
         recurrent.checkpoint,
     )
     reached = guard(cell)
-    found = cache.steps.get((kind, reached.key))
+    found = _found(cache.steps, (kind, reached.key))
     shared = found is not None and not call.started
     if not call.started:
         call.start(zeros() if found is None else found.start)
@@ -208,7 +215,7 @@ def _compile(cache: _Cache, recurrent: Any, call: Call, final_state_only: bool, 
 
 def _plan(cache: _Cache, loop: Loop, names: tuple[str | None, ...], checkpoint: int | None) -> Plan:
     key = signature(loop), names, checkpoint
-    plan = cache.plans.get(key)
+    plan: Plan | None = _found(cache.plans, key)
     if plan is None:
         plan = Plan(loop, checkpoint)
         _keep(cache.plans, key, plan)
@@ -220,10 +227,19 @@ def _element_names(call: Call) -> tuple[str | None, ...]:
     return tuple(name if sequence.node.primitive is None else None for sequence, name in call.sequences)
 
 
-def _keep(kept: dict[Any, Any], key: Any, value: Any) -> None:
-    kept[key] = value
+def _keep(kept: dict[Any, Kept[Any]], key: Any, value: Compiled | Plan) -> None:
+    kept[key] = keep(value, value.size)
+    for old in [old for old, entry in list(kept.items()) if entry.value is None]:
+        kept.pop(old, None)
     while len(kept) > KEPT:
         kept.pop(next(iter(kept)), None)
+
+
+def _found(kept: dict[Any, Kept[Any]], key: Any) -> Any:
+    """What is kept, if it is; its size may have grown, since programs are made when they are first needed."""
+    entry = kept.get(key)
+    value = None if entry is None else entry.value
+    return None if entry is None or value is None else touch(entry, value.size)
 
 
 def _structure(nested: Any, leading: int) -> Any:

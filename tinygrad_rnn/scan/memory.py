@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -27,6 +28,8 @@ FEW_ROWS = 16
 """Up to how many rows a product is rather one of vectors."""
 TABLE = 1024
 """Steps up to which the views of each step are made once and kept."""
+VIEW_BYTES = 160
+"""About how much a view takes, beside the memory that it is one of."""
 
 
 Form: TypeAlias = Literal["", "T", "0"]
@@ -82,6 +85,12 @@ class Memory:
         reverse = program.loop.reverse
         self.chunks = [self._chunk(needs, *pair) for pair in (bounds[::-1] if reverse else bounds)]
         self._views.clear()
+
+    @functools.cached_property
+    def size(self) -> int:
+        """Bytes, of the arrays and about those of the views."""
+        views = sum(len(table) if isinstance(table, list) else 1 for chunk in self.chunks for part in chunk[2:] for table in part)
+        return sum(array.nbytes for array in self._arrays) + VIEW_BYTES * views
 
     def _allocate(self, buffer: Buffer) -> Array:
         shape = buffer.spec.shape

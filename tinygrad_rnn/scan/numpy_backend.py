@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from ..cache import Kept, keep, take
 from .memory import Memory
 from .program import Program
 from .writer import Writer
@@ -16,6 +17,9 @@ from .writer import Writer
 __all__ = ["Executable"]
 
 Array: TypeAlias = npt.NDArray[Any]
+
+NODE_BYTES = 2600
+"""About how much a program takes for each value: measured for the built-in cells."""
 
 
 class Executable:
@@ -27,11 +31,17 @@ class Executable:
     batch_last : bool
         Whether arrays lie in memory with the first axis of each step's value, the batch,
         as the last one: gates are then contiguous. Kernels see no difference.
+
+    Attributes
+    ----------
+    size : int
+        About how many bytes it takes, with the graphs that it was made of.
     """
 
     def __init__(self, program: Program, batch_last: bool = True) -> None:
         self.program = program
         self.batch_last = batch_last
+        self.size = NODE_BYTES * (len(program.nodes) + len(program.after_nodes))
         writer = Writer(program, batch_last)
         self.source = writer.source
         self._needs = writer.needs
@@ -39,7 +49,7 @@ class Executable:
         exec(compile(self.source, "<program>", "exec"), space)
         self._run = space["run"]
         self._fill = space.get("fill")
-        self._pool: dict[int, list[Memory]] = {}
+        self._pool: dict[int, list[Kept[Memory]]] = {}
         self._lock = threading.RLock()  # collecting garbage may free a run, and give back its memory, at any moment
 
     def __call__(self, inputs: Sequence[Array], steps: int) -> tuple[list[Any], Memory]:
@@ -59,9 +69,11 @@ class Executable:
         memory : Memory
             What lent items lie in; give it back by :meth:`release`.
         """
+        memory = None
         with self._lock:
-            pool = self._pool.setdefault(steps, [])
-            memory = pool.pop() if pool else None
+            pool = self._pool.get(steps, [])
+            while pool and memory is None:
+                memory = take(pool.pop())
         if memory is None:
             memory = Memory(self.program, self._needs, steps, self.batch_last)
             if self._fill is not None:
@@ -69,11 +81,13 @@ class Executable:
         return self._run(inputs, memory, steps), memory
 
     def release(self, memory: Memory) -> None:
-        """Memory that nobody reads any more, for a next call."""
+        """Memory that nobody reads any more, for a next call, if there is room for it."""
+        entry = keep(memory, memory.size)
         with self._lock:
             pool = self._pool.setdefault(memory.steps, [])
-            if len(pool) < 4:
-                pool.append(memory)
+            pool[:] = [kept for kept in pool if kept.value is not None]
+            if len(pool) < 4 and entry.value is not None:
+                pool.append(entry)
             while len(self._pool) > 8:  # lengths that no longer turn up
                 self._pool.pop(next(iter(self._pool)))
 

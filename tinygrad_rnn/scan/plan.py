@@ -11,7 +11,7 @@ from .canonical import canonical
 from .differentiate import Reverse, differentiate, step_alone
 from .layout import batch_last
 from .loop import Item, Loop, body, is_leaf
-from .numpy_backend import Executable
+from .numpy_backend import NODE_BYTES, Executable
 from .rewrites import AFTER, BEFORE, rewrite, switched_off
 from .schedule import schedule
 
@@ -45,6 +45,7 @@ class Plan:
         self.fired: dict[str, int] = {}
         self.loop = rewrite(canonical(loop), BEFORE, self.off, self.fired)
         self.checkpoint = checkpoint
+        self._expected = 3 * NODE_BYTES * len(body(self.loop))  # forward and in reverse, if it is as for the built-in cells
         self._executables: dict[bool, Executable] = {}
         self._reverses: dict[tuple[tuple[int, ...], ...], tuple[Reverse, Plan]] = {}
         self._steps: dict[tuple[tuple[int, ...], ...], tuple[Reverse, Plan]] = {}
@@ -54,6 +55,14 @@ class Plan:
     def __repr__(self) -> str:
         count = sum(not is_leaf(node) for node in body(self.traced))
         return f"<Plan of {count} operation{'s' * (count != 1)} a step{', in reverse' if self.traced.reverse else ''}>"
+
+    @property
+    def size(self) -> int:
+        """About how many bytes the programs take, with those of the gradients; at least what they will take."""
+        inner = [plan for _, plan in (*list(self._reverses.values()), *list(self._steps.values()))]
+        inner += [self.whole] if "whole" in self.__dict__ else []
+        made = sum([program.size for program in list(self._executables.values())]) + sum([plan.size for plan in inner])
+        return made if self.forward else max(made, self._expected)
 
     @functools.cached_property
     def batch_last(self) -> bool:

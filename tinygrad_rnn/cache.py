@@ -1,0 +1,142 @@
+"""What layers keep between calls, in the whole process: so many bytes, and the least recently used goes first."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections import OrderedDict, deque
+from typing import Generic, TypeVar
+
+from .checks import whole
+
+__all__ = ["Kept", "cache_limit", "held", "keep", "take", "touch"]
+
+Value = TypeVar("Value")
+
+
+class Kept(Generic[Value]):
+    """A value that is kept while there is room for it.
+
+    Who keeps it holds this entry, and this entry alone: the value goes with it.
+
+    Attributes
+    ----------
+    value : object or None
+        None, once there was no room.
+    """
+
+    __slots__ = ("value", "_key", "__weakref__")
+
+    def __init__(self, value: Value, key: int) -> None:
+        self.value: Value | None = value
+        self._key = key
+
+
+class _Cache:
+    """All entries of the process, the least recently used first, with their sizes; it keeps none alive."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.total = 0
+        self.entries: OrderedDict[int, tuple[weakref.ref[Kept[object]], int]] = OrderedDict()
+        self.gone: deque[int] = deque()  # collecting garbage may free an entry at any moment, so it only says so
+        self.serial = 0
+        self.lock = threading.RLock()
+
+    def forget(self, key: int) -> None:
+        self.total -= self.entries.pop(key, (None, 0))[1]
+
+    def make_room(self) -> None:
+        while self.gone:
+            self.forget(self.gone.popleft())
+        while self.total > self.limit and self.entries:
+            _, (found, size) = self.entries.popitem(last=False)
+            self.total -= size
+            entry = found()
+            if entry is not None:
+                entry.value = None
+
+
+_cache = _Cache(512 << 20)
+
+
+def keep(value: Value, size: int) -> Kept[Value]:
+    """An entry for a value of this size in bytes; it is empty at once if that is more than the limit."""
+    with _cache.lock:
+        _cache.serial += 1
+        key = _cache.serial
+        entry = Kept(value, key)
+        if size > _cache.limit:
+            entry.value = None
+        else:
+            _cache.entries[key] = weakref.ref(entry, lambda _: _cache.gone.append(key)), size
+            _cache.total += size
+        _cache.make_room()
+        return entry
+
+
+def touch(entry: Kept[Value], size: int) -> Value | None:
+    """The entry's value, if it is still there, and by now of this size: it is used, so others go before it."""
+    with _cache.lock:
+        known = _cache.entries.get(entry._key)
+        value = entry.value
+        if known is not None:
+            _cache.entries.move_to_end(entry._key)
+            if known[1] != size:
+                _cache.entries[entry._key] = known[0], size
+                _cache.total += size - known[1]
+                _cache.make_room()
+        return value
+
+
+def take(entry: Kept[Value]) -> Value | None:
+    """The entry's value, if it is still there; it is no longer kept."""
+    with _cache.lock:
+        _cache.forget(entry._key)
+        value, entry.value = entry.value, None
+        return value
+
+
+def held() -> int:
+    """Bytes that are kept."""
+    with _cache.lock:
+        _cache.make_room()
+        return _cache.total
+
+
+def cache_limit(limit: int | None = None) -> int:
+    """How many bytes layers may keep between calls, in the whole process: 512 MiB, if you set no other.
+
+    A layer keeps the programs that it has compiled, one for each shape of its input, and the memory
+    in which they ran, to use both again at the next call. Beyond the limit, what was used least recently
+    goes first, whichever layer it belongs to. A program that needs more than the limit runs all the
+    same, and makes its memory anew at each call. What a graph reads that is still alive does not count.
+
+    Parameters
+    ----------
+    limit : int, optional
+        The limit from now on, in bytes; 0 keeps nothing. As it is, if not given.
+
+    Returns
+    -------
+    int
+        The limit.
+
+    Raises
+    ------
+    ValueError
+        If it is not a number of bytes.
+
+    Examples
+    --------
+    >>> before = cache_limit()
+    >>> cache_limit(64 * 2**20)
+    67108864
+    >>> cache_limit(before) == before
+    True
+    """
+    if limit is not None:
+        with _cache.lock:
+            _cache.limit = whole("the limit", limit, 0)
+            _cache.make_room()
+    return _cache.limit
