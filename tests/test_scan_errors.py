@@ -177,7 +177,9 @@ def test_scan_refuses_what_unroll_refuses_in_the_same_words(does):
 @pytest.mark.parametrize("mode", ["scan", "unroll"])
 def test_an_error_names_layer_codes_range_and_step(mode, code):
     codes = np.array([[0, 1], [2, 3], [1, code]])
-    words = rf"Embedding: codes go from {min(1, code)} to {max(1, code)}, and there are 4 embeddings in 'cell.embed' at step t=3"
+    words = (
+        rf"Embedding: codes go from {min(1, code)} to {max(1, code)}, and there are 4 embeddings in 'cell.embed' at step t=3"
+    )
     with pytest.raises(ShapeError, match=words):
         nn.Recurrent(Reading(_lookup), mode=mode)(codes)
     words = rf"cross_entropy: classes go from {min(1, code)} to {max(1, code)}, and there are 4 logits in 'cell' at step t=3"

@@ -84,7 +84,15 @@ def gradients(cell: Any, xs: Any, read: Any, order: int, lengths: Any = None, **
 def test_an_infinite_derivative_of_what_nothing_reads_is_not_met(cell, read):
     met = 0
     with np.errstate(all="ignore"):
-        for T, zero, reverse in [(1, 0, False), (2, 0, True), (4, 3, False), (4, 2, False), (4, 1, True), (5, 1, True), (4, 9, False)]:
+        for T, zero, reverse in [
+            (1, 0, False),
+            (2, 0, True),
+            (4, 3, False),
+            (4, 2, False),
+            (4, 1, True),
+            (5, 1, True),
+            (4, 9, False),
+        ]:
             xs = np.random.default_rng(T).uniform(0.5, 1, (T, 2, 2))
             xs[zero : zero + 1, 0, 0] = 0.0
             for order in (0, 1, 2):

@@ -5,15 +5,15 @@ A gradient is a graph as well. One walk, `pull`, serves all of them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
 from .errors import DtypeError, GradientError, ShapeError
 from .graph.node import Node, Results, ancestors
-from .graph.place import context, mode
+from .graph.place import Place, context, mode
 from .ops import TensorLike, stack
 from .ops.core import Part, Sparse, as_tensor, constant, describe, pullback
 from .ops.shapes import scatter
@@ -76,7 +76,8 @@ def backward(output: Tensor, gradient: TensorLike | None = None) -> None:
         requires a gradient is reached.
     """
     order = ancestors([output._node])
-    leaves = [node for node in order if node.leaf is not None]
+    reached = _reached([output._node], order)
+    leaves = [node for node in order if node.leaf is not None and node in reached]
     if not leaves:
         raise GradientError(_why_nothing(output, order))
     with no_grad():
@@ -90,9 +91,9 @@ def backward(output: Tensor, gradient: TensorLike | None = None) -> None:
 
 
 def _why_nothing(output: Tensor, order: list[Node]) -> str:
-    cut = next((node for node in order if node.cut is not None), None)
+    cut = next(_cuts(order), None)
     if cut is not None:
-        return f"no leaf that requires a gradient is reached: .detach() cut the graph at {describe(cut)}{cut.place.describe()}"
+        return f"no leaf that requires a gradient is reached: .detach() cut the graph at {cut.words}"
     if output._node.primitive is None and output._node.leaf is None:
         return "this tensor has no graph: it was made under no_grad, or is a constant; there is nothing to differentiate"
     return "no leaf that requires a gradient is reached: make one with tr.tensor(…, requires_grad=True) or a Parameter"
@@ -220,7 +221,7 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], 
     pairs = [(out._node, _cotangent(out, c)) for out, c in zip(outs, given, strict=True)]
     # a parameter that was rebound since has another node in this graph
     earlier = {id(x): [n for n in order if n.leaf is not None and n.leaf() is x and n is not x._node] for x in wanted}
-    reached = set(order)
+    reached = _reached([out._node for out in outs], order)
     for x in wanted:
         if x._node not in reached and not earlier[id(x)]:
             _check_not_cut(x._node, order)
@@ -239,23 +240,60 @@ def _added(a: Tensor, b: Tensor) -> Tensor:
     return a + b
 
 
+class _Cut(NamedTuple):
+    """A node of the graph that a ``.detach()`` cut off, and where."""
+
+    source: Node
+    words: str
+
+
+def _cuts(order: Sequence[Node]) -> Iterator[_Cut]:
+    """The cuts of a graph: leaves that know what they were detached from, and inputs of operations."""
+    for node in order:
+        source = node.cut
+        if source is not None:
+            yield _Cut(source, f"{describe(node)}{node.place.describe()}")
+        elif node.primitive is not None and node.primitive.cuts is not None:
+            for k, (cut, place) in _cut_inputs(node, order).items():
+                yield _Cut(node.inputs[k], f"the cut of {describe(cut)}{place.describe()}")
+
+
+def _cut_inputs(node: Node, order: Sequence[Node]) -> Mapping[int, tuple[Node, Place]]:
+    cuts = node.primitive.cuts  # type: ignore[union-attr]
+    return {} if cuts is None else cuts(node, order)
+
+
+def _reached(outputs: Sequence[Node], order: Sequence[Node]) -> set[Node]:
+    """The nodes that the outputs depend on, before any cut."""
+    cut = {node: set(_cut_inputs(node, order)) for node in order if node.primitive is not None and node.primitive.cuts}
+    if not any(cut.values()):
+        return set(order)
+    found: set[Node] = set()
+    stack = list(outputs)
+    while stack:
+        node = stack.pop()
+        if node not in found:
+            found.add(node)
+            stack += [x for k, x in enumerate(node.inputs) if k not in cut.get(node, ())]
+    return found
+
+
 def _check_not_cut(target: Node, order: list[Node]) -> None:
     """Raise if the target lies behind a cut of the graph."""
-    cuts = [node for node in order if node.cut is not None]
+    cuts = list(_cuts(order))
     seen: set[Node] = set()
     while cuts:
         cut = cuts.pop()
-        source = cut.cut
-        if source is None or source in seen:
+        if cut.source in seen:
             continue
-        before = ancestors([source])
+        before = ancestors([cut.source])
         seen.update(before)
         if target in seen:
             raise GradientError(
-                f"{describe(target)} is behind a cut: .detach() at {describe(cut)}{cut.place.describe()} stops the gradient; "
+                f"{describe(target)} is behind a cut: .detach() at {cut.words} stops the gradient; "
                 "take the gradient before it, or leave the .detach() out"
             )
-        cuts.extend(node for node in before if node.cut is not None)
+        cuts.extend(_cuts(before))
 
 
 def jvp(outputs: Any, inputs: Any, tangents: Any) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import OrderedDict, deque
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from .checks import whole
 
@@ -38,7 +38,7 @@ class _Cache:
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.total = 0
-        self.entries: OrderedDict[int, tuple[weakref.ref[Kept[object]], int]] = OrderedDict()
+        self.entries: OrderedDict[int, tuple[weakref.ref[Kept[Any]], int]] = OrderedDict()
         self.gone: deque[int] = deque()  # collecting garbage may free an entry at any moment, so it only says so
         self.serial = 0
         self.lock = threading.RLock()

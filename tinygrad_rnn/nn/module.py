@@ -117,7 +117,7 @@ class Module:
             raise
 
     def _at_scope(self, scope: str) -> Module:
-        """The innermost module in this one that makes nodes under a scope: an error in a compiled step has no other trace of it."""
+        """The innermost module in this one that makes nodes under a scope, for an error in a compiled step."""
         above = f"{context.state.place.scope}.{self._name}".strip(".")
         found, path = self, scope.removeprefix(above).lstrip(".")
         while inner := [m for _, m in found.children() if not m._name or path == m._name or path.startswith(f"{m._name}.")]:

@@ -227,7 +227,7 @@ class Call:
         if self.mask is None:
             return data
         mask = given[id(self.mask)]
-        if mask.shape != slot.shape[: mask.ndim]:
+        if mask.ndim > 1 or mask.shape != slot.shape[: mask.ndim]:
             raise ShapeError(f"force_mask has shape {self.mask.shape}; it is (T,) or (T, batch), batch {slot.shape[:1]}")
         return where(beside(mask, slot), data, slot)
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ..errors import DtypeError, NonFiniteError, ShapeError, TinygradError
 from ..graph.node import NO_ATTRIBUTES, Node, Results, Spec
-from ..graph.place import NOWHERE, context
+from ..graph.place import NOWHERE, Place, context
 from .domains import Domain, Interval
 from .dtypes import as_float, makes_floats, takes_integers_as_floats, widens_halves
 
@@ -121,6 +121,10 @@ class Primitive:
     ufunc : numpy.ufunc, optional
         NumPy's function that does the kernel's work on floats, if there is one.
     """
+
+    cuts: Callable[[Node, Sequence[Node]], Mapping[int, tuple[Node, Place]]] | None = None
+    """``cuts(node, order)``: inputs that the rest of a graph reaches only behind a ``.detach()`` in the node, each
+    with what was detached and where; None if there are none for any node."""
 
     def __init__(
         self,
@@ -581,10 +585,10 @@ def _unbroadcast(g: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def describe(node: Node) -> str:
     """How an error message calls a value: by its name if it has one, with its shape."""
-    name = node.name
-    if node.cut is not None:
-        name = f"the cut of {describe(node.cut)}"
-    elif node.primitive is not None and name is None:
+    name, source = node.name, node.cut
+    if source is not None:
+        return f"the cut of {describe(source)}"
+    if node.primitive is not None and name is None:
         (first, *more) = node.inputs
         name = node.operation if more or first.name is None else f"{node.operation}({first.name})"
     return f"{name} {node.shape}" if name else str(node.shape)

@@ -132,7 +132,11 @@ def step_alone(forward: Loop) -> Loop:
     """
     items = [Item("sum" if item.kind == "sum" else "stack", item.node) for item in forward.items]
     return Loop(
-        (*forward.sequences, *forward.state), (), forward.captured, (), (*items, *[Item("stack", node) for node in forward.after])
+        (*forward.sequences, *forward.state),
+        (),
+        forward.captured,
+        (),
+        (*items, *[Item("stack", node) for node in forward.after]),
     )
 
 

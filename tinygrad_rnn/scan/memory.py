@@ -89,7 +89,9 @@ class Memory:
     @functools.cached_property
     def size(self) -> int:
         """Bytes, of the arrays and about those of the views."""
-        views = sum(len(table) if isinstance(table, list) else 1 for chunk in self.chunks for part in chunk[2:] for table in part)
+        views = sum(
+            len(table) if isinstance(table, list) else 1 for chunk in self.chunks for part in chunk[2:] for table in part
+        )
         return sum(array.nbytes for array in self._arrays) + VIEW_BYTES * views
 
     def _allocate(self, buffer: Buffer) -> Array:

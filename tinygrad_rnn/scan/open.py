@@ -11,7 +11,6 @@ import numpy as np
 
 from ..errors import TinygradError
 from ..graph.node import Node, Spec, leaf, rebased
-from ..errors import TinygradError
 from ..graph.place import Place, Unrolling, at, context
 from ..ops.core import Primitive, constant, explained, registry
 from .loop import Loop, body
@@ -198,7 +197,7 @@ def _applied(primitive: Primitive, inputs: tuple[Node, ...], attributes: Any, sp
                 inputs = tuple([leaf(i.value, i.name) for i in inputs])
             with at(place):
                 told = error if isinstance(error, TinygradError) else explained(primitive, inputs, attributes, error)
-            told.scope = place.scope  # type: ignore[union-attr]  # the layer is found by it
+            told.scope = place.scope  # type: ignore[attr-defined]  # the layer is found by it
             raise told from None
     return Node(primitive, inputs, attributes, value, place)
 

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Collection, Sequence
 
 from ..graph.node import Node
+from ..ops.core import registry
 from .canonical import canonical
 from .differentiate import Reverse, differentiate, step_alone
 from .layout import batch_last
@@ -16,6 +17,8 @@ from .rewrites import AFTER, BEFORE, rewrite, switched_off
 from .schedule import schedule
 
 __all__ = ["Plan"]
+
+_DETACH = registry["detach"]
 
 
 class Plan:
@@ -111,6 +114,29 @@ class Plan:
                 found = differentiate(self.saving, given, wanted, saved, ends)
                 self._reverses[key] = found, Plan(found.loop, forward=self)
             return self._reverses[key]
+
+    @functools.cached_property
+    def detaches(self) -> bool:
+        """Whether there is a ``.detach()`` in the step."""
+        return any(node.primitive is _DETACH for node in body(self.traced))
+
+    def cut_off(self, items: Collection[int]) -> dict[int, Node]:
+        """Inputs that these items depend on only behind a ``.detach()``, and what was detached."""
+        loop = self.traced
+        after = dict(zip(loop.state, loop.after, strict=True))
+        roots = [after[item.node] if item.kind == "final" else item.node for i, item in enumerate(loop.items) if i in items]
+        detached = [node.inputs[0] for node in body(loop, roots) if node.primitive is _DETACH]
+        if not detached:
+            return {}
+        reached: set[Node] = set()
+        while roots:
+            node = roots.pop()
+            if node not in reached:
+                reached.add(node)
+                roots += [*([] if node.primitive is _DETACH else node.inputs), *([after[node]] if node in after else [])]
+        behind = {node: source for source in detached for node in body(loop, [source]) if node not in reached}
+        inputs = (*loop.sequences, *loop.state, *loop.captured)
+        return {k: behind[node] for k, node in enumerate(inputs) if node in behind}
 
     def slots_before(self, given: Sequence[int], ends: Collection[int], steps: int) -> set[int]:
         """The slots whose initial value has a cotangent, if these items and the final values of these slots have."""

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..graph.node import Results, Spec
-from ..graph.place import context
+from ..graph.node import Node, Results, Spec
+from ..graph.place import Place, context
 from ..ops.core import Formula, Part, Primitive, apply, constant
 from ..ops.domains import Domain
 from ..ops.shapes import concatenate
@@ -195,7 +195,9 @@ class _Backward:
             y = self._run_of(count - 1)
             return [_read(y, final[leaf])[None] for leaf in state]
         lent = {item.node: i for i, item in enumerate(self.plan.saving.items) if item.lent}
-        return [_read(self.y, lent[leaf])[at : at + 1] if leaf in lent else x[None] for leaf, x in zip(state, inputs, strict=True)]
+        return [
+            _read(self.y, lent[leaf])[at : at + 1] if leaf in lent else x[None] for leaf, x in zip(state, inputs, strict=True)
+        ]
 
     def _whole(self, k: int, rest: Tensor | None, pieces: Sequence[dict[int, Tensor]], count: int) -> Tensor:
         """The cotangent of a sequence, of the first `count` steps and of those that were made alone after them."""
@@ -273,6 +275,17 @@ scan = Primitive(
     ("*inputs",),
     ("plan", "steps"),
 )
+
+
+def _cuts(node: Node, order: Sequence[Node]) -> dict[int, tuple[Node, Place]]:
+    plan, steps = node.attributes["plan"], node.attributes["steps"]
+    if not plan.detaches:
+        return {}
+    found = plan.cut_off([reader.attributes["index"] for reader in order if reader.primitive is item and node in reader.inputs])
+    return {k: (source, source.place._replace(t=steps)) for k, source in found.items()}
+
+
+scan.cuts = _cuts
 
 item = Primitive(
     "item",
