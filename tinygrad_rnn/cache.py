@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from .checks import whole
 
-__all__ = ["Kept", "cache_limit", "held", "keep", "take", "touch"]
+__all__ = ["cache_limit"]
 
 Value = TypeVar("Value")
 
