@@ -13,7 +13,7 @@ import numpy as np
 
 from .errors import DtypeError, GradientError, ShapeError
 from .graph.node import Node, Results, ancestors
-from .graph.place import Place, context, mode
+from .graph.place import Place, current, mode, move
 from .ops import TensorLike, stack
 from .ops.core import Part, Sparse, as_tensor, constant, describe, pullback
 from .ops.shapes import scatter
@@ -133,7 +133,7 @@ def pull(order: Sequence[Node], cotangents: Sequence[tuple[Node, Tensor]], wante
     for node in order:
         if not needed.isdisjoint(node.inputs) and node.value.dtype.kind == "f":  # integers carry no gradient
             needed.add(node)
-    state = context.state
+    state = current()
     tagging = state.recording or state.debugging
     before = state.place
     table: dict[Node, Any] = {}
@@ -144,7 +144,7 @@ def pull(order: Sequence[Node], cotangents: Sequence[tuple[Node, Tensor]], wante
         for node in reversed(order):
             if node in parts:
                 if tagging:
-                    state.place = node.place._replace(origin=node)
+                    move(node.place._replace(origin=node))
                 found = parts.pop(node)
                 if isinstance(node.value, Results):
                     table[node] = found
@@ -159,7 +159,7 @@ def pull(order: Sequence[Node], cotangents: Sequence[tuple[Node, Tensor]], wante
                 continue
             g = table[node] if node in keep else table.pop(node)
             if tagging:
-                state.place = node.place._replace(origin=node)
+                move(node.place._replace(origin=node))
             for source, gx in pullback(node, g, needed):
                 if isinstance(gx, (Sparse, Part)):
                     parts.setdefault(source, []).append(gx)
@@ -168,7 +168,7 @@ def pull(order: Sequence[Node], cotangents: Sequence[tuple[Node, Tensor]], wante
                 else:
                     table[source] = gx
     finally:
-        state.place = before
+        move(before)
     return table
 
 

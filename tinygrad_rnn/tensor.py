@@ -76,8 +76,8 @@ class Tensor:
                 f"{asked}: {name} {self.shape} is symbolic while a cell is traced and has no values; "
                 'use tr.where in place of Python control flow, or mode="unroll"'
             )
-        if context.state.tracing:
-            context.state.looked = True
+        if context.state.looked is not None:
+            context.state.looked.append(self._node)
         return value
 
     @property

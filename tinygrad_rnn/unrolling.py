@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .errors import ShapeError
-from .graph.place import Place, Unrolling, context, restore
+from .graph.place import Place, Unrolling, current, move, outside_left_loops, restore
+from .graph.source_loops import askers
 from .ops import TensorLike
 from .ops.core import as_tensor
 from .tensor import Tensor
 
-__all__ = ["fed", "over", "steps"]
+__all__ = ["Steps", "fed", "steps"]
 
 
 def steps(*sequences: TensorLike, reverse: bool = False) -> Iterator[tuple[Any, ...]]:
@@ -50,8 +51,7 @@ def steps(*sequences: TensorLike, reverse: bool = False) -> Iterator[tuple[Any, 
         raise ShapeError("tr.steps needs sequences: arrays whose first axis is time")
     if len({len(x) for x in tensors}) > 1:
         raise ShapeError(f"the sequences differ in length: {', '.join(str(x.shape) for x in tensors)}")
-    names = [tensor.name for tensor in tensors]
-    return ((t, *elements) for t, _, elements in over(tensors, names, len(tensors[0]), reverse))
+    return Steps(tensors, [tensor.name for tensor in tensors], len(tensors[0]), reverse, closed=False)
 
 
 def fed(sequence: TensorLike) -> Tensor:
@@ -62,35 +62,59 @@ def fed(sequence: TensorLike) -> Tensor:
     return x
 
 
-def over(
-    sequences: Sequence[Tensor], names: Sequence[str | None], T: int, reverse: bool = False
-) -> Generator[tuple[int, int, list[Tensor]], None, None]:
-    """Go over sequences, as :func:`steps` does; there may be none.
+class Steps(Iterator[tuple[Any, ...]]):
+    """The iterator that :func:`steps` returns; the sequences may be none.
+
+    What is made is tagged with the step, until the loop has ended or is left. A loop that was
+    left can be resumed.
 
     Parameters
     ----------
     sequences : sequence of Tensor
     names : sequence of (str or None)
-        What the elements of a leaf sequence are called.
+        Names for the elements of sequences that are leaves.
     T : int
     reverse : bool
-
-    Yields
-    ------
-    t, position : int
-        The step, from 1, and the place in the sequence that it reads.
-    elements : list of Tensor
+    closed : bool
+        Whether the caller always closes it. Of a user's loop, it is found out whether it was left.
     """
-    before = context.state.place
-    unrolling = Unrolling(before.scope, before, reverse)
-    try:
-        for t in range(1, T + 1):
-            context.state.place = Place(before.scope, unrolling, t)
-            position = T - t if reverse else t - 1
-            yield t, position, [element(x, name, position) for x, name in zip(sequences, names, strict=True)]
-    finally:
-        unrolling.over = True
-        restore(context.state.place)
+
+    def __init__(
+        self, sequences: Sequence[Tensor], names: Sequence[str | None], T: int, reverse: bool = False, closed: bool = True
+    ) -> None:
+        self._sequences, self._names = sequences, names
+        self._T, self._t, self._reverse, self._closed = T, 0, reverse, closed
+        self._unrolling: Unrolling | None = None
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        # Only the for statement holds this generator. To leave the statement ends the tagging, whoever holds the iterator.
+        try:
+            yield from iter(self.__next__, None)
+        finally:
+            self.close()
+
+    def __next__(self) -> tuple[Any, ...]:
+        if self._unrolling is None:
+            before = outside_left_loops()
+            self._unrolling = Unrolling(before.scope, before, self._reverse)
+        if self._t == self._T:
+            self.close()
+            raise StopIteration
+        self._t += 1
+        self._unrolling.over = False
+        if not self._closed:
+            self._unrolling.askers = askers()
+        move(Place(self._unrolling.scope, self._unrolling, self._t))
+        position = self._T - self._t if self._reverse else self._t - 1
+        return self._t, *[element(x, name, position) for x, name in zip(self._sequences, self._names, strict=True)]
+
+    def close(self) -> None:
+        """End the tagging, and go back to where the loop was started."""
+        if self._unrolling is not None:
+            self._unrolling.over = True
+            restore(current().place)
+
+    __del__ = close
 
 
 def element(sequence: Tensor, name: str | None, position: int) -> Tensor:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .source_loops import Asker, is_left
 
 if TYPE_CHECKING:
     from .node import Node
@@ -36,7 +38,7 @@ class Unrolling:
         Whether it runs from the end of the sequence to its start.
     """
 
-    __slots__ = ("scope", "outer", "reverse", "over", "kept")
+    __slots__ = ("scope", "outer", "reverse", "over", "kept", "askers")
 
     def __init__(self, scope: str = "", outer: Place | None = None, reverse: bool = False) -> None:
         self.scope = scope
@@ -44,6 +46,7 @@ class Unrolling:
         self.reverse = reverse
         self.over = False  # set when the last step is done
         self.kept = Kept()
+        self.askers: list[Asker] | None = None  # who asked for its last step, if that is the user's code
 
     def __repr__(self) -> str:
         return f"<Unrolling of {self.scope or 'a loop'}>"
@@ -84,29 +87,45 @@ class Place(NamedTuple):
 NOWHERE = Place()
 
 
-class State:
-    """What `ops.apply` does in one thread, and where.
+class State(NamedTuple):
+    """What `ops.apply` does in one thread or asyncio task, and where.
 
     `eager` is False while tracing (record everything, run nothing) or debugging (look at
     every result); both are rare, so that the hot path asks for one flag.
     """
 
-    __slots__ = ("place", "recording", "tracing", "debugging", "eager", "draws", "looked", "given")
-
-    def __init__(self) -> None:
-        self.place = NOWHERE
-        self.recording = True
-        self.tracing = False
-        self.debugging = False
-        self.eager = True
-        self.draws: list[Node] | None = None  # what a trace draws at each step
-        self.looked = False  # whether the numbers of a tensor were read while tracing
-        self.given: frozenset[Node] = frozenset()  # what the step of a cell that is being made was given
+    place: Place = NOWHERE
+    recording: bool = True
+    tracing: bool = False
+    debugging: bool = False
+    eager: bool = True
+    draws: list[Node] | None = None  # what a trace draws at each step
+    looked: list[Node] | None = None  # whose numbers a trace has read
+    given: frozenset[Node] = frozenset()  # what the step of a cell that is being made was given
 
 
-class _Context(threading.local):
-    def __init__(self) -> None:
-        self.state = State()
+_INITIAL = State()
+_state: ContextVar[State] = ContextVar("tinygrad_rnn", default=_INITIAL)
+
+# A state is replaced and never changed: tasks and threads that begin with the same one do not see each other's.
+current: Callable[[], State] = _state.get
+"""The state of this thread or task."""
+
+
+def change(**new: Any) -> None:
+    """Replace fields of this thread's or task's state."""
+    _state.set(_state.get()._replace(**new))
+
+
+def move(place: Place) -> None:
+    """Make what follows at this place."""
+    _state.set(State(place, *_state.get()[1:]))
+
+
+class _Context:
+    @property
+    def state(self) -> State:
+        return _state.get()
 
 
 context = _Context()
@@ -117,14 +136,26 @@ def restore(place: Place) -> None:
     scope = place.scope
     while place.unrolling is not None and place.unrolling.over:
         place = (place.unrolling.outer or NOWHERE)._replace(scope=scope)
-    context.state.place = place
+    move(place)
+
+
+def outside_left_loops() -> Place:
+    """The place, where loops that the user's code has left are over, even if something still holds their iterators."""
+    place = current().place
+    unrolling = place.unrolling
+    while unrolling is not None:
+        if unrolling.askers is not None and is_left(unrolling.askers):
+            unrolling.over = True
+        unrolling = unrolling.outer.unrolling if unrolling.outer is not None else None
+    restore(place)
+    return current().place
 
 
 @contextmanager
 def at(place: Place) -> Iterator[None]:
     """Make nodes at this place."""
-    before = context.state.place
-    context.state.place = place
+    before = current().place
+    move(place)
     try:
         yield
     finally:
@@ -155,8 +186,8 @@ def scope(name: str) -> Iterator[None]:
 
 @contextmanager
 def mode(*, recording: bool | None = None, tracing: bool | None = None, debugging: bool | None = None) -> Iterator[None]:
-    """Change what `apply` does, inside the block and in this thread only."""
-    before = context.state.recording, context.state.tracing, context.state.debugging
+    """Change what `apply` does, inside the block and in this thread or task only."""
+    _, *before = current()[:4]
     new = [old if asked is None else asked for old, asked in zip(before, (recording, tracing, debugging), strict=True)]
     try:
         _set_mode(*new)
@@ -166,6 +197,4 @@ def mode(*, recording: bool | None = None, tracing: bool | None = None, debuggin
 
 
 def _set_mode(recording: bool, tracing: bool, debugging: bool) -> None:
-    state = context.state
-    state.recording, state.tracing, state.debugging = recording, tracing, debugging
-    state.eager = not (tracing or debugging)
+    change(recording=recording, tracing=tracing, debugging=debugging, eager=not (tracing or debugging))

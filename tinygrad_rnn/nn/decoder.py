@@ -19,7 +19,7 @@ from ..ops import TensorLike, broadcast_to, split, where
 from ..ops.core import as_tensor
 from ..ops.lengths import beside, real_steps
 from ..tensor import Tensor
-from ..unrolling import over
+from ..unrolling import Steps
 from .beam import Sequences, beam_search, write
 from .cell import Cell, State
 from .decoder_cell import DecoderCell, DecoderState, above_zero, choose, code_of
@@ -290,7 +290,7 @@ class Decoder(Module):
         given = [as_tensor(x) for x in ([] if context is None else [context]) + flatten(() if state is None else state)]
         batch_size = next((x.shape[0] for x in given if x.ndim), batch_size)
         end, most = -1 if self.end is None else self.end, whole("max_steps", max_steps)
-        with no_grad(), closing(over((), (), most)) as steps:
+        with no_grad(), closing(Steps((), (), most)) as steps:
             y, *held = self._begin(context, state, batch_size)
 
             def step(y: Tensor, held: tuple[State, ...]) -> tuple[Tensor, tuple[State, ...]]:

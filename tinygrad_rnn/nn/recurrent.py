@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import ShapeError, SideEffectError, TinygradError, TraceError
-from ..graph.place import context, mode
+from ..graph.place import context, mode, outside_left_loops
 from ..ops import TensorLike, stack
 from ..tensor import Tensor
-from ..unrolling import over
+from ..unrolling import Steps
 from .cell import Cell, State
 from .compiled import compiled
 from .module import Module
@@ -212,6 +212,7 @@ class Recurrent(Module):
         return detached(outputs), detached(after), {name: x.detach() for name, x in named.items()}
 
     def _run(self, call: Call, state: State | None, final_state_only: bool) -> tuple[Any, State]:
+        outside_left_loops()
         explicit = self.mode == "unroll" or not context.state.eager
         zeros = state is None and type(self.cell).initial_state is Cell.initial_state
         if not zeros or explicit or call.T == 0:
@@ -261,8 +262,8 @@ class Recurrent(Module):
         self._look_ahead(call)
         of_loose: list[list[Tensor]] = [[] for _ in call.loose]
         sequences, names = zip(*call.sequences, strict=True) if call.sequences else ((), ())
-        with closing(over(sequences, names, call.T, self.reverse)) as moments:
-            for t, _, elements in moments:
+        with closing(Steps(sequences, names, call.T, self.reverse)) as moments:
+            for t, *elements in moments:
                 output, slots = call.step(elements, slots, t)
                 if outputs and outline(output) != outline(outputs[-1]):
                     raise ShapeError(f"step t={t} put out {outline(output)}, and the steps before {outline(outputs[-1])}")

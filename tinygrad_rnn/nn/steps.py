@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..errors import DtypeError, ShapeError
 from ..graph.node import Node, Spec, leaf
-from ..graph.place import context, mode
+from ..graph.place import change, context, mode
 from ..ops import TensorLike, detach, where
 from ..ops.core import as_tensor
 from ..ops.lengths import beside, real_steps
@@ -288,13 +288,12 @@ def _given(tensors: Sequence[Tensor]) -> Iterator[None]:
     So the names that a step gives do not depend on what its arguments are called already, as an initial
     state may be, and what the step before has made.
     """
-    state = context.state
-    before = state.given
-    state.given = before.union([x.node for x in tensors])
+    before = context.state.given
+    change(given=before.union([x.node for x in tensors]))
     try:
         yield
     finally:
-        state.given = before
+        change(given=before)
 
 
 def slot_names(after: State, before: Sequence[Tensor] = ()) -> list[str]:

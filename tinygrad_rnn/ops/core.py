@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ..errors import DtypeError, NonFiniteError, ShapeError, TinygradError
 from ..graph.node import NO_ATTRIBUTES, Node, Results, Spec
-from ..graph.place import NOWHERE, Place, context
+from ..graph.place import NOWHERE, Place, context, current
 from .domains import Domain, Interval
 from .dtypes import as_float, makes_floats, takes_integers_as_floats, widens_halves
 
@@ -408,7 +408,7 @@ def apply(primitive: Primitive, inputs: Sequence[TensorLike], attributes: Mappin
     >>> apply(tr.ops.registry["add"], (tr.tensor([1.0, 2.0]), 1))
     tensor([2., 3.])
     """
-    state = context.state
+    state = current()
     n = len(inputs)
     if n == 2:  # one and two inputs are spelt out: most of a network's operations
         a, b = inputs

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..graph.node import Node, Spec, leaf
-from ..graph.place import context, mode
+from ..graph.place import change, context, mode
 from ..graph.structure import exact
 from ..random import generator
 from ..tensor import Parameter, Tensor
@@ -79,15 +79,17 @@ def trace(
     """
     leaves = [leaf(spec, name, "input") for spec, name in sequences]
     slots = [leaf(spec, name, "initial") for spec, name in state]
-    before = context.state.draws, context.state.looked
+    before = context.state
     draws: list[Node] = []
-    context.state.draws, context.state.looked = draws, False
+    looked: list[Node] = []
+    change(draws=draws, looked=looked)
     try:
         with mode(tracing=True, recording=True):
             outputs, after = step([Tensor(node) for node in leaves], [Tensor(node) for node in slots])
     finally:
-        looked = context.state.looked
-        context.state.draws, context.state.looked = before[0], before[1] or looked
+        change(draws=before.draws, looked=before.looked)
+    if before.looked is not None:
+        before.looked.extend(looked)
     items = [*[Item("stack", out.node) for out in outputs], *[Item("final", node) for node in slots]]
     own = {parameter.node: parameter for parameter in parameters}
     ends = [*[item.node for item in items], *[slot.node for slot in after]]

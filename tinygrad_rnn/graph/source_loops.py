@@ -1,0 +1,101 @@
+"""Loops of the user's code: whether the code that asked a loop for its next step can ask again, or has left it.
+
+Python tells an iterator that its loop has ended only if nothing else holds the iterator.
+A variable, a ``zip`` or a saved exception may hold it for ever.
+"""
+
+from __future__ import annotations
+
+import bisect
+import dis
+import functools
+import inspect
+import sys
+from types import CodeType, FrameType
+from typing import NamedTuple
+
+__all__ = ["Asker", "askers", "is_left"]
+
+
+class Asker(NamedTuple):
+    """A frame that asked for the next step, without a reference to it, which would keep its variables alive.
+
+    Attributes
+    ----------
+    frame : int
+        Identity of the frame.
+    code : CodeType
+    loop : frozenset of int
+        Offsets of the instructions of the innermost loop that the asking instruction stands in.
+    """
+
+    frame: int
+    code: CodeType
+    loop: frozenset[int]
+
+
+def askers() -> list[Asker]:
+    """Who asks the caller of this function: a frame, or if that is a generator's, those that it yields to as well."""
+    found: list[Asker] = []
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        code = frame.f_code
+        found.append(Asker(id(frame), code, _loop_around(code, frame.f_lasti)))
+        if not code.co_flags & (inspect.CO_GENERATOR | inspect.CO_ASYNC_GENERATOR):
+            break
+        frame = frame.f_back
+    return found
+
+
+def is_left(asked: list[Asker]) -> bool:
+    """Whether the innermost of the askers that is running stands outside the loop it asked from, or none is running."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        for asker in asked:
+            if asker.frame == id(frame) and asker.code is frame.f_code:
+                offsets, _ = _loops(asker.code)
+                return _instruction(offsets, frame.f_lasti) not in asker.loop
+        frame = frame.f_back
+    return True
+
+
+def _never_falls_through(opname: str) -> bool:
+    return opname.startswith(("RETURN", "RAISE", "RERAISE")) or (opname.startswith("JUMP") and "IF" not in opname)
+
+
+def _instruction(offsets: list[int], last: int) -> int:
+    return offsets[bisect.bisect_right(offsets, last) - 1]  # what was run last may be inside an instruction's cache
+
+
+def _loop_around(code: CodeType, last: int) -> frozenset[int]:
+    offsets, loops = _loops(code)
+    at = _instruction(offsets, last)
+    return min((loop for loop in loops if at in loop), key=len, default=frozenset())
+
+
+@functools.lru_cache(maxsize=256)
+def _loops(code: CodeType) -> tuple[list[int], list[frozenset[int]]]:
+    """Offsets of all instructions, and of those of each loop: from where its start can be reached by a jump back."""
+    instructions = list(dis.get_instructions(code))
+    offsets = [each.offset for each in instructions]
+    before: dict[int, list[int]] = {offset: [] for offset in offsets}
+    backwards: dict[int, list[int]] = {}
+    jumps = {*dis.hasjrel, *dis.hasjabs}
+    for i, each in enumerate(instructions):
+        if i + 1 < len(instructions) and not _never_falls_through(each.opname):
+            before[offsets[i + 1]].append(each.offset)
+        if each.opcode in jumps:
+            before[each.argval].append(each.offset)
+            if each.argval <= each.offset:
+                backwards.setdefault(each.argval, []).append(each.offset)
+    loops: list[frozenset[int]] = []
+    for start, ends in backwards.items():
+        inside = {start}
+        pending = list(ends)
+        while pending:
+            offset = pending.pop()
+            if offset not in inside:
+                inside.add(offset)
+                pending.extend(before[offset])
+        loops.append(frozenset(inside))
+    return offsets, loops
