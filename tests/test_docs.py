@@ -50,6 +50,7 @@ INTERNAL = {
     "checks": "of options",
     "guards": "what a trace is held against",
     "extras": "how an optional dependency is imported",
+    "graph.source_loops": "how tr.steps finds out that a loop was left",
     "lookup": "what the commands find a cell with",
     "_version": "one string",
     "draw.": "how a drawing comes about; draw exports what is public",
@@ -77,7 +78,7 @@ INTERNAL_NAMES = {
     "ops.TensorLike": "a type",
     "ops.core.TensorLike": "a type",
     "random.generator": "tr.seed sets it",
-    **dict.fromkeys(("unrolling.fed", "unrolling.over"), "tr.steps and nn.Recurrent go over sequences with them"),
+    **dict.fromkeys(("unrolling.fed", "unrolling.Steps"), "tr.steps and nn.Recurrent go over sequences with them"),
 }
 
 # Public, and without an example of its own.

@@ -76,7 +76,8 @@ def _loop_around(code: CodeType, last: int) -> frozenset[int]:
 @functools.lru_cache(maxsize=256)
 def _loops(code: CodeType) -> tuple[list[int], list[frozenset[int]]]:
     """Offsets of all instructions, and of those of each loop: from where its start can be reached by a jump back."""
-    instructions = list(dis.get_instructions(code))
+    bytecode = dis.Bytecode(code)
+    instructions = list(bytecode)
     offsets = [each.offset for each in instructions]
     before: dict[int, list[int]] = {offset: [] for offset in offsets}
     backwards: dict[int, list[int]] = {}
@@ -88,6 +89,8 @@ def _loops(code: CodeType) -> tuple[list[int], list[frozenset[int]]]:
             before[each.argval].append(each.offset)
             if each.argval <= each.offset:
                 backwards.setdefault(each.argval, []).append(each.offset)
+    for handled in getattr(bytecode, "exception_entries", ()):  # before Python 3.11 they are jumps
+        before[handled.target] += [offset for offset in offsets if handled.start <= offset < handled.end]
     loops: list[frozenset[int]] = []
     for start, ends in backwards.items():
         inside = {start}
