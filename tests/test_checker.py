@@ -137,13 +137,14 @@ CONSTANT = """add.0 add.1 subtract.0 subtract.1 negative.0 astype.0 reshape.0 tr
 NOT_BROADCAST = "concatenate.0 concatenate.1 concatenate.2 stack.0 stack.1 stack.2 getitem.0 scatter.0 scatter.1"
 
 EQUIVALENT = {
-    "passed on": {"the cotangent is g itself": "add.0 add.1 subtract.0 astype.0 reshape.0 broadcast_to.0"},
+    "passed on": {"the cotangent is g itself": "add.0 add.1 subtract.0 remainder.0 astype.0 reshape.0 broadcast_to.0"},
     "factors detached": {
         "linear: no factor has a derivative": CONSTANT,
         "the factor is a step, flat on both sides": "maximum.0 maximum.1 minimum.0 minimum.1",
+        "there is no factor": "remainder.0",
     },
     "inputs swapped": {
-        "the rule reads only the shapes or none of its inputs": """add.0 add.1 subtract.0 subtract.1
+        "the rule reads only the shapes or none of its inputs": """add.0 add.1 subtract.0 subtract.1 remainder.0
             stack.0 stack.1 stack.2 scatter.0 scatter.1""",
     },
     "the neighbour's rule": {
@@ -153,14 +154,15 @@ EQUIVALENT = {
     "y for x": {
         "linear: the rule reads shapes at most": CONSTANT,
         "the rule reads y, or the other input, in place of x": """multiply.0 multiply.1 divide.0 power.1 exp.0 expm1.0 sqrt.0
-            tanh.0 sigmoid.0 log_softmax.0 matmul.0 matmul.1 einsum.0 einsum.1 einsum.2""",
+            tanh.0 sigmoid.0 log_softmax.0 matmul.0 matmul.1 einsum.0 einsum.1 einsum.2 remainder.0""",
         "y is positive where x is": "relu.0",
         "only where nothing is reduced have both one shape, and then they are equal": "max.0 min.0 logsumexp.0",
     },
     "x for y": {
         "linear: the rule does not read y": CONSTANT,
         "the rule reads the inputs alone": """multiply.0 multiply.1 divide.0 power.0 log.0 log1p.0 sin.0 cos.0 absolute.0
-            maximum.0 maximum.1 minimum.0 minimum.1 relu.0 softplus.0 matmul.0 matmul.1 einsum.0 einsum.1 einsum.2""",
+            maximum.0 maximum.1 minimum.0 minimum.1 relu.0 softplus.0 matmul.0 matmul.1 einsum.0 einsum.1 einsum.2
+             remainder.0 remainder.1""",
         "only where nothing is reduced have both one shape, and then they are equal": "max.0 min.0 logsumexp.0",
     },
     "not summed": {"nothing is broadcast": NOT_BROADCAST, "no case broadcasts the third": "einsum.2"},

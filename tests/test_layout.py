@@ -30,6 +30,7 @@ ROOMS = (
     "init",
     "graph",
     "ops",
+    "protocols",
     "tensor",
     "autodiff",
     "sampling",

@@ -10,6 +10,7 @@ __all__ = [
     "FoldError",
     "GradientError",
     "ImmutableError",
+    "LengthError",
     "MissingExtraError",
     "NonFiniteError",
     "RendererError",
@@ -27,6 +28,10 @@ class TinygradError(Exception):
 
 class ShapeError(TinygradError, ValueError):
     """Shapes, axes or a state's structure that do not fit together."""
+
+
+class LengthError(ShapeError, TypeError):
+    """The length, the elements or the one number of a tensor that has none, as Python asks for it."""
 
 
 class DtypeError(TinygradError, TypeError):

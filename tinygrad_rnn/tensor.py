@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from . import init, ops
-from .errors import DtypeError, ImmutableError, ShapeError, TraceError
+from .errors import DtypeError, ImmutableError, LengthError, ShapeError, TraceError
 from .graph.node import CutOff, Node, Spec, leaf
 from .graph.place import Place, context
 from .ops import apply, core
 from .ops.axes import Axis
+from .protocols import call_function, call_ufunc
 
 if TYPE_CHECKING:
     from .ops import TensorLike
 
 __all__ = ["Parameter", "Tensor", "tensor"]
+
+# What to do in a step in place of what needs a value.
+COMPUTE = "compute with functions of tinygrad_rnn, and look at values outside, by states(xs)"
+CHOOSE = "use tr.where(condition, a, b), which has both branches"
+LOGIC = "use tr.min or tr.max of numbers, such as tr.max(condition.astype(float))"
 
 
 class Tensor:
@@ -68,17 +74,22 @@ class Tensor:
     def data(self, value: Any) -> None:
         raise ImmutableError("a tensor's data cannot be set; make a new tensor, or use a Parameter, which can be rebound")
 
-    def _concrete(self, asked: str) -> npt.NDArray[Any]:
+    def _concrete(self, asked: str, advice: str = COMPUTE) -> npt.NDArray[Any]:
         value = self._node.value
         if isinstance(value, Spec):
-            name = self._node.name or self._node.operation
+            name = self._node.name or self._node.operation or "a tensor"
             raise TraceError(
-                f"{asked}: {name} {self.shape} is symbolic while a cell is traced and has no values; "
-                'use tr.where in place of Python control flow, or mode="unroll"'
+                f"{asked} of {name} {self.shape}: a step is recorded once for all t, before there are values; "
+                f'{advice}, or use mode="unroll"'
             )
         if context.state.looked is not None:
             context.state.looked.append(self._node)
         return value
+
+    def _scalar(self, asked: str, advice: str = COMPUTE) -> Any:
+        if self.size != 1:
+            raise LengthError(f"{asked} needs one element, and the shape is {self.shape}")
+        return self._concrete(asked, advice).item()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -191,9 +202,7 @@ class Tensor:
 
     def item(self) -> Any:
         """The value of a tensor of one element, as a Python number."""
-        if self.size != 1:
-            raise ShapeError(f"item() needs one element, and the shape is {self.shape}")
-        return self._concrete("item()").item()
+        return self._scalar("item()")
 
     def numpy(self) -> npt.NDArray[Any]:
         """The values, as an array of your own that may be written to."""
@@ -201,32 +210,37 @@ class Tensor:
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         """What ``np.asarray(t)``, plots and NumPy's assertions get: the values, outside the graph, as `data` has them."""
+        self._concrete("np.asarray")
         return np.array(self.data, dtype=dtype, copy=copy)
 
     def __bool__(self) -> bool:
-        return bool(self._concrete("the truth value"))
+        if self.size != 1:
+            raise ShapeError(f"the truth value of {self.shape} elements is ambiguous: use .any() or .all()")
+        return bool(self._concrete("the truth value (if, while, and, or, not, assert)", CHOOSE))
 
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._scalar("float()"))
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._scalar("int()"))
 
     def __index__(self) -> int:
-        if self.dtype.kind not in "iu":
-            raise DtypeError(f"{self.dtype} cannot be an index; only an integer can")
-        return int(self.item())
+        if self.dtype.kind not in "iu" or self.shape:
+            raise DtypeError(f"only an integer of shape () can be an index, and this is {self.dtype} {self.shape}")
+        return int(self._scalar("the use as an index", "tr.stack what is indexed: tr.stack(items)[i]"))
 
     def __len__(self) -> int:
         if not self.shape:
-            raise ShapeError("a 0-d tensor has no length")
+            raise LengthError("a tensor of shape () has no length: it is a single number")
         return self.shape[0]
 
     def __iter__(self) -> Iterator[Tensor]:
+        if not self.shape:
+            raise LengthError("a tensor of shape () cannot be iterated over: it is a single number")
         return (self[i] for i in range(len(self)))
 
     def __contains__(self, value: Any) -> bool:
-        return bool((self._concrete("in") == np.asarray(value)).any())
+        return bool((self._concrete("in", CHOOSE) == np.asarray(value)).any())
 
     __hash__ = object.__hash__
 
@@ -240,7 +254,10 @@ class Tensor:
         return f"tensor({shown}{dtype}{grad})"
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec else str(self)
+        return format(self._scalar("format()"), spec) if spec else str(self)
+
+    def __copy__(self) -> Tensor:
+        return self.__deepcopy__({})
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if self._node.leaf is None:
@@ -290,6 +307,24 @@ class Tensor:
     def __rtruediv__(self, other: TensorLike) -> Tensor:
         return apply(ops.divide, (other, self))
 
+    def __floordiv__(self, other: TensorLike) -> Tensor:
+        return apply(ops.floor_divide, (self, other))
+
+    def __rfloordiv__(self, other: TensorLike) -> Tensor:
+        return apply(ops.floor_divide, (other, self))
+
+    def __mod__(self, other: TensorLike) -> Tensor:
+        return apply(ops.remainder, (self, other))
+
+    def __rmod__(self, other: TensorLike) -> Tensor:
+        return apply(ops.remainder, (other, self))
+
+    def __divmod__(self, other: TensorLike) -> tuple[Tensor, Tensor]:
+        return self // other, self % other
+
+    def __rdivmod__(self, other: TensorLike) -> tuple[Tensor, Tensor]:
+        return other // self, other % self  # type: ignore[return-value]
+
     def __pow__(self, other: TensorLike) -> Tensor:
         return apply(ops.power, (self, other))
 
@@ -333,12 +368,12 @@ class Tensor:
         return apply(ops.greater_equal, (self, other))
 
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
-        if other is None:
+        if other is None or isinstance(other, str):
             return NotImplemented
         return apply(ops.equal, (self, other))  # type: ignore[arg-type]
 
     def __ne__(self, other: object) -> Tensor:  # type: ignore[override]
-        if other is None:
+        if other is None or isinstance(other, str):
             return NotImplemented
         return apply(ops.not_equal, (self, other))  # type: ignore[arg-type]
 
@@ -385,6 +420,14 @@ class Tensor:
         """See :func:`tinygrad_rnn.clip`."""
         return ops.clip(self, min, max)
 
+    def argsort(self, axis: int | None = -1) -> Tensor:
+        """See :func:`tinygrad_rnn.argsort`."""
+        return ops.argsort(self, axis)
+
+    def dot(self, b: TensorLike) -> Tensor:
+        """See :func:`tinygrad_rnn.dot`."""
+        return ops.dot(self, b)
+
     def reshape(self, *shape: int | Sequence[int]) -> Tensor:
         """See :func:`tinygrad_rnn.reshape`; the lengths may stand alone or in a tuple."""
         return ops.reshape(self, shape[0] if len(shape) == 1 else shape)  # type: ignore[arg-type]
@@ -426,15 +469,15 @@ class Tensor:
 
     def argmin(self, axis: int | None = None) -> npt.NDArray[Any]:
         """Positions of the smallest elements, as a plain array: they have no gradient."""
-        return np.asarray(self._concrete("argmin()").argmin(axis))
+        return np.asarray(self._concrete("argmin()", "use (-x).argmax()").argmin(axis))
 
     def all(self, axis: int | None = None) -> npt.NDArray[Any]:
         """Whether all elements are true, as a plain array."""
-        return np.asarray(self._concrete("all()").all(axis))
+        return np.asarray(self._concrete("all()", LOGIC).all(axis))
 
     def any(self, axis: int | None = None) -> npt.NDArray[Any]:
         """Whether any element is true, as a plain array."""
-        return np.asarray(self._concrete("any()").any(axis))
+        return np.asarray(self._concrete("any()", LOGIC).any(axis))
 
     def tolist(self) -> Any:
         """The values as nested lists of Python numbers."""
@@ -442,38 +485,11 @@ class Tensor:
 
     # -- NumPy's own functions, called with tensors -----------------------------------------
 
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
-        function = _ufuncs().get(ufunc)
-        if function is None or method != "__call__" or kwargs:
-            name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
-            return _outside_the_graph(name, getattr(ufunc, method), inputs, kwargs)
-        return function(*inputs)
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        return call_ufunc(ufunc, method, inputs, options)
 
-    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
-        name = func.__name__
-        function = getattr(ops, name, None)
-        if function is None or getattr(np, name, None) is not func:
-            return _outside_the_graph(name, func, args, kwargs)
-        return function(*args, **kwargs)
-
-
-def _outside_the_graph(name: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-    """What NumPy answers, if it is not floats: for those a gradient would be lost without a word."""
-
-    def bare(x: Any) -> Any:
-        return x.data if isinstance(x, Tensor) else type(x)(map(bare, x)) if type(x) in (list, tuple) else x
-
-    if "out" not in kwargs:
-        found = function(*bare(args), **{key: bare(value) for key, value in kwargs.items()})
-        if not _has_floats(found) or name in ("zeros_like", "ones_like", "full_like", "empty_like"):
-            return found
-    raise DtypeError(f"np.{name} of tensors, called like this, has no gradient here; take .data to leave the graph")
-
-
-def _has_floats(found: Any) -> bool:
-    if isinstance(found, (tuple, list)):
-        return any(map(_has_floats, found))
-    return isinstance(found, float) or getattr(getattr(found, "dtype", None), "kind", "") in ("f", "c")
+    def __array_function__(self, function: Any, types: Any, args: Any, options: Any) -> Any:
+        return call_function(function, args, options)
 
 
 def _logical(x: TensorLike) -> Tensor:
@@ -483,16 +499,6 @@ def _logical(x: TensorLike) -> Tensor:
         raise DtypeError(f"& | ~ take booleans, and this is {tensor.dtype}; compare first, as in (a > 0) & (b > 0)")
     return tensor
 
-
-def _ufuncs() -> dict[Any, Callable[..., Tensor]]:
-    """NumPy's ufuncs by the functions here that have their name."""
-    if not _UFUNCS:
-        found = {getattr(np, name, None): getattr(ops, name) for name in dir(ops) if not name.startswith("_")}
-        _UFUNCS.update({ufunc: function for ufunc, function in found.items() if isinstance(ufunc, np.ufunc)})
-    return _UFUNCS
-
-
-_UFUNCS: dict[Any, Callable[..., Tensor]] = {}
 
 core.tensor_class = Tensor
 

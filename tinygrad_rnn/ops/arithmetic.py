@@ -25,6 +25,8 @@ __all__ = [
     "equal",
     "exp",
     "expm1",
+    "floor",
+    "floor_divide",
     "greater",
     "greater_equal",
     "less",
@@ -36,10 +38,12 @@ __all__ = [
     "logical_or",
     "maximum",
     "minimum",
+    "mod",
     "multiply",
     "negative",
     "not_equal",
     "power",
+    "remainder",
     "sign",
     "sin",
     "sqrt",
@@ -311,6 +315,76 @@ def sign(x):
     >>> sign([-3.0, 0.0, 2.0])
     tensor([-1.,  0.,  1.])
     """
+
+
+def _like(ufunc: Any) -> Any:
+    """Shape rule of an elementwise primitive whose dtype, of integers and booleans, only NumPy's ufunc knows."""
+
+    def shape(*specs: Spec) -> Spec:
+        found = ufunc(*[np.ones((), spec.dtype) for spec in specs])
+        return Spec(np.broadcast_shapes(*[spec.shape for spec in specs]), found.dtype)
+
+    return shape
+
+
+def _from_whole(x: Any) -> Any:
+    return x - np.round(x)
+
+
+@primitive(
+    np.floor,
+    gradient=(None,),
+    formula=r"\left\lfloor {x}\right\rfloor",
+    shape=_like(np.floor),
+    domain=Domain(REAL, kinks=_from_whole),
+)
+def floor(x):
+    """The largest integer that is not above `x`, elementwise; its derivative is 0.
+
+    Examples
+    --------
+    >>> floor([-0.5, 1.5])
+    tensor([-1.,  1.])
+    """
+
+
+@primitive(
+    np.floor_divide,
+    gradient=(None, None),
+    formula=r"\left\lfloor\frac{{{a}}}{{{b}}}\right\rfloor",
+    shape=_like(np.floor_divide),
+    domain=Domain(REAL, POSITIVE, kinks=lambda a, b: _from_whole(a / b)),
+)
+def floor_divide(a, b):
+    """The quotient rounded down, elementwise, as ``a // b`` has it; its derivatives are 0.
+
+    Examples
+    --------
+    >>> floor_divide([5.0, -5.0], 3.0)
+    tensor([ 1., -2.])
+    """
+
+
+@primitive(
+    np.remainder,
+    gradient=(lambda g, y, a, b: g, lambda g, y, a, b: -g * floor_divide(a, b)),
+    formula=Formula(r"{a:product} \bmod {b:matrix}", PRODUCT),
+    shape=_like(np.remainder),
+    domain=Domain(REAL, POSITIVE, kinks=lambda a, b: _from_whole(a / b)),
+)
+def remainder(a, b):
+    """What remains of the quotient rounded down, elementwise, as ``a % b`` has it; of the sign of `b`.
+
+    The derivative is 1 in `a`, and the negative of the rounded quotient in `b`.
+
+    Examples
+    --------
+    >>> remainder([5.0, -5.0], 3.0)
+    tensor([2., 1.])
+    """
+
+
+mod = remainder
 
 
 @primitive(

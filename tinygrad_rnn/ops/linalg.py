@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import string
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,12 @@ from ..errors import ShapeError
 from ..graph.node import Spec
 from .core import MATRIX, Formula, TensorLike, apply, as_tensor, primitive, registry
 from .domains import REAL, Choose, Domain, Shape
-from .shapes import swapaxes
+from .shapes import moveaxis, swapaxes
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-__all__ = ["einsum", "matmul", "outer"]
+__all__ = ["dot", "einsum", "matmul", "outer"]
 
 
 def _product(a: Spec, b: Spec) -> Spec:
@@ -80,6 +81,34 @@ def matmul(a: TensorLike, b: TensorLike) -> Tensor:
     y = apply(_matmul, (left, right))
     shape = y.shape[:-2] + y.shape[-2:-1] * (a.ndim > 1) + y.shape[-1:] * (b.ndim > 1)
     return y.reshape(shape)
+
+
+def dot(a: TensorLike, b: TensorLike) -> Tensor:
+    """Sums of products over the last axis of `a` and the second-last of `b`, or its only one; with a number, the product.
+
+    Of vectors and matrices it is :func:`matmul`. Of more axes, each row of `a` meets each column of `b`.
+
+    Raises
+    ------
+    ShapeError
+        If the lengths of the two axes differ.
+
+    Examples
+    --------
+    >>> dot([1.0, 2.0], [3.0, 4.0])
+    tensor(11.)
+    """
+    a, b = as_tensor(a), as_tensor(b)
+    if a.ndim == 0 or b.ndim == 0:
+        return a * b
+    second = b.ndim - min(b.ndim, 2)
+    if a.shape[-1] != b.shape[second]:
+        raise ShapeError(f"dot: {a.shape} and {b.shape} do not fit: axes of length {a.shape[-1]} and {b.shape[second]}")
+    if b.ndim <= 2 or a.ndim == 1:
+        return matmul(a, b)
+    columns = moveaxis(b, second, 0)
+    rest = columns.shape[1:]
+    return matmul(a, columns.reshape((len(columns), math.prod(rest)))).reshape(a.shape[:-1] + rest)
 
 
 def outer(a: TensorLike, b: TensorLike) -> Tensor:

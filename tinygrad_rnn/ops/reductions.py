@@ -13,12 +13,12 @@ from .axes import AXES, Axis, expand_to, kept, negative_axes, negative_axis
 from .core import TERM, Formula, Primitive, TensorLike, apply, as_tensor, primitive
 from .domains import REAL, Choose, Domain, Shape
 from .dtypes import accumulator, as_float, narrowed, widened
-from .shapes import concatenate, flip
+from .shapes import _filled, concatenate, flip, take_along_axis
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-__all__ = ["argmax", "cumsum", "max", "mean", "min", "prod", "std", "sum", "var"]
+__all__ = ["argmax", "argsort", "cumsum", "max", "mean", "min", "prod", "sort", "std", "sum", "var"]
 
 
 def reduced(x: Spec, axis: tuple[int, ...], keepdims: bool, floating: bool = False) -> Spec:
@@ -191,6 +191,61 @@ def argmax(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Te
     if x.shape[axis] == 0:
         raise ShapeError(f"argmax of no elements: {x.shape} has none along {axis}")
     return apply(_argmax, (x,), {"axis": axis, "keepdims": keepdims})
+
+
+@primitive(
+    gradient=(None,),
+    formula=r"\operatorname{{argsort}}{over}\left({x}\right)",
+    shape=lambda x, axis: reduced(x, (axis,), True)._replace(shape=x.shape, dtype=np.dtype(np.intp)),
+    domain=Domain(
+        REAL,
+        shapes=lambda choose: [choose.shape(1)],
+        attributes=lambda choose, shape: {"axis": choose.integer(-len(shape), -1)},
+        kinks=lambda x, axis: np.diff(np.sort(x, axis), axis=axis),
+    ),
+)
+def _argsort(x, *, axis, out=None):
+    return _filled(np.argsort(x, axis, kind="stable"), out)
+
+
+def argsort(x: TensorLike, axis: int | None = -1) -> Tensor:
+    """Positions of the elements in ascending order along an axis, or of all if it is None; integers, without a gradient.
+
+    Equal elements stay in order.
+
+    Raises
+    ------
+    ShapeError
+        If the axis does not exist.
+
+    Examples
+    --------
+    >>> argsort([3.0, 1.0, 2.0])
+    tensor([1, 2, 0])
+    """
+    x = as_tensor(x)
+    if axis is None:
+        x, axis = x.reshape(x.size), 0
+    return apply(_argsort, (x,), {"axis": negative_axes("argsort", axis, x.ndim)[0]})
+
+
+def sort(x: TensorLike, axis: int | None = -1) -> Tensor:
+    """The elements in ascending order along an axis, or all of them if it is None; each keeps its own gradient.
+
+    Raises
+    ------
+    ShapeError
+        If the axis does not exist.
+
+    Examples
+    --------
+    >>> sort([3.0, 1.0, 2.0])
+    tensor([1., 2., 3.])
+    """
+    x = as_tensor(x)
+    if axis is None:
+        x, axis = x.reshape(x.size), 0
+    return take_along_axis(x, argsort(x, axis), axis)
 
 
 def _count(x: Any, axis: Axis) -> int:

@@ -29,6 +29,7 @@ __all__ = [
     "moveaxis",
     "pad",
     "reshape",
+    "roll",
     "split",
     "squeeze",
     "stack",
@@ -714,6 +715,42 @@ def flip(x: TensorLike, axis: Axis = None) -> Tensor:
     x = as_tensor(x)
     axes = negative_axes("flip", axis if axis is None else _several(axis), x.ndim)
     return getitem(x, (..., *[slice(None, None, -1 if i - x.ndim in axes else None) for i in range(x.ndim)]))
+
+
+def roll(x: TensorLike, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Tensor:
+    """The elements moved along axes; those that are moved past the end come in again at the start.
+
+    Parameters
+    ----------
+    x : array_like
+    shift : int or sequence of int
+        By how many places, for each axis; negative towards the start.
+    axis : int or sequence of int, optional
+        All elements are one row if it is not given.
+
+    Raises
+    ------
+    ShapeError
+        If an axis does not exist.
+
+    Examples
+    --------
+    >>> roll([1.0, 2.0, 3.0], 1)
+    tensor([3., 1., 2.])
+    """
+    x = as_tensor(x)
+    if axis is None:
+        return roll(x.reshape(x.size), shift, 0).reshape(x.shape)
+    try:
+        moves = [(int(by), int(along)) for by, along in np.broadcast(shift, axis)]
+    except ValueError:
+        raise ShapeError(f"roll: the shifts {shift} and the axes {axis} differ in number") from None
+    for by, along in moves:
+        (a,) = negative_axes("roll", along, x.ndim)
+        at = -by % x.shape[a] if x.shape[a] else 0
+        if at:
+            x = concatenate([x[index_along(a, slice(at, None))], x[index_along(a, slice(None, at))]], a)
+    return x
 
 
 def pad(x: TensorLike, pad_width: int | Sequence[Any], constant_values: float = 0.0) -> Tensor:

@@ -1,0 +1,173 @@
+"""NumPy's own functions called with tensors: each is the function here of that name, given its arguments by name."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from . import ops
+from .errors import DtypeError, TraceError
+from .graph.node import Spec
+from .ops import core
+
+__all__ = ["call_function", "call_ufunc"]
+
+WITHOUT_SIGNATURE: Mapping[str, Callable[..., None]] = {
+    "concatenate": lambda arrays, /, axis=0, out=None, *, dtype=None, casting="same_kind": None,
+    "dot": lambda a, b, out=None: None,
+    "where": lambda condition, x=None, y=None, /: None,
+}
+"""Functions written in C, of which older NumPys do not tell what they take."""
+
+OTHER_NAMES: Mapping[str, Mapping[str, str]] = {
+    "clip": {"a_min": "min", "a_max": "max"},
+    "reshape": {"newshape": "shape"},
+    "where": {"x": "a", "y": "b"},
+}
+"""Optional arguments that have another name here."""
+
+NO_MATTER = {"optimize", "kind", "stable"}
+"""Arguments that change how a result is computed, and not the result."""
+
+UFUNC_DEFAULTS = {"where": True, "casting": "same_kind", "subok": True, "order": "K"}
+IN_PLACE = {"copyto", "put", "putmask", "place", "fill_diagonal", "put_along_axis"}
+SHAPE_ONLY = {"zeros_like", "ones_like", "full_like", "empty_like"}
+
+
+def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """What ``__array_ufunc__`` answers.
+
+    Raises
+    ------
+    DtypeError
+        If a gradient would be lost, or for an option that tensors do not have.
+    TraceError
+        If there is no such function for tensors, and these have no values yet.
+    """
+    function = _ufuncs().get(ufunc)
+    if method != "__call__" or function is None:
+        name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
+        return _outside_the_graph(f"np.{name}", getattr(ufunc, method), inputs, options, in_place=method == "at")
+    _refuse(f"np.{ufunc.__name__}", function, {name: value for name, value in options.items() if not _is_default(name, value)})
+    return function(*inputs)
+
+
+def call_function(function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """What ``__array_function__`` answers.
+
+    Raises
+    ------
+    TypeError
+        If NumPy's function does not take such arguments; as NumPy says it.
+    DtypeError, TraceError
+        As `call_ufunc` does.
+    """
+    name = f"{function.__module__.replace('numpy', 'np', 1)}.{function.__name__}"
+    ours = getattr(ops, function.__name__, None)
+    if ours is not None and getattr(np, function.__name__, None) is function:
+        positional, named = _by_name(name, function, ours, args, options)
+        try:
+            bound = inspect.signature(ours).bind(*positional, **named)
+        except TypeError:  # NumPy can be asked with fewer arguments, such as np.where(condition)
+            pass
+        else:
+            return ours(*bound.args, **bound.kwargs)
+    return _outside_the_graph(name, function, args, options, in_place=function.__name__ in IN_PLACE)
+
+
+def _by_name(
+    name: str, function: Callable[..., Any], ours: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of NumPy's function as those of ours: the variadic ones, and the others by our names."""
+    signature, names = _correspondence(function, ours)
+    found = signature.bind(*args, **options).arguments
+    positional: tuple[Any, ...] = ()
+    for parameter in signature.parameters.values():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            positional = found.pop(parameter.name, ())
+        elif parameter.kind is parameter.VAR_KEYWORD:
+            found.update(found.pop(parameter.name, {}))
+    given = {
+        key: value
+        for key, value in found.items()
+        if key in names
+        or not _is_default(key, value, signature.parameters[key].default if key in signature.parameters else None)
+    }
+    _refuse(name, ours, {key: value for key, value in given.items() if key not in names})
+    named: dict[str, Any] = {}
+    for key, value in given.items():
+        if value is not np._NoValue:
+            if names[key] in named:
+                raise DtypeError(f"{name} of a tensor: {names[key]} is given twice, under both of its names")
+            named[names[key]] = value
+    return positional, named
+
+
+@functools.cache
+def _correspondence(function: Callable[..., Any], ours: Callable[..., Any]) -> tuple[inspect.Signature, dict[str, str]]:
+    """The signature of NumPy's function, and our names of those of its parameters that we have."""
+    name = function.__name__
+    try:
+        signature = inspect.signature(function)
+    except ValueError:
+        signature = inspect.signature(WITHOUT_SIGNATURE[name])
+    own = [parameter for parameter in inspect.signature(ours).parameters if parameter != "out"]
+    names = {key: key for key in own} | dict(OTHER_NAMES.get(name, {}))
+    for mine, theirs in zip(own, signature.parameters.values(), strict=False):
+        # what must be given, such as the array, is called otherwise in many functions
+        if theirs.default is theirs.empty and theirs.name not in names and mine not in signature.parameters:
+            names[theirs.name] = mine
+    return signature, names
+
+
+def _is_default(name: str, value: Any, default: Any = None) -> bool:
+    """Whether an argument that we do not have asks for nothing."""
+    if name in NO_MATTER or value is None or value is default or value is np._NoValue:
+        return True
+    return isinstance(value, (str, bool)) and value in (default, UFUNC_DEFAULTS.get(name))
+
+
+def _refuse(name: str, ours: Callable[..., Any], given: Mapping[str, Any]) -> None:
+    if given:
+        listed = ", ".join(f"{key}=" for key in given)
+        own = ", ".join(key for key in inspect.signature(ours).parameters if key != "out")
+        raise DtypeError(
+            f"{name} of a tensor takes no {listed}: here it is tr.{ours.__name__}({own}); take .data to leave the graph"
+        )
+
+
+def _outside_the_graph(name: str, function: Callable[..., Any], args: Any, options: Any, in_place: bool) -> Any:
+    """What NumPy answers, if it is not floats: for those a gradient would be lost without a word."""
+
+    def bare(x: Any) -> Any:
+        if isinstance(x, core.tensor_class):
+            if isinstance(x.node.value, Spec):
+                raise TraceError(
+                    f"{name} has no counterpart here, and a step is recorded once for all t, before there are values: "
+                    'write it with functions of tinygrad_rnn, or use mode="unroll"'
+                )
+            return x.data
+        return type(x)(map(bare, x)) if type(x) in (list, tuple) else x
+
+    if not in_place and "out" not in options:
+        found = function(*bare(args), **{key: bare(value) for key, value in options.items()})
+        if not _has_floats(found) or function.__name__ in SHAPE_ONLY:
+            return found
+    raise DtypeError(f"{name} of tensors, called like this, has no gradient here; take .data to leave the graph")
+
+
+def _has_floats(found: Any) -> bool:
+    if isinstance(found, (tuple, list)):
+        return any(map(_has_floats, found))
+    return isinstance(found, float) or getattr(getattr(found, "dtype", None), "kind", "") in ("f", "c")
+
+
+@functools.cache
+def _ufuncs() -> dict[Any, Callable[..., Any]]:
+    """NumPy's ufuncs, and the functions here that have their name."""
+    found = {getattr(np, name, None): getattr(ops, name) for name in ops.functions}
+    return {ufunc: function for ufunc, function in found.items() if isinstance(ufunc, np.ufunc)}
