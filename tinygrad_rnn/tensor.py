@@ -615,6 +615,9 @@ class Parameter(Tensor):
     def _place(self, path: str) -> None:
         """Called by the module that has the parameter, when it learns its path."""
         scope, _, name = path.rpartition(".")
+        if name.isdigit():  # in a list
+            scope, _, holder = scope.rpartition(".")
+            name = f"{holder}_{name}"
         self._node.place, self._node.name = Place(scope), self.symbol or name
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -233,7 +234,8 @@ class Dropout(Module):
 class Sequential(Module):
     """Layers one after another; of a layer that returns (outputs, state), the outputs go on.
 
-    The first one may take several arguments.
+    The first one may take several arguments. ``model[i]`` is a layer, and ``model[:-1]`` has
+    all but the last one, which keep their names and their parameters.
 
     Parameters
     ----------
@@ -261,16 +263,24 @@ class Sequential(Module):
             if not callable(layer):
                 raise TinygradError(f"layer {i} of Sequential is {layer!r}; give a Module or a function")
             setattr(self, str(i), layer)
-        self.length = len(layers)
+        self.names = tuple(map(str, range(len(layers))))
 
     def __len__(self) -> int:
-        return self.length
+        return len(self.names)
 
-    def __getitem__(self, index: int) -> Any:
-        return getattr(self, str(range(self.length)[index]))
+    def __getitem__(self, index: int | slice) -> Any:
+        """One layer; or of a slice, a Sequential of the same layers under the same names."""
+        names = self.names[index]
+        if isinstance(names, str):
+            return getattr(self, names)
+        part = copy.copy(self)
+        for name in set(self.names) - set(names):
+            delattr(part, name)
+        part.names, part._name = names, ""
+        return part
 
     def __iter__(self) -> Iterator[Any]:
-        return (self[i] for i in range(self.length))
+        return (getattr(self, name) for name in self.names)
 
     def forward(self, *inputs: Any) -> Any:
         """Apply the layers in order."""

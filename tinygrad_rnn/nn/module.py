@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, KeysView, Mapping, Sequence, ValuesView
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,8 +23,37 @@ if TYPE_CHECKING:
 __all__ = ["Module"]
 
 
+HOLDERS = (list, tuple, dict)
+"""What modules and parameters may be put into, at any time and at any depth."""
+
+
+def _walk(path: str, value: Any, above: tuple[int, ...]) -> Iterator[tuple[str, Module | Parameter]]:
+    """Modules and parameters in nested lists, tuples and dictionaries, by path."""
+    if isinstance(value, (Module, Parameter)):
+        yield path, value
+    elif isinstance(value, HOLDERS) and id(value) not in above:
+        for key, part in value.items() if isinstance(value, dict) else enumerate(value):
+            if isinstance(part, (Module, Parameter, *HOLDERS)):
+                yield from _walk(f"{path}.{key}", part, (*above, id(value)))
+            else:
+                _refuse_what_is_not_walked(f"{path}.{key}", part)
+
+
+def _refuse_what_is_not_walked(name: str, value: Any) -> None:
+    """Raise if modules or parameters are in a collection that has no order, or no names for its elements."""
+    if isinstance(value, (set, frozenset, deque, KeysView, ValuesView)) and any(
+        isinstance(part, (Module, Parameter)) for part in value
+    ):
+        raise TinygradError(
+            f"{name}: modules and parameters in a {type(value).__name__} are not found; put them into a list, a tuple or a dict"
+        )
+
+
 class Module:
     """Base of all layers: set parameters and modules as attributes, and write `forward`.
+
+    They may also stand in lists, tuples and dictionaries that are attributes. A part of a list
+    is called by its place, as in ``layers.0.weight``.
 
     Attributes
     ----------
@@ -52,9 +82,12 @@ class Module:
     """
 
     codes: int | None = None
+    _held: dict[str, Module | Parameter]
 
     def __init__(self) -> None:
-        self._children: dict[str, Module | Parameter] = {}
+        # what was set before is there as well: a list that is empty now may not stay so
+        self._children: dict[str, Any] = {name: value for name, value in self.__dict__.items() if isinstance(value, HOLDERS)}
+        self.__dict__["_held"] = {}
         self._name = ""
         self.training = True
 
@@ -70,12 +103,17 @@ class Module:
                 value._name = name
             self._children[name] = value
         elif "_children" in self.__dict__:
+            _refuse_what_is_not_walked(name, value)
             if isinstance(value, (Tensor, np.ndarray)) and isinstance(self._children.get(name), Parameter):
                 raise TinygradError(f"{name} is a parameter: rebind its array, {name}.data = …, or set a new nn.Parameter")
             self._children.pop(name, None)
+            if isinstance(value, HOLDERS):
+                self._children[name] = value
         object.__setattr__(self, name, value)
         if isinstance(value, (Module, Parameter)):
             self._tell_paths()
+        elif name in self.__dict__.get("_children", ()):
+            self._parts()
 
     def __getattr__(self, name: str) -> Any:
         if name == "_children":
@@ -91,6 +129,31 @@ class Module:
         self._children.pop(name, None)
         object.__delattr__(self, name)
 
+    def _parts(self) -> dict[str, Module | Parameter]:
+        """The modules and parameters set on this one, by name; in a list, a tuple or a dictionary, by its name and theirs.
+
+        A list may have been changed since it was set. So it is walked at each look, and what is new in it is told its name.
+        """
+        parts: dict[str, Module | Parameter] = {}
+        for name, value in self._children.items():
+            for path, part in ((name, value),) if isinstance(value, (Module, Parameter)) else _walk(name, value, ()):
+                if path in parts and parts[path] is not part:
+                    raise TinygradError(
+                        f"two parts of this {type(self).__name__} are both called {path!r}; give one another key"
+                    )
+                parts[path] = part
+        held = {path: part for path, part in parts.items() if path not in self._children}
+        before = self._held
+        if len(held) != len(before) or any(before.get(path) is not part for path, part in held.items()):
+            for path, part in held.items():
+                if isinstance(part, Module):
+                    if any(module is self for _, module in part.modules()):
+                        raise TinygradError(f"{path!r} contains the {type(self).__name__} that it is set on")
+                    part._name = path
+            self.__dict__["_held"] = held
+            self._tell_paths()
+        return parts
+
     def _tell_paths(self) -> None:
         for path, parameter in self.named_parameters():
             parameter._place(path)
@@ -101,6 +164,7 @@ class Module:
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Run :meth:`forward` under the module's scope; errors name the layer."""
+        self._parts()  # a module that was put into a list since learns its name
         return self._within(self.forward, *inputs, **options)
 
     def _within(self, method: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
@@ -128,7 +192,7 @@ class Module:
 
     def children(self) -> Iterator[tuple[str, Module]]:
         """The modules set on this one, by name."""
-        return ((name, child) for name, child in self._children.items() if isinstance(child, Module))
+        return ((name, child) for name, child in self._parts().items() if isinstance(child, Module))
 
     def modules(self) -> Iterator[tuple[str, Module]]:
         """This module, under the name ``""``, and all within it, by path."""
@@ -146,7 +210,7 @@ class Module:
                 yield path, parameter
 
     def _all_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        for name, child in self._children.items():
+        for name, child in self._parts().items():
             if isinstance(child, Parameter):
                 yield name, child
             else:
@@ -395,6 +459,6 @@ class Module:
         return plan_parts(self, T, B, inputs)
 
     def __repr__(self) -> str:
-        own = ", ".join(f"{n}={p.shape}" for n, p in self._children.items() if isinstance(p, Parameter))
+        own = ", ".join(f"{n}={p.shape}" for n, p in self._parts().items() if isinstance(p, Parameter))
         inside = "".join(f"\n  ({n}): " + repr(m).replace("\n", "\n  ") for n, m in self.children())
         return f"{type(self).__name__}({own}{inside}{chr(10) if inside else ''})"

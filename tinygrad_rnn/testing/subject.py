@@ -70,7 +70,7 @@ class Subject:
 
     def __init__(self, f: Callable[..., Any], args: Sequence[Any], wrt: Any = None) -> None:
         self.f = f
-        self.args = [a if isinstance(a, Tensor) or not _is_array(a) else Tensor(constant(np.array(a))) for a in args]
+        self.args = [Tensor(constant(np.array(a))) if _is_array(a) else a for a in args]
         called = _names(f, self.args)
         asked = [wrt] if isinstance(wrt, (int, str, Parameter)) else wrt
         if asked is None:
@@ -162,7 +162,18 @@ def _bound() -> Iterator[Callable[[Parameter, Vector], Tensor]]:
 
 
 def _is_array(a: Any) -> bool:
-    return isinstance(a, np.ndarray) or (isinstance(a, float) and not isinstance(a, bool)) or isinstance(a, np.floating)
+    """Whether an argument is array_like and has floats: an array, a number, or nested lists of them that are regular."""
+    if isinstance(a, (list, tuple)) and _holds_a_number(a):
+        try:
+            return np.array(a).dtype.kind == "f"
+        except ValueError:  # ragged: an argument of another kind
+            return False
+    return isinstance(a, (np.ndarray, float, np.floating))
+
+
+def _holds_a_number(a: Any) -> bool:
+    """Whether all leaves of nested lists are plain numbers, and not tensors, whose graphs an array would lose."""
+    return all(map(_holds_a_number, a)) if isinstance(a, (list, tuple)) else isinstance(a, (int, float, np.number, np.ndarray))
 
 
 def _names(f: Callable[..., Any], args: Sequence[Any]) -> list[str]:
