@@ -66,6 +66,7 @@ INTERNAL = {
     "ops.dtypes": "the rule for dtypes",
     "ops.lengths": "where the rows of a padded batch are real",
     "scan.": "how a step is compiled; scan exports what is public",
+    "pytorch": "shown in pytorch.md",
     "protocols": "what NumPy's functions do with tensors",
     "testing.": "how a gradient is judged; testing exports what is public, testing.strategies is public itself",
 }

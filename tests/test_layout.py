@@ -25,6 +25,7 @@ ROOMS = (
     "errors",
     "checks",
     "cache",
+    "pytorch",
     "extras",
     "random",
     "init",

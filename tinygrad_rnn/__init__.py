@@ -11,6 +11,8 @@ equations all come from that one graph.
 tensor([2., 4.])
 """
 
+from typing import Any as _Any
+
 from . import datasets, errors, nn, ops, optim, scan, sequences
 from ._version import __version__
 from .autodiff import debug, grad, jacobian, jvp, no_grad
@@ -20,6 +22,7 @@ from .graph.place import scope
 from .ops import *
 from .ops import functions as _functions
 from .ops.core import Formula, primitive
+from .pytorch import missing as _missing
 from .random import seed
 from .sampling import sample
 from .tensor import Parameter, Tensor, tensor
@@ -53,3 +56,7 @@ __all__ = [
     "tensor",
 ]
 __all__ += _functions
+
+
+def __getattr__(name: str) -> _Any:
+    raise _missing("tr", name, __name__)

@@ -16,6 +16,7 @@ from .graph.place import Place, context
 from .ops import apply, core
 from .ops.axes import Axis
 from .protocols import call_function, call_ufunc
+from .pytorch import missing
 
 if TYPE_CHECKING:
     from .ops import TensorLike
@@ -56,6 +57,9 @@ class Tensor:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+
+    def __getattr__(self, name: str) -> Any:
+        raise missing("Tensor", name, "a tensor")
 
     # -- what it is ------------------------------------------------------------------------
 

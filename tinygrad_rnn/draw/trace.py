@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ShapeError, TinygradError
+from ..errors import TinygradError
 from ..graph.graph import Graph
 from ..graph.node import Spec, leaf
 from ..graph.place import Place, at, mode
@@ -16,7 +16,7 @@ from ..nn.cell import Cell
 from ..nn.module import Module
 from ..nn.nested import flatten, rebuild
 from ..nn.recurrent import Recurrent, alone
-from ..nn.trace import symbolic, trace_step, try_inputs
+from ..nn.trace import OptionError, symbolic, trace_step, try_inputs
 from ..ops import swapaxes
 from ..ops.core import as_tensor
 from ..tensor import Tensor
@@ -59,6 +59,9 @@ def traced(
     ShapeError
         If no input was found that fits, or no cell has such a slot.
     """
+    if loss is not None and not callable(loss):
+        raise TinygradError(f"loss is a function of output and target, such as nn.mse, and not {loss!r}")
+    force = (force,) if isinstance(force, str) else force
     callee = alone(module) if isinstance(module, Cell) else module
     batch_first = any(getattr(part, "batch_first", False) for _, part in module.modules())
 
@@ -108,7 +111,9 @@ def _forced(module: Module, names: Sequence[str], T: int, sequence: Any) -> dict
             for name, slot in zip(step.names, step.state, strict=True):
                 slots |= dict.fromkeys((name, f"{name}_{last}") if last else (name,), slot.node.spec)
     if missing := [name for name in names if name not in slots]:
-        raise ShapeError(f"there is no slot {', '.join(missing)} to force; the slots are {', '.join(slots) or 'none'}")
+        raise OptionError(
+            f"force: there is no slot {', '.join(map(str, missing))} to force; the slots are {', '.join(slots) or 'none'}"
+        )
     called = {name: "y" if len(names) == 1 else f"y_{k}" for k, name in enumerate(names, 1)}
     return {name: symbolic(Spec((T, *slots[name].shape), slots[name].dtype), called[name], "input") for name in names}
 
@@ -150,7 +155,7 @@ def _with_loss(outputs: Any, loss: Loss | None, targets: Any, T: int, forced: Ma
             error = error or raised
             continue
         return per_step(Graph([*[tensor.node for tensor in tensors], *[value.node for value in losses]]))
-    raise TinygradError(f"loss(output, target) fits no target that was tried; give targets=. It ended in: {error}") from error
+    raise OptionError(f"loss(output, target) fits no target that was tried; give targets=. It ended in: {error}") from error
 
 
 def _named(value: Tensor) -> Tensor:

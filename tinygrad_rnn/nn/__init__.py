@@ -1,7 +1,10 @@
 """Modules: cells that read as their equations, layers, and the ways to apply them."""
 
+from typing import Any as _Any
+
 from .. import init
 from ..ops import cross_entropy, mse
+from ..pytorch import missing as _missing
 from ..tensor import Parameter
 from .autoregressive import AR, ARCell
 from .beam import Sequences
@@ -62,3 +65,7 @@ __all__ = [
     "mse",
     "truncated_bptt",
 ]
+
+
+def __getattr__(name: str) -> _Any:
+    raise _missing("nn", name, __name__)

@@ -93,6 +93,10 @@ class Linear(Module):
 
     def forward(self, x: TensorLike) -> Tensor:
         """Apply the layer to the last axis of `x`, of length in_features."""
+        x = as_tensor(x)
+        if x.shape[-1:] != (self.input_size,):
+            hint = "; one feature has an axis too: x[..., None]" if self.input_size == 1 else ""
+            raise ShapeError(f"the last axis of x has the {self.input_size} features, and x is {x.shape}{hint}")
         return linear(x, self.weight, self.bias)
 
 

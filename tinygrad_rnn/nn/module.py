@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ..errors import DataError, StateDictError, TinygradError
 from ..graph.place import at, context
+from ..pytorch import missing
 from ..tensor import Parameter, Tensor
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class Module:
     def __getattr__(self, name: str) -> Any:
         if name == "_children":
             raise TinygradError(f"call super().__init__() in {type(self).__name__}.__init__")
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+        raise missing("Module", name, type(self).__name__)
 
     def __copy__(self) -> Module:
         twin = type(self).__new__(type(self))

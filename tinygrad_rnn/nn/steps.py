@@ -241,16 +241,22 @@ def _sequences(xs: Any, steps: int | None) -> tuple[list[Tensor], int, int | Non
     inputs = [fed(x) for x in flatten(xs)]
     for x in inputs:
         if x.ndim < 2 or (x.ndim == 2 and x.dtype.kind == "f"):
-            raise ShapeError(
-                f"an input sequence is (time, batch, features), and this one is {x.shape}; "
-                "give a single sequence a batch axis: xs[:, None]"
-            )
+            raise ShapeError(f"an input sequence is {_expected(x)}")
     if len({x.shape[:2] for x in inputs}) > 1:
         raise ShapeError(f"input sequences differ in (time, batch): {', '.join(str(x.shape) for x in inputs)}")
     T, batch_size = inputs[0].shape[:2]
     if steps not in (None, T):
         raise ShapeError(f"steps={steps} for an input sequence of length {T}; leave steps out")
     return inputs, T, batch_size
+
+
+def _expected(x: Tensor) -> str:
+    """What an input sequence has to be, and how to make one of this."""
+    kind, axes = ("(time, batch) of codes", 2) if x.dtype.kind in "iu" else ("(time, batch, features)", 3)
+    if x.ndim == 0:
+        return f"{kind}, and this is a single number"
+    missing = {1: "a batch axis", 2: "axes of batch and features"}[axes - x.ndim]
+    return f"{kind}, and this one is {x.shape}; give a single sequence {missing}: xs[:{', None' * (axes - x.ndim)}]"
 
 
 def _tensor(part: Any, what: str) -> Tensor:

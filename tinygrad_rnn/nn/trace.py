@@ -17,7 +17,7 @@ from .module import Module
 from .nested import flatten, rebuild
 from .steps import slot_names
 
-__all__ = ["Step", "symbolic", "trace_step", "try_inputs"]
+__all__ = ["OptionError", "Step", "symbolic", "trace_step", "try_inputs"]
 
 Result = TypeVar("Result")
 
@@ -41,6 +41,10 @@ class Step(NamedTuple):
     output: Any
     after: list[Tensor]
     names: list[str]
+
+
+class OptionError(ShapeError):
+    """What a trace was asked for, such as a loss or forced slots, does not fit a module whose input was found."""
 
 
 def symbolic(spec: Spec, name: str | None = None, role: str | None = None) -> Tensor:
@@ -73,12 +77,15 @@ def try_inputs(module: Module, run: Callable[[Spec | None], Result]) -> Result:
         library's kind, such as an AttributeError for a misspelt name.
     """
     first: TinygradError | None = None
+    option: OptionError | None = None
     own: Exception | None = None
     for spec in _candidates(module):
         try:
             return run(spec)
         except TraceError:
             raise
+        except OptionError as error:
+            option = option or error
         except TinygradError as error:
             first = first or error
         except Exception as error:  # a mistake in the module, unless another input fits
@@ -86,6 +93,8 @@ def try_inputs(module: Module, run: Callable[[Spec | None], Result]) -> Result:
                 own = own or error
             elif first is None and own is None:
                 raise
+    if option is not None:
+        raise option
     advice = f"no input was found that {type(module).__name__} takes; give an example with inputs=…"
     if own is not None:
         if hasattr(own, "add_note"):  # from Python 3.11

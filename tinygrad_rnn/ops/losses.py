@@ -162,6 +162,10 @@ def cross_entropy(
     scores, wanted = _outputs("cross_entropy", logits), as_tensor(targets)
     real = _real("cross_entropy", scores.shape[:-1], lengths, batch_first)
     if wanted.dtype.kind == "f":
+        if wanted.shape == scores.shape[:-1]:
+            raise DtypeError(
+                f"cross_entropy: class targets are integers, and these are {wanted.dtype}; give targets.astype(int)"
+            )
         if wanted.shape != scores.shape:
             raise ShapeError(f"cross_entropy: probabilities {wanted.shape} for logits {scores.shape}; give both one shape")
         check_target("cross_entropy", wanted, real)

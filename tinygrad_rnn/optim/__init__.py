@@ -1,5 +1,8 @@
 """Optimisers, which rebind parameters; clipping, a schedule of the learning rate, and second-order fits."""
 
+from typing import Any as _Any
+
+from ..pytorch import missing as _missing
 from .base import Optimizer
 from .clipping import clip_grad_norm, clip_grad_value
 from .first_order import SGD, Adam, AdamW, RMSProp
@@ -19,3 +22,7 @@ __all__ = [
     "lbfgs",
     "levenberg_marquardt",
 ]
+
+
+def __getattr__(name: str) -> _Any:
+    raise _missing("optim", name, __name__)
