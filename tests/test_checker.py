@@ -617,3 +617,18 @@ def test_attributes_that_let_no_leading_axis_through_say_so():
     attributes = {"indices": ((array,),), "shape": (4, 3)}
     assert check_case(scatter, Case((B[:3].copy(), part), attributes)).barred == 1
     assert check_case(einsum, Case((B.copy(), B.copy()), {"subscripts": "Zi,Zj->ij"})).barred == 0
+
+
+@pytest.mark.parametrize("point", [[0.3, 0.1], (0.3, 0.1), [[0.3], [0.1]], [1, 0.5], [np.float32(0.25), 0.5]], ids=str)
+def test_a_list_of_numbers_is_an_argument_like_an_array(point):
+    def right(a, x):
+        return tr.sum(tr.sin(x) * a)
+
+    def wrong(a, x):
+        x = tr.tensor(x) if not isinstance(x, tr.Tensor) else x
+        return tr.sum(tr.sin(x).detach() * a)
+
+    a = np.full(np.shape(point), 2.0)
+    assert "x" in str(check_gradients(right, a, point)) and str(np.shape(point)) in str(check_gradients(right, a, point))
+    with pytest.raises(GradientCheckError):
+        check_gradients(wrong, a, point)
