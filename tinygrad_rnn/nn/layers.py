@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import init
-from ..errors import DtypeError, TinygradError
+from ..errors import DtypeError, ShapeError, TinygradError
 from ..ops import TensorLike, multiply, tanh
 from ..ops.core import as_tensor
 from ..ops.shapes import look_up
