@@ -51,6 +51,7 @@ INTERNAL = {
     "guards": "what a trace is held against",
     "extras": "how an optional dependency is imported",
     "graph.source_loops": "how tr.steps finds out that a loop was left",
+    "files": "how files are written and read",
     "lookup": "what the commands find a cell with",
     "_version": "one string",
     "draw.": "how a drawing comes about; draw exports what is public",

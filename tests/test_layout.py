@@ -27,6 +27,7 @@ ROOMS = (
     "cache",
     "pytorch",
     "extras",
+    "files",
     "random",
     "init",
     "graph",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError
+from ..files import read_text
 from ..sequences import CharVocabulary
 
 __all__ = ["UNKNOWN", "Corpus", "prose", "read_text", "split"]
@@ -92,22 +92,6 @@ def split(text: str, source: str = "a text") -> Corpus:
     known = "".join(c if c in vocabulary else UNKNOWN for c in text)
     codes = vocabulary.encode(known)
     return Corpus(vocabulary, codes[:border], codes[border:], known[border:].count(UNKNOWN), source)
-
-
-def read_text(path: str | Path) -> str:
-    """The text of a UTF-8 file, with line ends as ``"\\n"``.
-
-    Raises
-    ------
-    DataError
-        If it cannot be read, or is not text.
-    """
-    try:
-        return Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not a text file: it is not valid UTF-8 at byte {error.start}") from None
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
 
 
 def prose(topics: Mapping[str, str] | None = None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..autodiff import no_grad
+from ..checks import whole
 from ..errors import DataError
+from ..files import check_writable, read_arrays, read_text, write_bytes
 from ..nn import Embedding, Linear, Module, Recurrent, RNNCell
 from ..ops import TensorLike, softmax
 from ..random import generator
@@ -141,13 +144,10 @@ class CharModel(Module):
         DataError
             If a file cannot be written.
         """
-        folder = Path(folder)
-        self.save(folder / "model.npz")
-        about = {"characters": self.vocabulary.characters, **self.sizes}
-        try:
-            (folder / "model.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-        except OSError as error:
-            raise DataError(f"cannot write {folder / 'model.json'}: {error.strerror}") from None
+        about = Path(folder) / "model.json"
+        check_writable(about)
+        self.save(about.with_suffix(".npz"))
+        write_bytes(about, json.dumps({"characters": self.vocabulary.characters, **self.sizes}, indent=1).encode())
 
     @classmethod
     def restore(cls, folder: str | Path) -> CharModel:
@@ -156,7 +156,7 @@ class CharModel(Module):
         Raises
         ------
         DataError
-            If the folder has none.
+            If the folder has none, or its files are damaged.
 
         Examples
         --------
@@ -167,12 +167,19 @@ class CharModel(Module):
         'ehlo'
         """
         path = Path(folder) / "model.json"
+        arrays = path.with_suffix(".npz")
         try:
-            about = json.loads(path.read_text(encoding="utf-8"))
-            model = cls(CharVocabulary(about["characters"]), int(about["embedding"]), int(about["hidden"]))
-        except OSError as error:
-            raise DataError(f"cannot read {path}: {error.strerror}") from None
-        except (ValueError, KeyError, TypeError):
-            raise DataError(f"{path} does not describe a model that this demo has written") from None
-        model.load(path.with_suffix(".npz"))
+            about = json.loads(read_text(path))
+            embedding, hidden = (whole(key, about[key]) for key in ("embedding", "hidden"))
+            vocabulary = CharVocabulary("".join(about["characters"]))
+            with read_arrays(arrays) as stored:  # a number that the file makes up is not to fill the memory
+                room = sum(math.prod(array.shape) for array in stored.values())
+            if (len(vocabulary) + hidden) * (embedding + hidden) > room:
+                raise ValueError("the arrays are of another model")
+            model = cls(vocabulary, embedding, hidden)
+        except DataError:
+            raise
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise DataError(f"{path} does not describe the model that is in {arrays.name}") from None
+        model.load(arrays)
         return model

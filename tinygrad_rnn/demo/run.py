@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import tempfile
 import time
 from pathlib import Path
 
@@ -11,10 +10,10 @@ import numpy as np
 
 from .. import random
 from .._version import __version__
-from ..errors import DataError
 from ..extras import optional
+from ..files import check_writable, make_folder, write_bytes
 from .baselines import Score, count_models, score_all
-from .corpus import Corpus, prose, read_text, split
+from .corpus import MOST, Corpus, prose, read_text, split
 from .figures import matplotlib_figure
 from .interrupt import Interrupt
 from .model import CharModel
@@ -61,7 +60,7 @@ def run(settings: Settings | None = None, text: str | Path | None = None, out: s
         corpus = _corpus(text)
         check_length(len(corpus.training), settings)
         prompt = _prompt(corpus, settings)
-        folder = _writable(Path(out))
+        folder = _writable(out)
 
         random.seed(settings.seed)
         model = CharModel(corpus.vocabulary, settings.embedding, settings.hidden)
@@ -78,7 +77,7 @@ def run(settings: Settings | None = None, text: str | Path | None = None, out: s
         _print_samples(samples, prompt, settings)
         results = Results(corpus, settings, model, history, scores, samples, prompt, _versions())
         page, hint = write_report(results)
-        (folder / "report.html").write_text(page, encoding="utf-8")
+        write_bytes(folder / "report.html", page.encode("utf-8", "replace"))
     if hint:
         print(f"\nThe report has its pictures as text: {hint}")
     print(f"\nreport    {folder / 'report.html'}\nmodel     {folder / 'model.npz'}")
@@ -86,19 +85,17 @@ def run(settings: Settings | None = None, text: str | Path | None = None, out: s
     return results
 
 
-def _writable(folder: Path) -> Path:
-    """The folder, made if need be, once a file could be written there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError as error:
-        raise DataError(f"cannot write to the output folder {folder}: {error.strerror}") from None
+def _writable(out: str | Path) -> Path:
+    """The output folder, made if need be, once all files could be written there."""
+    folder = make_folder(out, "the output folder")
+    for name in ("report.html", "model.npz", "model.json"):
+        check_writable(folder / name)
+    return folder
 
 
 def _corpus(text: str | Path | None) -> Corpus:
     if text is not None:
-        return split(read_text(text), str(text))
+        return split(read_text(text, MOST + 1), str(text))
     return split(prose(), f"the English prose in the help texts of Python {platform.python_version()}")
 
 

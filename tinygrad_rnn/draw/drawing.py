@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, RendererError
+from ..files import check_writable, write_bytes
 from .render import FORMATS, HOW, render
 
 __all__ = ["Drawing"]
@@ -71,18 +72,19 @@ class Drawing:
         RendererError
             If there is no renderer; the DOT text is then beside `path`, ending in .gv.
         """
+        check_writable(path, "the drawing")  # before the work
         path = Path(path)
         form = path.suffix.lower().lstrip(".")
         if form in ("gv", "dot"):
-            return _write(path, self.source.encode())
+            return write_bytes(path, self.source.encode(), "the drawing")
         if form not in FORMATS:
             raise DataError(f"a drawing is saved as {', '.join('.' + f for f in FORMATS)} or .gv, not as {path.name!r}")
         try:
             content = self.svg().encode() if form == "svg" else render(self.source, form)
         except RendererError as error:
-            beside = _write(path.with_suffix(".gv"), self.source.encode())
+            beside = write_bytes(path.with_suffix(".gv"), self.source.encode(), "the drawing")
             raise RendererError(f"{error}; the DOT text is in {beside}") from None
-        return _write(path, content)
+        return write_bytes(path, content, "the drawing")
 
     def show(self) -> None:
         """Open the picture in the system's viewer.
@@ -119,14 +121,6 @@ class Drawing:
         else:
             bundle["image/svg+xml"] = picture
         return bundle
-
-
-def _write(path: Path, content: bytes) -> Path:
-    try:
-        path.write_bytes(content)
-    except OSError as error:
-        raise DataError(f"cannot write the drawing to {path}: {error.strerror or error}") from None
-    return path
 
 
 def _accessible(svg: str, title: str, description: str) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, KeysView, Mapping, Sequence, ValuesView
 from pathlib import Path
@@ -12,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DataError, StateDictError, TinygradError
+from ..errors import StateDictError, TinygradError
+from ..files import Stored, read_arrays, write_arrays
 from ..graph.place import at, context
 from ..pytorch import missing
 from ..tensor import Parameter, Tensor
@@ -265,8 +264,21 @@ class Module:
           not known: extra
           shape: weight is (1, 2) and the state has (1, 3)
         """
-        own = dict(self.named_parameters())
         arrays = {name: np.asarray(value) for name, value in state.items()}
+        own = self._check_fit(arrays)
+        new = {}
+        with np.errstate(over="ignore"):  # told of below
+            for name, parameter in own.items():
+                new[name] = arrays[name].astype(parameter.dtype)
+        large = [name for name in own if not np.array_equal(np.isfinite(new[name]), np.isfinite(arrays[name]))]
+        if large:
+            raise self._misfit({"too large": [f"{name} has numbers beyond {own[name].dtype}" for name in large]})
+        for name, parameter in own.items():
+            parameter.data = new[name]
+
+    def _check_fit(self, arrays: Mapping[str, npt.NDArray[Any] | Stored]) -> dict[str, Parameter]:
+        """The parameters by name, if arrays of these names, shapes and dtypes can become theirs."""
+        own = dict(self.named_parameters())
         problems = {
             "missing": [name for name in own if name not in arrays],
             "not known": [name for name in arrays if name not in own],
@@ -280,49 +292,42 @@ class Module:
             ],
         }
         if any(problems.values()):
-            lines = [f"  {kind}: {', '.join(found)}" for kind, found in problems.items() if found]
-            raise StateDictError("\n".join([f"this state does not fit {type(self).__name__}:", *lines]))
-        for name, parameter in own.items():
-            parameter.data = arrays[name]
+            raise self._misfit(problems)
+        return own
+
+    def _misfit(self, problems: Mapping[str, list[str]]) -> StateDictError:
+        lines = [f"  {kind}: {_listed(found)}" for kind, found in problems.items() if found]
+        return StateDictError("\n".join([f"this state does not fit {type(self).__name__}:", *lines]))
 
     def save(self, path: str | Path) -> None:
-        """Write the parameters to an ``.npz`` file.
+        """Write the parameters to an ``.npz`` file, whole or not at all.
+
+        An older file is replaced when the new one is whole, and its permissions are kept. A
+        symbolic link is followed.
 
         Raises
         ------
         DataError
             If the file cannot be written.
         """
-        path = Path(path)
-        part = path.with_name(f".{path.name}.part")  # an older file is replaced when the new one is whole
-        try:
-            with zipfile.ZipFile(part, "w") as archive:
-                for name, array in self.state_dict().items():
-                    with archive.open(f"{name}.npy", "w") as file:
-                        np.lib.format.write_array(file, array, allow_pickle=False)
-            part.replace(path)
-        except OSError as error:
-            raise DataError(f"cannot write the parameters to {path}: {error.strerror}") from None
-        finally:
-            part.unlink(missing_ok=True)
+        write_arrays(path, self.state_dict(), "the parameters")
 
     def load(self, path: str | Path) -> Module:
-        """Rebind the parameters to those of an ``.npz`` file, and return the module; nothing in it is executed.
+        """Rebind the parameters to those of an ``.npz`` file, and return the module.
+
+        Nothing in the file is executed. Names, shapes and dtypes are compared first, so
+        that no file takes more memory than the module's own arrays.
 
         Raises
         ------
         DataError
-            If it is not such a file.
+            If it is not such a file, or is damaged.
         StateDictError
             If its names or shapes do not fit.
         """
-        try:
-            with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                state = {name: stored[name] for name in stored.files}
-        except OSError as error:
-            raise DataError(f"cannot read parameters from {path}: {error.strerror or error}") from None
-        except (ValueError, AttributeError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-            raise DataError(f"{path} is not an .npz file of parameters: {error}") from None
+        with read_arrays(path) as stored:
+            self._check_fit(stored)
+            state = {name: array.read() for name, array in stored.items()}
         self.load_state_dict(state)
         return self
 
@@ -463,3 +468,10 @@ class Module:
         own = ", ".join(f"{n}={p.shape}" for n, p in self._parts().items() if isinstance(p, Parameter))
         inside = "".join(f"\n  ({n}): " + repr(m).replace("\n", "\n  ") for n, m in self.children())
         return f"{type(self).__name__}({own}{inside}{chr(10) if inside else ''})"
+
+
+def _listed(found: list[str], most: int = 20) -> str:
+    """Some lines of an error, as one; a file may hold names of any kind and number."""
+    shown = [text if text.isprintable() else repr(text) for text in found[:most]]
+    more = [f"and {len(found) - most} more"] if len(found) > most else []
+    return ", ".join([text if len(text) < 200 else f"{text[:150]}…" for text in shown] + more)
