@@ -51,6 +51,8 @@ INTERNAL = {
     "guards": "what a trace is held against",
     "extras": "how an optional dependency is imported",
     "graph.source_loops": "how tr.steps finds out that a loop was left",
+    "_start": "Ctrl-C before all else",
+    "console": "how the commands print",
     "files": "how files are written and read",
     "lookup": "what the commands find a cell with",
     "_version": "one string",

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parent.parent
 # From the ground up: a module imports only rooms that stand at or before its own. The package itself,
 # "tinygrad_rnn", stands where everything that `import tinygrad_rnn` brings is below it.
 ROOMS = (
+    "_start",
     "_version",
     "errors",
     "checks",
@@ -28,6 +29,7 @@ ROOMS = (
     "pytorch",
     "extras",
     "files",
+    "console",
     "random",
     "init",
     "graph",
@@ -241,7 +243,7 @@ def test_extras_are_imported_inside_functions_only() -> None:
 
 
 def test_extras_have_what_is_asked_of_them() -> None:
-    """`optional("module", "extra", …)` names an extra of setup.cfg that brings the module."""
+    """`optional("module", "extra", …)` and `installing` name an extra of setup.cfg that brings the module."""
     extras = _setup_cfg()["options.extras_require"]
 
     def brought(extra: str) -> set[str]:
@@ -252,11 +254,24 @@ def test_extras_have_what_is_asked_of_them() -> None:
     wrong = []
     for module, tree in MODULES.items():
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("optional") and len(node.args) > 1:
+            called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            if called in ("optional", "extras.optional", "installing") and module != "extras":
+                assert isinstance(node, ast.Call)
                 name, extra = (ast.literal_eval(argument) for argument in node.args[:2])
                 if extra not in extras or name.partition(".")[0] not in brought(extra):
                     wrong.append(f"{module}:{node.lineno}: the extra {extra} does not bring {name}")
     assert not wrong, "\n".join(wrong)
+
+
+def test_hints_how_to_install_come_from_one_place() -> None:
+    """The package is on no index, so that its own name is nothing to give to pip."""
+    said = [f"{m}:{line}: {text}" for m, tree in MODULES.items() for line, text in _said(tree) if "pip install" in text]
+    assert len(said) == 2 and all(place.startswith("extras:") for place in said), said
+    sources = [path for path in ROOT.rglob("*.md") if "_build" not in path.parts] + list(PACKAGE.rglob("*.py"))
+    wrong = [
+        str(path) for path in sources if re.search(r"pip install [^\n]*\btinygrad_rnn\[", path.read_text(encoding="utf-8"))
+    ]
+    assert not [path for path in wrong if not path.endswith("CHANGELOG.md")], wrong
 
 
 def test_third_party_imports_are_declared() -> None:

@@ -11,6 +11,7 @@ equations all come from that one graph.
 tensor([2., 4.])
 """
 
+from . import _start as _start  # isort: skip  # first, for all others take time
 from typing import Any as _Any
 
 from . import datasets, errors, nn, ops, optim, scan, sequences

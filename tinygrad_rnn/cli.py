@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
+import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 from . import __version__
+from ._start import quit_at_once
+from .console import forgiving
 from .errors import DataError, TinygradError
 from .extras import optional
 
@@ -94,22 +100,63 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         The exit status: 0 if all went well, 1 if gradients are wrong, 2 if something asked
-        for is not possible, 130 if interrupted.
+        for is not possible, 130 if interrupted, 141 if nobody reads the output any more.
     """
-    try:
-        parser = _parser()
-        arguments = sys.argv[1:] if arguments is None else arguments
-        if not arguments:
-            parser.print_help(sys.stderr)
-            return 2
-        chosen = parser.parse_args(arguments)
-        return chosen.run(chosen)
-    except TinygradError as error:
-        print(f"tinygrad-rnn: {error}", file=sys.stderr)
+    with _interruptible(), forgiving():
+        try:
+            try:
+                return _run(sys.argv[1:] if arguments is None else arguments)
+            finally:
+                if sys.stdout is not None:
+                    sys.stdout.flush()  # now, where it can still be told that it failed
+        except TinygradError as error:
+            return _complain(str(error), 2)
+        except KeyboardInterrupt:
+            return _complain("interrupted", 130)
+        except BrokenPipeError:  # as with `| head`
+            _drop_output()
+            return 141
+        except OSError as error:
+            _drop_output(sys.stdout)
+            return _complain(f"the system says: {error.strerror or error}", 2)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    parser = _parser()
+    if not arguments:
+        parser.print_help(sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("tinygrad-rnn: interrupted", file=sys.stderr)
-        return 130
+    chosen = parser.parse_args(arguments)
+    return chosen.run(chosen)
+
+
+def _complain(words: str, status: int) -> int:
+    try:
+        print(f"tinygrad-rnn: {words}", file=sys.stderr)
+    except OSError:
+        _drop_output()
+    return status
+
+
+def _drop_output(*streams: TextIO | None) -> None:
+    """Let what is still to be written go nowhere, or Python would complain about it at its end."""
+    for stream in streams or (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError), Path(os.devnull).open("wb") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())  # type: ignore[union-attr]
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt within the block, whatever it does before and after."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is not quit_at_once or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        yield
+    finally:
+        signal.signal(signal.SIGINT, quit_at_once)
 
 
 # -- the commands --------------------------------------------------------------------------
@@ -127,20 +174,22 @@ def _demo(chosen: argparse.Namespace) -> int:
 
 
 def _draw(chosen: argparse.Namespace) -> int:
-    from .lookup import find_cell
+    from .lookup import find_cell, running
     from .testing.cells import make_cell
 
-    factory = find_cell(chosen.cell)
-    cell = make_cell(factory, chosen.input_size, chosen.hidden_size)
-    out = chosen.out or Path(f"{type(cell).__name__}-{chosen.time}.svg")
     options = {"detail": chosen.detail} if chosen.detail else {}
-    cell.draw(time=chosen.time, steps=chosen.steps, **options).save(out)
+    factory = find_cell(chosen.cell)
+    with running(chosen.cell):
+        cell = make_cell(factory, chosen.input_size, chosen.hidden_size)
+        drawing = cell.draw(time=chosen.time, steps=chosen.steps, **options)
+    out = chosen.out or Path(f"{type(cell).__name__}-{chosen.time}.svg")
+    drawing.save(out)
     print(out)
     return 0
 
 
 def _check(chosen: argparse.Namespace) -> int:
-    from .lookup import find_cell
+    from .lookup import find_cell, running
 
     configuration = optional("hypothesis.configuration", "test", "check needs")
     from .testing import GradientCheckError
@@ -148,14 +197,16 @@ def _check(chosen: argparse.Namespace) -> int:
 
     with tempfile.TemporaryDirectory() as folder:  # hypothesis keeps notes, and the user's folder is not for them
         configuration.set_hypothesis_home_dir(folder)
+        factory = find_cell(chosen.cell)
         try:
-            report = check_cell(
-                find_cell(chosen.cell),
-                examples=chosen.examples,
-                order=chosen.order,
-                input_size=chosen.input_size,
-                hidden_size=chosen.hidden_size,
-            )
+            with running(chosen.cell, verdicts=GradientCheckError):
+                report = check_cell(
+                    factory,
+                    examples=chosen.examples,
+                    order=chosen.order,
+                    input_size=chosen.input_size,
+                    hidden_size=chosen.hidden_size,
+                )
         except GradientCheckError as error:
             print(f"WRONG  {chosen.cell}: {error}")
             return 1

@@ -7,7 +7,7 @@ from typing import Any
 
 from .errors import MissingExtraError
 
-__all__ = ["optional"]
+__all__ = ["installing", "optional"]
 
 
 def optional(module: str, extra: str, what: str) -> Any:
@@ -34,10 +34,22 @@ def optional(module: str, extra: str, what: str) -> Any:
     >>> optional("no_such_module", "demo", "circles need")
     Traceback (most recent call last):
         ...
-    tinygrad_rnn.errors.MissingExtraError: circles need no_such_module: pip install "tinygrad_rnn[demo]"
+    tinygrad_rnn.errors.MissingExtraError: circles need no_such_module: pip install no_such_module,
+    or with all that belongs to it: pip install ".[demo]" in the folder of the source
     """
     try:
         return importlib.import_module(module)
     except ImportError:
         name = module.partition(".")[0]
-        raise MissingExtraError(f'{what} {name}: pip install "tinygrad_rnn[{extra}]"') from None
+        raise MissingExtraError(f"{what} {name}: {installing(name, extra)}") from None
+
+
+def installing(package: str, extra: str) -> str:
+    """How to install what an extra brings; the library itself is on no index, and the package is.
+
+    Examples
+    --------
+    >>> installing("tqdm", "demo")
+    'pip install tqdm, or with all that belongs to it: pip install ".[demo]" in the folder of the source'
+    """
+    return f'pip install {package}, or with all that belongs to it: pip install ".[{extra}]" in the folder of the source'

@@ -5,17 +5,19 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from . import nn
-from .errors import DataError
+from .errors import DataError, TinygradError
 
-__all__ = ["find_cell"]
+__all__ = ["find_cell", "running"]
 
 CellFactory = Callable[..., nn.Cell]
+HERE = Path(__file__).parent
 
 
 def find_cell(name: str) -> CellFactory:
@@ -58,8 +60,9 @@ def find_cell(name: str) -> CellFactory:
         )
     module = _module_of_file(Path(where)) if where.endswith(".py") else _module(where)
     found: Any = module
-    for part in attribute.split("."):
-        found = getattr(found, part, None)
+    with running(name):
+        for part in attribute.split("."):
+            found = getattr(found, part, None)
     if isinstance(found, nn.Cell):
         return lambda: found
     if not callable(found):
@@ -71,6 +74,56 @@ def find_cell(name: str) -> CellFactory:
     return found
 
 
+@contextmanager
+def running(name: str, doing: str = "failed", verdicts: type[Exception] = TinygradError) -> Iterator[None]:
+    """Code of a user's own within the block: whatever it raises becomes one error that names its file and line.
+
+    Errors of the library pass as they are, and so does Ctrl-C.
+
+    Parameters
+    ----------
+    name : str
+        What the user calls it.
+    doing : str
+        What did not go well.
+    verdicts : type of exception
+        Pass as they are too.
+
+    Raises
+    ------
+    DataError
+
+    Examples
+    --------
+    >>> with running("cells.py:Cell"):
+    ...     1 / 0
+    Traceback (most recent call last):
+        ...
+    tinygrad_rnn.errors.DataError: cells.py:Cell failed: ZeroDivisionError: division by zero (...)
+    """
+    try:
+        yield
+    except (TinygradError, verdicts, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # a file may call sys.exit, or pytest.skip
+        words = " ".join(str(error).split())
+        kind = type(error).__name__
+        raise DataError(f"{name} {doing}: {kind}{words and ': '}{words:.300} ({_line_of(error)})") from error
+
+
+def _line_of(error: BaseException) -> str:
+    """File and line of a user's own at which an error came up, as far inside as there is one."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{Path(error.filename).name}:{error.lineno}"
+    lines, trace = [], error.__traceback__
+    while trace is not None:
+        path = Path(trace.tb_frame.f_code.co_filename)
+        foreign = path.is_relative_to(HERE) or "site-packages" in path.parts or str(path).startswith("<frozen")
+        lines.append((foreign, f"{path.name}:{trace.tb_lineno}"))
+        trace = trace.tb_next
+    return next((line for foreign, line in reversed(lines) if not foreign), lines[-1][1])
+
+
 def _is_cell_class(value: Any) -> bool:
     return isinstance(value, type) and issubclass(value, nn.Cell) and value is not nn.Cell
 
@@ -79,20 +132,19 @@ def _module(name: str) -> ModuleType:
     here = str(Path.cwd())
     if here not in sys.path:  # as `python -m` does, so that one's own modules are found
         sys.path.insert(0, here)
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            hint = "; for a file, write path/to/file.py:Name"
-            raise DataError(f"there is no module {name!r} here or among those installed{hint}") from None
-        raise _import_failed(name, error) from error
-    except Exception as error:
-        raise _import_failed(name, error) from error
+    with running(name, "cannot be imported"):
+        try:
+            return importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+                hint = "; for a file, write path/to/file.py:Name"
+                raise DataError(f"there is no module {name!r} here or among those installed{hint}") from None
+            raise
 
 
 def _module_of_file(path: Path) -> ModuleType:
     if not path.is_file():
-        raise DataError(f"there is no file {path}")
+        raise DataError(f"{path} is a folder, not a file" if path.is_dir() else f"there is no file {path}")
     name = f"_cell_file_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None  # any .py file has them
@@ -102,15 +154,9 @@ def _module_of_file(path: Path) -> ModuleType:
     if folder not in sys.path:  # as `python path` does, for what the file imports from beside it
         sys.path.insert(0, folder)
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:
+        with running(str(path), "cannot be imported"):
+            spec.loader.exec_module(module)
+    except BaseException:
         del sys.modules[name]
-        raise _import_failed(str(path), error) from error
+        raise
     return module
-
-
-def _import_failed(name: str, error: Exception) -> DataError:
-    trace, line = error.__traceback__, None
-    while trace is not None:
-        line, trace = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}", trace.tb_next
-    return DataError(f"{name} cannot be imported: {type(error).__name__}: {error} ({line})")

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..console import counted
 from ..errors import DataError
 from ..files import read_text
 from ..sequences import CharVocabulary
@@ -82,7 +83,8 @@ def split(text: str, source: str = "a text") -> Corpus:
         raise DataError(f"{source} is empty: there is nothing to learn from")
     if len(text) < FEWEST:
         raise DataError(
-            f"{source} has {len(text)} characters: too few to learn from one part and hold out another; give {FEWEST} at least"
+            f"{source} has {counted(len(text), 'character')}: "
+            f"too few to learn from one part and hold out another; give {FEWEST} at least"
         )
     if len(text) > MOST:
         text, source = text[:MOST], f"the first {MOST:,} characters of {source}"

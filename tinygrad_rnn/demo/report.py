@@ -7,6 +7,7 @@ from html import escape
 
 import numpy as np
 
+from ..console import counted
 from ..draw import Drawing
 from ..errors import RendererError
 from ..nn import cross_entropy
@@ -74,17 +75,18 @@ def _summary(results: Results) -> str:
     own, best = results.scores[-1], min(results.scores[:-1], key=lambda score: score.bits)
     verdict = "fewer than" if own.bits < best.bits else "not yet fewer than"
     history = results.history
+    done = f"{len(history.bits):,} of {counted(results.settings.updates, 'update')}"
     notice = {
-        "interrupted": f"Training was interrupted after {len(history.bits):,} of {results.settings.updates:,} updates.",
-        "out of time": f"Training used up its {results.settings.seconds:g} seconds after {len(history.bits):,} of "
-        f"{results.settings.updates:,} updates; a faster machine gets further.",
+        "interrupted": f"Training was interrupted after {done}.",
+        "out of time": f"Training used up its {results.settings.seconds:g} s after {done}; a faster machine gets further.",
     }.get(history.ended)
     return "\n".join(
         [
             "<h1>A recurrent network that learnt to write</h1>",
             '<p class="lead">'
-            f"A plain recurrent network with {results.settings.hidden} hidden units read {escape(results.corpus.source)}, "
-            f"one character at a time, for {history.seconds:.0f} seconds. On text that it never saw it needs "
+            f"A plain recurrent network with {counted(results.settings.hidden, 'hidden unit')} "
+            f"read {escape(results.corpus.source)}, "
+            f"one character at a time, for {counted(round(history.seconds), 'second')}. On text that it never saw it needs "
             f"<mark>{own.bits:.2f} bits per character</mark>, {verdict} the {best.bits:.2f} of a {best.name} model.</p>",
             *([f'<p class="notice">{escape(notice)}</p>'] if notice else []),
         ]
@@ -112,8 +114,9 @@ def _comparison(results: Results) -> str:
     )
     return section(
         "How well it predicts",
-        f"<p>The first {len(corpus.training):,} characters were for training, the last {len(corpus.held_out):,} were held "
-        "out. Every model predicts each held-out character once, after reading all before it; its score is the mean of "
+        f"<p>The first {counted(len(corpus.training), 'character')} were for training, "
+        f"the last {len(corpus.held_out):,} were held out. "
+        "Every model predicts each held-out character once, after reading all before it; its score is the mean of "
         "−log₂ of the probability that it gave to the character that came, so less is better. The n-gram models count "
         "the same training part, and are smoothed by interpolation with weights fitted to a fifth of it."
         f"{unknown}</p>",
@@ -191,13 +194,16 @@ def _training(results: Results) -> str:
     history = results.history
     if not history.bits:
         return section("How it learnt", "<p>Nothing was learnt: there was no update.</p>")
+    seen = (
+        f"{counted(len(history.bits), 'update')}, {counted(history.characters, 'character')} "
+        f"in {counted(round(history.seconds), 'second')}"
+    )
     caption = (
-        f"Loss of {len(history.bits):,} updates, {history.characters:,} characters in {history.seconds:.0f} seconds, and the "
+        f"Loss of {seen}, and the "
         "mean of the last 50. The training loss ends below the held-out result: part of what the network learns is "
         "this text by heart."
         if history.recent < results.scores[-1].bits
-        else f"Loss of {len(history.bits):,} updates, {history.characters:,} characters in {history.seconds:.0f} seconds, and "
-        "the mean of the last 50."
+        else f"Loss of {seen}, and the mean of the last 50."
     )
     alt = f"Loss curve, from {history.bits[0]:.2f} down to {history.recent:.2f} bits per character"
     return section("How it learnt", figure(inline_svg(loss_curve(history.bits, results.scores), alt, "loss"), caption))

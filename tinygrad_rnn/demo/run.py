@@ -10,6 +10,7 @@ import numpy as np
 
 from .. import random
 from .._version import __version__
+from ..console import counted, forgiving, shows
 from ..extras import optional
 from ..files import check_writable, make_folder, write_bytes
 from .baselines import Score, count_models, score_all
@@ -25,6 +26,7 @@ from .training import History, check_length, train
 __all__ = ["run"]
 
 
+@forgiving()
 def run(settings: Settings | None = None, text: str | Path | None = None, out: str | Path = "tinygrad-rnn-demo") -> Results:
     """Train a character-level language model, and write about it.
 
@@ -122,11 +124,11 @@ def _versions() -> dict[str, str]:
 def _describe(corpus: Corpus, model: CharModel) -> None:
     parameters = sum(parameter.size for parameter in model.parameters())
     trained, held = len(corpus.training), len(corpus.held_out)
-    print(f"text      {corpus.source}: {trained + held:,} characters, {len(corpus.vocabulary)} symbols")
+    print(f"text      {corpus.source}: {counted(trained + held, 'character')}, {counted(len(corpus.vocabulary), 'symbol')}")
     print(f"split     the first {trained:,} to learn from, the last {held:,} held out")
     print(
         f"model     embedding {model.sizes['embedding']} → RNNCell, tanh {model.sizes['hidden']} → linear "
-        f"{len(corpus.vocabulary)}: {parameters:,} parameters",
+        f"{len(corpus.vocabulary)}: {counted(parameters, 'parameter')}",
         flush=True,
     )
 
@@ -135,16 +137,16 @@ def _tell_end(history: History, settings: Settings) -> None:
     why = {"done": "", "out of time": f", for its {settings.seconds:g} s were over", "interrupted": ", interrupted"}[
         history.ended
     ]
-    print(f"learnt    {len(history.bits):,} of {settings.updates:,} updates in {history.seconds:.0f} s{why}", flush=True)
+    print(
+        f"learnt    {len(history.bits):,} of {counted(settings.updates, 'update')} in {history.seconds:.0f} s{why}", flush=True
+    )
 
 
 def _print_scores(scores: list[Score], corpus: Corpus) -> None:
-    print(
-        f"\nheld-out bits per character, {len(corpus.held_out):,} characters of which {corpus.unknown:,} are unknown symbols:"
-    )
-    longest = max(score.bits for score in scores)
+    print(f"\nheld-out bits per character, {counted(len(corpus.held_out), 'character')}, {corpus.unknown:,} of them unknown:")
+    longest, block = max(score.bits for score in scores), "█" if shows("█") else "#"
     for score in scores:
-        print(f"  {score.name:12}  {score.bits:6.3f}  {'█' * round(30 * score.bits / longest)}", flush=True)
+        print(f"  {score.name:12}  {score.bits:6.3f}  {block * round(30 * score.bits / longest)}", flush=True)
 
 
 def _print_samples(samples: list[str], prompt: str, settings: Settings) -> None:

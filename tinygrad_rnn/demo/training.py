@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from ..console import counted
 from ..errors import DataError
 from ..nn import cross_entropy
 from ..optim import Adam, clip_grad_norm
@@ -109,14 +110,15 @@ def check_length(n: int, settings: Settings) -> None:
     >>> check_length(1000, Settings())
     Traceback (most recent call last):
         ...
-    tinygrad_rnn.errors.DataError: the text is shorter than one chunk: its training part has 1000 characters,
+    tinygrad_rnn.errors.DataError: the text is shorter than one chunk: its training part has 1,000 characters,
     and 32 rows of 32 need 1025; give a longer text, or a smaller batch or length
     """
     needed = settings.batch * settings.length + 1
     if n < needed:
         raise DataError(
-            f"the text is shorter than one chunk: its training part has {n} characters, and {settings.batch} rows of "
-            f"{settings.length} need {needed}; give a longer text, or a smaller batch or length"
+            f"the text is shorter than one chunk: its training part has {counted(n, 'character')}, "
+            f"and {counted(settings.batch, 'row')} of {settings.length} need {needed}; "
+            "give a longer text, or a smaller batch or length"
         )
 
 

@@ -9,11 +9,12 @@ import subprocess
 import sys
 
 from ..errors import RendererError
+from ..extras import installing
 
 __all__ = ["FORMATS", "HOW", "render"]
 
 FORMATS = ("svg", "png", "pdf")
-HOW = 'to draw pictures, install Graphviz (its "dot" on the PATH), or: pip install "tinygrad_rnn[draw]"'
+HOW = f'to draw pictures, install Graphviz (its "dot" on the PATH), or: {installing("pygraphviz", "draw")}'
 """The one line on how to get a renderer."""
 DPI = "144"
 """Dots per inch of a PNG: sharp on a screen of double density."""

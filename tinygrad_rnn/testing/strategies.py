@@ -13,13 +13,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import MissingExtraError
+from ..extras import installing
 
 try:
     from hypothesis import HealthCheck, given, reject, settings
     from hypothesis import strategies as st
     from hypothesis.extra import numpy as hnp
 except ImportError as error:  # pragma: no cover
-    raise MissingExtraError('tinygrad_rnn.testing.strategies needs hypothesis: pip install "tinygrad_rnn[test]"') from error
+    how = installing("hypothesis", "test")
+    raise MissingExtraError(f"tinygrad_rnn.testing.strategies needs hypothesis: {how}") from error
 
 from ..ops.core import Primitive, constant
 from ..ops.domains import REAL, Domain, Interval

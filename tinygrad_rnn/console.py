@@ -1,0 +1,66 @@
+"""What is printed: to terminals of any encoding, and with as many words as there are things."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from collections.abc import Iterator
+
+__all__ = ["counted", "forgiving", "shows"]
+
+
+def counted(n: int, noun: str, plural: str = "") -> str:
+    """A number with its noun.
+
+    Parameters
+    ----------
+    n : int
+    noun : str
+    plural : str
+        The noun and an s, if not given.
+
+    Examples
+    --------
+    >>> counted(1, "step"), counted(1200, "step"), counted(0, "axis", "axes")
+    ('1 step', '1,200 steps', '0 axes')
+    """
+    return f"{n:,} {noun if n == 1 else plural or f'{noun}s'}"
+
+
+@contextlib.contextmanager
+def forgiving() -> Iterator[None]:
+    """Within the block, what a terminal cannot show is printed as an escape, and is no error.
+
+    Examples
+    --------
+    >>> with forgiving():
+    ...     print("σ(a)")
+    σ(a)
+    """
+    with contextlib.ExitStack() as stack:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "surrogateescape"):
+                stack.callback(_set_errors, stream, stream.errors)
+                _set_errors(stream, "backslashreplace")
+        yield
+
+
+def _set_errors(stream: io.TextIOWrapper, errors: str) -> None:
+    with contextlib.suppress(OSError, ValueError):  # a stream that was closed in between
+        stream.reconfigure(errors=errors)
+
+
+def shows(text: str) -> bool:
+    """Whether standard output can show a text.
+
+    Examples
+    --------
+    >>> shows("a")
+    True
+    """
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
