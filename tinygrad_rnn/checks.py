@@ -2,9 +2,35 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import numpy as np
 
-__all__ = ["whole"]
+__all__ = ["clean_name", "whole"]
+
+
+def clean_name(name: str) -> str:
+    """A name for a value, a parameter, a module or a scope, in one line that every file can hold.
+
+    Pictures, text forms and equations show names, and XML has no control characters. So
+    each of them is replaced by its picture. A name of spaces alone is none.
+
+    Examples
+    --------
+    >>> clean_name("forget gate"), clean_name("new\\nline"), clean_name(" ")
+    ('forget gate', 'new␊line', '')
+    """
+    if name.isprintable() and not name.isspace():
+        return name
+    clean = "".join(map(_clean, name))
+    return "" if clean.isspace() else clean
+
+
+def _clean(c: str) -> str:
+    if ord(c) < 32:
+        return chr(0x2400 + ord(c))
+    hidden = unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") or ord(c) & 0xFFFE == 0xFFFE
+    return "\N{REPLACEMENT CHARACTER}" if hidden else c
 
 
 def whole(name: str, value: int, least: int = 1) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import init, ops
+from .checks import clean_name
 from .errors import DtypeError, ImmutableError, LengthError, ShapeError, TraceError
 from .graph.node import CutOff, Node, Spec, leaf
 from .graph.place import Place, context
@@ -131,6 +132,7 @@ class Tensor:
         Parameters
         ----------
         name : str
+            Control characters in it become visible ones; an empty name gives none.
         role : str, optional
             One of ``tinygrad_rnn.graph.ROLES``: what the value is for.
 
@@ -141,9 +143,10 @@ class Tensor:
             equal one under the new name.
         """
         node = self._node
-        if node.name not in (None, name) or node in context.state.given:
+        name = clean_name(name)
+        if name and (node.name not in (None, name) or node in context.state.given):
             return apply(ops.astype, (self,), {"dtype": self.dtype}).named(name, role)
-        node.name = name
+        node.name = name or node.name
         if role is not None:
             node.role = role
         return self
@@ -593,7 +596,7 @@ class Parameter(Tensor):
                 value = value.astype(np.float32 if dtype is None else dtype) if value.dtype.kind in "fiu" else value
         if value.dtype.kind != "f":
             raise DtypeError(f"a parameter is of floats, and {value.dtype} values have no gradient")
-        super().__init__(leaf(value, symbol, "parameter"))
+        super().__init__(leaf(value, clean_name(symbol or "") or None, "parameter"))
         self.symbol = symbol
         self._require_grad()
 
@@ -622,7 +625,7 @@ class Parameter(Tensor):
         if name.isdigit():  # in a list
             scope, _, holder = scope.rpartition(".")
             name = f"{holder}_{name}"
-        self._node.place, self._node.name = Place(scope), self.symbol or name
+        self._node.place, self._node.name = Place(clean_name(scope)), clean_name(self.symbol or name) or None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         make, facts = self.__reduce__()

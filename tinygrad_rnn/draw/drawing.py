@@ -38,10 +38,7 @@ class Drawing:
     """
 
     def __init__(self, source: str, title: str = "", description: str = "", text: str = "") -> None:
-        self.source = source
-        self.title = title
-        self.description = description
-        self.text = text
+        self.source, self.title, self.description, self.text = map(_writable, (source, title, description, text))
 
     def svg(self) -> str:
         """The picture as an SVG element, accessible, with ids of its own.
@@ -121,6 +118,11 @@ class Drawing:
         else:
             bundle["image/svg+xml"] = picture
         return bundle
+
+
+def _writable(text: str) -> str:
+    """A text with another character in place of those that no file of XML can hold."""
+    return re.sub("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]", "\N{REPLACEMENT CHARACTER}", text)
 
 
 def _accessible(svg: str, title: str, description: str) -> str:

@@ -19,6 +19,10 @@ _ACCENTS = {"hat": "\u0302", "tilde": "\u0303", "bar": "\u0304", "overline": "\u
 _ARROWS = {"overrightarrow": "→", "overleftarrow": "←", "vec": "→"}
 
 
+LONGEST = 60
+"""Characters of a name that a picture shows at the most."""
+
+
 def raised(text: str) -> str:
     """Text as a superscript, where Unicode has all of its letters.
 
@@ -59,7 +63,8 @@ def pretty(symbol: str) -> str:
     text = re.sub(r"\\([A-Za-z]+) ?", lambda m: _COMMANDS.get(m[1], m[1]), text)
     text = re.sub(r"\^(?:\{([^{}]*)\}|(\S))", lambda m: raised(m[1] or m[2] or ""), text)
     text = re.sub(r"(?<=\S)_(?:\{([^{}]*)\}|([^\W_]+))", lambda m: lowered(m[1] or m[2] or ""), text)
-    return unicodedata.normalize("NFC", text.replace("'", "′").replace("{", "").replace("}", ""))
+    text = unicodedata.normalize("NFC", text.replace("'", "′").replace("{", "").replace("}", "")) or symbol
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
 
 
 @lru_cache(1024)

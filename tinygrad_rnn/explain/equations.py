@@ -16,7 +16,8 @@ from ..nn.trace import Step, symbolic, trace_step
 from ..ops import astype
 from ..ops.core import TERM, apply
 from ..tensor import Tensor
-from .printer import Printer, Symbol, over_axes, subscripted
+from .names import subscripted, word
+from .printer import Printer, Symbol, over_axes
 
 __all__ = ["Equations", "Term", "equations"]
 
@@ -113,8 +114,8 @@ class Equations:
         inside = [] if self.step.x is None else [x.node for x in flatten(self.step.x)]
         paths = {p.node: path for path, p in cell.named_parameters()}
         self.symbols: dict[Node, Symbol] = {}
-        for node, name in _unique([*inside, *self.parameters, *self.named], paths).items():
-            self.symbols[node] = Symbol(name, None if node.role == "parameter" else 0)
+        for node, mark in _marks([*inside, *self.parameters, *self.named], paths).items():
+            self.symbols[node] = Symbol(_called(node), None if node.role == "parameter" else 0, mark=mark)
         for slot, (node, delay) in self.carried.items():
             symbol = self.symbols[node]
             self.symbols[slot] = symbol._replace(delay=None if symbol.delay is None else delay)
@@ -321,21 +322,24 @@ def _carried(slots: list[Node], after: list[Node]) -> dict[Node, tuple[Node, int
     return found
 
 
-def _unique(nodes: Sequence[Node], paths: dict[Node, str]) -> dict[Node, str]:
-    """A name for each; those that have the same are told apart by where in the cell they are."""
+def _called(node: Node) -> str:
+    return node.name or node.operation
+
+
+def _marks(nodes: Sequence[Node], paths: dict[Node, str]) -> dict[Node, str]:
+    """What tells apart those that have the same name, as LaTeX: where in the cell they are."""
     groups: dict[str, list[Node]] = {}
     for node in nodes:
-        groups.setdefault(node.name or node.operation, []).append(node)
+        groups.setdefault(_called(node), []).append(node)
     found = {}
-    for name, group in groups.items():
+    for group in groups.values():
         marks = [""] * len(group)
         if len(group) > 1:
             full = [paths.get(node, node.scope) for node in group]
             scopes = [path.rpartition(".")[0] if node in paths else path for path, node in zip(full, group, strict=True)]
             marks = next((m for m in (scopes, full) if len(set(m)) == len(m)), [str(i + 1) for i in range(len(group))])
         for node, mark in zip(group, marks, strict=True):
-            word = mark if mark.isdigit() else rf"\mathrm{{{mark}}}".replace("_", r"\_")
-            found[node] = f"{name}_{{{word}}}" if mark else name
+            found[node] = mark if mark.isdecimal() or not mark else word(mark)
     return found
 
 

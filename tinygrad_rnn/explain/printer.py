@@ -16,8 +16,9 @@ import numpy as np
 from ..graph.graph import shown
 from ..graph.node import Node
 from ..ops.core import ATOM, OPEN, PLACES, PRODUCT, SUM, SYMBOL
+from .names import subscripted
 
-__all__ = ["Printer", "Symbol", "over_axes", "subscripted"]
+__all__ = ["Printer", "Symbol", "over_axes"]
 
 
 class Symbol(NamedTuple):
@@ -30,6 +31,8 @@ class Symbol(NamedTuple):
         The value is that of so many steps before; None for what is the same in all steps.
     delta : bool
         Whether it is the derivative of the loss by the value of that name.
+    mark : str
+        LaTeX that tells it from others of that name, if there are any.
 
     Examples
     --------
@@ -40,41 +43,18 @@ class Symbol(NamedTuple):
     name: str
     delay: int | None = 0
     delta: bool = False
+    mark: str = ""
 
     def at(self, later: int) -> str:
         """The symbol in an equation that is read so many steps after t."""
+        marks = [self.mark] if self.mark else []
         if self.delay is None:
-            return subscripted(self.name)
+            return subscripted(self.name, *marks)
         offset = later - self.delay
         time = "t" if offset == 0 else f"t{offset:+d}"
         if self.delta:
-            return rf"\delta^{{{subscripted(self.name)}}}_" + (time if offset == 0 else f"{{{time}}}")
-        return subscripted(self.name, time)
-
-
-def subscripted(name: str, *more: str) -> str:
-    r"""A name of TeX's kind, with further subscripts; one of another kind as text.
-
-    Examples
-    --------
-    >>> print(subscripted("h", "t"), subscripted("a^f", "t-1"), subscripted("new_state", "t"), subscripted("forget gate"))
-    h_t a^f_{t-1} new_{state,t} \text{forget gate}
-    """
-    if re.search(r"[\s%#&$~]", name) or name.count("{") != name.count("}"):
-        plain = re.sub(r"[^\w ]|_", " ", name)
-        stem, scripts = rf"\text{{{plain}}}", []
-    else:
-        parts = re.split(r"([_^])(\{(?:[^{}]|\{[^{}]*\})*\}|[^_^{}']+)", name)
-        stem = parts[0] + "".join(parts[3::3]).strip("_^")
-        scripts = [(mark, text[1:-1] if text[0] == "{" else text) for mark, text in zip(parts[1::3], parts[2::3], strict=True)]
-    above = ",".join(text for mark, text in scripts if mark == "^")
-    marked = any(mark == "_" for mark, _ in scripts)
-    below = ",".join([*(text for mark, text in scripts if mark == "_"), *more])
-    if above:
-        stem += f"^{above}" if len(above) == 1 else f"^{{{above}}}"
-    if below:
-        stem += f"_{below}" if len(below) == 1 and not marked else f"_{{{below}}}"
-    return stem
+            return rf"\delta^{{{subscripted(self.name, *marks)}}}_" + (time if offset == 0 else f"{{{time}}}")
+        return subscripted(self.name, *marks, time)
 
 
 def over_axes(node: Node) -> list[int]:

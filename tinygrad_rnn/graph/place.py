@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ..checks import clean_name
 from .source_loops import Asker, is_left
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def scope(name: str) -> Iterator[None]:
     >>> tr.graph(y).nodes[-1].scope
     'encoder'
     """
-    inside = f"{context.state.place.scope}.{name}" if context.state.place.scope else name
+    inside = ".".join(part for part in (context.state.place.scope, clean_name(name)) if part)
     with at(context.state.place._replace(scope=inside)):
         yield
 

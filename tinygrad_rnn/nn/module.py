@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ..checks import clean_name
 from ..errors import StateDictError, TinygradError
 from ..files import Stored, read_arrays, write_arrays
 from ..graph.place import at, context
@@ -100,7 +101,7 @@ class Module:
                     raise TinygradError(
                         f"{name!r} cannot be set: it contains the {type(self).__name__} that it would be set on"
                     )
-                value._name = name
+                value._name = clean_name(name)
             self._children[name] = value
         elif "_children" in self.__dict__:
             _refuse_what_is_not_walked(name, value)
