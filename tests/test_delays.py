@@ -217,5 +217,5 @@ def test_a_history_that_is_too_short():
         nn.TimeDelay(2, 3, 3).history(np.zeros((6, 2)))
     with pytest.raises(ShapeError, match=r"features; one series is ys\[:, None, None\]"):
         nn.AR(2).fit(np.zeros(9))
-    with pytest.raises(DataError, match="the history of y has 1 steps, and a delay of 2 steps needs 2"):
+    with pytest.raises(DataError, match="the history of y has 1 step, and a delay of 2 steps needs 2"):
         nn.AR(2).history(np.zeros((1, 1, 1)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
+from ..console import counted
 from ..errors import FoldError
 from ..graph.graph import Graph, outer_step
 from ..graph.node import behind_cuts
@@ -214,7 +215,7 @@ def _over_time(
     numbers = ", numbers of step " + " and ".join(map(str, sketch.numbered)) if sketch.numbered else ""
     if numbers:
         add_note(sketch, numbers.removeprefix(", "))
-    title = f"{name}, folded over time{numbers}" if fold else f"{name}, unrolled over {length} steps"
+    title = f"{name}, folded over time{numbers}" if fold else f"{name}, unrolled over {counted(length, 'step')}"
     return Drawing(written(sketch, name), title, _described(sketch), graph.text(limit=60) if len(graph) < WORDY else "")
 
 

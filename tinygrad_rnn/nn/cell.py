@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..checks import whole
+from ..console import counted
 from ..errors import ShapeError
 from ..ops import relu, sigmoid, tanh
 from ..tensor import Parameter, Tensor, tensor
@@ -224,7 +225,7 @@ def _check_structure(state: Any, shape: Any) -> None:
     if _is_one(shape):
         return
     if not isinstance(state, tuple) or len(state) != len(shape):
-        found = f"{len(state)} parts" if isinstance(state, tuple) else f"a {type(state).__name__}"
+        found = counted(len(state), "part") if isinstance(state, tuple) else f"a {type(state).__name__}"
         names = getattr(shape, "_fields", None)
         what = f"{len(shape)} tensors" + (f", ({', '.join(names)})," if names else "")
         raise ShapeError(f"the state is a tuple of {what} and not {found}")

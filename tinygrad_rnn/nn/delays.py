@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..console import counted
 from ..errors import DataError, ShapeError
 from ..ops import TensorLike
 from ..ops.core import as_tensor
@@ -154,8 +155,10 @@ class DelayCell(Cell):
             if longest:
                 seen = sequence(past[name], f"the history of {name}", self.sizes[name])
                 if len(seen) < longest:
-                    steps = f"{longest} step{'s' * (longest > 1)}"
-                    raise DataError(f"the history of {name} has {len(seen)} steps, and a delay of {steps} needs {longest}")
+                    steps = counted(longest, "step")
+                    raise DataError(
+                        f"the history of {name} has {counted(len(seen), 'step')}, and a delay of {steps} needs {longest}"
+                    )
                 slots += [seen[len(seen) - k] for k in range(1, longest + 1)]
         return self.state_shape._make(slots)
 

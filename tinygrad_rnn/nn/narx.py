@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..console import counted
 from ..errors import DataError, ShapeError
 from ..ops import TensorLike, concatenate, stack, where
 from ..ops.lengths import beside, real_steps
@@ -273,5 +274,5 @@ class NARX(FromHistory):
             return None
         inputs = sequence(xs, "xs", self.cell.input_size)
         if steps not in (None, len(inputs)):
-            raise ShapeError(f"xs has {len(inputs)} steps, and ys {steps}")
+            raise ShapeError(f"xs has {counted(len(inputs), 'step')}, and ys {steps}")
         return inputs

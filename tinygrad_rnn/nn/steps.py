@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..console import counted
 from ..errors import DtypeError, ShapeError
 from ..graph.node import Node, Spec, leaf
 from ..graph.place import change, context, mode
@@ -211,7 +212,7 @@ class Call:
         )
         new = flatten(after)
         if len(new) != len(slots):
-            raise ShapeError(f"{step} returned a state of {len(new)} tensors, and it was given {len(slots)}")
+            raise ShapeError(f"{step} returned a state of {counted(len(new), 'tensor')}, and it was given {len(slots)}")
         for number, (was, now) in enumerate(zip(slots, new, strict=True), 1):
             if was.shape != now.shape:
                 raise ShapeError(f"{step} made state {now.name or number} of shape {now.shape} out of one of {was.shape}")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..console import counted
 from ..errors import DtypeError, ShapeError
 from .core import TensorLike, as_tensor
 
@@ -47,7 +48,7 @@ def real_steps(lengths: TensorLike, T: int, batch_size: int) -> Tensor:
     if found.shape != (batch_size,):
         raise ShapeError(f"lengths of shape {found.shape} for a batch of {batch_size}: give one for each row")
     if found.size and not 0 <= found.min() <= found.max() <= T:
-        raise ShapeError(f"lengths go from {found.min()} to {found.max()}, and the sequence has {T} steps")
+        raise ShapeError(f"lengths go from {found.min()} to {found.max()}, and the sequence has {counted(T, 'step')}")
     return as_tensor(np.arange(T)[:, None] < found)
 
 

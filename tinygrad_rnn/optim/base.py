@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..console import counted
 from ..errors import StateDictError
 from ..ops.dtypes import accumulator
 from ..tensor import Parameter, Tensor
@@ -163,7 +164,9 @@ class Optimizer:
             raise self._misfit(f"{key} has dtype {array.dtype}, and parameter {parameter.name} has {parameter.dtype}")
 
     def _misfit(self, why: str) -> StateDictError:
-        return StateDictError(f"this state does not fit {type(self).__name__} of {len(self.parameters)} parameters: {why}")
+        return StateDictError(
+            f"this state does not fit {type(self).__name__} of {counted(len(self.parameters), 'parameter')}: {why}"
+        )
 
 
 def _wide(array: Array) -> Array:

@@ -6,6 +6,7 @@ import functools
 import threading
 from collections.abc import Collection, Sequence
 
+from ..console import counted
 from ..graph.node import Node
 from ..ops.core import registry
 from .canonical import canonical
@@ -57,7 +58,7 @@ class Plan:
 
     def __repr__(self) -> str:
         count = sum(not is_leaf(node) for node in body(self.traced))
-        return f"<Plan of {count} operation{'s' * (count != 1)} a step{', in reverse' if self.traced.reverse else ''}>"
+        return f"<Plan of {counted(count, 'operation')} a step{', in reverse' if self.traced.reverse else ''}>"
 
     @property
     def size(self) -> int:

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from ..autodiff import pull
+from ..console import counted
 from ..graph.node import Node, Spec, ancestors, leaf
 from ..graph.place import mode
 from ..ops.core import registry
@@ -103,7 +104,7 @@ class Slot(NamedTuple):
     def __str__(self) -> str:
         beside = f" with {', '.join(self.others)}" if self.others else ""
         if self.kind == "delay":
-            return " of ".join([f"delay of {self.steps} step{'s' * (self.steps > 1)}", *self.others])
+            return " of ".join([f"delay of {counted(self.steps, 'step')}", *self.others])
         return {
             "cycle": f"cycle{beside}",
             "linear": f"linear cycle{beside}",
@@ -477,7 +478,7 @@ def _table(summary: Summary) -> str:
     row("  operations", [f"{c.inside:,}" for c in columns])
     row("  matrix products among them", [f"{c.products:,}" for c in columns])
     row("  written", [_size(c.bytes_inside) for c in columns])
-    lines.append(f"outside, for all {summary.steps:,} steps")
+    lines.append(f"outside, for {'all ' * (summary.steps > 1)}{counted(summary.steps, 'step')}")
     row("  operations", [f"{c.outside:,}" for c in columns])
     row("  written", [_size(c.bytes_outside) for c in columns])
     row("kept for the gradient", [*[_size(c.kept) for c in columns[:2]], *["–"] * (len(columns) - 2)])

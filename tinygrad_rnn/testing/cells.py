@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import nn, random
+from ..console import counted
 from ..errors import DataError, TinygradError
 from ..graph.node import Spec
 from ..nn.nested import flatten, rebuild
@@ -66,14 +67,14 @@ class CellReport:
         reached = [name for name in self.parameters if name not in self.unreached]
         order = "first order" if self.order == 1 else f"order {self.order}"
         lines = [
-            f"{self.name}: the gradients are right to {order} in {self.runs} runs of 0 to {LONGEST} steps, "
+            f"{self.name}: the gradients are right to {order} in {counted(self.runs, 'run')} of 0 to {LONGEST} steps, "
             f"within {self.error:.0e}",
             "  checked in the inputs, the initial state" + (f", and {', '.join(reached)}" if reached else ""),
         ]
         if self.unreached:
             lines.append(f"  warning: nothing ever depended on {', '.join(self.unreached)}; does step use it?")
         if self.kinks:
-            lines.append(f"  {self.kinks} more runs met a kink, where there is no derivative to be right or wrong")
+            lines.append(f"  {counted(self.kinks, 'more run')} met a kink, where there is no derivative to be right or wrong")
         return "\n".join(lines)
 
 
@@ -94,7 +95,10 @@ class _Run(NamedTuple):
         given |= {f"state[{i}]": array for i, array in enumerate(self.state or [])}
         given |= {f"force[{name!r}]": array for name, array in self.force.items()}
         given |= {_called(p, path): self.weights[path] for path, p in self.cell.named_parameters()}
-        lines = [f"{self.made}, {self.steps} steps", *(f"{k} = {_shown(v)}" for k, v in given.items() if v is not None)]
+        lines = [
+            f"{self.made}, {counted(self.steps, 'step')}",
+            *(f"{k} = {_shown(v)}" for k, v in given.items() if v is not None),
+        ]
         return "\n".join(f"    {line}" for line in lines)
 
     def check(self, order: int) -> Report:

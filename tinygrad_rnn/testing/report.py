@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from ..console import counted
+
 __all__ = ["GradientCheckError", "KinkError", "PrimitiveReport", "Report"]
 
 
@@ -84,7 +86,7 @@ class PrimitiveReport:
 
     def __str__(self) -> str:
         order = "first order" if self.order == 1 else f"order {self.order}"
-        lines = [f"{self.name}: kernel, out=, shape rule and leading axis are as declared in {self.cases} cases"]
+        lines = [f"{self.name}: kernel, out=, shape rule and leading axis are as declared in {counted(self.cases, 'case')}"]
         if self.gradients:
             lines.append(f"  gradients are right to {order} in {self.gradients} of them, within {self.error:.0e}")
         else:
