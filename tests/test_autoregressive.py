@@ -244,7 +244,7 @@ def test_poles_of_several_variables():
         (lambda ar: ar(None, steps=3), ShapeError, "depends on what came before"),
         (lambda ar: ar.states(np.zeros((9, 1, 1))), ShapeError, "depends on what came before"),
         (lambda ar: ar.recorded(np.zeros((0, 1, 1))), ShapeError, "depends on what came before"),
-        (lambda ar: ar.one_step(np.zeros((9, 1, 1)), nn.AR(1).history(np.zeros((2, 1, 1)))), ShapeError, "and not 1 tensors"),
+        (lambda ar: ar.one_step(np.zeros((9, 1, 1)), nn.AR(1).history(np.zeros((2, 1, 1)))), ShapeError, "and not 1 tensor"),
         (lambda ar: ar.forecast(ar.history(np.zeros((2, 1, 1))), -1), ShapeError, "how many steps"),
     ],
 )

@@ -305,7 +305,7 @@ NAR = nn.NARX(0, 1)
         (lambda: MODEL.prepare(X[:2], Y[:2]), DataError, "there are 2 steps, and a history of 3 is needed"),
         (lambda: MODEL.prepare(X[:8], Y), ShapeError, "xs has 8 steps, and ys 9"),
         (lambda: MODEL.history(X[:2], Y), DataError, "the history of x has 2 steps, and a delay of 3 steps needs 3"),
-        (lambda: MODEL.history(X, Y[:1]), DataError, "the history of y has 1 steps, and a delay of 2 steps needs 2"),
+        (lambda: MODEL.history(X, Y[:1]), DataError, "the history of y has 1 step, and a delay of 2 steps needs 2"),
         (lambda: MODEL.history(X, X), ShapeError, r"the history of y has shape \(9, 4, 2\).* with 1 features"),
         (lambda: MODEL.history(None, Y), ShapeError, "xs is missing"),
         (lambda: MODEL.free_run(XS, None), ShapeError, "history is the state .* and not of type NoneType"),
