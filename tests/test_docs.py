@@ -89,7 +89,7 @@ INTERNAL_NAMES = {
 # Public, and without an example of its own.
 NO_EXAMPLE = {
     **dict.fromkeys(errors.__all__, "an error: errors.md has an example of each"),
-    **dict.fromkeys(("GradientCheckError", "KinkError"), "verdicts: check_gradients has the example"),
+    **dict.fromkeys(("GradientCheckError", "KinkError", "UndecidedError"), "verdicts: check_gradients has the example"),
     **dict.fromkeys(("Delay", "Reading", "Slice", "Cut"), "parts of a Folded, which has the example"),
     **dict.fromkeys(("Node", "Place", "Unrolling"), "parts of a Graph, which has the example"),
     **dict.fromkeys(("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"), "six of one kind, as in NumPy"),

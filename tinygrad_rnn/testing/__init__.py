@@ -13,7 +13,7 @@ from .cells import CellReport, check_cell
 from .checks import check_gradients
 from .choices import Case, random_cases
 from .primitives import check_case, check_primitive
-from .report import GradientCheckError, KinkError, PrimitiveReport, Report
+from .report import GradientCheckError, KinkError, PrimitiveReport, Report, UndecidedError
 
 __all__ = [
     "Case",
@@ -22,6 +22,7 @@ __all__ = [
     "KinkError",
     "PrimitiveReport",
     "Report",
+    "UndecidedError",
     "check_case",
     "check_cell",
     "check_gradients",

@@ -12,9 +12,9 @@ from ..ops.core import Sparse, as_tensor, describe, pullback
 from ..ops.shapes import scatter
 from ..tensor import Tensor
 from .oracles import EPS, Estimate, differences, judge, replay
-from .subject import Evaluation, Subject, Vector, flat, split
+from .subject import Evaluation, Subject, Vector, direction, flat, split
 
-__all__ = ["apart", "localise", "tolerance"]
+__all__ = ["apart", "localise", "rounding", "tolerance"]
 
 Indices = npt.NDArray[np.intp]
 
@@ -25,35 +25,43 @@ ALL_ELEMENTS = 256
 def tolerance(estimate: Estimate, u: Vector, terms: float) -> float:
     """How far ⟨u, Jv⟩ may be off: the oracle's error estimate, and rounding of the terms."""
     weight = np.abs(u)
-    return float(8 * weight @ estimate.error + 1e3 * EPS * terms)
+    return 8 * float(weight[weight > 0] @ estimate.error[weight > 0]) + 1e5 * EPS * terms
 
 
-def apart(estimate: Estimate, u: Vector, v: Vector, g: Vector, y: Vector) -> tuple[float, float, float]:
+def rounding(estimate: Estimate, u: Vector) -> float:
+    """How large a derivative of ⟨u, y⟩ may come out by rounding alone."""
+    return 1e2 * float(np.abs(u) @ estimate.rounding)
+
+
+def apart(estimate: Estimate, u: Vector, v: Vector, g: Vector) -> tuple[float, float, float]:
     """How far ⟨u, Jv⟩ and ⟨g, v⟩ are apart, how far they may be, and their size."""
     size = float(np.abs(u * estimate.value).sum() + np.abs(g * v).sum())
     gap = abs(float(u @ estimate.value) - float(g @ v))
-    return gap, tolerance(estimate, u, size + 0.1 * float(np.abs(u * y).sum())), size
+    return gap, tolerance(estimate, u, size) + rounding(estimate, u), size
 
 
 def localise(subject: Subject, evaluation: Evaluation, u: Vector, v: Vector, order: int) -> str:
     """The report on a gradient that is known to be wrong along a direction."""
-    x, y, g = subject.x, np.abs(evaluation.value) + subject.scale, evaluation.pull(u)
+    x, g = subject.x, evaluation.pull(u)
     masks = _masks(subject)
     candidates = []
     for k, mask in enumerate(masks):
-        gap, allowed, _ = apart(judge(subject, evaluation, x, v * mask), u, v * mask, g, y)
+        gap, allowed, _ = apart(judge(subject, evaluation, x, v * mask), u, v * mask, g)
         candidates.append((gap > allowed, gap, -k))
     k = -max(candidates)[2]
     shape = subject.point[k].shape
-    elements: Indices = np.flatnonzero(masks[k])
+    elements: Indices = np.flatnonzero(masks[k] * v)
     if len(elements) > ALL_ELEMENTS:
         elements = _halve(subject, evaluation, u, v, g, elements)
 
-    estimates = [judge(subject, evaluation, x, _unit(x, i)) for i in elements]
-    jacobian = np.array([estimate.value for estimate in estimates])
+    lengths = np.abs(v[elements])
+    estimates = [judge(subject, evaluation, x, _unit(x, i) * n) for i, n in zip(elements, lengths, strict=True)]
+    jacobian = np.array([e.value / n for e, n in zip(estimates, lengths, strict=True)])
     numeric, analytic = jacobian @ u, g[elements]
-    errors = [tolerance(e, u, abs(float(u @ e.value))) for e in estimates]
-    worst = int(np.argmax(np.abs(numeric - analytic) - errors))
+    errors = np.array(
+        [(tolerance(e, u, abs(float(u @ e.value))) + rounding(e, u)) / n for e, n in zip(estimates, lengths, strict=True)]
+    )
+    worst = int(np.argmax(lengths * (np.abs(numeric - analytic) - errors)))
     index = tuple(int(i) for i in np.unravel_index(elements[worst] - np.flatnonzero(masks[k])[0], shape))
     ratio = analytic[worst] / numeric[worst] if numeric[worst] else np.inf
     lines = [
@@ -62,7 +70,7 @@ def localise(subject: Subject, evaluation: Evaluation, u: Vector, v: Vector, ord
         f" by {estimates[worst].oracle}, ratio {ratio:.4g}",
     ]
     whole = len(elements) == subject.point[k].size
-    guess = _guess(subject, k, analytic, numeric, np.array(errors), jacobian * u, evaluation, u, whole)
+    guess = _guess(subject, k, analytic, numeric, errors, jacobian * u, evaluation, u, whole)
     if guess:
         lines.append(f"  perhaps {guess}")
     lines += _where(evaluation, u)
@@ -87,9 +95,7 @@ def _halve(subject: Subject, evaluation: Evaluation, u: Vector, v: Vector, g: Ve
         for half in halves:
             along = np.zeros_like(v)
             along[half] = v[half]
-            gap, allowed, _ = apart(
-                judge(subject, evaluation, subject.x, along), u, along, g, np.abs(evaluation.value) + subject.scale
-            )
+            gap, allowed, _ = apart(judge(subject, evaluation, subject.x, along), u, along, g)
             excess.append(gap / (allowed or 1.0))
         elements = halves[int(np.argmax(excess))]
     return elements
@@ -144,7 +150,9 @@ def _guess(
                     return f"not summed over axis {axis} of the output: only position {i} is counted"
             if same(analytic, numeric / n):
                 return f"a mean over axis {axis} of the output in place of a sum"
-    factor = float(analytic @ numeric) / float(numeric @ numeric) if numeric.any() else 0.0
+    largest = np.abs(numeric).max(initial=0)
+    weight = numeric / largest if largest else numeric
+    factor = float(analytic @ weight) / float(numeric @ weight) if largest else 0.0
     if len(numeric) > 1 and factor and same(analytic, factor * numeric):
         return f"a constant factor {factor:.4g}"
     g = evaluation.pull(u)
@@ -199,7 +207,7 @@ def _wrong_rule(node: Node) -> int | None:
     for position, source in enumerate(node.inputs):
         if source.dtype.kind != "f" or source in node.inputs[:position]:
             continue
-        v = rng.standard_normal(source.shape).ravel()
+        v = direction([source.value], rng, 1)
 
         def f(x: Vector, source: Node = source) -> Vector:
             return np.ravel(replay([node], {source: x.reshape(source.shape)})[node])
@@ -213,7 +221,7 @@ def _wrong_rule(node: Node) -> int | None:
         except TinygradError:
             return position
         x, y = source.value.ravel(), node.value.ravel()
-        gap, allowed, _ = apart(differences(f, x, v, y), u.ravel(), v, g, y)
+        gap, allowed, _ = apart(differences(f, x, v, y), u.ravel(), v, g)
         if gap > allowed:
             return position
     return None
@@ -234,7 +242,7 @@ def _parting_step(evaluation: Evaluation, u: Vector) -> int | None:
     for t in sorted(carried, reverse=True):
         nodes = list(dict.fromkeys(carried[t]))
         part = Evaluation([Tensor(node) for node in nodes], evaluation.outputs)
-        v = rng.standard_normal(sum(node.value.size for node in nodes))
+        v = direction([node.value for node in nodes], rng, 1)
 
         def f(x: Vector, nodes: list[Node] = nodes) -> Vector:
             values = dict(zip(nodes, split(x, [n.value for n in nodes]), strict=True))
@@ -245,8 +253,7 @@ def _parting_step(evaluation: Evaluation, u: Vector) -> int | None:
             g = part.pull(u)
         except TinygradError:
             return t
-        y = evaluation.value
-        gap, allowed, _ = apart(differences(f, flat([n.value for n in nodes]), v, y), u, v, g, y)
+        gap, allowed, _ = apart(differences(f, flat([n.value for n in nodes]), v, evaluation.value), u, v, g)
         if gap > allowed:
             return t
     return None

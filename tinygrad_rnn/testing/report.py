@@ -6,15 +6,31 @@ from dataclasses import dataclass, field
 
 from ..console import counted
 
-__all__ = ["GradientCheckError", "KinkError", "PrimitiveReport", "Report"]
+__all__ = ["GradientCheckError", "KinkError", "PrimitiveReport", "Report", "UndecidedError"]
 
 
 class GradientCheckError(AssertionError):
-    """A gradient is wrong, or could not be judged; the message says which, where and how."""
+    """A gradient is wrong, or could not be judged; the message says which, where and how.
+
+    Attributes
+    ----------
+    verdict : str
+        ``"wrong"``, or ``"kink"`` or ``"undecided"`` in the subclasses.
+    """
+
+    verdict = "wrong"
 
 
 class KinkError(GradientCheckError):
     """There is no derivative at this point, so no gradient can be right or wrong there."""
+
+    verdict = "kink"
+
+
+class UndecidedError(GradientCheckError):
+    """No oracle sees the derivative at this point beside rounding: the gradient may be right or wrong."""
+
+    verdict = "undecided"
 
 
 @dataclass
@@ -66,6 +82,8 @@ class PrimitiveReport:
         Those among them whose gradients were judged, and right.
     barred : int
         Those among them whose attributes let no further leading axis through, as declared.
+    undecided : int
+        Further cases, in which no oracle sees the derivative beside rounding.
     error : float
         The largest relative difference from a numeric gradient.
     """
@@ -75,6 +93,7 @@ class PrimitiveReport:
     cases: int = 0
     gradients: int = 0
     barred: int = 0
+    undecided: int = 0
     error: float = 0.0
 
     def add(self, other: PrimitiveReport) -> None:
@@ -93,4 +112,6 @@ class PrimitiveReport:
             lines.append("  there was no gradient to check")
         if self.barred:
             lines.append(f"  in {self.barred} of them a further leading axis does not pass through, as declared")
+        if self.undecided:
+            lines.append(f"  {self.undecided} more cases are undecided: no oracle sees the derivative beside rounding")
         return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from ..autodiff import grad, jvp
+from ..errors import TinygradError
 from ..graph.node import leaf
 from ..ops.core import constant
 from ..tensor import Parameter, Tensor
 from .report import GradientCheckError
 
-__all__ = ["Evaluation", "Gradient", "Subject", "Vector"]
+__all__ = ["DIRECTIONS", "EPS", "Evaluation", "Gradient", "Subject", "Vector", "direction", "flat", "split"]
 
 Vector = npt.NDArray[np.float64]
 
@@ -65,9 +67,6 @@ class Subject:
         arguments of floats if None.
     """
 
-    scale = 0.0
-    """Size of what cancels inside, so that rounding is no smaller than that of such numbers."""
-
     def __init__(self, f: Callable[..., Any], args: Sequence[Any], wrt: Any = None) -> None:
         self.f = f
         self.args = [Tensor(constant(np.array(a))) if _is_array(a) else a for a in args]
@@ -94,6 +93,8 @@ class Subject:
         if not self.point:
             raise GradientCheckError("there is nothing to check: no argument is made of floats")
 
+        self.size = 0
+
     @property
     def x(self) -> Vector:
         """The point, as one vector."""
@@ -118,12 +119,54 @@ class Subject:
             outputs = [y for y in _leaves(self.f(*args)) if y.dtype.kind == "f"]
         if not outputs:
             raise GradientCheckError("there is nothing to check: the function returns no floats")
+        if x is None:
+            self.size = sum(y.size for y in outputs)
         return Evaluation(inputs, outputs)
 
     def __call__(self, x: Vector) -> Vector:
-        """The outputs at a point, both as vectors; silent where they are not finite."""
+        """The outputs at a point, both as vectors; not numbers where the function refuses the point."""
         with np.errstate(all="ignore"):
-            return self.run(x).value
+            try:
+                value = self.run(x).value
+            except (TinygradError, GradientCheckError, ValueError, ArithmeticError, IndexError):
+                return np.full(self.size, np.nan)
+        return value if value.size == self.size else np.full(self.size, np.nan)
+
+    def moved(self, rng: np.random.Generator, by: float) -> Subject:
+        """The same function at a point near by, where nothing is zero, equal or symmetric by chance."""
+        other = copy.copy(self)
+        other.point = [
+            a + by * step for a, step in zip(self.point, split(direction(self.point, rng, 0), self.point), strict=True)
+        ]
+        return other
+
+
+EPS = float(np.finfo(np.float64).eps)
+DIRECTIONS = 3
+"""Kinds of directions; see `direction`."""
+
+
+def direction(point: Sequence[Vector], rng: np.random.Generator, kind: int) -> Vector:
+    """A random direction, in proportion to the numbers at the point.
+
+    Parameters
+    ----------
+    point : sequence of numpy.ndarray
+    rng : Generator
+    kind : int
+        0: each element by its own size. 1: by the largest of its array, and by 1 at least.
+        2: by the largest. What one kind cannot see, beside rounding, another can.
+    """
+    found = []
+    for a in point:
+        sizes = np.abs(a)
+        largest = sizes.max(initial=0) or 1.0
+        if kind == 0:
+            scale = np.where(sizes > 0, sizes, largest)
+        else:
+            scale = np.full(a.shape, max(largest, 1.0) if kind == 1 else largest)
+        found.append(scale * rng.uniform(0.5, 1.5, a.shape) * rng.choice([-1.0, 1.0], a.shape))
+    return flat(found)
 
 
 class Gradient(Subject):
@@ -132,14 +175,14 @@ class Gradient(Subject):
     def __init__(self, base: Subject, cotangent: Vector) -> None:
         self.base = base
         self.cotangent = cotangent
-        self.scale = float(np.abs(cotangent * base.run().value).max(initial=base.scale))
+        self.size = base.x.size
         self.names = base.names
         self.point = base.point
         self.sources = base.sources
 
     def run(self, x: Vector | None = None, *, requires_grad: bool = False) -> Evaluation:
         """Take the gradient at the point, or at another one."""
-        inputs, outputs = self.base.run(x, requires_grad=requires_grad)
+        inputs, outputs = self.base.run(self.x if x is None else x, requires_grad=requires_grad)
         return Evaluation(inputs, grad(outputs, inputs, split(self.cotangent, outputs)))
 
 
