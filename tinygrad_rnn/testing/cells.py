@@ -31,7 +31,7 @@ Array = npt.NDArray[Any]
 CellFactory = Callable[..., nn.Cell]
 
 LONGEST = 6  # steps: a mistake in the recurrence shows after two
-SIZES = (2, 3, 1, 2, 3, 4, 5, 7)
+SIZES = (1, 2, 3, 2, 3, 4, 5, 7)
 """Of inputs, hidden layer and batch: small ones often; equal ones, where a transpose hides, and different ones."""
 
 
