@@ -464,13 +464,14 @@ class Reader:
             self.take()
             return np.sum(self.term(), axis=-1, keepdims=True)
         left = self.matrices()
-        while self.next in (r"\odot", r"\cdot"):
-            self.take()
+        while self.next in self.FACTORS:
+            ufunc = np.remainder if self.take() == r"\bmod" else np.multiply
             assert self.next != "-" and self.next != r"\sum"
-            left = left * self.matrices()
+            left = ufunc(left, self.matrices())
         return left
 
-    ENDS = ("", "+", "-", r"\odot", r"\cdot", r"\right", "}", "&", "\\\\", ",", "|", r"\land", r"\lor", r"\end", *RELATIONS)
+    FACTORS = (r"\odot", r"\cdot", r"\bmod")
+    ENDS = ("", "+", "-", *FACTORS, r"\right", "}", "&", "\\\\", ",", "|", r"\land", r"\lor", r"\end", *RELATIONS)
 
     def matrices(self):
         factors = [self.power()]
@@ -499,11 +500,12 @@ class Reader:
         "detach": lambda x: x,
         "cumsum": np.cumsum,
         "argmax": lambda x: np.argmax(x, keepdims=True),
+        "argsort": np.argsort,
     }
 
     def argument(self):
         self.take(r"\left")
-        close = {"(": ")", "[": "]", "|": "|"}[self.take()]
+        close = {"(": ")", "[": "]", "|": "|", r"\lfloor": r"\rfloor"}[self.take()]
         values = [self.open()]
         while self.next == ",":
             self.take()
@@ -517,7 +519,8 @@ class Reader:
         if self.next == r"\left":
             bracket = self.tokens[self.at + 1]
             values = self.argument()
-            return np.abs(values[0]) if bracket == "|" else values[0] if bracket == "(" else np.concatenate(values)
+            functions = {"|": np.abs, r"\lfloor": np.floor, "(": lambda x: x}
+            return functions[bracket](values[0]) if bracket in functions else np.concatenate(values)
         token = self.take()
         if re.match(r"\d", token):
             assert not re.match(r"\d", self.next)
@@ -559,6 +562,7 @@ ATTRIBUTES = {
     "log_softmax": {"axis": (-1,)},
     "cumsum": {"axis": -1},
     "argmax": {"axis": -1, "keepdims": True},
+    "argsort": {"axis": -1},
     "concatenate": {"axis": -1},
     "astype": {"dtype": np.dtype(float)},
 }

@@ -200,7 +200,7 @@ H = np.zeros((1, 2, 5), "float32")
             lambda: nn.LSTMCell(3, 5)(X[0], tr.tensor(H[0])),
             r"LSTMCell: .* a tuple of 2 tensors, \(h, c\), and not a T",
         ),
-        (lambda: nn.LSTMCell(3, 5)(X[0], (H[0],)), "not 1 parts"),
+        (lambda: nn.LSTMCell(3, 5)(X[0], (H[0],)), "not 1 part"),
         (lambda: nn.GRUCell(4, 5)(X[0], H[0]), r"GRUCell: .*\(2, 3\).*transpose\(U\)"),
     ],
 )

@@ -437,9 +437,25 @@ def test_tensors_and_parameters_are_drawn(t, p):
 CUBE = np.random.default_rng(0).normal(size=(2, 3, 4))
 ALONG = {
     name: lambda module, axis, name=name: getattr(module, name)(CUBE, axis=axis)
-    for name in ["sum", "mean", "var", "std", "max", "min", "prod", "argmax", "cumsum", "flip", "expand_dims", "squeeze"]
+    for name in [
+        "sum",
+        "mean",
+        "var",
+        "std",
+        "max",
+        "min",
+        "prod",
+        "argmax",
+        "cumsum",
+        "flip",
+        "expand_dims",
+        "squeeze",
+        "sort",
+        "argsort",
+    ]
 }
 ALONG |= {
+    "roll": lambda module, axis: module.roll(CUBE, 1, axis=axis),
     "squeeze of ones": lambda module, axis: module.squeeze(CUBE[:1, :, :1], axis=axis),
     "concatenate": lambda module, axis: module.concatenate([CUBE, CUBE], axis=axis),
     "stack": lambda module, axis: module.stack([CUBE, CUBE], axis=axis),

@@ -118,8 +118,15 @@ FAULTS = [
     ),
     # -- differentiation
     Fault("the reverse runs forward", "differentiate", negate("not forward.reverse")),
-    Fault("a residual is another one", "_reversed", replace("reverse.read", "reverse.read[::-1]")),
-    Fault("the order of states is swapped", "_reversed", replace("reverse.slots", "reverse.slots[::-1]")),
+    Fault("a residual is another one", "_Backward.loop", replace("reverse.read", "reverse.read[::-1]")),
+    Fault(
+        "the order of states is swapped",
+        "_Backward.loop",
+        replace(
+            "[ends[i] if i in ends else _zeros(self.inputs[self.first_slot + i]) for i in reverse.slots]",
+            "[ends[i] if i in ends else _zeros(self.inputs[self.first_slot + i]) for i in reverse.slots[::-1]]",
+        ),
+    ),
     Fault(
         "a slot's cotangent is forgotten",
         "_slots_with_cotangents",

@@ -48,7 +48,16 @@ def _flips(length: int) -> list[int]:
 
 
 # What mathtext calls otherwise.
-WORDS = {"tfrac": "frac", "le": "leq", "ge": "geq", "ne": "neq", "lnot": "neg", "land": "wedge", "lor": "vee"}
+WORDS = {
+    "tfrac": "frac",
+    "le": "leq",
+    "ge": "geq",
+    "ne": "neq",
+    "lnot": "neg",
+    "land": "wedge",
+    "lor": "vee",
+    "bmod": "mathrm{\\ mod\\ }",
+}
 
 SUM = re.compile(r"\\sum((?:[_^](?:\{[^}]*\}|\\[a-z]+|\w))*)")
 

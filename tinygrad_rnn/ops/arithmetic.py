@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import DtypeError
 from ..graph.node import Spec
-from .core import OPEN, PRODUCT, RELATION, SUM, Formula, TensorLike, apply, as_tensor, elementwise, primitive
+from .core import OPEN, PRODUCT, RELATION, SUM, TERM, Formula, TensorLike, apply, as_tensor, elementwise, primitive
 from .domains import BOOLEAN, POSITIVE, REAL, Domain, Interval
 
 if TYPE_CHECKING:
@@ -368,7 +368,7 @@ def floor_divide(a, b):
 @primitive(
     np.remainder,
     gradient=(lambda g, y, a, b: g, lambda g, y, a, b: -g * floor_divide(a, b)),
-    formula=Formula(r"{a:product} \bmod {b:matrix}", PRODUCT),
+    formula=Formula(r"{a:product} \bmod {b:matrix}", TERM),
     shape=_like(np.remainder),
     domain=Domain(REAL, POSITIVE, kinks=lambda a, b: _from_whole(a / b)),
 )

@@ -226,7 +226,7 @@ def argsort(x: TensorLike, axis: int | None = -1) -> Tensor:
     x = as_tensor(x)
     if axis is None:
         x, axis = x.reshape(x.size), 0
-    return apply(_argsort, (x,), {"axis": negative_axes("argsort", axis, x.ndim)[0]})
+    return apply(_argsort, (x,), {"axis": negative_axis("argsort", axis, x.ndim)})
 
 
 def sort(x: TensorLike, axis: int | None = -1) -> Tensor:
@@ -245,6 +245,7 @@ def sort(x: TensorLike, axis: int | None = -1) -> Tensor:
     x = as_tensor(x)
     if axis is None:
         x, axis = x.reshape(x.size), 0
+    axis = negative_axis("sort", axis, x.ndim)
     return take_along_axis(x, argsort(x, axis), axis)
 
 

@@ -742,11 +742,12 @@ def roll(x: TensorLike, shift: int | Sequence[int], axis: int | Sequence[int] | 
     if axis is None:
         return roll(x.reshape(x.size), shift, 0).reshape(x.shape)
     try:
-        moves = [(int(by), int(along)) for by, along in np.broadcast(shift, axis)]
+        moves = [(int(by), negative_axis("roll", along, x.ndim)) for by, along in np.broadcast(shift, np.array(axis, object))]
+    except ShapeError:
+        raise
     except ValueError:
         raise ShapeError(f"roll: the shifts {shift} and the axes {axis} differ in number") from None
-    for by, along in moves:
-        (a,) = negative_axes("roll", along, x.ndim)
+    for by, a in moves:
         at = -by % x.shape[a] if x.shape[a] else 0
         if at:
             x = concatenate([x[index_along(a, slice(at, None))], x[index_along(a, slice(None, at))]], a)

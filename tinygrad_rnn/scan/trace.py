@@ -43,14 +43,14 @@ class Trace(NamedTuple):
 
     def difference(self, other: Trace) -> str | None:
         """What differs in another trace of the same step, in words; None if nothing does."""
-        numbers = [[node.value for node in body(trace.loop) if is_number(node)] for trace in (self, other)]
-        for mine, theirs in zip(*numbers, strict=False):
-            if mine.dtype == theirs.dtype and exact(mine) != exact(theirs):
-                return f"the number {mine} (then {theirs})"
         for mine, theirs in zip(self.captured, other.captured, strict=False):
             if mine.node is not theirs.node and exact(mine.node.value) != exact(theirs.node.value):
                 return f"{mine.name or 'a constant'} of shape {mine.shape}"
-        return None if signature(self.loop) == signature(other.loop) else "what is computed"
+        if signature(self.loop) == signature(other.loop):
+            return None
+        before, after = ({exact(node.value): node.value for node in body(t.loop) if is_number(node)} for t in (self, other))
+        gone, new = [before[n] for n in before if n not in after], [after[n] for n in after if n not in before]
+        return f"the number {gone[0]} (then {new[0]})" if gone and new else "what is computed"
 
 
 def trace(
