@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import abc
+import array
+import builtins
 import collections
+import contextvars
 import copy
 import dataclasses
+import decimal
 import enum
 import functools
 import gc
 import itertools
+import os
 import pickle
 import random
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 import types
 import weakref
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -204,7 +211,192 @@ def in_parameter():
     return (lambda _: float(parameter.data[0])), lambda value: setattr(parameter, "data", [value])
 
 
+def in_written_code(source, name="number", **space):
+    """A global variable that only this source reads."""
+    space.setdefault("__name__", "code_of_a_user")
+    space[name] = 0.0
+    exec(source, space)
+    return space["read"], functools.partial(space.__setitem__, name)
+
+
+def in_module_read_by(source):
+    module = types.ModuleType("settings_of_a_user")
+    sys.modules[module.__name__] = module
+    read, _ = in_written_code(source, "unused", module=module)
+    return read, functools.partial(setattr, module, "value")
+
+
+class Private:
+    __slots__ = ("__value",)
+
+    def __float__(self):
+        return self.__value
+
+    def set(self, value):
+        self.__value = value
+
+
+def in_private_slot():
+    held = Private()
+    return (lambda _: float(held)), held.set
+
+
+def in_extended(kind, *args):
+    return in_attribute(type("Extended", (kind,), {})(*args))
+
+
+def in_array_of_a_class():
+    return in_attribute(np.ones(2).view(type("Extended", (np.ndarray,), {})))
+
+
+def in_function():
+    def helper():
+        return helper.value
+
+    return (lambda _: helper()), functools.partial(setattr, helper, "value")
+
+
+def in_code():
+    def helper():
+        return 0.0
+
+    def change(value):
+        helper.__code__ = in_written_code(f"def read():\n    return {value}")[0].__code__
+
+    return (lambda _: helper()), change
+
+
+def in_wrapper():
+    number = [0.0]
+
+    @functools.wraps(np.exp)
+    def wrapper():
+        return number[0]
+
+    return (lambda _: wrapper()), functools.partial(number.__setitem__, 0)
+
+
+def in_cached_object():
+    @functools.lru_cache
+    def settings():
+        return types.SimpleNamespace()
+
+    return (lambda _: settings().value), lambda value: setattr(settings(), "value", value)
+
+
+def in_metaclass():
+    meta = type("Meta", (type,), {"value": 0.0})
+    made = meta("Made", (), {})
+    return (lambda _: made.value), functools.partial(setattr, meta, "value")
+
+
+def in_view_of_a_dict():
+    held = {"a": 0.0}
+    values = held.values()
+    return (lambda _: sum(values)), functools.partial(held.__setitem__, "a")
+
+
+def in_factory():
+    number = [0.0]
+
+    @dataclasses.dataclass
+    class Made:
+        value: float = dataclasses.field(default_factory=lambda: number[0])
+
+    return (lambda _: Made().value), functools.partial(number.__setitem__, 0)
+
+
+def in_default_factory():
+    number = [0.0]
+    held = collections.defaultdict(lambda: number[0])
+    return (lambda _: held[0] + 0 * held.pop(0)), functools.partial(number.__setitem__, 0)
+
+
+def in_function_of_arrays():
+    number = [0.0]
+    function = np.frompyfunc(lambda x: x * number[0], 1, 1)
+    return (lambda _: float(function(1.0))), functools.partial(number.__setitem__, 0)
+
+
+def in_file(tmp=[]):  # noqa: B006
+    folder = tempfile.TemporaryDirectory()
+    tmp.append(folder)
+    path = Path(folder.name) / "number"
+    return (lambda _: float(path.read_text())), lambda value: path.write_text(str(value))
+
+
+def in_order():
+    held = collections.OrderedDict(low=0.25, high=0.75, other=-0.5)
+
+    def change(value):
+        held.move_to_end(next(key for key in held if held[key] == value), last=False)
+
+    return (lambda _: next(iter(held.values()))), change
+
+
+def in_environment():
+    return (lambda _: float(os.getenv("NUMBER_OF_A_USER", "0"))), lambda value: os.environ.update(NUMBER_OF_A_USER=str(value))
+
+
+VARIABLE: contextvars.ContextVar[float] = contextvars.ContextVar("number")
+
+
+def in_precision(value):
+    decimal.getcontext().prec = int(100 + 50 * value)
+
+
+UNGUARDED = {
+    "an array": lambda: in_item(np.zeros(3), 1),
+    "a large array": in_large_array,
+    "a large list": in_large_list,
+    "a deep list": in_deep_list,
+    "a parameter's array": in_parameter,
+    "an object of a cached function": in_cached_object,
+    "a view of a dict": in_view_of_a_dict,
+    "a function of arrays": in_function_of_arrays,
+    "a file": in_file,
+    "the environment": in_environment,
+    "a context variable": lambda: (lambda _: VARIABLE.get(), VARIABLE.set),
+    "a cell of a closure": lambda: in_attribute(types.CellType(0.0), "cell_contents"),
+    "an array of objects": lambda: in_item(np.array([0.0, None], object), 0),
+    "bytes": lambda: in_item(array.array("d", [0.0]), 0),
+    "globals()": lambda: in_written_code("def read(_):\n    return globals()['number']"),
+    "eval": lambda: in_written_code("def read(_):\n    return eval('num' + 'ber')"),
+    "the context of decimals": lambda: (lambda _: decimal.getcontext().prec / 100, in_precision),
+}
+"""Places that no guard looks into: the step is traced at each call."""
+
 PLACES = {
+    **UNGUARDED,
+    "a module that is imported in the step": lambda: in_module_read_by(
+        "def read(_):\n    import settings_of_a_user as s\n    return s.value"
+    ),
+    "a module's variable that is imported in the step": lambda: in_module_read_by(
+        "def read(_):\n    from settings_of_a_user import value\n    return value"
+    ),
+    "a module that is given to a function": lambda: in_module_read_by(
+        "def get(m):\n    return m.value\ndef read(_):\n    return get(module)"
+    ),
+    "a module by getattr": lambda: in_module_read_by("def read(_):\n    return getattr(module, 'va' + 'lue')"),
+    "a module's dict": lambda: in_module_read_by("def read(_):\n    return vars(module)['value']"),
+    "a constructor": lambda: in_written_code(
+        "class Made:\n    def __init__(self):\n        self.value = number\ndef read(_):\n    return Made().value"
+    ),
+    "a builtin": lambda: (
+        in_written_code("def read(_):\n    return number_of_a_user")[0],
+        functools.partial(setattr, builtins, "number_of_a_user"),
+    ),
+    "a private slot": in_private_slot,
+    "an attribute of a number": lambda: in_extended(float, 1.0),
+    "an attribute of a string": lambda: in_extended(str, "a"),
+    "an attribute of an array": in_array_of_a_class,
+    "an attribute of a function": in_function,
+    "the code of a function": in_code,
+    "a wrapper of a function of NumPy": in_wrapper,
+    "a metaclass": in_metaclass,
+    "a dataclass's factory": in_factory,
+    "the factory of a defaultdict": in_default_factory,
+    "the order of a dict": in_order,
     "a global": lambda: (lambda _: read_global(), set_global),
     "a closure": in_closure,
     "a list": lambda: in_item([0.0], 0),
@@ -212,7 +404,6 @@ PLACES = {
     "a dict of integers": lambda: in_item({1: 0.0}, 1),
     "a defaultdict": lambda: in_item(collections.defaultdict(float, a=0.0), "a"),
     "a deque": lambda: in_item(collections.deque([0.0]), 0),
-    "an array": lambda: in_item(np.zeros(3), 1),
     "an object": lambda: in_attribute(types.SimpleNamespace()),
     "an object with slots": lambda: in_attribute(Slots()),
     "a class": lambda: in_attribute(type("Anything", (), {})),
@@ -227,10 +418,6 @@ PLACES = {
     "a module": in_module,
     "a function that is replaced": in_replaced_function,
     "a comprehension": in_comprehension,
-    "a large array": in_large_array,
-    "a large list": in_large_list,
-    "a deep list": in_deep_list,
-    "a parameter's array": in_parameter,
     "a module's attribute": lambda: in_attribute(nn.Linear(2, 2)),
     "an optimiser's attribute": lambda: in_attribute(tr.optim.SGD([tr.Parameter([1.0])], 0.1), "lr"),
 }
@@ -256,9 +443,7 @@ def kept(layer):
     return [entry.value for _, part in layer.modules() if part in _caches for entry in _caches[part].steps.values()]
 
 
-@pytest.mark.parametrize(
-    "place", sorted(PLACES.keys() - {"an array", "a large array", "a large list", "a deep list", "a parameter's array"})
-)
+@pytest.mark.parametrize("place", sorted(PLACES.keys() - UNGUARDED.keys()))
 def test_what_is_small_is_guarded_and_not_traced_again(place):
     read, change = PLACES[place]()
     model = nn.Recurrent(cell(read))
@@ -282,6 +467,55 @@ def test_attributes_of_the_cell_and_of_its_class_are_seen(change):
     for value in (0.5, 1.5):
         change(twin, value)
         np.testing.assert_array_equal(model(XS)[0].numpy(), nn.Recurrent(twin, mode="unroll")(XS)[0].numpy())
+
+
+def test_that_a_parameter_is_frozen_is_seen():
+    parameter = tr.Parameter([0.0])
+    model = nn.Recurrent(cell(lambda _: 0.25 if parameter.requires_grad else 0.75))
+    first = model(XS)[0].numpy()
+    parameter.requires_grad_(False)
+    assert not np.array_equal(first, model(XS)[0].numpy())
+
+
+def test_a_method_of_the_library_that_is_replaced_is_seen(monkeypatch):
+    model = nn.Recurrent(nn.RNNCell(2, 2))
+    before = model(XS)[0].numpy()
+    for factor in (0.5, 2.0):
+        with monkeypatch.context() as patch:
+            patch.setattr(nn.RNNCell, "step", lambda self, x, h: (factor * x, h))  # noqa: B023
+            np.testing.assert_allclose(model(XS)[0].numpy(), factor * XS)
+        np.testing.assert_array_equal(model(XS)[0].numpy(), before)
+
+
+def test_a_guard_runs_no_code_of_what_it_looks_at():
+    ran = []
+
+    class Lazy(dict):
+        __slots__ = ("unset",)
+
+        @property
+        def value(self):
+            ran.append("value")
+
+        def __getattr__(self, name):
+            ran.append(name)
+            raise AttributeError(name)
+
+        def __iter__(self):
+            ran.append("iter")
+            return iter(())
+
+        items = values = keys = __len__ = __eq__ = __iter__
+        __hash__ = None
+
+    class LazyNumber(float):
+        def __repr__(self):
+            ran.append("repr")
+            return "0"
+
+    guard([Lazy(a=1), type("LazyList", (list,), {"__iter__": Lazy.__iter__, "__len__": Lazy.__iter__})(), LazyNumber(2)])
+    assert ran == []
+    assert guard([LazyNumber(2)]).key != guard([LazyNumber(3)]).key
 
 
 def test_a_method_that_is_replaced_is_seen():

@@ -42,7 +42,9 @@ def exact(value: Any) -> Hashable:
         return tuple((key, exact(value[key])) for key in sorted(value))
     if isinstance(value, slice):  # not hashable before Python 3.12
         return slice, exact(value.start), exact(value.stop), exact(value.step)
-    if isinstance(value, (float, complex, np.generic)):  # NaN is not equal to itself, -0.0 equals 0.0
+    if isinstance(value, (float, complex)):  # NaN is not equal to itself, -0.0 equals 0.0
+        return type(value), (float if isinstance(value, float) else complex).__repr__(value)
+    if isinstance(value, np.generic):
         return type(value), repr(value)
     if isinstance(value, (set, frozenset)):
         return type(value), frozenset(map(exact, value))
