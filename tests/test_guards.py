@@ -17,12 +17,14 @@ import itertools
 import os
 import pickle
 import random
+import secrets
 import subprocess
 import sys
 import tempfile
 import textwrap
 import time
 import types
+import uuid
 import weakref
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -359,7 +361,6 @@ UNGUARDED = {
     "a context variable": lambda: (lambda _: VARIABLE.get(), VARIABLE.set),
     "a cell of a closure": lambda: in_attribute(types.CellType(0.0), "cell_contents"),
     "an array of objects": lambda: in_item(np.array([0.0, None], object), 0),
-    "bytes": lambda: in_item(array.array("d", [0.0]), 0),
     "globals()": lambda: in_written_code("def read(_):\n    return globals()['number']"),
     "eval": lambda: in_written_code("def read(_):\n    return eval('num' + 'ber')"),
     "the context of decimals": lambda: (lambda _: decimal.getcontext().prec / 100, in_precision),
@@ -386,6 +387,7 @@ PLACES = {
         in_written_code("def read(_):\n    return number_of_a_user")[0],
         functools.partial(setattr, builtins, "number_of_a_user"),
     ),
+    "an array of Python": lambda: in_item(array.array("d", [0.0]), 0),
     "a private slot": in_private_slot,
     "an attribute of a number": lambda: in_extended(float, 1.0),
     "an attribute of a string": lambda: in_extended(str, "a"),
@@ -592,6 +594,7 @@ def test_a_module_that_its_step_knows_is_freed_with_its_traces():
 ITERATOR, RANDOM, NUMPY, STATE = itertools.count(), random.Random(0), np.random.default_rng(0), np.random.RandomState(0)
 COUNT = {"n": 0}
 LOG: list[Any] = []
+BYTES = bytearray(1)
 
 
 def count_in_attribute(cell):
@@ -602,6 +605,11 @@ def count_in_attribute(cell):
 def count_in_dict(cell):
     COUNT["n"] += 1
     return COUNT["n"]
+
+
+def count_in_bytes(cell):
+    BYTES[0] += 1
+    return 1.0
 
 
 def log_in_list(cell):
@@ -630,6 +638,11 @@ SIDE_EFFECTS = {
         lambda _: functools.reduce(lambda x, _: tr.tanh(x), range(next(ITERATOR)), 1.0),
         "what is computed",
     ),
+    "secrets": (lambda _: secrets.choice([1.0, 2.0]), "os.urandom"),
+    "uuid": (lambda _: 1.0 + 0 * len(str(uuid.uuid4())), "os.urandom"),
+    "a generator of the system": (lambda _: random.SystemRandom().choice([1.0, 2.0]), "os.urandom"),
+    "a generator without a seed": (lambda _: np.random.default_rng().integers(2), "os.urandom"),
+    "a counter in bytes": (count_in_bytes, "BYTES"),
     "a counter in an attribute": (count_in_attribute, "count"),
     "a counter in a dict": (count_in_dict, "COUNT"),
     "a log": (log_in_list, "LOG"),

@@ -8,6 +8,7 @@ one key, which is quick to make and to compare.
 
 from __future__ import annotations
 
+import array
 import builtins
 import collections
 import dis
@@ -53,7 +54,20 @@ _BY_VALUE = _GLOBALS_BY_VALUE | {"getattr", "vars", "attrgetter", "__dict__", "_
 _OURS = {"tinygrad_rnn", "numpy", "builtins"}
 _STANDARD_LIBRARY = Path(os.__file__).parent
 _PURE = _OURS | {
-    *("abc", "argparse", "bisect", "cmath", "collections", "contextlib", "copy", "copyreg", "dataclasses", "enum", "fractions"),
+    *(
+        "abc",
+        "argparse",
+        "array",
+        "bisect",
+        "cmath",
+        "collections",
+        "contextlib",
+        "copy",
+        "copyreg",
+        "dataclasses",
+        "enum",
+        "fractions",
+    ),
     *(
         "functools",
         "heapq",
@@ -266,6 +280,10 @@ class _Walk:
             return self.unknown(value)
         return self.exact(value)
 
+    def buffer(self, value: Any) -> Any:
+        content = memoryview(value)
+        return self.unknown(value) if content.nbytes > LARGEST_ARRAY else (content.tobytes(), self.instance(value))
+
     def generator(self, value: Any) -> Any:
         if isinstance(value, random.SystemRandom):
             return self.unknown(value)
@@ -362,6 +380,7 @@ _WAYS: tuple[tuple[Any, _Way], ...] = (
     (_MAPPINGS, _Walk.mapping),
     (_CONTAINERS, _Walk.container),
     (np.ndarray, _Walk.array),
+    ((bytearray, array.array), _Walk.buffer),
     ((np.random.Generator, np.random.BitGenerator, np.random.RandomState, random.Random), _Walk.generator),
     ((functools.partial, property, staticmethod, classmethod, types.SimpleNamespace), _Walk.instance),
 )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import os
 import random
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, cast
@@ -161,8 +164,9 @@ def _without_side_effects(cell: Any, first: Compiled, again: Callable[[], Compil
     The first one may: a step may keep what it computes when it is first called.
     """
     before = _observed(cell)
-    second = again()
-    changed = before.change(_observed(cell)) or first.trace.difference(second.trace)
+    with _entropy() as asked:
+        second = again()
+    changed = before.change(_observed(cell)) or next(iter(asked), None) or first.trace.difference(second.trace)
     if changed is not None:
         raise SideEffectError(
             f"{type(cell).__name__}.step does not do the same at each call, for {changed} changes; a step is called once, "
@@ -175,6 +179,23 @@ def _without_side_effects(cell: Any, first: Compiled, again: Callable[[], Compil
 def _observed(cell: Any) -> Guard:
     """A guard of a cell and of the generators of random numbers that any code can reach."""
     return guard(SimpleNamespace(**_GENERATORS, **{"the library's random generator": generator()}, step=cell))
+
+
+@contextmanager
+def _entropy() -> Iterator[list[str]]:
+    """Whether the operating system is asked for random numbers, which leave no trace if they happen to be the same twice."""
+    asked: list[str] = []
+
+    def watch(frame: Any, event: str, called: Any) -> None:
+        if event == "c_call" and called is os.urandom:
+            asked.append("what os.urandom returns")
+
+    before = sys.getprofile()
+    sys.setprofile(watch)
+    try:
+        yield asked
+    finally:
+        sys.setprofile(before)
 
 
 def _compile(cache: _Cache, recurrent: Any, call: Call, final_state_only: bool, reached: Guard) -> Compiled:
