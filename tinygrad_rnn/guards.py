@@ -53,37 +53,11 @@ _BY_VALUE = _GLOBALS_BY_VALUE | {"getattr", "vars", "attrgetter", "__dict__", "_
 
 _OURS = {"tinygrad_rnn", "numpy", "builtins"}
 _STANDARD_LIBRARY = Path(os.__file__).parent
-_PURE = _OURS | {
-    *(
-        "abc",
-        "argparse",
-        "array",
-        "bisect",
-        "cmath",
-        "collections",
-        "contextlib",
-        "copy",
-        "copyreg",
-        "dataclasses",
-        "enum",
-        "fractions",
-    ),
-    *(
-        "functools",
-        "heapq",
-        "inspect",
-        "itertools",
-        "logging",
-        "math",
-        "numbers",
-        "operator",
-        "random",
-        "re",
-        "statistics",
-        "string",
-    ),
-    *("struct", "textwrap", "types", "typing", "warnings"),
-}
+_STATELESS = (
+    "abc argparse array bisect cmath collections contextlib copy copyreg dataclasses enum fractions functools heapq inspect "
+    "itertools logging math numbers operator random re statistics string struct textwrap types typing warnings"
+)
+_PURE = _OURS.union(_STATELESS.split())
 """Packages whose functions depend on their arguments only; the rest of Python reads files, clocks and settings."""
 _IMPURE = {"input", "open", "__import__", "fromfile", "fromregex", "genfromtxt", "load", "loadtxt", "memmap"}
 _IMPURE |= {"get_printoptions", "geterr", "geterrcall"}

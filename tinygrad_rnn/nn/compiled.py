@@ -6,6 +6,7 @@ import functools
 import os
 import random
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,6 +111,9 @@ class _Cache:
 
 
 _caches: WeakKeyDictionary[Any, _Cache] = WeakKeyDictionary()
+ATTEMPTS = 3
+"""How often a step is looked at for side effects: what changes once may have been changed by another thread."""
+_one_thread = threading.RLock()
 KEPT = 32
 """Traces, and plans, that a module keeps at the most, if all modules' are below `cache_limit`; the oldest goes first."""
 
@@ -147,9 +151,11 @@ def compiled(recurrent: Any, call: Call, final_state_only: bool, zeros: Callable
         call.start(zeros() if found is None else found.start)
     if found is None or not found.lasting:
         make = functools.partial(_compile, cache, recurrent, call, final_state_only, reached)
-        is_new, found = found is None, make()
-        if is_new:
-            found.guard = _without_side_effects(cell, found, make)
+        is_new = found is None
+        with _one_thread:
+            found = make()
+            if is_new:
+                found.guard = _without_side_effects(cell, found, make)
         _keep(cache.steps, (kind, found.guard.key), found)
     else:
         call.names, call.recorded, call.loose = found.names, found.recorded, found.loose
@@ -163,17 +169,18 @@ def _without_side_effects(cell: Any, first: Compiled, again: Callable[[], Compil
 
     The first one may: a step may keep what it computes when it is first called.
     """
-    before = _observed(cell)
-    with _entropy() as asked:
-        second = again()
-    changed = before.change(_observed(cell)) or next(iter(asked), None) or first.trace.difference(second.trace)
-    if changed is not None:
-        raise SideEffectError(
-            f"{type(cell).__name__}.step does not do the same at each call, for {changed} changes; a step is called once, "
-            "for all t. Draw random numbers by tr.sample(lambda generator: …), count steps in a slot of the state, "
-            "and read values by states()"
-        )
-    return guard(cell)
+    for _ in range(ATTEMPTS):
+        before = _observed(cell)
+        with _entropy() as asked:
+            second = again()
+        changed = before.change(_observed(cell)) or next(iter(asked), None) or first.trace.difference(second.trace)
+        if changed is None:
+            return guard(cell)
+    raise SideEffectError(
+        f"{type(cell).__name__}.step does not do the same at each call, for {changed} changes; a step is called once, "
+        "for all t. Draw random numbers by tr.sample(lambda generator: …), count steps in a slot of the state, "
+        "and read values by states()"
+    )
 
 
 def _observed(cell: Any) -> Guard:
