@@ -790,3 +790,20 @@ def test_a_direction_that_is_changed_is_taken():
     np.testing.assert_array_equal(run(xs)[0].data, nn.Recurrent(run.cell, reverse=True)(xs)[0].data)
     run.reverse = False
     np.testing.assert_array_equal(run(xs)[0].data, forwards)
+
+
+@pytest.mark.parametrize("lengths", [None, "some"])
+@pytest.mark.parametrize(
+    ("T", "batch", "inputs", "hidden"), [(0, 2, 3, 2), (3, 0, 3, 2), (3, 2, 0, 2), (2, 0, 0, 2), (1, 0, 0, 1)]
+)
+def test_axes_of_length_zero_are_as_good_as_any(T, batch, inputs, hidden, lengths):
+    cell = nn.LSTMCell(inputs, hidden)
+    xs = np.ones((T, batch, inputs), "float32")
+    options = {} if lengths is None else {"lengths": np.arange(batch) % (T + 1)}
+    found = []
+    for mode in ("scan", "unroll"):
+        outputs, state = nn.Recurrent(cell, mode=mode)(xs, **options)
+        found.append([outputs, *state, *tr.grad(outputs.sum() + sum(part.sum() for part in state), list(cell.parameters()))])
+    for scanned, unrolled in zip(*found, strict=True):
+        assert scanned.shape == unrolled.shape
+        np.testing.assert_allclose(scanned.numpy(), unrolled.numpy(), rtol=1e-6, atol=1e-7)

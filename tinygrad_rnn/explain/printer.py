@@ -16,6 +16,7 @@ import numpy as np
 from ..graph.graph import shown
 from ..graph.node import Node
 from ..ops.core import ATOM, OPEN, PLACES, PRODUCT, SUM, SYMBOL
+from ..ops.shapes import is_index_array
 from .names import subscripted
 
 __all__ = ["Printer", "Symbol", "over_axes"]
@@ -231,9 +232,9 @@ class _Index:
         return f"[{', '.join(map(self._part, parts))}]"
 
     def _part(self, part: Any) -> str:
-        if isinstance(part, str):
+        if is_index_array(part):
             array = next(self.arrays, None)
-            return self.printer.print(array, True) if array is not None else rf"\text{{{part}}}"
+            return self.printer.print(array, True) if array is not None else r"\text{array}"
         return r"\ldots" if part is Ellipsis else r"\text{new}" if part is None else shown(part)
 
 

@@ -14,7 +14,7 @@ from .. import init
 from ..errors import DtypeError, ShapeError, TinygradError
 from ..ops import TensorLike, multiply, tanh
 from ..ops.core import as_tensor
-from ..ops.shapes import look_up
+from ..ops.shapes import IndexArray, look_up
 from ..sampling import sample
 from ..tensor import Parameter, Tensor
 from .module import Module
@@ -188,7 +188,7 @@ class Embedding(Module):
         codes = as_tensor(codes)
         if codes.dtype.kind not in "iu":
             raise DtypeError(f"an embedding looks up integers, not {codes.dtype}; give the codes of the symbols")
-        return look_up(self.weight, codes, "codes of embeddings")
+        return look_up(self.weight, codes, IndexArray("codes", "embeddings"))
 
 
 class Dropout(Module):

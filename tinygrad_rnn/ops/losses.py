@@ -14,7 +14,7 @@ from .core import TensorLike, _holds_a_tensor, as_tensor, describe
 from .dtypes import accumulator, as_float
 from .lengths import beside, real_steps
 from .reductions import mean, sum
-from .shapes import pick
+from .shapes import IndexArray, pick
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -181,7 +181,7 @@ def cross_entropy(
         )
     dtype, (scores,) = _widened(scores)
     scores, wanted = log_softmax(_masked(scores, real)), _masked(wanted, real)
-    return _reduce(-pick(scores, wanted, "cross_entropy: classes of logits"), reduction, real, dtype)
+    return _reduce(-pick(scores, wanted, IndexArray("cross_entropy: classes", "logits")), reduction, real, dtype)
 
 
 def mse(

@@ -6,6 +6,7 @@ import itertools
 import math
 import operator
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -419,33 +420,61 @@ def split(x: TensorLike, sections: int | Sequence[int], axis: int = 0) -> list[T
 
 
 # -- indexing ------------------------------------------------------------------------------
-# An index is a template: integers, slices, None and Ellipsis as they are, and a string where
-# the next of the integer arrays stands, for arrays are inputs like any other. The string is ARRAY
-# for an index by NumPy's rules, where -1 is the last. For codes, of which none is negative, it
-# names them and what they stand for, such as "codes of embeddings". The kernel checks codes:
-# their values are known wherever it runs, in an explicit graph and in a compiled loop.
-
-ARRAY = "array"
+# An index is a template: integers, slices, None and Ellipsis as they are, and an IndexArray where
+# the next of the integer arrays stands, for arrays are inputs like any other.
 
 
-def _is_array(part: Any) -> bool:
-    return isinstance(part, str)
+@dataclass(frozen=True)
+class IndexArray:
+    """Stands for an integer array in the template of an index.
+
+    Attributes
+    ----------
+    codes, counted : str or None
+        The array holds codes, of which none is negative: what the codes are called, and what they number. The
+        kernel checks them, since their values are known wherever it runs, in an explicit graph and in a
+        compiled loop. None for an index by NumPy's rules, where -1 is the last.
+
+    Examples
+    --------
+    >>> IndexArray("codes", "embeddings").codes
+    'codes'
+    """
+
+    codes: str | None = None
+    counted: str | None = None
+
+    def __repr__(self) -> str:
+        return "array"
+
+
+ARRAY = IndexArray()
+
+
+def is_index_array(part: Any) -> bool:
+    """Whether a part of an index's template stands for an array.
+
+    Examples
+    --------
+    >>> is_index_array(ARRAY), is_index_array(slice(None))
+    (True, False)
+    """
+    return isinstance(part, IndexArray)
 
 
 def _with_arrays(template: tuple[Any, ...], arrays: Sequence[Any]) -> tuple[Any, ...]:
     rest = iter(arrays)
-    return tuple(next(rest) if _is_array(part) else part for part in template)
+    return tuple(next(rest) if is_index_array(part) else part for part in template)
 
 
 def _check_codes(template: tuple[Any, ...], index: tuple[Any, ...], shape: Shape) -> None:
     """Raise if codes are not positions of the axis at which they stand."""
     for part, codes, n in zip(template, index, shape, strict=False):
-        if not _is_array(part) or part == ARRAY or not codes.size:
+        if not is_index_array(part) or part.codes is None or not codes.size:
             continue
         unsigned = codes.view(codes.dtype.str.replace("i", "u"))  # in which negative codes are the largest
         if unsigned.max() >= n:
-            what, _, of = part.rpartition(" of ")
-            raise OutOfRange(f"{what} go from {codes.min()} to {codes.max()}, and there are {n} {of}")
+            raise OutOfRange(f"{part.codes} go from {codes.min()} to {codes.max()}, and there are {n} {part.counted}")
 
 
 def _indexed(x: Spec, *arrays: Spec, index: tuple[Any, ...]) -> Spec:
@@ -470,9 +499,9 @@ def _getitem_index(choose: Choose, x: Shape, *arrays: Shape) -> Mapping[str, Any
     shape=_indexed,
     domain=Domain(REAL, Interval(-1, 2, "int"), shapes=_getitem_shapes, attributes=_getitem_index),
     leading=lambda attributes, shapes: (
-        NotImplemented if any(map(_is_array, attributes["index"])) else {"index": (slice(None), *attributes["index"])}
+        NotImplemented if any(map(is_index_array, attributes["index"])) else {"index": (slice(None), *attributes["index"])}
     ),
-    view=lambda attributes, shape: not any(map(_is_array, attributes["index"])),
+    view=lambda attributes, shape: not any(map(is_index_array, attributes["index"])),
     arranges="part",
 )
 def _getitem(x, *arrays, index, out=None):
@@ -504,7 +533,7 @@ def getitem(x: TensorLike, index: Any) -> Tensor:
     return _read(x, index)
 
 
-def _read(x: Tensor, index: Any, arrays_are: str = ARRAY) -> Tensor:
+def _read(x: Tensor, index: Any, arrays_are: IndexArray = ARRAY) -> Tensor:
     """``x[index]``; `arrays_are` stands for the index's arrays in the template."""
     parts = index if isinstance(index, tuple) else (index,)
     _check_masks(x.shape, parts)
@@ -526,15 +555,15 @@ def _read(x: Tensor, index: Any, arrays_are: str = ARRAY) -> Tensor:
     return apply(_getitem, (x, *arrays), {"index": tuple(template)})
 
 
-def look_up(table: Tensor, codes: TensorLike, what: str) -> Tensor:
+def look_up(table: Tensor, codes: TensorLike, names: IndexArray) -> Tensor:
     """The rows of a table that integer codes stand for.
 
     Parameters
     ----------
     table : Tensor
     codes : array_like of int
-    what : str
-        What the codes and the rows are, for errors, such as ``"codes of embeddings"``.
+    names : IndexArray
+        What the codes and the rows are called in errors.
 
     Raises
     ------
@@ -543,22 +572,22 @@ def look_up(table: Tensor, codes: TensorLike, what: str) -> Tensor:
 
     Examples
     --------
-    >>> look_up(as_tensor([[1.0], [2.0]]), [1, 0], "codes of rows")
+    >>> look_up(as_tensor([[1.0], [2.0]]), [1, 0], IndexArray("codes", "rows"))
     tensor([[2.],
             [1.]])
     """
-    return _read(table, (codes,), what)
+    return _read(table, (codes,), names)
 
 
-def pick(x: Tensor, codes: Tensor, what: str) -> Tensor:
+def pick(x: Tensor, codes: Tensor, names: IndexArray) -> Tensor:
     """The element of the last axis that each code stands for; else as :func:`look_up`.
 
     Examples
     --------
-    >>> pick(as_tensor([[1.0, 2.0], [3.0, 4.0]]), as_tensor([1, 0]), "classes of logits")
+    >>> pick(as_tensor([[1.0, 2.0], [3.0, 4.0]]), as_tensor([1, 0]), IndexArray("classes", "logits"))
     tensor([2., 3.])
     """
-    return squeeze(_along_axis(x, expand_dims(codes, -1), -1, what), -1)
+    return squeeze(_along_axis(x, expand_dims(codes, -1), -1, names), -1)
 
 
 def _check_masks(shape: Shape, parts: tuple[Any, ...]) -> None:
@@ -595,7 +624,7 @@ def _index_arrays(part: Any) -> list[Any]:
 def _scatter_parts(inputs: Sequence[Any], indices: tuple[tuple[Any, ...], ...]) -> list[tuple[tuple[Any, ...], Any, list[Any]]]:
     """Each index, with its value and its arrays."""
     rest = iter(inputs)
-    return [(index, next(rest), [next(rest) for part in index if _is_array(part)]) for index in indices]
+    return [(index, next(rest), [next(rest) for part in index if is_index_array(part)]) for index in indices]
 
 
 def _scattered(*inputs: Spec, indices: tuple[tuple[Any, ...], ...], shape: Shape) -> Spec:
@@ -606,7 +635,7 @@ def _scatter_rules(positions: list[int], g: Any, y: Any, *inputs: Any, indices: 
     found: list[Any] = [None] * len(inputs)
     wanted, start = set(positions), 0
     for index in indices:
-        stop = start + 1 + sum(map(_is_array, index))
+        stop = start + 1 + sum(map(is_index_array, index))
         if start in wanted:
             found[start] = apply(_getitem, (g, *inputs[start + 1 : stop]), {"index": index})
         start = stop
@@ -619,7 +648,7 @@ def _scatter_case(choose: Choose, *shapes: Shape) -> Mapping[str, Any]:
 
 
 def _scatter_leading(attributes: Mapping[str, Any], shapes: list[Shape]) -> Any:
-    if any(_is_array(part) for index in attributes["indices"] for part in index):
+    if any(is_index_array(part) for index in attributes["indices"] for part in index):
         return NotImplemented
     indices = tuple((slice(None), *index) for index in attributes["indices"])
     return {"indices": indices, "shape": (shapes[0][0], *attributes["shape"])}
@@ -691,7 +720,7 @@ def take_along_axis(x: TensorLike, indices: TensorLike, axis: int | None) -> Ten
     return _along_axis(x, indices, axis, ARRAY)
 
 
-def _along_axis(x: Tensor, indices: TensorLike, axis: int, arrays_are: str) -> Tensor:
+def _along_axis(x: Tensor, indices: TensorLike, axis: int, arrays_are: IndexArray) -> Tensor:
     a = negative_axis("take_along_axis", axis, x.ndim)
     found: Any = indices if hasattr(indices, "_node") else np.asarray(indices)
     if found.ndim != x.ndim:

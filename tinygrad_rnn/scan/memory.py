@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..graph.node import Node, Spec
 from ..ops.core import registry
-from ..ops.shapes import index_along
+from ..ops.shapes import index_along, is_index_array
 from .program import Buffer, Home, Program
 
 __all__ = ["Memory", "Needs", "batchable", "leading"]
@@ -202,7 +202,7 @@ def batchable(node: Node, program: Program) -> bool:
     if primitive is _GETITEM and len(node.inputs) > 1:  # read by arrays of all steps
         table, *arrays = node.inputs
         index = node.attributes["index"]
-        first = all(isinstance(part, str) for part in index[: len(arrays)])
+        first = all(map(is_index_array, index[: len(arrays)]))
         return first and not program.over_time(table)
     try:
         attributes = leading(node, program, steps)

@@ -95,7 +95,7 @@ class Executable:
 def product(a: Array, b: Array, out: Array) -> None:
     """Matrix products of all steps; `b` may be one matrix for all."""
     if b.ndim == 2 and a.ndim == 3 and out.flags.c_contiguous and a.flags.c_contiguous:
-        np.dot(a.reshape(-1, a.shape[-1]), b, out.reshape(-1, b.shape[-1]))
+        np.dot(rows(a), b, rows(out))
     elif out.strides[-1] > out.strides[-2]:
         np.matmul(b.swapaxes(-1, -2), a.swapaxes(-1, -2), out=out.swapaxes(-1, -2))
     else:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..graph.node import Node, leaf
 from ..ops.core import registry
+from ..ops.shapes import is_index_array
 from .canonical import Builder
 from .partition import Partition
 
@@ -111,6 +112,6 @@ class Totals:
 
 def _one_scatter(node: Node) -> bool:
     """Whether the indices are integer arrays that stand first, so that those of all steps make one scatter."""
-    arrays = [[isinstance(part, str) for part in index] for index in node.attributes["indices"]]
+    arrays = [[is_index_array(part) for part in index] for index in node.attributes["indices"]]
     counts = [sum(index) for index in arrays]
     return all(n and all(index[:n]) for n, index in zip(counts, arrays, strict=True))

@@ -260,7 +260,7 @@ class Writer:
         if one and self.program.homes[node].kind == "result" and np.result_type(a.dtype, b.dtype) == node.dtype:
             lines: list[str] = []
             rows = self._rows_of(a, False, lines)
-            return [*lines, f"dot({rows}, {self._array(b)}, {out}.reshape(-1, {node.shape[-1]}))"]
+            return [*lines, f"dot({rows}, {self._array(b)}, rows({out}))"]
         return [f"product({self._array(a)}, {self._array(b)}, {out})"]
 
     # -- step by step ----------------------------------------------------------------------
