@@ -186,3 +186,12 @@ def test_a_row_carries_on_what_it_had_at_its_own_end(mode, reverse):
         expected = layer(XS[:n, row : row + 1], alone)[1] if n else alone
         for one, other in zip(found, expected, strict=True):
             assert np.allclose(one.data[row], np.asarray(other.data if n else other)[0]), (row, n)
+
+
+@pytest.mark.parametrize("mode", ["scan", "unroll"])
+def test_a_gradient_in_values_of_another_run_is_an_error_that_names_recorded(mode):
+    model = nn.Recurrent(nn.GRUCell(3, 2), mode=mode)
+    xs = np.ones((4, 1, 3), "float32")
+    beside = model.states(xs)["z"]
+    with pytest.raises(tr.errors.GradientError, match=r"layer\.recorded\(xs\)"):
+        tr.grad((model(xs)[0] ** 2).sum(), beside)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, overload
+from weakref import WeakSet
 
 import numpy as np
 
@@ -195,8 +196,9 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], 
     Raises
     ------
     GradientError
-        If an output is not a scalar and has no cotangent, or if an input is only reached
-        through a ``.detach()``.
+        If an output is not a scalar and has no cotangent, if an input is only reached through a
+        ``.detach()``, or if an input is a value of ``states()``, which has a run of
+        its own, and no output was computed from it.
     DtypeError
         If an input is of integers or booleans.
 
@@ -222,15 +224,25 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], 
     # a parameter that was rebound since has another node in this graph
     earlier = {id(x): [n for n in order if n.leaf is not None and n.leaf() is x and n is not x._node] for x in wanted}
     reached = _reached([out._node for out in outs], order)
+    graph = set(order)
     for x in wanted:
         if x._node not in reached and not earlier[id(x)]:
             _check_not_cut(x._node, order)
+            if x._node in runs_of_their_own and x._node not in graph:
+                raise GradientError(
+                    f"the outputs were not computed from {describe(x._node)}, which has its own run; take both from one run, "
+                    "such as outputs, state, named = layer.recorded(xs)"
+                )
     table = pull(order, pairs, [node for x in wanted for node in (x._node, *earlier[id(x)])])
     found = []
     for x in wanted:
         parts = [table[node] for node in (x._node, *earlier[id(x)]) if node in table]
         found.append(sum(parts[1:], parts[0]) if parts else as_tensor(np.zeros(x.shape, x.dtype)))
     return found[0] if isinstance(inputs, Tensor) else found
+
+
+runs_of_their_own: WeakSet[Node] = WeakSet()
+"""Values of runs that were made for these values only, so that a loss of another run does not depend on them."""
 
 
 def _added(a: Tensor, b: Tensor) -> Tensor:

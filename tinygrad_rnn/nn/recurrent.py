@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
+from ..autodiff import runs_of_their_own
 from ..errors import ShapeError, SideEffectError, TinygradError, TraceError
 from ..graph.place import context, mode, outside_left_loops
 from ..ops import TensorLike, stack
@@ -171,7 +172,9 @@ class Recurrent(Module):
         >>> list(found), found["c"].shape
         (['i', 'f', 'g', 'o', 'c', 'h'], (7, 2, 5))
         """
-        return self.recorded(xs, state, names, **options)[2]
+        found = self.recorded(xs, state, names, **options)[2]
+        runs_of_their_own.update([x.node for x in found.values()])
+        return found
 
     def recorded(
         self,
