@@ -1,5 +1,6 @@
 """One rule for dtypes, over every primitive, function, loss and optimiser: right to the rounding of the result's dtype."""
 
+import operator
 import warnings
 
 import numpy as np
@@ -535,3 +536,101 @@ def test_empty_and_0d_arrays_in_every_dtype():
                     except TinygradError as error:
                         results.append(type(error))
                 assert results[0] == results[1], (name, dtype, shape)
+
+
+# -- Python numbers, and arrays of other kinds -----------------------------------------------------------
+
+
+NUMBERS = [-(2**63), -32769, -129, -1, 0, 127, 128, 255, 256, 65536, 2**31, 2**63 - 1, 2**63, 2**64 - 1]
+COMPARISONS = [operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne]
+
+
+@pytest.mark.parametrize("compare", COMPARISONS)
+@pytest.mark.parametrize("dtype", INTEGERS[1:], ids=str)
+def test_integers_are_compared_with_any_number_of_64_bits(compare, dtype):
+    info = np.iinfo(dtype)
+    x = np.array([info.min, 0, 1, info.max], dtype)
+    for number in NUMBERS:
+        exact = [compare(int(value), number) for value in x]
+        for call in (lambda t, n=number: compare(t, n), lambda t, n=number: getattr(np, compare_name(compare))(t, n)):
+            assert call(tr.tensor(x)).data.tolist() == exact
+            assert traced(call, [x]).dtype == bool
+
+
+def compare_name(compare):
+    return {"lt": "less", "le": "less_equal", "gt": "greater", "ge": "greater_equal", "eq": "equal", "ne": "not_equal"}[
+        compare.__name__
+    ]
+
+
+def test_a_step_compares_small_integers_with_large_numbers():
+    class Step(nn.Cell):
+        state_shape = (1,)
+
+        def step(self, x, h):
+            return tr.where((x == -1) | (x > 300), 0.0, x / 300), h
+
+    xs = np.array([[[0]], [[150]], [[255]]], np.uint8)
+    for mode_ in ("scan", "unroll"):
+        ys, _ = nn.Recurrent(Step(), mode=mode_)(xs)
+        np.testing.assert_array_equal(ys.data.ravel(), [0, 0.5, 0.85])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: tr.tensor(np.uint8([200])) + 300,
+        lambda: tr.tensor(np.uint8([200])) * -1,
+        lambda: tr.where(True, np.uint8([1]), -1),
+        lambda: tr.tensor(np.int64([1])) < 2**64,
+        lambda: tr.tensor([1.0]) * 10**400,
+        lambda: tr.tensor(2**70),
+        lambda: tr.tensor([300], dtype="int8"),
+        lambda: tr.pad(np.uint8([1]), 1, -1),
+        lambda: tr.Parameter([[1.0], [1.0, 2.0]]),
+    ],
+)
+def test_numbers_that_no_dtype_here_has_are_told(call):
+    with pytest.raises(DtypeError):
+        call()
+
+
+@pytest.mark.parametrize("value", [[None], ["a"], [1j], np.array(["2020"], "M8[D]"), np.array([1], "m8[s]"), [[1], [1, 2]]])
+def test_a_parameter_becomes_no_array_of_another_kind(value):
+    w = tr.Parameter([1.0])
+    with pytest.raises(DtypeError):
+        w.data = value
+    assert w.item() == 1.0
+
+
+@pytest.mark.parametrize("code", ["i2", "u4", "f2", "f4", "f8", "c8"])
+def test_the_order_of_bytes_is_the_machines(code):
+    foreign = np.dtype(code).newbyteorder("S")
+    x = np.array([[[1, 0], [3, 2]]]).astype(foreign)
+    if foreign.kind == "c":
+        with pytest.raises(DtypeError):
+            tr.tensor(x)
+        return
+    made = [tr.tensor(x), tr.tensor([1.0]).astype(foreign), tr.max(x, -1), tr.sort(x), tr.tensor(1, dtype=foreign)]
+    if foreign.kind == "f":
+        made += [tr.Parameter(x), tr.Parameter((2, 3), dtype=foreign), nn.GRU(2, 3, dtype=foreign)(x)[0]]
+    assert all(t.dtype == np.dtype(code) and t.dtype.isnative for t in made)
+    np.testing.assert_array_equal(made[3].data, np.sort(x))
+
+
+# -- gradients of any size -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIMISERS if name != "sgd"])
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize("pattern", ["all", "alternating", "one"])
+def test_gradients_whose_squares_overflow_stop_no_optimiser(name, dtype, pattern):
+    largest = np.finfo(dtype).max
+    p = tr.Parameter(np.ones(2, dtype))
+    optimizer = OPTIMISERS[name]([p])
+    for n in range(2000):
+        g = {"all": largest, "alternating": largest * (-1) ** n, "one": largest if n == 0 else 1}[pattern]
+        p.grad = tr.tensor(np.full(2, g, dtype))
+        optimizer.step()
+    assert np.isfinite(p.data).all()
+    assert all(np.isfinite(array).all() for array in optimizer.state_dict().values())

@@ -193,3 +193,11 @@ def test_an_output_that_serves_as_a_target_is_no_data():
     x = tr.tensor([0.0, 1.0], requires_grad=True)
     with np.errstate(divide="ignore"):
         assert nn.mse([1.0, 1.0], tr.log(x)).item() == np.inf
+
+
+def test_classes_that_are_not_finite_are_not_told_to_become_integers():
+    classes = np.array([[0.0, 1.0], [np.nan, 1.0]])
+    with pytest.raises(NonFiniteError, match="1 of the 4 values of the target"):
+        nn.cross_entropy(np.zeros((2, 2, 3)), classes)
+    with pytest.raises(DtypeError, match=r"give targets\.astype\(int\)"):
+        nn.cross_entropy(np.zeros((2, 2, 3)), classes, lengths=[1, 2])

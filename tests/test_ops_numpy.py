@@ -512,3 +512,10 @@ def test_a_boolean_is_no_axis(flag):
     for call in (lambda: tr.sum(CUBE, flag), lambda: tr.cumsum(CUBE, flag), lambda: tr.mean(CUBE, (0, flag))):
         with pytest.raises(TypeError, match="an axis is an integer, and this is"):
             call()
+
+
+@pytest.mark.parametrize("name", ["argmax", "argsort", "cumsum", "sort"])
+@pytest.mark.parametrize("axis", [(0, 1), (0,), (), [0], 1.0, "0"], ids=repr)
+def test_what_goes_along_one_axis_takes_no_several(name, axis):
+    with pytest.raises(TypeError, match=f"^{name}: an axis is an integer, and this is"):
+        getattr(tr, name)(CUBE, axis)

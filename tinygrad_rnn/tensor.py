@@ -538,15 +538,19 @@ def tensor(data: Any, requires_grad: bool = False, dtype: npt.DTypeLike | None =
         data = data.data
     elif isinstance(data, (list, tuple)) and any(isinstance(x, Tensor) for x in data):
         raise DtypeError("tr.tensor of tensors would lose how they were made; join them with tr.stack or tr.concatenate")
-    try:
-        value = np.array(data, dtype)
-    except ValueError as error:
-        raise DtypeError(f"cannot make a tensor of this: {error}") from None
-    made = Tensor(core.constant(value))
+    made = Tensor(core.constant(_array(data, dtype)))
     made._node.role = "input"
     if requires_grad:
         made._require_grad()
     return made
+
+
+def _array(data: Any, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:
+    """A new array of the data, of whatever dtype."""
+    try:
+        return np.array(data, dtype)
+    except (ValueError, OverflowError) as error:
+        raise DtypeError(f"cannot make a tensor of this: {error}") from None
 
 
 class Parameter(Tensor):
@@ -591,11 +595,12 @@ class Parameter(Tensor):
             data = init.glorot_uniform(data) if len(data) > 1 else init.zeros(data)
             value = data.astype(np.float32 if dtype is None else dtype)
         else:
-            value = np.array(data)
+            value = _array(data)
             if dtype is not None or value.dtype.kind in "iu" or not hasattr(data, "dtype"):
                 value = value.astype(np.float32 if dtype is None else dtype) if value.dtype.kind in "fiu" else value
         if value.dtype.kind != "f":
             raise DtypeError(f"a parameter is of floats, and {value.dtype} values have no gradient")
+        value = value.astype(value.dtype.newbyteorder("="), copy=False)
         super().__init__(leaf(value, clean_name(symbol or "") or None, "parameter"))
         self.symbol = symbol
         self._require_grad()
@@ -607,7 +612,10 @@ class Parameter(Tensor):
 
     @data.setter
     def data(self, value: Any) -> None:
-        new = np.array(value, self.dtype)
+        given = value if isinstance(value, np.ndarray) else _array(value)
+        if given.dtype.kind not in "fiub":  # NumPy would make numbers of dates and of None
+            raise DtypeError(f"parameter {self.name or ''} is of {self.dtype} and cannot become {given.dtype} values")
+        new = given.astype(self.dtype)
         if new.shape != self.shape:
             raise ShapeError(f"parameter {self.name or ''} has shape {self.shape} and cannot become {new.shape}")
         old = self._node

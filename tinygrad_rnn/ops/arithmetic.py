@@ -560,7 +560,7 @@ def logical_not(x):
 
 
 def _real(dtype: Any) -> np.dtype[Any]:
-    found = np.dtype(dtype)
+    found = np.dtype(dtype).newbyteorder("=")
     if found.kind not in "fiub":
         raise DtypeError(f"tensors are of floats, integers or booleans, and {found} is none of them")
     return found

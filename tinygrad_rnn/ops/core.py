@@ -413,8 +413,8 @@ def apply(primitive: Primitive, inputs: Sequence[TensorLike], attributes: Mappin
     if n == 2:  # one and two inputs are spelt out: most of a network's operations
         a, b = inputs
         nodes: tuple[Node, ...] = (
-            a._node if isinstance(a, tensor_class) else _beside(a, b),
-            b._node if isinstance(b, tensor_class) else _beside(b, a),
+            a._node if isinstance(a, tensor_class) else _beside(a, b, primitive),
+            b._node if isinstance(b, tensor_class) else _beside(b, a, primitive),
         )
     elif n == 1 and isinstance(inputs[0], tensor_class):
         nodes = (inputs[0]._node,)
@@ -431,7 +431,7 @@ def apply(primitive: Primitive, inputs: Sequence[TensorLike], attributes: Mappin
             value = primitive.kernel(nodes[0].value)
     except TinygradError:
         raise
-    except (ValueError, TypeError, IndexError) as error:
+    except (ValueError, TypeError, IndexError, OverflowError) as error:
         raise explained(primitive, nodes, attributes, error) from None
     if not isinstance(value, _value_types):
         value = np.asarray(value)
@@ -459,14 +459,14 @@ def _look_or_trace(primitive: Primitive, nodes: tuple[Node, ...], attributes: Ma
 _numbers: dict[tuple[Any, ...], Node] = {}
 
 
-def _beside(number: Any, other: Any) -> Node:
+def _beside(number: Any, other: Any, primitive: Primitive) -> Node:
     try:
         return _numbers[number.__class__, number, other.dtype]
     except (KeyError, TypeError, AttributeError):
-        return _constant(number, (other,))
+        return _constant(number, (other,), primitive)
 
 
-def _constant(data: Any, others: Sequence[Any]) -> Node:
+def _constant(data: Any, others: Sequence[Any], primitive: Primitive | None = None) -> Node:
     """A node for what is not a tensor; a Python number takes its dtype from the others."""
     if data.__class__ not in (int, float, bool):
         if _holds_a_tensor(data):
@@ -478,12 +478,28 @@ def _constant(data: Any, others: Sequence[Any]) -> Node:
     dtypes = [x.dtype for x in others if hasattr(x, "dtype")]
     try:
         node = constant(np.array(data, np.result_type(*dtypes, data) if dtypes else None), NUMBER)
-    except OverflowError as error:
-        raise DtypeError(f"{error}") from None
+    except OverflowError:
+        return constant(_beyond(data, dtypes, primitive), NUMBER)
     # not 0.0, which equals -0.0, and not NaN, which does not equal itself
     if len(dtypes) == 1 and (data or data.__class__ is int) and data == data and len(_numbers) < 1024:
         _numbers[data.__class__, data, dtypes[0]] = node
     return node
+
+
+def _beyond(number: float, dtypes: Sequence[np.dtype[Any]], primitive: Primitive | None) -> npt.NDArray[Any]:
+    """A Python integer that does not fit the other inputs' dtype: no matter where the result is of another one, as in ``<``.
+
+    Raises
+    ------
+    DtypeError
+        If the result would be of that dtype too.
+    """
+    common = np.result_type(*dtypes) if dtypes else None
+    if common is not None and primitive is not None and not primitive.attributes and -(2**63) <= number < 2**64:
+        if primitive.shape(Spec((), common), Spec((), common)).dtype != common:
+            return np.array(number)
+    shown = number if abs(number) < 10**30 else "a number of more than 30 digits"
+    raise DtypeError(f"{shown} is beyond {common or 'every dtype'}; make the tensor of another dtype first, by .astype")
 
 
 def _holds_a_tensor(data: Any) -> bool:
@@ -503,7 +519,12 @@ def constant(value: npt.NDArray[Any] | Results, attributes: Mapping[str, Any] = 
         If it is not an array of floats, integers or booleans.
     """
     if value.dtype.kind not in "fiub":
-        raise DtypeError(f"cannot make a tensor of {value.dtype} values: use numbers or booleans of one regular shape")
+        integers = " (integers of 64 bits at most)" if value.dtype.kind == "O" else ""
+        raise DtypeError(
+            f"cannot make a tensor of {value.dtype} values: use numbers{integers} or booleans of one regular shape"
+        )
+    if not value.dtype.isnative:  # only arrays from files: one dtype less that is nearly another
+        value = value.astype(value.dtype.newbyteorder("="))  # type: ignore[union-attr]
     return Node(None, (), attributes, value)
 
 

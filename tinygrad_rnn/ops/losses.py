@@ -146,7 +146,7 @@ def cross_entropy(
         If the targets fit neither form, a class does not exist, the logits are a tuple
         of outputs and state, or the lengths do not fit.
     NonFiniteError
-        If a probability is NaN or inf, the padding aside.
+        If a probability, or a class given as a float, is NaN or inf, the padding aside.
 
     Examples
     --------
@@ -163,6 +163,7 @@ def cross_entropy(
     real = _real("cross_entropy", scores.shape[:-1], lengths, batch_first)
     if wanted.dtype.kind == "f":
         if wanted.shape == scores.shape[:-1]:
+            check_target("cross_entropy", wanted, real)
             raise DtypeError(
                 f"cross_entropy: class targets are integers, and these are {wanted.dtype}; give targets.astype(int)"
             )

@@ -193,6 +193,14 @@ def argmax(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Te
     return apply(_argmax, (x,), {"axis": axis, "keepdims": keepdims})
 
 
+def _along(name: str, x: TensorLike, axis: int | None) -> tuple[Tensor, int]:
+    """The tensor and an axis of it; all elements in order along one axis if none is given."""
+    x = as_tensor(x)
+    if axis is None:
+        x, axis = x.reshape(x.size), 0
+    return x, negative_axis(name, axis, x.ndim)
+
+
 @primitive(
     gradient=(None,),
     formula=r"\operatorname{{argsort}}{over}\left({x}\right)",
@@ -223,10 +231,8 @@ def argsort(x: TensorLike, axis: int | None = -1) -> Tensor:
     >>> argsort([3.0, 1.0, 2.0])
     tensor([1, 2, 0])
     """
-    x = as_tensor(x)
-    if axis is None:
-        x, axis = x.reshape(x.size), 0
-    return apply(_argsort, (x,), {"axis": negative_axis("argsort", axis, x.ndim)})
+    x, axis = _along("argsort", x, axis)
+    return apply(_argsort, (x,), {"axis": axis})
 
 
 def sort(x: TensorLike, axis: int | None = -1) -> Tensor:
@@ -242,10 +248,7 @@ def sort(x: TensorLike, axis: int | None = -1) -> Tensor:
     >>> sort([3.0, 1.0, 2.0])
     tensor([1., 2., 3.])
     """
-    x = as_tensor(x)
-    if axis is None:
-        x, axis = x.reshape(x.size), 0
-    axis = negative_axis("sort", axis, x.ndim)
+    x, axis = _along("sort", x, axis)
     return take_along_axis(x, argsort(x, axis), axis)
 
 
@@ -364,7 +367,5 @@ def cumsum(x: TensorLike, axis: int | None = None) -> Tensor:
     >>> cumsum([1.0, 2.0, 3.0])
     tensor([1., 3., 6.])
     """
-    x = as_tensor(x)
-    if axis is None:
-        x, axis = x.reshape(x.size), 0
-    return apply(_cumsum, (x,), {"axis": negative_axis("cumsum", axis, x.ndim)})
+    x, axis = _along("cumsum", x, axis)
+    return apply(_cumsum, (x,), {"axis": axis})

@@ -809,8 +809,12 @@ def pad(x: TensorLike, pad_width: int | Sequence[Any], constant_values: float = 
         raise ShapeError(f"pad: {pad_width} is not one width, one pair, or a pair for each axis of {x.shape}") from None
     if any(n < 0 for pair in widths for n in pair):
         raise ShapeError(f"pad: a width is negative in {pad_width}")
+    try:
+        border = np.array(constant_values, x.dtype)
+    except (ValueError, TypeError, OverflowError):
+        raise DtypeError(f"pad: {constant_values!r:.80} is no value of {x.dtype}, the dtype of what is padded") from None
     for i, (before, after) in enumerate(widths):
-        around = [np.full((*x.shape[:i], n, *x.shape[i + 1 :]), constant_values, x.dtype) for n in (before, after)]
+        around = [np.full((*x.shape[:i], n, *x.shape[i + 1 :]), border) for n in (before, after)]
         if before or after:
             x = concatenate([around[0], x, around[1]], axis=i)
     return x

@@ -123,7 +123,7 @@ class RMSProp(Optimizer):
         return (*(("variance", "m") if self.centered else ("s",)), *(("v",) if self.momentum else ()))
 
     def _change(self, data: Array, g: Array, memory: dict[str, Any]) -> Array:
-        g, keep = _decayed(data, g, self.weight_decay), self.alpha
+        g, keep = _squarable(_decayed(data, g, self.weight_decay)), self.alpha
         if self.centered:
             m = memory.get("m", 0.0)
             s = memory["variance"] = keep * (memory.get("variance", 0.0) + (1 - keep) * (g - m) ** 2)
@@ -190,6 +190,7 @@ class Adam(Optimizer):
         return self._moments(_decayed(data, g, self.weight_decay), memory)
 
     def _moments(self, g: Array, memory: dict[str, Any]) -> Array:
+        g = _squarable(g)
         b1, b2 = self.betas
         n = memory["n"] = memory.get("n", 0) + 1
         m = memory["m"] = b1 * memory.get("m", 0.0) + (1 - b1) * g
@@ -249,3 +250,11 @@ class AdamW(Adam):
 def _decayed(data: Array, g: Array, weight_decay: float) -> Array:
     """The gradient of the loss plus weight_decay/2 · Σ θ²."""
     return g + weight_decay * data if weight_decay else g
+
+
+def _squarable(g: Array) -> Array:
+    """The gradient with finite numbers limited to those whose squares are finite: an infinite mean would end all learning."""
+    most = np.sqrt(np.finfo(g.dtype).max) / 4
+    if np.abs(g).max(initial=0) <= most:
+        return g
+    return np.where(np.isfinite(g), np.clip(g, -most, most), g)
