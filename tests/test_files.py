@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import shlex
@@ -523,6 +524,29 @@ def test_a_member_that_unpacks_to_more_than_it_claims(tmp_path):
 
 
 @posix
+@pytest.mark.parametrize("name", ["a\0b", "n" * 70_000, "\ud800"], ids=["NUL", "long", "half a character"])
+def test_names_of_arrays_that_no_archive_keeps(name, tmp_path):
+    module = nn.Module()
+    module.parts = {name: nn.Linear(2, 3)}
+    with pytest.raises(DataError, match="cannot write the parameters to"):
+        module.save(tmp_path / "a.npz")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a/b", "../a", "/a", "a.b", "é", "a:b", " ", "a.npy", "a\\b", "a\nb"])
+def test_names_of_arrays_that_look_like_paths_come_back(name, tmp_path):
+    module = nn.Module()
+    module.parts = {name: nn.Linear(2, 3)}
+    before = module.state_dict()
+    module.save(tmp_path / "a.npz")
+    for parameter in module.parameters():
+        parameter.data = np.zeros(parameter.shape)
+    module.load(tmp_path / "a.npz")
+    np.testing.assert_equal(module.state_dict(), before)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.npz"]
+
+
+@posix
 def test_reading_from_what_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")  # which nobody will ever write to
     for name, words in (
@@ -636,6 +660,23 @@ def test_a_description_of_a_model_that_is_none(about, tmp_path):
     (tmp_path / "model.json").write_text(about, encoding="utf-8")
     tracemalloc.start()
     with pytest.raises((DataError, StateDictError)):
+        CharModel.restore(tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 30_000_000
+
+
+def test_a_model_that_is_only_claimed_fills_no_memory(tmp_path):
+    hidden = 6_000
+    CharModel(CharVocabulary("ab"), 1, 1).store(tmp_path)
+    about = {"characters": "ab", "embedding": 1, "hidden": hidden}
+    (tmp_path / "model.json").write_text(json.dumps(about), encoding="utf-8")
+    shape = ((hidden + 10) ** 2,)
+    with zipfile.ZipFile(tmp_path / "model.npz", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a.npy", "w") as member:
+        np.lib.format.write_array_header_1_0(member, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        member.write(bytes(*shape))
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"model\.json does not describe the model that is in model\.npz"):
         CharModel.restore(tmp_path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()

@@ -38,6 +38,8 @@ WORDS = {
 }
 HEADER = 10_000
 """Bytes of the header of an ``.npy`` file that are read at the most, as in NumPy."""
+LONGEST = 60_000
+"""Bytes of an array's name at the most; the format ends at 65,535 with what stands beside it."""
 DIRECTORY = 4 << 20
 """Bytes of the directory of an ``.npz`` file that are read at the most: some ten thousand arrays."""
 PART = 1 << 20
@@ -158,14 +160,14 @@ def write_arrays(path: AnyPath, arrays: Mapping[str, npt.NDArray[Any]], what: st
     """Write arrays to an ``.npz`` file, whole or not at all; see :func:`replacing`."""
     with replacing(path, what) as file, zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
+            if "\0" in name or len(name.encode()) > LONGEST:
+                raise _Refused(f"{name!r:.80} is no name for an array in a file, for it holds NUL or is too long")
             with archive.open(f"{name}.npy", "w", force_zip64=array.nbytes > 1 << 30) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def _target(path: AnyPath) -> tuple[Path, os.stat_result | None]:
     """The end of a path's symbolic links, and the plain file that is there, if any."""
-    if not os.fspath(path):
-        raise _Refused("the name is empty")
     target = Path(os.path.realpath(path))
     try:
         found = target.stat()
@@ -202,8 +204,10 @@ def _kind(found: os.stat_result) -> str:
 def _told(what: str, path: AnyPath) -> Iterator[None]:
     """Tell what the system has against a path as an error of the library's own."""
     try:
-        os.fsencode(path)
-        if "\0" in os.fspath(path):
+        name = os.fsencode(path)
+        if not name:
+            raise _Refused("the name is empty")
+        if b"\0" in name:
             raise _Refused("a name cannot hold the character NUL")
         yield
     except OSError as error:
@@ -223,7 +227,7 @@ def _to_write(what: str) -> str:
 
 def _shown(path: AnyPath) -> str:
     """A path as a message shows it: in one line, of some length at the most."""
-    text = os.fspath(path)
+    text = os.fsdecode(path)
     text = text if text.isprintable() and text.strip() else repr(text)
     return text if len(text) <= 300 else f"{text[:100]}…{text[-60:]}"
 

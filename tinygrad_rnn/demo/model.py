@@ -173,7 +173,7 @@ class CharModel(Module):
             embedding, hidden = (whole(key, about[key]) for key in ("embedding", "hidden"))
             vocabulary = CharVocabulary("".join(about["characters"]))
             with read_arrays(arrays) as stored:  # a number that the file makes up is not to fill the memory
-                room = sum(math.prod(array.shape) for array in stored.values())
+                room = min(sum(math.prod(array.shape) for array in stored.values()), arrays.stat().st_size)
             if (len(vocabulary) + hidden) * (embedding + hidden) > room:
                 raise ValueError("the arrays are of another model")
             model = cls(vocabulary, embedding, hidden)
