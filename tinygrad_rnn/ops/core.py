@@ -495,8 +495,9 @@ def _beyond(number: float, dtypes: Sequence[np.dtype[Any]], primitive: Primitive
         If the result would be of that dtype too.
     """
     common = np.result_type(*dtypes) if dtypes else None
-    if common is not None and primitive is not None and not primitive.attributes and -(2**63) <= number < 2**64:
-        if primitive.shape(Spec((), common), Spec((), common)).dtype != common:
+    if common is not None and -(2**63) <= number < 2**64 and primitive is not None and not primitive.attributes:
+        made = primitive.shape(Spec((), common), Spec((), common))
+        if made.dtype != common:
             return np.array(number)
     shown = number if abs(number) < 10**30 else "a number of more than 30 digits"
     raise DtypeError(f"{shown} is beyond {common or 'every dtype'}; make the tensor of another dtype first, by .astype")

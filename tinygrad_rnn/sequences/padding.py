@@ -78,9 +78,8 @@ def pad(sequences: Sequence[npt.ArrayLike], value: float = 0, batch_first: bool 
         if array.shape[1:] != first.shape[1:]:
             raise ShapeError(f"the elements of sequence {i} have shape {array.shape[1:]}, those of others {first.shape[1:]}")
     dtype = np.result_type(*telling.values())
-    with np.errstate(invalid="ignore"):
-        fill = np.asarray(value).astype(dtype)
-    if dtype.kind in "biu" and fill != value:
+    fill = _in_dtype(value, dtype)
+    if fill is None:
         raise DtypeError(f"the sequences are of {dtype}, and {value!r} cannot stand in their padding")
     lengths = np.array([len(array) for array in arrays], np.int64)
     padded = np.full((lengths.max(), len(arrays), *first.shape[1:]), fill, dtype)
@@ -88,6 +87,17 @@ def pad(sequences: Sequence[npt.ArrayLike], value: float = 0, batch_first: bool 
         if len(array):
             padded[: len(array), b] = array
     return (padded.swapaxes(0, 1) if batch_first else padded), lengths
+
+
+def _in_dtype(value: Any, dtype: np.dtype[Any]) -> Array | None:
+    """A number in this dtype; None if the dtype has no such number, rounding aside."""
+    given = np.asarray(value)
+    if given.dtype.kind not in ("biufc" if dtype.kind == "c" else "biuf"):
+        return None
+    with np.errstate(invalid="ignore", over="ignore"):
+        found = given.astype(dtype)
+    same = found == given if dtype.kind in "biu" else np.isfinite(found) == np.isfinite(given)
+    return found if same.all() else None
 
 
 def unpad(padded: npt.ArrayLike, lengths: npt.ArrayLike, batch_first: bool = False) -> list[Array]:
