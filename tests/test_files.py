@@ -626,6 +626,14 @@ def test_numbers_too_large_for_the_parameter(tmp_path):
     assert np.isinf(loads.weight.data).all()
 
 
+def test_a_ragged_list_is_no_state():
+    linear = nn.Linear(2, 1)
+    before = linear.state_dict()
+    with pytest.raises(StateDictError, match="inhomogeneous"):
+        linear.load_state_dict({"weight": [[1.0], [1.0, 2.0]], "bias": [0.0]})
+    np.testing.assert_equal(linear.state_dict(), before)
+
+
 # -- the demo's model ----------------------------------------------------------------------
 
 

@@ -112,7 +112,8 @@ def test_float32_stays(name):
         optimizer.step()
         again = getattr(optim, name)([p])
         again.load_state_dict(optimizer.state_dict())
-        assert all(array.dtype == "float32" for key, array in again.state_dict().items() if not key.endswith(".n"))
+        for one in (optimizer, again):
+            assert all(array.dtype == "float32" for key, array in one.state_dict().items() if not key.endswith(".n"))
     assert p.dtype == p.data.dtype == "float32"
 
 
@@ -129,6 +130,8 @@ ADAMS = {"0.n": 3, "0.m": np.zeros(2), "0.v": np.zeros(2)}
         ({"01.m": np.zeros(2)}, "01.m is not known"),
         ({**ADAMS, "0.m": np.zeros(3)}, r"0.m has shape \(3,\), and parameter w has \(2,\)"),
         ({**ADAMS, "0.v": ["a", "b"]}, "0.v has dtype <U1, and parameter w has float32"),
+        ({**ADAMS, "0.v": [[1.0], [1.0, 2.0]]}, "inhomogeneous"),
+        ({**ADAMS, "0.v": [1e300, 1.0]}, "0.v has numbers beyond float32"),
         ({**ADAMS, "0.n": 0}, "0.n is a number of steps, not 0"),
         ({**ADAMS, "0.n": [3, 3]}, "0.n is a number of steps"),
         ({"0.m": np.zeros(2)}, "0.n is missing, and 0.m is there"),
@@ -533,6 +536,11 @@ def test_what_cannot_be_fitted(scipy):
     p = nn.Parameter(np.array([1.0, 2.0]))
     with pytest.raises(GradientError, match="not one number"):
         optim.lbfgs(lambda: p * 2, [p])
+    for nothing in (None, 1.0, np.ones(2)):
+        with pytest.raises(GradientError, match="return a tensor that is made of the parameters"):
+            optim.lbfgs(lambda x=nothing: x, [p])
+        with pytest.raises(GradientError, match="return a tensor that is made of the parameters"):
+            optim.levenberg_marquardt(lambda x=nothing: x, [p])
     with pytest.raises(ShapeError, match="no residuals"):
         optim.levenberg_marquardt(lambda: p[:0], [p])
     with pytest.raises(ValueError, match="needs parameters"):

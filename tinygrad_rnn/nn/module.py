@@ -14,6 +14,7 @@ from ..checks import clean_name
 from ..errors import StateDictError, TinygradError
 from ..files import Stored, read_arrays, write_arrays
 from ..graph.place import at, context
+from ..ops.dtypes import fits
 from ..pytorch import missing
 from ..tensor import Parameter, Tensor
 
@@ -265,17 +266,16 @@ class Module:
           not known: extra
           shape: weight is (1, 2) and the state has (1, 3)
         """
-        arrays = {name: np.asarray(value) for name, value in state.items()}
+        try:
+            arrays = {name: np.asarray(value) for name, value in state.items()}
+        except ValueError as error:  # a ragged list
+            raise self._misfit({"shape": [f"{error}"]}) from None
         own = self._check_fit(arrays)
-        new = {}
-        with np.errstate(over="ignore"):  # told of below
-            for name, parameter in own.items():
-                new[name] = arrays[name].astype(parameter.dtype)
-        large = [name for name in own if not np.array_equal(np.isfinite(new[name]), np.isfinite(arrays[name]))]
+        large = [f"{name} has numbers beyond {own[name].dtype}" for name in own if not fits(arrays[name], own[name].dtype)]
         if large:
-            raise self._misfit({"too large": [f"{name} has numbers beyond {own[name].dtype}" for name in large]})
+            raise self._misfit({"too large": large})
         for name, parameter in own.items():
-            parameter.data = new[name]
+            parameter.data = arrays[name]
 
     def _check_fit(self, arrays: Mapping[str, npt.NDArray[Any] | Stored]) -> dict[str, Parameter]:
         """The parameters by name, if arrays of these names, shapes and dtypes can become theirs."""

@@ -12,7 +12,16 @@ import numpy.typing as npt
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-__all__ = ["accumulator", "as_float", "makes_floats", "narrowed", "takes_integers_as_floats", "widened", "widens_halves"]
+__all__ = [
+    "accumulator",
+    "as_float",
+    "fits",
+    "makes_floats",
+    "narrowed",
+    "takes_integers_as_floats",
+    "widened",
+    "widens_halves",
+]
 
 Array = npt.NDArray[Any]
 Kernel = Callable[..., Any]
@@ -42,6 +51,18 @@ def accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
     (dtype('float32'), dtype('float64'), dtype('float32'))
     """
     return _SINGLE if dtype == _HALF else as_float(dtype)
+
+
+def fits(array: Array, dtype: np.dtype[Any]) -> bool:
+    """Whether the finite numbers of an array are finite in a dtype of floats.
+
+    Examples
+    --------
+    >>> fits(np.array([1e3, np.inf]), np.dtype("float16")), fits(np.array([1e6]), np.dtype("float16"))
+    (True, False)
+    """
+    with np.errstate(over="ignore"):
+        return np.array_equal(np.isfinite(array.astype(dtype)), np.isfinite(array))
 
 
 def widened(x: Tensor) -> Tensor:

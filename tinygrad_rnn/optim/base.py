@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..console import counted
 from ..errors import StateDictError
-from ..ops.dtypes import accumulator
+from ..ops.dtypes import accumulator, fits
 from ..tensor import Parameter, Tensor
 
 __all__ = ["Optimizer"]
@@ -106,7 +106,8 @@ class Optimizer:
         """
         for parameter, memory in zip(self.parameters, self._memory, strict=True):
             if parameter.grad is not None and parameter.requires_grad:
-                data, g = _wide(parameter.data), _wide(parameter.grad.data)
+                data = parameter.data.astype(accumulator(parameter.dtype), copy=False)
+                g = parameter.grad.data.astype(data.dtype, copy=False)
                 parameter.data = data + self._change(data, g, memory)
 
     def _change(self, data: Array, g: Array, memory: dict[str, Any]) -> Array:
@@ -137,10 +138,13 @@ class Optimizer:
         StateDictError
             If it is not of such an optimiser with parameters of these shapes.
         """
-        memory = [
-            {name: np.array(state[key]) for name in self.remembers if (key := f"{i}.{name}") in state}
-            for i in range(len(self.parameters))
-        ]
+        try:
+            memory = [
+                {name: np.array(state[key]) for name in self.remembers if (key := f"{i}.{name}") in state}
+                for i in range(len(self.parameters))
+            ]
+        except ValueError as error:  # a ragged list
+            raise self._misfit(f"{error}") from None
         known = {f"{i}.{name}" for i, found in enumerate(memory) for name in found}
         if strange := [key for key in state if key not in known]:
             raise self._misfit(f"{strange[0]} is not known")
@@ -162,12 +166,10 @@ class Optimizer:
             raise self._misfit(f"{key} has shape {array.shape}, and parameter {parameter.name} has {parameter.shape}")
         elif not np.can_cast(array.dtype, parameter.dtype, "same_kind"):
             raise self._misfit(f"{key} has dtype {array.dtype}, and parameter {parameter.name} has {parameter.dtype}")
+        elif not fits(array, accumulator(parameter.dtype)):
+            raise self._misfit(f"{key} has numbers beyond {accumulator(parameter.dtype)}")
 
     def _misfit(self, why: str) -> StateDictError:
         return StateDictError(
             f"this state does not fit {type(self).__name__} of {counted(len(self.parameters), 'parameter')}: {why}"
         )
-
-
-def _wide(array: Array) -> Array:
-    return array.astype(accumulator(array.dtype), copy=False)

@@ -107,7 +107,7 @@ def lbfgs(
         result = _differentiable(loss)
         with no_grad():
             gradient = _flat(grad(result, search.parameters))
-        value = search.seen(result.item(), bool(np.isfinite(gradient).all()))
+        value = search.seen(float(result.item()), bool(np.isfinite(gradient).all()))
         return value, np.nan_to_num(gradient, nan=0.0, posinf=0.0, neginf=0.0)
 
     def minimise() -> Any:
@@ -314,6 +314,8 @@ class _Search:
 def _differentiable(function: Callable[[], Tensor]) -> Tensor:
     with mode(recording=True):
         result = function()
+    if not isinstance(result, Tensor):
+        raise GradientError(f"it is of {type(result).__name__}; return a tensor that is made of the parameters")
     if not result.requires_grad:
         raise GradientError("it depends on nothing that requires a gradient: is it made of the parameters, without .detach()?")
     return result
