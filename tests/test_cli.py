@@ -15,7 +15,7 @@ from tinygrad_rnn.cli import main
 from tinygrad_rnn.demo import CharModel
 from tinygrad_rnn.errors import DataError
 from tinygrad_rnn.lookup import find_cell
-from tinygrad_rnn.testing import GradientCheckError
+from tinygrad_rnn.testing import GradientCheckError, KinkError, UndecidedError
 from tinygrad_rnn.testing.cells import check_cell, make_cell
 
 CELLS = '''
@@ -123,6 +123,7 @@ def needs(a, b, c):
 
 
 instance = Good(2, 3)
+layer = nn.RNN(2, 3)
 number = 5
 '''
 
@@ -382,12 +383,47 @@ def test_a_cell_that_cannot_be_run_says_why(cells: Path, capsys: pytest.CaptureF
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("no_cell", "made a int"), ("needs", "neither with"), ("number", "has no cell"), ("Goood", "its cells are Alone, Codes")],
+    [
+        ("no_cell", "made a int"),
+        ("needs", "neither with"),
+        ("number", "has no cell"),
+        ("Goood", "its cells are Alone, Codes"),
+        ("layer", "is of class RNN, and not a cell, one time step; its cells are Alone, Codes"),
+    ],
 )
 def test_what_is_no_cell(name: str, words: str, cells: Path, capsys: pytest.CaptureFixture[str]) -> None:
     status, said = verdict(cells, name, capsys)
     assert status == 2
     assert words in said
+
+
+def test_a_file_without_a_name_tells_its_cells(cells: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _no_primitive()
+    assert main(["check", str(cells)]) == 2
+    assert f"say which cell: {cells}:Name; its cells are Alone, Codes" in capsys.readouterr().err
+    assert main(["check", ":Cell"]) == 2
+    assert "there is no cell ':Cell'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "word"),
+    [(GradientCheckError, 1, "WRONG"), (KinkError, 3, "KINK"), (UndecidedError, 3, "UNDECIDED")],
+)
+def test_every_verdict_has_its_word_and_its_status(
+    error: type[GradientCheckError],
+    status: int,
+    word: str,
+    cells: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def judge(self: object, order: int) -> None:
+        raise error("as the checker says it")
+
+    monkeypatch.setattr("tinygrad_rnn.testing.cells._Run.check", judge)
+    found, said = verdict(cells, "Good", capsys)
+    assert (found, said.split()[0]) == (status, word)
+    assert said.startswith(f"{word}  {cells}:Good: ")
 
 
 def test_a_file_that_fails_when_imported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,8 +72,14 @@ gradients of outputs and final state with respect to inputs, initial state and
 parameters are compared with numeric ones. A failure is shrunk to a smallest
 case, and tells which operation at which step is wrong.
 
-Exit status: 0 if all gradients are right, 1 if one is wrong, 2 if there was
-nothing to check. Needs the extra "test"."""
+What is printed begins with the verdict. Exit status:
+  RIGHT      0  all gradients are right
+  WRONG      1  one is wrong, or the cell cannot be run
+  KINK       3  most runs met a kink, where there is no derivative to compare
+  UNDECIDED  3  too few runs could be judged: values too large, small or rough
+  ...        2  there was nothing to check, as when the file is missing
+
+Needs the extra "test"."""
 
 CHECK_EXAMPLES = """\
 examples:
@@ -100,7 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         The exit status: 0 if all went well, 1 if gradients are wrong, 2 if something asked
-        for is not possible, 130 if interrupted, 141 if nobody reads the output any more.
+        for is not possible, 3 if gradients cannot be judged, 130 if interrupted, 141 if nobody
+        reads the output any more.
     """
     with _interruptible(), forgiving():
         try:
@@ -208,8 +215,8 @@ def _check(chosen: argparse.Namespace) -> int:
                     hidden_size=chosen.hidden_size,
                 )
         except GradientCheckError as error:
-            print(f"WRONG  {chosen.cell}: {error}")
-            return 1
+            print(f"{error.verdict.upper()}  {chosen.cell}: {error}")
+            return 1 if error.verdict == "wrong" else 3
     print(f"RIGHT  {report}")
     return 0
 

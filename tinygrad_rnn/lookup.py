@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import tokenize
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from . import nn
 from .errors import DataError, TinygradError
+from .files import read_text
 
 __all__ = ["find_cell", "running"]
 
@@ -48,7 +50,10 @@ def find_cell(name: str) -> CellFactory:
     <class 'tinygrad_rnn.nn.cell.RNNCell'>
     """
     where, colon, attribute = name.rpartition(":")
-    if not colon:
+    if not colon and name.endswith(".py"):
+        module = _module_of_file(Path(name))
+        raise DataError(f"say which cell: {name}:Name; {_cells_of(module)}")
+    if not colon or not where:
         known = {key: value for key, value in vars(nn).items() if _is_cell_class(value)}
         spelt = {key.lower(): key for key in known}
         for key in (name, spelt.get(name.lower()), spelt.get(f"{name.lower()}cell")):
@@ -65,13 +70,16 @@ def find_cell(name: str) -> CellFactory:
             found = getattr(found, part, None)
     if isinstance(found, nn.Cell):
         return lambda: found
+    if isinstance(found, nn.Module):
+        raise DataError(f"{name} is of class {type(found).__name__}, and not a cell, one time step; {_cells_of(module)}")
     if not callable(found):
-        own = sorted(
-            key for key, value in vars(module).items() if _is_cell_class(value) and value.__module__ == module.__name__
-        )
-        has = f"its cells are {', '.join(own)}" if own else "it has no class derived from nn.Cell"
-        raise DataError(f"{where} has no cell {attribute!r}; {has}")
+        raise DataError(f"{where} has no cell {attribute!r}; {_cells_of(module)}")
     return found
+
+
+def _cells_of(module: ModuleType) -> str:
+    own = sorted(key for key, value in vars(module).items() if _is_cell_class(value) and value.__module__ == module.__name__)
+    return f"its cells are {', '.join(own)}" if own else "it has no class derived from nn.Cell"
 
 
 @contextmanager
@@ -106,7 +114,8 @@ def running(name: str, doing: str = "failed", verdicts: type[Exception] = Tinygr
     except (TinygradError, verdicts, KeyboardInterrupt):
         raise
     except BaseException as error:  # a file may call sys.exit, or pytest.skip
-        words = " ".join(str(error).split())
+        said = error.msg if isinstance(error, SyntaxError) else str(error)  # without a line, which is told anyway
+        words = " ".join(said.split())
         kind = type(error).__name__
         raise DataError(f"{name} {doing}: {kind}{words and ': '}{words:.300} ({_line_of(error)})") from error
 
@@ -145,6 +154,13 @@ def _module(name: str) -> ModuleType:
 def _module_of_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise DataError(f"{path} is a folder, not a file" if path.is_dir() else f"there is no file {path}")
+    try:
+        with tokenize.open(path) as source:
+            source.read()
+    except (SyntaxError, UnicodeDecodeError):
+        read_text(path)  # tells the encoding, and how to convert it
+    except OSError:
+        pass  # the import will tell
     name = f"_cell_file_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None  # any .py file has them

@@ -165,7 +165,7 @@ def check_cell(
     GradientCheckError
         Where and how a gradient is wrong, and the smallest run that shows it; or why the
         cell cannot be run at all.
-    UndecidedError
+    KinkError, UndecidedError
         If most runs met a kink or are undecided, so that too few were judged.
     DataError
         If the factory does not make a cell.
@@ -224,7 +224,8 @@ def check_cell(
     except GradientCheckError as error:
         raise GradientCheckError(f"{error}\n  the smallest run that shows it:\n{failed[-1]}") from error.__cause__
     if report.runs <= report.undecided or not report.runs:
-        raise UndecidedError(
+        verdict = KinkError if report.kinks > report.undecided else UndecidedError
+        raise verdict(
             f"{report.name}: {report.runs} runs were right, {report.kinks} met a kink and {report.undecided} are undecided, "
             "so that nothing can be said about its gradients; make its values smoother, or closer to 1"
         )
@@ -330,7 +331,10 @@ def make_cell(factory: CellFactory, *sizes: int) -> nn.Cell:
     """
     name = _name(factory)
     if not takes_sizes(factory) and not _can_take(factory):
-        raise DataError(f"{name} can be called neither with (input_size, hidden_size) nor without arguments")
+        raise DataError(
+            f"{name} can be called neither with (input_size, hidden_size) nor without arguments; "
+            "give its other arguments defaults, or name a function without arguments that makes the cell"
+        )
     try:
         cell = factory(*sizes) if takes_sizes(factory) else factory()
     except TinygradError:
@@ -338,7 +342,7 @@ def make_cell(factory: CellFactory, *sizes: int) -> nn.Cell:
     except Exception as error:
         raise DataError(f"{name} failed when it was called: {type(error).__name__}: {error}") from error
     if not isinstance(cell, nn.Cell):
-        raise DataError(f"{name} made a {type(cell).__name__}, which is not an nn.Cell with a step method")
+        raise DataError(f"{name} made a {type(cell).__name__}, which is not an nn.Cell: its class is to derive from nn.Cell")
     return cell
 
 
