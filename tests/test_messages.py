@@ -1,5 +1,8 @@
 """Wrong calls that users make, and what they are told, word for word."""
 
+import contextlib
+import math
+
 import numpy as np
 import pytest
 
@@ -61,10 +64,10 @@ MESSAGES = [
         "Jordan: an input sequence is (time, batch, features), and this one is (7, 3); "
         "give a single sequence a batch axis: xs[:, None]",
     ),
-    (lambda: nn.Linear(3, 2)(NUMBERS), "Linear: the last axis of x has the 3 features, and x is (7,)"),
+    (lambda: nn.Linear(3, 2)(NUMBERS), "Linear: x has 3 features along its last axis, and this one is (7,)"),
     (
         lambda: nn.Linear(1, 2)(NUMBERS),
-        "Linear: the last axis of x has the 1 features, and x is (7,); one feature has an axis too: x[..., None]",
+        "Linear: x has 1 feature along its last axis, and this one is (7,); one feature has an axis too: x[..., None]",
     ),
     (
         lambda: nn.RNN(3, 4)(NUMBERS),
@@ -97,5 +100,84 @@ def test_an_input_that_is_not_found_still_is():
         def forward(self, x):
             return x @ tr.tensor(np.ones((17, 2)))
 
-    with pytest.raises(TinygradError, match=r"^no input was found that Odd takes"):
+    with pytest.raises(TinygradError, match=r"^Odd: matmul: .*\(no input was found that Odd takes; give an example"):
         Odd().draw()
+
+
+# -- a cell by hand ------------------------------------------------------------------------
+
+
+def cell(step, **attributes):
+    return type("Mine", (nn.Cell,), {"state_shape": (2,), "step": step, **attributes})()
+
+
+KEEPING: list = []
+
+
+def kept(self, x, h):
+    KEEPING[:] = [h]
+    return h, h
+
+
+MISTAKES = {
+    "no state": (lambda self, x: x, r"step\(self, x\) is called with an input and a state: write step\(self, x, state\)"),
+    "two states": (lambda self, x, h, c: (h, (h, c)), r"step\(self, x, h, c\) is called .* several slots is one tuple"),
+    "no self": (lambda x, h: (h, h), r"step\(x, h\) is called with an input and a state"),
+    "three results": (lambda self, x, h: (h, h, h), "returned 3 things; return two things"),
+    "one result": (lambda self, x, h: h, "returned a Tensor; return two things"),
+    "max": (lambda self, x, h: (max(h, 0), h), "ambiguous: .*tr.maximum for max"),
+    "and": (lambda self, x, h: (h > 0 and h, h), "ambiguous: .*& for and"),
+    "math": (lambda self, x, h: (math.tanh(h), h), "functions of math take one number"),
+    "W x": (lambda self, x, h: (np.ones((2, 2)) @ (x @ np.ones((3, 4))).T, h), r"\(2, 2\) @ \(4, 5\) do not fit: .* differ \("),
+    "swapped": (lambda self, x, h: (np.ones((3, 4)) @ x, h), r"\(3, 4\) @ \(5, 3\) .*; the other way round they fit"),
+    "transposed": (lambda self, x, h: (x @ np.ones((4, 3)), h), r"\(5, 3\) @ \(4, 3\) .*; with the second transposed they fit"),
+    "not a list": (lambda self, x, h: (tr.concatenate(x, h), h), r"as one list, tr.concatenate\(\[a, b\]\)"),
+    "axis": (lambda self, x, h: (tr.concatenate([x, h]), h), "joined along axis -1"),
+    "name": (lambda self, x, h: (h.named(3), h), 'a name is a text, such as "h", and this is 3'),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_in_a_step_is_told_with_its_mending(mistake):
+    step, words = MISTAKES[mistake]
+    with pytest.raises((TinygradError, TypeError), match=words):
+        nn.Recurrent(cell(step))(np.ones((4, 5, 3)))
+
+
+def test_an_error_within_a_step_is_not_taken_for_one_of_its_arguments():
+    with pytest.raises(TypeError, match=r"^sqrt\(\) takes|exactly one argument"):
+        nn.Recurrent(cell(lambda self, x, h: (math.sqrt(), h)))(np.ones((4, 5, 3)))
+
+
+def test_a_value_that_a_step_kept_is_told_as_that():
+    with contextlib.suppress(TinygradError):
+        nn.Recurrent(cell(kept))(np.ones((4, 5, 3)))
+    with pytest.raises(TinygradError, match=r"has no value: a step was recorded with it, .* or by states\(xs\)"):
+        KEEPING[0] * 2
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: nn.Sequential([nn.Linear(3, 2)]), r"layer 0 of Sequential is a list; .*nn.Sequential\(\*layers\)"),
+        (lambda: nn.Recurrent(nn.RNNCell), r"got the class RNNCell: call it, RNNCell\("),
+        (lambda: nn.Recurrent(nn.RNN(3, 4)), "got RNN, which takes whole sequences"),
+        (lambda: nn.Parameter(3, 5), r"a shape is one tuple"),
+        (lambda: tr.tensor([[1, 2], [3]]), "sequences.pad"),
+        (lambda: nn.RNN(3, 4)(None), "a tensor of NoneType values"),
+        (lambda: nn.RNN(3, 4).draw(time="unrolled", steps="4"), "steps is a whole number, 0 at least, not '4'"),
+        (
+            lambda: nn.Recurrent(cell(lambda self, x, h: h)).draw(),
+            r"^Recurrent: Mine.step at t=1 returned a Tensor; .* \(no input was found",
+        ),
+    ],
+)
+def test_what_is_given_in_the_wrong_form_is_told_with_the_right_one(call, words):
+    with pytest.raises((TinygradError, TypeError, ValueError), match=words):
+        call()
+
+
+def test_a_number_is_rounded_as_python_does():
+    assert round(tr.tensor(2.346), 2) == 2.35 and round(tr.tensor([2.6])) == 3
+    with pytest.raises(TinygradError, match=r"round\(\) needs one element"):
+        round(tr.tensor([1.0, 2.0]))

@@ -15,11 +15,18 @@ def clean_name(name: str) -> str:
     Pictures, text forms and equations show names, and XML has no control characters. So
     each of them is replaced by its picture. A name of spaces alone is none.
 
+    Raises
+    ------
+    TypeError
+        If it is no text.
+
     Examples
     --------
     >>> clean_name("forget gate"), clean_name("new\\nline"), clean_name(" ")
     ('forget gate', 'new␊line', '')
     """
+    if not isinstance(name, str):
+        raise TypeError(f'a name is a text, such as "h", and this is {name!r}')
     if name.isprintable() and not name.isspace():
         return name
     clean = "".join(map(_clean, name))

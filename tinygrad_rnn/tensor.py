@@ -93,7 +93,10 @@ class Tensor:
 
     def _scalar(self, asked: str, advice: str = COMPUTE) -> Any:
         if self.size != 1:
-            raise LengthError(f"{asked} needs one element, and the shape is {self.shape}")
+            hint = (
+                "; functions of math take one number, those of NumPy and of tinygrad_rnn a tensor" if asked == "float()" else ""
+            )
+            raise LengthError(f"{asked} needs one element, and the shape is {self.shape}{hint}")
         return self._concrete(asked, advice).item()
 
     @property
@@ -222,11 +225,17 @@ class Tensor:
 
     def __bool__(self) -> bool:
         if self.size != 1:
-            raise ShapeError(f"the truth value of {self.shape} elements is ambiguous: use .any() or .all()")
+            raise ShapeError(
+                f"the truth value of {self.shape} elements is ambiguous: use .any() or .all(); "
+                "or for each element, tr.where for if, tr.maximum for max, tr.minimum for min, & for and, | for or"
+            )
         return bool(self._concrete("the truth value (if, while, and, or, not, assert)", CHOOSE))
 
     def __float__(self) -> float:
         return float(self._scalar("float()"))
+
+    def __round__(self, digits: int | None = None) -> float:
+        return round(self._scalar("round()"), digits)
 
     def __int__(self) -> int:
         return int(self._scalar("int()"))
@@ -538,19 +547,11 @@ def tensor(data: Any, requires_grad: bool = False, dtype: npt.DTypeLike | None =
         data = data.data
     elif isinstance(data, (list, tuple)) and any(isinstance(x, Tensor) for x in data):
         raise DtypeError("tr.tensor of tensors would lose how they were made; join them with tr.stack or tr.concatenate")
-    made = Tensor(core.constant(_array(data, dtype)))
+    made = Tensor(core.constant(core.as_array(data, dtype)))
     made._node.role = "input"
     if requires_grad:
         made._require_grad()
     return made
-
-
-def _array(data: Any, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:
-    """A new array of the data, of whatever dtype."""
-    try:
-        return np.array(data, dtype)
-    except (ValueError, OverflowError) as error:
-        raise DtypeError(f"cannot make a tensor of this: {error}") from None
 
 
 class Parameter(Tensor):
@@ -595,12 +596,14 @@ class Parameter(Tensor):
             data = init.glorot_uniform(data) if len(data) > 1 else init.zeros(data)
             value = data.astype(np.float32 if dtype is None else dtype)
         else:
-            value = _array(data)
+            value = core.as_array(data)
             if dtype is not None or value.dtype.kind in "iu" or not hasattr(data, "dtype"):
                 value = value.astype(np.float32 if dtype is None else dtype) if value.dtype.kind in "fiu" else value
         if value.dtype.kind != "f":
             raise DtypeError(f"a parameter is of floats, and {value.dtype} values have no gradient")
         value = value.astype(value.dtype.newbyteorder("="), copy=False)
+        if symbol is not None and not isinstance(symbol, str):
+            raise TypeError(f"the symbol of a parameter is a text, not {symbol!r}; a shape is one tuple, such as (3, 5)")
         super().__init__(leaf(value, clean_name(symbol or "") or None, "parameter"))
         self.symbol = symbol
         self._require_grad()
@@ -612,7 +615,7 @@ class Parameter(Tensor):
 
     @data.setter
     def data(self, value: Any) -> None:
-        given = value if isinstance(value, np.ndarray) else _array(value)
+        given = value if isinstance(value, np.ndarray) else core.as_array(value)
         if given.dtype.kind not in "fiub":  # NumPy would make numbers of dates and of None
             raise DtypeError(f"parameter {self.name or ''} is of {self.dtype} and cannot become {given.dtype} values")
         new = given.astype(self.dtype)

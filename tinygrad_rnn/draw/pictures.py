@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
+from ..checks import whole
 from ..console import counted
 from ..errors import FoldError
 from ..graph.graph import Graph, outer_step
@@ -130,6 +131,7 @@ def draw_module(
     [True, True, False]
     """
     _check(time, detail)
+    steps = whole("steps", steps, 0)
     force = [force] if isinstance(force, str) else force
     name = type(module).__name__
     if time == "step":

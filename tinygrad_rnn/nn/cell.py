@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from ..checks import whole
 from ..console import counted
-from ..errors import ShapeError
+from ..errors import ShapeError, TinygradError
 from ..ops import relu, sigmoid, tanh
 from ..tensor import Parameter, Tensor, tensor
 from .layers import Dropout, linear, uniform
@@ -80,10 +81,21 @@ class Cell(Module):
         ------
         ShapeError
             If the state is not structured as ``state_shape`` is.
+        TinygradError
+            If `step` does not take an input and a state.
         """
         if self.state_shape is not None:
             _check_structure(state, self.state_shape)
-        return self.step(x, state)
+        try:
+            return self.step(x, state)
+        except TypeError as error:
+            made_here = error.__traceback__ is not None and error.__traceback__.tb_next is None
+            if not made_here:  # but by what the step does
+                raise
+            raise TinygradError(
+                f"step{inspect.signature(type(self).step)} is called with an input and a state: "
+                "write step(self, x, state), where a state of several slots is one tuple"
+            ) from error
 
     def initial_state(self, batch_size: int, dtype: npt.DTypeLike | None = None) -> State:
         """Zeros of ``state_shape``, with a leading batch axis.

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import init
+from ..console import counted
 from ..errors import DtypeError, ShapeError, TinygradError
 from ..ops import TensorLike, multiply, tanh
 from ..ops.core import as_tensor
@@ -96,7 +97,8 @@ class Linear(Module):
         x = as_tensor(x)
         if x.shape[-1:] != (self.input_size,):
             hint = "; one feature has an axis too: x[..., None]" if self.input_size == 1 else ""
-            raise ShapeError(f"the last axis of x has the {self.input_size} features, and x is {x.shape}{hint}")
+            features = counted(self.input_size, "feature")
+            raise ShapeError(f"x has {features} along its last axis, and this one is {x.shape}{hint}")
         return linear(x, self.weight, self.bias)
 
 
@@ -265,7 +267,8 @@ class Sequential(Module):
         super().__init__()
         for i, layer in enumerate(layers):
             if not callable(layer):
-                raise TinygradError(f"layer {i} of Sequential is {layer!r}; give a Module or a function")
+                hint = ": nn.Sequential(*layers)" if isinstance(layer, (list, tuple)) else ""
+                raise TinygradError(f"layer {i} of Sequential is a {type(layer).__name__}; give Modules or functions{hint}")
             setattr(self, str(i), layer)
         self.names = tuple(map(str, range(len(layers))))
 

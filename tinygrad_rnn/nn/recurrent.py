@@ -76,7 +76,12 @@ class Recurrent(Module):
     ) -> None:
         super().__init__()
         if not isinstance(cell, Cell):
-            raise TinygradError(f"Recurrent needs a Cell, an object with step(x, state); got {type(cell).__name__}")
+            got = type(cell).__name__
+            if isinstance(cell, type):
+                got = f"the class {cell.__name__}: call it, {cell.__name__}(…)"
+            elif isinstance(cell, Module):
+                got += ", which takes whole sequences: put it into nn.Sequential"
+            raise TinygradError(f"Recurrent needs a Cell, an object with step(x, state); got {got}")
         if mode not in ("scan", "unroll"):
             raise ValueError(f"mode is 'scan' or 'unroll', not {mode!r}")
         if checkpoint is not None and not (isinstance(checkpoint, (int, np.integer)) and checkpoint >= 1):

@@ -205,7 +205,8 @@ class Call:
         """Output and next state, as tensors, if a step returned both and the state is as it was."""
         step = f"{type(self.cell).__name__}.step at t={t}"
         if not isinstance(result, tuple) or len(result) != 2:
-            raise ShapeError(f"{step} returned a {type(result).__name__}; return two things, (output, next state)")
+            what = f"{len(result)} things" if isinstance(result, tuple) else f"a {type(result).__name__}"
+            raise ShapeError(f"{step} returned {what}; return two things, (output, next state)")
         output, after = (
             rebuild(part, iter([_tensor(leaf, f"the {what} of {step}") for leaf in flatten(part)]))
             for what, part in zip(("output", "next state"), result, strict=True)

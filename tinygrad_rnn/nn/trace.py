@@ -100,7 +100,7 @@ def try_inputs(module: Module, run: Callable[[Spec | None], Result]) -> Result:
         if hasattr(own, "add_note"):  # from Python 3.11
             own.add_note(advice)
         raise own
-    raise ShapeError(f"{advice} ({first})")
+    raise ShapeError(f"{first} ({advice})")
 
 
 def _candidates(module: Module) -> Iterator[Spec | None]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, Union
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DtypeError, NonFiniteError, ShapeError, TinygradError
+from ..errors import DtypeError, NonFiniteError, ShapeError, TinygradError, TraceError
 from ..graph.node import NO_ATTRIBUTES, Node, Results, Spec
 from ..graph.place import NOWHERE, Place, context, current
 from .domains import Domain, Interval
@@ -471,10 +471,7 @@ def _constant(data: Any, others: Sequence[Any], primitive: Primitive | None = No
     if data.__class__ not in (int, float, bool):
         if _holds_a_tensor(data):
             raise DtypeError("a list of tensors is not a tensor, and would lose their gradients: join them with tr.stack")
-        try:
-            return constant(np.array(data))
-        except ValueError as error:  # a ragged list
-            raise DtypeError(f"cannot make a tensor of this: {error}") from None
+        return constant(as_array(data))
     dtypes = [x.dtype for x in others if hasattr(x, "dtype")]
     try:
         node = constant(np.array(data, np.result_type(*dtypes, data) if dtypes else None), NUMBER)
@@ -520,13 +517,31 @@ def constant(value: npt.NDArray[Any] | Results, attributes: Mapping[str, Any] = 
         If it is not an array of floats, integers or booleans.
     """
     if value.dtype.kind not in "fiub":
-        integers = " (integers of 64 bits at most)" if value.dtype.kind == "O" else ""
+        objects = value.flat[:1000] if isinstance(value, np.ndarray) and value.dtype.kind == "O" else ()
+        kinds = sorted({type(x).__name__ for x in objects}) or [str(value.dtype)]
+        integers = " (integers of 64 bits at most)" if "int" in kinds else ""
         raise DtypeError(
-            f"cannot make a tensor of {value.dtype} values: use numbers{integers} or booleans of one regular shape"
+            f"cannot make a tensor of {', '.join(kinds)} values: use numbers{integers} or booleans of one regular shape"
         )
     if not value.dtype.isnative:  # only arrays from files: one dtype less that is nearly another
         value = value.astype(value.dtype.newbyteorder("="))  # type: ignore[union-attr]
     return Node(None, (), attributes, value)
+
+
+def as_array(data: Any, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:
+    """An array of what is no tensor.
+
+    Raises
+    ------
+    DtypeError
+        If it has no regular shape, or no such dtype.
+    """
+    try:
+        return np.array(data, dtype)
+    except (ValueError, OverflowError) as error:
+        ragged = "inhomogeneous" in str(error)
+        hint = "; rows of different lengths become one array by sequences.pad" if ragged else ""
+        raise DtypeError(f"cannot make a tensor of this: {error}{hint}") from None
 
 
 def as_tensor(x: TensorLike) -> Tensor:
@@ -628,6 +643,11 @@ def explained(primitive: Primitive, nodes: tuple[Node, ...], attributes: Mapping
     shown = ", ".join(f"{name} = {describe(node)} {node.dtype}" for name, node in zip(names, nodes, strict=False))
     given = "".join(f", {key}={value!r}" for key, value in attributes.items())
     head = f"{primitive.name}{where}: "
+    if not context.state.tracing and (kept := [node for node in nodes if isinstance(node.value, Spec)]):
+        return TraceError(
+            f"{head}{describe(kept[0])} has no value: a step was recorded with it, once for all t, and it was kept; "
+            "take values from the outputs, or by states(xs)"
+        )
     try:
         primitive.shape(*[node.spec for node in nodes], **attributes)
     except Exception as ruled:  # the shape rule knows best why

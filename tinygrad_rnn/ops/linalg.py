@@ -23,8 +23,14 @@ __all__ = ["dot", "einsum", "matmul", "outer"]
 
 def _product(a: Spec, b: Spec) -> Spec:
     if len(a.shape) < 2 or len(b.shape) < 2 or a.shape[-1] != b.shape[-2]:
+        hint = ""
+        if len(a.shape) == len(b.shape) == 2:
+            if b.shape[1] == a.shape[0]:
+                hint = "; the other way round they fit"
+            elif a.shape[1] == b.shape[1]:
+                hint = "; with the second transposed they fit"
         raise ShapeError(
-            f"{a.shape} @ {b.shape} do not fit: the last axis of the first and the second-last of the other differ"
+            f"{a.shape} @ {b.shape} do not fit: the last axis of the first and the second-last of the other differ{hint}"
         )
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     return Spec((*batch, a.shape[-2], b.shape[-1]), np.result_type(a.dtype, b.dtype))

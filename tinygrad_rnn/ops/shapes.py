@@ -297,11 +297,21 @@ def _joined(*specs: Spec, axis: int) -> Spec:
     if any(len(s) != len(shapes[0]) or len(s) < -axis for s in shapes):
         raise ShapeError(f"the inputs differ in their number of dimensions, or have no axis {axis}")
     total = sum(s[axis] for s in shapes)
-    rest = {tuple(n for i, n in enumerate(s) if i - len(s) != axis) for s in shapes}
-    if len(rest) > 1:
-        raise ShapeError(f"the inputs differ in more than axis {axis}")
+    differ = [i for i in range(-len(shapes[0]), 0) if len({s[i] for s in shapes}) > 1]
+    if set(differ) - {axis}:
+        hint = f"; they could be joined along axis {differ[0]}" if len(differ) == 1 else ""
+        raise ShapeError(f"the inputs differ in more than axis {axis}{hint}")
     shapes[0][axis] = total
     return Spec(tuple(shapes[0]), np.result_type(*[spec.dtype for spec in specs]))
+
+
+def _listed(name: str, xs: Sequence[TensorLike], axis: Any) -> list[Tensor]:
+    if isinstance(axis, (list, tuple)) or hasattr(axis, "shape"):  # the second array
+        raise ShapeError(f"{name}: give what is to be joined as one list, tr.{name}([a, b])")
+    tensors = [as_tensor(x) for x in xs]
+    if not tensors:
+        raise ShapeError(f"{name}: give one array at least")
+    return tensors
 
 
 def index_along(axis: int, part: Any) -> tuple[Any, ...]:
@@ -343,9 +353,7 @@ def concatenate(xs: Sequence[TensorLike], axis: int | None = 0) -> Tensor:
     >>> concatenate([[1.0, 2.0], [3.0]])
     tensor([1., 2., 3.])
     """
-    tensors = [as_tensor(x) for x in xs]
-    if not tensors:
-        raise ShapeError("concatenate: give one array at least")
+    tensors = _listed("concatenate", xs, axis)
     if axis is None:
         tensors, axis = [x.flatten() for x in tensors], 0
     return apply(_concatenate, tensors, {"axis": negative_axis("concatenate", axis, tensors[0].ndim)})
@@ -388,9 +396,7 @@ def stack(xs: Sequence[TensorLike], axis: int = 0) -> Tensor:
     tensor([[1., 3.],
             [2., 4.]])
     """
-    tensors = [as_tensor(x) for x in xs]
-    if not tensors:
-        raise ShapeError("stack: give one array at least")
+    tensors = _listed("stack", xs, axis)
     return apply(_stack, tensors, {"axis": negative_axis("stack", axis, tensors[0].ndim + 1)})
 
 
