@@ -175,9 +175,3 @@ def test_a_value_that_a_step_kept_is_told_as_that():
 def test_what_is_given_in_the_wrong_form_is_told_with_the_right_one(call, words):
     with pytest.raises((TinygradError, TypeError, ValueError), match=words):
         call()
-
-
-def test_a_number_is_rounded_as_python_does():
-    assert round(tr.tensor(2.346), 2) == 2.35 and round(tr.tensor([2.6])) == 3
-    with pytest.raises(TinygradError, match=r"round\(\) needs one element"):
-        round(tr.tensor([1.0, 2.0]))

@@ -234,9 +234,6 @@ class Tensor:
     def __float__(self) -> float:
         return float(self._scalar("float()"))
 
-    def __round__(self, digits: int | None = None) -> float:
-        return round(self._scalar("round()"), digits)
-
     def __int__(self) -> int:
         return int(self._scalar("int()"))
 
