@@ -306,7 +306,7 @@ def _joined(*specs: Spec, axis: int) -> Spec:
 
 
 def _listed(name: str, xs: Sequence[TensorLike], axis: Any) -> list[Tensor]:
-    if isinstance(axis, (list, tuple)) or hasattr(axis, "shape"):  # the second array
+    if getattr(axis, "ndim", 0):  # the second array
         raise ShapeError(f"{name}: give what is to be joined as one list, tr.{name}([a, b])")
     tensors = [as_tensor(x) for x in xs]
     if not tensors:
