@@ -134,7 +134,7 @@ KINDS = """
     diagonal weight, scalar weight, one matrix in two products, several matrices
 
     sum over features, mean over features, max over features, min over features, logsumexp over features,
-    cumulative sum over features, softmax over features, layer normalisation, reduction with its axis,
+    cumulative sum over features, sorted features, steps, softmax over features, layer normalisation, reduction with its axis,
     reduction without its axis, across the batch
 
     attention, fast weights, outer product, part of a matrix, interpolation, used twice, clip, mask, where, detach,

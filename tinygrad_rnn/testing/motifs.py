@@ -60,6 +60,15 @@ def clipped(b: Builder) -> Value:
     return b.tag(b("clip", b.vector(), min=-b.number(), max=b.number()), "clip")
 
 
+def stepped(b: Builder) -> Value:
+    """a plus a multiple of ⌊a⌋, ⌊a / c⌋ or a mod c."""
+    a = b.vector()
+    of = b("add", a, b.number())
+    how = b.choose.pick(("floor", "floor_divide", "remainder"))
+    steps = b("floor", of) if how == "floor" else b(how, of, b.number(0.5, 0.9))
+    return b.tag(b("add", a, b("multiply", steps, b.number())), "steps")
+
+
 def cut(b: Builder) -> Value:
     """Without a gradient."""
     a = b.vector()
@@ -93,6 +102,13 @@ def normalised(b: Builder) -> Value:
 def distribution(b: Builder) -> Value:
     """Softmax over the features, or its logarithm."""
     return b.tag(b(b.choose.pick(("softmax", "log_softmax")), b.vector(), axis=-1), "softmax over features")
+
+
+def ordered(b: Builder) -> Value:
+    """The features in the order of their values."""
+    a = b.vector()
+    order = b("argsort", b("add", a, b.weight(a.size, share=False)), axis=-1)
+    return b.tag(b("take_along_axis", a, order, axis=-1), "sorted features")
 
 
 def running_sum(b: Builder) -> Value:
@@ -232,12 +248,14 @@ MOTIFS: tuple[Motif, ...] = (
     used_twice,
     interpolation,
     clipped,
+    stepped,
     cut,
     reduction,
     reduction,
     normalised,
     distribution,
     running_sum,
+    ordered,
     chosen,
     chosen,
     chosen,
