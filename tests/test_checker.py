@@ -683,6 +683,7 @@ HARD = {
     "a small part": (lambda x: 1 + 1e-9 * tr.tanh(x), [normal(3)]),
     "cos near 0": (tr.cos, [1e-9]),
     "a kink near by": (lambda x: tr.relu(x - 1).sum(), [np.array([1 + 1e-5, 2.0, 0.3])]),
+    "nearly its limit": (lambda x: tr.sin(x) / x, [1e-6]),
     "sharp norm": (lambda x: tr.sqrt((x * x).sum()), [1e-8 * normal(4)]),
 }
 TWISTED = {
@@ -710,6 +711,39 @@ def test_a_wrong_gradient_passes_nowhere(name):
         assert raised.value.verdict in ("wrong", "undecided"), words
 
 
+STEADY = {
+    "a sum that is always 1": (lambda x: tr.softmax(x).sum(), [normal(4)]),
+    "a norm that is always 1": (lambda x: tr.sqrt(((x / tr.sqrt((x * x).sum())) ** 2).sum()), [normal(4)]),
+}
+
+
+@pytest.mark.parametrize("name", STEADY)
+def test_a_gradient_that_is_zero_but_for_rounding_passes(name):
+    f, args = STEADY[name]
+    check_gradients(f, *args)
+
+
+SHARP = {
+    "logsumexp": (tr.logsumexp, [np.array([1e300, 1e300])]),
+    "softmax": (tr.softmax, [np.array([1e16, 1e16, 0.0])]),
+    "branches by value": (lambda x: tr.where(x.data > 1, 2 * x - 1, x), [np.ones(1)]),
+}
+
+
+@pytest.mark.parametrize("name", SHARP)
+def test_what_bends_within_the_last_digits_is_undecided(name):
+    f, args = SHARP[name]
+    with pytest.raises(UndecidedError, match="all operations of its graph are smooth"):
+        check_gradients(f, *args)
+
+
+@pytest.mark.parametrize(("f", "x"), [(tr.sin, 1e12), (lambda x: (1 - tr.cos(x)) / x, 1e-5)], ids=["fast", "nearly 0 / 0"])
+@pytest.mark.parametrize("seed", range(5))
+def test_rounding_is_never_called_wrong(f, x, seed):
+    with contextlib.suppress(UndecidedError):
+        check_gradients(f, x, order=1, seed=seed)
+
+
 def test_points_without_a_finite_derivative_are_undecided():
     for f in (tr.log, tr.sqrt):
         with pytest.raises(UndecidedError, match="move the arguments"):
@@ -729,6 +763,36 @@ def remembering(function, rule, at):
         return g * kept[min(at, len(kept) - 1)]
 
     return made(function, remembered)
+
+
+CACHES = {
+    "shape": lambda x: x.shape,
+    "first element": lambda x: float(x.ravel()[0]),
+    "sum": lambda x: round(float(x.sum()), 1),
+    "three digits": lambda x: tuple(np.round(x, 3).ravel()),
+    "five digits": lambda x: tuple(np.round(x, 5).ravel()),
+    "nothing": lambda x: None,
+}
+
+
+@pytest.mark.parametrize("key", CACHES)
+def test_a_factor_that_is_kept_by_a_key_that_is_too_coarse_is_caught(key):
+    kept = {}
+
+    def rule(g, y, x):
+        return g * kept.setdefault(CACHES[key](x.data), (1 - y * y).detach())
+
+    assert "wrong" in (text := verdict(made(np.tanh, rule), B)) or "remembers" in text
+    graphs = {}
+    assert (
+        "wrong" in (text := verdict(lambda x: x * graphs.setdefault(CACHES[key](x.data), tr.exp(x)), B)) or "remembers" in text
+    )
+
+
+@pytest.mark.parametrize("n", [2, 3, 5, 7, 11])
+def test_what_is_wrong_at_every_nth_call_is_caught(n):
+    calls = itertools.count()
+    verdict(made(np.tanh, lambda g, y, x: g * (1 - y * y) * (1.5 if next(calls) % n == 0 else 1)), B)
 
 
 @pytest.mark.parametrize("at", range(4))
@@ -807,6 +871,26 @@ def test_what_is_wrong_in_a_coarser_dtype_alone_is_caught(dtype, part):
 
     with registered(bends, rule) as p, pytest.raises(GradientCheckError, match=f"in {dtype}, the (kernel|gradient of input 0)"):
         check_primitive(p, examples=10)
+
+
+FAR = {
+    "above 10": lambda x: x > 10,
+    "below -10": lambda x: x < -10,
+    "above 500": lambda x: x > 500,
+    "near 0": lambda x: abs(x) < 0.01,
+}
+
+
+@pytest.mark.parametrize("where", FAR)
+def test_a_rule_that_is_wrong_for_large_or_small_numbers_alone_is_caught(where):
+    def cube(u, *, out=None):
+        return np.multiply(u * u, u, out=out)
+
+    def rule(g, y, u):
+        return g * 3 * u * u * tr.where(FAR[where](u), 1.1, 1.0)
+
+    with registered(cube, rule) as p, pytest.raises(GradientCheckError, match="wrong"):
+        check_primitive(p)
 
 
 def wrong_where(condition):

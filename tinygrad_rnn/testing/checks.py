@@ -13,7 +13,7 @@ from ..graph.node import ancestors
 from ..ops.core import describe
 from ..tensor import Parameter, Tensor
 from .localise import apart, localise, rounding
-from .oracles import EPS, Estimate, Mask, complex_step, judge
+from .oracles import EPS, Estimate, Mask, complex_step, is_analytic, judge, lost_digits
 from .report import GradientCheckError, KinkError, Report, UndecidedError
 from .subject import DIRECTIONS, Evaluation, Gradient, Subject, Vector, direction, flat, split
 
@@ -98,13 +98,14 @@ def check_gradients(
 def _check(subject: Subject, order: int, directions: int, rng: np.random.Generator) -> Report:
     report = Report([f"{name} {a.shape}" for name, a in zip(subject.names, subject.point, strict=True)], order)
     evaluation = _conduct(subject)
+    _same_again(subject, evaluation, "after one other call")
     try:
         _contract(subject, evaluation, rng, report)
     except GradientError as error:
         raise GradientCheckError(f"the gradient of order 1 is missing: {error}") from None
     _orders(subject, evaluation, rng, order, directions, report)
     _near_by(subject, rng, order)
-    _again(subject, evaluation, rng)
+    _same_again(subject, evaluation, "after others at other points")
     return report
 
 
@@ -124,7 +125,12 @@ def _orders(
             cotangent = _weights(rng, np.abs(evaluation.value))
             subject = Gradient(subject, cotangent)
             evaluation = subject.run()
-            before, seen = seen, _directions(subject, evaluation, rng, reached, directions, report)
+            before = seen
+            try:
+                seen = _directions(subject, evaluation, rng, reached, directions, report)
+            except UndecidedError:
+                _second_differences(evaluation, before, cotangent, reached)
+                raise
             _second_differences(evaluation, before, cotangent, reached)
         except GradientError as error:
             raise GradientCheckError(f"the gradient of order {reached} is missing: {error}") from None
@@ -158,7 +164,7 @@ def _directions(
         v = np.where(silent, v, 0) if i >= directions and known.all() else v
         estimate = judge(subject, evaluation, x, v, noise)
         if i == 0 and estimate.kinks.any():
-            raise KinkError(_bends(what, estimate))
+            raise _bends(what, estimate, smooth=is_analytic(evaluation, v))
         found.append((v, estimate))
         known |= estimate.error <= np.maximum(0.05 * np.abs(estimate.value), 1e2 * estimate.rounding + 1e-300)
         scale = np.abs(estimate.value) + 1e12 * estimate.rounding + 10 * estimate.error
@@ -169,6 +175,9 @@ def _directions(
             unsteady = float(np.abs((shaken.pull(u) - g) * v).sum())  # what the last digits of the arguments make of it
             allowed += 64 * unsteady if np.isfinite(unsteady) else 0.0
             if gap > allowed:
+                allowed += 2 * lost_digits(evaluation, u, v)
+            if gap > allowed:
+                _confirm(subject, evaluation, estimate, v, noise, order)
                 raise GradientCheckError(localise(subject, evaluation, u, v, order))
             nothing = rounding(estimate, u)
             needed |= np.abs(g * v) > 10 * nothing
@@ -183,6 +192,19 @@ def _directions(
         raise UndecidedError(_unseen(subject, silent, known, order))
     _transposes(evaluation, rng, order, found[0])
     return found
+
+
+def _confirm(subject: Subject, evaluation: Evaluation, estimate: Estimate, v: Vector, noise: Vector, order: int) -> None:
+    """Say nothing against a gradient where other steps along the same direction have another slope."""
+    again = judge(subject, evaluation, subject.x, v * OTHER_STEPS, noise)
+    if not (
+        np.abs(again.value - OTHER_STEPS * estimate.value) <= 10 * (again.error + estimate.error + estimate.rounding)
+    ).all():
+        raise UndecidedError(_unseen(subject, v != 0, ~estimate.kinks, order))
+
+
+OTHER_STEPS = 0.7071
+"""How much shorter steps are that must give the same slope: no power of 2, so that none of them is the same."""
 
 
 def _is_rounding(estimate: Estimate, u: Vector, v: Vector, g: Vector, shaken: Evaluation) -> bool:
@@ -205,12 +227,16 @@ def _weights(rng: np.random.Generator, scale: Vector, each: bool = False) -> Vec
     return np.asarray(rng.standard_normal(scale.size) / divided)
 
 
-def _bends(what: str, estimate: Estimate) -> str:
+def _bends(what: str, estimate: Estimate, smooth: bool) -> GradientCheckError:
     found = estimate.kinks
-    return (
-        f"a kink: {what} has no derivative at this point ({int(found.sum())} of {found.size} outputs bend or jump "
-        f"there, the first is element {int(np.argmax(found))}); move the arguments away from it"
-    )
+    where = f"{int(found.sum())} of {found.size} outputs bend or jump there, the first is element {int(np.argmax(found))}"
+    if smooth:
+        return UndecidedError(
+            f"undecided: {what} seems to have a kink at this point ({where}), but all operations of its graph are smooth; "
+            "it bends within the last digits of its arguments, or chooses by values outside of the graph (.data, if); "
+            "move the arguments"
+        )
+    return KinkError(f"a kink: {what} has no derivative at this point ({where}); move the arguments away from it")
 
 
 def _unseen(subject: Subject, silent: Mask, known: Mask, order: int) -> str:
@@ -269,7 +295,8 @@ def _second_differences(evaluation: Evaluation, seen: list[tuple[Vector, Estimat
         numeric = float(cotangent @ estimate.curvature)
         terms = evaluation.pull(v) * v
         allowed = error + 1e3 * EPS * (float(np.abs(terms).sum()) + float(np.abs(cotangent) @ estimate.rounding) / EPS)
-        if np.isfinite(allowed) and not abs(float(terms.sum()) - numeric) <= allowed:
+        gap = abs(float(terms.sum()) - numeric)
+        if np.isfinite(allowed) and not gap <= allowed and not gap <= allowed + 2 * lost_digits(evaluation, v, v):
             raise GradientCheckError(
                 f"the gradient of order {order} is wrong: along a random direction its slope is {float(terms.sum()):.10g}, and "
                 f"by second differences of the function {numeric:.10g} ± {error:.0e}; a rule remembers values of an "
@@ -293,8 +320,9 @@ def _near_by(subject: Subject, rng: np.random.Generator, order: int) -> None:
         return
 
 
-def _again(subject: Subject, evaluation: Evaluation, rng: np.random.Generator) -> None:
-    """After calls at other points, the first point must still give the same."""
+def _same_again(subject: Subject, evaluation: Evaluation, when: str) -> None:
+    """Another call at the point must give the same values and gradients."""
+    rng = np.random.default_rng(0)
     again = subject.run()
     u = _weights(rng, np.abs(evaluation.value))
     for words, old, new in (
@@ -303,7 +331,7 @@ def _again(subject: Subject, evaluation: Evaluation, rng: np.random.Generator) -
     ):
         if not np.allclose(old, new, rtol=1e-12, atol=1e-12 * np.abs(old).max(initial=0), equal_nan=True):
             raise GradientCheckError(
-                f"the {words} remembers earlier calls: after others at other points it is another at the first"
+                f"the {words} remembers earlier calls, or is not deterministic: {when} it is another at the same point"
             )
 
 

@@ -83,7 +83,7 @@ class RandomChoices:
         return tuple(parts)
 
 
-def random_cases(primitive: Primitive, count: int, seed: int = 0) -> Iterator[Case]:
+def random_cases(primitive: Primitive, count: int, seed: int = 0, *, wide: bool = False) -> Iterator[Case]:
     """Cases of a primitive, the same ones in every run.
 
     Parameters
@@ -91,6 +91,8 @@ def random_cases(primitive: Primitive, count: int, seed: int = 0) -> Iterator[Ca
     primitive : Primitive
     count : int
     seed : int
+    wide : bool
+        Whether the numbers of a case have a scale between a thousandth and a thousand, where its domain has no end.
 
     Examples
     --------
@@ -99,12 +101,13 @@ def random_cases(primitive: Primitive, count: int, seed: int = 0) -> Iterator[Ca
     5
     """
     for i in range(count):
-        case = make_case(primitive, RandomChoices(seed + i))
+        choose = RandomChoices(seed + i)
+        case = make_case(primitive, choose, 10 ** choose.rng.uniform(-3, 3) if wide else 1.0)
         if case is not None:
             yield case
 
 
-def make_case(primitive: Primitive, choose: Choose) -> Case | None:
+def make_case(primitive: Primitive, choose: Choose, scale: float = 1.0) -> Case | None:
     """One case from the primitive's domain, away from its kinks; None if they cannot be avoided.
 
     The shapes and attributes are what `choose` says; the numbers come from a seed that it
@@ -123,7 +126,7 @@ def make_case(primitive: Primitive, choose: Choose) -> Case | None:
     for attempt in range(20):
         rng = np.random.default_rng([seed, attempt])
         inputs = tuple(
-            laid_out(_numbers(rng, domain.of(i), shape), layout)
+            laid_out(_numbers(rng, domain.of(i), shape, scale), layout)
             for i, (shape, layout) in enumerate(zip(lengths, layouts, strict=True))
         )
         if domain.kinks is None or not (np.abs(domain.kinks(*inputs, **attributes)) < 1e-2).any():
@@ -153,10 +156,10 @@ def _signed(choose: Choose, signature: str) -> list[Shape]:
     return [(*batch[-2:], *[lengths[name] for name in core]) for batch, core in zip(batches, cores, strict=True)]
 
 
-def _numbers(rng: np.random.Generator, interval: Interval, shape: Shape) -> Array:
+def _numbers(rng: np.random.Generator, interval: Interval, shape: Shape, scale: float) -> Array:
     if interval.kind == "bool":
         return np.asarray(rng.random(shape) < 0.5)
-    low, high = bounds(interval)
+    low, high = bounds(interval, scale if interval.kind == "float" else 1.0)
     if interval.kind == "int":
         return np.asarray(rng.integers(int(np.floor(low)) + 1, int(np.ceil(high)), shape))
     # well inside: a derivative near the end of a domain may be too steep to judge
@@ -164,15 +167,15 @@ def _numbers(rng: np.random.Generator, interval: Interval, shape: Shape) -> Arra
     return np.asarray(low + (high - low) * (inside / 2 + (1 - inside) * rng.random(shape)))
 
 
-def bounds(interval: Interval) -> tuple[float, float]:
+def bounds(interval: Interval, scale: float = 1.0) -> tuple[float, float]:
     """The ends between which numbers are drawn."""
-    low, high = interval.low, interval.high
+    low, high, span = interval.low, interval.high, SPAN * scale
     if np.isinf(low) and np.isinf(high):
-        return -SPAN, SPAN
+        return -span, span
     if np.isinf(high):
-        return low, low + SPAN
+        return low, low + span
     if np.isinf(low):
-        return high - SPAN, high
+        return high - span, high
     return low, high
 
 

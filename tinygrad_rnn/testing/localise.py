@@ -11,7 +11,7 @@ from ..graph.node import Node, ancestors
 from ..ops.core import Sparse, as_tensor, describe, pullback
 from ..ops.shapes import scatter
 from ..tensor import Tensor
-from .oracles import EPS, Estimate, differences, judge, replay
+from .oracles import EPS, Estimate, differences, judge, part, replay
 from .subject import Evaluation, Subject, Vector, direction, flat, split
 
 __all__ = ["apart", "localise", "rounding", "tolerance"]
@@ -43,19 +43,20 @@ def apart(estimate: Estimate, u: Vector, v: Vector, g: Vector) -> tuple[float, f
 def localise(subject: Subject, evaluation: Evaluation, u: Vector, v: Vector, order: int) -> str:
     """The report on a gradient that is known to be wrong along a direction."""
     x, g = subject.x, evaluation.pull(u)
+    whole = judge(subject, evaluation, x, v)
     masks = _masks(subject)
     candidates = []
     for k, mask in enumerate(masks):
-        gap, allowed, _ = apart(judge(subject, evaluation, x, v * mask), u, v * mask, g)
+        gap, allowed, _ = apart(part(whole, subject, evaluation, x, v * mask), u, v * mask, g)
         candidates.append((gap > allowed, gap, -k))
     k = -max(candidates)[2]
     shape = subject.point[k].shape
     elements: Indices = np.flatnonzero(masks[k] * v)
     if len(elements) > ALL_ELEMENTS:
-        elements = _halve(subject, evaluation, u, v, g, elements)
+        elements = _halve(whole, subject, evaluation, u, v, g, elements)
 
     lengths = np.abs(v[elements])
-    estimates = [judge(subject, evaluation, x, _unit(x, i) * n) for i, n in zip(elements, lengths, strict=True)]
+    estimates = [part(whole, subject, evaluation, x, _unit(x, i) * n) for i, n in zip(elements, lengths, strict=True)]
     jacobian = np.array([e.value / n for e, n in zip(estimates, lengths, strict=True)])
     numeric, analytic = jacobian @ u, g[elements]
     errors = np.array(
@@ -69,8 +70,8 @@ def localise(subject: Subject, evaluation: Evaluation, u: Vector, v: Vector, ord
         f"  at index {index}: analytic {analytic[worst]:.10g}, numeric {numeric[worst]:.10g} ± {errors[worst]:.0e}"
         f" by {estimates[worst].oracle}, ratio {ratio:.4g}",
     ]
-    whole = len(elements) == subject.point[k].size
-    guess = _guess(subject, k, analytic, numeric, errors, jacobian * u, evaluation, u, whole)
+    complete = len(elements) == subject.point[k].size
+    guess = _guess(subject, k, analytic, numeric, errors, jacobian * u, evaluation, u, complete)
     if guess:
         lines.append(f"  perhaps {guess}")
     lines += _where(evaluation, u)
@@ -87,7 +88,9 @@ def _unit(x: Vector, i: int) -> Vector:
     return e
 
 
-def _halve(subject: Subject, evaluation: Evaluation, u: Vector, v: Vector, g: Vector, elements: Indices) -> Indices:
+def _halve(
+    whole: Estimate, subject: Subject, evaluation: Evaluation, u: Vector, v: Vector, g: Vector, elements: Indices
+) -> Indices:
     """A few neighbouring elements, at least one of them wrong."""
     while len(elements) > 8:
         halves = np.array_split(elements, 2)
@@ -95,7 +98,7 @@ def _halve(subject: Subject, evaluation: Evaluation, u: Vector, v: Vector, g: Ve
         for half in halves:
             along = np.zeros_like(v)
             along[half] = v[half]
-            gap, allowed, _ = apart(judge(subject, evaluation, subject.x, along), u, along, g)
+            gap, allowed, _ = apart(part(whole, subject, evaluation, subject.x, along), u, along, g)
             excess.append(gap / (allowed or 1.0))
         elements = halves[int(np.argmax(excess))]
     return elements
@@ -113,7 +116,7 @@ def _guess(
     terms: Vector,
     evaluation: Evaluation,
     u: Vector,
-    whole: bool,
+    complete: bool,
 ) -> str:
     """The first simple mistake that explains every element looked at."""
 
@@ -130,9 +133,9 @@ def _guess(
     ):
         if same(analytic, factor * numeric):
             return words
-    if whole and len(shape) == 2 and shape[0] == shape[1] and same(analytic.reshape(shape).T.ravel(), numeric):
+    if complete and len(shape) == 2 and shape[0] == shape[1] and same(analytic.reshape(shape).T.ravel(), numeric):
         return "transposed"
-    if whole and shape:
+    if complete and shape:
         for axis in range(len(shape)):
             if same(np.flip(analytic.reshape(shape), axis).ravel(), numeric):
                 return f"reversed along axis {axis}"
@@ -157,7 +160,7 @@ def _guess(
         return f"a constant factor {factor:.4g}"
     g = evaluation.pull(u)
     for j, mask in enumerate(_masks(subject)):
-        if whole and j != k and subject.point[j].shape == shape and same(g[mask > 0], numeric):
+        if complete and j != k and subject.point[j].shape == shape and same(g[mask > 0], numeric):
             return f"exchanged with the gradient of {subject.names[j]}"
     wrong = np.abs(analytic - numeric) > errors + 1e-8 * np.abs(numeric).max(initial=0)
     if wrong.any() and not analytic[wrong].any():

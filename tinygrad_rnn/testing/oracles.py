@@ -14,14 +14,28 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..autodiff import grad
 from ..graph.node import Node, ancestors
 from .subject import EPS, Evaluation, Subject, Vector, flat, split
 
-__all__ = ["EPS", "Estimate", "Mask", "complex_step", "differences", "judge", "kinks", "replay"]
+__all__ = [
+    "EPS",
+    "Estimate",
+    "Mask",
+    "complex_step",
+    "differences",
+    "is_analytic",
+    "judge",
+    "kinks",
+    "lost_digits",
+    "part",
+    "replay",
+]
 
 SMALLEST = 2.0**-48
 """The step, as a part of the direction, below which arguments themselves are too coarse."""
 
+COMPLEX_STEP = "the complex step"
 Function = Callable[[Vector], Vector]
 Mask = npt.NDArray[np.bool_]
 
@@ -83,6 +97,7 @@ def differences(
     y: Vector,
     noise: Vector | float = 0.0,
     hint: Callable[[], Vector | None] = lambda: None,
+    grain: Vector | float = 0.0,
 ) -> Estimate:
     """Central differences at ever smaller steps, extrapolated to step zero (Richardson, Ridders).
 
@@ -129,7 +144,7 @@ def differences(
     rounding = EPS / best.width[0] * np.abs(y) + EPS / best.width[0] * best.change + noise / best.width[0] + 1e-320
     steep = probes[0].change / probes[0].t
     rounding = rounding + np.where(np.abs(value) < 1e-6 * steep, 1e-10 * steep, 0)  # zero beside slopes close by
-    return Estimate(oracle, value, error, rounding, curvature, curvature_error, _kinks(y, probes))
+    return Estimate(oracle, value, error, rounding + 64 * grain, curvature, curvature_error, _kinks(y, probes, grain))
 
 
 def _extrapolated(
@@ -231,7 +246,7 @@ def kinks(f: Function, x: Vector, v: Vector, y: Vector) -> Mask:
     return _kinks(y, [_Pair.at(f, x, v, y, t, 0.0) for t in PROBES])
 
 
-def _kinks(y: Vector, probes: list[_Pair]) -> Mask:
+def _kinks(y: Vector, probes: list[_Pair], grain: Vector | float = 0.0) -> Mask:
     """A gap between the slopes of both sides shrinks with the step in a smooth function, and noise makes it grow.
 
     So a gap of one size at two steps is a bend, unless it is gone at a smaller step.
@@ -243,7 +258,7 @@ def _kinks(y: Vector, probes: list[_Pair]) -> Mask:
     alike = (bends[2] > 0.3 * bends[1]) & (bends[2] < 3 * bends[1])
     hidden = bends[1] * closest.t < 10 * closest.noise
     jumps = [np.maximum(np.abs(p.up - y), np.abs(p.down - y)) for p in (close, closest)]
-    torn = (np.abs(jumps[0] - jumps[1]) <= 1e-2 * jumps[1]) & (jumps[1] > 1e6 * closest.noise)
+    torn = (np.abs(jumps[0] - jumps[1]) <= 1e-2 * jumps[1]) & (jumps[1] > 1e6 * closest.noise + 64 * grain)
     return (bent & (alike | hidden)) | torn
 
 
@@ -286,13 +301,37 @@ def complex_step(evaluation: Evaluation, v: Vector) -> Vector | None:
     return flat([np.imag(values[y]) / h if y in values else np.zeros(y.shape) for y in outputs])
 
 
+def lost_digits(evaluation: Evaluation, u: Vector, v: Vector) -> float:
+    """How far rounding moves ⟨Jᵀu, v⟩, by running the graph of the gradient again with more digits."""
+    gradients = grad(evaluation.outputs, evaluation.inputs, split(u, evaluation.outputs))
+    values: dict[Node, Any] = {t.node: t.data.astype(np.longdouble) for t in evaluation.inputs}
+    try:
+        replay(ancestors([g.node for g in gradients]), values)
+    except Exception:  # a kernel may refuse numbers of more digits
+        return 0.0
+    moved = flat([np.asarray(values.get(g.node, g.data) - g.data, np.float64) for g in gradients])
+    return abs(float(moved @ v))
+
+
+def is_analytic(evaluation: Evaluation, v: Vector) -> bool:
+    """Whether no operation on the way from inputs to outputs makes a kink or a jump: all take complex numbers and give them."""
+    order = ancestors([t.node for t in evaluation.outputs])
+    reached = {t.node for t in evaluation.inputs}
+    for node in order:
+        if node.primitive is not None and not reached.isdisjoint(node.inputs):
+            reached.add(node)
+            if node.dtype.kind != "f" or node.primitive.domain.kinks is not None or node.primitive.domain.stops:
+                return False
+    return complex_step(evaluation, v) is not None
+
+
 def judge(f: Subject, evaluation: Evaluation, x: Vector, v: Vector, noise: Vector | float = 0.0) -> Estimate:
     """Central differences, and the complex step where they see enough to vouch for it.
 
     The complex step knows only what is in the graph. So it may sharpen a derivative that the
     differences know roughly, and never stand in for one that they cannot see.
     """
-    measured = differences(f, x, v, evaluation.value, noise, lambda: complex_step(evaluation, v))
+    measured = differences(f, x, v, evaluation.value, noise, lambda: complex_step(evaluation, v), f.grain)
     if measured.oracle != "central differences":
         return measured
     found = complex_step(evaluation, v)
@@ -300,5 +339,19 @@ def judge(f: Subject, evaluation: Evaluation, x: Vector, v: Vector, noise: Vecto
         return measured
     seen = measured.error <= np.maximum(0.05 * np.abs(measured.value), 1e2 * measured.rounding)
     value = np.where(seen, found, measured.value)
-    error = np.where(seen, 32 * EPS * np.abs(found) + EPS * measured.error, measured.error)
-    return measured._replace(oracle="the complex step" if seen.all() else measured.oracle, value=value, error=error)
+    error = np.where(seen, _last_digits(found) + EPS * measured.error, measured.error)
+    return measured._replace(oracle=COMPLEX_STEP if seen.all() else measured.oracle, value=value, error=error)
+
+
+def part(whole: Estimate, f: Subject, evaluation: Evaluation, x: Vector, v: Vector) -> Estimate:
+    """The estimate along a part of a direction: the complex step alone, where differences vouched for it along the whole."""
+    found = complex_step(evaluation, v) if whole.oracle == COMPLEX_STEP else None
+    if found is None:
+        return judge(f, evaluation, x, v)
+    nothing = np.zeros_like(found)
+    return whole._replace(value=found, error=_last_digits(found), rounding=nothing)
+
+
+def _last_digits(found: Vector) -> Vector:
+    """The rounding of the complex step, which subtracts nothing."""
+    return 32 * EPS * np.abs(found)

@@ -94,6 +94,7 @@ class Subject:
             raise GradientCheckError("there is nothing to check: no argument is made of floats")
 
         self.size = 0
+        self.grain: Vector | float = 0.0
 
     @property
     def x(self) -> Vector:
@@ -170,7 +171,13 @@ def direction(point: Sequence[Vector], rng: np.random.Generator, kind: int) -> V
 
 
 class Gradient(Subject):
-    """The gradient of a subject's outputs, contracted with a fixed vector: a subject as well."""
+    """The gradient of a subject's outputs, contracted with a fixed vector: a subject as well.
+
+    Attributes
+    ----------
+    grain : numpy.ndarray
+        How large a gradient the last digits of the outputs are: smaller jumps of it are rounding.
+    """
 
     def __init__(self, base: Subject, cotangent: Vector) -> None:
         self.base = base
@@ -179,6 +186,8 @@ class Gradient(Subject):
         self.names = base.names
         self.point = base.point
         self.sources = base.sources
+        size = np.abs(cotangent * base.run().value).sum()
+        self.grain = EPS * size / np.where(base.x != 0, np.abs(base.x), np.inf)
 
     def run(self, x: Vector | None = None, *, requires_grad: bool = False) -> Evaluation:
         """Take the gradient at the point, or at another one."""
