@@ -932,4 +932,4 @@ def test_most_runs_of_a_cell_must_be_decided():
             return h, h
 
     with pytest.raises(UndecidedError, match="are undecided"):
-        check_cell(Coarse, examples=10)
+        check_cell(Coarse, examples=30)

@@ -180,9 +180,9 @@ def test_random_cells_find_a_planted_fault(fault, cases):
                 agree(expected, quietly(drawn, "scan"))
             except Difference:
                 return
-            except Exception:  # it need not be so blunt with every cell
+            except Exception:  # shapes that do not fit show it too, but what fails with every cell is planted wrongly
                 errors += 1
-    pytest.fail(f"no one of {len(cases)} random cells shows that {fault.name}; {errors} fail otherwise")
+    assert 0 < errors < len(cases), f"of {len(cases)} random cells {errors} fail, and none shows that {fault.name}"
 
 
 def test_the_first_wrong_value_is_marked_in_a_picture():

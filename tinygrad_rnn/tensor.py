@@ -27,7 +27,7 @@ __all__ = ["Parameter", "Tensor", "tensor"]
 # What to do in a step in place of what needs a value.
 COMPUTE = "compute with functions of tinygrad_rnn, and look at values outside, by states(xs)"
 CHOOSE = "use tr.where(condition, a, b), which has both branches"
-LOGIC = f"{CHOOSE}; tr.min(condition.astype(float)) is 1 if all are true, and tr.max if any is"
+LOGIC = "use tr.min or tr.max of numbers, such as tr.max(condition.astype(float))"
 
 
 class Tensor:

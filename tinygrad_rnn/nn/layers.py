@@ -268,7 +268,7 @@ class Sequential(Module):
         for i, layer in enumerate(layers):
             if not callable(layer):
                 hint = ": nn.Sequential(*layers)" if isinstance(layer, (list, tuple)) else ""
-                raise TinygradError(f"layer {i} of Sequential is a {type(layer).__name__}; give Modules or functions{hint}")
+                raise TinygradError(f"layer {i} of Sequential is {layer!r:.80}; give a Module or a function{hint}")
             setattr(self, str(i), layer)
         self.names = tuple(map(str, range(len(layers))))
 
