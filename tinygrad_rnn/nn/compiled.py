@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import functools
-import os
 import random
-import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, cast
@@ -171,9 +168,8 @@ def _without_side_effects(cell: Any, first: Compiled, again: Callable[[], Compil
     """
     for _ in range(ATTEMPTS):
         before = _observed(cell)
-        with _entropy() as asked:
-            second = again()
-        changed = before.change(_observed(cell)) or next(iter(asked), None) or first.trace.difference(second.trace)
+        second = again()
+        changed = before.change(_observed(cell)) or first.trace.difference(second.trace)
         if changed is None:
             return guard(cell)
     raise SideEffectError(
@@ -186,23 +182,6 @@ def _without_side_effects(cell: Any, first: Compiled, again: Callable[[], Compil
 def _observed(cell: Any) -> Guard:
     """A guard of a cell and of the generators of random numbers that any code can reach."""
     return guard(SimpleNamespace(**_GENERATORS, **{"the library's random generator": generator()}, step=cell))
-
-
-@contextmanager
-def _entropy() -> Iterator[list[str]]:
-    """Whether the operating system is asked for random numbers, which leave no trace if they happen to be the same twice."""
-    asked: list[str] = []
-
-    def watch(frame: Any, event: str, called: Any) -> None:
-        if event == "c_call" and called is os.urandom:
-            asked.append("what os.urandom returns")
-
-    before = sys.getprofile()
-    sys.setprofile(watch)
-    try:
-        yield asked
-    finally:
-        sys.setprofile(before)
 
 
 def _compile(cache: _Cache, recurrent: Any, call: Call, final_state_only: bool, reached: Guard) -> Compiled:
