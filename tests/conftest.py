@@ -5,6 +5,7 @@ And how the suite is spread over processes: a file is run by one of them, the lo
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from pathlib import Path
@@ -66,6 +67,12 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """No other process for a single file: there is nothing to share, and starting one takes a second."""
     files = {argument.split("::")[0] for argument in config.args}
     return 0 if len(files) == 1 and files.pop().endswith(".py") else None
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """What is imported and collected by now stays, and is not looked through at each collection of garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -925,11 +925,14 @@ def test_a_cell_that_is_wrong_for_some_sizes_alone_is_caught(name):
         check_cell(wrong_where(WHERE[name]), examples=20)
 
 
-def test_most_runs_of_a_cell_must_be_decided():
-    class Coarse(wrong_where(lambda *sizes: False)):
-        def step(self, x, h):
-            h = 1e17 + tr.relu(tr.tanh(x @ self.W) + 1) + 0 * h
-            return h, h
+def test_most_runs_of_a_cell_must_be_decided(monkeypatch):
+    calls = itertools.count()
 
+    def judged(*arguments, **options):
+        if next(calls) % 3:
+            raise UndecidedError("no oracle sees it")
+        return check_gradients(*arguments, **options)
+
+    monkeypatch.setattr("tinygrad_rnn.testing.cells.check_gradients", judged)
     with pytest.raises(UndecidedError, match="are undecided"):
-        check_cell(Coarse, examples=30)
+        check_cell(tr.nn.RNNCell, examples=10)

@@ -174,7 +174,7 @@ def test_a_cell_with_a_list_runs_what_the_list_holds_now():
         cell.layers.pop,
     ):
         change()
-        np.testing.assert_allclose(scan(xs)[0].data, unroll(xs)[0].data, rtol=1e-5)
+        np.testing.assert_allclose(scan(xs)[0].data, unroll(xs)[0].data, rtol=1e-5, atol=1e-6)
         assert len(scan.parameters()) == 2 * len(cell.layers)
 
 
