@@ -120,7 +120,7 @@ def test_what_was_used_least_recently_goes_first():
 
 
 def caches(layer: nn.Module) -> list[dict]:
-    from tinygrad_rnn.nn.compiled import _caches
+    from tinygrad_rnn.nn.trace_cache import _caches
 
     found = [_caches[m] for _, m in layer.modules() if m in _caches]
     return [kept for found_in in found for kept in (found_in.steps, found_in.plans)]

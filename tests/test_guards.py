@@ -38,7 +38,7 @@ import tinygrad_rnn as tr
 from tinygrad_rnn import nn
 from tinygrad_rnn.errors import SideEffectError
 from tinygrad_rnn.guards import guard
-from tinygrad_rnn.nn.compiled import _caches
+from tinygrad_rnn.nn.trace_cache import _caches
 
 XS = np.linspace(-1, 1, 12, dtype="float32").reshape(3, 2, 2)
 

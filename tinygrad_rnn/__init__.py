@@ -18,8 +18,8 @@ from . import datasets, errors, nn, ops, optim, scan, sequences
 from ._version import __version__
 from .autodiff import debug, grad, jacobian, jvp, no_grad
 from .cache import cache_limit
+from .graph.context import scope
 from .graph.graph import Graph, graph
-from .graph.place import scope
 from .ops import *
 from .ops import functions as _functions
 from .ops.core import Formula, primitive

@@ -13,8 +13,8 @@ from weakref import WeakSet
 import numpy as np
 
 from .errors import DtypeError, GradientError, ShapeError
+from .graph.context import Location, current, mode, move
 from .graph.node import Node, Results, ancestors
-from .graph.place import Place, current, mode, move
 from .ops import TensorLike, stack
 from .ops.core import Part, Sparse, as_tensor, constant, describe, pullback
 from .ops.shapes import scatter
@@ -136,7 +136,7 @@ def pull(order: Sequence[Node], cotangents: Sequence[tuple[Node, Tensor]], wante
             needed.add(node)
     state = current()
     tagging = state.recording or state.debugging
-    before = state.place
+    before = state.location
     table: dict[Node, Any] = {}
     parts: dict[Node, list[Any]] = {}
     for node, g in cotangents:
@@ -145,7 +145,7 @@ def pull(order: Sequence[Node], cotangents: Sequence[tuple[Node, Tensor]], wante
         for node in reversed(order):
             if node in parts:
                 if tagging:
-                    move(node.place._replace(origin=node))
+                    move(node.location._replace(origin=node))
                 found = parts.pop(node)
                 if isinstance(node.value, Results):
                     table[node] = found
@@ -160,7 +160,7 @@ def pull(order: Sequence[Node], cotangents: Sequence[tuple[Node, Tensor]], wante
                 continue
             g = table[node] if node in keep else table.pop(node)
             if tagging:
-                move(node.place._replace(origin=node))
+                move(node.location._replace(origin=node))
             for source, gx in pullback(node, g, needed):
                 if isinstance(gx, (Sparse, Part)):
                     parts.setdefault(source, []).append(gx)
@@ -264,13 +264,13 @@ def _cuts(order: Sequence[Node]) -> Iterator[_Cut]:
     for node in order:
         source = node.cut
         if source is not None:
-            yield _Cut(source, f"{describe(node)}{node.place.describe()}")
+            yield _Cut(source, f"{describe(node)}{node.location.describe()}")
         elif node.primitive is not None and node.primitive.cuts is not None:
-            for k, (cut, place) in _cut_inputs(node, order).items():
-                yield _Cut(node.inputs[k], f"the cut of {describe(cut)}{place.describe()}")
+            for k, (cut, location) in _cut_inputs(node, order).items():
+                yield _Cut(node.inputs[k], f"the cut of {describe(cut)}{location.describe()}")
 
 
-def _cut_inputs(node: Node, order: Sequence[Node]) -> Mapping[int, tuple[Node, Place]]:
+def _cut_inputs(node: Node, order: Sequence[Node]) -> Mapping[int, tuple[Node, Location]]:
     cuts = node.primitive.cuts  # type: ignore[union-attr]
     return {} if cuts is None else cuts(node, order)
 

@@ -7,7 +7,7 @@ import weakref
 from collections import OrderedDict, deque
 from typing import Any, Generic, TypeVar
 
-from .checks import whole
+from .checks import check_int
 
 __all__ = ["cache_limit"]
 
@@ -137,6 +137,6 @@ def cache_limit(limit: int | None = None) -> int:
     """
     if limit is not None:
         with _cache.lock:
-            _cache.limit = whole("the limit", limit, 0)
+            _cache.limit = check_int("the limit", limit, 0)
             _cache.make_room()
     return _cache.limit

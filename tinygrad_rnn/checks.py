@@ -6,7 +6,7 @@ import unicodedata
 
 import numpy as np
 
-__all__ = ["clean_name", "whole"]
+__all__ = ["clean_name", "check_int"]
 
 
 def clean_name(name: str) -> str:
@@ -40,7 +40,7 @@ def _clean(c: str) -> str:
     return "\N{REPLACEMENT CHARACTER}" if hidden else c
 
 
-def whole(name: str, value: int, least: int = 1) -> int:
+def check_int(name: str, value: int, least: int = 1) -> int:
     """The value of an option, if it is a whole number and at least this.
 
     Raises

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .graph.context import context
 from .graph.node import Node, Spec
-from .graph.place import context
 from .ops.core import constant
 from .random import generator
 from .tensor import Tensor
@@ -40,7 +40,7 @@ def sample(draw: Draw, once: bool = False) -> Tensor:
     >>> sample(lambda generator: generator.integers(0, 10, 3)).shape
     (3,)
     """
-    return _kept(draw) if once and context.state.place.unrolling is not None else _drawn(draw, once)
+    return _kept(draw) if once and context.state.location.unrolling is not None else _drawn(draw, once)
 
 
 def _drawn(draw: Draw, once: bool) -> Tensor:
@@ -48,7 +48,7 @@ def _drawn(draw: Draw, once: bool) -> Tensor:
     if not state.tracing:
         return Tensor(constant(np.array(draw(generator()))))
     like = np.asarray(draw(np.random.default_rng(0)))
-    node = Node(None, (), {"draw": draw, "once": once}, Spec(like.shape, like.dtype), state.place)
+    node = Node(None, (), {"draw": draw, "once": once}, Spec(like.shape, like.dtype), state.location)
     if state.draws is not None:
         state.draws.append(node)
     return Tensor(node)
@@ -56,13 +56,13 @@ def _drawn(draw: Draw, once: bool) -> Tensor:
 
 def _kept(draw: Draw) -> Tensor:
     """What the same call, the n-th of its kind in the step, drew at the first step."""
-    place = context.state.place
-    assert place.unrolling is not None
-    kept = place.unrolling.kept
-    n = kept.calls[1] if kept.calls[0] == place.t else 0
-    kept.calls = place.t, n + 1
+    location = context.state.location
+    assert location.unrolling is not None
+    kept = location.unrolling.kept
+    n = kept.calls[1] if kept.calls[0] == location.t else 0
+    kept.calls = location.t, n + 1
     if n == len(kept.drawn):
-        outer = place.unrolling.outer
+        outer = location.unrolling.outer
         kept.drawn.append(_drawn(draw, outer is None or outer.unrolling is None))  # of a run within a step: anew at each step
     found: Tensor = kept.drawn[n]
     return found

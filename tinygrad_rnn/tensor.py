@@ -12,8 +12,8 @@ import numpy.typing as npt
 from . import init, ops
 from .checks import clean_name
 from .errors import DtypeError, ImmutableError, LengthError, ShapeError, TraceError
+from .graph.context import Location, context
 from .graph.node import CutOff, Node, Spec, leaf
-from .graph.place import Place, context
 from .ops import apply, core
 from .ops.axes import Axis
 from .protocols import call_function, call_ufunc
@@ -206,7 +206,9 @@ class Tensor:
         if context.state.tracing:
             return apply(ops.detach, (self,))
         node = self._node
-        return Tensor(Node(None, (), {"source": CutOff(node, keep=bool(context.state.given))}, node.value, context.state.place))
+        return Tensor(
+            Node(None, (), {"source": CutOff(node, keep=bool(context.state.given))}, node.value, context.state.location)
+        )
 
     # -- values ----------------------------------------------------------------------------
 
@@ -619,7 +621,7 @@ class Parameter(Tensor):
         if new.shape != self.shape:
             raise ShapeError(f"parameter {self.name or ''} has shape {self.shape} and cannot become {new.shape}")
         old = self._node
-        self._rebind(leaf(new, old.name, "parameter", old.place))
+        self._rebind(leaf(new, old.name, "parameter", old.location))
 
     def _rebind(self, node: Node) -> None:
         wants = self._node.leaf is not None
@@ -633,7 +635,7 @@ class Parameter(Tensor):
         if name.isdigit():  # in a list
             scope, _, holder = scope.rpartition(".")
             name = f"{holder}_{name}"
-        self._node.place, self._node.name = Place(clean_name(scope)), clean_name(self.symbol or name) or None
+        self._node.location, self._node.name = Location(clean_name(scope)), clean_name(self.symbol or name) or None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         make, facts = self.__reduce__()
@@ -654,7 +656,7 @@ def _restored(
 ) -> Tensor:
     """A leaf as it was before it was copied or pickled: `wants` is whether it wants a gradient."""
     made = kind.__new__(kind)
-    Tensor.__init__(made, leaf(value, name, role, Place(scope)))
+    Tensor.__init__(made, leaf(value, name, role, Location(scope)))
     if isinstance(made, Parameter):
         made.symbol = symbol
     if wants:

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .errors import ShapeError
-from .graph.place import Place, Unrolling, current, move, outside_left_loops, restore
+from .graph.context import Location, Unrolling, current, move, outside_left_loops, restore
 from .graph.source_loops import askers
 from .ops import TensorLike
 from .ops.core import as_tensor
 from .tensor import Tensor
 
-__all__ = ["Steps", "fed", "steps"]
+__all__ = ["Steps", "as_input", "steps"]
 
 
 def steps(*sequences: TensorLike, reverse: bool = False) -> Iterator[tuple[Any, ...]]:
@@ -46,7 +46,7 @@ def steps(*sequences: TensorLike, reverse: bool = False) -> Iterator[tuple[Any, 
     >>> print(t, h)
     3 tensor(6.)
     """
-    tensors = [fed(sequence) for sequence in sequences]
+    tensors = [as_input(sequence) for sequence in sequences]
     if not tensors or any(x.ndim == 0 for x in tensors):
         raise ShapeError("tr.steps needs sequences: arrays whose first axis is time")
     if len({len(x) for x in tensors}) > 1:
@@ -54,7 +54,7 @@ def steps(*sequences: TensorLike, reverse: bool = False) -> Iterator[tuple[Any, 
     return Steps(tensors, [tensor.name for tensor in tensors], len(tensors[0]), reverse, closed=False)
 
 
-def fed(sequence: TensorLike) -> Tensor:
+def as_input(sequence: TensorLike) -> Tensor:
     """A sequence that steps are fed with: an array is an input then, and no constant of the code."""
     x = as_tensor(sequence)
     if not isinstance(sequence, Tensor):
@@ -104,7 +104,7 @@ class Steps(Iterator[tuple[Any, ...]]):
         self._unrolling.over = False
         if not self._closed:
             self._unrolling.askers = askers()
-        move(Place(self._unrolling.scope, self._unrolling, self._t))
+        move(Location(self._unrolling.scope, self._unrolling, self._t))
         position = self._T - self._t if self._reverse else self._t - 1
         return self._t, *[element(x, name, position) for x, name in zip(self._sequences, self._names, strict=True)]
 
@@ -112,7 +112,7 @@ class Steps(Iterator[tuple[Any, ...]]):
         """End the tagging, and go back to where the loop was started."""
         if self._unrolling is not None:
             self._unrolling.over = True
-            restore(current().place)
+            restore(current().location)
 
     __del__ = close
 

@@ -541,7 +541,7 @@ def _block(definitions: Sequence[ast.stmt], drawings: ast.expr, facts: Facts) ->
 
 def all_cases(cells: Sequence[Mapping[str, Any]]) -> Iterator[Case]:
     """Every case, those that take least first."""
-    sys.path.insert(0, str(ROOT / "tests"))
+    sys.path.insert(0, str(ROOT / "tests" / "helpers"))
     from draw_networks import NETWORKS
 
     models = {name: make for name, make in SEQUENCES.items() if not UNSEEN.search(name)}

@@ -8,8 +8,8 @@ codes, in int64. A series is float64 and has one axis, time; ``series[:, None, N
 batch of one series of one feature.
 """
 
-from .memory import adding_problem, copy_memory
-from .series import mackey_glass, narma10, sunspots
+from .long_memory import adding_problem, copy_memory
+from .time_series import mackey_glass, narma10, sunspots
 from .written import date_in_words, in_words, written_dates, written_numbers
 
 __all__ = [

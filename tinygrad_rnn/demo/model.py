@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..autodiff import no_grad
-from ..checks import whole
+from ..checks import check_int
 from ..errors import DataError
 from ..files import check_writable, read_arrays, read_text, write_bytes
 from ..nn import Embedding, Linear, Module, Recurrent, RNNCell
@@ -170,7 +170,7 @@ class CharModel(Module):
         arrays = path.with_suffix(".npz")
         try:
             about = json.loads(read_text(path))
-            embedding, hidden = (whole(key, about[key]) for key in ("embedding", "hidden"))
+            embedding, hidden = (check_int(key, about[key]) for key in ("embedding", "hidden"))
             vocabulary = CharVocabulary("".join(about["characters"]))
             with read_arrays(arrays) as stored:  # a number that the file makes up is not to fill the memory
                 room = min(sum(math.prod(array.shape) for array in stored.values()), arrays.stat().st_size)

@@ -2,6 +2,6 @@
 
 from .drawing import Drawing
 from .pictures import draw, draw_module
-from .plans import draw_plan
+from .plan_view import draw_plan
 
 __all__ = ["Drawing", "draw", "draw_module", "draw_plan"]

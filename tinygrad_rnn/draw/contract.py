@@ -13,9 +13,9 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from ..graph.context import Unrolling
 from ..graph.graph import Graph, is_constant, outer_step
 from ..graph.node import Node, behind_cuts
-from ..graph.place import Unrolling
 from ..ops.core import SUM
 from .naming import FALLBACK, Run, edge_label, parameter_symbols, run_marks, runs_of, tooltip
 from .numbers import described, gradients_of

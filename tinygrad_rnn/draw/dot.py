@@ -73,9 +73,9 @@ def _node(vertex: Vertex) -> dict[str, str]:
     }
     if vertex.font != NODE_FONT:
         attributes["fontsize"] = f"{vertex.font:g}"
-    if vertex.kind is Kind.DOTS or (vertex.kind is Kind.NOTE and vertex.font == NODE_FONT):
+    if vertex.kind is Kind.ELISION or (vertex.kind is Kind.NOTE and vertex.font == NODE_FONT):
         attributes["fontcolor"] = look.color
-    if vertex.kind is Kind.END and vertex.color:
+    if vertex.kind is Kind.PORT and vertex.color:
         attributes["fontcolor"] = vertex.color
     return attributes
 

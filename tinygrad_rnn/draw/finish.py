@@ -81,7 +81,9 @@ def _stroke(arc: Arc, kind: Kind, forced: bool) -> Stroke:
         return FROM_STATE._replace(width=THICK)
     if target is Kind.OUTPUT:
         return INTO_OUTPUT
-    return {Kind.VALUE: FROM_VALUE, Kind.STATE: FROM_STATE, Kind.OUTPUT: INTO_OUTPUT, Kind.BUNDLE: FROM_BUNDLE}.get(kind, PLAIN)
+    return {Kind.VALUE: FROM_VALUE, Kind.STATE: FROM_STATE, Kind.OUTPUT: INTO_OUTPUT, Kind.JUNCTION: FROM_BUNDLE}.get(
+        kind, PLAIN
+    )
 
 
 def bundle(sketch: Sketch) -> None:
@@ -103,7 +105,7 @@ def _through_dot(sketch: Sketch, number: int, sources: set[Meeting], sinks: set[
     for sink, arcs in by_sink.items():
         if sink.column not in dots:
             step = "" if sink.column is None else f"[{sink.column}]"
-            dot = Vertex(f"bundle {number}{step}", ("bundle", number), Kind.BUNDLE, "", sink.column, sink.run)
+            dot = Vertex(f"bundle {number}{step}", ("bundle", number), Kind.JUNCTION, "", sink.column, sink.run)
             dot.width = dot.height = 6.0
             dot.tooltip = "[" + ", ".join(arc.source.label for arc in arcs) + "]"
             dots[sink.column] = dot
@@ -164,7 +166,7 @@ def elide(sketch: Sketch, shown: int) -> None:
         if (vertex.family, gap) not in dots:
             name = vertex.name.rpartition("[")[0]
             again = sum(1 for family, _ in dots if family == vertex.family)
-            made = Vertex(f"{name}[…{again or ''}]", vertex.family, Kind.DOTS, "· · ·", gap[0], vertex.run)
+            made = Vertex(f"{name}[…{again or ''}]", vertex.family, Kind.ELISION, "· · ·", gap[0], vertex.run)
             made.width, made.height, made.font = 36.0, 14.0, 15.0
             dots[vertex.family, gap] = made
         return dots[vertex.family, gap]

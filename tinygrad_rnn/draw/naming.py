@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
+from ..graph.context import Unrolling
 from ..graph.graph import outer_step
 from ..graph.node import Node, Spec
-from ..graph.place import Unrolling
 from .sketch import Sketch, Vertex
 from .style import Kind
 from .symbols import pretty, raised, stem
@@ -45,8 +45,8 @@ def runs_of(nodes: Iterable[Node]) -> dict[Unrolling, Run]:
     """The unrollings of some nodes, in order, with their lengths."""
     lengths: dict[Unrolling, int] = {}
     for node in nodes:
-        if (moment := outer_step(node)) is not None:
-            lengths[moment[0]] = max(lengths.get(moment[0], 0), moment[1])
+        if (step := outer_step(node)) is not None:
+            lengths[step[0]] = max(lengths.get(step[0], 0), step[1])
     return {unrolling: Run(number, unrolling, length) for number, (unrolling, length) in enumerate(lengths.items())}
 
 
@@ -88,9 +88,9 @@ def parameter_symbols(nodes: Sequence[Node]) -> dict[Node, str]:
             continue
         for i in node.inputs:
             if i in of:
-                moment = outer_step(node)
-                if moment is not None:
-                    users[of[i]].add(runs[moment[0]].number)
+                step = outer_step(node)
+                if step is not None:
+                    users[of[i]].add(runs[step[0]].number)
                 if len(node.inputs) == 1:
                     of[node] = of[i]
     named: dict[str, list[Node]] = {}

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from ..graph.context import Location, Unrolling
 from ..graph.graph import Graph, is_constant, outer_step
 from ..graph.node import Node, Spec, behind_cuts, leaf
-from ..graph.place import Place, Unrolling
 from ..ops.core import registry
 
 __all__ = ["per_step"]
@@ -91,9 +91,9 @@ class _Pass:
             if reduced is not None:
                 return reduced
         # every operation is made anew, so that the order of each step stays as it was
-        return self._node(node, tuple(self.new[i] for i in node.inputs), node.attributes, node.value, node.place)
+        return self._node(node, tuple(self.new[i] for i in node.inputs), node.attributes, node.value, node.location)
 
-    def _node(self, like: Node, inputs: tuple[Node, ...], attributes: Mapping[str, Any], value: Any, place: Place) -> Node:
+    def _node(self, like: Node, inputs: tuple[Node, ...], attributes: Mapping[str, Any], value: Any, place: Location) -> Node:
         made = like.again(inputs, attributes, value, place)
         self.made.add(made)
         return made
@@ -104,20 +104,20 @@ class _Pass:
         source = node.cut
         if source is not None:
             if source in self.elements:
-                self.elements[node] = [self._cut(node, part, part.place) for part in self.elements[source]]
-            return node if self.new[source] is source else self._cut(node, self.new[source], node.place)
+                self.elements[node] = [self._cut(node, part, part.location) for part in self.elements[source]]
+            return node if self.new[source] is source else self._cut(node, self.new[source], node.location)
         moments = self.moments.get(node)
         if moments is not None:
-            self.elements[node] = [self._element(node, t, moment) for t, moment in enumerate(moments)]
+            self.elements[node] = [self._element(node, t, step) for t, step in enumerate(moments)]
         return node
 
-    def _cut(self, like: Node, source: Node, place: Place) -> Node:
+    def _cut(self, like: Node, source: Node, place: Location) -> Node:
         # a strong reference, unlike a cut of the user's: nobody else holds the new source
         return self._node(like, (), {"source": lambda: source}, source.value, place)
 
-    def _element(self, sequence: Node, t: int, moment: Moment) -> Node:
+    def _element(self, sequence: Node, t: int, step: Moment) -> Node:
         role = None if is_constant(sequence) else sequence.role or "input"
-        place = Place(sequence.scope) if moment is None else Place(sequence.scope, *moment)
+        place = Location(sequence.scope) if step is None else Location(sequence.scope, *step)
         made = leaf(_at(sequence.value, t, self.axes[sequence]), sequence.name, role, place)
         self.made.add(made)
         return made
@@ -167,9 +167,9 @@ class _Pass:
                     ),
                     attributes,
                     _at(node.value, t, self.axes[node]),
-                    Place(node.scope) if moment is None else Place(node.scope, *moment, node.place.origin),
+                    Location(node.scope) if step is None else Location(node.scope, *step, node.location.origin),
                 )
-                for t, moment in enumerate(moments)
+                for t, step in enumerate(moments)
             ]
             return
 
@@ -191,7 +191,7 @@ class _Pass:
             value = np.stack([part.value for part in parts])
         stacked = Node(registry["stack"], tuple(parts), {"axis": -len(shape) - 1}, value)
         last = {**node.attributes, "axis": (-len(shape) - 1,)}
-        reduced = self._node(node, (stacked,), last, node.value, node.place)
+        reduced = self._node(node, (stacked,), last, node.value, node.location)
         self.sums[reduced] = parts
         return reduced
 
@@ -201,8 +201,8 @@ class _Pass:
         value: Any = spec
         if isinstance(part.value, np.ndarray):
             value = np.asarray(node.primitive.kernel(part.value, **attributes))
-        moment = outer_step(part)
-        place = Place(node.scope) if moment is None else Place(node.scope, *moment)
+        step = outer_step(part)
+        place = Location(node.scope) if step is None else Location(node.scope, *step)
         made = self._node(node, (part,), attributes, value, place)
         made.name = None
         return made
@@ -238,7 +238,7 @@ def _sequences(nodes: Sequence[Node]) -> dict[Node, Along]:
             continue
         if _is_over_time(node):
             moments = [outer_step(i) for i in node.inputs]
-            if len({moment for moment in moments if moment}) == len(moments):
+            if len({step for step in moments if step}) == len(moments):
                 found[node] = Along(moments, -len(node.shape))
         else:
             for i in node.inputs:
@@ -247,12 +247,12 @@ def _sequences(nodes: Sequence[Node]) -> dict[Node, Along]:
                     break
     read: dict[Node, dict[int, list[tuple[Unrolling, int]]]] = {}
     for node in reversed(nodes):  # upwards from what the steps read, and from partners of sequences
-        moment = outer_step(node)
-        if node.primitive is not None and moment is not None:
+        step = outer_step(node)
+        if node.primitive is not None and step is not None:
             index = node.attributes.get("index", ())
             if index and isinstance(index[0], int) and outer_step(node.inputs[0]) is None and node.inputs[0] not in found:
                 sequence = node.inputs[0]
-                read.setdefault(sequence, {}).setdefault(index[0] % sequence.shape[0], []).insert(0, moment)
+                read.setdefault(sequence, {}).setdefault(index[0] % sequence.shape[0], []).insert(0, step)
             continue
         if node not in found and node in read and node.role != "parameter":
             found[node] = Along(_moments(read[node], node.shape[0]), -len(node.shape))
@@ -339,10 +339,10 @@ def _moments(read: Mapping[int, Sequence[tuple[Unrolling, int]]], T: int) -> lis
     the last target where the targets are forced, is of the first one's step all the same.
     """
     found: list[Moment] = [read[t][0] if t in read else None for t in range(T)]
-    (unrolling, start), first = next((moment, t) for t, moment in enumerate(found) if moment is not None)
-    others = {moment[0] for t, moment in enumerate(found) if moment and moment[0] is unrolling for moment in read[t]}
-    for t, moment in enumerate(found):
-        if moment is not None and moment[0] is not unrolling and moment[0] in others:
+    (unrolling, start), first = next((step, t) for t, step in enumerate(found) if step is not None)
+    others = {step[0] for t, step in enumerate(found) if step and step[0] is unrolling for step in read[t]}
+    for t, step in enumerate(found):
+        if step is not None and step[0] is not unrolling and step[0] in others:
             found[t] = unrolling, start + (first - t if unrolling.reverse else t - first)
     return found
 

@@ -5,34 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
-from ..checks import whole
+from ..checks import check_int
 from ..console import counted
 from ..errors import FoldError
 from ..graph.graph import Graph, outer_step
 from ..graph.node import behind_cuts
 from ..nn.cell import Cell
 from ..nn.module import Module
-from ..nn.nested import flatten
-from ..nn.trace import trace_step
+from ..nn.module_trace import trace_step
 from ..ops.core import as_tensor
 from ..tensor import Tensor
+from ..tree import flatten
 from .contract import contract
 from .dot import written
 from .drawing import Drawing
 from .finish import add_note, bundle, elide, give_strokes, tell_targets
-from .fold import folded, reads_before_start
-from .layers import add_parameters, merged
+from .folded import folded, reads_before_start
+from .full_lengths import without_padding
+from .layer_view import add_parameters, merged
 from .naming import runs_of
 from .operations import add_legend, operations
-from .padding import without_padding
 from .per_step import per_step
-from .place import Layout, place, set_rows, share_columns
 from .plain import plain
+from .positions import Layout, place, set_rows, share_columns
 from .route import branch_dots, route
 from .sketch import Sketch
 from .step import diagram
 from .step_lines import step_sketch
-from .trace import traced
+from .symbolic_run import traced
 
 __all__ = ["draw", "draw_module"]
 
@@ -85,7 +85,7 @@ def draw(
     if time == "step":
         raise ValueError('time="step" draws a cell: give the cell to draw, not a graph that it made')
     graph = without_padding(graph.opened())
-    has_gradient = any(node.place.origin is not None for node in graph.nodes)
+    has_gradient = any(node.location.origin is not None for node in graph.nodes)
     split = graph if has_gradient or backward else per_step(graph)
     if has_gradient or backward or not split.unrollings():
         if time == "folded":
@@ -131,7 +131,7 @@ def draw_module(
     [True, True, False]
     """
     _check(time, detail)
-    steps = whole("steps", steps, 0)
+    steps = check_int("steps", steps, 0)
     force = [force] if isinstance(force, str) else force
     name = type(module).__name__
     if time == "step":

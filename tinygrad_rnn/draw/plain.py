@@ -67,7 +67,7 @@ def plain(graph: Graph, values: bool, name: str) -> str:
             if not is_constant(read):
                 kind = "cut" if node.cut is not None else "data"
                 edges[_end(read, left_out, names), _end(node, left_out, names), kind] = None
-        origin = node.place.origin
+        origin = node.location.origin
         if origin in names and origin is not None and not left_out & {node, origin} and _starts_gradient(node):
             edges[identifier(names[origin]), identifier(names[node]), "origin"] = None
     for tail, head, kind in edges:
@@ -95,7 +95,7 @@ def _end(node: Node, left_out: set[Node], names: dict[Node, str]) -> str:
 
 def _starts_gradient(node: Node) -> bool:
     """Whether a gradient's node reads no other of the same origin: one link is enough."""
-    return all(read.place.origin is not node.place.origin for read in node.inputs)
+    return all(read.location.origin is not node.location.origin for read in node.inputs)
 
 
 def _node(node: Node, names: dict[Node, str], gradients: Mapping[Node, Any] | None, is_output: bool) -> dict[str, str]:
@@ -110,7 +110,7 @@ def _node(node: Node, names: dict[Node, str], gradients: Mapping[Node, Any] | No
         lines.append(node.operation)
     if gradients is not None:
         lines += described(node, gradients)
-    origin = node.place.origin
+    origin = node.location.origin
     tooltip = f"{names[node]}\n{node.spec}"
     if origin is not None:
         tooltip += f"\nin the gradient of {names.get(origin, origin)}"
@@ -135,7 +135,7 @@ def _operation(node: Node) -> str:
 
 
 def _kind(node: Node, is_output: bool) -> Kind:
-    if node.place.origin is not None:
+    if node.location.origin is not None:
         return Kind.GRADIENT
     if node.role == "parameter":
         return Kind.PARAMETER

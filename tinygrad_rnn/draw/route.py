@@ -75,10 +75,10 @@ def branch_dots(sketch: Sketch) -> None:
     """A dot where an edge to a bundle leaves the line that it shares with another edge."""
     onwards = {arc.source for arc in sketch.arcs if arc.lag and arc.source.row == arc.target.row}
     for arc in list(sketch.arcs):
-        if arc.source not in onwards or arc.target.kind is not Kind.BUNDLE or arc.path is None or len(arc.path) == 4:
+        if arc.source not in onwards or arc.target.kind is not Kind.JUNCTION or arc.path is None or len(arc.path) == 4:
             continue
         xs = [x for x, y in arc.path if min(arc.source.y, arc.target.y) + 15 < y < max(arc.source.y, arc.target.y) - 15]
-        dot = Vertex(f"branch {arc.source.name}", ("branch", arc.source.family), Kind.BUNDLE, color=arc.stroke.color)
+        dot = Vertex(f"branch {arc.source.name}", ("branch", arc.source.family), Kind.JUNCTION, color=arc.stroke.color)
         dot.width = dot.height = 5.0
         turn = -TURN if xs[0] > arc.source.x else TURN
         dot.x, dot.y = round(float(xs[0]) + turn, 1), arc.source.y
@@ -87,7 +87,7 @@ def branch_dots(sketch: Sketch) -> None:
 
 def _shape_of(arc: Arc) -> Hashable:
     dx, dy = arc.target.x - arc.source.x, arc.target.y - arc.source.y
-    kinds = arc.source.kind is Kind.DOTS, arc.target.kind is Kind.DOTS
+    kinds = arc.source.kind is Kind.ELISION, arc.target.kind is Kind.ELISION
     return arc.source.family, arc.target.family, round(dx), round(dy), arc.plain, arc.label, kinds
 
 
@@ -140,7 +140,7 @@ def _candidates(arc: Arc) -> Iterator[tuple[Points, float]]:
     for share in corners:
         x = p[0] + chord[0] * share
         yield rounded([p, (x, p[1]), (x, q[1]), q]), 5.0 + abs(share - 0.4)
-    if corners and arc.lag and arc.target.kind is Kind.BUNDLE:
+    if corners and arc.lag and arc.target.kind is Kind.JUNCTION:
         return  # through the gap between two steps, not over the gates
     along, normal = chord / length, np.array([-chord[1], chord[0]]) / length
     yield straight(p, q), 0.0

@@ -60,7 +60,7 @@ class Vertex:
         """Its colour, light enough to read on."""
         if self.color is None or self.kind is Kind.INITIAL:
             return LOOKS[self.kind].fill
-        return self.color if self.kind is Kind.BUNDLE else lighter(self.color)
+        return self.color if self.kind is Kind.JUNCTION else lighter(self.color)
 
     @property
     def round(self) -> bool:

@@ -16,9 +16,9 @@ import numpy as np
 
 from ..graph.graph import Graph, is_constant
 from ..graph.node import Node, behind_cuts
-from ..nn.nested import flatten
-from ..nn.trace import Step
+from ..nn.module_trace import Step
 from ..ops.core import SUM, as_tensor, registry
+from ..tree import flatten
 from .contract import is_copy, stops_gradient
 from .naming import pretty_sum
 from .operations import sign
@@ -137,12 +137,12 @@ def diagram(step: Step) -> Diagram:
     Parameters
     ----------
     step : Step
-        As :func:`tinygrad_rnn.nn.trace.trace_step` gives it.
+        As :func:`tinygrad_rnn.nn.module_trace.trace_step` gives it.
 
     Examples
     --------
     >>> from tinygrad_rnn import nn
-    >>> from tinygrad_rnn.nn.trace import trace_step
+    >>> from tinygrad_rnn.nn.module_trace import trace_step
     >>> [part.text for part in diagram(trace_step(nn.RNNCell(3, 5))).inner]
     ['tanh']
     """

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from .maze import EAST, NORTH, SOUTH, WEST, Maze, Port, Spot
-from .place import Layout
+from .positions import Layout
 from .route import rounded
 from .sketch import Arc, Sketch, Vertex
 from .step import Diagram, Part, Role, Way
@@ -81,9 +81,9 @@ class _Lines:
 
     def _kind(self, part: Part) -> Kind:
         if part.role in ENDS:
-            return Kind.END
+            return Kind.PORT
         if part.role is Role.JOINT:
-            return Kind.BUNDLE
+            return Kind.JUNCTION
         if part.slots:
             return Kind.STATE
         if any(part in end.reads for end in self.diagram.outputs):
@@ -222,7 +222,7 @@ class _Lines:
 
     def _dot(self, source: Part, spot: Spot) -> None:
         color = next(arc.stroke.color for arc in self.sketch.arcs if arc.source is self.vertices[source])
-        dot = Vertex(f"{self.vertices[source].name} branch {spot[0]} {spot[1]}", "branch", Kind.BUNDLE, color=color)
+        dot = Vertex(f"{self.vertices[source].name} branch {spot[0]} {spot[1]}", "branch", Kind.JUNCTION, color=color)
         dot.x, dot.y, dot.width, dot.height = UNIT * spot[0], UNIT * spot[1], 5.0, 5.0
         self.sketch.vertices.append(dot)
 

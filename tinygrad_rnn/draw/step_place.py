@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from .place import Layout
+from .positions import Layout
 from .step import Diagram, Part, Role, Way
 from .style import NODE_FONT
 from .symbols import text_width

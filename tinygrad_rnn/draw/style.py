@@ -50,7 +50,7 @@ class Kind(str, Enum):
     INITIAL = "initial"
     MASK = "mask"
     DELAY = "delay"
-    BUNDLE = "bundle"
+    JUNCTION = "bundle"
     LAYER = "layer"
     START = "start"
     OPERATION = "operation"
@@ -59,8 +59,8 @@ class Kind(str, Enum):
     GRADIENT = "gradient"
     FRAME = "frame"
     FUNCTION = "function"
-    END = "end"
-    DOTS = "dots"
+    PORT = "end"
+    ELISION = "dots"
     NOTE = "note"
 
 
@@ -87,7 +87,7 @@ LOOKS = {
     Kind.INITIAL: Look(BLUE, "#FFFFFF", style="filled,dashed"),
     Kind.MASK: Look(PURPLE, "#F0EAF7", shape="diamond"),
     Kind.DELAY: Look("black", "black", shape="square"),
-    Kind.BUNDLE: Look(INK, INK, shape="point"),
+    Kind.JUNCTION: Look(INK, INK, shape="point"),
     Kind.LAYER: Look(BLUE, "#E1EEF7", shape="box", style="filled,rounded"),
     Kind.START: Look(BLUE, "#FFFFFF", shape="box", style="filled,rounded,dashed"),
     Kind.OPERATION: Look(GREY, "#F6F8FA", shape="box", style="filled,rounded"),
@@ -96,8 +96,8 @@ LOOKS = {
     Kind.GRADIENT: Look(VERMILION, "#FBE9DF", shape="box", style="filled,rounded"),
     Kind.FRAME: Look("#D0D7DE", "#F6F8FA", shape="box", style="filled,rounded"),
     Kind.FUNCTION: Look(GREY, "#FFFFFF", shape="ellipse"),
-    Kind.END: Look(GREY, CARD, shape="plaintext", style=""),
-    Kind.DOTS: Look(GREY, CARD, shape="plaintext", style=""),
+    Kind.PORT: Look(GREY, CARD, shape="plaintext", style=""),
+    Kind.ELISION: Look(GREY, CARD, shape="plaintext", style=""),
     Kind.NOTE: Look(GREY, CARD, shape="plaintext", style=""),
 }
 

@@ -8,14 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ..autodiff import grad
+from ..graph.context import mode
 from ..graph.node import Node, ancestors
-from ..graph.place import mode
 from ..nn.cell import Cell
-from ..nn.nested import flatten
-from ..nn.trace import Step, symbolic, trace_step
+from ..nn.module_trace import Step, symbolic, trace_step
 from ..ops import astype
 from ..ops.core import TERM, apply
 from ..tensor import Tensor
+from ..tree import flatten
 from .names import subscripted, word
 from .printer import Printer, Symbol, over_axes
 

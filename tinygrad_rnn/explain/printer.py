@@ -15,7 +15,7 @@ import numpy as np
 
 from ..graph.graph import shown
 from ..graph.node import Node
-from ..ops.core import ATOM, OPEN, PLACES, PRODUCT, SUM, SYMBOL
+from ..ops.core import ATOM, OPEN, PRECEDENCE, PRODUCT, SUM, SYMBOL
 from ..ops.shapes import is_index_array
 from .names import subscripted
 
@@ -203,7 +203,7 @@ class _Argument:
 
     def __format__(self, spec: str) -> str:
         parts = spec.split(",")
-        binds = max(PLACES.get(part, OPEN) for part in parts)
+        binds = max(PRECEDENCE.get(part, OPEN) for part in parts)
         printed = []
         for node in self.nodes:
             natural = self.printer.is_row(node) if "own" in parts else None

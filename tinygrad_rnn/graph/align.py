@@ -7,9 +7,9 @@ from collections.abc import Hashable, Mapping
 from typing import Any, NoReturn
 
 from ..errors import FoldError
+from .context import Unrolling
 from .graph import Graph, is_constant, outer_step, shown
 from .node import Node
-from .place import Unrolling
 from .structure import exact, exactly, numbers, same_value
 from .unfold import collected
 
@@ -61,7 +61,7 @@ class Alignment:
 
     def _reads_outside(self, node: Node) -> bool:
         moments = [outer_step(i) for i in node.inputs]
-        return all(moment is None or moment[0] is not self.unrolling for moment in moments)
+        return all(step is None or step[0] is not self.unrolling for step in moments)
 
     def _align(self, t: int) -> None:
         """Give each operation of step t its place beside one of step 1, in order."""
@@ -113,7 +113,7 @@ class Alignment:
 
     def _refuse(self, t: int, why: str) -> NoReturn:
         for node in (node for nodes in self.steps for node in nodes):
-            if node.place.origin is not None:
+            if node.location.origin is not None:
                 raise FoldError(
                     f"the graph holds a gradient, as {self.graph.names[node]}, whose steps run backwards through time; "
                     "fold the graph of the values that it is the gradient of"

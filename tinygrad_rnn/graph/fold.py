@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..errors import FoldError
 from .align import Alignment, cut_name, is_cut, static_arguments
+from .context import Location, Unrolling
 from .graph import Graph, is_constant, outer_step, shown
 from .node import Node, Spec, leaf
-from .place import Place, Unrolling
 from .structure import exact, exactly, numbers, same_value, with_numbers
 from .unfold import Unfolding, copied
 
@@ -382,9 +382,9 @@ def fold(graph: Graph, unrolling: Unrolling) -> Folded:
     """
     steps: dict[int, list[Node]] = {}
     for node in graph.nodes:
-        moment = outer_step(node)
-        if moment is not None and moment[0] is unrolling:
-            steps.setdefault(moment[1], []).append(node)
+        step = outer_step(node)
+        if step is not None and step[0] is unrolling:
+            steps.setdefault(step[1], []).append(node)
     if not steps:
         raise FoldError("the graph does not run over this sequence; graph.unrollings() are those that it runs over")
     T = max(steps)
@@ -410,7 +410,7 @@ def _folded(steps: Alignment) -> Folded:
     delays: list[tuple[Node, int, int, tuple[Node, ...]]] = []
     readings: list[Reading] = []
     slices: list[Slice] = []
-    place = Place(unrolling=steps.unrolling)
+    location = Location(unrolling=steps.unrolling)
     for position, (first, column) in enumerate(zip(steps.firsts, steps.columns, strict=True)):
         inputs: list[Node] = []
         for slot in range(len(first.inputs)):
@@ -422,14 +422,14 @@ def _folded(steps: Alignment) -> Folded:
             else:
                 key = (kind, *facts[:-1], *map(same_value, facts[-1]))
                 if key not in shared:
-                    shared[key] = leaf(first.inputs[slot].spec, first.inputs[slot].name, kind, place)
+                    shared[key] = leaf(first.inputs[slot].spec, first.inputs[slot].name, kind, location)
                     body.append(shared[key])
                     if kind == "delay":
                         delays.append((shared[key], *facts))
                     else:
                         readings.append(Reading(shared[key], facts[0]))
                 inputs.append(shared[key])
-        at = first.place._replace(t=None) if first.place.unrolling is steps.unrolling else first.place
+        at = first.location._replace(t=None) if first.location.unrolling is steps.unrolling else first.location
         node = copied(first, tuple(inputs), first.attributes, at)
         attributes = [static_arguments(n) for n in column if n is not None]
         if len({numbers(a)[1] for a in attributes}) > 1:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union
 import numpy as np
 
 from ..errors import DtypeError, FoldError
+from .context import Unrolling
 from .node import Node, Results, Spec, ancestors, behind_cuts
-from .place import Unrolling
 from .structure import is_constant as is_constant
 from .structure import structure
 
@@ -363,13 +363,17 @@ def graph(*outputs: Tensor) -> Graph:
 
 def outer_step(node: Node) -> tuple[Unrolling, int] | None:
     """The outermost (unrolling, t) that a node belongs to, for a loop may run in a loop."""
-    place = node.place
-    if place.unrolling is None or place.t is None:
+    location = node.location
+    if location.unrolling is None or location.t is None:
         return None
-    while place.unrolling is not None and place.unrolling.outer is not None and place.unrolling.outer.unrolling is not None:
-        place = place.unrolling.outer
-    assert place.unrolling is not None and place.t is not None
-    return place.unrolling, place.t
+    while (
+        location.unrolling is not None
+        and location.unrolling.outer is not None
+        and location.unrolling.outer.unrolling is not None
+    ):
+        location = location.unrolling.outer
+    assert location.unrolling is not None and location.t is not None
+    return location.unrolling, location.t
 
 
 def _leaves_first(nodes: list[Node]) -> list[Node]:
@@ -400,7 +404,7 @@ def _names(nodes: Sequence[Node]) -> dict[Node, str]:
         if is_constant(node):
             names[node] = _number(node)
             continue
-        unrolling = node.place.unrolling
+        unrolling = node.location.unrolling
         step = ""
         if unrolling is not None and node.step is not None:
             if unrolling not in numbers:  # a second run under the same scope gets a prime
@@ -409,7 +413,7 @@ def _names(nodes: Sequence[Node]) -> dict[Node, str]:
             step = f"{numbers[unrolling]}[{node.step}]"
         scope = f"{node.scope}." if node.scope else ""
         base = f"{scope}{node.name or node.operation}"
-        if node.place.origin is not None:
+        if node.location.origin is not None:
             base = f"d{base}"
         counts[base, step] = n = counts.get((base, step), 0) + 1
         names[node] = f"{base}{f'_{n}' if n > 1 else ''}{step}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .place import NOWHERE, Place
+from .context import NOWHERE, Location
 
 if TYPE_CHECKING:
     from ..ops.core import Primitive
@@ -89,7 +89,7 @@ class Node:
         "inputs",
         "attributes",
         "value",
-        "place",
+        "location",
         "name",
         "role",
         "leaf",
@@ -103,13 +103,13 @@ class Node:
         inputs: tuple[Node, ...],
         attributes: Mapping[str, Any],
         value: Any,
-        place: Place = NOWHERE,
+        location: Location = NOWHERE,
     ) -> None:
         self.primitive = primitive
         self.inputs = inputs
         self.attributes = attributes
         self.value = value
-        self.place = place
+        self.location = location
         self.name: str | None = None
         self.role: str | None = None
         self.leaf: weakref.ref[Any] | None = None
@@ -135,12 +135,12 @@ class Node:
     @property
     def scope(self) -> str:
         """Module path that the node was made under."""
-        return self.place.scope
+        return self.location.scope
 
     @property
     def step(self) -> int | None:
         """The t of the node's step, or None."""
-        return self.place.t
+        return self.location.t
 
     @property
     def cut(self) -> Node | None:
@@ -153,7 +153,7 @@ class Node:
         inputs: tuple[Node, ...],
         attributes: Mapping[str, Any] | None = None,
         value: Any = None,
-        place: Place | None = None,
+        location: Location | None = None,
     ) -> Node:
         """The same application to other inputs, called as this one is.
 
@@ -168,7 +168,7 @@ class Node:
             inputs,
             self.attributes if attributes is None else attributes,
             self.value if value is None else value,
-            self.place if place is None else place,
+            self.location if location is None else location,
         )
         made.name, made.role, made.leaf = self.name, self.role, self.leaf
         return made
@@ -182,7 +182,7 @@ class Node:
 
     def __repr__(self) -> str:
         shown = self.name or self.operation
-        return f"<Node {shown} {self.spec}{self.place.describe()}>"
+        return f"<Node {shown} {self.spec}{self.location.describe()}>"
 
 
 class CutOff:
@@ -217,15 +217,15 @@ class CutOff:
         self._whole: weakref.ref[Node] | None = None
         if len(node.inputs) == 1 and isinstance(node.inputs[0].value, Results):
             self._whole = weakref.ref(node.inputs[0])
-            self._facts = (node.primitive, node.attributes, node.value, node.place, node.name, node.role, node.serial)
+            self._facts = (node.primitive, node.attributes, node.value, node.location, node.name, node.role, node.serial)
 
     def __call__(self) -> Node | None:
         """The node, or None if it is gone for good."""
         node = self._node()
         whole = None if node is not None or self._whole is None else self._whole()
         if whole is not None:
-            primitive, attributes, value, place, name, role, serial = self._facts
-            node = Node(primitive, (whole,), attributes, value, place)
+            primitive, attributes, value, location, name, role, serial = self._facts
+            node = Node(primitive, (whole,), attributes, value, location)
             node.name, node.role, node.serial = name, role, serial
             self._node = weakref.ref(node)
         return node
@@ -243,17 +243,17 @@ def rebased(node: Node, instead: Mapping[Node, Node]) -> Node:
     >>> rebased(reader, {x: y}).inputs == (y, y), rebased(reader, {y: x}) is reader
     (True, True)
     """
-    cut, origin = node.cut, node.place.origin
+    cut, origin = node.cut, node.location.origin
     if cut not in instead and origin not in instead and instead.keys().isdisjoint(node.inputs):
         return node
     attributes = node.attributes if cut is None else {**node.attributes, "source": weakref.ref(instead.get(cut, cut))}
-    place = node.place if origin is None else node.place._replace(origin=instead.get(origin, origin))
-    return node.again(tuple([instead.get(i, i) for i in node.inputs]), attributes, place=place)
+    location = node.location if origin is None else node.location._replace(origin=instead.get(origin, origin))
+    return node.again(tuple([instead.get(i, i) for i in node.inputs]), attributes, location=location)
 
 
-def leaf(value: Any, name: str | None = None, role: str | None = None, place: Place = NOWHERE) -> Node:
+def leaf(value: Any, name: str | None = None, role: str | None = None, location: Location = NOWHERE) -> Node:
     """A leaf: a value that no primitive made."""
-    node = Node(None, (), NO_ATTRIBUTES, value, place)
+    node = Node(None, (), NO_ATTRIBUTES, value, location)
     node.name = name
     node.role = role
     return node

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from .context import Location, Unrolling
 from .node import Node, Spec
-from .place import Place, Unrolling
 
 
 def is_constant(node: Node) -> bool:
@@ -101,22 +101,22 @@ def structure(outputs: Sequence[Node]) -> tuple[Hashable, ...]:
     runs: dict[Unrolling, int] = {}
     lines: list[Hashable] = []
 
-    def moment(place: Place) -> Hashable:
-        if place.unrolling is None:
+    def moment(location: Location) -> Hashable:
+        if location.unrolling is None:
             return None
-        if place.unrolling not in runs:
-            outer = place.unrolling.outer
+        if location.unrolling not in runs:
+            outer = location.unrolling.outer
             at = None if outer is None else (outer.scope, moment(outer))
-            runs[place.unrolling] = len(runs)
-            lines.append(("unrolling", place.unrolling.scope, at))
-        return runs[place.unrolling], place.t
+            runs[location.unrolling] = len(runs)
+            lines.append(("unrolling", location.unrolling.scope, at))
+        return runs[location.unrolling], location.t
 
     def line(node: Node) -> Hashable:
         if is_constant(node):
             return "constant", same_value(node)
         attributes = {key: value for key, value in node.attributes.items() if key != "source" or node.primitive}
         made = node.primitive or node.operation
-        where = node.scope, moment(node.place), node.place.origin is not None
+        where = node.scope, moment(node.location), node.location.origin is not None
         return made, tuple(known[i] for i in node.inputs), exact(attributes), node.spec, node.name, where
 
     for output in outputs:

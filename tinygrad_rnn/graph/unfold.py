@@ -7,18 +7,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import FoldError
+from .context import Location, Unrolling
 from .graph import Graph, is_constant, outer_step
 from .node import Node, Spec, leaf
-from .place import Place, Unrolling
 from .structure import with_numbers
 
 if TYPE_CHECKING:
     from .fold import Cut, Folded
 
 
-def copied(node: Node, inputs: tuple[Node, ...], attributes: Mapping[str, Any], place: Place) -> Node:
+def copied(node: Node, inputs: tuple[Node, ...], attributes: Mapping[str, Any], location: Location) -> Node:
     """The same application to other inputs, without its value."""
-    return node.again(inputs, attributes, node.spec, place)
+    return node.again(inputs, attributes, node.spec, location)
 
 
 class Unfolding:
@@ -85,7 +85,7 @@ class Unfolding:
         for axis, length in enumerate(source.shape):
             shape = (*source.shape[:axis], length + self.T - self.folded.T, *source.shape[axis + 1 :])
             if shape[axis] > 0 and self._reads(node, Spec(shape, source.dtype)):
-                return leaf(Spec(shape, source.dtype), source.name, source.role or "input", source.place)
+                return leaf(Spec(shape, source.dtype), source.name, source.role or "input", source.location)
         self._refuse(f"what they read of {self.folded.graph.names[source]} does not go on evenly from step to step")
 
     def _reads(self, node: Node, source: Spec) -> bool:
@@ -135,23 +135,23 @@ class Unfolding:
             inputs = tuple(self.made[t, i] if (t, i) in self.made else self._out(i) for i in node.inputs)
             attributes = self._arguments(node, t) if node in self.slices else node.attributes
             assert attributes is not None
-            self.made[t, node] = copied(node, inputs, attributes, self._place(node.place, t))
+            self.made[t, node] = copied(node, inputs, attributes, self._place(node.location, t))
 
-    def _place(self, place: Place, t: int) -> Place:
+    def _place(self, location: Location, t: int) -> Location:
         """The place at step t; a loop within the step runs anew in each."""
-        unrolling = place.unrolling
+        unrolling = location.unrolling
         if unrolling is self.folded.unrolling or unrolling is None or unrolling.outer is None:
-            return place._replace(t=t)
+            return location._replace(t=t)
         key = unrolling, t
         if key not in self.inner:
             self.inner[key] = Unrolling(unrolling.scope, self._place(unrolling.outer, t), unrolling.reverse)
-        return place._replace(unrolling=self.inner[key])
+        return location._replace(unrolling=self.inner[key])
 
     def _cut(self, t: int, cut: Cut) -> Node:
         attributes = cut.node.attributes
         if cut.source is not None and t > cut.steps:
             attributes = {"source": weakref.ref(self.made[t - cut.steps, cut.source])}
-        return copied(cut.node, (), attributes, self._place(cut.node.place, t))
+        return copied(cut.node, (), attributes, self._place(cut.node.location, t))
 
     # -- after the steps -------------------------------------------------------------------
 
@@ -180,7 +180,7 @@ class Unfolding:
         inputs = tuple(gathered or [self._after(i) for i in node.inputs])
         moment = outer_step(node)
         last = moment is not None and moment[0] is self.folded.unrolling
-        copy = copied(node, inputs, node.attributes, self._place(node.place, self.T) if last else node.place)
+        copy = copied(node, inputs, node.attributes, self._place(node.location, self.T) if last else node.location)
         if self.longer and node.primitive is not None:
             name = self.folded.graph.names[node]
             if not gathered and (node.attributes or any(is_constant(i) for i in node.inputs)):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..errors import DataError, ShapeError
 from ..ops import TensorLike, exp, where
 from ..ops.core import as_tensor
-from ..ops.lengths import beside, real_steps
+from ..ops.lengths import expand_mask, sequence_mask
 from ..ops.losses import check_target
 from ..sampling import sample
 from ..tensor import Parameter, Tensor
@@ -197,7 +197,7 @@ class AR(FromHistory):
             check_target("log_likelihood", as_tensor(values))
         errors = (ys - self.one_step(ys, history)) * exp(-self.log_sigma)
         densities = -(errors * errors + math.log(2 * math.pi)) / 2 - self.log_sigma
-        return where(beside(real, ys), densities, 0).sum(axis=(0, 2))
+        return where(expand_mask(real, ys), densities, 0).sum(axis=(0, 2))
 
     def fit(self, ys: TensorLike, history: State | None = None, *, lengths: npt.ArrayLike | None = None) -> AR:
         """Set the parameters to those of the greatest likelihood, given the history.
@@ -281,8 +281,8 @@ class AR(FromHistory):
         """The history, split off if it was not given, the values to judge, and where these are real."""
         ys = sequence(ys, "ys", self.cell.size)
         T, B = ys.shape[:2]
-        real = real_steps(np.full(B, T) if lengths is None else lengths, T, B)
-        ys = where(beside(real, ys), ys, 0)
+        real = sequence_mask(np.full(B, T) if lengths is None else lengths, T, B)
+        ys = where(expand_mask(real, ys), ys, 0)
         if history is None:
             order = self.cell.order
             return self.history(ys[:order]), ys[order:], real[order:]

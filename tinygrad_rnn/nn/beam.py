@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from ..ops import log_softmax
 from ..tensor import Tensor, tensor
+from ..tree import flatten, rebuild
 from .cell import State
-from .nested import flatten, rebuild
 
 __all__ = ["Sequences"]
 

@@ -9,14 +9,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..checks import whole
+from ..checks import check_int
 from ..console import counted
 from ..errors import ShapeError, TinygradError
 from ..ops import relu, sigmoid, tanh
 from ..tensor import Parameter, Tensor, tensor
+from ..tree import rebuild
 from .layers import Dropout, linear, uniform
 from .module import Module
-from .nested import rebuild
 
 __all__ = ["Cell", "RNNCell", "State"]
 
@@ -219,7 +219,7 @@ def cell_parameters(
     ValueError
         If the sizes are no whole numbers, or there is no hidden unit.
     """
-    rows = gates * whole("hidden_size", hidden_size)
+    rows = gates * check_int("hidden_size", hidden_size)
     U = uniform("U", (rows, input_size), hidden_size, dtype)
     W = uniform("W", (rows, recurrent_size or hidden_size), hidden_size, dtype)
     if not bias:

@@ -13,22 +13,22 @@ import numpy as np
 import numpy.typing as npt
 
 from ..autodiff import no_grad
-from ..checks import whole
+from ..checks import check_int
 from ..errors import ShapeError
 from ..ops import TensorLike, broadcast_to, split, where
 from ..ops.core import as_tensor
-from ..ops.lengths import beside, real_steps
+from ..ops.lengths import expand_mask, sequence_mask
 from ..tensor import Tensor
+from ..tree import flatten, rebuild
 from ..unrolling import Steps
 from .beam import Sequences, beam_search, write
+from .call import as_state, outline
 from .cell import Cell, State
 from .decoder_cell import DecoderCell, DecoderState, above_zero, choose, code_of
 from .layers import Linear
 from .likelihood import log_likelihood
 from .module import Module
-from .nested import flatten, rebuild
 from .recurrent import Mode, Recurrent
-from .steps import as_state, outline
 
 __all__ = ["Decoder"]
 
@@ -157,7 +157,7 @@ class Decoder(Module):
         if ys.dtype.kind not in "iu" or ys.ndim != 2:
             raise ShapeError(f"the symbols to be written are integers of shape (time, batch), not {ys.dtype} {ys.shape}")
         T, batch_size = ys.shape
-        real = None if lengths is None else real_steps(lengths, T, batch_size)
+        real = None if lengths is None else sequence_mask(lengths, T, batch_size)
         if real is not None:
             ys = where(real, ys, self.cell.start)
         n, known = self.cell.embedding.codes, ys.node.value
@@ -166,7 +166,7 @@ class Decoder(Module):
         y, h, *x = self._begin(context, state, batch_size)
         xs = broadcast_to(x[0], (T, *x[0].shape)) if x else None
         logits, _ = self.recurrent(xs, DecoderState(y, h), steps=T, force={"y": ys}, force_mask=force_mask)
-        return logits if real is None else where(beside(real, logits), logits, 0)
+        return logits if real is None else where(expand_mask(real, logits), logits, 0)
 
     def log_likelihood(
         self,
@@ -276,7 +276,7 @@ class Decoder(Module):
         ValueError
             If `width` or `max_steps` is less than 1.
         """
-        return self._write(beam_search, context, state, batch_size, max_steps, width=whole("width", width))
+        return self._write(beam_search, context, state, batch_size, max_steps, width=check_int("width", width))
 
     def _write(
         self,
@@ -289,7 +289,7 @@ class Decoder(Module):
     ) -> Sequences:
         given = [as_tensor(x) for x in ([] if context is None else [context]) + flatten(() if state is None else state)]
         batch_size = next((x.shape[0] for x in given if x.ndim), batch_size)
-        end, most = -1 if self.end is None else self.end, whole("max_steps", max_steps)
+        end, most = -1 if self.end is None else self.end, check_int("max_steps", max_steps)
         with no_grad(), closing(Steps((), (), most)) as steps:
             y, *held = self._begin(context, state, batch_size)
 
@@ -302,7 +302,7 @@ class Decoder(Module):
 
     def _begin(self, context: TensorLike | None, state: State | None, batch_size: int) -> tuple[Any, ...]:
         """y_0, h_0, and, if the context comes in at every step, what is read beside the symbols."""
-        y, h = self.cell.initial_state(whole("batch_size", batch_size, least=0))
+        y, h = self.cell.initial_state(check_int("batch_size", batch_size, least=0))
         needed = None if self.context_size is None else (batch_size, self.context_size)
         if context is None and needed is not None:
             raise ShapeError(f"there is no context, and this decoder and batch need one of shape {needed}")

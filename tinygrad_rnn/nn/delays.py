@@ -15,10 +15,10 @@ from ..errors import DataError, ShapeError
 from ..ops import TensorLike
 from ..ops.core import as_tensor
 from ..tensor import Tensor
+from .call import Call
 from .cell import Cell, State
 from .module import Module
 from .recurrent import Recurrent
-from .steps import Call
 
 __all__ = ["DelayCell", "Delays", "FromHistory", "as_delays", "check_input", "sequence"]
 

@@ -13,14 +13,14 @@ import numpy.typing as npt
 from ..checks import clean_name
 from ..errors import StateDictError, TinygradError
 from ..files import Stored, read_arrays, write_arrays
-from ..graph.place import at, context
+from ..graph.context import at, context
 from ..ops.dtypes import fits
 from ..pytorch import missing
 from ..tensor import Parameter, Tensor
 
 if TYPE_CHECKING:
     from ..draw import Drawing
-    from ..scan.summary import Summary
+    from ..scan.plan import Plan
 
 __all__ = ["Module"]
 
@@ -173,7 +173,7 @@ class Module:
         try:
             if not self._name:
                 return method(*inputs, **options)
-            here = context.state.place
+            here = context.state.location
             with at(here._replace(scope=f"{here.scope}.{self._name}" if here.scope else self._name)):
                 return method(*inputs, **options)
         except TinygradError as error:
@@ -184,7 +184,7 @@ class Module:
 
     def _at_scope(self, scope: str) -> Module:
         """The innermost module in this one that makes nodes under a scope, for an error in a compiled step."""
-        above = f"{context.state.place.scope}.{self._name}".strip(".")
+        above = f"{context.state.location.scope}.{self._name}".strip(".")
         found, path = self, scope.removeprefix(above).lstrip(".")
         while inner := [m for _, m in found.children() if not m._name or path == m._name or path.startswith(f"{m._name}.")]:
             found, path = inner[0], path.removeprefix(inner[0]._name).lstrip(".")
@@ -431,7 +431,7 @@ class Module:
         (cell,) = cells.values()
         return cell.equations(backward, inputs)
 
-    def plan(self, T: int, B: int = 1, inputs: Any = None) -> Summary | dict[str, Summary]:
+    def plan(self, T: int, B: int = 1, inputs: Any = None) -> Plan | dict[str, Plan]:
         """What the compiler finds out about the recurrent parts, for T steps and a batch of B; nothing is run.
 
         Parameters
@@ -443,7 +443,7 @@ class Module:
 
         Returns
         -------
-        Summary, or mapping from path to Summary
+        Plan, or mapping from path to Plan
             Of the one recurrent part, or of each. It prints as a table, has the program's
             `source`, and draws itself.
 
@@ -461,7 +461,7 @@ class Module:
         >>> plan.forward.counts.products
         1
         """
-        from .plans import plan_parts
+        from .planning import plan_parts
 
         return plan_parts(self, T, B, inputs)
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..console import counted
 from ..errors import DataError, ShapeError
 from ..ops import TensorLike, concatenate, stack, where
-from ..ops.lengths import beside, real_steps
+from ..ops.lengths import expand_mask, sequence_mask
 from ..tensor import Tensor
 from .cell import State
 from .delays import Delays, FromHistory, check_input, sequence
@@ -248,9 +248,9 @@ class NARX(FromHistory):
             raise ValueError(f"n is a number of steps, from 1 to the {T} that there are, not {n!r}")
         starts, rows = T - n + 1, None
         if lengths is not None:
-            real = real_steps(lengths, T, B)
-            outputs = where(beside(real, outputs), outputs, 0)
-            inputs = None if inputs is None else where(beside(real, inputs), inputs, 0)
+            real = sequence_mask(lengths, T, B)
+            outputs = where(expand_mask(real, outputs), outputs, 0)
+            inputs = None if inputs is None else where(expand_mask(real, inputs), inputs, 0)
             rows = np.where(np.arange(starts)[:, None] + n <= np.asarray(lengths), n, 0).ravel()
 
         def windows(data: Tensor, start: int) -> Tensor:

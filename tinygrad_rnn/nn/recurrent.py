@@ -14,18 +14,18 @@ import numpy.typing as npt
 
 from ..autodiff import runs_of_their_own
 from ..errors import ShapeError, SideEffectError, TinygradError, TraceError
-from ..graph.place import context, mode, outside_left_loops
+from ..graph.context import context, mode, outside_left_loops
 from ..ops import TensorLike, stack
 from ..tensor import Tensor
+from ..tree import flatten, rebuild
 from ..unrolling import Steps
+from .call import Call, as_state, cast, outline
 from .cell import Cell, State
-from .compiled import compiled
 from .module import Module
-from .nested import flatten, rebuild
-from .steps import Call, as_state, cast, outline
+from .trace_cache import compiled
 
 if TYPE_CHECKING:
-    from ..scan.summary import Summary
+    from ..scan.plan import Plan
 
 __all__ = ["Mode", "Recurrent"]
 
@@ -229,7 +229,7 @@ class Recurrent(Module):
             return (None if final_state_only else call.of_no_steps()), call.state
         return (self._unroll if explicit else self._scan)(call, final_state_only)
 
-    def plan(self, T: int, B: int = 1, inputs: Any = None, force: Sequence[str] = ()) -> Summary:
+    def plan(self, T: int, B: int = 1, inputs: Any = None, force: Sequence[str] = ()) -> Plan:
         """What the compiler finds out about the cell, for T steps and a batch of B; nothing is run.
 
         Parameters
@@ -243,7 +243,7 @@ class Recurrent(Module):
 
         Returns
         -------
-        Summary
+        Plan
             It prints as a table, has the program's `source`, and draws itself.
 
         Raises
@@ -259,7 +259,7 @@ class Recurrent(Module):
         >>> print(nn.Recurrent(nn.GRUCell(64, 128)).plan(T=100, B=32).forward.slots[0])
         cycle
         """
-        from .plans import plan
+        from .planning import plan
 
         return plan(self, T, B, inputs, force)
 
@@ -337,7 +337,7 @@ def _knows_dtype(initial_state: Callable[..., Any]) -> bool:
     return _knows[initial_state]
 
 
-def alone(cell: Cell) -> Recurrent:
+def standalone(cell: Cell) -> Recurrent:
     """The cell applied to a sequence, under no name: the cell itself stays as it is."""
     layer = Recurrent(copy.copy(cell))
     layer.cell._name = ""

@@ -10,11 +10,11 @@ from ..autodiff import no_grad
 from ..errors import ShapeError
 from ..ops import TensorLike, concatenate, swapaxes
 from ..tensor import Tensor
+from ..tree import flatten, rebuild
 from .beam import Sequences
 from .decoder import Decoder
 from .likelihood import log_likelihood
 from .module import Module
-from .nested import flatten, rebuild
 from .stacked import RecurrentLayer
 
 __all__ = ["Seq2Seq"]

@@ -13,13 +13,13 @@ from ..errors import ShapeError
 from ..ops import TensorLike, concatenate, stack, swapaxes
 from ..ops.core import as_tensor
 from ..tensor import Parameter, Tensor
-from ..unrolling import fed
+from ..tree import flatten, rebuild
+from ..unrolling import as_input
+from .call import cast
 from .cell import Cell, State
 from .layers import Dropout
 from .module import Module
-from .nested import flatten, rebuild
 from .recurrent import Mode, Recurrent
-from .steps import cast
 
 __all__ = ["RecurrentLayer"]
 
@@ -167,7 +167,7 @@ class RecurrentLayer(Module):
         recorded: dict[str, Tensor] | None,
         names: Collection[str] | None = None,
     ) -> tuple[Any, State]:
-        xs = fed(xs)
+        xs = as_input(xs)
         if xs.dtype.kind != "f" and (parameters := self.parameters()):
             xs = cast(xs, parameters[0].dtype, "iub")  # codes and counts: no reason to compute in float64
         alone = xs.ndim == 2

@@ -11,9 +11,9 @@ from ..errors import ShapeError
 from ..graph.node import leaf
 from ..ops import concatenate
 from ..tensor import Tensor
-from ..unrolling import fed
+from ..tree import flatten, rebuild
+from ..unrolling import as_input
 from .cell import State
-from .nested import flatten, rebuild
 
 __all__ = ["truncated_bptt"]
 
@@ -87,7 +87,7 @@ def truncated_bptt(
         raise ValueError(f"truncated BPTT needs 1 <= k1 <= k2, numbers of steps, and has k1={k1!r}, k2={k2!r}")
     if getattr(layer, "reverse", False) or getattr(layer, "bidirectional", False):
         raise ValueError("truncated BPTT goes forwards in time, and this layer also runs backwards; use one direction")
-    inputs = [fed(x) for x in flatten(xs)]
+    inputs = [as_input(x) for x in flatten(xs)]
     axis = 1 if getattr(layer, "batch_first", False) and inputs[0].ndim > 2 else 0
     lengths = {x.shape[axis : axis + 1] for x in inputs}
     if len(lengths) != 1 or lengths == {()}:

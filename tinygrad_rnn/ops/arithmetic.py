@@ -607,4 +607,4 @@ def detach(x, *, out=None):
     return out
 
 
-detach.cuts = lambda node, order: {0: (node.inputs[0], node.place)}
+detach.cuts = lambda node, order: {0: (node.inputs[0], node.location)}

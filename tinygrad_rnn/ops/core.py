@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DtypeError, NonFiniteError, ShapeError, TinygradError, TraceError
+from ..graph.context import NOWHERE, Location, context, current
 from ..graph.node import NO_ATTRIBUTES, Node, Results, Spec
-from ..graph.place import NOWHERE, Place, context, current
 from .domains import Domain, Interval
 from .dtypes import as_float, makes_floats, takes_integers_as_floats, widens_halves
 
@@ -29,8 +29,8 @@ Arrangement: TypeAlias = Literal["part", "join"]
 
 OPEN, RELATION, SUM, TERM, PRODUCT, MATRIX, ATOM, SYMBOL = range(8)
 
-PLACES = {"relation": RELATION, "sum": SUM, "term": TERM, "product": PRODUCT, "matrix": MATRIX, "atom": ATOM}
-PLACES |= {"symbol": SYMBOL, "base": SYMBOL}
+PRECEDENCE = {"relation": RELATION, "sum": SUM, "term": TERM, "product": PRODUCT, "matrix": MATRIX, "atom": ATOM}
+PRECEDENCE |= {"symbol": SYMBOL, "base": SYMBOL}
 """Places of an input in a formula, by how tightly they bind."""
 
 
@@ -122,7 +122,7 @@ class Primitive:
         NumPy's function that does the kernel's work on floats, if there is one.
     """
 
-    cuts: Callable[[Node, Sequence[Node]], Mapping[int, tuple[Node, Place]]] | None = None
+    cuts: Callable[[Node, Sequence[Node]], Mapping[int, tuple[Node, Location]]] | None = None
     """``cuts(node, order)``: inputs that the rest of a graph reaches only behind a ``.detach()`` in the node, each
     with what was detached and where; None if there are none for any node."""
 
@@ -358,7 +358,7 @@ def _check_formula(name: str, formula: Formula, arguments: Sequence[str], attrib
                 )
             allowed: Container[str] = ()
             if field in inputs or field == "rest":
-                allowed = (*PLACES, "T", "own")
+                allowed = (*PRECEDENCE, "T", "own")
             elif field in attributes:
                 allowed = ("index", "typed")
             if conversion or (spec and any(part not in allowed for part in spec.split(","))):
@@ -436,7 +436,7 @@ def apply(primitive: Primitive, inputs: Sequence[TensorLike], attributes: Mappin
     if not isinstance(value, _value_types):
         value = np.asarray(value)
     if state.recording:
-        return tensor_class(Node(primitive, nodes, attributes, value, state.place))
+        return tensor_class(Node(primitive, nodes, attributes, value, state.location))
     return tensor_class(Node(None, (), NO_ATTRIBUTES, value, NOWHERE))
 
 
@@ -637,7 +637,7 @@ class OutOfRange(IndexError):
 
 def explained(primitive: Primitive, nodes: tuple[Node, ...], attributes: Mapping[str, Any], error: Exception) -> TinygradError:
     """An error of a kernel or shape rule, with the primitive, the layer, the step and the inputs."""
-    where = context.state.place.describe()
+    where = context.state.location.describe()
     names = [a for a in primitive.arguments if not a.startswith("*")]
     names += [f"input {i}" for i in range(len(names), len(nodes))]
     shown = ", ".join(f"{name} = {describe(node)} {node.dtype}" for name, node in zip(names, nodes, strict=False))
@@ -663,7 +663,7 @@ def _report_non_finite(primitive: Primitive, nodes: tuple[Node, ...], value: Any
     held = next((i for i in nodes if i.primitive is None and not np.isfinite(i.value).all()), None)
     if held is not None:
         raise NonFiniteError(
-            f"{describe(held)}, an input of {primitive.name}{context.state.place.describe()}, holds NaN or inf"
+            f"{describe(held)}, an input of {primitive.name}{context.state.location.describe()}, holds NaN or inf"
         )
     bad = np.argwhere(~np.isfinite(value))[0]
     what = value[tuple(bad)]
@@ -672,8 +672,8 @@ def _report_non_finite(primitive: Primitive, nodes: tuple[Node, ...], value: Any
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
         frame = frame.f_back
     shown = ", ".join(describe(node) for node in nodes)
-    kind = "first appeared in the gradient of" if context.state.place.origin is not None else "first appeared in"
+    kind = "first appeared in the gradient of" if context.state.location.origin is not None else "first appeared in"
     raise NonFiniteError(
-        f"{what} {kind} {primitive.name}({shown}){context.state.place.describe()}, at index {tuple(map(int, bad))}; "
+        f"{what} {kind} {primitive.name}({shown}){context.state.location.describe()}, at index {tuple(map(int, bad))}; "
         f"made at {frame.f_code.co_filename}:{frame.f_lineno}"
     )

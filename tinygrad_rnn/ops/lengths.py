@@ -13,10 +13,10 @@ from .core import TensorLike, as_tensor
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-__all__ = ["beside", "real_steps"]
+__all__ = ["expand_mask", "sequence_mask"]
 
 
-def real_steps(lengths: TensorLike, T: int, batch_size: int) -> Tensor:
+def sequence_mask(lengths: TensorLike, T: int, batch_size: int) -> Tensor:
     """Where rows of these lengths have not ended.
 
     Parameters
@@ -52,7 +52,7 @@ def real_steps(lengths: TensorLike, T: int, batch_size: int) -> Tensor:
     return as_tensor(np.arange(T)[:, None] < found)
 
 
-def beside(mask: Tensor, x: Tensor) -> Tensor:
+def expand_mask(mask: Tensor, x: Tensor) -> Tensor:
     """The mask with axes of length 1 added, to broadcast against x.
 
     Examples

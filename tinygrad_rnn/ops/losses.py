@@ -12,7 +12,7 @@ from .activations import log_softmax
 from .arithmetic import square, where
 from .core import TensorLike, _holds_a_tensor, as_tensor, describe
 from .dtypes import accumulator, as_float
-from .lengths import beside, real_steps
+from .lengths import expand_mask, sequence_mask
 from .reductions import mean, sum
 from .shapes import IndexArray, pick
 
@@ -61,7 +61,7 @@ def check_target(name: str, target: Tensor, real: Tensor | None = None) -> None:
     value = target._node.value
     if not isinstance(value, np.ndarray) or value.dtype.kind != "f" or np.isfinite(value).all():
         return
-    bad = np.argwhere(~np.isfinite(value) if real is None else ~np.isfinite(value) & beside(real, target).data)
+    bad = np.argwhere(~np.isfinite(value) if real is None else ~np.isfinite(value) & expand_mask(real, target).data)
     if len(bad) and not target.requires_grad:
         raise NonFiniteError(
             f"{name}: {len(bad)} of the {value.size} values of the target {describe(target._node)} "
@@ -84,13 +84,13 @@ def _real(name: str, losses: tuple[int, ...], lengths: TensorLike | None, batch_
     if len(losses) < 2:
         raise ShapeError(f"{name}: lengths are for losses with axes of time and batch, and these are {losses}")
     batch_size, T = losses[:2] if batch_first else losses[1::-1]
-    real = real_steps(lengths, T, batch_size)
+    real = sequence_mask(lengths, T, batch_size)
     return real.T if batch_first else real
 
 
 def _masked(x: Tensor, real: Tensor | None) -> Tensor:
     """Zeros in the padding: what stands there then changes no result and no gradient."""
-    return x if real is None else where(beside(real, x), x, 0)
+    return x if real is None else where(expand_mask(real, x), x, 0)
 
 
 def _reduce(losses: Tensor, reduction: Reduction, real: Tensor | None, dtype: np.dtype[Any]) -> Tensor:

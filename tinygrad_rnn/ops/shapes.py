@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import DtypeError, ShapeError, TraceError
+from ..graph.context import context
 from ..graph.node import Spec
-from ..graph.place import context
 from .axes import Axis, negative_axes, negative_axis
 from .core import Formula, OutOfRange, Sparse, TensorLike, apply, as_tensor, primitive
 from .domains import REAL, Choose, Domain, Interval, Shape

@@ -35,7 +35,7 @@ def each(parameters: Iterable[Parameter]) -> list[Parameter]:
     return found
 
 
-def listed(parameters: Iterable[Parameter]) -> list[Parameter]:
+def check_parameters(parameters: Iterable[Parameter]) -> list[Parameter]:
     """Each parameter once, of at least one.
 
     Raises
@@ -54,7 +54,7 @@ def trainable(parameters: Iterable[Parameter]) -> list[Parameter]:
     return [parameter for parameter in parameters if parameter.requires_grad]
 
 
-def in_range(name: str, value: float, below: float = math.inf) -> float:
+def check_range(name: str, value: float, below: float = math.inf) -> float:
     """The value of an option, if it is at least 0 and below this.
 
     Raises
@@ -85,12 +85,12 @@ class Optimizer:
     """
 
     def __init__(self, parameters: Iterable[Parameter], lr: float) -> None:
-        self.parameters = listed(parameters)
-        self.lr = in_range("lr", lr)
+        self.parameters = check_parameters(parameters)
+        self.lr = check_range("lr", lr)
         self._memory: list[dict[str, Any]] = [{} for _ in self.parameters]
 
     @property
-    def remembers(self) -> tuple[str, ...]:
+    def state_names(self) -> tuple[str, ...]:
         """Names of what is remembered of each parameter from step to step."""
         return ()
 
@@ -108,9 +108,9 @@ class Optimizer:
             if parameter.grad is not None and parameter.requires_grad:
                 data = parameter.data.astype(accumulator(parameter.dtype), copy=False)
                 g = parameter.grad.data.astype(data.dtype, copy=False)
-                parameter.data = data + self._change(data, g, memory)
+                parameter.data = data + self.update(data, g, memory)
 
-    def _change(self, data: Array, g: Array, memory: dict[str, Any]) -> Array:
+    def update(self, data: Array, g: Array, memory: dict[str, Any]) -> Array:
         """What to add to the parameter; `memory` is its own, empty before the first step.
 
         The arrays are of float32 at least, for ε and squares of gradients vanish in float16.
@@ -140,7 +140,7 @@ class Optimizer:
         """
         try:
             memory = [
-                {name: np.array(state[key]) for name in self.remembers if (key := f"{i}.{name}") in state}
+                {name: np.array(state[key]) for name in self.state_names if (key := f"{i}.{name}") in state}
                 for i in range(len(self.parameters))
             ]
         except ValueError as error:  # a ragged list
@@ -149,7 +149,7 @@ class Optimizer:
         if strange := [key for key in state if key not in known]:
             raise self._misfit(f"{strange[0]} is not known")
         for i, (parameter, found) in enumerate(zip(self.parameters, memory, strict=True)):
-            if found and (missing := [name for name in self.remembers if name not in found]):
+            if found and (missing := [name for name in self.state_names if name not in found]):
                 raise self._misfit(f"{i}.{missing[0]} is missing, and {i}.{next(iter(found))} is there")
             for name, array in found.items():
                 self._check(f"{i}.{name}", array, parameter)

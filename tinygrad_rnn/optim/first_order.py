@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..tensor import Parameter
-from .base import Array, Optimizer, in_range
+from .base import Array, Optimizer, check_range
 
 __all__ = ["SGD", "Adam", "AdamW", "RMSProp"]
 
@@ -47,15 +47,16 @@ class SGD(Optimizer):
         self, parameters: Iterable[Parameter], lr: float = 1e-3, momentum: float = 0.0, weight_decay: float = 0.0
     ) -> None:
         super().__init__(parameters, lr)
-        self.momentum = in_range("momentum", momentum, below=1)
-        self.weight_decay = in_range("weight_decay", weight_decay)
+        self.momentum = check_range("momentum", momentum, below=1)
+        self.weight_decay = check_range("weight_decay", weight_decay)
 
     @property
-    def remembers(self) -> tuple[str, ...]:
+    def state_names(self) -> tuple[str, ...]:
         """v, if there is momentum."""
         return ("v",) if self.momentum else ()
 
-    def _change(self, data: Array, g: Array, memory: dict[str, Any]) -> Array:
+    def update(self, data: Array, g: Array, memory: dict[str, Any]) -> Array:
+        """Return what to add to the parameter; see :meth:`Optimizer.update`."""
         g = _decayed(data, g, self.weight_decay)
         if self.momentum:
             g = memory["v"] = self.momentum * memory.get("v", 0.0) + g
@@ -113,16 +114,17 @@ class RMSProp(Optimizer):
         centered: bool = False,
     ) -> None:
         super().__init__(parameters, lr)
-        self.alpha, self.eps = in_range("alpha", alpha, below=1), in_range("eps", eps)
-        self.weight_decay = in_range("weight_decay", weight_decay)
-        self.momentum, self.centered = in_range("momentum", momentum, below=1), centered
+        self.alpha, self.eps = check_range("alpha", alpha, below=1), check_range("eps", eps)
+        self.weight_decay = check_range("weight_decay", weight_decay)
+        self.momentum, self.centered = check_range("momentum", momentum, below=1), centered
 
     @property
-    def remembers(self) -> tuple[str, ...]:
+    def state_names(self) -> tuple[str, ...]:
         """s; or, if it is centered, the variance and m; v, if there is momentum."""
         return (*(("variance", "m") if self.centered else ("s",)), *(("v",) if self.momentum else ()))
 
-    def _change(self, data: Array, g: Array, memory: dict[str, Any]) -> Array:
+    def update(self, data: Array, g: Array, memory: dict[str, Any]) -> Array:
+        """Return what to add to the parameter; see :meth:`Optimizer.update`."""
         g, keep = _squarable(_decayed(data, g, self.weight_decay)), self.alpha
         if self.centered:
             m = memory.get("m", 0.0)
@@ -178,15 +180,16 @@ class Adam(Optimizer):
     ) -> None:
         super().__init__(parameters, lr)
         b1, b2 = betas
-        self.betas = in_range("the first of betas", b1, below=1), in_range("the second of betas", b2, below=1)
-        self.eps, self.weight_decay = in_range("eps", eps), in_range("weight_decay", weight_decay)
+        self.betas = check_range("the first of betas", b1, below=1), check_range("the second of betas", b2, below=1)
+        self.eps, self.weight_decay = check_range("eps", eps), check_range("weight_decay", weight_decay)
 
     @property
-    def remembers(self) -> tuple[str, ...]:
+    def state_names(self) -> tuple[str, ...]:
         """The number of steps, and the two means."""
         return "n", "m", "v"
 
-    def _change(self, data: Array, g: Array, memory: dict[str, Any]) -> Array:
+    def update(self, data: Array, g: Array, memory: dict[str, Any]) -> Array:
+        """Return what to add to the parameter; see :meth:`Optimizer.update`."""
         return self._moments(_decayed(data, g, self.weight_decay), memory)
 
     def _moments(self, g: Array, memory: dict[str, Any]) -> Array:
@@ -243,7 +246,8 @@ class AdamW(Adam):
     ) -> None:
         super().__init__(parameters, lr, betas, eps, weight_decay)
 
-    def _change(self, data: Array, g: Array, memory: dict[str, Any]) -> Array:
+    def update(self, data: Array, g: Array, memory: dict[str, Any]) -> Array:
+        """Return what to add to the parameter; see :meth:`Optimizer.update`."""
         return self._moments(g, memory) - self.lr * self.weight_decay * data
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .base import Optimizer, in_range
+from .base import Optimizer, check_range
 
 __all__ = ["WarmupCosine"]
 
@@ -50,8 +50,8 @@ class WarmupCosine:
         if not 0 <= warmup < total:
             raise ValueError(f"a schedule needs more updates than those of the warm-up, and total={total}, warmup={warmup}")
         self.optimizer, self.peak = optimizer, optimizer.lr
-        in_range("updates", updates)
-        self.total, self.warmup, self.final, self.updates = total, warmup, in_range("final", final), updates
+        check_range("updates", updates)
+        self.total, self.warmup, self.final, self.updates = total, warmup, check_range("final", final), updates
         optimizer.lr = self.rate(updates)
 
     def rate(self, n: int) -> float:

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..autodiff import grad, no_grad
-from ..checks import whole
+from ..checks import check_int
 from ..errors import GradientError, NonFiniteError, ShapeError
 from ..extras import optional
-from ..graph.place import mode
+from ..graph.context import mode
 from ..tensor import Parameter, Tensor, tensor
-from .base import in_range, listed, trainable
+from .base import check_parameters, check_range, trainable
 
 __all__ = ["Fit", "lbfgs", "levenberg_marquardt"]
 
@@ -99,7 +99,7 @@ def lbfgs(
     (True, array([1., 2.]))
     """
     optimize = optional("scipy.optimize", "scipy", "L-BFGS needs")
-    whole("history", history)
+    check_int("history", history)
     search = _Search(parameters, max_iterations, tolerance, callback)
 
     def value_and_gradient(vector: Vector) -> tuple[float, Vector]:
@@ -257,11 +257,11 @@ class _Search:
     def __init__(
         self, parameters: Iterable[Parameter], max_iterations: int, tolerance: float, callback: Callback | None
     ) -> None:
-        self.parameters = trainable(listed(parameters))
+        self.parameters = trainable(check_parameters(parameters))
         if not self.parameters:
             raise GradientError("all parameters are frozen; unfreeze those to fit by requires_grad_()")
-        in_range("tolerance", tolerance)
-        self.max_iterations, self.callback = whole("max_iterations", max_iterations, least=0), callback
+        check_range("tolerance", tolerance)
+        self.max_iterations, self.callback = check_int("max_iterations", max_iterations, least=0), callback
         self.iterations = 0
         self.loss = math.inf
         self.arrays = [p.data for p in self.parameters]

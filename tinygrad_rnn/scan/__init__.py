@@ -1,6 +1,6 @@
 """Scan: a cell's step traced once, taken apart, and run as a program over the whole sequence."""
 
+from .plan import Plan
 from .rewrites import REWRITES, without
-from .summary import Summary
 
-__all__ = ["REWRITES", "Summary", "without"]
+__all__ = ["REWRITES", "Plan", "without"]

@@ -11,7 +11,7 @@ from ..graph.node import Node
 from ..graph.structure import exact
 from ..ops.core import NUMBER, Primitive, registry
 from ..ops.shapes import index_along
-from .loop import Loop, body, is_number
+from .loop import Loop, body, is_scalar_constant
 
 __all__ = ["Builder", "along", "canonical", "slice_of"]
 
@@ -47,7 +47,7 @@ def canonical(loop: Loop, instead: Mapping[Node, Node] | None = None) -> Loop:
         if node in instead:
             done[node] = done[instead[node]]
         elif node.primitive is None:
-            done[node] = builder.number(node) if is_number(node) else node
+            done[node] = builder.number(node) if is_scalar_constant(node) else node
         else:
             done[node] = builder.like(node, tuple([done[i] for i in node.inputs]))
     return loop.mapped(done)
@@ -88,7 +88,7 @@ class Builder:
                 made = like
             else:
                 spec = primitive.shape(*[node.spec for node in inputs], **attributes)
-                made = Node(primitive, inputs, attributes, spec, like.place if like is not None else inputs[0].place)
+                made = Node(primitive, inputs, attributes, spec, like.location if like is not None else inputs[0].location)
                 self._own.add(made)
             self._made[key] = made
         return made
@@ -96,12 +96,12 @@ class Builder:
     def _of_one_rank(self, inputs: tuple[Node, ...]) -> tuple[Node, ...]:
         """With as many axes each, so that a further leading axis passes through; numbers stay."""
         rank = max(len(node.shape) for node in inputs)
-        if all(len(node.shape) == rank or is_number(node) for node in inputs):
+        if all(len(node.shape) == rank or is_scalar_constant(node) for node in inputs):
             return inputs
         return tuple(
             [
                 node
-                if len(node.shape) == rank or is_number(node)
+                if len(node.shape) == rank or is_scalar_constant(node)
                 else self.make(_RESHAPE, (node,), {"shape": (1,) * (rank - len(node.shape)) + node.shape})
                 for node in inputs
             ]
@@ -134,7 +134,11 @@ class Builder:
         elif primitive is _MULTIPLY or primitive is _ADD:
             unit = 1.0 if primitive is _MULTIPLY else 0.0
             for one, other in (inputs, inputs[::-1]):
-                if is_number(one, unit) and np.result_type(one.dtype, other.dtype) == other.dtype and not is_number(other):
+                if (
+                    is_scalar_constant(one, unit)
+                    and np.result_type(one.dtype, other.dtype) == other.dtype
+                    and not is_scalar_constant(other)
+                ):
                     return other
         elif primitive is _CONCATENATE:
             joined = self._joined(inputs, attributes["axis"])

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ..graph.node import Results
 
 if TYPE_CHECKING:
-    from .plan import Plan
+    from .compiled import CompiledScan
 
 __all__ = ["Segments", "run_in_segments", "spans"]
 
@@ -38,14 +38,14 @@ class Segments(Results):
         return found
 
 
-def spans(plan: Plan, steps: int) -> Iterator[tuple[int, int]]:
+def spans(plan: CompiledScan, steps: int) -> Iterator[tuple[int, int]]:
     """Start and stop of each segment, in the order in which they are run."""
     n = plan.checkpoint or steps
     found = [(start, min(start + n, steps)) for start in range(0, steps, max(1, n))]
     return iter(found[::-1] if plan.loop.reverse else found)
 
 
-def run_in_segments(plan: Plan, arrays: Sequence[npt.NDArray[Any]], steps: int) -> Segments:
+def run_in_segments(plan: CompiledScan, arrays: Sequence[npt.NDArray[Any]], steps: int) -> Segments:
     """Run a loop n steps at a time."""
     loop, executable = plan.loop, plan.executable(False)
     sequences, slots = len(loop.sequences), len(loop.state)

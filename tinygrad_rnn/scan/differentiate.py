@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from ..autodiff import pull
+from ..graph.context import mode
 from ..graph.node import Node, leaf
-from ..graph.place import mode
 from ..tensor import Tensor
 from .canonical import Builder, canonical
 from .loop import Item, Loop, body

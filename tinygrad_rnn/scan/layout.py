@@ -36,6 +36,6 @@ def batch_last(loop: Loop) -> bool:
         known = [i for i in node.inputs if i.shape and not at.is_outer(i)]
         if any(i.shape[-1] == 1 != columns for i in known):
             if_last += columns
-        if any((place := slice_of(i)) is not None and place[0] == -1 for i in known):
+        if any((location := slice_of(i)) is not None and location[0] == -1 for i in known):
             if_first += rows
     return if_last <= if_first

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..graph.node import Node, ancestors
 
-__all__ = ["Item", "Loop", "body", "is_leaf", "is_number"]
+__all__ = ["Item", "Loop", "body", "is_leaf", "is_scalar_constant"]
 
 
 class Item(NamedTuple):
@@ -95,7 +95,7 @@ def is_leaf(node: Node) -> bool:
     return node.primitive is None
 
 
-def is_number(node: Node, value: float | None = None) -> bool:
+def is_scalar_constant(node: Node, value: float | None = None) -> bool:
     """Whether it is a number that the step was written with, or that very one."""
     found = node.primitive is None and isinstance(node.value, np.ndarray) and node.value.ndim == 0
     return found and (value is None or node.value == value)

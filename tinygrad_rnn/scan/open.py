@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import TinygradError
+from ..graph.context import Location, Unrolling, at, context
 from ..graph.node import Node, Spec, leaf, rebased
-from ..graph.place import Place, Unrolling, at, context
 from ..ops.core import Primitive, constant, explained, registry
+from .compiled import CompiledScan
 from .loop import Loop, body
-from .plan import Plan
 from .primitive import item, scan
 
 __all__ = ["opened", "run_step_by_step"]
@@ -63,7 +63,7 @@ def opened(nodes: Sequence[Node]) -> dict[Node, Node]:
     return table
 
 
-def run_step_by_step(plan: Plan, arrays: Sequence[Any], steps: int) -> None:
+def run_step_by_step(plan: CompiledScan, arrays: Sequence[Any], steps: int) -> None:
     """Make the steps of a loop one by one as its author wrote them, for the error that the first wrong one raises.
 
     A program that fails cannot say where: it does all steps at once, and not in the order in which
@@ -71,7 +71,7 @@ def run_step_by_step(plan: Plan, arrays: Sequence[Any], steps: int) -> None:
 
     Parameters
     ----------
-    plan : Plan
+    plan : CompiledScan
     arrays : sequence of numpy.ndarray
         Of the loop's sequences, its initial state, and what it captures.
     steps : int
@@ -84,7 +84,7 @@ def run_step_by_step(plan: Plan, arrays: Sequence[Any], steps: int) -> None:
     loop = plan.traced
     leaves = (*loop.sequences, *loop.state, *loop.captured)
     inputs = [leaf(array, node.name, node.role) for node, array in zip(leaves, arrays, strict=True)]
-    _steps(Node(scan, tuple(inputs), {"plan": plan, "steps": steps}, None, context.state.place), inputs, False, {})
+    _steps(Node(scan, tuple(inputs), {"plan": plan, "steps": steps}, None, context.state.location), inputs, False, {})
 
 
 def _is_residual(node: Node) -> bool:
@@ -107,7 +107,7 @@ class _Run:
     results: dict[int, Node] = field(default_factory=dict)
     columns: dict[Node, list[Node]] = field(default_factory=dict)
 
-    def moment(self, position: int) -> int:
+    def step(self, position: int) -> int:
         """The step at this position."""
         return len(self.positions) - position if self.unrolling.reverse else position + 1
 
@@ -129,8 +129,8 @@ def _steps(node: Node, inputs: Sequence[Node], whole: bool, runs: dict[Node, _Ru
     plan, T = node.attributes["plan"], node.attributes["steps"]
     loop: Loop = plan.saving if whole else plan.traced
     m, n = len(loop.sequences), len(loop.sequences) + len(loop.state)
-    forward = runs.get(node.place.origin) if node.place.origin is not None else None
-    unrolling = forward.unrolling if forward else Unrolling(node.scope, node.place, loop.reverse)
+    forward = runs.get(node.location.origin) if node.location.origin is not None else None
+    unrolling = forward.unrolling if forward else Unrolling(node.scope, node.location, loop.reverse)
     run = _Run(loop, unrolling, [{} for _ in range(T)], list(inputs[m:n]), set())
     columns = {made: column for before in runs.values() for made, column in before.columns.items()}
     order = body(loop)
@@ -141,7 +141,7 @@ def _steps(node: Node, inputs: Sequence[Node], whole: bool, runs: dict[Node, _Ru
         now = run.positions[position]
         now.update(captured)
         now.update({slot: value for slot, value in zip(loop.state, run.carried, strict=True) if value is not None})
-        places = _Places(node, unrolling, run.moment(position), runs, position)
+        places = _Places(node, unrolling, run.step(position), runs, position)
         for place, sequence in zip(loop.sequences, inputs, strict=False):
             if place in known:
                 now[place] = known[place]
@@ -157,14 +157,14 @@ def _steps(node: Node, inputs: Sequence[Node], whole: bool, runs: dict[Node, _Ru
             elif made.primitive is None:
                 now[made] = made
             else:
-                now[made] = _made(made, tuple([now[i] for i in made.inputs]), places.of(made.place))
+                now[made] = _made(made, tuple([now[i] for i in made.inputs]), places.of(made.location))
                 run.own.add(now[made])
         run.carried = [now.get(value) for value in loop.after]
     unrolling.over = True
     return run
 
 
-def _element(place: Node, sequence: Node, position: int, at: Place) -> Node:
+def _element(place: Node, sequence: Node, position: int, at: Location) -> Node:
     """What is read of a sequence at one step."""
     if "draw" in place.attributes and isinstance(sequence.value, np.ndarray):
         return constant(sequence.value[position].copy())
@@ -176,7 +176,7 @@ def _element(place: Node, sequence: Node, position: int, at: Place) -> Node:
     return made
 
 
-def _made(node: Node, inputs: tuple[Node, ...], place: Place) -> Node:
+def _made(node: Node, inputs: tuple[Node, ...], place: Location) -> Node:
     """An operation of the body, done."""
     assert node.primitive is not None
     if node.primitive is _DETACH:
@@ -187,7 +187,7 @@ def _made(node: Node, inputs: tuple[Node, ...], place: Place) -> Node:
     return made
 
 
-def _applied(primitive: Primitive, inputs: tuple[Node, ...], attributes: Any, spec: Spec, place: Place) -> Node:
+def _applied(primitive: Primitive, inputs: tuple[Node, ...], attributes: Any, spec: Spec, place: Location) -> Node:
     value: Any = spec
     if not any(isinstance(i.value, Spec) for i in inputs):
         try:
@@ -206,12 +206,12 @@ class _Places:
     """Where the nodes of a traced step are made at one step of a run."""
 
     def __init__(self, scan: Node, unrolling: Unrolling, t: int, runs: dict[Node, _Run], position: int) -> None:
-        self.here = Place(scan.scope, unrolling, t)
+        self.here = Location(scan.scope, unrolling, t)
         self._positions = [run.positions[position] for run in runs.values() if position < len(run.positions)]
-        self._known: dict[Place, Place] = {}
+        self._known: dict[Location, Location] = {}
         self._inner: dict[Unrolling, Unrolling] = {}
 
-    def of(self, place: Place) -> Place:
+    def of(self, place: Location) -> Location:
         """The place that stands for one of the trace."""
         if place not in self._known:
             found = self._within(place)
@@ -221,7 +221,7 @@ class _Places:
             self._known[place] = found
         return self._known[place]
 
-    def _within(self, place: Place) -> Place:
+    def _within(self, place: Location) -> Location:
         """A loop in the step runs anew at each step, and the layer may be under another scope by now."""
         chain = [place]
         while (unrolling := chain[-1].unrolling) is not None and unrolling.outer is not None:
@@ -238,7 +238,7 @@ class _Places:
             assert inner.unrolling is not None
             if inner.unrolling not in self._inner:
                 self._inner[inner.unrolling] = Unrolling(scope(inner.unrolling.scope), found, inner.unrolling.reverse)
-            found = Place(scope(inner.scope), self._inner[inner.unrolling], inner.t)
+            found = Location(scope(inner.scope), self._inner[inner.unrolling], inner.t)
         return found
 
 
@@ -256,7 +256,7 @@ def _result(node: Node, run: _Run) -> Node:
         assert value is not None
         made = value
     else:
-        place = node.place
+        place = node.location
         column = [at[asked] for at in run.positions]
         if not column:
             shape = asked.shape if kind == "sum" else (0, *asked.shape)

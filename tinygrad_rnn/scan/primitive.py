@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..graph.context import Location, context
 from ..graph.node import Node, Results, Spec
-from ..graph.place import Place, context
 from ..ops.core import Formula, Part, Primitive, apply, constant
 from ..ops.domains import Domain
 from ..ops.shapes import concatenate
 from ..tensor import Tensor
 from .checkpoint import Segments, run_in_segments, spans
+from .compiled import CompiledScan
 from .memory import Memory
 from .numpy_backend import Executable
-from .plan import Plan
 
 __all__ = ["Run", "item", "run", "scan"]
 
@@ -44,7 +44,7 @@ class Run(Results):
         self._executable.release(self._memory)
 
 
-def _run(*arrays: Any, plan: Plan, steps: int, out: Any = None) -> Run | Segments:
+def _run(*arrays: Any, plan: CompiledScan, steps: int, out: Any = None) -> Run | Segments:
     save = context.state.recording
     try:
         if save and plan.checkpoint is not None and 1 < plan.checkpoint < steps:
@@ -59,7 +59,7 @@ def _run(*arrays: Any, plan: Plan, steps: int, out: Any = None) -> Run | Segment
     return Run(values, executable, memory)
 
 
-def _gradient(positions: list[int], parts: list[Part], y: Tensor, *inputs: Tensor, plan: Plan, steps: int) -> list[Any]:
+def _gradient(positions: list[int], parts: list[Part], y: Tensor, *inputs: Tensor, plan: CompiledScan, steps: int) -> list[Any]:
     """Run the reverse loop: cotangents of items in, cotangents of inputs out."""
     cotangents: dict[int, Tensor] = {}
     for g, index in parts:
@@ -73,7 +73,7 @@ def _gradient(positions: list[int], parts: list[Part], y: Tensor, *inputs: Tenso
 
 
 def _reversed(
-    positions: Sequence[int], cotangents: dict[int, Tensor], y: Tensor, inputs: Sequence[Tensor], plan: Plan, steps: int
+    positions: Sequence[int], cotangents: dict[int, Tensor], y: Tensor, inputs: Sequence[Tensor], plan: CompiledScan, steps: int
 ) -> list[Any]:
     items, slot = plan.saving.items, {leaf: i for i, leaf in enumerate(plan.loop.state)}
     ends = {slot[items[i].node]: g for i, g in cotangents.items() if items[i].kind == "final"}
@@ -98,11 +98,13 @@ class _Backward:
     y : Tensor
         The run.
     inputs : sequence of Tensor
-    plan : Plan
+    plan : CompiledScan
     steps : int
     """
 
-    def __init__(self, cotangents: dict[int, Tensor], y: Tensor, inputs: Sequence[Tensor], plan: Plan, steps: int) -> None:
+    def __init__(
+        self, cotangents: dict[int, Tensor], y: Tensor, inputs: Sequence[Tensor], plan: CompiledScan, steps: int
+    ) -> None:
         self.cotangents = cotangents
         self.given = sorted(cotangents)
         self.y = y
@@ -214,7 +216,12 @@ def _is_finite(x: Tensor) -> bool:
 
 
 def _reversed_in_segments(
-    positions: Sequence[int], cotangents: dict[int, Tensor], y: Segments, inputs: Sequence[Tensor], plan: Plan, steps: int
+    positions: Sequence[int],
+    cotangents: dict[int, Tensor],
+    y: Segments,
+    inputs: Sequence[Tensor],
+    plan: CompiledScan,
+    steps: int,
 ) -> list[Any]:
     """Run each segment again, saving everything, and then its reverse; the last one first."""
     items, loop = plan.loop.items, plan.loop
@@ -243,7 +250,7 @@ def _reversed_in_segments(
 
 
 def _reversed_segment(
-    wanted: Sequence[int], given: dict[int, Tensor], arrays: Sequence[Any], plan: Plan, steps: int
+    wanted: Sequence[int], given: dict[int, Tensor], arrays: Sequence[Any], plan: CompiledScan, steps: int
 ) -> dict[int, Tensor]:
     """The cotangents of a segment's inputs; what it saved for them is free again then."""
     executable = plan.executable(True)
@@ -277,12 +284,12 @@ scan = Primitive(
 )
 
 
-def _cuts(node: Node, order: Sequence[Node]) -> dict[int, tuple[Node, Place]]:
+def _cuts(node: Node, order: Sequence[Node]) -> dict[int, tuple[Node, Location]]:
     plan, steps = node.attributes["plan"], node.attributes["steps"]
     if not plan.detaches:
         return {}
     found = plan.cut_off([reader.attributes["index"] for reader in order if reader.primitive is item and node in reader.inputs])
-    return {k: (source, source.place._replace(t=steps)) for k, source in found.items()}
+    return {k: (source, source.location._replace(t=steps)) for k, source in found.items()}
 
 
 scan.cuts = _cuts
@@ -302,13 +309,13 @@ item = Primitive(
 
 
 def run(
-    plan: Plan, sequences: Sequence[Tensor], state: Sequence[Tensor], captured: Sequence[Tensor], steps: int
+    plan: CompiledScan, sequences: Sequence[Tensor], state: Sequence[Tensor], captured: Sequence[Tensor], steps: int
 ) -> list[Tensor]:
     """Apply a loop to sequences: one node, and one more for each item that is read.
 
     Parameters
     ----------
-    plan : Plan
+    plan : CompiledScan
     sequences, state, captured : sequence of Tensor
         For the leaves of the plan's loop.
     steps : int

@@ -12,7 +12,7 @@ import numpy as np
 from ..graph.node import Node, ancestors
 from ..ops.core import registry
 from .canonical import slice_of
-from .loop import Loop, body, is_number
+from .loop import Loop, body, is_scalar_constant
 from .partition import Partition
 from .program import Buffer, Call, Copy, Home, Program, Section, is_elementwise, is_view, root
 from .totals import Totals
@@ -114,7 +114,7 @@ class _Scheduler:
         """What is made of numbers alone."""
         found: set[Node] = set()
         for node in self.nodes:
-            if is_number(node) or (node.primitive is not None and found.issuperset(node.inputs)):
+            if is_scalar_constant(node) or (node.primitive is not None and found.issuperset(node.inputs)):
                 found.add(node)
         return found
 
@@ -131,7 +131,7 @@ class _Scheduler:
         for node in self.copied:  # a loop reads it step by step, in the layout of all else
             self.homes[node] = Home("buffer", Buffer(node.spec, "chunk"))
         for node in (*self.nodes, *self.after):
-            if is_number(node):
+            if is_scalar_constant(node):
                 self.homes[node] = Home("number")
 
     def _after_of_cycles(self) -> set[Node]:
@@ -222,14 +222,14 @@ class _Scheduler:
             if own and node in self.at_all_steps and node.shape and operand.primitive is not _CONCATENATE:
                 self._over.add(node)
                 return Home("piece", of=operand, part=(-1, 0, node.shape[-1]))
-            place = slice_of(operand)
-            if place is None or not self._is_sliced_only(operand.inputs[0], operand, place):
+            location = slice_of(operand)
+            if location is None or not self._is_sliced_only(operand.inputs[0], operand, location):
                 continue
             self._over.add(node)
-            return Home("piece", of=operand.inputs[0], part=place)
+            return Home("piece", of=operand.inputs[0], part=location)
         return None
 
-    def _is_sliced_only(self, root: Node, but: Node, place: tuple[int, int, int]) -> bool:
+    def _is_sliced_only(self, root: Node, but: Node, location: tuple[int, int, int]) -> bool:
         """Whether a value of its own buffer is read by slices only, and this region by one of them."""
         home = self.homes.get(root)
         if home is None or home.kind != "buffer" or not self.partition.is_core(root) or root in self.at_all_steps:
@@ -240,7 +240,7 @@ class _Scheduler:
             if reader is but:
                 continue
             other = slice_of(reader)
-            if other is None or other[0] != place[0] or (other[1] < place[2] and place[1] < other[2]):
+            if other is None or other[0] != location[0] or (other[1] < location[2] and location[1] < other[2]):
                 return False
         return True
 

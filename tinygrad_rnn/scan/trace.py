@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..graph.context import change, context, mode
 from ..graph.node import Node, Spec, leaf
-from ..graph.place import change, context, mode
 from ..graph.structure import exact
 from ..random import generator
 from ..tensor import Parameter, Tensor
-from .loop import Item, Loop, body, is_number
+from .loop import Item, Loop, body, is_scalar_constant
 
 __all__ = ["Trace", "draw_all", "signature", "trace"]
 
@@ -48,7 +48,9 @@ class Trace(NamedTuple):
                 return f"{mine.name or 'a constant'} of shape {mine.shape}"
         if signature(self.loop) == signature(other.loop):
             return None
-        before, after = ({exact(node.value): node.value for node in body(t.loop) if is_number(node)} for t in (self, other))
+        before, after = (
+            {exact(node.value): node.value for node in body(t.loop) if is_scalar_constant(node)} for t in (self, other)
+        )
         gone, new = [before[n] for n in before if n not in after], [after[n] for n in after if n not in before]
         return f"the number {gone[0]} (then {new[0]})" if gone and new else "what is computed"
 
@@ -125,7 +127,7 @@ def _symbolic(ends: Sequence[Node], leaves: set[Node]) -> tuple[dict[Node, Node]
         if node in leaves or "number" in node.attributes:
             table[node] = node
         elif not isinstance(node.value, Spec):
-            table[node] = leaf(node.spec, node.name, node.role, node.place)
+            table[node] = leaf(node.spec, node.name, node.role, node.location)
             captured.append(node)
         else:
             inputs = tuple([table[i] for i in node.inputs])
@@ -160,7 +162,7 @@ def signature(loop: Loop) -> tuple[Hashable, ...]:
             known[node] = len(lines)
             lines.append((kind, node.spec))
     for node in body(loop):
-        if is_number(node):  # by its value: nodes of numbers are shared between traces, so their order says nothing
+        if is_scalar_constant(node):  # by its value: nodes of numbers are shared between traces, so their order says nothing
             known[node] = exact(node.value)
         elif node not in known:
             known[node] = len(lines)

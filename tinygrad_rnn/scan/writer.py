@@ -11,7 +11,7 @@ import numpy as np
 
 from ..graph.node import Node
 from ..ops.core import registry
-from .loop import Item, is_number
+from .loop import Item, is_scalar_constant
 from .memory import Form, Needs, batchable
 from .program import Call, Copy, Program, Section, is_elementwise
 
@@ -127,7 +127,7 @@ class Writer:
         return self._labels[node]
 
     def _name(self, node: Node) -> str:
-        if is_number(node):
+        if is_scalar_constant(node):
             name = f"n{self._label(node)}"
             self.constants[name] = node.value
             return name
@@ -218,7 +218,7 @@ class Writer:
     def _array(self, node: Node) -> str:
         """The array of a value with a row for each step, or its one value."""
         program = self.program
-        if is_number(node) or self._dynamic(node):
+        if is_scalar_constant(node) or self._dynamic(node):
             return self._name(node)
         if not program.over_time(node):
             return self._name(node) if self._is_view(node) else self._stored(node)
@@ -297,7 +297,7 @@ class Writer:
     def _step(self, node: Node, used: list[tuple[Node, Form]], form: Form = "") -> str:
         """The array of a value at one step."""
         program = self.program
-        if is_number(node) or not program.over_time(node):
+        if is_scalar_constant(node) or not program.over_time(node):
             name = self._array(node)
             return self._turned.setdefault(node, f"{name}T") if form == "T" else name
         buffer = program.root(node)

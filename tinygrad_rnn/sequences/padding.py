@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DataError, DtypeError, ShapeError
-from ..ops.lengths import real_steps
+from ..ops.lengths import sequence_mask
 from ..tensor import Tensor
 
 __all__ = ["pad", "reverse_padded", "unpad"]
@@ -166,4 +166,4 @@ def _lengths(lengths: npt.ArrayLike, shape: tuple[int, ...], batch_first: bool) 
     if len(shape) < 2:
         raise ShapeError(f"padded sequences are (time, batch, …), or (batch, time, …), and this array is {shape}")
     batch_size, T = shape[:2] if batch_first else shape[1::-1]
-    return real_steps(lengths, T, batch_size).data.sum(axis=0)
+    return sequence_mask(lengths, T, batch_size).data.sum(axis=0)

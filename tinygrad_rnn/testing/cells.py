@@ -18,10 +18,10 @@ from .. import nn, random
 from ..console import counted
 from ..errors import DataError, TinygradError
 from ..graph.node import Spec
-from ..nn.nested import flatten, rebuild
-from ..nn.trace import trace_step
+from ..nn.module_trace import trace_step
 from ..ops.domains import BOOLEAN, Interval
 from ..tensor import Parameter, Tensor, tensor
+from ..tree import flatten, rebuild
 from .checks import check_gradients
 from .report import GradientCheckError, KinkError, Report, UndecidedError
 

@@ -14,8 +14,8 @@ from ..draw.dot import identifier
 from ..draw.plain import plain
 from ..graph.graph import Graph
 from ..graph.node import Node, ancestors
+from ..scan.compiled import CompiledScan
 from ..scan.loop import Item, Loop, body
-from ..scan.plan import Plan
 from ..scan.primitive import scan
 from ..scan.rewrites import without
 from ..tensor import Tensor
@@ -61,13 +61,13 @@ def first_difference(*results: Tensor, rtol: float = 1e-6) -> Drawing | None:
     return None
 
 
-def _first_wrong(plan: Plan, arrays: Sequence[Array], steps: int, rtol: float) -> Node | None:
+def _first_wrong(plan: CompiledScan, arrays: Sequence[Array], steps: int, rtol: float) -> Node | None:
     loop = plan.traced
     expected = values_of(loop, arrays, steps)
     with without(*plan.off):
         for node in body(loop):
             if node in expected:
-                asked = Plan(loop.asking([Item("stack", node)]))
+                asked = CompiledScan(loop.asking([Item("stack", node)]))
                 found, _ = asked.executable(False)(arrays, steps)
                 if not np.allclose(found[-1], expected[node], rtol, rtol, equal_nan=True):
                     return node

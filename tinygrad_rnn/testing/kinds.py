@@ -7,9 +7,9 @@ from itertools import permutations
 from typing import Any
 
 from ..graph.node import ancestors
-from ..nn.nested import flatten
-from ..nn.trace import Step
+from ..nn.module_trace import Step
 from ..tensor import Tensor
+from ..tree import flatten
 from .programs import BATCH, Interpreted, Program
 
 __all__ = ["cycles", "kinds_of", "primitives_of"]
@@ -54,7 +54,7 @@ def primitives_of(step: Step) -> set[str]:
     Examples
     --------
     >>> from tinygrad_rnn import nn
-    >>> from tinygrad_rnn.nn.trace import trace_step
+    >>> from tinygrad_rnn.nn.module_trace import trace_step
     >>> sorted(primitives_of(trace_step(nn.RNNCell(3, 5))))
     ['add', 'matmul', 'tanh', 'transpose']
     """

@@ -171,7 +171,7 @@ def _guess(
 def _cuts(evaluation: Evaluation) -> list[str]:
     """Where a ``.detach()`` cuts the graph."""
     order = ancestors([t.node for t in evaluation.outputs])
-    return [f"{describe(node)}{node.place.describe()}" for node in order if "source" in node.attributes]
+    return [f"{describe(node)}{node.location.describe()}" for node in order if "source" in node.attributes]
 
 
 # -- the operation and the step ------------------------------------------------------------
@@ -185,7 +185,7 @@ def _where(evaluation: Evaluation, u: Vector) -> list[str]:
     for node in ancestors([t.node for t in evaluation.outputs]):
         position = _wrong_rule(node)
         if position is not None:
-            lines.append(f"  the rule of input {position} of {node.operation}{node.place.describe()} is wrong by itself")
+            lines.append(f"  the rule of input {position} of {node.operation}{node.location.describe()} is wrong by itself")
             break
     step = _parting_step(evaluation, u)
     if step is not None:
@@ -233,13 +233,13 @@ def _wrong_rule(node: Node) -> int | None:
 def _parting_step(evaluation: Evaluation, u: Vector) -> int | None:
     """The latest step whose carried values get a wrong gradient: it went wrong just after them."""
     order = ancestors([t.node for t in evaluation.outputs])
-    if not any(node.place.t is not None for node in order) or any(node.place.origin for node in order):
+    if not any(node.location.t is not None for node in order) or any(node.location.origin for node in order):
         return None
     carried: dict[int, list[Node]] = {}
     for node in order:
         for source in node.inputs:
-            t = source.place.t
-            if t is not None and source.dtype.kind == "f" and source.primitive is not None and node.place.t != t:
+            t = source.location.t
+            if t is not None and source.dtype.kind == "f" and source.primitive is not None and node.location.t != t:
                 carried.setdefault(t, []).append(source)
     rng = np.random.default_rng(0)
     for t in sorted(carried, reverse=True):

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import nn, ops
-from ..nn.nested import flatten, rebuild
 from ..ops.core import as_tensor
 from ..tensor import Parameter, Tensor, tensor
+from ..tree import flatten, rebuild
 
 __all__ = ["BATCH", "Equation", "Interpreted", "Program", "Structure", "structures"]
 

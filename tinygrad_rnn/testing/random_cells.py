@@ -22,11 +22,11 @@ import numpy.typing as npt
 from .. import nn
 from ..autodiff import grad
 from ..graph.node import Spec
-from ..nn.nested import flatten, rebuild
-from ..nn.trace import Step, trace_step
+from ..nn.module_trace import Step, trace_step
 from ..ops.core import as_tensor
 from ..ops.domains import Choose
 from ..tensor import Tensor, tensor
+from ..tree import flatten, rebuild
 from .builder import Builder
 from .kinds import kinds_of
 from .motifs import ACROSS, DELAYED, MOTIFS

@@ -203,7 +203,7 @@ def _bound() -> Iterator[Callable[[Parameter, Vector], Tensor]]:
     def bind(parameter: Parameter, value: Vector) -> Tensor:
         old = parameter.node
         before.append((parameter, old))
-        parameter._rebind(leaf(value, old.name, old.role, old.place))
+        parameter._rebind(leaf(value, old.name, old.role, old.location))
         return Tensor(parameter.node)
 
     try:

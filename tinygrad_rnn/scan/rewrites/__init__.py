@@ -10,13 +10,13 @@ from ...graph.node import Node
 from ..canonical import canonical
 from ..loop import Loop
 from .associate import associate
+from .concat_scatters import join_pads
+from .fold_linear import fold_into_matrices
 from .gates import gates
-from .joins import into_joins
 from .merge import merge
-from .pads import join_pads
+from .prebroadcast import spread
 from .products import side_by_side, split_joins
-from .spread import spread
-from .sums import fold_into_matrices
+from .scale_concat import into_joins
 
 __all__ = ["AFTER", "BEFORE", "REWRITES", "rewrite", "without"]
 

@@ -12,7 +12,7 @@ from ...graph.node import Node, ancestors
 from ...graph.structure import exact
 from ...ops.core import elementwise, elementwise_float
 from ..canonical import Builder, slice_of
-from ..loop import Loop, is_number
+from ..loop import Loop, is_scalar_constant
 from ..partition import Partition
 
 __all__ = ["merge"]
@@ -44,7 +44,7 @@ def _signature(node: Node, at: Partition) -> Any:
         return None
     kinds: list[Any] = []
     for i in node.inputs:
-        if is_number(i):
+        if is_scalar_constant(i):
             kinds.append(i)
         elif not at.is_core(i):
             kinds.append(i.dtype)  # known: side by side they keep it
@@ -92,7 +92,7 @@ def _merged(builder: Builder, run: list[Node], at: Partition) -> dict[Node, Node
     assert first.primitive is not None
     operands = []
     for position, i in enumerate(first.inputs):
-        if is_number(i):
+        if is_scalar_constant(i):
             operands.append(i)
         elif at.is_core(i):
             first_place, last_place = (_slice(run[k].inputs[position]) or (0, 0) for k in (0, -1))

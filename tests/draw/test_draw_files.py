@@ -1,0 +1,194 @@
+"""Saving, showing, and what happens without a renderer."""
+
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+from draw_networks import elman, network
+
+import tinygrad_rnn as tr
+from tinygrad_rnn import nn
+from tinygrad_rnn.draw import Drawing, render
+from tinygrad_rnn.errors import DataError, RendererError
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+@pytest.fixture
+def no_renderer(monkeypatch):
+    monkeypatch.setattr(render.shutil, "which", lambda name: None)
+    monkeypatch.setattr(render.importlib.util, "find_spec", lambda name: None)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "start"), [("svg", b"<svg"), ("png", b"\x89PNG"), ("pdf", b"%PDF"), ("gv", b"digraph"), ("SVG", b"<svg")]
+)
+def test_the_suffix_is_the_format(tmp_path, suffix, start):
+    path = elman().draw().save(tmp_path / f"net.{suffix}")
+    assert path.read_bytes().startswith(start)
+
+
+@pytest.mark.parametrize("name", ["net.jpeg", "net", "net.svg.zip"])
+def test_another_suffix_is_an_error_that_names_those_there_are(tmp_path, name):
+    with pytest.raises(DataError, match=r"\.svg, \.png, \.pdf or \.gv"):
+        elman().draw().save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("suffix", ["gv", "svg"])
+def test_a_path_that_cannot_be_written(tmp_path, suffix):
+    with pytest.raises(DataError, match="cannot write the drawing"):
+        elman().draw().save(tmp_path / "nowhere" / f"net.{suffix}")
+
+
+def test_the_svg_can_be_read_aloud():
+    root = ET.fromstring(network("elman", time="unrolled").svg())
+    assert root.tag == f"{SVG}svg"
+    assert root.attrib["role"] == "img"
+    assert root.attrib["aria-label"] == "Sequential, unrolled over 4 steps"
+    assert "x₁ → h₁ by U" in root.find(f"{SVG}desc").text
+
+
+def test_two_figures_on_a_page_share_no_id():
+    ids = [set(re.findall(r'\bid="([^"]+)"', network(name).svg())) for name in ("elman", "jordan")]
+    assert all(ids)
+    assert not ids[0] & ids[1]
+
+
+def test_the_card_is_opaque_and_light():
+    assert 'fill="white"' in elman().draw().svg()
+
+
+def test_a_notebook_gets_the_picture():
+    bundle = elman().draw()._repr_mimebundle_()
+    assert bundle["image/svg+xml"].startswith("<svg")
+    assert bundle["text/plain"] == "<Drawing of Sequential, folded over time>"
+
+
+def test_without_a_renderer_a_notebook_gets_words(no_renderer):
+    drawing = elman().draw()
+    bundle = drawing._repr_mimebundle_()
+    assert drawing._repr_svg_() is None
+    assert "image/svg+xml" not in bundle
+    assert "tanh(" in bundle["text/plain"]
+    assert render.HOW in bundle["text/plain"]
+
+
+def test_a_graph_in_a_notebook_never_raises(no_renderer, monkeypatch):
+    graph = tr.graph(tr.tensor([1.0]) * 2)
+    assert "multiply" in graph._repr_mimebundle_()["text/plain"]
+    monkeypatch.setattr("tinygrad_rnn.draw.draw", lambda graph, **options: 1 / 0)
+    assert "multiply" in graph._repr_mimebundle_()["text/plain"]
+
+
+def test_without_a_renderer_saving_says_how_and_leaves_the_dot(no_renderer, tmp_path):
+    with pytest.raises(RendererError, match=re.escape(render.HOW)):
+        elman().draw().save(tmp_path / "net.svg")
+    assert (tmp_path / "net.gv").read_text().startswith("digraph")
+    assert elman().draw().save(tmp_path / "other.gv").exists()
+
+
+def test_a_renderer_that_fails_says_so():
+    with pytest.raises(RendererError, match="Graphviz could not draw this"):
+        Drawing("digraph {").svg()
+
+
+def test_a_picture_that_takes_too_long():
+    with pytest.raises(RendererError, match="took more than"):
+        render.render("digraph { a }", "svg", limit=1e-6)
+
+
+def test_pygraphviz_is_used_where_there_is_no_dot(monkeypatch):
+    pytest.importorskip("pygraphviz")
+    monkeypatch.setattr(render.shutil, "which", lambda name: None)
+    assert sys.executable in render._command("svg")
+    assert elman().draw().svg().startswith("<svg")
+
+
+@pytest.mark.dot
+@pytest.mark.parametrize("name", ["elman", "two-slots", "mask", "bidirectional"])
+def test_every_renderer_gives_the_same_picture(name, monkeypatch):
+    def numbers(svg):
+        shapes = re.findall(r"<(?:ellipse|polygon|path|text)\b[^>]*", svg)
+        found = [re.findall(r"-?\d+\.?\d*", re.sub(r'(fill|stroke|font-\w+|stroke-\w+)="[^"]*"', "", s)) for s in shapes[1:]]
+        return [tuple(round(float(n)) for n in shape) for shape in found]
+
+    assert render._command("svg")[0].endswith("dot")
+    drawing = network(name, time="unrolled")
+    by_dot = numbers(drawing.svg())
+    monkeypatch.setattr(render.shutil, "which", lambda name: None)
+    by_library = numbers(drawing.svg())
+    assert len(by_dot) == len(by_library)
+    for a, b in zip(sorted(by_dot), sorted(by_library), strict=True):
+        assert len(a) == len(b)
+        assert all(abs(m - n) <= 4 for m, n in zip(a, b, strict=True)), (a, b)
+
+
+AWKWARD = ['a"b', "back\\slash", "new\nline", "a:b:c", "<b>bold</b>", "{x|y}", "-> b;", "ünï", "\\N", "#", "h[1]", "a -> b", ""]
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+def test_names_are_escaped(name):
+    W = tr.Parameter([[1.0]], symbol=name)
+    h = tr.tensor([[0.0]])
+    for _, x in tr.steps(tr.tensor([[[1.0]], [[2.0]], [[3.0]]]).named(name)):
+        h = tr.tanh(x + h @ W).named(name)
+    graph = tr.graph(h)
+    for drawing in (graph.draw(), graph.draw(time="folded"), graph.draw(detail="ops"), tr.graph(tr.grad(h.sum(), W)).draw()):
+        ET.fromstring(drawing.svg())
+    texts = " ".join(t.text or "" for t in ET.fromstring(graph.draw().svg()).iter(f"{SVG}text"))
+    if name == "<b>bold</b>":
+        assert "<b>bold</b>" in texts
+    if name == 'a"b':
+        assert 'a"b' in texts
+
+
+def test_importing_the_library_imports_no_graphviz():
+    code = "import sys, tinygrad_rnn; sys.exit('graphviz' in sys.modules or 'pygraphviz' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+SNAPSHOTS = [
+    (name, time) for name in ("elman", "two-slots", "gated", "narx", "encoder-decoder") for time in ("folded", "unrolled")
+]
+SNAPSHOTS += [(name, "step") for name in ("two-slots", "gated", "narx", "odd")]
+
+
+@pytest.mark.parametrize(("name", "time"), SNAPSHOTS)
+def test_the_dot_is_as_it_was(name, time):
+    """Rewrite with ``PYTHONPATH=tests/helpers python tests/draw/test_draw_files.py`` after looking at the pictures."""
+    assert network(name, time=time).source == snapshot(name, time).read_text()
+
+
+def test_the_dot_is_the_same_in_every_run():
+    code = "import sys; sys.path.insert(0, 'tests/helpers'); from draw_networks import network; print(network('odd').source)"
+    runs = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            cwd=Path(__file__).parents[2],
+            env={"PYTHONHASHSEED": seed, "PYTHONIOENCODING": "utf-8", "PYTHONPATH": "."},
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(runs) == 1
+    assert "digraph" in runs.pop()
+
+
+def snapshot(name, time):
+    return Path(__file__).parent / "pictures" / f"{name}-{time}.gv"
+
+
+def test_a_drawing_prints_as_its_dot():
+    drawing = nn.RNNCell(2, 3).draw()
+    assert str(drawing) == drawing.source
+
+
+if __name__ == "__main__":
+    for case, when in SNAPSHOTS:
+        snapshot(case, when).write_text(network(case, time=when).source)

@@ -1,0 +1,107 @@
+"""Random cells run by scan and by unroll, and what they come to held against each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tr
+from tinygrad_rnn.scan import memory
+from tinygrad_rnn.scan.compiled import CompiledScan
+from tinygrad_rnn.testing.choices import RandomChoices
+from tinygrad_rnn.testing.random_cells import CellRun, leaves, outcome, random_cell, run
+
+RELATIVE = {8: 1e-8, 4: 1e-3}
+"""Of float64 and float32, by size: what is looser than this is a fault and no rounding."""
+ABSOLUTE = 1e-2
+"""Of the relative one, times the largest number of an array: sums of large terms may be near zero."""
+
+
+class Difference(AssertionError):
+    """Two runs differ."""
+
+
+def agree(expected: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """Raise if names, shapes, dtypes or numbers differ."""
+    if expected.keys() != found.keys():
+        raise Difference(f"only one has {sorted(expected.keys() ^ found.keys())}")
+    for name, array in expected.items():
+        other = found[name]
+        if (other.shape, other.dtype) != (array.shape, array.dtype):
+            raise Difference(f"{name} is {other.dtype}{other.shape}, not {array.dtype}{array.shape}")
+        relative = RELATIVE[array.dtype.itemsize] if array.dtype.kind == "f" else 0.0
+        finite = np.abs(array[np.isfinite(array)])
+        absolute = relative * ABSOLUTE * max(1.0, finite.max(initial=0))
+        if not np.allclose(other, array, rtol=relative, atol=absolute, equal_nan=True):
+            raise Difference(f"{name} is {other.tolist()}, not {array.tolist()}")
+
+
+def quietly(drawn: CellRun, mode: str, order: int = 2, **options: Any) -> dict[str, Any]:
+    """All that a run comes to; its gradients both recorded and by ``.backward()``, which records nothing."""
+    with np.errstate(all="ignore"):
+        return run(drawn, mode, order, **options) | backward(drawn, mode, **options)
+
+
+def check(drawn: CellRun, order: int = 2, **options: Any) -> None:
+    """Scan equals unroll."""
+    only = {name: value for name, value in options.items() if name == "final_state_only"}
+    agree(quietly(drawn, "unroll", order, **only), quietly(drawn, "scan", order, **options))
+
+
+def backward(drawn: CellRun, mode: str, **options: Any) -> dict[str, Any]:
+    """The first gradients without recording."""
+    values = {
+        name: value if value.requires_grad or value.dtype.kind != "f" else tr.tensor(value.data, requires_grad=True)
+        for name, value in leaves(drawn).items()
+    }
+    floats = {name: value for name, value in values.items() if value.dtype.kind == "f"}
+    ends = outcome(drawn, values, mode, **options)
+    total = sum((ends[name] * array).sum() for name, array in drawn.cotangents.items() if name in ends)
+    for value in floats.values():
+        value.grad = None
+        total = total + (0.0 * value).sum()
+    if floats:
+        total.backward()
+    return {f"backward {name}": value.grad.numpy() for name, value in floats.items()}
+
+
+def sample(count: int) -> list[CellRun]:
+    """Random cells, the same ones in every run."""
+    return [random_cell(RandomChoices(seed), lengths=True) for seed in range(count)]
+
+
+@contextmanager
+def plans() -> Iterator[list[CompiledScan]]:
+    """The plans that are made inside: forward, reverse, and reverse of reverse."""
+    found: list[CompiledScan] = []
+    make = CompiledScan.__init__
+
+    def noted(self: CompiledScan, *arguments: Any, **options: Any) -> None:
+        make(self, *arguments, **options)
+        found.append(self)
+
+    CompiledScan.__init__ = noted  # type: ignore[method-assign]
+    try:
+        yield found
+    finally:
+        CompiledScan.__init__ = make  # type: ignore[method-assign]
+
+
+@contextmanager
+def patched(*changes: tuple[Any, str, Any]) -> Iterator[None]:
+    """With other attributes: (object, name, value) each."""
+    with pytest.MonkeyPatch.context() as patch:
+        for place, name, value in changes:
+            patch.setattr(place, name, value)
+        yield
+
+
+@contextmanager
+def chunks(steps: int) -> Iterator[None]:
+    """Programs go in chunks of few steps, and views of steps are made as the loop goes on."""
+    with patched((memory, "_chunk", lambda *_: steps), (memory, "TABLE", 0)):
+        yield

@@ -1,0 +1,159 @@
+"""README and the docs' pages show what their code gives: text word for word, pictures by what they were made from."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def _load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_run", ROOT / "docs" / "run.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+run = _load()
+
+
+@pytest.mark.parametrize("path", run.pages(), ids=lambda path: path.stem)
+def test_a_page_shows_what_its_code_gives(path: Path) -> None:
+    differences = "\n".join(run.differences(path))
+    assert not differences, f"{differences}\npython docs/run.py {path.stem} writes the page anew; look at the difference"
+
+
+PAGE = """# A page
+
+```python
+1 + 1
+```
+
+```text
+2
+```
+
+## Pictures
+
+```python
+from tinygrad_rnn import nn
+
+nn.RNNCell(2, 3).draw()
+```
+
+![RNNCell, folded over time](pictures/page/pictures.svg)
+
+Prose.
+"""
+
+
+@pytest.fixture
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A page that is up to date."""
+    monkeypatch.setattr(run, "PICTURES", tmp_path / "pictures")
+    path = tmp_path / "page.md"
+    path.write_text(PAGE, encoding="utf-8")
+    run.update(path)
+    return path
+
+
+def test_a_page_that_is_up_to_date_stays_as_it_is(page: Path) -> None:
+    assert page.read_text(encoding="utf-8") == PAGE
+    assert run.differences(page) == [] == run.update(page)
+
+
+@pytest.mark.parametrize(
+    "now, then",
+    [
+        ("1 + 1", "1 + 2"),
+        ("```text\n2\n```\n\n", ""),
+        ("text\n2", "text\n3"),
+        ("nn.RNNCell(2, 3)", "nn.GRUCell(2, 3)"),
+        (".draw()", ".draw(time='unrolled')"),
+        (".draw()\n", ".draw(), 1\n"),
+        ("![RNNCell, folded over time](pictures/page/pictures.svg)\n", ""),
+        ("[RNNCell, folded", "[GRUCell, folded"),
+        ("## Pictures", "## Another"),
+    ],
+)
+def test_a_page_that_says_something_else_is_told_and_mended(page: Path, now: str, then: str) -> None:
+    assert now in PAGE
+    page.write_text(PAGE.replace(now, then), encoding="utf-8")
+    assert run.differences(page)
+    assert run.update(page)
+    assert run.differences(page) == []
+    assert page.read_text(encoding="utf-8").endswith("\n\nProse.\n")
+
+
+def test_a_picture_of_other_code_or_of_no_page_is_told(page: Path) -> None:
+    picture = page.parent / "pictures" / "page" / "pictures.svg"
+    (picture.parent / "old.svg").write_text("<svg/>", encoding="utf-8")
+    svg = picture.read_text(encoding="utf-8")
+    picture.write_text(svg.replace("<!-- made from ", "<!-- made from 0"), encoding="utf-8")
+    assert run.differences(page) == ["pictures.svg is of other code", "old.svg is on no page"]
+    run.update(page)
+    assert picture.read_text(encoding="utf-8") == svg and not (picture.parent / "old.svg").exists()
+
+
+@pytest.mark.parametrize(
+    "code, given",
+    [
+        ("print('a')\nx = 1\nx", "text\na\n1"),
+        (r"print(r'\begin{aligned}x\end{aligned}')", "math\n" + r"\begin{aligned}x\end{aligned}"),
+        ("None", ""),
+    ],
+)
+def test_what_a_block_gives_stands_below_it(tmp_path: Path, code: str, given: str) -> None:
+    path = tmp_path / "page.md"
+    path.write_text(f"```python\n{code}\n```\n\nProse.\n", encoding="utf-8")
+    expected = f"\n```{given}\n```\n" if given else ""
+    assert run.run(path).text == f"```python\n{code}\n```\n{expected}\nProse.\n"
+
+
+def test_an_error_has_to_be_expected(tmp_path: Path) -> None:
+    path = tmp_path / "page.md"
+    block = "```python\nint('x')\n```\n"
+    for text in ("", "\n```text\nTypeError: no\n```\n"):
+        path.write_text(block + text, encoding="utf-8")
+        with pytest.raises(run.PageError, match=r"(?s)page\.md.*int\('x'\)"):
+            run.run(path)
+    path.write_text(block + "\n```text\nValueError:\n```\n", encoding="utf-8")
+    assert "ValueError: invalid literal" in run.run(path).text
+
+
+def test_rounding_errors_and_what_varies_are_not_compared(tmp_path: Path) -> None:
+    path = tmp_path / "page.md"
+    for block, same, other in [
+        ("```python\n1e-15\n```\n\n```text\n{}\n```\n", "3e-15", "3e-03"),
+        ("```python varies\nlen('abc')\n```\n\n```text\n{}\n```\n", "4", None),
+    ]:
+        path.write_text(block.format(same), encoding="utf-8")
+        assert run.differences(path) == [] == run.update(path)
+        assert path.read_text(encoding="utf-8") == block.format(same)
+        if other:
+            path.write_text(block.format(other), encoding="utf-8")
+            assert run.differences(path)
+
+
+def test_blocks_share_files_and_leave_nothing_behind(tmp_path: Path) -> None:
+    import tinygrad_rnn as tr
+
+    before = set(tr.ops.registry), Path.cwd(), list(sys.path)
+    path = tmp_path / "page.md"
+    path.write_text(
+        "```python\n# of_a_page.py\nimport math\nroot = math.sqrt\n```\n\n"
+        "```python\nimport tinygrad_rnn as tr\nimport numpy as np\nfrom of_a_page import root\n\n"
+        "@tr.primitive(np.cbrt, gradient=(None,), formula='{x}')\ndef of_a_page(x):\n    'Root.'\n\n"
+        "root(4.0)\n```\n\n```py\n1 / 0\n```\n",
+        encoding="utf-8",
+    )
+    assert "2.0" in run.run(path).text
+    assert "of_a_page" not in sys.modules
+    assert (set(tr.ops.registry), Path.cwd(), list(sys.path)) == before

@@ -1,0 +1,152 @@
+"""Each rewrite finds what it looks for in either order of its operands."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from planting import planted, replace
+from scan_cases import patched, plans
+
+import tinygrad_rnn as tr
+from tinygrad_rnn import nn
+from tinygrad_rnn.scan.rewrites import REWRITES
+
+N = 4
+
+
+class Ordered(nn.Cell):
+    """A cell whose step is given, with weights and a function of two values that takes them in one order or the other."""
+
+    state_shape = (N,)
+
+    def __init__(self, step, operation, is_swapped):
+        super().__init__()
+        rng = np.random.default_rng(0)
+        for name, shape in {"U": (N, N), "W": (N, N), "V": (N, 2 * N), "k": (N,), "k2": (2 * N,)}.items():
+            setattr(self, name, nn.Parameter(rng.uniform(-1, 1, shape), symbol=name, dtype=np.float64))
+        self.given = step
+        self.both = (lambda a, b: operation(b, a)) if is_swapped else operation
+
+    def step(self, x, h):
+        h = self.given(self, x, h)
+        return h, h
+
+
+def halves(z):
+    return z[:, :N], z[:, N:]
+
+
+def joined(a, b):
+    return tr.concatenate([a, b], axis=-1)
+
+
+CASES = {
+    "into joins": ("*", lambda c, x, h: tr.tanh(c.both(joined(h * c.k, h * x), c.k2) @ c.V.T)),
+    "into joins, of factors that go with time": (
+        "*",
+        lambda c, x, h: tr.tanh(c.both(joined(h * c.k, -h), joined(x, x)) @ c.V.T),
+    ),
+    "into joins, of products": ("*", lambda c, x, h: tr.tanh(joined(c.both(h, c.k), c.both(h, x)) * c.k2 @ c.V.T)),
+    "associate": ("*", lambda c, x, h: tr.tanh(c.both(c.both(h, x), c.k))),
+    "associate, of sums": ("+", lambda c, x, h: tr.tanh(c.both(c.both(h, x), c.k))),
+    "associate, of multiples": ("*", lambda c, x, h: tr.tanh(c.both(h, x) + c.both(h, c.k))),
+    "gates": ("+", lambda c, x, h: tr.sigmoid(c.both(h @ c.W, x @ c.U)) * tr.tanh(h)),
+    "gates, of multiples": ("*", lambda c, x, h: tr.sigmoid(c.both(tr.sin(h), x)) * tr.tanh(h)),
+    "fold into matrices": ("*", lambda c, x, h: tr.tanh(c.both(h @ c.W, 0.5) + x)),
+    "fold into matrices, of differences": (
+        "-",
+        lambda c, x, h: tr.tanh(c.both(h @ c.W, tr.sum(h @ c.W, axis=-1, keepdims=True) @ c.k.reshape(1, -1))),
+    ),
+    "merge": ("*", lambda c, x, h: c.both(*[c.both(tr.sin(z), c.k) for z in halves(h @ c.V)])),
+    "spread": ("+", lambda c, x, h: tr.tanh(tr.sin(c.both(tr.cos(h), c.k)))),
+    "split joins": ("join", lambda c, x, h: tr.tanh(c.both(h, x) @ c.V.T)),
+    "side by side": ("+", lambda c, x, h: c.both(tr.sin(h @ c.W), tr.cos(h @ c.U))),
+}
+"""For each rewrite, the operation whose operands change places, and a step in which the rewrite finds something."""
+
+OPERATIONS = {
+    "*": lambda a, b: a * b,
+    "+": lambda a, b: a + b,
+    "-": lambda a, b: a - b,
+    "join": joined,
+}
+
+
+def cell_of(name, is_swapped):
+    operation, step = CASES[name]
+    return Ordered(step, OPERATIONS[operation], is_swapped)
+
+
+def fired(name, is_swapped):
+    """How much each rewrite finds, in a run whose gradient nobody takes: nothing need be saved for it."""
+    with plans() as made, tr.no_grad():
+        nn.Recurrent(cell_of(name, is_swapped))(np.ones((5, 2, N)))
+    (plan,) = made
+    return plan.fired
+
+
+def work(name, is_swapped):
+    """Operations at each step, forward and backward: a rewrite may find something, and make less of it."""
+    found = nn.Recurrent(cell_of(name, is_swapped)).plan(T=5, B=2, inputs=np.zeros((5, 2, N)))
+    return [(one.counts.inside, one.counts.products) for one in (found.forward, found.backward)]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_rewrite_finds_as_much_in_either_order(name):
+    rewrite = name.split(",")[0]
+    counts = [fired(name, is_swapped).get(rewrite, 0) for is_swapped in (False, True)]
+    assert counts[0] == counts[1] > 0
+    if CASES[name][0] != "-":  # a difference that is turned may have a sign more
+        assert work(name, False) == work(name, True)
+
+
+def test_every_rewrite_has_a_case():
+    assert {name.split(",")[0] for name in CASES} == set(REWRITES) - {"join pads"}  # whose operands are sorted
+
+
+BLIND = [
+    (
+        "into joins",
+        "into_joins",
+        "node.inputs if at.stage[node.inputs[1]] < at.stage[node] else node.inputs[::-1]",
+        "node.inputs",
+    ),
+    (
+        "into joins",
+        "into_joins",
+        "node.inputs if at.stage[node.inputs[1]] < at.stage[node] else node.inputs[::-1]",
+        "node.inputs[::-1]",
+    ),
+    ("associate, of multiples", "_Associate._parts", "inputs if self._lower(inputs[1], node) else inputs[::-1]", "inputs"),
+    (
+        "associate, of multiples",
+        "_Associate._parts",
+        "inputs if self._lower(inputs[1], node) else inputs[::-1]",
+        "inputs[::-1]",
+    ),
+    (
+        "fold into matrices",
+        "_folded",
+        "inputs if node.primitive is _DIVIDE or not is_scalar_constant(inputs[0]) else inputs[::-1]",
+        "inputs",
+    ),
+    (
+        "gates, of multiples",
+        "_Gates._scaled",
+        "[i for i in inputs if not at.is_core(i)]",
+        "[i for i in inputs[1:] if not at.is_core(i)]",
+    ),
+    (
+        "gates, of multiples",
+        "_Gates._scaled",
+        "[i for i in inputs if not at.is_core(i)]",
+        "[i for i in inputs[:1] if not at.is_core(i)]",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "function", "both", "one"), BLIND)
+def test_a_rewrite_that_looks_at_one_order_only_is_noticed(name, function, both, one):
+    with patched(planted(function, replace(both, one))):
+        found = [(fired(name, is_swapped), work(name, is_swapped)) for is_swapped in (False, True)]
+    assert found[0] != found[1]

@@ -1,0 +1,154 @@
+"""Sideways steps within a column: the order of each row that costs least."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .sketch import Sketch, Vertex
+from .style import STARTS, Kind
+
+__all__ = ["spread"]
+
+Family = Hashable
+
+MANY = 800
+"""Edges of a step beyond which its rows keep the order of the graph."""
+WORK = 20_000_000
+"""Pairs of edges that are looked at, at the most, for the order of the rows."""
+
+
+def spread(sketch: Sketch, gap: float, free: bool) -> dict[Family, float]:
+    """Sideways steps within a column, few crossings and hits, in the order of cost.
+
+    Parameters
+    ----------
+    sketch : Sketch
+    gap : float
+        Distance of two nodes in a row.
+    free : bool
+        Whether a node alone in its row may leave the middle.
+
+    Returns
+    -------
+    dict
+        From family to its distance from the middle of the column.
+    """
+    column = _typical_column(sketch)
+    members: dict[Family, Vertex] = {}
+    for v in sketch.vertices:
+        if v.kind not in (Kind.NOTE, Kind.DELAY, Kind.MASK) and (v.column == column or v.family not in members):
+            members[v.family] = v
+    stepped = [f for f, v in members.items() if v.column == column]
+    rows: dict[float, list[Family]] = defaultdict(list)
+    for family in stepped:
+        rows[members[family].row].append(family)
+    offsets: dict[Family, float] = dict.fromkeys(members, 0.0)
+    for row in rows.values():
+        row.sort(key=list(members).index)
+        for k, family in enumerate(row):
+            offsets[family] = (k - (len(row) - 1) / 2) * gap
+    heights = {family: members[family].row for family in stepped}
+    arcs = [
+        (arc.source.family, arc.target.family)
+        for arc in sketch.arcs
+        if arc.source.column == arc.target.column == column
+        and arc.lag == 0
+        and arc.source.family in heights
+        and arc.target.family in heights
+        and arc.source.kind is not Kind.MASK
+    ]
+    arcs = list(dict.fromkeys(arcs))
+    # what an earlier step feeds goes to its side; folded, to the side of the delays
+    fed = [a.target.family for a in sketch.arcs if a.lag and a.source.family != a.target.family and a.target.family in heights]
+    pull = {family: -1.2 if free else 1.2 for family in fed if len(rows[heights[family]]) > 1}
+    if free:  # and what passes over a row goes to the other side
+        over = [s for s, t in arcs if heights[t] - heights[s] > 1 and len(rows[heights[s]]) > 1]
+        pull |= {family: 1.2 for family in over if family not in pull}
+    if len(arcs) > MANY:
+        return offsets
+    lone = [row[0] for row in rows.values() if len(row) == 1]
+    _improve(offsets, rows, _Cost(heights, arcs, lone, pull, gap), gap, free)
+    return offsets
+
+
+def _typical_column(sketch: Sketch) -> int:
+    counts: dict[int, int] = defaultdict(int)
+    for v in sketch.vertices:
+        if v.column is not None and v.kind not in (Kind.NOTE, Kind.ELISION, *STARTS):
+            counts[v.column] += 1
+    return max(sorted(counts), key=counts.__getitem__, default=0)
+
+
+class _Cost:
+    """What an order of the rows costs, for any offsets; what does not depend on them is found once."""
+
+    def __init__(
+        self,
+        heights: Mapping[Family, float],
+        arcs: Sequence[tuple[Family, Family]],
+        lone: Sequence[Family],
+        pull: Mapping[Family, float],
+        gap: float,
+    ) -> None:
+        self.gap = gap
+        self.number = {family: k for k, family in enumerate(heights)}
+        rows = np.array(list(heights.values()), float)
+        self.ends = np.array([[self.number[s], self.number[t]] for s, t in arcs], int).reshape(-1, 2)
+        self.weights = np.zeros(len(rows))
+        for family, weight in pull.items():
+            self.weights[self.number[family]] = weight
+        self.lone = np.array([self.number[family] for family in lone], int)
+        low, high = rows[self.ends].T
+        over, self.passed = np.nonzero((rows > np.minimum(low, high)[:, None]) & (rows < np.maximum(low, high)[:, None]))
+        self.over = self._points(over, rows[self.passed], rows)
+        first, second = np.triu_indices(len(arcs), 1)
+        bottom, top = np.maximum(low[first], low[second]), np.minimum(high[first], high[second])
+        joined = (self.ends[first][:, :, None] == self.ends[second][:, None]).any((1, 2))
+        meet = (bottom < top) & ~joined
+        first, second, bottom, top = first[meet], second[meet], bottom[meet], top[meet]
+        self.beside = [self._points(arc, at, rows) for at in (bottom, top) for arc in (first, second)]
+        self.orders = WORK // (len(first) + len(over) + 1)  # as many as may be tried
+
+    def _points(self, arcs: Any, at: Any, rows: Any) -> tuple[Any, ...]:
+        """Points on arcs at some heights: the ends, how far up from the first, and how far it is to the other."""
+        s, t = self.ends[arcs].T
+        return s, t, at - rows[s], rows[t] - rows[s]
+
+    def __call__(self, offsets: Mapping[Family, float]) -> float:
+        x = np.array([offsets[family] for family in self.number], float)
+        s, t = self.ends.T
+        over, a, b, c, d = (x[i] + (x[j] - x[i]) * up / rise for i, j, up, rise in (self.over, *self.beside))
+        hits = np.abs(over - x[self.passed]) < 0.36 * self.gap
+        sideways = np.abs(x[s] - x[t]).sum() + self.weights @ x + 0.3 * np.abs(x[self.lone]).sum()
+        return float(sideways / self.gap + 30 * hits.sum() + 4 * ((a - b) * (c - d) < 0).sum())
+
+
+def _improve(offsets: dict[Family, float], rows: Mapping[float, list[Family]], cost: _Cost, gap: float, free: bool) -> None:
+    """Reorder rows, and move lone nodes, as long as that lowers the cost."""
+    best, left = cost(offsets), cost.orders
+    for _ in range(4):
+        before = best
+        for row in rows.values():
+            if len(row) == 1 and free:
+                candidates = [{row[0]: step * gap / 2} for step in (0, 1, -1, 2, -2)]
+            elif 1 < len(row) <= 5:
+                places = [offsets[f] for f in row]
+                candidates = [dict(zip(row, order, strict=True)) for order in itertools.permutations(places)]
+            else:
+                candidates = [{a: offsets[b], b: offsets[a]} for a, b in itertools.combinations(row, 2)][:60]
+            for candidate in candidates[: max(left, 0)]:
+                kept = {f: offsets[f] for f in candidate}
+                offsets.update(candidate)
+                now = cost(offsets)
+                if now < best - 1e-9:
+                    best = now
+                else:
+                    offsets.update(kept)
+            left -= len(candidates)
+        if best >= before - 1e-9:
+            return

@@ -1,0 +1,171 @@
+"""Tracing a module: its graph over a symbolic sequence, with no numbers."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import TinygradError
+from ..graph.context import Location, at, mode
+from ..graph.graph import Graph
+from ..graph.node import Spec, leaf
+from ..nn.cell import Cell
+from ..nn.module import Module
+from ..nn.module_trace import OptionError, symbolic, trace_step, try_inputs
+from ..nn.recurrent import Recurrent, standalone
+from ..ops import swapaxes
+from ..ops.core import as_tensor
+from ..tensor import Tensor
+from ..tree import flatten, rebuild
+from ..unrolling import steps as over
+from .per_step import per_step
+
+__all__ = ["traced"]
+
+BATCH = 2
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def traced(
+    module: Module,
+    T: int,
+    inputs: Any = None,
+    loss: Loss | None = None,
+    targets: Any = None,
+    force: Sequence[str] = (),
+) -> Graph:
+    """The graph of a module over T steps, whole-sequence operations split into steps.
+
+    Parameters
+    ----------
+    module : Module
+        A cell is run over the sequence; anything else is called with it.
+    T : int
+    inputs : array_like, Spec, nested tuples of them, optional
+        An example of the input sequence, (time, batch, features); it is found if not given.
+    loss : callable, optional
+        ``loss(output, target)``, of each step if the outputs are a sequence.
+    targets : array_like or Spec, optional
+        An example of the targets; of the outputs' kind if not given, else classes.
+    force : sequence of str
+        Slots that carry data in place of what a step made; the targets, if they are alike.
+
+    Raises
+    ------
+    ShapeError
+        If no input was found that fits, or no cell has such a slot.
+    """
+    if loss is not None and not callable(loss):
+        raise TinygradError(f"loss is a function of output and target, such as nn.mse, and not {loss!r}")
+    force = (force,) if isinstance(force, str) else force
+    callee = standalone(module) if isinstance(module, Cell) else module
+    batch_first = any(getattr(part, "batch_first", False) for _, part in module.modules())
+
+    def run(sequence: Any) -> Graph:
+        with at(Location()), mode(tracing=True, recording=True):
+            forced = _forced(callee, force, T, sequence)
+            outputs = _called(callee, sequence, T, forced)
+            if batch_first:
+                outputs = rebuild(outputs, iter([_time_first(part, T) for part in flatten(outputs)]))
+            return _with_loss(outputs, loss, targets, T, forced)
+
+    def element(spec: Spec | None) -> Graph:
+        axes = (BATCH, T) if batch_first else (T, BATCH)
+        return run(None if spec is None else symbolic(Spec((*axes, *spec.shape), spec.dtype), "x", "input"))
+
+    return run(_symbols(inputs, T, int(batch_first))) if inputs is not None else try_inputs(module, element)
+
+
+def _time_first(output: Any, T: int) -> Tensor:
+    """An output of a module whose sequences have time second: those are turned."""
+    value = as_tensor(output)
+    return swapaxes(value, 0, 1) if value.ndim > 1 and value.shape[1] == T else value
+
+
+def _symbols(example: Any, T: int, axis: int) -> Any:
+    """Symbolic sequences of T steps, along this axis, like this example."""
+    if isinstance(example, tuple) and not isinstance(example, Spec):
+        return rebuild(example, iter([_symbols(part, T, axis) for part in example]), depth=1)
+    spec = example if isinstance(example, Spec) else as_tensor(example).node.spec
+    name = getattr(example, "name", None) or ("m" if spec.dtype.kind == "b" else "x")
+    return Tensor(leaf(Spec((*spec.shape[:axis], T, *spec.shape[axis + 1 :]), spec.dtype), name, "input"))
+
+
+def _forced(module: Module, names: Sequence[str], T: int, sequence: Any) -> dict[str, Tensor]:
+    """A sequence for each slot of these names."""
+    if not names:
+        return {}
+    element = None
+    if sequence is not None:
+        specs = [tensor.node.spec for tensor in flatten(sequence)]
+        element = rebuild(sequence, iter([Spec(spec.shape[1:], spec.dtype) for spec in specs]))
+    slots: dict[str, Spec] = {}
+    for path, part in module.modules():
+        if isinstance(part, Recurrent):
+            step = trace_step(part.cell, BATCH, None if len(slots) else element)
+            last = path.rpartition(".")[2]
+            for name, slot in zip(step.names, step.state, strict=True):
+                slots |= dict.fromkeys((name, f"{name}_{last}") if last else (name,), slot.node.spec)
+    if missing := [name for name in names if name not in slots]:
+        raise OptionError(
+            f"force: there is no slot {', '.join(map(str, missing))} to force; the slots are {', '.join(slots) or 'none'}"
+        )
+    called = {name: "y" if len(names) == 1 else f"y_{k}" for k, name in enumerate(names, 1)}
+    return {name: symbolic(Spec((T, *slots[name].shape), slots[name].dtype), called[name], "input") for name in names}
+
+
+def _called(module: Module, inputs: Any, T: int, forced: Mapping[str, Tensor]) -> Any:
+    options: dict[str, Any] = {"force": forced} if forced else {}
+    if inputs is None:
+        options["steps"] = T
+    try:
+        inspect.signature(module.forward).bind(inputs, **options)
+    except TypeError as error:
+        raise TinygradError(
+            f"{type(module).__name__} is not called with one input ({error}); draw what a call has made: "
+            "tr.graph(model(…)).draw(time='unrolled')"
+        ) from None
+    outputs = module(inputs, **options)
+    # a layer returns (outputs, state): the state is no output of the network
+    return outputs[0] if isinstance(outputs, tuple) else outputs
+
+
+def _with_loss(outputs: Any, loss: Loss | None, targets: Any, T: int, forced: Mapping[str, Tensor]) -> Graph:
+    tensors = [as_tensor(part) for part in flatten(outputs)]
+    if loss is None:
+        return per_step(Graph([tensor.node for tensor in tensors]))
+    (output, *_) = tensors
+    sequence = output.ndim > 1 and len(output) == T and bool(len(per_step(Graph([output.node])).outputs) == T)
+    error: Exception | None = None
+    for spec in _targets(output, targets):
+        alike = [data for data in forced.values() if data.node.spec == spec]
+        y = alike[0] if alike else Tensor(leaf(spec, "y", "input"))
+        try:
+            losses = []
+            if sequence:
+                for _, o, target in over(output, y):
+                    losses.append(_named(loss(o, target)))
+            else:
+                losses.append(_named(loss(output, y)))
+        except (TinygradError, TypeError, ValueError) as raised:
+            error = error or raised
+            continue
+        return per_step(Graph([*[tensor.node for tensor in tensors], *[value.node for value in losses]]))
+    raise OptionError(f"loss(output, target) fits no target that was tried; give targets=. It ended in: {error}") from error
+
+
+def _named(value: Tensor) -> Tensor:
+    value.node.role = "loss"
+    return value if value.name else value.named("L")
+
+
+def _targets(output: Tensor, targets: Any) -> Iterator[Spec]:
+    if targets is not None:
+        yield targets if isinstance(targets, Spec) else as_tensor(targets).node.spec
+        return
+    yield output.node.spec
+    yield Spec(output.shape[:-1], np.dtype(np.int64))

@@ -1,0 +1,201 @@
+"""Where a node was made: its scope (module path), its step, its forward origin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..checks import clean_name
+from .source_loops import Asker, is_left
+
+if TYPE_CHECKING:
+    from .node import Node
+
+__all__ = ["Location", "Unrolling", "context", "scope"]
+
+
+class Kept:
+    """What the first step of an unrolling has drawn, for all of its steps."""
+
+    __slots__ = ("drawn", "calls")
+
+    def __init__(self) -> None:
+        self.drawn: list[Any] = []
+        self.calls: tuple[int | None, int] = (None, 0)  # a step, and how often it has asked so far
+
+
+class Unrolling:
+    """One sequence that a cell, or a user's own loop, runs over.
+
+    Parameters
+    ----------
+    scope : str
+        The module path it was started under.
+    outer : Place, optional
+        The place it was started at; for a loop within a loop, a step of that one.
+    reverse : bool
+        Whether it runs from the end of the sequence to its start.
+    """
+
+    __slots__ = ("scope", "outer", "reverse", "over", "kept", "askers")
+
+    def __init__(self, scope: str = "", outer: Location | None = None, reverse: bool = False) -> None:
+        self.scope = scope
+        self.outer = outer
+        self.reverse = reverse
+        self.over = False  # set when the last step is done
+        self.kept = Kept()
+        self.askers: list[Asker] | None = None  # who asked for its last step, if that is the user's code
+
+    def __repr__(self) -> str:
+        return f"<Unrolling of {self.scope or 'a loop'}>"
+
+
+class Location(NamedTuple):
+    """Scope, step and forward origin of a node.
+
+    Attributes
+    ----------
+    scope : str
+        Module path such as ``"encoder.layers.0"``, or ``""``.
+    unrolling : Unrolling or None
+    t : int or None
+        The step within the unrolling; steps count from 1.
+    origin : Node or None
+        The forward node that a gradient's node belongs to.
+    """
+
+    scope: str = ""
+    unrolling: Unrolling | None = None
+    t: int | None = None
+    origin: Node | None = None
+
+    def describe(self) -> str:
+        """The place in words, for the end of an error message.
+
+        Examples
+        --------
+        >>> Place("encoder", Unrolling(), 3).describe()
+        " in 'encoder' at step t=3"
+        """
+        layer = f" in {self.scope!r}" if self.scope else ""
+        step = f" at step t={self.t}" if self.t is not None else ""
+        return layer + step
+
+
+NOWHERE = Location()
+
+
+class State(NamedTuple):
+    """What `ops.apply` does in one thread or asyncio task, and where.
+
+    `eager` is False while tracing (record everything, run nothing) or debugging (look at
+    every result); both are rare, so that the hot path asks for one flag.
+    """
+
+    location: Location = NOWHERE
+    recording: bool = True
+    tracing: bool = False
+    debugging: bool = False
+    eager: bool = True
+    draws: list[Node] | None = None  # what a trace draws at each step
+    looked: list[Node] | None = None  # whose numbers a trace has read
+    given: frozenset[Node] = frozenset()  # what the step of a cell that is being made was given
+
+
+_INITIAL = State()
+_state: ContextVar[State] = ContextVar("tinygrad_rnn", default=_INITIAL)
+
+# A state is replaced and never changed: tasks and threads that begin with the same one do not see each other's.
+current: Callable[[], State] = _state.get
+"""The state of this thread or task."""
+
+
+def change(**new: Any) -> None:
+    """Replace fields of this thread's or task's state."""
+    _state.set(_state.get()._replace(**new))
+
+
+def move(location: Location) -> None:
+    """Make what follows at this place."""
+    _state.set(State(location, *_state.get()[1:]))
+
+
+class _Context:
+    @property
+    def state(self) -> State:
+        return _state.get()
+
+
+context = _Context()
+
+
+def restore(location: Location) -> None:
+    """Go back to a place, or if its loop is over by now, to where that loop was started."""
+    scope = location.scope
+    while location.unrolling is not None and location.unrolling.over:
+        location = (location.unrolling.outer or NOWHERE)._replace(scope=scope)
+    move(location)
+
+
+def outside_left_loops() -> Location:
+    """The place, where loops that the user's code has left are over, even if something still holds their iterators."""
+    location = current().location
+    unrolling = location.unrolling
+    while unrolling is not None:
+        if unrolling.askers is not None and is_left(unrolling.askers):
+            unrolling.over = True
+        unrolling = unrolling.outer.unrolling if unrolling.outer is not None else None
+    restore(location)
+    return current().location
+
+
+@contextmanager
+def at(location: Location) -> Iterator[None]:
+    """Make nodes at this place."""
+    before = current().location
+    move(location)
+    try:
+        yield
+    finally:
+        restore(before)
+
+
+@contextmanager
+def scope(name: str) -> Iterator[None]:
+    """Tag the nodes made inside with a module path.
+
+    Parameters
+    ----------
+    name : str
+        One or more parts joined by dots; it is appended to the enclosing scope.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> with tr.scope("encoder"):
+    ...     y = tr.tanh(tr.tensor([0.0]))
+    >>> tr.graph(y).nodes[-1].scope
+    'encoder'
+    """
+    inside = ".".join(part for part in (context.state.location.scope, clean_name(name)) if part)
+    with at(context.state.location._replace(scope=inside)):
+        yield
+
+
+@contextmanager
+def mode(*, recording: bool | None = None, tracing: bool | None = None, debugging: bool | None = None) -> Iterator[None]:
+    """Change what `apply` does, inside the block and in this thread or task only."""
+    _, *before = current()[:4]
+    new = [old if asked is None else asked for old, asked in zip(before, (recording, tracing, debugging), strict=True)]
+    try:
+        _set_mode(*new)
+        yield
+    finally:
+        _set_mode(*before)
+
+
+def _set_mode(recording: bool, tracing: bool, debugging: bool) -> None:
+    change(recording=recording, tracing=tracing, debugging=debugging, eager=not (tracing or debugging))

@@ -1,0 +1,93 @@
+"""Plans: what the compiler finds out about the recurrent parts of a model, without running anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import ShapeError, TinygradError
+from ..graph.context import mode
+from ..graph.node import Spec
+from ..ops.core import as_tensor
+from ..scan.plan import Plan
+from ..tree import rebuild
+from .call import Call
+from .cell import Cell
+from .module import Module
+from .module_trace import symbolic, try_inputs
+from .recurrent import Recurrent, standalone
+from .trace_cache import compiled
+
+__all__ = ["Plans", "plan", "plan_parts"]
+
+
+class Plans(dict[str, Plan]):
+    """The plans of a model's recurrent parts, by path."""
+
+    def __str__(self) -> str:
+        return "\n\n".join(f"{path}:\n{plan}" for path, plan in self.items())
+
+    __repr__ = __str__
+
+
+def plan_parts(module: Module, T: int, B: int = 1, inputs: Any = None) -> Plan | Plans:
+    """The plan of a model's one recurrent part, or those of all; see :meth:`Module.plan`."""
+    if isinstance(module, Cell):
+        return plan(standalone(module), T, B, inputs)
+    parts = {path: part for path, part in module.modules() if isinstance(part, Recurrent)}
+    if not parts:
+        raise TinygradError(f"{type(module).__name__} has no recurrent part, an nn.Recurrent, to plan")
+    if len(parts) == 1:
+        (part,) = parts.values()
+        return plan(part, T, B, inputs)
+    if inputs is not None and not (isinstance(inputs, Mapping) and set(inputs) <= set(parts)):
+        raise TinygradError(f"inputs: give a mapping from paths to examples; the recurrent parts are {', '.join(parts)}")
+    return Plans({path: plan(part, T, B, (inputs or {}).get(path)) for path, part in parts.items()})
+
+
+def plan(recurrent: Recurrent, T: int, B: int = 1, inputs: Any = None, force: Sequence[str] = ()) -> Plan:
+    """The plan of a cell applied to a sequence; see :meth:`Recurrent.plan`."""
+    for name, n in (("T", T), ("B", B)):
+        if not isinstance(n, (int, np.integer)) or n < 1:
+            raise ValueError(f"{name} is a number of {'steps' if name == 'T' else 'sequences'}, 1 at least, not {n!r}")
+    if inputs is not None:
+        return _plan(recurrent, _sequences(inputs, T, B), T, B, force)
+    return try_inputs(
+        recurrent.cell,
+        lambda spec: _plan(recurrent, spec and _sequences(Spec((T, B, *spec.shape), spec.dtype), T, B), T, B, force),
+    )
+
+
+def _sequences(example: Any, T: int, B: int) -> Any:
+    """Symbolic sequences of T steps and B rows, like an example."""
+    if isinstance(example, tuple) and not isinstance(example, Spec):
+        return rebuild(example, iter([_sequences(part, T, B) for part in example]), depth=1)
+    found = example if isinstance(example, Spec) else as_tensor(example)
+    if len(found.shape) < 2:
+        raise ShapeError(f"an example of an input sequence is (time, batch, …), and this one is {found.shape}")
+    return symbolic(Spec((T, B, *found.shape[2:]), np.dtype(found.dtype)), getattr(found, "name", None) or "x", "input")
+
+
+def _plan(recurrent: Recurrent, xs: Any, T: int, B: int, force: Sequence[str]) -> Plan:
+    cell = recurrent.cell
+
+    def call(data: Mapping[str, Any] | None = None) -> Call:
+        made = Call.of(cell, xs, steps=T if xs is None else None, force=data)
+        made.batch_size = B
+        with mode(tracing=True):
+            made.start(recurrent._start(None, made))
+        return made
+
+    found = call()
+    step = compiled(recurrent, found, False, lambda: found.state)
+    if force:
+        slots = dict(zip(found.names, step.state, strict=True))
+        for name in force:
+            if name not in slots:
+                raise ShapeError(f"force: there is no slot {name!r}; the state has {', '.join(slots)}")
+        data = {name: symbolic(Spec((T, *slots[name].shape), slots[name].dtype), f"{name}*", "input") for name in force}
+        step = compiled(recurrent, call(data), False, lambda: found.state)
+    title = f"{type(cell).__name__}, T = {T:,}, B = {B:,}"
+    return Plan(step.trace.loop, T, title, step.names, recurrent.checkpoint)

@@ -1,0 +1,163 @@
+"""A compiled scan: a loop, what was found out about it, and the programs that run it forward and in reverse."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Collection, Sequence
+
+from ..console import counted
+from ..graph.node import Node
+from ..ops.core import registry
+from .canonical import canonical
+from .differentiate import Reverse, differentiate, step_alone
+from .layout import batch_last
+from .loop import Item, Loop, body, is_leaf
+from .numpy_backend import NODE_BYTES, Executable
+from .rewrites import AFTER, BEFORE, rewrite, switched_off
+from .schedule import schedule
+
+__all__ = ["CompiledScan"]
+
+_DETACH = registry["detach"]
+
+
+class CompiledScan:
+    """A loop with everything that is derived from it, once each and when it is first needed.
+
+    Attributes
+    ----------
+    traced : Loop
+        As it was given; `loop` is what became of it before it was differentiated.
+    fired : dict of str to int
+        How many values each rewrite replaced.
+
+    Parameters
+    ----------
+    loop : Loop
+    checkpoint : int, optional
+        1: save only what the slots carry, and compute what else the gradient asks for again.
+        n: save it at every n-th step only, and run n steps again at a time.
+    forward : CompiledScan, optional
+        The one whose gradient this is: its memory is read, so its layout is used.
+    """
+
+    def __init__(self, loop: Loop, checkpoint: int | None = None, forward: CompiledScan | None = None) -> None:
+        self.traced = loop
+        self.forward = forward
+        self.off: frozenset[str] = switched_off() if forward is None else forward.off
+        self.fired: dict[str, int] = {}
+        self.loop = rewrite(canonical(loop), BEFORE, self.off, self.fired)
+        self.checkpoint = checkpoint
+        self._expected = 3 * NODE_BYTES * len(body(self.loop))  # forward and in reverse, if it is as for the built-in cells
+        self._executables: dict[bool, Executable] = {}
+        self._reverses: dict[tuple[tuple[int, ...], ...], tuple[Reverse, CompiledScan]] = {}
+        self._steps: dict[tuple[tuple[int, ...], ...], tuple[Reverse, CompiledScan]] = {}
+        self._saving: Loop | None = None
+        self._lock = threading.RLock()
+
+    def __repr__(self) -> str:
+        count = sum(not is_leaf(node) for node in body(self.traced))
+        return f"<CompiledScan of {counted(count, 'operation')} a step{', in reverse' if self.traced.reverse else ''}>"
+
+    @property
+    def size(self) -> int:
+        """About how many bytes the programs take, with those of the gradients; at least what they will take."""
+        inner = [plan for _, plan in (*list(self._reverses.values()), *list(self._steps.values()))]
+        inner += [self.whole] if "whole" in self.__dict__ else []
+        made = sum([program.size for program in list(self._executables.values())]) + sum([plan.size for plan in inner])
+        return made if self.forward else max(made, self._expected)
+
+    @functools.cached_property
+    def batch_last(self) -> bool:
+        """The layout of the memory."""
+        return batch_last(self.loop) if self.forward is None else self.forward.batch_last
+
+    @property
+    def saving(self) -> Loop:
+        """The loop, asked for what its gradient reads too."""
+        with self._lock:
+            if self._saving is None:
+                items = [i for i, item in enumerate(self.loop.items) if item.node.dtype.kind == "f"]
+                inputs = (*self.loop.sequences, *self.loop.state, *self.loop.captured)
+                wanted = [k for k, node in enumerate(inputs) if node.dtype.kind == "f"]
+                saved: Collection[Node] | None = () if self.checkpoint == 1 else None
+                found = differentiate(self.loop, items, wanted, saved).residuals
+                # whatever else a gradient asks for follows from what was carried into each step
+                reached = set(body(self.loop))
+                kept = dict.fromkeys([*found, *[leaf for leaf in self.loop.state if leaf in reached]])
+                self._saving = self.loop.asking(Item("stack", node, lent=True) for node in kept)
+            return self._saving
+
+    @functools.cached_property
+    def whole(self) -> CompiledScan:
+        """The same without checkpoints."""
+        return CompiledScan(self.traced)
+
+    def executable(self, save: bool) -> Executable:
+        """The program; `save` keeps what the gradient reads."""
+        with self._lock:
+            if save not in self._executables:
+                loop = self.rewritten(save)
+                self._executables[save] = Executable(schedule(loop), self.batch_last)
+            return self._executables[save]
+
+    def rewritten(self, save: bool) -> Loop:
+        """The loop as it is run."""
+        return rewrite(self.saving if save else self.loop, AFTER, self.off, self.fired)
+
+    def reverse(self, given: Sequence[int], wanted: Sequence[int], ends: Collection[int] = ()) -> tuple[Reverse, CompiledScan]:
+        """The gradient's loop and plan, for cotangents of these items, final slots and inputs."""
+        key = tuple(given), tuple(wanted), tuple(sorted(ends))
+        with self._lock:
+            if key not in self._reverses:
+                saved = [item.node for item in self.saving.items if item.lent]
+                found = differentiate(self.saving, given, wanted, saved, ends)
+                self._reverses[key] = found, CompiledScan(found.loop, forward=self)
+            return self._reverses[key]
+
+    @functools.cached_property
+    def detaches(self) -> bool:
+        """Whether there is a ``.detach()`` in the step."""
+        return any(node.primitive is _DETACH for node in body(self.traced))
+
+    def cut_off(self, items: Collection[int]) -> dict[int, Node]:
+        """Inputs that these items depend on only behind a ``.detach()``, and what was detached."""
+        loop = self.traced
+        after = dict(zip(loop.state, loop.after, strict=True))
+        roots = [after[item.node] if item.kind == "final" else item.node for i, item in enumerate(loop.items) if i in items]
+        detached = [node.inputs[0] for node in body(loop, roots) if node.primitive is _DETACH]
+        if not detached:
+            return {}
+        reached: set[Node] = set()
+        while roots:
+            node = roots.pop()
+            if node not in reached:
+                reached.add(node)
+                roots += [*([] if node.primitive is _DETACH else node.inputs), *([after[node]] if node in after else [])]
+        behind = {node: source for source in detached for node in body(loop, [source]) if node not in reached}
+        inputs = (*loop.sequences, *loop.state, *loop.captured)
+        return {k: behind[node] for k, node in enumerate(inputs) if node in behind}
+
+    def slots_before(self, given: Sequence[int], ends: Collection[int], steps: int) -> set[int]:
+        """The slots whose initial value has a cotangent, if these items and the final values of these slots have."""
+        first, found, before = len(self.loop.sequences), set(ends), None
+        wanted = [first + i for i, leaf in enumerate(self.loop.state) if leaf.dtype.kind == "f"]
+        for _ in range(steps):
+            if found == before:
+                break
+            before, found = found, {k - first for k in self.reverse_of_a_step(given, wanted, found)[0].results}
+        return found
+
+    def reverse_of_a_step(
+        self, given: Sequence[int], wanted: Sequence[int], ends: Collection[int]
+    ) -> tuple[Reverse, CompiledScan]:
+        """The gradient of one step alone, of :func:`step_alone`, for cotangents of these items, next values and inputs."""
+        key = tuple(given), tuple(wanted), tuple(sorted(ends))
+        with self._lock:
+            if key not in self._steps:
+                alone = step_alone(self.saving)
+                seeds = [*given, *[len(self.saving.items) + slot for slot in sorted(ends)]]
+                found = differentiate(alone, seeds, wanted, ())
+                self._steps[key] = found, CompiledScan(found.loop)
+            return self._steps[key]
