@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from counting import allocated
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import cache, nn
@@ -46,13 +47,13 @@ def test_the_bytes_that_are_held_stay_below_the_limit(limit):
     gc.collect()
     tracemalloc.start()
     try:
-        start, most = tracemalloc.get_traced_memory()[0], 0
+        start, most = allocated(), 0
         for B in range(1, 7):
             for layer in layers:
                 train(layer, 150 + 11 * B, B)
                 assert cache.held() <= limit
             gc.collect()
-            most = max(most, tracemalloc.get_traced_memory()[0] - start)
+            most = max(most, allocated() - start)
         assert most < 1.2 * limit + MB / 2
         if limit:
             assert most > limit / 3  # and it is made use of
@@ -67,16 +68,16 @@ def test_what_is_counted_is_what_is_held():
     gc.collect()
     tracemalloc.start()
     try:
-        start, counted = tracemalloc.get_traced_memory()[0], cache.held()
+        start, counted = allocated(), cache.held()
         for B in (1, 2, 5):
             for layer in layers:
                 train(layer, 300, B)
         gc.collect()
-        taken = tracemalloc.get_traced_memory()[0] - start
+        taken = allocated() - start
         assert 0.8 * taken < cache.held() - counted < 1.2 * taken
         del layers, layer
         gc.collect()
-        assert tracemalloc.get_traced_memory()[0] - start < taken / 20
+        assert allocated() - start < taken / 20
     finally:
         tracemalloc.stop()
 

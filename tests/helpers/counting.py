@@ -1,6 +1,19 @@
-"""Work as a count, which is the same on every machine, unlike time."""
+"""Work and memory as counts, which are the same on every machine, unlike time."""
 
 import sys
+import tracemalloc
+
+import numpy as np
+
+LARGE = 2**20
+"""Bytes. Python objects of this library are smaller. Tables of the interpreter are larger, such as the table of interned
+strings, which doubles at some moment of a long process."""
+
+
+def allocated():
+    """How many bytes are allocated since ``tracemalloc.start()``: arrays, and Python objects that are not large."""
+    traces = tracemalloc.take_snapshot().traces
+    return sum(trace.size for trace in traces if trace.domain == np.lib.tracemalloc_domain or trace.size < LARGE)
 
 
 def calls(function):
