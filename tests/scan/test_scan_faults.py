@@ -79,17 +79,17 @@ FAULTS = [
     ),
     Fault(
         "matrices side by side change places",
-        "side_by_side",
+        "concat_matrices",
         replace(PLACED, PLACED.replace("in products", "in products[::-1]")),
     ),
     Fault(
         "a concatenation's rows are split at the wrong place",
-        "split_joins",
+        "split_concat",
         replace("builder.part(weight, start, end, axis=-2)", "builder.part(weight, 0, end - start, axis=-2)"),
     ),
     Fault(
         "a factor's first part goes to every piece",
-        "into_joins",
+        "scale_concat",
         replace("builder.part(factor, start, end, axis)", "builder.part(factor, 0, end - start, axis)"),
     ),
     Fault(
@@ -106,12 +106,12 @@ FAULTS = [
     Fault("a stage comes too early", "_even", replace("stage + stage % 2", "stage - stage % 2")),
     Fault(
         "a product's sum is turned",
-        "Totals._total",
+        "TimeSums._time_sum",
         replace("self._leaf('product', node, left, right)", "self._leaf('flipped product', node, right, left)"),
     ),
     Fault(
         "a difference of sums is a sum",
-        "Totals._total",
+        "TimeSums._time_sum",
         replace(
             "make(primitive, (self.of(inputs[0]), self.of(inputs[1])))", "make(_ADD, (self.of(inputs[0]), self.of(inputs[1])))"
         ),
@@ -146,13 +146,13 @@ FAULTS = [
     Fault(
         "a piece of two concatenations is made in one",
         "_Scheduler._join",
-        replace("self.homes.get(piece) != home", "self.homes.get(piece) is None or self.homes[piece].kind != 'piece'"),
+        replace("self.storage.get(piece) != storage", "self.storage.get(piece) is None or self.storage[piece].kind != 'piece'"),
     ),
-    Fault("a delay is shifted by none", "Memory._at", replace("home.kind == 'before'", "home.kind == 'neither'")),
+    Fault("a delay is shifted by none", "Memory._at", replace("storage.kind == 'before'", "storage.kind == 'neither'")),
     Fault("the state does not cross a chunk's border", "Writer._unpacked", replace("'ends = lasts'", "'pass'"), 2),
     Fault(
         "sums over time are those of the last chunk",
-        "Writer._totals",
+        "Writer._time_sums",
         replace(
             "f'{name} = part if {name} is None else add({name}, part, {name})'", "f'{name} = part if {name} is None else part'"
         ),

@@ -41,26 +41,26 @@ def joined(a, b):
 
 
 CASES = {
-    "into joins": ("*", lambda c, x, h: tr.tanh(c.both(joined(h * c.k, h * x), c.k2) @ c.V.T)),
-    "into joins, of factors that go with time": (
+    "scale concat": ("*", lambda c, x, h: tr.tanh(c.both(joined(h * c.k, h * x), c.k2) @ c.V.T)),
+    "scale concat, of factors that go with time": (
         "*",
         lambda c, x, h: tr.tanh(c.both(joined(h * c.k, -h), joined(x, x)) @ c.V.T),
     ),
-    "into joins, of products": ("*", lambda c, x, h: tr.tanh(joined(c.both(h, c.k), c.both(h, x)) * c.k2 @ c.V.T)),
+    "scale concat, of products": ("*", lambda c, x, h: tr.tanh(joined(c.both(h, c.k), c.both(h, x)) * c.k2 @ c.V.T)),
     "associate": ("*", lambda c, x, h: tr.tanh(c.both(c.both(h, x), c.k))),
     "associate, of sums": ("+", lambda c, x, h: tr.tanh(c.both(c.both(h, x), c.k))),
     "associate, of multiples": ("*", lambda c, x, h: tr.tanh(c.both(h, x) + c.both(h, c.k))),
-    "gates": ("+", lambda c, x, h: tr.sigmoid(c.both(h @ c.W, x @ c.U)) * tr.tanh(h)),
-    "gates, of multiples": ("*", lambda c, x, h: tr.sigmoid(c.both(tr.sin(h), x)) * tr.tanh(h)),
-    "fold into matrices": ("*", lambda c, x, h: tr.tanh(c.both(h @ c.W, 0.5) + x)),
-    "fold into matrices, of differences": (
+    "sigmoid as tanh": ("+", lambda c, x, h: tr.sigmoid(c.both(h @ c.W, x @ c.U)) * tr.tanh(h)),
+    "sigmoid as tanh, of multiples": ("*", lambda c, x, h: tr.sigmoid(c.both(tr.sin(h), x)) * tr.tanh(h)),
+    "fold linear": ("*", lambda c, x, h: tr.tanh(c.both(h @ c.W, 0.5) + x)),
+    "fold linear, of differences": (
         "-",
         lambda c, x, h: tr.tanh(c.both(h @ c.W, tr.sum(h @ c.W, axis=-1, keepdims=True) @ c.k.reshape(1, -1))),
     ),
     "merge": ("*", lambda c, x, h: c.both(*[c.both(tr.sin(z), c.k) for z in halves(h @ c.V)])),
-    "spread": ("+", lambda c, x, h: tr.tanh(tr.sin(c.both(tr.cos(h), c.k)))),
-    "split joins": ("join", lambda c, x, h: tr.tanh(c.both(h, x) @ c.V.T)),
-    "side by side": ("+", lambda c, x, h: c.both(tr.sin(h @ c.W), tr.cos(h @ c.U))),
+    "prebroadcast": ("+", lambda c, x, h: tr.tanh(tr.sin(c.both(tr.cos(h), c.k)))),
+    "split concat": ("join", lambda c, x, h: tr.tanh(c.both(h, x) @ c.V.T)),
+    "concat matrices": ("+", lambda c, x, h: c.both(tr.sin(h @ c.W), tr.cos(h @ c.U))),
 }
 """For each rewrite, the operation whose operands change places, and a step in which the rewrite finds something."""
 
@@ -101,20 +101,20 @@ def test_a_rewrite_finds_as_much_in_either_order(name):
 
 
 def test_every_rewrite_has_a_case():
-    assert {name.split(",")[0] for name in CASES} == set(REWRITES) - {"join pads"}  # whose operands are sorted
+    assert {name.split(",")[0] for name in CASES} == set(REWRITES) - {"concat scatters"}  # whose operands are sorted
 
 
 BLIND = [
     (
-        "into joins",
-        "into_joins",
-        "node.inputs if at.stage[node.inputs[1]] < at.stage[node] else node.inputs[::-1]",
+        "scale concat",
+        "scale_concat",
+        "node.inputs if partition.stage[node.inputs[1]] < partition.stage[node] else node.inputs[::-1]",
         "node.inputs",
     ),
     (
-        "into joins",
-        "into_joins",
-        "node.inputs if at.stage[node.inputs[1]] < at.stage[node] else node.inputs[::-1]",
+        "scale concat",
+        "scale_concat",
+        "node.inputs if partition.stage[node.inputs[1]] < partition.stage[node] else node.inputs[::-1]",
         "node.inputs[::-1]",
     ),
     ("associate, of multiples", "_Associate._parts", "inputs if self._lower(inputs[1], node) else inputs[::-1]", "inputs"),
@@ -125,22 +125,22 @@ BLIND = [
         "inputs[::-1]",
     ),
     (
-        "fold into matrices",
+        "fold linear",
         "_folded",
         "inputs if node.primitive is _DIVIDE or not is_scalar_constant(inputs[0]) else inputs[::-1]",
         "inputs",
     ),
     (
-        "gates, of multiples",
+        "sigmoid as tanh, of multiples",
         "_Gates._scaled",
-        "[i for i in inputs if not at.is_core(i)]",
-        "[i for i in inputs[1:] if not at.is_core(i)]",
+        "[i for i in inputs if not partition.is_sequential(i)]",
+        "[i for i in inputs[1:] if not partition.is_sequential(i)]",
     ),
     (
-        "gates, of multiples",
+        "sigmoid as tanh, of multiples",
         "_Gates._scaled",
-        "[i for i in inputs if not at.is_core(i)]",
-        "[i for i in inputs[:1] if not at.is_core(i)]",
+        "[i for i in inputs if not partition.is_sequential(i)]",
+        "[i for i in inputs[:1] if not partition.is_sequential(i)]",
     ),
 ]
 

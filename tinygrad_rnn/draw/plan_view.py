@@ -96,9 +96,9 @@ class _Read(NamedTuple):
 class _Picture:
     def __init__(self, work: Work, slots: Sequence[str], apart: bool) -> None:
         self.work, self.apart = work, apart
-        self.slots = dict(zip(work.loop.state, slots, strict=True))
+        self.slots = dict(zip(work.loop.carry, slots, strict=True))
         self.made = {one.node: one for one in work if one.kind != "copy"}
-        self.captured = set(work.loop.captured)
+        self.captured = set(work.loop.consts)
         self.ids: dict[Node, str] = {}
         self.dot = graphviz.Digraph(
             "plan",
@@ -146,7 +146,7 @@ class _Picture:
                 else:
                     self._edge(read, one.node)
             self._put(one.stage if self.apart else "step", one.node, self._box(one, absorbed))
-        for number, (node, after) in enumerate(zip(self.work.loop.state, self.work.loop.after, strict=True)):
+        for number, (node, after) in enumerate(zip(self.work.loop.carry, self.work.loop.next_carry, strict=True)):
             self._delay(number, node, after)
         outputs: dict[Node, list[str]] = {}
         for name, node in self.work.results:
@@ -183,7 +183,7 @@ class _Picture:
             return _number(node)
         if node in self.captured:
             return _pretty(node.name or "constant") + "ᵀ" * (read.flipped and len(node.shape) > 1)
-        if self.apart and self.work.partition.is_outer(node) and (numbers := _numbers(node)):
+        if self.apart and self.work.partition.is_invariant(node) and (numbers := _numbers(node)):
             return f"({', '.join(numbers)})"
         return None
 
@@ -194,7 +194,7 @@ class _Picture:
     def _source(self, node: Node) -> Node:
         """The node, which is put into the picture if it is not there yet."""
         one = self.made.get(node)
-        prepared = self.apart and self.work.partition.is_outer(node) and node.primitive is not None
+        prepared = self.apart and self.work.partition.is_invariant(node) and node.primitive is not None
         if node in self.ids or node in self.slots or (one is not None and not prepared):
             return node
         if prepared:

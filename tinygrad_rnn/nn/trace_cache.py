@@ -86,10 +86,10 @@ class Compiled:
         sequences = [sequence for sequence, _ in call.sequences]
         at_each, once = ([as_tensor(array) for array in drawn] for drawn in draw_all(self.trace, call.T))
         slots = [x if x.dtype == spec.dtype else x.astype(spec.dtype) for x, spec in zip(call.slots, self.state, strict=True)]
-        found = run(self.plan, [*sequences, *at_each], slots, [*self.trace.captured, *once], call.T)
+        found = run(self.plan, [*sequences, *at_each], slots, [*self.trace.consts, *once], call.T)
         first = len(found) - len(slots)
         outputs, of_loose, final = found[: first - len(self.loose)], found[first - len(self.loose) : first], found[first:]
-        for x, after in zip(final, self.trace.loop.after, strict=True):
+        for x, after in zip(final, self.trace.loop.next_carry, strict=True):
             if x.node.primitive is not None and after.primitive is not None:
                 x.node.name = after.name
         return outputs + call.ended(of_loose, slots, final)
@@ -204,7 +204,7 @@ def _compile(cache: _Cache, recurrent: Any, call: Call, final_state_only: bool, 
         names: Sequence[str | None] = call.names or [None] * len(state)
         with at(Location(scope, Unrolling(scope), 1)):  # errors say that it is the first step
             traced = trace(step, sequences, list(zip(state, names, strict=True)), call.cell.parameters(), recurrent.reverse)
-        carried = [Spec(was.shape, after.dtype) for was, after in zip(state, traced.loop.after, strict=True)]
+        carried = [Spec(was.shape, after.dtype) for was, after in zip(state, traced.loop.next_carry, strict=True)]
         if carried != state:
             promoted = [Spec(a.shape, np.result_type(a.dtype, b.dtype)) for a, b in zip(state, carried, strict=True)]
             state = carried if promoted == state else promoted

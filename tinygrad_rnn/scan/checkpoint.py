@@ -22,7 +22,7 @@ class Segments(Results):
     Attributes
     ----------
     values : list of numpy.ndarray
-        One for each item.
+        One for each output.
     starts : list of list of numpy.ndarray
         What each segment started from, in the order in which they were run.
     """
@@ -48,23 +48,23 @@ def spans(plan: CompiledScan, steps: int) -> Iterator[tuple[int, int]]:
 def run_in_segments(plan: CompiledScan, arrays: Sequence[npt.NDArray[Any]], steps: int) -> Segments:
     """Run a loop n steps at a time."""
     loop, executable = plan.loop, plan.executable(False)
-    sequences, slots = len(loop.sequences), len(loop.state)
-    state, captured = list(arrays[sequences : sequences + slots]), arrays[sequences + slots :]
-    finals = {item.node: i for i, item in enumerate(loop.items) if item.kind == "final"}
+    sequences, slots = len(loop.sequences), len(loop.carry)
+    state, consts = list(arrays[sequences : sequences + slots]), arrays[sequences + slots :]
+    finals = {output.node: i for i, output in enumerate(loop.outputs) if output.kind == "final"}
     values: list[Any] = [
-        np.empty((steps, *item.node.shape), item.node.dtype) if item.kind == "stack" else None for item in loop.items
+        np.empty((steps, *output.node.shape), output.node.dtype) if output.kind == "stack" else None for output in loop.outputs
     ]
     starts: list[list[npt.NDArray[Any]]] = []
     for start, stop in spans(plan, steps):
         starts.append(state)
-        found, memory = executable([*[x[start:stop] for x in arrays[:sequences]], *state, *captured], stop - start)
+        found, memory = executable([*[x[start:stop] for x in arrays[:sequences]], *state, *consts], stop - start)
         executable.release(memory)
-        for i, item in enumerate(loop.items):
-            if item.kind == "stack":
+        for i, output in enumerate(loop.outputs):
+            if output.kind == "stack":
                 values[i][start:stop] = found[i]
-            elif item.kind == "sum" and values[i] is not None:
+            elif output.kind == "sum" and values[i] is not None:
                 values[i] = values[i] + found[i]
             else:
                 values[i] = found[i]
-        state = [found[finals[leaf]] for leaf in loop.state]
+        state = [found[finals[leaf]] for leaf in loop.carry]
     return Segments(values, starts)

@@ -12,7 +12,7 @@ from ..ops.core import registry
 from .canonical import canonical
 from .differentiate import Reverse, differentiate, step_alone
 from .layout import batch_last
-from .loop import Item, Loop, body, is_leaf
+from .loop import Loop, Output, body, is_leaf
 from .numpy_backend import NODE_BYTES, Executable
 from .rewrites import AFTER, BEFORE, rewrite, switched_off
 from .schedule import schedule
@@ -78,15 +78,15 @@ class CompiledScan:
         """The loop, asked for what its gradient reads too."""
         with self._lock:
             if self._saving is None:
-                items = [i for i, item in enumerate(self.loop.items) if item.node.dtype.kind == "f"]
-                inputs = (*self.loop.sequences, *self.loop.state, *self.loop.captured)
+                floats = [i for i, output in enumerate(self.loop.outputs) if output.node.dtype.kind == "f"]
+                inputs = (*self.loop.sequences, *self.loop.carry, *self.loop.consts)
                 wanted = [k for k, node in enumerate(inputs) if node.dtype.kind == "f"]
                 saved: Collection[Node] | None = () if self.checkpoint == 1 else None
-                found = differentiate(self.loop, items, wanted, saved).residuals
+                found = differentiate(self.loop, floats, wanted, saved).residuals
                 # whatever else a gradient asks for follows from what was carried into each step
                 reached = set(body(self.loop))
-                kept = dict.fromkeys([*found, *[leaf for leaf in self.loop.state if leaf in reached]])
-                self._saving = self.loop.asking(Item("stack", node, lent=True) for node in kept)
+                kept = dict.fromkeys([*found, *[leaf for leaf in self.loop.carry if leaf in reached]])
+                self._saving = self.loop.asking(Output("stack", node, residual=True) for node in kept)
             return self._saving
 
     @functools.cached_property
@@ -107,11 +107,11 @@ class CompiledScan:
         return rewrite(self.saving if save else self.loop, AFTER, self.off, self.fired)
 
     def reverse(self, given: Sequence[int], wanted: Sequence[int], ends: Collection[int] = ()) -> tuple[Reverse, CompiledScan]:
-        """The gradient's loop and plan, for cotangents of these items, final slots and inputs."""
+        """The gradient's loop and plan, for cotangents of these outputs, final slots and inputs."""
         key = tuple(given), tuple(wanted), tuple(sorted(ends))
         with self._lock:
             if key not in self._reverses:
-                saved = [item.node for item in self.saving.items if item.lent]
+                saved = [output.node for output in self.saving.outputs if output.residual]
                 found = differentiate(self.saving, given, wanted, saved, ends)
                 self._reverses[key] = found, CompiledScan(found.loop, forward=self)
             return self._reverses[key]
@@ -121,11 +121,15 @@ class CompiledScan:
         """Whether there is a ``.detach()`` in the step."""
         return any(node.primitive is _DETACH for node in body(self.traced))
 
-    def cut_off(self, items: Collection[int]) -> dict[int, Node]:
-        """Inputs that these items depend on only behind a ``.detach()``, and what was detached."""
+    def cut_off(self, outputs: Collection[int]) -> dict[int, Node]:
+        """Inputs that these outputs depend on only behind a ``.detach()``, and what was detached."""
         loop = self.traced
-        after = dict(zip(loop.state, loop.after, strict=True))
-        roots = [after[item.node] if item.kind == "final" else item.node for i, item in enumerate(loop.items) if i in items]
+        after = dict(zip(loop.carry, loop.next_carry, strict=True))
+        roots = [
+            after[output.node] if output.kind == "final" else output.node
+            for i, output in enumerate(loop.outputs)
+            if i in outputs
+        ]
         detached = [node.inputs[0] for node in body(loop, roots) if node.primitive is _DETACH]
         if not detached:
             return {}
@@ -136,13 +140,13 @@ class CompiledScan:
                 reached.add(node)
                 roots += [*([] if node.primitive is _DETACH else node.inputs), *([after[node]] if node in after else [])]
         behind = {node: source for source in detached for node in body(loop, [source]) if node not in reached}
-        inputs = (*loop.sequences, *loop.state, *loop.captured)
+        inputs = (*loop.sequences, *loop.carry, *loop.consts)
         return {k: behind[node] for k, node in enumerate(inputs) if node in behind}
 
     def slots_before(self, given: Sequence[int], ends: Collection[int], steps: int) -> set[int]:
-        """The slots whose initial value has a cotangent, if these items and the final values of these slots have."""
+        """The slots whose initial value has a cotangent, if these outputs and the final values of these slots have."""
         first, found, before = len(self.loop.sequences), set(ends), None
-        wanted = [first + i for i, leaf in enumerate(self.loop.state) if leaf.dtype.kind == "f"]
+        wanted = [first + i for i, leaf in enumerate(self.loop.carry) if leaf.dtype.kind == "f"]
         for _ in range(steps):
             if found == before:
                 break
@@ -152,12 +156,12 @@ class CompiledScan:
     def reverse_of_a_step(
         self, given: Sequence[int], wanted: Sequence[int], ends: Collection[int]
     ) -> tuple[Reverse, CompiledScan]:
-        """The gradient of one step alone, of :func:`step_alone`, for cotangents of these items, next values and inputs."""
+        """The gradient of one step alone, of :func:`step_alone`, for cotangents of these outputs, next values and inputs."""
         key = tuple(given), tuple(wanted), tuple(sorted(ends))
         with self._lock:
             if key not in self._steps:
                 alone = step_alone(self.saving)
-                seeds = [*given, *[len(self.saving.items) + slot for slot in sorted(ends)]]
+                seeds = [*given, *[len(self.saving.outputs) + slot for slot in sorted(ends)]]
                 found = differentiate(alone, seeds, wanted, ())
                 self._steps[key] = found, CompiledScan(found.loop)
             return self._steps[key]

@@ -11,7 +11,7 @@ from ..graph.context import mode
 from ..graph.node import Node, leaf
 from ..tensor import Tensor
 from .canonical import Builder, canonical
-from .loop import Item, Loop, body
+from .loop import Loop, Output, body
 from .partition import Partition
 from .program import is_elementwise, is_view
 
@@ -24,18 +24,18 @@ class Reverse(NamedTuple):
     Attributes
     ----------
     loop : Loop
-        Its sequences are, in this order: the cotangents of the "stack" items, the sequences
+        Its sequences are, in this order: the cotangents of the "stack" outputs, the sequences
         of the forward loop, and the residuals. What it carries starts as the cotangents of
-        the "final" items. Its captured values are those of the forward loop, and then the
-        cotangents of the "sum" items.
+        the "final" outputs. Its consts are those of the forward loop, and then the
+        cotangents of the "sum" outputs.
     residuals : tuple of Node
         Nodes of the forward loop whose values at all steps it reads.
     slots : tuple of int
         The slots of the forward loop that it carries cotangents of.
     read : tuple of int
-        The items of the forward loop that are the residuals.
+        The outputs of the forward loop that are the residuals.
     results : tuple of int
-        For each item, in order, which input of the forward loop it is the cotangent of.
+        For each output, in order, which input of the forward loop it is the cotangent of.
     """
 
     loop: Loop
@@ -52,98 +52,98 @@ def differentiate(
     saved: Collection[Node] | None = None,
     ends: Collection[int] = (),
 ) -> Reverse:
-    """The loop that computes cotangents of inputs from those of items.
+    """The loop that computes cotangents of inputs from those of outputs.
 
     Parameters
     ----------
     forward : Loop
     given : sequence of int
-        The items that have a cotangent.
+        The outputs that have a cotangent.
     wanted : sequence of int
         The inputs whose cotangent is asked for.
     saved : collection of Node, optional
         What can be read of the forward run, beside what its slots carried into each step;
         the rest of what the rules ask for is computed again. All can be read if not given.
     ends : collection of int
-        Slots whose value after the last step has a cotangent, whether an item stands for it or not.
+        Slots whose value after the last step has a cotangent, whether an output stands for it or not.
     """
     seeds: list[tuple[Node, Tensor]] = []
     cotangents: list[Node] = []
     sums: list[Node] = []
     for i in given:
-        kind, node, _ = forward.items[i]
+        kind, node, _ = forward.outputs[i]
         if kind == "final":
             continue
         g = leaf(node.spec, f"g_{node.name or i}")
         (cotangents if kind == "stack" else sums).append(g)
         seeds.append((node, Tensor(g)))
     slots = _slots_with_cotangents(forward, given, ends)
-    carried = {i: leaf(forward.state[i].spec, f"δ_{forward.state[i].name or i}") for i in slots}
-    seeds += [(forward.after[i], Tensor(g)) for i, g in carried.items()]
-    inputs = (*forward.sequences, *forward.state, *forward.captured)
+    carried = {i: leaf(forward.carry[i].spec, f"δ_{forward.carry[i].name or i}") for i in slots}
+    seeds += [(forward.next_carry[i], Tensor(g)) for i, g in carried.items()]
+    inputs = (*forward.sequences, *forward.carry, *forward.consts)
     targets = [node for node in inputs if node.dtype.kind == "f"]
     order = body(forward)
     before = set(order)
     with mode(tracing=True, recording=True):
         table = pull(order, seeds, targets)
     found = {node: g.node for node, g in table.items()}
-    after = [found.get(forward.state[i]) or _zeros(forward.state[i]) for i in slots]
+    after = [found.get(forward.carry[i]) or _zeros(forward.carry[i]) for i in slots]
 
     first_state = len(forward.sequences)
-    items, results = [], []
+    outputs, results = [], []
     for k in wanted:
         node = inputs[k]
-        if first_state <= k < first_state + len(forward.state):
+        if first_state <= k < first_state + len(forward.carry):
             slot = k - first_state
             if slot in carried:
-                items.append(Item("final", carried[slot]))
+                outputs.append(Output("final", carried[slot]))
                 results.append(k)
         elif node in found:
-            items.append(Item("stack" if k < first_state else "sum", found[node]))
+            outputs.append(Output("stack" if k < first_state else "sum", found[node]))
             results.append(k)
 
     state = tuple(carried.values())
     raw = Loop(
-        (*cotangents, *forward.sequences, *forward.state),
+        (*cotangents, *forward.sequences, *forward.carry),
         state,
-        (*forward.captured, *sums),
+        (*forward.consts, *sums),
         tuple(after),
-        tuple(items),
+        tuple(outputs),
         not forward.reverse,
     )
     stand_ins = {
-        node: node if node in forward.state else leaf(node.spec, node.name) for node in _reads(forward, raw, before, saved)
+        node: node if node in forward.carry else leaf(node.spec, node.name) for node in _reads(forward, raw, before, saved)
     }
-    stand_ins |= {node: node for node in forward.state}
+    stand_ins |= {node: node for node in forward.carry}
     loop = canonical(raw, {node: stand_in for node, stand_in in stand_ins.items() if stand_in is not node})
     reached = set(body(loop))
     residuals = [node for node, stand_in in stand_ins.items() if stand_in in reached]
     sequences = (*cotangents, *forward.sequences, *[stand_ins[node] for node in residuals])
-    lent_items = {item.node: i for i, item in enumerate(forward.items) if item.lent}
-    read = tuple(lent_items.get(node, -1) for node in residuals)  # -1: not lent yet
-    lent = frozenset(stand_ins[node] for node in residuals)
-    return Reverse(replace(loop, sequences=sequences, lent=lent), tuple(residuals), tuple(slots), read, tuple(results))
+    residual_outputs = {output.node: i for i, output in enumerate(forward.outputs) if output.residual}
+    read = tuple(residual_outputs.get(node, -1) for node in residuals)  # -1: not an output of the forward loop yet
+    loop = replace(loop, sequences=sequences, residuals=frozenset(stand_ins[node] for node in residuals))
+    return Reverse(loop, tuple(residuals), tuple(slots), read, tuple(results))
 
 
 def step_alone(forward: Loop) -> Loop:
-    """A loop whose steps are independent: what each carries on is an item, and what it starts from is a sequence.
+    """A loop whose steps are independent: what each carries on is an output, and what it starts from is a sequence.
 
-    Inputs and items keep their numbers; a further item for each slot is what the step carries on.
+    Inputs and outputs keep their numbers; a further output for each slot is what the step carries on.
     """
-    items = [Item("sum" if item.kind == "sum" else "stack", item.node) for item in forward.items]
+    outputs = [Output("sum" if output.kind == "sum" else "stack", output.node) for output in forward.outputs]
     return Loop(
-        (*forward.sequences, *forward.state),
+        (*forward.sequences, *forward.carry),
         (),
-        forward.captured,
+        forward.consts,
         (),
-        (*items, *[Item("stack", node) for node in forward.after]),
+        (*outputs, *[Output("stack", node) for node in forward.next_carry]),
     )
 
 
 def _slots_with_cotangents(forward: Loop, given: Sequence[int], ends: Collection[int]) -> list[int]:
     """The slots through which anything that has a cotangent depends on earlier steps."""
-    reached = set(body(forward, [*[forward.items[i].node for i in given], *[forward.state[i] for i in ends]]))
-    return [i for i, node in enumerate(forward.state) if node in reached and node.dtype.kind == "f"]
+    reached = set(body(forward, [*[forward.outputs[i].node for i in given], *[forward.carry[i] for i in ends]]))
+    return [i for i, node in enumerate(forward.carry) if node in reached and node.dtype.kind == "f"]
 
 
 def _zeros(like: Node) -> Node:
@@ -157,24 +157,24 @@ def _reads(forward: Loop, reverse: Loop, before: set[Node], saved: Collection[No
     The rules ask for more; but what a slot carries on is there anyway, and what follows from
     that, and from inputs, element by element, is computed again at less than it costs to keep.
     """
-    at = Partition(forward)
+    partition = Partition(forward)
     asked = [node for made in body(reverse) if made not in before for node in made.inputs if node in before]
-    asked += [node for node in (*reverse.after, *(item.node for item in reverse.items)) if node in before]
-    kept = set(forward.after)
+    asked += [node for node in (*reverse.next_carry, *(output.node for output in reverse.outputs)) if node in before]
+    kept = set(forward.next_carry)
     follows: set[Node] = set()
-    for node in at.nodes:
+    for node in partition.nodes:
         at_once = (is_view(node) or is_elementwise(node)) and follows.issuperset(node.inputs)
-        if node.primitive is None or at.is_outer(node) or node in kept or at_once:
+        if node.primitive is None or partition.is_invariant(node) or node in kept or at_once:
             follows.add(node)
     found: set[Node] = set()
     seen: set[Node] = set()
     while asked:
         node = asked.pop()
-        if node in seen or node.primitive is None or at.is_outer(node):
+        if node in seen or node.primitive is None or partition.is_invariant(node):
             continue
         seen.add(node)
         if (node in kept or node not in follows) and (saved is None or node in saved):
             found.add(node)
         else:
             asked.extend(node.inputs)
-    return [node for node in at.nodes if node in found]
+    return [node for node in partition.nodes if node in found]

@@ -23,17 +23,17 @@ def batch_last(loop: Loop) -> bool:
     last, values with one number for each row of the batch meet whole rows. The layout with
     fewer inner loops is the better one.
     """
-    if any(math.prod(leaf.shape[1:]) >= WIDE for leaf in loop.state):
+    if any(math.prod(leaf.shape[1:]) >= WIDE for leaf in loop.carry):
         return False
-    if all(leaf.shape[:1] == (1,) for leaf in loop.state):
+    if all(leaf.shape[:1] == (1,) for leaf in loop.carry):
         return True  # one row lies in memory the same way, and products are turned to the faster side
-    at = Partition(loop)
+    partition = Partition(loop)
     if_last = if_first = 0
-    for node in at.nodes:
-        if at.is_outer(node) or not is_elementwise(node) or len(node.shape) < 2:
+    for node in partition.nodes:
+        if partition.is_invariant(node) or not is_elementwise(node) or len(node.shape) < 2:
             continue
         rows, columns = node.shape[0], node.shape[-1]
-        known = [i for i in node.inputs if i.shape and not at.is_outer(i)]
+        known = [i for i in node.inputs if i.shape and not partition.is_invariant(i)]
         if any(i.shape[-1] == 1 != columns for i in known):
             if_last += columns
         if any((location := slice_of(i)) is not None and location[0] == -1 for i in known):

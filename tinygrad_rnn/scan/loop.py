@@ -10,10 +10,10 @@ import numpy as np
 
 from ..graph.node import Node, ancestors
 
-__all__ = ["Item", "Loop", "body", "is_leaf", "is_scalar_constant"]
+__all__ = ["Loop", "Output", "body", "is_leaf", "is_scalar_constant"]
 
 
-class Item(NamedTuple):
+class Output(NamedTuple):
     """One thing asked of a loop.
 
     Attributes
@@ -23,13 +23,13 @@ class Item(NamedTuple):
         the node is carries on after the last step; or the sum of the values over the steps.
     node : Node
         Any node of the body.
-    lent : bool
+    residual : bool
         A residual: the array is the run's own memory and lives as long as the run.
     """
 
     kind: Literal["stack", "final", "sum"]
     node: Node
-    lent: bool = False
+    residual: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,49 +37,49 @@ class Loop:
     """One step of a recurrence.
 
     Its inputs are, in this order: a sequence for each leaf in `sequences`, the initial
-    value of each slot, and the captured values. It never changes: a rewrite makes a new one.
+    value of each slot, and the consts. It never changes: a rewrite makes a new one.
 
     Attributes
     ----------
     sequences : tuple of Node
         Leaves that stand for element t of each input sequence.
-    state : tuple of Node
+    carry : tuple of Node
         Leaves that stand for what each slot carries into step t.
-    captured : tuple of Node
+    consts : tuple of Node
         Leaves that stand for values that are the same at all steps, such as parameters.
-    after : tuple of Node
+    next_carry : tuple of Node
         What each slot carries on.
-    items : tuple of Item
+    outputs : tuple of Output
     reverse : bool
         Whether the steps are made from the last element of the sequences to the first.
-    lent : frozenset of Node
+    residuals : frozenset of Node
         The sequences that lie in the memory of another run: in the layout of this one.
     """
 
     sequences: tuple[Node, ...]
-    state: tuple[Node, ...]
-    captured: tuple[Node, ...]
-    after: tuple[Node, ...]
-    items: tuple[Item, ...]
+    carry: tuple[Node, ...]
+    consts: tuple[Node, ...]
+    next_carry: tuple[Node, ...]
+    outputs: tuple[Output, ...]
     reverse: bool = False
-    lent: frozenset[Node] = frozenset()
+    residuals: frozenset[Node] = frozenset()
 
     def mapped(self, table: Mapping[Node, Node]) -> Loop:
         """The loop with other nodes in place of some that are carried on or asked for."""
-        after = tuple(table.get(node, node) for node in self.after)
-        items = tuple(item._replace(node=table.get(item.node, item.node)) for item in self.items)
-        return replace(self, after=after, items=items)
+        next_carry = tuple(table.get(node, node) for node in self.next_carry)
+        outputs = tuple(output._replace(node=table.get(output.node, output.node)) for output in self.outputs)
+        return replace(self, next_carry=next_carry, outputs=outputs)
 
-    def asking(self, items: Iterable[Item]) -> Loop:
-        """The loop with further items."""
-        return replace(self, items=(*self.items, *items))
+    def asking(self, outputs: Iterable[Output]) -> Loop:
+        """The loop with further outputs."""
+        return replace(self, outputs=(*self.outputs, *outputs))
 
 
 def body(loop: Loop, roots: Iterable[Node] | None = None) -> list[Node]:
-    """All nodes that a loop's items need, or these roots, through its slots too, each after its inputs."""
-    slot = dict(zip(loop.state, loop.after, strict=True))
+    """All nodes that a loop's outputs need, or these roots, through its slots too, each after its inputs."""
+    slot = dict(zip(loop.carry, loop.next_carry, strict=True))
     seen: set[Node] = set()
-    stack = [item.node for item in loop.items] if roots is None else list(roots)
+    stack = [output.node for output in loop.outputs] if roots is None else list(roots)
     while stack:
         node = stack.pop()
         if node not in seen:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ..graph.node import Node, Spec
 from ..ops.core import registry
 from ..ops.shapes import index_along, is_index_array
-from .program import Buffer, Home, Program
+from .program import Buffer, Program, Storage
 
 __all__ = ["Memory", "Needs", "batchable", "leading"]
 
@@ -104,7 +104,7 @@ class Memory:
         array = np.empty((*rows, *physical), buffer.spec.dtype)
         return np.moveaxis(array, -1, len(rows)) if turned else array
 
-    def lent(self, node: Node) -> Array:
+    def residual(self, node: Node) -> Array:
         """The values of a node at all steps."""
         found: Array = self._view(node, (0, self.steps))
         return found
@@ -117,8 +117,8 @@ class Memory:
         forward = not self.program.loop.reverse
         firsts, lasts = [], []
         for i in needs.slots:
-            leaf = self.program.loop.state[i]
-            rows = self._rows(self.program.homes[leaf].buffer, span)
+            leaf = self.program.loop.carry[i]
+            rows = self._rows(self.program.storage[leaf].buffer, span)
             ends = rows[0, ...], rows[-1, ...]
             firsts.append(ends[0] if forward else ends[1])
             lasts.append(ends[1] if forward else ends[0])
@@ -140,29 +140,29 @@ class Memory:
 
     def _find(self, node: Node, span: tuple[int, int] | None) -> Any:
         program = self.program
-        home = program.homes[node]
-        if home.kind == "view":
+        storage = program.storage[node]
+        if storage.kind == "view":
             (source, *_) = node.inputs
             attributes = node.attributes if span is None else leading(node, program, span[1] - span[0])
             return node.primitive.kernel(self._view(source, span), **attributes)  # type: ignore[union-attr]
-        return self._at(home, span)
+        return self._at(storage, span)
 
-    def _at(self, home: Home, span: tuple[int, int] | None) -> Array:
-        if home.kind == "piece":
-            assert home.of is not None and home.part is not None
-            axis, start, stop = home.part
-            whole: Array = self._view(home.of, span)
+    def _at(self, storage: Storage, span: tuple[int, int] | None) -> Array:
+        if storage.kind == "piece":
+            assert storage.of is not None and storage.part is not None
+            axis, start, stop = storage.part
+            whole: Array = self._view(storage.of, span)
             return whole[index_along(axis, slice(start, stop))]
-        assert home.buffer is not None
-        if home.kind in ("before", "after"):
+        assert storage.buffer is not None
+        if storage.kind in ("before", "after"):
             assert span is not None
-            rows = self._rows(home.buffer, span)
-            earlier = (home.kind == "before") != self.program.loop.reverse
+            rows = self._rows(storage.buffer, span)
+            earlier = (storage.kind == "before") != self.program.loop.reverse
             return rows[:-1] if earlier else rows[1:]
-        array = self._arrays[home.buffer.number]
+        array = self._arrays[storage.buffer.number]
         if span is None:
             return array
-        return array[slice(*span)] if home.buffer.extent == "whole" else array[: span[1] - span[0]]
+        return array[slice(*span)] if storage.buffer.extent == "whole" else array[: span[1] - span[0]]
 
     def table(self, array: Array, form: Form = "") -> Any:
         """What a loop iterates over: the views of each step."""

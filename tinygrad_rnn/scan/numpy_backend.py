@@ -65,9 +65,9 @@ class Executable:
         Returns
         -------
         results : list of numpy.ndarray
-            One for each item.
+            One for each output.
         memory : Memory
-            What lent items lie in; give it back by :meth:`release`.
+            What residuals lie in; give it back by :meth:`release`.
         """
         memory = None
         with self._lock:

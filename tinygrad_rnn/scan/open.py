@@ -82,14 +82,14 @@ def run_step_by_step(plan: CompiledScan, arrays: Sequence[Any], steps: int) -> N
         As a loop in Python would: with the layer, the step t, and the inputs by name.
     """
     loop = plan.traced
-    leaves = (*loop.sequences, *loop.state, *loop.captured)
+    leaves = (*loop.sequences, *loop.carry, *loop.consts)
     inputs = [leaf(array, node.name, node.role) for node, array in zip(leaves, arrays, strict=True)]
     _steps(Node(scan, tuple(inputs), {"plan": plan, "steps": steps}, None, context.state.location), inputs, False, {})
 
 
 def _is_residual(node: Node) -> bool:
     (results,) = node.inputs
-    return bool(node.attributes["index"] >= len(results.attributes["plan"].traced.items))
+    return bool(node.attributes["index"] >= len(results.attributes["plan"].traced.outputs))
 
 
 # -- the steps of one scan -------------------------------------------------------------------
@@ -128,24 +128,24 @@ def _steps(node: Node, inputs: Sequence[Node], whole: bool, runs: dict[Node, _Ru
     """
     plan, T = node.attributes["plan"], node.attributes["steps"]
     loop: Loop = plan.saving if whole else plan.traced
-    m, n = len(loop.sequences), len(loop.sequences) + len(loop.state)
+    m, n = len(loop.sequences), len(loop.sequences) + len(loop.carry)
     forward = runs.get(node.location.origin) if node.location.origin is not None else None
     unrolling = forward.unrolling if forward else Unrolling(node.scope, node.location, loop.reverse)
     run = _Run(loop, unrolling, [{} for _ in range(T)], list(inputs[m:n]), set())
     columns = {made: column for before in runs.values() for made, column in before.columns.items()}
     order = body(loop)
     read = set(order)
-    captured = dict(zip(loop.captured, inputs[n:], strict=True))
+    consts = dict(zip(loop.consts, inputs[n:], strict=True))
     for position in reversed(range(T)) if loop.reverse else range(T):
         known = forward.positions[position] if forward else {}
         now = run.positions[position]
-        now.update(captured)
-        now.update({slot: value for slot, value in zip(loop.state, run.carried, strict=True) if value is not None})
+        now.update(consts)
+        now.update({slot: value for slot, value in zip(loop.carry, run.carried, strict=True) if value is not None})
         places = _Places(node, unrolling, run.step(position), runs, position)
         for place, sequence in zip(loop.sequences, inputs, strict=False):
             if place in known:
                 now[place] = known[place]
-            elif place in loop.lent and sequence in columns:
+            elif place in loop.residuals and sequence in columns:
                 now[place] = columns[sequence][position]
             elif place in read:
                 now[place] = _element(place, sequence, position, places.here)
@@ -159,7 +159,7 @@ def _steps(node: Node, inputs: Sequence[Node], whole: bool, runs: dict[Node, _Ru
             else:
                 now[made] = _made(made, tuple([now[i] for i in made.inputs]), places.of(made.location))
                 run.own.add(now[made])
-        run.carried = [now.get(value) for value in loop.after]
+        run.carried = [now.get(value) for value in loop.next_carry]
     unrolling.over = True
     return run
 
@@ -250,9 +250,9 @@ def _result(node: Node, run: _Run) -> Node:
     index = node.attributes["index"]
     if index in run.results:
         return run.results[index]
-    kind, asked, _ = run.loop.items[index]
+    kind, asked, _ = run.loop.outputs[index]
     if kind == "final":
-        value = run.carried[run.loop.state.index(asked)]
+        value = run.carried[run.loop.carry.index(asked)]
         assert value is not None
         made = value
     else:

@@ -11,7 +11,7 @@ from .loop import Loop, body
 
 __all__ = ["Partition"]
 
-OUTER = -1
+INVARIANT = -1
 
 
 class Partition:
@@ -27,10 +27,10 @@ class Partition:
     Attributes
     ----------
     nodes : list of Node
-        All that the items need, in order.
+        All that the outputs need, in order.
     stage : dict of Node to int
     live : list of int
-        The slots that the items need.
+        The slots that the outputs need.
     cycle : dict of int to frozenset of int
         For each slot in a cycle, the slots of that cycle.
     """
@@ -38,20 +38,20 @@ class Partition:
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
         self.nodes = body(loop)
-        slot = {leaf: i for i, leaf in enumerate(loop.state)}
+        slot = {leaf: i for i, leaf in enumerate(loop.carry)}
         self.live = [i for leaf, i in slot.items() if leaf in set(self.nodes)]
         self._reads = _reached(self.nodes, slot)
         self.cycle = self._cycles()
         self._cores = self._find_cores()
         self.stage = self._stages(slot)
 
-    def is_core(self, node: Node) -> bool:
+    def is_sequential(self, node: Node) -> bool:
         """Whether it is computed step by step."""
         return self.stage[node] % 2 == 1 and self.stage[node] > 0
 
-    def is_outer(self, node: Node) -> bool:
+    def is_invariant(self, node: Node) -> bool:
         """Whether it is the same at all steps."""
-        return self.stage.get(node, OUTER) == OUTER
+        return self.stage.get(node, INVARIANT) == INVARIANT
 
     def core(self, stage: int) -> list[Node]:
         """The operations of the loop at an odd stage, in order."""
@@ -67,7 +67,7 @@ class Partition:
         return 1 + max(self.stage.values(), default=0)
 
     def _cycles(self) -> dict[int, frozenset[int]]:
-        reach = {i: self._reads[self.loop.after[i]] for i in self.live}
+        reach = {i: self._reads[self.loop.next_carry[i]] for i in self.live}
         changed = True
         while changed:
             wider = {i: found.union(*[reach[j] for j in found]) for i, found in reach.items()}
@@ -77,7 +77,7 @@ class Partition:
     def _find_cores(self) -> dict[Node, frozenset[int]]:
         cores: dict[Node, frozenset[int]] = {}
         for slots in set(self.cycle.values()):
-            for node in ancestors([self.loop.after[i] for i in slots]):
+            for node in ancestors([self.loop.next_carry[i] for i in slots]):
                 if self._reads[node] & slots:
                     cores[node] = slots
         return cores
@@ -85,7 +85,7 @@ class Partition:
     def _stages(self, slot: dict[Node, int]) -> dict[Node, int]:
         """Repeat until nothing moves: a node waits for its inputs, a delay for what it delays."""
         loop = self.loop
-        once = set(loop.captured)
+        once = set(loop.consts)
         of_cycle = dict.fromkeys(set(self.cycle.values()), 1)
         of_delay = dict.fromkeys([i for i in self.live if i not in self.cycle], 0)
         while True:
@@ -100,11 +100,11 @@ class Partition:
                 elif node in slot:
                     stage[node] = of_delay[slot[node]]
                 elif node.primitive is None:
-                    stage[node] = OUTER if node in once or node not in loop.sequences else 0
+                    stage[node] = INVARIANT if node in once or node not in loop.sequences else 0
                 else:
-                    latest = max((stage[i] for i in node.inputs), default=OUTER)
-                    stage[node] = OUTER if latest == OUTER else _even(latest)
-            delays = {i: max(0, _even(stage[loop.after[i]])) for i in of_delay}
+                    latest = max((stage[i] for i in node.inputs), default=INVARIANT)
+                    stage[node] = INVARIANT if latest == INVARIANT else _even(latest)
+            delays = {i: max(0, _even(stage[loop.next_carry[i]])) for i in of_delay}
             if starts == of_cycle and delays == of_delay:
                 return stage
             of_cycle, of_delay = starts, delays

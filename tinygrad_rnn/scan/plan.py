@@ -20,7 +20,7 @@ from .differentiate import Reverse, differentiate
 from .loop import Loop, body
 from .numpy_backend import Executable
 from .partition import Partition
-from .program import Call, Copy, Program, is_view
+from .program import Copy, Kernel, Program, is_view
 
 if TYPE_CHECKING:
     from ..draw import Drawing
@@ -45,15 +45,15 @@ class Operation(NamedTuple):
         Before everything; for all steps at once; step by step; or once, after the last step.
     stage : int
         As :class:`Partition` counts them.
-    kind : {"kernel", "copy", "total", "product"}
-        A total is a sum over all steps; a product is such a sum of matrix products.
+    kind : {"kernel", "copy", "time sum", "product"}
+        A time sum is a sum over all steps; a product is such a sum of matrix products.
     """
 
     node: Node
     reads: tuple[Node, ...]
     when: When
     stage: int
-    kind: Literal["kernel", "copy", "total", "product"] = "kernel"
+    kind: Literal["kernel", "copy", "time sum", "product"] = "kernel"
 
 
 class Counts(NamedTuple):
@@ -208,13 +208,13 @@ class Plan:
     ) -> None:
         self.steps = steps
         self.title = title
-        self.names = tuple(names) or tuple(node.name or f"state_{i}" for i, node in enumerate(loop.state, 1))
+        self.names = tuple(names) or tuple(node.name or f"state_{i}" for i, node in enumerate(loop.carry, 1))
         self._plan = plan = CompiledScan(loop, checkpoint)
         self.forward = self._forward(plan)
-        items = [i for i, item in enumerate(plan.loop.items) if item.node.dtype.kind == "f"]
-        inputs = (*loop.sequences, *loop.state, *loop.captured)
+        floats = [i for i, output in enumerate(plan.loop.outputs) if output.node.dtype.kind == "f"]
+        inputs = (*loop.sequences, *loop.carry, *loop.consts)
         wanted = [k for k, node in enumerate(inputs) if node.dtype.kind == "f"]
-        self.backward = self._backward(plan, items, wanted) if items and wanted else None
+        self.backward = self._backward(plan, floats, wanted) if floats and wanted else None
 
     @property
     def source(self) -> str:
@@ -264,21 +264,21 @@ class Plan:
     def _forward(self, plan: CompiledScan) -> Pass:
         loop, n = plan.traced, plan.checkpoint
         program, source = _compiled(plan, True)
-        names = [item.node.name or "output" for item in loop.items]
+        names = [output.node.name or "output" for output in loop.outputs]
         written, run = _as_written(loop, names), _as_run(program, names)
         every = self.steps * sum(_bytes(operation.node.spec) for operation in written)
         kept = _kept(program, self.steps)
         if n is not None and 1 < n < self.steps:  # one segment's, and what each segment starts from
-            kept = _kept(program, n) + -(-self.steps // n) * sum(_bytes(node.spec) for node in loop.state)
+            kept = _kept(program, n) + -(-self.steps // n) * sum(_bytes(node.spec) for node in loop.carry)
         return self._pass(written, run, program, self.names, (every, kept), plan, source)
 
-    def _backward(self, plan: CompiledScan, items: list[int], wanted: list[int]) -> Pass:
+    def _backward(self, plan: CompiledScan, floats: list[int], wanted: list[int]) -> Pass:
         loop = plan.traced
-        outputs = [loop.items[i].node.name or "output" for i in items if loop.items[i].kind == "stack"]
-        by_hand = differentiate(canonical(loop), items, wanted)
-        reverse, reverse_plan = plan.reverse(items, wanted)
+        outputs = [loop.outputs[i].node.name or "output" for i in floats if loop.outputs[i].kind == "stack"]
+        by_hand = differentiate(canonical(loop), floats, wanted)
+        reverse, reverse_plan = plan.reverse(floats, wanted)
         program, source = _compiled(reverse_plan, False)
-        inputs = (*loop.sequences, *loop.state, *loop.captured)
+        inputs = (*loop.sequences, *loop.carry, *loop.consts)
         names = [f"∂{inputs[k].name or inputs[k].operation}" for k in reverse.results]
         written, run = _as_written(by_hand.loop, names, len(outputs)), _as_run(program, names)
         written, run = self._told(written, by_hand, outputs), self._told(run, reverse, outputs)
@@ -289,7 +289,7 @@ class Plan:
         """The same, with what its leaves stand for."""
         loop, sequences = self._plan.traced, reverse.loop.sequences
         given = dict(zip(sequences[len(sequences) - len(reverse.residuals) :], reverse.residuals, strict=True))
-        names = {node: f"{name}⁻" for node, name in zip(loop.state, self.names, strict=True)}
+        names = {node: f"{name}⁻" for node, name in zip(loop.carry, self.names, strict=True)}
         names |= {node: f"∂{name}" for node, name in zip(sequences, outputs, strict=False)}
         return replace(work, given=given, names=names)
 
@@ -328,23 +328,23 @@ def _when(stage: int) -> When:
 
 def _as_written(loop: Loop, names: Sequence[str], outputs: int | None = None) -> Work:
     """Every operation of the step; of a gradient, with the cotangents of so many outputs, those that are its own."""
-    at = Partition(loop)
-    own = set(at.nodes if outputs is None else (*loop.sequences[:outputs], *loop.state))
-    for node in at.nodes:  # what the forward pass has computed already has no origin, and reads no cotangent
+    partition = Partition(loop)
+    own = set(partition.nodes if outputs is None else (*loop.sequences[:outputs], *loop.carry))
+    for node in partition.nodes:  # what the forward pass has computed already has no origin, and reads no cotangent
         if node.location.origin is not None or not own.isdisjoint(node.inputs):
             own.add(node)
     operations = [
-        Operation(node, node.inputs, _when(at.stage[node]), at.stage[node])
-        for node in at.nodes
+        Operation(node, node.inputs, _when(partition.stage[node]), partition.stage[node])
+        for node in partition.nodes
         if node.primitive is not None and not is_view(node) and node in own
     ]
     results = []
-    for name, item in zip(names, loop.items, strict=False):
-        if item.kind == "sum":
-            operations.append(Operation(leaf(item.node.spec), (item.node,), "end", _end(at), "total"))
-        if item.kind != "final":
-            results.append((name, operations[-1].node if item.kind == "sum" else item.node))
-    return Work(loop, at, tuple(operations), tuple(results))
+    for name, output in zip(names, loop.outputs, strict=False):
+        if output.kind == "sum":
+            operations.append(Operation(leaf(output.node.spec), (output.node,), "end", _end(partition), "time sum"))
+        if output.kind != "final":
+            results.append((name, operations[-1].node if output.kind == "sum" else output.node))
+    return Work(loop, partition, tuple(operations), tuple(results))
 
 
 def _as_run(program: Program, names: Sequence[str]) -> Work:
@@ -352,37 +352,37 @@ def _as_run(program: Program, names: Sequence[str]) -> Work:
     operations: list[Operation] = []
     results: list[tuple[str, Node]] = []
 
-    def add(calls: Iterable[Call | Copy], when: When, stage: int) -> None:
+    def add(calls: Iterable[Kernel | Copy], when: When, stage: int) -> None:
         for call in calls:
             if isinstance(call, Copy):
                 operations.append(Operation(call.source, (call.source,), when, stage, "copy"))
-            elif program.homes[call.node].kind != "view":
+            elif program.storage[call.node].kind != "view":
                 operations.append(Operation(call.node, call.node.inputs, when, stage))
 
     add(program.once.calls, "once", ONCE)
     for stage, section in enumerate(program.sections):
         add(section.calls, _when(stage), stage)
     end = _end(program.partition)
-    for total in program.totals:
-        reads = total.operands if total.kind != "scatter" else total.operands[0].inputs
-        kind: Literal["product", "total"] = "product" if total.kind.endswith("product") else "total"
-        operations.append(Operation(total.leaf, reads, "end", end, kind))
+    for time_sum in program.time_sums:
+        reads = time_sum.operands if time_sum.kind != "scatter" else time_sum.operands[0].inputs
+        kind: Literal["product", "time sum"] = "product" if time_sum.kind.endswith("product") else "time sum"
+        operations.append(Operation(time_sum.leaf, reads, "end", end, kind))
     add(program.after.calls, "end", end)
     sums = iter(program.sums)
-    for k, (name, item) in enumerate(zip(names, program.loop.items, strict=False)):
-        if item.kind == "sum":
+    for k, (name, output) in enumerate(zip(names, program.loop.outputs, strict=False)):
+        if output.kind == "sum":
             results.append((name, next(sums)))
-        elif item.kind == "stack":
-            results.append((name, item.node))
-            home = program.homes.get(item.node)
-            if home is None or home.kind != "result" or home.index != k:
-                operations.append(Operation(item.node, (item.node,), "batched", end, "copy"))
+        elif output.kind == "stack":
+            results.append((name, output.node))
+            storage = program.storage.get(output.node)
+            if storage is None or storage.kind != "result" or storage.index != k:
+                operations.append(Operation(output.node, (output.node,), "batched", end, "copy"))
     return Work(program.loop, program.partition, tuple(operations), tuple(results))
 
 
-def _end(at: Partition) -> int:
+def _end(partition: Partition) -> int:
     """The stage after the last loop."""
-    return at.stages - 1 + (at.stages - 1) % 2
+    return partition.stages - 1 + (partition.stages - 1) % 2
 
 
 def _bytes(spec: Spec) -> int:
@@ -404,8 +404,10 @@ def _count(work: Work, steps: int, kept: int, as_written: bool = False) -> Count
 
 
 def _kept(program: Program, steps: int) -> int:
-    """Bytes of the memory that is lent to the gradient."""
-    buffers = {program.root(item.node) for item in program.loop.items if item.lent and item.node in program.homes}
+    """Bytes of the memory that is kept for the gradient."""
+    buffers = {
+        program.root(output.node) for output in program.loop.outputs if output.residual and output.node in program.storage
+    }
     return sum(
         _bytes(buffer.spec) * ((steps if buffer.extent == "whole" else 1) + buffer.carry)
         for buffer in buffers
@@ -416,30 +418,32 @@ def _kept(program: Program, steps: int) -> int:
 # -- slots ---------------------------------------------------------------------------------
 
 
-def _slots(loop: Loop, at: Partition, names: Sequence[str]) -> Iterator[Slot]:
-    slot = {leaf: i for i, leaf in enumerate(loop.state)}
-    read = {node for made in body(loop) for node in made.inputs} | {item.node for item in loop.items if item.kind != "final"}
-    for i, (node, after) in enumerate(zip(loop.state, loop.after, strict=True)):
-        others = tuple(names[j] for j in sorted(at.cycle.get(i, ())) if j != i)
+def _slots(loop: Loop, partition: Partition, names: Sequence[str]) -> Iterator[Slot]:
+    slot = {leaf: i for i, leaf in enumerate(loop.carry)}
+    read = {node for made in body(loop) for node in made.inputs} | {
+        output.node for output in loop.outputs if output.kind != "final"
+    }
+    for i, (node, after) in enumerate(zip(loop.carry, loop.next_carry, strict=True)):
+        others = tuple(names[j] for j in sorted(partition.cycle.get(i, ())) if j != i)
         if after is node:
             yield Slot(names[i], "unchanged")
-        elif i in at.cycle:
-            yield Slot(names[i], _kind_of_cycle(loop, at.cycle[i]), others=others)
-        elif node not in read and node not in loop.after:
+        elif i in partition.cycle:
+            yield Slot(names[i], _kind_of_cycle(loop, partition.cycle[i]), others=others)
+        elif node not in read and node not in loop.next_carry:
             yield Slot(names[i], "unused")
         else:
             steps, seen = 1, {i}
             while after in slot and slot[after] not in seen:
                 steps += 1
                 seen.add(slot[after])
-                after = loop.after[slot[after]]
+                after = loop.next_carry[slot[after]]
             source = after.name if after.name and not after.name.startswith("g_") else None
             yield Slot(names[i], "delay", steps, (source,) if source and source != names[i] else ())
 
 
 def _kind_of_cycle(loop: Loop, cycle: Collection[int]) -> Literal["cycle", "linear", "additive"]:
     """Linear, if the gradient of what is carried on does not read the cycle; additive, if that gradient is 1."""
-    leaves, after = [loop.state[i] for i in cycle], [loop.after[i] for i in cycle]
+    leaves, after = [loop.carry[i] for i in cycle], [loop.next_carry[i] for i in cycle]
     order = ancestors(after)
     inside = set(leaves)
     for node in order:

@@ -37,7 +37,7 @@ class Run(Results):
     def __getitem__(self, index: int) -> npt.NDArray[Any]:
         found: npt.NDArray[Any] | None = self.values[index]
         if found is None:
-            found = self._memory.lent(self._executable.program.loop.items[index].node)
+            found = self._memory.residual(self._executable.program.loop.outputs[index].node)
         return found
 
     def __del__(self) -> None:
@@ -60,7 +60,7 @@ def _run(*arrays: Any, plan: CompiledScan, steps: int, out: Any = None) -> Run |
 
 
 def _gradient(positions: list[int], parts: list[Part], y: Tensor, *inputs: Tensor, plan: CompiledScan, steps: int) -> list[Any]:
-    """Run the reverse loop: cotangents of items in, cotangents of inputs out."""
+    """Run the reverse loop: cotangents of outputs in, cotangents of inputs out."""
     cotangents: dict[int, Tensor] = {}
     for g, index in parts:
         cotangents[index] = cotangents[index] + g if index in cotangents else g
@@ -75,7 +75,7 @@ def _gradient(positions: list[int], parts: list[Part], y: Tensor, *inputs: Tenso
 def _reversed(
     positions: Sequence[int], cotangents: dict[int, Tensor], y: Tensor, inputs: Sequence[Tensor], plan: CompiledScan, steps: int
 ) -> list[Any]:
-    items, slot = plan.saving.items, {leaf: i for i, leaf in enumerate(plan.loop.state)}
+    items, slot = plan.saving.outputs, {leaf: i for i, leaf in enumerate(plan.loop.carry)}
     ends = {slot[items[i].node]: g for i, g in cotangents.items() if items[i].kind == "final"}
     backward = _Backward({i: g for i, g in cotangents.items() if items[i].kind != "final"}, y, inputs, plan, steps)
     results, zeros = backward.loop(positions, ends, steps)
@@ -94,7 +94,7 @@ class _Backward:
     Parameters
     ----------
     cotangents : dict of int to Tensor
-        Of the "stack" and "sum" items.
+        Of the "stack" and "sum" outputs.
     y : Tensor
         The run.
     inputs : sequence of Tensor
@@ -112,9 +112,9 @@ class _Backward:
         self.plan = plan
         self.steps = steps
         self.first_slot = len(plan.loop.sequences)
-        self.first_captured = self.first_slot + len(plan.loop.state)
-        self.stacks = [cotangents[i] for i in self.given if plan.saving.items[i].kind == "stack"]
-        self.sums = [cotangents[i] for i in self.given if plan.saving.items[i].kind == "sum"]
+        self.first_const = self.first_slot + len(plan.loop.carry)
+        self.stacks = [cotangents[i] for i in self.given if plan.saving.outputs[i].kind == "stack"]
+        self.sums = [cotangents[i] for i in self.given if plan.saving.outputs[i].kind == "sum"]
 
     def loop(self, wanted: Sequence[int], ends: dict[int, Tensor], count: int) -> tuple[dict[int, Tensor], bool]:
         """Cotangents of inputs from those of slots after the first `count` steps, and whether zeros stood in for any."""
@@ -128,7 +128,7 @@ class _Backward:
             plan,
             sequences,
             [ends[i] if i in ends else _zeros(self.inputs[self.first_slot + i]) for i in reverse.slots],
-            [*self.inputs[self.first_captured :], *self.sums],
+            [*self.inputs[self.first_const :], *self.sums],
             count,
         )
         return dict(zip(reverse.results, found, strict=True)), any(i not in ends for i in reverse.slots)
@@ -151,7 +151,7 @@ class _Backward:
         count, settled = self.steps, False
         while count and not settled:
             found = self._step(wanted, ends, count)
-            before = {k - self.first_slot: found.pop(k) for k in list(found) if self.first_slot <= k < self.first_captured}
+            before = {k - self.first_slot: found.pop(k) for k in list(found) if self.first_slot <= k < self.first_const}
             pieces.append(found)
             settled = before.keys() == ends.keys()
             ends, count = before, count - 1
@@ -168,7 +168,7 @@ class _Backward:
 
     def _step(self, wanted: Sequence[int], ends: dict[int, Tensor], count: int) -> dict[int, Tensor]:
         """Of the step that is number `count`."""
-        floats = [self.first_slot + i for i, leaf in enumerate(self.plan.loop.state) if leaf.dtype.kind == "f"]
+        floats = [self.first_slot + i for i, leaf in enumerate(self.plan.loop.carry) if leaf.dtype.kind == "f"]
         reverse, plan = self.plan.reverse_of_a_step(self.given, sorted({*wanted, *floats}), ends)
         at = self.steps - count if self.plan.loop.reverse else count - 1
         starts = self._starts(count, at)
@@ -181,24 +181,25 @@ class _Backward:
                 *starts,
             ],
             [],
-            [*self.inputs[self.first_captured :], *self.sums],
+            [*self.inputs[self.first_const :], *self.sums],
             1,
         )
         results = dict(zip(reverse.results, found, strict=True))
-        return {k: g[0] if self.first_slot <= k < self.first_captured else g for k, g in results.items()}
+        return {k: g[0] if self.first_slot <= k < self.first_const else g for k, g in results.items()}
 
     def _starts(self, count: int, at: int) -> list[Tensor]:
         """What the slots carry into the step that is number `count`, as sequences of length 1."""
-        state, inputs = self.plan.loop.state, self.inputs[self.first_slot : self.first_captured]
-        final = {item.node: i for i, item in enumerate(self.plan.loop.items) if item.kind == "final"}
+        state, inputs = self.plan.loop.carry, self.inputs[self.first_slot : self.first_const]
+        final = {item.node: i for i, item in enumerate(self.plan.loop.outputs) if item.kind == "final"}
         if count == 1:
             return [x[None] for x in inputs]
         if context.state.recording and final.keys() >= set(state):
             y = self._run_of(count - 1)
             return [_read(y, final[leaf])[None] for leaf in state]
-        lent = {item.node: i for i, item in enumerate(self.plan.saving.items) if item.lent}
+        residuals = {item.node: i for i, item in enumerate(self.plan.saving.outputs) if item.residual}
         return [
-            _read(self.y, lent[leaf])[at : at + 1] if leaf in lent else x[None] for leaf, x in zip(state, inputs, strict=True)
+            _read(self.y, residuals[leaf])[at : at + 1] if leaf in residuals else x[None]
+            for leaf, x in zip(state, inputs, strict=True)
         ]
 
     def _whole(self, k: int, rest: Tensor | None, pieces: Sequence[dict[int, Tensor]], count: int) -> Tensor:
@@ -224,10 +225,10 @@ def _reversed_in_segments(
     steps: int,
 ) -> list[Any]:
     """Run each segment again, saving everything, and then its reverse; the last one first."""
-    items, loop = plan.loop.items, plan.loop
-    sequences, slots = len(loop.sequences), len(loop.state)
+    items, loop = plan.loop.outputs, plan.loop
+    sequences, slots = len(loop.sequences), len(loop.carry)
     arrays = [x.node.value for x in inputs]
-    float_slots = [sequences + i for i, leaf in enumerate(loop.state) if leaf.dtype.kind == "f"]
+    float_slots = [sequences + i for i, leaf in enumerate(loop.carry) if leaf.dtype.kind == "f"]
     wanted = sorted({*positions, *float_slots})
     final = {items[i].node: i for i in range(len(items)) if items[i].kind == "final"}
     carried = {i: g for i, g in cotangents.items() if items[i].kind == "final"}
@@ -237,15 +238,15 @@ def _reversed_in_segments(
         part = [*[x[start:stop] for x in arrays[:sequences]], *state, *arrays[sequences + slots :]]
         given = {i: g[start:stop] if items[i].kind == "stack" else g for i, g in others.items()} | carried
         results = _reversed_segment(wanted, given, part, plan, stop - start)
-        present = plan.slots_before(sorted(others), [loop.state.index(items[i].node) for i in carried], stop - start)
+        present = plan.slots_before(sorted(others), [loop.carry.index(items[i].node) for i in carried], stop - start)
         starts = {k: results.pop(k) for k in float_slots if k in results}
-        carried = {final[loop.state[k - sequences]]: g for k, g in starts.items() if k - sequences in present}
+        carried = {final[loop.carry[k - sequences]]: g for k, g in starts.items() if k - sequences in present}
         for k, g in results.items():
             if k < sequences:
                 whole.setdefault(k, np.zeros(arrays[k].shape, arrays[k].dtype))[start:stop] = g.node.value
             else:
                 whole[k] = g.node.value if k not in whole else whole[k] + g.node.value
-    whole |= {sequences + loop.state.index(items[i].node): g.node.value for i, g in carried.items()}
+    whole |= {sequences + loop.carry.index(items[i].node): g.node.value for i, g in carried.items()}
     return [Tensor(constant(whole[k])) if k in whole else None for k in positions]
 
 
@@ -309,14 +310,14 @@ item = Primitive(
 
 
 def run(
-    plan: CompiledScan, sequences: Sequence[Tensor], state: Sequence[Tensor], captured: Sequence[Tensor], steps: int
+    plan: CompiledScan, sequences: Sequence[Tensor], state: Sequence[Tensor], consts: Sequence[Tensor], steps: int
 ) -> list[Tensor]:
-    """Apply a loop to sequences: one node, and one more for each item that is read.
+    """Apply a loop to sequences: one node, and one more for each output that is read.
 
     Parameters
     ----------
     plan : CompiledScan
-    sequences, state, captured : sequence of Tensor
+    sequences, state, consts : sequence of Tensor
         For the leaves of the plan's loop.
     steps : int
         T.
@@ -326,9 +327,9 @@ def run(
     list of Tensor
         The items, without the residuals.
     """
-    inputs = (*sequences, *state, *captured)
+    inputs = (*sequences, *state, *consts)
     if not context.state.recording:  # nobody will ask for the node, and these calls are many
         values = _run(*[x.node.value for x in inputs], plan=plan, steps=steps).values
         return [Tensor(constant(value)) for value in values]
     results = apply(scan, inputs, {"plan": plan, "steps": steps})
-    return [_read(results, i) for i in range(len(plan.loop.items))]
+    return [_read(results, i) for i in range(len(plan.loop.outputs))]

@@ -8,9 +8,9 @@ from typing import Literal, TypeAlias
 from ..graph.node import Node, Spec
 from .loop import Loop
 from .partition import Partition
-from .totals import Total
+from .time_sums import TimeSum
 
-__all__ = ["Buffer", "Call", "Copy", "Home", "Program", "Section", "is_elementwise", "is_view", "root"]
+__all__ = ["Buffer", "Copy", "Kernel", "Program", "Section", "Storage", "is_elementwise", "is_view", "root"]
 
 Extent: TypeAlias = Literal["once", "step", "chunk", "whole"]
 
@@ -41,15 +41,15 @@ class Buffer:
 
 
 @dataclass(frozen=True)
-class Home:
+class Storage:
     """Where a value is.
 
     Attributes
     ----------
     kind : str
         "buffer": in one of its own. "before", "after": in the rows of a slot's buffer that
-        hold what steps start from, or what they carry on. "piece": in a part of the home of
-        another value, `of`, which it is a piece of. "view": read through the home of its
+        hold what steps start from, or what they carry on. "piece": in a part of the storage of
+        another value, `of`, which it is a piece of. "view": read through the storage of its
         input. "input": in the array that the caller gave. "result": in one that is returned.
         "number": in the code.
     buffer : Buffer, optional
@@ -57,7 +57,7 @@ class Home:
     part : tuple of (int, int, int), optional
         Negative axis, start and stop within `of`.
     index : int
-        Which input, or which item.
+        Which input, or which output.
     """
 
     kind: Literal["buffer", "before", "after", "piece", "view", "input", "result", "number"]
@@ -68,18 +68,18 @@ class Home:
 
 
 @dataclass(frozen=True)
-class Call:
-    """Run a node's kernel, into its home."""
+class Kernel:
+    """Run a node's kernel, into its storage."""
 
     node: Node
 
 
 @dataclass(frozen=True)
 class Copy:
-    """Copy a value into a home of another node's shape."""
+    """Copy a value into storage of another node's shape."""
 
     source: Node
-    into: Home
+    into: Storage
     like: Node
 
 
@@ -88,7 +88,7 @@ class Section:
     """Calls that run once, for all steps of a chunk at once, or step by step."""
 
     kind: Literal["once", "batched", "loop", "after"]
-    calls: list[Call | Copy] = field(default_factory=list)
+    calls: list[Kernel | Copy] = field(default_factory=list)
 
 
 @dataclass
@@ -105,17 +105,17 @@ class Program:
         Before everything, in each run.
     sections : list of Section
         For each chunk of steps, in order.
-    totals : list of Total
+    time_sums : list of TimeSum
         Sums over time, added up at the end of each chunk.
     after : Section
-        What is made of the totals.
+        What is made of the sums over time.
     sums : list of Node
-        The nodes of `after` that are the "sum" items, in order.
-    homes : dict of Node to Home
+        The nodes of `after` that are the "sum" outputs, in order.
+    storage : dict of Node to Storage
     buffers : list of Buffer
         One for each number.
     nodes, after_nodes : list of Node
-        All that is computed, before the totals and after.
+        All that is computed, before the sums over time and after.
     """
 
     loop: Loop
@@ -123,48 +123,48 @@ class Program:
     fixed: Section
     once: Section
     sections: list[Section]
-    totals: list[Total]
+    time_sums: list[TimeSum]
     after: Section
     sums: list[Node]
-    homes: dict[Node, Home]
+    storage: dict[Node, Storage]
     buffers: list[Buffer]
     nodes: list[Node]
     after_nodes: list[Node]
 
     def stand_in(self, copy: Copy) -> Node:
-        """A node whose home is where a copy goes."""
-        if self.homes.get(copy.like) == copy.into:
+        """A node whose storage is where a copy goes."""
+        if self.storage.get(copy.like) == copy.into:
             return copy.like
-        for node, home in self.homes.items():
-            if home == copy.into and node.primitive is None and node not in self.loop.sequences:
+        for node, storage in self.storage.items():
+            if storage == copy.into and node.primitive is None and node not in self.loop.sequences:
                 return node
         node = Node(None, (), {}, copy.like.spec)
         node.name = copy.source.name
-        self.homes[node] = copy.into
+        self.storage[node] = copy.into
         if self.over_time(copy.into.of or copy.like):
             self.partition.stage[node] = 0
         return node
 
     def root(self, node: Node) -> Buffer | None:
         """The buffer that a value lies in, through pieces and views."""
-        return root(self.homes, node)
+        return root(self.storage, node)
 
     def over_time(self, node: Node) -> bool:
         """Whether there is an array with a row for each step."""
-        return not self.partition.is_outer(node)
+        return not self.partition.is_invariant(node)
 
 
-def root(homes: dict[Node, Home], node: Node) -> Buffer | None:
+def root(storage: dict[Node, Storage], node: Node) -> Buffer | None:
     """The buffer that a value lies in, through pieces and views; None for one in another's memory."""
     while True:
-        home = homes[node]
-        if home.kind == "piece":
-            assert home.of is not None
-            node = home.of
-        elif home.kind == "view":
+        found = storage[node]
+        if found.kind == "piece":
+            assert found.of is not None
+            node = found.of
+        elif found.kind == "view":
             node = node.inputs[0]
         else:
-            return home.buffer
+            return found.buffer
 
 
 def is_view(node: Node) -> bool:

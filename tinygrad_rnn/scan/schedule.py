@@ -1,4 +1,4 @@
-"""Scheduling: homes for all values of a loop, an order for its calls, and memory that is shared."""
+"""Scheduling: storage for all values of a loop, an order for its calls, and memory that is shared."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ..ops.core import registry
 from .canonical import slice_of
 from .loop import Loop, body, is_scalar_constant
 from .partition import Partition
-from .program import Buffer, Call, Copy, Home, Program, Section, is_elementwise, is_view, root
-from .totals import Totals
+from .program import Buffer, Copy, Kernel, Program, Section, Storage, is_elementwise, is_view, root
+from .time_sums import TimeSums
 
 __all__ = ["schedule"]
 
@@ -23,7 +23,7 @@ _CONCATENATE, _BROADCAST = registry["concatenate"], registry["broadcast_to"]
 
 
 def schedule(loop: Loop) -> Program:
-    """Find homes for all values, and an order."""
+    """Find storage for all values, and an order."""
     return _Scheduler(loop).program()
 
 
@@ -39,11 +39,11 @@ class _Scheduler:
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
         self.partition = Partition(loop)
-        self.slot = {leaf: i for i, leaf in enumerate(loop.state)}
-        self.homes: dict[Node, Home] = {}
-        totals = Totals(self.partition)
-        self.sums = [totals.of(item.node) for item in loop.items if item.kind == "sum"]
-        self.totals = totals.found
+        self.slot = {leaf: i for i, leaf in enumerate(loop.carry)}
+        self.storage: dict[Node, Storage] = {}
+        time_sums = TimeSums(self.partition)
+        self.sums = [time_sums.of(output.node) for output in loop.outputs if output.kind == "sum"]
+        self.time_sums = time_sums.found
         self.after = ancestors(self.sums)
         self.live, self.nodes = self._needed()
         self.at_all_steps = self._needed_at_all_steps()
@@ -53,29 +53,31 @@ class _Scheduler:
             for i in node.inputs:
                 self._readers[i].append(node)
         for slot in self.live:  # a slot reads what it carries on
-            self._readers[loop.after[slot]].append(loop.state[slot])
+            self._readers[loop.next_carry[slot]].append(loop.carry[slot])
 
     def _needed(self) -> tuple[list[int], list[Node]]:
         """The slots, and the nodes, that are really computed."""
-        at = self.partition
-        known = set(at.nodes)
-        roots = [item.node for item in self.loop.items if item.kind != "sum"]
-        roots += [node for total in self.totals for node in total.reads]
-        roots += [node for node in self.after if node in known and at.is_outer(node)]
+        partition = self.partition
+        known = set(partition.nodes)
+        roots = [output.node for output in self.loop.outputs if output.kind != "sum"]
+        roots += [node for time_sum in self.time_sums for node in time_sum.reads]
+        roots += [node for node in self.after if node in known and partition.is_invariant(node)]
         found = body(self.loop, roots)
         keep = set(found)
-        return [i for i in at.live if self.loop.state[i] in keep], found
+        return [i for i in partition.live if self.loop.carry[i] in keep], found
 
     def _needed_at_all_steps(self) -> set[Node]:
         """Core values that are read outside their own loop."""
-        at = self.partition
-        wanted = {item.node for item in self.loop.items if item.kind == "stack"}
-        wanted.update(node for total in self.totals for node in total.reads)
+        partition = self.partition
+        wanted = {output.node for output in self.loop.outputs if output.kind == "stack"}
+        wanted.update(node for time_sum in self.time_sums for node in time_sum.reads)
         for node in self.nodes:
-            wanted.update(i for i in node.inputs if at.is_core(i) and at.stage[i] != at.stage[node])
+            wanted.update(i for i in node.inputs if partition.is_sequential(i) and partition.stage[i] != partition.stage[node])
         for i in self.live:
-            after = self.loop.after[i]
-            if i not in at.cycle or (at.is_core(after) and at.stage[after] != at.stage[self.loop.state[i]]):
+            after = self.loop.next_carry[i]
+            if i not in partition.cycle or (
+                partition.is_sequential(after) and partition.stage[after] != partition.stage[self.loop.carry[i]]
+            ):
                 wanted.add(after)
         return wanted
 
@@ -87,8 +89,8 @@ class _Scheduler:
         self._place_rest()
         self._extend()
         known = set(self.nodes)
-        leaves = {total.leaf for total in self.totals}
-        after = [Call(node) for node in self.after if node not in known and node not in leaves and node.primitive is not None]
+        leaves = {time_sum.leaf for time_sum in self.time_sums}
+        after = [Kernel(node) for node in self.after if node not in known and node not in leaves and node.primitive is not None]
         buffers = self._share([once, *sections])
         fixed = Section("once", [call for call in once.calls if _reads(call) <= self.numbers])
         once = Section("once", [call for call in once.calls if not _reads(call) <= self.numbers])
@@ -98,16 +100,16 @@ class _Scheduler:
             fixed,
             once,
             sections,
-            self.totals,
+            self.time_sums,
             Section("after", list(after)),
             self.sums,
-            self.homes,
+            self.storage,
             buffers,
             self.nodes,
             self.after,
         )
 
-    # -- homes -----------------------------------------------------------------------------
+    # -- storage ---------------------------------------------------------------------------
 
     @functools.cached_property
     def numbers(self) -> set[Node]:
@@ -119,120 +121,130 @@ class _Scheduler:
         return found
 
     def _place_leaves(self) -> None:
-        inputs = (*self.loop.sequences, *self.loop.state, *self.loop.captured)
+        inputs = (*self.loop.sequences, *self.loop.carry, *self.loop.consts)
         for index, node in enumerate(inputs):
             if node not in self.slot:
-                self.homes[node] = Home("input", index=index)
-        core = [node for node in self.nodes if node.primitive is not None and self.partition.is_core(node)]
+                self.storage[node] = Storage("input", index=index)
+        core = [node for node in self.nodes if node.primitive is not None and self.partition.is_sequential(node)]
         in_loops = {_seen(i) for node in core for i in node.inputs}
-        carried = {self.loop.after[i] for i in self.live}
+        carried = {self.loop.next_carry[i] for i in self.live}
         read = [x for x in self.loop.sequences if x in in_loops or (x in carried and x in self._after_of_cycles())]
-        self.copied = [x for x in read if x not in self.loop.lent or _bytes(x) < WORTH_A_TABLE]
+        self.copied = [x for x in read if x not in self.loop.residuals or _bytes(x) < WORTH_A_TABLE]
         for node in self.copied:  # a loop reads it step by step, in the layout of all else
-            self.homes[node] = Home("buffer", Buffer(node.spec, "chunk"))
+            self.storage[node] = Storage("buffer", Buffer(node.spec, "chunk"))
         for node in (*self.nodes, *self.after):
             if is_scalar_constant(node):
-                self.homes[node] = Home("number")
+                self.storage[node] = Storage("number")
 
     def _after_of_cycles(self) -> set[Node]:
-        return {self.loop.after[i] for i in self.live if i in self.partition.cycle}
+        return {self.loop.next_carry[i] for i in self.live if i in self.partition.cycle}
 
     def _place_slots(self) -> dict[int, list[Copy]]:
         """A slot's next value is made where the slot is kept, or copied there."""
         copies: dict[int, list[Copy]] = {}
-        at = self.partition
+        partition = self.partition
         for i in self.live:
-            state, after = self.loop.state[i], self.loop.after[i]
+            state, after = self.loop.carry[i], self.loop.next_carry[i]
             buffer = Buffer(state.spec, "chunk", carry=True)
-            self.homes[state] = Home("before", buffer)
-            home = Home("after", buffer)
-            computed = after.primitive is not None and not is_view(after) and not at.is_outer(after)
-            stage = at.stage[state] if i in at.cycle else max(0, at.stage[after])
-            same = at.stage[after] == stage or (i not in at.cycle)
-            if computed and same and after not in self.homes and after.spec == state.spec:
-                self.homes[after] = home
+            self.storage[state] = Storage("before", buffer)
+            storage = Storage("after", buffer)
+            computed = after.primitive is not None and not is_view(after) and not partition.is_invariant(after)
+            stage = partition.stage[state] if i in partition.cycle else max(0, partition.stage[after])
+            same = partition.stage[after] == stage or (i not in partition.cycle)
+            if computed and same and after not in self.storage and after.spec == state.spec:
+                self.storage[after] = storage
             else:
-                copies.setdefault(stage + (stage % 2 if i not in at.cycle else 0), []).append(Copy(after, home, state))
+                copies.setdefault(stage + (stage % 2 if i not in partition.cycle else 0), []).append(
+                    Copy(after, storage, state)
+                )
         return copies
 
     def _place_joins(self) -> None:
         """The pieces of a concatenation are made in their place in it."""
-        at = self.partition
+        partition = self.partition
         for join in reversed(self.nodes):
             if join.primitive is not _CONCATENATE:
                 continue
-            for piece, home in _pieces(join):
-                free = piece not in self.homes and piece.primitive is not None and not is_view(piece)
-                if free and piece.dtype == join.dtype and at.stage[piece] == at.stage[join]:
-                    self.homes[piece] = home
+            for piece, storage in _pieces(join):
+                free = piece not in self.storage and piece.primitive is not None and not is_view(piece)
+                if free and piece.dtype == join.dtype and partition.stage[piece] == partition.stage[join]:
+                    self.storage[piece] = storage
 
     def _place_rest(self) -> None:
         for node in self.nodes:
-            if node in self.homes:
+            if node in self.storage:
                 continue
             if is_view(node) and not self._is_spread(node):
-                self.homes[node] = Home("view")
+                self.storage[node] = Storage("view")
             elif (result := self._returned(node)) is not None:
-                self.homes[node] = result
+                self.storage[node] = result
             elif (over := self._overwritten(node)) is not None:
-                self.homes[node] = over
-            elif self.partition.is_outer(node):
-                self.homes[node] = Home("buffer", Buffer(node.spec, "once"))
+                self.storage[node] = over
+            elif self.partition.is_invariant(node):
+                self.storage[node] = Storage("buffer", Buffer(node.spec, "once"))
             else:
-                in_loop = self.partition.is_core(node)
-                self.homes[node] = Home("buffer", Buffer(node.spec, "step" if in_loop else "chunk"))
+                in_loop = self.partition.is_sequential(node)
+                self.storage[node] = Storage("buffer", Buffer(node.spec, "step" if in_loop else "chunk"))
         for node in self.after:
-            if node not in self.homes:
-                self.homes[node] = Home("view" if is_view(node) else "buffer", None)
+            if node not in self.storage:
+                self.storage[node] = Storage("view" if is_view(node) else "buffer", None)
 
     def _is_spread(self, node: Node) -> bool:
         """Whether it is broadcast once, so that it need not be at every step."""
-        at = self.partition
+        partition = self.partition
         readers = self._readers[node]
-        return node.primitive is _BROADCAST and at.is_outer(node) and any(not at.is_outer(i) for i in readers)
+        return (
+            node.primitive is _BROADCAST
+            and partition.is_invariant(node)
+            and any(not partition.is_invariant(i) for i in readers)
+        )
 
-    def _returned(self, node: Node) -> Home | None:
+    def _returned(self, node: Node) -> Storage | None:
         """The array of a result, for what is computed for all steps at once and not read in a loop."""
-        at = self.partition
+        partition = self.partition
         if (
-            at.is_core(node)
-            or at.is_outer(node)
+            partition.is_sequential(node)
+            or partition.is_invariant(node)
             or node.primitive is _CONCATENATE
-            or any(at.is_core(reader) for reader in self._readers[node])
+            or any(partition.is_sequential(reader) for reader in self._readers[node])
         ):
             return None
-        found = [i for i, item in enumerate(self.loop.items) if item.node is node and item.kind == "stack" and not item.lent]
-        return Home("result", index=found[0]) if found and not any(item.lent for item in self.loop.items) else None
+        found = [
+            i
+            for i, output in enumerate(self.loop.outputs)
+            if output.node is node and output.kind == "stack" and not output.residual
+        ]
+        return Storage("result", index=found[0]) if found and not any(output.residual for output in self.loop.outputs) else None
 
-    def _overwritten(self, node: Node) -> Home | None:
-        """The home of an operand that nobody else reads, if it is a part of another value's.
+    def _overwritten(self, node: Node) -> Storage | None:
+        """The storage of an operand that nobody else reads, if it is a part of another value's.
 
         A whole buffer needs no such care: memory is shared by moments of use.
         """
-        if not (is_elementwise(node) and self.partition.is_core(node)):
+        if not (is_elementwise(node) and self.partition.is_sequential(node)):
             return None
         for operand in node.inputs:
             if operand.spec != node.spec or self._readers[operand] != [node] or operand in self.at_all_steps:
                 continue
-            home = self.homes.get(operand)
+            storage = self.storage.get(operand)
             if operand in self._over:
                 self._over.add(node)
-                return home
-            own = home is not None and home.kind == "buffer" and self.partition.is_core(operand)
+                return storage
+            own = storage is not None and storage.kind == "buffer" and self.partition.is_sequential(operand)
             if own and node in self.at_all_steps and node.shape and operand.primitive is not _CONCATENATE:
                 self._over.add(node)
-                return Home("piece", of=operand, part=(-1, 0, node.shape[-1]))
+                return Storage("piece", of=operand, part=(-1, 0, node.shape[-1]))
             location = slice_of(operand)
             if location is None or not self._is_sliced_only(operand.inputs[0], operand, location):
                 continue
             self._over.add(node)
-            return Home("piece", of=operand.inputs[0], part=location)
+            return Storage("piece", of=operand.inputs[0], part=location)
         return None
 
     def _is_sliced_only(self, root: Node, but: Node, location: tuple[int, int, int]) -> bool:
         """Whether a value of its own buffer is read by slices only, and this region by one of them."""
-        home = self.homes.get(root)
-        if home is None or home.kind != "buffer" or not self.partition.is_core(root) or root in self.at_all_steps:
+        storage = self.storage.get(root)
+        if storage is None or storage.kind != "buffer" or not self.partition.is_sequential(root) or root in self.at_all_steps:
             return False
         if root.primitive is _CONCATENATE:  # its pieces have readers of their own
             return False
@@ -245,53 +257,53 @@ class _Scheduler:
         return True
 
     def _extend(self) -> None:
-        """Lengthen the buffers of what is read outside its loop, or is lent."""
+        """Lengthen the buffers of what is read outside its loop, or is a residual."""
         for node in self.at_all_steps:
-            buffer = root(self.homes, node)
+            buffer = root(self.storage, node)
             if buffer is not None and buffer.extent == "step":
                 buffer.extent = "chunk"
-        for item in self.loop.items:
-            buffer = root(self.homes, item.node) if item.lent else None
+        for output in self.loop.outputs:
+            buffer = root(self.storage, output.node) if output.residual else None
             if buffer is not None and buffer.extent != "once":
                 buffer.extent = "whole"
 
     # -- order -----------------------------------------------------------------------------
 
     def _sections(self, copies: dict[int, list[Copy]]) -> tuple[Section, list[Section]]:
-        at = self.partition
+        partition = self.partition
         once = Section("once")
-        count = 1 + max([at.stage[node] for node in self.nodes] + list(copies), default=0)
+        count = 1 + max([partition.stage[node] for node in self.nodes] + list(copies), default=0)
         sections = [Section("loop" if stage % 2 else "batched") for stage in range(count)]
         if sections:
-            sections[0].calls += [Copy(node, self.homes[node], node) for node in self.copied]
+            sections[0].calls += [Copy(node, self.storage[node], node) for node in self.copied]
         for node in self.nodes:
             if node.primitive is None:
                 continue
-            section = once if at.is_outer(node) else sections[at.stage[node]]
+            section = once if partition.is_invariant(node) else sections[partition.stage[node]]
             if node.primitive is _CONCATENATE:
                 section.calls += self._join(node)
             else:
-                section.calls.append(Call(node))
+                section.calls.append(Kernel(node))
         for stage, found in copies.items():
             sections[stage].calls += found
         for section in sections[::2]:  # a loop's order is that of its nodes, and slots are copied at its end
             section.calls = self._in_order(section.calls)
         return once, sections
 
-    def _in_order(self, calls: list[Call | Copy]) -> list[Call | Copy]:
+    def _in_order(self, calls: list[Kernel | Copy]) -> list[Kernel | Copy]:
         """Each after those that it needs; what reads a delay needs what the delay carries on."""
-        slots = {self.homes[leaf].buffer: leaf for leaf in self.slot if leaf in self.homes}
+        slots = {self.storage[leaf].buffer: leaf for leaf in self.slot if leaf in self.storage}
 
-        def gives(call: Call | Copy) -> Iterator[Any]:
-            home = self.homes.get(call.node) if isinstance(call, Call) else call.into
-            yield call.node if isinstance(call, Call) else call.into
-            if home is not None and home.kind == "after":
-                yield slots[home.buffer]
-            elif isinstance(call, Copy) and home == self.homes.get(call.like):
+        def gives(call: Kernel | Copy) -> Iterator[Any]:
+            storage = self.storage.get(call.node) if isinstance(call, Kernel) else call.into
+            yield call.node if isinstance(call, Kernel) else call.into
+            if storage is not None and storage.kind == "after":
+                yield slots[storage.buffer]
+            elif isinstance(call, Copy) and storage == self.storage.get(call.like):
                 yield call.like
 
-        def needs(call: Call | Copy) -> Iterator[Any]:
-            found = list(call.node.inputs if isinstance(call, Call) else (call.source,))
+        def needs(call: Kernel | Copy) -> Iterator[Any]:
+            found = list(call.node.inputs if isinstance(call, Kernel) else (call.source,))
             seen: set[Node] = set()
             while found:
                 node = found.pop()
@@ -302,16 +314,16 @@ class _Scheduler:
                 if self.slot.get(node, -1) in self.partition.cycle:
                     continue
                 if node in self.slot:
-                    found.append(self.loop.after[self.slot[node]])
+                    found.append(self.loop.next_carry[self.slot[node]])
                 elif node.primitive is _CONCATENATE:  # there when all of its pieces are
                     found += node.inputs
-                    yield from (home for _, home in _pieces(node))
+                    yield from (storage for _, storage in _pieces(node))
 
         waiting = Counter(token for call in calls for token in gives(call))
-        ordered: list[Call | Copy] = []
+        ordered: list[Kernel | Copy] = []
         queue = calls
         while queue:
-            later: list[Call | Copy] = []
+            later: list[Kernel | Copy] = []
             for call in queue:
                 own = set(gives(call))
                 if any(waiting[token] and token not in own for token in needs(call)):
@@ -323,10 +335,10 @@ class _Scheduler:
             queue = later
         return ordered
 
-    def _join(self, node: Node) -> Iterator[Call | Copy]:
-        for piece, home in _pieces(node):
-            if self.homes.get(piece) != home:
-                yield Copy(piece, home, piece)
+    def _join(self, node: Node) -> Iterator[Kernel | Copy]:
+        for piece, storage in _pieces(node):
+            if self.storage.get(piece) != storage:
+                yield Copy(piece, storage, piece)
 
     # -- sharing memory --------------------------------------------------------------------
 
@@ -340,7 +352,7 @@ class _Scheduler:
             ends[id(section)] = i
 
         def use(node: Node, i: int, section: Section) -> None:
-            buffer = root(self.homes, node)
+            buffer = root(self.storage, node)
             if buffer is not None:
                 # a loop reads arrays of all steps until its last step
                 last[buffer] = max(last.get(buffer, -1), i if buffer.extent == "step" else _end(section, i))
@@ -352,7 +364,7 @@ class _Scheduler:
             for node in _touched(call):
                 use(node, i, section)
         for node in self._read_at_the_end():
-            buffer = root(self.homes, node)
+            buffer = root(self.storage, node)
             if buffer is not None:
                 kept.add(buffer)
         numbered: list[Buffer] = []
@@ -365,9 +377,9 @@ class _Scheduler:
                 free.setdefault(_likeness(buffer), []).append(buffer.number)
 
         for i, (_, call) in enumerate(moments):
-            target = call.node if isinstance(call, Call) else call.into.of or call.like
-            buffer = root(self.homes, target)
-            overwrites = isinstance(call, Call) and is_elementwise(call.node)
+            target = call.node if isinstance(call, Kernel) else call.into.of or call.like
+            buffer = root(self.storage, target)
+            overwrites = isinstance(call, Kernel) and is_elementwise(call.node)
             if overwrites:
                 release(i)
             if buffer is not None and buffer not in given:
@@ -382,33 +394,33 @@ class _Scheduler:
                 if not fixed:
                     leaving.setdefault(last[buffer], []).append(buffer)
             release(i)
-        for home in self.homes.values():  # a slot whose values are only ever read
-            if home.buffer is not None and home.buffer.number < 0:
-                home.buffer.number = len(numbered)
-                numbered.append(home.buffer)
+        for storage in self.storage.values():  # a slot whose values are only ever read
+            if storage.buffer is not None and storage.buffer.number < 0:
+                storage.buffer.number = len(numbered)
+                numbered.append(storage.buffer)
         return numbered
 
     def _read_at_the_end(self) -> Iterable[Node]:
-        yield from (item.node for item in self.loop.items if item.kind != "sum")
-        for total in self.totals:
-            yield from total.reads
+        yield from (output.node for output in self.loop.outputs if output.kind != "sum")
+        for time_sum in self.time_sums:
+            yield from time_sum.reads
 
 
-def _pieces(join: Node) -> Iterator[tuple[Node, Home]]:
+def _pieces(join: Node) -> Iterator[tuple[Node, Storage]]:
     """The inputs of a concatenation, and their places in it."""
     axis, end = join.attributes["axis"], 0
     for piece in join.inputs:
         start, end = end, end + piece.shape[axis]
-        yield piece, Home("piece", of=join, part=(axis, start, end))
+        yield piece, Storage("piece", of=join, part=(axis, start, end))
 
 
-def _reads(call: Call | Copy) -> set[Node]:
+def _reads(call: Kernel | Copy) -> set[Node]:
     """What decides when a call can be made; a piece of a concatenation goes with all of it."""
-    return {call.node} if isinstance(call, Call) else {call.into.of or call.source}
+    return {call.node} if isinstance(call, Kernel) else {call.into.of or call.source}
 
 
-def _touched(call: Call | Copy) -> Iterable[Node]:
-    if isinstance(call, Call):
+def _touched(call: Kernel | Copy) -> Iterable[Node]:
+    if isinstance(call, Kernel):
         return (call.node, *call.node.inputs)
     return (call.source, call.into.of or call.like)
 

@@ -13,7 +13,7 @@ from ..graph.node import Node, Spec, leaf
 from ..graph.structure import exact
 from ..random import generator
 from ..tensor import Parameter, Tensor
-from .loop import Item, Loop, body, is_scalar_constant
+from .loop import Loop, Output, body, is_scalar_constant
 
 __all__ = ["Trace", "draw_all", "signature", "trace"]
 
@@ -26,8 +26,8 @@ class Trace(NamedTuple):
     loop : Loop
         The last of its sequences are drawn at each step, and the last of what it captures
         once for all steps: one for each of `draws`.
-    captured : tuple of Tensor
-        What the step reads beside its arguments, for the first leaves in ``loop.captured``. A
+    consts : tuple of Tensor
+        What the step reads beside its arguments, for the first leaves in ``loop.consts``. A
         Parameter is one of those that were told, so that its array is always today's.
     lasting : bool
         Whether all that is captured is such a Parameter, and the step has read no tensor's numbers:
@@ -37,13 +37,13 @@ class Trace(NamedTuple):
     """
 
     loop: Loop
-    captured: tuple[Tensor, ...]
+    consts: tuple[Tensor, ...]
     lasting: bool
     draws: tuple[Node, ...]
 
     def difference(self, other: Trace) -> str | None:
         """What differs in another trace of the same step, in words; None if nothing does."""
-        for mine, theirs in zip(self.captured, other.captured, strict=False):
+        for mine, theirs in zip(self.consts, other.consts, strict=False):
             if mine.node is not theirs.node and exact(mine.node.value) != exact(theirs.node.value):
                 return f"{mine.name or 'a constant'} of shape {mine.shape}"
         if signature(self.loop) == signature(other.loop):
@@ -92,20 +92,20 @@ def trace(
         change(draws=before.draws, looked=before.looked)
     if before.looked is not None:
         before.looked.extend(looked)
-    items = [*[Item("stack", out.node) for out in outputs], *[Item("final", node) for node in slots]]
+    asked = [*[Output("stack", out.node) for out in outputs], *[Output("final", node) for node in slots]]
     own = {parameter.node: parameter for parameter in parameters}
-    ends = [*[item.node for item in items], *[slot.node for slot in after]]
+    ends = [*[output.node for output in asked], *[slot.node for slot in after]]
     table, found = _symbolic(ends, {*leaves, *slots, *draws})
-    captured = tuple(own[node] if node in own else Tensor(node) for node in found)
+    consts = tuple(own[node] if node in own else Tensor(node) for node in found)
     loop = Loop(
         (*leaves, *[node for node in draws if not node.attributes["once"]]),
         tuple(slots),
         (*[table[node] for node in found], *[node for node in draws if node.attributes["once"]]),
         tuple(table[slot.node] for slot in after),
-        tuple(item._replace(node=table[item.node]) for item in items),
+        tuple(output._replace(node=table[output.node]) for output in asked),
         reverse,
     )
-    return Trace(loop, captured, not looked and all(node in own for node in found), tuple(draws))
+    return Trace(loop, consts, not looked and all(node in own for node in found), tuple(draws))
 
 
 def _symbolic(ends: Sequence[Node], leaves: set[Node]) -> tuple[dict[Node, Node], list[Node]]:
@@ -122,17 +122,17 @@ def _symbolic(ends: Sequence[Node], leaves: set[Node]) -> tuple[dict[Node, Node]
             if isinstance(node.value, Spec):
                 stack.extend(node.inputs)
     table: dict[Node, Node] = {}
-    captured = []
+    consts = []
     for node in sorted(seen, key=lambda node: node.serial):
         if node in leaves or "number" in node.attributes:
             table[node] = node
         elif not isinstance(node.value, Spec):
             table[node] = leaf(node.spec, node.name, node.role, node.location)
-            captured.append(node)
+            consts.append(node)
         else:
             inputs = tuple([table[i] for i in node.inputs])
-            table[node] = node.again(inputs) if captured else node  # later ones are all made anew: their order stays
-    return table, captured
+            table[node] = node.again(inputs) if consts else node  # later ones are all made anew: their order stays
+    return table, consts
 
 
 def draw_all(trace: Trace, steps: int) -> tuple[list[npt.NDArray[Any]], list[npt.NDArray[Any]]]:
@@ -157,7 +157,7 @@ def signature(loop: Loop) -> tuple[Hashable, ...]:
     """What a loop computes, as a value: two loops with one signature are alike but for names."""
     known: dict[Node, Hashable] = {}
     lines: list[Hashable] = ["backwards" if loop.reverse else "forwards"]
-    for kind, nodes in (("sequence", loop.sequences), ("state", loop.state), ("captured", loop.captured)):
+    for kind, nodes in (("sequence", loop.sequences), ("state", loop.carry), ("captured", loop.consts)):
         for node in nodes:
             known[node] = len(lines)
             lines.append((kind, node.spec))
@@ -168,6 +168,6 @@ def signature(loop: Loop) -> tuple[Hashable, ...]:
             known[node] = len(lines)
             inputs = tuple([known[i] for i in node.inputs])
             lines.append((node.primitive or node.serial, inputs, exact(node.attributes), node.name, node.spec))
-    lines += [("carries", known.get(node)) for node in loop.after]
-    lines += [(item.kind, known[item.node]) for item in loop.items]
+    lines += [("carries", known.get(node)) for node in loop.next_carry]
+    lines += [(output.kind, known[output.node]) for output in loop.outputs]
     return tuple(lines)

@@ -11,9 +11,9 @@ import numpy as np
 
 from ..graph.node import Node
 from ..ops.core import registry
-from .loop import Item, is_scalar_constant
+from .loop import Output, is_scalar_constant
 from .memory import Form, Needs, batchable
-from .program import Call, Copy, Program, Section, is_elementwise
+from .program import Copy, Kernel, Program, Section, is_elementwise
 
 __all__ = ["Writer"]
 
@@ -53,7 +53,7 @@ class Writer:
         self.program = program
         self.batch_last = batch_last
         self.constants: dict[str, Any] = {}
-        self.needs = Needs([], [], [], [], [i for i, leaf in enumerate(program.loop.state) if leaf in program.homes])
+        self.needs = Needs([], [], [], [], [i for i, leaf in enumerate(program.loop.carry) if leaf in program.storage])
         self._labels: dict[Node, str] = {}
         self._turned: dict[Node, str] = {}
         self._bound: dict[str, str] = {}
@@ -63,16 +63,16 @@ class Writer:
     def _written(self) -> str:
         program = self.program
         loop = program.loop
-        captured = range(len(loop.sequences) + len(loop.state), len(loop.sequences) + len(loop.state) + len(loop.captured))
-        given = [(k, node) for k, node in zip(captured, loop.captured, strict=True)]
+        consts = range(len(loop.sequences) + len(loop.carry), len(loop.sequences) + len(loop.carry) + len(loop.consts))
+        given = [(k, node) for k, node in zip(consts, loop.consts, strict=True)]
         used = {i for node in (*program.nodes, *program.after_nodes) for i in node.inputs} | set(program.nodes)
         once = [f"{self._name(node)} = inputs[{k}]" for k, node in given if node in used]
         fixed = [line for call in program.fixed.calls for line in self._once(call)]
         once += [line for call in program.once.calls for line in self._once(call)]
         chunk = [line for section in program.sections for line in self._section(section)]
         results, returned = self._results()
-        totals, closing = self._totals()
-        chunk += results + totals
+        time_sums, closing = self._time_sums()
+        chunk += results + time_sums
         after = [line for call in program.after.calls for line in self._once(call)]
         held = [f"{_tuple([self._const(*entry) for entry in self.needs.constant])} = memory.constant"]
         held = held if self.needs.constant else []
@@ -82,7 +82,7 @@ class Writer:
         slots = self.needs.slots
         lines.append(f"ends = [{', '.join(f'inputs[{len(loop.sequences) + i}]' for i in slots)}]")
         lines += self._fresh_results()
-        lines += [f"{self._name(total.leaf)} = None" for total in program.totals]
+        lines += [f"{self._name(time_sum.leaf)} = None" for time_sum in program.time_sums]
         lines.append("for start, stop, arrays, attributes, tables, firsts, lasts in memory.chunks:")
         lines += [f"    {line}" for line in (self._unpacked() + chunk) or ["pass"]]
         lines += closing
@@ -111,11 +111,11 @@ class Writer:
                 lines.append(f"{_tuple(names)} = {held}")
         for k, node in enumerate(self.program.loop.sequences):
             if node in self._labels:
-                name = self._name(node) if self.program.homes[node].kind == "input" else self._given(node)
+                name = self._name(node) if self.program.storage[node].kind == "input" else self._given(node)
                 lines.append(f"{name} = inputs[{k}][start:stop]")
-        for node, home in self.program.homes.items():
-            if home.kind == "result":
-                lines.append(f"{self._name(node)} = r{home.index}[start:stop]")
+        for node, storage in self.program.storage.items():
+            if storage.kind == "result":
+                lines.append(f"{self._name(node)} = r{storage.index}[start:stop]")
         return lines
 
     # -- names -----------------------------------------------------------------------------
@@ -172,15 +172,15 @@ class Writer:
 
     def _dynamic(self, node: Node) -> bool:
         """Whether its array is another one in every run."""
-        home = self.program.homes.get(node)
-        while home is not None and home.kind == "view":
+        storage = self.program.storage.get(node)
+        while storage is not None and storage.kind == "view":
             node = node.inputs[0]
-            home = self.program.homes.get(node)
-        return home is None or home.kind in ("input", "result") or (home.kind == "buffer" and home.buffer is None)
+            storage = self.program.storage.get(node)
+        return storage is None or storage.kind in ("input", "result") or (storage.kind == "buffer" and storage.buffer is None)
 
     def _is_view(self, node: Node) -> bool:
-        home = self.program.homes.get(node)
-        return home is not None and home.kind == "view"
+        storage = self.program.storage.get(node)
+        return storage is not None and storage.kind == "view"
 
     def _viewed(self, node: Node, argument: str, attributes: str) -> str:
         if node.primitive is not _GETITEM:
@@ -191,7 +191,7 @@ class Writer:
 
     # -- once ------------------------------------------------------------------------------
 
-    def _once(self, call: Call | Copy) -> list[str]:
+    def _once(self, call: Kernel | Copy) -> list[str]:
         if isinstance(call, Copy):
             return [f"copyto({self._stored(self.program.stand_in(call))}, {self._array(call.source)})"]
         node = call.node
@@ -226,11 +226,11 @@ class Writer:
             self.needs.arrays.append(node)
         return self._name(node)
 
-    def _batched(self, call: Call | Copy) -> list[str]:
+    def _batched(self, call: Kernel | Copy) -> list[str]:
         program = self.program
         if isinstance(call, Copy):
             source = call.source
-            copied = source in program.loop.sequences and program.homes[source] == call.into
+            copied = source in program.loop.sequences and program.storage[source] == call.into
             self._label(source)
             return [f"copyto({self._array(program.stand_in(call))}, {self._given(source) if copied else self._array(source)})"]
         node = call.node
@@ -257,7 +257,7 @@ class Writer:
     def _batched_product(self, node: Node, out: str) -> list[str]:
         a, b = node.inputs
         one = not self.program.over_time(b) and len(b.shape) == 2 == len(a.shape)
-        if one and self.program.homes[node].kind == "result" and np.result_type(a.dtype, b.dtype) == node.dtype:
+        if one and self.program.storage[node].kind == "result" and np.result_type(a.dtype, b.dtype) == node.dtype:
             lines: list[str] = []
             rows = self._rows_of(a, False, lines)
             return [*lines, f"dot({rows}, {self._array(b)}, rows({out}))"]
@@ -265,7 +265,7 @@ class Writer:
 
     # -- step by step ----------------------------------------------------------------------
 
-    def _loop(self, calls: Sequence[Call | Copy]) -> list[str]:
+    def _loop(self, calls: Sequence[Kernel | Copy]) -> list[str]:
         used: list[tuple[Node, Form]] = []
         body = [line for call in calls for line in self._at_step(call, used)]
         given = [entry for entry in used if self._dynamic(entry[0])]
@@ -280,7 +280,7 @@ class Writer:
             lines.append(f"for {', '.join(steps)} in zip({', '.join(tables)}):")
         return [*lines, *[f"    {line}" for line in body]] if body else []
 
-    def _at_step(self, call: Call | Copy, used: list[tuple[Node, Form]]) -> list[str]:
+    def _at_step(self, call: Kernel | Copy, used: list[tuple[Node, Form]]) -> list[str]:
         if isinstance(call, Copy):
             return [f"copyto({self._step(self.program.stand_in(call), used)}, {self._step(call.source, used)})"]
         node = call.node
@@ -327,76 +327,76 @@ class Writer:
 
     def _in_one_block(self, node: Node) -> bool:
         """Whether a value's memory has no gaps, in the layout that is used."""
-        home = self.program.homes[node]
-        while home.kind == "piece":
-            assert home.of is not None and home.part is not None
-            if home.part[0] != (-1 if self.batch_last else -2) or len(home.of.shape) != 2:
+        storage = self.program.storage[node]
+        while storage.kind == "piece":
+            assert storage.of is not None and storage.part is not None
+            if storage.part[0] != (-1 if self.batch_last else -2) or len(storage.of.shape) != 2:
                 return False
-            home = self.program.homes[home.of]
-        return home.kind in ("buffer", "before", "after")
+            storage = self.program.storage[storage.of]
+        return storage.kind in ("buffer", "before", "after")
 
     # -- results ---------------------------------------------------------------------------
 
     def _fresh_results(self) -> list[str]:
         lines = []
-        for k, item in enumerate(self.program.loop.items):
-            if item.kind == "stack" and not self._is_lent(item):
-                self.constants[f"d{k}"] = item.node.dtype
-                lines.append(f"r{k} = empty((steps, {''.join(f'{n}, ' for n in item.node.shape)}), d{k})")
+        for k, output in enumerate(self.program.loop.outputs):
+            if output.kind == "stack" and not self._is_residual(output):
+                self.constants[f"d{k}"] = output.node.dtype
+                lines.append(f"r{k} = empty((steps, {''.join(f'{n}, ' for n in output.node.shape)}), d{k})")
         return lines
 
-    def _is_lent(self, item: Item) -> bool:
+    def _is_residual(self, output: Output) -> bool:
         """Whether it stays in memory: a rewrite may have found it among what the caller gave."""
-        return item.lent and self.program.over_time(item.node) and not self._dynamic(item.node)
+        return output.residual and self.program.over_time(output.node) and not self._dynamic(output.node)
 
     def _results(self) -> tuple[list[str], list[str]]:
         """Lines that copy what is returned, for each chunk, and what that is."""
         program = self.program
         lines, returned = [], []
         sums: Iterator[Node] = iter(program.sums)
-        order = {program.loop.state[i]: k for k, i in enumerate(self.needs.slots)}
-        for k, item in enumerate(program.loop.items):
-            if item.kind == "sum":
+        order = {program.loop.carry[i]: k for k, i in enumerate(self.needs.slots)}
+        for k, output in enumerate(program.loop.outputs):
+            if output.kind == "sum":
                 returned.append(self._name(next(sums)))
-            elif item.kind == "final":
-                returned.append(f"ends[{order[item.node]}].copy()")
-            elif self._is_lent(item):
+            elif output.kind == "final":
+                returned.append(f"ends[{order[output.node]}].copy()")
+            elif self._is_residual(output):
                 returned.append("None")
             else:
-                home = program.homes.get(item.node)
-                if home is None or home.kind != "result" or home.index != k:
-                    lines.append(f"r{k}[start:stop] = {self._array(item.node)}")
+                storage = program.storage.get(output.node)
+                if storage is None or storage.kind != "result" or storage.index != k:
+                    lines.append(f"r{k}[start:stop] = {self._array(output.node)}")
                 returned.append(f"r{k}")
         return lines, returned
 
-    def _totals(self) -> tuple[list[str], list[str]]:
+    def _time_sums(self) -> tuple[list[str], list[str]]:
         """Lines that add up sums over time, for each chunk, and lines for after the last one."""
         lines: list[str] = []
         closing: list[str] = []
-        for total in self.program.totals:
-            name = self._name(total.leaf)
-            self.constants[f"d{name}"] = total.leaf.dtype
-            if total.kind == "steps":
+        for time_sum in self.program.time_sums:
+            name = self._name(time_sum.leaf)
+            self.constants[f"d{name}"] = time_sum.leaf.dtype
+            if time_sum.kind == "steps":
                 closing.append(f"{name} = np.array(steps, d{name})")
                 continue
             # in float16 the sum over many steps would stop growing
-            half = total.leaf.dtype == np.float16
+            half = time_sum.leaf.dtype == np.float16
             wide = "np.float32" if half else f"d{name}"
-            if total.kind == "plain":
-                part = f"add.reduce({self._array(total.operands[0])}, axis=0, dtype={wide})"
-            elif total.kind == "scatter":
-                (node,) = total.operands
+            if time_sum.kind == "plain":
+                part = f"add.reduce({self._array(time_sum.operands[0])}, axis=0, dtype={wide})"
+            elif time_sum.kind == "scatter":
+                (node,) = time_sum.operands
                 part = f"{self._kernel(node)}({', '.join(self._spread(i) for i in node.inputs)}{self._attributes(node)})"
             else:
-                left, right = total.operands
+                left, right = time_sum.operands
                 first, second = self._rows_of(left, True, lines), self._rows_of(right, False, lines)
-                part = f"dot({first}.T, {second})" if total.kind == "product" else f"dot({second}.T, {first})"
+                part = f"dot({first}.T, {second})" if time_sum.kind == "product" else f"dot({second}.T, {first})"
             if half:
                 closing.append(f"{name} = None if {name} is None else {name}.astype(d{name})")
-            if half and total.kind != "plain":
+            if half and time_sum.kind != "plain":
                 part = f"{part}.astype({wide})"
             lines += [f"part = {part}", f"{name} = part if {name} is None else add({name}, part, {name})"]
-            shape = f"({''.join(f'{n}, ' for n in total.leaf.shape)})"
+            shape = f"({''.join(f'{n}, ' for n in time_sum.leaf.shape)})"
             closing.append(f"{name} = np.zeros({shape}, d{name}) if {name} is None else {name}")
         return lines, closing
 

@@ -15,7 +15,7 @@ from ..draw.plain import plain
 from ..graph.graph import Graph
 from ..graph.node import Node, ancestors
 from ..scan.compiled import CompiledScan
-from ..scan.loop import Item, Loop, body
+from ..scan.loop import Loop, Output, body
 from ..scan.primitive import scan
 from ..scan.rewrites import without
 from ..tensor import Tensor
@@ -67,21 +67,21 @@ def _first_wrong(plan: CompiledScan, arrays: Sequence[Array], steps: int, rtol: 
     with without(*plan.off):
         for node in body(loop):
             if node in expected:
-                asked = CompiledScan(loop.asking([Item("stack", node)]))
+                asked = CompiledScan(loop.asking([Output("stack", node)]))
                 found, _ = asked.executable(False)(arrays, steps)
                 if not np.allclose(found[-1], expected[node], rtol, rtol, equal_nan=True):
                     return node
         # right whenever it is asked for, and wrong if it is not: then it shows in the results
         found, _ = plan.executable(True)(arrays, steps)
-    carried = dict(zip(loop.state, loop.after, strict=True))
-    for item, result in zip(loop.items, found, strict=False):
-        stack = expected.get(item.node if item.kind != "final" else carried[item.node])
+    carried = dict(zip(loop.carry, loop.next_carry, strict=True))
+    for output, result in zip(loop.outputs, found, strict=False):
+        stack = expected.get(output.node if output.kind != "final" else carried[output.node])
         if stack is None or not steps:
             continue
         last = stack[0 if loop.reverse else -1]
-        right = {"stack": stack, "sum": stack.sum(0), "final": last}[item.kind]
+        right = {"stack": stack, "sum": stack.sum(0), "final": last}[output.kind]
         if not np.allclose(result, right, rtol, rtol, equal_nan=True):
-            return item.node if item.kind != "final" else carried[item.node]
+            return output.node if output.kind != "final" else carried[output.node]
     return None
 
 
@@ -92,7 +92,7 @@ def values_of(loop: Loop, arrays: Sequence[Array], steps: int) -> dict[Node, Arr
     ----------
     loop : Loop
     arrays : sequence of numpy.ndarray
-        Sequences, initial values of the slots, and captured values, as the loop has them.
+        Sequences, initial values of the slots, and consts, as the loop has them.
     steps : int
 
     Returns
@@ -100,22 +100,22 @@ def values_of(loop: Loop, arrays: Sequence[Array], steps: int) -> dict[Node, Arr
     dict of Node to numpy.ndarray
         The values at all steps of each operation, each along a new leading axis.
     """
-    m, n = len(loop.sequences), len(loop.sequences) + len(loop.state)
+    m, n = len(loop.sequences), len(loop.sequences) + len(loop.carry)
     order = body(loop)
     state: list[Any] = list(arrays[m:n])
     columns: dict[Node, list[Any]] = {node: [None] * steps for node in order if node.primitive is not None}
     with np.errstate(all="ignore"):
         for t in reversed(range(steps)) if loop.reverse else range(steps):
-            now: dict[Node, Any] = dict(zip(loop.captured, arrays[n:], strict=True))
+            now: dict[Node, Any] = dict(zip(loop.consts, arrays[n:], strict=True))
             now |= {leaf: x[t] for leaf, x in zip(loop.sequences, arrays, strict=False)}
-            now |= dict(zip(loop.state, state, strict=True))
+            now |= dict(zip(loop.carry, state, strict=True))
             for node in order:
                 if node.primitive is not None:
                     now[node] = node.primitive.kernel(*[now[i] for i in node.inputs], **node.attributes)
                     columns[node][t] = now[node]
                 elif node not in now:
                     now[node] = node.value
-            state = [now.get(node) for node in loop.after]
+            state = [now.get(node) for node in loop.next_carry]
     return {node: np.array(column).reshape(steps, *node.shape) for node, column in columns.items()}
 
 
@@ -128,7 +128,7 @@ def picture(loop: Loop, wrong: Node) -> Drawing:
     wrong : Node
     """
     order = body(loop)
-    graph = Graph(list(dict.fromkeys([*loop.after, *[item.node for item in loop.items], *order[-1:]])))
+    graph = Graph(list(dict.fromkeys([*loop.next_carry, *[output.node for output in loop.outputs], *order[-1:]])))
     names = {node: identifier(name) for node, name in graph.names.items()}
     lines = plain(graph, False, "step").rstrip().removesuffix("}").rstrip().split("\n")
     quote = graphviz.quoting.quote
@@ -137,7 +137,7 @@ def picture(loop: Loop, wrong: Node) -> Drawing:
             edge = f"\t{quote(names[i])} -> {quote(names[wrong])}"
             lines = [f"{edge} [color={_WRONG} penwidth=4]" if line.split(" [")[0] == edge else line for line in lines]
     lines.append(f"\t{quote(names[wrong])} [color={_WRONG} penwidth=4]")
-    for k, (slot, after) in enumerate(zip(loop.state, loop.after, strict=True)):
+    for k, (slot, after) in enumerate(zip(loop.carry, loop.next_carry, strict=True)):
         if slot in names and after in names:
             square = f'"z{k}"'
             lines.append(f'\t{square} [label="" xlabel="z⁻¹" shape=square style=filled fillcolor=black width=0.15]')

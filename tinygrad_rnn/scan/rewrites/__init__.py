@@ -10,29 +10,29 @@ from ...graph.node import Node
 from ..canonical import canonical
 from ..loop import Loop
 from .associate import associate
-from .concat_scatters import join_pads
-from .fold_linear import fold_into_matrices
-from .gates import gates
+from .concat_scatters import concat_scatters
+from .fold_linear import fold_linear
 from .merge import merge
-from .prebroadcast import spread
-from .products import side_by_side, split_joins
-from .scale_concat import into_joins
+from .prebroadcast import prebroadcast
+from .products import concat_matrices, split_concat
+from .scale_concat import scale_concat
+from .sigmoid_as_tanh import sigmoid_as_tanh
 
 __all__ = ["AFTER", "BEFORE", "REWRITES", "rewrite", "without"]
 
 Rewrite = Callable[[Loop], Mapping[Node, Node]]
 
-BEFORE: dict[str, Rewrite] = {"split joins": split_joins, "side by side": side_by_side, "merge": merge}
+BEFORE: dict[str, Rewrite] = {"split concat": split_concat, "concat matrices": concat_matrices, "merge": merge}
 """What is done before a loop is differentiated, so that its gradient is simpler too."""
 
 AFTER: dict[str, Rewrite] = {
-    "join pads": join_pads,
-    "fold into matrices": fold_into_matrices,
-    "into joins": into_joins,
+    "concat scatters": concat_scatters,
+    "fold linear": fold_linear,
+    "scale concat": scale_concat,
     "associate": associate,
-    "gates": gates,
+    "sigmoid as tanh": sigmoid_as_tanh,
     "merge": merge,
-    "spread": spread,
+    "prebroadcast": prebroadcast,
 }
 """What is done before a loop is run. None of it matters to anybody but the one who runs it."""
 
@@ -59,9 +59,9 @@ def without(*names: str) -> Iterator[None]:
     Examples
     --------
     >>> from tinygrad_rnn import nn
-    >>> with without("gates"):
+    >>> with without("sigmoid as tanh"):
     ...     plan = nn.LSTMCell(3, 5).plan(T=10)
-    >>> "gates" in plan.fired
+    >>> "sigmoid as tanh" in plan.fired
     False
     """
     for name in names:

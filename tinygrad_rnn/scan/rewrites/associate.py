@@ -35,12 +35,12 @@ def associate(loop: Loop) -> dict[Node, Node]:
     beforehand. Sums that are read more than once are atoms; products are passed through.
     """
     found = _Associate(loop)
-    return {node: better for node in found.at.nodes if (better := found.better(node)) is not None and better is not node}
+    return {node: better for node in found.partition.nodes if (better := found.better(node)) is not None and better is not node}
 
 
 class _Associate:
     def __init__(self, loop: Loop) -> None:
-        self.at = Partition(loop)
+        self.partition = Partition(loop)
         self.uses = Uses(loop)
         self.builder = Builder()
         self.passed: dict[Node, float] = {}
@@ -71,14 +71,18 @@ class _Associate:
     def _regroups(self, node: Node) -> bool:
         # integers wrap around in their own dtype, and -1 is no factor of unsigned ones
         linear = node.primitive in (_ADD, _SUBTRACT, _NEGATIVE, _MULTIPLY, _DIVIDE)
-        return linear and node.dtype.kind == "f" and self.at.is_core(node)
+        return linear and node.dtype.kind == "f" and self.partition.is_sequential(node)
 
     def _is_absorbed(self, node: Node) -> bool:
         """Whether its one reader takes it apart."""
         if self.uses.count(node) != 1 or not self.uses.readers[node]:
             return False
         (reader,) = self.uses.readers[node]
-        if not self._regroups(reader) or self.at.stage[reader] != self.at.stage[node] or reader.dtype != node.dtype:
+        if (
+            not self._regroups(reader)
+            or self.partition.stage[reader] != self.partition.stage[node]
+            or reader.dtype != node.dtype
+        ):
             return False
         if reader.primitive in (_MULTIPLY, _DIVIDE):
             one, other = reader.inputs
@@ -86,12 +90,12 @@ class _Associate:
         return True
 
     def _lower(self, node: Node, than: Node) -> bool:
-        return self.at.stage[node] < self.at.stage[than]
+        return self.partition.stage[node] < self.partition.stage[than]
 
     def _sum(self, node: Node, root: Node, scale: Node | None) -> list[Term]:
         """The node's terms, each times `scale`."""
         if self._lower(node, root):
-            alike = node.primitive is _ADD and node.dtype == root.dtype and not self.at.is_outer(node)
+            alike = node.primitive is _ADD and node.dtype == root.dtype and not self.partition.is_invariant(node)
             if scale is None and alike and self.uses.count(node) == 1:
                 return [term for i in node.inputs for term in self._sum(i, root, None)]
             return [Term(self._times(scale, self._promoted(node, root)), None)]
@@ -108,7 +112,7 @@ class _Associate:
         """Whether it is taken apart too: products always, sums if nobody else reads them."""
         if node is root:
             return True
-        if not self._regroups(node) or node.dtype != root.dtype or self.at.stage[node] != self.at.stage[root]:
+        if not self._regroups(node) or node.dtype != root.dtype or self.partition.stage[node] != self.partition.stage[root]:
             return False
         if node.primitive in (_MULTIPLY, _DIVIDE):
             return any(self._lower(i, node) for i in node.inputs) and not (
@@ -158,7 +162,7 @@ class _Associate:
         """Least first: what is the same at all steps, what is known for all steps, and then the atoms."""
         make = self.builder.make
         total: Node | None = None
-        for term in sorted(rest, key=lambda term: self.at.stage.get(term, 0)):
+        for term in sorted(rest, key=lambda term: self.partition.stage.get(term, 0)):
             total = term if total is None else make(_ADD, (total, term))
         for atom, coefficient in atoms.items():
             product = atom if coefficient is None else make(_MULTIPLY, (atom, coefficient))

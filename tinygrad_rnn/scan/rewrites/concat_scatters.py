@@ -9,12 +9,12 @@ from ...ops.core import registry
 from ..canonical import Builder, along
 from ..loop import Loop, body
 
-__all__ = ["join_pads"]
+__all__ = ["concat_scatters"]
 
 _SCATTER = registry["scatter"]
 
 
-def join_pads(loop: Loop) -> dict[Node, Node]:
+def concat_scatters(loop: Loop) -> dict[Node, Node]:
     """Zeros with values added at disjoint slices of one axis are the values side by side."""
     builder, instead = Builder(), {}
     for node in body(loop):

@@ -9,31 +9,35 @@ from ..loop import Loop, is_scalar_constant
 from ..partition import Partition
 from .uses import Uses
 
-__all__ = ["fold_into_matrices"]
+__all__ = ["fold_linear"]
 
 _MATMUL, _ADD, _SUBTRACT = registry["matmul"], registry["add"], registry["subtract"]
 _MULTIPLY, _DIVIDE, _NEGATIVE = registry["multiply"], registry["divide"], registry["negative"]
 _SUM, _RESHAPE = registry["sum"], registry["reshape"]
 
 
-def fold_into_matrices(loop: Loop) -> dict[Node, Node]:
+def fold_linear(loop: Loop) -> dict[Node, Node]:
     """Σ_j a_j = a 1, (h W) V = h (W V), k (h W) = h (k W), h A − h B = h (A − B).
 
     A value minus its mean over the features, as a normalised layer has it, is then one product
     if the value is: h W − mean(h W) = h (W − mean(W)), and the right side is known beforehand.
     """
-    at, uses, builder = Partition(loop), Uses(loop), Builder()
+    partition, uses, builder = Partition(loop), Uses(loop), Builder()
     instead: dict[Node, Node] = {}
-    for node in at.nodes:
-        if not at.is_core(node) or node.dtype.kind != "f" or any(i in instead or i.dtype != node.dtype for i in node.inputs):
+    for node in partition.nodes:
+        if (
+            not partition.is_sequential(node)
+            or node.dtype.kind != "f"
+            or any(i in instead or i.dtype != node.dtype for i in node.inputs)
+        ):
             continue
-        better = _folded(node, at, uses, builder)
+        better = _folded(node, partition, uses, builder)
         if better is not None and better.spec == node.spec:
             instead[node] = better
     return instead
 
 
-def _folded(node: Node, at: Partition, uses: Uses, builder: Builder) -> Node | None:
+def _folded(node: Node, partition: Partition, uses: Uses, builder: Builder) -> Node | None:
     make, inputs = builder.make, node.inputs
     if node.primitive is _SUM and len(inputs[0].shape) == 2 and node.attributes["axis"] == (-1,):
         x = inputs[0]
@@ -42,30 +46,30 @@ def _folded(node: Node, at: Partition, uses: Uses, builder: Builder) -> Node | N
         ones = builder.broadcast(builder.constant(1.0, x.dtype), (x.shape[-1], 1))
         total = make(_MATMUL, (x, ones))
         return total if node.attributes["keepdims"] else make(_RESHAPE, (total,), {"shape": node.shape})
-    if node.primitive is _MATMUL and at.is_outer(inputs[1]) and len(inputs[1].shape) == 2:
-        return _product_of(inputs[0], inputs[1], at, builder)
+    if node.primitive is _MATMUL and partition.is_invariant(inputs[1]) and len(inputs[1].shape) == 2:
+        return _product_of(inputs[0], inputs[1], partition, builder)
     if node.primitive in (_MULTIPLY, _DIVIDE):
         product, number = inputs if node.primitive is _DIVIDE or not is_scalar_constant(inputs[0]) else inputs[::-1]
-        if _is_product(product, at) and is_scalar_constant(number) and uses.count(product) == 1:
+        if _is_product(product, partition) and is_scalar_constant(number) and uses.count(product) == 1:
             return make(_MATMUL, (product.inputs[0], make(node.primitive, (product.inputs[1], number))))
-    if node.primitive in (_ADD, _SUBTRACT) and all(_is_product(i, at) for i in inputs):
+    if node.primitive in (_ADD, _SUBTRACT) and all(_is_product(i, partition) for i in inputs):
         (left, a), (other, b) = inputs[0].inputs, inputs[1].inputs
         if left is other and uses.count(inputs[0]) + uses.count(inputs[1]) <= 3:
             return make(_MATMUL, (left, make(node.primitive, (a, b))))
     return None
 
 
-def _is_product(node: Node, at: Partition) -> bool:
+def _is_product(node: Node, partition: Partition) -> bool:
     if node.primitive is not _MATMUL or any(i.dtype != node.dtype for i in node.inputs):
         return False
-    return at.is_core(node) and at.is_outer(node.inputs[1]) and len(node.inputs[1].shape) == 2
+    return partition.is_sequential(node) and partition.is_invariant(node.inputs[1]) and len(node.inputs[1].shape) == 2
 
 
-def _product_of(left: Node, right: Node, at: Partition, builder: Builder) -> Node | None:
+def _product_of(left: Node, right: Node, partition: Partition, builder: Builder) -> Node | None:
     """A product with a column, of what is a product or a multiple itself."""
     make = builder.make
     if left.primitive is _NEGATIVE and right.shape[-1] == 1:
         return make(_MATMUL, (left.inputs[0], make(_NEGATIVE, (right,))))
-    if _is_product(left, at) and right.shape[-1] == 1:
+    if _is_product(left, partition) and right.shape[-1] == 1:
         return make(_MATMUL, (left.inputs[0], make(_MATMUL, (left.inputs[1], right))))
     return None

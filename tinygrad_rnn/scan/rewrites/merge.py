@@ -23,22 +23,22 @@ def merge(loop: Loop) -> dict[Node, Node]:
 
     Operands that are known before the loop are put side by side there.
     """
-    at, builder = Partition(loop), Builder()
+    partition, builder = Partition(loop), Builder()
     groups: dict[Any, list[Node]] = defaultdict(list)
-    for node in at.nodes:
-        signature = _signature(node, at)
+    for node in partition.nodes:
+        signature = _signature(node, partition)
         if signature is not None:
             groups[signature].append(node)
     for group in groups.values():
-        for run in _runs(group, at):
+        for run in _runs(group, partition):
             if not _depend_on_each_other(run):
-                return _merged(builder, run, at)
+                return _merged(builder, run, partition)
     return {}
 
 
-def _signature(node: Node, at: Partition) -> Any:
+def _signature(node: Node, partition: Partition) -> Any:
     """What nodes have in common that can be merged; None for one that cannot."""
-    if node.primitive is None or not node.shape or not at.is_core(node):
+    if node.primitive is None or not node.shape or not partition.is_sequential(node):
         return None
     if node.primitive.shape not in (elementwise, elementwise_float):
         return None
@@ -46,7 +46,7 @@ def _signature(node: Node, at: Partition) -> Any:
     for i in node.inputs:
         if is_scalar_constant(i):
             kinds.append(i)
-        elif not at.is_core(i):
+        elif not partition.is_sequential(i):
             kinds.append(i.dtype)  # known: side by side they keep it
         elif (place := _slice(i)) is not None and i.shape == node.shape:
             kinds.append((i.inputs[0], place[1] - place[0] == node.shape[-1]))
@@ -54,7 +54,7 @@ def _signature(node: Node, at: Partition) -> Any:
             return None
     if not any(isinstance(kind, tuple) for kind in kinds):
         return None
-    return node.primitive, exact(node.attributes), at.stage[node], node.dtype, node.shape[:-1], tuple(kinds)
+    return node.primitive, exact(node.attributes), partition.stage[node], node.dtype, node.shape[:-1], tuple(kinds)
 
 
 def _slice(node: Node) -> tuple[int, int] | None:
@@ -62,16 +62,16 @@ def _slice(node: Node) -> tuple[int, int] | None:
     return None if place is None or place[0] != -1 else place[1:]
 
 
-def _places(node: Node, at: Partition) -> list[tuple[int, int]]:
-    return [place for i in node.inputs if at.is_core(i) and (place := _slice(i)) is not None]
+def _places(node: Node, partition: Partition) -> list[tuple[int, int]]:
+    return [place for i in node.inputs if partition.is_sequential(i) and (place := _slice(i)) is not None]
 
 
-def _runs(group: list[Node], at: Partition) -> Iterator[list[Node]]:
+def _runs(group: list[Node], partition: Partition) -> Iterator[list[Node]]:
     """Those whose slices follow each other, in all operands."""
     run: list[Node] = []
-    for node in sorted(group, key=lambda node: _places(node, at)):
+    for node in sorted(group, key=lambda node: _places(node, partition)):
         if run:
-            pairs = zip(_places(run[-1], at), _places(node, at), strict=True)
+            pairs = zip(_places(run[-1], partition), _places(node, partition), strict=True)
             if all(before[1] == after[0] for before, after in pairs):
                 run.append(node)
                 continue
@@ -87,14 +87,14 @@ def _depend_on_each_other(run: list[Node]) -> bool:
     return any(not members.isdisjoint(ancestors(node.inputs)) for node in run)
 
 
-def _merged(builder: Builder, run: list[Node], at: Partition) -> dict[Node, Node]:
+def _merged(builder: Builder, run: list[Node], partition: Partition) -> dict[Node, Node]:
     first = run[0]
     assert first.primitive is not None
     operands = []
     for position, i in enumerate(first.inputs):
         if is_scalar_constant(i):
             operands.append(i)
-        elif at.is_core(i):
+        elif partition.is_sequential(i):
             first_place, last_place = (_slice(run[k].inputs[position]) or (0, 0) for k in (0, -1))
             operands.append(builder.part(i.inputs[0], first_place[0], last_place[1]))
         else:

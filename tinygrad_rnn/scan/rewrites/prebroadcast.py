@@ -8,17 +8,19 @@ from ..loop import Loop, is_scalar_constant
 from ..partition import Partition
 from ..program import is_elementwise
 
-__all__ = ["spread"]
+__all__ = ["prebroadcast"]
 
 
-def spread(loop: Loop) -> dict[Node, Node]:
+def prebroadcast(loop: Loop) -> dict[Node, Node]:
     """Operands that are the same at all steps get the shape of what they meet: NumPy is fastest on equal shapes."""
-    at, builder, instead = Partition(loop), Builder(), {}
-    for node in at.nodes:
-        if at.is_outer(node) or not is_elementwise(node) or node.primitive is None:
+    partition, builder, instead = Partition(loop), Builder(), {}
+    for node in partition.nodes:
+        if partition.is_invariant(node) or not is_elementwise(node) or node.primitive is None:
             continue
         inputs = [
-            builder.broadcast(i, node.shape) if at.is_outer(i) and not is_scalar_constant(i) and i.shape != node.shape else i
+            builder.broadcast(i, node.shape)
+            if partition.is_invariant(i) and not is_scalar_constant(i) and i.shape != node.shape
+            else i
             for i in node.inputs
         ]
         if inputs != list(node.inputs):

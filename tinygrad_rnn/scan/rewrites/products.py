@@ -10,21 +10,21 @@ from ..canonical import Builder
 from ..loop import Loop
 from ..partition import Partition
 
-__all__ = ["side_by_side", "split_joins"]
+__all__ = ["concat_matrices", "split_concat"]
 
 _MATMUL, _CONCATENATE, _ADD = registry["matmul"], registry["concatenate"], registry["add"]
 
 
-def split_joins(loop: Loop) -> dict[Node, Node]:
+def split_concat(loop: Loop) -> dict[Node, Node]:
     """[h, x] W = h W₁ + x W₂, so that the part without the state can leave the loop."""
-    at, builder, instead = Partition(loop), Builder(), {}
-    for node in at.nodes:
-        if node.primitive is not _MATMUL or not at.is_core(node):
+    partition, builder, instead = Partition(loop), Builder(), {}
+    for node in partition.nodes:
+        if node.primitive is not _MATMUL or not partition.is_sequential(node):
             continue
         join, weight = node.inputs
-        if join.primitive is not _CONCATENATE or join.attributes["axis"] != -1 or not at.is_outer(weight):
+        if join.primitive is not _CONCATENATE or join.attributes["axis"] != -1 or not partition.is_invariant(weight):
             continue
-        if all(at.is_core(piece) for piece in join.inputs) or len(weight.shape) != 2:
+        if all(partition.is_sequential(piece) for piece in join.inputs) or len(weight.shape) != 2:
             continue
         end, total = 0, None
         for piece in join.inputs:
@@ -36,13 +36,13 @@ def split_joins(loop: Loop) -> dict[Node, Node]:
     return instead
 
 
-def side_by_side(loop: Loop) -> dict[Node, Node]:
+def concat_matrices(loop: Loop) -> dict[Node, Node]:
     """Products of one operand with several matrices are parts of one product."""
-    at, builder, instead = Partition(loop), Builder(), {}
+    partition, builder, instead = Partition(loop), Builder(), {}
     groups: dict[tuple[Node, int], list[Node]] = defaultdict(list)
-    for node in at.nodes:
-        if node.primitive is _MATMUL and at.is_outer(node.inputs[1]) and len(node.inputs[1].shape) == 2:
-            groups[node.inputs[0], at.stage[node]].append(node)
+    for node in partition.nodes:
+        if node.primitive is _MATMUL and partition.is_invariant(node.inputs[1]) and len(node.inputs[1].shape) == 2:
+            groups[node.inputs[0], partition.stage[node]].append(node)
     for (left, stage), products in groups.items():
         dtypes = {product.inputs[1].dtype for product in products}
         if len(products) < 2 or stage < 0 or len(dtypes) > 1:

@@ -9,22 +9,22 @@ from ..loop import Loop
 from ..partition import Partition
 from .uses import Uses
 
-__all__ = ["into_joins"]
+__all__ = ["scale_concat"]
 
 _MULTIPLY, _CONCATENATE, _NEGATIVE = registry["multiply"], registry["concatenate"], registry["negative"]
 
 
-def into_joins(loop: Loop) -> dict[Node, Node]:
+def scale_concat(loop: Loop) -> dict[Node, Node]:
     """[a, b] · k = [a · k₁, b · k₂]: where a and b are products, the factors join theirs."""
-    at, uses, builder, instead = Partition(loop), Uses(loop), Builder(), {}
-    for node in at.nodes:
-        if node.primitive is not _MULTIPLY or not at.is_core(node):
+    partition, uses, builder, instead = Partition(loop), Uses(loop), Builder(), {}
+    for node in partition.nodes:
+        if node.primitive is not _MULTIPLY or not partition.is_sequential(node):
             continue
         # the factor is what is known beforehand, which may be a concatenation too
-        join, factor = node.inputs if at.stage[node.inputs[1]] < at.stage[node] else node.inputs[::-1]
-        if join.primitive is not _CONCATENATE or at.stage[factor] >= at.stage[node] or uses.count(join) != 1:
+        join, factor = node.inputs if partition.stage[node.inputs[1]] < partition.stage[node] else node.inputs[::-1]
+        if join.primitive is not _CONCATENATE or partition.stage[factor] >= partition.stage[node] or uses.count(join) != 1:
             continue
-        if not all(_takes_a_factor(piece, at, uses) for piece in join.inputs) or join.spec != node.spec:
+        if not all(_takes_a_factor(piece, partition, uses) for piece in join.inputs) or join.spec != node.spec:
             continue
         axis, end, pieces = join.attributes["axis"], 0, []
         for piece in join.inputs:
@@ -37,10 +37,10 @@ def into_joins(loop: Loop) -> dict[Node, Node]:
     return instead
 
 
-def _takes_a_factor(piece: Node, at: Partition, uses: Uses) -> bool:
+def _takes_a_factor(piece: Node, partition: Partition, uses: Uses) -> bool:
     """Whether another factor costs nothing in the loop."""
-    if not at.is_core(piece):
+    if not partition.is_sequential(piece):
         return True
     if uses.count(piece) != 1 or piece.primitive not in (_MULTIPLY, _NEGATIVE):
         return False
-    return any(at.stage[i] < at.stage[piece] for i in piece.inputs) or piece.primitive is _NEGATIVE
+    return any(partition.stage[i] < partition.stage[piece] for i in piece.inputs) or piece.primitive is _NEGATIVE

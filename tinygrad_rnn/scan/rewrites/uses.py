@@ -25,7 +25,7 @@ class Uses:
         for node in self.nodes:
             for i in node.inputs:
                 self.readers[i].append(node)
-        self.ends = {*loop.after, *(item.node for item in loop.items)}
+        self.ends = {*loop.next_carry, *(output.node for output in loop.outputs)}
 
     def count(self, node: Node) -> int:
         """How often it is read."""

@@ -11,29 +11,34 @@ from ..loop import Loop
 from ..partition import Partition
 from .uses import Uses
 
-__all__ = ["gates"]
+__all__ = ["sigmoid_as_tanh"]
 
 _MATMUL, _ADD, _SUBTRACT, _MULTIPLY = registry["matmul"], registry["add"], registry["subtract"], registry["multiply"]
 _SIGMOID, _TANH, _GETITEM = registry["sigmoid"], registry["tanh"], registry["getitem"]
 
 
-def gates(loop: Loop) -> dict[Node, Node]:
+def sigmoid_as_tanh(loop: Loop) -> dict[Node, Node]:
     """σ(a) = ½ + ½ tanh(a/2): one tanh serves all gates that are slices of one value.
 
     The halves before the tanh are pushed down to the matrices, where they are taken once.
     """
     found = _Gates(loop)
-    for node in found.at.nodes:
-        if found.at.is_core(node) and node.dtype.kind == "f" and node.shape:
+    sequential = [node for node in found.partition.nodes if found.partition.is_sequential(node)]
+    for node in sequential:
+        if node.dtype.kind == "f" and node.shape:
             instead = found.replaced(node)
             if instead:
                 return instead
-    return {node: found.alone(node) for node in found.at.nodes if node.primitive is _SIGMOID and found.at.is_core(node)}
+    return {
+        node: found.alone(node)
+        for node in found.partition.nodes
+        if node.primitive is _SIGMOID and found.partition.is_sequential(node)
+    }
 
 
 class _Gates:
     def __init__(self, loop: Loop) -> None:
-        self.at = Partition(loop)
+        self.partition = Partition(loop)
         self.uses = Uses(loop)
         self.builder = Builder()
         self.moved: dict[Node, Node] = {}
@@ -51,8 +56,8 @@ class _Gates:
             return {}
         make, part = self.builder.make, self.builder.part
         squashed = make(_TANH, (scaled,))
-        spread = make(_MULTIPLY, (squashed, self._vector(node, halved, 0.5, 1.0)))
-        gate = make(_ADD, (spread, self._vector(node, halved, 0.5, 0.0)))
+        halves = make(_MULTIPLY, (squashed, self._vector(node, halved, 0.5, 1.0)))
+        gate = make(_ADD, (halves, self._vector(node, halved, 0.5, 0.0)))
         instead = dict(self.moved)
         for piece, place in slices.items():
             reader = readers[piece]
@@ -106,27 +111,27 @@ class _Gates:
 
     def _scaled(self, node: Node, scale: Node, top: bool = False) -> Node | None:
         """The value times a row, by way of what is the same at all steps or known beforehand."""
-        make, at = self.builder.make, self.at
+        make, partition = self.builder.make, self.partition
         pushes = node.primitive in (_MATMUL, _ADD, _SUBTRACT)
-        if not at.is_core(node) and not (pushes and not at.is_outer(node)):
+        if not partition.is_sequential(node) and not (pushes and not partition.is_invariant(node)):
             return make(_MULTIPLY, (node, scale))
-        if at.is_core(node) and not top and self.uses.count(node) > 1:
+        if partition.is_sequential(node) and not top and self.uses.count(node) > 1:
             return None
         inputs = node.inputs
         if node.primitive is _GETITEM:
             return self._scaled_slice(node, scale)
-        if node.primitive is _MATMUL and at.is_outer(inputs[1]) and len(inputs[1].shape) == 2:
+        if node.primitive is _MATMUL and partition.is_invariant(inputs[1]) and len(inputs[1].shape) == 2:
             return make(_MATMUL, (inputs[0], make(_MULTIPLY, (inputs[1], scale))))
         if node.primitive in (_ADD, _SUBTRACT):
             one, other = self._scaled(inputs[0], scale), self._scaled(inputs[1], scale)
             if one is not None and other is not None:
                 return make(node.primitive, (one, other))
         elif node.primitive is _MULTIPLY:
-            known = [i for i in inputs if not at.is_core(i)]
+            known = [i for i in inputs if not partition.is_sequential(i)]
             if len(known) == 1:
                 (core,) = (i for i in inputs if i is not known[0])
                 return make(_MULTIPLY, (core, make(_MULTIPLY, (known[0], scale))))
-        return None if at.is_core(node) else make(_MULTIPLY, (node, scale))
+        return None if partition.is_sequential(node) else make(_MULTIPLY, (node, scale))
 
     def _scaled_slice(self, node: Node, scale: Node) -> Node | None:
         """A slice is scaled within its source, where all other slices stay as they are."""

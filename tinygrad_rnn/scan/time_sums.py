@@ -12,7 +12,7 @@ from ..ops.shapes import is_index_array
 from .canonical import Builder
 from .partition import Partition
 
-__all__ = ["Total", "Totals"]
+__all__ = ["TimeSum", "TimeSums"]
 
 _ADD, _SUBTRACT, _NEGATIVE, _MULTIPLY = (registry[name] for name in ("add", "subtract", "negative", "multiply"))
 _MATMUL, _TRANSPOSE, _RESHAPE = registry["matmul"], registry["transpose"], registry["reshape"]
@@ -25,7 +25,7 @@ _LINEAR = (_NEGATIVE, _TRANSPOSE, _RESHAPE, _SUM, _BROADCAST)
 Kind: TypeAlias = Literal["product", "flipped product", "scatter", "plain", "steps"]
 
 
-class Total(NamedTuple):
+class TimeSum(NamedTuple):
     """A sum over all steps that is computed from arrays of all steps.
 
     Attributes
@@ -49,7 +49,7 @@ class Total(NamedTuple):
         return self.operands[0].inputs if self.kind == "scatter" else self.operands
 
 
-class Totals:
+class TimeSums:
     """Rewrites Σ_t of nodes into operations, done once, on few sums over time.
 
     Σ_t passes through what is linear. Σ_t a_tᵀ b_t is one product over the rows of all
@@ -58,7 +58,7 @@ class Totals:
 
     def __init__(self, partition: Partition) -> None:
         self.partition = partition
-        self.found: list[Total] = []
+        self.found: list[TimeSum] = []
         self._builder = Builder()
         self._memo: dict[Node, Node] = {}
         self._leaves: dict[tuple[str, tuple[Node, ...]], Node] = {}
@@ -66,25 +66,25 @@ class Totals:
     def of(self, node: Node) -> Node:
         """A node that is computed once, after the loop, and is Σ_t of this one."""
         if node not in self._memo:
-            self._memo[node] = self._total(node)
+            self._memo[node] = self._time_sum(node)
         return self._memo[node]
 
     def _leaf(self, kind: Kind, node: Node, *operands: Node) -> Node:
         key = (kind, operands or (node,))
         if key not in self._leaves:
             self._leaves[key] = leaf(node.spec)
-            self.found.append(Total(self._leaves[key], kind, operands))
+            self.found.append(TimeSum(self._leaves[key], kind, operands))
         return self._leaves[key]
 
-    def _total(self, node: Node) -> Node:
-        at, make = self.partition, self._builder.make
-        if at.is_outer(node):
+    def _time_sum(self, node: Node) -> Node:
+        partition, make = self.partition, self._builder.make
+        if partition.is_invariant(node):
             count = self._leaf("steps", leaf(np.zeros((), node.dtype)))
             return make(_MULTIPLY, (node, count))
-        if at.is_core(node) or node.primitive is None or node.dtype.kind != "f":
+        if partition.is_sequential(node) or node.primitive is None or node.dtype.kind != "f":
             return self._leaf("plain", node, node)
         primitive, inputs = node.primitive, node.inputs
-        outer = [at.is_outer(i) for i in inputs]
+        outer = [partition.is_invariant(i) for i in inputs]
         if primitive is _MATMUL:
             left, right = inputs
             if outer[1]:
@@ -94,7 +94,7 @@ class Totals:
             if len(node.shape) == 2:
                 return self._leaf("product", node, left, right)
         elif primitive is _TRANSPOSE and inputs[0].primitive is _MATMUL and len(node.shape) == 2:
-            if not any(at.is_outer(i) for i in inputs[0].inputs):
+            if not any(partition.is_invariant(i) for i in inputs[0].inputs):
                 return self._leaf("flipped product", node, *inputs[0].inputs)
             return make(primitive, (self.of(inputs[0]),), node.attributes)
         elif primitive in _LINEAR or (primitive is _GETITEM and len(inputs) == 1):
