@@ -22,7 +22,9 @@ from .graph.context import scope
 from .graph.graph import Graph, graph
 from .ops import *
 from .ops import functions as _functions
-from .ops.core import Formula, primitive
+from .ops.core import primitive
+from .ops.facts import Facts
+from .ops.formula import Formula
 from .pytorch import missing as _missing
 from .random import seed
 from .sampling import sample
@@ -30,6 +32,7 @@ from .tensor import Parameter, Tensor, tensor
 from .unrolling import steps
 
 __all__ = [
+    "Facts",
     "Formula",
     "Graph",
     "Parameter",

@@ -16,7 +16,8 @@ from .errors import DtypeError, GradientError, ShapeError
 from .graph.context import Location, current, mode, move
 from .graph.node import Node, Results, ancestors
 from .ops import TensorLike, stack
-from .ops.core import Part, Sparse, as_tensor, constant, describe, pullback
+from .ops.core import Part, Sparse, as_tensor, constant, pullback
+from .ops.messages import describe
 from .ops.shapes import scatter
 from .tensor import Tensor
 

@@ -16,7 +16,7 @@ import numpy as np
 from ..graph.context import Unrolling
 from ..graph.graph import Graph, is_constant, outer_step
 from ..graph.node import Node, behind_cuts
-from ..ops.core import SUM
+from ..ops.facts import facts_of
 from .naming import FALLBACK, Run, edge_label, parameter_symbols, run_marks, runs_of, tooltip
 from .numbers import described, gradients_of
 from .sketch import Arc, Sketch, Vertex
@@ -219,7 +219,7 @@ class Contraction:
         found: Sources = {}
         from_masks = [self.masks and self._from_mask(sources[i]) for i in inputs]
         factors = self.factors(node)
-        in_sum = node.primitive is not None and node.primitive.formula.binds == SUM
+        in_sum = bool(facts_of(node).signs)
         bias = _union((), tuple(b for i in inputs for b in biases.get(i, ()))) + (factors if in_sum else ())
         for position, read in enumerate(inputs):
             before = sources[read]
@@ -429,8 +429,8 @@ def _uncut(node: Node) -> Node:
 
 
 def is_copy(node: Node) -> bool:
-    """Whether an operation only copies, reshapes or reads a part."""
-    return node.primitive is None or node.primitive.formula.latex in ("{x}", "{x:atom}")
+    """Whether a node has the elements of its input, and passes the gradient on: a drawing sees through it."""
+    return node.primitive is None or (node.primitive.facts.copies and not stops_gradient(node, 0))
 
 
 def stops_gradient(node: Node, position: int) -> bool:

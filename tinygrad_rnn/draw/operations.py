@@ -2,53 +2,46 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 
 from ..graph.graph import Graph, outer_step
 from ..graph.node import Node
-from ..ops.core import SUM, Primitive
+from ..ops.facts import facts_of
+from ..scan.program import is_elementwise
 from .contract import Contraction, is_copy
 from .naming import pretty_sum
 from .sketch import Sketch, Vertex
 from .style import RISE, TINTS, Kind
 from .symbols import pretty
 
-__all__ = ["add_legend", "operations", "sign"]
-
-_SIGNS = {
-    r"\odot": "×",
-    r"\frac": "÷",
-    r"\sigma": "σ",
-    r"\sum": "Σ",
-    r"\sqrt": "√",
-    r"\top": "ᵀ",
-    r"\land": "and",
-    r"\lor": "or",
-    r"\lnot": "not",
-}
+__all__ = ["add_legend", "adds", "multiplies", "operations"]
 
 
-def sign(primitive: Primitive) -> str:
-    """What a box for a primitive says: its formula without its inputs, if that is short.
+def adds(node: Node) -> bool:
+    """Whether a node is an elementwise sum without a negative sign.
 
     Examples
     --------
     >>> import tinygrad_rnn as tr
-    >>> [sign(tr.ops.registry[name]) for name in ("add", "multiply", "tanh", "sigmoid", "relu", "matmul", "stack")]
-    ['+', '×', 'tanh', 'σ', 'relu', '·', 'stack']
+    >>> x = tr.tensor([1.0])
+    >>> adds((x + x).node), adds((x - x).node)
+    (True, False)
     """
-    if len(primitive.arguments) == 2 and re.fullmatch(r"\{\w+:\w+\} \{\w+:\w+\}", primitive.formula.latex):
-        return "·"
-    text = re.sub(r"(?<!\{)\{\w+(:\w+)?\}(?!\})|\{\{\{\w+(:\w+)?\}\}\}", " ", primitive.formula.latex)
-    text = re.sub(r"\\(left|right|operatorname)", "", text)
-    for command, shown in _SIGNS.items():
-        text = text.replace(command, shown)
-    text = re.sub(r"\\(\w+)", r"\1", text)
-    text = re.sub(r"[{}()\[\]|.^]", " ", text).strip().replace("-", "−")
-    text = re.sub(r"\s+", " ", text)
-    return text if text.strip("_ ") and len(text) <= 8 else primitive.name
+    signs = facts_of(node).signs
+    return bool(signs) and min(signs) > 0
+
+
+def multiplies(node: Node) -> bool:
+    """Whether a node is the elementwise product of two values.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.tensor([[2.0]])
+    >>> multiplies((x * x).node), multiplies((x @ x).node)
+    (True, False)
+    """
+    return len(node.inputs) == 2 and facts_of(node).linear == "each" and is_elementwise(node)
 
 
 class _Operations(Contraction):
@@ -81,28 +74,29 @@ class _Operations(Contraction):
             return kind
         if node in self.within_losses and not self.factors(node):
             return None
-        if node.primitive.formula.binds == SUM:
+        if facts_of(node).signs:
             users = self.users.get(node, ())
             if len(users) == 1 and self.continues_sum(users[0]):
                 return None
-        if self.factors(node) and node.primitive.formula.binds != SUM:
+        if self.factors(node) and not facts_of(node).signs:
             return Kind.PRODUCT
         return Kind.OPERATION
 
     def continues_sum(self, user: Node) -> bool:
         """Whether a sum goes on in its only user, so that one box says both."""
-        return user.primitive is not None and user.primitive.name == "add" and super().kind(user) is None
+        return adds(user) and super().kind(user) is None
 
     def dressed(self, vertex: Vertex, node: Node, bias: tuple[str, ...]) -> None:
         if node.primitive is None:
             return
-        shown = sign(node.primitive)
+        shown = node.primitive.symbol
         factors = self.factors(node)
         if vertex.kind is Kind.PRODUCT:
-            shown = "·".join(["", *map(pretty, factors)]) if shown == "·" else f"{shown} {' '.join(map(pretty, factors))}"
+            product = node.primitive.facts.product
+            shown = "·".join(["", *map(pretty, factors)]) if product else f"{shown} {' '.join(map(pretty, factors))}"
             vertex.color = self.tints.setdefault(factors[0], TINTS[len(self.tints) % len(TINTS)])
         elif bias:
-            shown = f"{shown} {pretty_sum(bias)}" if shown == "+" else f"{shown}\n+ {pretty_sum(bias)}"
+            shown = f"{shown} {pretty_sum(bias)}" if adds(node) else f"{shown}\n+ {pretty_sum(bias)}"
         numbers = [i for i in node.inputs if i in self.constants and i.shape == () and isinstance(i.value, np.ndarray)]
         if len(numbers) == 1 and len(node.inputs) == 2 and vertex.kind is Kind.OPERATION:
             number = f"{numbers[0].value.item():g}"

@@ -18,6 +18,7 @@ from ..graph.context import Location, Unrolling
 from ..graph.graph import Graph, is_constant, outer_step
 from ..graph.node import Node, Spec, behind_cuts, leaf
 from ..ops.core import registry
+from ..ops.facts import facts_of
 
 __all__ = ["per_step"]
 
@@ -320,7 +321,7 @@ def _only_moves(node: Node, read: Node, before: int, after: int) -> bool:
 
 def _only_along(node: Node, axis: int) -> Any:
     """The index along an axis of what is read, if only this axis is indexed."""
-    if node.primitive is None or node.primitive.arranges != "part" or len(node.inputs) > 1:
+    if not facts_of(node).reads or len(node.inputs) > 1:
         return None
     index, ndim = node.attributes["index"], len(node.inputs[0].shape)
     if Ellipsis in index:
@@ -351,7 +352,7 @@ def _is_over_time(node: Node) -> bool:
     """Whether an operation lays values side by side along a new leading axis."""
     return (
         node.primitive is not None
-        and node.primitive.arranges == "join"
+        and node.primitive.facts.joins == "axis"
         and node.attributes["axis"] == -len(node.shape)
         and len(node.shape) > len(node.inputs[0].shape)
     )

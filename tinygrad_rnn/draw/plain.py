@@ -11,7 +11,6 @@ from ..graph.graph import Graph, is_constant
 from ..graph.node import Node, behind_cuts
 from .dot import identifier
 from .numbers import described, gradients_of
-from .operations import sign
 from .style import CARD, CUT, EDGE_FONT, FONT, GREY, INK, LOOKS, NODE_FONT, VERMILION, Kind
 from .symbols import indexed, pretty
 
@@ -127,7 +126,7 @@ def _node(node: Node, names: dict[Node, str], gradients: Mapping[Node, Any] | No
 def _operation(node: Node) -> str:
     assert node.primitive is not None
     numbers = [(k, i.value) for k, i in enumerate(node.inputs) if is_constant(i) and getattr(i.value, "size", 0) == 1]
-    shown = sign(node.primitive)
+    shown = node.primitive.symbol
     if len(numbers) == 1 and len(node.inputs) == 2:
         position, value = numbers[0]
         return f"{value.item():g} {shown}" if position == 0 else f"{shown} {value.item():g}"

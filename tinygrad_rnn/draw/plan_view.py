@@ -10,21 +10,18 @@ import graphviz
 import numpy as np
 
 from ..graph.node import Node, ancestors
-from ..ops.core import registry
+from ..ops.facts import facts_of
 from ..scan.canonical import along
 from ..scan.loop import is_scalar_constant
 from ..scan.plan import Operation, Pass, Work
 from ..scan.program import is_view
 from .dot import identifier
 from .drawing import Drawing
-from .operations import sign
+from .operations import multiplies
 from .style import BLUE, CARD, EDGE_FONT, FONT, GREY, INK, NODE_FONT, THICK, VERMILION, lighter
 from .symbols import pretty
 
 __all__ = ["draw_plan"]
-
-_CONCATENATE, _GETITEM, _TRANSPOSE = registry["concatenate"], registry["getitem"], registry["transpose"]
-_MULTIPLY, _BROADCAST = registry["multiply"], registry["broadcast_to"]
 
 
 class Paint(NamedTuple):
@@ -162,19 +159,19 @@ class _Picture:
         views: list[str] = []
         flipped = False
         while node.primitive is not None and is_view(node) and self._is_passed(node):
-            if node.primitive is _TRANSPOSE:
-                flipped = not flipped
-            if node.name is not None and node.primitive is _GETITEM:
+            facts = node.primitive.facts
+            flipped ^= facts.reorders is not None
+            if node.name is not None and facts.reads:
                 views.append(pretty(node.name))
-            elif node.primitive is _GETITEM and not views:
-                place = along(node.attributes["index"], node.inputs[0].shape)
+            elif facts.reads and not views:
+                place = along(node.attributes[facts.reads], node.inputs[0].shape)
                 views.append("part" if place is None else f"{place[1]}:{place[2]}")
             node = node.inputs[0]
         return _Read(node, " ".join(views[:1]), flipped)
 
     def _is_passed(self, node: Node) -> bool:
         """Whether it is not made, or is a parameter made wider."""
-        return node not in self.made or (self.apart and self.made[node].when == "once" and node.primitive is _BROADCAST)
+        return node not in self.made or (self.apart and self.made[node].when == "once" and facts_of(node).copies)
 
     def _text(self, read: _Read) -> str | None:
         """A number or a parameter, which is said in the box that reads it."""
@@ -199,7 +196,7 @@ class _Picture:
             return node
         if prepared:
             self._put(ONCE_STAGE, node, self._prepared(node))
-        elif node.primitive is _CONCATENATE:
+        elif facts_of(node).joins:
             stage = self.work.partition.stage.get(node, 0)
             self._put(stage if self.apart else "step", node, {**_JOIN, "tooltip": f"side by side\n{node.spec}"})
             for piece in node.inputs:
@@ -236,7 +233,7 @@ class _Picture:
 
     @staticmethod
     def _operation(node: Node) -> str:
-        return sign(node.primitive) if node.primitive is not None else node.operation
+        return node.operation if node.primitive is None else node.primitive.symbol
 
     def _put(self, place: int | str, node: Node, attributes: dict[str, str]) -> None:
         shown = attributes["label"].replace("\n", " ") or "join"
@@ -262,13 +259,13 @@ class _Picture:
         return {"label": label, **PAINTS[one.when].attributes, "tooltip": tooltip}
 
     def _squares(self, one: Operation) -> bool:
-        return one.node.primitive is _MULTIPLY and len({self._seen(node) for node in one.reads}) == 1
+        return multiplies(one.node) and len({self._seen(node) for node in one.reads}) == 1
 
     def _prepared(self, node: Node) -> dict[str, str]:
         """One box for all that is done once to make a value."""
         before = ancestors([node])
         names = [_pretty(i.name or "constant") for i in before if i in self.captured]
-        done = [i.operation for i in before if i in self.made or i.primitive is _CONCATENATE]
+        done = [i.operation for i in before if i in self.made or facts_of(i).joins]
         return {"label": f"from {', '.join(names)}", **ONCE.attributes, "tooltip": f"{', '.join(done)}\n{node.spec} once"}
 
     def _delay(self, number: int, node: Node, after: Node) -> None:

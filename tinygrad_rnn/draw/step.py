@@ -17,16 +17,15 @@ import numpy as np
 from ..graph.graph import Graph, is_constant
 from ..graph.node import Node, behind_cuts
 from ..nn.module_trace import Step
-from ..ops.core import SUM, as_tensor, registry
+from ..ops.core import as_tensor
+from ..ops.facts import facts_of
 from ..tree import flatten
-from .contract import is_copy, stops_gradient
+from .contract import is_copy
 from .naming import pretty_sum
-from .operations import sign
+from .operations import adds, multiplies
 from .symbols import pretty
 
 __all__ = ["Diagram", "Part", "Role", "diagram"]
-
-_MATMUL, _MULTIPLY, _ADD, _SUBTRACT = (registry[name] for name in ("matmul", "multiply", "add", "subtract"))
 
 
 class Role(str, Enum):
@@ -257,40 +256,39 @@ class _Contraction:
 
     def _form(self, node: Node, computed: Sequence[Node], symbols: tuple[str, ...]) -> Form | None:
         """The value as a sum behind linear maps; None if it is not one, or is better shown."""
-        primitive = node.primitive
-        assert primitive is not None
-        if is_copy(node) or primitive.arranges == "part":  # a row of a parameter is a product with a code
+        facts = facts_of(node)
+        if is_copy(node) or facts.reads:  # a row of a parameter is a product with a code
             form = self.forms[computed[0]]
             return (
                 form._replace(terms={part: way.then(*symbols) for part, way in form.terms.items()})
                 if len(computed) == 1
                 else None
             )
-        if primitive.view is not None and stops_gradient(node, 0):
+        if facts.copies:
             return _cut(self.forms[computed[0]])
-        if primitive.arranges == "join":
+        if facts.joins:
             return _sum(self.forms[i] for i in computed)._replace(joined=len(computed) > 1)
-        if primitive.formula.binds == SUM and len(node.inputs) == 2 and not self._has_numbers(node):
+        if len(facts.signs) > 1 and not self._has_numbers(node):
             forms = [self.forms[i] for i in computed]
-            if len(forms) == 2 and primitive is _SUBTRACT:
-                forms[1] = forms[1]._replace(terms={part: way.then(minus=True) for part, way in forms[1].terms.items()})
+            if len(forms) == len(facts.signs):
+                forms = [form if sign > 0 else _negative(form) for form, sign in zip(forms, facts.signs, strict=True)]
             if (symbols or any(form.part is None for form in forms)) and _adds_up(forms):
                 total = _sum(forms)
                 return total._replace(biases=tuple(dict.fromkeys(total.biases + symbols)), joined=False)
-        if primitive in (_MATMUL, _MULTIPLY) and len(computed) == 1 and symbols:
+        if facts.is_linear_in_each and len(computed) == 1 and symbols:
             form = self.forms[computed[0]]
             return Form({part: way.then(*symbols) for part, way in form.terms.items()}, form.biases)
         return None
 
     def _interpolation(self, node: Node) -> Form | None:
         """a + z ⊙ (b − a) is (1 − z) ⊙ a + z ⊙ b, where the weights of both can be seen."""
-        if node.primitive is not _ADD:
+        if len(node.inputs) != 2 or not adds(node):
             return None
         for a, product in (node.inputs, node.inputs[::-1]):
-            if product.primitive is not _MULTIPLY or a not in self.forms:
+            if not multiplies(product) or a not in self.forms:
                 continue
             for z, difference in (product.inputs, product.inputs[::-1]):
-                b = difference.inputs[0] if difference.primitive is _SUBTRACT and difference.inputs[1] is a else None
+                b = difference.inputs[0] if facts_of(difference).signs == (1, -1) and difference.inputs[1] is a else None
                 if b in self.forms and z in self.forms:
                     first, second, weight = (self._part(self.forms[i], i) for i in (a, b, z))
                     rest = self._made("1−", {weight: Way()}, node)
@@ -302,7 +300,8 @@ class _Contraction:
     def _operation(self, node: Node, computed: Sequence[Node], symbols: tuple[str, ...]) -> Part:
         """A function of what it reads, with the numbers and the parameters in it."""
         assert node.primitive is not None
-        text = "[ ]" if node.primitive.arranges == "join" else sign(node.primitive).replace(" ,", "")
+        facts = node.primitive.facts
+        text = "[ ]" if facts.joins else node.primitive.symbol
         numbers = [i for i in node.inputs if is_constant(i) and isinstance(i.value, np.ndarray) and i.shape == ()]
         if len(numbers) == 1 and len(node.inputs) == 2:
             number = f"{numbers[0].value.item():.3g}".replace("-", "−")
@@ -317,9 +316,9 @@ class _Contraction:
         reads: dict[Part, Way] = {}
         for position, i in enumerate(node.inputs):
             if i in self.forms:
-                minus = node.primitive is _SUBTRACT and position == 1
-                reads[self._part(self.forms[i], i)] = Way(minus=minus and len(computed) > 1)
-        text = "+" if node.primitive is _SUBTRACT and len(computed) > 1 else text
+                minus = len(computed) > 1 and facts.signs[position : position + 1] == (-1,)
+                reads[self._part(self.forms[i], i)] = Way(minus=minus)
+        text = "+" if facts.signs and len(computed) > 1 else text
         return self._made(text, reads, node, Role.GATE if symbols else Role.OPERATION)
 
     def _part(self, form: Form, node: Node) -> Part:
@@ -378,6 +377,10 @@ class _Contraction:
 
 def _alone(part: Part) -> Form:
     return Form({part: Way()})
+
+
+def _negative(form: Form) -> Form:
+    return form._replace(terms={part: way.then(minus=True) for part, way in form.terms.items()})
 
 
 def _cut(form: Form) -> Form:

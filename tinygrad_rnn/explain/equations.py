@@ -13,7 +13,8 @@ from ..graph.node import Node, ancestors
 from ..nn.cell import Cell
 from ..nn.module_trace import Step, symbolic, trace_step
 from ..ops import astype
-from ..ops.core import TERM, apply
+from ..ops.core import apply
+from ..ops.formula import TERM
 from ..tensor import Tensor
 from ..tree import flatten
 from .names import subscripted, word

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..graph.graph import shown
 from ..graph.node import Node
-from ..ops.core import ATOM, OPEN, PRECEDENCE, PRODUCT, SUM, SYMBOL
+from ..ops.formula import ATOM, OPEN, PRECEDENCE, PRODUCT, SUM, SYMBOL
 from ..ops.shapes import is_index_array
 from .names import subscripted
 

@@ -16,6 +16,7 @@ from ..graph.context import change, context, mode
 from ..graph.node import Node, Spec, leaf
 from ..ops import TensorLike, detach, where
 from ..ops.core import as_tensor
+from ..ops.facts import facts_of
 from ..ops.lengths import expand_mask, sequence_mask
 from ..tensor import Tensor
 from ..tree import flatten, rebuild
@@ -347,7 +348,7 @@ def named_values(
         if made and node.location.unrolling is here.unrolling and node.location.t == here.t:
             inputs = node.inputs if cut is None else (cut,)
             stack.extend(inputs)
-            if node.primitive is None or node.primitive.arranges != "part":
+            if not facts_of(node).reads:
                 whole.update(inputs)
             if node.name is not None:
                 found.append(node)

@@ -1,10 +1,12 @@
 """The primitives by family, each with its gradient beside it, and the one `apply` for all of them."""
 
-from . import activations, arithmetic, core, domains, linalg, losses, reductions, shapes
+from . import activations, arithmetic, core, domains, facts, formula, linalg, losses, reductions, shapes
 from .activations import *
 from .arithmetic import *
 from .core import *
 from .domains import *
+from .facts import *
+from .formula import *
 from .linalg import *
 from .losses import *
 from .reductions import *
@@ -25,6 +27,8 @@ __all__ += activations.__all__
 __all__ += arithmetic.__all__
 __all__ += core.__all__
 __all__ += domains.__all__
+__all__ += facts.__all__
+__all__ += formula.__all__
 __all__ += linalg.__all__
 __all__ += losses.__all__
 __all__ += reductions.__all__

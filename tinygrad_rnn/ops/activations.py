@@ -12,6 +12,7 @@ from .axes import AXES, expand_to, negative_axes
 from .core import TensorLike, apply, as_tensor, primitive
 from .domains import REAL, Domain
 from .dtypes import narrowed, widened
+from .facts import Facts
 from .reductions import reduced, sum
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ __all__ = ["log_softmax", "logsumexp", "relu", "sigmoid", "softmax", "softplus"]
 @primitive(
     gradient=(lambda g, y, x: g * y * (1 - y),),
     formula=r"\sigma\left({x}\right)",
+    facts=Facts(symbol="σ"),
     floating=True,
 )
 def sigmoid(x, *, out=None):
@@ -72,6 +74,7 @@ def softplus(x, *, out=None):
 @primitive(
     gradient=(lambda g, y, x, axis, keepdims: expand_to(g, x, axis, keepdims) * exp(x - expand_to(y, x, axis, keepdims)),),
     formula=r"\log\sum{over}\exp\left({x}\right)",
+    facts=Facts(reduces="axis"),
     shape=lambda x, axis, keepdims: reduced(x, axis, keepdims, floating=True),
     floating=True,
     accumulates=True,
@@ -135,6 +138,7 @@ def softmax(x: TensorLike, axis: int | tuple[int, ...] = -1) -> Tensor:
 @primitive(
     gradient=(lambda g, y, x, axis: g - exp(y) * sum(g, axis, keepdims=True),),
     formula=r"\log\operatorname{{softmax}}{over}\left({x}\right)",
+    facts=Facts(along="axis"),
     shape=lambda x, axis: reduced(x, axis, True, floating=True)._replace(shape=x.shape),
     floating=True,
     accumulates=True,

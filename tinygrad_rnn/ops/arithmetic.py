@@ -8,8 +8,10 @@ import numpy as np
 
 from ..errors import DtypeError
 from ..graph.node import Spec
-from .core import OPEN, PRODUCT, RELATION, SUM, TERM, Formula, TensorLike, apply, as_tensor, elementwise, primitive
+from .core import TensorLike, apply, as_tensor, elementwise, primitive
 from .domains import BOOLEAN, POSITIVE, REAL, Domain, Interval
+from .facts import Facts
+from .formula import OPEN, PRODUCT, RELATION, SUM, TERM, Formula
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -56,7 +58,12 @@ __all__ = [
 # -- sums and products ---------------------------------------------------------------------
 
 
-@primitive(np.add, gradient=(lambda g, y, a, b: g, lambda g, y, a, b: g), formula=Formula("{a:sum} + {b:sum}", SUM))
+@primitive(
+    np.add,
+    gradient=(lambda g, y, a, b: g, lambda g, y, a, b: g),
+    formula=Formula("{a:sum} + {b:sum}", SUM),
+    facts=Facts(signs=(1, 1), symbol="+"),
+)
 def add(a, b):
     """Sum, elementwise.
 
@@ -79,6 +86,7 @@ def _not_of_booleans(*specs: Spec) -> Spec:
     np.subtract,
     gradient=(lambda g, y, a, b: g, lambda g, y, a, b: -g),
     formula=Formula("{a:sum} - {b:term}", SUM),
+    facts=Facts(signs=(1, -1), symbol="−"),
     shape=_not_of_booleans,
 )
 def subtract(a, b):
@@ -95,6 +103,7 @@ def subtract(a, b):
     np.multiply,
     gradient=(lambda g, y, a, b: g * b, lambda g, y, a, b: g * a),
     formula=Formula(r"{a:product} \odot {b:product}", PRODUCT, special=(("a", 1, "{b}"), ("b", 1, "{a}"))),
+    facts=Facts(linear="each", symbol="×"),
 )
 def multiply(a, b):
     """Product, elementwise (Hadamard).
@@ -110,6 +119,7 @@ def multiply(a, b):
     np.divide,
     gradient=(lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b),
     formula=r"\frac{{{a}}}{{{b}}}",
+    facts=Facts(linear=("a",), symbol="÷"),
     domain=Domain(REAL, POSITIVE),
 )
 def divide(a, b):
@@ -122,7 +132,13 @@ def divide(a, b):
     """
 
 
-@primitive(np.negative, gradient=(lambda g, y, x: -g,), formula=Formula("-{x:term}", SUM), shape=_not_of_booleans)
+@primitive(
+    np.negative,
+    gradient=(lambda g, y, x: -g,),
+    formula=Formula("-{x:term}", SUM),
+    facts=Facts(signs=(-1,), symbol="−"),
+    shape=_not_of_booleans,
+)
 def negative(x):
     """Negative, elementwise.
 
@@ -233,6 +249,7 @@ def log1p(x):
     np.sqrt,
     gradient=(lambda g, y, x: g / (2 * y),),
     formula=r"\sqrt{{{x}}}",
+    facts=Facts(symbol="√"),
     domain=Domain(POSITIVE),
 )
 def sqrt(x):
@@ -369,6 +386,7 @@ def floor_divide(a, b):
     np.remainder,
     gradient=(lambda g, y, a, b: g, lambda g, y, a, b: -g * floor_divide(a, b)),
     formula=Formula(r"{a:product} \bmod {b:matrix}", TERM),
+    facts=Facts(symbol="mod"),
     shape=_like(np.remainder),
     domain=Domain(REAL, POSITIVE, kinks=lambda a, b: _from_whole(a / b)),
 )
@@ -394,6 +412,7 @@ mod = remainder
         lambda g, y, a, b: g * _share(b, a, greater),
     ),
     formula=r"\max\left({a}, {b}\right)",
+    facts=Facts(symbol="max"),
     domain=Domain(REAL, REAL, kinks=lambda a, b: a - b),
 )
 def maximum(a, b):
@@ -413,6 +432,7 @@ def maximum(a, b):
         lambda g, y, a, b: g * _share(b, a, less),
     ),
     formula=r"\min\left({a}, {b}\right)",
+    facts=Facts(symbol="min"),
     domain=Domain(REAL, REAL, kinks=lambda a, b: a - b),
 )
 def minimum(a, b):
@@ -444,6 +464,7 @@ def _where_shape(condition: Spec, a: Spec, b: Spec) -> Spec:
         OPEN,
         special=(("condition", 1, "{a}"), ("condition", 0, "{b}")),
     ),
+    facts=Facts(linear=("a", "b")),
     shape=_where_shape,
     domain=Domain(BOOLEAN, REAL, REAL),
 )
@@ -490,7 +511,7 @@ def _boolean(*specs: Spec) -> Spec:
     return Spec(np.broadcast_shapes(*[spec.shape for spec in specs]), np.dtype(bool))
 
 
-def _comparison(ufunc: Any, sign: str) -> Any:
+def _comparison(ufunc: Any, sign: str, symbol: str) -> Any:
     def compare(a, b):
         pass
 
@@ -498,21 +519,23 @@ def _comparison(ufunc: Any, sign: str) -> Any:
     compare.__doc__ = f"Whether a {ufunc.__name__.replace('_', ' or ')} b, elementwise; booleans, so without a gradient."
     domain = Domain(REAL, REAL, kinks=lambda a, b: a - b)
     formula = Formula(f"{{a:sum}} {sign} {{b:sum}}", RELATION)
-    return primitive(ufunc, gradient=(None, None), formula=formula, shape=_boolean, domain=domain)(compare)
+    facts = Facts(symbol=symbol)
+    return primitive(ufunc, gradient=(None, None), formula=formula, shape=_boolean, domain=domain, facts=facts)(compare)
 
 
-less = _comparison(np.less, "<")
-less_equal = _comparison(np.less_equal, r"\le")
-greater = _comparison(np.greater, ">")
-greater_equal = _comparison(np.greater_equal, r"\ge")
-equal = _comparison(np.equal, "=")
-not_equal = _comparison(np.not_equal, r"\ne")
+less = _comparison(np.less, "<", "<")
+less_equal = _comparison(np.less_equal, r"\le", "≤")
+greater = _comparison(np.greater, ">", ">")
+greater_equal = _comparison(np.greater_equal, r"\ge", "≥")
+equal = _comparison(np.equal, "=", "=")
+not_equal = _comparison(np.not_equal, r"\ne", "≠")
 
 
 @primitive(
     np.logical_and,
     gradient=(None, None),
     formula=Formula(r"{a:relation} \land {b:relation}", OPEN),
+    facts=Facts(symbol="and"),
     shape=_boolean,
     domain=Domain(BOOLEAN, BOOLEAN),
 )
@@ -530,6 +553,7 @@ def logical_and(a, b):
     np.logical_or,
     gradient=(None, None),
     formula=Formula(r"{a:relation} \lor {b:relation}", OPEN),
+    facts=Facts(symbol="or"),
     shape=_boolean,
     domain=Domain(BOOLEAN, BOOLEAN),
 )
@@ -544,7 +568,12 @@ def logical_or(a, b):
 
 
 @primitive(
-    np.logical_not, gradient=(None,), formula=Formula(r"\lnot {x:atom}", RELATION), shape=_boolean, domain=Domain(BOOLEAN)
+    np.logical_not,
+    gradient=(None,),
+    formula=Formula(r"\lnot {x:atom}", RELATION),
+    facts=Facts(symbol="not"),
+    shape=_boolean,
+    domain=Domain(BOOLEAN),
 )
 def logical_not(x):
     """The opposite, elementwise.
@@ -569,6 +598,7 @@ def _real(dtype: Any) -> np.dtype[Any]:
 @primitive(
     gradient=(lambda g, y, x, dtype: g.astype(x.dtype),),
     formula="{x}",
+    facts=Facts(copies=True),
     shape=lambda x, dtype: Spec(x.shape, _real(dtype)),
     domain=Domain(REAL, attributes=lambda choose, x: {"dtype": np.dtype(np.float64)}),
 )
@@ -590,6 +620,7 @@ def astype(x, *, dtype, out=None):
 @primitive(
     gradient=(None,),
     formula=r"\operatorname{{detach}}\left({x}\right)",
+    facts=Facts(copies=True),
     domain=Domain(REAL, stops=True),
     view=lambda attributes, shape: True,
 )

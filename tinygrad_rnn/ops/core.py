@@ -4,64 +4,27 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
-import string
-import sys
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, Union
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import DtypeError, NonFiniteError, ShapeError, TinygradError, TraceError
+from ..errors import DtypeError, ShapeError, TinygradError
 from ..graph.context import NOWHERE, Location, context, current
 from ..graph.node import NO_ATTRIBUTES, Node, Results, Spec
 from .domains import Domain, Interval
 from .dtypes import as_float, makes_floats, takes_integers_as_floats, widens_halves
+from .facts import OPAQUE, Facts, check_facts
+from .formula import Formula, check_formula
+from .messages import explained, report_non_finite
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-__all__ = ["Formula", "Part", "Primitive", "Sparse", "TensorLike", "apply", "elementwise", "primitive", "pullback", "registry"]
+__all__ = ["Part", "Primitive", "Sparse", "TensorLike", "apply", "elementwise", "primitive", "pullback", "registry"]
 
 TensorLike: TypeAlias = Union["Tensor", npt.ArrayLike]
-Arrangement: TypeAlias = Literal["part", "join"]
-
-OPEN, RELATION, SUM, TERM, PRODUCT, MATRIX, ATOM, SYMBOL = range(8)
-
-PRECEDENCE = {"relation": RELATION, "sum": SUM, "term": TERM, "product": PRODUCT, "matrix": MATRIX, "atom": ATOM}
-PRECEDENCE |= {"symbol": SYMBOL, "base": SYMBOL}
-"""Places of an input in a formula, by how tightly they bind."""
-
-
-class Formula(NamedTuple):
-    r"""A LaTeX template with the names of the inputs, and how tightly it binds.
-
-    Attributes
-    ----------
-    latex : str
-        Such as ``r"{a:sum} + {b:sum}"``. TeX's own braces are doubled, as in
-        ``r"\sqrt{{{x}}}"``. ``{rest}`` stands for the inputs of a variadic
-        primitive, ``{over}`` for the subscript of a reduction over more than one example,
-        and attributes for themselves: ``{index:index}`` as an index in brackets, with the
-        integer arrays in it, and ``{subscripts:typed}`` as code. ``{x:own}`` is an input as
-        it is stored, for places where an index counts.
-    binds : int
-        From the loosest, OPEN, RELATION, SUM, TERM, PRODUCT, MATRIX, ATOM, to SYMBOL. An
-        argument that binds less than its place, such as ``{x:product}``, is put in
-        brackets; ``{x}`` is a place with brackets of its own, and ``{x:base}`` one where a
-        superscript follows. A drawing takes SUM for an addition.
-    transposed : str, optional
-        The template of the transposed result, where ``{x:T}`` stands for an input
-        transposed; without it, every input is transposed in `latex`.
-    special : tuple of (str, float, str)
-        Other templates, for an input that is a known number: ``("b", 1, "{a}")``.
-    """
-
-    latex: str
-    binds: int = ATOM
-    transposed: str | None = None
-    special: tuple[tuple[str, float, str], ...] = ()
 
 
 class Sparse(NamedTuple):
@@ -84,7 +47,7 @@ class Part(NamedTuple):
 
 
 class Primitive:
-    """An operation: kernel, gradient rules, shape rule, domain and formula.
+    """An operation: kernel, gradient rules, shape rule, domain, formula and facts.
 
     Made by :func:`primitive`; call it like a function. The docstring is the function's.
 
@@ -115,9 +78,8 @@ class Primitive:
         Names of the inputs; the last one starts with ``*`` if the primitive is variadic.
     attributes : frozenset of str
         Names of the static arguments.
-    arranges : {"part", "join"}, optional
-        What it does if it only arranges elements: it reads a part of its input, by an attribute
-        ``index``, or it joins its inputs along an ``axis``. Pictures see through it.
+    facts : Facts
+        What else is known of it. All that asks what an operation is reads them.
     ufunc : numpy.ufunc, optional
         NumPy's function that does the kernel's work on floats, if there is one.
     """
@@ -138,7 +100,7 @@ class Primitive:
         view: Callable[..., bool] | None,
         arguments: tuple[str, ...],
         attributes: Iterable[str] = (),
-        arranges: Arrangement | None = None,
+        facts: Facts = OPAQUE,
         ufunc: np.ufunc | None = None,
     ) -> None:
         self.name = name
@@ -151,8 +113,13 @@ class Primitive:
         self.view = view
         self.arguments = arguments
         self.attributes = frozenset(attributes)
-        self.arranges = arranges
+        self.facts = facts
         self.ufunc = ufunc
+
+    @property
+    def symbol(self) -> str:
+        """What a drawing calls the operation."""
+        return self.facts.symbol or self.name
 
     def __call__(self, *inputs: TensorLike, **attributes: Any) -> Tensor:
         """Apply the primitive; see :func:`apply`.
@@ -214,7 +181,7 @@ def primitive(
     domain: Domain | None = None,
     leading: Callable[..., Mapping[str, Any]] | None = None,
     view: Callable[..., bool] | None = None,
-    arranges: Arrangement | None = None,
+    facts: Facts = OPAQUE,
     floating: bool | None = None,
     accumulates: bool = False,
 ) -> Callable[[Callable[..., Any]], Primitive]:
@@ -243,8 +210,8 @@ def primitive(
     leading, view : callable, optional
         How a further leading axis passes through, and whether the result is a view; see
         :class:`Primitive`.
-    arranges : {"part", "join"}, optional
-        Whether it only reads a part of its input, or joins its inputs; see :class:`Primitive`.
+    facts : Facts, optional
+        What else is known of it, such as that it is linear; an opaque operation if not given.
     floating : bool, optional
         Whether it is no function of integers, as exp: inputs of integers and booleans become
         float64 before the kernel sees them. If it is not given, a ufunc says so itself, and a
@@ -256,8 +223,8 @@ def primitive(
     Raises
     ------
     ValueError
-        If the name is taken, the number of rules is not that of the inputs, or the formula
-        has a placeholder that is none.
+        If the name is taken, the number of rules is not that of the inputs, the formula
+        has a placeholder that is none, or a fact is of an attribute or input that is none.
     TypeError
         If the kernel takes no ``out=``, or the domain is not one of Intervals.
 
@@ -290,7 +257,8 @@ def primitive(
             raise ValueError(f"{name} has {len(arguments)} inputs and {len(gradient)} gradient rules; give one rule each")
         written = formula if isinstance(formula, Formula) else Formula(formula)
         attributes = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
-        _check_formula(name, written, arguments, attributes)
+        check_formula(name, written, arguments, attributes)
+        check_facts(name, facts, arguments, attributes)
         _check_kernel(name, kernel or function)
         if domain is not None and not (isinstance(domain, Domain) and all(isinstance(i, Interval) for i in domain.inputs)):
             raise TypeError(f"{name}: domain={domain!r} is not a Domain of Intervals, such as Domain(Interval(0, 1))")
@@ -312,7 +280,7 @@ def primitive(
             view,
             arguments,
             attributes,
-            arranges,
+            facts,
             ufunc,
         )
         functools.update_wrapper(made, function)
@@ -330,49 +298,6 @@ def _check_kernel(name: str, kernel: Callable[..., Any]) -> None:
     out = parameters.get("out")
     if (out is None or out.default is out.empty) and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         raise TypeError(f"{name}: the kernel takes no out=; add out=None, the array to write the result into if there is one")
-
-
-def _check_formula(name: str, formula: Formula, arguments: Sequence[str], attributes: Sequence[str]) -> None:
-    inputs = [a for a in arguments if not a.startswith("*")]
-    known = [*inputs, *attributes, "over", *(["rest"] if len(inputs) < len(arguments) else [])]
-    for place, _, _ in formula.special:
-        if place not in inputs:
-            raise ValueError(
-                f"{name}: a special formula is for the input {place!r}, and there are {', '.join(inputs) or 'none'}"
-            )
-    for template in (formula.latex, formula.transposed or "", *(latex for _, _, latex in formula.special)):
-        try:
-            parts = list(string.Formatter().parse(template))
-        except ValueError as error:
-            raise ValueError(f"{name}: its formula {template} has single braces ({error}); TeX's own are doubled") from None
-        text, used = "", set()
-        for literal, field, spec, conversion in parts:
-            text += literal
-            if field is None:
-                continue
-            shown = f"{{{field}{'!' + conversion if conversion else ''}{':' + spec if spec else ''}}}"
-            if field not in known:
-                raise ValueError(
-                    f"{name}: {shown} in its formula {template} is not one of {', '.join(known)}; "
-                    f"TeX's own braces are doubled, {{{shown}}}"
-                )
-            allowed: Container[str] = ()
-            if field in inputs or field == "rest":
-                allowed = (*PRECEDENCE, "T", "own")
-            elif field in attributes:
-                allowed = ("index", "typed")
-            if conversion or (spec and any(part not in allowed for part in spec.split(","))):
-                raise ValueError(f"{name}: {shown} in its formula {template} has an unknown format")
-            if field != "over" and re.search(r"(\\[A-Za-z]+|[\^_])$", text):
-                raise ValueError(
-                    f"{name}: in its formula {template}, the braces around {field} are a placeholder's and are not printed; "
-                    f"TeX's own are doubled, {{{{{shown}}}}}"
-                )
-            used.add(field)
-            text += " "
-        bare = [i for i in inputs if i not in used and re.search(rf"(?<![\\A-Za-z]){i}(?![A-Za-z])", text)]
-        if bare and template is formula.latex:
-            raise ValueError(f"{name}: {bare[0]} stands in its formula {template} as text; write {{{bare[0]}}}")
 
 
 # -- apply ---------------------------------------------------------------------------------
@@ -451,7 +376,7 @@ def _look_or_trace(primitive: Primitive, nodes: tuple[Node, ...], attributes: Ma
         return value
     value = np.asarray(value)
     if value.dtype.kind == "f" and not np.isfinite(value).all():
-        _report_non_finite(primitive, nodes, value)
+        report_non_finite(primitive, nodes, value)
     return value
 
 
@@ -615,65 +540,3 @@ def _unbroadcast(g: Tensor, shape: tuple[int, ...]) -> Tensor:
         g = apply(registry["sum"], (g,), {"axis": tuple(range(-len(have), -len(shape))), "keepdims": False})
     # a rule may return less than its input's shape, such as one number for all of it
     return g if g._node.value.shape == shape else g.broadcast_to(shape)
-
-
-# -- errors --------------------------------------------------------------------------------
-
-
-def describe(node: Node) -> str:
-    """How an error message calls a value: by its name if it has one, with its shape."""
-    name, source = node.name, node.cut
-    if source is not None:
-        return f"the cut of {describe(source)}"
-    if node.primitive is not None and name is None:
-        (first, *more) = node.inputs
-        name = node.operation if more or first.name is None else f"{node.operation}({first.name})"
-    return f"{name} {node.shape}" if name else str(node.shape)
-
-
-class OutOfRange(IndexError):
-    """A kernel's complaint about the values of codes, in words that need no primitive's name."""
-
-
-def explained(primitive: Primitive, nodes: tuple[Node, ...], attributes: Mapping[str, Any], error: Exception) -> TinygradError:
-    """An error of a kernel or shape rule, with the primitive, the layer, the step and the inputs."""
-    where = context.state.location.describe()
-    names = [a for a in primitive.arguments if not a.startswith("*")]
-    names += [f"input {i}" for i in range(len(names), len(nodes))]
-    shown = ", ".join(f"{name} = {describe(node)} {node.dtype}" for name, node in zip(names, nodes, strict=False))
-    given = "".join(f", {key}={value!r}" for key, value in attributes.items())
-    head = f"{primitive.name}{where}: "
-    if not context.state.tracing and (kept := [node for node in nodes if isinstance(node.value, Spec)]):
-        return TraceError(
-            f"{head}{describe(kept[0])} has no value: a step was recorded with it, once for all t, and it was kept; "
-            "take values from the outputs, or by states(xs)"
-        )
-    try:
-        primitive.shape(*[node.spec for node in nodes], **attributes)
-    except Exception as ruled:  # the shape rule knows best why
-        return (DtypeError if isinstance(ruled, DtypeError) else ShapeError)(f"{head}{ruled} ({shown}{given})")
-    if isinstance(error, OutOfRange):
-        return ShapeError(f"{error}{where} ({shown})")
-    if isinstance(error, IndexError):
-        return ShapeError(f"{head}{error} ({shown}{given})")
-    return DtypeError(f"{head}these values cannot be used: {error} ({shown}{given})")
-
-
-def _report_non_finite(primitive: Primitive, nodes: tuple[Node, ...], value: Any) -> None:
-    held = next((i for i in nodes if i.primitive is None and not np.isfinite(i.value).all()), None)
-    if held is not None:
-        raise NonFiniteError(
-            f"{describe(held)}, an input of {primitive.name}{context.state.location.describe()}, holds NaN or inf"
-        )
-    bad = np.argwhere(~np.isfinite(value))[0]
-    what = value[tuple(bad)]
-    frame = sys._getframe()
-    package = __name__.partition(".")[0]
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
-        frame = frame.f_back
-    shown = ", ".join(describe(node) for node in nodes)
-    kind = "first appeared in the gradient of" if context.state.location.origin is not None else "first appeared in"
-    raise NonFiniteError(
-        f"{what} {kind} {primitive.name}({shown}){context.state.location.describe()}, at index {tuple(map(int, bad))}; "
-        f"made at {frame.f_code.co_filename}:{frame.f_lineno}"
-    )

@@ -38,7 +38,7 @@ def sequence_mask(lengths: TensorLike, T: int, batch_size: int) -> Tensor:
 
     Examples
     --------
-    >>> real_steps([2, 0], T=3, batch_size=2).data.T
+    >>> sequence_mask([2, 0], T=3, batch_size=2).data.T
     array([[ True,  True, False],
            [False, False, False]])
     """
@@ -57,7 +57,7 @@ def expand_mask(mask: Tensor, x: Tensor) -> Tensor:
 
     Examples
     --------
-    >>> beside(as_tensor([True, False]), as_tensor(np.zeros((2, 5, 3)))).shape
+    >>> expand_mask(as_tensor([True, False]), as_tensor(np.zeros((2, 5, 3)))).shape
     (2, 1, 1)
     """
     return mask if mask.ndim == x.ndim else mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))

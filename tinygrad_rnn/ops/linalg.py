@@ -11,8 +11,10 @@ import numpy as np
 
 from ..errors import ShapeError
 from ..graph.node import Spec
-from .core import MATRIX, Formula, TensorLike, apply, as_tensor, primitive, registry
+from .core import TensorLike, apply, as_tensor, primitive, registry
 from .domains import REAL, Choose, Domain, Shape
+from .facts import Facts
+from .formula import MATRIX, Formula
 from .shapes import moveaxis, swapaxes
 
 if TYPE_CHECKING:
@@ -57,6 +59,7 @@ def _second(g: Any, y: Any, a: Any, b: Any) -> Any:
     np.matmul,
     gradient=(lambda g, y, a, b: apply(_matmul, (g, _transposed(b))), _second),
     formula=Formula("{a:matrix} {b:matrix}", MATRIX, transposed="{b:matrix,T} {a:matrix,T}"),
+    facts=Facts(product=True, symbol="·"),
     shape=_product,
     domain=Domain(REAL, REAL, signature="(m,n),(n,p)->(m,p)"),
 )
@@ -207,6 +210,7 @@ def _einsum_leading(attributes: Mapping[str, Any], shapes: list[Shape]) -> Any:
 @primitive(
     gradient=_einsum_rules,
     formula=r"\operatorname{{einsum}}_{{{subscripts:typed}}}\left({rest:own}\right)",
+    facts=Facts(linear="each"),
     shape=_summed,
     domain=Domain(REAL, shapes=_einsum_shapes, attributes=_einsum_subscripts),
     leading=_einsum_leading,

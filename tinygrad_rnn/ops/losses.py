@@ -10,9 +10,10 @@ import numpy as np
 from ..errors import DtypeError, NonFiniteError, ShapeError
 from .activations import log_softmax
 from .arithmetic import square, where
-from .core import TensorLike, _holds_a_tensor, as_tensor, describe
+from .core import TensorLike, _holds_a_tensor, as_tensor
 from .dtypes import accumulator, as_float
 from .lengths import expand_mask, sequence_mask
+from .messages import describe
 from .reductions import mean, sum
 from .shapes import IndexArray, pick
 

@@ -10,9 +10,11 @@ from ..errors import ShapeError
 from ..graph.node import Spec
 from .arithmetic import divide, equal, multiply, sqrt
 from .axes import AXES, Axis, expand_to, kept, negative_axes, negative_axis
-from .core import TERM, Formula, Primitive, TensorLike, apply, as_tensor, primitive
+from .core import Primitive, TensorLike, apply, as_tensor, primitive
 from .domains import REAL, Choose, Domain, Shape
 from .dtypes import accumulator, as_float, narrowed, widened
+from .facts import Facts
+from .formula import TERM, Formula
 from .shapes import _filled, concatenate, flip, take_along_axis
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ def reduced(x: Spec, axis: tuple[int, ...], keepdims: bool, floating: bool = Fal
 @primitive(
     gradient=(lambda g, y, x, axis, keepdims: expand_to(g, x, axis, keepdims).broadcast_to(x.shape),),
     formula=Formula(r"\sum{over} {x:product}", TERM),
+    facts=Facts(reduces="axis", linear="jointly", symbol="Σ"),
     shape=lambda x, axis, keepdims: reduced(x, axis, keepdims)._replace(dtype=_summed_dtype(x.dtype)),
     domain=Domain(REAL, attributes=AXES),
     accumulates=True,
@@ -95,6 +98,7 @@ def _not_empty(choose: Choose) -> list[Shape]:
 @primitive(
     gradient=(_of_the_winners,),
     formula=r"\max{over}\left({x}\right)",
+    facts=Facts(reduces="axis"),
     shape=reduced,
     domain=Domain(REAL, shapes=_not_empty, attributes=AXES, kinks=_gap),
 )
@@ -106,6 +110,7 @@ def _max(x, *, axis, keepdims, out=None):
 @primitive(
     gradient=(_of_the_winners,),
     formula=r"\min{over}\left({x}\right)",
+    facts=Facts(reduces="axis"),
     shape=reduced,
     domain=Domain(REAL, shapes=_not_empty, attributes=AXES, kinks=_gap_below),
 )
@@ -156,6 +161,7 @@ def min(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 @primitive(
     gradient=(None,),
     formula=r"\operatorname{{argmax}}{over}\left({x}\right)",
+    facts=Facts(reduces="axis"),
     shape=lambda x, axis, keepdims: reduced(x, (axis,), keepdims)._replace(dtype=np.dtype(np.intp)),
     domain=Domain(
         REAL,
@@ -204,6 +210,7 @@ def _along(name: str, x: TensorLike, axis: int | None) -> tuple[Tensor, int]:
 @primitive(
     gradient=(None,),
     formula=r"\operatorname{{argsort}}{over}\left({x}\right)",
+    facts=Facts(along="axis"),
     shape=lambda x, axis: reduced(x, (axis,), True)._replace(shape=x.shape, dtype=np.dtype(np.intp)),
     domain=Domain(
         REAL,
@@ -342,6 +349,7 @@ def prod(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 @primitive(
     gradient=(lambda g, y, x, axis: flip(cumsum(flip(g, axis), axis), axis),),
     formula=r"\operatorname{{cumsum}}{over}\left({x}\right)",
+    facts=Facts(along="axis", linear="jointly"),
     shape=lambda x, axis: reduced(x, (axis,), True)._replace(shape=x.shape, dtype=_summed_dtype(x.dtype)),
     domain=Domain(
         REAL,

@@ -15,8 +15,11 @@ from ..errors import DtypeError, ShapeError, TraceError
 from ..graph.context import context
 from ..graph.node import Spec
 from .axes import Axis, negative_axes, negative_axis
-from .core import Formula, OutOfRange, Sparse, TensorLike, apply, as_tensor, primitive
+from .core import Sparse, TensorLike, apply, as_tensor, primitive
 from .domains import REAL, Choose, Domain, Interval, Shape
+from .facts import Facts
+from .formula import Formula
+from .messages import OutOfRange
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -74,6 +77,7 @@ def _splits(shape: Shape, into: Shape) -> bool:
 @primitive(
     gradient=(lambda g, y, x, shape: g.reshape(x.shape),),
     formula="{x}",
+    facts=Facts(copies=True),
     shape=_reshaped,
     domain=Domain(REAL, attributes=lambda choose, x: {"shape": choose.pick([x, (math.prod(x),), (1, *x), (*x[::-1], 1)])}),
     leading=lambda attributes, shapes: {"shape": (shapes[0][0], *attributes["shape"])},
@@ -116,6 +120,7 @@ def reshape(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
 @primitive(
     gradient=(lambda g, y, x, axes: g.transpose([axes.index(i - len(axes)) for i in range(len(axes))]),),
     formula=Formula("{x:T}", transposed="{x}"),
+    facts=Facts(reorders="axes"),
     shape=lambda x, axes: Spec(tuple(x.shape[a] for a in axes), x.dtype),
     domain=Domain(REAL, attributes=lambda choose, x: {"axes": tuple(i - len(x) for i in choose.permutation(len(x)))}),
     leading=lambda attributes, shapes: {"axes": (-len(shapes[0]), *attributes["axes"])},
@@ -227,8 +232,9 @@ def squeeze(x: TensorLike, axis: Axis = None) -> Tensor:
 
 
 @primitive(
-    gradient=(lambda g, y, x, shape: g,),  # undoing the broadcast is all there is to do
+    gradient=(lambda g, y, x, shape: g,),  # `pullback` undoes the broadcast
     formula="{x}",
+    facts=Facts(copies=True),
     shape=lambda x, shape: (
         Spec(np.broadcast_to(np.empty(()), np.broadcast_shapes(x.shape, shape)).shape, x.dtype)
         if np.broadcast_shapes(x.shape, shape) == shape
@@ -332,9 +338,9 @@ def _alike(choose: Choose) -> list[Shape]:
 @primitive(
     gradient=_slices,
     formula=r"\left[{rest:own}\right]",
+    facts=Facts(joins="axis"),
     shape=_joined,
     domain=Domain(REAL, shapes=_alike, attributes=lambda choose, *shapes: {"axis": -1}),
-    arranges="join",
 )
 def _concatenate(*xs, axis, out=None):
     return np.concatenate(xs, axis=axis, out=out)
@@ -370,13 +376,13 @@ def _stacked(*specs: Spec, axis: int) -> Spec:
 @primitive(
     gradient=lambda positions, g, y, *xs, axis: [g[index_along(axis, i)] for i in positions],
     formula=r"\left[{rest:own}\right]",
+    facts=Facts(joins="axis"),
     shape=_stacked,
     domain=Domain(
         REAL,
         shapes=lambda choose: [choose.shape()] * choose.integer(1, 3),
         attributes=lambda choose, *shapes: {"axis": choose.integer(-len(shapes[0]) - 1, -1)},
     ),
-    arranges="join",
 )
 def _stack(*xs, axis, out=None):
     return np.stack(xs, axis=axis, out=out)
@@ -502,13 +508,13 @@ def _getitem_index(choose: Choose, x: Shape, *arrays: Shape) -> Mapping[str, Any
 @primitive(
     gradient=lambda positions, g, y, x, *arrays, index: [None if i else Sparse(g, index, arrays) for i in positions],
     formula=r"{x:symbol,own}{{}}_{{{index:index}}}",
+    facts=Facts(reads="index"),
     shape=_indexed,
     domain=Domain(REAL, Interval(-1, 2, "int"), shapes=_getitem_shapes, attributes=_getitem_index),
     leading=lambda attributes, shapes: (
         NotImplemented if any(map(is_index_array, attributes["index"])) else {"index": (slice(None), *attributes["index"])}
     ),
     view=lambda attributes, shape: not any(map(is_index_array, attributes["index"])),
-    arranges="part",
 )
 def _getitem(x, *arrays, index, out=None):
     if not arrays:
@@ -663,6 +669,7 @@ def _scatter_leading(attributes: Mapping[str, Any], shapes: list[Shape]) -> Any:
 @primitive(
     gradient=_scatter_rules,
     formula=r"\operatorname{{scatter}}_{{{indices:index}}}\left({rest:own}\right)",
+    facts=Facts(linear="jointly"),
     shape=_scattered,
     domain=Domain(REAL, shapes=lambda choose: [choose.shape(1)] * 2, attributes=_scatter_case),
     leading=_scatter_leading,

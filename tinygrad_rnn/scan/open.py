@@ -12,7 +12,8 @@ import numpy as np
 from ..errors import TinygradError
 from ..graph.context import Location, Unrolling, at, context
 from ..graph.node import Node, Spec, leaf, rebased
-from ..ops.core import Primitive, constant, explained, registry
+from ..ops.core import Primitive, constant, registry
+from ..ops.messages import explained
 from .compiled import CompiledScan
 from .loop import Loop, body
 from .primitive import item, scan

@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from ..graph.context import Location, context
 from ..graph.node import Node, Results, Spec
-from ..ops.core import Formula, Part, Primitive, apply, constant
+from ..ops.core import Part, Primitive, apply, constant
 from ..ops.domains import Domain
+from ..ops.formula import Formula
 from ..ops.shapes import concatenate
 from ..tensor import Tensor
 from .checkpoint import Segments, run_in_segments, spans

@@ -10,7 +10,7 @@ import numpy as np
 from ..autodiff import grad
 from ..errors import GradientError, TinygradError
 from ..graph.node import ancestors
-from ..ops.core import describe
+from ..ops.messages import describe
 from ..tensor import Parameter, Tensor
 from .localise import apart, localise, rounding
 from .oracles import EPS, Estimate, Mask, complex_step, is_analytic, judge, lost_digits

@@ -8,7 +8,8 @@ import numpy.typing as npt
 from ..errors import TinygradError
 from ..graph.graph import graph
 from ..graph.node import Node, ancestors
-from ..ops.core import Sparse, as_tensor, describe, pullback
+from ..ops.core import Sparse, as_tensor, pullback
+from ..ops.messages import describe
 from ..ops.shapes import scatter
 from ..tensor import Tensor
 from .oracles import EPS, Estimate, differences, judge, part, replay

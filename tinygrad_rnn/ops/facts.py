@@ -1,0 +1,152 @@
+"""Facts: what an operation is, as data beside its formula; rewrites, drawings and equations read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple, TypeAlias
+
+from ..graph.node import Node
+
+__all__ = ["Facts", "facts_of"]
+
+Linear: TypeAlias = Literal["jointly", "each"]
+
+
+class Facts(NamedTuple):
+    """What an operation is, whatever its inputs are.
+
+    A primitive that declares nothing is opaque: it is computed, differentiated and drawn as one
+    operation. Each fact lets the rest of the library do more with it, and
+    :func:`tinygrad_rnn.testing.check_primitive` holds each fact to the kernel. Facts that name an attribute
+    say what the attribute means.
+
+    Attributes
+    ----------
+    copies : bool
+        The result has the elements of the one input in their order: in another shape or dtype, or
+        repeated by broadcasting.
+    signs : tuple of int
+        The result is a sum, elementwise: one sign for each input, 1 or −1. ``(1, -1)`` is a − b.
+    linear : {"jointly", "each"} or tuple of str, optional
+        ``"jointly"``: linear in all inputs of floats together, as a concatenation is. ``"each"``: linear in
+        each input while the others are held, as a product is. Or the names of the inputs in which it is
+        jointly linear while the others are held. Facts that imply it need not be accompanied by it.
+    product : bool
+        The matrix product of two inputs, over their last two axes.
+    reorders : str, optional
+        The attribute with the order of the axes, as ``np.transpose`` takes it.
+    reads : str, optional
+        The attribute with an index: the result is the first input at this index. Further inputs are the
+        index's integer arrays, as :class:`IndexArray` says.
+    joins : str, optional
+        The attribute with the axis along which the inputs lie side by side: as ``np.concatenate`` has them,
+        or, if the result has one axis more, as ``np.stack`` has them.
+    reduces : str, optional
+        The attribute with the axes, or the axis, that the result has no more, or with length 1. Elements
+        with other positions along the other axes do not meet, and several axes at once are as one after another.
+    along : str, optional
+        The attribute with the axes, or the axis, along which elements meet, in a result of the input's
+        shape. Along the other axes they do not meet.
+    symbol : str, optional
+        What a drawing calls the operation; its name if not given. See :attr:`Primitive.symbol`.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> tr.subtract.facts.signs, tr.multiply.facts.linear, tr.ops.registry["sum"].facts.reduces, tr.tanh.facts == Facts()
+    ((1, -1), 'each', 'axis', True)
+    """
+
+    copies: bool = False
+    signs: tuple[int, ...] = ()
+    linear: Linear | tuple[str, ...] | None = None
+    product: bool = False
+    reorders: str | None = None
+    reads: str | None = None
+    joins: str | None = None
+    reduces: str | None = None
+    along: str | None = None
+    symbol: str | None = None
+
+    @property
+    def axes(self) -> str | None:
+        """The attribute with the axes along which elements meet."""
+        return self.reduces or self.along or self.joins
+
+    @property
+    def is_jointly_linear(self) -> bool:
+        """Whether the operation is linear in all inputs of floats together."""
+        implied = self.copies or self.signs or self.reorders or self.reads or self.joins
+        return self.linear == "jointly" or (self.linear is None and bool(implied))
+
+    @property
+    def is_linear_in_each(self) -> bool:
+        """Whether the operation is linear in each input while the others are held."""
+        return self.linear == "each" or self.product
+
+    def linear_groups(self, arguments: Sequence[str], count: int) -> list[range | tuple[int, ...]]:
+        """Positions of the inputs in which the operation is jointly linear, while all others are held.
+
+        Parameters
+        ----------
+        arguments : sequence of str
+            The primitive's.
+        count : int
+            How many inputs there are.
+
+        Examples
+        --------
+        >>> Facts(linear="each").linear_groups("ab", 2), Facts(linear=("a",)).linear_groups("ab", 2)
+        ([(0,), (1,)], [(0,)])
+        >>> Facts(signs=(1, 1)).linear_groups("ab", 2), Facts().linear_groups("ab", 2)
+        ([range(0, 2)], [])
+        """
+        if self.is_jointly_linear:
+            return [range(count)]
+        if self.is_linear_in_each:
+            return [(i,) for i in range(count)]
+        return [tuple(arguments.index(name) for name in self.linear)] if isinstance(self.linear, tuple) else []
+
+
+OPAQUE = Facts()
+"""What is known of an operation that declares nothing."""
+
+
+def facts_of(node: Node) -> Facts:
+    """The facts of a node's operation; of a leaf, none.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.tensor([1.0])
+    >>> facts_of((x + x).node).signs, facts_of(x.node) is OPAQUE
+    ((1, 1), True)
+    """
+    return OPAQUE if node.primitive is None else node.primitive.facts
+
+
+def check_facts(name: str, facts: Facts, arguments: Sequence[str], attributes: Iterable[str]) -> None:
+    """Refuse facts that speak of inputs or attributes that a primitive has not.
+
+    Raises
+    ------
+    ValueError
+        With the primitive, the fact, and what it could be.
+    TypeError
+        If `facts` is not of :class:`Facts`.
+    """
+    if not isinstance(facts, Facts):
+        raise TypeError(f"{name}: facts={facts!r} are not Facts, such as Facts(linear='each')")
+    known = ", ".join(sorted(attributes)) or "none"
+    for fact in ("reorders", "reads", "joins", "reduces", "along"):
+        attribute = getattr(facts, fact)
+        if attribute is not None and attribute not in attributes:
+            raise ValueError(f"{name}: {fact}={attribute!r} is none of its attributes: {known}")
+    inputs = ", ".join(arguments)
+    if facts.signs and (len(facts.signs) != len(arguments) or not {*facts.signs} <= {1, -1}):
+        raise ValueError(f"{name}: signs={facts.signs} are not 1 or -1 for each input: {inputs}")
+    if isinstance(facts.linear, tuple):
+        if strange := [i for i in facts.linear if i not in arguments]:
+            raise ValueError(f"{name}: linear={facts.linear} has {strange[0]!r}, and the inputs are {inputs}")
+    elif facts.linear not in ("jointly", "each", None):
+        raise ValueError(f"{name}: linear is 'jointly', 'each' or the names of inputs, not {facts.linear!r}")

@@ -1,0 +1,89 @@
+"""Formulas: an operation as LaTeX, with places for its inputs."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Container, Sequence
+from typing import NamedTuple
+
+__all__ = ["Formula"]
+
+OPEN, RELATION, SUM, TERM, PRODUCT, MATRIX, ATOM, SYMBOL = range(8)
+
+PRECEDENCE = {"relation": RELATION, "sum": SUM, "term": TERM, "product": PRODUCT, "matrix": MATRIX, "atom": ATOM}
+PRECEDENCE |= {"symbol": SYMBOL, "base": SYMBOL}
+"""Places of an input in a formula, by how tightly they bind."""
+
+
+class Formula(NamedTuple):
+    r"""A LaTeX template with the names of the inputs, and how tightly it binds.
+
+    Attributes
+    ----------
+    latex : str
+        Such as ``r"{a:sum} + {b:sum}"``. TeX's own braces are doubled, as in
+        ``r"\sqrt{{{x}}}"``. ``{rest}`` stands for the inputs of a variadic
+        primitive, ``{over}`` for the subscript of a reduction over more than one example,
+        and attributes for themselves: ``{index:index}`` as an index in brackets, with the
+        integer arrays in it, and ``{subscripts:typed}`` as code. ``{x:own}`` is an input as
+        it is stored, for places where an index counts.
+    binds : int
+        From the loosest, OPEN, RELATION, SUM, TERM, PRODUCT, MATRIX, ATOM, to SYMBOL. An
+        argument that binds less than its place, such as ``{x:product}``, is put in
+        brackets; ``{x}`` is a place with brackets of its own, and ``{x:base}`` one where a
+        superscript follows.
+    transposed : str, optional
+        The template of the transposed result, where ``{x:T}`` stands for an input
+        transposed; without it, every input is transposed in `latex`.
+    special : tuple of (str, float, str)
+        Other templates, for an input that is a known number: ``("b", 1, "{a}")``.
+    """
+
+    latex: str
+    binds: int = ATOM
+    transposed: str | None = None
+    special: tuple[tuple[str, float, str], ...] = ()
+
+
+def check_formula(name: str, formula: Formula, arguments: Sequence[str], attributes: Sequence[str]) -> None:
+    inputs = [a for a in arguments if not a.startswith("*")]
+    known = [*inputs, *attributes, "over", *(["rest"] if len(inputs) < len(arguments) else [])]
+    for place, _, _ in formula.special:
+        if place not in inputs:
+            raise ValueError(
+                f"{name}: a special formula is for the input {place!r}, and there are {', '.join(inputs) or 'none'}"
+            )
+    for template in (formula.latex, formula.transposed or "", *(latex for _, _, latex in formula.special)):
+        try:
+            parts = list(string.Formatter().parse(template))
+        except ValueError as error:
+            raise ValueError(f"{name}: its formula {template} has single braces ({error}); TeX's own are doubled") from None
+        text, used = "", set()
+        for literal, field, spec, conversion in parts:
+            text += literal
+            if field is None:
+                continue
+            shown = f"{{{field}{'!' + conversion if conversion else ''}{':' + spec if spec else ''}}}"
+            if field not in known:
+                raise ValueError(
+                    f"{name}: {shown} in its formula {template} is not one of {', '.join(known)}; "
+                    f"TeX's own braces are doubled, {{{shown}}}"
+                )
+            allowed: Container[str] = ()
+            if field in inputs or field == "rest":
+                allowed = (*PRECEDENCE, "T", "own")
+            elif field in attributes:
+                allowed = ("index", "typed")
+            if conversion or (spec and any(part not in allowed for part in spec.split(","))):
+                raise ValueError(f"{name}: {shown} in its formula {template} has an unknown format")
+            if field != "over" and re.search(r"(\\[A-Za-z]+|[\^_])$", text):
+                raise ValueError(
+                    f"{name}: in its formula {template}, the braces around {field} are a placeholder's and are not printed; "
+                    f"TeX's own are doubled, {{{{{shown}}}}}"
+                )
+            used.add(field)
+            text += " "
+        bare = [i for i in inputs if i not in used and re.search(rf"(?<![\\A-Za-z]){i}(?![A-Za-z])", text)]
+        if bare and template is formula.latex:
+            raise ValueError(f"{name}: {bare[0]} stands in its formula {template} as text; write {{{bare[0]}}}")

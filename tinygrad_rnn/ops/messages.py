@@ -1,0 +1,84 @@
+"""Messages: errors of kernels and shape rules, in the words of a network."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import DtypeError, NonFiniteError, ShapeError, TinygradError, TraceError
+from ..graph.context import context
+from ..graph.node import Node, Spec
+
+if TYPE_CHECKING:
+    from .core import Primitive
+
+__all__ = ["OutOfRange", "describe", "explained", "report_non_finite"]
+
+
+def describe(node: Node) -> str:
+    """Name a value in an error message: by its own name if it has one, with its shape."""
+    name, source = node.name, node.cut
+    if source is not None:
+        return f"the cut of {describe(source)}"
+    if node.primitive is not None and name is None:
+        (first, *more) = node.inputs
+        name = node.operation if more or first.name is None else f"{node.operation}({first.name})"
+    return f"{name} {node.shape}" if name else str(node.shape)
+
+
+class OutOfRange(IndexError):
+    """Codes of a kernel's input that stand for nothing; the message does not need the primitive's name."""
+
+
+def explained(primitive: Primitive, nodes: tuple[Node, ...], attributes: Mapping[str, Any], error: Exception) -> TinygradError:
+    """Return the error to raise for one of a kernel or shape rule: with the primitive, the layer, the step and the inputs."""
+    where = context.state.location.describe()
+    names = [a for a in primitive.arguments if not a.startswith("*")]
+    names += [f"input {i}" for i in range(len(names), len(nodes))]
+    shown = ", ".join(f"{name} = {describe(node)} {node.dtype}" for name, node in zip(names, nodes, strict=False))
+    given = "".join(f", {key}={value!r}" for key, value in attributes.items())
+    head = f"{primitive.name}{where}: "
+    if not context.state.tracing and (kept := [node for node in nodes if isinstance(node.value, Spec)]):
+        return TraceError(
+            f"{head}{describe(kept[0])} has no value: a step was recorded with it, once for all t, and it was kept; "
+            "take values from the outputs, or by states(xs)"
+        )
+    try:
+        primitive.shape(*[node.spec for node in nodes], **attributes)
+    except Exception as ruled:  # the shape rule knows best why
+        return (DtypeError if isinstance(ruled, DtypeError) else ShapeError)(f"{head}{ruled} ({shown}{given})")
+    if isinstance(error, OutOfRange):
+        return ShapeError(f"{error}{where} ({shown})")
+    if isinstance(error, IndexError):
+        return ShapeError(f"{head}{error} ({shown}{given})")
+    return DtypeError(f"{head}these values cannot be used: {error} ({shown}{given})")
+
+
+def report_non_finite(primitive: Primitive, nodes: tuple[Node, ...], value: Any) -> None:
+    """Raise for a result that is NaN or inf, with the line of the user's code that asked for the operation.
+
+    Raises
+    ------
+    NonFiniteError
+        With the first such element, or with the leaf among the inputs that holds one already.
+    """
+    held = next((i for i in nodes if i.primitive is None and not np.isfinite(i.value).all()), None)
+    if held is not None:
+        raise NonFiniteError(
+            f"{describe(held)}, an input of {primitive.name}{context.state.location.describe()}, holds NaN or inf"
+        )
+    bad = np.argwhere(~np.isfinite(value))[0]
+    what = value[tuple(bad)]
+    frame = sys._getframe()
+    package = __name__.partition(".")[0]
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        frame = frame.f_back
+    shown = ", ".join(describe(node) for node in nodes)
+    kind = "first appeared in the gradient of" if context.state.location.origin is not None else "first appeared in"
+    raise NonFiniteError(
+        f"{what} {kind} {primitive.name}({shown}){context.state.location.describe()}, at index {tuple(map(int, bad))}; "
+        f"made at {frame.f_code.co_filename}:{frame.f_lineno}"
+    )
