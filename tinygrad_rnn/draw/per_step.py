@@ -7,18 +7,18 @@ questions then see it where it happens.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from enum import Enum
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from ..graph.context import Location, Unrolling
+from ..graph.context import Location, Unrolling, mode
 from ..graph.graph import Graph, is_constant, outer_step
-from ..graph.node import Node, Spec, behind_cuts, leaf
-from ..ops.core import registry
+from ..graph.node import Node, behind_cuts, leaf
 from ..ops.facts import facts_of
+from ..ops.shapes import stack
+from ..tensor import Tensor
+from .time_axis import Way, at_one_step, element, moved, moves_only, read_along, rearranges
 
 __all__ = ["per_step"]
 
@@ -30,8 +30,8 @@ def per_step(graph: Graph) -> Graph:
 
     A stack over time, read at one step, is the value of that step. A leaf sequence becomes
     a leaf for each step. A primitive through which the time axis only passes is applied at
-    each step: that it does is checked on numbers, so it holds for primitives nobody here
-    has heard of. A reduction over time is split into its steps and a last reduction.
+    each step: its facts say so, and how leading axes pass through it, so this holds for a
+    user's primitives as well. A reduction over time is split into its steps and a last reduction.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ class _Pass:
     def _element(self, sequence: Node, t: int, step: Moment) -> Node:
         role = None if is_constant(sequence) else sequence.role or "input"
         place = Location(sequence.scope) if step is None else Location(sequence.scope, *step)
-        made = leaf(_at(sequence.value, t, self.axes[sequence]), sequence.name, role, place)
+        made = leaf(element(sequence.value, t, self.axes[sequence]), sequence.name, role, place)
         self.made.add(made)
         return made
 
@@ -131,7 +131,7 @@ class _Pass:
             return None
         sequence = node.inputs[0]
         parts, axis = self.elements[sequence], self.axes.get(sequence, -len(sequence.shape))
-        first = _only_along(node, axis)
+        first = read_along(node, axis)
         if isinstance(first, slice):
             self.elements[node], self.axes[node] = parts[first], axis
         if not isinstance(first, int):
@@ -149,49 +149,46 @@ class _Pass:
         if not known or any(len(self.elements[i]) != T for i in known):
             return
         axes = {i: self.axes.get(i, -len(i.shape)) for i in node.inputs}
-        if len(known) == 1 and _only_moves(node, known[0], axes[known[0]], self.axes[node]):
+        if len(known) == 1 and moves_only(node, axes[known[0]], self.axes[node]):
             self.elements[node] = self.elements[known[0]]
             return
-        for ways, attributes in _candidates(node, known):
-            if not _passes(node, ways, attributes, axes, self.axes[node]):
-                continue
-            firsts = {
-                i: leaf(_at(i.value, 0, -len(i.shape))) for i, way in zip(node.inputs, ways, strict=True) if way is Way.FIRST
-            }
-            self.elements[node] = [
-                self._node(
-                    node,
-                    tuple(
-                        self.elements[i][t] if way is Way.STEPS else firsts[i] if way is Way.FIRST else self.new[i]
-                        for i, way in zip(node.inputs, ways, strict=True)
-                        if way is not Way.DROPPED
-                    ),
-                    attributes,
-                    _at(node.value, t, self.axes[node]),
-                    Location(node.scope) if step is None else Location(node.scope, *step, node.location.origin),
-                )
-                for t, step in enumerate(moments)
-            ]
+        at = at_one_step(node, {i: axes[i] for i in known}, self.axes[node])
+        if at is None:
             return
+        read = list(zip(node.inputs, at.ways, at.axes, strict=True))
+        firsts = {i: leaf(element(i.value, 0, axis)) for i, way, axis in read if way is Way.FIRST}
+        self.elements[node] = [
+            self._node(
+                node,
+                tuple(
+                    self.elements[i][t] if way is Way.STEPS else firsts[i] if way is Way.FIRST else self.new[i]
+                    for i, way, _ in read
+                    if way is not Way.DROPPED
+                ),
+                at.attributes,
+                element(node.value, t, self.axes[node]),
+                Location(node.scope) if step is None else Location(node.scope, *step, node.location.origin),
+            )
+            for t, step in enumerate(moments)
+        ]
 
     def _reduce(self, node: Node) -> Node | None:
         """A reduction over time and other axes: first the others, at each step, then time."""
         (sequence,) = node.inputs
-        axes = node.attributes.get("axis")
+        reduces = facts_of(node).reduces
+        axes = node.attributes[reduces] if reduces else None
         time = self.axes.get(sequence, -len(sequence.shape))
-        if not isinstance(axes, tuple) or time not in axes or node.attributes.get("keepdims"):
+        if not isinstance(axes, tuple) or time not in axes or len(node.shape) == len(sequence.shape):
             return None
+        assert reduces is not None
         parts = self.elements[sequence]
         rest = tuple(a + (a < time) for a in axes if a != time)
         if rest:
-            attributes = {**node.attributes, "axis": rest}
+            attributes = {**node.attributes, reduces: rest}
             parts = [self._part(node, part, attributes) for part in parts]
-        shape = parts[0].shape
-        value: Any = Spec((len(parts), *shape), node.dtype)
-        if isinstance(parts[0].value, np.ndarray):
-            value = np.stack([part.value for part in parts])
-        stacked = Node(registry["stack"], tuple(parts), {"axis": -len(shape) - 1}, value)
-        last = {**node.attributes, "axis": (-len(shape) - 1,)}
+        with mode(tracing=not isinstance(parts[0].value, np.ndarray), recording=True):
+            stacked = stack([Tensor(part) for part in parts]).node
+        last = {**node.attributes, reduces: (-len(stacked.shape),)}
         reduced = self._node(node, (stacked,), last, node.value, node.location)
         self.sums[reduced] = parts
         return reduced
@@ -250,7 +247,8 @@ def _sequences(nodes: Sequence[Node]) -> dict[Node, Along]:
     for node in reversed(nodes):  # upwards from what the steps read, and from partners of sequences
         step = outer_step(node)
         if node.primitive is not None and step is not None:
-            index = node.attributes.get("index", ())
+            reads = facts_of(node).reads
+            index = node.attributes[reads] if reads else ()
             if index and isinstance(index[0], int) and outer_step(node.inputs[0]) is None and node.inputs[0] not in found:
                 sequence = node.inputs[0]
                 read.setdefault(sequence, {}).setdefault(index[0] % sequence.shape[0], []).insert(0, step)
@@ -266,12 +264,12 @@ def _sequences(nodes: Sequence[Node]) -> dict[Node, Along]:
 
 def _onwards(node: Node, read: Node, along: Along) -> Along | None:
     """The time axis of a result, from that of what it is made of."""
-    part = _only_along(node, along.axis)
+    part = read_along(node, along.axis)
     if isinstance(part, slice):
         return Along(along.moments[part], along.axis)
-    if _is_view(node):
-        moved = _moved(node, read, along.axis)
-        return None if moved is None else Along(along.moments, moved)
+    if rearranges(node):
+        axis = moved(node, along.axis)
+        return None if axis is None else Along(along.moments, axis)
     leading = [-len(node.shape)] if along.axis == -len(read.shape) else []
     for axis in (*leading, along.axis + len(read.shape) - len(node.shape)):
         if -len(node.shape) <= axis < 0 and node.shape[axis] == len(along.moments):
@@ -281,56 +279,11 @@ def _onwards(node: Node, read: Node, along: Along) -> Along | None:
 
 def _backwards(node: Node, read: Node, axis: int) -> int | None:
     """The time axis of what a result is made of, from its own."""
-    if _is_view(node):
-        return next((a for a in range(-len(read.shape), 0) if _moved(node, read, a) == axis), None)
+    if rearranges(node):
+        return next((a for a in range(-len(read.shape), 0) if moved(node, a) == axis), None)
     leading = axis == -len(node.shape)
     own = -len(read.shape) if leading else axis
     return own if 0 < -own <= len(read.shape) and read.shape[own] == node.shape[axis] else None
-
-
-def _is_view(node: Node) -> bool:
-    return node.primitive is not None and node.primitive.view is not None and len(node.inputs) == 1
-
-
-def _moved(node: Node, read: Node, axis: int) -> int | None:
-    """The axis to which a view takes an axis whole; tried on numbers."""
-    assert node.primitive is not None
-    shape = [1] * len(read.shape)
-    shape[axis] = read.shape[axis]
-    steps = np.broadcast_to(np.arange(read.shape[axis]).reshape(shape), read.shape)
-    seen = np.asarray(node.primitive.kernel(steps, **node.attributes))
-    for k in range(-seen.ndim, 0):
-        wanted = [1] * seen.ndim
-        wanted[k] = seen.shape[k]
-        if seen.shape[k] == read.shape[axis] and np.array_equal(
-            seen, np.broadcast_to(np.arange(seen.shape[k]).reshape(wanted), seen.shape)
-        ):
-            return k
-    return None
-
-
-def _only_moves(node: Node, read: Node, before: int, after: int) -> bool:
-    """Whether a view takes the time axis elsewhere, and leaves each step's value as it is; tried on numbers."""
-    if not _is_view(node) or node.name or node.role or len(node.shape) != len(read.shape) or before == after:
-        return False
-    assert node.primitive is not None
-    numbers = np.arange(math.prod(read.shape)).reshape(read.shape)
-    seen = np.asarray(node.primitive.kernel(numbers, **node.attributes))
-    return all(np.array_equal(_at(numbers, t, before), _at(seen, t, after)) for t in range(read.shape[before]))
-
-
-def _only_along(node: Node, axis: int) -> Any:
-    """The index along an axis of what is read, if only this axis is indexed."""
-    if not facts_of(node).reads or len(node.inputs) > 1:
-        return None
-    index, ndim = node.attributes["index"], len(node.inputs[0].shape)
-    if Ellipsis in index:
-        at = index.index(Ellipsis)
-        index = (*index[:at], *[slice(None)] * (ndim - len(index) + 1), *index[at + 1 :])
-    index = (*index, *[slice(None)] * (ndim - len(index)))
-    if len(index) != ndim or any(part != slice(None) for k, part in enumerate(index) if k != axis + ndim):
-        return None
-    return index[axis + ndim]
 
 
 def _moments(read: Mapping[int, Sequence[tuple[Unrolling, int]]], T: int) -> list[Moment]:
@@ -350,97 +303,5 @@ def _moments(read: Mapping[int, Sequence[tuple[Unrolling, int]]], T: int) -> lis
 
 def _is_over_time(node: Node) -> bool:
     """Whether an operation lays values side by side along a new leading axis."""
-    return (
-        node.primitive is not None
-        and node.primitive.facts.joins == "axis"
-        and node.attributes["axis"] == -len(node.shape)
-        and len(node.shape) > len(node.inputs[0].shape)
-    )
-
-
-# -- does time only pass through? -------------------------------------------------------------
-
-
-class Way(Enum):
-    """How an input of a whole-sequence operation is said at one step."""
-
-    STEPS = "its element of the step"
-    WHOLE = "as it is"
-    FIRST = "its only element along the time axis"
-    DROPPED = "not at all: it only counts the steps"
-
-
-def _candidates(node: Node, known: list[Node]) -> Iterator[tuple[list[Way], Mapping[str, Any]]]:
-    """Ways to say a primitive at one step, with its attributes there."""
-    attributes = [node.attributes]
-    attributes += [
-        {**node.attributes, key: value[:k] + value[k + 1 :]}
-        for key, value in node.attributes.items()
-        if isinstance(value, tuple)
-        for k in range(len(value))
-    ]
-    plain = [Way.STEPS if i in known else Way.WHOLE for i in node.inputs]
-    ways = [plain]
-    if any(_counts(i) for i in node.inputs[1:]):
-        ways.append([Way.DROPPED if k and _counts(i) else _first(i, way) for k, (i, way) in enumerate(_zip(node, plain))])
-    for candidate in ways:
-        for reduced in attributes:
-            yield candidate, reduced
-
-
-def _zip(node: Node, ways: list[Way]) -> Iterator[tuple[Node, Way]]:
-    return zip(node.inputs, ways, strict=True)
-
-
-def _first(node: Node, way: Way) -> Way:
-    return Way.FIRST if is_constant(node) and node.shape[:1] == (1,) else way
-
-
-def _counts(node: Node) -> bool:
-    """Whether a constant is 0, 1, 2, … along its first axis: an index that goes with time."""
-    value = node.value
-    return (
-        node.primitive is None
-        and isinstance(value, np.ndarray)
-        and value.ndim > 0
-        and value.size == len(value)
-        and np.array_equal(value.ravel(), np.arange(len(value)))
-    )
-
-
-def _passes(node: Node, ways: list[Way], attributes: Mapping[str, Any], axes: Mapping[Node, int], axis: int) -> bool:
-    """Whether the primitive, applied at one step, gives that step of the whole; tried on numbers."""
-    assert node.primitive is not None
-    kernel: Callable[..., Any] = node.primitive.kernel
-    kept = [(i, way) for i, way in _zip(node, ways) if way is not Way.DROPPED]
-    specs = [i.spec if way is Way.WHOLE else _at(i.spec, 0, axes[i]) for i, way in kept]
-    try:
-        if node.primitive.shape(*specs, **attributes) != _at(node.spec, 0, axis):
-            return False
-        values = {i: i.value if isinstance(i.value, np.ndarray) else _example(i.spec) for i in node.inputs}
-        with np.errstate(all="ignore"):
-            whole = node.value
-            if not isinstance(whole, np.ndarray):
-                whole = np.asarray(kernel(*[values[i] for i in node.inputs], **node.attributes))
-            for t in {0, whole.shape[axis] - 1}:
-                at = {Way.STEPS: t, Way.FIRST: 0}
-                parts = [values[i] if way is Way.WHOLE else _at(values[i], at[way], axes[i]) for i, way in kept]
-                if not np.allclose(kernel(*parts, **attributes), _at(whole, t, axis), rtol=1e-4, atol=1e-6, equal_nan=True):
-                    return False
-            return True
-    except Exception:  # a primitive's own rules refuse what does not fit in ways of their own
-        return False
-
-
-def _example(spec: Spec) -> Any:
-    if spec.dtype.kind == "f":
-        return np.random.default_rng(0).standard_normal(spec.shape).astype(spec.dtype)
-    return np.zeros(spec.shape, spec.dtype)
-
-
-def _at(value: Any, t: int, axis: int) -> Any:
-    """A value at one step; a spec, if it has no numbers."""
-    k = axis + len(value.shape)
-    if isinstance(value, np.ndarray):
-        return value[(slice(None),) * k + (t,)]
-    return Spec(value.shape[:k] + value.shape[k + 1 :], value.dtype)
+    joins = facts_of(node).joins
+    return joins is not None and node.attributes[joins] == -len(node.shape) and len(node.shape) > len(node.inputs[0].shape)
