@@ -14,6 +14,7 @@ from ..nn.cell import Cell
 from ..nn.module_trace import Step, symbolic, trace_step
 from ..ops import astype
 from ..ops.core import apply
+from ..ops.facts import facts_of
 from ..ops.formula import TERM
 from ..tensor import Tensor
 from ..tree import flatten
@@ -232,7 +233,8 @@ class Equations:
             node = stack.pop()
             if node not in with_delta or node in found:
                 continue
-            if "keepdims" in node.attributes and self.batch in over_axes(node):
+            facts = facts_of(node)
+            if facts.reduces and facts.is_jointly_linear and self.batch in over_axes(node):
                 found.add(node)
             elif self.batch not in node.shape and node not in self.symbols:
                 stack.extend(node.inputs)

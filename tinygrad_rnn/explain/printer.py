@@ -15,8 +15,10 @@ import numpy as np
 
 from ..graph.graph import shown
 from ..graph.node import Node
+from ..ops.facts import facts_of
 from ..ops.formula import ATOM, OPEN, PRECEDENCE, PRODUCT, SUM, SYMBOL
 from ..ops.shapes import is_index_array
+from ..tree import flatten
 from .names import subscripted
 
 __all__ = ["Printer", "Symbol", "over_axes"]
@@ -60,10 +62,11 @@ class Symbol(NamedTuple):
 
 def over_axes(node: Node) -> list[int]:
     """The lengths of the axes that a reduction, or another operation along axes, goes over."""
-    axis = node.attributes.get("axis")
-    if axis is None:
+    facts = facts_of(node)
+    if facts.axes is None:
         return []
-    shape = node.inputs[0].shape if "keepdims" in node.attributes else node.shape
+    axis = node.attributes[facts.axes]
+    shape = node.inputs[0].shape if facts.reduces else node.shape
     return [shape[a] for a in (axis if isinstance(axis, tuple) else (axis,)) if -len(shape) <= a < len(shape)]
 
 
@@ -166,7 +169,7 @@ class Printer:
         primitive, natural = node.primitive, self.is_row(node)
         assert primitive is not None
         axes = over_axes(node)
-        if "keepdims" in node.attributes and (node in self.dropped or all(n == 1 for n in axes)):
+        if primitive.facts.reduces and (node in self.dropped or all(n == 1 for n in axes)):
             return self.form(node.inputs[0], transposed)
         template, own = primitive.formula.latex, primitive.formula.binds
         names = [name for name in primitive.arguments if not name.startswith("*")]
@@ -187,7 +190,8 @@ class Printer:
             return self.form(inputs[alone[1]], turned != bool(alone[2]))
         arguments: dict[str, Any] = {name: _Argument(self, [i], turned) for name, i in inputs.items()}
         rest = node.inputs[len(names) :]
-        arrays = [i for i in rest if i.dtype.kind in "iu"] if "index}" in template else []
+        by_arrays = any(map(is_index_array, flatten(tuple(node.attributes.values()))))
+        arrays = [i for i in rest if i.dtype.kind in "iu"] if by_arrays else []
         arguments["rest"] = _Argument(self, [i for i in rest if i not in arrays], turned)
         arguments["over"] = _over(axes, self.batch)
         index = _Index(self, node, arrays)
