@@ -1,4 +1,4 @@
-"""A primitive held to its own declaration: domain, shape rule, ``out=``, leading axis, and its gradient."""
+"""A primitive held to its own declaration: domain, shape rule, ``out=``, leading axis, facts, and its gradient."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ..ops.core import Primitive, apply, constant
 from ..tensor import Tensor
 from .checks import check_gradients
 from .choices import Array, Case, random_cases
+from .fact_checks import hold_to_facts
 from .localise import apart, localise
 from .oracles import judge as estimated
 from .oracles import kinks
@@ -36,7 +37,8 @@ def check_primitive(primitive: Primitive, *, examples: int = 50, order: int = 2)
     kink that the domain does not declare is looked for where inputs are small halves, equal
     to one another, or equal to an attribute. A further leading axis of every input, with
     the attributes that ``leading`` makes, must give what the elements along it give one by
-    one; where inputs broadcast together, they are first made of equal rank.
+    one; where inputs broadcast together, they are first made of equal rank. The kernel must be
+    what the facts say of it: a copy, a sum of such signs, linear in these inputs, a reduction of these axes.
 
     Parameters
     ----------
@@ -133,6 +135,7 @@ def check_case(primitive: Primitive, case: Case, *, order: int = 2) -> Primitive
         _kernel(primitive, Case(inputs, case.attributes))
     _layout(primitive, case)
     report.barred = int(not _leading(primitive, case))
+    hold_to_facts(primitive, case)
     if not order or not any(x.dtype.kind == "f" for x in case.inputs):
         return report
     y = _applied(primitive, case.inputs, case.attributes)
