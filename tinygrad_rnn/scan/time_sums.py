@@ -8,18 +8,14 @@ import numpy as np
 
 from ..graph.node import Node, leaf
 from ..ops.core import registry
+from ..ops.facts import facts_of
 from ..ops.shapes import is_index_array
 from .canonical import Builder
 from .partition import Partition
 
 __all__ = ["TimeSum", "TimeSums"]
 
-_ADD, _SUBTRACT, _NEGATIVE, _MULTIPLY = (registry[name] for name in ("add", "subtract", "negative", "multiply"))
-_MATMUL, _TRANSPOSE, _RESHAPE = registry["matmul"], registry["transpose"], registry["reshape"]
-_SUM, _GETITEM, _SCATTER, _BROADCAST = registry["sum"], registry["getitem"], registry["scatter"], registry["broadcast_to"]
-_CONCATENATE = registry["concatenate"]
-
-_LINEAR = (_NEGATIVE, _TRANSPOSE, _RESHAPE, _SUM, _BROADCAST)
+_MULTIPLY, _SCATTER = registry["multiply"], registry["scatter"]
 
 
 Kind: TypeAlias = Literal["product", "flipped product", "scatter", "plain", "steps"]
@@ -83,31 +79,25 @@ class TimeSums:
             return make(_MULTIPLY, (node, count))
         if partition.is_sequential(node) or node.primitive is None or node.dtype.kind != "f":
             return self._leaf("plain", node, node)
-        primitive, inputs = node.primitive, node.inputs
-        outer = [partition.is_invariant(i) for i in inputs]
-        if primitive is _MATMUL:
-            left, right = inputs
-            if outer[1]:
-                return make(_MATMUL, (self.of(left), right))
-            if outer[0]:
-                return make(_MATMUL, (left, self.of(right)))
-            if len(node.shape) == 2:
-                return self._leaf("product", node, left, right)
-        elif primitive is _TRANSPOSE and inputs[0].primitive is _MATMUL and len(node.shape) == 2:
-            if not any(partition.is_invariant(i) for i in inputs[0].inputs):
-                return self._leaf("flipped product", node, *inputs[0].inputs)
-            return make(primitive, (self.of(inputs[0]),), node.attributes)
-        elif primitive in _LINEAR or (primitive is _GETITEM and len(inputs) == 1):
-            return make(primitive, (self.of(inputs[0]),), node.attributes)
-        elif primitive in (_ADD, _SUBTRACT) and all(i.shape == node.shape for i in inputs):
-            return make(primitive, (self.of(inputs[0]), self.of(inputs[1])))
-        elif primitive is _CONCATENATE:
-            return make(primitive, tuple(self.of(i) for i in inputs), node.attributes)
-        elif primitive is _MULTIPLY and any(outer):
-            return make(_MULTIPLY, tuple(i if once else self.of(i) for i, once in zip(inputs, outer, strict=True)))
-        elif primitive is _SCATTER and _one_scatter(node):
+        inputs, facts = node.inputs, node.primitive.facts
+        if self._is_product(node):
+            return self._leaf("product", node, *inputs)
+        if facts.reorders and len(node.shape) == 2 and self._is_product(inputs[0]):
+            return self._leaf("flipped product", node, *inputs[0].inputs)
+        if node.primitive is _SCATTER and _one_scatter(node):
             return self._leaf("scatter", node, node)
+        varying = {k for k, i in enumerate(inputs) if not partition.is_invariant(i)}
+        for group in facts.linear_groups(node.primitive.arguments, len(inputs)):
+            # a sum in another dtype would be rounded otherwise, and one of masks would be a mask
+            if varying.issubset(group) and all(inputs[k].dtype == node.dtype for k in group):
+                return make(
+                    node.primitive, tuple(self.of(i) if k in group else i for k, i in enumerate(inputs)), node.attributes
+                )
         return self._leaf("plain", node, node)
+
+    def _is_product(self, node: Node) -> bool:
+        """Whether a node is a product of two matrices that are others at each step."""
+        return facts_of(node).product and len(node.shape) == 2 and not any(map(self.partition.is_invariant, node.inputs))
 
 
 def _one_scatter(node: Node) -> bool:
