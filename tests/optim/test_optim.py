@@ -682,3 +682,25 @@ def test_the_variance_of_centred_rmsprop_is_that_of_two_passes(steps, alpha, dty
     found = optimizer.state_dict()["0.variance"]
     assert found >= 0 and np.isfinite(p.data).all()
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-11)
+
+
+def test_an_optimiser_says_which_of_its_entries_count_steps():
+    """By `counters`: a name says nothing, and `n` may be an array."""
+
+    class Slowing(optim.SGD):
+        state_names = ("age", "n")
+        counters = ("age",)
+
+        def update(self, data, g, memory):
+            memory["age"] = memory.get("age", 0) + 1
+            memory["n"] = memory.get("n", 0.0) + g
+            return -self.lr / memory["age"] * memory["n"]
+
+    w = tr.Parameter([1.0, 2.0])
+    one, two = Slowing([w], lr=0.1), Slowing([w], lr=0.1)
+    w.grad = tr.tensor([1.0, -1.0])
+    one.step()
+    two.load_state_dict(one.state_dict())
+    assert two._memory[0]["age"] == 1 and two._memory[0]["n"].shape == (2,)
+    with pytest.raises(StateDictError, match="0.age is a number of steps, not 0"):
+        two.load_state_dict({"0.age": 0, "0.n": np.zeros(2)})

@@ -70,12 +70,12 @@ FAULTS = [
     Fault(
         "a scale is lost",
         "_Associate._parts",
-        replace("self._sum(inputs[1], root, second)", "self._sum(inputs[1], root, None)"),
+        replace("self._sum(i, root, own)", "self._sum(i, root, None)"),
     ),
     Fault(
         "a quotient's divisor is a factor",
         "_Associate._parts",
-        drop("other = self.builder.make(_DIVIDE, (self._number(1.0, other), other))"),
+        drop("other = self.builder.make(primitive, (self._number(1.0, other), other))"),
     ),
     Fault(
         "matrices side by side change places",
@@ -107,13 +107,14 @@ FAULTS = [
     Fault(
         "a product's sum is turned",
         "TimeSums._time_sum",
-        replace("self._leaf('product', node, left, right)", "self._leaf('flipped product', node, right, left)"),
+        replace("self._leaf('product', node, *inputs)", "self._leaf('flipped product', node, *inputs[::-1])"),
     ),
     Fault(
         "a difference of sums is a sum",
         "TimeSums._time_sum",
         replace(
-            "make(primitive, (self.of(inputs[0]), self.of(inputs[1])))", "make(_ADD, (self.of(inputs[0]), self.of(inputs[1])))"
+            "make(node.primitive, parts, node.attributes)",
+            "make(registry['add'] if len(facts.signs) == 2 else node.primitive, parts, node.attributes)",
         ),
     ),
     # -- differentiation

@@ -127,7 +127,7 @@ BLIND = [
     (
         "fold linear",
         "_folded",
-        "inputs if node.primitive is _DIVIDE or not is_scalar_constant(inputs[0]) else inputs[::-1]",
+        "inputs[::-1] if multiplies(node) and is_scalar_constant(inputs[0]) else inputs",
         "inputs",
     ),
     (

@@ -6,42 +6,14 @@ import numpy as np
 
 from ..graph.graph import Graph, outer_step
 from ..graph.node import Node
-from ..ops.facts import facts_of
-from ..scan.program import is_elementwise
+from ..ops.facts import adds, facts_of
 from .contract import Contraction, is_copy
 from .naming import pretty_sum
 from .sketch import Sketch, Vertex
 from .style import RISE, TINTS, Kind
 from .symbols import pretty
 
-__all__ = ["add_legend", "adds", "multiplies", "operations"]
-
-
-def adds(node: Node) -> bool:
-    """Whether a node is an elementwise sum without a negative sign.
-
-    Examples
-    --------
-    >>> import tinygrad_rnn as tr
-    >>> x = tr.tensor([1.0])
-    >>> adds((x + x).node), adds((x - x).node)
-    (True, False)
-    """
-    signs = facts_of(node).signs
-    return bool(signs) and min(signs) > 0
-
-
-def multiplies(node: Node) -> bool:
-    """Whether a node is the elementwise product of two values.
-
-    Examples
-    --------
-    >>> import tinygrad_rnn as tr
-    >>> x = tr.tensor([[2.0]])
-    >>> multiplies((x * x).node), multiplies((x @ x).node)
-    (True, False)
-    """
-    return len(node.inputs) == 2 and facts_of(node).linear == "each" and is_elementwise(node)
+__all__ = ["add_legend", "operations"]
 
 
 class _Operations(Contraction):

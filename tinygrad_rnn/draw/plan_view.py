@@ -10,14 +10,13 @@ import graphviz
 import numpy as np
 
 from ..graph.node import Node, ancestors
-from ..ops.facts import facts_of
+from ..ops.facts import facts_of, multiplies
 from ..scan.canonical import along
 from ..scan.loop import is_scalar_constant
 from ..scan.plan import Operation, Pass, Work
 from ..scan.program import is_view
 from .dot import identifier
 from .drawing import Drawing
-from .operations import multiplies
 from .style import BLUE, CARD, EDGE_FONT, FONT, GREY, INK, NODE_FONT, THICK, VERMILION, lighter
 from .symbols import pretty
 

@@ -18,11 +18,10 @@ from ..graph.graph import Graph, is_constant
 from ..graph.node import Node, behind_cuts
 from ..nn.module_trace import Step
 from ..ops.core import as_tensor
-from ..ops.facts import facts_of
+from ..ops.facts import adds, facts_of, multiplies
 from ..tree import flatten
 from .contract import is_copy
 from .naming import pretty_sum
-from .operations import adds, multiplies
 from .symbols import pretty
 
 __all__ = ["Diagram", "Part", "Role", "diagram"]

@@ -1,11 +1,11 @@
 """The primitives by family, each with its gradient beside it, and the one `apply` for all of them."""
 
-from . import activations, arithmetic, core, domains, facts, formula, linalg, losses, reductions, shapes
+from . import activations, arithmetic, core, domains, formula, linalg, losses, reductions, shapes
 from .activations import *
 from .arithmetic import *
 from .core import *
 from .domains import *
-from .facts import *
+from .facts import Facts
 from .formula import *
 from .linalg import *
 from .losses import *
@@ -22,12 +22,11 @@ functions = (
 )
 """Names of the differentiable functions."""
 
-__all__ = []
+__all__ = ["Facts"]
 __all__ += activations.__all__
 __all__ += arithmetic.__all__
 __all__ += core.__all__
 __all__ += domains.__all__
-__all__ += facts.__all__
 __all__ += formula.__all__
 __all__ += linalg.__all__
 __all__ += losses.__all__

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from ..graph.node import Node
 
-__all__ = ["Facts", "facts_of"]
+__all__ = ["Facts", "adds", "facts_of", "multiplies", "scales"]
 
 Linear: TypeAlias = Literal["jointly", "each"]
 
@@ -123,6 +123,49 @@ def facts_of(node: Node) -> Facts:
     ((1, 1), True)
     """
     return OPAQUE if node.primitive is None else node.primitive.facts
+
+
+def adds(node: Node) -> bool:
+    """Whether a node is an elementwise sum without a negative sign.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.tensor([1.0])
+    >>> adds((x + x).node), adds((x - x).node)
+    (True, False)
+    """
+    signs = facts_of(node).signs
+    return bool(signs) and min(signs) > 0
+
+
+def multiplies(node: Node) -> bool:
+    """Whether a node is the elementwise product of two values.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.tensor([[2.0]])
+    >>> multiplies((x * x).node), multiplies((x @ x).node)
+    (True, False)
+    """
+    return facts_of(node).linear == "each" and scales(node)
+
+
+def scales(node: Node) -> bool:
+    """Whether a node is its first input times an elementwise function of the second: a product or a quotient.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.tensor([2.0])
+    >>> scales((x * x).node), scales((x / x).node), scales((x + x).node)
+    (True, True, False)
+    """
+    primitive = node.primitive
+    if primitive is None or primitive.ufunc is None or primitive.ufunc.signature is not None or len(node.inputs) != 2:
+        return False
+    return (0,) in primitive.facts.linear_groups(primitive.arguments, 2)
 
 
 def check_facts(name: str, facts: Facts, arguments: Sequence[str], attributes: Iterable[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -84,6 +84,9 @@ class Optimizer:
         If they are not parameters.
     """
 
+    counters: ClassVar[tuple[str, ...]] = ()
+    """Those of `state_names` that count steps; all others are arrays of the parameter's shape."""
+
     def __init__(self, parameters: Iterable[Parameter], lr: float) -> None:
         self.parameters = check_parameters(parameters)
         self.lr = check_range("lr", lr)
@@ -152,17 +155,18 @@ class Optimizer:
             if found and (missing := [name for name in self.state_names if name not in found]):
                 raise self._misfit(f"{i}.{missing[0]} is missing, and {i}.{next(iter(found))} is there")
             for name, array in found.items():
-                self._check(f"{i}.{name}", array, parameter)
+                (self._check_counter if name in self.counters else self._check)(f"{i}.{name}", array, parameter)
         self._memory = [
-            {name: int(array) if name == "n" else array.astype(accumulator(parameter.dtype)) for name, array in found.items()}
+            {n: int(a) if n in self.counters else a.astype(accumulator(parameter.dtype)) for n, a in found.items()}
             for parameter, found in zip(self.parameters, memory, strict=True)
         ]
 
+    def _check_counter(self, key: str, array: Array, _: Parameter) -> None:
+        if array.dtype.kind not in "iu" or array.shape or array < 1:
+            raise self._misfit(f"{key} is a number of steps, not {array}")
+
     def _check(self, key: str, array: Array, parameter: Parameter) -> None:
-        if key.endswith(".n"):
-            if array.dtype.kind not in "iu" or array.shape or array < 1:
-                raise self._misfit(f"{key} is a number of steps, not {array}")
-        elif array.shape != parameter.shape:
+        if array.shape != parameter.shape:
             raise self._misfit(f"{key} has shape {array.shape}, and parameter {parameter.name} has {parameter.shape}")
         elif not np.can_cast(array.dtype, parameter.dtype, "same_kind"):
             raise self._misfit(f"{key} has dtype {array.dtype}, and parameter {parameter.name} has {parameter.dtype}")

@@ -183,6 +183,8 @@ class Adam(Optimizer):
         self.betas = check_range("the first of betas", b1, below=1), check_range("the second of betas", b2, below=1)
         self.eps, self.weight_decay = check_range("eps", eps), check_range("weight_decay", weight_decay)
 
+    counters = ("n",)
+
     @property
     def state_names(self) -> tuple[str, ...]:
         """The number of steps, and the two means."""

@@ -10,10 +10,11 @@ import numpy as np
 from ..graph.node import Node
 from ..graph.structure import exact
 from ..ops.core import NUMBER, Primitive, registry
+from ..ops.facts import facts_of
 from ..ops.shapes import index_along
 from .loop import Loop, body, is_scalar_constant
 
-__all__ = ["Builder", "along", "canonical", "slice_of"]
+__all__ = ["Builder", "along", "canonical", "joined_axis", "slice_of"]
 
 _ADD, _MULTIPLY, _NEGATIVE = registry["add"], registry["multiply"], registry["negative"]
 _RESHAPE, _TRANSPOSE, _BROADCAST = registry["reshape"], registry["transpose"], registry["broadcast_to"]
@@ -159,7 +160,7 @@ class Builder:
         inner = slice_of(x)
         if inner is not None and inner[0] == axis:
             return self.part(x.inputs[0], inner[1] + start, inner[1] + stop, axis)
-        if x.primitive is _CONCATENATE and x.attributes["axis"] == axis:
+        if joined_axis(x) == axis:
             at = 0
             for piece in x.inputs:
                 end = at + piece.shape[axis]
@@ -200,9 +201,14 @@ class Builder:
 
 def slice_of(node: Node) -> tuple[int, int, int] | None:
     """Where a slice along one axis lies in its input: (negative axis, start, stop); None for anything else."""
-    if node.primitive is not _GETITEM or len(node.inputs) > 1:
-        return None
-    return along(node.attributes["index"], node.inputs[0].shape)
+    reads = facts_of(node).reads
+    return along(node.attributes[reads], node.inputs[0].shape) if reads and len(node.inputs) == 1 else None
+
+
+def joined_axis(node: Node) -> int | None:
+    """The axis of its inputs along which a node has them side by side, as a concatenation does; None for anything else."""
+    joins = facts_of(node).joins
+    return node.attributes[joins] if joins and len(node.shape) == len(node.inputs[0].shape) else None
 
 
 def along(index: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[int, int, int] | None:

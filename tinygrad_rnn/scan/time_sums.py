@@ -90,9 +90,8 @@ class TimeSums:
         for group in facts.linear_groups(node.primitive.arguments, len(inputs)):
             # a sum in another dtype would be rounded otherwise, and one of masks would be a mask
             if varying.issubset(group) and all(inputs[k].dtype == node.dtype for k in group):
-                return make(
-                    node.primitive, tuple(self.of(i) if k in group else i for k, i in enumerate(inputs)), node.attributes
-                )
+                parts = tuple([self.of(i) if k in group else i for k, i in enumerate(inputs)])
+                return make(node.primitive, parts, node.attributes)
         return self._leaf("plain", node, node)
 
     def _is_product(self, node: Node) -> bool:

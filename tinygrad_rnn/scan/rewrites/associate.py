@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from ...graph.node import Node
 from ...ops.core import registry
+from ...ops.facts import adds, facts_of, multiplies, scales
 from ..canonical import Builder
 from ..loop import Loop
 from ..partition import Partition
@@ -13,8 +14,7 @@ from .uses import Uses
 
 __all__ = ["associate"]
 
-_ADD, _SUBTRACT, _NEGATIVE = registry["add"], registry["subtract"], registry["negative"]
-_MULTIPLY, _DIVIDE, _ASTYPE = registry["multiply"], registry["divide"], registry["astype"]
+_ADD, _MULTIPLY, _ASTYPE = registry["add"], registry["multiply"], registry["astype"]
 
 
 class Term(NamedTuple):
@@ -70,7 +70,7 @@ class _Associate:
 
     def _regroups(self, node: Node) -> bool:
         # integers wrap around in their own dtype, and -1 is no factor of unsigned ones
-        linear = node.primitive in (_ADD, _SUBTRACT, _NEGATIVE, _MULTIPLY, _DIVIDE)
+        linear = bool(facts_of(node).signs) or scales(node)
         return linear and node.dtype.kind == "f" and self.partition.is_sequential(node)
 
     def _is_absorbed(self, node: Node) -> bool:
@@ -84,9 +84,9 @@ class _Associate:
             or reader.dtype != node.dtype
         ):
             return False
-        if reader.primitive in (_MULTIPLY, _DIVIDE):
+        if scales(reader):
             one, other = reader.inputs
-            return self._lower(other, reader) if node is one else reader.primitive is _MULTIPLY and self._lower(one, reader)
+            return self._lower(other, reader) if node is one else multiplies(reader) and self._lower(one, reader)
         return True
 
     def _lower(self, node: Node, than: Node) -> bool:
@@ -95,7 +95,7 @@ class _Associate:
     def _sum(self, node: Node, root: Node, scale: Node | None) -> list[Term]:
         """The node's terms, each times `scale`."""
         if self._lower(node, root):
-            alike = node.primitive is _ADD and node.dtype == root.dtype and not self.partition.is_invariant(node)
+            alike = adds(node) and node.dtype == root.dtype and not self.partition.is_invariant(node)
             if scale is None and alike and self.uses.count(node) == 1:
                 return [term for i in node.inputs for term in self._sum(i, root, None)]
             return [Term(self._times(scale, self._promoted(node, root)), None)]
@@ -103,7 +103,7 @@ class _Associate:
             return [Term(scale, self._in_dtype_of(root, node))]
         terms = self._parts(node, root, scale)
         plain = sum(term.coefficient is scale and term.atom is not None for term in terms)
-        if scale is not None and node is not root and node.primitive in (_ADD, _SUBTRACT) and plain > 1:
+        if scale is not None and node is not root and facts_of(node).signs and plain > 1:
             return [Term(scale, self._in_dtype_of(root, node))]  # (a + b) · c is cheaper than a · c + b · c
         self.passed[node] = 1.0 if node is root else 1.0 / self.uses.count(node)
         return terms
@@ -114,25 +114,24 @@ class _Associate:
             return True
         if not self._regroups(node) or node.dtype != root.dtype or self.partition.stage[node] != self.partition.stage[root]:
             return False
-        if node.primitive in (_MULTIPLY, _DIVIDE):
+        if scales(node):
             return any(self._lower(i, node) for i in node.inputs) and not (
-                node.primitive is _DIVIDE and self._lower(node.inputs[0], node)
+                not multiplies(node) and self._lower(node.inputs[0], node)
             )
-        return self.uses.count(node) == 1 or node.primitive is _NEGATIVE
+        return self.uses.count(node) == 1 or len(node.inputs) == 1
 
     def _parts(self, node: Node, root: Node, scale: Node | None) -> list[Term]:
         primitive, inputs = node.primitive, node.inputs
-        if primitive is _NEGATIVE:
-            return self._sum(inputs[0], root, self._times(scale, self._number(-1.0, root)))
-        if primitive in (_ADD, _SUBTRACT):
-            second = scale if primitive is _ADD else self._times(scale, self._number(-1.0, root))
-            return [*self._sum(inputs[0], root, scale), *self._sum(inputs[1], root, second)]
+        if signs := facts_of(node).signs:
+            signed = [scale if sign > 0 else self._times(scale, self._number(-1.0, root)) for sign in signs]
+            return [term for i, own in zip(inputs, signed, strict=True) for term in self._sum(i, root, own)]
+        assert primitive is not None
         core, other = inputs if self._lower(inputs[1], node) else inputs[::-1]
-        if not self._lower(other, node) or (primitive is _DIVIDE and core is not inputs[0]):
+        if not self._lower(other, node) or (not multiplies(node) and core is not inputs[0]):
             return [Term(scale, self._in_dtype_of(root, node))]
         other = self._promoted(other, root)
-        if primitive is _DIVIDE:
-            other = self.builder.make(_DIVIDE, (self._number(1.0, other), other))
+        if not multiplies(node):
+            other = self.builder.make(primitive, (self._number(1.0, other), other))
         return self._sum(core, root, self._times(scale, other))
 
     def _number(self, value: float, like: Node) -> Node:

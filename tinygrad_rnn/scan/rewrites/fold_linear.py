@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ...graph.node import Node
 from ...ops.core import registry
+from ...ops.facts import facts_of, multiplies, scales
 from ..canonical import Builder
 from ..loop import Loop, is_scalar_constant
 from ..partition import Partition
@@ -11,9 +12,7 @@ from .uses import Uses
 
 __all__ = ["fold_linear"]
 
-_MATMUL, _ADD, _SUBTRACT = registry["matmul"], registry["add"], registry["subtract"]
-_MULTIPLY, _DIVIDE, _NEGATIVE = registry["multiply"], registry["divide"], registry["negative"]
-_SUM, _RESHAPE = registry["sum"], registry["reshape"]
+_MATMUL, _NEGATIVE, _SUM, _RESHAPE = (registry[name] for name in ("matmul", "negative", "sum", "reshape"))
 
 
 def fold_linear(loop: Loop) -> dict[Node, Node]:
@@ -38,29 +37,29 @@ def fold_linear(loop: Loop) -> dict[Node, Node]:
 
 
 def _folded(node: Node, partition: Partition, uses: Uses, builder: Builder) -> Node | None:
-    make, inputs = builder.make, node.inputs
-    if node.primitive is _SUM and len(inputs[0].shape) == 2 and node.attributes["axis"] == (-1,):
+    make, inputs, primitive, facts = builder.make, node.inputs, node.primitive, facts_of(node)
+    if primitive is _SUM and len(inputs[0].shape) == 2 and node.attributes["axis"] == (-1,):
         x = inputs[0]
         if x.dtype != node.dtype:
             return None
         ones = builder.broadcast(builder.constant(1.0, x.dtype), (x.shape[-1], 1))
         total = make(_MATMUL, (x, ones))
         return total if node.attributes["keepdims"] else make(_RESHAPE, (total,), {"shape": node.shape})
-    if node.primitive is _MATMUL and partition.is_invariant(inputs[1]) and len(inputs[1].shape) == 2:
+    if facts.product and partition.is_invariant(inputs[1]) and len(inputs[1].shape) == 2:
         return _product_of(inputs[0], inputs[1], partition, builder)
-    if node.primitive in (_MULTIPLY, _DIVIDE):
-        product, number = inputs if node.primitive is _DIVIDE or not is_scalar_constant(inputs[0]) else inputs[::-1]
+    if primitive is not None and scales(node):
+        product, number = inputs[::-1] if multiplies(node) and is_scalar_constant(inputs[0]) else inputs
         if _is_product(product, partition) and is_scalar_constant(number) and uses.count(product) == 1:
-            return make(_MATMUL, (product.inputs[0], make(node.primitive, (product.inputs[1], number))))
-    if node.primitive in (_ADD, _SUBTRACT) and all(_is_product(i, partition) for i in inputs):
+            return make(_MATMUL, (product.inputs[0], make(primitive, (product.inputs[1], number))))
+    if primitive is not None and len(facts.signs) == 2 and all(_is_product(i, partition) for i in inputs):
         (left, a), (other, b) = inputs[0].inputs, inputs[1].inputs
         if left is other and uses.count(inputs[0]) + uses.count(inputs[1]) <= 3:
-            return make(_MATMUL, (left, make(node.primitive, (a, b))))
+            return make(_MATMUL, (left, make(primitive, (a, b))))
     return None
 
 
 def _is_product(node: Node, partition: Partition) -> bool:
-    if node.primitive is not _MATMUL or any(i.dtype != node.dtype for i in node.inputs):
+    if not facts_of(node).product or any(i.dtype != node.dtype for i in node.inputs):
         return False
     return partition.is_sequential(node) and partition.is_invariant(node.inputs[1]) and len(node.inputs[1].shape) == 2
 
@@ -68,7 +67,7 @@ def _is_product(node: Node, partition: Partition) -> bool:
 def _product_of(left: Node, right: Node, partition: Partition, builder: Builder) -> Node | None:
     """A product with a column, of what is a product or a multiple itself."""
     make = builder.make
-    if left.primitive is _NEGATIVE and right.shape[-1] == 1:
+    if facts_of(left).signs == (-1,) and right.shape[-1] == 1:
         return make(_MATMUL, (left.inputs[0], make(_NEGATIVE, (right,))))
     if _is_product(left, partition) and right.shape[-1] == 1:
         return make(_MATMUL, (left.inputs[0], make(_MATMUL, (left.inputs[1], right))))

@@ -6,23 +6,24 @@ from collections import defaultdict
 
 from ...graph.node import Node
 from ...ops.core import registry
-from ..canonical import Builder
+from ...ops.facts import facts_of
+from ..canonical import Builder, joined_axis
 from ..loop import Loop
 from ..partition import Partition
 
 __all__ = ["concat_matrices", "split_concat"]
 
-_MATMUL, _CONCATENATE, _ADD = registry["matmul"], registry["concatenate"], registry["add"]
+_MATMUL, _ADD = registry["matmul"], registry["add"]
 
 
 def split_concat(loop: Loop) -> dict[Node, Node]:
     """[h, x] W = h W₁ + x W₂, so that the part without the state can leave the loop."""
     partition, builder, instead = Partition(loop), Builder(), {}
     for node in partition.nodes:
-        if node.primitive is not _MATMUL or not partition.is_sequential(node):
+        if not facts_of(node).product or not partition.is_sequential(node):
             continue
         join, weight = node.inputs
-        if join.primitive is not _CONCATENATE or join.attributes["axis"] != -1 or not partition.is_invariant(weight):
+        if joined_axis(join) != -1 or not partition.is_invariant(weight):
             continue
         if all(partition.is_sequential(piece) for piece in join.inputs) or len(weight.shape) != 2:
             continue
@@ -41,7 +42,7 @@ def concat_matrices(loop: Loop) -> dict[Node, Node]:
     partition, builder, instead = Partition(loop), Builder(), {}
     groups: dict[tuple[Node, int], list[Node]] = defaultdict(list)
     for node in partition.nodes:
-        if node.primitive is _MATMUL and partition.is_invariant(node.inputs[1]) and len(node.inputs[1].shape) == 2:
+        if facts_of(node).product and partition.is_invariant(node.inputs[1]) and len(node.inputs[1].shape) == 2:
             groups[node.inputs[0], partition.stage[node]].append(node)
     for (left, stage), products in groups.items():
         dtypes = {product.inputs[1].dtype for product in products}

@@ -6,6 +6,7 @@ import itertools
 
 from ...graph.node import Node
 from ...ops.core import registry
+from ...ops.facts import facts_of, multiplies
 from ..canonical import Builder, slice_of
 from ..loop import Loop
 from ..partition import Partition
@@ -13,8 +14,8 @@ from .uses import Uses
 
 __all__ = ["sigmoid_as_tanh"]
 
-_MATMUL, _ADD, _SUBTRACT, _MULTIPLY = registry["matmul"], registry["add"], registry["subtract"], registry["multiply"]
-_SIGMOID, _TANH, _GETITEM = registry["sigmoid"], registry["tanh"], registry["getitem"]
+_MATMUL, _ADD, _MULTIPLY = registry["matmul"], registry["add"], registry["multiply"]
+_SIGMOID, _TANH = registry["sigmoid"], registry["tanh"]
 
 
 def sigmoid_as_tanh(loop: Loop) -> dict[Node, Node]:
@@ -81,7 +82,7 @@ class _Gates:
     def _slices(self, node: Node) -> dict[Node, tuple[int, int]]:
         """Disjoint slices of columns, if nothing else reads the value; or all of it."""
         readers = self.uses.readers[node]
-        if node in self.uses.ends or not readers or node.primitive is _GETITEM:
+        if node in self.uses.ends or not readers or facts_of(node).reads:
             return {}
         if len(readers) == 1 and readers[0].primitive is _SIGMOID:
             return {node: (0, node.shape[-1])}
@@ -112,21 +113,22 @@ class _Gates:
     def _scaled(self, node: Node, scale: Node, top: bool = False) -> Node | None:
         """The value times a row, by way of what is the same at all steps or known beforehand."""
         make, partition = self.builder.make, self.partition
-        pushes = node.primitive in (_MATMUL, _ADD, _SUBTRACT)
+        facts = facts_of(node)
+        pushes = facts.product or len(facts.signs) == 2
         if not partition.is_sequential(node) and not (pushes and not partition.is_invariant(node)):
             return make(_MULTIPLY, (node, scale))
         if partition.is_sequential(node) and not top and self.uses.count(node) > 1:
             return None
         inputs = node.inputs
-        if node.primitive is _GETITEM:
+        if facts.reads:
             return self._scaled_slice(node, scale)
-        if node.primitive is _MATMUL and partition.is_invariant(inputs[1]) and len(inputs[1].shape) == 2:
+        if facts.product and partition.is_invariant(inputs[1]) and len(inputs[1].shape) == 2:
             return make(_MATMUL, (inputs[0], make(_MULTIPLY, (inputs[1], scale))))
-        if node.primitive in (_ADD, _SUBTRACT):
+        if node.primitive is not None and len(facts.signs) == 2:
             one, other = self._scaled(inputs[0], scale), self._scaled(inputs[1], scale)
             if one is not None and other is not None:
                 return make(node.primitive, (one, other))
-        elif node.primitive is _MULTIPLY:
+        elif multiplies(node):
             known = [i for i in inputs if not partition.is_sequential(i)]
             if len(known) == 1:
                 (core,) = (i for i in inputs if i is not known[0])
