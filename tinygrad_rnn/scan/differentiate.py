@@ -6,12 +6,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
+import numpy as np
+
 from ..autodiff import pull
 from ..graph.context import mode
 from ..graph.node import Node, leaf
 from ..tensor import Tensor
 from .canonical import Builder, canonical
-from .loop import Loop, Output, body
+from .loop import Loop, Output, body, is_scalar_constant
 from .partition import Partition
 from .program import is_elementwise, is_view
 
@@ -26,8 +28,8 @@ class Reverse(NamedTuple):
     loop : Loop
         Its sequences are, in this order: the cotangents of the "stack" outputs, the sequences
         of the forward loop, and the residuals. What it carries starts as the cotangents of
-        the "final" outputs. Its consts are those of the forward loop, and then the
-        cotangents of the "sum" outputs.
+        the "final" outputs. Its consts are those of the forward loop, the
+        cotangents of the "sum" outputs, and `arrays`.
     residuals : tuple of Node
         Nodes of the forward loop whose values at all steps it reads.
     slots : tuple of int
@@ -36,6 +38,8 @@ class Reverse(NamedTuple):
         The outputs of the forward loop that are the residuals.
     results : tuple of int
         For each output, in order, which input of the forward loop it is the cotangent of.
+    arrays : tuple of Node
+        Constant arrays that the rules of gradients are written with.
     """
 
     loop: Loop
@@ -43,6 +47,7 @@ class Reverse(NamedTuple):
     slots: tuple[int, ...]
     read: tuple[int, ...]
     results: tuple[int, ...]
+    arrays: tuple[Node, ...]
 
 
 def differentiate(
@@ -116,13 +121,16 @@ def differentiate(
     }
     stand_ins |= {node: node for node in forward.carry}
     loop = canonical(raw, {node: stand_in for node, stand_in in stand_ins.items() if stand_in is not node})
-    reached = set(body(loop))
+    nodes = body(loop)
+    reached = set(nodes)
+    arrays = tuple([node for node in nodes if isinstance(node.value, np.ndarray) and not is_scalar_constant(node)])
     residuals = [node for node, stand_in in stand_ins.items() if stand_in in reached]
     sequences = (*cotangents, *forward.sequences, *[stand_ins[node] for node in residuals])
     residual_outputs = {output.node: i for i, output in enumerate(forward.outputs) if output.residual}
     read = tuple(residual_outputs.get(node, -1) for node in residuals)  # -1: not an output of the forward loop yet
-    loop = replace(loop, sequences=sequences, residuals=frozenset(stand_ins[node] for node in residuals))
-    return Reverse(loop, tuple(residuals), tuple(slots), read, tuple(results))
+    held = frozenset(stand_ins[node] for node in residuals)
+    loop = replace(loop, sequences=sequences, consts=(*loop.consts, *arrays), residuals=held)
+    return Reverse(loop, tuple(residuals), tuple(slots), read, tuple(results), arrays)
 
 
 def step_alone(forward: Loop) -> Loop:

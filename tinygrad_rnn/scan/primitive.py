@@ -129,7 +129,7 @@ class _Backward:
             plan,
             sequences,
             [ends[i] if i in ends else _zeros(self.inputs[self.first_slot + i]) for i in reverse.slots],
-            [*self.inputs[self.first_const :], *self.sums],
+            [*self.inputs[self.first_const :], *self.sums, *map(Tensor, reverse.arrays)],
             count,
         )
         return dict(zip(reverse.results, found, strict=True)), any(i not in ends for i in reverse.slots)
@@ -182,7 +182,7 @@ class _Backward:
                 *starts,
             ],
             [],
-            [*self.inputs[self.first_const :], *self.sums],
+            [*self.inputs[self.first_const :], *self.sums, *map(Tensor, reverse.arrays)],
             1,
         )
         results = dict(zip(reverse.results, found, strict=True))

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..graph.node import Node, leaf
 from ..ops.core import registry
-from ..ops.facts import facts_of
+from ..ops.facts import facts_of, multiplies
 from ..ops.shapes import is_index_array
 from .canonical import Builder
 from .partition import Partition
@@ -87,9 +87,8 @@ class TimeSums:
         if node.primitive is _SCATTER and _one_scatter(node):
             return self._leaf("scatter", node, node)
         varying = {k for k, i in enumerate(inputs) if not partition.is_invariant(i)}
-        for group in facts.linear_groups(node.primitive.arguments, len(inputs)):
-            # a sum in another dtype would be rounded otherwise, and one of masks would be a mask
-            if varying.issubset(group) and all(inputs[k].dtype == node.dtype for k in group):
+        for group in facts.linear_groups(node.primitive.arguments, len(inputs)) if _passes(node) else ():
+            if varying.issubset(group) and all(inputs[k].dtype.kind == "f" for k in group):  # a sum of masks would be a mask
                 parts = tuple([self.of(i) if k in group else i for k, i in enumerate(inputs)])
                 return make(node.primitive, parts, node.attributes)
         return self._leaf("plain", node, node)
@@ -97,6 +96,19 @@ class TimeSums:
     def _is_product(self, node: Node) -> bool:
         """Whether a node is a product of two matrices that are others at each step."""
         return facts_of(node).product and len(node.shape) == 2 and not any(map(self.partition.is_invariant, node.inputs))
+
+
+def _passes(node: Node) -> bool:
+    """Whether a sum over time is taken before a linear operation: one that moves elements, adds or multiplies them.
+
+    It could be taken before every linear operation, but would not have the same last bits then.
+    """
+    facts = facts_of(node)
+    if facts.signs:
+        return all(i.shape == node.shape for i in node.inputs)
+    if facts.copies:
+        return node.inputs[0].dtype == node.dtype
+    return facts.product or multiplies(node) or bool(facts.reorders or facts.reads or facts.joins or facts.reduces)
 
 
 def _one_scatter(node: Node) -> bool:
