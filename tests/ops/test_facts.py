@@ -51,6 +51,8 @@ def test_no_fact_is_missing(name):
     assert linear <= declared
     if len(p.arguments) == 1 and inputs:
         assert holds(declaring(p, Facts(copies=True))) == p.facts.copies
+    if len(inputs) == len(p.arguments):
+        assert holds(declaring(p, Facts(elementwise=True))) == p.elementwise
     if not p.attributes and len(inputs) == len(p.arguments):
         signs = [s for s in np.ndindex(*[2] * len(inputs)) if holds(declaring(p, Facts(signs=tuple(1 - 2 * b for b in s))))]
         found = tuple(1 - 2 * b for b in signs[0]) if signs and not p.facts.copies else ()
@@ -73,6 +75,10 @@ def median(x, *, axis, keepdims):
 
 
 WRONG = {
+    "a product of matrices is not elementwise": declaring(registry["matmul"], Facts(elementwise=True)),
+    "a share in a sum is not elementwise": made(lambda x: x / x.sum(), "negative", Facts(elementwise=True)),
+    "a transposed array is not elementwise": declaring(registry["transpose"], Facts(elementwise=True)),
+    "a running sum is not elementwise": declaring(registry["cumsum"], Facts(elementwise=True)),
     "a negative is no copy": declaring(tr.negative, Facts(copies=True)),
     "a reversed array is no copy": made(lambda x: x[::-1] if x.ndim else x, "negative", Facts(copies=True)),
     "a transposed array is no copy": declaring(registry["transpose"], Facts(copies=True)),

@@ -199,3 +199,31 @@ def test_a_rule_may_be_written_with_an_array():
                 np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
     finally:
         del registry["triple"]
+
+
+def test_neighbouring_slices_are_merged_for_elementwise_operations_only():
+    """A kernel of the input's shape is not taken for an elementwise one: each half has shares of its own sum."""
+
+    def rule(g, y, x):
+        total = x.sum(-1, keepdims=True)
+        return (g - (g * y).sum(-1, keepdims=True)) / total
+
+    @tr.primitive(gradient=(rule,), formula=r"\operatorname{{shares}}\left({x}\right)")
+    def shares(x, *, out=None):
+        return np.divide(x, x.sum(-1, keepdims=True), out=out)
+
+    class Shares(nn.Cell):
+        state_shape = (4,)
+        input_size = 4
+
+        def step(self, x, h):
+            z = tr.exp(h + x)
+            h = tr.concatenate([shares(z[:, :2]), shares(z[:, 2:])], axis=-1)
+            return h, h
+
+    try:
+        xs = np.linspace(-1, 1, 12).reshape(3, 1, 4)
+        scanned, unrolled = (nn.Recurrent(Shares(), mode=mode)(xs)[0].data for mode in ("scan", "unroll"))
+        np.testing.assert_allclose(scanned, unrolled, rtol=1e-12)
+    finally:
+        del registry["shares"]

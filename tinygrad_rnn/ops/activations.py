@@ -24,7 +24,7 @@ __all__ = ["log_softmax", "logsumexp", "relu", "sigmoid", "softmax", "softplus"]
 @primitive(
     gradient=(lambda g, y, x: g * y * (1 - y),),
     formula=r"\sigma\left({x}\right)",
-    facts=Facts(symbol="σ"),
+    facts=Facts(elementwise=True, symbol="σ"),
     floating=True,
 )
 def sigmoid(x, *, out=None):
@@ -42,6 +42,7 @@ def sigmoid(x, *, out=None):
 @primitive(
     gradient=(lambda g, y, x: g * greater(x, 0),),
     formula=r"\operatorname{{relu}}\left({x}\right)",
+    facts=Facts(elementwise=True),
     domain=Domain(REAL, kinks=lambda x: x),
 )
 def relu(x, *, out=None):
@@ -58,6 +59,7 @@ def relu(x, *, out=None):
 @primitive(
     gradient=(lambda g, y, x: g * sigmoid(x),),
     formula=r"\log\left(1 + e^{{{x}}}\right)",
+    facts=Facts(elementwise=True),
     floating=True,
 )
 def softplus(x, *, out=None):

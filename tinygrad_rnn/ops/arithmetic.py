@@ -464,7 +464,7 @@ def _where_shape(condition: Spec, a: Spec, b: Spec) -> Spec:
         OPEN,
         special=(("condition", 1, "{a}"), ("condition", 0, "{b}")),
     ),
-    facts=Facts(linear=("a", "b")),
+    facts=Facts(elementwise=True, linear=("a", "b")),
     shape=_where_shape,
     domain=Domain(BOOLEAN, REAL, REAL),
 )
@@ -598,7 +598,7 @@ def _real(dtype: Any) -> np.dtype[Any]:
 @primitive(
     gradient=(lambda g, y, x, dtype: g.astype(x.dtype),),
     formula="{x}",
-    facts=Facts(copies=True),
+    facts=Facts(elementwise=True, copies=True),
     shape=lambda x, dtype: Spec(x.shape, _real(dtype)),
     domain=Domain(REAL, attributes=lambda choose, x: {"dtype": np.dtype(np.float64)}),
 )
@@ -620,7 +620,7 @@ def astype(x, *, dtype, out=None):
 @primitive(
     gradient=(None,),
     formula=r"\operatorname{{detach}}\left({x}\right)",
-    facts=Facts(copies=True),
+    facts=Facts(elementwise=True, copies=True),
     domain=Domain(REAL, stops=True),
     view=lambda attributes, shape: True,
 )

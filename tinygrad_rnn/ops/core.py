@@ -117,6 +117,12 @@ class Primitive:
         self.ufunc = ufunc
 
     @property
+    def elementwise(self) -> bool:
+        """Whether each element of the result depends on the elements at its own place, after broadcasting."""
+        is_ufunc = self.ufunc is not None and self.ufunc.signature is None
+        return is_ufunc or self.facts.elementwise or bool(self.facts.signs)
+
+    @property
     def symbol(self) -> str:
         """What a drawing calls the operation."""
         return self.facts.symbol or self.name

@@ -22,6 +22,9 @@ class Facts(NamedTuple):
 
     Attributes
     ----------
+    elementwise : bool
+        Each element of the result depends on the elements of the inputs at its own place, after broadcasting.
+        It need not be declared where a ufunc of NumPy is the kernel.
     copies : bool
         The result has the elements of the one input in their order: in another shape or dtype, or
         repeated by broadcasting.
@@ -57,6 +60,7 @@ class Facts(NamedTuple):
     ((1, -1), 'each', 'axis', True)
     """
 
+    elementwise: bool = False
     copies: bool = False
     signs: tuple[int, ...] = ()
     linear: Linear | tuple[str, ...] | None = None
@@ -163,7 +167,7 @@ def scales(node: Node) -> bool:
     (True, True, False)
     """
     primitive = node.primitive
-    if primitive is None or primitive.ufunc is None or primitive.ufunc.signature is not None or len(node.inputs) != 2:
+    if primitive is None or not primitive.elementwise or len(node.inputs) != 2:
         return False
     return (0,) in primitive.facts.linear_groups(primitive.arguments, 2)
 

@@ -40,7 +40,7 @@ def _signature(node: Node, partition: Partition) -> Any:
     """What nodes have in common that can be merged; None for one that cannot."""
     if node.primitive is None or not node.shape or not partition.is_sequential(node):
         return None
-    if node.primitive.shape not in (elementwise, elementwise_float):
+    if not node.primitive.elementwise or node.primitive.shape not in (elementwise, elementwise_float):
         return None
     kinds: list[Any] = []
     for i in node.inputs:
