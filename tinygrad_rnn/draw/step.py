@@ -16,6 +16,7 @@ import numpy as np
 
 from ..graph.graph import Graph, is_constant
 from ..graph.node import Node, behind_cuts
+from ..nn.call import UnnamedSlot
 from ..nn.module_trace import Step
 from ..ops.core import as_tensor
 from ..ops.facts import adds, facts_of, multiplies
@@ -155,7 +156,7 @@ class _Contraction:
         self.outputs, self.after = opened[: len(outputs)], opened[len(outputs) :]
         self.nodes = behind_cuts(opened)
         self.state = {tensor.node: number for number, tensor in enumerate(step.state)}
-        self.names = self._slot_names([pretty(name) for name in step.names])
+        self.names = self._slot_names(step.names)
         self.forms: dict[Node, Form] = {}
         self.symbols: dict[Node, tuple[str, ...]] = {}
         self.found: list[Part] = []
@@ -186,12 +187,12 @@ class _Contraction:
         return self._read([*after, *outputs], before, after, outputs)
 
     def _slot_names(self, names: list[str]) -> list[str]:
-        """A slot of no name of its own that only passes another on is the other, a step earlier."""
-        found = list(names)
+        """Names of the slots; an unnamed slot that copies slot s is named s⁻."""
+        found = [pretty(name) for name in names]
         for _ in names:  # once round for every link of a chain
             for slot, node in enumerate(self.after):
                 other = self.state.get(node)
-                if other is not None and other != slot and names[slot].startswith("state"):
+                if other is not None and other != slot and isinstance(names[slot], UnnamedSlot):
                     found[slot] = f"{found[other]}⁻"
         return found
 

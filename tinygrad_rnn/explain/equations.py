@@ -262,7 +262,7 @@ class Equations:
                 elif source.primitive is not None:
                     stands[source] = apply(source.primitive, [stands[i] for i in source.inputs], source.attributes)
             self._stand(stands[node].node, node)
-            delta = symbolic(node.spec, node.name, "delta")
+            delta = symbolic(node.spec, node.name, "cotangent")
             self.deltas[delta.node] = node
             self.symbols[delta.node] = self.symbols[node]._replace(delta=True)
             reached = set(ancestors([stands[node].node]))

@@ -259,7 +259,7 @@ def leaf(value: Any, name: str | None = None, role: str | None = None, location:
     return node
 
 
-ROLES = ("parameter", "input", "initial", "output", "loss", "mask")
+ROLES = ("parameter", "input", "initial", "output", "loss", "mask", "cotangent")
 """What a node may be for; None for an operation's plain result or a constant."""
 
 _serial = attrgetter("serial")

@@ -23,7 +23,7 @@ from ..tree import flatten, rebuild
 from ..unrolling import as_input
 from .cell import Cell, State
 
-__all__ = ["Call", "as_state", "cast", "named_values", "outline", "slot_names", "tell_initial"]
+__all__ = ["Call", "UnnamedSlot", "as_state", "cast", "named_values", "outline", "slot_names", "tell_initial"]
 
 
 class Call:
@@ -305,6 +305,10 @@ def _given(tensors: Sequence[Tensor]) -> Iterator[None]:
         change(given=before)
 
 
+class UnnamedSlot(str):
+    """What a slot is called that its author gave no name."""
+
+
 def slot_names(after: State, before: Sequence[Tensor] = ()) -> list[str]:
     """Names of the slots: fields of a named tuple, or the names given to the values.
 
@@ -318,8 +322,8 @@ def slot_names(after: State, before: Sequence[Tensor] = ()) -> list[str]:
             for field, inner in zip(getattr(part, "_fields", [None] * len(part)), part, strict=True):
                 walk(inner, field)
             return
-        found = name or (None if part.node in held else part.name) or "state"
-        names.append(found if found not in names else f"{found}_{len(names) + 1}")
+        found = name or (None if part.node in held else part.name) or UnnamedSlot("state")
+        names.append(found if found not in names else type(found)(f"{found}_{len(names) + 1}"))
 
     walk(after, None)
     return names

@@ -79,7 +79,7 @@ def differentiate(
         kind, node, _ = forward.outputs[i]
         if kind == "final":
             continue
-        g = leaf(node.spec, f"g_{node.name or i}")
+        g = leaf(node.spec, f"g_{node.name or i}", "cotangent")
         (cotangents if kind == "stack" else sums).append(g)
         seeds.append((node, Tensor(g)))
     slots = _slots_with_cotangents(forward, given, ends)

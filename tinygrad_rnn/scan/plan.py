@@ -12,7 +12,7 @@ from ..autodiff import pull
 from ..console import counted
 from ..graph.context import mode
 from ..graph.node import Node, Spec, ancestors, leaf
-from ..ops.core import registry
+from ..ops.facts import facts_of
 from ..tensor import Tensor
 from .canonical import canonical
 from .compiled import CompiledScan
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Counts", "Operation", "Pass", "Slot", "Plan", "Work"]
 
-_MATMUL = registry["matmul"]
 ONCE = -1
 
 When: TypeAlias = Literal["once", "batched", "loop", "end"]
@@ -396,7 +395,7 @@ def _count(work: Work, steps: int, kept: int, as_written: bool = False) -> Count
     return Counts(
         len(inside),
         len(outside),
-        sum(one.node.primitive is _MATMUL and one.kind == "kernel" for one in inside),
+        sum(facts_of(one.node).product and one.kind == "kernel" for one in inside),
         sum(_bytes(one.node.spec) for one in inside),
         sum(_bytes(one.node.spec) * (steps if one.when == "batched" else 1) for one in outside),
         kept,
@@ -437,7 +436,7 @@ def _slots(loop: Loop, partition: Partition, names: Sequence[str]) -> Iterator[S
                 steps += 1
                 seen.add(slot[after])
                 after = loop.next_carry[slot[after]]
-            source = after.name if after.name and not after.name.startswith("g_") else None
+            source = None if after.role == "cotangent" else after.name
             yield Slot(names[i], "delay", steps, (source,) if source and source != names[i] else ())
 
 
