@@ -172,7 +172,7 @@ class Printer:
         if primitive.facts.reduces and (node in self.dropped or all(n == 1 for n in axes)):
             return self.form(node.inputs[0], transposed)
         template, own = primitive.formula.latex, primitive.formula.binds
-        names = [name for name in primitive.arguments if not name.startswith("*")]
+        names = primitive.named_arguments
         inputs = dict(zip(names, node.inputs, strict=False))
         for name, number, instead in primitive.formula.special:
             known = self.number(inputs[name])

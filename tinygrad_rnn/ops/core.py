@@ -76,6 +76,8 @@ class Primitive:
         input of this shape, gives a view of it, whatever its layout; None where it never does.
     arguments : tuple of str
         Names of the inputs; the last one starts with ``*`` if the primitive is variadic.
+    named_arguments : tuple of str
+        The same without the variadic one.
     attributes : frozenset of str
         Names of the static arguments.
     facts : Facts
@@ -112,6 +114,7 @@ class Primitive:
         self.leading = leading
         self.view = view
         self.arguments = arguments
+        self.named_arguments = tuple([name for name in arguments if not name.startswith("*")])
         self.attributes = frozenset(attributes)
         self.facts = facts
         self.ufunc = ufunc
@@ -135,8 +138,8 @@ class Primitive:
         TypeError
             If it has not as many inputs, or no attribute of such a name.
         """
-        variadic = self.arguments[-1].startswith("*")
-        if len(inputs) < len(self.arguments) - variadic or (len(inputs) > len(self.arguments) and not variadic):
+        fewest = len(self.named_arguments)
+        if len(inputs) < fewest or (len(inputs) > fewest == len(self.arguments)):
             raise TypeError(f"{self.name} takes {', '.join(self.arguments)}, and was given {len(inputs)} inputs")
         if attributes.keys() != self.attributes:
             expected = ", ".join(sorted(self.attributes)) or "none"

@@ -9,7 +9,7 @@ from ..graph.node import Node
 
 __all__ = ["Facts", "adds", "facts_of", "multiplies", "scales"]
 
-Linear: TypeAlias = Literal["jointly", "each"]
+Linearity: TypeAlias = Literal["jointly", "each"]
 
 
 class Facts(NamedTuple):
@@ -63,7 +63,7 @@ class Facts(NamedTuple):
     elementwise: bool = False
     copies: bool = False
     signs: tuple[int, ...] = ()
-    linear: Linear | tuple[str, ...] | None = None
+    linear: Linearity | tuple[str, ...] | None = None
     product: bool = False
     reorders: str | None = None
     reads: str | None = None

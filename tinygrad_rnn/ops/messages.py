@@ -36,7 +36,7 @@ class OutOfRange(IndexError):
 def explained(primitive: Primitive, nodes: tuple[Node, ...], attributes: Mapping[str, Any], error: Exception) -> TinygradError:
     """Return the error to raise for one of a kernel or shape rule: with the primitive, the layer, the step and the inputs."""
     where = context.state.location.describe()
-    names = [a for a in primitive.arguments if not a.startswith("*")]
+    names = list(primitive.named_arguments)
     names += [f"input {i}" for i in range(len(names), len(nodes))]
     shown = ", ".join(f"{name} = {describe(node)} {node.dtype}" for name, node in zip(names, nodes, strict=False))
     given = "".join(f", {key}={value!r}" for key, value in attributes.items())
