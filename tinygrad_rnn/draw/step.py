@@ -25,7 +25,7 @@ from .contract import is_copy
 from .naming import pretty_sum
 from .symbols import pretty
 
-__all__ = ["Diagram", "Part", "Role", "diagram"]
+__all__ = ["Diagram", "Role", "StepPart", "diagram"]
 
 
 class Role(str, Enum):
@@ -52,7 +52,7 @@ class Way(NamedTuple):
 
 
 @dataclass(eq=False)
-class Part:
+class StepPart:
     """A gate, an operation, or an end of a line.
 
     Attributes
@@ -64,7 +64,7 @@ class Part:
         What its author called the value; may be empty.
     key : str
         What a cell's `step_layout` calls it: its name, or what it does to which parts.
-    reads : dict of Part to Way
+    reads : dict of StepPart to Way
         Empty if it is an end where lines come in.
     slots : list of int
         Numbers of the slots that it is, or that carry it on.
@@ -76,7 +76,7 @@ class Part:
     text: str
     name: str = ""
     key: str = ""
-    reads: dict[Part, Way] = field(default_factory=dict)
+    reads: dict[StepPart, Way] = field(default_factory=dict)
     slots: list[int] = field(default_factory=list)
     note: str = ""
 
@@ -84,12 +84,12 @@ class Part:
 class Form(NamedTuple):
     """A value as a sum of parts, each behind linear maps: a gate takes it in whole."""
 
-    terms: dict[Part, Way]
+    terms: dict[StepPart, Way]
     biases: tuple[str, ...] = ()
     joined: bool = False
 
     @property
-    def part(self) -> Part | None:
+    def part(self) -> StepPart | None:
         """The part that it is, if it is nothing else."""
         if len(self.terms) == 1 and not self.biases and next(iter(self.terms.values())) == Way():
             return next(iter(self.terms))
@@ -106,24 +106,24 @@ class Diagram:
 
     Attributes
     ----------
-    inputs, before, after, outputs : list of Part
+    inputs, before, after, outputs : list of StepPart
         The ends of lines; outputs without those that are a slot's next value.
-    inner : list of Part
+    inner : list of StepPart
         Gates and operations.
     """
 
-    inputs: list[Part]
-    before: list[Part]
-    inner: list[Part]
-    after: list[Part]
-    outputs: list[Part]
+    inputs: list[StepPart]
+    before: list[StepPart]
+    inner: list[StepPart]
+    after: list[StepPart]
+    outputs: list[StepPart]
 
     @property
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[StepPart]:
         """All of them."""
         return [*self.inputs, *self.before, *self.inner, *self.after, *self.outputs]
 
-    def arcs(self) -> Iterator[tuple[Part, Part, Way]]:
+    def arcs(self) -> Iterator[tuple[StepPart, StepPart, Way]]:
         """Every line, from what is read to what reads it."""
         for part in self.parts:
             for read, way in part.reads.items():
@@ -159,16 +159,16 @@ class _Contraction:
         self.names = self._slot_names(step.names)
         self.forms: dict[Node, Form] = {}
         self.symbols: dict[Node, tuple[str, ...]] = {}
-        self.found: list[Part] = []
+        self.found: list[StepPart] = []
         self.shown = set(opened)
         for node in reversed(self.nodes):  # a copy of a value is the value
             if node in self.shown and is_copy(node) and node.inputs:
                 self.shown.add(node.inputs[0])
 
     def run(self) -> Diagram:
-        before = [Part(Role.BEFORE, "", f"{name}⁻", f"{name}⁻", slots=[k]) for k, name in enumerate(self.names)]
+        before = [StepPart(Role.BEFORE, "", f"{name}⁻", f"{name}⁻", slots=[k]) for k, name in enumerate(self.names)]
         self.starts = before
-        self.inputs: list[Part] = []
+        self.inputs: list[StepPart] = []
         for node in self.nodes:
             self._visit(node)
         after = [
@@ -196,7 +196,7 @@ class _Contraction:
                     found[slot] = f"{found[other]}⁻"
         return found
 
-    def _read(self, ends: list[Part], before: list[Part], after: list[Part], outputs: list[Part]) -> Diagram:
+    def _read(self, ends: list[StepPart], before: list[StepPart], after: list[StepPart], outputs: list[StepPart]) -> Diagram:
         """Without what nothing reads, and with the name of each value said once."""
         used = set(ends)
         for part in reversed(self.found):
@@ -250,7 +250,7 @@ class _Contraction:
             self._source(node, self._name(node) or "x")
 
     def _source(self, node: Node, name: str, note: str = "") -> None:
-        part = Part(Role.INPUT, "", name, name, note=f"{note}{node.spec}")
+        part = StepPart(Role.INPUT, "", name, name, note=f"{note}{node.spec}")
         self.inputs.append(part)
         self.forms[node] = _alone(part)
 
@@ -297,7 +297,7 @@ class _Contraction:
                     return _alone(self._made("+", {part: Way() for part in parts}, node))
         return None
 
-    def _operation(self, node: Node, computed: Sequence[Node], symbols: tuple[str, ...]) -> Part:
+    def _operation(self, node: Node, computed: Sequence[Node], symbols: tuple[str, ...]) -> StepPart:
         """A function of what it reads, with the numbers and the parameters in it."""
         assert node.primitive is not None
         facts = node.primitive.facts
@@ -313,7 +313,7 @@ class _Contraction:
             if not form.joined or form.parameters:
                 gate = Role.GATE if form.parameters or symbols else Role.OPERATION
                 return self._made(text, form.terms, node, gate, form.biases)
-        reads: dict[Part, Way] = {}
+        reads: dict[StepPart, Way] = {}
         for position, i in enumerate(node.inputs):
             if i in self.forms:
                 minus = len(computed) > 1 and facts.signs[position : position + 1] == (-1,)
@@ -321,7 +321,7 @@ class _Contraction:
         text = "+" if facts.signs and len(computed) > 1 else text
         return self._made(text, reads, node, Role.GATE if symbols else Role.OPERATION)
 
-    def _part(self, form: Form, node: Node) -> Part:
+    def _part(self, form: Form, node: Node) -> StepPart:
         """A part that stands for a sum, made if need be."""
         if form.part is not None:
             return form.part
@@ -344,8 +344,8 @@ class _Contraction:
         return made
 
     def _made(
-        self, text: str, reads: dict[Part, Way], node: Node, role: Role = Role.OPERATION, biases: tuple[str, ...] = ()
-    ) -> Part:
+        self, text: str, reads: dict[StepPart, Way], node: Node, role: Role = Role.OPERATION, biases: tuple[str, ...] = ()
+    ) -> StepPart:
         keys = [part.name or part.key for part in reads]
         key = f"{text} {keys[0]}" if len(keys) == 1 else f"{text}".join(keys)
         said = [
@@ -354,17 +354,17 @@ class _Contraction:
             if way.parameters
         ]
         note = "\n".join([*said, *([f"+ {pretty_sum(biases)}"] if biases else []), str(node.spec)])
-        part = Part(role, text, "", key, dict(reads), note=note)
+        part = StepPart(role, text, "", key, dict(reads), note=note)
         self.found.append(part)
         return part
 
-    def _end(self, role: Role, name: str, node: Node, slots: list[int]) -> Part:
+    def _end(self, role: Role, name: str, node: Node, slots: list[int]) -> StepPart:
         reads = {self._part(self.forms[node], node): Way()} if node in self.forms else {}
         if not reads:
-            constant = Part(Role.INPUT, "", _stems(self.symbols[node]) if self.symbols.get(node) else "const", "const")
+            constant = StepPart(Role.INPUT, "", _stems(self.symbols[node]) if self.symbols.get(node) else "const", "const")
             self.inputs.append(constant)
             reads = {constant: Way()}
-        return Part(role, "", name, f"{name} out", reads, slots, str(node.spec))
+        return StepPart(role, "", name, f"{name} out", reads, slots, str(node.spec))
 
     @staticmethod
     def _name(node: Node) -> str:
@@ -375,7 +375,7 @@ class _Contraction:
         return any(is_constant(i) for i in node.inputs)
 
 
-def _alone(part: Part) -> Form:
+def _alone(part: StepPart) -> Form:
     return Form({part: Way()})
 
 
@@ -388,7 +388,7 @@ def _cut(form: Form) -> Form:
 
 
 def _sum(forms: Iterator[Form] | Sequence[Form]) -> Form:
-    terms: dict[Part, Way] = {}
+    terms: dict[StepPart, Way] = {}
     biases: tuple[str, ...] = ()
     for form in forms:
         for part, way in form.terms.items():
@@ -397,14 +397,14 @@ def _sum(forms: Iterator[Form] | Sequence[Form]) -> Form:
     return Form(terms, biases)
 
 
-def _factors(terms: Mapping[Part, Way]) -> tuple[str, ...]:
+def _factors(terms: Mapping[StepPart, Way]) -> tuple[str, ...]:
     """The parameters of linear maps; biases are told by a note."""
     return tuple(dict.fromkeys(symbol for way in terms.values() for symbol in way.parameters))
 
 
 def _adds_up(forms: Sequence[Form]) -> bool:
     """Whether a sum has each part once, or always behind linear maps."""
-    ways: dict[Part, list[Way]] = {}
+    ways: dict[StepPart, list[Way]] = {}
     for form in forms:
         for part, way in form.terms.items():
             ways.setdefault(part, []).append(way)

@@ -11,7 +11,7 @@ from .maze import EAST, NORTH, SOUTH, WEST, Maze, Port, Spot
 from .positions import Layout
 from .route import rounded
 from .sketch import Arc, Sketch, Vertex
-from .step import Diagram, Part, Role, Way
+from .step import Diagram, Role, StepPart, Way
 from .step_place import UNIT, Places, half, joined, label, placed, size
 from .style import FROM_BUNDLE, FROM_INPUT, FROM_STATE, LOOKS, PLAIN, THICK, Kind, Stroke
 
@@ -52,8 +52,8 @@ class _Lines:
         for part in diagram.parts:
             if part.role is not Role.JOINT:
                 self.maze.block(places.at[part], *half(part))
-        self.dots: dict[tuple[Part, Spot], None] = {}
-        self.corners: dict[Arc, tuple[Part, list[tuple[float, float]]]] = {}
+        self.dots: dict[tuple[StepPart, Spot], None] = {}
+        self.corners: dict[Arc, tuple[StepPart, list[tuple[float, float]]]] = {}
         for joint in (part for part in diagram.parts if part.role is Role.JOINT):
             self._upright(joint)
         for source, target, way in sorted(diagram.arcs(), key=self._urgency):
@@ -68,7 +68,7 @@ class _Lines:
         frame.x, frame.y, frame.width, frame.height = (left + right) / 2, (bottom + top) / 2, right - left, top - bottom
         self.sketch.vertices.append(frame)
 
-    def _vertex(self, part: Part) -> Vertex:
+    def _vertex(self, part: StepPart) -> Vertex:
         again = sum(1 for v in self.sketch.vertices if v.family == part.key)
         vertex = Vertex(f"{part.key}{f' {again + 1}' if again else ''}", part.key, self._kind(part), label(part))
         vertex.width, vertex.height = size(part)
@@ -79,7 +79,7 @@ class _Lines:
         self.sketch.vertices.append(vertex)
         return vertex
 
-    def _kind(self, part: Part) -> Kind:
+    def _kind(self, part: StepPart) -> Kind:
         if part.role in ENDS:
             return Kind.PORT
         if part.role is Role.JOINT:
@@ -90,18 +90,18 @@ class _Lines:
             return Kind.OUTPUT
         return Kind.VALUE if part.role is Role.GATE else Kind.FUNCTION
 
-    def _color(self, part: Part) -> str:
+    def _color(self, part: StepPart) -> str:
         kinds = {Role.INPUT: Kind.INPUT, Role.OUTPUT: Kind.OUTPUT}
         return LOOKS[kinds.get(part.role, Kind.STATE)].color
 
     # -- lines -----------------------------------------------------------------------------------
 
-    def _urgency(self, line: tuple[Part, Part, Way]) -> tuple[bool, int, str, str]:
+    def _urgency(self, line: tuple[StepPart, StepPart, Way]) -> tuple[bool, int, str, str]:
         source, target, _ = line
         (x, y), (u, v) = self.places.at[source], self.places.at[target]
         return not self._is_on_lane(source, target), abs(x - u) + abs(y - v), source.key, target.key
 
-    def _is_on_lane(self, source: Part, target: Part) -> bool:
+    def _is_on_lane(self, source: StepPart, target: StepPart) -> bool:
         """Whether a line is a stretch of a state's straight line."""
         slot = self.lane_of.get(source, -1)
         if slot < 0 or self.lane_of.get(target) != slot:
@@ -109,7 +109,7 @@ class _Lines:
         path = [self.diagram.before[slot], *self.places.lanes[slot], self.diagram.after[slot]]
         return path.index(target) == path.index(source) + 1
 
-    def _upright(self, joint: Part) -> None:
+    def _upright(self, joint: StepPart) -> None:
         """The line in which what a joint joins is met."""
         spots = sorted({self.places.entries[read, joint] for read in joint.reads} | {self.places.at[joint]})
         if len(spots) > 1:
@@ -120,7 +120,7 @@ class _Lines:
             self.sketch.arcs.append(arc)
         self.dots |= {(joint, spot): None for spot in spots[:-1]}
 
-    def _line(self, source: Part, target: Part, way: Way) -> None:
+    def _line(self, source: StepPart, target: StepPart, way: Way) -> None:
         lane = self._is_on_lane(source, target)
         starts, ends = self._ports(source, True), self._ports(target, False)
         if target.role is Role.JOINT:
@@ -147,7 +147,7 @@ class _Lines:
             arc.label_at = x + (9 if a == x else 12 * np.sign(a - x)), y + (9 if b == y else 10 * np.sign(b - y))
         self.sketch.arcs.append(arc)
 
-    def _onwards(self, source: Part, points: list[tuple[float, float]], before: set[Spot]) -> list[tuple[float, float]]:
+    def _onwards(self, source: StepPart, points: list[tuple[float, float]], before: set[Spot]) -> list[tuple[float, float]]:
         """The part of a line that leaves those that its source has already, from a dot on."""
         spots = list(_spots(points))
         last = max((k for k, spot in enumerate(spots) if spot in before), default=None)
@@ -158,7 +158,7 @@ class _Lines:
         rest = [point for k, point in enumerate(points) if _after(points, k, (x, y))]
         return [(x, y), *rest]
 
-    def _border(self, part: Part, port: Spot) -> tuple[float, float]:
+    def _border(self, part: StepPart, port: Spot) -> tuple[float, float]:
         """Where a line touches the node."""
         x, y = self.places.at[part]
         width, height = size(part)
@@ -171,7 +171,7 @@ class _Lines:
             return x + np.sign(dx) * a * (np.sqrt(1 - (dy / b) ** 2) if oval else 1), port[1]
         return port[0], y + np.sign(dy) * b * (np.sqrt(1 - (dx / a) ** 2) if oval else 1)
 
-    def _ports(self, part: Part, leaving: bool) -> list[Port]:
+    def _ports(self, part: StepPart, leaving: bool) -> list[Port]:
         x, y = self.places.at[part]
         w, h = (n + 1 for n in half(part))
         if part.role is Role.JOINT:
@@ -196,7 +196,7 @@ class _Lines:
             ports += [Port((x + dx, edge), NORTH if leaving else SOUTH, 3.0) for dx in (-2, -1, 1, 2)]
         return ports
 
-    def _stroke(self, source: Part, target: Part, lane: bool) -> Stroke:
+    def _stroke(self, source: StepPart, target: StepPart, lane: bool) -> Stroke:
         if lane or target.role is Role.AFTER:
             return FROM_STATE._replace(width=2.4)
         if source.role is Role.INPUT:
@@ -220,7 +220,7 @@ class _Lines:
         for source, spot in self.dots:
             self._dot(source, spot)
 
-    def _dot(self, source: Part, spot: Spot) -> None:
+    def _dot(self, source: StepPart, spot: Spot) -> None:
         color = next(arc.stroke.color for arc in self.sketch.arcs if arc.source is self.vertices[source])
         dot = Vertex(f"{self.vertices[source].name} branch {spot[0]} {spot[1]}", "branch", Kind.JUNCTION, color=color)
         dot.x, dot.y, dot.width, dot.height = UNIT * spot[0], UNIT * spot[1], 5.0, 5.0

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .positions import Layout
-from .step import Diagram, Part, Role, Way
+from .step import Diagram, Role, StepPart, Way
 from .style import NODE_FONT
 from .symbols import text_width
 
@@ -44,13 +44,13 @@ class Places:
         Where a line meets the upright of a joint.
     """
 
-    at: dict[Part, tuple[int, int]]
+    at: dict[StepPart, tuple[int, int]]
     frame: tuple[int, int, int, int]
-    lanes: dict[int, list[Part]]
-    entries: dict[tuple[Part, Part], tuple[int, int]]
+    lanes: dict[int, list[StepPart]]
+    entries: dict[tuple[StepPart, StepPart], tuple[int, int]]
 
 
-def size(part: Part) -> tuple[float, float]:
+def size(part: StepPart) -> tuple[float, float]:
     """Width and height in points."""
     width = text_width(label(part), NODE_FONT)
     if part.role is Role.GATE:
@@ -62,12 +62,12 @@ def size(part: Part) -> tuple[float, float]:
     return max(18.0, width + 6), 18.0
 
 
-def label(part: Part) -> str:
+def label(part: StepPart) -> str:
     """What is written on it: an operation's name stands where its line ends."""
     return f"{part.text} {part.name}".strip() if part.role is not Role.OPERATION or len(part.text) > 2 else part.text
 
 
-def half(part: Part) -> tuple[int, int]:
+def half(part: StepPart) -> tuple[int, int]:
     """How far it reaches on the grid, beside and above its centre."""
     width, height = size(part)
     return math.ceil((width / 2 + 4) / UNIT) - 1, math.ceil((height / 2 + 4) / UNIT) - 1
@@ -79,9 +79,9 @@ def joined(diagram: Diagram) -> Diagram:
     A gate alone has one too, if it reads nothing else.
     """
     ends = {*diagram.inputs, *diagram.before}
-    joints: list[Part] = []
+    joints: list[StepPart] = []
 
-    def read(gate: Part) -> frozenset[Part]:
+    def read(gate: StepPart) -> frozenset[StepPart]:
         return frozenset(source for source, way in gate.reads.items() if source in ends and way.parameters and not way.cut)
 
     while True:
@@ -96,7 +96,7 @@ def joined(diagram: Diagram) -> Diagram:
             return Diagram(diagram.inputs, diagram.before, [*joints, *diagram.inner], diagram.after, diagram.outputs)
         order = [end for end in (*diagram.inputs, *diagram.before) if end in group]
         names = ", ".join(end.name for end in order)
-        joint = Part(Role.JOINT, "", "", f"[{names}]", dict.fromkeys(order, Way()), note=f"[{names}]")
+        joint = StepPart(Role.JOINT, "", "", f"[{names}]", dict.fromkeys(order, Way()), note=f"[{names}]")
         joints.append(joint)
         for part, found in reads.items():
             if group <= found:
@@ -108,12 +108,12 @@ def joined(diagram: Diagram) -> Diagram:
 class _Placing:
     diagram: Diagram
     layout: Layout
-    lanes: dict[int, list[Part]]
-    at: dict[Part, tuple[float, float]] = field(default_factory=dict)
+    lanes: dict[int, list[StepPart]]
+    at: dict[StepPart, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.lane_of = {part: slot for slot, path in self.lanes.items() for part in path}
-        self.users: dict[Part, list[Part]] = defaultdict(list)
+        self.users: dict[StepPart, list[StepPart]] = defaultdict(list)
         for read, part, _ in self.diagram.arcs():
             self.users[read].append(part)
         self.right = 7 - COLUMN + 0.0
@@ -129,9 +129,9 @@ class _Placing:
             if part in self.at:
                 self.right = max(self.right, self.at[part][0] + max(0, half(part)[0] - 3))
 
-    def _ordered(self) -> list[Part]:
+    def _ordered(self) -> list[StepPart]:
         """The parts after what they read, each as late as can be; first what makes the lines that go through."""
-        order: dict[Part, None] = {}
+        order: dict[StepPart, None] = {}
         roots = [*(part for path in self.lanes.values() for part in path), *self.diagram.after, *self.diagram.outputs]
         stack = [(part, False) for part in reversed([*roots, *self.diagram.inner])]
         inner = set(self.diagram.inner)
@@ -144,7 +144,7 @@ class _Placing:
                 stack += [(read, False) for read in reversed(list(part.reads)) if read in inner and read not in order]
         return list(order)
 
-    def _spot(self, part: Part) -> tuple[float, float]:
+    def _spot(self, part: StepPart) -> tuple[float, float]:
         read = [source for source in part.reads if source in self.at]
         new = self.right + max(COLUMN, half(part)[0] + 5)
         if part in self.lane_of:
@@ -210,7 +210,7 @@ def placed(diagram: Diagram, layout: Layout) -> Places:
         top += 1
     joints = [part for part in diagram.inner if part.role is Role.JOINT]
     bus = -ROW - 2 * max(0, len(joints) - 1)
-    at: dict[Part, tuple[int, int]] = {}
+    at: dict[StepPart, tuple[int, int]] = {}
     for part, (x, row) in placing.at.items():
         if part in placing.lane_of and part.key not in layout:
             row = top + 1 + list(lanes).index(placing.lane_of[part])
@@ -256,23 +256,23 @@ def placed(diagram: Diagram, layout: Layout) -> Places:
     return Places(at, (left, bottom, right, high), lanes, entries)
 
 
-def _apart(one: Part, other: Part) -> int:
+def _apart(one: StepPart, other: StepPart) -> int:
     """How far from each other the centres of two parts are, if they stand side by side."""
     return half(one)[0] + half(other)[0] + 2
 
 
-def _side_by_side(inputs: Sequence[Part]) -> list[int]:
+def _side_by_side(inputs: Sequence[StepPart]) -> list[int]:
     """Columns of the inputs, from right to left."""
     steps = [-max(LINE, _apart(one, other)) for one, other in itertools.pairwise(inputs)]
     return list(itertools.accumulate(steps, initial=0)) if inputs else []
 
 
-def _beside(ends: Sequence[Part]) -> int:
+def _beside(ends: Sequence[StepPart]) -> int:
     """How far from the frame the ends of states stand, all in one column."""
     return max((half(part)[0] for part in ends), default=0) + 3
 
 
-def _exits(diagram: Diagram, heights: Mapping[int, int], lanes: Mapping[int, list[Part]], bus: int) -> dict[int, int]:
+def _exits(diagram: Diagram, heights: Mapping[int, int], lanes: Mapping[int, list[StepPart]], bus: int) -> dict[int, int]:
     """How high the lines leave: at the height they came in, as far as that can be."""
     exits = {slot: heights[slot] for slot in lanes}
     sources = {end.slots[0]: next(iter(end.reads)) for end in diagram.after}
@@ -290,20 +290,20 @@ def _exits(diagram: Diagram, heights: Mapping[int, int], lanes: Mapping[int, lis
     return exits
 
 
-def _is_open(at: Mapping[Part, tuple[int, int]], x: int, source: Part) -> bool:
+def _is_open(at: Mapping[StepPart, tuple[int, int]], x: int, source: StepPart) -> bool:
     """Whether nothing stands above what an output leaves from."""
     y = at[source][1]
     return not any(abs(x - other) < half(part)[0] + 2 and above > y for part, (other, above) in at.items() if part.reads)
 
 
-def _lanes(diagram: Diagram) -> dict[int, list[Part]]:
+def _lanes(diagram: Diagram) -> dict[int, list[StepPart]]:
     """The slots that go through operations alone from before to after, with these operations."""
-    users: dict[Part, list[Part]] = {}
+    users: dict[StepPart, list[StepPart]] = {}
     for read, part, way in diagram.arcs():
         if not way.parameters:
             users.setdefault(read, []).append(part)
-    taken: set[Part] = set()
-    lanes: dict[int, list[Part]] = {}
+    taken: set[StepPart] = set()
+    lanes: dict[int, list[StepPart]] = {}
     for slot, (before, after) in enumerate(zip(diagram.before, diagram.after, strict=True)):
         path = _longest(before, after, users, taken)
         if path:
@@ -312,9 +312,11 @@ def _lanes(diagram: Diagram) -> dict[int, list[Part]]:
     return lanes
 
 
-def _longest(before: Part, after: Part, users: Mapping[Part, list[Part]], taken: set[Part]) -> list[Part]:
+def _longest(
+    before: StepPart, after: StepPart, users: Mapping[StepPart, list[StepPart]], taken: set[StepPart]
+) -> list[StepPart]:
     """The operations on the longest way between two ends, through no gate."""
-    paths: dict[Part, list[Part]] = {after: []}
+    paths: dict[StepPart, list[StepPart]] = {after: []}
     order = list(_reached(before, users, taken))
     for part in reversed(order):
         ways = [[user, *paths[user]] if user is not after else [] for user in users.get(part, ()) if user in paths]
@@ -323,10 +325,10 @@ def _longest(before: Part, after: Part, users: Mapping[Part, list[Part]], taken:
     return paths.get(before, [])
 
 
-def _reached(start: Part, users: Mapping[Part, list[Part]], taken: set[Part]) -> Iterator[Part]:
+def _reached(start: StepPart, users: Mapping[StepPart, list[StepPart]], taken: set[StepPart]) -> Iterator[StepPart]:
     """The operations after a part, each after those before it."""
-    order: dict[Part, None] = {}
-    entered: set[Part] = set()
+    order: dict[StepPart, None] = {}
+    entered: set[StepPart] = set()
     stack = [(start, False)]
     while stack:
         part, done = stack.pop()
