@@ -112,7 +112,7 @@ def _page(module: str, found: list[Entry]) -> str:
             "Values": ("tensor", "Tensor", "Parameter", "seed"),
             "Gradients": ("grad", "jvp", "jacobian", "no_grad", "debug"),
             "Graphs": ("graph", "Graph", "steps", "scope"),
-            "Primitives of your own": ("primitive", "Formula"),
+            "Primitives of your own": ("primitive", "Formula", "Facts"),
         }
         named = {entry.name: entry for entry in found}
         for title, names in groups.items():

@@ -67,6 +67,8 @@ INTERNAL = {
     "nn.module_trace": "how drawing and equations look into a cell",
     "ops.axes": "shape rules",
     "ops.dtypes": "the rule for dtypes",
+    "ops.facts": "what an operation is; Facts themselves are in the reference",
+    "ops.messages": "errors of kernels and shape rules",
     "ops.lengths": "where the rows of a padded batch are real",
     "scan.": "how a step is compiled; scan exports what is public",
     "pytorch": "shown in pytorch.md",

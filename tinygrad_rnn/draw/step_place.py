@@ -34,13 +34,13 @@ class Places:
 
     Attributes
     ----------
-    at : dict of Part to pair of int
+    at : dict of StepPart to pair of int
     frame : tuple of int
         The cell's outline: left, bottom, right, top. Lines turn within it, and only the ends
         of lines are outside.
-    lanes : dict of int to list of Part
+    lanes : dict of int to list of StepPart
         The slots whose lines go straight through, with the operations on them.
-    entries : dict of (Part, Part) to pair of int
+    entries : dict of (StepPart, StepPart) to pair of int
         Where a line meets the upright of a joint.
     """
 
