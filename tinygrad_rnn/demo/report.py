@@ -20,14 +20,14 @@ from .settings import Settings
 from .training import History
 from .units import interesting, passage
 
-__all__ = ["Results", "write_report"]
+__all__ = ["DemoResults", "write_report"]
 
 SHOWN = 60  # characters of the heatmap
 READ = 5000  # characters that its units are chosen by
 
 
 @dataclass
-class Results:
+class DemoResults:
     """All that the report tells about.
 
     Attributes
@@ -55,7 +55,7 @@ class Results:
     versions: dict[str, str]
 
 
-def write_report(results: Results) -> tuple[str, str | None]:
+def write_report(results: DemoResults) -> tuple[str, str | None]:
     """The page as HTML, and what to tell if its pictures could not be rendered."""
     pictures, hint = _network(results.model)
     parts = [
@@ -71,7 +71,7 @@ def write_report(results: Results) -> tuple[str, str | None]:
     return page("A recurrent network that learnt to write", parts), hint
 
 
-def _summary(results: Results) -> str:
+def _summary(results: DemoResults) -> str:
     own, best = results.scores[-1], min(results.scores[:-1], key=lambda score: score.bits)
     verdict = "fewer than" if own.bits < best.bits else "not yet fewer than"
     history = results.history
@@ -93,7 +93,7 @@ def _summary(results: Results) -> str:
     )
 
 
-def _comparison(results: Results) -> str:
+def _comparison(results: DemoResults) -> str:
     corpus = results.corpus
     longest = max(score.bits for score in results.scores)
     rows = []
@@ -124,7 +124,7 @@ def _comparison(results: Results) -> str:
     )
 
 
-def _samples(results: Results) -> str:
+def _samples(results: DemoResults) -> str:
     parts = [
         "<p>The network writes: each character is drawn from its prediction and fed back as its next input. A low temperature "
         "makes it careful, a high one inventive.</p>"
@@ -190,7 +190,7 @@ def _equations(model: CharModel) -> str:
     return section("Its equations", *parts)
 
 
-def _training(results: Results) -> str:
+def _training(results: DemoResults) -> str:
     history = results.history
     if not history.bits:
         return section("How it learnt", "<p>Nothing was learnt: there was no update.</p>")
@@ -209,7 +209,7 @@ def _training(results: Results) -> str:
     return section("How it learnt", figure(inline_svg(loss_curve(history.bits, results.scores), alt, "loss"), caption))
 
 
-def _memory(results: Results) -> str:
+def _memory(results: DemoResults) -> str:
     model, codes = results.model, results.corpus.held_out[:READ]
     hidden = np.concatenate([states for _, states, _ in model.read(codes)])
     text = model.vocabulary.decode(codes)
@@ -233,7 +233,7 @@ def _memory(results: Results) -> str:
     return section("What it remembers", f"<p>{words}</p>", picture)
 
 
-def _settings(results: Results) -> str:
+def _settings(results: DemoResults) -> str:
     values = asdict(results.settings)
     values["prompt"] = repr(results.prompt)
     values["temperatures"] = ", ".join(f"{t:g}" for t in results.settings.temperatures)

@@ -19,7 +19,7 @@ from .figures import matplotlib_figure
 from .interrupt import Interrupt
 from .model import CharModel
 from .progress import Progress
-from .report import Results, write_report
+from .report import DemoResults, write_report
 from .settings import Settings
 from .training import History, check_length, train
 
@@ -27,7 +27,7 @@ __all__ = ["run"]
 
 
 @forgiving()
-def run(settings: Settings | None = None, text: str | Path | None = None, out: str | Path = "tinygrad-rnn-demo") -> Results:
+def run(settings: Settings | None = None, text: str | Path | None = None, out: str | Path = "tinygrad-rnn-demo") -> DemoResults:
     """Train a character-level language model, and write about it.
 
     Everything that could be wrong with what was asked is looked for before training.
@@ -77,7 +77,7 @@ def run(settings: Settings | None = None, text: str | Path | None = None, out: s
         _print_scores(scores, corpus)
         samples = model.sample(settings.sample, settings.temperatures, prompt)
         _print_samples(samples, prompt, settings)
-        results = Results(corpus, settings, model, history, scores, samples, prompt, _versions())
+        results = DemoResults(corpus, settings, model, history, scores, samples, prompt, _versions())
         page, hint = write_report(results)
         write_bytes(folder / "report.html", page.encode("utf-8", "replace"))
     if hint:

@@ -17,7 +17,7 @@ from ..graph.context import Unrolling
 from ..graph.graph import Graph, is_constant, outer_step
 from ..graph.node import Node, behind_cuts
 from ..ops.facts import facts_of
-from .naming import FALLBACK, Run, edge_label, parameter_symbols, run_marks, runs_of, tooltip
+from .naming import FALLBACK, DrawnRun, edge_label, parameter_symbols, run_marks, runs_of, tooltip
 from .numbers import described, gradients_of
 from .sketch import Arc, Sketch, Vertex
 from .style import PLAIN, Kind
@@ -331,7 +331,7 @@ class Contraction:
         return vertex
 
     def _new_vertex(
-        self, family: Family, kind: Kind, name: str | None, scope: str, run: Run | None, column: int | None
+        self, family: Family, kind: Kind, name: str | None, scope: str, run: DrawnRun | None, column: int | None
     ) -> Vertex:
         base = name or (FALLBACK[kind] if kind not in (Kind.OPERATION, Kind.PRODUCT) else str(kind.value))
         base = f"{scope}.{base}" if scope else base

@@ -13,7 +13,7 @@ from .sketch import Sketch, Vertex
 from .style import Kind
 from .symbols import pretty, raised, stem
 
-__all__ = ["FALLBACK", "Run", "edge_label", "parameter_symbols", "pretty_sum", "run_marks", "runs_of", "tooltip"]
+__all__ = ["FALLBACK", "DrawnRun", "edge_label", "parameter_symbols", "pretty_sum", "run_marks", "runs_of", "tooltip"]
 
 FALLBACK = {
     Kind.INPUT: "x",
@@ -29,7 +29,7 @@ FALLBACK = {
 """What a value is called whose author gave it no name."""
 
 
-class Run(NamedTuple):
+class DrawnRun(NamedTuple):
     """One unrolling in a drawing."""
 
     number: int
@@ -41,17 +41,17 @@ class Run(NamedTuple):
         return self.length + 1 - t if self.unrolling.reverse else t
 
 
-def runs_of(nodes: Iterable[Node]) -> dict[Unrolling, Run]:
+def runs_of(nodes: Iterable[Node]) -> dict[Unrolling, DrawnRun]:
     """The unrollings of some nodes, in order, with their lengths."""
     lengths: dict[Unrolling, int] = {}
     for node in nodes:
         if (step := outer_step(node)) is not None:
             lengths[step[0]] = max(lengths.get(step[0], 0), step[1])
-    return {unrolling: Run(number, unrolling, length) for number, (unrolling, length) in enumerate(lengths.items())}
+    return {unrolling: DrawnRun(number, unrolling, length) for number, (unrolling, length) in enumerate(lengths.items())}
 
 
 def run_marks(
-    sketch: Sketch, bases: dict[Vertex, tuple[str | None, int | None]], runs: list[Run]
+    sketch: Sketch, bases: dict[Vertex, tuple[str | None, int | None]], runs: list[DrawnRun]
 ) -> dict[tuple[int | None, str], str]:
     """What tells apart values of one name in several unrollings: arrows, or numbers of layers."""
     owners: dict[str, list[int]] = {}
@@ -68,7 +68,7 @@ def run_marks(
     return marks
 
 
-def _marks(runs: Sequence[Run]) -> list[str]:
+def _marks(runs: Sequence[DrawnRun]) -> list[str]:
     directions = [run.unrolling.reverse for run in runs]
     if directions.count(True) == directions.count(False):
         arrows = ["←" if reverse else "→" for reverse in directions]

@@ -40,15 +40,15 @@ class Role(str, Enum):
     JOINT = "joint"
 
 
-class Way(NamedTuple):
+class Link(NamedTuple):
     """How one part reads another."""
 
     parameters: tuple[str, ...] = ()
     minus: bool = False
     cut: bool = False
 
-    def then(self, *parameters: str, minus: bool = False, cut: bool = False) -> Way:
-        return Way(tuple(dict.fromkeys(self.parameters + parameters)), self.minus ^ minus, self.cut or cut)
+    def then(self, *parameters: str, minus: bool = False, cut: bool = False) -> Link:
+        return Link(tuple(dict.fromkeys(self.parameters + parameters)), self.minus ^ minus, self.cut or cut)
 
 
 @dataclass(eq=False)
@@ -64,7 +64,7 @@ class StepPart:
         What its author called the value; may be empty.
     key : str
         What a cell's `step_layout` calls it: its name, or what it does to which parts.
-    reads : dict of StepPart to Way
+    reads : dict of StepPart to Link
         Empty if it is an end where lines come in.
     slots : list of int
         Numbers of the slots that it is, or that carry it on.
@@ -76,7 +76,7 @@ class StepPart:
     text: str
     name: str = ""
     key: str = ""
-    reads: dict[StepPart, Way] = field(default_factory=dict)
+    reads: dict[StepPart, Link] = field(default_factory=dict)
     slots: list[int] = field(default_factory=list)
     note: str = ""
 
@@ -84,14 +84,14 @@ class StepPart:
 class Form(NamedTuple):
     """A value as a sum of parts, each behind linear maps: a gate takes it in whole."""
 
-    terms: dict[StepPart, Way]
+    terms: dict[StepPart, Link]
     biases: tuple[str, ...] = ()
     joined: bool = False
 
     @property
     def part(self) -> StepPart | None:
         """The part that it is, if it is nothing else."""
-        if len(self.terms) == 1 and not self.biases and next(iter(self.terms.values())) == Way():
+        if len(self.terms) == 1 and not self.biases and next(iter(self.terms.values())) == Link():
             return next(iter(self.terms))
         return None
 
@@ -123,7 +123,7 @@ class Diagram:
         """All of them."""
         return [*self.inputs, *self.before, *self.inner, *self.after, *self.outputs]
 
-    def arcs(self) -> Iterator[tuple[StepPart, StepPart, Way]]:
+    def arcs(self) -> Iterator[tuple[StepPart, StepPart, Link]]:
         """Every line, from what is read to what reads it."""
         for part in self.parts:
             for read, way in part.reads.items():
@@ -291,10 +291,10 @@ class _Contraction:
                 b = difference.inputs[0] if facts_of(difference).signs == (1, -1) and difference.inputs[1] is a else None
                 if b in self.forms and z in self.forms:
                     first, second, weight = (self._part(self.forms[i], i) for i in (a, b, z))
-                    rest = self._made("1−", {weight: Way()}, node)
-                    parts = [self._made("×", {weight: Way(), second: Way()}, node)]
-                    parts.append(self._made("×", {rest: Way(), first: Way()}, node))
-                    return _alone(self._made("+", {part: Way() for part in parts}, node))
+                    rest = self._made("1−", {weight: Link()}, node)
+                    parts = [self._made("×", {weight: Link(), second: Link()}, node)]
+                    parts.append(self._made("×", {rest: Link(), first: Link()}, node))
+                    return _alone(self._made("+", {part: Link() for part in parts}, node))
         return None
 
     def _operation(self, node: Node, computed: Sequence[Node], symbols: tuple[str, ...]) -> StepPart:
@@ -313,11 +313,11 @@ class _Contraction:
             if not form.joined or form.parameters:
                 gate = Role.GATE if form.parameters or symbols else Role.OPERATION
                 return self._made(text, form.terms, node, gate, form.biases)
-        reads: dict[StepPart, Way] = {}
+        reads: dict[StepPart, Link] = {}
         for position, i in enumerate(node.inputs):
             if i in self.forms:
                 minus = len(computed) > 1 and facts.signs[position : position + 1] == (-1,)
-                reads[self._part(self.forms[i], i)] = Way(minus=minus)
+                reads[self._part(self.forms[i], i)] = Link(minus=minus)
         text = "+" if facts.signs and len(computed) > 1 else text
         return self._made(text, reads, node, Role.GATE if symbols else Role.OPERATION)
 
@@ -331,7 +331,7 @@ class _Contraction:
             made = self._made(_stems(_factors(linear)), linear, node, Role.GATE, form.biases)
         elif linear:
             inner = self._made(_stems(_factors(linear)), linear, node, Role.GATE, form.biases)
-            made = self._made("+", {**plain, inner: Way()}, node)
+            made = self._made("+", {**plain, inner: Link()}, node)
         elif form.biases:
             made = self._made(f"+ {_stems(form.biases)}", plain, node, Role.GATE, form.biases)
         elif len(plain) == 1:  # it was cut, or turned
@@ -344,7 +344,7 @@ class _Contraction:
         return made
 
     def _made(
-        self, text: str, reads: dict[StepPart, Way], node: Node, role: Role = Role.OPERATION, biases: tuple[str, ...] = ()
+        self, text: str, reads: dict[StepPart, Link], node: Node, role: Role = Role.OPERATION, biases: tuple[str, ...] = ()
     ) -> StepPart:
         keys = [part.name or part.key for part in reads]
         key = f"{text} {keys[0]}" if len(keys) == 1 else f"{text}".join(keys)
@@ -359,11 +359,11 @@ class _Contraction:
         return part
 
     def _end(self, role: Role, name: str, node: Node, slots: list[int]) -> StepPart:
-        reads = {self._part(self.forms[node], node): Way()} if node in self.forms else {}
+        reads = {self._part(self.forms[node], node): Link()} if node in self.forms else {}
         if not reads:
             constant = StepPart(Role.INPUT, "", _stems(self.symbols[node]) if self.symbols.get(node) else "const", "const")
             self.inputs.append(constant)
-            reads = {constant: Way()}
+            reads = {constant: Link()}
         return StepPart(role, "", name, f"{name} out", reads, slots, str(node.spec))
 
     @staticmethod
@@ -376,7 +376,7 @@ class _Contraction:
 
 
 def _alone(part: StepPart) -> Form:
-    return Form({part: Way()})
+    return Form({part: Link()})
 
 
 def _negative(form: Form) -> Form:
@@ -388,7 +388,7 @@ def _cut(form: Form) -> Form:
 
 
 def _sum(forms: Iterator[Form] | Sequence[Form]) -> Form:
-    terms: dict[StepPart, Way] = {}
+    terms: dict[StepPart, Link] = {}
     biases: tuple[str, ...] = ()
     for form in forms:
         for part, way in form.terms.items():
@@ -397,14 +397,14 @@ def _sum(forms: Iterator[Form] | Sequence[Form]) -> Form:
     return Form(terms, biases)
 
 
-def _factors(terms: Mapping[StepPart, Way]) -> tuple[str, ...]:
+def _factors(terms: Mapping[StepPart, Link]) -> tuple[str, ...]:
     """The parameters of linear maps; biases are told by a note."""
     return tuple(dict.fromkeys(symbol for way in terms.values() for symbol in way.parameters))
 
 
 def _adds_up(forms: Sequence[Form]) -> bool:
     """Whether a sum has each part once, or always behind linear maps."""
-    ways: dict[StepPart, list[Way]] = {}
+    ways: dict[StepPart, list[Link]] = {}
     for form in forms:
         for part, way in form.terms.items():
             ways.setdefault(part, []).append(way)

@@ -11,7 +11,7 @@ from .maze import EAST, NORTH, SOUTH, WEST, Maze, Port, Spot
 from .positions import Layout
 from .route import rounded
 from .sketch import Arc, Sketch, Vertex
-from .step import Diagram, Role, StepPart, Way
+from .step import Diagram, Link, Role, StepPart
 from .step_place import UNIT, Places, half, joined, label, placed, size
 from .style import FROM_BUNDLE, FROM_INPUT, FROM_STATE, LOOKS, PLAIN, THICK, Kind, Stroke
 
@@ -96,7 +96,7 @@ class _Lines:
 
     # -- lines -----------------------------------------------------------------------------------
 
-    def _urgency(self, line: tuple[StepPart, StepPart, Way]) -> tuple[bool, int, str, str]:
+    def _urgency(self, line: tuple[StepPart, StepPart, Link]) -> tuple[bool, int, str, str]:
         source, target, _ = line
         (x, y), (u, v) = self.places.at[source], self.places.at[target]
         return not self._is_on_lane(source, target), abs(x - u) + abs(y - v), source.key, target.key
@@ -120,7 +120,7 @@ class _Lines:
             self.sketch.arcs.append(arc)
         self.dots |= {(joint, spot): None for spot in spots[:-1]}
 
-    def _line(self, source: StepPart, target: StepPart, way: Way) -> None:
+    def _line(self, source: StepPart, target: StepPart, way: Link) -> None:
         lane = self._is_on_lane(source, target)
         starts, ends = self._ports(source, True), self._ports(target, False)
         if target.role is Role.JOINT:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .positions import Layout
-from .step import Diagram, Role, StepPart, Way
+from .step import Diagram, Link, Role, StepPart
 from .style import NODE_FONT
 from .symbols import text_width
 
@@ -96,12 +96,12 @@ def joined(diagram: Diagram) -> Diagram:
             return Diagram(diagram.inputs, diagram.before, [*joints, *diagram.inner], diagram.after, diagram.outputs)
         order = [end for end in (*diagram.inputs, *diagram.before) if end in group]
         names = ", ".join(end.name for end in order)
-        joint = StepPart(Role.JOINT, "", "", f"[{names}]", dict.fromkeys(order, Way()), note=f"[{names}]")
+        joint = StepPart(Role.JOINT, "", "", f"[{names}]", dict.fromkeys(order, Link()), note=f"[{names}]")
         joints.append(joint)
         for part, found in reads.items():
             if group <= found:
                 rest = {source: way for source, way in part.reads.items() if source not in group}
-                part.reads = {joint: Way(), **rest}
+                part.reads = {joint: Link(), **rest}
 
 
 @dataclass
