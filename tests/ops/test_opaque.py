@@ -143,7 +143,7 @@ def test_scan_is_unroll_to_second_order(facts):
 
 
 def test_a_cell_of_them_is_checked(facts):
-    check_cell(Opaque, examples=20)
+    check_cell(Opaque, examples=5)
 
 
 @pytest.mark.parametrize("options", [{}, {"time": "unrolled"}, {"time": "step"}, {"detail": "ops"}], ids=str)
