@@ -213,8 +213,6 @@ def _leads(node: Node, attributes: Mapping[str, Any], axes: Mapping[Node, int], 
     shared = [i for i in node.inputs if i not in axes]
     if len(ranks) > 1 or (shared and node.primitive.domain.shapes is not None):
         return False
-    if any(len(i.shape) >= max(ranks) - place for i in shared):
-        return False
     cores = [Spec(i.shape[place + 1 :], i.dtype) if i in axes else i.spec for i in node.inputs]
     return _ruled(node, cores, attributes) == Spec(node.shape[place + 1 :], node.dtype)
 
