@@ -142,7 +142,7 @@ class Contraction:
     # -- families, states and initial values ------------------------------------------------
 
     def _families(self) -> dict[Node, Family]:
-        """What each node of a step is called at every step."""
+        """For each node, a key that it shares with the same node of all other steps."""
         counts: Counter[Hashable] = Counter()
         families: dict[Node, Family] = {}
         for node in self.nodes:
@@ -153,7 +153,7 @@ class Contraction:
         return families
 
     def _initials(self) -> dict[tuple[Node, int], tuple[Family, int]]:
-        """Where a first step reads, from outside, what later ones read from earlier steps.
+        """The state, and its step, for each input that a first step reads from outside and later steps from earlier ones.
 
         The states are found on the way, what a later step of the same unrolling reads; and
         which unrollings run beside each other, so that one reads the other's steps alike.
@@ -191,7 +191,7 @@ class Contraction:
         return initials
 
     def _read_initially(self) -> set[Node]:
-        """Leaves that are read as a state's start and as nothing else: they are drawn as that."""
+        """Leaves that are read as the initial value of a state only: they are drawn as the initial state."""
         found = {_inputs(node)[position] for node, position in self.initials}
         for node in self.nodes:
             for position, read in enumerate(_inputs(node)):
@@ -299,14 +299,14 @@ class Contraction:
         )
 
     def dressed(self, vertex: Vertex, node: Node, bias: tuple[str, ...]) -> None:
-        """Called with each vertex that is made for an operation; for other views to use."""
+        """A hook for other views: called with each vertex that is made for an operation."""
 
     @staticmethod
     def _from_mask(sources: Sources) -> bool:
         return bool(sources) and all(vertex.kind is Kind.MASK for vertex, _ in sources)
 
     def kind(self, node: Node) -> Kind | None:
-        """What an operation is shown as; None if it is only on the way."""
+        """The kind of vertex that shows an operation; None if the operation is part of an edge."""
         family = self.families[node]
         if node.primitive is None:
             return None  # a cut: its source stands for it
@@ -358,7 +358,7 @@ class Contraction:
         return {(self.vertices[key], True): Path(cut=_uncut(read) is not read)}
 
     def _carrier(self, family: Family, initial: Node) -> Family:
-        """The slot whose start this is: where data forces a slot, it has another name than the data."""
+        """The slot to which an initial value belongs; a slot that data force has another name than the data."""
         own = self.names.get(family)
         if initial.name in (None, own) or (own is not None and self.roles.get(family) != "input"):
             return family
@@ -408,13 +408,13 @@ class Contraction:
 
 
 def _inputs(node: Node) -> tuple[Node, ...]:
-    """What a node was made of; for a cut, what it was cut off from."""
+    """The inputs of a node; for a cut, the node that was cut off."""
     source = node.cut
     return node.inputs if source is None else (source,)
 
 
 def _chosen(node: Node) -> list[Node]:
-    """The named values of its own step, one of which a node without a name is, as a mask says."""
+    """The named values of one step between which a node without a name chooses, by a mask."""
     moment = outer_step(node)
     if node.name is not None or moment is None or not any(i.dtype.kind == "b" for i in node.inputs):
         return []
@@ -441,7 +441,7 @@ def stops_gradient(node: Node, position: int) -> bool:
 
 
 def _forget_unread(sketch: Sketch) -> None:
-    """Leave out inputs that nothing shown was made of."""
+    """Leave out inputs that no vertex reads."""
     joined = {end for arc in sketch.arcs for end in (arc.source, arc.target)}
     leaves = (Kind.INPUT, Kind.INITIAL, Kind.MASK)
     sketch.vertices = [v for v in sketch.vertices if v in joined or v.kind not in leaves]

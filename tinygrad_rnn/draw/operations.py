@@ -1,4 +1,4 @@
-"""The view of operations: a box for each, named after the primitive's own formula."""
+"""The view of operations: a box for each operation, with the symbol of its primitive."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["add_legend", "operations"]
 
 
 class _Operations(Contraction):
-    """A contraction that leaves out only what says nothing of its own."""
+    """A contraction that leaves out only copies, and sums that go on in the next sum."""
 
     def __init__(self, graph: Graph) -> None:
         super().__init__(graph, None)
@@ -30,7 +30,7 @@ class _Operations(Contraction):
         self.signs: dict[Vertex, str] = {}
 
     def _within_losses(self) -> set[Node]:
-        """What lies between an output and its loss."""
+        """The operations between an output and its loss."""
         found: set[Node] = set()
         for node in reversed(self.nodes):
             users = self.users.get(node, ())
@@ -55,7 +55,7 @@ class _Operations(Contraction):
         return Kind.OPERATION
 
     def continues_sum(self, user: Node) -> bool:
-        """Whether a sum goes on in its only user, so that one box says both."""
+        """Whether the only user of a sum is a sum too, so that one box shows both."""
         return adds(user) and super().kind(user) is None
 
     def dressed(self, vertex: Vertex, node: Node, bias: tuple[str, ...]) -> None:
@@ -98,7 +98,7 @@ def operations(graph: Graph, values: bool = False, timeless: bool = False) -> tu
 
 
 def add_legend(sketch: Sketch, tints: dict[str, str]) -> None:
-    """Which colour is which parameter, below the graph."""
+    """Put a legend of the colours of the parameters below the graph."""
     x = min(v.x for v in sketch.vertices)
     y = min(v.y for v in sketch.vertices) - RISE * 0.8
     for symbol, color in tints.items():

@@ -1,4 +1,4 @@
-"""Whole-sequence operations, said step by step.
+"""Whole-sequence operations, split into their steps.
 
 A layer applied to a whole sequence, such as a linear layer after the recurrent one, is the
 same layer applied at each step. This pass says so in the graph: pictures and per-step
@@ -126,7 +126,7 @@ class _Pass:
     # -- operations ------------------------------------------------------------------------
 
     def _read(self, node: Node) -> Node | None:
-        """What ``sequence[t]`` is, if the sequence is known step by step."""
+        """The node that stands for ``sequence[t]``, if the sequence is split into its steps."""
         if not node.inputs or node.inputs[0] not in self.elements:
             return None
         sequence = node.inputs[0]
@@ -222,7 +222,7 @@ class _Pass:
 
 
 class Along(NamedTuple):
-    """A time axis, from the end, and the step of each element along it."""
+    """The time axis of a sequence, counted from the end, and the step of each element along it."""
 
     moments: list[Moment]
     axis: int
@@ -263,7 +263,7 @@ def _sequences(nodes: Sequence[Node]) -> dict[Node, Along]:
 
 
 def _onwards(node: Node, read: Node, along: Along) -> Along | None:
-    """The time axis of a result, from that of what it is made of."""
+    """The time axis of a result, from the time axis of one of its inputs."""
     part = read_along(node, along.axis)
     if isinstance(part, slice):
         return Along(along.moments[part], along.axis)
@@ -278,7 +278,7 @@ def _onwards(node: Node, read: Node, along: Along) -> Along | None:
 
 
 def _backwards(node: Node, read: Node, axis: int) -> int | None:
-    """The time axis of what a result is made of, from its own."""
+    """The time axis of an input, from the time axis of the result."""
     if rearranges(node):
         return next((a for a in range(-len(read.shape), 0) if moved(node, a) == axis), None)
     leading = axis == -len(node.shape)

@@ -25,7 +25,7 @@ __all__ = ["Printer", "Symbol", "over_axes"]
 
 
 class Symbol(NamedTuple):
-    r"""What a value is called.
+    r"""The name of a value in equations.
 
     Attributes
     ----------
@@ -91,7 +91,7 @@ class Printer:
         self.numbers: dict[Node, Any] = {}
 
     def symbol(self, node: Node) -> str:
-        """How a leaf or a named value is called."""
+        """The symbol of a leaf or a named value, as LaTeX."""
         return self.symbols[node].at(self.later) if node in self.symbols else r"\text{constant}"
 
     def right_side(self, node: Node) -> str:
@@ -105,7 +105,7 @@ class Printer:
         return latex if own >= binds else rf"\left({latex}\right)"
 
     def prepare(self, nodes: Iterable[Node]) -> None:
-        """Form all that these are made of, inner ones first, so that depth is no limit."""
+        """Form all values that these nodes are made of, inner ones first, so that depth is no limit."""
         stack = list(nodes)
         while stack:
             node = stack[-1]

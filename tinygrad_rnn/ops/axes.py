@@ -51,7 +51,7 @@ def negative_axis(name: str, axis: Any, ndim: int) -> int:
 
 
 def _integer(name: str, axis: Any) -> int:
-    """An axis; a boolean is none, but an argument such as `keepdims` in its place."""
+    """An axis as an integer; a boolean is refused: it is an argument such as `keepdims` in the wrong place."""
     try:
         if not isinstance(axis, (bool, np.bool_)):
             return operator.index(axis)

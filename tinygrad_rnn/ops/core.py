@@ -40,7 +40,7 @@ class Sparse(NamedTuple):
 
 
 class Part(NamedTuple):
-    """The cotangent of one of a node's several results, by its number."""
+    """The cotangent of one result of a node that has several; `item` is the number of the result."""
 
     value: Tensor
     item: int
@@ -176,7 +176,7 @@ def elementwise(*specs: Spec) -> Spec:
 
 
 def elementwise_float(*specs: Spec) -> Spec:
-    """Shape rule of an elementwise primitive that makes floats out of integers too."""
+    """Shape rule of an elementwise primitive whose result is floats even of integers."""
     shape, dtype = elementwise(*specs)
     return Spec(shape, as_float(dtype))
 
@@ -347,8 +347,8 @@ def apply(primitive: Primitive, inputs: Sequence[TensorLike], attributes: Mappin
     if n == 2:  # one and two inputs are spelt out: most of a network's operations
         a, b = inputs
         nodes: tuple[Node, ...] = (
-            a._node if isinstance(a, tensor_class) else _beside(a, b, primitive),
-            b._node if isinstance(b, tensor_class) else _beside(b, a, primitive),
+            a._node if isinstance(a, tensor_class) else _number_like(a, b, primitive),
+            b._node if isinstance(b, tensor_class) else _number_like(b, a, primitive),
         )
     elif n == 1 and isinstance(inputs[0], tensor_class):
         nodes = (inputs[0]._node,)
@@ -393,7 +393,7 @@ def _look_or_trace(primitive: Primitive, nodes: tuple[Node, ...], attributes: Ma
 _numbers: dict[tuple[Any, ...], Node] = {}
 
 
-def _beside(number: Any, other: Any, primitive: Primitive) -> Node:
+def _number_like(number: Any, other: Any, primitive: Primitive) -> Node:
     try:
         return _numbers[number.__class__, number, other.dtype]
     except (KeyError, TypeError, AttributeError):
@@ -401,7 +401,7 @@ def _beside(number: Any, other: Any, primitive: Primitive) -> Node:
 
 
 def _constant(data: Any, others: Sequence[Any], primitive: Primitive | None = None) -> Node:
-    """A node for what is not a tensor; a Python number takes its dtype from the others."""
+    """A node for an input that is not a tensor; a Python number takes its dtype from the other inputs."""
     if data.__class__ not in (int, float, bool):
         if _holds_a_tensor(data):
             raise DtypeError("a list of tensors is not a tensor, and would lose their gradients: join them with tr.stack")
@@ -410,20 +410,20 @@ def _constant(data: Any, others: Sequence[Any], primitive: Primitive | None = No
     try:
         node = constant(np.array(data, np.result_type(*dtypes, data) if dtypes else None), NUMBER)
     except OverflowError:
-        return constant(_beyond(data, dtypes, primitive), NUMBER)
+        return constant(_too_large(data, dtypes, primitive), NUMBER)
     # not 0.0, which equals -0.0, and not NaN, which does not equal itself
     if len(dtypes) == 1 and (data or data.__class__ is int) and data == data and len(_numbers) < 1024:
         _numbers[data.__class__, data, dtypes[0]] = node
     return node
 
 
-def _beyond(number: float, dtypes: Sequence[np.dtype[Any]], primitive: Primitive | None) -> npt.NDArray[Any]:
-    """A Python integer that does not fit the other inputs' dtype: no matter where the result is of another one, as in ``<``.
+def _too_large(number: float, dtypes: Sequence[np.dtype[Any]], primitive: Primitive | None) -> npt.NDArray[Any]:
+    """The array of a Python integer beyond the dtype of the other inputs, if the result has another dtype, as ``<`` has.
 
     Raises
     ------
     DtypeError
-        If the result would be of that dtype too.
+        If the result would have the dtype of the other inputs.
     """
     common = np.result_type(*dtypes) if dtypes else None
     if common is not None and -(2**63) <= number < 2**64 and primitive is not None and not primitive.attributes:
@@ -439,11 +439,11 @@ def _holds_a_tensor(data: Any) -> bool:
 
 
 NUMBER: Mapping[str, Any] = {"number": True}
-"""Attributes of a leaf that the code was written with; an array may be another one at the next call."""
+"""Attributes of a leaf that is a number of the source code: unlike an array, it is the same at each call."""
 
 
 def constant(value: npt.NDArray[Any] | Results, attributes: Mapping[str, Any] = NO_ATTRIBUTES) -> Node:
-    """A leaf of this array, which nobody else may change.
+    """A leaf that holds an array; the caller may not change the array any more.
 
     Raises
     ------
@@ -463,12 +463,12 @@ def constant(value: npt.NDArray[Any] | Results, attributes: Mapping[str, Any] = 
 
 
 def as_array(data: Any, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:
-    """An array of what is no tensor.
+    """An array of numbers that are not a tensor yet, such as a nested list.
 
     Raises
     ------
     DtypeError
-        If it has no regular shape, or no such dtype.
+        If the data have no regular shape, or do not fit the dtype.
     """
     try:
         return np.array(data, dtype)
@@ -479,7 +479,7 @@ def as_array(data: Any, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:
 
 
 def as_tensor(x: TensorLike) -> Tensor:
-    """The tensor itself, or a constant of the data."""
+    """A tensor as it is; a constant tensor of any other data."""
     return x if isinstance(x, tensor_class) else tensor_class(_constant(x, ()))
 
 
