@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tr
-from tinygrad_rnn.scan import memory
 from tinygrad_rnn.scan.compiled import CompiledScan
+from tinygrad_rnn.scan.numpy import arrays
 from tinygrad_rnn.testing.choices import RandomChoices
 from tinygrad_rnn.testing.random_cells import CellRun, leaves, outcome, random_cell, run
 
@@ -103,5 +103,5 @@ def patched(*changes: tuple[Any, str, Any]) -> Iterator[None]:
 @contextmanager
 def chunks(steps: int) -> Iterator[None]:
     """Programs go in chunks of few steps, and views of steps are made as the loop goes on."""
-    with patched((memory, "_chunk", lambda *_: steps), (memory, "TABLE", 0)):
+    with patched((arrays, "_chunk", lambda *_: steps), (arrays, "TABLE", 0)):
         yield

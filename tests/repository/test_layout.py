@@ -288,7 +288,7 @@ def test_third_party_imports_are_declared() -> None:
 
 # The NumPy backend compiles programs. Their source is made of calls of kernels, bound to names that the
 # writer makes; nothing that was read stands in it, and of a user's names only identifiers, after a number.
-RUNS_ITS_OWN_SOURCE = {("scan.numpy_backend", "exec(compile(self.source, '<program>', 'exec'), space)")}
+RUNS_ITS_OWN_SOURCE = {("scan.numpy.executable", "exec(compile(self.source, '<program>', 'exec'), space)")}
 
 FORBIDDEN = {
     "compile",

@@ -14,6 +14,7 @@ from tinygrad_rnn import nn
 from tinygrad_rnn.errors import ShapeError, TinygradError
 from tinygrad_rnn.graph.node import Spec
 from tinygrad_rnn.nn.planning import plan_parts
+from tinygrad_rnn.scan.partition import When
 
 
 class Sums(nn.Cell):
@@ -259,7 +260,7 @@ def test_a_box_for_each_operation(name):
     found = plan(name)
     for one, direction in ((found.forward, "forward"), (found.backward, "backward")):
         after = found.draw("after", direction).source
-        copies = sum(operation.kind == "copy" and operation.when == "loop" for operation in one.run)
+        copies = sum(operation.kind == "copy" and operation.when is When.LOOP for operation in one.run)
         assert after.count("at each step") == one.counts.inside - copies
         kernels = sum(operation.kind == "kernel" for operation in one.written)
         words = (") at each step", ") at all steps", ") once")

@@ -86,7 +86,7 @@ def test_another_length_neither_traces_nor_rewrites_again(monkeypatch, traces):
     tr.grad((model(array(4, 2, 3))[0] ** 2).sum(), [cell.W])
     found = len(traces)
     assert found == 2  # the second one shows that the step does the same at each call
-    for name in ("rewrite", "canonical", "differentiate", "schedule"):
+    for name in ("rewrite", "canonical", "differentiate", "Schedule"):
         monkeypatch.setattr(f"tinygrad_rnn.scan.compiled.{name}", lambda *_: pytest.fail("made anew"))
     for T in (1, 7, 4):
         tr.grad((model(array(T, 2, 3))[0] ** 2).sum(), [cell.W])

@@ -100,10 +100,10 @@ FAULTS = [
     # -- canonical form, partition, sums over time
     Fault(
         "a slice of a slice forgets where it starts",
-        "Builder._part",
+        "NodeBuilder._part",
         replace("self.part(x.inputs[0], inner[1] + start, inner[1] + stop, axis)", "self.part(x.inputs[0], start, stop, axis)"),
     ),
-    Fault("a stage comes too early", "_even", replace("stage + stage % 2", "stage - stage % 2")),
+    Fault("a stage comes too early", "first_batched", replace("stage + stage % 2", "stage - stage % 2")),
     Fault(
         "a product's sum is turned",
         "TimeSums._time_sum",
@@ -136,24 +136,24 @@ FAULTS = [
     # -- scheduling and memory
     Fault(
         "memory is given away while it is read",
-        "_Scheduler._share",
-        replace("i if buffer.extent == 'step' else _end(section, i)", "min(i, last.get(buffer, i))"),
+        "lifetimes",
+        replace("last[root] = max(last.get(root, 0), 2 * until + (node is target))", "last.setdefault(root, 2 * i + 1)"),
     ),
     Fault(
         "an operand is overwritten that is read later",
-        "_Scheduler._overwritten",
-        replace("self._readers[operand] != [node]", "node not in self._readers[operand]"),
+        "Placement._overwritten",
+        replace("self.readers.only(operand) is not node", "node not in self.readers[operand]"),
     ),
     Fault(
         "a piece of two concatenations is made in one",
-        "_Scheduler._join",
-        replace("self.storage.get(piece) != storage", "self.storage.get(piece) is None or self.storage[piece].kind != 'piece'"),
+        "Placement._copy_pieces",
+        replace("self.storage.get(piece) != storage", "self.storage[piece].kind != 'piece'"),
     ),
-    Fault("a delay is shifted by none", "Memory._at", replace("storage.kind == 'before'", "storage.kind == 'neither'")),
-    Fault("the state does not cross a chunk's border", "Writer._unpacked", replace("'ends = lasts'", "'pass'"), 2),
+    Fault("a delay is shifted by none", "Memory._find", replace("kind == 'before'", "kind == 'neither'")),
+    Fault("the state does not cross a chunk's border", "SourceWriter._unpacked", replace("'ends = lasts'", "'pass'"), 2),
     Fault(
         "sums over time are those of the last chunk",
-        "Writer._time_sums",
+        "SourceWriter._time_sums",
         replace(
             "f'{name} = part if {name} is None else add({name}, part, {name})'", "f'{name} = part if {name} is None else part'"
         ),

@@ -12,9 +12,10 @@ import numpy as np
 from ..graph.node import Node, ancestors
 from ..ops.facts import facts_of, multiplies
 from ..scan.canonical import along
-from ..scan.loop import is_scalar_constant
-from ..scan.plan import Operation, Pass, Work
-from ..scan.program import is_view
+from ..scan.loop import is_scalar_constant, is_view
+from ..scan.partition import INVARIANT, When
+from ..scan.plan import Pass
+from ..scan.work import Operation, Work
 from .dot import identifier
 from .drawing import Drawing
 from .style import BLUE, CARD, EDGE_FONT, FONT, GREY, INK, NODE_FONT, THICK, VERMILION, lighter
@@ -39,8 +40,7 @@ class Paint(NamedTuple):
 LOOP = Paint(VERMILION, lighter(VERMILION, 0.68), "filled", "2.4")
 BATCHED = Paint(BLUE, lighter(BLUE, 0.88), "filled,rounded", "1.2")
 ONCE = Paint(GREY, CARD, "filled,rounded,dashed", "1.2")
-PAINTS = {"loop": LOOP, "batched": BATCHED, "end": BATCHED, "once": ONCE}
-ONCE_STAGE = -1
+PAINTS = {When.LOOP: LOOP, When.BATCHED: BATCHED, When.END: BATCHED, When.ONCE: ONCE}
 LEGEND = {"truly step by step": LOOP, "can be done for all steps at once": BATCHED, "can be done once": ONCE}
 
 _END = {"shape": "ellipse", "style": "filled", "fillcolor": CARD, "color": INK}
@@ -94,7 +94,7 @@ class _Picture:
         self.work, self.apart = work, apart
         self.slots = dict(zip(work.loop.carry, slots, strict=True))
         self.made = {one.node: one for one in work if one.kind != "copy"}
-        self.captured = set(work.loop.consts)
+        self.consts = set(work.loop.consts)
         self.ids: dict[Node, str] = {}
         self.dot = graphviz.Digraph(
             "plan",
@@ -131,7 +131,7 @@ class _Picture:
     # -- what there is ---------------------------------------------------------------------
 
     def _collect(self) -> None:
-        roots = [one for one in self.work if one.kind != "copy" and not (self.apart and one.when == "once")]
+        roots = [one for one in self.work if one.kind != "copy" and not (self.apart and one.when is When.ONCE)]
         for one in roots:
             absorbed: list[tuple[int, str]] = []
             for position, node in enumerate(one.reads[:1] if self._squares(one) else one.reads):
@@ -170,14 +170,14 @@ class _Picture:
 
     def _is_passed(self, node: Node) -> bool:
         """Whether it is not made, or is a parameter made wider."""
-        return node not in self.made or (self.apart and self.made[node].when == "once" and facts_of(node).copies)
+        return node not in self.made or (self.apart and self.made[node].when is When.ONCE and facts_of(node).copies)
 
     def _text(self, read: _Read) -> str | None:
         """A number or a parameter, which is said in the box that reads it."""
         node = read.node
         if is_scalar_constant(node):
             return _number(node)
-        if node in self.captured:
+        if node in self.consts:
             return _pretty(node.name or "constant") + "ᵀ" * (read.flipped and len(node.shape) > 1)
         if self.apart and self.work.partition.is_invariant(node) and (numbers := _numbers(node)):
             return f"({', '.join(numbers)})"
@@ -194,7 +194,7 @@ class _Picture:
         if node in self.ids or node in self.slots or (one is not None and not prepared):
             return node
         if prepared:
-            self._put(ONCE_STAGE, node, self._prepared(node))
+            self._put(INVARIANT, node, self._prepared(node))
         elif facts_of(node).joins:
             stage = self.work.partition.stage.get(node, 0)
             self._put(stage if self.apart else "step", node, {**_JOIN, "tooltip": f"side by side\n{node.spec}"})
@@ -253,8 +253,7 @@ class _Picture:
                 shown = f"{shown} {', '.join(text for _, text in absorbed)}"
         name = one.node.name
         label = f"{_pretty(name)}\n{shown}" if name and one.kind == "kernel" else shown
-        when = {"loop": "at each step", "batched": "at all steps", "once": "once", "end": "once, after the last step"}[one.when]
-        tooltip = f"{one.node.operation if one.kind == 'kernel' else 'sum over all steps'}\n{one.node.spec} {when}"
+        tooltip = f"{one.node.operation if one.kind == 'kernel' else 'sum over all steps'}\n{one.node.spec} {one.when.value}"
         return {"label": label, **PAINTS[one.when].attributes, "tooltip": tooltip}
 
     def _squares(self, one: Operation) -> bool:
@@ -263,7 +262,7 @@ class _Picture:
     def _prepared(self, node: Node) -> dict[str, str]:
         """One box for all that is done once to make a value."""
         before = ancestors([node])
-        names = [_pretty(i.name or "constant") for i in before if i in self.captured]
+        names = [_pretty(i.name or "constant") for i in before if i in self.consts]
         done = [i.operation for i in before if i in self.made or facts_of(i).joins]
         return {"label": f"from {', '.join(names)}", **ONCE.attributes, "tooltip": f"{', '.join(done)}\n{node.spec} once"}
 
@@ -315,7 +314,7 @@ class _Picture:
             yield tail, head, {**found[-1], "label": label} if labels else found[-1]
 
     def _loops(self) -> list[int]:
-        return sorted({one.stage for one in self.work if one.when == "loop"})
+        return sorted({one.stage for one in self.work if one.when is When.LOOP})
 
     def _heading(self, stage: int) -> str:
         loops = self._loops()

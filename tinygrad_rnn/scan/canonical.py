@@ -1,4 +1,4 @@
-"""Canonical form: equal operations are one node, ranks are equal, and what changes nothing is gone."""
+"""Canonical form: equal operations are one node, operands have equal ranks, and operations without effect are gone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..ops.facts import facts_of
 from ..ops.shapes import index_along
 from .loop import Loop, body, is_scalar_constant
 
-__all__ = ["Builder", "along", "canonical", "joined_axis", "slice_of"]
+__all__ = ["NodeBuilder", "along", "canonical", "joined_axis", "slice_of"]
 
 _ADD, _MULTIPLY, _NEGATIVE = registry["add"], registry["multiply"], registry["negative"]
 _RESHAPE, _TRANSPOSE, _BROADCAST = registry["reshape"], registry["transpose"], registry["broadcast_to"]
@@ -28,10 +28,10 @@ def canonical(loop: Loop, instead: Mapping[Node, Node] | None = None) -> Loop:
     ----------
     loop : Loop
     instead : mapping of Node to Node, optional
-        What stands in place of some nodes: an equal value, computed in another way.
+        For some nodes, a node of equal value that is computed in another way.
     """
     instead = instead or {}
-    builder = Builder()
+    builder = NodeBuilder()
     done: dict[Node, Node] = {}
     stack = list(reversed(body(loop)))
     while stack:
@@ -54,8 +54,8 @@ def canonical(loop: Loop, instead: Mapping[Node, Node] | None = None) -> Loop:
     return loop.mapped(done)
 
 
-class Builder:
-    """Makes nodes without values, each one once."""
+class NodeBuilder:
+    """A maker of nodes without values: equal operations on equal inputs are one node."""
 
     def __init__(self) -> None:
         self._made: dict[Any, Node] = {}
@@ -66,7 +66,7 @@ class Builder:
         return self._made.setdefault((node.dtype, node.value.tobytes()), node)
 
     def like(self, node: Node, inputs: tuple[Node, ...]) -> Node:
-        """The node's operation on these inputs; its name and place stay."""
+        """The operation of `node` on other inputs, with its name and location."""
         assert node.primitive is not None
         made = self.make(node.primitive, inputs, node.attributes, node)
         if made.name is None and made in self._own:  # never one of the loop that is built anew
@@ -76,7 +76,7 @@ class Builder:
     def make(
         self, primitive: Primitive, inputs: tuple[Node, ...], attributes: Mapping[str, Any] = {}, like: Node | None = None
     ) -> Node:
-        """A node, or the one that does the same already."""
+        """A node for an operation; the one that was made before, if there is one."""
         if len(inputs) > 1 and primitive.leading is None:
             inputs = self._of_one_rank(inputs)
         simpler = self._simpler(primitive, inputs, attributes)
@@ -95,7 +95,7 @@ class Builder:
         return made
 
     def _of_one_rank(self, inputs: tuple[Node, ...]) -> tuple[Node, ...]:
-        """With as many axes each, so that a further leading axis passes through; numbers stay."""
+        """Inputs with equal ranks, so that all may have a further leading axis; numbers stay as they are."""
         rank = max(len(node.shape) for node in inputs)
         if all(len(node.shape) == rank or is_scalar_constant(node) for node in inputs):
             return inputs
@@ -150,7 +150,7 @@ class Builder:
         return None
 
     def _part(self, x: Node, index: tuple[Any, ...]) -> Node | None:
-        """A slice of a slice is one, a slice of everything is the thing, and one of a join may be a piece."""
+        """A simpler node for a slice: of all of a value, of a slice, or within one piece of a concatenation."""
         found = along(index, x.shape)
         if found is None:
             return None
@@ -170,7 +170,7 @@ class Builder:
         return None
 
     def _joined(self, pieces: tuple[Node, ...], axis: int) -> list[Node]:
-        """Pieces, with slices of one value that follow each other as one."""
+        """The pieces of a concatenation, where neighbouring slices of one value are one piece."""
         found: list[Node] = []
         for piece in pieces:
             place, before = slice_of(piece), slice_of(found[-1]) if found else None
@@ -181,21 +181,21 @@ class Builder:
         return found
 
     def constant(self, value: float, dtype: np.dtype[Any]) -> Node:
-        """A number."""
+        """The leaf of a number."""
         return self.number(Node(None, (), NUMBER, np.array(value, dtype)))
 
     def part(self, x: Node, start: int, stop: int, axis: int = -1) -> Node:
-        """A slice along one negative axis."""
+        """A slice of a value along one negative axis."""
         if (start, stop) == (0, x.shape[axis]):
             return x
         return self.make(_GETITEM, (x,), {"index": index_along(axis, slice(start, stop))})
 
     def broadcast(self, x: Node, shape: tuple[int, ...]) -> Node:
-        """The value repeated to a shape."""
+        """A value, broadcast to a shape."""
         return self.make(_BROADCAST, (x,), {"shape": shape})
 
     def join(self, pieces: list[Node] | tuple[Node, ...], axis: int = -1) -> Node:
-        """A concatenation along one negative axis."""
+        """A concatenation of values along one negative axis."""
         return pieces[0] if len(pieces) == 1 else self.make(_CONCATENATE, tuple(pieces), {"axis": axis})
 
 
@@ -212,7 +212,7 @@ def joined_axis(node: Node) -> int | None:
 
 
 def along(index: tuple[Any, ...], shape: tuple[int, ...]) -> tuple[int, int, int] | None:
-    """The (negative axis, start, stop) of an index that takes a slice of step 1 along one axis; None for others.
+    """The (negative axis, start, stop) of an index that is a slice of step 1 along one axis; None for other indices.
 
     Examples
     --------

@@ -1,21 +1,22 @@
-"""A compiled scan: a loop, what was found out about it, and the programs that run it forward and in reverse."""
+"""A compiled scan: a loop, its gradients, and the programs that run them."""
 
 from __future__ import annotations
 
 import functools
 import threading
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from ..console import counted
 from ..graph.node import Node
 from ..ops.core import registry
+from .backend import NODE_BYTES, Executable
 from .canonical import canonical
 from .differentiate import Reverse, differentiate, step_alone
-from .layout import batch_last
 from .loop import Loop, Output, body, is_leaf
-from .numpy_backend import NODE_BYTES, Executable
+from .numpy import NUMPY
 from .rewrites import AFTER, BEFORE, rewrite, switched_off
-from .schedule import schedule
+from .schedule import Schedule
 
 __all__ = ["CompiledScan"]
 
@@ -23,12 +24,12 @@ _DETACH = registry["detach"]
 
 
 class CompiledScan:
-    """A loop with everything that is derived from it, once each and when it is first needed.
+    """A loop with its programs and gradients, each of which is made when it is first needed.
 
     Attributes
     ----------
     traced : Loop
-        As it was given; `loop` is what became of it before it was differentiated.
+        The loop as it was given; `loop` is what the rewrites before differentiation made of it.
     fired : dict of str to int
         How many values each rewrite replaced.
 
@@ -36,10 +37,10 @@ class CompiledScan:
     ----------
     loop : Loop
     checkpoint : int, optional
-        1: save only what the slots carry, and compute what else the gradient asks for again.
-        n: save it at every n-th step only, and run n steps again at a time.
+        1: keep only the carry of each step, and compute all other values that the gradient reads again.
+        n: keep the carry of every n-th step only, and run n steps again at a time.
     forward : CompiledScan, optional
-        The one whose gradient this is: its memory is read, so its layout is used.
+        The compiled scan whose gradient this is. The gradient reads its memory, so it has the same layout.
     """
 
     def __init__(self, loop: Loop, checkpoint: int | None = None, forward: CompiledScan | None = None) -> None:
@@ -62,20 +63,20 @@ class CompiledScan:
 
     @property
     def size(self) -> int:
-        """About how many bytes the programs take, with those of the gradients; at least what they will take."""
+        """About how many bytes the programs and those of the gradients take, or will take."""
         inner = [plan for _, plan in (*list(self._reverses.values()), *list(self._steps.values()))]
         inner += [self.whole] if "whole" in self.__dict__ else []
         made = sum([program.size for program in list(self._executables.values())]) + sum([plan.size for plan in inner])
         return made if self.forward else max(made, self._expected)
 
     @functools.cached_property
-    def batch_last(self) -> bool:
-        """The layout of the memory."""
-        return batch_last(self.loop) if self.forward is None else self.forward.batch_last
+    def layout(self) -> Any:
+        """How arrays lie in memory."""
+        return NUMPY.layout(self.loop) if self.forward is None else self.forward.layout
 
     @property
     def saving(self) -> Loop:
-        """The loop, asked for what its gradient reads too."""
+        """The loop with the residuals of its gradient as further outputs."""
         with self._lock:
             if self._saving is None:
                 floats = [i for i, output in enumerate(self.loop.outputs) if output.node.dtype.kind == "f"]
@@ -83,7 +84,7 @@ class CompiledScan:
                 wanted = [k for k, node in enumerate(inputs) if node.dtype.kind == "f"]
                 saved: Collection[Node] | None = () if self.checkpoint == 1 else None
                 found = differentiate(self.loop, floats, wanted, saved).residuals
-                # whatever else a gradient asks for follows from what was carried into each step
+                # all other values that a gradient reads follow from the carry of each step
                 reached = set(body(self.loop))
                 kept = dict.fromkeys([*found, *[leaf for leaf in self.loop.carry if leaf in reached]])
                 self._saving = self.loop.asking(Output("stack", node, residual=True) for node in kept)
@@ -91,23 +92,32 @@ class CompiledScan:
 
     @functools.cached_property
     def whole(self) -> CompiledScan:
-        """The same without checkpoints."""
+        """The same scan without checkpoints."""
         return CompiledScan(self.traced)
 
     def executable(self, save: bool) -> Executable:
-        """The program; `save` keeps what the gradient reads."""
+        """The program; with `save` it keeps the residuals."""
         with self._lock:
             if save not in self._executables:
-                loop = self.rewritten(save)
-                self._executables[save] = Executable(schedule(loop), self.batch_last)
+                self._executables[save] = NUMPY.build(Schedule(self.rewritten(save)), self.layout)
             return self._executables[save]
 
     def rewritten(self, save: bool) -> Loop:
-        """The loop as it is run."""
+        """The loop after all rewrites, as it is run."""
         return rewrite(self.saving if save else self.loop, AFTER, self.off, self.fired)
 
     def reverse(self, given: Sequence[int], wanted: Sequence[int], ends: Collection[int] = ()) -> tuple[Reverse, CompiledScan]:
-        """The gradient's loop and plan, for cotangents of these outputs, final slots and inputs."""
+        """The gradient, and its compiled scan.
+
+        Parameters
+        ----------
+        given : sequence of int
+            Outputs that have a cotangent.
+        wanted : sequence of int
+            Inputs whose cotangent is asked for.
+        ends : collection of int
+            Slots whose value after the last step has a cotangent.
+        """
         key = tuple(given), tuple(wanted), tuple(sorted(ends))
         with self._lock:
             if key not in self._reverses:
@@ -122,7 +132,7 @@ class CompiledScan:
         return any(node.primitive is _DETACH for node in body(self.traced))
 
     def cut_off(self, outputs: Collection[int]) -> dict[int, Node]:
-        """Inputs that these outputs depend on only behind a ``.detach()``, and what was detached."""
+        """For inputs on which some outputs depend only through a ``.detach()``, the detached value."""
         loop = self.traced
         after = dict(zip(loop.carry, loop.next_carry, strict=True))
         roots = [
@@ -144,7 +154,7 @@ class CompiledScan:
         return {k: behind[node] for k, node in enumerate(inputs) if node in behind}
 
     def slots_before(self, given: Sequence[int], ends: Collection[int], steps: int) -> set[int]:
-        """The slots whose initial value has a cotangent, if these outputs and the final values of these slots have."""
+        """The slots whose initial value has a cotangent, if outputs `given` and the final values of slots `ends` have one."""
         first, found, before = len(self.loop.sequences), set(ends), None
         wanted = [first + i for i, leaf in enumerate(self.loop.carry) if leaf.dtype.kind == "f"]
         for _ in range(steps):
@@ -156,7 +166,7 @@ class CompiledScan:
     def reverse_of_a_step(
         self, given: Sequence[int], wanted: Sequence[int], ends: Collection[int]
     ) -> tuple[Reverse, CompiledScan]:
-        """The gradient of one step alone, of :func:`step_alone`, for cotangents of these outputs, next values and inputs."""
+        """The gradient of a single step, see :func:`step_alone`; the parameters are those of :meth:`reverse`."""
         key = tuple(given), tuple(wanted), tuple(sorted(ends))
         with self._lock:
             if key not in self._steps:

@@ -1,4 +1,4 @@
-"""The gradient of a loop, which is a loop again: in reverse, and linear in what it carries."""
+"""The gradient of a loop: again a loop, which runs in reverse and is linear in its carry."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from ..autodiff import pull
 from ..graph.context import mode
 from ..graph.node import Node, leaf
 from ..tensor import Tensor
-from .canonical import Builder, canonical
-from .loop import Loop, Output, body, is_scalar_constant
+from .canonical import NodeBuilder, canonical
+from .loop import Loop, Output, body, is_elementwise, is_scalar_constant, is_view
 from .partition import Partition
-from .program import is_elementwise, is_view
 
 __all__ = ["Reverse", "differentiate", "step_alone"]
 
@@ -31,11 +30,11 @@ class Reverse(NamedTuple):
         the "final" outputs. Its consts are those of the forward loop, the
         cotangents of the "sum" outputs, and `arrays`.
     residuals : tuple of Node
-        Nodes of the forward loop whose values at all steps it reads.
+        Nodes of the forward loop whose values at all steps the gradient reads.
     slots : tuple of int
-        The slots of the forward loop that it carries cotangents of.
+        The slots of the forward loop whose cotangents are carried.
     read : tuple of int
-        The outputs of the forward loop that are the residuals.
+        The outputs of the forward loop that hold the residuals.
     results : tuple of int
         For each output, in order, which input of the forward loop it is the cotangent of.
     arrays : tuple of Node
@@ -67,10 +66,10 @@ def differentiate(
     wanted : sequence of int
         The inputs whose cotangent is asked for.
     saved : collection of Node, optional
-        What can be read of the forward run, beside what its slots carried into each step;
-        the rest of what the rules ask for is computed again. All can be read if not given.
+        Values that the forward run keeps, besides its carry at each step. All other values that
+        the gradient rules read are computed again. If not given, any value can be read.
     ends : collection of int
-        Slots whose value after the last step has a cotangent, whether an output stands for it or not.
+        Slots whose value after the last step has a cotangent, whether it is an output or not.
     """
     seeds: list[tuple[Node, Tensor]] = []
     cotangents: list[Node] = []
@@ -134,9 +133,9 @@ def differentiate(
 
 
 def step_alone(forward: Loop) -> Loop:
-    """A loop whose steps are independent: what each carries on is an output, and what it starts from is a sequence.
+    """The loop with independent steps: the carry of each step is a sequence, and its next carry an output.
 
-    Inputs and outputs keep their numbers; a further output for each slot is what the step carries on.
+    Inputs and outputs keep their numbers; the next carry of each slot is a further output.
     """
     outputs = [Output("sum" if output.kind == "sum" else "stack", output.node) for output in forward.outputs]
     return Loop(
@@ -149,21 +148,21 @@ def step_alone(forward: Loop) -> Loop:
 
 
 def _slots_with_cotangents(forward: Loop, given: Sequence[int], ends: Collection[int]) -> list[int]:
-    """The slots through which anything that has a cotangent depends on earlier steps."""
+    """The slots whose cotangent must be carried backwards."""
     reached = set(body(forward, [*[forward.outputs[i].node for i in given], *[forward.carry[i] for i in ends]]))
     return [i for i, node in enumerate(forward.carry) if node in reached and node.dtype.kind == "f"]
 
 
 def _zeros(like: Node) -> Node:
-    builder = Builder()
+    builder = NodeBuilder()
     return builder.broadcast(builder.constant(0.0, like.dtype), like.shape)
 
 
 def _reads(forward: Loop, reverse: Loop, before: set[Node], saved: Collection[Node] | None) -> list[Node]:
-    """The nodes of the forward body that are read from its run, in order.
+    """The residuals: nodes of the forward body whose values are read from its run, in order.
 
-    The rules ask for more; but what a slot carries on is there anyway, and what follows from
-    that, and from inputs, element by element, is computed again at less than it costs to keep.
+    The gradient rules read more. But the carry is kept anyway, and values that follow from it and from
+    the inputs, element by element, cost less to compute again than to keep.
     """
     partition = Partition(forward)
     asked = [node for made in body(reverse) if made not in before for node in made.inputs if node in before]

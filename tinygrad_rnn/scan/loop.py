@@ -1,4 +1,4 @@
-"""Loop: one step of a recurrence as a graph, with what goes in, what it carries on and what is asked of it."""
+"""Loop: one step of a recurrence as a graph, with its inputs, its carry and its outputs."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ import numpy as np
 
 from ..graph.node import Node, ancestors
 
-__all__ = ["Loop", "Output", "body", "is_leaf", "is_scalar_constant"]
+__all__ = ["Loop", "Output", "body", "is_elementwise", "is_leaf", "is_scalar_constant", "is_view"]
 
 
 class Output(NamedTuple):
-    """One thing asked of a loop.
+    """One output of a loop.
 
     Attributes
     ----------
     kind : {"stack", "final", "sum"}
-        The node's values at all steps, along a new leading axis; what the slot whose leaf
-        the node is carries on after the last step; or the sum of the values over the steps.
+        "stack": the node's values at all steps, along a new leading axis. "final": the value that
+        a slot carries after the last step; the node is the slot's leaf. "sum": the sum of the
+        node's values over all steps.
     node : Node
         Any node of the body.
     residual : bool
-        A residual: the array is the run's own memory and lives as long as the run.
+        Whether the array stays in the run's own memory, for the gradient, and lives as long as the run.
     """
 
     kind: Literal["stack", "final", "sum"]
@@ -37,23 +38,23 @@ class Loop:
     """One step of a recurrence.
 
     Its inputs are, in this order: a sequence for each leaf in `sequences`, the initial
-    value of each slot, and the consts. It never changes: a rewrite makes a new one.
+    value of each slot, and the consts. A loop never changes: a rewrite makes a new one.
 
     Attributes
     ----------
     sequences : tuple of Node
         Leaves that stand for element t of each input sequence.
     carry : tuple of Node
-        Leaves that stand for what each slot carries into step t.
+        Leaves that stand for the values that the slots carry into step t.
     consts : tuple of Node
         Leaves that stand for values that are the same at all steps, such as parameters.
     next_carry : tuple of Node
-        What each slot carries on.
+        The values that the slots carry into the next step.
     outputs : tuple of Output
     reverse : bool
-        Whether the steps are made from the last element of the sequences to the first.
+        Whether the steps run from the last element of the sequences to the first.
     residuals : frozenset of Node
-        The sequences that lie in the memory of another run: in the layout of this one.
+        The sequences that lie in the memory of another run, in the layout of this one.
     """
 
     sequences: tuple[Node, ...]
@@ -65,7 +66,7 @@ class Loop:
     residuals: frozenset[Node] = frozenset()
 
     def mapped(self, table: Mapping[Node, Node]) -> Loop:
-        """The loop with other nodes in place of some that are carried on or asked for."""
+        """The loop with other nodes for some of `next_carry` and `outputs`."""
         next_carry = tuple(table.get(node, node) for node in self.next_carry)
         outputs = tuple(output._replace(node=table.get(output.node, output.node)) for output in self.outputs)
         return replace(self, next_carry=next_carry, outputs=outputs)
@@ -76,7 +77,7 @@ class Loop:
 
 
 def body(loop: Loop, roots: Iterable[Node] | None = None) -> list[Node]:
-    """All nodes that a loop's outputs need, or these roots, through its slots too, each after its inputs."""
+    """All nodes that a loop's outputs need, or that `roots` need, through its slots too; each after its inputs."""
     slot = dict(zip(loop.carry, loop.next_carry, strict=True))
     seen: set[Node] = set()
     stack = [output.node for output in loop.outputs] if roots is None else list(roots)
@@ -91,11 +92,25 @@ def body(loop: Loop, roots: Iterable[Node] | None = None) -> list[Node]:
 
 
 def is_leaf(node: Node) -> bool:
-    """Whether no primitive made it."""
+    """Whether no primitive made a node."""
     return node.primitive is None
 
 
 def is_scalar_constant(node: Node, value: float | None = None) -> bool:
-    """Whether it is a number that the step was written with, or that very one."""
+    """Whether a node is a number that the step was written with, of this value if one is given."""
     found = node.primitive is None and isinstance(node.value, np.ndarray) and node.value.ndim == 0
     return found and (value is None or node.value == value)
+
+
+def is_view(node: Node) -> bool:
+    """Whether a node's value is a view of its first input's, in any layout."""
+    primitive = node.primitive
+    if primitive is None or primitive.view is None or node.shape == ():
+        return False
+    return primitive.view(node.attributes, node.inputs[0].shape)
+
+
+def is_elementwise(node: Node) -> bool:
+    """Whether a node is computed element by element, so that its value may overwrite an operand's."""
+    ufunc = node.primitive.ufunc if node.primitive is not None else None
+    return ufunc is not None and ufunc.signature is None

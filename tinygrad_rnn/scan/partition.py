@@ -1,7 +1,11 @@
-"""What is truly recurrent, and what only looks so: each cycle's core is a loop, every other node is batched."""
+"""Partition: which values are truly recurrent, and which only look so.
+
+Each cycle's core is a loop; every other node is computed for all steps at once.
+"""
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Literal
@@ -9,16 +13,38 @@ from typing import Literal
 from ..graph.node import Node, ancestors
 from .loop import Loop, body
 
-__all__ = ["Partition"]
+__all__ = ["INVARIANT", "Partition", "When", "first_batched"]
 
 INVARIANT = -1
+"""The stage of values that are the same at all steps."""
+
+
+class When(enum.Enum):
+    """When a value is computed: once before all steps, for all steps at once, step by step, or once after all steps."""
+
+    ONCE = "once"
+    BATCHED = "at all steps"
+    LOOP = "at each step"
+    END = "once, after the last step"
+
+    @classmethod
+    def of(cls, stage: int) -> When:
+        """The kind of a stage of a :class:`Partition`.
+
+        Examples
+        --------
+        >>> [When.of(stage).name for stage in (-1, 0, 1, 2)]
+        ['ONCE', 'BATCHED', 'LOOP', 'BATCHED']
+        """
+        return cls.ONCE if stage == INVARIANT else cls.LOOP if stage % 2 else cls.BATCHED
 
 
 class Partition:
     """When each node of a loop's body is computed.
 
-    Stage −1 is once for the whole sequence. At even stages, nodes are computed for all
-    steps at once; at odd stages, step by step, in a loop.
+    Stages are numbered in the order in which they are run. Stage −1, `INVARIANT`, is once for the
+    whole sequence. At even stages, nodes are computed for all steps at once; at odd stages,
+    step by step, in a loop.
 
     Parameters
     ----------
@@ -27,7 +53,7 @@ class Partition:
     Attributes
     ----------
     nodes : list of Node
-        All that the outputs need, in order.
+        All nodes that the outputs need, in order.
     stage : dict of Node to int
     live : list of int
         The slots that the outputs need.
@@ -39,31 +65,28 @@ class Partition:
         self.loop = loop
         self.nodes = body(loop)
         slot = {leaf: i for i, leaf in enumerate(loop.carry)}
-        self.live = [i for leaf, i in slot.items() if leaf in set(self.nodes)]
-        self._reads = _reached(self.nodes, slot)
+        known = set(self.nodes)
+        self.live = [i for leaf, i in slot.items() if leaf in known]
+        self._reads = _slots_read(self.nodes, slot)
         self.cycle = self._cycles()
         self._cores = self._find_cores()
         self.stage = self._stages(slot)
 
     def is_sequential(self, node: Node) -> bool:
-        """Whether it is computed step by step."""
-        return self.stage[node] % 2 == 1 and self.stage[node] > 0
+        """Whether a node is computed step by step."""
+        return When.of(self.stage[node]) is When.LOOP
 
     def is_invariant(self, node: Node) -> bool:
-        """Whether it is the same at all steps."""
+        """Whether a node's value is the same at all steps."""
         return self.stage.get(node, INVARIANT) == INVARIANT
 
-    def core(self, stage: int) -> list[Node]:
-        """The operations of the loop at an odd stage, in order."""
-        return [node for node in self.nodes if node.primitive is not None and self.stage[node] == stage]
-
     def kind(self, slot: int) -> Literal["cycle", "delay", "unused"]:
-        """What a slot is."""
+        """Whether a slot is part of a cycle, delays another value, or is not needed."""
         return "cycle" if slot in self.cycle else "delay" if slot in self.live else "unused"
 
     @cached_property
     def stages(self) -> int:
-        """How many there are, not counting −1."""
+        """The number of stages, not counting −1."""
         return 1 + max(self.stage.values(), default=0)
 
     def _cycles(self) -> dict[int, frozenset[int]]:
@@ -83,9 +106,8 @@ class Partition:
         return cores
 
     def _stages(self, slot: dict[Node, int]) -> dict[Node, int]:
-        """Repeat until nothing moves: a node waits for its inputs, a delay for what it delays."""
+        """The stage of each node: a node waits for its inputs, and a delay for the value that it delays."""
         loop = self.loop
-        once = set(loop.consts)
         of_cycle = dict.fromkeys(set(self.cycle.values()), 1)
         of_delay = dict.fromkeys([i for i in self.live if i not in self.cycle], 0)
         while True:
@@ -95,34 +117,32 @@ class Partition:
                 if node in self._cores:
                     slots = self._cores[node]
                     outside = [stage[i] for i in node.inputs if self._cores.get(i) != slots]
-                    starts[slots] = max(starts[slots], 1 + max((_even(s) for s in outside), default=0))
+                    starts[slots] = max(starts[slots], 1 + max((first_batched(s) for s in outside), default=0))
                     stage[node] = of_cycle[slots]
                 elif node in slot:
                     stage[node] = of_delay[slot[node]]
                 elif node.primitive is None:
-                    stage[node] = INVARIANT if node in once or node not in loop.sequences else 0
+                    stage[node] = 0 if node in loop.sequences else INVARIANT
                 else:
                     latest = max((stage[i] for i in node.inputs), default=INVARIANT)
-                    stage[node] = INVARIANT if latest == INVARIANT else _even(latest)
-            delays = {i: max(0, _even(stage[loop.next_carry[i]])) for i in of_delay}
+                    stage[node] = INVARIANT if latest == INVARIANT else first_batched(latest)
+            delays = {i: max(0, first_batched(stage[loop.next_carry[i]])) for i in of_delay}
             if starts == of_cycle and delays == of_delay:
                 return stage
             of_cycle, of_delay = starts, delays
 
 
-def _even(stage: int) -> int:
-    """The first batched stage at which a value of this stage is there."""
+def first_batched(stage: int) -> int:
+    """The first batched stage that can read a value of this stage."""
     return max(0, stage + stage % 2)
 
 
-def _reached(nodes: Sequence[Node], slot: dict[Node, int]) -> dict[Node, frozenset[int]]:
-    """The slots that each node reads, by way of others too."""
+def _slots_read(nodes: Sequence[Node], slot: dict[Node, int]) -> dict[Node, frozenset[int]]:
+    """The slots on which each node depends within a step."""
     reads: dict[Node, frozenset[int]] = {}
     for node in nodes:
         if node in slot:
             reads[node] = frozenset([slot[node]])
-        elif not node.inputs:
-            reads[node] = frozenset()
         else:
             reads[node] = frozenset().union(*[reads[i] for i in node.inputs])
     return reads

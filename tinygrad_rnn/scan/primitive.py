@@ -17,10 +17,9 @@ from ..ops.domains import Domain
 from ..ops.formula import Formula
 from ..ops.shapes import concatenate
 from ..tensor import Tensor
+from .backend import Executable, RunMemory
 from .checkpoint import Segments, run_in_segments, spans
 from .compiled import CompiledScan
-from .memory import Memory
-from .numpy_backend import Executable
 
 __all__ = ["Run", "item", "run", "scan"]
 
@@ -30,7 +29,7 @@ class Run(Results):
 
     __slots__ = ("values", "_executable", "_memory")
 
-    def __init__(self, values: list[Any], executable: Executable, memory: Memory) -> None:
+    def __init__(self, values: list[Any], executable: Executable, memory: RunMemory) -> None:
         self.values = values
         self._executable = executable
         self._memory = memory
@@ -38,7 +37,7 @@ class Run(Results):
     def __getitem__(self, index: int) -> npt.NDArray[Any]:
         found: npt.NDArray[Any] | None = self.values[index]
         if found is None:
-            found = self._memory.residual(self._executable.program.loop.outputs[index].node)
+            found = self._memory.residual(index)
         return found
 
     def __del__(self) -> None:

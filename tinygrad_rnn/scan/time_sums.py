@@ -1,4 +1,4 @@
-"""Sums over time: what can be summed before it is computed, is."""
+"""Sums over time: the sum of a linear operation is the operation on a sum."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..graph.node import Node, leaf
 from ..ops.core import registry
 from ..ops.facts import facts_of, multiplies
 from ..ops.shapes import is_index_array
-from .canonical import Builder
+from .canonical import NodeBuilder
 from .partition import Partition
 
 __all__ = ["TimeSum", "TimeSums"]
@@ -22,16 +22,16 @@ Kind: TypeAlias = Literal["product", "flipped product", "scatter", "plain", "ste
 
 
 class TimeSum(NamedTuple):
-    """A sum over all steps that is computed from arrays of all steps.
+    """A sum over all steps, computed from arrays of all steps.
 
     Attributes
     ----------
     leaf : Node
-        Stands for the sum.
+        A leaf that stands for the sum.
     kind : {"product", "flipped product", "scatter", "plain", "steps"}
-        A sum of products of matrices is one product over the rows of all steps; a flipped
-        one is its transpose. A sum of scatters is one scatter. "steps" is how many steps
-        there are.
+        "product": a sum of matrix products is one product over the rows of all steps; a "flipped
+        product" is its transpose. "scatter": a sum of scatters is one scatter. "steps": the number
+        of steps. "plain": any other sum.
     operands : tuple of Node
     """
 
@@ -41,7 +41,7 @@ class TimeSum(NamedTuple):
 
     @property
     def reads(self) -> tuple[Node, ...]:
-        """The values whose arrays it is computed from."""
+        """The values whose arrays are summed."""
         return self.operands[0].inputs if self.kind == "scatter" else self.operands
 
 
@@ -55,12 +55,12 @@ class TimeSums:
     def __init__(self, partition: Partition) -> None:
         self.partition = partition
         self.found: list[TimeSum] = []
-        self._builder = Builder()
+        self._builder = NodeBuilder()
         self._memo: dict[Node, Node] = {}
         self._leaves: dict[tuple[str, tuple[Node, ...]], Node] = {}
 
     def of(self, node: Node) -> Node:
-        """A node that is computed once, after the loop, and is Σ_t of this one."""
+        """A node that is computed once, after the loop: the sum of a node's values over all steps."""
         if node not in self._memo:
             self._memo[node] = self._time_sum(node)
         return self._memo[node]
@@ -112,7 +112,7 @@ def _passes(node: Node) -> bool:
 
 
 def _one_scatter(node: Node) -> bool:
-    """Whether the indices are integer arrays that stand first, so that those of all steps make one scatter."""
+    """Whether the indices of a scatter begin with integer arrays, so that the scatters of all steps are one."""
     arrays = [[is_index_array(part) for part in index] for index in node.attributes["indices"]]
     counts = [sum(index) for index in arrays]
     return all(n and all(index[:n]) for n, index in zip(counts, arrays, strict=True))

@@ -24,16 +24,16 @@ class Trace(NamedTuple):
     Attributes
     ----------
     loop : Loop
-        The last of its sequences are drawn at each step, and the last of what it captures
-        once for all steps: one for each of `draws`.
+        The last of its sequences are random numbers drawn at each step, and the last of its consts
+        are drawn once for all steps: one for each of `draws`.
     consts : tuple of Tensor
-        What the step reads beside its arguments, for the first leaves in ``loop.consts``. A
-        Parameter is one of those that were told, so that its array is always today's.
+        The tensors that the step reads besides its arguments, for the first leaves in ``loop.consts``.
+        A Parameter is the object itself, so that each run reads its present array.
     lasting : bool
-        Whether all that is captured is such a Parameter, and the step has read no tensor's numbers:
-        then the trace can be kept. Anything else may be another tensor or array the next time.
+        Whether the trace can be kept: all consts are Parameters, and the step has read no tensor's
+        numbers. Any other const may be another tensor or array the next time.
     draws : tuple of Node
-        In the order of the step. Their attributes tell how to `draw`, and whether `once`.
+        Random numbers, in the order of the step. Their attributes are `draw`, a function of a generator, and `once`.
     """
 
     loop: Loop
@@ -42,7 +42,7 @@ class Trace(NamedTuple):
     draws: tuple[Node, ...]
 
     def difference(self, other: Trace) -> str | None:
-        """What differs in another trace of the same step, in words; None if nothing does."""
+        """The difference to another trace of the same step, in words; None if there is none."""
         for mine, theirs in zip(self.consts, other.consts, strict=False):
             if mine.node is not theirs.node and exact(mine.node.value) != exact(theirs.node.value):
                 return f"{mine.name or 'a constant'} of shape {mine.shape}"
@@ -71,7 +71,7 @@ def trace(
     sequences, state : sequence of (Spec, str or None)
         Shapes, dtypes and names of the arguments.
     parameters : collection of Parameter
-        Those that are read afresh whenever the trace is used.
+        The parameters whose arrays each run reads anew.
     reverse : bool
 
     Raises
@@ -109,9 +109,9 @@ def trace(
 
 
 def _symbolic(ends: Sequence[Node], leaves: set[Node]) -> tuple[dict[Node, Node], list[Node]]:
-    """The same nodes, with leaves in place of those that have values; and those.
+    """A table of nodes without values that stand for the ancestors of `ends`; and the nodes with values, as consts.
 
-    What has a value was there before the step was called, so nothing behind it is looked at.
+    A node with a value was made before the step was called: its inputs are not visited.
     """
     seen: dict[Node, None] = {}
     stack = list(ends)
@@ -136,7 +136,7 @@ def _symbolic(ends: Sequence[Node], leaves: set[Node]) -> tuple[dict[Node, Node]
 
 
 def draw_all(trace: Trace, steps: int) -> tuple[list[npt.NDArray[Any]], list[npt.NDArray[Any]]]:
-    """What is drawn at each step, and once for all, in the order in which a loop in Python would draw it."""
+    """The random numbers of all steps, and those drawn once; in the order in which a loop in Python would draw them."""
     drawn = {
         node: np.empty(node.shape if node.attributes["once"] else (steps, *node.shape), node.dtype) for node in trace.draws
     }
@@ -154,7 +154,7 @@ def draw_all(trace: Trace, steps: int) -> tuple[list[npt.NDArray[Any]], list[npt
 
 
 def signature(loop: Loop) -> tuple[Hashable, ...]:
-    """What a loop computes, as a value: two loops with one signature are alike but for names."""
+    """A hashable value that is equal for two loops that compute the same, whatever their consts are called."""
     known: dict[Node, Hashable] = {}
     lines: list[Hashable] = ["backwards" if loop.reverse else "forwards"]
     for kind, nodes in (("sequence", loop.sequences), ("state", loop.carry), ("captured", loop.consts)):

@@ -15,10 +15,11 @@ from ..draw.plain import plain
 from ..graph.graph import Graph
 from ..graph.node import Node, ancestors
 from ..scan.compiled import CompiledScan
-from ..scan.loop import Loop, Output, body
+from ..scan.loop import Loop, Output, body, is_leaf
 from ..scan.primitive import scan
 from ..scan.rewrites import without
 from ..tensor import Tensor
+from .oracles import replay
 
 __all__ = ["first_difference", "picture", "values_of"]
 
@@ -86,7 +87,7 @@ def _first_wrong(plan: CompiledScan, arrays: Sequence[Array], steps: int, rtol: 
 
 
 def values_of(loop: Loop, arrays: Sequence[Array], steps: int) -> dict[Node, Array]:
-    """What a loop says: its operations, done one by one at each step.
+    """The values of a loop, whose operations are done one by one at each step.
 
     Parameters
     ----------
@@ -103,18 +104,16 @@ def values_of(loop: Loop, arrays: Sequence[Array], steps: int) -> dict[Node, Arr
     m, n = len(loop.sequences), len(loop.sequences) + len(loop.carry)
     order = body(loop)
     state: list[Any] = list(arrays[m:n])
-    columns: dict[Node, list[Any]] = {node: [None] * steps for node in order if node.primitive is not None}
+    columns: dict[Node, list[Any]] = {node: [None] * steps for node in order if not is_leaf(node)}
     with np.errstate(all="ignore"):
         for t in reversed(range(steps)) if loop.reverse else range(steps):
-            now: dict[Node, Any] = dict(zip(loop.consts, arrays[n:], strict=True))
+            now: dict[Node, Any] = {node: node.value for node in order if is_leaf(node)}
+            now |= dict(zip(loop.consts, arrays[n:], strict=True))
             now |= {leaf: x[t] for leaf, x in zip(loop.sequences, arrays, strict=False)}
             now |= dict(zip(loop.carry, state, strict=True))
-            for node in order:
-                if node.primitive is not None:
-                    now[node] = node.primitive.kernel(*[now[i] for i in node.inputs], **node.attributes)
-                    columns[node][t] = now[node]
-                elif node not in now:
-                    now[node] = node.value
+            replay(order, now)
+            for node, column in columns.items():
+                column[t] = now[node]
             state = [now.get(node) for node in loop.next_carry]
     return {node: np.array(column).reshape(steps, *node.shape) for node, column in columns.items()}
 

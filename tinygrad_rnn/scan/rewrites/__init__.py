@@ -1,4 +1,4 @@
-"""Rewrites: each takes a loop and gives another that computes the same, in fewer or cheaper operations."""
+"""Rewrites: functions from a loop to one that computes the same in fewer or cheaper operations."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["AFTER", "BEFORE", "REWRITES", "rewrite", "without"]
 Rewrite = Callable[[Loop], Mapping[Node, Node]]
 
 BEFORE: dict[str, Rewrite] = {"split concat": split_concat, "concat matrices": concat_matrices, "merge": merge}
-"""What is done before a loop is differentiated, so that its gradient is simpler too."""
+"""Rewrites that are tried before a loop is differentiated, so that its gradient is simpler too."""
 
 AFTER: dict[str, Rewrite] = {
     "concat scatters": concat_scatters,
@@ -34,27 +34,27 @@ AFTER: dict[str, Rewrite] = {
     "merge": merge,
     "prebroadcast": prebroadcast,
 }
-"""What is done before a loop is run. None of it matters to anybody but the one who runs it."""
+"""Rewrites that are tried before a loop is run."""
 
 REWRITES = tuple(dict.fromkeys([*BEFORE, *AFTER]))
-"""The names of all of them, in the order in which they are tried."""
+"""The names of all rewrites, in the order in which they are tried."""
 
 _off: ContextVar[frozenset[str]] = ContextVar("off", default=frozenset())
 
 
 @contextmanager
 def without(*names: str) -> Iterator[None]:
-    """Leave rewrites out of the plans that are made inside: to see what they do, and to test them.
+    """Leave rewrites out of the plans that are made in this context, to see or to test their effect.
 
     Parameters
     ----------
     *names : str
-        Of :data:`REWRITES`.
+        Names in :data:`REWRITES`.
 
     Raises
     ------
     ValueError
-        If there is no such rewrite.
+        If no rewrite has this name.
 
     Examples
     --------
@@ -75,21 +75,21 @@ def without(*names: str) -> Iterator[None]:
 
 
 def switched_off() -> frozenset[str]:
-    """The rewrites that are left out here."""
+    """The names of the rewrites that are left out in this context."""
     return _off.get()
 
 
 def rewrite(loop: Loop, rewrites: Mapping[str, Rewrite], off: frozenset[str], fired: dict[str, int]) -> Loop:
-    """Try rewrites one after another, each as long as it finds something.
+    """Try rewrites one after another, each as long as it changes the loop.
 
     Parameters
     ----------
     loop : Loop
     rewrites : mapping of str to Rewrite
     off : frozenset of str
-        Left out.
+        Names of rewrites to leave out.
     fired : dict of str to int
-        Where the values that each replaced are counted.
+        For each rewrite the number of values that it replaced; it is added to.
     """
     for name, find in rewrites.items():
         if name in off:

@@ -1,4 +1,4 @@
-"""Re-association: sums and products regrouped, so that as little as can be holds what a loop carries."""
+"""Re-association: sums and products are regrouped, so that few of their operations depend on the carry."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import NamedTuple
 from ...graph.node import Node
 from ...ops.core import registry
 from ...ops.facts import adds, facts_of, multiplies, scales
-from ..canonical import Builder
+from ..canonical import NodeBuilder
 from ..loop import Loop
 from ..partition import Partition
-from .uses import Uses
+from ..readers import Readers
 
 __all__ = ["associate"]
 
 _ADD, _MULTIPLY, _ASTYPE = registry["add"], registry["multiply"], registry["astype"]
 
 
-class Term(NamedTuple):
-    """A term of a sum: coefficient times atom. The coefficient is of a lower stage; None is 1.
+class Summand(NamedTuple):
+    """A summand, coefficient times atom. The coefficient is of a lower stage; None stands for 1.
 
-    A term without an atom is of a lower stage altogether.
+    A summand without an atom is of a lower stage altogether.
     """
 
     coefficient: Node | None
@@ -41,10 +41,10 @@ def associate(loop: Loop) -> dict[Node, Node]:
 class _Associate:
     def __init__(self, loop: Loop) -> None:
         self.partition = Partition(loop)
-        self.uses = Uses(loop)
-        self.builder = Builder()
+        self.readers = Readers.of_loop(loop)
+        self.builder = NodeBuilder()
         self.passed: dict[Node, float] = {}
-        self.terms: dict[Node, list[Term]] = {}
+        self.terms: dict[Node, list[Summand]] = {}
 
     def better(self, node: Node) -> Node | None:
         """The node in fewer operations, or None."""
@@ -73,16 +73,14 @@ class _Associate:
         linear = bool(facts_of(node).signs) or scales(node)
         return linear and node.dtype.kind == "f" and self.partition.is_sequential(node)
 
+    def _regroups_with(self, node: Node, other: Node) -> bool:
+        stage = self.partition.stage
+        return self._regroups(node) and node.dtype == other.dtype and stage[node] == stage[other]
+
     def _is_absorbed(self, node: Node) -> bool:
-        """Whether its one reader takes it apart."""
-        if self.uses.count(node) != 1 or not self.uses.readers[node]:
-            return False
-        (reader,) = self.uses.readers[node]
-        if (
-            not self._regroups(reader)
-            or self.partition.stage[reader] != self.partition.stage[node]
-            or reader.dtype != node.dtype
-        ):
+        """Whether the one reader of a node regroups it among its own summands."""
+        reader = self.readers.only(node)
+        if reader is None or not self._regroups_with(reader, node):
             return False
         if scales(reader):
             one, other = reader.inputs
@@ -92,35 +90,35 @@ class _Associate:
     def _lower(self, node: Node, than: Node) -> bool:
         return self.partition.stage[node] < self.partition.stage[than]
 
-    def _sum(self, node: Node, root: Node, scale: Node | None) -> list[Term]:
-        """The node's terms, each times `scale`."""
+    def _sum(self, node: Node, root: Node, scale: Node | None) -> list[Summand]:
+        """The summands of a node, each times `scale`."""
         if self._lower(node, root):
             alike = adds(node) and node.dtype == root.dtype and not self.partition.is_invariant(node)
-            if scale is None and alike and self.uses.count(node) == 1:
+            if scale is None and alike and self.readers.count(node) == 1:
                 return [term for i in node.inputs for term in self._sum(i, root, None)]
-            return [Term(self._times(scale, self._promoted(node, root)), None)]
+            return [Summand(self._times(scale, self._promoted(node, root)), None)]
         if not self._passes(node, root):
-            return [Term(scale, self._in_dtype_of(root, node))]
+            return [Summand(scale, self._in_dtype_of(root, node))]
         terms = self._parts(node, root, scale)
         plain = sum(term.coefficient is scale and term.atom is not None for term in terms)
         if scale is not None and node is not root and facts_of(node).signs and plain > 1:
-            return [Term(scale, self._in_dtype_of(root, node))]  # (a + b) · c is cheaper than a · c + b · c
-        self.passed[node] = 1.0 if node is root else 1.0 / self.uses.count(node)
+            return [Summand(scale, self._in_dtype_of(root, node))]  # (a + b) · c is cheaper than a · c + b · c
+        self.passed[node] = 1.0 if node is root else 1.0 / self.readers.count(node)
         return terms
 
     def _passes(self, node: Node, root: Node) -> bool:
-        """Whether it is taken apart too: products always, sums if nobody else reads them."""
+        """Whether a node is regrouped with `root`: products always are, sums only if nothing else reads them."""
         if node is root:
             return True
-        if not self._regroups(node) or node.dtype != root.dtype or self.partition.stage[node] != self.partition.stage[root]:
+        if not self._regroups_with(node, root):
             return False
         if scales(node):
             return any(self._lower(i, node) for i in node.inputs) and not (
                 not multiplies(node) and self._lower(node.inputs[0], node)
             )
-        return self.uses.count(node) == 1 or len(node.inputs) == 1
+        return self.readers.count(node) == 1 or len(node.inputs) == 1
 
-    def _parts(self, node: Node, root: Node, scale: Node | None) -> list[Term]:
+    def _parts(self, node: Node, root: Node, scale: Node | None) -> list[Summand]:
         primitive, inputs = node.primitive, node.inputs
         if signs := facts_of(node).signs:
             signed = [scale if sign > 0 else self._times(scale, self._number(-1.0, root)) for sign in signs]
@@ -128,7 +126,7 @@ class _Associate:
         assert primitive is not None
         core, other = inputs if self._lower(inputs[1], node) else inputs[::-1]
         if not self._lower(other, node) or (not multiplies(node) and core is not inputs[0]):
-            return [Term(scale, self._in_dtype_of(root, node))]
+            return [Summand(scale, self._in_dtype_of(root, node))]
         other = self._promoted(other, root)
         if not multiplies(node):
             other = self.builder.make(primitive, (self._number(1.0, other), other))
@@ -147,18 +145,18 @@ class _Associate:
         return self.builder.make(_ADD, (self._float(a or one, like), self._float(b or one, like)))
 
     def _promoted(self, node: Node, root: Node) -> Node:
-        """Factors and terms of less precision would lose some of it among themselves; masks are exact."""
+        """The node in the dtype of `root`, so that no precision is lost in between; masks are exact as they are."""
         return node if node.dtype.kind == "b" else self._in_dtype_of(root, node)
 
     def _in_dtype_of(self, root: Node, node: Node) -> Node:
         return node if node.dtype == root.dtype else self.builder.make(_ASTYPE, (node,), {"dtype": root.dtype})
 
     def _float(self, node: Node, like: Node) -> Node:
-        """Masks are coefficients too, but the sum of two of them is a number."""
+        """The node as a float: masks are coefficients too, but the sum of two masks is a number."""
         return node if node.dtype.kind == "f" else self.builder.make(_ASTYPE, (node,), {"dtype": like.dtype})
 
     def _total(self, atoms: dict[Node, Node | None], rest: list[Node]) -> Node:
-        """Least first: what is the same at all steps, what is known for all steps, and then the atoms."""
+        """The sum: first loop-invariant summands, then those known for all steps, and then the atoms."""
         make = self.builder.make
         total: Node | None = None
         for term in sorted(rest, key=lambda term: self.partition.stage.get(term, 0)):

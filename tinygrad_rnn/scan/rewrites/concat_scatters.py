@@ -1,4 +1,4 @@
-"""Pads: the gradients of slices that do not overlap, added up, are one concatenation."""
+"""Concatenation of scatters: the gradients of disjoint slices, added up, are one concatenation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from ...graph.node import Node
 from ...ops.core import registry
-from ..canonical import Builder, along
+from ..canonical import NodeBuilder, along
 from ..loop import Loop, body
 
 __all__ = ["concat_scatters"]
@@ -15,8 +15,8 @@ _SCATTER = registry["scatter"]
 
 
 def concat_scatters(loop: Loop) -> dict[Node, Node]:
-    """Zeros with values added at disjoint slices of one axis are the values side by side."""
-    builder, instead = Builder(), {}
+    """Values that are scattered into disjoint slices of zeros are one concatenation."""
+    builder, instead = NodeBuilder(), {}
     for node in body(loop):
         if node.primitive is _SCATTER:
             joined = _joined(builder, node)
@@ -25,7 +25,7 @@ def concat_scatters(loop: Loop) -> dict[Node, Node]:
     return instead
 
 
-def _joined(builder: Builder, node: Node) -> Node | None:
+def _joined(builder: NodeBuilder, node: Node) -> Node | None:
     shape, indices = node.attributes["shape"], node.attributes["indices"]
     if len(indices) != len(node.inputs) or any(value.dtype != node.dtype for value in node.inputs):
         return None
@@ -46,7 +46,7 @@ def _joined(builder: Builder, node: Node) -> Node | None:
     return builder.join(pieces, axis)
 
 
-def _zeros(builder: Builder, like: Node, axis: int, length: int) -> Node:
+def _zeros(builder: NodeBuilder, like: Node, axis: int, length: int) -> Node:
     shape = list(like.shape)
     shape[axis] = length
     return builder.broadcast(builder.constant(0.0, like.dtype), tuple(shape))

@@ -1,14 +1,14 @@
-"""Sums over features are products with a column, and linear maps of products are products."""
+"""Folding of linear maps: sums over features are products with a column, and linear maps of products are products."""
 
 from __future__ import annotations
 
 from ...graph.node import Node
 from ...ops.core import registry
 from ...ops.facts import facts_of, multiplies, scales
-from ..canonical import Builder
+from ..canonical import NodeBuilder
 from ..loop import Loop, is_scalar_constant
 from ..partition import Partition
-from .uses import Uses
+from ..readers import Readers
 
 __all__ = ["fold_linear"]
 
@@ -18,10 +18,10 @@ _MATMUL, _NEGATIVE, _SUM, _RESHAPE = (registry[name] for name in ("matmul", "neg
 def fold_linear(loop: Loop) -> dict[Node, Node]:
     """Σ_j a_j = a 1, (h W) V = h (W V), k (h W) = h (k W), h A − h B = h (A − B).
 
-    A value minus its mean over the features, as a normalised layer has it, is then one product
-    if the value is: h W − mean(h W) = h (W − mean(W)), and the right side is known beforehand.
+    A product minus its mean over the features, as in a normalised layer, is then one product:
+    h W − mean(h W) = h (W − mean(W)), and the matrix is known beforehand.
     """
-    partition, uses, builder = Partition(loop), Uses(loop), Builder()
+    partition, readers, builder = Partition(loop), Readers.of_loop(loop), NodeBuilder()
     instead: dict[Node, Node] = {}
     for node in partition.nodes:
         if (
@@ -30,13 +30,13 @@ def fold_linear(loop: Loop) -> dict[Node, Node]:
             or any(i in instead or i.dtype != node.dtype for i in node.inputs)
         ):
             continue
-        better = _folded(node, partition, uses, builder)
+        better = _folded(node, partition, readers, builder)
         if better is not None and better.spec == node.spec:
             instead[node] = better
     return instead
 
 
-def _folded(node: Node, partition: Partition, uses: Uses, builder: Builder) -> Node | None:
+def _folded(node: Node, partition: Partition, readers: Readers, builder: NodeBuilder) -> Node | None:
     make, inputs, primitive, facts = builder.make, node.inputs, node.primitive, facts_of(node)
     if primitive is _SUM and len(inputs[0].shape) == 2 and node.attributes["axis"] == (-1,):
         x = inputs[0]
@@ -49,11 +49,11 @@ def _folded(node: Node, partition: Partition, uses: Uses, builder: Builder) -> N
         return _product_of(inputs[0], inputs[1], partition, builder)
     if primitive is not None and scales(node):
         product, number = inputs[::-1] if multiplies(node) and is_scalar_constant(inputs[0]) else inputs
-        if _is_product(product, partition) and is_scalar_constant(number) and uses.count(product) == 1:
+        if _is_product(product, partition) and is_scalar_constant(number) and readers.count(product) == 1:
             return make(_MATMUL, (product.inputs[0], make(primitive, (product.inputs[1], number))))
     if primitive is not None and len(facts.signs) == 2 and all(_is_product(i, partition) for i in inputs):
         (left, a), (other, b) = inputs[0].inputs, inputs[1].inputs
-        if left is other and uses.count(inputs[0]) + uses.count(inputs[1]) <= 3:
+        if left is other and readers.count(inputs[0]) + readers.count(inputs[1]) <= 3:
             return make(_MATMUL, (left, make(primitive, (a, b))))
     return None
 
@@ -64,8 +64,8 @@ def _is_product(node: Node, partition: Partition) -> bool:
     return partition.is_sequential(node) and partition.is_invariant(node.inputs[1]) and len(node.inputs[1].shape) == 2
 
 
-def _product_of(left: Node, right: Node, partition: Partition, builder: Builder) -> Node | None:
-    """A product with a column, of what is a product or a multiple itself."""
+def _product_of(left: Node, right: Node, partition: Partition, builder: NodeBuilder) -> Node | None:
+    """The product of a product, or of a negative, with a column."""
     make = builder.make
     if facts_of(left).signs == (-1,) and right.shape[-1] == 1:
         return make(_MATMUL, (left.inputs[0], make(_NEGATIVE, (right,))))

@@ -11,7 +11,7 @@ import numpy as np
 from ...graph.node import Node, ancestors
 from ...graph.structure import exact
 from ...ops.core import elementwise, elementwise_float
-from ..canonical import Builder, slice_of
+from ..canonical import NodeBuilder, slice_of
 from ..loop import Loop, is_scalar_constant
 from ..partition import Partition
 
@@ -19,11 +19,11 @@ __all__ = ["merge"]
 
 
 def merge(loop: Loop) -> dict[Node, Node]:
-    """f(z[:, 0:n]) and f(z[:, n:m]) are parts of f(z[:, 0:m]), for any elementwise f of slices.
+    """f(z[:, 0:n]) and f(z[:, n:m]) are slices of f(z[:, 0:m]), for any elementwise f of slices.
 
-    Operands that are known before the loop are put side by side there.
+    Operands that are known before the loop are concatenated there.
     """
-    partition, builder = Partition(loop), Builder()
+    partition, builder = Partition(loop), NodeBuilder()
     groups: dict[Any, list[Node]] = defaultdict(list)
     for node in partition.nodes:
         signature = _signature(node, partition)
@@ -37,7 +37,7 @@ def merge(loop: Loop) -> dict[Node, Node]:
 
 
 def _signature(node: Node, partition: Partition) -> Any:
-    """What nodes have in common that can be merged; None for one that cannot."""
+    """A value that is equal for nodes that can be merged; None for a node that cannot."""
     if node.primitive is None or not node.shape or not partition.is_sequential(node):
         return None
     if not node.primitive.elementwise or node.primitive.shape not in (elementwise, elementwise_float):
@@ -47,7 +47,7 @@ def _signature(node: Node, partition: Partition) -> Any:
         if is_scalar_constant(i):
             kinds.append(i)
         elif not partition.is_sequential(i):
-            kinds.append(i.dtype)  # known: side by side they keep it
+            kinds.append(i.dtype)  # known beforehand: their concatenation keeps the dtype
         elif (place := _slice(i)) is not None and i.shape == node.shape:
             kinds.append((i.inputs[0], place[1] - place[0] == node.shape[-1]))
         else:
@@ -67,7 +67,7 @@ def _places(node: Node, partition: Partition) -> list[tuple[int, int]]:
 
 
 def _runs(group: list[Node], partition: Partition) -> Iterator[list[Node]]:
-    """Those whose slices follow each other, in all operands."""
+    """The runs of nodes whose slices follow each other in all operands."""
     run: list[Node] = []
     for node in sorted(group, key=lambda node: _places(node, partition)):
         if run:
@@ -87,7 +87,7 @@ def _depend_on_each_other(run: list[Node]) -> bool:
     return any(not members.isdisjoint(ancestors(node.inputs)) for node in run)
 
 
-def _merged(builder: Builder, run: list[Node], partition: Partition) -> dict[Node, Node]:
+def _merged(builder: NodeBuilder, run: list[Node], partition: Partition) -> dict[Node, Node]:
     first = run[0]
     assert first.primitive is not None
     operands = []
@@ -107,8 +107,8 @@ def _merged(builder: Builder, run: list[Node], partition: Partition) -> dict[Nod
     return instead
 
 
-def _beside(builder: Builder, pairs: list[tuple[Node, Node]]) -> Node:
-    """Known operands side by side, each as wide as the node that reads it."""
+def _beside(builder: NodeBuilder, pairs: list[tuple[Node, Node]]) -> Node:
+    """The concatenation of known operands, each broadcast to the width of the node that reads it."""
     leading = np.broadcast_shapes(*[operand.shape[:-1] for _, operand in pairs])
     wide = [builder.broadcast(x, (*leading, node.shape[-1])) for node, x in pairs]
     return builder.join(wide)

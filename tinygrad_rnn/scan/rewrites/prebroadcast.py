@@ -1,19 +1,18 @@
-"""Spreading: what would be broadcast at every step is broadcast once."""
+"""Prebroadcasting: operands that would be broadcast at every step are broadcast once."""
 
 from __future__ import annotations
 
 from ...graph.node import Node
-from ..canonical import Builder
-from ..loop import Loop, is_scalar_constant
+from ..canonical import NodeBuilder
+from ..loop import Loop, is_elementwise, is_scalar_constant
 from ..partition import Partition
-from ..program import is_elementwise
 
 __all__ = ["prebroadcast"]
 
 
 def prebroadcast(loop: Loop) -> dict[Node, Node]:
-    """Operands that are the same at all steps get the shape of what they meet: NumPy is fastest on equal shapes."""
-    partition, builder, instead = Partition(loop), Builder(), {}
+    """Loop-invariant operands are broadcast once, to the shape of the result: NumPy is fastest on equal shapes."""
+    partition, builder, instead = Partition(loop), NodeBuilder(), {}
     for node in partition.nodes:
         if partition.is_invariant(node) or not is_elementwise(node) or node.primitive is None:
             continue

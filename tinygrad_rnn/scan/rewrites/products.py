@@ -1,4 +1,4 @@
-"""Products: of a concatenation as a sum, and of one operand with several matrices as one."""
+"""Products: of a concatenation, split into a sum; of one operand with several matrices, as one product."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import defaultdict
 from ...graph.node import Node
 from ...ops.core import registry
 from ...ops.facts import facts_of
-from ..canonical import Builder, joined_axis
+from ..canonical import NodeBuilder, joined_axis
 from ..loop import Loop
 from ..partition import Partition
 
@@ -17,8 +17,8 @@ _MATMUL, _ADD = registry["matmul"], registry["add"]
 
 
 def split_concat(loop: Loop) -> dict[Node, Node]:
-    """[h, x] W = h W₁ + x W₂, so that the part without the state can leave the loop."""
-    partition, builder, instead = Partition(loop), Builder(), {}
+    """[h, x] W = h W₁ + x W₂, so that the product without the state can leave the loop."""
+    partition, builder, instead = Partition(loop), NodeBuilder(), {}
     for node in partition.nodes:
         if not facts_of(node).product or not partition.is_sequential(node):
             continue
@@ -38,8 +38,8 @@ def split_concat(loop: Loop) -> dict[Node, Node]:
 
 
 def concat_matrices(loop: Loop) -> dict[Node, Node]:
-    """Products of one operand with several matrices are parts of one product."""
-    partition, builder, instead = Partition(loop), Builder(), {}
+    """[h W₁, h W₂] = h [W₁, W₂]: products of one operand with several matrices are slices of one product."""
+    partition, builder, instead = Partition(loop), NodeBuilder(), {}
     groups: dict[tuple[Node, int], list[Node]] = defaultdict(list)
     for node in partition.nodes:
         if facts_of(node).product and partition.is_invariant(node.inputs[1]) and len(node.inputs[1].shape) == 2:

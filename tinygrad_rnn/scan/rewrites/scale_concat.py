@@ -1,14 +1,14 @@
-"""Joins: a product of a concatenation with what is known beforehand is taken into its pieces."""
+"""Scaling of concatenations: a factor that is known beforehand goes to each piece."""
 
 from __future__ import annotations
 
 from ...graph.node import Node
 from ...ops.core import registry
 from ...ops.facts import facts_of, multiplies
-from ..canonical import Builder, joined_axis
+from ..canonical import NodeBuilder, joined_axis
 from ..loop import Loop
 from ..partition import Partition
-from .uses import Uses
+from ..readers import Readers
 
 __all__ = ["scale_concat"]
 
@@ -16,17 +16,17 @@ _MULTIPLY = registry["multiply"]
 
 
 def scale_concat(loop: Loop) -> dict[Node, Node]:
-    """[a, b] · k = [a · k₁, b · k₂]: where a and b are products, the factors join theirs."""
-    partition, uses, builder, instead = Partition(loop), Uses(loop), Builder(), {}
+    """[a, b] · k = [a · k₁, b · k₂], if a and b are products whose factors can be multiplied beforehand."""
+    partition, readers, builder, instead = Partition(loop), Readers.of_loop(loop), NodeBuilder(), {}
     for node in partition.nodes:
         if not multiplies(node) or not partition.is_sequential(node):
             continue
         # the factor is what is known beforehand, which may be a concatenation too
         join, factor = node.inputs if partition.stage[node.inputs[1]] < partition.stage[node] else node.inputs[::-1]
         axis = joined_axis(join)
-        if axis is None or partition.stage[factor] >= partition.stage[node] or uses.count(join) != 1:
+        if axis is None or partition.stage[factor] >= partition.stage[node] or readers.count(join) != 1:
             continue
-        if not all(_takes_a_factor(piece, partition, uses) for piece in join.inputs) or join.spec != node.spec:
+        if not all(_takes_a_factor(piece, partition, readers) for piece in join.inputs) or join.spec != node.spec:
             continue
         end, pieces = 0, []
         for piece in join.inputs:
@@ -39,11 +39,11 @@ def scale_concat(loop: Loop) -> dict[Node, Node]:
     return instead
 
 
-def _takes_a_factor(piece: Node, partition: Partition, uses: Uses) -> bool:
-    """Whether another factor costs nothing in the loop."""
+def _takes_a_factor(piece: Node, partition: Partition, readers: Readers) -> bool:
+    """Whether a further factor of a piece costs nothing in the loop."""
     if not partition.is_sequential(piece):
         return True
-    if uses.count(piece) != 1:
+    if readers.count(piece) != 1:
         return False
     known = any(partition.stage[i] < partition.stage[piece] for i in piece.inputs)
     return facts_of(piece).signs == (-1,) or (multiplies(piece) and known)

@@ -1,4 +1,4 @@
-"""Gates: sigmoids and tanhs of one value are one tanh."""
+"""Sigmoids as tanh: the gates of a cell, which are slices of one value, are one tanh."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import itertools
 from ...graph.node import Node
 from ...ops.core import registry
 from ...ops.facts import facts_of, multiplies
-from ..canonical import Builder, slice_of
+from ..canonical import NodeBuilder, slice_of
 from ..loop import Loop
 from ..partition import Partition
-from .uses import Uses
+from ..readers import Readers
 
 __all__ = ["sigmoid_as_tanh"]
 
@@ -30,22 +30,18 @@ def sigmoid_as_tanh(loop: Loop) -> dict[Node, Node]:
             instead = found.replaced(node)
             if instead:
                 return instead
-    return {
-        node: found.alone(node)
-        for node in found.partition.nodes
-        if node.primitive is _SIGMOID and found.partition.is_sequential(node)
-    }
+    return {node: found.alone(node) for node in sequential if node.primitive is _SIGMOID}
 
 
 class _Gates:
     def __init__(self, loop: Loop) -> None:
         self.partition = Partition(loop)
-        self.uses = Uses(loop)
-        self.builder = Builder()
+        self.readers = Readers.of_loop(loop)
+        self.builder = NodeBuilder()
         self.moved: dict[Node, Node] = {}
 
     def replaced(self, node: Node) -> dict[Node, Node]:
-        """What stands in place of the gates that read this value, if the halves can be pushed down."""
+        """The nodes that replace the gates that read a value, if the halves can be pushed down."""
         slices = self._slices(node)
         readers = {piece: self._reader(piece) for piece in slices}
         halved = [place for piece, place in slices.items() if readers[piece].primitive is _SIGMOID]
@@ -73,16 +69,14 @@ class _Gates:
         return make(_ADD, (make(_MULTIPLY, (squashed, half)), half))
 
     def _reader(self, piece: Node) -> Node:
-        """The gate that a slice is read by, if nothing else reads it; or the slice."""
-        readers = self.uses.readers[piece]
-        if self.uses.count(piece) == 1 and len(readers) == 1 and readers[0].primitive in (_SIGMOID, _TANH):
-            return readers[0]
-        return piece
+        """The sigmoid or tanh that reads a slice, if nothing else reads the slice; or else the slice."""
+        reader = self.readers.only(piece)
+        return reader if reader is not None and reader.primitive in (_SIGMOID, _TANH) else piece
 
     def _slices(self, node: Node) -> dict[Node, tuple[int, int]]:
         """Disjoint slices of columns, if nothing else reads the value; or all of it."""
-        readers = self.uses.readers[node]
-        if node in self.uses.ends or not readers or facts_of(node).reads:
+        readers = self.readers[node]
+        if node in self.readers.ends or not readers or facts_of(node).reads:
             return {}
         if len(readers) == 1 and readers[0].primitive is _SIGMOID:
             return {node: (0, node.shape[-1])}
@@ -98,7 +92,7 @@ class _Gates:
         return found
 
     def _vector(self, like: Node, places: list[tuple[int, int]], inside: float, outside: float) -> Node:
-        """A row with one number at these columns and another elsewhere; the number, if that is all."""
+        """A row with the number `inside` at some columns and `outside` elsewhere; a scalar, if the columns are all."""
         width, end, pieces = like.shape[-1], 0, []
         if places == [(0, width)]:
             return self.builder.constant(inside, like.dtype)
@@ -111,13 +105,13 @@ class _Gates:
         return self.builder.join(pieces)
 
     def _scaled(self, node: Node, scale: Node, top: bool = False) -> Node | None:
-        """The value times a row, by way of what is the same at all steps or known beforehand."""
+        """Push a row scale into loop-invariant or precomputed operands."""
         make, partition = self.builder.make, self.partition
         facts = facts_of(node)
         pushes = facts.product or len(facts.signs) == 2
         if not partition.is_sequential(node) and not (pushes and not partition.is_invariant(node)):
             return make(_MULTIPLY, (node, scale))
-        if partition.is_sequential(node) and not top and self.uses.count(node) > 1:
+        if partition.is_sequential(node) and not top and self.readers.count(node) > 1:
             return None
         inputs = node.inputs
         if facts.reads:
@@ -136,7 +130,7 @@ class _Gates:
         return None if partition.is_sequential(node) else make(_MULTIPLY, (node, scale))
 
     def _scaled_slice(self, node: Node, scale: Node) -> Node | None:
-        """A slice is scaled within its source, where all other slices stay as they are."""
+        """Scale a slice within its source; all other slices of the source stay as they are."""
         source = node.inputs[0]
         slices = self._slices(source)
         if node not in slices or source in self.moved or len(slices) < 2 or (scale.shape and scale.shape[-1] == 1):

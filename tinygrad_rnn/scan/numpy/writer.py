@@ -1,21 +1,23 @@
-"""The writer: a program as the source of a Python function that calls NumPy."""
+"""Writer: a program as the source of a Python function that calls NumPy."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..graph.node import Node
-from ..ops.core import registry
-from .loop import Output, is_scalar_constant
-from .memory import Form, Needs, batchable
-from .program import Copy, Kernel, Program, Section, is_elementwise
+from ...graph.node import Node
+from ...ops.core import registry
+from ..loop import Output, is_elementwise, is_scalar_constant
+from ..partition import When
+from ..time_sums import TimeSum
+from .arrays import Form, Needs, batchable
+from .program import Call, Copy, NumpyProgram, Storage
 
-__all__ = ["Writer"]
+__all__ = ["SourceWriter"]
 
 _MATMUL, _TRANSPOSE, _GETITEM = registry["matmul"], registry["transpose"], registry["getitem"]
 
@@ -24,8 +26,8 @@ _BY_KEYWORD = (registry["maximum"], registry["minimum"])
 """Ufuncs that deprecate ``out`` by position, which is faster."""
 
 
-class Writer:
-    """Writes the source of a program.
+class SourceWriter:
+    """The source of a program.
 
     A value's name is a letter, its number, and the name that it was given: ``w`` for an
     array that is the same at all steps, ``x`` for one with a row for each step of a chunk,
@@ -34,26 +36,27 @@ class Writer:
 
     Parameters
     ----------
-    program : Program
+    program : NumpyProgram
     batch_last : bool
-        The layout, by which products are turned.
+        The layout of arrays; products are turned accordingly.
 
     Attributes
     ----------
     constants : dict of str to Any
-        What the source refers to: kernels, attributes, numbers.
+        The kernels, attributes and numbers to which the source refers.
     needs : Needs
-        What it asks of its memory.
+        The arrays and views that the source reads.
     source : str
         ``def run(inputs, memory, steps) -> list of arrays``; and ``def fill(memory)``, if
         memory holds values that are the same in all runs.
     """
 
-    def __init__(self, program: Program, batch_last: bool) -> None:
+    def __init__(self, program: NumpyProgram, batch_last: bool) -> None:
         self.program = program
+        self.schedule, self.loop = program.schedule, program.schedule.loop
         self.batch_last = batch_last
         self.constants: dict[str, Any] = {}
-        self.needs = Needs([], [], [], [], [i for i, leaf in enumerate(program.loop.carry) if leaf in program.storage])
+        self.needs = Needs([], [], [], [], self.schedule.live)
         self._labels: dict[Node, str] = {}
         self._turned: dict[Node, str] = {}
         self._bound: dict[str, str] = {}
@@ -61,46 +64,41 @@ class Writer:
         self.source = self._written()
 
     def _written(self) -> str:
-        program = self.program
-        loop = program.loop
-        consts = range(len(loop.sequences) + len(loop.carry), len(loop.sequences) + len(loop.carry) + len(loop.consts))
-        given = [(k, node) for k, node in zip(consts, loop.consts, strict=True)]
-        used = {i for node in (*program.nodes, *program.after_nodes) for i in node.inputs} | set(program.nodes)
-        once = [f"{self._name(node)} = inputs[{k}]" for k, node in given if node in used]
-        fixed = [line for call in program.fixed.calls for line in self._once(call)]
-        once += [line for call in program.once.calls for line in self._once(call)]
-        chunk = [line for section in program.sections for line in self._section(section)]
+        program, time_sums = self.program, self.schedule.time_sums
+        consts = self._consts()
+        fixed = [line for call in program.fixed for line in self._once(call)]
+        once = [line for call in program.once for line in self._once(call)]
+        chunk = [line for stage, calls in enumerate(program.stages) for line in self._stage(stage, calls)]
         results, returned = self._results()
-        time_sums, closing = self._time_sums()
-        chunk += results + time_sums
-        after = [line for call in program.after.calls for line in self._once(call)]
-        held = [f"{_tuple([self._const(*entry) for entry in self.needs.constant])} = memory.constant"]
-        held = held if self.needs.constant else []
-        lines = list(once)
-        lines += [f"{name} = {self._name(node)}.swapaxes(-1, -2)" for node, name in self._turned.items()]
-        lines += [f"{method} = {matrix}.dot" for matrix, method in self._bound.items()]
-        slots = self.needs.slots
-        lines.append(f"ends = [{', '.join(f'inputs[{len(loop.sequences) + i}]' for i in slots)}]")
-        lines += self._fresh_results()
-        lines += [f"{self._name(time_sum.leaf)} = None" for time_sum in program.time_sums]
-        lines.append("for start, stop, arrays, attributes, tables, firsts, lasts in memory.chunks:")
-        lines += [f"    {line}" for line in (self._unpacked() + chunk) or ["pass"]]
-        lines += closing
-        lines += after
-        lines.append(f"return [{', '.join(returned)}]")
-        if fixed:  # views among them are made again where they are read
-            said = set(re.findall(r"\w+", "\n".join(lines)))
-            for line in reversed(fixed):
-                name, equals, made = line.partition(" = ")
-                if equals and name in said:
-                    lines.insert(0, line)
-                    said.update(re.findall(r"\w+", made))
-            fill = [f"    {line}" for line in [*held, *fixed]]
-            return "\n".join(["def fill(memory):", *fill, "", "", *_function([*held, *lines])])
-        return "\n".join(_function([*held, *lines]))
+        sums, closing = self._time_sums()
+        closing += [line for node in self.schedule.closing for line in self._once(node)]
+        memory = [f"{_tuple([self._const(*entry) for entry in self.needs.constant])} = memory.constant"]
+        memory = memory if self.needs.constant else []
+        run = [
+            *consts,
+            *once,
+            *[f"{name} = {self._name(node)}.swapaxes(-1, -2)" for node, name in self._turned.items()],
+            *[f"{method} = {matrix}.dot" for matrix, method in self._bound.items()],
+            f"ends = [{', '.join(f'inputs[{len(self.loop.sequences) + i}]' for i in self.needs.slots)}]",
+            *self._fresh_results(),
+            *[f"{self._name(time_sum.leaf)} = None" for time_sum in time_sums],
+            "for start, stop, arrays, attributes, tables, firsts, lasts in memory.chunks:",
+            *_indented([*self._unpacked(), *chunk, *results, *sums] or ["pass"]),
+            *closing,
+            f"return [{', '.join(returned)}]",
+        ]
+        source = _function("run(inputs, memory, steps)", [*memory, *_views_again(fixed, run), *run])
+        return _function("fill(memory)", [*memory, *fixed]) + "\n\n" + source if fixed else source
+
+    def _consts(self) -> list[str]:
+        """Lines that name the consts that are read."""
+        nodes = [*self.schedule.nodes, *self.schedule.summing]
+        used = {i for node in nodes for i in node.inputs}.union(self.schedule.nodes)
+        first = len(self.loop.sequences) + len(self.loop.carry)
+        return [f"{self._name(node)} = inputs[{k}]" for k, node in enumerate(self.loop.consts, first) if node in used]
 
     def _unpacked(self) -> list[str]:
-        """What the memory holds for a chunk."""
+        """Lines that name the arrays of a chunk."""
         lines = ["for into, end in zip(firsts, ends):", "    copyto(into, end)", "ends = lasts"] if self.needs.slots else []
         for names, held in (
             ([self._name(node) for node in self.needs.arrays], "arrays"),
@@ -109,13 +107,13 @@ class Writer:
         ):
             if names:
                 lines.append(f"{_tuple(names)} = {held}")
-        for k, node in enumerate(self.program.loop.sequences):
+        for k, node in enumerate(self.loop.sequences):
             if node in self._labels:
                 name = self._name(node) if self.program.storage[node].kind == "input" else self._given(node)
                 lines.append(f"{name} = inputs[{k}][start:stop]")
         for node, storage in self.program.storage.items():
             if storage.kind == "result":
-                lines.append(f"{self._name(node)} = r{storage.index}[start:stop]")
+                lines.append(f"{self._name(node)} = r{storage.position}[start:stop]")
         return lines
 
     # -- names -----------------------------------------------------------------------------
@@ -134,7 +132,7 @@ class Writer:
         return f"{'x' if self.program.over_time(node) else 'w'}{self._label(node)}"
 
     def _given(self, node: Node) -> str:
-        """A sequence as the caller gave it, where it is copied."""
+        """The name of a sequence as the caller gave it, from which it is copied."""
         return f"given{self._label(node)}"
 
     def _const(self, node: Node, form: Form) -> str:
@@ -160,7 +158,7 @@ class Writer:
         return f", **{name}"
 
     def _led(self, node: Node) -> str:
-        """The attributes for all steps at once: the same for any number of steps, or bound with the memory."""
+        """The attributes for all steps at once; those that depend on the number of steps come from the memory."""
         primitive = node.primitive
         if primitive is None or not node.attributes:
             return ""
@@ -171,12 +169,11 @@ class Writer:
         return f", **b{self._label(node)}"
 
     def _dynamic(self, node: Node) -> bool:
-        """Whether its array is another one in every run."""
-        storage = self.program.storage.get(node)
-        while storage is not None and storage.kind == "view":
+        """Whether the array of a node is another one in every run."""
+        while self._is_view(node):
             node = node.inputs[0]
-            storage = self.program.storage.get(node)
-        return storage is None or storage.kind in ("input", "result") or (storage.kind == "buffer" and storage.buffer is None)
+        storage = self.program.storage.get(node)
+        return storage is None or storage.kind in ("input", "result", "fresh")
 
     def _is_view(self, node: Node) -> bool:
         storage = self.program.storage.get(node)
@@ -191,10 +188,10 @@ class Writer:
 
     # -- once ------------------------------------------------------------------------------
 
-    def _once(self, call: Kernel | Copy) -> list[str]:
+    def _once(self, call: Call) -> list[str]:
         if isinstance(call, Copy):
-            return [f"copyto({self._stored(self.program.stand_in(call))}, {self._array(call.source)})"]
-        node = call.node
+            return [f"copyto({self._stored(call.target)}, {self._array(call.source)})"]
+        node = call
         names = ", ".join(self._array(i) for i in node.inputs)
         if self._is_view(node):
             return [f"{self._name(node)} = {self._viewed(node, names, self._attributes(node))}"]
@@ -203,20 +200,20 @@ class Writer:
         return [f"{self._kernel(node)}({names}, out={self._stored(node)}{self._attributes(node)})"]
 
     def _stored(self, node: Node, form: Form = "") -> str:
-        """An array that all steps share."""
+        """The name of an array that all steps share."""
         if (node, form) not in self.needs.constant:
             self.needs.constant.append((node, form))
         return self._const(node, form)
 
     # -- for all steps of a chunk at once --------------------------------------------------
 
-    def _section(self, section: Section) -> list[str]:
-        if section.kind == "loop":
-            return self._loop(section.calls) if section.calls else []
-        return [line for call in section.calls for line in self._batched(call)]
+    def _stage(self, stage: int, calls: Sequence[Call]) -> list[str]:
+        if When.of(stage) is When.LOOP:
+            return self._loop(calls) if calls else []
+        return [line for call in calls for line in self._batched(call)]
 
     def _array(self, node: Node) -> str:
-        """The array of a value with a row for each step, or its one value."""
+        """The name of the array of all steps, or of the one value that all steps share."""
         program = self.program
         if is_scalar_constant(node) or self._dynamic(node):
             return self._name(node)
@@ -226,14 +223,13 @@ class Writer:
             self.needs.arrays.append(node)
         return self._name(node)
 
-    def _batched(self, call: Kernel | Copy) -> list[str]:
+    def _batched(self, call: Call) -> list[str]:
         program = self.program
         if isinstance(call, Copy):
-            source = call.source
-            copied = source in program.loop.sequences and program.storage[source] == call.into
+            source, target = call
             self._label(source)
-            return [f"copyto({self._array(program.stand_in(call))}, {self._given(source) if copied else self._array(source)})"]
-        node = call.node
+            return [f"copyto({self._array(target)}, {self._given(source) if target is source else self._array(source)})"]
+        node = call
         if self._is_view(node):
             if not self._dynamic(node):
                 return []
@@ -245,12 +241,12 @@ class Writer:
             return ["for i in range(stop - start):", f"    {one}"]
         if node.primitive is _MATMUL and program.over_time(node.inputs[0]):
             return self._batched_product(node, out)
-        spread = node.primitive is not None and node.primitive.leading is not None and node.primitive is not _GETITEM
-        names = [self._spread(i) if spread else self._array(i) for i in node.inputs]
+        by_axes = node.primitive is not None and node.primitive.leading is not None and node.primitive is not _GETITEM
+        names = [self._repeated(i) if by_axes else self._array(i) for i in node.inputs]
         return [f"{self._kernel(node)}({', '.join(names)}, out={out}{self._led(node)})"]
 
-    def _spread(self, node: Node) -> str:
-        """The array with a row for each step, also of a value that all share."""
+    def _repeated(self, node: Node) -> str:
+        """An array with a row for each step, also of a value that all steps share."""
         name = self._array(node)
         return name if self.program.over_time(node) else f"broadcast_to({name}, (stop - start, *{name}.shape))"
 
@@ -265,7 +261,7 @@ class Writer:
 
     # -- step by step ----------------------------------------------------------------------
 
-    def _loop(self, calls: Sequence[Kernel | Copy]) -> list[str]:
+    def _loop(self, calls: Sequence[Call]) -> list[str]:
         used: list[tuple[Node, Form]] = []
         body = [line for call in calls for line in self._at_step(call, used)]
         given = [entry for entry in used if self._dynamic(entry[0])]
@@ -280,10 +276,10 @@ class Writer:
             lines.append(f"for {', '.join(steps)} in zip({', '.join(tables)}):")
         return [*lines, *[f"    {line}" for line in body]] if body else []
 
-    def _at_step(self, call: Kernel | Copy, used: list[tuple[Node, Form]]) -> list[str]:
+    def _at_step(self, call: Call, used: list[tuple[Node, Form]]) -> list[str]:
         if isinstance(call, Copy):
-            return [f"copyto({self._step(self.program.stand_in(call), used)}, {self._step(call.source, used)})"]
-        node = call.node
+            return [f"copyto({self._step(call.target, used)}, {self._step(call.source, used)})"]
+        node = call
         if self._is_view(node):
             return []
         if node.primitive is _MATMUL and len(node.shape) == 2:
@@ -295,12 +291,12 @@ class Writer:
         return [f"{self._kernel(node)}({', '.join(names)}, out={out}{self._attributes(node)})"]
 
     def _step(self, node: Node, used: list[tuple[Node, Form]], form: Form = "") -> str:
-        """The array of a value at one step."""
+        """The name of a value at one step."""
         program = self.program
         if is_scalar_constant(node) or not program.over_time(node):
             name = self._array(node)
             return self._turned.setdefault(node, f"{name}T") if form == "T" else name
-        buffer = program.root(node)
+        buffer = program.buffer(node)
         if buffer is not None and buffer.extent == "step":
             return self._stored(node, form)
         if (node, form) not in used:
@@ -308,12 +304,12 @@ class Writer:
         return self._const(node, form)
 
     def _form(self, operand: Node, node: Node) -> Form:
-        """As a number, if it is one and meets more: NumPy is as fast with that as with equal shapes."""
+        """The form of an operand: one number that meets many is broadcast as a scalar, which is as fast as equal shapes."""
         one = math.prod(operand.shape) == 1 != math.prod(node.shape)
         return "0" if one and operand.shape and self.program.over_time(operand) and is_elementwise(node) else ""
 
     def _product(self, node: Node, used: list[tuple[Node, Form]]) -> str:
-        """A product by np.dot, in the orientation in which the result is contiguous."""
+        """The call of a product: `np.dot`, in the orientation in which the result is contiguous."""
         a, b = node.inputs
         if not self._in_one_block(node) or np.result_type(a.dtype, b.dtype) != node.dtype:
             return f"matmul({self._step(a, used)}, {self._step(b, used)}, {self._step(node, used)})"
@@ -326,54 +322,51 @@ class Writer:
         return f"{self._bound.setdefault(first, f'dot_{first}')}({rest})"  # a method is found once, and costs less
 
     def _in_one_block(self, node: Node) -> bool:
-        """Whether a value's memory has no gaps, in the layout that is used."""
+        """Whether the memory of a value has no gaps."""
         storage = self.program.storage[node]
         while storage.kind == "piece":
             assert storage.of is not None and storage.part is not None
             if storage.part[0] != (-1 if self.batch_last else -2) or len(storage.of.shape) != 2:
                 return False
             storage = self.program.storage[storage.of]
-        return storage.kind in ("buffer", "before", "after")
+        return storage.kind in ("own", "before", "after")
 
     # -- results ---------------------------------------------------------------------------
 
     def _fresh_results(self) -> list[str]:
         lines = []
-        for k, output in enumerate(self.program.loop.outputs):
+        for k, output in enumerate(self.loop.outputs):
             if output.kind == "stack" and not self._is_residual(output):
                 self.constants[f"d{k}"] = output.node.dtype
                 lines.append(f"r{k} = empty((steps, {''.join(f'{n}, ' for n in output.node.shape)}), d{k})")
         return lines
 
     def _is_residual(self, output: Output) -> bool:
-        """Whether it stays in memory: a rewrite may have found it among what the caller gave."""
+        """Whether an output stays in memory; a rewrite may have found that it is an array that the caller gave."""
         return output.residual and self.program.over_time(output.node) and not self._dynamic(output.node)
 
     def _results(self) -> tuple[list[str], list[str]]:
-        """Lines that copy what is returned, for each chunk, and what that is."""
-        program = self.program
+        """Lines that copy outputs, for each chunk; and what is returned."""
         lines, returned = [], []
-        sums: Iterator[Node] = iter(program.sums)
-        order = {program.loop.carry[i]: k for k, i in enumerate(self.needs.slots)}
-        for k, output in enumerate(program.loop.outputs):
+        order = {self.loop.carry[i]: k for k, i in enumerate(self.needs.slots)}
+        for k, (output, node) in enumerate(zip(self.loop.outputs, self.schedule.results, strict=True)):
             if output.kind == "sum":
-                returned.append(self._name(next(sums)))
+                returned.append(self._name(node))
             elif output.kind == "final":
-                returned.append(f"ends[{order[output.node]}].copy()")
+                returned.append(f"ends[{order[node]}].copy()")
             elif self._is_residual(output):
                 returned.append("None")
             else:
-                storage = program.storage.get(output.node)
-                if storage is None or storage.kind != "result" or storage.index != k:
-                    lines.append(f"r{k}[start:stop] = {self._array(output.node)}")
+                if self.program.storage.get(node) != Storage("result", position=k):
+                    lines.append(f"r{k}[start:stop] = {self._array(node)}")
                 returned.append(f"r{k}")
         return lines, returned
 
     def _time_sums(self) -> tuple[list[str], list[str]]:
-        """Lines that add up sums over time, for each chunk, and lines for after the last one."""
+        """Lines that add up sums over time, for each chunk; and lines for after the last chunk."""
         lines: list[str] = []
         closing: list[str] = []
-        for time_sum in self.program.time_sums:
+        for time_sum in self.schedule.time_sums:
             name = self._name(time_sum.leaf)
             self.constants[f"d{name}"] = time_sum.leaf.dtype
             if time_sum.kind == "steps":
@@ -382,26 +375,29 @@ class Writer:
             # in float16 the sum over many steps would stop growing
             half = time_sum.leaf.dtype == np.float16
             wide = "np.float32" if half else f"d{name}"
-            if time_sum.kind == "plain":
-                part = f"add.reduce({self._array(time_sum.operands[0])}, axis=0, dtype={wide})"
-            elif time_sum.kind == "scatter":
-                (node,) = time_sum.operands
-                part = f"{self._kernel(node)}({', '.join(self._spread(i) for i in node.inputs)}{self._attributes(node)})"
-            else:
-                left, right = time_sum.operands
-                first, second = self._rows_of(left, True, lines), self._rows_of(right, False, lines)
-                part = f"dot({first}.T, {second})" if time_sum.kind == "product" else f"dot({second}.T, {first})"
-            if half:
-                closing.append(f"{name} = None if {name} is None else {name}.astype(d{name})")
+            part = self._part(time_sum, wide, lines)
             if half and time_sum.kind != "plain":
                 part = f"{part}.astype({wide})"
             lines += [f"part = {part}", f"{name} = part if {name} is None else add({name}, part, {name})"]
+            if half:
+                closing.append(f"{name} = None if {name} is None else {name}.astype(d{name})")
             shape = f"({''.join(f'{n}, ' for n in time_sum.leaf.shape)})"
             closing.append(f"{name} = np.zeros({shape}, d{name}) if {name} is None else {name}")
         return lines, closing
 
+    def _part(self, time_sum: TimeSum, dtype: str, lines: list[str]) -> str:
+        """A chunk's part of a sum over time; `lines` gets what has to be said before."""
+        if time_sum.kind == "plain":
+            return f"add.reduce({self._array(time_sum.operands[0])}, axis=0, dtype={dtype})"
+        if time_sum.kind == "scatter":
+            (node,) = time_sum.operands
+            return f"{self._kernel(node)}({', '.join(self._repeated(i) for i in node.inputs)}{self._attributes(node)})"
+        left, right = time_sum.operands
+        first, second = self._rows_of(left, True, lines), self._rows_of(right, False, lines)
+        return f"dot({first}.T, {second})" if time_sum.kind == "product" else f"dot({second}.T, {first})"
+
     def _rows_of(self, node: Node, turned: bool, lines: list[str]) -> str:
-        """The rows of all steps of a matrix, or of its transpose, as one matrix."""
+        """The name of one matrix with the rows of a matrix, or of its transpose, of all steps."""
         if turned and node.primitive is _TRANSPOSE and len(node.shape) == 2 and node.attributes["axes"] == (-1, -2):
             node, turned = node.inputs[0], False
         array = f"{self._array(node)}.swapaxes(-1, -2)" if turned else self._array(node)
@@ -411,8 +407,24 @@ class Writer:
         return self._rows[array]
 
 
-def _function(lines: Sequence[str]) -> list[str]:
-    return ["def run(inputs, memory, steps):", *[f"    {line}" for line in lines], ""]
+def _views_again(fixed: Sequence[str], lines: Sequence[str]) -> list[str]:
+    """Of the lines that are run once for all runs, those that name views which `lines` read."""
+    said = set(re.findall(r"\w+", "\n".join(lines)))
+    found: list[str] = []
+    for line in reversed(fixed):
+        name, equals, made = line.partition(" = ")
+        if equals and name in said:
+            found.insert(0, line)
+            said.update(re.findall(r"\w+", made))
+    return found
+
+
+def _function(signature: str, lines: Sequence[str]) -> str:
+    return "\n".join([f"def {signature}:", *_indented(lines), ""])
+
+
+def _indented(lines: Sequence[str]) -> list[str]:
+    return [f"    {line}" for line in lines]
 
 
 def _tuple(names: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Memory: the arrays of one run of a program, and all views of them that the run needs."""
+"""Arrays: the memory of one run of a program, and all views of it that the run needs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..graph.node import Node, Spec
-from ..ops.core import registry
-from ..ops.shapes import index_along, is_index_array
-from .program import Buffer, Program, Storage
+from ...graph.node import Node, Spec
+from ...ops.core import registry
+from ...ops.shapes import index_along, is_index_array
+from .program import Buffer, NumpyProgram
 
 __all__ = ["Memory", "Needs", "batchable", "leading"]
 
@@ -25,19 +25,19 @@ CHUNK_BYTES = 1 << 20
 CHUNK_ROWS = 256
 """Rows that a product over all steps of a chunk needs to be worth it."""
 FEW_ROWS = 16
-"""Up to how many rows a product is rather one of vectors."""
+"""The number of rows up to which a product is better done by vectors."""
 TABLE = 1024
-"""Steps up to which the views of each step are made once and kept."""
+"""The number of steps up to which the views of each step are made once and kept."""
 VIEW_BYTES = 160
-"""About how much a view takes, beside the memory that it is one of."""
+"""About how much a view takes, besides the memory that it shows."""
 
 
 Form: TypeAlias = Literal["", "T", "0"]
-"""How an array is looked at: as it is, transposed, or as a number, which meets any shape at no cost."""
+"""The form of an array: as it is, transposed, or as a number, which NumPy broadcasts at no cost."""
 
 
 class Needs(NamedTuple):
-    """What a written program asks of its memory.
+    """The arrays and views that a program needs, for each chunk or for all.
 
     Attributes
     ----------
@@ -48,8 +48,9 @@ class Needs(NamedTuple):
     attributed : list of Node
         Operations whose attributes depend on how many steps a chunk has.
     tables : list of (Node, Form)
-        What a loop goes over.
+        Arrays that a loop iterates over.
     slots : list of int
+        Slots that carry a value from chunk to chunk.
     """
 
     constant: list[tuple[Node, Form]]
@@ -64,7 +65,7 @@ class Memory:
 
     Parameters
     ----------
-    program : Program
+    program : NumpyProgram
     needs : Needs
     steps : int
         T.
@@ -72,8 +73,9 @@ class Memory:
         Whether the batch, the first axis of each step's value, is the last one in memory.
     """
 
-    def __init__(self, program: Program, needs: Needs, steps: int, batch_last: bool) -> None:
+    def __init__(self, program: NumpyProgram, needs: Needs, steps: int, batch_last: bool) -> None:
         self.program = program
+        self._loop = program.schedule.loop
         self.steps = steps
         self.batch_last = batch_last
         self.batch = max([n for b in program.buffers if b.extent != "once" for n in b.spec.shape[:1]], default=1)
@@ -82,13 +84,12 @@ class Memory:
         self._views: dict[Any, Any] = {}
         self.constant = [_formed(self._view(node, None), form) for node, form in needs.constant]
         bounds = [(start, min(start + self.length, steps)) for start in range(0, steps, max(1, self.length))]
-        reverse = program.loop.reverse
-        self.chunks = [self._chunk(needs, *pair) for pair in (bounds[::-1] if reverse else bounds)]
+        self.chunks = [self._chunk(needs, *pair) for pair in (bounds[::-1] if self._loop.reverse else bounds)]
         self._views.clear()
 
     @functools.cached_property
     def size(self) -> int:
-        """Bytes, of the arrays and about those of the views."""
+        """The bytes of the arrays, and about those of the views."""
         views = sum(
             len(table) if isinstance(table, list) else 1 for chunk in self.chunks for part in chunk[2:] for table in part
         )
@@ -104,9 +105,9 @@ class Memory:
         array = np.empty((*rows, *physical), buffer.spec.dtype)
         return np.moveaxis(array, -1, len(rows)) if turned else array
 
-    def residual(self, node: Node) -> Array:
-        """The values of a node at all steps."""
-        found: Array = self._view(node, (0, self.steps))
+    def residual(self, index: int) -> Array:
+        """The values at all steps of an output that stays in this memory."""
+        found: Array = self._view(self._loop.outputs[index].node, (0, self.steps))
         return found
 
     def _chunk(self, needs: Needs, start: int, stop: int) -> tuple[Any, ...]:
@@ -114,25 +115,20 @@ class Memory:
         arrays = [self._view(node, span) for node in needs.arrays]
         attributes = [leading(node, self.program, stop - start) for node in needs.attributed]
         tables = [self.table(self._view(node, span), form) for node, form in needs.tables]
-        forward = not self.program.loop.reverse
-        firsts, lasts = [], []
-        for i in needs.slots:
-            leaf = self.program.loop.carry[i]
-            rows = self._rows(self.program.storage[leaf].buffer, span)
-            ends = rows[0, ...], rows[-1, ...]
-            firsts.append(ends[0] if forward else ends[1])
-            lasts.append(ends[1] if forward else ends[0])
+        carried = [self._rows(self._loop.carry[i], span) for i in needs.slots]
+        first, last = (-1, 0) if self._loop.reverse else (0, -1)
+        firsts, lasts = [rows[first, ...] for rows in carried], [rows[last, ...] for rows in carried]
         return start, stop, arrays, attributes, tables, firsts, lasts
 
-    def _rows(self, buffer: Buffer | None, span: tuple[int, int]) -> Array:
-        """A slot's rows for a chunk: one more than steps."""
-        assert buffer is not None
-        array = self._arrays[buffer.number]
-        start, stop = span
-        return array[start : stop + 1] if buffer.extent == "whole" else array[: stop - start + 1]
+    def _rows(self, root: Node, span: tuple[int, int]) -> Array:
+        """The rows of a value's memory for a chunk; a slot's are one more than the steps."""
+        number = self.program.number[root]
+        array, buffer = self._arrays[number], self.program.buffers[number]
+        start, stop = span if buffer.extent == "whole" else (0, span[1] - span[0])
+        return array[start : stop + buffer.carry]
 
     def _view(self, node: Node, span: tuple[int, int] | None) -> Any:
-        """A node's array, with a row for each step of the span if it is not None."""
+        """The array of a node, with a row for each step of the span if there is one."""
         key = node, span
         if key not in self._views:
             self._views[key] = self._find(node, span)
@@ -140,33 +136,24 @@ class Memory:
 
     def _find(self, node: Node, span: tuple[int, int] | None) -> Any:
         program = self.program
-        storage = program.storage[node]
-        if storage.kind == "view":
-            (source, *_) = node.inputs
+        kind, of, part, _ = program.storage[node]
+        if kind == "view":
+            assert node.primitive is not None
             attributes = node.attributes if span is None else leading(node, program, span[1] - span[0])
-            return node.primitive.kernel(self._view(source, span), **attributes)  # type: ignore[union-attr]
-        return self._at(storage, span)
-
-    def _at(self, storage: Storage, span: tuple[int, int] | None) -> Array:
-        if storage.kind == "piece":
-            assert storage.of is not None and storage.part is not None
-            axis, start, stop = storage.part
-            whole: Array = self._view(storage.of, span)
-            return whole[index_along(axis, slice(start, stop))]
-        assert storage.buffer is not None
-        if storage.kind in ("before", "after"):
-            assert span is not None
-            rows = self._rows(storage.buffer, span)
-            earlier = (storage.kind == "before") != self.program.loop.reverse
-            return rows[:-1] if earlier else rows[1:]
-        array = self._arrays[storage.buffer.number]
-        if span is None:
-            return array
-        return array[slice(*span)] if storage.buffer.extent == "whole" else array[: span[1] - span[0]]
+            return node.primitive.kernel(self._view(node.inputs[0], span), **attributes)
+        if kind == "piece":
+            assert of is not None and part is not None
+            axis, start, stop = part
+            return self._view(of, span)[index_along(axis, slice(start, stop))]
+        if kind == "own":
+            return self._arrays[program.number[node]] if span is None else self._rows(node, span)
+        assert of is not None and span is not None
+        rows = self._rows(of, span)
+        return rows[:-1] if (kind == "before") != self._loop.reverse else rows[1:]
 
     def table(self, array: Array, form: Form = "") -> Any:
-        """What a loop iterates over: the views of each step."""
-        if self.program.loop.reverse:
+        """The views of each step, over which a loop iterates."""
+        if self._loop.reverse:
             array = array[::-1]
         array = _formed(array, form, 1)
         if array.ndim == 1:
@@ -180,14 +167,14 @@ def _formed(array: Array, form: Form, leading: int = 0) -> Array:
     return array.swapaxes(-1, -2) if form == "T" else array
 
 
-def _chunk(program: Program, batch: int) -> int:
-    """How many steps go together."""
+def _chunk(program: NumpyProgram, batch: int) -> int:
+    """The number of steps that are run together."""
     widths = [b.spec.dtype.itemsize * int(np.prod(b.spec.shape)) for b in program.buffers if b.extent in ("chunk", "whole")]
     return max(8, CHUNK_ROWS // max(1, batch), CHUNK_BYTES // max(1, sum(widths)))
 
 
-def leading(node: Node, program: Program, steps: int) -> Mapping[str, Any]:
-    """The attributes under which a node's operation is done for all steps at once."""
+def leading(node: Node, program: NumpyProgram, steps: int) -> Mapping[str, Any]:
+    """The attributes with which a node's kernel computes all steps at once."""
     primitive = node.primitive
     assert primitive is not None
     if primitive.leading is None or not program.over_time(node):
@@ -195,8 +182,8 @@ def leading(node: Node, program: Program, steps: int) -> Mapping[str, Any]:
     return primitive.leading(node.attributes, [(steps, *i.shape) for i in node.inputs])
 
 
-def batchable(node: Node, program: Program) -> bool:
-    """Whether one call of the kernel can do all steps."""
+def batchable(node: Node, program: NumpyProgram) -> bool:
+    """Whether one call of a node's kernel can compute all steps."""
     primitive, steps = node.primitive, 7
     assert primitive is not None
     if primitive is _GETITEM and len(node.inputs) > 1:  # read by arrays of all steps

@@ -1,22 +1,21 @@
-"""Layout: which axis of a step's values is the last one in memory."""
+"""Layout: the order of the axes of a step's values in memory."""
 
 from __future__ import annotations
 
 import math
 
-from .canonical import slice_of
-from .loop import Loop
-from .partition import Partition
-from .program import is_elementwise
+from ..canonical import slice_of
+from ..loop import Loop, is_elementwise
+from ..partition import Partition
 
 __all__ = ["batch_last"]
 
 WIDE = 512
-"""Features from which on rows are long enough for NumPy anyway, and products prefer them."""
+"""The number of features from which on rows are long enough for NumPy, and products are faster on rows."""
 
 
 def batch_last(loop: Loop) -> bool:
-    """Whether to put the batch last, rather than the features.
+    """Whether the batch should be the last axis in memory, rather than the features.
 
     NumPy goes over contiguous memory in one inner loop, and over anything else in many. With
     the batch last, gates, which are slices of features, are contiguous; with the features

@@ -1,0 +1,81 @@
+"""Backend: what the rest of the package asks of the code that runs a schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from .loop import Loop
+from .schedule import Schedule
+from .work import Operation
+
+__all__ = ["NODE_BYTES", "Backend", "Executable", "RunMemory"]
+
+NODE_BYTES = 2600
+"""About how much an executable takes for each value: measured for the built-in cells on NumPy."""
+
+
+class RunMemory(Protocol):
+    """The memory of one run, in which its residuals stay."""
+
+    def residual(self, index: int) -> Any:
+        """The array of an output that is a residual."""
+
+
+class Executable(Protocol):
+    """A schedule that can be run, for any number of steps and in any number of threads.
+
+    Attributes
+    ----------
+    schedule : Schedule
+    source : str
+        The code that is run.
+    size : int
+        About how many bytes the executable takes, with its schedule.
+    """
+
+    schedule: Schedule
+    source: str
+    size: int
+
+    def __call__(self, inputs: Sequence[Any], steps: int) -> tuple[list[Any], RunMemory]:
+        """Run.
+
+        Parameters
+        ----------
+        inputs : sequence of numpy.ndarray
+            In the order in which a :class:`Loop` has them.
+        steps : int
+            T.
+
+        Returns
+        -------
+        results : list of numpy.ndarray
+            One for each output; None for a residual.
+        memory : RunMemory
+            It holds the residuals until :meth:`release`.
+        """
+
+    def release(self, memory: Any) -> None:
+        """Take back the memory of a run whose residuals nobody reads any more."""
+
+    def operations(self) -> list[Operation]:
+        """The operations of a run, in order."""
+
+    def kept(self, steps: int) -> int:
+        """Bytes of the memory that is kept for the gradient."""
+
+
+class Backend(NamedTuple):
+    """A way to run schedules.
+
+    Attributes
+    ----------
+    layout : callable
+        ``layout(loop)``: how arrays lie in memory. A gradient is built for the layout of its forward loop.
+    build : callable
+        ``build(schedule, layout) -> Executable``.
+    """
+
+    layout: Callable[[Loop], Any]
+    build: Callable[[Schedule, Any], Executable]

@@ -1,0 +1,9 @@
+"""The NumPy backend: a schedule as a Python function that calls NumPy on memory that was made beforehand."""
+
+from ..backend import Backend
+from .executable import NumpyExecutable
+from .layout import batch_last
+
+__all__ = ["NUMPY"]
+
+NUMPY = Backend(batch_last, NumpyExecutable)
