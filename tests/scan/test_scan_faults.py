@@ -160,6 +160,8 @@ FAULTS = [
         2,
     ),
     Fault("a loop in reverse goes forward", "Memory.table", replace("array[::-1]", "array"), 2),
+    Fault("a running sum starts from its first term", "accumulate", drop("np.add(before[0, ...], first, first)")),
+    Fault("a running sum in reverse goes forward", "SourceWriter._running_sum", negate("self.loop.reverse")),
 ]
 
 

@@ -280,7 +280,7 @@ class _Picture:
         source = self._source(read.node)
         if source in self.made:  # else it is said there
             bold["label"] = f" {_pretty(self.slots[node])}"
-        if kind == "cycle" and source not in self.slots:
+        if kind != "delay" and source not in self.slots:
             self.edges.append((node, source, {**bold, "dir": "back"}))
         else:
             self.edges.append((source, node, bold))

@@ -6,14 +6,21 @@ Each cycle's core is a loop; every other node is computed for all steps at once.
 from __future__ import annotations
 
 import enum
+import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Literal
 
 from ..graph.node import Node, ancestors
+from ..ops.core import registry
 from .loop import Loop, body
 
 __all__ = ["INVARIANT", "Partition", "When", "first_batched"]
+
+_ADD = registry["add"]
+
+NARROW = 96
+"""Numbers of a slot up to which a running sum over all steps at once is faster than a loop, in NumPy."""
 
 INVARIANT = -1
 """The stage of values that are the same at all steps."""
@@ -59,6 +66,9 @@ class Partition:
         The slots that the outputs need.
     cycle : dict of int to frozenset of int
         For each slot in a cycle, the slots of that cycle.
+    running : dict of Node to int
+        The next values of slots that are running sums, h_t = h_{t-1} + g_t where g does not depend on
+        h; and the slots. Such a slot, if it is narrow, is in no cycle.
     """
 
     def __init__(self, loop: Loop) -> None:
@@ -68,7 +78,9 @@ class Partition:
         known = set(self.nodes)
         self.live = [i for leaf, i in slot.items() if leaf in known]
         self._reads = _slots_read(self.nodes, slot)
-        self.cycle = self._cycles()
+        cycle = self._cycles()
+        self.running = {loop.next_carry[i]: i for i, slots in cycle.items() if slots == {i} and self._is_running_sum(i)}
+        self.cycle = {i: slots for i, slots in cycle.items() if i not in self.running.values()}
         self._cores = self._find_cores()
         self.stage = self._stages(slot)
 
@@ -80,9 +92,16 @@ class Partition:
         """Whether a node's value is the same at all steps."""
         return self.stage.get(node, INVARIANT) == INVARIANT
 
-    def kind(self, slot: int) -> Literal["cycle", "delay", "unused"]:
-        """Whether a slot is part of a cycle, delays another value, or is not needed."""
-        return "cycle" if slot in self.cycle else "delay" if slot in self.live else "unused"
+    def kind(self, slot: int) -> Literal["cycle", "sum", "delay", "unused"]:
+        """Whether a slot is part of a cycle, is a running sum, delays another value, or is not needed."""
+        if slot in self.cycle:
+            return "cycle"
+        return "sum" if slot in self.running.values() else "delay" if slot in self.live else "unused"
+
+    def term(self, node: Node) -> Node:
+        """The value that a running sum adds at each step."""
+        one, other = node.inputs
+        return other if one is self.loop.carry[self.running[node]] else one
 
     @cached_property
     def stages(self) -> int:
@@ -96,6 +115,13 @@ class Partition:
             wider = {i: found.union(*[reach[j] for j in found]) for i, found in reach.items()}
             changed, reach = wider != reach, wider
         return {i: frozenset(j for j in found if i in reach[j]) for i, found in reach.items() if i in found}
+
+    def _is_running_sum(self, slot: int) -> bool:
+        before, after = self.loop.carry[slot], self.loop.next_carry[slot]
+        if after.primitive is not _ADD or after.spec != before.spec or math.prod(after.shape) > NARROW:
+            return False
+        terms = [i for i in after.inputs if i is not before]
+        return len(terms) == 1 and after.dtype.kind in "fiu" and slot not in self._reads[terms[0]]
 
     def _find_cores(self) -> dict[Node, frozenset[int]]:
         cores: dict[Node, frozenset[int]] = {}
@@ -121,6 +147,8 @@ class Partition:
                     stage[node] = of_cycle[slots]
                 elif node in slot:
                     stage[node] = of_delay[slot[node]]
+                elif node in self.running:
+                    stage[node] = first_batched(stage[self.term(node)])
                 elif node.primitive is None:
                     stage[node] = 0 if node in loop.sequences else INVARIANT
                 else:

@@ -66,11 +66,12 @@ def slots_of(loop: Loop, partition: Partition, names: Sequence[str]) -> Iterator
         output.node for output in loop.outputs if output.kind != "final"
     }
     for i, (node, after) in enumerate(zip(loop.carry, loop.next_carry, strict=True)):
-        others = tuple(names[j] for j in sorted(partition.cycle.get(i, ())) if j != i)
+        cycle = partition.cycle.get(i, frozenset([i]))
+        others = tuple(names[j] for j in sorted(cycle) if j != i)
         if after is node:
             yield Slot(names[i], "unchanged")
-        elif i in partition.cycle:
-            yield Slot(names[i], _kind_of_cycle(loop, partition.cycle[i]), others=others)
+        elif partition.kind(i) in ("cycle", "sum"):
+            yield Slot(names[i], _kind_of_cycle(loop, cycle), others=others)
         elif node not in read and node not in loop.next_carry:
             yield Slot(names[i], "unused")
         else:

@@ -77,7 +77,7 @@ class TimeSums:
         if partition.is_invariant(node):
             count = self._leaf("steps", leaf(np.zeros((), node.dtype)))
             return make(_MULTIPLY, (node, count))
-        if partition.is_sequential(node) or node.primitive is None or node.dtype.kind != "f":
+        if partition.is_sequential(node) or node in partition.running or node.primitive is None or node.dtype.kind != "f":
             return self._leaf("plain", node, node)
         inputs, facts = node.inputs, node.primitive.facts
         if self._is_product(node):

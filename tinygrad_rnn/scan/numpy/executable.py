@@ -124,6 +124,14 @@ class NumpyExecutable:
         return sum(size_of(b.spec) * ((steps if b.extent == "whole" else 1) + b.carry) for b in buffers)
 
 
+def accumulate(before: Array, terms: Array, after: Array) -> None:
+    """Running sums of terms, which start from the first row of `before`."""
+    np.copyto(after, terms)
+    first = after[0, ...]
+    np.add(before[0, ...], first, first)
+    np.add.accumulate(after, axis=0, dtype=after.dtype, out=after)
+
+
 def product(a: Array, b: Array, out: Array) -> None:
     """Matrix products of all steps; `b` may be one matrix for all."""
     if b.ndim == 2 and a.ndim == 3 and out.flags.c_contiguous and a.flags.c_contiguous:
@@ -146,6 +154,7 @@ def rows(x: Array) -> Array:
 
 KERNELS = {
     "np": np,
+    "accumulate": accumulate,
     "add": np.add,
     "broadcast_to": np.broadcast_to,
     "copyto": np.copyto,

@@ -43,7 +43,7 @@ class _Ordering:
     def __init__(self, schedule: Schedule, placement: Placement) -> None:
         self.storage = placement.storage
         self.joined = placement.joined
-        self.cycle = schedule.partition.cycle
+        self.partition = schedule.partition
         self.slot = {leaf: i for i, leaf in enumerate(schedule.loop.carry)}
         self.next_carry = schedule.loop.next_carry
 
@@ -78,7 +78,10 @@ class _Ordering:
 
     def _needs(self, call: Call) -> Iterator[Hashable]:
         """The values, and places in concatenations, that must be there before a call is made."""
-        found = [call.source] if isinstance(call, Copy) else list(call.inputs)
+        if isinstance(call, Copy):
+            found = [call.source]
+        else:  # a running sum reads its slot at the first step only
+            found = [self.partition.term(call)] if call in self.partition.running else list(call.inputs)
         seen: set[Node] = set()
         while found:
             node = found.pop()
@@ -87,7 +90,7 @@ class _Ordering:
             seen.add(node)
             yield node
             if node in self.slot:
-                if self.slot[node] not in self.cycle:
+                if self.slot[node] not in self.partition.cycle:
                     found.append(self.next_carry[self.slot[node]])
             elif node in self.joined:  # there when all of its pieces are
                 found += node.inputs

@@ -235,6 +235,8 @@ class SourceWriter:
                 return []
             return [f"{self._name(node)} = {self._viewed(node, self._array(node.inputs[0]), self._led(node))}"]
         out = self._array(node)
+        if node in self.schedule.partition.running:
+            return [self._running_sum(node, out)]
         if not batchable(node, program):
             steps = [f"{self._array(i)}[i, ...]" if program.over_time(i) else self._array(i) for i in node.inputs]
             one = f"{self._kernel(node)}({', '.join(steps)}, out={out}[i, ...]{self._attributes(node)})"
@@ -244,6 +246,13 @@ class SourceWriter:
         by_axes = node.primitive is not None and node.primitive.leading is not None and node.primitive is not _GETITEM
         names = [self._repeated(i) if by_axes else self._array(i) for i in node.inputs]
         return [f"{self._kernel(node)}({', '.join(names)}, out={out}{self._led(node)})"]
+
+    def _running_sum(self, node: Node, out: str) -> str:
+        partition = self.schedule.partition
+        slot, term = self.loop.carry[partition.running[node]], partition.term(node)
+        turn = "[::-1]" if self.loop.reverse else ""
+        terms = f"{self._array(term)}{turn if self.program.over_time(term) else ''}"
+        return f"accumulate({self._array(slot)}{turn}, {terms}, {out}{turn})"
 
     def _repeated(self, node: Node) -> str:
         """An array with a row for each step, also of a value that all steps share."""
