@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .graph.context import context
+from .graph.context import current
 from .graph.node import Node, Spec
 from .ops.core import constant
 from .random import generator
@@ -40,11 +40,11 @@ def sample(draw: Draw, once: bool = False) -> Tensor:
     >>> sample(lambda generator: generator.integers(0, 10, 3)).shape
     (3,)
     """
-    return _kept(draw) if once and context.state.location.unrolling is not None else _drawn(draw, once)
+    return _shared(draw) if once and current().location.unrolling is not None else _drawn(draw, once)
 
 
 def _drawn(draw: Draw, once: bool) -> Tensor:
-    state = context.state
+    state = current()
     if not state.tracing:
         return Tensor(constant(np.array(draw(generator()))))
     like = np.asarray(draw(np.random.default_rng(0)))
@@ -54,15 +54,15 @@ def _drawn(draw: Draw, once: bool) -> Tensor:
     return Tensor(node)
 
 
-def _kept(draw: Draw) -> Tensor:
-    """What the same call, the n-th of its kind in the step, drew at the first step."""
-    location = context.state.location
+def _shared(draw: Draw) -> Tensor:
+    """The numbers that the same call, the n-th of its kind in the step, drew at the first step."""
+    location = current().location
     assert location.unrolling is not None
-    kept = location.unrolling.kept
-    n = kept.calls[1] if kept.calls[0] == location.t else 0
-    kept.calls = location.t, n + 1
-    if n == len(kept.drawn):
+    draws = location.unrolling.draws
+    n = draws.calls[1] if draws.calls[0] == location.t else 0
+    draws.calls = location.t, n + 1
+    if n == len(draws.drawn):
         outer = location.unrolling.outer
-        kept.drawn.append(_drawn(draw, outer is None or outer.unrolling is None))  # of a run within a step: anew at each step
-    found: Tensor = kept.drawn[n]
+        draws.drawn.append(_drawn(draw, outer is None or outer.unrolling is None))  # of a run within a step: anew at each step
+    found: Tensor = draws.drawn[n]
     return found

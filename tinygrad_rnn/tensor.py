@@ -12,7 +12,7 @@ import numpy.typing as npt
 from . import init, ops
 from .checks import clean_name
 from .errors import DtypeError, ImmutableError, LengthError, ShapeError, TraceError
-from .graph.context import Location, context
+from .graph.context import Location, current
 from .graph.node import CutOff, Node, Spec, leaf
 from .ops import apply, core
 from .ops.axes import Axis
@@ -87,8 +87,8 @@ class Tensor:
                 f"{asked} of {name} {self.shape}: a step is recorded once for all t, before there are values; "
                 f'{advice}, or use mode="unroll"'
             )
-        if context.state.looked is not None:
-            context.state.looked.append(self._node)
+        if current().looked is not None:
+            current().looked.append(self._node)
         return value
 
     def _scalar(self, asked: str, advice: str = COMPUTE) -> Any:
@@ -147,7 +147,7 @@ class Tensor:
         """
         node = self._node
         name = clean_name(name)
-        if name and (node.name not in (None, name) or node in context.state.given):
+        if name and (node.name not in (None, name) or node in current().given):
             return apply(ops.astype, (self,), {"dtype": self.dtype}).named(name, role)
         node.name = name or node.name
         if role is not None:
@@ -203,12 +203,10 @@ class Tensor:
 
         The graph before the cut is not kept alive by it, but for what a step of a cell makes.
         """
-        if context.state.tracing:
+        if current().tracing:
             return apply(ops.detach, (self,))
         node = self._node
-        return Tensor(
-            Node(None, (), {"source": CutOff(node, keep=bool(context.state.given))}, node.value, context.state.location)
-        )
+        return Tensor(Node(None, (), {"source": CutOff(node, keep=bool(current().given))}, node.value, current().location))
 
     # -- values ----------------------------------------------------------------------------
 

@@ -13,11 +13,11 @@ from .source_loops import Asker, is_left
 if TYPE_CHECKING:
     from .node import Node
 
-__all__ = ["Location", "Unrolling", "context", "scope"]
+__all__ = ["Context", "Location", "SharedDraws", "Unrolling", "current", "scope"]
 
 
-class Kept:
-    """What the first step of an unrolling has drawn, for all of its steps."""
+class SharedDraws:
+    """Random numbers that the first step of an unrolling has drawn, for all of its steps."""
 
     __slots__ = ("drawn", "calls")
 
@@ -33,20 +33,20 @@ class Unrolling:
     ----------
     scope : str
         The module path it was started under.
-    outer : Place, optional
-        The place it was started at; for a loop within a loop, a step of that one.
+    outer : Location, optional
+        Where it was started; for a loop within a loop, a step of the outer loop.
     reverse : bool
         Whether it runs from the end of the sequence to its start.
     """
 
-    __slots__ = ("scope", "outer", "reverse", "over", "kept", "askers")
+    __slots__ = ("scope", "outer", "reverse", "over", "draws", "askers")
 
     def __init__(self, scope: str = "", outer: Location | None = None, reverse: bool = False) -> None:
         self.scope = scope
         self.outer = outer
         self.reverse = reverse
         self.over = False  # set when the last step is done
-        self.kept = Kept()
+        self.draws = SharedDraws()
         self.askers: list[Asker] | None = None  # who asked for its last step, if that is the user's code
 
     def __repr__(self) -> str:
@@ -73,11 +73,11 @@ class Location(NamedTuple):
     origin: Node | None = None
 
     def describe(self) -> str:
-        """The place in words, for the end of an error message.
+        """The location in words, for the end of an error message.
 
         Examples
         --------
-        >>> Place("encoder", Unrolling(), 3).describe()
+        >>> Location("encoder", Unrolling(), 3).describe()
         " in 'encoder' at step t=3"
         """
         layer = f" in {self.scope!r}" if self.scope else ""
@@ -88,7 +88,7 @@ class Location(NamedTuple):
 NOWHERE = Location()
 
 
-class State(NamedTuple):
+class Context(NamedTuple):
     """What `ops.apply` does in one thread or asyncio task, and where.
 
     `eager` is False while tracing (record everything, run nothing) or debugging (look at
@@ -105,35 +105,26 @@ class State(NamedTuple):
     given: frozenset[Node] = frozenset()  # what the step of a cell that is being made was given
 
 
-_INITIAL = State()
-_state: ContextVar[State] = ContextVar("tinygrad_rnn", default=_INITIAL)
+_INITIAL = Context()
+_context: ContextVar[Context] = ContextVar("tinygrad_rnn", default=_INITIAL)
 
-# A state is replaced and never changed: tasks and threads that begin with the same one do not see each other's.
-current: Callable[[], State] = _state.get
-"""The state of this thread or task."""
+# A context is replaced and never changed: tasks and threads that begin with the same one do not see each other's.
+current: Callable[[], Context] = _context.get
+"""The context of this thread or task."""
 
 
 def change(**new: Any) -> None:
-    """Replace fields of this thread's or task's state."""
-    _state.set(_state.get()._replace(**new))
+    """Replace fields of this thread's or task's context."""
+    _context.set(current()._replace(**new))
 
 
 def move(location: Location) -> None:
-    """Make what follows at this place."""
-    _state.set(State(location, *_state.get()[1:]))
-
-
-class _Context:
-    @property
-    def state(self) -> State:
-        return _state.get()
-
-
-context = _Context()
+    """Give the nodes that are made from now on this location."""
+    _context.set(Context(location, *current()[1:]))
 
 
 def restore(location: Location) -> None:
-    """Go back to a place, or if its loop is over by now, to where that loop was started."""
+    """Go back to a location; if its loop is over by now, to where that loop was started."""
     scope = location.scope
     while location.unrolling is not None and location.unrolling.over:
         location = (location.unrolling.outer or NOWHERE)._replace(scope=scope)
@@ -141,7 +132,7 @@ def restore(location: Location) -> None:
 
 
 def outside_left_loops() -> Location:
-    """The place, where loops that the user's code has left are over, even if something still holds their iterators."""
+    """The current location; loops that the user's code has left are over, even if their iterators are still held."""
     location = current().location
     unrolling = location.unrolling
     while unrolling is not None:
@@ -154,7 +145,7 @@ def outside_left_loops() -> Location:
 
 @contextmanager
 def at(location: Location) -> Iterator[None]:
-    """Make nodes at this place."""
+    """Give the nodes that are made inside the block this location."""
     before = current().location
     move(location)
     try:
@@ -180,21 +171,24 @@ def scope(name: str) -> Iterator[None]:
     >>> tr.graph(y).nodes[-1].scope
     'encoder'
     """
-    inside = ".".join(part for part in (context.state.location.scope, clean_name(name)) if part)
-    with at(context.state.location._replace(scope=inside)):
+    inside = ".".join(part for part in (current().location.scope, clean_name(name)) if part)
+    with at(current().location._replace(scope=inside)):
         yield
 
 
 @contextmanager
 def mode(*, recording: bool | None = None, tracing: bool | None = None, debugging: bool | None = None) -> Iterator[None]:
     """Change what `apply` does, inside the block and in this thread or task only."""
-    _, *before = current()[:4]
-    new = [old if asked is None else asked for old, asked in zip(before, (recording, tracing, debugging), strict=True)]
+    before = current()
+    _set_mode(
+        before.recording if recording is None else recording,
+        before.tracing if tracing is None else tracing,
+        before.debugging if debugging is None else debugging,
+    )
     try:
-        _set_mode(*new)
         yield
     finally:
-        _set_mode(*before)
+        _set_mode(before.recording, before.tracing, before.debugging)
 
 
 def _set_mode(recording: bool, tracing: bool, debugging: bool) -> None:

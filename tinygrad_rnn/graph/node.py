@@ -72,7 +72,7 @@ class Node:
         The static arguments of the primitive.
     value : numpy.ndarray or Spec
         The array, or only its shape and dtype.
-    place : Place
+    location : Location
         Scope, step and forward origin.
     name : str or None
         The name that the author of a cell gave the value.
@@ -160,7 +160,7 @@ class Node:
         Parameters
         ----------
         inputs : tuple of Node
-        attributes, value, place : optional
+        attributes, value, location : optional
             As this one's, if not given.
         """
         made = Node(

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..console import counted
 from ..errors import DtypeError, ShapeError
-from ..graph.context import change, context, mode
+from ..graph.context import change, current, mode
 from ..graph.node import Node, Spec, leaf
 from ..ops import TensorLike, detach, where
 from ..ops.core import as_tensor
@@ -297,7 +297,7 @@ def _given(tensors: Sequence[Tensor]) -> Iterator[None]:
     So the names that a step gives do not depend on what its arguments are called already, as an initial
     state may be, and what the step before has made.
     """
-    before = context.state.given
+    before = current().given
     change(given=before.union([x.node for x in tensors]))
     try:
         yield
@@ -337,7 +337,7 @@ def named_values(
     If nothing is said of what is wanted, values that are only taken apart are left out:
     their parts have names of their own.
     """
-    here = context.state.location
+    here = current().location
     seen = {x.node for x in given}
     found: list[Node] = []
     whole = {result.node for result in results}  # read otherwise than by parts

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ..checks import clean_name
 from ..errors import StateDictError, TinygradError
 from ..files import Stored, read_arrays, write_arrays
-from ..graph.context import at, context
+from ..graph.context import at, current
 from ..ops.dtypes import fits
 from ..pytorch import missing
 from ..tensor import Parameter, Tensor
@@ -173,7 +173,7 @@ class Module:
         try:
             if not self._name:
                 return method(*inputs, **options)
-            here = context.state.location
+            here = current().location
             with at(here._replace(scope=f"{here.scope}.{self._name}" if here.scope else self._name)):
                 return method(*inputs, **options)
         except TinygradError as error:
@@ -184,7 +184,7 @@ class Module:
 
     def _at_scope(self, scope: str) -> Module:
         """The innermost module in this one that makes nodes under a scope, for an error in a compiled step."""
-        above = f"{context.state.location.scope}.{self._name}".strip(".")
+        above = f"{current().location.scope}.{self._name}".strip(".")
         found, path = self, scope.removeprefix(above).lstrip(".")
         while inner := [m for _, m in found.children() if not m._name or path == m._name or path.startswith(f"{m._name}.")]:
             found, path = inner[0], path.removeprefix(inner[0]._name).lstrip(".")

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ..autodiff import runs_of_their_own
 from ..errors import ShapeError, SideEffectError, TinygradError, TraceError
-from ..graph.context import context, mode, outside_left_loops
+from ..graph.context import current, mode, outside_left_loops
 from ..ops import TensorLike, stack
 from ..tensor import Tensor
 from ..tree import flatten, rebuild
@@ -211,7 +211,7 @@ class Recurrent(Module):
             return outputs, after, dict(zip(call.recorded, values, strict=True))
 
         outputs, after, named = self._within(record)
-        if context.state.recording:
+        if current().recording:
             return outputs, after, named
 
         def detached(nested: Any) -> Any:
@@ -221,7 +221,7 @@ class Recurrent(Module):
 
     def _run(self, call: Call, state: State | None, final_state_only: bool) -> tuple[Any, State]:
         outside_left_loops()
-        explicit = self.mode == "unroll" or not context.state.eager
+        explicit = self.mode == "unroll" or not current().eager
         zeros = state is None and type(self.cell).initial_state is Cell.initial_state
         if not zeros or explicit or call.T == 0:
             call.start(self._start(state, call))
@@ -290,7 +290,7 @@ class Recurrent(Module):
 
         A step that looks at the values of its tensors has no trace, and runs all the same.
         """
-        if context.state.eager or (call.valid is not None and not self.reverse):
+        if current().eager or (call.valid is not None and not self.reverse):
             try:
                 compiled(self, call, False, lambda: call.state)
             except SideEffectError:

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..cache import Kept, keep, touch
 from ..errors import SideEffectError
-from ..graph.context import Location, Unrolling, at, context
+from ..graph.context import Location, Unrolling, at, current
 from ..graph.node import Spec
 from ..guards import Guard, guard
 from ..ops.core import as_tensor
@@ -196,7 +196,7 @@ def _compile(cache: _Cache, recurrent: Any, call: Call, final_state_only: bool, 
     # To hold a delay past the end of a row would make a cycle of it; so at first nothing is held, to see
     # which slots are in one.
     call.loose = () if call.valid is None or recurrent.reverse else tuple(range(len(state)))
-    scope = context.state.location.scope
+    scope = current().location.scope
     while True:
         sequences = [
             (Spec(x.shape[1:], x.dtype), name) for (x, _), name in zip(call.sequences, _element_names(call), strict=True)

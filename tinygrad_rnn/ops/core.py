@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import DtypeError, ShapeError, TinygradError
-from ..graph.context import NOWHERE, Location, context, current
+from ..graph.context import NOWHERE, Location, current
 from ..graph.node import NO_ATTRIBUTES, Node, Results, Spec
 from .domains import Domain, Interval
 from .dtypes import as_float, makes_floats, takes_integers_as_floats, widens_halves
@@ -375,7 +375,7 @@ def apply(primitive: Primitive, inputs: Sequence[TensorLike], attributes: Mappin
 
 
 def _look_or_trace(primitive: Primitive, nodes: tuple[Node, ...], attributes: Mapping[str, Any]) -> Any:
-    if context.state.tracing:
+    if current().tracing:
         try:
             return primitive.shape(*[node.spec for node in nodes], **attributes)
         except (ShapeError, DtypeError) as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import DtypeError, NonFiniteError, ShapeError, TinygradError, TraceError
-from ..graph.context import context
+from ..graph.context import current
 from ..graph.node import Node, Spec
 
 if TYPE_CHECKING:
@@ -35,13 +35,13 @@ class OutOfRange(IndexError):
 
 def explained(primitive: Primitive, nodes: tuple[Node, ...], attributes: Mapping[str, Any], error: Exception) -> TinygradError:
     """Return the error to raise for one of a kernel or shape rule: with the primitive, the layer, the step and the inputs."""
-    where = context.state.location.describe()
+    where = current().location.describe()
     names = list(primitive.named_arguments)
     names += [f"input {i}" for i in range(len(names), len(nodes))]
     shown = ", ".join(f"{name} = {describe(node)} {node.dtype}" for name, node in zip(names, nodes, strict=False))
     given = "".join(f", {key}={value!r}" for key, value in attributes.items())
     head = f"{primitive.name}{where}: "
-    if not context.state.tracing and (kept := [node for node in nodes if isinstance(node.value, Spec)]):
+    if not current().tracing and (kept := [node for node in nodes if isinstance(node.value, Spec)]):
         return TraceError(
             f"{head}{describe(kept[0])} has no value: a step was recorded with it, once for all t, and it was kept; "
             "take values from the outputs, or by states(xs)"
@@ -68,7 +68,7 @@ def report_non_finite(primitive: Primitive, nodes: tuple[Node, ...], value: Any)
     held = next((i for i in nodes if i.primitive is None and not np.isfinite(i.value).all()), None)
     if held is not None:
         raise NonFiniteError(
-            f"{describe(held)}, an input of {primitive.name}{context.state.location.describe()}, holds NaN or inf"
+            f"{describe(held)}, an input of {primitive.name}{current().location.describe()}, holds NaN or inf"
         )
     bad = np.argwhere(~np.isfinite(value))[0]
     what = value[tuple(bad)]
@@ -77,8 +77,8 @@ def report_non_finite(primitive: Primitive, nodes: tuple[Node, ...], value: Any)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
         frame = frame.f_back
     shown = ", ".join(describe(node) for node in nodes)
-    kind = "first appeared in the gradient of" if context.state.location.origin is not None else "first appeared in"
+    kind = "first appeared in the gradient of" if current().location.origin is not None else "first appeared in"
     raise NonFiniteError(
-        f"{what} {kind} {primitive.name}({shown}){context.state.location.describe()}, at index {tuple(map(int, bad))}; "
+        f"{what} {kind} {primitive.name}({shown}){current().location.describe()}, at index {tuple(map(int, bad))}; "
         f"made at {frame.f_code.co_filename}:{frame.f_lineno}"
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import DtypeError, ShapeError, TraceError
-from ..graph.context import context
+from ..graph.context import current
 from ..graph.node import Spec
 from .axes import Axis, negative_axes, negative_axis
 from .core import Sparse, TensorLike, apply, as_tensor, primitive
@@ -623,7 +623,7 @@ def _index_arrays(part: Any) -> list[Any]:
     """The integer arrays that an array of integers or booleans stands for."""
     array = part if hasattr(part, "_node") else np.asarray(part)
     if array.dtype.kind == "b":
-        if context.state.tracing and hasattr(part, "_node"):
+        if current().tracing and hasattr(part, "_node"):
             raise TraceError('the number of True values is unknown while tracing; use tr.where, or mode="unroll"')
         return list(np.asarray(array).nonzero())
     if array.size == 0 and not hasattr(part, "_node"):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import TinygradError
-from ..graph.context import Location, Unrolling, at, context
+from ..graph.context import Location, Unrolling, at, current
 from ..graph.node import Node, Spec, leaf, rebased
 from ..ops.core import Primitive, constant, registry
 from ..ops.messages import explained
@@ -85,7 +85,7 @@ def run_step_by_step(plan: CompiledScan, arrays: Sequence[Any], steps: int) -> N
     loop = plan.traced
     leaves = (*loop.sequences, *loop.carry, *loop.consts)
     inputs = [leaf(array, node.name, node.role) for node, array in zip(leaves, arrays, strict=True)]
-    _steps(Node(scan, tuple(inputs), {"plan": plan, "steps": steps}, None, context.state.location), inputs, False, {})
+    _steps(Node(scan, tuple(inputs), {"plan": plan, "steps": steps}, None, current().location), inputs, False, {})
 
 
 def _is_residual(node: Node) -> bool:
@@ -194,7 +194,7 @@ def _applied(primitive: Primitive, inputs: tuple[Node, ...], attributes: Any, sp
         try:
             value = np.asarray(primitive.kernel(*[i.value for i in inputs], **attributes))
         except (ValueError, TypeError, IndexError) as error:
-            if not context.state.recording:  # then a loop in Python knows no operations of its values
+            if not current().recording:  # then a loop in Python knows no operations of its values
                 inputs = tuple([leaf(i.value, i.name) for i in inputs])
             with at(place):
                 told = error if isinstance(error, TinygradError) else explained(primitive, inputs, attributes, error)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..graph.context import Location, context
+from ..graph.context import Location, current
 from ..graph.node import Node, Results, Spec
 from ..ops.core import Part, Primitive, apply, constant
 from ..ops.domains import Domain
@@ -45,7 +45,7 @@ class Run(Results):
 
 
 def _run(*arrays: Any, plan: CompiledScan, steps: int, out: Any = None) -> Run | Segments:
-    save = context.state.recording
+    save = current().recording
     try:
         if save and plan.checkpoint is not None and 1 < plan.checkpoint < steps:
             return run_in_segments(plan, arrays, steps)
@@ -66,7 +66,7 @@ def _gradient(positions: list[int], parts: list[Part], y: Tensor, *inputs: Tenso
         cotangents[index] = cotangents[index] + g if index in cotangents else g
     if not isinstance(y.node.value, Segments):
         return _reversed(positions, cotangents, y, inputs, plan, steps)
-    if context.state.recording:  # to be differentiated again: so the whole run is needed
+    if current().recording:  # to be differentiated again: so the whole run is needed
         again = apply(scan, inputs, {"plan": plan.whole, "steps": steps})
         return _reversed(positions, cotangents, again, inputs, plan.whole, steps)
     return _reversed_in_segments(positions, cotangents, y.node.value, inputs, plan, steps)
@@ -119,7 +119,7 @@ class _Backward:
     def loop(self, wanted: Sequence[int], ends: dict[int, Tensor], count: int) -> tuple[dict[int, Tensor], bool]:
         """Cotangents of inputs from those of slots after the first `count` steps, and whether zeros stood in for any."""
         reverse, plan = self.plan.reverse(self.given, wanted, ends)
-        y = self._run_of(count) if context.state.recording else self.y
+        y = self._run_of(count) if current().recording else self.y
         sequences = [
             *self._first(count, [*self.stacks, *self.inputs[: self.first_slot]]),
             *self._first(count, [_read(y, i) for i in reverse.read]),
@@ -193,7 +193,7 @@ class _Backward:
         final = {item.node: i for i, item in enumerate(self.plan.loop.outputs) if item.kind == "final"}
         if count == 1:
             return [x[None] for x in inputs]
-        if context.state.recording and final.keys() >= set(state):
+        if current().recording and final.keys() >= set(state):
             y = self._run_of(count - 1)
             return [_read(y, final[leaf])[None] for leaf in state]
         residuals = {item.node: i for i, item in enumerate(self.plan.saving.outputs) if item.residual}
@@ -266,7 +266,7 @@ def _zeros(like: Tensor) -> Tensor:
 
 
 def _read(results: Tensor, index: int) -> Tensor:
-    if context.state.recording:
+    if current().recording:
         return apply(item, (results,), {"index": index})
     return Tensor(constant(results.node.value[index]))
 
@@ -328,7 +328,7 @@ def run(
         The items, without the residuals.
     """
     inputs = (*sequences, *state, *consts)
-    if not context.state.recording:  # nobody will ask for the node, and these calls are many
+    if not current().recording:  # nobody will ask for the node, and these calls are many
         values = _run(*[x.node.value for x in inputs], plan=plan, steps=steps).values
         return [Tensor(constant(value)) for value in values]
     results = apply(scan, inputs, {"plan": plan, "steps": steps})

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..graph.context import change, context, mode
+from ..graph.context import change, current, mode
 from ..graph.node import Node, Spec, leaf
 from ..graph.structure import exact
 from ..random import generator
@@ -81,7 +81,7 @@ def trace(
     """
     leaves = [leaf(spec, name, "input") for spec, name in sequences]
     slots = [leaf(spec, name, "initial") for spec, name in state]
-    before = context.state
+    before = current()
     draws: list[Node] = []
     looked: list[Node] = []
     change(draws=draws, looked=looked)
