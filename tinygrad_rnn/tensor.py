@@ -87,8 +87,9 @@ class Tensor:
                 f"{asked} of {name} {self.shape}: a step is recorded once for all t, before there are values; "
                 f'{advice}, or use mode="unroll"'
             )
-        if current().looked is not None:
-            current().looked.append(self._node)
+        looked = current().looked
+        if looked is not None:
+            looked.append(self._node)
         return value
 
     def _scalar(self, asked: str, advice: str = COMPUTE) -> Any:

@@ -1,11 +1,12 @@
-"""What one step of a run does: the cell, then forcing, then lengths; and the checks on what is given and returned."""
+"""A call of a cell over a sequence: what it is given, checked, and what it does at each step."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -23,11 +24,48 @@ from ..tree import flatten, rebuild
 from ..unrolling import as_input
 from .cell import Cell, State
 
-__all__ = ["Call", "UnnamedSlot", "as_state", "cast", "named_values", "outline", "slot_names", "tell_initial"]
+__all__ = ["Call", "Outcome", "StepResult", "UnnamedSlot", "as_state", "cast", "named_values", "outline", "slot_names", "tell_initial"]
 
 
-class Call:
-    """One run of a cell over a sequence: what it was given, checked, and what happens at a step.
+class Outcome(NamedTuple):
+    """What a run gives.
+
+    Attributes
+    ----------
+    outputs : Tensor, nested tuples of Tensors, or None
+        None if no outputs were wanted.
+    state : State
+        What the last step carries on.
+    recorded : dict of str to Tensor
+        Values of all steps, by name, if the call was to record some.
+    """
+
+    outputs: Any
+    state: State
+    recorded: dict[str, Tensor]
+
+
+class StepResult(NamedTuple):
+    """What one step gives.
+
+    Attributes
+    ----------
+    output : Tensor or nested tuples of them
+        With values to record, the pair of the cell's output and a tuple of these values.
+    slots : list of Tensor
+        The next state, flat.
+    names, recorded : list of str
+        Names of the slots, and of the recorded values.
+    """
+
+    output: Any
+    slots: list[Tensor]
+    names: list[str]
+    recorded: list[str]
+
+
+class Call(NamedTuple):
+    """What a run of a cell over a sequence was given, checked.
 
     Attributes
     ----------
@@ -36,40 +74,38 @@ class Call:
         The input's structure: nested tuples, or None.
     inputs : list of Tensor, shape (T, batch, …)
         The input sequences, flat.
+    input_names : list of str
+        Names for the elements of the input sequences.
     T, batch_size : int
+    state : State or None
+        The state before step 1; None for the cell's own.
     force : dict of str to Tensor
-    mask, valid : Tensor or None, shape (T,) or (T, batch)
-        Where to force, and where the rows have not ended.
-    state : State
-        What step 1 starts from; `slots` is the same, flat.
-    names : list of str
-        Of the slots, known after the first step.
-    loose : tuple of int
-        Slots that are not held past the end of a row, since they are delays: only later steps
-        read them, and there none counts. Empty until a trace has told.
+        Sequences that replace what slots carry.
+    mask : Tensor or None, shape (T,) or (T, batch)
+        Where to force; None for everywhere.
+    valid : Tensor or None, shape (T, batch)
+        Where the rows of a padded batch have not ended.
+    final_state_only : bool
+        Whether no outputs are wanted.
     recording : bool
-        Whether each step puts out, beside the output, values that it names: those of `wanted`,
-        or all but those that are only taken apart. `recorded` has the names.
+        Whether each step also gives values that it names.
+    wanted : collection of str or None
+        Names of the values to record; None for all but those that are only taken apart.
     """
 
-    def __init__(self, cell: Cell, xs: Any, inputs: list[Tensor], T: int, batch_size: int) -> None:
-        self.cell = cell
-        self.xs = xs
-        self.inputs = inputs
-        self.input_names = [x.name or "x" for x in inputs]
-        self.T = T
-        self.batch_size = batch_size
-        self.force: dict[str, Tensor] = {}
-        self.mask: Tensor | None = None
-        self.valid: Tensor | None = None
-        self.state: State = ()
-        self.slots: list[Tensor] = []
-        self.started = False
-        self.names: list[str] = []
-        self.loose: tuple[int, ...] = ()
-        self.recording = False
-        self.wanted: Collection[str] | None = None
-        self.recorded: list[str] = []
+    cell: Cell
+    xs: Any
+    inputs: list[Tensor]
+    input_names: list[str]
+    T: int
+    batch_size: int
+    state: State | None = None
+    force: dict[str, Tensor] = {}
+    mask: Tensor | None = None
+    valid: Tensor | None = None
+    final_state_only: bool = False
+    recording: bool = False
+    wanted: Collection[str] | None = None
 
     @classmethod
     def of(
@@ -81,126 +117,189 @@ class Call:
         lengths: npt.ArrayLike | None = None,
         force: Mapping[str, TensorLike] | None = None,
         mask: TensorLike | None = None,
+        **options: Any,
     ) -> Call:
         """Check what a run is given.
 
         Raises
         ------
         ShapeError, DtypeError
-            What does not fit.
+            If something does not fit.
         """
         inputs, T, batch_size = _sequences(xs, steps)
-        if batch_size is None:  # without an input, what else there is tells
+        if batch_size is None:  # without an input, the other arguments tell it
             shapes = [] if state is None else [slot.shape for slot in flatten(as_state(state))]
             shapes += [] if lengths is None else [np.shape(lengths)]
             shapes += [as_tensor(data).shape[1:] for data in force.values()] if isinstance(force, Mapping) else []
             batch_size = next((n for shape in shapes for n in shape[:1]), 1)
-        call = cls(cell, xs, inputs, T, batch_size)
+        call = cls(cell, xs, inputs, [x.name or "x" for x in inputs], T, batch_size, state, **options)
         if lengths is not None:
-            call.valid = sequence_mask(lengths, call.T, call.batch_size)
-            call.valid.node.name, call.valid.node.role = "lengths", "mask"
-            call.inputs = [where(expand_mask(call.valid, x), x, 0) for x in call.inputs]
+            valid = sequence_mask(lengths, T, batch_size)
+            valid.node.name, valid.node.role = "lengths", "mask"
+            call = call._replace(valid=valid, inputs=[where(expand_mask(valid, x), x, 0) for x in inputs])
+        return call if force is None and mask is None else call._forcing(force, mask)
+
+    def _forcing(self, force: Mapping[str, TensorLike] | None, mask: TensorLike | None) -> Call:
+        """The call with data that replace what slots carry, where the mask says so."""
         if force is not None and not isinstance(force, Mapping):
             raise ShapeError('force says what to force by the names of slots: force={"h": data}')
-        if force:
-            call.force = {name: cast(as_tensor(data), call.dtype) for name, data in force.items()}
-        if mask is not None:
-            if not force:
-                raise ShapeError("force_mask says where to force, and force, which says what, is missing")
-            call.mask = as_tensor(mask)
-            if call.mask.dtype.kind != "b":
-                raise DtypeError(f"force_mask is of booleans, not of {call.mask.dtype}")
-        for data in [*call.force.values(), *([] if call.mask is None else [call.mask])]:
-            if data.ndim == 0 or len(data) != call.T:
-                raise ShapeError(f"force: {data.shape} does not have one element for each of the {call.T} steps")
-        if call.valid is not None:
-            call.force = {
-                name: where(expand_mask(call.valid, data), data, 0) if data.shape[1:2] == (batch_size,) else data
-                for name, data in call.force.items()
-            }
-        return call
+        if mask is not None and not force:
+            raise ShapeError("force_mask says where to force, and force, which says what, is missing")
+        dtype = self.dtype if force else None
+        found = {name: cast(as_tensor(data), dtype) for name, data in (force or {}).items()}
+        where_to = None if mask is None else as_tensor(mask)
+        if where_to is not None and where_to.dtype.kind != "b":
+            raise DtypeError(f"force_mask is of booleans, not of {where_to.dtype}")
+        for data in [*found.values(), *([] if where_to is None else [where_to])]:
+            if data.ndim == 0 or len(data) != self.T:
+                raise ShapeError(f"force: {data.shape} does not have one element for each of the {self.T} steps")
+        if self.valid is not None:
+            for name, data in found.items():
+                if data.shape[1:2] == (self.batch_size,):
+                    found[name] = where(expand_mask(self.valid, data), data, 0)
+        return self._replace(force=found, mask=where_to)
 
-    @functools.cached_property
+    @property
     def dtype(self) -> np.dtype[Any] | None:
         """What inputs and parameters are promoted to, so that every step has one dtype."""
         dtypes = [x.dtype for x in (*self.inputs, *self.cell.parameters()) if x.dtype.kind == "f"]
         return np.result_type(*dtypes) if dtypes else None
 
-    def start(self, state: State) -> None:
-        """Take this initial state."""
-        self.state, self.slots, self.started = state, flatten(state), True
+    @property
+    def sequences(self) -> list[Tensor]:
+        """All that has an element for each step: inputs, data to force, the mask of forcing, the mask of lengths."""
+        return [*self.inputs, *self.force.values(), *[given for given in (self.mask, self.valid) if given is not None]]
 
-    @functools.cached_property
-    def sequences(self) -> list[tuple[Tensor, str]]:
-        """All that has an element for each step, and what the elements are called."""
-        found = list(zip(self.inputs, self.input_names, strict=True))
-        found += [(data, name) for name, data in self.force.items()]
-        found += [(given, "mask") for given in (self.mask, self.valid) if given is not None]
-        return found
+    @property
+    def element_names(self) -> list[str | None]:
+        """Names for the elements of the sequences that are leaves, as in `unrolling.element`."""
+        names = [*self.input_names, *self.force, *["mask" for given in (self.mask, self.valid) if given is not None]]
+        return [name if sequence.node.primitive is None else None for sequence, name in zip(self.sequences, names, strict=True)]
 
-    def step(self, elements: Sequence[Tensor], slots: list[Tensor], t: int = 1) -> tuple[Any, list[Tensor]]:
-        """Make one step.
+    def initial_state(self) -> State:
+        """The state before step 1. One that was given is held against the cell's own, and takes its dtype."""
+        state, make = self.state, self.cell.initial_state
+        try:
+            knows_dtype = _knows_dtype(type(self.cell).initial_state)
+            own = make(self.batch_size, self.dtype) if knows_dtype else make(self.batch_size)
+        except NotImplementedError:
+            if state is None:
+                raise
+            return as_state(state)
+        own = as_state(own)  # a cell may start from arrays
+        if state is None:
+            return own
+        needed, given = flatten(own), flatten(as_state(state))
+        if len(needed) != len(given):
+            raise ShapeError(f"the initial state has {len(given)} tensors, {outline(state)}, and the cell's has {outline(own)}")
+        for number, (slot, like) in enumerate(zip(given, needed, strict=True), 1):
+            if slot.shape != like.shape:
+                name = slot.name or ("h" if len(needed) == 1 else f"number {number}")
+                raise ShapeError(f"initial state {name} has shape {slot.shape}, and this cell and batch need {like.shape}")
+        return rebuild(own, iter([cast(slot, like.dtype, "fiub") for slot, like in zip(given, needed, strict=True)]))
+
+    def step(
+        self,
+        elements: Sequence[Tensor],
+        slots: list[Tensor],
+        t: int = 1,
+        names: list[str] | None = None,
+        unmasked: Collection[int] = (),
+    ) -> StepResult:
+        """Make one step: call the cell, force slots, and hold the rows that have ended.
 
         Parameters
         ----------
         elements : sequence of Tensor
-            Of each of `sequences`: first x_t, flat.
+            Of each of `sequences`.
         slots : list of Tensor
+            The state, flat.
         t : int
             From 1, for errors.
-
-        Returns
-        -------
-        output : Tensor or nested tuples of them
-        slots : list of Tensor
+        names : list of str, optional
+            Names of the slots, which step 1 finds out.
+        unmasked : collection of int
+            Slots that are not held past the end of a row; see `unmasked_delays` of a `TracedStep`.
         """
-        x = None if self.xs is None else rebuild(self.xs, iter(elements))
+        given = iter(elements)
+        x = None if self.xs is None else rebuild(self.xs, given)
         with _given([*elements, *slots]):
             output, after = self._checked(self.cell(x, rebuild(self.state, iter(slots))), slots, t)
         new = flatten(after)
-        if t == 1:
-            self.names = slot_names(after, slots)
-            tell_initial(slots, self.names)
+        if names is None:
+            names = slot_names(after, slots)
+            tell_initial(slots, names)
             for name in self.force:
-                if name not in self.names:
-                    raise ShapeError(f"force: there is no slot {name!r}; the state has {', '.join(self.names)}")
-        _tell_outputs(output, new, self.names, [*elements, *slots])
+                if name not in names:
+                    raise ShapeError(f"force: there is no slot {name!r}; the state has {', '.join(names)}")
+        _tell_outputs(output, new, names, [*elements, *slots])
+        recorded: dict[str, Tensor] = {}
         if self.recording:
-            output = self._recorded(output, new, [*elements, *slots])
-        given = {id(sequence): element for (sequence, _), element in zip(self.sequences, elements, strict=True)}
-        new = [self._forced(slot, name, given) for slot, name in zip(new, self.names, strict=True)]
+            recorded = named_values([*flatten(output), *new], [*elements, *slots], self.wanted)
+            output = output, tuple(recorded.values())
+        data = {name: next(given) for name in self.force}
+        mask = None if self.mask is None else next(given)
+        new = [self._forced(slot, data[name], mask) if name in data else slot for slot, name in zip(new, names, strict=True)]
         if self.valid is not None:
-            valid = given[id(self.valid)]
+            valid = next(given)
             for k, (slot, old) in enumerate(zip(new, slots, strict=True)):
-                new[k] = slot if k in self.loose else where(expand_mask(valid, slot), slot, old)
+                new[k] = slot if k in unmasked else where(expand_mask(valid, slot), slot, old)
             output = rebuild(output, iter([where(expand_mask(valid, part), part, 0) for part in flatten(output)]))
-        return output, new
+        return StepResult(output, new, names, list(recorded))
 
-    def ended(self, sequences: Sequence[Tensor], initial: Sequence[Tensor], final: Sequence[Tensor]) -> list[Tensor]:
-        """The final slots; of loose ones, the last value of each row is looked up in the sequence of all."""
-        if self.valid is None:
-            return list(final)
-        lengths = self.valid.data.sum(axis=0)
-        found = list(final)
-        for k, sequence in zip(self.loose, sequences, strict=True):
-            last = sequence[np.maximum(lengths - 1, 0), np.arange(len(lengths))]
-            found[k] = where(expand_mask(as_tensor(lengths > 0), last), last, initial[k])
-        return found
+    def outcome(
+        self,
+        output: Any,
+        sequences: Sequence[Tensor],
+        final: Sequence[Tensor],
+        recorded: Sequence[str],
+        delays: Mapping[int, Tensor] = {},
+    ) -> Outcome:
+        """Put together what a run has computed.
 
-    def of_no_steps(self) -> Any:
+        Parameters
+        ----------
+        output : Any
+            The structure of a step's output.
+        sequences : sequence of Tensor
+            The outputs of all steps, flat; none of them if only the final state is wanted.
+        final : sequence of Tensor
+            What the last step carries on, flat.
+        recorded : sequence of str
+            Names of the recorded values, which are the last of the sequences.
+        delays : mapping of int to Tensor
+            Of slots that were not held past the end of a row, the values of all steps.
+        """
+        slots = list(final)
+        if delays:
+            assert self.valid is not None
+            lengths = self.valid.data.sum(axis=0)
+            for k, values in delays.items():  # the last value of each row
+                last = values[np.maximum(lengths - 1, 0), np.arange(len(lengths))]
+                slots[k] = where(expand_mask(as_tensor(lengths > 0), last), last, flatten(self.state)[k])
+        state = rebuild(self.state, iter(slots))
+        if self.final_state_only:
+            return Outcome(None, state, {})
+        outputs = rebuild(output, iter(sequences))
+        if not self.recording:
+            return Outcome(outputs, state, {})
+        outputs, values = outputs
+        return Outcome(outputs, state, dict(zip(recorded, values, strict=True)))
+
+    def outcome_of_no_steps(self) -> Outcome:
         """Outputs of length 0; a trace tells their shape."""
+        if self.final_state_only:
+            return Outcome(None, self.state, {})
         with mode(tracing=True, recording=True):
             elements = [Tensor(leaf(Spec(x.shape[1:], x.dtype))) for x in self.inputs]
             output, after = self.cell(None if self.xs is None else rebuild(self.xs, iter(elements)), self.state)
+        recorded: dict[str, Tensor] = {}
         if self.recording:
-            output = self._recorded(output, flatten(after), [*elements, *self.slots])
+            given = [*elements, *flatten(self.state)]
+            recorded = named_values([*flatten(output), *flatten(after)], given, self.wanted)
+            output = output, tuple(recorded.values())
         empty = [as_tensor(np.zeros((0, *part.shape), part.dtype)) for part in flatten(output)]
-        return rebuild(output, iter(empty))
-
-    def _recorded(self, output: Any, new: list[Tensor], given: Sequence[Tensor]) -> tuple[Any, tuple[Tensor, ...]]:
-        found = named_values([*flatten(output), *new], given, self.wanted)
-        self.recorded = list(found)
-        return output, tuple(found.values())
+        return self.outcome(output, empty, flatten(self.state), list(recorded))
 
     def _checked(self, result: Any, slots: list[Tensor], t: int) -> tuple[Any, State]:
         """Output and next state, as tensors, if a step returned both and the state is as it was."""
@@ -220,18 +319,16 @@ class Call:
                 raise ShapeError(f"{step} made state {now.name or number} of shape {now.shape} out of one of {was.shape}")
         return output, after
 
-    def _forced(self, slot: Tensor, name: str, given: Mapping[int, Tensor]) -> Tensor:
-        """What the slot carries on: data, where the mask says so."""
-        if name not in self.force:
-            return slot
-        data = cast(given[id(self.force[name])], slot.dtype)
+    def _forced(self, slot: Tensor, data: Tensor, mask: Tensor | None) -> Tensor:
+        """What a slot carries on: data, where the mask says so."""
+        data = cast(data, slot.dtype)
         if data.shape != slot.shape:
             raise ShapeError(f"force: data of shape {data.shape} for slot {slot.name} of shape {slot.shape}")
-        if self.mask is None:
+        if mask is None:
             return data
-        mask = given[id(self.mask)]
         if mask.ndim > 1 or mask.shape != slot.shape[: mask.ndim]:
-            raise ShapeError(f"force_mask has shape {self.mask.shape}; it is (T,) or (T, batch), batch {slot.shape[:1]}")
+            given = (self.T, *mask.shape)
+            raise ShapeError(f"force_mask has shape {given}; it is (T,) or (T, batch), batch {slot.shape[:1]}")
         return where(expand_mask(mask, slot), data, slot)
 
 
@@ -260,6 +357,16 @@ def _expected(x: Tensor) -> str:
         return f"{kind}, and this is a single number"
     missing = {1: "a batch axis", 2: "axes of batch and features"}[axes - x.ndim]
     return f"{kind}, and this one is {x.shape}; give a single sequence {missing}: xs[:{', None' * (axes - x.ndim)}]"
+
+
+_knows: WeakKeyDictionary[Callable[..., Any], bool] = WeakKeyDictionary()
+
+
+def _knows_dtype(initial_state: Callable[..., Any]) -> bool:
+    """Whether a cell's `initial_state` takes a dtype."""
+    if initial_state not in _knows:
+        _knows[initial_state] = "dtype" in inspect.signature(initial_state).parameters
+    return _knows[initial_state]
 
 
 def _tensor(part: Any, what: str) -> Tensor:

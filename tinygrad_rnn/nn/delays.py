@@ -15,7 +15,7 @@ from ..errors import DataError, ShapeError
 from ..ops import TensorLike
 from ..ops.core import as_tensor
 from ..tensor import Tensor
-from .call import Call
+from .call import Call, Outcome
 from .cell import Cell, State
 from .module import Module
 from .recurrent import Recurrent
@@ -181,11 +181,11 @@ class FromHistory(Recurrent):
 
     cell: DelayCell
 
-    def _run(self, call: Call, state: State | None, final_state_only: bool) -> tuple[Any, State]:
-        return super()._run(call, self._checked(state), final_state_only)
+    def _run(self, call: Call) -> Outcome:
+        return super()._run(call._replace(state=self._checked(call.state)))
 
     def _checked(self, history: State | None) -> State:
-        """The history that was given, which has no default.
+        """The history that was given; it has no default.
 
         Raises
         ------

@@ -18,7 +18,7 @@ from .cell import Cell
 from .module import Module
 from .module_trace import symbolic, try_inputs
 from .recurrent import Recurrent, standalone
-from .trace_cache import compiled
+from .trace_cache import traced_step
 
 __all__ = ["Plans", "plan", "plan_parts"]
 
@@ -74,20 +74,17 @@ def _plan(recurrent: Recurrent, xs: Any, T: int, B: int, force: Sequence[str]) -
     cell = recurrent.cell
 
     def call(data: Mapping[str, Any] | None = None) -> Call:
-        made = Call.of(cell, xs, steps=T if xs is None else None, force=data)
-        made.batch_size = B
+        made = Call.of(cell, xs, steps=T if xs is None else None, force=data)._replace(batch_size=B)
         with mode(tracing=True):
-            made.start(recurrent._start(None, made))
-        return made
+            return made._replace(state=made.initial_state())
 
-    found = call()
-    step = compiled(recurrent, found, False, lambda: found.state)
+    step = traced_step(recurrent, call())
     if force:
-        slots = dict(zip(found.names, step.state, strict=True))
+        slots = dict(zip(step.names, step.slots, strict=True))
         for name in force:
             if name not in slots:
                 raise ShapeError(f"force: there is no slot {name!r}; the state has {', '.join(slots)}")
         data = {name: symbolic(Spec((T, *slots[name].shape), slots[name].dtype), f"{name}*", "input") for name in force}
-        step = compiled(recurrent, call(data), False, lambda: found.state)
+        step = traced_step(recurrent, call(data))
     title = f"{type(cell).__name__}, T = {T:,}, B = {B:,}"
     return Plan(step.trace.loop, T, title, step.names, recurrent.checkpoint)

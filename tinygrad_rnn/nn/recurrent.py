@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-import inspect
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Literal
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +17,10 @@ from ..ops import TensorLike, stack
 from ..tensor import Tensor
 from ..tree import flatten, rebuild
 from ..unrolling import Steps
-from .call import Call, as_state, cast, outline
+from .call import Call, Outcome, StepResult, outline
 from .cell import Cell, State
 from .module import Module
-from .trace_cache import compiled
+from .trace_cache import traced_step
 
 if TYPE_CHECKING:
     from ..scan.plan import Plan
@@ -138,8 +136,9 @@ class Recurrent(Module):
         TraceError
             With ``mode="scan"``, if the step looks at the values of its tensors.
         """
-        call = Call.of(self.cell, xs, state, steps, lengths, force, force_mask)
-        return self._run(call, state, final_state_only)
+        call = Call.of(self.cell, xs, state, steps, lengths, force, force_mask, final_state_only=final_state_only)
+        found = self._run(call)
+        return found.outputs, found.state
 
     def states(
         self, xs: Any, state: State | None = None, names: Collection[str] | None = None, **options: Any
@@ -203,31 +202,30 @@ class Recurrent(Module):
         ['h']
         """
 
-        def record() -> tuple[Any, State, dict[str, Tensor]]:
-            call = Call.of(self.cell, xs, state, steps, lengths, force, force_mask)
-            call.recording, call.wanted = True, names
+        def record() -> Outcome:
+            call = Call.of(self.cell, xs, state, steps, lengths, force, force_mask, recording=True, wanted=names)
             with mode(recording=True):  # in a loop in Python, the values are found in the graph of the step
-                (outputs, values), after = self._run(call, state, False)
-            return outputs, after, dict(zip(call.recorded, values, strict=True))
+                return self._run(call)
 
-        outputs, after, named = self._within(record)
+        found: Outcome = self._within(record)
         if current().recording:
-            return outputs, after, named
+            return found
 
         def detached(nested: Any) -> Any:
             return rebuild(nested, iter([x.detach() for x in flatten(nested)]))
 
-        return detached(outputs), detached(after), {name: x.detach() for name, x in named.items()}
+        return detached(found.outputs), detached(found.state), {name: x.detach() for name, x in found.recorded.items()}
 
-    def _run(self, call: Call, state: State | None, final_state_only: bool) -> tuple[Any, State]:
+    def _run(self, call: Call) -> Outcome:
+        """Make the steps of a call: as one node, or one by one."""
         outside_left_loops()
         explicit = self.mode == "unroll" or not current().eager
-        zeros = state is None and type(self.cell).initial_state is Cell.initial_state
-        if not zeros or explicit or call.T == 0:
-            call.start(self._start(state, call))
+        shares_zeros = call.state is None and type(self.cell).initial_state is Cell.initial_state
+        if explicit or call.T == 0 or not shares_zeros:
+            call = call._replace(state=call.initial_state())
         if call.T == 0:
-            return (None if final_state_only else call.of_no_steps()), call.state
-        return (self._unroll if explicit else self._scan)(call, final_state_only)
+            return call.outcome_of_no_steps()
+        return self._unroll(call) if explicit else traced_step(self, call).run(call)
 
     def plan(self, T: int, B: int = 1, inputs: Any = None, force: Sequence[str] = ()) -> Plan:
         """What the compiler finds out about the cell, for T steps and a batch of B; nothing is run.
@@ -263,78 +261,40 @@ class Recurrent(Module):
 
         return plan(self, T, B, inputs, force)
 
-    def _unroll(self, call: Call, final_state_only: bool) -> tuple[Any, State]:
+    def _unroll(self, call: Call) -> Outcome:
         """A node for each operation of each step."""
-        outputs: list[Any] = []
-        slots = call.slots
-        self._look_ahead(call)
-        of_loose: list[list[Tensor]] = [[] for _ in call.loose]
-        sequences, names = zip(*call.sequences, strict=True) if call.sequences else ((), ())
-        with closing(Steps(sequences, names, call.T, self.reverse)) as moments:
+        unmasked = self._look_ahead(call)
+        steps: list[StepResult] = []
+        slots, names = flatten(call.state), None
+        with closing(Steps(call.sequences, call.element_names, call.T, self.reverse)) as moments:
             for t, *elements in moments:
-                output, slots = call.step(elements, slots, t)
-                if outputs and outline(output) != outline(outputs[-1]):
-                    raise ShapeError(f"step t={t} put out {outline(output)}, and the steps before {outline(outputs[-1])}")
-                outputs.append(output)
-                for column, k in zip(of_loose, call.loose, strict=True):
-                    column.append(slots[k])
-        whole = None
-        if not final_state_only:
-            columns = zip(*[flatten(output) for output in (outputs[::-1] if self.reverse else outputs)], strict=True)
-            whole = rebuild(outputs[0], iter([stack(column) for column in columns]))
-        slots = call.ended([stack(column) for column in of_loose], call.slots, slots)
-        return whole, rebuild(call.state, iter(slots))
+                found = call.step(elements, slots, t, names, unmasked)
+                if steps and outline(found.output) != outline(steps[-1].output):
+                    raise ShapeError(
+                        f"step t={t} put out {outline(found.output)}, and the steps before {outline(steps[-1].output)}"
+                    )
+                steps.append(found)
+                slots, names = found.slots, found.names
+        sequences = []
+        if not call.final_state_only:
+            ordered = steps[::-1] if self.reverse else steps
+            sequences = [stack(column) for column in zip(*[flatten(found.output) for found in ordered], strict=True)]
+        delays = {k: stack([found.slots[k] for found in steps]) for k in unmasked}
+        return call.outcome(steps[0].output, sequences, slots, steps[0].recorded, delays)
 
-    def _look_ahead(self, call: Call) -> None:
-        """Trace the step: what a scan refuses is refused, and slots are found that need not be held past a row's end.
+    def _look_ahead(self, call: Call) -> Collection[int]:
+        """Slots that need not be held past a row's end; and what a scan refuses is refused.
 
         A step that looks at the values of its tensors has no trace, and runs all the same.
         """
         if current().eager or (call.valid is not None and not self.reverse):
             try:
-                compiled(self, call, False, lambda: call.state)
+                return traced_step(self, call).unmasked_delays
             except SideEffectError:
                 raise
             except TraceError:
-                call.loose = ()
-
-    def _scan(self, call: Call, final_state_only: bool) -> tuple[Any, State]:
-        """One node, which runs the traced step as a program."""
-        step = compiled(self, call, final_state_only, lambda: self._start(None, call))
-        found = iter(step.run(call))
-        outputs = None if final_state_only else rebuild(step.output, found)
-        return outputs, rebuild(call.state, found)
-
-    def _start(self, state: State | None, call: Call) -> State:
-        """The initial state; one that was given is held against the cell's own, and takes its dtype."""
-        batch_size, dtype = call.batch_size, call.dtype
-        knows_dtype = _knows_dtype(type(self.cell).initial_state)
-        try:
-            own = self.cell.initial_state(batch_size, dtype) if knows_dtype else self.cell.initial_state(batch_size)
-        except NotImplementedError:
-            if state is None:
-                raise
-            return as_state(state)
-        own = as_state(own)  # a cell may start from arrays
-        if state is None:
-            return own
-        needed, given = flatten(own), flatten(as_state(state))
-        if len(needed) != len(given):
-            raise ShapeError(f"the initial state has {len(given)} tensors, {outline(state)}, and the cell's has {outline(own)}")
-        for number, (slot, like) in enumerate(zip(given, needed, strict=True), 1):
-            if slot.shape != like.shape:
-                name = slot.name or ("h" if len(needed) == 1 else f"number {number}")
-                raise ShapeError(f"initial state {name} has shape {slot.shape}, and this cell and batch need {like.shape}")
-        return rebuild(own, iter([cast(slot, like.dtype, "fiub") for slot, like in zip(given, needed, strict=True)]))
-
-
-_knows: WeakKeyDictionary[Callable[..., Any], bool] = WeakKeyDictionary()
-
-
-def _knows_dtype(initial_state: Callable[..., Any]) -> bool:
-    if initial_state not in _knows:
-        _knows[initial_state] = "dtype" in inspect.signature(initial_state).parameters
-    return _knows[initial_state]
+                pass
+        return ()
 
 
 def standalone(cell: Cell) -> Recurrent:

@@ -6,7 +6,7 @@ import functools
 import random
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any, cast
 from weakref import WeakKeyDictionary
@@ -26,33 +26,35 @@ from ..scan.partition import Partition
 from ..scan.primitive import run
 from ..scan.trace import Trace, draw_all, signature, trace
 from ..tensor import Tensor
-from ..tree import flatten, rebuild
-from .call import Call, tell_initial
+from ..tree import flatten
+from .call import Call, Outcome, StepResult, tell_initial
+from .cell import Cell, State
 
-__all__ = ["Compiled", "compiled"]
+__all__ = ["TracedStep", "traced_step"]
 
 
-@dataclass(eq=False)
-class Compiled:
-    """A traced step, and the plan by which it is run.
+@dataclass(frozen=True, eq=False)
+class TracedStep:
+    """A traced step of a cell, and what tracing has found out about it.
 
     Attributes
     ----------
     trace : Trace
     guard : Guard
-        What the step could reach when it was traced.
+        All that the step could reach when it was traced.
     make_plan : callable
         ``make_plan() -> CompiledScan``, called when the plan is first needed.
     output : Any
         The structure of the output.
     names, recorded : list of str
-        Of the slots, and of the values that are put out if all named ones are.
-    state : tuple of Spec
-        What the slots are cast to.
-    loose : tuple of int
-        Slots that are not held past the end of a row.
-    start : State
-        What the first call started from: the zeros of all calls that are given nothing else.
+        Names of the slots, and of the recorded values.
+    state : State
+        The state that the first call started from: the zeros of all calls that are given no other.
+    slots : tuple of Spec
+        Shapes and dtypes that initial states are cast to.
+    unmasked_delays : tuple of int
+        Slots that are not held past the end of a row, since they are delays: only padding steps would
+        read the held value, and their results are masked.
     """
 
     trace: Trace
@@ -61,9 +63,9 @@ class Compiled:
     output: Any
     names: list[str]
     recorded: list[str]
-    state: tuple[Spec, ...]
-    loose: tuple[int, ...]
-    start: Any
+    state: State
+    slots: tuple[Spec, ...]
+    unmasked_delays: tuple[int, ...]
 
     @functools.cached_property
     def plan(self) -> CompiledScan:
@@ -77,22 +79,28 @@ class Compiled:
 
     @property
     def size(self) -> int:
-        """About how many bytes it takes; its plan is counted here too, since it goes only with the last that hold it."""
+        """About how many bytes it takes; its plan counts here too, since it is freed with the last that holds it."""
         plan = self.plan.size if "plan" in self.__dict__ else 0
-        return plan + sum(slot.data.nbytes for slot in flatten(self.start))
+        return plan + sum([slot.data.nbytes for slot in flatten(self.state)])
 
-    def run(self, call: Call) -> list[Tensor]:
-        """The outputs at all steps, flat, and then the final state."""
-        sequences = [sequence for sequence, _ in call.sequences]
+    def run(self, call: Call) -> Outcome:
+        """Run a call of this kind."""
+        if call.state is None:
+            call = call._replace(state=self.state)
+        else:
+            tell_initial(flatten(call.state), self.names)
+        slots = flatten(call.state)
+        slots = [x if x.dtype == spec.dtype else x.astype(spec.dtype) for x, spec in zip(slots, self.slots, strict=True)]
         at_each, once = ([as_tensor(array) for array in drawn] for drawn in draw_all(self.trace, call.T))
-        slots = [x if x.dtype == spec.dtype else x.astype(spec.dtype) for x, spec in zip(call.slots, self.state, strict=True)]
-        found = run(self.plan, [*sequences, *at_each], slots, [*self.trace.consts, *once], call.T)
-        first = len(found) - len(slots)
-        outputs, of_loose, final = found[: first - len(self.loose)], found[first - len(self.loose) : first], found[first:]
+        found = run(self.plan, [*call.sequences, *at_each], slots, [*self.trace.consts, *once], call.T)
+        end = len(found) - len(slots)
+        start = end - len(self.unmasked_delays)
+        outputs, of_delays, final = found[:start], found[start:end], found[end:]
         for x, after in zip(final, self.trace.loop.next_carry, strict=True):
             if x.node.primitive is not None and after.primitive is not None:
                 x.node.name = after.name
-        return outputs + call.ended(of_loose, slots, final)
+        delays = dict(zip(self.unmasked_delays, of_delays, strict=True))
+        return call.outcome(self.output, outputs, final, self.recorded, delays)
 
 
 _GENERATORS: dict[str, Any] = {
@@ -101,13 +109,15 @@ _GENERATORS: dict[str, Any] = {
 }
 
 
-class _Cache:
+class _Traces:
+    """Traces and plans of one layer."""
+
     def __init__(self) -> None:
-        self.steps: dict[Any, Kept[Compiled]] = {}
+        self.steps: dict[Any, Kept[TracedStep]] = {}
         self.plans: dict[Any, Kept[CompiledScan]] = {}
 
 
-_caches: WeakKeyDictionary[Any, _Cache] = WeakKeyDictionary()
+_caches: WeakKeyDictionary[Any, _Traces] = WeakKeyDictionary()
 ATTEMPTS = 3
 """How often a step is looked at for side effects: what changes once may have been changed by another thread."""
 _one_thread = threading.RLock()
@@ -115,10 +125,10 @@ KEPT = 32
 """Traces, and plans, that a module keeps at the most, if all modules' are below `cache_limit`; the oldest goes first."""
 
 
-def compiled(recurrent: Any, call: Call, final_state_only: bool, zeros: Callable[[], Any]) -> Compiled:
-    """The step for a call of this kind: shapes, dtypes, options, and a guard of all that the step reads.
+def traced_step(recurrent: Any, call: Call) -> TracedStep:
+    """The traced step for a call of this kind: shapes, dtypes, options, and a guard of all that the step reads.
 
-    A call that was not started yet starts from zeros, which all calls of its kind share.
+    Calls without an initial state share the zeros of the first one.
 
     A trace that captures anything but the cell's own parameters, or whose guard is not complete,
     is made anew at each call; its plan is kept.
@@ -128,47 +138,45 @@ def compiled(recurrent: Any, call: Call, final_state_only: bool, zeros: Callable
     SideEffectError
         If the step reads what it changes, or what changes by itself.
     """
-    cache = _caches.setdefault(recurrent, _Cache())
+    cache = _caches.get(recurrent) or _caches.setdefault(recurrent, _Traces())
     cell = call.cell
     kind = (
-        _structure(rebuild(call.xs, iter(call.inputs)) if call.xs is not None else None, 1),
-        _structure(call.state, 0) if call.started else call.batch_size,
-        tuple((name, _structure(data, 1)) for name, data in call.force.items()),
-        tuple(given is not None and given.shape[1:] for given in (call.mask, call.valid)),
-        _element_names(call),
-        final_state_only,
+        _nesting(call.xs),
+        tuple([(x.shape[1:], x.dtype) for x in call.sequences]),
+        tuple(call.element_names),
+        tuple(call.force),
+        call.mask is None,
+        call.valid is None,
+        call.batch_size if call.state is None else (_nesting(call.state), *[x.node.spec for x in flatten(call.state)]),
+        call.final_state_only,
         call.recording and (call.wanted is None or tuple(call.wanted)),
         recurrent.reverse,
         recurrent.checkpoint,
     )
     reached = guard(cell)
-    found = _found(cache.steps, (kind, reached.key))
-    shared = found is not None and not call.started
-    if not call.started:
-        call.start(zeros() if found is None else found.start)
-    if found is None or not found.lasting:
-        make = functools.partial(_compile, cache, recurrent, call, final_state_only, reached)
-        is_new = found is None
-        with _one_thread:
-            found = make()
-            if is_new:
-                found.guard = _without_side_effects(cell, found, make)
-        _keep(cache.steps, (kind, found.guard.key), found)
-    else:
-        call.names, call.recorded, call.loose = found.names, found.recorded, found.loose
-    if not shared:
-        tell_initial(call.slots, found.names)
-    return found
+    found: TracedStep | None = _found(cache.steps, (kind, reached.key))
+    if found is not None and found.lasting:
+        return found
+    if call.state is None:
+        call = call._replace(state=call.initial_state() if found is None else found.state)
+    make = functools.partial(_trace, cache, recurrent, call)
+    with _one_thread:
+        made = make(reached)
+        if found is None:
+            made = replace(made, guard=_without_side_effects(cell, made, make))
+    tell_initial(flatten(call.state), made.names)
+    _keep(cache.steps, (kind, made.guard.key), made)
+    return made
 
 
-def _without_side_effects(cell: Any, first: Compiled, again: Callable[[], Compiled]) -> Guard:
+def _without_side_effects(cell: Cell, first: TracedStep, again: Callable[[Guard], TracedStep]) -> Guard:
     """A guard of the step after it was traced twice, if the second trace changed nothing and found nothing changed.
 
     The first one may: a step may keep what it computes when it is first called.
     """
     for _ in range(ATTEMPTS):
         before = _observed(cell)
-        second = again()
+        second = again(before)
         changed = before.change(_observed(cell)) or first.trace.difference(second.trace)
         if changed is None:
             return guard(cell)
@@ -184,24 +192,25 @@ def _observed(cell: Any) -> Guard:
     return guard(SimpleNamespace(**_GENERATORS, **{"the library's random generator": generator()}, step=cell))
 
 
-def _compile(cache: _Cache, recurrent: Any, call: Call, final_state_only: bool, reached: Guard) -> Compiled:
-    outputs: list[Any] = []
-    state = [slot.node.spec for slot in call.slots]
+def _trace(cache: _Traces, recurrent: Any, call: Call, reached: Guard) -> TracedStep:
+    """Trace the step of a call, until the dtypes of its state and the delays that need no mask are settled."""
+    results: list[StepResult] = []
 
     def step(elements: list[Tensor], slots: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        output, after = call.step(elements[: len(call.sequences)], slots)
-        outputs.append(output)
-        return [*([] if final_state_only else flatten(output)), *[after[k] for k in call.loose]], after
+        found = call.step(elements[: len(call.sequences)], slots, unmasked=unmasked)
+        results.append(found)
+        outputs = [] if call.final_state_only else flatten(found.output)
+        return [*outputs, *[found.slots[k] for k in unmasked]], found.slots
 
-    # To hold a delay past the end of a row would make a cycle of it; so at first nothing is held, to see
-    # which slots are in one.
-    call.loose = () if call.valid is None or recurrent.reverse else tuple(range(len(state)))
     scope = current().location.scope
+    element_names = call.element_names
+    sequences = [(Spec(x.shape[1:], x.dtype), name) for x, name in zip(call.sequences, element_names, strict=True)]
+    state = [slot.node.spec for slot in flatten(call.state)]
+    # To hold a delay past the end of a row would make a cycle of it; so at first no slot is held, to see
+    # which of them are in a cycle.
+    unmasked = () if call.valid is None or recurrent.reverse else tuple(range(len(state)))
     while True:
-        sequences = [
-            (Spec(x.shape[1:], x.dtype), name) for (x, _), name in zip(call.sequences, _element_names(call), strict=True)
-        ]
-        names: Sequence[str | None] = call.names or [None] * len(state)
+        names: Sequence[str | None] = results[-1].names if results else [None] * len(state)
         with at(Location(scope, Unrolling(scope), 1)):  # errors say that it is the first step
             traced = trace(step, sequences, list(zip(state, names, strict=True)), call.cell.parameters(), recurrent.reverse)
         carried = [Spec(was.shape, after.dtype) for was, after in zip(state, traced.loop.next_carry, strict=True)]
@@ -209,18 +218,17 @@ def _compile(cache: _Cache, recurrent: Any, call: Call, final_state_only: bool, 
             promoted = [Spec(a.shape, np.result_type(a.dtype, b.dtype)) for a, b in zip(state, carried, strict=True)]
             state = carried if promoted == state else promoted
             continue
-        if not call.loose:
+        partition = Partition(traced.loop) if unmasked else None
+        delays = tuple([k for k in unmasked if partition is not None and partition.kind(k) == "delay"])
+        if delays == unmasked:
             break
-        partition = Partition(traced.loop)
-        delays = tuple(k for k in call.loose if partition.kind(k) == "delay")
-        if delays == call.loose:
-            break
-        call.loose = delays
-    make_plan = functools.partial(_plan, cache, traced.loop, _element_names(call), recurrent.checkpoint)
-    return Compiled(traced, reached, make_plan, outputs[-1], call.names, call.recorded, tuple(state), call.loose, call.state)
+        unmasked = delays
+    found = results[-1]
+    make_plan = functools.partial(_plan, cache, traced.loop, tuple(element_names), recurrent.checkpoint)
+    return TracedStep(traced, reached, make_plan, found.output, found.names, found.recorded, call.state, tuple(state), unmasked)
 
 
-def _plan(cache: _Cache, loop: Loop, names: tuple[str | None, ...], checkpoint: int | None) -> CompiledScan:
+def _plan(cache: _Traces, loop: Loop, names: tuple[str | None, ...], checkpoint: int | None) -> CompiledScan:
     key = signature(loop), names, checkpoint
     plan: CompiledScan | None = _found(cache.plans, key)
     if plan is None:
@@ -229,12 +237,7 @@ def _plan(cache: _Cache, loop: Loop, names: tuple[str | None, ...], checkpoint: 
     return plan
 
 
-def _element_names(call: Call) -> tuple[str | None, ...]:
-    """What a loop in Python would call the elements; see `unrolling.element`."""
-    return tuple(name if sequence.node.primitive is None else None for sequence, name in call.sequences)
-
-
-def _keep(kept: dict[Any, Kept[Any]], key: Any, value: Compiled | CompiledScan) -> None:
+def _keep(kept: dict[Any, Kept[Any]], key: Any, value: TracedStep | CompiledScan) -> None:
     kept[key] = keep(value, value.size)
     for old in [old for old, entry in list(kept.items()) if entry.value is None]:
         kept.pop(old, None)
@@ -249,8 +252,6 @@ def _found(kept: dict[Any, Kept[Any]], key: Any) -> Any:
     return None if entry is None or value is None else touch(entry, value.size)
 
 
-def _structure(nested: Any, leading: int) -> Any:
-    """Nested tuples of shapes, without leading axes, and dtypes."""
-    if isinstance(nested, tuple):
-        return type(nested), tuple(_structure(part, leading) for part in nested)
-    return nested if nested is None else (nested.shape[leading:], nested.dtype)
+def _nesting(nested: Any) -> Any:
+    """The structure of nested tuples, as a value."""
+    return (type(nested), *map(_nesting, nested)) if isinstance(nested, tuple) else nested is None
