@@ -51,6 +51,7 @@ class CompiledScan:
         self.loop = rewrite(canonical(loop), BEFORE, self.off, self.fired)
         self.checkpoint = checkpoint
         self._expected = 3 * NODE_BYTES * len(body(self.loop))  # forward and in reverse, if it is as for the built-in cells
+        self._made = 0
         self._executables: dict[bool, Executable] = {}
         self._reverses: dict[tuple[tuple[int, ...], ...], tuple[Reverse, CompiledScan]] = {}
         self._steps: dict[tuple[tuple[int, ...], ...], tuple[Reverse, CompiledScan]] = {}
@@ -63,11 +64,18 @@ class CompiledScan:
 
     @property
     def size(self) -> int:
-        """About how many bytes the programs and those of the gradients take, or will take."""
-        inner = [plan for _, plan in (*list(self._reverses.values()), *list(self._steps.values()))]
-        inner += [self.whole] if "whole" in self.__dict__ else []
-        made = sum([program.size for program in list(self._executables.values())]) + sum([plan.size for plan in inner])
+        """About how many bytes the programs take, with those of the gradients; at least what they will take."""
+        whole = self.__dict__.get("whole")
+        made = self._made if whole is None else self._made + whole.size
         return made if self.forward else max(made, self._expected)
+
+    def _grow(self, size: int) -> None:
+        """Count the bytes of a new program, here and in the plan whose gradient this is."""
+        plan: CompiledScan | None = self
+        while plan is not None:
+            with plan._lock:
+                plan._made += size
+            plan = plan.forward
 
     @functools.cached_property
     def layout(self) -> Any:
@@ -100,6 +108,7 @@ class CompiledScan:
         with self._lock:
             if save not in self._executables:
                 self._executables[save] = NUMPY.build(Schedule(self.rewritten(save)), self.layout)
+                self._grow(self._executables[save].size)
             return self._executables[save]
 
     def rewritten(self, save: bool) -> Loop:
