@@ -166,7 +166,10 @@ class Module:
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Run :meth:`forward` under the module's scope; errors name the layer."""
-        self._parts()  # a module that was put into a list since learns its name
+        for value in self._children.values():
+            if isinstance(value, HOLDERS):
+                self._parts()  # a module that was put into a list since learns its name
+                break
         return self._within(self.forward, *inputs, **options)
 
     def _within(self, method: Callable[..., Any], *inputs: Any, **options: Any) -> Any:

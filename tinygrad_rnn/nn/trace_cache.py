@@ -17,7 +17,7 @@ from ..cache import Kept, keep, touch
 from ..errors import SideEffectError
 from ..graph.context import Location, Unrolling, at, current
 from ..graph.node import Spec
-from ..guards import Guard, guard
+from ..guards import Guard, Watch, guard
 from ..ops.core import as_tensor
 from ..random import generator
 from ..scan.compiled import CompiledScan
@@ -110,9 +110,10 @@ _GENERATORS: dict[str, Any] = {
 
 
 class _Traces:
-    """Traces and plans of one layer."""
+    """Traces and plans of one layer, and what its cell can reach."""
 
     def __init__(self) -> None:
+        self.watch = Watch()
         self.steps: dict[Any, Kept[TracedStep]] = {}
         self.plans: dict[Any, Kept[CompiledScan]] = {}
 
@@ -153,7 +154,7 @@ def traced_step(recurrent: Any, call: Call) -> TracedStep:
         recurrent.reverse,
         recurrent.checkpoint,
     )
-    reached = guard(cell)
+    reached = cache.watch.guard(cell)
     found: TracedStep | None = _found(cache.steps, (kind, reached.key))
     if found is not None and found.lasting:
         return found

@@ -1,0 +1,115 @@
+"""What the code of a function reads: names of globals and attributes, and whether it depends on anything else."""
+
+from __future__ import annotations
+
+import builtins
+import dis
+import functools
+import os
+import sys
+import types
+from pathlib import Path
+from typing import Any, NamedTuple
+
+__all__ = [
+    "BY_VALUE",
+    "GLOBALS_BY_VALUE",
+    "IMPURE",
+    "NamesInCode",
+    "has_own_code",
+    "is_ours",
+    "is_pure",
+    "is_replaced",
+    "names_in",
+    "original_attributes",
+]
+
+GLOBALS_BY_VALUE = {"eval", "exec", "globals"}
+"""Ways to read globals whose names are not in the code."""
+BY_VALUE = GLOBALS_BY_VALUE | {"getattr", "vars", "attrgetter", "__dict__", "__getattribute__"}
+"""Ways to read attributes whose names are not in the code."""
+
+_OURS = {"tinygrad_rnn", "numpy", "builtins"}
+_STANDARD_LIBRARY = Path(os.__file__).parent
+_STATELESS = (
+    "abc argparse array bisect cmath collections contextlib copy copyreg dataclasses enum fractions functools heapq inspect "
+    "itertools logging math numbers operator random re statistics string struct textwrap types typing warnings"
+)
+_PURE = _OURS.union(_STATELESS.split())
+"""Packages whose functions depend on their arguments only; the rest of Python reads files, clocks and settings."""
+IMPURE = {"input", "open", "__import__", "fromfile", "fromregex", "genfromtxt", "load", "loadtxt", "memmap"}
+IMPURE |= {"get_printoptions", "geterr", "geterrcall"}
+"""Functions of these packages that do so too."""
+_BUILTINS = dict(vars(builtins))
+
+
+class NamesInCode(NamedTuple):
+    """Names that a function's code, and code within it, reads and sets.
+
+    Attributes
+    ----------
+    globals, read, stored, imports : frozenset of str
+        Globals; attributes that are read, and global names too; attributes that are set; modules.
+    """
+
+    globals: frozenset[str]
+    read: frozenset[str]
+    stored: frozenset[str]
+    imports: frozenset[str]
+
+
+@functools.lru_cache(4096)
+def names_in(code: types.CodeType) -> NamesInCode:
+    """Names that a function's code, and code within it, reads and sets."""
+    outer, attributes, stored, imports = set(), set(), set(), set()
+    waiting = [code]
+    while waiting:
+        part = waiting.pop()
+        waiting += [constant for constant in part.co_consts if isinstance(constant, types.CodeType)]
+        for line in dis.get_instructions(part):
+            if line.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+                outer.add(line.argval)
+            elif line.opname in ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR", "IMPORT_FROM"):
+                attributes.add(line.argval)
+            elif line.opname == "IMPORT_NAME":
+                imports.add(line.argval)
+            elif line.opname == "STORE_ATTR":
+                stored.add(line.argval)
+    return NamesInCode(frozenset(outer), frozenset(outer | attributes), frozenset(stored), frozenset(imports))
+
+
+@functools.cache
+def is_ours(module: str | None) -> bool:
+    """Whether code of a module reads only what it is given: this library, NumPy and Python's own modules."""
+    first = _first(module)
+    if first in sys.stdlib_module_names:
+        file = getattr(sys.modules.get(first), "__file__", None)  # a user's file may have the name of a standard one
+        return file is None or Path(file).is_relative_to(_STANDARD_LIBRARY)
+    return first in _OURS
+
+
+@functools.cache
+def is_pure(module: str | None, name: str) -> bool:
+    """Whether a function or class of a module depends on nothing but its arguments."""
+    return _first(module).lstrip("_") in _PURE and name not in IMPURE
+
+
+def _first(module: Any) -> str:
+    """Name of a module's package."""
+    return module.partition(".")[0] if isinstance(module, str) else ""
+
+
+def has_own_code(kind: type) -> bool:
+    """Whether a class is a user's; one that is made by `exec` may say that it is a builtin."""
+    return not is_ours(kind.__module__) or (kind.__module__ == "builtins" and bool(kind.__flags__ & 1 << 9))
+
+
+@functools.cache
+def original_attributes(kind: type) -> dict[str, Any]:
+    """Attributes of a class of the library, before anyone patches it."""
+    return dict(vars(kind))
+
+
+def is_replaced(name: str) -> bool:
+    """Whether a builtin is another one than Python's."""
+    return vars(builtins).get(name) is not _BUILTINS.get(name)

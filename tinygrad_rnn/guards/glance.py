@@ -1,0 +1,126 @@
+"""A glance: have the objects that a guard has read stayed the same ones, with the same contents?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .guard import Guard, guard
+from .walk import Note, kind_of
+
+__all__ = ["Watch"]
+
+
+class Watch:
+    """The guard of a value that is asked for again and again, made anew only when a glance finds a difference.
+
+    To make a guard takes a walk over all values. A glance only compares the same objects by
+    identity, and by contents where they change in place. It may take an equal value for a
+    change, and then the guard is made anew; it never takes a change for none.
+
+    Examples
+    --------
+    >>> class Anneal:
+    ...     temperature = 1.0
+    >>> anneal, watch = Anneal(), Watch()
+    >>> first, second, third = (watch.guard(anneal) for _ in range(3))
+    >>> second is third
+    True
+    >>> anneal.temperature = 0.5
+    >>> watch.guard(anneal).key == third.key
+    False
+    """
+
+    def __init__(self) -> None:
+        self._last: Guard | None = None
+        self._glance: _Glance | None = None
+
+    def guard(self, value: Any) -> Guard:
+        """A guard of a value, which is always the same one."""
+        glance, last = self._glance, self._last
+        if glance is not None and glance.finds_no_change():
+            return glance.guard
+        # A second guard with an equal key is worth a glance from then on. That is taken before the guard is made
+        # and after it, so that a change by another thread meanwhile is seen.
+        glance = None if last is None or last.notes is None else _Glance(last, last.notes)
+        found = guard(value)
+        if glance is not None and found.key == glance.guard.key and glance.finds_no_change():
+            self._glance = glance
+            return glance.guard
+        self._last, self._glance = found, None
+        return found
+
+
+class _Contents:
+    """What one object or container held: the identities of the parts, and the contents of containers among them."""
+
+    __slots__ = ("read", "ids", "inner")
+
+    def __init__(self, read: Callable[[Any], list[Any]]) -> None:
+        self.read = read
+        self.ids: list[int] = []
+        self.inner: list[tuple[int, type, _Contents]] = []
+
+
+class _Glance:
+    """All that can change of what a guard has read, as it was at one moment.
+
+    An identity says something only while no other object can have the same address. So numbers and texts are held
+    here, other objects are known by weak references, and containers, which have none, by their contents.
+    """
+
+    def __init__(self, guard: Guard, notes: list[Note]) -> None:
+        self.guard = guard
+        self._possible = True
+        self._numbers: list[Any] = []
+        self._values: list[tuple[Note, Any]] = []
+        self._owners: list[tuple[Callable[[], Any], _Contents]] = []
+        containers: set[int] = set()
+        waiting: list[tuple[_Contents, Any]] = []
+        for note in notes:
+            owner = note.owner()
+            if owner is None:
+                self._possible = False
+            elif note.by_value:
+                self._values.append((note, note.read(owner)))
+            else:
+                contents = _Contents(note.read)
+                self._owners.append((note.owner, contents))
+                waiting.append((contents, owner))
+        while waiting and self._possible:
+            contents, owner = waiting.pop()
+            values = contents.read(owner)
+            contents.ids = list(map(id, values))
+            for position, value in enumerate(values):
+                kind = kind_of(type(value))
+                if kind.is_number:
+                    self._numbers.append(value)
+                elif kind.contents is not None:
+                    if id(value) not in containers:  # once is enough, and a list may hold itself
+                        containers.add(id(value))
+                        inner = _Contents(kind.contents)
+                        contents.inner.append((position, type(value), inner))
+                        waiting.append((inner, value))
+                elif not (type(value).__weakrefoffset__ or kind.by_address):
+                    self._possible = False
+
+    def finds_no_change(self) -> bool:
+        """Whether all is as it was."""
+        if not self._possible:
+            return False
+        try:
+            for note, before in self._values:
+                if note.read(note.owner()) != before:
+                    return False
+            waiting = [(contents, reference()) for reference, contents in self._owners]
+            for contents, owner in waiting:
+                values = contents.read(owner)
+                if list(map(id, values)) != contents.ids:
+                    return False
+                for position, kind, inner in contents.inner:
+                    if type(values[position]) is not kind:
+                        return False
+                    waiting.append((inner, values[position]))
+        except Exception:  # an object is gone, or another thread changes it at the moment
+            return False
+        return True

@@ -1,0 +1,105 @@
+"""Guards: has anything that a Python function reads changed since it was traced?
+
+A trace stands for a function as long as the function would do the same again. What the function
+would do follows from the values that it can reach: attributes of its objects, closures, globals
+that its code names, default arguments, containers, random generators. A guard is all of that as
+one key, which is quick to make and to compare.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from .code import BY_VALUE, names_in
+from .walk import Group, Note, Walk
+
+__all__ = ["Guard", "guard"]
+
+
+class Guard(NamedTuple):
+    """What a value can reach, at one moment.
+
+    Attributes
+    ----------
+    key : hashable
+        Equal in two guards of a value if nothing has changed between them.
+    held : list of callable
+        Weak references to the objects that the key knows by their addresses.
+    complete : bool
+        Whether the key holds all that can be reached. If not, equal keys prove nothing.
+    codes : list of code
+        Code of the functions outside this library that can be reached.
+    notes : list of Note, optional
+        What can change of each object that was read; None if there is more that can change.
+    """
+
+    key: Any
+    held: list[Callable[[], Any]]
+    complete: bool
+    codes: list[types.CodeType]
+    notes: list[Note] | None
+
+    @property
+    def valid(self) -> bool:
+        """Whether an equal key of today proves that nothing has changed: no address has got a new owner."""
+        for reference in self.held:
+            if reference() is None:
+                return False
+        return self.complete
+
+    def change(self, later: Guard) -> str | None:
+        """Name of the first value that differs in a later guard, or None.
+
+        An attribute that is set and never read, such as a gate that is kept to be looked at, does not count.
+        """
+        names = [names_in(code) for code in later.codes]
+        read = frozenset[str]().union(*[found.read for found in names])
+        stored = frozenset[str]().union(*[found.stored for found in names])
+        return _change(self.key, later.key, stored - read if BY_VALUE.isdisjoint(read) else frozenset())
+
+
+def guard(value: Any) -> Guard:
+    """A guard of a value and of all that its methods can reach.
+
+    Parameters
+    ----------
+    value : Any
+        A function, or an object whose methods are called.
+
+    Examples
+    --------
+    >>> class Anneal:
+    ...     def __init__(self):
+    ...         self.temperature = 1.0
+    ...     def __call__(self, x):
+    ...         return x / self.temperature
+    >>> anneal = Anneal()
+    >>> before = guard(anneal)
+    >>> guard(anneal).key == before.key
+    True
+    >>> anneal.temperature = 0.5
+    >>> guard(anneal).key == before.key
+    False
+    >>> before.change(guard(anneal))
+    'temperature'
+    """
+    walk = Walk()
+    key = walk.of(value), walk.modules()
+    can_be_noted = walk.complete and walk.all_noted and type(value).__weakrefoffset__
+    return Guard(key, walk.held, walk.complete, walk.codes, walk.notes if can_be_noted else None)
+
+
+def _change(before: Any, after: Any, unread: frozenset[str], name: str = "a value") -> str | None:
+    if before == after:
+        return None
+    if isinstance(before, Group) and isinstance(after, Group) and before.names == after.names:
+        for inner, old, new in zip(before.names, before.keys, after.keys, strict=True):
+            if not (before.attributes and inner in unread) and (found := _change(old, new, unread, inner)) is not None:
+                return found
+        return None
+    if not (isinstance(before, tuple) and isinstance(after, tuple) and len(before) == len(after)):
+        return name
+    changes = (_change(old, new, unread, name) for old, new in zip(before, after, strict=True))
+    return next((found for found in changes if found is not None), None)

@@ -1,0 +1,479 @@
+"""The walk of a guard over all that a value can reach, with a rule for each kind of value."""
+
+from __future__ import annotations
+
+import array
+import builtins
+import collections
+import functools
+import logging
+import random
+import sys
+import types
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from ..graph.node import Node
+from ..graph.structure import exact
+from ..ops.core import Primitive
+from ..tensor import Parameter, Tensor
+from .code import BY_VALUE, GLOBALS_BY_VALUE, IMPURE, has_own_code, is_ours, is_pure, is_replaced, names_in, original_attributes
+
+__all__ = ["Group", "Kind", "Missing", "Note", "Walk", "kind_of"]
+
+LARGEST = 1000
+"""How many values a guard looks at."""
+
+LARGEST_ARRAY = 4096
+"""Bytes of an array whose values a guard holds."""
+
+DEEPEST = 50
+"""How deep containers and objects may be within each other."""
+
+_PASSIVE = {"__annotations__", "__doc__", "_abc_impl"}
+"""Attributes of a class that say nothing about what its methods do."""
+_CONSTRUCTORS = {"__init__", "__new__", "__post_init__", "__init_subclass__", "__class_getitem__"}
+"""Methods of a class that matter to code that holds the class, and not to code that holds an instance."""
+
+
+class Group(NamedTuple):
+    """Keys of values that have names: attributes, globals, the variables of a closure."""
+
+    names: tuple[str, ...]
+    keys: tuple[Any, ...]
+    attributes: bool = False
+
+
+class Missing:
+    """Stands for a variable that is not set."""
+
+
+class Note(NamedTuple):
+    """What can change of one object that a walk has read, beside the object itself.
+
+    Attributes
+    ----------
+    owner : weakref.ref
+    read : callable
+        ``read(owner)`` gives it as it is now: a list of objects, or a value.
+    by_value : bool
+        Whether to compare what is read as a value, and not object by object.
+    """
+
+    owner: Callable[[], Any]
+    read: Callable[[Any], Any]
+    by_value: bool = False
+
+
+class Walk:
+    """One walk over what a value can reach.
+
+    It runs no code of the values: no property, no ``__getattr__``, no ``__iter__``.
+    """
+
+    def __init__(self) -> None:
+        self.held: list[Callable[[], Any]] = []
+        self.codes: list[types.CodeType] = []
+        self.complete = True
+        self.notes: list[Note] = []
+        self.all_noted = True  # whether the notes tell all that can change
+        self._names: set[str] = set()  # of attributes that the codes read
+        self._modules: dict[int, tuple[types.ModuleType, set[str]]] = {}  # with the variables that were looked at
+        self._depth = 0
+        self._seen: dict[Any, tuple[int, Any]] = {}  # the value too, so that no other takes its address meanwhile
+
+    def of(self, value: Any) -> Any:
+        """The key of a value."""
+        kind = type(value)
+        if kind is int or kind is str or kind is bool or value is None:
+            return kind, value
+        return self._once(id(value), value, kind_of(kind).way)
+
+    def _once(self, address: Any, value: Any, way: _Way) -> Any:
+        known = self._seen.get(address)
+        if known is not None:
+            return known[0]
+        if len(self._seen) >= LARGEST or self._depth >= DEEPEST:
+            return self.unknown(value)
+        self._seen[address] = len(self._seen), value
+        self._depth += 1
+        try:
+            return way(self, value)
+        finally:
+            self._depth -= 1
+
+    def modules(self) -> tuple[Group, ...]:
+        """Variables of all modules that can be reached, if any code reads an attribute of that name."""
+        found: list[Group] = []
+        known = -1
+        while known < (known := len(self._names) + len(self._modules)):  # these variables may lead to more of both
+            by_value = not BY_VALUE.isdisjoint(self._names)
+            for module, done in list(self._modules.values()):
+                space = vars(module)
+                names = space.keys() if by_value and not is_ours(module.__name__) else self._names | {"__getattr__"}
+                new = sorted(name for name in names if name in space and name not in done)
+                done.update(new)
+                found.append(self._named(space, new))
+        for module, _ in self._modules.values():
+            looked_at = None if by_value and not is_ours(module.__name__) else [*self._names, "__getattr__"]
+            self._note(module, functools.partial(_variables, looked_at))
+        return tuple(found)
+
+    def _note(self, owner: Any, read: Callable[[Any], Any], by_value: bool = False) -> None:
+        """Note what can change of a value; of one without weak references, whatever holds it notes that."""
+        if type(owner).__weakrefoffset__:
+            self.notes.append(Note(weakref.ref(owner), read, by_value))
+
+    def _named(self, space: Mapping[str, Any], names: Iterable[str]) -> Group:
+        return self._group([(name, space[name]) for name in names if name in space])
+
+    def _group(self, found: list[tuple[str, Any]], attributes: bool = False) -> Group:
+        return Group(tuple([name for name, _ in found]), tuple([self.of(part) for _, part in found]), attributes)
+
+    def _attributes(self, value: Any) -> Group:
+        """Those in its dict and its slots."""
+        kind = kind_of(type(value))
+        self._note(value, kind.contents or _attributes_in)
+        found = list(object.__getattribute__(value, "__dict__").items()) if kind.has_dict else []  # a thread may add to it
+        for slot in kind.slots:
+            with suppress(AttributeError):  # it is not set
+                found.append((slot.__name__, slot.__get__(value)))
+        return self._group(found, True)
+
+    def _further(self, value: Any) -> Any:
+        """The class and the attributes of a value, if its kind has any beside the value itself."""
+        kind = kind_of(type(value))
+        return self.instance(value) if kind.has_dict or kind.slots else None
+
+    # -- one way for each kind of value, chosen by _look_up --------------------------------------
+
+    def unknown(self, value: Any) -> Any:
+        """It may hold anything, so the guard is not complete."""
+        self.complete = False
+
+    def exact(self, value: Any) -> Any:
+        """To the last bit, with what its class adds to numbers and texts."""
+        return exact(value), self._further(value)
+
+    def identity(self, value: Any) -> Any:
+        """By its address."""
+        try:
+            self.held.append(weakref.ref(value))
+        except TypeError:
+            self.held.append(lambda: value)
+        return id(value)
+
+    def tensor(self, value: Any) -> Any:
+        """By its address, and whether it wants a gradient: whoever runs a trace reads its array afresh."""
+        self._note(value, _facts_of_tensor, by_value=True)
+        return self.identity(value), *_facts_of_tensor(value), self._further(value)
+
+    def descriptor(self, value: Any) -> Any:
+        """By its class and its name, as an attribute of a class of the library or of Python."""
+        return self.identity(value.__objclass__), value.__name__  # it would keep its class alive
+
+    def ufunc(self, value: Any) -> Any:
+        """A function of NumPy, unless it is made of a Python function."""
+        of_python = all(set(kinds) <= set("O->") for kinds in value.types)  # made by np.frompyfunc
+        return self.unknown(value) if of_python else self.identity(value)
+
+    def instance(self, value: Any) -> Any:
+        """By its class and its attributes."""
+        return self._type(type(value)), self._attributes(value)
+
+    def mapping(self, value: Any) -> Any:
+        """By its items, in order."""
+        self.all_noted = self.all_noted and kind_of(type(value)).contents is not None
+        base = next(kind for kind in _MAPPINGS if isinstance(value, kind))
+        if base.__len__(value) > LARGEST:
+            return self.unknown(value)
+        items = list(base.items(value))
+        return tuple([(self.of(key), self.of(part)) for key, part in items]), type(value), self._further(value)
+
+    def container(self, value: Any) -> Any:
+        """By its elements, in order."""
+        self.all_noted = self.all_noted and kind_of(type(value)).contents is not None
+        base = next(kind for kind in _CONTAINERS if isinstance(value, kind))
+        if base.__len__(value) > LARGEST:
+            return self.unknown(value)
+        return type(value), tuple([self.of(part) for part in list(base.__iter__(value))]), self._further(value)
+
+    def array(self, value: Any) -> Any:
+        """By its numbers, if they are few."""
+        if value.nbytes > LARGEST_ARRAY or value.dtype.hasobject:
+            return self.unknown(value)
+        self._note(value, exact, by_value=True)
+        return self.exact(value)
+
+    def buffer(self, value: Any) -> Any:
+        """By its bytes, if they are few."""
+        self.all_noted = False
+        content = memoryview(value)
+        return self.unknown(value) if content.nbytes > LARGEST_ARRAY else (content.tobytes(), self.instance(value))
+
+    def generator(self, value: Any) -> Any:
+        """By the state of the random numbers."""
+        self.all_noted = False
+        if isinstance(value, random.SystemRandom):
+            return self.unknown(value)
+        if isinstance(value, random.Random):
+            return hash(value.getstate())
+        if isinstance(value, np.random.RandomState):
+            state = value.get_state(legacy=False)
+            return exact(state["state"]), state["has_gauss"]
+        return repr(getattr(value, "bit_generator", value).state)
+
+    def module(self, value: Any) -> Any:
+        """By its address; `modules` looks at its variables."""
+        self._modules.setdefault(id(value), (value, set()))
+        return self.identity(value), None if type(value) is types.ModuleType else self._type(type(value))
+
+    def kind(self, value: Any) -> Any:
+        """A class, with all its attributes."""
+        return self._class(value, self.of, _PASSIVE)
+
+    def _type(self, value: type) -> Any:
+        """The class of an instance, which was made before."""
+        return self._once((id(value), "type"), value, lambda self, value: self._class(value, self._type, _NOT_OF_INSTANCES))
+
+    def _class(self, value: type, way: Callable[[Any], Any], left_out: set[str]) -> Any:
+        key = self.identity(value)
+        if has_own_code(value):
+            metaclass = None if type(value) is type else self._type(type(value))
+            space = {name: part for name, part in vars(value).items() if name not in left_out}
+            self._note(value, functools.partial(_class_attributes, left_out))
+            return key, metaclass, tuple(map(way, value.__bases__)), self._named(space, space)
+        if not is_pure(value.__module__, value.__name__):
+            return self.unknown(value)
+        if not value.__module__.startswith(_LIBRARY):
+            return key
+        today, own = vars(value), original_attributes(value)
+        patches = {} if today == own else {name: part for name, part in today.items() if part is not own.get(name)}
+        self.all_noted = self.all_noted and not patches
+        self._note(value, _is_original, by_value=True)
+        return key, tuple(map(self._type, value.__bases__)), self._named(patches, patches)
+
+    def method(self, value: Any) -> Any:
+        """By its object and its function."""
+        self._note(value, _parts_of_method)
+        return self.of(value.__self__), self.of(value.__func__)
+
+    def builtin(self, value: Any) -> Any:
+        """A function that is not written in Python, by its address, or a method of an object."""
+        owner = getattr(value, "__self__", None)
+        if owner is not None and not isinstance(owner, types.ModuleType):
+            self._note(value, _owner_of_builtin)
+            return value.__name__, self.of(owner)
+        return self.identity(value) if is_pure(value.__module__, value.__name__) else self.unknown(value)
+
+    def function(self, value: Any) -> Any:
+        """By its code, and by all that the code reads."""
+        code, space = value.__code__, value.__globals__
+        home = space.get("__name__")  # its __module__ may be that of a function that it wraps
+        closure = {name: _contents(cell) for name, cell in zip(code.co_freevars, value.__closure__ or (), strict=True)}
+        key = (
+            self.identity(value),
+            self.identity(code),
+            self._type(closure.pop("__class__")) if "__class__" in closure else None,  # of super()
+            self._named(closure, closure),
+            self.of(value.__defaults__),
+            self.of(value.__kwdefaults__),
+            self._named(value.__dict__, list(value.__dict__)),
+        )
+        if is_ours(home):
+            self._note(value, functools.partial(_parts_of_function, (), ()))
+            return key if is_pure(home, value.__name__) else self.unknown(value)
+        read = names_in(code)
+        self.codes.append(code)
+        self._names |= read.read
+        imports = [path for name in read.imports for path in (name, f"{space.get('__package__')}.{name}".rstrip("."))]
+        for path in imports:
+            self.of(sys.modules.get(path))
+        by_value = not GLOBALS_BY_VALUE.isdisjoint(read.globals)
+        names = [*space] if by_value else read.globals
+        self._note(value, functools.partial(_parts_of_function, None if by_value else tuple(read.globals), tuple(imports)))
+        of_python = [name for name in read.globals if name not in space and (name in IMPURE or is_replaced(name))]
+        return key, self._named(space, names), self._named(vars(builtins), of_python)
+
+
+_Way: TypeAlias = Callable[[Walk, Any], Any]
+_LIBRARY = __name__.partition(".")[0]
+_NOT_OF_INSTANCES = _PASSIVE | _CONSTRUCTORS
+_MAPPINGS: tuple[Any, ...] = (collections.OrderedDict, dict, types.MappingProxyType)
+_CONTAINERS: tuple[Any, ...] = (tuple, list, set, frozenset, collections.deque)
+_DESCRIPTORS = (
+    types.MemberDescriptorType,
+    types.GetSetDescriptorType,
+    types.WrapperDescriptorType,
+    types.MethodDescriptorType,
+    types.ClassMethodDescriptorType,
+)
+_WAYS: tuple[tuple[Any, _Way], ...] = (
+    (Tensor, Walk.tensor),  # its values are read afresh by whoever runs a trace
+    ((Node, Primitive, logging.Logger, type(vars(Group)["names"])), Walk.identity),
+    (np.ufunc, Walk.ufunc),
+    (_DESCRIPTORS, Walk.descriptor),
+    ((float, complex, str, bytes, int, type(...), slice, range, np.generic, np.dtype), Walk.exact),
+    (types.FunctionType, Walk.function),
+    (types.MethodType, Walk.method),
+    ((types.BuiltinFunctionType, type(np.sum)), Walk.builtin),
+    (types.ModuleType, Walk.module),
+    (type, Walk.kind),
+    (_MAPPINGS, Walk.mapping),
+    (_CONTAINERS, Walk.container),
+    (np.ndarray, Walk.array),
+    ((bytearray, array.array), Walk.buffer),
+    ((np.random.Generator, np.random.BitGenerator, np.random.RandomState, random.Random), Walk.generator),
+    ((functools.partial, property, staticmethod, classmethod, types.SimpleNamespace), Walk.instance),
+)
+
+
+class Kind(NamedTuple):
+    """What a walk has to know of a type.
+
+    Attributes
+    ----------
+    way : callable
+        How values of the type are looked at.
+    slots : tuple of descriptor
+        By which attributes are read that are not in a dict.
+    has_dict : bool
+    contents : callable, optional
+        ``contents(value)`` lists all that a value holds, if the type has no weak references: a container has none.
+    is_number : bool
+        Whether values hold nothing and never change: numbers, texts, dtypes.
+    by_address : bool
+        Whether a walk keeps a weak reference to each value, or the value itself.
+    """
+
+    way: _Way
+    slots: tuple[Any, ...]
+    has_dict: bool
+    contents: Callable[[Any], list[Any]] | None = None
+    is_number: bool = False
+    by_address: bool = False
+
+
+_kinds: dict[type, Kind] = {}
+_kinds_of_users: weakref.WeakKeyDictionary[type, Kind] = weakref.WeakKeyDictionary()
+
+
+def kind_of(kind: type) -> Kind:
+    """What a walk has to know of a type."""
+    found = _kinds.get(kind) or _kinds_of_users.get(kind)
+    if found is None:
+        found = _look_up(kind)
+        (_kinds_of_users if has_own_code(kind) else _kinds)[kind] = found
+    return found
+
+
+def _look_up(kind: type) -> Kind:
+    bases = [base for base in kind.__mro__ if base not in (Tensor, Parameter, types.FunctionType)]
+    slots = tuple([part for base in bases for part in vars(base).values() if type(part) is types.MemberDescriptorType])
+    has_dict = kind.__dictoffset__ != 0
+    is_number = kind in _NUMBERS or (issubclass(kind, (np.generic, np.dtype)) and not issubclass(kind, np.void))
+    for kinds, way in _WAYS:
+        if issubclass(kind, kinds):
+            return Kind(way, slots, has_dict, _contents_of(kind, way, has_dict), is_number, way in _BY_ADDRESS)
+    # more than slots, a dict and weak references: an iterator, a file, a lock, another library's array
+    words = len(slots) + (kind.__dictoffset__ > 0) + (kind.__weakrefoffset__ > 0)
+    hidden = kind.__itemsize__ > 0 or kind.__basicsize__ > object.__basicsize__ + 8 * words
+    way = Walk.unknown if hidden else Walk.instance
+    return Kind(way, slots, has_dict, _contents_of(kind, way, has_dict), is_number)
+
+
+_BY_ADDRESS = {Walk.identity, Walk.tensor, Walk.ufunc, Walk.module, Walk.kind, Walk.builtin, Walk.function}
+_NUMBERS = {float, complex, str, bytes, int, bool, type(None), type(...), range}
+
+
+def _contents_of(kind: type, way: _Way, has_dict: bool) -> Callable[[Any], list[Any]] | None:
+    """The way to list what values hold, of a type without weak references; None if there is none, or it is not known."""
+    if kind in (dict, collections.OrderedDict):
+        return _items
+    if kind in (list, set, frozenset, collections.deque) or (
+        issubclass(kind, tuple) and not has_dict and kind.__iter__ is tuple.__iter__
+    ):
+        return list
+    if way is Walk.descriptor:
+        return _owner_of_descriptor
+    return _attributes_in if way is Walk.instance and not kind.__weakrefoffset__ else None
+
+
+# -- what notes read --------------------------------------------------------------------------
+
+
+def _items(value: dict[Any, Any]) -> list[Any]:
+    return [*value, *value.values()]
+
+
+def _attributes_in(value: Any) -> list[Any]:
+    """The type of a value, and names and values of its attributes."""
+    kind = kind_of(type(value))
+    found: list[Any] = [type(value)]
+    if kind.has_dict:
+        found += _items(object.__getattribute__(value, "__dict__"))
+    for slot in kind.slots:
+        try:
+            found.append(slot.__get__(value))
+        except AttributeError:  # it is not set
+            found.append(Missing)
+    return found
+
+
+def _variables(names: Iterable[str] | None, module: types.ModuleType) -> list[Any]:
+    """The type of a module, and its variables of these names, or all."""
+    space = vars(module)
+    return [type(module), *(_items(space) if names is None else [space.get(name, Missing) for name in names])]
+
+
+def _class_attributes(left_out: set[str], kind: type) -> list[Any]:
+    """The bases and the metaclass of a class, and its attributes, but for some."""
+    space = {name: part for name, part in vars(kind).items() if name not in left_out}
+    return [type(kind), *kind.__bases__, *_items(space)]
+
+
+def _is_original(kind: type) -> bool:
+    """Whether a class of the library has the attributes that it was made with."""
+    return vars(kind) == original_attributes(kind)
+
+
+def _facts_of_tensor(value: Any) -> tuple[bool, str | None]:
+    """Whether a tensor wants a gradient, and its symbol."""
+    return value.node.leaf is not None, getattr(value, "symbol", None)
+
+
+def _parts_of_method(value: types.MethodType) -> list[Any]:
+    return [value.__self__, value.__func__]
+
+
+def _owner_of_builtin(value: types.BuiltinMethodType) -> list[Any]:
+    return [value.__self__]
+
+
+def _owner_of_descriptor(value: Any) -> list[Any]:
+    return [value.__objclass__]
+
+
+def _parts_of_function(names: Iterable[str] | None, imports: Iterable[str], value: types.FunctionType) -> list[Any]:
+    """All that a function holds, and the variables that its code reads: those of these names, or all."""
+    space, of_python = value.__globals__, vars(builtins)
+    return [
+        value.__code__,
+        value.__defaults__,
+        value.__kwdefaults__,
+        *[_contents(cell) for cell in value.__closure__ or ()],
+        *_items(value.__dict__),
+        *(_items(space) if names is None else [space.get(name, of_python.get(name, Missing)) for name in names]),
+        *[sys.modules.get(path) for path in imports],
+    ]
+
+
+def _contents(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # it is assigned later
+        return None
