@@ -192,4 +192,5 @@ def mode(*, recording: bool | None = None, tracing: bool | None = None, debuggin
 
 
 def _set_mode(recording: bool, tracing: bool, debugging: bool) -> None:
-    change(recording=recording, tracing=tracing, debugging=debugging, eager=not (tracing or debugging))
+    location, _, _, _, _, *others = current()
+    _context.set(Context(location, recording, tracing, debugging, not (tracing or debugging), *others))

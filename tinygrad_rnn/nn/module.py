@@ -41,6 +41,13 @@ def _walk(path: str, value: Any, above: tuple[int, ...]) -> Iterator[tuple[str, 
                 _refuse_what_is_not_walked(f"{path}.{key}", part)
 
 
+def _may_hold(value: Any) -> bool:
+    """Whether modules may be found in a value, now or later: not in a tuple of numbers, such as a shape."""
+    if isinstance(value, tuple):
+        return any((part is not None and not isinstance(part, (int, float, str, tuple))) or _may_hold(part) for part in value)
+    return isinstance(value, HOLDERS)
+
+
 def _refuse_what_is_not_walked(name: str, value: Any) -> None:
     """Raise if modules or parameters are in a collection that has no order, or no names for its elements."""
     if isinstance(value, (set, frozenset, deque, KeysView, ValuesView)) and any(
@@ -88,7 +95,7 @@ class Module:
 
     def __init__(self) -> None:
         # what was set before is there as well: a list that is empty now may not stay so
-        self._children: dict[str, Any] = {name: value for name, value in self.__dict__.items() if isinstance(value, HOLDERS)}
+        self._children: dict[str, Any] = {name: value for name, value in self.__dict__.items() if _may_hold(value)}
         self.__dict__["_held"] = {}
         self._name = ""
         self.training = True
@@ -109,7 +116,7 @@ class Module:
             if isinstance(value, (Tensor, np.ndarray)) and isinstance(self._children.get(name), Parameter):
                 raise TinygradError(f"{name} is a parameter: rebind its array, {name}.data = …, or set a new nn.Parameter")
             self._children.pop(name, None)
-            if isinstance(value, HOLDERS):
+            if _may_hold(value):
                 self._children[name] = value
         object.__setattr__(self, name, value)
         if isinstance(value, (Module, Parameter)):
@@ -136,6 +143,12 @@ class Module:
 
         A list may have been changed since it was set. So it is walked at each look, and what is new in it is told its name.
         """
+        for value in self._children.values():
+            if isinstance(value, HOLDERS):
+                return self._parts_and_held()
+        return self._parts_and_held() if self._held else dict(self._children)
+
+    def _parts_and_held(self) -> dict[str, Module | Parameter]:
         parts: dict[str, Module | Parameter] = {}
         for name, value in self._children.items():
             for path, part in ((name, value),) if isinstance(value, (Module, Parameter)) else _walk(name, value, ()):
@@ -166,10 +179,7 @@ class Module:
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Run :meth:`forward` under the module's scope; errors name the layer."""
-        for value in self._children.values():
-            if isinstance(value, HOLDERS):
-                self._parts()  # a module that was put into a list since learns its name
-                break
+        self._parts()  # a module that was put into a list since learns its name
         return self._within(self.forward, *inputs, **options)
 
     def _within(self, method: Callable[..., Any], *inputs: Any, **options: Any) -> Any:

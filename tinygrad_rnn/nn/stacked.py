@@ -284,16 +284,16 @@ class RecurrentLayer(Module):
         self._tell_paths()
 
 
-def _sizes(num_layers: int | Sequence[int], hidden_size: int) -> list[int]:
+def _sizes(num_layers: int | Sequence[int], hidden_size: int) -> tuple[int, ...]:
     """The hidden size of each layer."""
     if not np.iterable(num_layers):
         if not isinstance(num_layers, (int, np.integer)) or num_layers < 1:
             raise ValueError(f"num_layers is 1 at least, or the sizes of the layers, not {num_layers!r}")
-        return [hidden_size] * int(num_layers)
+        return (hidden_size,) * int(num_layers)
     sizes = list(num_layers)
     if not sizes or not all(isinstance(n, (int, np.integer)) and n > 0 for n in sizes) or sizes[-1] != hidden_size:
         raise ValueError(f"num_layers={sizes} are the sizes of the layers; the last one is hidden_size, which is {hidden_size}")
-    return sizes
+    return tuple(sizes)
 
 
 def _side_by_side(outputs: list[Any]) -> Any:

@@ -77,11 +77,15 @@ class TracedStep:
         """Whether the trace can stand for the step at a later call whose guard has the same key."""
         return self.trace.lasting and self.guard.valid
 
+    @functools.cached_property
+    def _size_of_state(self) -> int:
+        return sum([slot.data.nbytes for slot in flatten(self.state)])
+
     @property
     def size(self) -> int:
         """About how many bytes it takes; its plan counts here too, since it is freed with the last that holds it."""
         plan = self.plan.size if "plan" in self.__dict__ else 0
-        return plan + sum([slot.data.nbytes for slot in flatten(self.state)])
+        return plan + self._size_of_state
 
     def run(self, call: Call) -> Outcome:
         """Run a call of this kind."""

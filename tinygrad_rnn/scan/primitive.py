@@ -135,6 +135,8 @@ class _Backward:
 
     def _first(self, count: int, sequences: Sequence[Tensor]) -> list[Tensor]:
         """The elements of the first steps that are run; all of what has no more."""
+        if count == self.steps:
+            return list(sequences)
         start = self.steps - count if self.plan.loop.reverse else 0
         return [x if len(x) == count else x[start : start + count] for x in sequences]
 
