@@ -5,7 +5,7 @@ A gradient is a graph as well. One walk, `pull`, serves all of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, overload
 from weakref import WeakSet
@@ -16,12 +16,12 @@ from .errors import DtypeError, GradientError, ShapeError
 from .graph.context import Location, current, mode, move
 from .graph.node import Node, Results, ancestors
 from .ops import TensorLike, stack
-from .ops.core import Part, Sparse, as_tensor, constant, pullback
+from .ops.core import Part, Sparse, apply, as_tensor, constant, registry
 from .ops.messages import describe
 from .ops.shapes import scatter
 from .tensor import Tensor
 
-__all__ = ["backward", "debug", "grad", "jacobian", "jvp", "no_grad"]
+__all__ = ["backward", "debug", "grad", "jacobian", "jvp", "no_grad", "pullback"]
 
 
 def no_grad() -> AbstractContextManager[None]:
@@ -76,6 +76,14 @@ def backward(output: Tensor, gradient: TensorLike | None = None) -> None:
     GradientError
         If the output is not a scalar and no cotangent was given, or if no leaf that
         requires a gradient is reached.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.tensor([2.0, 3.0], requires_grad=True)
+    >>> backward((x * x).sum())
+    >>> x.grad
+    tensor([4., 6.])
     """
     order = ancestors([output._node])
     reached = _reached([output._node], order)
@@ -133,8 +141,10 @@ def pull(order: Sequence[Node], cotangents: Sequence[tuple[Node, Tensor]], wante
     keep = set(wanted)
     needed = set(wanted)
     for node in order:
-        if not needed.isdisjoint(node.inputs) and node.value.dtype.kind == "f":  # integers carry no gradient
-            needed.add(node)
+        if not needed.isdisjoint(node.inputs):
+            value = node.value
+            if isinstance(value, Results) or value.dtype.kind == "f":  # integers carry no gradient
+                needed.add(node)
     state = current()
     tagging = state.recording or state.debugging
     before = state.location
@@ -240,6 +250,71 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], 
         parts = [table[node] for node in (x._node, *earlier[id(x)]) if node in table]
         found.append(sum(parts[1:], parts[0]) if parts else as_tensor(np.zeros(x.shape, x.dtype)))
     return found[0] if isinstance(inputs, Tensor) else found
+
+
+def pullback(node: Node, g: Tensor, wanted: Container[Node]) -> list[tuple[Node, Tensor | Sparse | Part]]:
+    """The cotangents of a node's inputs from that of its output.
+
+    Broadcasting is undone here and nowhere else, and each cotangent gets its input's dtype.
+
+    Parameters
+    ----------
+    node : Node
+    g : Tensor
+        Cotangent of the node's output, of its shape; for one of several results, a list of Parts.
+    wanted : container of Node
+        Rules of other inputs are not run.
+
+    Returns
+    -------
+    list of (Node, Tensor, Sparse or Part)
+        One for each wanted input that has a gradient; an input that is used twice has two.
+    """
+    rules = node.primitive.gradient  # type: ignore[union-attr]
+    attributes = node.attributes
+    y = Tensor(node)
+    xs = [Tensor(i) for i in node.inputs]
+    variadic = rules.__class__ is not tuple
+    if variadic:
+        positions = [i for i, x in enumerate(node.inputs) if x in wanted]
+        found = dict(zip(positions, rules(positions, g, y, *xs, **attributes), strict=True))  # type: ignore[operator]
+    pulled: list[tuple[Node, Tensor | Sparse | Part]] = []
+    position = -1
+    for x in node.inputs:
+        position += 1
+        if x not in wanted:
+            continue
+        if variadic:
+            gx = found[position]
+        elif rule := rules[position]:  # type: ignore[index]
+            gx = rule(g, y, *xs, **attributes) if attributes else rule(g, y, *xs)
+        else:
+            continue
+        if gx is None:
+            continue
+        if gx.__class__ is not Sparse and gx.__class__ is not Part:
+            if gx.__class__ is not Tensor:  # a number, an array, a Parameter
+                gx = Tensor(as_tensor(gx)._node)
+            value, own = gx._node.value, x.value
+            if value.shape != own.shape:
+                gx = _unbroadcast(gx, own.shape)
+            if value.dtype != own.dtype:
+                gx = gx.astype(own.dtype)
+        pulled.append((x, gx))
+    return pulled
+
+
+def _unbroadcast(g: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Sum over the axes that broadcasting added or lengthened."""
+    have = g._node.value.shape
+    extra = len(have) - len(shape)
+    longer = tuple([i - len(have) for i in range(max(extra, 0), len(have)) if shape[i - extra] == 1 != have[i]])
+    if longer:
+        g = apply(registry["sum"], (g,), {"axis": longer, "keepdims": True})
+    if extra > 0:
+        g = apply(registry["sum"], (g,), {"axis": tuple(range(-len(have), -len(shape))), "keepdims": False})
+    # a rule may return less than its input's shape, such as one number for all of it
+    return g if g._node.value.shape == shape else g.broadcast_to(shape)
 
 
 runs_of_their_own: WeakSet[Node] = WeakSet()

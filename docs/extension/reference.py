@@ -21,6 +21,7 @@ MODULES = (
     "tinygrad_rnn.optim",
     "tinygrad_rnn.sequences",
     "tinygrad_rnn.datasets",
+    "tinygrad_rnn.autodiff",
     "tinygrad_rnn.graph",
     "tinygrad_rnn.graph.fold",
     "tinygrad_rnn.draw",

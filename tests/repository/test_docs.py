@@ -76,11 +76,10 @@ INTERNAL = {
     "testing.": "how a gradient is judged; testing exports what is public, testing.strategies is public itself",
 }
 INTERNAL_NAMES = {
-    "autodiff.backward": "Tensor.backward",
     "graph.node.Results": "the value of a scan",
     "graph.node.behind_cuts": "a walk that goes on behind cuts, for drawings",
     "graph.node.leaf": "tr.tensor makes leaves",
-    "graph.context.context": "what ops.apply does, and where",
+    "graph.context.current": "what ops.apply does, and where",
     "nn.cell.State": "a type",
     "ops.TensorLike": "a type",
     "ops.core.TensorLike": "a type",

@@ -59,7 +59,6 @@ ROOMS = (
 # Convenience methods that reach up, from inside their bodies: (module, function) -> room.
 REACHING_UP = {
     ("graph.graph", "Graph.draw"): "draw",
-    ("graph.graph", "Graph.opened"): "scan",
     ("nn.cell", "Cell.equations"): "explain",
     ("nn.module", "Module.draw"): "draw",
     ("scan.plan", "Plan.draw"): "draw",

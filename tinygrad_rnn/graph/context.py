@@ -13,7 +13,7 @@ from .source_loops import Asker, is_left
 if TYPE_CHECKING:
     from .node import Node
 
-__all__ = ["Context", "Location", "SharedDraws", "Unrolling", "current", "scope"]
+__all__ = ["Location", "Unrolling", "current", "scope"]
 
 
 class SharedDraws:
@@ -192,5 +192,5 @@ def mode(*, recording: bool | None = None, tracing: bool | None = None, debuggin
 
 
 def _set_mode(recording: bool, tracing: bool, debugging: bool) -> None:
-    location, _, _, _, _, *others = current()
-    _context.set(Context(location, recording, tracing, debugging, not (tracing or debugging), *others))
+    location, _, _, _, _, draws, looked, given = current()
+    _context.set(Context(location, recording, tracing, debugging, not (tracing or debugging), draws, looked, given))

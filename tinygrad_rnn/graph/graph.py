@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union
 
@@ -76,7 +76,7 @@ class Graph:
     def names(self) -> dict[Node, str]:
         """A stable name for each node, also for those that :meth:`opened` brings."""
         names = _names(self.nodes)
-        return _Names(names, self) if self._has_scans else names
+        return _Names(names, self) if self._expand is not None else names
 
     # -- looking ---------------------------------------------------------------------------
 
@@ -224,8 +224,10 @@ class Graph:
     # -- views -----------------------------------------------------------------------------
 
     @cached_property
-    def _has_scans(self) -> bool:
-        return any(isinstance(node.value, Results) for node in behind_cuts(self.outputs))
+    def _expand(self) -> Callable[[Sequence[Node]], Mapping[Node, Node]] | None:
+        """The rule of a primitive in the graph that is made of other operations; None if there is none."""
+        rules = (node.primitive.expand for node in behind_cuts(self.outputs) if node.primitive is not None)
+        return next((rule for rule in rules if rule is not None), None)
 
     def opened(self) -> Graph:
         """The same graph with the steps of every scan made one by one; this one, if it has no scan.
@@ -244,12 +246,10 @@ class Graph:
         >>> [g.names[node] for node in g.opened().nodes if node.name == "h" and node.primitive]
         ['cell.h[1]', 'cell.h[2]', 'cell.h[3]', 'cell.h[4]']
         """
-        if not self._has_scans:
+        if self._expand is None:
             return self
         if self._opened is None:
-            from ..scan.open import opened
-
-            instead = opened(behind_cuts(self.outputs))
+            instead = self._expand(behind_cuts(self.outputs))
             self._opened = Graph([instead.get(node, node) for node in self.outputs], instead)
         return self._opened
 

@@ -45,15 +45,13 @@ class Spec(NamedTuple):
 
 
 class Results:
-    """Several values of one node, which other nodes read one by one.
+    """Several values of one node, which other nodes read one by one: together they have no shape and no dtype.
 
-    What is pulled back to such a node is not one cotangent: its gradient rule is given the
-    parts that its readers pull back. See `Part` in ``ops.core``.
+    The gradient rule of such a node is given no single cotangent, but the parts that its readers
+    pull back. See `Part` in ``ops.core``.
     """
 
     __slots__ = ()
-    shape: tuple[int, ...] = ()
-    dtype: np.dtype[Any] = np.dtype(np.float64)
 
 
 class Node:
@@ -182,7 +180,8 @@ class Node:
 
     def __repr__(self) -> str:
         shown = self.name or self.operation
-        return f"<Node {shown} {self.spec}{self.location.describe()}>"
+        spec = "results" if isinstance(self.value, Results) else self.spec
+        return f"<Node {shown} {spec}{self.location.describe()}>"
 
 
 class CutOff:

@@ -22,7 +22,7 @@ from .messages import explained, report_non_finite
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-__all__ = ["Part", "Primitive", "Sparse", "TensorLike", "apply", "elementwise", "primitive", "pullback", "registry"]
+__all__ = ["Part", "Primitive", "Sparse", "TensorLike", "apply", "elementwise", "primitive", "registry"]
 
 TensorLike: TypeAlias = Union["Tensor", npt.ArrayLike]
 
@@ -89,6 +89,10 @@ class Primitive:
     cuts: Callable[[Node, Sequence[Node]], Mapping[int, tuple[Node, Location]]] | None = None
     """``cuts(node, order)``: inputs that the rest of a graph reaches only behind a ``.detach()`` in the node, each
     with what was detached and where; None if there are none for any node."""
+
+    expand: Callable[[Sequence[Node]], Mapping[Node, Node]] | None = None
+    """``expand(nodes)``: of a graph's nodes, each after its inputs, those that stand for the ones that depend on this
+    primitive, if its applications are replaced by the operations that they are made of; None if they are made of none."""
 
     def __init__(
         self,
@@ -442,7 +446,7 @@ NUMBER: Mapping[str, Any] = {"number": True}
 """Attributes of a leaf that is a number of the source code: unlike an array, it is the same at each call."""
 
 
-def constant(value: npt.NDArray[Any] | Results, attributes: Mapping[str, Any] = NO_ATTRIBUTES) -> Node:
+def constant(value: npt.NDArray[Any], attributes: Mapping[str, Any] = NO_ATTRIBUTES) -> Node:
     """A leaf that holds an array; the caller may not change the array any more.
 
     Raises
@@ -451,14 +455,14 @@ def constant(value: npt.NDArray[Any] | Results, attributes: Mapping[str, Any] = 
         If it is not an array of floats, integers or booleans.
     """
     if value.dtype.kind not in "fiub":
-        objects = value.flat[:1000] if isinstance(value, np.ndarray) and value.dtype.kind == "O" else ()
+        objects = value.flat[:1000] if value.dtype.kind == "O" else ()
         kinds = sorted({type(x).__name__ for x in objects}) or [str(value.dtype)]
         integers = " (integers of 64 bits at most)" if "int" in kinds else ""
         raise DtypeError(
             f"cannot make a tensor of {', '.join(kinds)} values: use numbers{integers} or booleans of one regular shape"
         )
     if not value.dtype.isnative:  # only arrays from files: one dtype less that is nearly another
-        value = value.astype(value.dtype.newbyteorder("="))  # type: ignore[union-attr]
+        value = value.astype(value.dtype.newbyteorder("="))
     return Node(None, (), attributes, value)
 
 
@@ -483,69 +487,3 @@ def as_tensor(x: TensorLike) -> Tensor:
     return x if isinstance(x, tensor_class) else tensor_class(_constant(x, ()))
 
 
-# -- pullback ------------------------------------------------------------------------------
-
-
-def pullback(node: Node, g: Tensor, wanted: Container[Node]) -> list[tuple[Node, Tensor | Sparse | Part]]:
-    """The cotangents of a node's inputs from that of its output.
-
-    Broadcasting is undone here and nowhere else, and each cotangent gets its input's dtype.
-
-    Parameters
-    ----------
-    node : Node
-    g : Tensor
-        Cotangent of the node's output, of its shape; for one of several results, a list of Parts.
-    wanted : container of Node
-        Rules of other inputs are not run.
-
-    Returns
-    -------
-    list of (Node, Tensor, Sparse or Part)
-        One for each wanted input that has a gradient; an input that is used twice has two.
-    """
-    rules = node.primitive.gradient  # type: ignore[union-attr]
-    attributes = node.attributes
-    y = tensor_class(node)
-    xs = [tensor_class(i) for i in node.inputs]
-    variadic = rules.__class__ is not tuple
-    if variadic:
-        positions = [i for i, x in enumerate(node.inputs) if x in wanted]
-        found = dict(zip(positions, rules(positions, g, y, *xs, **attributes), strict=True))  # type: ignore[operator]
-    pulled: list[tuple[Node, Tensor | Sparse | Part]] = []
-    position = -1
-    for x in node.inputs:
-        position += 1
-        if x not in wanted:
-            continue
-        if variadic:
-            gx = found[position]
-        elif rule := rules[position]:  # type: ignore[index]
-            gx = rule(g, y, *xs, **attributes) if attributes else rule(g, y, *xs)
-        else:
-            continue
-        if gx is None:
-            continue
-        if gx.__class__ is not Sparse and gx.__class__ is not Part:
-            if gx.__class__ is not tensor_class:  # a number, an array, a Parameter
-                gx = tensor_class(as_tensor(gx)._node)
-            value, own = gx._node.value, x.value
-            if value.shape != own.shape:
-                gx = _unbroadcast(gx, own.shape)
-            if value.dtype != own.dtype:
-                gx = gx.astype(own.dtype)
-        pulled.append((x, gx))
-    return pulled
-
-
-def _unbroadcast(g: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Sum over the axes that broadcasting added or lengthened."""
-    have = g._node.value.shape
-    extra = len(have) - len(shape)
-    longer = tuple([i - len(have) for i in range(max(extra, 0), len(have)) if shape[i - extra] == 1 != have[i]])
-    if longer:
-        g = apply(registry["sum"], (g,), {"axis": longer, "keepdims": True})
-    if extra > 0:
-        g = apply(registry["sum"], (g,), {"axis": tuple(range(-len(have), -len(shape))), "keepdims": False})
-    # a rule may return less than its input's shape, such as one number for all of it
-    return g if g._node.value.shape == shape else g.broadcast_to(shape)

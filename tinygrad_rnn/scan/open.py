@@ -64,6 +64,9 @@ def opened(nodes: Sequence[Node]) -> dict[Node, Node]:
     return table
 
 
+scan.expand = opened
+
+
 def run_step_by_step(plan: CompiledScan, arrays: Sequence[Any], steps: int) -> None:
     """Make the steps of a loop one by one as its author wrote them, for the error that the first wrong one raises.
 

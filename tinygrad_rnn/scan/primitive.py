@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..graph.context import Location, current
-from ..graph.node import Node, Results, Spec
+from ..graph.node import Node, Results, Spec, leaf
 from ..ops.core import Part, Primitive, apply, constant
 from ..ops.domains import Domain
 from ..ops.formula import Formula
@@ -258,7 +258,7 @@ def _reversed_segment(
     """The cotangents of a segment's inputs; what it saved for them is free again then."""
     executable = plan.executable(True)
     values, memory = executable(arrays, steps)
-    y = Tensor(constant(Run(values, executable, memory)))
+    y = Tensor(leaf(Run(values, executable, memory)))
     found = _reversed(wanted, given, y, [Tensor(constant(x)) for x in arrays], plan, steps)
     return {k: g for k, g in zip(wanted, found, strict=True) if g is not None}
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from ..autodiff import pullback
 from ..errors import TinygradError
 from ..graph.graph import graph
 from ..graph.node import Node, ancestors
-from ..ops.core import Sparse, as_tensor, pullback
+from ..ops.core import Sparse, as_tensor
 from ..ops.messages import describe
 from ..ops.shapes import scatter
 from ..tensor import Tensor
