@@ -85,14 +85,14 @@ def backward(output: Tensor, gradient: TensorLike | None = None) -> None:
     >>> x.grad
     tensor([4., 6.])
     """
-    order = ancestors([output._node])
-    reached = _reached([output._node], order)
+    order = ancestors([output.node])
+    reached = _reached([output.node], order)
     leaves = [node for node in order if node.leaf is not None and node in reached]
     if not leaves:
         raise GradientError(_why_nothing(output, order))
     with no_grad():
-        cotangent = Tensor(constant(_cotangent(output, gradient)._node.value))
-        table = pull(order, [(output._node, cotangent)], leaves)
+        cotangent = Tensor(constant(_cotangent(output, gradient).node.value))
+        table = pull(order, [(output.node, cotangent)], leaves)
         for node in leaves:
             tensor = node.leaf() if node.leaf is not None else None
             found = table.get(node)
@@ -104,7 +104,7 @@ def _why_nothing(output: Tensor, order: list[Node]) -> str:
     cut = next(_cuts(order), None)
     if cut is not None:
         return f"no leaf that requires a gradient is reached: .detach() cut the graph at {cut.words}"
-    if output._node.primitive is None and output._node.leaf is None:
+    if output.node.primitive is None and output.node.leaf is None:
         return "this tensor has no graph: it was made under no_grad, or is a constant; there is nothing to differentiate"
     return "no leaf that requires a gradient is reached: make one with tr.tensor(…, requires_grad=True) or a Parameter"
 
@@ -113,7 +113,7 @@ def _cotangent(output: Tensor, gradient: TensorLike | None) -> Tensor:
     if gradient is None:
         if output.shape != ():
             raise GradientError(
-                f"the gradient of {describe(output._node)} is not one number: call .sum() or .mean() first, "
+                f"the gradient of {describe(output.node)} is not one number: call .sum() or .mean() first, "
                 "or give a cotangent of its shape"
             )
         if output.dtype.kind != "f":
@@ -124,7 +124,7 @@ def _cotangent(output: Tensor, gradient: TensorLike | None) -> Tensor:
         raise ShapeError(f"cotangent {cotangent.shape} for an output {output.shape}: give one of the output's shape")
     if output.dtype.kind != "f":
         raise DtypeError(f"{output.dtype} values have no gradient")
-    return Tensor((cotangent if cotangent.dtype == output.dtype else cotangent.astype(output.dtype))._node)
+    return Tensor((cotangent if cotangent.dtype == output.dtype else cotangent.astype(output.dtype)).node)
 
 
 def pull(order: Sequence[Node], cotangents: Sequence[tuple[Node, Tensor]], wanted: Sequence[Node]) -> dict[Node, Tensor]:
@@ -165,7 +165,7 @@ def pull(order: Sequence[Node], cotangents: Sequence[tuple[Node, Tensor]], wante
                     table[node] = _added(table[node], g) if node in table else g
             if node not in table:
                 continue
-            if table[node].__class__ is Tensor and table[node]._node.value.dtype != node.value.dtype:
+            if table[node].__class__ is Tensor and table[node].node.value.dtype != node.value.dtype:
                 table[node] = table[node].astype(node.value.dtype)  # what `_added` has added up
             if node.primitive is None or node not in needed:
                 continue
@@ -229,25 +229,25 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], 
         raise ShapeError(f"{len(given)} cotangents for {len(outs)} outputs; give one each")
     for x in wanted:
         if x.dtype.kind != "f":
-            raise DtypeError(f"{describe(x._node)} is of {x.dtype} values, which have no gradient")
-    order = ancestors([out._node for out in outs])
-    pairs = [(out._node, _cotangent(out, c)) for out, c in zip(outs, given, strict=True)]
+            raise DtypeError(f"{describe(x.node)} is of {x.dtype} values, which have no gradient")
+    order = ancestors([out.node for out in outs])
+    pairs = [(out.node, _cotangent(out, c)) for out, c in zip(outs, given, strict=True)]
     # a parameter that was rebound since has another node in this graph
-    earlier = {id(x): [n for n in order if n.leaf is not None and n.leaf() is x and n is not x._node] for x in wanted}
-    reached = _reached([out._node for out in outs], order)
+    earlier = {id(x): [n for n in order if n.leaf is not None and n.leaf() is x and n is not x.node] for x in wanted}
+    reached = _reached([out.node for out in outs], order)
     graph = set(order)
     for x in wanted:
-        if x._node not in reached and not earlier[id(x)]:
-            _check_not_cut(x._node, order)
-            if x._node in runs_of_their_own and x._node not in graph:
+        if x.node not in reached and not earlier[id(x)]:
+            _check_not_cut(x.node, order)
+            if x.node in runs_of_their_own and x.node not in graph:
                 raise GradientError(
-                    f"the outputs were not computed from {describe(x._node)}, which has its own run; take both from one run, "
+                    f"the outputs were not computed from {describe(x.node)}, which has its own run; take both from one run, "
                     "such as outputs, state, named = layer.recorded(xs)"
                 )
-    table = pull(order, pairs, [node for x in wanted for node in (x._node, *earlier[id(x)])])
+    table = pull(order, pairs, [node for x in wanted for node in (x.node, *earlier[id(x)])])
     found = []
     for x in wanted:
-        parts = [table[node] for node in (x._node, *earlier[id(x)]) if node in table]
+        parts = [table[node] for node in (x.node, *earlier[id(x)]) if node in table]
         found.append(sum(parts[1:], parts[0]) if parts else as_tensor(np.zeros(x.shape, x.dtype)))
     return found[0] if isinstance(inputs, Tensor) else found
 
@@ -294,8 +294,8 @@ def pullback(node: Node, g: Tensor, wanted: Container[Node]) -> list[tuple[Node,
             continue
         if gx.__class__ is not Sparse and gx.__class__ is not Part:
             if gx.__class__ is not Tensor:  # a number, an array, a Parameter
-                gx = Tensor(as_tensor(gx)._node)
-            value, own = gx._node.value, x.value
+                gx = Tensor(as_tensor(gx).node)
+            value, own = gx.node.value, x.value
             if value.shape != own.shape:
                 gx = _unbroadcast(gx, own.shape)
             if value.dtype != own.dtype:
@@ -306,7 +306,7 @@ def pullback(node: Node, g: Tensor, wanted: Container[Node]) -> list[tuple[Node,
 
 def _unbroadcast(g: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Sum over the axes that broadcasting added or lengthened."""
-    have = g._node.value.shape
+    have = g.node.value.shape
     extra = len(have) - len(shape)
     longer = tuple([i - len(have) for i in range(max(extra, 0), len(have)) if shape[i - extra] == 1 != have[i]])
     if longer:
@@ -314,7 +314,7 @@ def _unbroadcast(g: Tensor, shape: tuple[int, ...]) -> Tensor:
     if extra > 0:
         g = apply(registry["sum"], (g,), {"axis": tuple(range(-len(have), -len(shape))), "keepdims": False})
     # a rule may return less than its input's shape, such as one number for all of it
-    return g if g._node.value.shape == shape else g.broadcast_to(shape)
+    return g if g.node.value.shape == shape else g.broadcast_to(shape)
 
 
 runs_of_their_own: WeakSet[Node] = WeakSet()
@@ -323,7 +323,7 @@ runs_of_their_own: WeakSet[Node] = WeakSet()
 
 def _added(a: Tensor, b: Tensor) -> Tensor:
     """The sum of two cotangents of one node, in float32 for float16: there may be one for each of many steps."""
-    if b._node.value.dtype == np.float16:
+    if b.node.value.dtype == np.float16:
         b = b.astype(np.float32)
     return a + b
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["generator", "seed"]
+__all__ = ["generator", "seed", "use"]
 
 _generator = np.random.default_rng()
 
@@ -26,8 +26,13 @@ def seed(n: int | None) -> None:
     >>> bool((tr.Parameter((2, 2)).data == first).all())
     True
     """
+    use(np.random.default_rng(n))
+
+
+def use(generator: np.random.Generator) -> None:
+    """Draw the library's random numbers from this generator."""
     global _generator
-    _generator = np.random.default_rng(n)
+    _generator = generator
 
 
 def generator() -> np.random.Generator:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -163,11 +164,6 @@ class Tensor:
         from .graph.node import ancestors
 
         return any(node.leaf is not None for node in ancestors([self._node]))
-
-    def _require_grad(self) -> None:
-        if self.dtype.kind != "f":
-            raise DtypeError(f"{self.dtype} values have no gradient; make the tensor of floats, for instance with dtype=float")
-        self._node.leaf = weakref.ref(self)
 
     @property
     def grad(self) -> Tensor | None:
@@ -517,6 +513,11 @@ def _logical(x: TensorLike) -> Tensor:
 core.tensor_class = Tensor
 
 
+# Every operation asks for these, so they are read in C.
+for _name, _path in (("node", "_node"), ("shape", "_node.value.shape"), ("dtype", "_node.value.dtype")):
+    setattr(Tensor, _name, property(attrgetter(_path), doc=getattr(Tensor, _name).__doc__))
+
+
 def tensor(data: Any, requires_grad: bool = False, dtype: npt.DTypeLike | None = None) -> Tensor:
     """A tensor of a copy of the data.
 
@@ -548,7 +549,7 @@ def tensor(data: Any, requires_grad: bool = False, dtype: npt.DTypeLike | None =
     made = Tensor(core.constant(core.as_array(data, dtype)))
     made._node.role = "input"
     if requires_grad:
-        made._require_grad()
+        require_grad(made)
     return made
 
 
@@ -604,7 +605,7 @@ class Parameter(Tensor):
             raise TypeError(f"the symbol of a parameter is a text, not {symbol!r}; a shape is one tuple, such as (3, 5)")
         super().__init__(leaf(value, clean_name(symbol or "") or None, "parameter"))
         self.symbol = symbol
-        self._require_grad()
+        require_grad(self)
 
     @property
     def data(self) -> npt.NDArray[Any]:
@@ -620,21 +621,7 @@ class Parameter(Tensor):
         if new.shape != self.shape:
             raise ShapeError(f"parameter {self.name or ''} has shape {self.shape} and cannot become {new.shape}")
         old = self._node
-        self._rebind(leaf(new, old.name, "parameter", old.location))
-
-    def _rebind(self, node: Node) -> None:
-        wants = self._node.leaf is not None
-        self._node = node
-        if wants:
-            self._require_grad()
-
-    def _place(self, path: str) -> None:
-        """Called by the module that has the parameter, when it learns its path."""
-        scope, _, name = path.rpartition(".")
-        if name.isdigit():  # in a list
-            scope, _, holder = scope.rpartition(".")
-            name = f"{holder}_{name}"
-        self._node.location, self._node.name = Location(clean_name(scope)), clean_name(self.symbol or name) or None
+        rebind(self, leaf(new, old.name, "parameter", old.location))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         make, facts = self.__reduce__()
@@ -650,6 +637,27 @@ class Parameter(Tensor):
         return self
 
 
+def require_grad(tensor: Tensor) -> None:
+    """Make a leaf one that `backward` leaves a gradient in.
+
+    Raises
+    ------
+    DtypeError
+        If it is not of floats.
+    """
+    if tensor.dtype.kind != "f":
+        raise DtypeError(f"{tensor.dtype} values have no gradient; make the tensor of floats, for instance with dtype=float")
+    tensor.node.leaf = weakref.ref(tensor)
+
+
+def rebind(parameter: Parameter, node: Node) -> None:
+    """Give a parameter another node, and so another array; it wants a gradient if it did before."""
+    wants = parameter.node.leaf is not None
+    parameter._node = node
+    if wants:
+        require_grad(parameter)
+
+
 def _restored(
     kind: type[Tensor], value: Any, wants: bool, name: str | None, role: str | None, scope: str, symbol: str | None = None
 ) -> Tensor:
@@ -659,5 +667,5 @@ def _restored(
     if isinstance(made, Parameter):
         made.symbol = symbol
     if wants:
-        made._require_grad()
+        require_grad(made)
     return made

@@ -83,7 +83,7 @@ INTERNAL_NAMES = {
     "nn.cell.State": "a type",
     "ops.TensorLike": "a type",
     "ops.core.TensorLike": "a type",
-    "random.generator": "tr.seed sets it",
+    **dict.fromkeys(("random.generator", "random.use"), "tr.seed sets it"),
     **dict.fromkeys(("unrolling.as_input", "unrolling.Steps"), "tr.steps and nn.Recurrent go over sequences with them"),
 }
 

@@ -190,6 +190,58 @@ def test_rooms_have_no_cycle_of_modules() -> None:
         needs = {module: below for module, below in needs.items() if module not in ready}
 
 
+# Private names of others that are asked for, with the reason.
+PRIVATE_OF_OTHERS = {
+    ("_start", "os._exit"): "to leave at once, while nothing is imported yet",
+    ("cli", "argparse._SubParsersAction"): "a type, which argparse does not export",
+    ("graph.source_loops", "sys._getframe"): "who asked for a step; inspect reads source files as well",
+    ("ops.core", "sys._getframe"): "the line that made a NaN",
+    ("protocols", "np._NoValue"): "NumPy's own default of some arguments",
+    ("tinygrad_rnn", "_start"): "the module comes first, and is of no use to anyone else",
+}
+NAMED_TUPLES = {"_asdict", "_fields", "_make", "_replace"}  # their public methods
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__") and name not in NAMED_TUPLES
+
+
+def _private_names_of(tree: ast.Module) -> set[str]:
+    """Private names that a module gives: to functions, classes, attributes of classes and of `self`."""
+    own = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            own.add(node.name)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and ast.unparse(node.value) == "self":
+            own.add(node.attr)
+        if isinstance(node, ast.ClassDef):
+            for line in (line for line in node.body if isinstance(line, (ast.Assign, ast.AnnAssign))):
+                own |= {part.id for part in ast.walk(line) if isinstance(part, ast.Name)}
+                own |= {part.value for part in ast.walk(line) if isinstance(part, ast.Constant) and isinstance(part.value, str)}
+    return {name for name in own if _is_private(name)}
+
+
+def test_nothing_reaches_for_a_private_name_of_another_module() -> None:
+    """But a subclass for those of its base, in one room."""
+    names = {module: _private_names_of(tree) for module, tree in MODULES.items()}
+    wrong, reached = [], set()
+    for module, tree in MODULES.items():
+        room = module.partition(".")[0]
+        of_room = set().union(*[found for other, found in names.items() if other.partition(".")[0] == room])
+        for node in ast.walk(tree):
+            found = []
+            if isinstance(node, ast.Attribute) and _is_private(node.attr):
+                inherits = ast.unparse(node.value) in ("self", "cls", "super()")
+                if node.attr not in (of_room if inherits else names[module]):
+                    found = [ast.unparse(node)]
+            elif isinstance(node, ast.ImportFrom):
+                found = [name.name for name in node.names if _is_private(name.name)]
+            reached |= {(module, name) for name in found}
+            wrong += [f"{module}:{node.lineno}: {name}" for name in found if (module, name) not in PRIVATE_OF_OTHERS]  # type: ignore[attr-defined]
+    assert not wrong, "\n".join(wrong)
+    assert reached == PRIVATE_OF_OTHERS.keys(), "keep the list in step with the code"
+
+
 def _said(tree: ast.Module) -> Iterator[tuple[int, str]]:
     """Identifiers and strings of a module; docstrings, comments and annotations may name networks."""
     docstrings = set()

@@ -24,7 +24,18 @@ from ..tree import flatten, rebuild
 from ..unrolling import as_input
 from .cell import Cell, State
 
-__all__ = ["Call", "Outcome", "StepResult", "UnnamedSlot", "as_state", "cast", "named_values", "outline", "slot_names", "tell_initial"]
+__all__ = [
+    "Call",
+    "Outcome",
+    "StepResult",
+    "UnnamedSlot",
+    "as_state",
+    "cast",
+    "named_values",
+    "outline",
+    "slot_names",
+    "tell_initial",
+]
 
 
 class Outcome(NamedTuple):

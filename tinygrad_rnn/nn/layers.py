@@ -18,7 +18,7 @@ from ..ops.core import as_tensor
 from ..ops.shapes import IndexArray, look_up
 from ..sampling import sample
 from ..tensor import Parameter, Tensor
-from .module import Module
+from .module import Module, forget_name
 
 __all__ = ["Dropout", "Embedding", "Linear", "Sequential", "linear"]
 
@@ -283,7 +283,8 @@ class Sequential(Module):
         part = copy.copy(self)
         for name in set(self.names) - set(names):
             delattr(part, name)
-        part.names, part._name = names, ""
+        part.names = names
+        forget_name(part)
         return part
 
     def __iter__(self) -> Iterator[Any]:

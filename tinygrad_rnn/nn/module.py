@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ..checks import clean_name
 from ..errors import StateDictError, TinygradError
 from ..files import Stored, read_arrays, write_arrays
-from ..graph.context import at, current
+from ..graph.context import Location, at, current
 from ..ops.dtypes import fits
 from ..pytorch import missing
 from ..tensor import Parameter, Tensor
@@ -39,6 +39,21 @@ def _walk(path: str, value: Any, above: tuple[int, ...]) -> Iterator[tuple[str, 
                 yield from _walk(f"{path}.{key}", part, (*above, id(value)))
             else:
                 _refuse_what_is_not_walked(f"{path}.{key}", part)
+
+
+def _tell_path(parameter: Parameter, path: str) -> None:
+    """Give a parameter the scope and the name by which the module that holds it knows it."""
+    scope, _, name = path.rpartition(".")
+    if name.isdigit():  # in a list
+        scope, _, holder = scope.rpartition(".")
+        name = f"{holder}_{name}"
+    node = parameter.node
+    node.location, node.name = Location(clean_name(scope)), clean_name(parameter.symbol or name) or None
+
+
+def forget_name(module: Module) -> None:
+    """Let a module make its nodes under the scope of whoever calls it."""
+    module._name = ""
 
 
 def _may_hold(value: Any) -> bool:
@@ -171,7 +186,7 @@ class Module:
 
     def _tell_paths(self) -> None:
         for path, parameter in self.named_parameters():
-            parameter._place(path)
+            _tell_path(parameter, path)
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """What the module computes; call the module itself."""

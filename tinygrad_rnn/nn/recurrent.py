@@ -19,7 +19,7 @@ from ..tree import flatten, rebuild
 from ..unrolling import Steps
 from .call import Call, Outcome, StepResult, outline
 from .cell import Cell, State
-from .module import Module
+from .module import Module, forget_name
 from .trace_cache import traced_step
 
 if TYPE_CHECKING:
@@ -300,5 +300,5 @@ class Recurrent(Module):
 def standalone(cell: Cell) -> Recurrent:
     """The cell applied to a sequence, under no name: the cell itself stays as it is."""
     layer = Recurrent(copy.copy(cell))
-    layer.cell._name = ""
+    forget_name(layer.cell)
     return layer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, Union
 
 import numpy as np
@@ -351,13 +351,13 @@ def apply(primitive: Primitive, inputs: Sequence[TensorLike], attributes: Mappin
     if n == 2:  # one and two inputs are spelt out: most of a network's operations
         a, b = inputs
         nodes: tuple[Node, ...] = (
-            a._node if isinstance(a, tensor_class) else _number_like(a, b, primitive),
-            b._node if isinstance(b, tensor_class) else _number_like(b, a, primitive),
+            a.node if isinstance(a, tensor_class) else _number_like(a, b, primitive),
+            b.node if isinstance(b, tensor_class) else _number_like(b, a, primitive),
         )
     elif n == 1 and isinstance(inputs[0], tensor_class):
-        nodes = (inputs[0]._node,)
+        nodes = (inputs[0].node,)
     else:
-        nodes = tuple([x._node if isinstance(x, tensor_class) else _constant(x, inputs) for x in inputs])
+        nodes = tuple([x.node if isinstance(x, tensor_class) else _constant(x, inputs) for x in inputs])
     try:
         if not state.eager:
             value = _look_or_trace(primitive, nodes, attributes)
@@ -407,7 +407,7 @@ def _number_like(number: Any, other: Any, primitive: Primitive) -> Node:
 def _constant(data: Any, others: Sequence[Any], primitive: Primitive | None = None) -> Node:
     """A node for an input that is not a tensor; a Python number takes its dtype from the other inputs."""
     if data.__class__ not in (int, float, bool):
-        if _holds_a_tensor(data):
+        if holds_a_tensor(data):
             raise DtypeError("a list of tensors is not a tensor, and would lose their gradients: join them with tr.stack")
         return constant(as_array(data))
     dtypes = [x.dtype for x in others if hasattr(x, "dtype")]
@@ -438,8 +438,9 @@ def _too_large(number: float, dtypes: Sequence[np.dtype[Any]], primitive: Primit
     raise DtypeError(f"{shown} is beyond {common or 'every dtype'}; make the tensor of another dtype first, by .astype")
 
 
-def _holds_a_tensor(data: Any) -> bool:
-    return isinstance(data, tensor_class) or (isinstance(data, (list, tuple)) and any(map(_holds_a_tensor, data)))
+def holds_a_tensor(data: Any) -> bool:
+    """Whether nested lists hold a tensor."""
+    return isinstance(data, tensor_class) or (isinstance(data, (list, tuple)) and any(map(holds_a_tensor, data)))
 
 
 NUMBER: Mapping[str, Any] = {"number": True}
@@ -485,5 +486,3 @@ def as_array(data: Any, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:
 def as_tensor(x: TensorLike) -> Tensor:
     """A tensor as it is; a constant tensor of any other data."""
     return x if isinstance(x, tensor_class) else tensor_class(_constant(x, ()))
-
-

@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import DtypeError, NonFiniteError, ShapeError
 from .activations import log_softmax
 from .arithmetic import square, where
-from .core import TensorLike, _holds_a_tensor, as_tensor
+from .core import TensorLike, as_tensor, holds_a_tensor
 from .dtypes import accumulator, as_float
 from .lengths import expand_mask, sequence_mask
 from .messages import describe
@@ -26,7 +26,7 @@ Reduction = Literal["mean", "sum", "none"]
 
 
 def _outputs(name: str, given: TensorLike) -> Tensor:
-    if isinstance(given, tuple) and _holds_a_tensor(given):
+    if isinstance(given, tuple) and holds_a_tensor(given):
         raise DtypeError(
             f"{name}: this is a tuple, such as a recurrent layer returns; unpack it: outputs, state = model(xs), "
             "and give the outputs"
@@ -59,13 +59,13 @@ def check_target(name: str, target: Tensor, real: Tensor | None = None) -> None:
         ...
     tinygrad_rnn.errors.NonFiniteError: mse: 1 of the 2 values of the target (2,) is NaN or inf, the first at index (1,); ...
     """
-    value = target._node.value
+    value = target.node.value
     if not isinstance(value, np.ndarray) or value.dtype.kind != "f" or np.isfinite(value).all():
         return
     bad = np.argwhere(~np.isfinite(value) if real is None else ~np.isfinite(value) & expand_mask(real, target).data)
     if len(bad) and not target.requires_grad:
         raise NonFiniteError(
-            f"{name}: {len(bad)} of the {value.size} values of the target {describe(target._node)} "
+            f"{name}: {len(bad)} of the {value.size} values of the target {describe(target.node)} "
             f"{'is' if len(bad) == 1 else 'are'} NaN or inf, the first at index {tuple(map(int, bad[0]))}; "
             "leave them out, or end their rows before them by lengths="
         )
@@ -107,7 +107,7 @@ def _reduce(losses: Tensor, reduction: Reduction, real: Tensor | None, dtype: np
             reduced = reduced / max(1, elements)
     if reduced.dtype != dtype:
         reduced = reduced.astype(dtype)
-    reduced._node.role = "loss"
+    reduced.node.role = "loss"
     return reduced
 
 

@@ -67,9 +67,7 @@ def report_non_finite(primitive: Primitive, nodes: tuple[Node, ...], value: Any)
     """
     held = next((i for i in nodes if i.primitive is None and not np.isfinite(i.value).all()), None)
     if held is not None:
-        raise NonFiniteError(
-            f"{describe(held)}, an input of {primitive.name}{current().location.describe()}, holds NaN or inf"
-        )
+        raise NonFiniteError(f"{describe(held)}, an input of {primitive.name}{current().location.describe()}, holds NaN or inf")
     bad = np.argwhere(~np.isfinite(value))[0]
     what = value[tuple(bad)]
     frame = sys._getframe()

@@ -15,7 +15,7 @@ from .domains import REAL, Choose, Domain, Shape
 from .dtypes import accumulator, as_float, narrowed, widened
 from .facts import Facts
 from .formula import TERM, Formula
-from .shapes import _filled, concatenate, flip, take_along_axis
+from .shapes import concatenate, filled, flip, take_along_axis
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -220,7 +220,7 @@ def _along(name: str, x: TensorLike, axis: int | None) -> tuple[Tensor, int]:
     ),
 )
 def _argsort(x, *, axis, out=None):
-    return _filled(np.argsort(x, axis, kind="stable"), out)
+    return filled(np.argsort(x, axis, kind="stable"), out)
 
 
 def argsort(x: TensorLike, axis: int | None = -1) -> Tensor:

@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 
-def _filled(value: Any, out: Any) -> Any:
+def filled(value: Any, out: Any) -> Any:
     """The value, copied into `out` if there is one."""
     if out is None:
         return value
@@ -84,7 +84,7 @@ def _splits(shape: Shape, into: Shape) -> bool:
     view=lambda attributes, shape: _splits(shape, attributes["shape"]),
 )
 def _reshape(x, *, shape, out=None):
-    return _filled(x.reshape(shape), out)
+    return filled(x.reshape(shape), out)
 
 
 def reshape(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
@@ -127,7 +127,7 @@ def reshape(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
     view=lambda attributes, shape: True,
 )
 def _transpose(x, *, axes, out=None):
-    return _filled(x.transpose(axes), out)
+    return filled(x.transpose(axes), out)
 
 
 def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> Tensor:
@@ -249,7 +249,7 @@ def squeeze(x: TensorLike, axis: Axis = None) -> Tensor:
     view=lambda attributes, shape: True,
 )
 def _broadcast_to(x, *, shape, out=None):
-    return _filled(np.broadcast_to(x, shape), out)
+    return filled(np.broadcast_to(x, shape), out)
 
 
 def _cannot_broadcast(x: Spec, shape: Shape) -> Spec:
@@ -518,10 +518,10 @@ def _getitem_index(choose: Choose, x: Shape, *arrays: Shape) -> Mapping[str, Any
 )
 def _getitem(x, *arrays, index, out=None):
     if not arrays:
-        return _filled(x[index], out)
+        return filled(x[index], out)
     found = _with_arrays(index, arrays)
     _check_codes(index, found, x.shape)
-    return _filled(x[found], out)
+    return filled(x[found], out)
 
 
 def getitem(x: TensorLike, index: Any) -> Tensor:
@@ -692,7 +692,7 @@ def _scatter(*inputs, indices, shape, out=None):
             np.add.at(found, _with_arrays(index, arrays), value)
         else:
             found[index] += value
-    return found if found is out else _filled(found.astype(dtype, copy=False), out)
+    return found if found is out else filled(found.astype(dtype, copy=False), out)
 
 
 def scatter(parts: Sequence[Sparse], shape: Shape) -> Tensor:

@@ -366,7 +366,7 @@ def _own_random_numbers() -> Iterator[None]:
     try:
         yield
     finally:
-        random._generator = before
+        random.use(before)
 
 
 # -- words ---------------------------------------------------------------------------------

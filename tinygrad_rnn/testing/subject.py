@@ -15,7 +15,7 @@ from ..autodiff import grad, jvp
 from ..errors import TinygradError
 from ..graph.node import leaf
 from ..ops.core import constant
-from ..tensor import Parameter, Tensor
+from ..tensor import Parameter, Tensor, rebind, require_grad
 from .report import GradientCheckError
 
 __all__ = ["DIRECTIONS", "EPS", "Evaluation", "Gradient", "Subject", "Vector", "direction", "flat", "split"]
@@ -114,7 +114,7 @@ class Subject:
                     continue
                 t = Tensor(constant(array))
                 if requires_grad:
-                    t._require_grad()
+                    require_grad(t)
                 inputs.append(t)
                 args[source] = t
             outputs = [y for y in _leaves(self.f(*args)) if y.dtype.kind == "f"]
@@ -203,14 +203,14 @@ def _bound() -> Iterator[Callable[[Parameter, Vector], Tensor]]:
     def bind(parameter: Parameter, value: Vector) -> Tensor:
         old = parameter.node
         before.append((parameter, old))
-        parameter._rebind(leaf(value, old.name, old.role, old.location))
+        rebind(parameter, leaf(value, old.name, old.role, old.location))
         return Tensor(parameter.node)
 
     try:
         yield bind
     finally:
         for parameter, old in reversed(before):
-            parameter._rebind(old)
+            rebind(parameter, old)
 
 
 def _is_array(a: Any) -> bool:
