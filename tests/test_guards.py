@@ -37,7 +37,7 @@ from hypothesis import strategies as st
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
 from tinygrad_rnn.errors import SideEffectError
-from tinygrad_rnn.guards import guard
+from tinygrad_rnn.guards import Watch, guard
 from tinygrad_rnn.nn.trace_cache import _caches
 
 XS = np.linspace(-1, 1, 12, dtype="float32").reshape(3, 2, 2)
@@ -587,6 +587,89 @@ def test_a_module_that_its_step_knows_is_freed_with_its_traces():
     alive = made()
     gc.collect()
     assert alive() is None
+
+
+# -- a glance, in place of the whole guard ------------------------------------------------------
+
+NO_GLANCE = {
+    "a dataclass within another",
+    "a dataclass's factory",
+    "a defaultdict",
+    "a wrapper of a function of NumPy",
+    "an array of Python",
+    "the factory of a defaultdict",
+}
+"""Places that only a whole guard looks into."""
+
+
+@pytest.mark.parametrize("place", sorted(PLACES.keys() - UNGUARDED.keys()))
+def test_a_glance_sees_what_a_guard_sees(place):
+    read, change = PLACES[place]()
+    twin, watch = cell(read), Watch()
+    change(0.25)
+    first, second, third = (watch.guard(twin) for _ in range(3))
+    assert (first is second is third) == (place not in NO_GLANCE)
+    for value in (0.75, 0.75, 0.75, 0.25, -0.5):
+        change(value)
+        assert watch.guard(twin).key == guard(twin).key
+        assert value == 0.25 or watch.guard(twin).key != first.key
+
+
+changes = st.lists(
+    st.tuples(
+        st.sampled_from(["set", "append", "pop", "replace", "array", "nest", "delete", "nothing", "class"]),
+        st.sampled_from("abc"),
+        st.integers(0, 2),
+    ),
+    max_size=30,
+)
+
+
+@given(changes)
+def test_a_glance_finds_every_change_of_many(changes):
+    """Lists and arrays are thrown away and made anew, so that new ones take the addresses of old ones."""
+
+    class Kind:
+        number = 0
+
+    held, watch = Kind(), Watch()
+    for how, name, number in changes:
+        before = getattr(held, name, None)
+        if how == "set":
+            setattr(held, name, number)
+        elif how == "append" and isinstance(before, list):
+            before.append({"n": number})
+        elif how == "pop" and isinstance(before, list) and before:
+            before.pop()
+        elif how == "replace":
+            setattr(held, name, [number])
+        elif how == "array" and isinstance(before, np.ndarray):
+            before[number] += 1
+        elif how == "array":
+            setattr(held, name, np.zeros(3))
+        elif how == "nest":
+            setattr(held, name, (number, [before]))
+        elif how == "delete":
+            vars(held).pop(name, None)
+        elif how == "class":
+            Kind.number = number
+        before = None
+        assert watch.guard(held).key == guard(held).key
+
+
+def test_a_glance_holds_nothing_alive():
+    class Owner:
+        def __call__(self):
+            return self
+
+    owner, watch = Owner(), Watch()
+    owner.inner = [Owner()]
+    owner.function = functools.partial(lambda held: held.inner, owner)
+    assert len({id(watch.guard(owner)) for _ in range(4)}) == 1
+    alive = [weakref.ref(owner), weakref.ref(owner.inner[0])]
+    del owner
+    gc.collect()
+    assert [reference() for reference in alive] == [None, None]
 
 
 # -- what Python does in a step, beside computing tensors ----------------------------------------

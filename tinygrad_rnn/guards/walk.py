@@ -373,7 +373,8 @@ def kind_of(kind: type) -> Kind:
 
 def _look_up(kind: type) -> Kind:
     bases = [base for base in kind.__mro__ if base not in (Tensor, Parameter, types.FunctionType)]
-    slots = tuple([part for base in bases for part in vars(base).values() if type(part) is types.MemberDescriptorType])
+    members = [part for base in bases for part in vars(base).values() if type(part) is types.MemberDescriptorType]
+    slots = tuple([part for part in members if part.__name__ not in _OFFSETS])
     has_dict = kind.__dictoffset__ != 0
     is_number = kind in _NUMBERS or (issubclass(kind, (np.generic, np.dtype)) and not issubclass(kind, np.void))
     for kinds, way in _WAYS:
@@ -386,6 +387,8 @@ def _look_up(kind: type) -> Kind:
     return Kind(way, slots, has_dict, _contents_of(kind, way, has_dict), is_number)
 
 
+_OFFSETS = {"__vectorcalloffset__", "__weaklistoffset__", "__dictoffset__"}
+"""Where C code keeps things of its own: no attributes."""
 _BY_ADDRESS = {Walk.identity, Walk.tensor, Walk.ufunc, Walk.module, Walk.kind, Walk.builtin, Walk.function}
 _NUMBERS = {float, complex, str, bytes, int, bool, type(None), type(...), range}
 
