@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -73,9 +72,20 @@ class RNN(RecurrentLayer):
         mode: Mode = "scan",
         checkpoint: int | None = None,
     ) -> None:
-        cell = partial(RNNCell, bias=bias, nonlinearity=nonlinearity, dtype=dtype, recurrent_dropout=recurrent_dropout)
         super().__init__(
-            cell, input_size, hidden_size, num_layers, batch_first, dropout, bidirectional, mode=mode, checkpoint=checkpoint
+            RNNCell,
+            input_size,
+            hidden_size,
+            num_layers,
+            batch_first,
+            dropout,
+            bidirectional,
+            mode=mode,
+            checkpoint=checkpoint,
+            bias=bias,
+            dtype=dtype,
+            recurrent_dropout=recurrent_dropout,
+            nonlinearity=nonlinearity,
         )
 
 
@@ -143,16 +153,21 @@ class LSTM(RecurrentLayer):
         mode: Mode = "scan",
         checkpoint: int | None = None,
     ) -> None:
-        cell = partial(
+        super().__init__(
             LSTMCell,
+            input_size,
+            hidden_size,
+            num_layers,
+            batch_first,
+            dropout,
+            bidirectional,
+            mode=mode,
+            checkpoint=checkpoint,
             bias=bias,
             dtype=dtype,
+            recurrent_dropout=recurrent_dropout,
             proj_size=proj_size,
             forget_bias=forget_bias,
-            recurrent_dropout=recurrent_dropout,
-        )
-        super().__init__(
-            cell, input_size, hidden_size, num_layers, batch_first, dropout, bidirectional, mode=mode, checkpoint=checkpoint
         )
 
 
@@ -215,7 +230,18 @@ class GRU(RecurrentLayer):
         mode: Mode = "scan",
         checkpoint: int | None = None,
     ) -> None:
-        cell = partial(GRUCell, bias=bias, dtype=dtype, reset_after=reset_after, recurrent_dropout=recurrent_dropout)
         super().__init__(
-            cell, input_size, hidden_size, num_layers, batch_first, dropout, bidirectional, mode=mode, checkpoint=checkpoint
+            GRUCell,
+            input_size,
+            hidden_size,
+            num_layers,
+            batch_first,
+            dropout,
+            bidirectional,
+            mode=mode,
+            checkpoint=checkpoint,
+            bias=bias,
+            dtype=dtype,
+            recurrent_dropout=recurrent_dropout,
+            reset_after=reset_after,
         )

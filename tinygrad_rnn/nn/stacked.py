@@ -50,6 +50,8 @@ class RecurrentLayer(Module):
     mode : {"scan", "unroll"}
     checkpoint : int, optional
         How the cells are applied; see :class:`Recurrent`.
+    **options
+        Further arguments of each cell.
 
     Raises
     ------
@@ -70,7 +72,7 @@ class RecurrentLayer(Module):
 
     def __init__(
         self,
-        cell: Callable[[int, int], Cell],
+        cell: Callable[..., Cell],
         input_size: int,
         hidden_size: int,
         num_layers: int | Sequence[int] = 1,
@@ -80,6 +82,7 @@ class RecurrentLayer(Module):
         *,
         mode: Mode = "scan",
         checkpoint: int | None = None,
+        **options: Any,
     ) -> None:
         super().__init__()
         self.sizes = _sizes(num_layers, hidden_size)
@@ -88,7 +91,7 @@ class RecurrentLayer(Module):
         self.batch_first, self.bidirectional = batch_first, bidirectional
         for k, size in enumerate(self.sizes):
             for reverse in (False, True)[: 1 + bidirectional]:
-                made = cell(input_size, size)
+                made = cell(input_size, size, **options)
                 setattr(self, f"l{k}" + "_reverse" * reverse, Recurrent(made, mode, reverse, checkpoint))
             input_size = getattr(made, "output_size", size) * (1 + bidirectional)
         self.dropout = Dropout(dropout)
