@@ -195,7 +195,7 @@ PRIVATE_OF_OTHERS = {
     ("_start", "os._exit"): "to leave at once, while nothing is imported yet",
     ("cli", "argparse._SubParsersAction"): "a type, which argparse does not export",
     ("graph.source_loops", "sys._getframe"): "who asked for a step; inspect reads source files as well",
-    ("ops.core", "sys._getframe"): "the line that made a NaN",
+    ("ops.messages", "sys._getframe"): "the line that made a NaN",
     ("protocols", "np._NoValue"): "NumPy's own default of some arguments",
     ("tinygrad_rnn", "_start"): "the module comes first, and is of no use to anyone else",
 }
