@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Hashable, Mapping
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from ..errors import FoldError
 from .context import Unrolling
@@ -29,6 +29,32 @@ def cut_name(node: Node) -> str:
 def static_arguments(node: Node) -> Mapping[str, Any]:
     """Static arguments; a cut has none, for its source is another at every step."""
     return {} if node.primitive is None else node.attributes
+
+
+class SameStep(NamedTuple):
+    """An operation reads the value at this position of its own step."""
+
+    position: int
+
+
+class Earlier(NamedTuple):
+    """An operation reads the value at this position some steps earlier, and at the first steps initial values."""
+
+    position: int
+    steps: int
+    initial: tuple[Node, ...]
+
+
+class Shared(NamedTuple):
+    """An operation reads one value from outside the steps, the same one at all of them."""
+
+    node: Node
+
+
+class Outside(NamedTuple):
+    """An operation reads another value from outside at each step."""
+
+    nodes: tuple[Node, ...]
 
 
 class Alignment:
@@ -197,7 +223,7 @@ class Alignment:
 
     # -- what each operation reads ---------------------------------------------------------
 
-    def source(self, position: int, slot: int) -> tuple[Any, ...]:
+    def source(self, position: int, slot: int) -> SameStep | Earlier | Shared | Outside:
         """Where one input of one operation comes from, at every step alike, or an error."""
         read = [(t, n.inputs[slot]) for t, n in enumerate(self.columns[position], 1) if n is not None]
         rows = [self.row.get(source) for _, source in read]
@@ -206,7 +232,7 @@ class Alignment:
             for (t, _), row in zip(read, rows, strict=True):
                 if row != (t, source):
                     self._unlike(t, position, slot, read[0][1])
-            return "same step", source
+            return SameStep(source)
         inside = Counter((t - row[0], row[1]) for row, (t, _) in zip(rows, read, strict=True) if row)
         if not inside:
             return self._outside(position, slot, tuple(node for _, node in read))
@@ -215,13 +241,13 @@ class Alignment:
             expected = self.columns[source][t - d - 1] if t > d else None
             if d < 1 or (row != (t - d, source) if expected else row):
                 self._unlike(t, position, slot, expected or read[0][1])
-        return "delay", source, d, tuple(node for t, node in read if t <= d)
+        return Earlier(source, d, tuple(node for t, node in read if t <= d))
 
-    def _outside(self, position: int, slot: int, read: tuple[Node, ...]) -> tuple[Any, ...]:
+    def _outside(self, position: int, slot: int, read: tuple[Node, ...]) -> Shared | Outside:
         """One value for all steps, or another at each."""
         values = [same_value(node) for node in read]
         if len(set(values)) == 1:
-            return "outside", read[0]
+            return Shared(read[0])
         others = [t for t, value in enumerate(values, 1) if value != values[0]]
         shape = [t for t, node in enumerate(read, 1) if node.spec != read[0].spec]
         shared = any(node.role == "parameter" for node in read)
@@ -230,4 +256,4 @@ class Alignment:
         if shape or shared or comes_back or once:
             hint = "; if it is meant to be another at each step, read it from a sequence: tr.steps(xs, values)"
             self._unlike((shape or others)[0], position, slot, read[0], hint)
-        return "reading", read
+        return Outside(read)

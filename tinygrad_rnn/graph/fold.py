@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ..errors import FoldError
-from .align import Alignment, cut_name, is_cut, static_arguments
+from .align import Alignment, Earlier, SameStep, Shared, cut_name, is_cut, static_arguments
 from .context import Location, Unrolling
 from .graph import Graph, is_constant, outer_step, shown
 from .node import Node, Spec, leaf
@@ -414,20 +414,24 @@ def _folded(steps: Alignment) -> Folded:
     for position, (first, column) in enumerate(zip(steps.firsts, steps.columns, strict=True)):
         inputs: list[Node] = []
         for slot in range(len(first.inputs)):
-            kind, *facts = steps.source(position, slot)
-            if kind == "same step":
-                inputs.append(twin[facts[0]])
-            elif kind == "outside":
-                inputs.append(facts[0])
-            else:
-                key = (kind, *facts[:-1], *map(same_value, facts[-1]))
+            read, source = steps.source(position, slot), first.inputs[slot]
+            if isinstance(read, SameStep):
+                inputs.append(twin[read.position])
+            elif isinstance(read, Shared):
+                inputs.append(read.node)
+            elif isinstance(read, Earlier):
+                key: Hashable = (read.position, read.steps, *map(same_value, read.initial))
                 if key not in shared:
-                    shared[key] = leaf(first.inputs[slot].spec, first.inputs[slot].name, kind, location)
+                    shared[key] = leaf(source.spec, source.name, "delay", location)
                     body.append(shared[key])
-                    if kind == "delay":
-                        delays.append((shared[key], *facts))
-                    else:
-                        readings.append(Reading(shared[key], facts[0]))
+                    delays.append((shared[key], *read))
+                inputs.append(shared[key])
+            else:
+                key = ("another at each step", *map(same_value, read.nodes))
+                if key not in shared:
+                    shared[key] = leaf(source.spec, source.name, "reading", location)
+                    body.append(shared[key])
+                    readings.append(Reading(shared[key], read.nodes))
                 inputs.append(shared[key])
         at = first.location._replace(t=None) if first.location.unrolling is steps.unrolling else first.location
         node = copied(first, tuple(inputs), first.attributes, at)
