@@ -16,7 +16,6 @@ import numpy as np
 
 from ..graph.graph import Graph, is_constant
 from ..graph.node import Node, behind_cuts
-from ..nn.call import UnnamedSlot
 from ..nn.module_trace import Step
 from ..ops.core import as_tensor
 from ..ops.facts import adds, facts_of, multiplies
@@ -156,7 +155,7 @@ class _Contraction:
         self.outputs, self.after = opened[: len(outputs)], opened[len(outputs) :]
         self.nodes = behind_cuts(opened)
         self.state = {tensor.node: number for number, tensor in enumerate(step.state)}
-        self.names = self._slot_names(step.names)
+        self.names = self._slot_names([pretty(name) for name in step.names], step.fields)
         self.forms: dict[Node, Form] = {}
         self.symbols: dict[Node, tuple[str, ...]] = {}
         self.found: list[StepPart] = []
@@ -186,13 +185,13 @@ class _Contraction:
                     read.slots += end.slots
         return self._read([*after, *outputs], before, after, outputs)
 
-    def _slot_names(self, names: list[str]) -> list[str]:
-        """Names of the slots; an unnamed slot that copies slot s is named s⁻."""
-        found = [pretty(name) for name in names]
+    def _slot_names(self, names: list[str], fields: Sequence[str | None]) -> list[str]:
+        """Names of the slots; a slot without a field that copies slot s is named s⁻."""
+        found = list(names)
         for _ in names:  # once round for every link of a chain
             for slot, node in enumerate(self.after):
                 other = self.state.get(node)
-                if other is not None and other != slot and isinstance(names[slot], UnnamedSlot):
+                if other is not None and other != slot and fields[slot] is None:
                     found[slot] = f"{found[other]}⁻"
         return found
 

@@ -28,11 +28,11 @@ __all__ = [
     "Call",
     "Outcome",
     "StepResult",
-    "UnnamedSlot",
     "as_state",
     "cast",
     "named_values",
     "outline",
+    "slot_fields",
     "slot_names",
     "tell_initial",
 ]
@@ -423,8 +423,25 @@ def _given(tensors: Sequence[Tensor]) -> Iterator[None]:
         change(given=before)
 
 
-class UnnamedSlot(str):
-    """What a slot is called that its author gave no name."""
+def slot_fields(state: State) -> list[tuple[str | None, Tensor]]:
+    """Each slot of a state, with the field of a named tuple that it stands in, or None.
+
+    Examples
+    --------
+    >>> [field for field, _ in slot_fields((as_tensor(1.0), as_tensor(2.0)))]
+    [None, None]
+    """
+    found: list[tuple[str | None, Tensor]] = []
+
+    def walk(part: Any, field: str | None) -> None:
+        if isinstance(part, tuple):
+            for name, inner in zip(getattr(part, "_fields", [None] * len(part)), part, strict=True):
+                walk(inner, name)
+        else:
+            found.append((field, part))
+
+    walk(state, None)
+    return found
 
 
 def slot_names(after: State, before: Sequence[Tensor] = ()) -> list[str]:
@@ -434,16 +451,9 @@ def slot_names(after: State, before: Sequence[Tensor] = ()) -> list[str]:
     """
     held = {slot.node for slot in before}
     names: list[str] = []
-
-    def walk(part: Any, name: str | None) -> None:
-        if isinstance(part, tuple):
-            for field, inner in zip(getattr(part, "_fields", [None] * len(part)), part, strict=True):
-                walk(inner, field)
-            return
-        found = name or (None if part.node in held else part.name) or UnnamedSlot("state")
-        names.append(found if found not in names else type(found)(f"{found}_{len(names) + 1}"))
-
-    walk(after, None)
+    for field, slot in slot_fields(after):
+        found = field or (None if slot.node in held else slot.name) or "state"
+        names.append(found if found not in names else f"{found}_{len(names) + 1}")
     return names
 
 

@@ -13,7 +13,7 @@ from ..graph.node import Spec, leaf
 from ..ops.core import as_tensor
 from ..tensor import Tensor
 from ..tree import flatten, rebuild
-from .call import slot_names
+from .call import slot_fields, slot_names
 from .cell import Cell
 from .module import Module
 
@@ -34,6 +34,8 @@ class Step(NamedTuple):
     after : list of Tensor
         The next values of the slots.
     names : list of str
+    fields : list of (str or None)
+        The fields of named tuples that the slots stand in.
     """
 
     x: Any
@@ -41,6 +43,7 @@ class Step(NamedTuple):
     output: Any
     after: list[Tensor]
     names: list[str]
+    fields: list[str | None]
 
 
 class OptionError(ShapeError):
@@ -164,7 +167,7 @@ def trace_step(cell: Cell, batch_size: int = 1, inputs: Any = None) -> Step:
             raise ShapeError(f"the step makes a state of {[n.shape for n in new]} out of {[s.shape for s in slots]}")
         for slot, name in zip(slots, names, strict=True):
             slot.node.name = name
-        return Step(x, slots, output, new, names)
+        return Step(x, slots, output, new, names, [field for field, _ in slot_fields(after)])
 
     if inputs is not None:
         return run(inputs)
