@@ -65,20 +65,20 @@ def draw_cells(count: int, seed: int) -> list[dict[str, Any]]:
 
 
 def _written(drawn: Any, seed: int) -> dict[str, Any]:
-    program, rng = drawn.cell.program, np.random.default_rng(seed)
-    inputs = None if program.inputs is None else _leaves(drawn.inputs())
+    recipe, rng = drawn.cell.recipe, np.random.default_rng(seed)
+    inputs = None if recipe.inputs is None else _leaves(drawn.inputs())
     state = None if drawn.state is None else _leaves(drawn.state)
     return {
         "text": repr(drawn),
         "program": {
-            "inputs": program.inputs,
-            "state": _plain(program.state),
-            "output": program.output,
-            "equations": [(e.name, e.operation, e.arguments, e.options) for e in program.equations],
-            "after": program.after,
-            "shapes": dict(program.shapes),
+            "inputs": recipe.inputs,
+            "state": _plain(recipe.state),
+            "output": recipe.output,
+            "equations": [(e.name, e.operation, e.arguments, e.options) for e in recipe.equations],
+            "after": recipe.after,
+            "shapes": dict(recipe.shapes),
         },
-        "fields": getattr(program.state, "_fields", None),
+        "fields": getattr(recipe.state, "_fields", None),
         "parameters": {name: value.numpy() for name, value in drawn.cell.named_parameters()},
         "captured": {k: (False, v) if isinstance(v, np.ndarray) else (True, v.numpy()) for k, v in drawn.captured.items()},
         "start": drawn.cell.start,

@@ -16,7 +16,7 @@ from tinygrad_rnn.demo import CharModel
 from tinygrad_rnn.errors import DataError
 from tinygrad_rnn.lookup import find_cell
 from tinygrad_rnn.testing import GradientCheckError, KinkError, UndecidedError
-from tinygrad_rnn.testing.cells import check_cell, make_cell
+from tinygrad_rnn.testing.cells.cell_check import check_cell, make_cell
 
 CELLS = '''
 import numpy as np
@@ -420,7 +420,7 @@ def test_every_verdict_has_its_word_and_its_status(
     def judge(self: object, order: int) -> None:
         raise error("as the checker says it")
 
-    monkeypatch.setattr("tinygrad_rnn.testing.cells._Run.check", judge)
+    monkeypatch.setattr("tinygrad_rnn.testing.cells.cell_check._Trial.check", judge)
     found, said = verdict(cells, "Good", capsys)
     assert (found, said.split()[0]) == (status, word)
     assert said.startswith(f"{word}  {cells}:Good: ")

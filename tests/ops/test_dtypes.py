@@ -14,7 +14,7 @@ from tinygrad_rnn.errors import DtypeError, ShapeError, TinygradError
 from tinygrad_rnn.graph.context import mode
 from tinygrad_rnn.graph.node import Spec, leaf
 from tinygrad_rnn.ops.core import apply, constant
-from tinygrad_rnn.testing.choices import bounds, random_cases
+from tinygrad_rnn.testing.cases import bounds, random_cases
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 

@@ -96,7 +96,7 @@ NO_EXAMPLE = {
     **dict.fromkeys(("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"), "six of one kind, as in NumPy"),
     **dict.fromkeys(("Formula", "Interval", "Choose", "Primitive"), "what tr.primitive is given and makes; it has the example"),
     **dict.fromkeys(("Part", "Sparse", "pullback"), "for those who write a backward walk of their own"),
-    **dict.fromkeys(("Case", "check_case", "Choices"), "parts of check_primitive, which has the example"),
+    **dict.fromkeys(("Case", "check_case"), "parts of check_primitive, which has the example"),
     **dict.fromkeys(("Report", "CellReport", "PrimitiveReport"), "what the checks return; they have the examples"),
     "Fit": "what lbfgs and levenberg_marquardt return; they have the examples",
     "Optimizer": "the base of optimisers; each has an example",

@@ -933,6 +933,6 @@ def test_most_runs_of_a_cell_must_be_decided(monkeypatch):
             raise UndecidedError("no oracle sees it")
         return check_gradients(*arguments, **options)
 
-    monkeypatch.setattr("tinygrad_rnn.testing.cells.check_gradients", judged)
+    monkeypatch.setattr("tinygrad_rnn.testing.cells.cell_check.check_gradients", judged)
     with pytest.raises(UndecidedError, match="are undecided"):
         check_cell(tr.nn.RNNCell, examples=10)

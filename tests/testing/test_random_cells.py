@@ -8,16 +8,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from cell_kinds import cycles, kinds_of
 from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 
 import tinygrad_rnn as tr
 from tinygrad_rnn.testing import KinkError, UndecidedError, check_gradients
 from tinygrad_rnn.testing import strategies as gen
-from tinygrad_rnn.testing.choices import RandomChoices, random_cases
-from tinygrad_rnn.testing.gates import _lying
-from tinygrad_rnn.testing.kinds import cycles
-from tinygrad_rnn.testing.programs import Equation, Program
+from tinygrad_rnn.testing.cases import random_cases
+from tinygrad_rnn.testing.cells.product_motifs import _lying
+from tinygrad_rnn.testing.cells.recipe import Equation, Recipe
+from tinygrad_rnn.testing.choices import RandomChoices
 from tinygrad_rnn.testing.random_cells import CellRun, leaves, outcome, random_cell, run
 from tinygrad_rnn.tree import flatten, rebuild
 
@@ -29,8 +30,8 @@ LARGEST = 1e4
 
 def expected_shapes(drawn: CellRun) -> dict[str, tuple[int, ...]]:
     """Of final states, of gradients, and of gradients of gradients."""
-    program = drawn.cell.program
-    shapes = {f"state[{slot}]": (drawn.batch_size, *program.shapes[slot][1:]) for slot in program.slots}
+    recipe = drawn.cell.recipe
+    shapes = {f"state[{slot}]": (drawn.batch_size, *recipe.shapes[slot][1:]) for slot in recipe.slots}
     values = {name: value.shape for name, value in leaves(drawn).items() if value.dtype.kind == "f"}
     shapes |= {f"grad {name}": shape for name, shape in values.items()}
     shapes |= {f"grad grad {name}": shape for name, shape in values.items()}
@@ -46,7 +47,7 @@ def test_every_cell_runs_forward_and_backward(drawn):
     for name, array in found.items():
         assert np.isfinite(array).all() and np.abs(array).max(initial=0) < LARGEST, name
     outputs = [name for name in found if name.startswith("output")]
-    assert len(outputs) == len(flatten(drawn.cell.program.output))
+    assert len(outputs) == len(flatten(drawn.cell.recipe.output))
     assert all(len(found[name]) == drawn.T for name in outputs)
     assert all(found[name].shape == array.shape for name, array in drawn.cotangents.items())
 
@@ -61,7 +62,7 @@ def test_two_runs_agree_exactly(drawn):
 @pytest.mark.parametrize("seed", range(20))
 def test_one_draw_is_one_cell(seed):
     one, other = (random_cell(RandomChoices(seed)) for _ in range(2))
-    assert repr(one) == repr(other) and one.kinds == other.kinds
+    assert repr(one) == repr(other) and kinds_of(one) == kinds_of(other)
     assert all(np.array_equal(a, b) for a, b in zip(run(one).values(), run(other).values(), strict=True))
 
 
@@ -69,17 +70,17 @@ def test_one_draw_is_one_cell(seed):
 def test_another_length_begins_alike(drawn, T):
     n = min(T, drawn.T)
     for own, other in zip(flatten(drawn.inputs()), flatten(drawn.inputs(T)), strict=True):
-        assert (own is None) == (drawn.cell.program.inputs is None)
+        assert (own is None) == (drawn.cell.recipe.inputs is None)
         assert own is None or (len(other) == T and np.array_equal(own[:n], other[:n]))
 
 
 @given(gen.cells(lengths=True))
 def test_lengths_are_drawn_when_asked_for(drawn):
-    assert ("lengths" in drawn.kinds) == (drawn.lengths is not None)
+    assert ("lengths" in kinds_of(drawn)) == (drawn.lengths is not None)
     if drawn.lengths is not None:
         assert drawn.lengths.shape == (drawn.batch_size,)
         assert (drawn.lengths >= 0).all() and (drawn.lengths <= drawn.T).all()
-        assert "across the batch" not in drawn.kinds
+        assert "across the batch" not in kinds_of(drawn)
 
 
 # -- their gradients -------------------------------------------------------------------------
@@ -92,7 +93,7 @@ def test_gradients_are_those_of_numbers():
         drawn = random_cell(RandomChoices(seed))
         own = dict(drawn.cell.named_parameters())
         values = {name: x for name, x in leaves(drawn).items() if x.dtype.kind == "f" and name not in own}
-        if "detach" in drawn.kinds or not drawn.cotangents or not (values or own):
+        if "detach" in kinds_of(drawn) or not drawn.cotangents or not (values or own):
             continue
 
         def ends(*tensors, drawn=drawn, values=values):
@@ -149,6 +150,12 @@ NOT_IN_A_STEP = {
 
 
 @pytest.fixture(scope="module")
+def kinds(drawn_cells) -> Counter[str]:
+    """How many of the drawn cells are of each kind."""
+    return Counter(kind for drawn in drawn_cells for kind in kinds_of(drawn))
+
+
+@pytest.fixture(scope="module")
 def drawn_cells() -> list[CellRun]:
     found: list[CellRun] = []
 
@@ -172,23 +179,24 @@ def table(counts: Mapping[str, int], names: Iterable[str]) -> str:
     return "\n".join(f"{counts[name]:5d}  {name}" for name in sorted(names, key=lambda name: (counts[name], name)))
 
 
-def test_all_kinds_occur(drawn_cells):
+def test_all_kinds_occur(drawn_cells, kinds):
     wanted = {kind.strip() for kind in KINDS.replace("\n", ",").split(",")} - {""}
-    counts = Counter(kind for drawn in drawn_cells for kind in drawn.kinds)
-    print(f"\nof {len(drawn_cells)} cells, as many are or have\n{table(counts, wanted)}")
-    assert not wanted - set(counts)
+    print(f"\nof {len(drawn_cells)} cells, as many are or have\n{table(kinds, wanted)}")
+    assert not wanted - set(kinds)
 
 
-def test_all_primitives_occur(drawn_cells):
+def test_all_primitives_occur(drawn_cells, kinds):
     own = {name for name, p in tr.ops.registry.items() if getattr(p, "__module__", "").startswith("tinygrad_rnn.")}
-    counts = Counter(kind.removeprefix("primitive ") for drawn in drawn_cells for kind in drawn.kinds if "primitive " in kind)
+    counts = Counter(
+        kind.removeprefix("primitive ") for drawn in drawn_cells for kind in kinds_of(drawn) if "primitive " in kind
+    )
     print(f"\nof {len(drawn_cells)} traced steps, as many have\n{table(counts, own)}")
     assert not own - set(counts) - set(NOT_IN_A_STEP)
     assert not set(counts) & set(NOT_IN_A_STEP)
 
 
 def test_cells_differ(drawn_cells):
-    sizes = [len(drawn.cell.program.equations) for drawn in drawn_cells]
+    sizes = [len(drawn.cell.recipe.equations) for drawn in drawn_cells]
     assert len({repr(drawn.cell) for drawn in drawn_cells}) > 0.9 * len(drawn_cells)
     assert 10 < np.mean(sizes) < 40
 
@@ -260,19 +268,19 @@ def test_a_poorer_draw_is_noticed(name):
 def test_labels_of_a_run_are_those_of_its_numbers():
     for seed in range(100):
         drawn = random_cell(RandomChoices(seed), lengths=True)
-        program, said = drawn.cell.program, drawn.kinds
-        outputs = flatten(program.output)
-        assert f"T={drawn.T}" in said and f"B={drawn.batch_size}" in said and f"{len(program.slots)} slots" in said
+        recipe, said = drawn.cell.recipe, kinds_of(drawn)
+        outputs = flatten(recipe.output)
+        assert f"T={drawn.T}" in said and f"B={drawn.batch_size}" in said and f"{len(recipe.slots)} slots" in said
         for label, holds in {
             "given state": drawn.state is not None,
             "reverse": drawn.reverse,
             "lengths": drawn.lengths is not None,
             "forced by a mask": drawn.force_mask is not None,
             "forced": bool(drawn.force) and drawn.force_mask is None,
-            "no input": program.inputs is None,
-            "no parameter": not any(name[0] in "Ww" for name in program.shapes),
+            "no input": recipe.inputs is None,
+            "no parameter": not any(name[0] in "Ww" for name in recipe.shapes),
             "several outputs": len(outputs) > 1,
-            "identity": len(program.equations) == 0,
+            "identity": len(recipe.equations) == 0,
             "learnt start": bool(drawn.cell.start),
         }.items():
             assert (label in said) == holds, (label, drawn)
@@ -291,32 +299,32 @@ def test_axes_of_every_length_are_drawn_for_einsum():
 @pytest.mark.parametrize("kind, most", [("several slots in a cycle", 4), ("overlapping slices", 12)])
 def test_shrinks_to_a_few_equations(kind, most):
     quiet = settings(max_examples=2000, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck))
-    drawn = find(gen.cells(), lambda drawn: kind in drawn.kinds, settings=quiet)
-    assert len(drawn.cell.program.equations) <= most, drawn
+    drawn = find(gen.cells(), lambda drawn: kind in kinds_of(drawn), settings=quiet)
+    assert len(drawn.cell.recipe.equations) <= most, drawn
 
 
 def test_the_step_is_printed_as_equations():
-    drawn = next(d for d in map(random_cell, map(RandomChoices, range(500))) if "overlapping slices" in d.kinds)
+    drawn = next(d for d in map(random_cell, map(RandomChoices, range(500))) if "overlapping slices" in kinds_of(d))
     lines = repr(drawn.cell).splitlines()
-    equations = drawn.cell.program.equations
+    equations = drawn.cell.recipe.equations
     assert lines[1 : 1 + len(equations)] == [str(equation) for equation in equations]
     assert lines[-1].startswith("return ") and repr(drawn).startswith(repr(drawn.cell))
 
 
-def program(after: Mapping[str, list[str]]) -> Program:
+def recipe(after: Mapping[str, list[str]]) -> Recipe:
     """Slots, each of which carries on a sum of others."""
     equations = tuple(Equation(f"a{i}", "add", tuple(read)) for i, read in enumerate(after.values()))
     shapes = dict.fromkeys(("x", *after), ("B", 1))
-    return Program("x", tuple(after), equations, "x", tuple(equation.name for equation in equations), shapes)
+    return Recipe("x", tuple(after), equations, "x", tuple(equation.name for equation in equations), shapes)
 
 
 def test_cycles_are_those_of_the_slots():
-    two = program({"h1": ["h1", "x"], "h2": ["h3", "h1"], "h3": ["h2", "x"], "h4": ["h3", "x"]})
+    two = recipe({"h1": ["h1", "x"], "h2": ["h3", "h1"], "h3": ["h2", "x"], "h4": ["h3", "x"]})
     assert cycles(two) == [{"h1"}, {"h2", "h3"}]
-    assert not cycles(program({"h1": ["x"], "h2": ["h1"], "h3": ["h1", "h2"]}))
+    assert not cycles(recipe({"h1": ["x"], "h2": ["h1"], "h3": ["h1", "h2"]}))
 
 
 def test_pruning_leaves_what_is_read():
-    one = program({"h1": ["h1", "x"]})
-    longer = Program(one.inputs, one.state, (*one.equations, Equation("a9", "tanh", ("h1",))), "x", one.after, one.shapes)
+    one = recipe({"h1": ["h1", "x"]})
+    longer = Recipe(one.inputs, one.state, (*one.equations, Equation("a9", "tanh", ("h1",))), "x", one.after, one.shapes)
     assert longer.pruned() == one

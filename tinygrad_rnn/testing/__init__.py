@@ -9,11 +9,11 @@ gradients are right to order 2 in x (2,): within ...
 `strategies` need hypothesis (the extra ``test``).
 """
 
-from .cells import CellReport, check_cell
-from .checks import check_gradients
-from .choices import Case, random_cases
+from .cases import Case, random_cases
+from .cells.cell_check import CellReport, check_cell
+from .gradients.function_check import check_gradients
+from .gradients.verdicts import GradientCheckError, KinkError, PrimitiveReport, Report, UndecidedError
 from .primitives import check_case, check_primitive
-from .report import GradientCheckError, KinkError, PrimitiveReport, Report, UndecidedError
 
 __all__ = [
     "Case",

@@ -1,56 +1,41 @@
-"""From a primitive's declared domain to cases: inputs and attributes to apply it to."""
+"""Random choices, of which cases of a primitive and random cells are made."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
-from ..ops.core import Primitive
-from ..ops.domains import Choose, Interval
-
-__all__ = ["LAYOUTS", "Case", "RandomChoices", "bounds", "laid_out", "make_case", "random_cases"]
+__all__ = ["RandomChoices"]
 
 Shape = tuple[int, ...]
-Array = npt.NDArray[Any]
-
-SPAN = 3.0
-"""Drawn numbers stay this close to zero, or to the end of a half-open interval."""
-
-
-class Case(NamedTuple):
-    """What a primitive is applied to.
-
-    Attributes
-    ----------
-    inputs : tuple of numpy.ndarray
-    attributes : Mapping
-    """
-
-    inputs: tuple[Array, ...]
-    attributes: Mapping[str, Any]
+Result = TypeVar("Result")
 
 
 class RandomChoices:
-    """The choices that a primitive's domain asks for (the protocol ``Choose``), at random.
+    """The choices that a primitive's domain asks for (the protocol ``Choose``), made by a generator of random numbers.
 
     Parameters
     ----------
-    seed : int
+    source : int or random.Random
+        A seed, or a generator; hypothesis has one whose numbers it shrinks, ``st.randoms(use_true_random=False)``.
+
+    Examples
+    --------
+    >>> RandomChoices(0).pick("abc") == RandomChoices(0).pick("abc")
+    True
     """
 
-    def __init__(self, seed: int) -> None:
-        self.rng = np.random.default_rng(seed)
+    def __init__(self, source: int | random.Random) -> None:
+        self.random = source if isinstance(source, random.Random) else random.Random(source)
 
     def integer(self, low: int, high: int) -> int:
         """An integer, both ends included."""
-        return int(self.rng.integers(low, high + 1))
+        return self.random.randint(low, high)
 
     def flag(self) -> bool:
         """True or False."""
-        return bool(self.rng.random() < 0.5)
+        return self.integer(0, 1) == 1
 
     def pick(self, options: Sequence[Any]) -> Any:
         """One of the options."""
@@ -66,7 +51,8 @@ class RandomChoices:
 
     def permutation(self, n: int) -> tuple[int, ...]:
         """An order of ``range(n)``."""
-        return tuple(map(int, self.rng.permutation(n)))
+        rest = list(range(n))
+        return tuple(rest.pop(self.integer(0, len(rest) - 1)) for _ in range(n))
 
     def index(self, shape: Shape) -> tuple[Any, ...]:
         """A basic index into an array of this shape."""
@@ -82,114 +68,6 @@ class RandomChoices:
             parts.append(Ellipsis)
         return tuple(parts)
 
-
-def random_cases(primitive: Primitive, count: int, seed: int = 0, *, wide: bool = False) -> Iterator[Case]:
-    """Cases of a primitive, the same ones in every run.
-
-    Parameters
-    ----------
-    primitive : Primitive
-    count : int
-    seed : int
-    wide : bool
-        Whether the numbers of a case have a scale between a thousandth and a thousand, where its domain has no end.
-
-    Examples
-    --------
-    >>> import tinygrad_rnn as tr
-    >>> len(list(random_cases(tr.tanh, 5)))
-    5
-    """
-    for i in range(count):
-        choose = RandomChoices(seed + i)
-        case = make_case(primitive, choose, 10 ** choose.rng.uniform(-3, 3) if wide else 1.0)
-        if case is not None:
-            yield case
-
-
-def make_case(primitive: Primitive, choose: Choose, scale: float = 1.0) -> Case | None:
-    """One case from the primitive's domain, away from its kinks; None if they cannot be avoided.
-
-    The shapes and attributes are what `choose` says; the numbers come from a seed that it
-    gives, so that they are all different.
-    """
-    domain = primitive.domain
-    if domain.shapes is not None:
-        lengths = list(domain.shapes(choose))
-    elif domain.signature is not None:
-        lengths = _signed(choose, domain.signature)
-    else:
-        lengths = _together(choose, len(primitive.arguments))
-    attributes = dict(domain.attributes(choose, *lengths)) if domain.attributes is not None else {}
-    seed = choose.integer(0, 2**16)
-    layouts = [choose.pick(LAYOUTS) for _ in lengths]
-    for attempt in range(20):
-        rng = np.random.default_rng([seed, attempt])
-        inputs = tuple(
-            laid_out(_numbers(rng, domain.of(i), shape, scale), layout)
-            for i, (shape, layout) in enumerate(zip(lengths, layouts, strict=True))
-        )
-        if domain.kinks is None or not (np.abs(domain.kinks(*inputs, **attributes)) < 1e-2).any():
-            return Case(inputs, attributes)
-    return None
-
-
-def _together(choose: Choose, count: int) -> list[Shape]:
-    """Shapes that broadcast together, the first of them often the full one."""
-    full = choose.shape()
-    found = []
-    for i in range(count):
-        if i == 0 or choose.flag():
-            found.append(full)
-            continue
-        skip = choose.integer(0, len(full))
-        found.append(tuple(1 if choose.flag() else n for n in full[skip:]))
-    order = choose.permutation(count)
-    return [found[i] for i in order]
-
-
-def _signed(choose: Choose, signature: str) -> list[Shape]:
-    terms = [term.strip("()") for term in signature.split("->")[0].replace(" ", "").split("),(")]
-    cores = [[name for name in term.split(",") if name] for term in terms]
-    lengths = {name: choose.pick((2, 3, 1, 4, 2, 3, 0)) for core in cores for name in core}
-    batches: list[Shape] = _together(choose, len(cores)) if choose.flag() else [()] * len(cores)
-    return [(*batch[-2:], *[lengths[name] for name in core]) for batch, core in zip(batches, cores, strict=True)]
-
-
-def _numbers(rng: np.random.Generator, interval: Interval, shape: Shape, scale: float) -> Array:
-    if interval.kind == "bool":
-        return np.asarray(rng.random(shape) < 0.5)
-    low, high = bounds(interval, scale if interval.kind == "float" else 1.0)
-    if interval.kind == "int":
-        return np.asarray(rng.integers(int(np.floor(low)) + 1, int(np.ceil(high)), shape))
-    # well inside: a derivative near the end of a domain may be too steep to judge
-    inside = 0.1 if np.isfinite(interval.low) or np.isfinite(interval.high) else 0.0
-    return np.asarray(low + (high - low) * (inside / 2 + (1 - inside) * rng.random(shape)))
-
-
-def bounds(interval: Interval, scale: float = 1.0) -> tuple[float, float]:
-    """The ends between which numbers are drawn."""
-    low, high, span = interval.low, interval.high, SPAN * scale
-    if np.isinf(low) and np.isinf(high):
-        return -span, span
-    if np.isinf(high):
-        return low, low + span
-    if np.isinf(low):
-        return high - span, high
-    return low, high
-
-
-LAYOUTS = ("C", "F", "strided", "reversed")
-
-
-def laid_out(value: Array, layout: str) -> Array:
-    """The same values, lying otherwise in memory."""
-    if layout == "F":
-        return np.asfortranarray(value) if value.ndim else value
-    if layout == "reversed" and value.ndim:
-        return value[::-1].copy()[::-1]
-    if layout == "strided" and value.ndim:
-        wider = np.zeros((*value.shape[:-1], 2 * value.shape[-1]), value.dtype)
-        wider[..., ::2] = value
-        return wider[..., ::2]
-    return value
+    def part(self, write: Callable[[], Result]) -> Result:
+        """The result of `write`, whose choices belong together."""
+        return write()

@@ -9,8 +9,8 @@ import numpy as np
 
 from ..ops.core import Primitive
 from ..ops.shapes import is_index_array
-from .choices import Array, Case
-from .report import GradientCheckError
+from .cases import Array, Case
+from .gradients.verdicts import GradientCheckError
 
 __all__ = ["hold_to_facts"]
 

@@ -11,14 +11,14 @@ from ..autodiff import grad
 from ..graph.node import Spec
 from ..ops.core import Primitive, apply, constant
 from ..tensor import Tensor
-from .checks import check_gradients
-from .choices import Array, Case, random_cases
+from .cases import Array, Case, random_cases
 from .fact_checks import hold_to_facts
-from .localise import apart, localise
-from .oracles import judge as estimated
-from .oracles import kinks
-from .report import GradientCheckError, PrimitiveReport, UndecidedError
-from .subject import DIRECTIONS, Subject, direction, flat, split
+from .gradients.function_check import check_gradients
+from .gradients.localise import apart, localise
+from .gradients.oracles import judge as estimated
+from .gradients.oracles import kinks
+from .gradients.subject import DIRECTIONS, Subject, direction, flat, split
+from .gradients.verdicts import GradientCheckError, PrimitiveReport, UndecidedError
 
 __all__ = ["check_case", "check_primitive"]
 

@@ -24,14 +24,13 @@ from ..autodiff import grad
 from ..graph.node import Spec
 from ..nn.module_trace import Step, trace_step
 from ..ops.core import as_tensor
-from ..ops.domains import Choose
 from ..tensor import Tensor, tensor
 from ..tree import flatten, rebuild
-from .builder import Builder
-from .kinds import kinds_of
-from .motifs import ACROSS, DELAYED, MOTIFS
-from .programs import BATCH, Interpreted, Program, Structure, structures
-from .slots import PATTERNS, Writer, draw_slots
+from .cells.motifs import ACROSS, DELAYED, MOTIFS
+from .cells.recipe import BATCH, Interpreted, Recipe, Structure, structures
+from .cells.slots import PATTERNS, SlotWriter, draw_slots
+from .cells.step_builder import StepBuilder
+from .choices import RandomChoices
 
 __all__ = ["CellRun", "leaves", "outcome", "random_cell", "run"]
 
@@ -60,17 +59,15 @@ class CellRun:
     cotangents : dict of str to numpy.ndarray
         Of the outputs, ``"output[0]"``, and the final states, ``"state[h1]"``, that are
         differentiated.
-    kinds : frozenset of str
-        Names of the motifs, kinds of slots, operations and options in it.
     seed : int
         Of the inputs.
 
     Examples
     --------
     >>> from tinygrad_rnn.testing.choices import RandomChoices
-    >>> drawn = random_cell(RandomChoices(1))
-    >>> isinstance(drawn.cell, nn.Cell) and isinstance(drawn.kinds, frozenset)
-    True
+    >>> drawn = random_cell(RandomChoices(5))
+    >>> drawn.T, drawn.batch_size, sorted(drawn.cotangents)
+    (3, 2, ['output[0]'])
     """
 
     cell: Interpreted
@@ -82,7 +79,6 @@ class CellRun:
     lengths: Array | None
     reverse: bool
     cotangents: dict[str, Array]
-    kinds: frozenset[str]
     seed: int
 
     @property
@@ -98,19 +94,19 @@ class CellRun:
         T : int, optional
             Another length; a shorter sequence is the beginning of a longer one.
         """
-        program = self.cell.program
-        if program.inputs is None:
+        recipe = self.cell.recipe
+        if recipe.inputs is None:
             return None
         steps = self.T if T is None else T
         found = []
-        for i, name in enumerate(flatten(program.inputs)):
+        for i, name in enumerate(flatten(recipe.inputs)):
             rng = np.random.default_rng([self.seed, i])
-            shape = (steps, self.batch_size, *program.shapes[name][1:])
+            shape = (steps, self.batch_size, *recipe.shapes[name][1:])
             found.append(rng.integers(0, CODES, shape) if name.startswith("codes") else rng.uniform(-1, 1, shape))
-        return rebuild(program.inputs, iter(found))
+        return rebuild(recipe.inputs, iter(found))
 
     def __repr__(self) -> str:
-        lines = [str(self.cell.program)]
+        lines = [str(self.cell.recipe)]
         how = [f"T={self.T}", f"B={self.batch_size}", *["reverse"] * self.reverse]
         lines.append(f"run with {', '.join(how)}, from {'its own initial state' if self.state is None else 'a given state'}")
         lines += [f"{slot} starts from {name}" for slot, name in self.cell.start.items()]
@@ -128,12 +124,12 @@ class CellRun:
 # -- drawing -------------------------------------------------------------------------------
 
 
-def random_cell(choose: Choose, lengths: bool = False) -> CellRun:
+def random_cell(choose: RandomChoices, lengths: bool = False) -> CellRun:
     """A cell and a run, as the choices say.
 
     Parameters
     ----------
-    choose : Choose
+    choose : RandomChoices
         Such as ``RandomChoices(seed)``; :func:`tinygrad_rnn.testing.strategies.cells` lets
         hypothesis choose.
     lengths : bool
@@ -142,32 +138,34 @@ def random_cell(choose: Choose, lengths: bool = False) -> CellRun:
     Examples
     --------
     >>> from tinygrad_rnn.testing.choices import RandomChoices
-    >>> print(random_cell(RandomChoices(25)).cell)
-    x (B, ...
+    >>> print(random_cell(RandomChoices(5)).cell)
+    x (B, 1), h1 (B, 1)
+    a1 = sin(x)
+    return h1, a1
     """
-    b = Builder(choose)
+    b = StepBuilder(choose)
     with_lengths = lengths and choose.flag()
     inputs = _inputs(b)
     pattern = choose.pick(PATTERNS)
     motifs = MOTIFS + (ACROSS if not with_lengths else ()) + (DELAYED if pattern == "line" else ())
     slots = draw_slots(b, pattern)
     state = choose.pick(list(structures([slot.name for slot in slots])))
-    after = Writer(b, slots, pattern, motifs).after()
+    after = SlotWriter(b, slots, pattern, motifs).after()
     b.allowed = frozenset(slot.name for slot in slots)
     output = _output(b, motifs, constants=not with_lengths)
     learnt = [b.rarely() for _ in range(4)]
     start = {slot.name: f"s{slot.name[1:]}" for slot, is_learnt in zip(slots, learnt, strict=False) if is_learnt}
     b.parameters |= {start[s.name]: b.rng.uniform(-1, 1, s.sample.shape[1:]) for s in slots if s.name in start}
-    program = Program(inputs, state, b.tagged(), output, tuple(value.name for value in after), b.shapes)
+    recipe = Recipe(inputs, state, b.tagged(), output, tuple(value.name for value in after), b.shapes)
     if not b.rarely():
-        program = program.pruned()
-        alive = program.reads(*flatten(output), *program.after) | set(start.values())
+        recipe = recipe.pruned()
+        alive = recipe.reads(*flatten(output), *recipe.after) | set(start.values())
         b.parameters = {name: array for name, array in b.parameters.items() if name in alive}
         b.captured = {name: value for name, value in b.captured.items() if name in alive}
-    return _run_of(b, Interpreted(program, b.parameters, b.captured, start), with_lengths)
+    return _run_of(b, Interpreted(recipe, b.parameters, b.captured, start), with_lengths)
 
 
-def _inputs(b: Builder) -> Structure:
+def _inputs(b: StepBuilder) -> Structure:
     form = b.choose.pick(("x", "x", "x", "none", "codes", "x and codes", "two"))
     if form == "none":
         return None
@@ -180,7 +178,7 @@ def _inputs(b: Builder) -> Structure:
     return names[0] if len(names) == 1 else tuple(names)
 
 
-def _output(b: Builder, motifs: tuple[Any, ...], constants: bool) -> Structure:
+def _output(b: StepBuilder, motifs: tuple[Any, ...], constants: bool) -> Structure:
     b.some(motifs, 2)
 
     def one() -> Any:
@@ -202,48 +200,48 @@ def _output(b: Builder, motifs: tuple[Any, ...], constants: bool) -> Structure:
 # -- the run -------------------------------------------------------------------------------
 
 
-def _run_of(b: Builder, cell: Interpreted, with_lengths: bool) -> CellRun:
-    choose, rng, program = b.choose, b.rng, cell.program
-    numbers = any(not isinstance(name, str) for name in flatten(program.output))  # without steps they have no shape
+def _run_of(b: StepBuilder, cell: Interpreted, with_lengths: bool) -> CellRun:
+    choose, rng, recipe = b.choose, b.rng, cell.recipe
+    numbers = any(not isinstance(name, str) for name in flatten(recipe.output))  # without steps they have no shape
     T = choose.pick((1, 2, 3, 5, 2, 3, 5, 5 if numbers else 0))
-    given = bool(program.slots) and choose.flag()
-    batch_size = choose.integer(1, 3) if program.inputs is not None or given else 1
-    shapes = {slot: (batch_size, *program.shapes[slot][1:]) for slot in program.slots}
-    state = rebuild(program.state, iter([rng.uniform(-1, 1, shapes[slot]) for slot in program.slots])) if given else None
+    given = bool(recipe.slots) and choose.flag()
+    batch_size = choose.integer(1, 3) if recipe.inputs is not None or given else 1
+    shapes = {slot: (batch_size, *recipe.shapes[slot][1:]) for slot in recipe.slots}
+    state = rebuild(recipe.state, iter([rng.uniform(-1, 1, shapes[slot]) for slot in recipe.slots])) if given else None
     force, mask = {}, None
-    if program.slots and b.rarely():
-        force = {slot: rng.uniform(-1, 1, (T, *shapes[slot])) for slot in _forceable(program) if choose.flag()}
+    if recipe.slots and b.rarely():
+        force = {slot: rng.uniform(-1, 1, (T, *shapes[slot])) for slot in _forceable(recipe) if choose.flag()}
         form = choose.pick(("everywhere", "by step", "by row")) if force else "everywhere"
         if form != "everywhere":
             mask = rng.random((T,) if form == "by step" else (T, batch_size)) < 0.5
     lengths = np.array([choose.integer(0, T) for _ in range(batch_size)]) if with_lengths else None
     options = {"T": T, "batch_size": batch_size, "state": state, "force": force, "force_mask": mask, "lengths": lengths}
     options |= {"reverse": b.rarely(), "seed": choose.integer(0, 99)}
-    step = _traced(cell, batch_size)
+    step = traced_step(cell, batch_size)
     ends = {f"output[{i}]": (T, *leaf.shape) for i, leaf in enumerate(flatten(step.output)) if leaf.dtype.kind == "f"}
-    ends |= {f"state[{slot}]": shapes[slot] for slot in program.slots}
+    ends |= {f"state[{slot}]": shapes[slot] for slot in recipe.slots}
     chosen = [name for name in ends if choose.flag()] or list(ends)[:1]
     cotangents = {name: rng.uniform(-1, 1, ends[name]) for name in chosen}
-    kinds = kinds_of(cell, options, set(ends) - set(chosen), step)
-    return CellRun(cell=cell, cotangents=cotangents, kinds=kinds, **options)
+    return CellRun(cell=cell, cotangents=cotangents, **options)
 
 
-def _forceable(program: Program) -> list[str]:
+def _forceable(recipe: Recipe) -> list[str]:
     """Slots that have a name, of a named tuple or of the value that an equation makes."""
-    made = {equation.name for equation in program.equations}
-    if hasattr(program.state, "_fields"):
-        return program.slots
-    return [slot for slot, name in zip(program.slots, program.after, strict=True) if name in made]
+    made = {equation.name for equation in recipe.equations}
+    if hasattr(recipe.state, "_fields"):
+        return recipe.slots
+    return [slot for slot, name in zip(recipe.slots, recipe.after, strict=True) if name in made]
 
 
-def _traced(cell: Interpreted, batch_size: int) -> Step:
-    program = cell.program
+def traced_step(cell: Interpreted, batch_size: int) -> Step:
+    """The step of a cell that was drawn, traced on inputs of its shapes and dtypes."""
+    recipe = cell.recipe
     specs = None
-    if program.inputs is not None:
-        names = flatten(program.inputs)
+    if recipe.inputs is not None:
+        names = flatten(recipe.inputs)
         dtypes = [np.dtype(np.int64 if name.startswith("codes") else np.float64) for name in names]
-        rows = [tuple(batch_size if n == BATCH else n for n in program.shapes[name]) for name in names]
-        specs = rebuild(program.inputs, iter([Spec(*pair) for pair in zip(rows, dtypes, strict=True)]))
+        rows = [tuple(batch_size if n == BATCH else n for n in recipe.shapes[name]) for name in names]
+        specs = rebuild(recipe.inputs, iter([Spec(*pair) for pair in zip(rows, dtypes, strict=True)]))
     step = trace_step(cell, batch_size, specs)
     return step._replace(output=rebuild(step.output, map(as_tensor, flatten(step.output))))
 
@@ -254,15 +252,15 @@ def leaves(drawn: CellRun) -> dict[str, Tensor]:
     Examples
     --------
     >>> from tinygrad_rnn.testing.choices import RandomChoices
-    >>> "x" in leaves(random_cell(RandomChoices(25)))
+    >>> "x" in leaves(random_cell(RandomChoices(5)))
     True
     """
-    program = drawn.cell.program
+    recipe = drawn.cell.recipe
     given: dict[str, Array] = {}
-    if program.inputs is not None:
-        given = dict(zip(flatten(program.inputs), flatten(drawn.inputs()), strict=True))
+    if recipe.inputs is not None:
+        given = dict(zip(flatten(recipe.inputs), flatten(drawn.inputs()), strict=True))
     if drawn.state is not None:
-        given |= {f"initial {slot}": array for slot, array in zip(program.slots, flatten(drawn.state), strict=True)}
+        given |= {f"initial {slot}": array for slot, array in zip(recipe.slots, flatten(drawn.state), strict=True)}
     given |= {f"force {slot}": array for slot, array in drawn.force.items()}
     found = {name: tensor(array) for name, array in given.items()}
     found |= dict(drawn.cell.named_parameters())
@@ -289,15 +287,15 @@ def outcome(
     Examples
     --------
     >>> from tinygrad_rnn.testing.choices import RandomChoices
-    >>> drawn = random_cell(RandomChoices(25))
+    >>> drawn = random_cell(RandomChoices(5))
     >>> sorted(outcome(drawn, leaves(drawn)))
     ['output[0]'...]
     """
-    program = drawn.cell.program
-    xs = program.inputs and rebuild(program.inputs, iter([values[name] for name in flatten(program.inputs)]))
+    recipe = drawn.cell.recipe
+    xs = recipe.inputs and rebuild(recipe.inputs, iter([values[name] for name in flatten(recipe.inputs)]))
     state = None
     if drawn.state is not None:
-        state = rebuild(program.state, iter([values[f"initial {slot}"] for slot in program.slots]))
+        state = rebuild(recipe.state, iter([values[f"initial {slot}"] for slot in recipe.slots]))
     given: dict[str, Any] = {"steps": drawn.T} if xs is None else {}
     if drawn.force:
         given |= {"force": {slot: values[f"force {slot}"] for slot in drawn.force}, "force_mask": drawn.force_mask}
@@ -307,7 +305,7 @@ def outcome(
     given["final_state_only"] = final_state_only
     outputs, final = recurrent(drawn.cell, mode=mode, reverse=drawn.reverse, **options)(xs, state, **given)
     found = {} if final_state_only else {f"output[{i}]": leaf for i, leaf in enumerate(flatten(outputs))}
-    return found | {f"state[{slot}]": leaf for slot, leaf in zip(program.slots, flatten(final), strict=True)}
+    return found | {f"state[{slot}]": leaf for slot, leaf in zip(recipe.slots, flatten(final), strict=True)}
 
 
 def run(drawn: CellRun, mode: str = "unroll", order: int = 1, **options: Any) -> dict[str, Array]:
@@ -333,7 +331,7 @@ def run(drawn: CellRun, mode: str = "unroll", order: int = 1, **options: Any) ->
     Examples
     --------
     >>> from tinygrad_rnn.testing.choices import RandomChoices
-    >>> found = run(random_cell(RandomChoices(25)), order=2)
+    >>> found = run(random_cell(RandomChoices(5)), order=2)
     >>> "grad x" in found and "grad grad x" in found
     True
     """

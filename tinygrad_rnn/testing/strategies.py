@@ -6,7 +6,7 @@ Needs the extra ``test``.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -26,12 +26,12 @@ except ImportError as error:  # pragma: no cover
 from ..ops.core import Primitive, constant
 from ..ops.domains import REAL, Domain, Interval
 from ..tensor import Parameter, Tensor
-from .choices import LAYOUTS, Case, RandomChoices, bounds, laid_out, make_case
+from .cases import LAYOUTS, Case, bounds, laid_out, make_case
+from .choices import RandomChoices
 from .random_cells import CellRun, random_cell
 
 __all__ = [
     "CellRun",
-    "Choices",
     "HealthCheck",
     "arrays",
     "broadcastable_shapes",
@@ -71,8 +71,7 @@ def shapes(min_ndim: int = 0, max_ndim: int = 3, *, min_side: int = 0, max_side:
     return hnp.array_shapes(min_dims=min_ndim, max_dims=max_ndim, min_side=min_side, max_side=max_side)
 
 
-@st.composite
-def broadcastable_shapes(draw: st.DrawFn, count: int = 2, *, max_ndim: int = 3, min_side: int = 0) -> list[Shape]:
+def broadcastable_shapes(count: int = 2, *, max_ndim: int = 3, min_side: int = 0) -> st.SearchStrategy[list[Shape]]:
     """Shapes that broadcast together, with axes missing or of length 1.
 
     Examples
@@ -84,12 +83,8 @@ def broadcastable_shapes(draw: st.DrawFn, count: int = 2, *, max_ndim: int = 3, 
     ...     np.broadcast_shapes(*shapes)
     >>> holds()
     """
-    full = draw(shapes(0, max_ndim, min_side=min_side))
-    found = []
-    for _ in range(count):
-        skip = draw(st.integers(0, len(full)))
-        found.append(tuple(1 if draw(st.booleans()) and draw(st.booleans()) else n for n in full[skip:]))
-    return found
+    found = hnp.mutually_broadcastable_shapes(num_shapes=count, max_dims=max_ndim, min_side=min_side, max_side=4)
+    return found.map(lambda drawn: list(drawn.input_shapes))
 
 
 # -- values --------------------------------------------------------------------------------
@@ -188,43 +183,6 @@ def parameters(
 # -- cases of a primitive ------------------------------------------------------------------
 
 
-class Choices:
-    """The choices that a primitive's domain asks for (the protocol ``Choose``), made by hypothesis."""
-
-    def __init__(self, draw: st.DrawFn) -> None:
-        self._draw = draw
-
-    def integer(self, low: int, high: int) -> int:
-        """An integer, both ends included."""
-        return self._draw(st.integers(low, high))
-
-    def flag(self) -> bool:
-        """True or False."""
-        return self._draw(st.booleans())
-
-    def pick(self, options: Sequence[Any]) -> Any:
-        """One of the options."""
-        return self._draw(st.sampled_from(list(options)))
-
-    def shape(self, min_ndim: int = 0, max_ndim: int = 3) -> Shape:
-        """A small shape; lengths of 0 and 1 occur, but not often, for little can go wrong in them."""
-        side = st.sampled_from((2, 3, 2, 3, 1, 4, 2, 3, 0))
-        return tuple(self._draw(st.lists(side, min_size=min_ndim, max_size=max_ndim)))
-
-    def axes(self, ndim: int) -> tuple[int, ...]:
-        """Distinct negative axes, sorted; maybe none, maybe all."""
-        return tuple(a for a in range(-ndim, 0) if self.flag())
-
-    def permutation(self, n: int) -> tuple[int, ...]:
-        """An order of ``range(n)``."""
-        return tuple(self._draw(st.permutations(range(n))))
-
-    def index(self, shape: Shape) -> tuple[Any, ...]:
-        """A basic index into an array of this shape."""
-        index = self._draw(hnp.basic_indices(shape, allow_newaxis=True))
-        return index if isinstance(index, tuple) else (index,)
-
-
 @st.composite
 def cases(draw: st.DrawFn, primitive: Primitive) -> Case:
     """Inputs and attributes from a primitive's own declared domain, away from its kinks.
@@ -245,7 +203,7 @@ def cases(draw: st.DrawFn, primitive: Primitive) -> Case:
     ...     assert (case.inputs[0] > 0).all()
     >>> holds()
     """
-    case = make_case(primitive, Choices(draw))
+    case = make_case(primitive, RandomChoices(draw(st.randoms(use_true_random=False))))
     if case is None:
         reject()
     return case
@@ -290,15 +248,9 @@ class _Parts(RandomChoices):
     """
 
     def __init__(self, draw: st.DrawFn) -> None:
+        super().__init__(draw(st.randoms(use_true_random=False)))
         self._draw = draw
-        self._random = draw(st.randoms(use_true_random=False))
         self._numbers = itertools.count()
-
-    def integer(self, low: int, high: int) -> int:
-        return self._random.randint(low, high)
-
-    def flag(self) -> bool:
-        return self.integer(0, 1) == 1
 
     def part(self, write: Callable[[], Result]) -> Result:
         return self._draw(st.builds(lambda number: write(), st.just(next(self._numbers))))

@@ -8,12 +8,12 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from ..autodiff import no_grad
-from ..ops.domains import Choose
-from ..tensor import Tensor, tensor
-from .programs import BATCH, Equation
+from ...autodiff import no_grad
+from ...tensor import Tensor, tensor
+from ..choices import RandomChoices
+from .recipe import BATCH, Equation
 
-__all__ = ["Builder", "Value"]
+__all__ = ["StepBuilder", "Value"]
 
 Array = npt.NDArray[Any]
 Shape = tuple[Any, ...]
@@ -56,25 +56,25 @@ class Value(NamedTuple):
         return self.sample.ndim == 2 and self.sample.shape[0] == ROWS and self.sample.dtype.kind == "f"
 
 
-class Builder:
+class StepBuilder:
     """Equations so far, and the values and weights that the next may use.
 
     Parameters
     ----------
-    choose : Choose
+    choose : RandomChoices
         Makes the choices; the numbers come from a seed that it gives.
 
     Examples
     --------
     >>> from tinygrad_rnn.testing.choices import RandomChoices
-    >>> b = Builder(RandomChoices(0))
+    >>> b = StepBuilder(RandomChoices(0))
     >>> x = b.add_source("x", 3)
     >>> y = b("tanh", b("matmul", x, b.weight(3, 2)))
     >>> print(*b.equations, sep="; ")
     a1 = x @ ...; a2 = tanh(a1)
     """
 
-    def __init__(self, choose: Choose) -> None:
+    def __init__(self, choose: RandomChoices) -> None:
         self.choose = choose
         self.rng = np.random.default_rng(choose.integer(0, 99))
         self.equations: list[Equation] = []
@@ -144,19 +144,14 @@ class Builder:
         self.pool.append(value)
         return value
 
-    def part(self, write: Callable[[], Result]) -> Result:
-        """What is written by choices that belong together, if the chooser can mark them."""
-        mark = getattr(self.choose, "part", None)
-        return mark(write) if mark else write()
-
-    def some(self, motifs: Sequence[Callable[[Builder], Value]], most: int) -> Value | None:
+    def some(self, motifs: Sequence[Callable[[StepBuilder], Value]], most: int) -> Value | None:
         """The last of a few values made by motifs, if any were; all of them are kept."""
         value = None
         for _ in range(most):
-            value = self.part(lambda: self._one(motifs)) or value
+            value = self.choose.part(lambda: self._one(motifs)) or value
         return value
 
-    def _one(self, motifs: Sequence[Callable[[Builder], Value]]) -> Value | None:
+    def _one(self, motifs: Sequence[Callable[[StepBuilder], Value]]) -> Value | None:
         return self.keep(self.choose.pick(motifs)(self)) if self.choose.flag() else None
 
     def weight(self, *shape: int, share: bool = True) -> Value:

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from ..autodiff import grad
-from ..errors import GradientError, TinygradError
-from ..graph.node import ancestors
-from ..ops.messages import describe
-from ..tensor import Parameter, Tensor
+from ...autodiff import grad
+from ...errors import GradientError, TinygradError
+from ...graph.node import ancestors
+from ...ops.messages import describe
+from ...tensor import Parameter, Tensor
 from .localise import apart, localise, rounding
 from .oracles import EPS, Estimate, Mask, complex_step, is_analytic, judge, lost_digits
-from .report import GradientCheckError, KinkError, Report, UndecidedError
 from .subject import DIRECTIONS, Evaluation, Gradient, Subject, Vector, direction, flat, split
+from .verdicts import GradientCheckError, KinkError, Report, UndecidedError
 
 __all__ = ["check_gradients"]
 
@@ -85,7 +85,7 @@ def check_gradients(
     ...     return np.exp(x, out=out)
     >>> check_gradients(wrong_exp, np.array([0.0, 1.0]))
     Traceback (most recent call last):
-    tinygrad_rnn.testing.report.GradientCheckError: the gradient of order 1 is wrong in x (2,)
+    tinygrad_rnn.testing.gradients.verdicts.GradientCheckError: the gradient of order 1 is wrong in x (2,)
       at index (1,): analytic ..., numeric ... ± ... by the complex step, ratio 2
       perhaps a factor 2: something is counted twice
       the rule of input 0 of wrong_exp is wrong by itself

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .builder import Builder, Value
-from .gates import BOUNDED, activated
 from .motifs import Motif
+from .product_motifs import BOUNDED, activated
+from .step_builder import StepBuilder, Value
 
-__all__ = ["PATTERNS", "Writer", "draw_slots"]
+__all__ = ["PATTERNS", "SlotWriter", "draw_slots"]
 
 PATTERNS = ("each", "each", "each", "each", "line", "ring")
 """How slots hang together: each as it likes, as a tapped delay line, or all in one cycle."""
@@ -30,7 +30,7 @@ FORMS = (
 """What a slot carries on."""
 
 
-def draw_slots(b: Builder, pattern: str) -> list[Value]:
+def draw_slots(b: StepBuilder, pattern: str) -> list[Value]:
     """Up to four slots: vectors, single numbers and matrices for each row of the batch."""
     found: list[Value] = []
     for _ in range(4):  # as many choices for a slot that there is not: it can be left out and nothing else changes
@@ -44,18 +44,18 @@ def draw_slots(b: Builder, pattern: str) -> list[Value]:
     return found
 
 
-class Writer:
+class SlotWriter:
     """Writes the next value of each slot.
 
     Parameters
     ----------
-    b : Builder
+    b : StepBuilder
     slots : list of Value
     pattern : str
     motifs : sequence of Motif
     """
 
-    def __init__(self, b: Builder, slots: list[Value], pattern: str, motifs: Sequence[Motif]) -> None:
+    def __init__(self, b: StepBuilder, slots: list[Value], pattern: str, motifs: Sequence[Motif]) -> None:
         self.b = b
         self.slots = slots
         self.pattern = pattern
@@ -70,7 +70,7 @@ class Writer:
             self.found = {slot.name: before for before, slot in zip(self.slots[: taps - 1], self.slots[1:taps], strict=True)}
         for i, slot in enumerate(self.slots):
             if slot.name not in self.found:
-                self.found[slot.name] = self.b.part(lambda i=i, slot=slot: self.next_value(i, slot))  # type: ignore[misc]
+                self.found[slot.name] = self.b.choose.part(lambda i=i, slot=slot: self.next_value(i, slot))  # type: ignore[misc]
         return [self.found[slot.name] for slot in self.slots]
 
     def next_value(self, i: int, slot: Value) -> Value:

@@ -6,23 +6,23 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .builder import Builder, Value
-from .gates import CHAINS, GATES, activated
-from .programs import BATCH
+from .product_motifs import CHAINS, GATES, activated
+from .recipe import BATCH
+from .step_builder import StepBuilder, Value
 
 __all__ = ["ACROSS", "DELAYED", "MOTIFS", "Motif"]
 
-Motif = Callable[[Builder], Value]
+Motif = Callable[[StepBuilder], Value]
 
 # -- elementwise ---------------------------------------------------------------------------
 
 
-def activation(b: Builder) -> Value:
+def activation(b: StepBuilder) -> Value:
     """f(a)."""
     return activated(b, b.vector(), b.choose.pick(CHAINS))
 
 
-def two_values(b: Builder) -> Value:
+def two_values(b: StepBuilder) -> Value:
     """a + c, and other functions of two values."""
     a = b.vector()
     c = b.vector(a.size)
@@ -34,33 +34,33 @@ def two_values(b: Builder) -> Value:
     return b(operation, a, c)
 
 
-def used_twice(b: Builder) -> Value:
+def used_twice(b: StepBuilder) -> Value:
     """a f(a)."""
     a = b.vector()
     how = b.choose.pick(("multiply", "add", "same"))
     return b.tag(b("multiply", a, a) if how == "same" else b(how, a, activated(b, a, b.choose.pick(CHAINS))), "used twice")
 
 
-def diagonal(b: Builder) -> Value:
+def diagonal(b: StepBuilder) -> Value:
     """a w + c, with vectors or numbers for weights."""
     a = b.vector()
     w, c = (b.weight(*b.choose.pick(((a.size,), (1,), (), (1, a.size)))) for _ in range(2))
     return b.tag(b("add", b("multiply", a, w), c), "diagonal weight", *(["scalar weight"] if w.sample.ndim == 0 else []))
 
 
-def interpolation(b: Builder) -> Value:
+def interpolation(b: StepBuilder) -> Value:
     """z a + (1 - z) c."""
     a = b.vector()
     c, z = b.vector(a.size), b("sigmoid", b.vector(a.size))
     return b.tag(b("add", b("multiply", z, a), b("multiply", b("subtract", 1.0, z), c)), "interpolation")
 
 
-def clipped(b: Builder) -> Value:
+def clipped(b: StepBuilder) -> Value:
     """Limited to an interval."""
     return b.tag(b("clip", b.vector(), min=-b.number(), max=b.number()), "clip")
 
 
-def stepped(b: Builder) -> Value:
+def stepped(b: StepBuilder) -> Value:
     """a plus a multiple of ⌊a⌋, ⌊a / c⌋ or a mod c."""
     a = b.vector()
     of = b("add", a, b.number())
@@ -69,7 +69,7 @@ def stepped(b: Builder) -> Value:
     return b.tag(b("add", a, b("multiply", steps, b.number())), "steps")
 
 
-def cut(b: Builder) -> Value:
+def cut(b: StepBuilder) -> Value:
     """Without a gradient."""
     a = b.vector()
     return b.tag(b("multiply", b.vector(a.size), b("detach", a)) if b.choose.flag() else b("detach", a), "detach")
@@ -78,7 +78,7 @@ def cut(b: Builder) -> Value:
 # -- reductions ----------------------------------------------------------------------------
 
 
-def reduction(b: Builder) -> Value:
+def reduction(b: StepBuilder) -> Value:
     """Sum, mean, maximum or logsumexp over the features, subtracted or multiplied."""
     a = b.vector()
     how = b.choose.pick(("sum", "mean", "max", "logsumexp", "min"))
@@ -91,7 +91,7 @@ def reduction(b: Builder) -> Value:
     return b.tag(b(b.choose.pick(("subtract", "multiply")), a, total), *kinds)
 
 
-def normalised(b: Builder) -> Value:
+def normalised(b: StepBuilder) -> Value:
     """Layer normalisation."""
     a = b.vector()
     centred = b("subtract", a, b("mean", a, axis=-1, keepdims=True))
@@ -99,19 +99,19 @@ def normalised(b: Builder) -> Value:
     return b.tag(b("add", b("multiply", b("divide", centred, size), b.weight(a.size)), b.weight(a.size)), "layer normalisation")
 
 
-def distribution(b: Builder) -> Value:
+def distribution(b: StepBuilder) -> Value:
     """Softmax over the features, or its logarithm."""
     return b.tag(b(b.choose.pick(("softmax", "log_softmax")), b.vector(), axis=-1), "softmax over features")
 
 
-def ordered(b: Builder) -> Value:
+def ordered(b: StepBuilder) -> Value:
     """The features in the order of their values."""
     a = b.vector()
     order = b("argsort", b("add", a, b.weight(a.size, share=False)), axis=-1)
     return b.tag(b("take_along_axis", a, order, axis=-1), "sorted features")
 
 
-def running_sum(b: Builder) -> Value:
+def running_sum(b: StepBuilder) -> Value:
     """Cumulative sum over the features."""
     return b.tag(b("cumsum", b.vector(), axis=-1), "cumulative sum over features")
 
@@ -119,7 +119,7 @@ def running_sum(b: Builder) -> Value:
 # -- masks and codes -----------------------------------------------------------------------
 
 
-def mask(b: Builder, size: int) -> Value:
+def mask(b: StepBuilder, size: int) -> Value:
     """Booleans that fit beside a value of this size."""
     form = b.choose.pick(("compared", "captured", "not", "both", "either", *["codes"] * 3))
     if form == "captured":
@@ -138,7 +138,7 @@ def mask(b: Builder, size: int) -> Value:
     return compared
 
 
-def chosen(b: Builder) -> Value:
+def chosen(b: StepBuilder) -> Value:
     """One value or another, as a mask says."""
     a = b.vector()
     m = mask(b, a.size)
@@ -148,7 +148,7 @@ def chosen(b: Builder) -> Value:
     return b.tag(b("where", m, a, b.vector(a.size) if form == "two" else 0.0), "mask", "where")
 
 
-def looked_up(b: Builder) -> Value:
+def looked_up(b: StepBuilder) -> Value:
     """Rows of a matrix for codes, or ones at their positions; without codes, for the largest feature, or features by number."""
     if b.codes and b.choose.flag():
         same = b("equal", b("reshape", b.choose.pick(b.codes), shape=(BATCH, 1)), b.constant(np.arange(3)))
@@ -166,7 +166,7 @@ def looked_up(b: Builder) -> Value:
 # -- shapes --------------------------------------------------------------------------------
 
 
-def reshaped(b: Builder) -> Value:
+def reshaped(b: StepBuilder) -> Value:
     """Through another shape and back."""
     a = b.vector()
     chain = b.choose.pick(CHAINS)
@@ -179,14 +179,14 @@ def reshaped(b: Builder) -> Value:
     return b.tag(b("mean", weighted, axis=b.choose.pick((-1, -2))), "through another rank")
 
 
-def strided(b: Builder) -> Value:
+def strided(b: StepBuilder) -> Value:
     """The features backwards, or every other one."""
     a = b.vector()
     part = b.choose.pick((slice(None, None, -1), slice(None, None, 2), slice(-1, None), slice(0, -1 if a.size > 1 else None)))
     return b.tag(b("getitem", a, index=(Ellipsis, part)), "strides")
 
 
-def padded(b: Builder) -> Value:
+def padded(b: StepBuilder) -> Value:
     """Between captured numbers."""
     a = b.vector()
     edge = b("broadcast_to", b.weight(1), shape=(BATCH, 1))
@@ -194,7 +194,7 @@ def padded(b: Builder) -> Value:
     return b.tag(b("concatenate", *parts, axis=-1), "padding")
 
 
-def contraction(b: Builder) -> Value:
+def contraction(b: StepBuilder) -> Value:
     """A product in Einstein's notation."""
     a, n = b.vector(), b.features()
     form = b.choose.pick(("bi,ij->bj", "bi,bi->b", "bi,ij,bj->bi"))
@@ -205,7 +205,7 @@ def contraction(b: Builder) -> Value:
     return b.tag(b("einsum", a, b.weight(a.size, n), b.vector(n), subscripts=form), "einsum")
 
 
-def attention(b: Builder) -> Value:
+def attention(b: StepBuilder) -> Value:
     """Values weighted by how well they fit a query."""
     query = b.vector()
     n = query.size
@@ -221,7 +221,7 @@ def attention(b: Builder) -> Value:
     return b.tag(b("sum", b("multiply", weights, memory), axis=1), "attention")
 
 
-def read_matrix(b: Builder) -> Value:
+def read_matrix(b: StepBuilder) -> Value:
     """A query times a matrix that each row of the batch has of its own."""
     matrices = [v for v in b.usable() if v.sample.ndim == 3]
     query = b.vector()
@@ -230,7 +230,7 @@ def read_matrix(b: Builder) -> Value:
     return b.tag(b("reshape", b("matmul", row, matrix), shape=(BATCH, matrix.size)), "fast weights")
 
 
-def across_the_batch(b: Builder) -> Value:
+def across_the_batch(b: StepBuilder) -> Value:
     """Every row compared with the others."""
     a = b.vector()
     if b.choose.flag():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..console import counted
+from ...console import counted
 
 __all__ = ["GradientCheckError", "KinkError", "PrimitiveReport", "Report", "UndecidedError"]
 

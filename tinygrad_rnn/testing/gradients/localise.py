@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from ..autodiff import pullback
-from ..errors import TinygradError
-from ..graph.graph import graph
-from ..graph.node import Node, ancestors
-from ..ops.core import Sparse, as_tensor
-from ..ops.messages import describe
-from ..ops.shapes import scatter
-from ..tensor import Tensor
+from ...autodiff import pullback
+from ...errors import TinygradError
+from ...graph.graph import graph
+from ...graph.node import Node, ancestors
+from ...ops.core import Sparse, as_tensor
+from ...ops.messages import describe
+from ...ops.shapes import scatter
+from ...tensor import Tensor
 from .oracles import EPS, Estimate, differences, judge, part, replay
 from .subject import Evaluation, Subject, Vector, direction, flat, split
 

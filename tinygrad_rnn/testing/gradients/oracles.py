@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..autodiff import grad
-from ..graph.node import Node, ancestors
+from ...autodiff import grad
+from ...graph.node import Node, ancestors
 from .subject import EPS, Evaluation, Subject, Vector, flat, split
 
 __all__ = [

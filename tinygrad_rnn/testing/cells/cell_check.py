@@ -14,16 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .. import nn, random
-from ..console import counted
-from ..errors import DataError, TinygradError
-from ..graph.node import Spec
-from ..nn.module_trace import trace_step
-from ..ops.domains import BOOLEAN, Interval
-from ..tensor import Parameter, Tensor, tensor
-from ..tree import flatten, rebuild
-from .checks import check_gradients
-from .report import GradientCheckError, KinkError, Report, UndecidedError
+from ... import nn, random
+from ...console import counted
+from ...errors import DataError, TinygradError
+from ...graph.node import Spec
+from ...nn.module_trace import trace_step
+from ...ops.domains import BOOLEAN, Interval
+from ...tensor import Parameter, Tensor, tensor
+from ...tree import flatten, rebuild
+from ..gradients.function_check import check_gradients
+from ..gradients.verdicts import GradientCheckError, KinkError, Report, UndecidedError
 
 __all__ = ["CellReport", "check_cell", "make_cell", "takes_sizes"]
 
@@ -84,7 +84,7 @@ class CellReport:
         return "\n".join(lines)
 
 
-class _Run(NamedTuple):
+class _Trial(NamedTuple):
     """One way to run the cell."""
 
     cell: nn.Cell
@@ -182,7 +182,7 @@ def check_cell(
 
     report = CellReport(_name(factory), order)
     reached: set[str] = set()
-    failed: list[_Run] = []
+    failed: list[_Trial] = []
 
     @settings(
         max_examples=examples,
@@ -236,10 +236,10 @@ def check_cell(
 # -- drawing a run -------------------------------------------------------------------------
 
 
-def _drawn(draw: Callable[[Any], Any], factory: CellFactory, input_size: int | None, hidden_size: int | None) -> _Run:
+def _drawn(draw: Callable[[Any], Any], factory: CellFactory, input_size: int | None, hidden_size: int | None) -> _Trial:
     from hypothesis import strategies as st
 
-    from .strategies import arrays
+    from ..strategies import arrays
 
     def some(shape: tuple[int, ...]) -> Array:
         return draw(arrays(shape=shape)) / 2  # states of networks are about 1, where nothing is saturated
@@ -274,7 +274,7 @@ def _drawn(draw: Callable[[Any], Any], factory: CellFactory, input_size: int | N
         force = {name: like(slot, steps) for name, slot in zip(names, start, strict=False)}
         mask = draw(arrays(BOOLEAN, (steps, batch))) if force else None
     lengths = draw(arrays(Interval(-1, steps + 1, "int"), (batch,))) if draw(st.sampled_from([False, False, True])) else None
-    return _Run(cell, f"{_name(factory)}({', '.join(map(str, sizes))})", weights, x, steps, state, force, mask, lengths)
+    return _Trial(cell, f"{_name(factory)}({', '.join(map(str, sizes))})", weights, x, steps, state, force, mask, lengths)
 
 
 def _interface(cell: nn.Cell, input_size: int | None) -> tuple[Spec | None, list[str]]:

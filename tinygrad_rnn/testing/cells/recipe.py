@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .. import nn, ops
-from ..ops.core import as_tensor
-from ..tensor import Parameter, Tensor, tensor
-from ..tree import flatten, rebuild
+from ... import nn, ops
+from ...ops.core import as_tensor
+from ...tensor import Parameter, Tensor, tensor
+from ...tree import flatten, rebuild
 
-__all__ = ["BATCH", "Equation", "Interpreted", "Program", "Structure", "structures"]
+__all__ = ["BATCH", "Equation", "Interpreted", "Recipe", "Structure", "structures"]
 
 Array = npt.NDArray[Any]
 Structure = Any
@@ -128,7 +128,7 @@ def _option_text(value: Any) -> str:
 
 
 @dataclass(frozen=True)
-class Program:
+class Recipe:
     """The step of a cell.
 
     Attributes
@@ -148,12 +148,12 @@ class Program:
     Examples
     --------
     >>> shapes = {"x": ("B", 2), "h1": ("B", 2)}
-    >>> program = Program("x", "h1", (Equation("a1", "add", ("x", "h1")),), "a1", ("a1",), shapes)
-    >>> print(program)
+    >>> recipe = Recipe("x", "h1", (Equation("a1", "add", ("x", "h1")),), "a1", ("a1",), shapes)
+    >>> print(recipe)
     x (B, 2), h1 (B, 2)
     a1 = x + h1
     return a1, a1
-    >>> sorted(program.reads("a1"))
+    >>> sorted(recipe.reads("a1"))
     ['a1', 'h1', 'x']
     """
 
@@ -177,13 +177,13 @@ class Program:
                 found.update(equation.needs)
         return found
 
-    def pruned(self) -> Program:
+    def pruned(self) -> Recipe:
         """The same step without the equations that nothing depends on."""
         alive = self.reads(*flatten(self.output), *self.after)
         alive |= {*self.slots, *(() if self.inputs is None else flatten(self.inputs))}
         equations = tuple(e for e in self.equations if e.name in alive)
         shapes = {name: shape for name, shape in self.shapes.items() if name in alive}
-        return Program(self.inputs, self.state, equations, self.output, self.after, shapes)
+        return Recipe(self.inputs, self.state, equations, self.output, self.after, shapes)
 
     def __str__(self) -> str:
         shapes = ", ".join(f"{name} {_option_text(shape)}" for name, shape in self.shapes.items())
@@ -203,11 +203,11 @@ def _structure_text(structure: Structure) -> str:
 
 
 class Interpreted(nn.Cell):
-    """A cell whose step is a program.
+    """A cell whose step is a recipe.
 
     Parameters
     ----------
-    program : Program
+    recipe : Recipe
     parameters : Mapping of str to numpy.ndarray
     captured : Mapping of str to (numpy.ndarray or Tensor)
         Values that the step uses and that are no parameters.
@@ -219,7 +219,7 @@ class Interpreted(nn.Cell):
     >>> import numpy as np
     >>> shapes = {"x": ("B", 2), "h1": ("B", 2), "W1": (2,)}
     >>> equations = Equation("a1", "multiply", ("h1", "W1")), Equation("a2", "add", ("x", "a1"))
-    >>> cell = Interpreted(Program("x", "h1", equations, "a2", ("a2",), shapes), {"W1": np.ones(2)}, {})
+    >>> cell = Interpreted(Recipe("x", "h1", equations, "a2", ("a2",), shapes), {"W1": np.ones(2)}, {})
     >>> outputs, h = nn.Recurrent(cell)(np.ones((3, 1, 2)))
     >>> h
     tensor([[3., 3.]])
@@ -227,13 +227,13 @@ class Interpreted(nn.Cell):
 
     def __init__(
         self,
-        program: Program,
+        recipe: Recipe,
         parameters: Mapping[str, Array],
         captured: Mapping[str, Array | Tensor],
         start: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
-        self.program = program
+        self.recipe = recipe
         for name, value in parameters.items():
             setattr(self, name, Parameter(value, symbol=name, dtype=value.dtype))
         self.captured = dict(captured)
@@ -241,46 +241,46 @@ class Interpreted(nn.Cell):
 
     def initial_state(self, batch_size: int, dtype: npt.DTypeLike | None = None) -> Any:
         """Zeros, or what a slot is said to start from."""
-        return rebuild(self.program.state, iter([self._first(slot, batch_size) for slot in self.program.slots]))
+        return rebuild(self.recipe.state, iter([self._first(slot, batch_size) for slot in self.recipe.slots]))
 
     def _first(self, slot: str, batch_size: int) -> Tensor:
-        shape = (batch_size, *self.program.shapes[slot][1:])
+        shape = (batch_size, *self.recipe.shapes[slot][1:])
         if slot in self.start:
             return ops.broadcast_to(getattr(self, self.start[slot]), shape)
         return tensor(np.zeros(shape))
 
     def step(self, x: Any, state: Any) -> tuple[Any, Any]:
         """Evaluate the equations, in order."""
-        program = self.program
+        recipe = self.recipe
         values: dict[str, Any] = {**dict(self.named_parameters()), **self.captured}
-        given = dict(zip(program.slots, flatten(state), strict=True))
-        if program.inputs is not None:
-            given |= zip(flatten(program.inputs), flatten(x), strict=True)
+        given = dict(zip(recipe.slots, flatten(state), strict=True))
+        if recipe.inputs is not None:
+            given |= zip(flatten(recipe.inputs), flatten(x), strict=True)
         values |= given
         batch = next((value.shape[0] for value in given.values()), 1)
-        for equation in program.equations:
+        for equation in recipe.equations:
             values[equation.name] = equation(values, batch)
         return self._returned(values)
 
     def _returned(self, values: dict[str, Any]) -> tuple[Any, Any]:
         """Output and next state; slots of a state without names are named by their values."""
-        program = self.program
-        made = {equation.name for equation in program.equations}
+        recipe = self.recipe
+        made = {equation.name for equation in recipe.equations}
 
         def get(name: Any) -> Any:
             return values[name] if isinstance(name, str) else name
 
         after = []
-        for slot, name in zip(program.slots, program.after, strict=True):
+        for slot, name in zip(recipe.slots, recipe.after, strict=True):
             value = get(name)
-            if not hasattr(program.state, "_fields") and name in made:
+            if not hasattr(recipe.state, "_fields") and name in made:
                 value = value.named(slot)
             after.append(value)
-        output = rebuild(program.output, iter([get(name) for name in flatten(program.output)]))
-        return output, rebuild(program.state, iter(after))
+        output = rebuild(recipe.output, iter([get(name) for name in flatten(recipe.output)]))
+        return output, rebuild(recipe.state, iter(after))
 
     def __repr__(self) -> str:
-        return str(self.program)
+        return str(self.recipe)
 
 
 def structures(names: list[str]) -> Iterator[Structure]:

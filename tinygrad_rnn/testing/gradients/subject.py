@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..autodiff import grad, jvp
-from ..errors import TinygradError
-from ..graph.node import leaf
-from ..ops.core import constant
-from ..tensor import Parameter, Tensor, rebind, require_grad
-from .report import GradientCheckError
+from ...autodiff import grad, jvp
+from ...errors import TinygradError
+from ...graph.node import leaf
+from ...ops.core import constant
+from ...tensor import Parameter, Tensor, rebind, require_grad
+from .verdicts import GradientCheckError
 
 __all__ = ["DIRECTIONS", "EPS", "Evaluation", "Gradient", "Subject", "Vector", "direction", "flat", "split"]
 

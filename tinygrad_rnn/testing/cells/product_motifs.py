@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from .builder import Builder, Value
+from .step_builder import StepBuilder, Value
 
 __all__ = ["BOUNDED", "CHAINS", "GATES", "activated"]
 
@@ -32,7 +32,7 @@ CHAINS = (
 )
 
 
-def activated(b: Builder, value: Value, chain: tuple[str, ...]) -> Value:
+def activated(b: StepBuilder, value: Value, chain: tuple[str, ...]) -> Value:
     """The functions of a chain, one after the other; kinks are moved to where no value is."""
     for link in chain:
         if link == "shift":
@@ -50,7 +50,7 @@ def activated(b: Builder, value: Value, chain: tuple[str, ...]) -> Value:
     return value
 
 
-def _total(b: Builder, parts: list[Value]) -> Value:
+def _total(b: StepBuilder, parts: list[Value]) -> Value:
     """Sum of products of neighbours: every part is used, and none like the others."""
     total = parts[0]
     for i, part in enumerate(parts[1:]):
@@ -58,7 +58,7 @@ def _total(b: Builder, parts: list[Value]) -> Value:
     return total
 
 
-def _matrix(b: Builder, rows: int, columns: int) -> Value:
+def _matrix(b: StepBuilder, rows: int, columns: int) -> Value:
     """A weight matrix, computed in the step or not."""
     forms = (
         "plain",
@@ -90,14 +90,14 @@ def _matrix(b: Builder, rows: int, columns: int) -> Value:
     return b.weight(rows, columns)
 
 
-def _product(b: Builder, value: Value, columns: int) -> Value:
+def _product(b: StepBuilder, value: Value, columns: int) -> Value:
     return b("matmul", value, _matrix(b, value.size, columns))
 
 
 # -- products ------------------------------------------------------------------------------
 
 
-def affine(b: Builder) -> Value:
+def affine(b: StepBuilder) -> Value:
     """f(a W + c V + b)."""
     n = b.features()
     total = _product(b, b.vector(), n)
@@ -108,7 +108,7 @@ def affine(b: Builder) -> Value:
     return activated(b, total, b.choose.pick(CHAINS))
 
 
-def one_matrix_twice(b: Builder) -> Value:
+def one_matrix_twice(b: StepBuilder) -> Value:
     """a W + f(c W)."""
     a, n = b.vector(), b.features()
     W = _matrix(b, a.size, n)
@@ -116,7 +116,7 @@ def one_matrix_twice(b: Builder) -> Value:
     return b.tag(b("add", b("matmul", a, W), other), "one matrix in two products")
 
 
-def several_matrices(b: Builder) -> Value:
+def several_matrices(b: StepBuilder) -> Value:
     """f(a W) g(a V) + h(a U): one value with several matrices."""
     a, n = b.vector(), b.features()
     chains = b.choose.pick(CHAINS), b.choose.pick(CHAINS), b.choose.pick(CHAINS)
@@ -124,14 +124,14 @@ def several_matrices(b: Builder) -> Value:
     return b.tag(_total(b, parts), "several matrices")
 
 
-def joined_product(b: Builder) -> Value:
+def joined_product(b: StepBuilder) -> Value:
     """[a, c] W."""
     parts = [b.vector() for _ in range(b.choose.integer(2, 3))]
     joined = b("concatenate", *parts, axis=-1)
     return b.tag(activated(b, _product(b, joined, b.features()), b.choose.pick(CHAINS)), "product of a concatenation")
 
 
-def sliced_gates(b: Builder) -> Value:
+def sliced_gates(b: StepBuilder) -> Value:
     """Gates that are slices of one product, however they lie."""
     width = b.choose.integer(1, 3)
     whole = width * b.choose.integer(2, 4) + b.choose.integer(0, 1)
@@ -167,7 +167,7 @@ def _lying(starts: list[int], width: int, whole: int) -> list[str]:
     return [kind for kind, is_so in holds.items() if is_so]
 
 
-def joined_gates(b: Builder) -> Value:
+def joined_gates(b: StepBuilder) -> Value:
     """One function of several values side by side, taken apart again."""
     a = b.vector()
     c, n = b.vector(a.size), a.size

@@ -1,0 +1,6 @@
+"""Gradients of functions judged by numeric oracles."""
+
+from .function_check import check_gradients
+from .verdicts import GradientCheckError, KinkError, PrimitiveReport, Report, UndecidedError
+
+__all__ = ["GradientCheckError", "KinkError", "PrimitiveReport", "Report", "UndecidedError", "check_gradients"]
