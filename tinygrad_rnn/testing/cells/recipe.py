@@ -7,6 +7,7 @@ from collections import namedtuple
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -202,6 +203,10 @@ def _structure_text(structure: Structure) -> str:
     return f"({', '.join(parts)}{',' * (len(parts) == 1)})"
 
 
+_recipes: WeakKeyDictionary[nn.Cell, Recipe] = WeakKeyDictionary()
+"""Of all cells. As an attribute, a recipe would be looked through for changes at each call of its cell."""
+
+
 class Interpreted(nn.Cell):
     """A cell whose step is a recipe.
 
@@ -233,11 +238,16 @@ class Interpreted(nn.Cell):
         start: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
-        self.recipe = recipe
+        _recipes[self] = recipe
         for name, value in parameters.items():
             setattr(self, name, Parameter(value, symbol=name, dtype=value.dtype))
         self.captured = dict(captured)
         self.start = dict(start or {})
+
+    @property
+    def recipe(self) -> Recipe:
+        """The step, which never changes."""
+        return _recipes[self]
 
     def initial_state(self, batch_size: int, dtype: npt.DTypeLike | None = None) -> Any:
         """Zeros, or what a slot is said to start from."""

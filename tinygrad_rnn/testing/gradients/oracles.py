@@ -35,6 +35,9 @@ __all__ = [
 SMALLEST = 2.0**-48
 """The step, as a part of the direction, below which arguments themselves are too coarse."""
 
+COLUMNS = 6
+"""How often estimates are extrapolated."""
+
 COMPLEX_STEP = "the complex step"
 Function = Callable[[Vector], Vector]
 Mask = npt.NDArray[np.bool_]
@@ -136,7 +139,7 @@ def differences(
             flat = closer.error[0] < 0.1 * np.abs(best.value[0])
             closer.error[:, ~(closer.relative[0] < 0.1)] = np.inf  # flat, or of coarse numbers: who can tell which
             misled &= flat | (closer.relative[0] < 0.1)  # else it was noise
-            best.take(np.array([misled, misled]), closer)
+            best.replace(np.array([misled, misled]), closer)
     (value, curvature), (error, curvature_error) = best.value, best.error
     rough = 16 * probes[0].noise / probes[0].t ** 2 + 1e-3 * np.abs(curvature)
     unconfirmed = ~(np.abs(probes[0].bend / probes[0].t - curvature) <= rough + 4 * curvature_error)
@@ -175,24 +178,27 @@ def _extrapolated(
         if t == 0.5 and before and _affine(row[0], before[0], floor):
             sure.value, sure.error, sure.change = np.array([pair.slope, 0 * y]), 8 * floor, pair.change
             return "the adjoint identity", _with_scatter(sure, pair, probes)
+        for k, old in enumerate(before[:COLUMNS]):
+            row.append(row[k] + (row[k] - old) / (4.0 ** (k + 1) - 1))
         stalled, settled = stalled + 1, sharp.error[0] <= 1e-10 * np.abs(sharp.value[0])
-        for k, old in enumerate(before[:6]):
-            value = row[k] + (row[k] - old) / (4.0 ** (k + 1) - 1)
-            row.append(value)
-            moves = np.maximum(np.abs(value - row[k]), np.abs(value - old)) + floor
-            found = _Best(y, value, np.where((smooth > k) & ~(loose > 1e-3 * span), moves, np.inf), pair)
-            settled = settled | (found.error[0] <= 4 * last_digits / t)
-            sharper, surer = found.relative < sharp.relative, found.error < sure.error
-            if (found.relative < 0.5 * sharp.relative)[0].any() or (found.error < 0.5 * sure.error)[0].any():
+        if before:
+            values, fine, coarse = np.array(row[1:]), np.array(row[:-1]), np.array(before[: len(row) - 1])
+            moves = np.maximum(np.abs(values - fine), np.abs(values - coarse)) + floor
+            trusted = (smooth > np.arange(len(values))[:, None]) & ~(loose > 1e-3 * span)
+            errors = np.where(trusted[:, None] & (moves < np.inf), moves, np.inf)
+            sizes = np.abs(values)
+            relative = np.where((errors < np.inf) & (sizes > 0), errors / sizes, np.inf)
+            settled = settled | (errors[:, 0] <= 4 * last_digits / t).any(0)
+            if (relative[:, 0].min(0) < 0.5 * sharp.relative[0]).any() or (errors[:, 0].min(0) < 0.5 * sure.error[0]).any():
                 stalled = 0
-            sure.take(surer, found)
-            sharp.take(sharper, found)
+            sure.take(values, errors, errors, pair)
+            sharp.take(values, errors, relative, pair)
         before = row
         if (len(row) > 3 and settled.all()) or (stalled > 5 and (sharp.relative[0] <= 1e-3).all()):
             break
         t /= 2
     misled = (sharp.relative < 0.1) & (sharp.width < sure.width)
-    sure.take(misled & (np.abs(sharp.value - sure.value) > sharp.error + sure.error), sharp)
+    sure.replace(misled & (np.abs(sharp.value - sure.value) > sharp.error + sure.error), sharp)
     return "central differences", _with_scatter(sure, pair, probes)
 
 
@@ -222,23 +228,35 @@ def _with_scatter(best: _Best, last: _Pair, probes: list[_Pair]) -> _Best:
 class _Best:
     """Estimates of slope and curvature, with the steps that gave them."""
 
-    def __init__(self, y: Vector, value: Any = 0.0, error: Any = np.inf, source: _Pair | None = None) -> None:
-        self.value = np.zeros((2, y.size)) + value
-        self.error = np.zeros((2, y.size)) + error
-        self.width = np.ones((2, y.size)) * (source.t if source else 1.0)
-        self.change = source.change if source else np.zeros(y.size)
+    def __init__(self, y: Vector) -> None:
+        self.value = np.zeros((2, y.size))
+        self.error = np.full((2, y.size), np.inf)
+        self.least = self.error  # of what `take` compares
+        self.width = np.ones((2, y.size))
+        self.change = np.zeros(y.size)
 
     @property
     def relative(self) -> Vector:
         size = np.abs(self.value)
         return np.where(size > 0, self.error / size, np.inf)
 
-    def take(self, better: Mask, other: _Best) -> None:
-        """Replace those that are better elsewhere."""
-        self.value = np.where(better, other.value, self.value)
-        self.error = np.where(better, other.error, self.error)
-        self.width = np.where(better, other.width, self.width)
-        self.change = np.where(better[0], other.change, self.change)
+    def take(self, values: Vector, errors: Vector, by: Vector, source: _Pair) -> None:
+        """Replace those for which a column of the table at this step has less."""
+        column = by.argmin(0)[None]
+        least = np.take_along_axis(by, column, 0)[0]
+        better = least < self.least
+        self.least = np.where(better, least, self.least)
+        self.value = np.where(better, np.take_along_axis(values, column, 0)[0], self.value)
+        self.error = np.where(better, np.take_along_axis(errors, column, 0)[0], self.error)
+        self.width = np.where(better, source.t, self.width)
+        self.change = np.where(better[0], source.change, self.change)
+
+    def replace(self, which: Mask, other: _Best) -> None:
+        """Take these from elsewhere."""
+        self.value = np.where(which, other.value, self.value)
+        self.error = np.where(which, other.error, self.error)
+        self.width = np.where(which, other.width, self.width)
+        self.change = np.where(which[0], other.change, self.change)
 
 
 def kinks(f: Function, x: Vector, v: Vector, y: Vector) -> Mask:

@@ -50,8 +50,11 @@ def flat(arrays: Sequence[npt.NDArray[Any]]) -> Vector:
 
 def split(vector: npt.NDArray[Any], like: Sequence[Any]) -> list[npt.NDArray[Any]]:
     """The parts of a vector, in the shapes of the arrays or tensors."""
-    ends = np.cumsum([x.size for x in like], dtype=int)
-    return [part.reshape(x.shape) for part, x in zip(np.split(vector, ends[:-1]), like, strict=True)] if like else []
+    parts, end = [], 0
+    for x in like:
+        start, end = end, end + x.size
+        parts.append(vector[start:end].reshape(x.shape))
+    return parts
 
 
 class Subject:
