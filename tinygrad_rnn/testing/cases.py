@@ -90,7 +90,7 @@ def _together(choose: RandomChoices, count: int) -> list[Shape]:
     full = choose.shape()
     found = []
     for i in range(count):
-        if i == 0 or choose.flag():
+        if i == 0 or not choose.integer(0, 2):
             found.append(full)
             continue
         skip = choose.integer(0, len(full))
@@ -102,7 +102,7 @@ def _together(choose: RandomChoices, count: int) -> list[Shape]:
 def _signed(choose: RandomChoices, signature: str) -> list[Shape]:
     terms = [term.strip("()") for term in signature.split("->")[0].replace(" ", "").split("),(")]
     cores = [[name for name in term.split(",") if name] for term in terms]
-    lengths = {name: choose.pick((2, 3, 1, 4, 2, 3, 0)) for core in cores for name in core}
+    lengths = {name: choose.pick((2, 3, 1, 4, 2, 3, 2, 3, 0)) for core in cores for name in core}
     batches: list[Shape] = _together(choose, len(cores)) if choose.flag() else [()] * len(cores)
     return [(*batch[-2:], *[lengths[name] for name in core]) for batch, core in zip(batches, cores, strict=True)]
 
