@@ -22,6 +22,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tinygrad_rnn as tr
 from tinygrad_rnn import nn
 from tinygrad_rnn.demo import CharModel, read_text
 from tinygrad_rnn.errors import DataError, StateDictError, TinygradError
@@ -703,3 +704,22 @@ def test_a_model_that_was_stored_comes_back(tmp_path):
 def test_checking_writes_nothing(tmp_path):
     check_writable(tmp_path / "a.npz")
     only(tmp_path)
+
+
+def test_files_and_names(tmp_path):
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.file = nn.Parameter([1.0])
+
+    model = Named()
+    model.save(tmp_path / "m.npz")
+    model.file.data = [2.0]
+    model.load(tmp_path / "m.npz")
+    assert model.file.data == [1.0]
+    content = bytearray((tmp_path / "m.npz").read_bytes())
+    (tmp_path / "cut.npz").write_bytes(content[: len(content) // 2])
+    np.save(tmp_path / "array.npy", np.ones(1))
+    for name in ("cut.npz", "array.npy"):
+        with pytest.raises(tr.errors.DataError, match=r"not an \.npz file"):
+            model.load(tmp_path / name)

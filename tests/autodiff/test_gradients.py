@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import tinygrad_rnn as tr
+from tinygrad_rnn import nn
 from tinygrad_rnn.errors import DtypeError, GradientError, ImmutableError, ShapeError
 from tinygrad_rnn.testing import KinkError, check_gradients, check_primitive
 from tinygrad_rnn.testing import strategies as gen
@@ -501,3 +502,59 @@ def test_debug_names_the_first_bad_value():
 
     with np.errstate(all="ignore"), tr.debug(), pytest.raises(NonFiniteError, match=r"first appeared in log.*test_gradients"):
         tr.exp(tr.log(tr.tensor([0.0])))
+
+
+def test_grad_by_a_parameter_that_was_rebound_or_wrapped_since():
+    w = tr.Parameter([2.0])
+    y = (w * w).sum()
+    w.data = [5.0]
+    np.testing.assert_array_equal(tr.grad(y, w).data, [4.0])
+    layer = nn.Linear(2, 1)
+    y = layer(np.ones((1, 2), "float32")).sum()
+    nn.Sequential(layer)
+    np.testing.assert_array_equal(tr.grad(y, layer.weight).data, [[1.0, 1.0]])
+
+
+def test_a_parameter_as_cotangent_is_added_like_any_other():
+    x, p = tr.tensor([1.0, 2.0], dtype="float32"), tr.Parameter([1.0, 1.0])
+    np.testing.assert_array_equal(tr.grad(x + x, x, p).data, [2.0, 2.0])
+    one = tr.tensor([1.0], dtype="float32")
+    np.testing.assert_array_equal(tr.grad(one + np.zeros(2, "float32"), one, p).data, [2.0])
+
+
+@pytest.mark.parametrize("rule", [lambda g, y, x: (g * 2).data, lambda g, y, x: (g * 2).tolist()])
+def test_a_rule_that_returns_an_array_is_added_like_any_other(rule):
+    @tr.primitive(gradient=(rule,), formula="2 {x}")
+    def doubled(x, out=None):
+        return np.multiply(x, 2, out=out)
+
+    try:
+        x = tr.tensor([1.0, 2.0, 3.0])
+        np.testing.assert_array_equal(tr.grad((doubled(x) * x).sum(), x).data, [4.0, 8.0, 12.0])
+    finally:
+        del tr.ops.registry["doubled"]
+
+
+def test_no_gradient_flows_through_integers():
+    x = tr.tensor([1.5, 2.5], requires_grad=True)
+    y = (x.astype(int) * 3.7).sum() + x.sum()
+    y.backward()
+    np.testing.assert_array_equal(x.grad.data, [1.0, 1.0])
+
+
+def test_jvp_does_not_depend_on_the_mode():
+    x = tr.tensor([1.0, 2.0])
+    y = x * x
+    with tr.no_grad():
+        np.testing.assert_array_equal(tr.jvp(y, x, [1.0, 1.0]).data, [2.0, 4.0])
+
+
+def test_backward_keeps_no_graph_of_the_cotangent():
+    x, g = tr.tensor([1.0], requires_grad=True), tr.tensor([1.0]) * 2
+    (x + 1).backward(g)
+    assert x.grad.node.primitive is None
+
+
+def test_gradient_errors_are_kept_apart():
+    with pytest.raises(GradientError):
+        tr.tensor([1.0]).sum().backward()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinygrad_rnn import nn
-from tinygrad_rnn.draw import route, spread
+from tinygrad_rnn.draw import route, row_order
 
 GAP = 80.0
 
@@ -37,7 +37,7 @@ def test_the_cost_of_an_order_is_the_sum_over_pairs(seed):
     rows = {f"v{k}": float(rng.integers(0, 5)) for k in range(n)}
     arcs = [pair for pair in itertools.permutations(rows, 2) if rng.random() < 0.4]
     lone, pull = [v for v in rows if rng.random() < 0.3], {v: 1.2 for v in rows if rng.random() < 0.3}
-    cost = spread._Cost(rows, arcs, lone, pull, GAP)
+    cost = row_order._Cost(rows, arcs, lone, pull, GAP)
     for _ in range(3):
         x = {v: float(rng.integers(-4, 5)) * GAP / 2 for v in rows}
         assert cost(x) == pytest.approx(by_hand(x, rows, arcs, lone, pull))
@@ -58,7 +58,7 @@ def test_too_large_a_step_keeps_the_order_of_the_graph(monkeypatch, name):
         return nn.GRUCell(3, 5).draw(detail="ops").source
 
     ordered = drawn()
-    monkeypatch.setattr(spread, name, 0)
+    monkeypatch.setattr(row_order, name, 0)
     kept = drawn()
     assert kept != ordered
     assert kept.count("->") == ordered.count("->")

@@ -385,3 +385,17 @@ def test_threads_do_not_see_each_others_modes_scopes_and_steps():
         for thread in threads:
             thread.join()
     assert not failed
+
+
+def test_steps_leave_no_tag_behind():
+    a, b = tr.tensor([1.0, 2.0]), tr.tensor([1.0, 2.0])
+    for _ in zip(tr.steps(a), tr.steps(b), strict=True):
+        pass
+    assert (a * 2).node.step is None
+    loop = tr.steps(a)
+    next(loop)
+    with tr.scope("encoder"):
+        del loop
+        y = a * 2
+    assert y.node.scope == "encoder"
+    assert (a * 2).node.step is None and (a * 2).node.scope == ""

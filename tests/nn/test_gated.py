@@ -5,9 +5,10 @@ import pickle
 
 import numpy as np
 import pytest
+import pytorch_goldens as goldens
 from hypothesis import given
 from hypothesis import strategies as st
-from test_goldens import make, stored
+from pytorch_goldens import stored
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
@@ -86,17 +87,17 @@ def run(layer, arrays):
     leaves |= dict(layer.named_parameters())
     output, final = layer(leaves["xs"], *([] if not state else [tuple(state)] if len(state) > 1 else state))
     results = {"output": output} | {f"final {k}": part for k, part in enumerate(flatten(final))}
-    total = sum((y * make.weights(y.shape, k)).sum() for k, y in enumerate(results.values()))
+    total = sum((y * goldens.weights(y.shape, k)).sum() for k, y in enumerate(results.values()))
     gradients = tr.grad(total, list(leaves.values()))
     return results | {f"gradient {key}": g for key, g in zip(leaves, gradients, strict=True)}
 
 
-@pytest.mark.parametrize("name", make.LAYERS)
+@pytest.mark.parametrize("name", goldens.LAYERS)
 @pytest.mark.parametrize("mode", ["scan", "unroll"])
 def test_as_pytorch_says(name, mode):
-    kind, options, shape, _ = make.LAYERS[name]
+    kind, options, shape, _ = goldens.LAYERS[name]
     arrays = {key.partition("/")[2]: array for key, array in stored().items() if key.partition("/")[0] == name}
-    layer = getattr(nn, kind)(shape[-1], make.HIDDEN, dtype="float64", mode=mode, **options)
+    layer = getattr(nn, kind)(shape[-1], goldens.HIDDEN, dtype="float64", mode=mode, **options)
     layer.load_state_dict({key: array for key, array in arrays.items() if key.startswith(("weight", "bias"))})
     found = run(layer, arrays)
     assert set(found) == {key for key in arrays if key.startswith(("output", "final", "gradient"))}

@@ -253,3 +253,43 @@ def test_items_of_sequential():
         model["a"]
     assert model[1:][:1][0] is tr.tanh
     assert copy.deepcopy(model[2:]).state_dict().keys() == {"2.weight", "2.bias"}
+
+
+def test_sequential_applies_functions_too_and_refuses_the_rest():
+    model = nn.Sequential(nn.Linear(2, 2), tr.tanh)
+    x = np.ones((1, 2), "float32")
+    np.testing.assert_array_equal(model(x).data, np.tanh(model[0](x).data))
+    with pytest.raises(TinygradError, match="3"):
+        nn.Sequential(nn.Linear(2, 2), 3)
+
+
+def test_a_parameter_is_not_replaced_by_a_tensor_without_a_word():
+    layer = nn.Linear(2, 1)
+    with pytest.raises(TinygradError, match=r"weight\.data"):
+        layer.weight = layer.weight - 0.1
+    layer.bias = None
+    assert list(layer.state_dict()) == ["weight"]
+
+
+def test_copies_of_a_module_have_parameters_of_their_own():
+    model = nn.Sequential(nn.Recurrent(nn.RNNCell(2, 3)), nn.Linear(3, 1))
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        before = twin.state_dict()
+        assert not set(map(id, twin.parameters())) & set(map(id, model.parameters()))
+        for p in model.parameters():
+            p.data = p.data + 1
+        for name, array in twin.state_dict().items():
+            np.testing.assert_array_equal(array, before[name])
+        loss = twin(np.ones((3, 1, 2), "float32")).sum()
+        loss.backward()
+        assert twin[1].weight.grad is not None and model[1].weight.grad is None
+    shallow = copy.copy(model[1])
+    shallow.weight = nn.Parameter((1, 3))
+    assert dict(model[1].named_parameters())["weight"] is model[1].weight
+
+
+def test_modules_in_a_circle_are_refused():
+    parent, child = nn.Sequential(), nn.Linear(1, 1)
+    parent.child = child
+    with pytest.raises(TinygradError, match="contains"):
+        child.parent = parent

@@ -411,3 +411,8 @@ def test_a_model_that_is_loaded_is_returned(tmp_path):
 def test_a_graph_of_outputs_and_state_is_told():
     with pytest.raises(DtypeError, match="give them one by one"):
         tr.graph(nn.RNN(2, 3)(np.zeros((2, 1, 2), "float32")))
+
+
+def test_dropout_of_integers_is_refused():
+    with pytest.raises(DtypeError, match="float"):
+        nn.Dropout(0.5)(tr.tensor([1, 2, 3]))

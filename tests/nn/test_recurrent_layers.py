@@ -4,9 +4,9 @@ import warnings
 
 import numpy as np
 import pytest
+import pytorch_goldens as goldens
 from hypothesis import given
 from hypothesis import strategies as st
-from test_goldens import make
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
@@ -49,7 +49,7 @@ def twins(torch, kind, I, H, options, rng):
 def weighted(outcome, lift=lambda x: x):
     """A scalar that depends on each element of output and states in its own way."""
     parts = [part for value in outcome for part in flatten(value)]
-    return sum((part * lift(make.weights(tuple(part.shape), k))).sum() for k, part in enumerate(parts))
+    return sum((part * lift(goldens.weights(tuple(part.shape), k))).sum() for k, part in enumerate(parts))
 
 
 def compare(torch, ours, theirs, found, expected, leaves, their_leaves):

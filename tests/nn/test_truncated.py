@@ -210,3 +210,22 @@ def test_what_cannot_be_cut():
         nn.truncated_bptt(nn.Recurrent(Pair()), (array(4, 1, 3), array(5, 1, 3)), 2)
     with pytest.raises(ShapeError, match="one length"):
         nn.truncated_bptt(nn.Recurrent(Pair()), 1.0, 2)
+
+
+def test_truncated_bptt_equals_the_gradient_of_each_chunk_alone():
+    cell = nn.RNNCell(1, 3, dtype="float64")
+    xs = np.random.default_rng(0).normal(size=(8, 2, 1))
+    model, h = nn.Recurrent(cell), None
+    total = np.zeros((3, 3))
+    for start in (0, 4):
+        outputs, h = model(xs[start : start + 4], None if h is None else h.detach())
+        outputs.sum().backward()
+    _, last = nn.Recurrent(cell)(xs)
+    np.testing.assert_allclose(h.data, last.data)
+    truncated, cell.weight_hh.grad = cell.weight_hh.grad, None
+    first, h4 = model(xs[:4])
+    second, _ = model(xs[4:], tr.tensor(h4.data))
+    for part in (first, second):
+        (g,) = tr.grad(part.sum(), [cell.weight_hh])
+        total += g.data
+    np.testing.assert_allclose(truncated.data, total)

@@ -243,3 +243,32 @@ def test_numpy_functions_without_a_gradient_say_so_instead_of_dropping_it():
     with pytest.raises(DtypeError, match=r"np\.add\.reduce"):
         np.add.reduce(t)
     assert np.isfinite(t).all() and np.allclose(t, [1.0, 2.0])
+
+
+def test_debug_does_not_blame_an_operation_for_its_input():
+    with tr.debug(), pytest.raises(NonFiniteError, match=r"^x \(1,\), an input of add, holds NaN"):
+        tr.tensor([np.nan]).named("x") + 1
+
+
+def test_a_forgotten_comma_in_a_gradient_is_told_at_once():
+    with pytest.raises(ValueError, match=r"gradient=\(rule,\)"):
+
+        @tr.primitive(gradient=lambda g, y, x: g, formula="{x}")
+        def forgot_the_comma(x, out=None):
+            return x
+
+
+def test_tensors_in_a_list_are_stacked_by_name():
+    with pytest.raises(DtypeError, match=r"tr\.stack"):
+        tr.tensor([tr.tensor(1.0), tr.tensor(2.0)])
+
+
+def test_a_kernel_error_that_is_not_about_shapes():
+    with pytest.raises(DtypeError, match="power"):
+        tr.tensor([2]) ** -1
+    with pytest.raises(DtypeError):
+        tr.tensor([1], dtype="int8") + 300
+    with pytest.raises(DtypeError):
+        nn.Parameter("abc")
+    with pytest.raises(DtypeError, match="float"):
+        nn.Parameter([1, 2], dtype=int)

@@ -519,3 +519,22 @@ def test_a_boolean_is_no_axis(flag):
 def test_what_goes_along_one_axis_takes_no_several(name, axis):
     with pytest.raises(TypeError, match=f"^{name}: an axis is an integer, and this is"):
         getattr(tr, name)(CUBE, axis)
+
+
+@pytest.mark.parametrize("mask", [[True, False], [True] * 5, [[True, False, True]]])
+def test_a_mask_has_the_shape_of_its_axes(mask):
+    with pytest.raises(ShapeError, match="mask"):
+        tr.tensor([1.0, 2.0, 3.0])[np.array(mask)]
+    with pytest.raises(ShapeError, match="mask"):
+        tr.tensor([1.0])[True]
+
+
+def test_masks_in_every_place():
+    a = np.arange(24.0).reshape(2, 3, 4)
+    m = np.array([[True, False, True], [False, True, True]])
+    v = np.array([True, False, True, True])
+    t = tr.tensor(a)
+    np.testing.assert_array_equal(t[m].data, a[m])
+    np.testing.assert_array_equal(t[..., v].data, a[..., v])
+    np.testing.assert_array_equal(t[:, None, :, v].data, a[:, None, :, v])
+    np.testing.assert_array_equal(t[m, 1].data, a[m, 1])

@@ -4,6 +4,7 @@ import copy
 import inspect
 import operator
 import pickle
+import warnings
 
 import numpy as np
 import pytest
@@ -483,3 +484,41 @@ def test_outputs_of_integers_have_no_gradient():
             with pytest.raises(DtypeError, match="no gradient"):
                 call()
     assert x.grad is None
+
+
+def test_concatenate_without_an_axis_flattens_and_logic_is_of_booleans():
+    t = tr.tensor([[1.0], [2.0]])
+    np.testing.assert_array_equal(np.concatenate([t, t], axis=None).data, [1, 2, 1, 2])
+    with pytest.raises(DtypeError, match="booleans"):
+        tr.tensor([6]) & 3
+    with pytest.raises(DtypeError, match="booleans"):
+        ~tr.tensor([5])
+
+
+def test_looking_at_values_makes_no_noise():
+    W = tr.Parameter(np.eye(2), symbol="W")
+    loss = (tr.tanh(tr.tensor(np.ones((1, 2))) @ W) ** 2).mean()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        np.testing.assert_allclose(loss, np.tanh(1) ** 2, rtol=1e-6)
+        assert np.asarray(loss).shape == () and np.array([loss, loss]).shape == (2,) and float(loss) > 0
+        assert list(np.histogram(loss.data)[0])
+    loss.backward()
+    assert W.grad is not None
+
+
+def test_data_cannot_be_made_writeable():
+    t = tr.tensor([1.0])
+    with pytest.raises(ValueError, match="WRITEABLE"):
+        t.data.flags.writeable = True
+
+
+def test_small_comforts():
+    t = tr.tensor([[1.0, 2.0]])
+    assert f"{t.sum():.2f}" == "3.00"
+    assert (t == None) is False and t != None  # noqa: E711
+    assert np.shape(t) == (1, 2) and np.nonzero(t)[1].tolist() == [0, 1]
+    assert np.zeros_like(t).shape == (1, 2)
+    assert t.flatten().shape == (2,)
+    assert (t > 0).all() and t.argmin() == 0
+    assert tr.prod(tr.tensor([100_000, 100_000], dtype="int32")).item() == 10**10

@@ -704,3 +704,91 @@ def test_an_optimiser_says_which_of_its_entries_count_steps():
     assert two._memory[0]["age"] == 1 and two._memory[0]["n"].shape == (2,)
     with pytest.raises(StateDictError, match=r"0\.age is a number of steps, not 0"):
         two.load_state_dict({"0.age": 0, "0.n": np.zeros(2)})
+
+
+def test_optimisers_take_each_parameter_once():
+    w = tr.Parameter([1.0])
+    assert len(tr.optim.SGD([w, w]).parameters) == 1
+    with pytest.raises(TypeError, match="named_parameters"):
+        tr.optim.SGD(nn.Linear(1, 1).named_parameters())
+
+
+# -- against the papers' formulas -----------------------------------------------------------
+
+pairs_of_numbers = st.lists(st.lists(st.floats(-2, 2), min_size=2, max_size=2), min_size=1, max_size=6)
+
+
+def after_steps(optimizer, parameter, gs):
+    for g in gs:
+        parameter.grad = np.array(g)
+        optimizer.step()
+    return parameter.data
+
+
+@given(pairs_of_numbers, st.sampled_from([0.0, 0.9]), st.sampled_from([0.0, 0.1]))
+def test_sgd_with_momentum(gs, mu, decay):
+    p = nn.Parameter(np.array([1.0, -1.0]))
+    found = after_steps(optim.SGD([p], lr=0.1, momentum=mu, weight_decay=decay), p, gs)
+    theta, v = np.array([1.0, -1.0]), np.zeros(2)
+    for g in gs:
+        v = mu * v + np.array(g) + decay * theta
+        theta = theta - 0.1 * v
+    np.testing.assert_allclose(found, theta, atol=1e-12)
+
+
+@given(pairs_of_numbers)
+def test_adam(gs):
+    p = nn.Parameter(np.array([1.0, -1.0]))
+    found = after_steps(optim.Adam([p], lr=0.1, betas=(0.8, 0.95)), p, gs)
+    theta, m, v = np.array([1.0, -1.0]), np.zeros(2), np.zeros(2)
+    for n, g in enumerate(map(np.array, gs), 1):
+        m, v = 0.8 * m + 0.2 * g, 0.95 * v + 0.05 * g**2
+        theta = theta - 0.1 * (m / (1 - 0.8**n)) / (np.sqrt(v / (1 - 0.95**n)) + 1e-8)
+    np.testing.assert_allclose(found, theta, atol=1e-12)
+
+
+def test_a_step_leaves_old_graphs_right_and_skips_what_has_no_gradient():
+    p, q = nn.Parameter(np.array([3.0])), nn.Parameter(np.array([5.0]))
+    loss = (p * p).sum()
+    loss.backward()
+    optimizer = optim.SGD([p, q], lr=0.5)
+    optimizer.step()
+    assert p.data == [0.0] and q.data == [5.0]
+    optimizer.zero_grad()
+    loss.backward()
+    assert p.grad.data == [6.0]  # of the value that the loss was computed with
+
+
+def test_optimisers_refuse_nonsense():
+    with pytest.raises(ValueError, match="parameters"):
+        optim.Adam([])
+    with pytest.raises(ValueError, match="lr is at least 0"):
+        optim.SGD([nn.Parameter((1,))], lr=-1)
+
+
+@given(st.lists(st.floats(-10, 10), min_size=1, max_size=5), st.floats(0.1, 20))
+def test_one_gradient_is_clipped_by_its_norm(values, limit):
+    p = nn.Parameter(np.zeros(len(values)), dtype="float64")
+    p.grad = np.array(values)
+    norm = optim.clip_grad_norm([p], limit)
+    assert norm == pytest.approx(np.linalg.norm(values))
+    expected = np.array(values) * min(1, limit / norm if norm else 1)
+    np.testing.assert_allclose(p.grad.data, expected, rtol=1e-12)
+
+
+def test_a_small_network_learns():
+    tr.seed(0)
+    rng = np.random.default_rng(0)
+    xs = rng.normal(size=(6, 32, 1)).astype("float32")
+    ys = np.cumsum(xs, axis=0)
+    model = nn.Sequential(nn.Recurrent(nn.RNNCell(1, 16)), nn.Linear(16, 1))
+    optimizer = optim.Adam(model.parameters(), lr=0.01)
+    losses = []
+    for _ in range(150):
+        loss = nn.mse(model(xs), ys)
+        optimizer.zero_grad()
+        loss.backward()
+        optim.clip_grad_norm(model.parameters(), 1.0)
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.05 * losses[0]

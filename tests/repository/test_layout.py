@@ -155,6 +155,25 @@ def test_every_module_stands_in_a_known_room() -> None:
     assert not unknown, f"say in ROOMS where these stand: {unknown}"
 
 
+OTHER_TESTS = {
+    "examples": "the scripts in examples/",
+    "helpers": "what several test files use",
+    "repository": "what is read off the repository: layout, documentation, tools",
+}
+
+
+def test_tests_stand_in_the_room_that_they_test() -> None:
+    """Tests of a room are in a folder of its name; for a room that is one module, a file at the top will do."""
+    wrong = []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        folder, *rest = path.relative_to(ROOT / "tests").parts
+        room = path.stem.removeprefix("test_")
+        right = folder in (*ROOMS, *OTHER_TESTS) if rest else room == "conftest" or (room in ROOMS and not is_package(room))
+        if not right:
+            wrong.append(f"{path.relative_to(ROOT)} is in no room: move it, or say in OTHER_TESTS what its folder is for")
+    assert not wrong, "\n".join(wrong)
+
+
 def test_rooms_import_only_what_is_below() -> None:
     reached: dict[tuple[str, str], str] = {}
     wrong = []

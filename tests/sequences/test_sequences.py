@@ -21,6 +21,7 @@ from tinygrad_rnn.sequences import (
     reverse_padded,
     sessions,
     split,
+    tbptt_chunks,
     unpad,
     windows,
 )
@@ -354,3 +355,36 @@ def test_series_that_are_split_in_step_have_one_length():
         split((np.arange(10), np.arange(9)))
     with pytest.raises(ValueError, match="gap"):
         split(np.arange(10), gap=-1)
+
+
+@given(st.text(min_size=1))
+def test_a_vocabulary_encodes_and_decodes(text):
+    vocabulary = CharVocabulary(text)
+    assert vocabulary.decode(vocabulary.encode(text)) == text
+    assert len(vocabulary) == len(set(text))
+
+
+def test_a_vocabulary_names_what_it_does_not_know():
+    vocabulary = CharVocabulary("abc")
+    with pytest.raises(DataError, match="'z' at position 2"):
+        vocabulary.encode("abz")
+    with pytest.raises(DataError, match="code 3"):
+        vocabulary.decode([0, 3])
+    with pytest.raises(DataError, match="empty"):
+        CharVocabulary("")
+
+
+@given(st.integers(2, 60), st.integers(1, 5), st.integers(1, 7))
+def test_chunks_go_on_where_the_last_one_ended(n, batch, length):
+    codes = np.arange(n)
+    if (n - 1) // batch < 1:
+        with pytest.raises(DataError, match="too short"):
+            tbptt_chunks(codes, batch, length)
+        return
+    chunks = list(tbptt_chunks(codes, batch, length))
+    inputs, targets = (np.concatenate([chunk[i] for chunk in chunks]) for i in (0, 1))
+    rows = (n - 1) // batch
+    assert inputs.shape == (rows, batch)
+    np.testing.assert_array_equal(inputs.T.ravel(), codes[: rows * batch])
+    np.testing.assert_array_equal(targets, inputs + 1)
+    assert all(len(x) <= length for x, _ in chunks)

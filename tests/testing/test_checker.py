@@ -9,7 +9,8 @@ import pytest
 from hypothesis import settings
 
 import tinygrad_rnn as tr
-from tinygrad_rnn.errors import TinygradError
+from tinygrad_rnn import nn
+from tinygrad_rnn.errors import TinygradError, TraceError
 from tinygrad_rnn.ops import REAL, Domain, Primitive, Sparse
 from tinygrad_rnn.ops.core import apply, constant
 from tinygrad_rnn.ops.shapes import scatter
@@ -897,11 +898,11 @@ def wrong_where(condition):
     """A cell whose gradient is wrong in runs that the condition picks."""
     doubled = made(np.positive, lambda g, y, x: 2 * g)
 
-    class Cell(tr.nn.Cell):
+    class Cell(nn.Cell):
         def __init__(self, input_size, hidden_size):
             super().__init__()
-            self.W = tr.nn.Parameter((input_size, hidden_size), symbol="W")
-            self.V = tr.nn.Parameter((hidden_size, hidden_size), symbol="V")
+            self.W = nn.Parameter((input_size, hidden_size), symbol="W")
+            self.V = nn.Parameter((hidden_size, hidden_size), symbol="V")
             self.state_shape = (hidden_size,)
 
         def step(self, x, h):
@@ -935,4 +936,32 @@ def test_most_runs_of_a_cell_must_be_decided(monkeypatch):
 
     monkeypatch.setattr("tinygrad_rnn.testing.cells.cell_check.check_gradients", judged)
     with pytest.raises(UndecidedError, match="are undecided"):
-        check_cell(tr.nn.RNNCell, examples=10)
+        check_cell(nn.RNNCell, examples=10)
+
+
+@pytest.mark.parametrize("leave", [np.asarray, lambda h: h.data, lambda h: h.numpy()])
+def test_a_step_that_leaves_the_graph_is_found(leave):
+    W = np.array([[0.5, -0.3], [0.2, 0.7]])
+
+    class Leaves(nn.Cell):
+        def __init__(self, input_size, hidden_size):
+            super().__init__()
+            self.state_shape = (hidden_size,)
+            self.W = nn.Parameter((hidden_size, hidden_size), symbol="W")
+
+        def step(self, x, h):
+            h = tr.tanh(x[:, :1] + tr.tensor(leave(h)) @ self.W).named("h")
+            return h, h
+
+    def by_hand(W, xs):
+        h = tr.tensor(np.full((1, 2), 0.1))
+        for _, x in tr.steps(xs):
+            h = tr.tanh(x + leave(h) @ W)
+        return h
+
+    with pytest.raises(GradientCheckError):
+        check_gradients(by_hand, W, np.ones((3, 1, 2)))
+    with pytest.raises(GradientCheckError, match="recorded once for all t"):
+        check_cell(Leaves)
+    with pytest.raises(TraceError):
+        Leaves(2, 3).equations()

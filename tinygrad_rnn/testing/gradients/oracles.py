@@ -188,7 +188,7 @@ def _extrapolated(
             errors = np.where(trusted[:, None] & (moves < np.inf), moves, np.inf)
             sizes = np.abs(values)
             relative = np.where((errors < np.inf) & (sizes > 0), errors / sizes, np.inf)
-            settled = settled | (errors[:, 0] <= 4 * last_digits / t).any(0)
+            settled = settled | ((errors[:, 0] < np.inf) & (errors[:, 0] <= 4 * last_digits / t)).any(0)
             if (relative[:, 0].min(0) < 0.5 * sharp.relative[0]).any() or (errors[:, 0].min(0) < 0.5 * sure.error[0]).any():
                 stalled = 0
             sure.take(values, errors, errors, pair)

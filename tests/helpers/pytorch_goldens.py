@@ -1,8 +1,8 @@
 """What PyTorch says: values and gradients of functions and recurrent layers, on random input.
 
-Run it to make ``pytorch.npz`` anew (needs torch; the tests that read it do not):
+Run it to make ``pytorch_goldens.npz`` anew (needs torch; the tests that read it do not):
 
-    python tests/goldens/make.py
+    python tests/helpers/pytorch_goldens.py
 
 Each case is a function of a namespace, called with PyTorch's functions here, and with
 tinygrad_rnn's in the test. `numpy_names` gives PyTorch the names that NumPy has. Each of
@@ -11,6 +11,7 @@ tinygrad_rnn's in the test. `numpy_names` gives PyTorch the names that NumPy has
 
 from __future__ import annotations
 
+import functools
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,8 +19,7 @@ from typing import Any
 
 import numpy as np
 
-HERE = Path(__file__).parent
-FILE = HERE / "pytorch.npz"
+FILE = Path(__file__).with_suffix(".npz")
 rng = np.random.default_rng(20)
 
 
@@ -268,15 +268,31 @@ def layer(torch: Any, name: str) -> dict[str, Any]:
     return {f"{name}/{key}": value.numpy(force=True) for key, value in found.items()}
 
 
+@functools.cache
+def stored() -> dict[str, Any]:
+    """Arrays by name: the case, and what of it the array is."""
+    found: dict[str, Any] = {}
+    at = 0
+    with np.load(FILE) as file:
+        values = file["values"]
+        for line in str(file["contents"]).splitlines():
+            key, _, lengths = line.rpartition("|")
+            shape = tuple(map(int, lengths.split(","))) if lengths else ()
+            size = int(np.prod(shape, dtype=int))
+            found[key] = values[at : at + size].reshape(shape)
+            at += size
+    return found
+
+
 def main() -> None:
     import torch
 
     tr = numpy_names(torch)
-    stored: dict[str, Any] = {}
+    written: dict[str, Any] = {}
     for name, (function, inputs) in CASES.items():
         tensors = [torch.tensor(x, requires_grad=True) for x in inputs]
         y = function(tr, *tensors)
-        stored[f"{name}/value"] = y.numpy(force=True)
+        written[f"{name}/value"] = y.numpy(force=True)
         cotangent = torch.tensor(weights(tuple(y.shape)))
         first = torch.autograd.grad(y, tensors, cotangent, create_graph=True, allow_unused=True)
         # the second order: the gradient contracted once more
@@ -285,15 +301,15 @@ def main() -> None:
         if getattr(contracted, "requires_grad", False):
             second = torch.autograd.grad(contracted, tensors, allow_unused=True)
         for k, (x, g, gg) in enumerate(zip(inputs, first, second, strict=True)):
-            stored[f"{name}/input {k}"] = x  # the stream of random numbers may change with NumPy
-            stored[f"{name}/gradient {k}"] = np.zeros_like(x) if g is None else g.numpy(force=True)
-            stored[f"{name}/second {k}"] = np.zeros_like(x) if gg is None else gg.numpy(force=True)
+            written[f"{name}/input {k}"] = x  # the stream of random numbers may change with NumPy
+            written[f"{name}/gradient {k}"] = np.zeros_like(x) if g is None else g.numpy(force=True)
+            written[f"{name}/second {k}"] = np.zeros_like(x) if gg is None else gg.numpy(force=True)
     for name in LAYERS:
-        stored |= layer(torch, name)
+        written |= layer(torch, name)
     # one long vector and a table of contents: a thousand small files in an archive are mostly headers
-    contents = "\n".join(f"{key}|{','.join(map(str, a.shape))}" for key, a in stored.items())
+    contents = "\n".join(f"{key}|{','.join(map(str, a.shape))}" for key, a in written.items())
     np.savez_compressed(
-        FILE, contents=contents, values=np.concatenate([np.ravel(a) for a in stored.values()]), torch=torch.__version__
+        FILE, contents=contents, values=np.concatenate([np.ravel(a) for a in written.values()]), torch=torch.__version__
     )
     print(f"{len(CASES) + len(LAYERS)} cases, {FILE.stat().st_size:,} bytes", file=sys.stderr)
 
