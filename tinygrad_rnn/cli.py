@@ -182,7 +182,7 @@ def _demo(chosen: argparse.Namespace) -> int:
 
 def _draw(chosen: argparse.Namespace) -> int:
     from .lookup import find_cell, running
-    from .testing.cells.cell_check import make_cell
+    from .testing.cells import make_cell
 
     options = {"detail": chosen.detail} if chosen.detail else {}
     factory = find_cell(chosen.cell)
@@ -200,7 +200,7 @@ def _check(chosen: argparse.Namespace) -> int:
 
     configuration = optional("hypothesis.configuration", "test", "check needs")
     from .testing import GradientCheckError
-    from .testing.cells.cell_check import check_cell
+    from .testing.cells import check_cell
 
     with tempfile.TemporaryDirectory() as folder:  # hypothesis keeps notes, and the user's folder is not for them
         configuration.set_hypothesis_home_dir(folder)

@@ -16,7 +16,7 @@ from tinygrad_rnn.demo import CharModel
 from tinygrad_rnn.errors import DataError
 from tinygrad_rnn.lookup import find_cell
 from tinygrad_rnn.testing import GradientCheckError, KinkError, UndecidedError
-from tinygrad_rnn.testing.cells.cell_check import check_cell, make_cell
+from tinygrad_rnn.testing.cells import check_cell, make_cell
 
 CELLS = '''
 import numpy as np
@@ -335,7 +335,7 @@ def _no_primitive() -> None:
 
 def verdict(cells: Path, name: str, capsys: pytest.CaptureFixture[str], *options: str) -> tuple[int, str]:
     _no_primitive()
-    status = main(["check", f"{cells}:{name}", "--examples", "25", *options])
+    status = main(["check", f"{cells}:{name}", "--examples", "10", *options])
     said = capsys.readouterr()
     return status, said.out + said.err
 
