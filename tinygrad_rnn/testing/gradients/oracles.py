@@ -38,7 +38,7 @@ SMALLEST = 2.0**-48
 COLUMNS = 6
 """How often estimates are extrapolated."""
 
-COMPLEX_STEP = "the complex step"
+COMPLEX_STEP, DIFFERENCES = "the complex step", "central differences"
 Function = Callable[[Vector], Vector]
 Mask = npt.NDArray[np.bool_]
 
@@ -89,6 +89,9 @@ class _Pair(NamedTuple):
         return cls(t, up, down, noise, (up - down) / (2 * t), (up - 2 * y + down) / t)
 
 
+WIDE = 2.0**-8
+"""A step at which most functions are smooth, and rounding is small: with the first probe it confirms another oracle."""
+
 PROBES = (2.0**-13, 2.0**-23, 2.0**-28, 2.0**-33)
 """Steps at which kinks and noise show, and estimates from wide steps are tried."""
 
@@ -99,7 +102,7 @@ def differences(
     v: Vector,
     y: Vector,
     noise: Vector | float = 0.0,
-    hint: Callable[[], Vector | None] = lambda: None,
+    told: Vector | None = None,
     grain: Vector | float = 0.0,
 ) -> Estimate:
     """Central differences at ever smaller steps, extrapolated to step zero (Richardson, Ridders).
@@ -109,7 +112,8 @@ def differences(
     wins. Its error is how much the extrapolation still moves, and the noise: of last digits,
     what is known of it otherwise, and how far slopes at very small steps scatter. Where these
     contradict the estimate, a kink or a period shorter than the step misled it, and it is
-    made again from smaller steps; unless `hint`, another oracle, gives the same.
+    made again from smaller steps; unless `told`, what another oracle says, is the same.
+    Where two steps confirm what was told, no others are taken.
 
     Examples
     --------
@@ -120,19 +124,19 @@ def differences(
     True
     """
     probes = [_Pair.at(f, x, v, y, t, noise) for t in PROBES]
+    bent = _kinks(y, probes, grain)
+    confirmed = None if told is None or bent.any() else _confirmed(told, _Pair.at(f, x, v, y, WIDE, noise), probes[0], y, grain)
+    if confirmed is not None:
+        return confirmed
     oracle, best = _extrapolated(f, x, v, y, noise, 1.0, probes)
     # no change at all within small steps: a flat stretch, or numbers too coarse for these steps
     flat = (best.value[0] == 0) & (probes[0].slope != 0) & (best.width[0] < 0.5) & (best.error[0] < np.inf)
-    if flat.any():
-        told = hint()
-        if told is not None:
-            best.error[:, flat & (np.abs(told) > 10 * best.error[0])] = np.inf
+    if told is not None:
+        best.error[:, flat & (np.abs(told) > 10 * best.error[0])] = np.inf
     for probe in probes:
         misled = _contradicted(best, probe)
-        if misled.any():
-            told = hint()
-            if told is not None:
-                misled &= ~(np.abs(told - best.value[0]) <= 10 * best.error[0] + 1e-6 * np.abs(told))
+        if told is not None:
+            misled &= ~(np.abs(told - best.value[0]) <= 10 * best.error[0] + 1e-6 * np.abs(told))
         if misled.any():
             scatter = [np.abs(other.slope - probe.slope) * other.t for other in probes if other.t < probe.t]
             oracle, closer = _extrapolated(f, x, v, y, noise + np.max([0 * y, *scatter], axis=0), probe.t, probes)
@@ -147,7 +151,20 @@ def differences(
     rounding = EPS / best.width[0] * np.abs(y) + EPS / best.width[0] * best.change + noise / best.width[0] + 1e-320
     steep = probes[0].change / probes[0].t
     rounding = rounding + np.where(np.abs(value) < 1e-6 * steep, 1e-10 * steep, 0)  # zero beside slopes close by
-    return Estimate(oracle, value, error, rounding + 64 * grain, curvature, curvature_error, _kinks(y, probes, grain))
+    return Estimate(oracle, value, error, rounding + 64 * grain, curvature, curvature_error, bent)
+
+
+def _confirmed(told: Vector, wide: _Pair, close: _Pair, y: Vector, grain: Vector | float) -> Estimate | None:
+    """An estimate from two steps, if these see what another oracle says, in all outputs, up to a millionth."""
+    correction, noise = (close.slope - wide.slope) / ((wide.t / close.t) ** 2 - 1), 4 * close.noise / close.t
+    slope, error, size = close.slope + correction, np.abs(correction) + noise, np.abs(told)
+    rounding = (close.noise + EPS * close.change) / close.t + 64 * grain
+    small = (error <= np.maximum(1e-6 * size, 2 * noise)) & ((1e2 * rounding <= 1e-8 * size) | (told == 0))
+    if not (small & (np.abs(slope - told) <= 10 * error)).all():
+        return None
+    curvature = wide.bend / wide.t
+    curvature_error = np.abs(curvature - close.bend / close.t) + 16 * wide.noise / wide.t**2
+    return Estimate(DIFFERENCES, slope, error, rounding, curvature, curvature_error, np.zeros(y.size, bool))
 
 
 def _extrapolated(
@@ -199,7 +216,7 @@ def _extrapolated(
         t /= 2
     misled = (sharp.relative < 0.1) & (sharp.width < sure.width)
     sure.replace(misled & (np.abs(sharp.value - sure.value) > sharp.error + sure.error), sharp)
-    return "central differences", _with_scatter(sure, pair, probes)
+    return DIFFERENCES, _with_scatter(sure, pair, probes)
 
 
 def _affine(row: Vector, before: Vector, noise: Vector) -> bool:
@@ -349,10 +366,10 @@ def judge(f: Subject, evaluation: Evaluation, x: Vector, v: Vector, noise: Vecto
     The complex step knows only what is in the graph. So it may sharpen a derivative that the
     differences know roughly, and never stand in for one that they cannot see.
     """
-    measured = differences(f, x, v, evaluation.value, noise, lambda: complex_step(evaluation, v), f.grain)
-    if measured.oracle != "central differences":
-        return measured
     found = complex_step(evaluation, v)
+    measured = differences(f, x, v, evaluation.value, noise, found, f.grain)
+    if measured.oracle != DIFFERENCES:
+        return measured
     if found is None or not (np.abs(found - measured.value) <= 10 * measured.error + 1e-10 * np.abs(measured.value)).all():
         return measured
     seen = measured.error <= np.maximum(0.05 * np.abs(measured.value), 1e2 * measured.rounding)
