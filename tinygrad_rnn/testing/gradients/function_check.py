@@ -395,7 +395,8 @@ def _contract(subject: Subject, evaluation: Evaluation, rng: np.random.Generator
 
 
 def _backward(subject: Subject, u: Vector, g: Vector, allowed: Vector) -> None:
-    inputs, outputs = subject.run(requires_grad=True)
+    evaluation = subject.run(requires_grad=True)
+    inputs, outputs = evaluation.inputs, evaluation.outputs
     reached = ancestors([y.node for y in outputs])
     owners = [node.leaf() for node in reached if node.leaf is not None]
     before = [(t, t.grad) for t in owners if t is not None]

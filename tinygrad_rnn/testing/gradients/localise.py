@@ -7,7 +7,6 @@ import numpy.typing as npt
 
 from ...autodiff import pullback
 from ...errors import TinygradError
-from ...graph.graph import graph
 from ...graph.node import Node, ancestors
 from ...ops.core import Sparse, as_tensor
 from ...ops.messages import describe
@@ -182,8 +181,7 @@ def _cuts(evaluation: Evaluation) -> list[str]:
 def _where(evaluation: Evaluation, u: Vector) -> list[str]:
     """Which operation's own rule is wrong, and at which step the gradients part."""
     lines = []
-    explicit = graph(*evaluation.outputs).opened()
-    evaluation = evaluation._replace(outputs=[Tensor(node) for node in explicit.outputs])
+    evaluation = Evaluation(evaluation.inputs, [Tensor(node) for node in evaluation.explicit])
     for node in ancestors([t.node for t in evaluation.outputs]):
         position = _wrong_rule(node)
         if position is not None:

@@ -156,12 +156,14 @@ def differences(
 
 def _confirmed(told: Vector, wide: _Pair, close: _Pair, y: Vector, grain: Vector | float) -> Estimate | None:
     """An estimate from two steps, if these see what another oracle says, in all outputs, up to a millionth."""
-    correction, noise = (close.slope - wide.slope) / ((wide.t / close.t) ** 2 - 1), 4 * close.noise / close.t
-    slope, error, size = close.slope + correction, np.abs(correction) + noise, np.abs(told)
-    rounding = (close.noise + EPS * close.change) / close.t + 64 * grain
-    small = (error <= np.maximum(1e-6 * size, 2 * noise)) & ((1e2 * rounding <= 1e-8 * size) | (told == 0))
-    if not (small & (np.abs(slope - told) <= 10 * error)).all():
+    correction, size = (close.slope - wide.slope) / ((wide.t / close.t) ** 2 - 1), np.abs(told)
+    slope, error = close.slope + correction, np.abs(correction) + 4 * close.noise / close.t
+    rounding = (wide.noise + EPS * wide.change) / wide.t + 64 * grain
+    seen = (np.abs(slope - told) <= 10 * error) & (error <= 1e-6 * size) & (1e2 * rounding <= 1e-8 * size)
+    nothing = (told == 0) & (np.abs(wide.slope) <= 4 * rounding) & (np.abs(slope) <= 10 * error)
+    if not (seen | nothing).all():
         return None
+    error = np.where(nothing, 4 * rounding, error)
     curvature = wide.bend / wide.t
     curvature_error = np.abs(curvature - close.bend / close.t) + 16 * wide.noise / wide.t**2
     return Estimate(DIFFERENCES, slope, error, rounding, curvature, curvature_error, np.zeros(y.size, bool))
@@ -321,10 +323,11 @@ def replay(order: Sequence[Node], values: dict[Node, Any]) -> dict[Node, Any]:
 def complex_step(evaluation: Evaluation, v: Vector) -> Vector | None:
     """Im f(x + ihv) / h, by running the recorded graph on complex numbers: exact to rounding.
 
-    None where a kernel refuses complex numbers, or makes real ones out of them.
+    The steps of a scan are run one by one. None where a kernel refuses complex numbers, or
+    makes real ones out of them.
     """
     h = 1e-30
-    inputs, outputs = ([t.node for t in ts] for ts in evaluation)
+    inputs, outputs = [t.node for t in evaluation.inputs], evaluation.explicit
     steps = split(v, evaluation.inputs)
     values: dict[Node, Any] = {node: node.value + 1j * h * step for node, step in zip(inputs, steps, strict=True)}
     try:

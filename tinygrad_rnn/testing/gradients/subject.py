@@ -6,14 +6,17 @@ import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ...autodiff import grad, jvp
 from ...errors import TinygradError
-from ...graph.node import leaf
+from ...graph.graph import graph
+from ...graph.node import Node, leaf
 from ...ops.core import constant
 from ...tensor import Parameter, Tensor, rebind, require_grad
 from .verdicts import GradientCheckError
@@ -23,11 +26,17 @@ __all__ = ["DIRECTIONS", "EPS", "Evaluation", "Gradient", "Subject", "Vector", "
 Vector = npt.NDArray[np.float64]
 
 
-class Evaluation(NamedTuple):
+@dataclass(frozen=True)
+class Evaluation:
     """One call of the function: what went in, and the floats that came out."""
 
     inputs: list[Tensor]
     outputs: list[Tensor]
+
+    @cached_property
+    def explicit(self) -> list[Node]:
+        """The outputs in a graph that has the steps of every scan one by one."""
+        return list(graph(*self.outputs).opened().outputs)
 
     @property
     def value(self) -> Vector:
@@ -194,8 +203,8 @@ class Gradient(Subject):
 
     def run(self, x: Vector | None = None, *, requires_grad: bool = False) -> Evaluation:
         """Take the gradient at the point, or at another one."""
-        inputs, outputs = self.base.run(self.x if x is None else x, requires_grad=requires_grad)
-        return Evaluation(inputs, grad(outputs, inputs, split(self.cotangent, outputs)))
+        at = self.base.run(self.x if x is None else x, requires_grad=requires_grad)
+        return Evaluation(at.inputs, grad(at.outputs, at.inputs, split(self.cotangent, at.outputs)))
 
 
 @contextmanager
