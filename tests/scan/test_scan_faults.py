@@ -7,12 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from first_difference import first_difference
 from planting import Edit, NotPlanted, drop, located, negate, planted, replace, swap
 from scan_cases import Difference, agree, chunks, patched, quietly, sample
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
-from tinygrad_rnn.testing.first_difference import first_difference
 
 CASES = 120
 """Random cells that a fault is given to be found in."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from first_difference import first_difference
 from hypothesis import Phase, given, settings
 from scan_cases import check, chunks, plans, quietly, sample
 
@@ -14,7 +15,6 @@ import tinygrad_rnn as tr
 from tinygrad_rnn.errors import RendererError
 from tinygrad_rnn.scan.partition import Partition
 from tinygrad_rnn.scan.rewrites import REWRITES, without
-from tinygrad_rnn.testing.first_difference import first_difference
 from tinygrad_rnn.testing.random_cells import CellRun, leaves, outcome
 from tinygrad_rnn.testing.strategies import cells
 

@@ -13,8 +13,9 @@ from ...graph.node import ancestors
 from ...ops.messages import describe
 from ...tensor import Parameter, Tensor
 from .localise import apart, localise, rounding
-from .oracles import EPS, Estimate, Mask, complex_step, is_analytic, judge, lost_digits
+from .oracles import Estimate, Mask, complex_step, is_analytic, judge, lost_digits
 from .subject import DIRECTIONS, Evaluation, Gradient, Subject, Vector, direction, flat, split
+from .tolerances import AGREES, EPS, ROUNDING, SEES, TERMS, UNSTEADY
 from .verdicts import GradientCheckError, KinkError, Report, UndecidedError
 
 __all__ = ["check_gradients"]
@@ -166,22 +167,22 @@ def _directions(
         if i == 0 and estimate.kinks.any():
             raise _bends(what, estimate, smooth=is_analytic(evaluation, v))
         found.append((v, estimate))
-        known |= estimate.error <= np.maximum(0.05 * np.abs(estimate.value), 1e2 * estimate.rounding + 1e-300)
-        scale = np.abs(estimate.value) + 1e12 * estimate.rounding + 10 * estimate.error
+        known |= estimate.error <= np.maximum(SEES * np.abs(estimate.value), ROUNDING * estimate.rounding + 1e-300)
+        scale = np.abs(estimate.value) + 1e12 * estimate.rounding + AGREES * estimate.error
         for u in (_weights(rng, scale, each=True), _weights(rng, scale)):
             g = evaluation.pull(u)
             _finite(subject, g, order)
             gap, allowed, size = apart(estimate, u, v, g)
             unsteady = float(np.abs((shaken.pull(u) - g) * v).sum())  # what the last digits of the arguments make of it
-            allowed += 64 * unsteady if np.isfinite(unsteady) else 0.0
+            allowed += UNSTEADY * unsteady if np.isfinite(unsteady) else 0.0
             if gap > allowed:
                 allowed += 2 * lost_digits(evaluation, u, v)
             if gap > allowed:
                 _confirm(subject, evaluation, estimate, v, noise, order)
                 raise GradientCheckError(localise(subject, evaluation, u, v, order))
             nothing = rounding(estimate, u)
-            needed |= np.abs(g * v) > 10 * nothing
-            if allowed <= 0.05 * size or (size <= 10 * nothing and _is_rounding(estimate, u, v, g, shaken)):
+            needed |= np.abs(g * v) > AGREES * nothing
+            if allowed <= SEES * size or (size <= AGREES * nothing and _is_rounding(estimate, u, v, g, shaken)):
                 clear = True
                 heard |= np.abs(g * v) > 3 * allowed
                 report.error = max(report.error, gap / size if size > nothing else 0.0)
@@ -198,7 +199,7 @@ def _confirm(subject: Subject, evaluation: Evaluation, estimate: Estimate, v: Ve
     """Say nothing against a gradient where other steps along the same direction have another slope."""
     again = judge(subject, evaluation, subject.x, v * OTHER_STEPS, noise)
     if not (
-        np.abs(again.value - OTHER_STEPS * estimate.value) <= 10 * (again.error + estimate.error + estimate.rounding)
+        np.abs(again.value - OTHER_STEPS * estimate.value) <= AGREES * (again.error + estimate.error + estimate.rounding)
     ).all():
         raise UndecidedError(_unseen(subject, v != 0, ~estimate.kinks, order))
 
@@ -270,10 +271,10 @@ def _transposes(evaluation: Evaluation, rng: np.random.Generator, order: int, se
     u = _weights(rng, np.abs(estimate.value) + 1e12 * estimate.rounding)
     g = evaluation.pull(u)
     pushed = evaluation.push(v)
-    allowed = 10 * rounding(estimate, u)
+    allowed = AGREES * rounding(estimate, u)
 
     def agree(left: Vector, right: Vector, words: str) -> None:
-        terms = 1e4 * EPS * float(np.abs(left).sum() + np.abs(right).sum())
+        terms = TERMS * float(np.abs(left).sum() + np.abs(right).sum())
         if not abs(float(left.sum()) - float(right.sum())) <= terms + allowed:
             raise GradientCheckError(words.format(float(left.sum()), float(right.sum())))
 
@@ -291,10 +292,10 @@ def _transposes(evaluation: Evaluation, rng: np.random.Generator, order: int, se
 def _second_differences(evaluation: Evaluation, seen: list[tuple[Vector, Estimate]], cotangent: Vector, order: int) -> None:
     """The gradient's slope is the curvature of the function itself, which asks no rule at all."""
     for v, estimate in seen:
-        error = 16 * float(np.abs(cotangent) @ estimate.curvature_error)
+        error = 2 * AGREES * float(np.abs(cotangent) @ estimate.curvature_error)
         numeric = float(cotangent @ estimate.curvature)
         terms = evaluation.pull(v) * v
-        allowed = error + 1e3 * EPS * (float(np.abs(terms).sum()) + float(np.abs(cotangent) @ estimate.rounding) / EPS)
+        allowed = error + TERMS * float(np.abs(terms).sum()) + AGREES * rounding(estimate, cotangent)
         gap = abs(float(terms.sum()) - numeric)
         if np.isfinite(allowed) and not gap <= allowed and not gap <= allowed + 2 * lost_digits(evaluation, v, v):
             raise GradientCheckError(
@@ -381,16 +382,17 @@ def _contract(subject: Subject, evaluation: Evaluation, rng: np.random.Generator
         return _finite(subject, g, 1)
     shaken = subject.moved(rng, 4 * EPS).run()
     unsteady = np.abs(shaken.pull(u) - g) + np.abs(shaken.pull(w) - evaluation.pull(w))
-    noise = 1e2 * EPS * float(np.abs(u * y).sum() + np.abs(w * y).sum()) + 1e2 * np.where(np.isfinite(unsteady), unsteady, 0)
+    rounded = ROUNDING * EPS * float(np.abs(u * y).sum() + np.abs(w * y).sum())
+    noise = rounded + UNSTEADY * np.where(np.isfinite(unsteady), unsteady, 0)
 
-    def agree(other: Vector, expected: Vector, words: str, scale: float = 5.0) -> None:
-        if not (np.abs(other - expected) <= 1e4 * EPS * scale * size + noise).all():
+    def agree(other: Vector, expected: Vector, words: str) -> None:
+        if not (np.abs(other - expected) <= TERMS * size + noise).all():
             raise GradientCheckError(words)
 
     agree(evaluation.pull(2 * u - 3 * w), 2 * g - 3 * evaluation.pull(w), "the gradient is not linear in the cotangent")
     twice = grad([*evaluation.outputs, *evaluation.outputs], evaluation.inputs, [*cotangents, *split(w, evaluation.outputs)])
     agree(flat([t.data for t in twice]), g + evaluation.pull(w), "the gradient does not add up when an output is used twice")
-    _backward(subject, u, g, 1e4 * EPS * size + noise)
+    _backward(subject, u, g, TERMS * size + noise)
     _one_tensor_for_two(subject, u)
 
 
@@ -432,6 +434,6 @@ def _one_tensor_for_two(subject: Subject, u: Vector) -> None:
     except (TinygradError, GradientCheckError):
         return  # what is a value of one argument need not be one of the other
     total = parts.reshape(2, -1).sum(0)
-    if np.isfinite(total).all() and not (np.abs(found - total) <= 1e5 * EPS * np.abs(parts).max(initial=0)).all():
+    if np.isfinite(total).all() and not (np.abs(found - total) <= TERMS * np.abs(parts).max(initial=0)).all():
         names = dict(zip(subject.sources, subject.names, strict=True))
         raise GradientCheckError(f"one tensor for both {names[i]} and {names[j]} does not get the sum of their gradients")

@@ -12,8 +12,9 @@ from ...ops.core import Sparse, as_tensor
 from ...ops.messages import describe
 from ...ops.shapes import scatter
 from ...tensor import Tensor
-from .oracles import EPS, Estimate, differences, judge, part, replay
+from .oracles import Estimate, differences, judge, part, replay
 from .subject import Evaluation, Subject, Vector, direction, flat, split
+from .tolerances import AGREES, ROUNDING, TERMS
 
 __all__ = ["apart", "localise", "rounding", "tolerance"]
 
@@ -26,12 +27,12 @@ ALL_ELEMENTS = 256
 def tolerance(estimate: Estimate, u: Vector, terms: float) -> float:
     """How far ⟨u, Jv⟩ may be off: the oracle's error estimate, and rounding of the terms."""
     weight = np.abs(u)
-    return 8 * float(weight[weight > 0] @ estimate.error[weight > 0]) + 1e5 * EPS * terms
+    return AGREES * float(weight[weight > 0] @ estimate.error[weight > 0]) + TERMS * terms
 
 
 def rounding(estimate: Estimate, u: Vector) -> float:
     """How large a derivative of ⟨u, y⟩ may come out by rounding alone."""
-    return 1e2 * float(np.abs(u) @ estimate.rounding)
+    return ROUNDING * float(np.abs(u) @ estimate.rounding)
 
 
 def apart(estimate: Estimate, u: Vector, v: Vector, g: Vector) -> tuple[float, float, float]:

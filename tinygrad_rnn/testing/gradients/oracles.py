@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from ...autodiff import grad
 from ...graph.node import Node, ancestors
-from .subject import EPS, Evaluation, Subject, Vector, flat, split
+from .subject import Evaluation, Subject, Vector, flat, split
+from .tolerances import AGREES, EPS, ROUNDING, SEES, UNSTEADY
 
 __all__ = [
-    "EPS",
     "Estimate",
     "Mask",
     "complex_step",
@@ -132,11 +132,11 @@ def differences(
     # no change at all within small steps: a flat stretch, or numbers too coarse for these steps
     flat = (best.value[0] == 0) & (probes[0].slope != 0) & (best.width[0] < 0.5) & (best.error[0] < np.inf)
     if told is not None:
-        best.error[:, flat & (np.abs(told) > 10 * best.error[0])] = np.inf
+        best.error[:, flat & (np.abs(told) > AGREES * best.error[0])] = np.inf
     for probe in probes:
         misled = _contradicted(best, probe)
         if told is not None:
-            misled &= ~(np.abs(told - best.value[0]) <= 10 * best.error[0] + 1e-6 * np.abs(told))
+            misled &= ~(np.abs(told - best.value[0]) <= AGREES * best.error[0] + 1e-6 * np.abs(told))
         if misled.any():
             scatter = [np.abs(other.slope - probe.slope) * other.t for other in probes if other.t < probe.t]
             oracle, closer = _extrapolated(f, x, v, y, noise + np.max([0 * y, *scatter], axis=0), probe.t, probes)
@@ -151,16 +151,16 @@ def differences(
     rounding = EPS / best.width[0] * np.abs(y) + EPS / best.width[0] * best.change + noise / best.width[0] + 1e-320
     steep = probes[0].change / probes[0].t
     rounding = rounding + np.where(np.abs(value) < 1e-6 * steep, 1e-10 * steep, 0)  # zero beside slopes close by
-    return Estimate(oracle, value, error, rounding + 64 * grain, curvature, curvature_error, bent)
+    return Estimate(oracle, value, error, rounding + UNSTEADY * grain, curvature, curvature_error, bent)
 
 
 def _confirmed(told: Vector, wide: _Pair, close: _Pair, y: Vector, grain: Vector | float) -> Estimate | None:
     """An estimate from two steps, if these see what another oracle says, in all outputs, up to a millionth."""
     correction, size = (close.slope - wide.slope) / ((wide.t / close.t) ** 2 - 1), np.abs(told)
     slope, error = close.slope + correction, np.abs(correction) + 4 * close.noise / close.t
-    rounding = (wide.noise + EPS * wide.change) / wide.t + 64 * grain
-    seen = (np.abs(slope - told) <= 10 * error) & (error <= 1e-6 * size) & (1e2 * rounding <= 1e-8 * size)
-    nothing = (told == 0) & (np.abs(wide.slope) <= 4 * rounding) & (np.abs(slope) <= 10 * error)
+    rounding = (wide.noise + EPS * wide.change) / wide.t + UNSTEADY * grain
+    seen = (np.abs(slope - told) <= AGREES * error) & (error <= 1e-6 * size) & (ROUNDING * rounding <= 1e-8 * size)
+    nothing = (told == 0) & (np.abs(wide.slope) <= 4 * rounding) & (np.abs(slope) <= AGREES * error)
     if not (seen | nothing).all():
         return None
     error = np.where(nothing, 4 * rounding, error)
@@ -295,7 +295,7 @@ def _kinks(y: Vector, probes: list[_Pair], grain: Vector | float = 0.0) -> Mask:
     alike = (bends[2] > 0.3 * bends[1]) & (bends[2] < 3 * bends[1])
     hidden = bends[1] * closest.t < 10 * closest.noise
     jumps = [np.maximum(np.abs(p.up - y), np.abs(p.down - y)) for p in (close, closest)]
-    torn = (np.abs(jumps[0] - jumps[1]) <= 1e-2 * jumps[1]) & (jumps[1] > 1e6 * closest.noise + 64 * grain)
+    torn = (np.abs(jumps[0] - jumps[1]) <= 1e-2 * jumps[1]) & (jumps[1] > 1e6 * closest.noise + UNSTEADY * grain)
     return (bent & (alike | hidden)) | torn
 
 
@@ -373,9 +373,9 @@ def judge(f: Subject, evaluation: Evaluation, x: Vector, v: Vector, noise: Vecto
     measured = differences(f, x, v, evaluation.value, noise, found, f.grain)
     if measured.oracle != DIFFERENCES:
         return measured
-    if found is None or not (np.abs(found - measured.value) <= 10 * measured.error + 1e-10 * np.abs(measured.value)).all():
+    if found is None or not (np.abs(found - measured.value) <= AGREES * measured.error + 1e-10 * np.abs(measured.value)).all():
         return measured
-    seen = measured.error <= np.maximum(0.05 * np.abs(measured.value), 1e2 * measured.rounding)
+    seen = measured.error <= np.maximum(SEES * np.abs(measured.value), ROUNDING * measured.rounding)
     value = np.where(seen, found, measured.value)
     error = np.where(seen, _last_digits(found) + EPS * measured.error, measured.error)
     return measured._replace(oracle=COMPLEX_STEP if seen.all() else measured.oracle, value=value, error=error)

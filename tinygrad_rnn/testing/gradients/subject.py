@@ -19,9 +19,10 @@ from ...graph.graph import graph
 from ...graph.node import Node, leaf
 from ...ops.core import constant
 from ...tensor import Parameter, Tensor, rebind, require_grad
+from .tolerances import EPS
 from .verdicts import GradientCheckError
 
-__all__ = ["DIRECTIONS", "EPS", "Evaluation", "Gradient", "Subject", "Vector", "direction", "flat", "split"]
+__all__ = ["DIRECTIONS", "Evaluation", "Gradient", "Subject", "Vector", "direction", "flat", "split"]
 
 Vector = npt.NDArray[np.float64]
 
@@ -154,7 +155,6 @@ class Subject:
         return other
 
 
-EPS = float(np.finfo(np.float64).eps)
 DIRECTIONS = 3
 """Kinds of directions; see `direction`."""
 

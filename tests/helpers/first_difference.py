@@ -9,19 +9,17 @@ import graphviz
 import numpy as np
 import numpy.typing as npt
 
-from ..draw import Drawing
-from ..draw.dot import identifier
-from ..draw.plain import plain
-from ..graph.graph import Graph
-from ..graph.node import Node, ancestors
-from ..scan.compiled import CompiledScan
-from ..scan.loop import Loop, Output, body, is_leaf
-from ..scan.primitive import scan
-from ..scan.rewrites import without
-from ..tensor import Tensor
-from .oracles import replay
-
-__all__ = ["first_difference", "picture", "values_of"]
+from tinygrad_rnn.draw import Drawing
+from tinygrad_rnn.draw.dot import identifier
+from tinygrad_rnn.draw.plain import plain
+from tinygrad_rnn.graph.graph import Graph
+from tinygrad_rnn.graph.node import Node, ancestors
+from tinygrad_rnn.scan.compiled import CompiledScan
+from tinygrad_rnn.scan.loop import Loop, Output, body, is_leaf
+from tinygrad_rnn.scan.primitive import scan
+from tinygrad_rnn.scan.rewrites import without
+from tinygrad_rnn.tensor import Tensor
+from tinygrad_rnn.testing.gradients.oracles import replay
 
 Array = npt.NDArray[Any]
 
@@ -44,14 +42,6 @@ def first_difference(*results: Tensor, rtol: float = 1e-6) -> Drawing | None:
     Drawing or None
         None if all are alike: then the programs do what their loops say, and the loops
         themselves, which tracing and differentiation made, have to be looked at.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from tinygrad_rnn import nn
-    >>> outputs, h = nn.Recurrent(nn.RNNCell(3, 5))(np.ones((4, 2, 3), "float32"))
-    >>> first_difference(outputs, h) is None
-    True
     """
     for node in ancestors([result.node for result in results]):
         if node.primitive is scan:
