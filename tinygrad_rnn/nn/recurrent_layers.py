@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,11 @@ from .recurrent import Mode
 from .stacked import RecurrentLayer
 
 __all__ = ["GRU", "LSTM", "RNN"]
+
+
+def _arguments(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a constructor, from its local variables: RecurrentLayer has the same names, and hands on the cell's."""
+    return {name: value for name, value in found.items() if name not in ("self", "__class__")}
 
 
 class RNN(RecurrentLayer):
@@ -72,21 +78,7 @@ class RNN(RecurrentLayer):
         mode: Mode = "scan",
         checkpoint: int | None = None,
     ) -> None:
-        super().__init__(
-            RNNCell,
-            input_size,
-            hidden_size,
-            num_layers,
-            batch_first,
-            dropout,
-            bidirectional,
-            mode=mode,
-            checkpoint=checkpoint,
-            bias=bias,
-            dtype=dtype,
-            recurrent_dropout=recurrent_dropout,
-            nonlinearity=nonlinearity,
-        )
+        super().__init__(RNNCell, **_arguments(locals()))
 
 
 class LSTM(RecurrentLayer):
@@ -153,22 +145,7 @@ class LSTM(RecurrentLayer):
         mode: Mode = "scan",
         checkpoint: int | None = None,
     ) -> None:
-        super().__init__(
-            LSTMCell,
-            input_size,
-            hidden_size,
-            num_layers,
-            batch_first,
-            dropout,
-            bidirectional,
-            mode=mode,
-            checkpoint=checkpoint,
-            bias=bias,
-            dtype=dtype,
-            recurrent_dropout=recurrent_dropout,
-            proj_size=proj_size,
-            forget_bias=forget_bias,
-        )
+        super().__init__(LSTMCell, **_arguments(locals()))
 
 
 class GRU(RecurrentLayer):
@@ -230,18 +207,4 @@ class GRU(RecurrentLayer):
         mode: Mode = "scan",
         checkpoint: int | None = None,
     ) -> None:
-        super().__init__(
-            GRUCell,
-            input_size,
-            hidden_size,
-            num_layers,
-            batch_first,
-            dropout,
-            bidirectional,
-            mode=mode,
-            checkpoint=checkpoint,
-            bias=bias,
-            dtype=dtype,
-            recurrent_dropout=recurrent_dropout,
-            reset_after=reset_after,
-        )
+        super().__init__(GRUCell, **_arguments(locals()))
