@@ -68,7 +68,9 @@ def check_range(name: str, value: float, below: float = math.inf) -> float:
 
 
 class Optimizer:
-    """Base of the optimisers: goes over the parameters that have a gradient.
+    """Base class of the optimisers, which updates every parameter that has a gradient.
+
+    An optimiser of your own overrides :meth:`update`, and :attr:`state_names` if it remembers arrays.
 
     Parameters
     ----------
@@ -82,10 +84,26 @@ class Optimizer:
         If there are no parameters, or the learning rate is negative or not finite.
     TypeError
         If they are not parameters.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_rnn as tr
+    >>> class SignMomentum(Optimizer):
+    ...     state_names = ("m",)
+    ...     def update(self, data, g, memory):
+    ...         memory["m"] = 0.9 * memory.get("m", 0.0) + 0.1 * g
+    ...         return -self.lr * np.sign(memory["m"])
+    >>> w = tr.Parameter([1.0, -2.0])
+    >>> optimizer = SignMomentum([w], lr=0.5)
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w.data.tolist(), list(optimizer.state_dict())
+    ([0.5, -1.5], ['0.m'])
     """
 
     counters: ClassVar[tuple[str, ...]] = ()
-    """Those of `state_names` that count steps; all others are arrays of the parameter's shape."""
+    """Names in `state_names` whose values are counts of steps. All others are arrays of the parameter's shape."""
 
     def __init__(self, parameters: Iterable[Parameter], lr: float) -> None:
         self.parameters = check_parameters(parameters)
@@ -94,7 +112,7 @@ class Optimizer:
 
     @property
     def state_names(self) -> tuple[str, ...]:
-        """Names of what is remembered of each parameter from step to step."""
+        """Names of the values that the optimiser keeps for each parameter from step to step."""
         return ()
 
     def zero_grad(self) -> None:
@@ -105,7 +123,7 @@ class Optimizer:
     def step(self) -> None:
         """Rebind every parameter that has a gradient and is not frozen; old graphs keep the old arrays.
 
-        A parameter that is frozen keeps what is remembered of it until it is unfrozen.
+        The state of a frozen parameter stays as it is.
         """
         for parameter, memory in zip(self.parameters, self._memory, strict=True):
             if parameter.grad is not None and parameter.requires_grad:
@@ -114,27 +132,35 @@ class Optimizer:
                 parameter.data = data + self.update(data, g, memory)
 
     def update(self, data: Array, g: Array, memory: dict[str, Any]) -> Array:
-        """What to add to the parameter; `memory` is its own, empty before the first step.
+        """Return the array to add to a parameter.
 
-        The arrays are of float32 at least, for ε and squares of gradients vanish in float16.
+        Parameters
+        ----------
+        data, g : numpy.ndarray
+            Values and gradient of the parameter, in float32 at least: ε and squares of gradients vanish in float16.
+        memory : dict
+            Values that this method keeps for this parameter, under the names in `state_names`; empty before the first step.
+
+        Returns
+        -------
+        numpy.ndarray
         """
         raise NotImplementedError
 
     def state_dict(self) -> dict[str, Array]:
-        """A copy of what is remembered, by the parameter's number and a name, such as ``"0.v"``.
+        """Return a copy of the state of all parameters, by the parameter's number and a name, such as ``"0.v"``.
 
         ``np.savez`` stores it. The options, such as `lr`, are not in it.
         """
         return {f"{i}.{name}": np.array(value) for i, memory in enumerate(self._memory) for name, value in memory.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Remember what `state_dict` gave; all of it, or none.
+        """Replace the state of all parameters by one that `state_dict` gave, whole or not at all.
 
         Parameters
         ----------
         state : Mapping of str to array_like
-            For each parameter all that an optimiser with these options remembers, or nothing,
-            as before its first step.
+            For each parameter all values of `state_names`, or none of them, as before the first step.
 
         Raises
         ------
