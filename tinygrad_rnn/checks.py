@@ -50,7 +50,7 @@ def check_int(name: str, value: int, least: int = 1) -> int:
 
     Examples
     --------
-    >>> whole("width", np.int32(4))
+    >>> check_int("width", np.int32(4))
     4
     """
     if not isinstance(value, (int, np.integer)) or value < least:

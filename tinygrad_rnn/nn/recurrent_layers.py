@@ -16,9 +16,12 @@ from .stacked import RecurrentLayer
 __all__ = ["GRU", "LSTM", "RNN"]
 
 
+_OF_THE_CLASS = frozenset({"self", "__class__"})
+
+
 def _arguments(found: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a constructor, from its local variables: RecurrentLayer has the same names, and hands on the cell's."""
-    return {name: value for name, value in found.items() if name not in ("self", "__class__")}
+    return {name: value for name, value in found.items() if name not in _OF_THE_CLASS}
 
 
 class RNN(RecurrentLayer):

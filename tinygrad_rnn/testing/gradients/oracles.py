@@ -353,7 +353,7 @@ def lost_digits(evaluation: Evaluation, u: Vector, v: Vector) -> float:
 
 def is_analytic(evaluation: Evaluation, v: Vector) -> bool:
     """Whether no operation on the way from inputs to outputs makes a kink or a jump: all take complex numbers and give them."""
-    order = ancestors([t.node for t in evaluation.outputs])
+    order = ancestors(evaluation.explicit)
     reached = {t.node for t in evaluation.inputs}
     for node in order:
         if node.primitive is not None and not reached.isdisjoint(node.inputs):
