@@ -14,13 +14,15 @@ import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from types import CodeType, FrameType
 from typing import Any
 
 import numpy as np
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "helpers"))
+from counting import calls_of
 
 T, B, H = 50, 1, 16
 
@@ -38,23 +40,6 @@ class ThreeLines(nn.Cell):
         """Next h, twice."""
         h = tr.tanh(x @ self.U + h @ self.W).named("h")
         return h, h
-
-
-def calls_of(run: Callable[[], object]) -> Counter[CodeType]:
-    """The Python functions that are called while something runs, and how often each."""
-    found: Counter[CodeType] = Counter()
-
-    def count(frame: FrameType, event: str, _: Any) -> None:
-        if event == "call":
-            found[frame.f_code] += 1
-
-    before = sys.getprofile()
-    sys.setprofile(count)
-    try:
-        run()
-    finally:
-        sys.setprofile(before)
-    return found
 
 
 def cases() -> dict[str, Callable[[], Callable[[], object]]]:

@@ -629,10 +629,10 @@ changes = st.lists(
 def test_a_glance_finds_every_change_of_many(changes):
     """Lists and arrays are thrown away and made anew, so that new ones take the addresses of old ones."""
 
-    class Kind:
+    class TypeRule:
         number = 0
 
-    held, watch = Kind(), Watch()
+    held, watch = TypeRule(), Watch()
     for how, name, number in changes:
         before = getattr(held, name, None)
         if how == "set":
@@ -652,7 +652,7 @@ def test_a_glance_finds_every_change_of_many(changes):
         elif how == "delete":
             vars(held).pop(name, None)
         elif how == "class":
-            Kind.number = number
+            TypeRule.number = number
         before = None
         assert watch.guard(held).key == guard(held).key
 

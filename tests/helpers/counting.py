@@ -2,6 +2,7 @@
 
 import sys
 import tracemalloc
+from collections import Counter
 
 import numpy as np
 
@@ -16,13 +17,13 @@ def allocated():
     return sum(trace.size for trace in traces if trace.domain == np.lib.tracemalloc_domain or trace.size < LARGE)
 
 
-def calls(function):
-    """How many functions are called in it."""
-    count = 0
+def calls_of(function):
+    """The Python functions that are called in it, by their code, and how often each."""
+    found = Counter()
 
     def called(frame, event, argument):
-        nonlocal count
-        count += event == "call"
+        if event == "call":
+            found[frame.f_code] += 1
 
     before = sys.getprofile()
     sys.setprofile(called)
@@ -30,4 +31,9 @@ def calls(function):
         function()
     finally:
         sys.setprofile(before)
-    return count
+    return found
+
+
+def calls(function):
+    """How many functions are called in it."""
+    return calls_of(function).total()

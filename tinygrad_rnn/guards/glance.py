@@ -1,4 +1,4 @@
-"""A glance: have the objects that a guard has read stayed the same ones, with the same contents?"""
+"""Glances: quick comparisons of the objects that a guard has read, by identity and by contents."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .guard import Guard, guard
-from .walk import Note, kind_of
+from .walk import Note, rule_of
 
 __all__ = ["Watch"]
 
@@ -36,7 +36,7 @@ class Watch:
         self._glance: _Glance | None = None
 
     def guard(self, value: Any) -> Guard:
-        """A guard of a value, which is always the same one."""
+        """Return a guard of the value; every call of one watch is for the same value."""
         glance, last = self._glance, self._last
         if glance is not None and glance.finds_no_change():
             return glance.guard
@@ -92,7 +92,7 @@ class _Glance:
             values = contents.read(owner)
             contents.ids = list(map(id, values))
             for position, value in enumerate(values):
-                kind = kind_of(type(value))
+                kind = rule_of(type(value))
                 if kind.is_number:
                     self._numbers.append(value)
                 elif kind.contents is not None:
@@ -105,7 +105,7 @@ class _Glance:
                     self._possible = False
 
     def finds_no_change(self) -> bool:
-        """Whether all is as it was."""
+        """Whether every object is the same, with the same contents, as when the glance was made."""
         if not self._possible:
             return False
         try:

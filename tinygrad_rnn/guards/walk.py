@@ -23,7 +23,7 @@ from ..ops.core import Primitive
 from ..tensor import Parameter, Tensor
 from .code import BY_VALUE, GLOBALS_BY_VALUE, IMPURE, has_own_code, is_ours, is_pure, is_replaced, names_in, original_attributes
 
-__all__ = ["Group", "Kind", "Missing", "Note", "Walk", "kind_of"]
+__all__ = ["Group", "TypeRule", "Missing", "Note", "Walk", "rule_of"]
 
 LARGEST = 1000
 """How many values a guard looks at."""
@@ -91,7 +91,7 @@ class Walk:
         kind = type(value)
         if kind is int or kind is str or kind is bool or value is None:
             return kind, value
-        return self._once(id(value), value, kind_of(kind).way)
+        return self._once(id(value), value, rule_of(kind).way)
 
     def _once(self, address: Any, value: Any, way: _Way) -> Any:
         known = self._seen.get(address)
@@ -135,8 +135,8 @@ class Walk:
         return Group(tuple([name for name, _ in found]), tuple([self.of(part) for _, part in found]), attributes)
 
     def _attributes(self, value: Any) -> Group:
-        """Those in its dict and its slots."""
-        kind = kind_of(type(value))
+        """Keys of the attributes in the dict and the slots of a value."""
+        kind = rule_of(type(value))
         self._note(value, kind.contents or _attributes_in)
         found = list(object.__getattribute__(value, "__dict__").items()) if kind.has_dict else []  # a thread may add to it
         for slot in kind.slots:
@@ -146,21 +146,21 @@ class Walk:
 
     def _further(self, value: Any) -> Any:
         """The class and the attributes of a value, if its kind has any beside the value itself."""
-        kind = kind_of(type(value))
+        kind = rule_of(type(value))
         return self.instance(value) if kind.has_dict or kind.slots else None
 
     # -- one way for each kind of value, chosen by _look_up --------------------------------------
 
     def unknown(self, value: Any) -> Any:
-        """It may hold anything, so the guard is not complete."""
+        """Key of a value that may hold anything: none, and the guard is not complete."""
         self.complete = False
 
     def exact(self, value: Any) -> Any:
-        """To the last bit, with what its class adds to numbers and texts."""
+        """Key of a number, a text or the like: its value to the last bit, and attributes that a class of the user adds."""
         return exact(value), self._further(value)
 
     def identity(self, value: Any) -> Any:
-        """By its address."""
+        """Key of an object that is only itself: its address."""
         try:
             self.held.append(weakref.ref(value))
         except TypeError:
@@ -168,26 +168,26 @@ class Walk:
         return id(value)
 
     def tensor(self, value: Any) -> Any:
-        """By its address, and whether it wants a gradient: whoever runs a trace reads its array afresh."""
+        """Key of a tensor: its address, and whether it wants a gradient. Each run of a trace reads the array afresh."""
         self._note(value, _facts_of_tensor, by_value=True)
         return self.identity(value), *_facts_of_tensor(value), self._further(value)
 
     def descriptor(self, value: Any) -> Any:
-        """By its class and its name, as an attribute of a class of the library or of Python."""
+        """Key of an attribute that a class written in C defines: the class and the name of the attribute."""
         return self.identity(value.__objclass__), value.__name__  # it would keep its class alive
 
     def ufunc(self, value: Any) -> Any:
-        """A function of NumPy, unless it is made of a Python function."""
+        """Key of a NumPy ufunc: its address; one that is made of a Python function is unknown."""
         of_python = all(set(kinds) <= set("O->") for kinds in value.types)  # made by np.frompyfunc
         return self.unknown(value) if of_python else self.identity(value)
 
     def instance(self, value: Any) -> Any:
-        """By its class and its attributes."""
+        """Key of an instance: its class and its attributes."""
         return self._type(type(value)), self._attributes(value)
 
     def mapping(self, value: Any) -> Any:
-        """By its items, in order."""
-        self.all_noted = self.all_noted and kind_of(type(value)).contents is not None
+        """Key of a mapping: its items, in order."""
+        self.all_noted = self.all_noted and rule_of(type(value)).contents is not None
         base = next(kind for kind in _MAPPINGS if isinstance(value, kind))
         if base.__len__(value) > LARGEST:
             return self.unknown(value)
@@ -195,28 +195,28 @@ class Walk:
         return tuple([(self.of(key), self.of(part)) for key, part in items]), type(value), self._further(value)
 
     def container(self, value: Any) -> Any:
-        """By its elements, in order."""
-        self.all_noted = self.all_noted and kind_of(type(value)).contents is not None
+        """Key of a container: its elements, in order."""
+        self.all_noted = self.all_noted and rule_of(type(value)).contents is not None
         base = next(kind for kind in _CONTAINERS if isinstance(value, kind))
         if base.__len__(value) > LARGEST:
             return self.unknown(value)
         return type(value), tuple([self.of(part) for part in list(base.__iter__(value))]), self._further(value)
 
     def array(self, value: Any) -> Any:
-        """By its numbers, if they are few."""
+        """Key of a small array: its numbers."""
         if value.nbytes > LARGEST_ARRAY or value.dtype.hasobject:
             return self.unknown(value)
         self._note(value, exact, by_value=True)
         return self.exact(value)
 
     def buffer(self, value: Any) -> Any:
-        """By its bytes, if they are few."""
+        """Key of a small buffer: its bytes."""
         self.all_noted = False
         content = memoryview(value)
         return self.unknown(value) if content.nbytes > LARGEST_ARRAY else (content.tobytes(), self.instance(value))
 
     def generator(self, value: Any) -> Any:
-        """By the state of the random numbers."""
+        """Key of a random generator: its state."""
         self.all_noted = False
         if isinstance(value, random.SystemRandom):
             return self.unknown(value)
@@ -228,12 +228,12 @@ class Walk:
         return repr(getattr(value, "bit_generator", value).state)
 
     def module(self, value: Any) -> Any:
-        """By its address; `modules` looks at its variables."""
+        """Key of a module: its address; :meth:`modules` gives the keys of its variables."""
         self._modules.setdefault(id(value), (value, set()))
         return self.identity(value), None if type(value) is types.ModuleType else self._type(type(value))
 
     def kind(self, value: Any) -> Any:
-        """A class, with all its attributes."""
+        """Key of a class: its attributes and its bases."""
         return self._class(value, self.of, _PASSIVE)
 
     def _type(self, value: type) -> Any:
@@ -258,12 +258,12 @@ class Walk:
         return key, tuple(map(self._type, value.__bases__)), self._named(patches, patches)
 
     def method(self, value: Any) -> Any:
-        """By its object and its function."""
+        """Key of a method: its object and its function."""
         self._note(value, _parts_of_method)
         return self.of(value.__self__), self.of(value.__func__)
 
     def builtin(self, value: Any) -> Any:
-        """A function that is not written in Python, by its address, or a method of an object."""
+        """Key of a function written in C: its address; of a method written in C, its object and its name."""
         owner = getattr(value, "__self__", None)
         if owner is not None and not isinstance(owner, types.ModuleType):
             self._note(value, _owner_of_builtin)
@@ -271,7 +271,7 @@ class Walk:
         return self.identity(value) if is_pure(value.__module__, value.__name__) else self.unknown(value)
 
     def function(self, value: Any) -> Any:
-        """By its code, and by all that the code reads."""
+        """Key of a function: its code, and all that the code reads."""
         code, space = value.__code__, value.__globals__
         home = space.get("__name__")  # its __module__ may be that of a function that it wraps
         closure = {name: _contents(cell) for name, cell in zip(code.co_freevars, value.__closure__ or (), strict=True)}
@@ -332,15 +332,15 @@ _WAYS: tuple[tuple[Any, _Way], ...] = (
 )
 
 
-class Kind(NamedTuple):
-    """What a walk has to know of a type.
+class TypeRule(NamedTuple):
+    """How the walk treats values of one type.
 
     Attributes
     ----------
     way : callable
-        How values of the type are looked at.
+        The method of :class:`Walk` that makes the key of a value.
     slots : tuple of descriptor
-        By which attributes are read that are not in a dict.
+        Descriptors of the attributes that are not in a dict.
     has_dict : bool
     contents : callable, optional
         ``contents(value)`` lists all that a value holds, if the type has no weak references: a container has none.
@@ -358,12 +358,12 @@ class Kind(NamedTuple):
     by_address: bool = False
 
 
-_kinds: dict[type, Kind] = {}
-_kinds_of_users: weakref.WeakKeyDictionary[type, Kind] = weakref.WeakKeyDictionary()
+_kinds: dict[type, TypeRule] = {}
+_kinds_of_users: weakref.WeakKeyDictionary[type, TypeRule] = weakref.WeakKeyDictionary()
 
 
-def kind_of(kind: type) -> Kind:
-    """What a walk has to know of a type."""
+def rule_of(kind: type) -> TypeRule:
+    """The rule for a type, looked up once."""
     found = _kinds.get(kind) or _kinds_of_users.get(kind)
     if found is None:
         found = _look_up(kind)
@@ -371,7 +371,7 @@ def kind_of(kind: type) -> Kind:
     return found
 
 
-def _look_up(kind: type) -> Kind:
+def _look_up(kind: type) -> TypeRule:
     bases = [base for base in kind.__mro__ if base not in (Tensor, Parameter, types.FunctionType)]
     members = [part for base in bases for part in vars(base).values() if type(part) is types.MemberDescriptorType]
     slots = tuple([part for part in members if part.__name__ not in _OFFSETS])
@@ -379,12 +379,12 @@ def _look_up(kind: type) -> Kind:
     is_number = kind in _NUMBERS or (issubclass(kind, (np.generic, np.dtype)) and not issubclass(kind, np.void))
     for kinds, way in _WAYS:
         if issubclass(kind, kinds):
-            return Kind(way, slots, has_dict, _contents_of(kind, way, has_dict), is_number, way in _BY_ADDRESS)
+            return TypeRule(way, slots, has_dict, _contents_of(kind, way, has_dict), is_number, way in _BY_ADDRESS)
     # more than slots, a dict and weak references: an iterator, a file, a lock, another library's array
     words = len(slots) + (kind.__dictoffset__ > 0) + (kind.__weakrefoffset__ > 0)
     hidden = kind.__itemsize__ > 0 or kind.__basicsize__ > object.__basicsize__ + 8 * words
     way = Walk.unknown if hidden else Walk.instance
-    return Kind(way, slots, has_dict, _contents_of(kind, way, has_dict), is_number)
+    return TypeRule(way, slots, has_dict, _contents_of(kind, way, has_dict), is_number)
 
 
 _OFFSETS = {"__vectorcalloffset__", "__weaklistoffset__", "__dictoffset__"}
@@ -415,7 +415,7 @@ def _items(value: dict[Any, Any]) -> list[Any]:
 
 def _attributes_in(value: Any) -> list[Any]:
     """The type of a value, and names and values of its attributes."""
-    kind = kind_of(type(value))
+    kind = rule_of(type(value))
     found: list[Any] = [type(value)]
     if kind.has_dict:
         found += _items(object.__getattribute__(value, "__dict__"))

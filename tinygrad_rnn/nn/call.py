@@ -1,4 +1,4 @@
-"""A call of a cell over a sequence: what it is given, checked, and what it does at each step."""
+"""Calls of a cell over a sequence: the checked arguments, and the operations of each step."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ __all__ = [
 
 
 class Outcome(NamedTuple):
-    """What a run gives.
+    """The results of a run of a cell.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Outcome(NamedTuple):
 
 
 class StepResult(NamedTuple):
-    """What one step gives.
+    """The results of one step of a cell.
 
     Attributes
     ----------
@@ -76,7 +76,7 @@ class StepResult(NamedTuple):
 
 
 class Call(NamedTuple):
-    """What a run of a cell over a sequence was given, checked.
+    """The checked arguments of a run of a cell over a sequence.
 
     Attributes
     ----------

@@ -124,10 +124,14 @@ class Primitive:
         self.ufunc = ufunc
 
     @property
+    def is_ufunc(self) -> bool:
+        """Whether NumPy computes floats element by element in C, so that a result may overwrite an operand."""
+        return self.ufunc is not None and self.ufunc.signature is None
+
+    @property
     def elementwise(self) -> bool:
         """Whether each element of the result depends on the elements at its own place, after broadcasting."""
-        is_ufunc = self.ufunc is not None and self.ufunc.signature is None
-        return is_ufunc or self.facts.elementwise or bool(self.facts.signs)
+        return self.is_ufunc or self.facts.elementwise or bool(self.facts.signs)
 
     @property
     def symbol(self) -> str:

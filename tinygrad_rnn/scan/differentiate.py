@@ -13,7 +13,7 @@ from ..graph.context import mode
 from ..graph.node import Node, leaf
 from ..tensor import Tensor
 from .canonical import NodeBuilder, canonical
-from .loop import Loop, Output, body, is_elementwise, is_scalar_constant, is_view
+from .loop import Loop, Output, body, is_scalar_constant, is_ufunc, is_view
 from .partition import Partition
 
 __all__ = ["Reverse", "differentiate", "step_alone"]
@@ -170,7 +170,7 @@ def _reads(forward: Loop, reverse: Loop, before: set[Node], saved: Collection[No
     kept = set(forward.next_carry)
     follows: set[Node] = set()
     for node in partition.nodes:
-        at_once = (is_view(node) or is_elementwise(node)) and follows.issuperset(node.inputs)
+        at_once = (is_view(node) or is_ufunc(node)) and follows.issuperset(node.inputs)
         if node.primitive is None or partition.is_invariant(node) or node in kept or at_once:
             follows.add(node)
     found: set[Node] = set()

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..graph.node import Node, ancestors
 
-__all__ = ["Loop", "Output", "body", "is_elementwise", "is_leaf", "is_scalar_constant", "is_view"]
+__all__ = ["Loop", "Output", "body", "is_leaf", "is_scalar_constant", "is_ufunc", "is_view"]
 
 
 class Output(NamedTuple):
@@ -110,7 +110,6 @@ def is_view(node: Node) -> bool:
     return primitive.view(node.attributes, node.inputs[0].shape)
 
 
-def is_elementwise(node: Node) -> bool:
-    """Whether a node is computed element by element, so that its value may overwrite an operand's."""
-    ufunc = node.primitive.ufunc if node.primitive is not None else None
-    return ufunc is not None and ufunc.signature is None
+def is_ufunc(node: Node) -> bool:
+    """Whether a NumPy ufunc computes a node element by element, so that the result may overwrite an operand."""
+    return node.primitive is not None and node.primitive.is_ufunc

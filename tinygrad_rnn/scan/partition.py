@@ -12,12 +12,10 @@ from functools import cached_property
 from typing import Literal
 
 from ..graph.node import Node, ancestors
-from ..ops.core import registry
+from ..ops.facts import adds
 from .loop import Loop, body
 
 __all__ = ["INVARIANT", "Partition", "When", "first_batched"]
-
-_ADD = registry["add"]
 
 NARROW = 96
 """Numbers of a slot up to which a running sum over all steps at once is faster than a loop, in NumPy."""
@@ -118,7 +116,7 @@ class Partition:
 
     def _is_running_sum(self, slot: int) -> bool:
         before, after = self.loop.carry[slot], self.loop.next_carry[slot]
-        if after.primitive is not _ADD or after.spec != before.spec or math.prod(after.shape) > NARROW:
+        if not adds(after) or len(after.inputs) != 2 or after.spec != before.spec or math.prod(after.shape) > NARROW:
             return False
         terms = [i for i in after.inputs if i is not before]
         return len(terms) == 1 and after.dtype.kind in "fiu" and slot not in self._reads[terms[0]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from ..canonical import slice_of
-from ..loop import Loop, is_elementwise
+from ..loop import Loop, is_ufunc
 from ..partition import Partition
 
 __all__ = ["batch_last"]
@@ -29,7 +29,7 @@ def batch_last(loop: Loop) -> bool:
     partition = Partition(loop)
     if_last = if_first = 0
     for node in partition.nodes:
-        if partition.is_invariant(node) or not is_elementwise(node) or len(node.shape) < 2:
+        if partition.is_invariant(node) or not is_ufunc(node) or len(node.shape) < 2:
             continue
         rows, columns = node.shape[0], node.shape[-1]
         known = [i for i in node.inputs if i.shape and not partition.is_invariant(i)]

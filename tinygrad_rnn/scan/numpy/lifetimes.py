@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ...graph.node import Node
-from ..loop import is_elementwise
+from ..loop import is_ufunc
 from .program import Buffer, Call, Copy, Extent, Storage, root_of
 
 __all__ = ["Lifetime", "lifetimes", "shared"]
@@ -51,7 +51,7 @@ def lifetimes(
         in_loop = stage % 2 and stage > 0
         for i, call in enumerate(calls, start):
             target, operands = (call.target, (call.source,)) if isinstance(call, Copy) else (call, call.inputs)
-            overlays = not isinstance(call, Copy) and is_elementwise(call)
+            overlays = not isinstance(call, Copy) and is_ufunc(call)
             for node in (target, *operands):
                 root = root_of(storage, node)
                 if root is None:

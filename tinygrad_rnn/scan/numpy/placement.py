@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ...graph.node import Node, Spec
 from ...ops.core import registry
 from ..canonical import slice_of
-from ..loop import is_elementwise, is_scalar_constant, is_view
+from ..loop import is_scalar_constant, is_ufunc, is_view
 from ..partition import first_batched
 from ..schedule import Schedule
 from ..work import size_of
@@ -176,7 +176,7 @@ class Placement:
 
         An operand with memory of its own needs no such care: memory is shared by moments of use.
         """
-        if not (is_elementwise(node) and self.partition.is_sequential(node)):
+        if not (is_ufunc(node) and self.partition.is_sequential(node)):
             return None
         everywhere = self.schedule.read_at_all_steps
         for operand in node.inputs:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...graph.node import Node
 from ...ops.core import registry
-from ..loop import Output, is_elementwise, is_scalar_constant
+from ..loop import Output, is_scalar_constant, is_ufunc
 from ..partition import When
 from ..time_sums import TimeSum
 from .arrays import Form, Needs, batchable
@@ -295,7 +295,7 @@ class SourceWriter:
             return [self._product(node, used)]
         names = [self._step(i, used, self._form(i, node)) for i in node.inputs]
         out = self._step(node, used)
-        if is_elementwise(node) and node.primitive not in _BY_KEYWORD:
+        if is_ufunc(node) and node.primitive not in _BY_KEYWORD:
             return [f"{self._kernel(node)}({', '.join(names)}, {out})"]
         return [f"{self._kernel(node)}({', '.join(names)}, out={out}{self._attributes(node)})"]
 
@@ -315,7 +315,7 @@ class SourceWriter:
     def _form(self, operand: Node, node: Node) -> Form:
         """The form of an operand: one number that meets many is broadcast as a scalar, which is as fast as equal shapes."""
         one = math.prod(operand.shape) == 1 != math.prod(node.shape)
-        return "0" if one and operand.shape and self.program.over_time(operand) and is_elementwise(node) else ""
+        return "0" if one and operand.shape and self.program.over_time(operand) and is_ufunc(node) else ""
 
     def _product(self, node: Node, used: list[tuple[Node, Form]]) -> str:
         """The call of a product: `np.dot`, in the orientation in which the result is contiguous."""

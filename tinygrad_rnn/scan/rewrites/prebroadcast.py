@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...graph.node import Node
 from ..canonical import NodeBuilder
-from ..loop import Loop, is_elementwise, is_scalar_constant
+from ..loop import Loop, is_scalar_constant, is_ufunc
 from ..partition import Partition
 
 __all__ = ["prebroadcast"]
@@ -14,7 +14,7 @@ def prebroadcast(loop: Loop) -> dict[Node, Node]:
     """Loop-invariant operands are broadcast once, to the shape of the result: NumPy is fastest on equal shapes."""
     partition, builder, instead = Partition(loop), NodeBuilder(), {}
     for node in partition.nodes:
-        if partition.is_invariant(node) or not is_elementwise(node) or node.primitive is None:
+        if partition.is_invariant(node) or not is_ufunc(node) or node.primitive is None:
             continue
         inputs = [
             builder.broadcast(i, node.shape)
