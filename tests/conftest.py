@@ -1,6 +1,7 @@
 """Hypothesis profiles: "ci" is the same in every run, "thorough" finds more, "scan" is for its random cells; tests of `dot`.
 
-And how the suite is spread over processes: a file is run by one of them, the longest files first.
+Random numbers are the same in every run; ``TEST_SEED=1`` draws other ones. And how the suite is spread over processes:
+a file is run by one of them, the longest files first.
 """
 
 from __future__ import annotations
@@ -8,11 +9,17 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import zlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+import tinygrad_rnn as tr
+
+TEST_SEED = int(os.environ.get("TEST_SEED", "0"))
+tr.seed(TEST_SEED)  # for what test files make when they are imported
 
 settings.register_profile(
     "ci", max_examples=40, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
@@ -40,6 +47,12 @@ LONGEST = (
     "test_same",
 )
 """Files that take longest, in this order: what is begun last should be short, or one process ends long after the others."""
+
+
+@pytest.fixture(autouse=True)
+def seeded(request: pytest.FixtureRequest) -> None:
+    """Each test draws the same initial weights in every run, alone or among others."""
+    tr.seed(zlib.crc32(request.node.nodeid.encode()) + TEST_SEED)
 
 
 def _scope(nodeid: str) -> str:
