@@ -10,9 +10,9 @@ from draw_networks import Bidirectional, EncoderDecoder, elman, loop
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
-from tinygrad_rnn.draw.per_step import per_step
 from tinygrad_rnn.draw.render import render
 from tinygrad_rnn.errors import FoldError, TinygradError
+from tinygrad_rnn.views.per_step import per_step
 
 
 def names(drawing):

@@ -58,7 +58,7 @@ INTERNAL = {
     "_version": "one string",
     "draw.": "how a drawing comes about; draw exports what is public",
     "explain.": "explain exports what is public",
-    "draw.per_step": "a rewrite that drawing uses",
+    "views": "graphs made of graphs, which drawing and equations use",
     "nn.trace_cache": "how nn.Recurrent keeps its traces",
     "nn.delays": "what cells with delays share",
     "tree": "nested tuples",

@@ -48,6 +48,7 @@ ROOMS = (
     "datasets",
     "lookup",
     "tinygrad_rnn",
+    "views",
     "explain",
     "draw",
     "testing",
@@ -74,7 +75,7 @@ NEEDS_EXTRA = {"testing.strategies": "hypothesis"}
 # Names of networks: rooms that serve any cell know none of them.
 NETWORKS = re.compile(r"\b(\w*Cell|\w*RNN\w*|\w*LSTM\w*|\w*GRU\w*|Elman|Jordan|NARX|TDNN|Linear|Embedding|Dropout)\b")
 MAY_SAY_CELL = {"Cell"}  # the protocol itself
-SERVE_ANY_CELL = ("graph", "ops", "scan", "draw", "testing", "explain")
+SERVE_ANY_CELL = ("graph", "ops", "scan", "views", "draw", "testing", "explain")
 
 
 class Import(NamedTuple):

@@ -13,7 +13,7 @@ import tinygrad_rnn
 PACKAGE = Path(tinygrad_rnn.__file__).parent
 
 # Rooms that look at nodes which others have made.
-READERS = ("graph", "scan", "autodiff", "nn", "optim", "explain", "draw")
+READERS = ("graph", "scan", "autodiff", "nn", "optim", "explain", "views", "draw")
 
 # The one that prints formulas, and those that declare and check them.
 FORMULAS = {"explain.printer", "ops.core", "ops.formula"}
@@ -27,7 +27,7 @@ TAGS = {"source", "draw", "once", "number", "plan", "steps"}
 
 # Names that mean something, with the reason.
 KNOWN = {
-    "draw.full_lengths": "the mask of lengths is marked by its name",
+    "views.full_lengths": "the mask of lengths is marked by its name",
     "nn.module": "'_children' is a field of the module itself",
     "nn.planning": "an option's name in an error",
     "draw.plan_view": "'∂' was put before the name by the plan",
@@ -87,7 +87,7 @@ def names_read(module: str, tree: ast.Module) -> Iterator[str]:
 
 def attributes_read(module: str, tree: ast.Module) -> Iterator[str]:
     """Attributes of others' primitives by literal names, where facts say which attribute means what."""
-    if module.split(".")[0] not in ("draw", "explain"):
+    if module.split(".")[0] not in ("views", "draw", "explain"):
         return
     for node in ast.walk(tree):
         text: ast.AST | None = None
@@ -109,7 +109,7 @@ def primitives_named(module: str, tree: ast.Module) -> Iterator[str]:
         if (
             isinstance(node, ast.Subscript)
             and ast.unparse(node.value) == "registry"
-            and room in ("draw", "explain", "nn", "graph")
+            and room in ("views", "draw", "explain", "nn", "graph")
         ):
             yield f"{module}:{node.lineno} looks up {ast.unparse(node)}"
         if isinstance(node, ast.Assign) and "registry" in ast.unparse(node.value):
@@ -127,7 +127,7 @@ def primitives_named(module: str, tree: ast.Module) -> Iterator[str]:
 
 def kernels_tried(module: str, tree: ast.Module) -> Iterator[str]:
     """Random numbers in a room that only looks."""
-    if module.split(".")[0] in ("draw", "explain"):
+    if module.split(".")[0] in ("views", "draw", "explain"):
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and node.attr in ("default_rng", "standard_normal", "allclose"):
                 yield f"{module}:{node.lineno} uses {ast.unparse(node)}"
@@ -155,11 +155,11 @@ def test_meaning_is_declared(rule):
         (names_read, "optim.base", "if key.endswith('.n'): pass"),
         (attributes_read, "explain.printer", "shape = a if 'keepdims' in node.attributes else b"),
         (attributes_read, "explain.printer", "axis = node.attributes.get('axis')"),
-        (attributes_read, "draw.per_step", "index = node.attributes['index']"),
+        (attributes_read, "views.per_step", "index = node.attributes['index']"),
         (primitives_named, "draw.step", "_ADD, _MULTIPLY = (registry[name] for name in ('add', 'multiply'))"),
         (primitives_named, "scan.rewrites.fold", "_ADD = registry['add']\nif node.primitive in (_ADD, _OTHER): pass"),
         (primitives_named, "scan.time_sums", "_M, _N = registry['matmul'], registry['sum']\nif primitive is _M: pass"),
-        (kernels_tried, "draw.per_step", "return np.random.default_rng(0).standard_normal(spec.shape)"),
+        (kernels_tried, "views.per_step", "return np.random.default_rng(0).standard_normal(spec.shape)"),
     ],
 )
 def test_each_rule_finds_what_it_is_for(rule, module, source):

@@ -16,23 +16,23 @@ from ..nn.module_trace import trace_step
 from ..ops.core import as_tensor
 from ..tensor import Tensor
 from ..tree import flatten
+from ..views.full_lengths import without_padding
+from ..views.per_step import per_step
+from ..views.symbolic_run import traced
 from .contract import contract
 from .dot import written
 from .drawing import Drawing
 from .finish import add_note, bundle, elide, give_strokes, tell_targets
 from .folded import folded, reads_before_start
-from .full_lengths import without_padding
 from .layer_view import add_parameters, merged
 from .naming import runs_of
 from .operations import add_legend, operations
-from .per_step import per_step
 from .plain import plain
 from .positions import Layout, place, set_rows, share_columns
 from .route import branch_dots, route
 from .sketch import Sketch
 from .step import diagram
 from .step_lines import step_sketch
-from .symbolic_run import traced
 
 __all__ = ["draw", "draw_module"]
 

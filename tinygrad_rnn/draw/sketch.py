@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -110,6 +110,11 @@ class Arc:
     label_at: tuple[float, float] | None = None
     label_on: bool = False
     held: bool = False
+
+    def between(self, source: Vertex, target: Vertex, lag: int = 0) -> Arc:
+        """The same edge between other nodes, without a path; a mask says which value goes on, and has no lag."""
+        lag = 0 if source.kind is Kind.MASK else lag
+        return replace(self, source=source, target=target, lag=lag, path=None, label_at=None, held=False)
 
 
 @dataclass

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tr
-from tinygrad_rnn.draw.time_axis import Way, at_one_step, element, moved, moves_only, rearranges
 from tinygrad_rnn.graph.node import Node, leaf
 from tinygrad_rnn.ops.core import registry
 from tinygrad_rnn.testing import random_cases
+from tinygrad_rnn.views.time_axis import Way, at_one_step, element, moved, moves_only, rearranges
 
 PRIMITIVES = sorted(name for name, p in registry.items() if p.__module__.startswith("tinygrad_rnn."))
 
