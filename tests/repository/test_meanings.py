@@ -145,8 +145,8 @@ def test_meaning_is_declared(rule):
 @pytest.mark.parametrize(
     ("rule", "module", "source"),
     [
-        (formulas_read, "draw.contract", "x = node.primitive.formula.latex in ('{x}', '{x:atom}')"),
-        (formulas_read, "draw.contract", "in_sum = node.primitive.formula.binds == SUM"),
+        (formulas_read, "views.contraction", "x = node.primitive.formula.latex in ('{x}', '{x:atom}')"),
+        (formulas_read, "views.contraction", "in_sum = node.primitive.formula.binds == SUM"),
         (names_read, "draw.step", "found = names[slot].startswith('state')"),
         (names_read, "draw.other", "marked = node.role == 'mask' and node.name == 'lengths'"),
         (names_read, "draw.operations", "return user.primitive.name == 'add'"),

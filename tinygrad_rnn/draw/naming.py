@@ -2,73 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from typing import NamedTuple
 
-from ..graph.context import Unrolling
 from ..graph.graph import outer_step
 from ..graph.node import Node, Spec
-from .sketch import Sketch, Vertex
-from .style import Kind
+from ..views.contraction import Contraction
+from ..views.runs import Run, runs_of
 from .symbols import pretty, raised, stem
 
-__all__ = ["FALLBACK", "DrawnRun", "edge_label", "parameter_symbols", "pretty_sum", "run_marks", "runs_of", "tooltip"]
+__all__ = ["FALLBACK", "edge_label", "parameter_symbols", "pretty_sum", "run_marks", "tooltip"]
 
 FALLBACK = {
-    Kind.INPUT: "x",
-    Kind.STATE: "h",
-    Kind.OUTPUT: "o",
-    Kind.LOSS: "L",
-    Kind.MASK: "m",
-    Kind.INITIAL: "h",
-    Kind.VALUE: "v",
-    Kind.OPERATION: "v",
-    Kind.PRODUCT: "v",
+    "input": "x",
+    "state": "h",
+    "output": "o",
+    "loss": "L",
+    "mask": "m",
+    "initial": "h",
+    "value": "v",
+    "operation": "v",
+    "product": "v",
 }
-"""What a value is called whose author gave it no name."""
+"""What a value is called whose author gave it no name, by its role."""
 
 
-class DrawnRun(NamedTuple):
-    """One unrolling in a drawing."""
-
-    number: int
-    unrolling: Unrolling
-    length: int
-
-    def column(self, t: int) -> int:
-        """The place of step t in the sequence: a reversed run comes from its end."""
-        return self.length + 1 - t if self.unrolling.reverse else t
-
-
-def runs_of(nodes: Iterable[Node]) -> dict[Unrolling, DrawnRun]:
-    """The unrollings of some nodes, in order, with their lengths."""
-    lengths: dict[Unrolling, int] = {}
-    for node in nodes:
-        if (step := outer_step(node)) is not None:
-            lengths[step[0]] = max(lengths.get(step[0], 0), step[1])
-    return {unrolling: DrawnRun(number, unrolling, length) for number, (unrolling, length) in enumerate(lengths.items())}
-
-
-def run_marks(
-    sketch: Sketch, bases: dict[Vertex, tuple[str | None, int | None]], runs: list[DrawnRun]
-) -> dict[tuple[int | None, str], str]:
-    """What tells apart values of one name in several unrollings: arrows, or numbers of layers."""
-    owners: dict[str, list[int]] = {}
-    for vertex in sketch.vertices:
-        if vertex.run is not None and vertex.kind in (Kind.STATE, Kind.VALUE, Kind.OUTPUT):
-            base = bases[vertex][0] or FALLBACK[vertex.kind]
-            if vertex.run not in owners.setdefault(base, []):
-                owners[base].append(vertex.run)
-    marks: dict[tuple[int | None, str], str] = {}
-    for base, numbers in owners.items():
-        if len(numbers) > 1:
-            for run, mark in zip(numbers, _marks([runs[n] for n in numbers]), strict=True):
-                marks[run, base] = mark
+def run_marks(contraction: Contraction) -> dict[tuple[Run | None, str], str]:
+    """What tells apart values of one name in several runs: arrows, or numbers of layers."""
+    owners: dict[str, list[Run]] = {}
+    for value in contraction.values:
+        if value.run is not None and value.role in ("state", "value", "output"):
+            of_name = owners.setdefault(value.name or FALLBACK[value.role], [])
+            if value.run not in of_name:
+                of_name.append(value.run)
+    marks: dict[tuple[Run | None, str], str] = {}
+    for base, runs in owners.items():
+        if len(runs) > 1:
+            marks.update({(run, base): mark for run, mark in zip(runs, _marks(runs), strict=True)})
     return marks
 
 
-def _marks(runs: Sequence[DrawnRun]) -> list[str]:
+def _marks(runs: Sequence[Run]) -> list[str]:
     directions = [run.unrolling.reverse for run in runs]
     if directions.count(True) == directions.count(False):
         arrows = ["←" if reverse else "→" for reverse in directions]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..graph.graph import Graph, outer_step
+from ..graph.graph import Graph
 from ..graph.node import Node
 from ..ops.facts import adds, facts_of
-from .contract import Contraction, is_copy
-from .naming import pretty_sum
+from ..views.contraction import Contraction, Value, is_copy
+from .naming import parameter_symbols, pretty_sum
+from .over_time import sketched
 from .sketch import Sketch, Vertex
 from .style import RISE, TINTS, Kind
 from .symbols import pretty
@@ -20,81 +21,71 @@ class _Operations(Contraction):
     """A contraction that leaves out only copies, and sums that go on in the next sum."""
 
     def __init__(self, graph: Graph) -> None:
-        super().__init__(graph, None)
         self.users: dict[Node, list[Node]] = {}
-        for node in self.nodes:
+        for node in graph.nodes:
             for read in node.inputs:
                 self.users.setdefault(read, []).append(node)
-        self.within_losses = self._within_losses()
-        self.tints: dict[str, str] = {}
-        self.signs: dict[Vertex, str] = {}
-
-    def _within_losses(self) -> set[Node]:
-        """The operations between an output and its loss."""
-        found: set[Node] = set()
-        for node in reversed(self.nodes):
+        self.within_losses: set[Node] = set()
+        for node in reversed(graph.nodes):  # the operations between an output and its loss
             users = self.users.get(node, ())
-            if node.primitive is None or node.name or node.role or not users or node in self.outputs:
+            if node.primitive is None or node.name or node.role or not users or node in graph.outputs:
                 continue
-            if all(user.role == "loss" or user in found for user in users):
-                found.add(node)
-        return found
+            if all(user.role == "loss" or user in self.within_losses for user in users):
+                self.within_losses.add(node)
+        super().__init__(graph)
 
-    def kind(self, node: Node) -> Kind | None:
-        kind = super().kind(node)
-        if kind is not None or node.primitive is None or is_copy(node):
-            return kind
+    def role(self, node: Node) -> str | None:
+        role, is_sum = super().role(node), bool(facts_of(node).signs)
+        if role is not None or node.primitive is None or is_copy(node):
+            return role
         if node in self.within_losses and not self.factors(node):
             return None
-        if facts_of(node).signs:
-            users = self.users.get(node, ())
-            if len(users) == 1 and self.continues_sum(users[0]):
-                return None
-        if self.factors(node) and not facts_of(node).signs:
-            return Kind.PRODUCT
-        return Kind.OPERATION
-
-    def continues_sum(self, user: Node) -> bool:
-        """Whether the only user of a sum is a sum too, so that one box shows both."""
-        return adds(user) and super().kind(user) is None
-
-    def dressed(self, vertex: Vertex, node: Node, bias: tuple[str, ...]) -> None:
-        if node.primitive is None:
-            return
-        shown = node.primitive.symbol
-        factors = self.factors(node)
-        if vertex.kind is Kind.PRODUCT:
-            product = node.primitive.facts.product
-            shown = "·".join(["", *map(pretty, factors)]) if product else f"{shown} {' '.join(map(pretty, factors))}"
-            vertex.color = self.tints.setdefault(factors[0], TINTS[len(self.tints) % len(TINTS)])
-        elif bias:
-            shown = f"{shown} {pretty_sum(bias)}" if adds(node) else f"{shown}\n+ {pretty_sum(bias)}"
-        numbers = [i for i in node.inputs if i in self.constants and i.shape == () and isinstance(i.value, np.ndarray)]
-        if len(numbers) == 1 and len(node.inputs) == 2 and vertex.kind is Kind.OPERATION:
-            number = f"{numbers[0].value.item():g}"
-            shown = f"{number} {shown}" if node.inputs[0] is numbers[0] else f"{shown} {number}"
-        if outer_step(node) is None or vertex.kind not in (Kind.INPUT, Kind.LOSS, Kind.TARGET, Kind.MASK):
-            self.signs[vertex] = shown
+        users = self.users.get(node, ())
+        if is_sum and len(users) == 1 and adds(users[0]) and super().role(users[0]) is None:
+            return None  # the next sum's box shows both
+        return "product" if self.factors(node) and not is_sum else "operation"
 
 
 def operations(graph: Graph, values: bool = False, timeless: bool = False) -> tuple[Sketch, dict[str, str]]:
     """A graph with a box for each operation, and the colours of its parameters."""
     contraction = _Operations(graph)
-    sketch = contraction.run()
-    contraction.call(sketch, values, timeless)
-    for vertex in sketch.vertices:
-        shown = contraction.signs.get(vertex)
-        if shown is None or vertex.kind in (Kind.LOSS, Kind.INPUT, Kind.MASK):
+    sketch, shown = sketched(contraction, values, timeless)
+    symbols = parameter_symbols(contraction.nodes)
+    tints: dict[str, str] = {}
+    for value, vertex in shown.items():
+        if value.node.primitive is None or value.role in ("initial", "input", "loss", "mask"):
             continue
-        if vertex.kind in (Kind.OPERATION, Kind.PRODUCT):
-            vertex.label, vertex.width, vertex.height = shown, 34.0, 26.0
+        factors = [symbols[p] for p in contraction.factors(value.node)]
+        text = _text(contraction, value, factors, [symbols[p] for p in value.biases])
+        if value.role == "product":
+            vertex.color = tints.setdefault(factors[0], TINTS[len(tints) % len(TINTS)])
+        if value.role in ("operation", "product"):
+            vertex.label, vertex.width, vertex.height = text, 34.0, 26.0
         elif not values:
-            vertex.label, vertex.font, vertex.width = f"{vertex.label}\n{shown}", 11.0, 44.0
+            vertex.label, vertex.font, vertex.width = f"{vertex.label}\n{text}", 11.0, 44.0
         vertex.fit(12.0)
     for arc in sketch.arcs:
-        arc.label = "" if not arc.held else arc.label
+        arc.label = arc.label if arc.held else ""
         arc.plain = True
-    return sketch, contraction.tints
+    return sketch, tints
+
+
+def _text(contraction: Contraction, value: Value, factors: list[str], biases: list[str]) -> str:
+    """What an operation is, with the parameters and the number that it takes."""
+    node = value.node
+    assert node.primitive is not None
+    shown = node.primitive.symbol
+    if value.role == "product":
+        return (
+            "·".join(["", *map(pretty, factors)]) if node.primitive.facts.product else " ".join([shown, *map(pretty, factors)])
+        )
+    if biases:
+        shown = f"{shown} {pretty_sum(biases)}" if adds(node) else f"{shown}\n+ {pretty_sum(biases)}"
+    numbers = [i for i in node.inputs if i in contraction.constants and i.shape == () and isinstance(i.value, np.ndarray)]
+    if len(numbers) == 1 and len(node.inputs) == 2 and value.role == "operation":
+        number = f"{numbers[0].value.item():g}"
+        return f"{number} {shown}" if node.inputs[0] is numbers[0] else f"{shown} {number}"
+    return shown
 
 
 def add_legend(sketch: Sketch, tints: dict[str, str]) -> None:

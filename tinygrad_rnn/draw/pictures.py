@@ -16,17 +16,18 @@ from ..nn.module_trace import trace_step
 from ..ops.core import as_tensor
 from ..tensor import Tensor
 from ..tree import flatten
+from ..views.contraction import contract
 from ..views.full_lengths import without_padding
 from ..views.per_step import per_step
+from ..views.runs import runs_of
 from ..views.symbolic_run import traced
-from .contract import contract
 from .dot import written
 from .drawing import Drawing
 from .finish import add_note, bundle, elide, give_strokes, tell_targets
 from .folded import folded, reads_before_start
 from .layer_view import add_parameters, merged
-from .naming import runs_of
 from .operations import add_legend, operations
+from .over_time import sketched
 from .plain import plain
 from .positions import Layout, place, set_rows, share_columns
 from .route import branch_dots, route
@@ -170,7 +171,7 @@ def _check(time: Any, detail: Any) -> None:
 
 
 def _contracted(graph: Graph, detail: str | None, values: bool, timeless: bool) -> Sketch:
-    sketch = contract(graph, detail, values, timeless)
+    sketch, _ = sketched(contract(graph, detail), values, timeless)
     tell_targets(sketch)
     lengths = {run.number: run.length for run in runs_of(behind_cuts(graph.outputs)).values()}
     share_columns(sketch, lengths)

@@ -20,7 +20,7 @@ from ..nn.module_trace import Step
 from ..ops.core import as_tensor
 from ..ops.facts import adds, facts_of, multiplies
 from ..tree import flatten
-from .contract import is_copy
+from ..views.contraction import is_copy
 from .naming import pretty_sum
 from .symbols import pretty
 

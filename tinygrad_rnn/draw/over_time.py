@@ -1,0 +1,82 @@
+"""A contracted graph as a sketch: labels, names and tooltips for its values and the paths between them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from ..views.contraction import Contraction, Value
+from .naming import FALLBACK, edge_label, parameter_symbols, run_marks, tooltip
+from .numbers import described, gradients_of
+from .sketch import Arc, Sketch, Vertex
+from .style import PLAIN, Kind
+from .symbols import indexed
+
+__all__ = ["sketched"]
+
+
+def sketched(contraction: Contraction, numbers: bool, timeless: bool) -> tuple[Sketch, dict[Value, Vertex]]:
+    """A vertex for each value and an arc for each edge, all without places.
+
+    Parameters
+    ----------
+    contraction : Contraction
+    numbers : bool
+        Whether labels hold numbers.
+    timeless : bool
+        Whether labels are without their step, for a folded drawing, unless they hold numbers.
+
+    Returns
+    -------
+    Sketch
+    dict of Value to Vertex
+    """
+    symbols = parameter_symbols(contraction.nodes)
+    marks = run_marks(contraction)
+    gradients = gradients_of(contraction.nodes, contraction.outputs) if numbers else {}
+    sketch = Sketch()
+    shown: dict[Value, Vertex] = {}
+    alike: dict[str, list[Hashable]] = {}
+    for value in contraction.values:
+        base = called(value)
+        run = None if value.run is None else value.run.number
+        lines = described(value.node, gradients) if numbers else []
+        index = None if timeless and not lines else value.column
+        vertex = Vertex(_unique(value, alike, timeless), value.family, Kind(value.role), column=value.column, run=run)
+        vertex.label = indexed(base + marks.get((value.run, base), ""), index)
+        vertex.tooltip = tooltip(value.node, [symbols[p] for p in value.biases])
+        if lines:
+            vertex.label, vertex.boxed, vertex.height = "\n".join([vertex.label, *lines]), True, 0.0
+        vertex.fit()
+        shown[value] = vertex
+        sketch.vertices.append(vertex)
+    for source, target, lag, link, adds in contraction.edges:
+        arc = Arc(shown[source], shown[target], PLAIN, lag, plain=not link.parameters, cut=link.cut)
+        labels = [symbols[p] for p in link.parameters]
+        arc.label, arc.tooltip = edge_label([symbols[p] for p in link.firsts], labels)
+        arc.held = link.held and arc.plain and source.role != "mask"
+        if source.role == "mask":
+            arc.label = ""
+        elif adds and not arc.held:
+            arc.label = "+"
+        sketch.arcs.append(arc)
+    for value, weights in contraction.weights().items():
+        for parameter in weights:
+            sketch.owners.setdefault(symbols[parameter], value.family)
+    return sketch, shown
+
+
+def called(value: Value) -> str:
+    """The name of a value, or what its kind is called."""
+    return value.name or FALLBACK[value.role]
+
+
+def _unique(value: Value, alike: dict[str, list[Hashable]], timeless: bool) -> str:
+    """A name that no other vertex has, from scope, name and step."""
+    base = value.name or (value.role if value.role in ("operation", "product") else FALLBACK[value.role])
+    base = f"{value.scope}.{base}" if value.scope else base
+    families = alike.setdefault(base, [])
+    if value.family not in families:
+        families.append(value.family)
+    again = families.index(value.family) + 1
+    step = "" if value.column is None or timeless else f"[{value.column}]"
+    return f"{base}{f'_{again}' if again > 1 else ''}{step}"

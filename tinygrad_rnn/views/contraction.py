@@ -1,0 +1,507 @@
+"""Contraction: a graph of operations, seen as its named values and the paths between them.
+
+One pass carries, for every node, the values it was made of and the parameters on the way;
+paths are never enumerated. Nothing here knows a cell, a layer or a primitive: a state is a
+value that a later step reads, a bias is a parameter in a sum, a product names an edge.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+
+from ..graph.context import Unrolling
+from ..graph.graph import Graph, is_constant, outer_step
+from ..graph.node import Node, behind_cuts
+from ..ops.facts import facts_of
+from .runs import Run, runs_of
+
+__all__ = ["Contraction", "Edge", "Family", "Link", "Value", "contract", "is_copy"]
+
+Family: TypeAlias = Hashable
+"""What one value of a step has in common with the same value of all other steps."""
+
+INNER = 2
+"""Inner values of a step that are shown if nobody says how much."""
+
+
+class Link(NamedTuple):
+    """All paths of one kind from a value to a node, merged.
+
+    Attributes
+    ----------
+    firsts : tuple of Node
+        The first parameter on each path.
+    parameters : tuple of Node
+        All parameters that enter a product on a path.
+    sums : bool
+        Whether a path has only sums and copies.
+    held : bool
+        Whether every path goes past a mask.
+    cut : bool
+        Whether the gradient stops on every path.
+    """
+
+    firsts: tuple[Node, ...] = ()
+    parameters: tuple[Node, ...] = ()
+    sums: bool = True
+    held: bool = False
+    cut: bool = False
+
+    def merged(self, other: Link) -> Link:
+        """The paths of both."""
+        return Link(
+            union(self.firsts, other.firsts),
+            union(self.parameters, other.parameters),
+            self.sums or other.sums,
+            self.held and other.held,
+            self.cut and other.cut,
+        )
+
+
+@dataclass(eq=False)
+class Value:
+    """A value that a contracted graph shows.
+
+    Attributes
+    ----------
+    role : str
+        "input", "mask", "initial", "state", "value", "output" or "loss"; of a view of
+        operations also "operation" or "product".
+    family : hashable
+    node : Node
+        The node whose value it is; of an initial state, the one that is read.
+    name : str or None
+    scope : str
+    run : Run or None
+        None if it belongs to no step.
+    column : int or None
+        The place of its step in the sequence; 0 and less before the first one.
+    biases : tuple of Node
+        Parameters that it adds.
+    """
+
+    role: str
+    family: Family
+    node: Node
+    name: str | None
+    scope: str
+    run: Run | None
+    column: int | None
+    biases: tuple[Node, ...] = ()
+
+
+class Edge(NamedTuple):
+    """What one value is to another, by all paths with parameters or by all without.
+
+    Attributes
+    ----------
+    source, target : Value
+    lag : int
+        How many steps earlier the source is.
+    link : Link
+    adds : bool
+        Whether it is the identity beside a path with parameters, as in a residual.
+    """
+
+    source: Value
+    target: Value
+    lag: int
+    link: Link
+    adds: bool
+
+
+Sources: TypeAlias = "dict[tuple[Value, bool], Link]"
+"""For each value that a node was made of, and whether no parameter is on the way: the paths."""
+
+
+def union(a: tuple[Node, ...], b: tuple[Node, ...]) -> tuple[Node, ...]:
+    """The nodes of both, in order, each once."""
+    return a if not b or a == b else tuple(dict.fromkeys(a + b))
+
+
+def contract(graph: Graph, detail: str | None = "values") -> Contraction:
+    """The graph contracted to its named values.
+
+    Parameters
+    ----------
+    graph : Graph
+        As :func:`per_step` leaves it.
+    detail : {"slots", "values", None}
+        Whether named values within a step are shown; None shows them up to two a step.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> from tinygrad_rnn.views import per_step
+    >>> W = tr.Parameter([[1.0]], symbol="W")
+    >>> h = tr.tensor([[0.0]])
+    >>> for t, x in tr.steps(tr.tensor([[[1.0]], [[2.0]]]).named("x")):
+    ...     h = tr.tanh(x + h @ W).named("h")
+    >>> for edge in contract(per_step(tr.graph(h))).edges:
+    ...     symbols = [parameter.name for parameter in edge.link.parameters]
+    ...     print(edge.source.name, edge.source.column, "→", edge.target.name, edge.target.column, symbols)
+    x 1 → h 1 []
+    h 0 → h 1 ['W']
+    x 2 → h 2 []
+    h 1 → h 2 ['W']
+    """
+    found = Contraction(graph)
+    readouts = _readouts(found)
+    if detail is None:
+        inner = {(v.run, v.family) for v in found.values if v.role == "value" and v.run is not None}
+        detail = "slots" if max(Counter(run for run, _ in inner).values(), default=0) > INNER else "values"
+    if detail == "slots":
+        found = Contraction(graph, inner=False)
+    judged = _judged(found)
+    for value in found.values:
+        if (value.family in readouts and value.role == "state") or (value.family in judged and value.role == "value"):
+            value.role = "output"
+    return found
+
+
+def _readouts(contraction: Contraction) -> set[Family]:
+    """States that are read out of their own step's values by a product: outputs that are fed back."""
+    by_product: set[Family] = set()
+    otherwise: set[Family] = set()
+    for source, target, lag, link, _ in contraction.edges:
+        if target.role != "state":
+            continue
+        within = lag == 0 and source.role in ("value", "state") and source.run == target.run
+        if not within:
+            otherwise.add(target.family)
+        elif link.parameters:
+            by_product.add(target.family)
+    return by_product - otherwise
+
+
+def _judged(contraction: Contraction) -> set[Family]:
+    """Values that only losses read: they are outputs."""
+    by_losses = {edge.source.family for edge in contraction.edges if edge.target.role == "loss"}
+    return by_losses - {edge.source.family for edge in contraction.edges if edge.target.role != "loss"}
+
+
+class Contraction:
+    """One contraction.
+
+    Parameters
+    ----------
+    graph : Graph
+    inner : bool
+        Whether named values within a step are shown.
+
+    Attributes
+    ----------
+    nodes : list of Node
+        Also those behind cuts.
+    runs : dict of Unrolling to Run
+    values : list of Value
+    edges : list of Edge
+    constants : set of Node
+        Nodes that no parameter and no value has made.
+    """
+
+    def __init__(self, graph: Graph, inner: bool = True) -> None:
+        self.nodes = behind_cuts(graph.outputs)
+        self.outputs = set(graph.outputs)
+        self.inner = inner
+        self.runs = runs_of(self.nodes)
+        self.values: list[Value] = []
+        self.edges: list[Edge] = []
+        self.parameters: dict[Node, tuple[Node, ...]] = {}
+        self.constants: set[Node] = set()
+        self.families = self._families()
+        self.states: set[Family] = set()
+        self.side_by_side: set[tuple[int, int]] = set()
+        self.initials = self._initials()
+        self.read_initially = self._read_initially()
+        self.names = {family: node.name for node, family in self.families.items()}
+        self.roles = {family: node.role for node, family in self.families.items()}
+        self.homes = {family: self.runs[m[0]] for node, family in self.families.items() if (m := outer_step(node))}
+        self.by_name = {(self.names[family], run): family for family, run in self.homes.items() if self.names[family]}
+        self.starts: dict[tuple[Family, int], Value] = {}
+        self.masks = False
+        self._sums_of_losses: set[Node] = set()
+        self._contract()
+
+    def factors(self, node: Node) -> tuple[Node, ...]:
+        """The parameters that an operation takes."""
+        return tuple(
+            p
+            for position, i in enumerate(node.inputs)
+            if (node, position) not in self.initials
+            for p in self.parameters.get(i, ())
+        )
+
+    def weights(self) -> dict[Value, tuple[Node, ...]]:
+        """The parameters that help to make each value: those on its paths, then those that it adds."""
+        found: dict[Value, tuple[Node, ...]] = dict.fromkeys(self.values, ())
+        for edge in self.edges:
+            found[edge.target] = union(found[edge.target], edge.link.parameters)
+        return {value: union(weights, value.biases) for value, weights in found.items()}
+
+    def role(self, node: Node) -> str | None:
+        """The role of the value that shows an operation; None if the operation is part of an edge."""
+        if node.primitive is None:
+            return None  # a cut: its source stands for it
+        if node.role in ("input", "mask", "loss"):
+            return node.role
+        in_step = outer_step(node) is not None
+        if in_step and self.families[node] in self.states:
+            return "state"
+        if node.role == "output" or node in self.outputs:
+            return "output"
+        if node.name is None or node.dtype.kind == "b":
+            return None
+        return "value" if self.inner or not in_step else None
+
+    # -- families, states and initial values ------------------------------------------------
+
+    def _families(self) -> dict[Node, Family]:
+        """For each node, a key that it shares with the same node of all other steps.
+
+        Parameters that several steps share tell operations apart: what a first step does
+        besides is not mistaken for what all steps do.
+        """
+        used: dict[Node | None, set[tuple[Unrolling, int]]] = {}
+        for node in self.nodes:
+            if (step := outer_step(node)) is not None:
+                for i in node.inputs:
+                    used.setdefault(_weight(i), set()).add(step)
+        counts: Counter[Hashable] = Counter()
+        families: dict[Node, Family] = {}
+        for node in self.nodes:
+            step = outer_step(node)
+            run = None if step is None else self.runs[step[0]].number
+            weights = map(_weight, node.inputs if node.name is None else ())
+            shared = tuple(id(w) for w in weights if w is not None and len(used.get(w, ())) > 1)
+            base = (node.scope, node.name or node.operation, shared, run)
+            counts[base, step] += 1
+            families[node] = (*base, counts[base, step])
+        return families
+
+    def _initials(self) -> dict[tuple[Node, int], tuple[Family, int]]:
+        """The state, and its step, for each input that a first step reads from outside and later steps from earlier ones.
+
+        The states are found on the way, what a later step of the same run reads; and which
+        runs go side by side, so that one reads the same steps of the other.
+        """
+        steps: dict[Unrolling, dict[int, list[Node]]] = {}
+        for node in self.nodes:
+            step = outer_step(node)
+            if step is not None:
+                steps.setdefault(step[0], {}).setdefault(step[1], []).append(node)
+        initials: dict[tuple[Node, int], tuple[Family, int]] = {}
+        for unrolling, by_step in steps.items():
+            later: dict[tuple[Family, int], tuple[Family, int]] = {}
+            for t in sorted(by_step, reverse=True):
+                now: dict[tuple[Family, int], tuple[Family, int]] = {}
+                for node in by_step[t]:
+                    for position, read in enumerate(inputs_of(node)):
+                        key = self.families[node], position
+                        source = _uncut(read)
+                        step = outer_step(source)
+                        if step is not None and step[0] is unrolling:
+                            if step[1] < t:
+                                now[key] = self.families[source], t - step[1]
+                                self.states.add(self.families[source])
+                                self.states |= {self.families[value] for value in _chosen(source)}
+                        elif step is not None and source.primitive is not None and step[1] <= t:
+                            meeting = self.families[source], t - step[1]
+                            if step[1] < t and step[0].reverse == unrolling.reverse:
+                                now[key] = meeting
+                            if later.get(key) == meeting:
+                                self.side_by_side.add((self.runs[step[0]].number, self.runs[unrolling].number))
+                        elif key in later and (step is None or source.primitive is None):
+                            now[key] = family, lag = later[key]
+                            initials[node, position] = family, t - lag
+                later = now
+        return initials
+
+    def _read_initially(self) -> set[Node]:
+        """Leaves that are read as the initial value of a state only: they are shown as the initial state."""
+        found = {inputs_of(node)[position] for node, position in self.initials}
+        for node in self.nodes:
+            for position, read in enumerate(inputs_of(node)):
+                if (node, position) not in self.initials:
+                    found.discard(read)
+        return found
+
+    # -- the pass ---------------------------------------------------------------------------
+
+    def _contract(self) -> None:
+        sources: dict[Node, Sources] = {}
+        biases: dict[Node, tuple[Node, ...]] = {}
+        for node in self.nodes:
+            sources[node] = self._visit(node, sources, biases) if inputs_of(node) else self._leaf(node)
+        joined = {end for edge in self.edges for end in (edge.source, edge.target)}
+        self.values = [v for v in self.values if v in joined or v.role not in ("input", "initial", "mask")]
+
+    def _leaf(self, node: Node) -> Sources:
+        if node.role == "parameter":
+            self.parameters[node] = (node,)
+        elif is_constant(node):
+            self.constants.add(node)
+        if node.role == "parameter" or is_constant(node) or node in self.read_initially:
+            return {}
+        role = "mask" if node.role == "mask" or node.dtype.kind == "b" else "input"
+        return {(self._value(node, "initial" if node.role == "initial" else role), True): Link()}
+
+    def _visit(self, node: Node, sources: dict[Node, Sources], biases: dict[Node, tuple[Node, ...]]) -> Sources:
+        inputs = inputs_of(node)
+        if self._is_of_parameters(node):
+            return {}
+        factors = self.factors(node)
+        in_sum = bool(facts_of(node).signs)
+        bias = union((), tuple(b for i in inputs for b in biases.get(i, ()))) + (factors if in_sum else ())
+        found = self._paths(node, inputs, sources, () if in_sum else factors)
+        if self._is_sum_of_losses(node, inputs):
+            self._sums_of_losses.add(node)
+            return {}
+        role = self.role(node)
+        if role == "state" and node.name is None and not factors and (self._is_forced(found) or _chosen(node)):
+            role = None  # a forced slot: which of two values goes on, not a value of its own
+        if role is None:
+            biases[node] = bias
+            return found
+        value = self._value(node, role, bias)
+        self._join(value, found)
+        return {(value, True): Link()}
+
+    def _paths(self, node: Node, inputs: Sequence[Node], sources: dict[Node, Sources], factors: tuple[Node, ...]) -> Sources:
+        """The paths into a node, from those into its inputs."""
+        found: Sources = {}
+        in_sum = bool(facts_of(node).signs)
+        from_masks = [self.masks and _from_mask(sources[i]) for i in inputs]
+        for position, read in enumerate(inputs):
+            before = sources[read]
+            if (node, position) in self.initials:
+                before = self._initial(node, position, read, before)
+            held = self.masks and any(other for k, other in enumerate(from_masks) if k != position)
+            cut = node.primitive is None or stops_gradient(node, position)
+            for (value, _), link in before.items():
+                extended = Link(
+                    link.firsts or factors[:1],
+                    union(link.parameters, factors),
+                    link.sums and (in_sum or is_copy(node)),
+                    link.held or held,
+                    link.cut or cut,
+                )
+                key = value, not extended.parameters
+                found[key] = found[key].merged(extended) if key in found else extended
+        return found
+
+    def _is_of_parameters(self, node: Node) -> bool:
+        """Whether no value goes into a node."""
+        if node.primitive is None or any(
+            (node, position) in self.initials or not (i in self.parameters or i in self.constants)
+            for position, i in enumerate(node.inputs)
+        ):
+            return False
+        own = tuple(dict.fromkeys(p for i in node.inputs for p in self.parameters.get(i, ())))
+        if own:
+            self.parameters[node] = own
+        else:
+            self.constants.add(node)
+        return True
+
+    @staticmethod
+    def _is_forced(found: Sources) -> bool:
+        values = [link for (value, _), link in found.items() if value.role != "mask"]
+        return bool(values) and all(link.held for link in values)
+
+    def _is_sum_of_losses(self, node: Node, inputs: Sequence[Node]) -> bool:
+        computed = [i for i in inputs if i not in self.constants]
+        if node.role == "loss" and outer_step(node) is not None:
+            return False
+        return bool(computed) and all(i.role == "loss" or i in self._sums_of_losses for i in computed)
+
+    def _value(self, node: Node, role: str, biases: tuple[Node, ...] = ()) -> Value:
+        step = outer_step(node)
+        run = None if step is None else self.runs[step[0]]
+        column = None if run is None or step is None else run.column(step[1])
+        self.masks = self.masks or role == "mask"
+        self.values.append(Value(role, self.families[node], node, node.name, node.scope, run, column, biases))
+        return self.values[-1]
+
+    def _initial(self, node: Node, position: int, read: Node, before: Sources) -> Sources:
+        """The value of a state before step 1."""
+        family, t = self.initials[node, position]
+        if any(value.run is not None and value.role != "input" for value, _ in before):
+            return before  # another run's value: the edge comes from there
+        family = self._carrier(family, read)
+        if (family, t) not in self.starts:
+            run, name = self.homes[family], self.names.get(family) or read.name
+            start = Value("initial", family, read, name, read.scope or node.scope, run, run.column(t))
+            self.starts[family, t] = start
+            self.values.append(start)
+            self._join(start, before)
+        return {(self.starts[family, t], True): Link(cut=_uncut(read) is not read)}
+
+    def _carrier(self, family: Family, initial: Node) -> Family:
+        """The slot to which an initial value belongs; a slot that data force has another name than the data."""
+        own = self.names.get(family)
+        if initial.name in (None, own) or (own is not None and self.roles.get(family) != "input"):
+            return family
+        return self.by_name.get((initial.name, self.homes[family]), family)
+
+    def _join(self, target: Value, found: Sources) -> None:
+        for (source, plain), link in found.items():
+            lag = 0
+            same = source.run == target.run or (
+                source.run is not None
+                and target.run is not None
+                and (source.run.number, target.run.number) in self.side_by_side
+            )
+            if same and source.column is not None and target.column is not None:
+                lag = abs(target.column - source.column)
+            adds = plain and link.sums and (source, False) in found
+            self.edges.append(Edge(source, target, lag, link, adds))
+
+
+def inputs_of(node: Node) -> tuple[Node, ...]:
+    """The inputs of a node; for a cut, the node that was cut off."""
+    source = node.cut
+    return node.inputs if source is None else (source,)
+
+
+def is_copy(node: Node) -> bool:
+    """Whether a node has the elements of its input, and passes the gradient on: a drawing sees through it."""
+    return node.primitive is None or (node.primitive.facts.copies and not stops_gradient(node, 0))
+
+
+def stops_gradient(node: Node, position: int) -> bool:
+    """Whether a primitive passes a float value on and no gradient back."""
+    rules = node.primitive.gradient if node.primitive is not None else ()
+    stops = isinstance(rules, tuple) and position < len(rules) and rules[position] is None
+    return stops and all(np.dtype(n.dtype).kind == "f" for n in (node, node.inputs[position]))
+
+
+def _chosen(node: Node) -> list[Node]:
+    """The named values of one step between which a node without a name chooses, by a mask."""
+    step = outer_step(node)
+    if node.name is not None or step is None or not any(i.dtype.kind == "b" for i in node.inputs):
+        return []
+    values = [i for i in node.inputs if i.dtype.kind != "b" and outer_step(i) is not None]
+    return [i for i in values if i.name is not None] if all(outer_step(i) == step for i in values) else []
+
+
+def _weight(node: Node) -> Node | None:
+    """The parameter that a node is, or is a view of."""
+    while len(node.inputs) == 1:
+        (node,) = node.inputs
+    return node if node.role == "parameter" else None
+
+
+def _uncut(node: Node) -> Node:
+    while (source := node.cut) is not None:
+        node = source
+    return node
+
+
+def _from_mask(sources: Sources) -> bool:
+    return bool(sources) and all(value.role == "mask" for value, _ in sources)
