@@ -270,12 +270,40 @@ def test_a_cut_is_drawn_with_scissors():
     assert "solid" in found["h[1]", "h[2]"]
 
 
+@pytest.mark.parametrize("odd", [1, 2, 3, 4])
+def test_a_loop_with_another_function_at_one_step_is_not_folded(odd):
+    U, W = tr.Parameter([[1.0]], symbol="U"), tr.Parameter([[1.0]], symbol="W")
+    h = tr.tensor([[0.0]])
+    for t, x in tr.steps(tr.tensor(np.ones((4, 1, 1))).named("x")):
+        h = (tr.sigmoid if t == odd else tr.tanh)(x @ U + h @ W).named("h")
+    with pytest.raises(FoldError, match=rf"step {2 if odd == 1 else odd} .*(sigmoid|tanh) \(h\) where step 1 makes"):
+        tr.graph(h).draw(time="folded")
+    assert len(edges(tr.graph(h).draw(time="unrolled"))) == 8
+
+
+def test_the_output_of_the_last_step_alone_is_dashed_in_a_folded_drawing():
+    found = edges(network("many-to-one"))
+    assert "dashed" in found["rnn.cell.h", "out.o", "V"]
+    assert "solid" in edges(network("elman"))["0.cell.h", "1.o", "V"]
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_what_only_the_first_step_reads_is_not_its_state(first):
+    Q, W = tr.Parameter(np.eye(2), symbol="Q"), tr.Parameter(np.eye(2), symbol="W")
+    X, h = tr.tensor(np.ones((1, 2))).named("X"), tr.tensor(np.zeros((1, 2)))
+    for t, _ in tr.steps(tr.tensor(np.ones((3, 1, 2))).named("x")):
+        extra = (X @ Q,) if t == 1 else ()
+        h = tr.tanh(sum((*extra, h @ W)) if first else sum((h @ W, *extra))).named("h")
+    found = set(edges(tr.graph(h).draw()))
+    assert found == {("X", "h[1]", "Q"), ("h[0]", "h[1]", "W"), ("h[1]", "h[2]", "W"), ("h[2]", "h[3]", "W")}
+
+
 def test_steps_that_differ_are_not_folded():
     W, V = tr.Parameter([[1.0]], symbol="W"), tr.Parameter([[1.0]], symbol="V")
     h = tr.tensor([[0.0]])
     for t, x in tr.steps(tr.tensor(np.ones((4, 1, 1))).named("x")):
         h = tr.tanh(x + h @ W if t != 3 else x * V + h @ W).named("h")
-    with pytest.raises(FoldError, match=r"the steps differ: x → h"):
+    with pytest.raises(FoldError, match="step 3 differs from step 1: it makes multiply where step 1 makes matmul"):
         tr.graph(h).draw(time="folded")
 
 

@@ -19,12 +19,12 @@ from ..tree import flatten
 from ..views.contraction import contract
 from ..views.full_lengths import without_padding
 from ..views.per_step import per_step
-from ..views.runs import runs_of
+from ..views.runs import longest_delay, runs_of
 from ..views.symbolic_run import traced
 from .dot import written
 from .drawing import Drawing
 from .finish import add_note, bundle, elide, give_strokes, tell_targets
-from .folded import folded, reads_before_start
+from .folded import folded
 from .layer_view import add_parameters, merged
 from .operations import add_legend, operations
 from .over_time import sketched
@@ -137,12 +137,13 @@ def draw_module(
     name = type(module).__name__
     if time == "step":
         return _draw_step(module, inputs)
-    fold = time == "folded"
-    T = FIRST if fold else steps
+    T = FIRST if time == "folded" else steps
     graph = traced(module, T, inputs, loss, targets, force)
-    while T < LONGEST and reads_before_start(_contracted(graph, "slots", False, True)):
-        T = 2 * T if fold else T + 1
+    if longest_delay(graph) >= T:
+        T = min(LONGEST, 1 + sum(node.role == "initial" for node in graph.inputs))
         graph = traced(module, T, inputs, loss, targets, force)
+        if time == "unrolled" and longest_delay(graph) + 1 < T:
+            graph = traced(module, max(steps, longest_delay(graph) + 1), inputs, loss, targets, force)
     titles = {path: type(part).__name__.removesuffix("Cell") or name for path, part in module.modules()}
     cells = [path for path, part in module.modules() if isinstance(part, Cell)]
     for path in titles:  # all that a cell is made of is one box, called after the cell
@@ -189,6 +190,9 @@ def _over_time(
     layout: Layout | None = None,
 ) -> Drawing:
     fold = time == "folded"
+    if fold:
+        for unrolling in graph.unrollings():
+            graph.fold(unrolling)  # the picture is of one step, so all have to be alike
     tints: dict[str, str] = {}
     if detail == "ops":
         sketch, tints = operations(graph, values, fold)
