@@ -298,6 +298,27 @@ def test_what_only_the_first_step_reads_is_not_its_state(first):
     assert found == {("X", "h[1]", "Q"), ("h[0]", "h[1]", "W"), ("h[1]", "h[2]", "W"), ("h[2]", "h[3]", "W")}
 
 
+@pytest.mark.parametrize(
+    ("join", "readers"),
+    [
+        (lambda X: tr.concatenate([X, np.zeros((3, 1, 2))]), {("X[1]", "h[1]")}),
+        (lambda X: tr.pad(X, ((0, 3), (0, 0), (0, 0))), {("X[1]", "h[1]")}),
+        (lambda X: tr.concatenate([np.zeros((2, 1, 2)), X]), {("X[3]", "h[3]")}),
+        (lambda X: tr.concatenate([X, 2 * X]), {("X[1]", "h[1]"), ("X[1]", "h[2]")}),
+        (lambda X: tr.stack([X[0], *[np.zeros((1, 2))] * 3]), {("X", "h[1]")}),
+    ],
+)
+def test_a_sequence_behind_another_is_read_where_its_own_steps_are(join, readers):
+    X = tr.tensor(np.ones((1, 1, 2))).named("X")
+    W, h = tr.Parameter(np.eye(2), symbol="W"), tr.tensor(np.zeros((1, 2)))
+    for _, x in tr.steps(join(X)):
+        h = tr.tanh(x + h @ W).named("h")
+    assert {(tail, head) for tail, head, _ in edges(tr.graph(h).draw()) if tail[0] == "X"} == readers
+    if len(readers) == 1:
+        with pytest.raises(FoldError, match="differs from step 1"):
+            tr.graph(h).draw(time="folded")
+
+
 def test_steps_that_differ_are_not_folded():
     W, V = tr.Parameter([[1.0]], symbol="W"), tr.Parameter([[1.0]], symbol="V")
     h = tr.tensor([[0.0]])

@@ -173,6 +173,9 @@ class Alignment:
         if node.scope != first.scope:
             why = f"its {say(node)} is made in {node.scope!r}, and step 1's in {first.scope!r}"
             self._refuse(t, f"{why}; use one module at every step")
+        if node.operation != first.operation:  # leaves of another role
+            a, b = (f"the {n.operation} {n.name}" if n.name else f"a {n.operation}" for n in (node, first))
+            self._refuse(t, f"it reads {a}{where} where step 1 reads {b}; unrolled, the picture shows both")
         if node.name != first.name:
             self._refuse(t, f"it makes {say(node)}{where} where step 1 makes {say(first)}; use one name at every step")
         for key, value in static_arguments(node).items():

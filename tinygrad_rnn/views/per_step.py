@@ -85,6 +85,9 @@ class _Pass:
         if node in self.moments:
             if _is_over_time(node):
                 self.elements[node] = [self.new[i] for i in node.inputs]
+            elif _lengthens(node, self.axes[node]):
+                if all(i in self.elements for i in node.inputs):
+                    self.elements[node] = [part for i in node.inputs for part in self.elements[i]]
             else:
                 self._distribute(node)
         elif outer_step(node) is None and len(node.inputs) == 1 and node.inputs[0] in self.elements:
@@ -255,7 +258,14 @@ def _sequences(nodes: Sequence[Node]) -> dict[Node, Along]:
             continue
         if node not in found and node in read and node.role != "parameter":
             found[node] = Along(_moments(read[node], node.shape[0]), -len(node.shape))
-        if node in found and node.primitive is not None and not _is_over_time(node):
+        if node in found and _lengthens(node, found[node].axis):
+            start = 0
+            for i in node.inputs:
+                end = start + i.shape[found[node].axis]
+                if i.role != "parameter":
+                    found.setdefault(i, Along(found[node].moments[start:end], found[node].axis))
+                start = end
+        elif node in found and node.primitive is not None and not _is_over_time(node):
             for i in node.inputs:
                 if i not in found and i.role != "parameter" and (axis := _backwards(node, i, found[node].axis)) is not None:
                     found[i] = Along(found[node].moments, axis)
@@ -305,3 +315,9 @@ def _is_over_time(node: Node) -> bool:
     """Whether an operation lays values side by side along a new leading axis."""
     joins = facts_of(node).joins
     return joins is not None and node.attributes[joins] == -len(node.shape) and len(node.shape) > len(node.inputs[0].shape)
+
+
+def _lengthens(node: Node, axis: int) -> bool:
+    """Whether an operation lays sequences one behind the other, along their time axis."""
+    joins = facts_of(node).joins
+    return joins is not None and not _is_over_time(node) and node.attributes[joins] % len(node.shape) == axis + len(node.shape)
