@@ -514,3 +514,32 @@ def test_an_edge_that_leaves_a_line_which_it_shares_has_a_dot_there(steps):
     dots = [name for name in found if name.startswith("branch")]
     assert len(dots) == steps
     assert all("shape=point" in found[name] for name in dots)
+
+
+@pytest.mark.parametrize("way", ["a running total", "one loss of all steps"])
+def test_a_total_loss_that_has_a_name_is_drawn_with_its_own_number(way):
+    total, _ = loop(3)
+    if way == "one loss of all steps":
+        outputs, _ = nn.RNN(3, 4)(np.ones((3, 1, 3), "float32"))
+        total = tr.mse(outputs, np.ones((3, 1, 4), "float32"))
+    drawn = set(edges(tr.graph(total).draw()))
+    named = tr.graph(total.named("J")).draw(values=True)
+    (number,) = [label for name, label in nodes(named).items() if name == "J"]
+    assert f"{float(total):.3g}" in number
+    assert {tail for tail, head, _ in edges(named) if head == "J"} == {head for _, head, _ in drawn if head[0] == "L"}
+    assert len(edges(named)) == len(drawn) + 3
+
+
+def test_a_total_that_is_doubled_again_and_again_takes_no_longer():
+    total, _ = loop(3)
+    for _ in range(60):
+        total = total + total
+    found = edges(tr.graph(total.named("J")).draw())
+    assert sorted(tail for tail, head, _ in found if head == "J") == ["L[1]", "L[2]", "L[3]"]
+
+
+def test_a_model_of_layers_is_forced_by_the_slot_of_one_of_them():
+    model = nn.Sequential(nn.Linear(4, 3), nn.Jordan(3, 5, 2))
+    found = edges(model.draw(time="unrolled", force=["o"], loss=nn.mse))
+    assert ("y[1]", "1.cell.h[2]", "W") in found
+    assert ("y[1]", "L[1]", "") in found

@@ -416,3 +416,14 @@ def test_a_graph_of_outputs_and_state_is_told():
 def test_dropout_of_integers_is_refused():
     with pytest.raises(DtypeError, match="float"):
         nn.Dropout(0.5)(tr.tensor([1, 2, 3]))
+
+
+def test_options_of_a_sequential_go_to_the_layers_that_have_them():
+    rng = np.random.default_rng(0)
+    linear, jordan = nn.Linear(4, 3), nn.Jordan(3, 5, 2)
+    xs, ys = rng.normal(size=(4, 2, 4)).astype("float32"), rng.normal(size=(4, 2, 2)).astype("float32")
+    model = nn.Sequential(nn.Sequential(linear, tr.tanh), jordan)
+    expected, _ = jordan(tr.tanh(linear(xs)), force={"o": ys}, lengths=[4, 2])
+    np.testing.assert_array_equal(model(xs, force={"o": ys}, lengths=[4, 2]).data, expected.data)
+    with pytest.raises(TypeError, match="no layer of this Sequential has an option depth"):
+        model(xs, depth=2)

@@ -35,7 +35,7 @@ def sketched(contraction: Contraction, numbers: bool, timeless: bool) -> tuple[S
     gradients = gradients_of(contraction.nodes, contraction.outputs) if numbers else {}
     sketch = Sketch()
     shown: dict[Value, Vertex] = {}
-    alike: dict[str, list[Hashable]] = {}
+    alike: dict[tuple[str, bool], list[Hashable]] = {}
     for value in contraction.values:
         base = called(value)
         run = None if value.run is None else value.run.number
@@ -70,11 +70,11 @@ def called(value: Value) -> str:
     return value.name or FALLBACK[value.role]
 
 
-def _unique(value: Value, alike: dict[str, list[Hashable]], timeless: bool) -> str:
+def _unique(value: Value, alike: dict[tuple[str, bool], list[Hashable]], timeless: bool) -> str:
     """A name that no other vertex has, from scope, name and step."""
     base = value.name or (value.role if value.role in ("operation", "product") else FALLBACK[value.role])
     base = f"{value.scope}.{base}" if value.scope else base
-    families = alike.setdefault(base, [])
+    families = alike.setdefault((base, timeless or value.column is None), [])
     if value.family not in families:
         families.append(value.family)
     again = families.index(value.family) + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -290,12 +291,29 @@ class Sequential(Module):
     def __iter__(self) -> Iterator[Any]:
         return (getattr(self, name) for name in self.names)
 
-    def forward(self, *inputs: Any) -> Any:
-        """Apply the layers in order."""
-        for layer in self:
-            outputs = layer(*inputs)
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        """Apply the layers in order; an option, such as ``lengths`` or ``force``, goes to every layer that has it."""
+        taken = [_options_of(layer, options) for layer in self]
+        if unknown := set(options).difference(*taken):
+            raise TypeError(f"no layer of this Sequential has an option {', '.join(sorted(unknown))}")
+        for layer, own in zip(self, taken, strict=True):
+            outputs = layer(*inputs, **own)
             inputs = outputs[:1] if isinstance(outputs, tuple) else (outputs,)
         return inputs[0]
+
+
+def _options_of(layer: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of some options that a layer's call takes by name."""
+    if not options:
+        return {}
+    if isinstance(layer, Sequential):
+        return {name: value for name, value in options.items() if any(_options_of(part, {name: value}) for part in layer)}
+    try:
+        known = inspect.signature(layer.forward if isinstance(layer, Module) else layer).parameters
+    except (TypeError, ValueError):  # a function of C
+        return {}
+    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
+    return {name: value for name, value in options.items() if takes_all or name in known}
 
 
 def f_or_units(

@@ -355,13 +355,15 @@ class Contraction:
         inputs = inputs_of(node)
         if self._is_of_parameters(node):
             return {}
+        if self._is_sum_of_losses(node, inputs):
+            self._sums_of_losses.add(node)
+            if node.name is not None:  # a total without a name is not shown
+                self._join(self._value(node, "loss"), {k: v for i in self._summed(node) for k, v in sources[i].items()})
+            return {}
         factors = self.factors(node)
         in_sum = bool(facts_of(node).signs)
         bias = union((), tuple(b for i in inputs for b in biases.get(i, ()))) + (factors if in_sum else ())
         found = self._paths(node, inputs, sources, () if in_sum else factors)
-        if self._is_sum_of_losses(node, inputs):
-            self._sums_of_losses.add(node)
-            return {}
         role = self.role(node)
         if role == "state" and node.name is None and not factors and (self._is_forced(found) or _chosen(node)):
             role = None  # a forced slot: which of two values goes on, not a value of its own
@@ -415,13 +417,25 @@ class Contraction:
         return bool(values) and all(link.held for link in values)
 
     def _is_sum_of_losses(self, node: Node, inputs: Sequence[Node]) -> bool:
+        """Whether a node is no more than the losses of the steps together."""
         computed = [i for i in inputs if i not in self.constants]
         if node.role == "loss" and outer_step(node) is not None:
             return False
         return bool(computed) and all(i.role == "loss" or i in self._sums_of_losses for i in computed)
 
+    def _summed(self, total: Node) -> Sequence[Node]:
+        """The losses behind a sum of losses, in order."""
+        found: dict[Node, None] = {}
+        stack = [total]
+        while stack:
+            node = stack.pop()
+            if node not in found and node in self._sums_of_losses:
+                stack += node.inputs
+            found[node] = None
+        return [node for node in reversed(found) if node not in self._sums_of_losses]
+
     def _value(self, node: Node, role: str, biases: tuple[Node, ...] = ()) -> Value:
-        step = outer_step(node)
+        step = None if node in self._sums_of_losses else outer_step(node)
         run = None if step is None else self.runs[step[0]]
         column = None if run is None or step is None else run.column(step[1])
         self.masks = self.masks or role == "mask"

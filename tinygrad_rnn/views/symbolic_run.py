@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import TinygradError
+from ..errors import ShapeError, TinygradError
 from ..graph.context import Location, at, mode
 from ..graph.graph import Graph
 from ..graph.node import Spec, leaf
@@ -106,7 +106,10 @@ def _forced(module: Module, names: Sequence[str], T: int, sequence: Any) -> dict
     slots: dict[str, Spec] = {}
     for path, part in module.modules():
         if isinstance(part, Recurrent):
-            step = trace_step(part.cell, BATCH, None if len(slots) else element)
+            try:
+                step = trace_step(part.cell, BATCH)
+            except ShapeError:  # no input of its own is found: it may take what the module takes
+                step = trace_step(part.cell, BATCH, element)
             last = path.rpartition(".")[2]
             for name, slot in zip(step.names, step.state, strict=True):
                 slots |= dict.fromkeys((name, f"{name}_{last}") if last else (name,), slot.node.spec)
