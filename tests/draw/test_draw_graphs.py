@@ -113,6 +113,18 @@ def test_numbers_in_a_folded_drawing_say_which_step_they_are_of(detail):
     assert names(without)["h"]["label"].split("\n")[0] == "h" and "numbers" not in without.source + without.title
 
 
+@pytest.mark.parametrize("time", ["folded", "unrolled"])
+@pytest.mark.parametrize("detail", ["slots", "values", "ops", "layers"])
+def test_parameters_show_their_value_and_their_gradient(time, detail):
+    total, parameters = loop(3)
+    found = names(tr.graph(total.named("J")).draw(time=time, values=True, detail=detail))
+    for parameter, gradient in zip(parameters, tr.grad(total, parameters), strict=True):
+        _, value, slope = found[f"legend {parameter.name}"]["label"].replace("−", "-").split("\n")
+        assert np.allclose([float(n) for n in value.split()], parameter.data.ravel(), rtol=1e-2)
+        assert np.allclose([float(n) for n in slope.removeprefix("∂ ").split()], gradient.data.ravel(), rtol=1e-2)
+    assert ("numbers of step 1" in found) is (time == "folded")
+
+
 def test_numbers_of_a_folded_pair_are_of_the_step_that_each_comes_to_first():
     model = Bidirectional()
     model.forwards.mode = model.backwards.mode = "unroll"

@@ -53,7 +53,7 @@ def _quotient(sketch: Sketch) -> Sketch:
             key: tuple[Hashable, ...] = (s.family, t.family, arc.lag, arc.plain, t.kind in STARTS and model[t.family] is not t)
             counts[key] += 1
             arcs.setdefault(key, arc)
-    quotient = Sketch(description=sketch.description, owners=sketch.owners)
+    quotient = Sketch(description=sketch.description, owners=sketch.owners, numbers=sketch.numbers)
     once: list[Arc] = []
     for key, arc in arcs.items():
         made = arc.between(model[arc.source.family], model[arc.target.family], arc.lag)
@@ -71,7 +71,7 @@ def _quotient(sketch: Sketch) -> Sketch:
     quotient.arcs += once
     joined = {end for arc in quotient.arcs for end in (arc.source, arc.target)}
     quotient.vertices = [v for v in model.values() if v in joined]
-    numbered = [v.column for v in quotient.vertices if v.boxed and v.kind not in STARTS]
+    numbered = [v.column for v in quotient.vertices if v.boxed and v.kind not in STARTS and v.run is not None]
     quotient.numbered = sorted({column for column in numbered if column is not None})
     for v in quotient.vertices:
         v.column = 0

@@ -58,7 +58,7 @@ def merged(sketch: Sketch, titles: Mapping[int, str]) -> Sketch:
         s, t = box_of.get(arc.source, arc.source), box_of.get(arc.target, arc.target)
         if s is not t:
             joined[s, t].append(arc)
-    result = Sketch(description=sketch.description)
+    result = Sketch(description=sketch.description, numbers=sketch.numbers)
     within = {vertex.family: box.family for vertex, box in box_of.items()}
     result.owners = {symbol: within.get(family, family) for symbol, family in sketch.owners.items()}
     result.vertices = [*boxes.values(), *(v for v in sketch.vertices if v not in box_of)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from ..graph.graph import Graph
@@ -88,14 +90,15 @@ def _text(contraction: Contraction, value: Value, factors: list[str], biases: li
     return shown
 
 
-def add_legend(sketch: Sketch, tints: dict[str, str]) -> None:
-    """Put a legend of the colours of the parameters below the graph."""
-    x = min(v.x for v in sketch.vertices)
-    y = min(v.y for v in sketch.vertices) - RISE * 0.8
-    for symbol, color in tints.items():
-        chip = Vertex(f"legend {symbol}", ("legend", symbol), Kind.PARAMETER, pretty(symbol))
-        chip.font, chip.color, chip.width, chip.height = 11.0, color, 26.0, 20.0
+def add_legend(sketch: Sketch, tints: Mapping[str, str]) -> None:
+    """Put a legend of the parameters below the graph: their colours and their numbers, if they have any."""
+    x = min(v.x - v.width / 2 for v in sketch.vertices)
+    y = min(v.y - v.height / 2 for v in sketch.vertices) - RISE * 0.5
+    for symbol in dict.fromkeys((*tints, *sketch.numbers)):
+        lines = sketch.numbers.get(symbol, [])
+        chip = Vertex(f"legend {symbol}", ("legend", symbol), Kind.PARAMETER, "\n".join([pretty(symbol), *lines]))
+        chip.font, chip.color, chip.width, chip.height = 11.0, tints.get(symbol), 26.0, 20.0
         chip.fit(12.0)
-        chip.x, chip.y = x + chip.width / 2, y
+        chip.x, chip.y = x + chip.width / 2, y - chip.height / 2
         x += chip.width + 12
         sketch.vertices.append(chip)

@@ -34,6 +34,9 @@ def sketched(contraction: Contraction, numbers: bool, timeless: bool) -> tuple[S
     marks = run_marks(contraction)
     gradients = gradients_of(contraction.nodes, contraction.outputs) if numbers else {}
     sketch = Sketch()
+    if numbers:
+        found = {symbol: described(node, gradients) for node, symbol in symbols.items()}
+        sketch.numbers = {symbol: lines for symbol, lines in found.items() if lines}
     shown: dict[Value, Vertex] = {}
     alike: dict[tuple[str, bool], list[Hashable]] = {}
     for value in contraction.values:

@@ -217,7 +217,7 @@ def _over_time(
     branch_dots(sketch)
     if detail == "layers":
         add_parameters(sketch)
-    if tints:
+    if tints or sketch.numbers:
         add_legend(sketch, tints)
     numbers = ", numbers of step " + " and ".join(map(str, sketch.numbered)) if sketch.numbered else ""
     if numbers:

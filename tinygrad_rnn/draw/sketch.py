@@ -129,6 +129,8 @@ class Sketch:
         What the picture shows, in words.
     owners : dict of str to hashable
         From each parameter's symbol to the family of the value that it helps to make.
+    numbers : dict of str to list of str
+        From each parameter's symbol to lines with its value and its gradient.
     numbered : list of int
         Steps whose numbers a folded drawing shows.
     """
@@ -137,4 +139,5 @@ class Sketch:
     arcs: list[Arc] = field(default_factory=list)
     description: str = ""
     owners: dict[str, Hashable] = field(default_factory=dict)
+    numbers: dict[str, list[str]] = field(default_factory=dict)
     numbered: list[int] = field(default_factory=list)
