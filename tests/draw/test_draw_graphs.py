@@ -60,9 +60,23 @@ def test_five_thousand_steps_are_drawn(when):
     assert ("x[5000]" in drawing.source) == (when == "unrolled")
 
 
+def test_a_gradient_over_time_is_drawn_as_its_recursion():
+    total, (_, W, _) = loop(3)
+    source = tr.graph(tr.grad(total, W).named("G")).draw().source
+    found = set(re.findall(r'^\t"?([^"\t]+?)"? -> "?([^"\n]+?)"? \[(?:label=(\S+))?', source, re.M))
+    back = {(f"∂h[{t + 1}]", f"∂h[{t}]", "W") for t in (1, 2)}
+    assert found == back | {(f"∂o[{t}]", f"∂h[{t}]", "V") for t in (1, 2, 3)} | {(f"∂h[{t}]", "G", "") for t in (1, 2, 3)}
+
+
+def test_a_gradient_has_no_folded_drawing():
+    total, (_, W, _) = loop(3)
+    with pytest.raises(FoldError, match="the graph holds a gradient"):
+        tr.graph(tr.grad(total, W)).draw(time="folded")
+
+
 def test_a_backward_graph_is_tied_to_its_forward_nodes():
     total, parameters = loop(2)
-    drawing = tr.graph(*tr.grad(total, parameters)).draw()
+    drawing = tr.graph(*tr.grad(total, parameters)).draw(backward=True)
     dotted = [line for line in drawing.source.splitlines() if "style=dotted" in line]
     assert any('"h[2]" -> "dh' in line or '"h[2]" -> ' in line for line in dotted)
     assert "in the gradient of h[2]" in drawing.source

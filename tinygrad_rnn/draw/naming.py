@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 
-from ..graph.graph import outer_step
 from ..graph.node import Node, Spec
 from ..views.contraction import Contraction
-from ..views.runs import Run, runs_of
+from ..views.runs import Run, Runs
 from .symbols import pretty, raised, stem
 
 __all__ = ["FALLBACK", "edge_label", "parameter_symbols", "pretty_sum", "run_marks", "tooltip"]
@@ -21,6 +20,7 @@ FALLBACK = {
     "mask": "m",
     "initial": "h",
     "value": "v",
+    "gradient": "∂",
     "operation": "v",
     "product": "v",
 }
@@ -43,7 +43,7 @@ def run_marks(contraction: Contraction) -> dict[tuple[Run | None, str], str]:
 
 
 def _marks(runs: Sequence[Run]) -> list[str]:
-    directions = [run.unrolling.reverse for run in runs]
+    directions = [run.reverse for run in runs]
     if directions.count(True) == directions.count(False):
         arrows = ["←" if reverse else "→" for reverse in directions]
         layers = [arrows[: k + 1].count(arrow) for k, arrow in enumerate(arrows)]
@@ -54,7 +54,7 @@ def _marks(runs: Sequence[Run]) -> list[str]:
 def parameter_symbols(nodes: Sequence[Node]) -> dict[Node, str]:
     """A symbol for each parameter; equal ones are told apart by the unrolling that uses them."""
     parameters = [node for node in nodes if node.role == "parameter"]
-    runs = runs_of(nodes)
+    runs = Runs(nodes)
     of: dict[Node, Node] = {node: node for node in parameters}
     users: dict[Node, set[int]] = {node: set() for node in parameters}
     for node in nodes:
@@ -62,16 +62,16 @@ def parameter_symbols(nodes: Sequence[Node]) -> dict[Node, str]:
             continue
         for i in node.inputs:
             if i in of:
-                step = outer_step(node)
+                step = runs.step(node)
                 if step is not None:
-                    users[of[i]].add(runs[step[0]].number)
+                    users[of[i]].add(step[0].number)
                 if len(node.inputs) == 1:
                     of[node] = of[i]
     named: dict[str, list[Node]] = {}
     for node in parameters:
         named.setdefault(node.name or "θ", []).append(node)
     symbols: dict[Node, str] = {}
-    ordered = list(runs.values())
+    ordered = list(runs)
     for name, same in named.items():
         same.sort(key=lambda node: min(users[node], default=-1))
         owners = [min(users[node], default=-1) for node in same]

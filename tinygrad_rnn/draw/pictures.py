@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 from ..checks import check_int
 from ..console import counted
 from ..errors import FoldError
-from ..graph.graph import Graph, outer_step
+from ..graph.graph import Graph
 from ..graph.node import behind_cuts
 from ..nn.cell import Cell
 from ..nn.module import Module
@@ -19,7 +19,7 @@ from ..tree import flatten
 from ..views.contraction import contract
 from ..views.full_lengths import without_padding
 from ..views.per_step import per_step
-from ..views.runs import longest_delay, runs_of
+from ..views.runs import Runs, longest_delay
 from ..views.symbolic_run import traced
 from .dot import written
 from .drawing import Drawing
@@ -87,8 +87,8 @@ def draw(
         raise ValueError('time="step" draws a cell: give the cell to draw, not a graph that it made')
     graph = without_padding(graph.opened())
     has_gradient = any(node.location.origin is not None for node in graph.nodes)
-    split = graph if has_gradient or backward else per_step(graph)
-    if has_gradient or backward or not split.unrollings():
+    split = graph if backward else per_step(graph)
+    if backward or not split.unrollings():
         if time == "folded":
             raise FoldError("there are no steps to fold: tag a loop's with `for t, x in tr.steps(xs):`")
         kind = "gradient" if has_gradient or backward else "operations"
@@ -174,7 +174,7 @@ def _check(time: Any, detail: Any) -> None:
 def _contracted(graph: Graph, detail: str | None, values: bool, timeless: bool) -> Sketch:
     sketch, _ = sketched(contract(graph, detail), values, timeless)
     tell_targets(sketch)
-    lengths = {run.number: run.length for run in runs_of(behind_cuts(graph.outputs)).values()}
+    lengths = {run.number: run.length for run in Runs(behind_cuts(graph.outputs))}
     share_columns(sketch, lengths)
     return sketch
 
@@ -197,14 +197,14 @@ def _over_time(
     if detail == "ops":
         sketch, tints = operations(graph, values, fold)
         tell_targets(sketch)
-        share_columns(sketch, {run.number: run.length for run in runs_of(behind_cuts(graph.outputs)).values()})
+        share_columns(sketch, {run.number: run.length for run in Runs(behind_cuts(graph.outputs))})
     else:
         chosen = "slots" if detail == "layers" else detail or ("values" if fold else None)
         sketch = _contracted(graph, chosen, values, fold)
     give_strokes(sketch)
     if detail == "layers":
         sketch = merged(sketch, _layer_titles(graph, titles))
-    length = max((run.length for run in runs_of(graph.nodes).values()), default=0)
+    length = max((run.length for run in Runs(graph.nodes)), default=0)
     if fold:
         sketch = folded(sketch, layout)
     else:
@@ -228,14 +228,14 @@ def _over_time(
 
 def _layer_titles(graph: Graph, titles: Mapping[str, str]) -> dict[int, str]:
     """What each unrolling is called: by its module, and by a number if there are several."""
-    runs = runs_of(behind_cuts(graph.outputs))
+    runs = Runs(behind_cuts(graph.outputs))
     scopes: dict[int, str] = {}
     for node in graph.nodes:
-        moment = outer_step(node)
-        if moment is not None and node.primitive is not None:
-            scopes.setdefault(runs[moment[0]].number, node.scope)
+        step = runs.step(node)
+        if step is not None and node.primitive is not None:
+            scopes.setdefault(step[0].number, node.scope)
     found = {number: titles.get(scope) or scope.split(".")[0] or "step" for number, scope in scopes.items()}
-    reverse = {run.number: run.unrolling.reverse for run in runs.values()}
+    reverse = {run.number: run.reverse for run in runs}
     called: dict[int, str] = {}
     for number, title in found.items():
         alike = [other for other, name in found.items() if name == title]

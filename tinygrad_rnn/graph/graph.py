@@ -297,8 +297,8 @@ class Graph:
         Parameters
         ----------
         time : {"folded", "unrolled"}, optional
-            Unrolled if not given. A graph without steps, and a backward graph, is drawn a node
-            for each operation, and has neither.
+            Unrolled if not given. A graph without steps is drawn a node for each operation, and
+            has neither; a gradient's graph is not folded.
         detail : {"slots", "values", "ops", "layers"}, optional
             Inputs, states, outputs and losses; also named values; all operations; a box for
             each layer and step.
@@ -308,8 +308,9 @@ class Graph:
             Whether nodes show their numbers, and their gradients; folded, those of one step,
             which their indices and a note say.
         backward : bool
-            Whether to draw a gradient's graph as such, each of its nodes tied to the forward
-            node that it belongs to; a graph that holds a gradient always is.
+            Whether every operation of a gradient's graph is drawn, tied to the forward node
+            that it belongs to. Otherwise a gradient over steps is drawn as the cotangents of the
+            named values, such as ∂h, and the parameters between them.
         name : str
             What the DOT graph is called.
 

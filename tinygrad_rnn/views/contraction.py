@@ -14,11 +14,10 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from ..graph.context import Unrolling
-from ..graph.graph import Graph, is_constant, outer_step
+from ..graph.graph import Graph, is_constant
 from ..graph.node import Node, behind_cuts
-from ..ops.facts import facts_of
-from .runs import Run, runs_of
+from ..ops.facts import adds, facts_of
+from .runs import Run, Runs
 
 __all__ = ["Contraction", "Edge", "Family", "Link", "Value", "contract", "is_copy"]
 
@@ -70,8 +69,8 @@ class Value:
     Attributes
     ----------
     role : str
-        "input", "mask", "initial", "state", "value", "output" or "loss"; of a view of
-        operations also "operation" or "product".
+        "input", "mask", "initial", "state", "value", "output", "loss" or "gradient"; of a
+        view of operations also "operation" or "product".
     family : hashable
     node : Node
         The node whose value it is; of an initial state, the one that is read.
@@ -130,7 +129,8 @@ def contract(graph: Graph, detail: str | None = "values") -> Contraction:
     Parameters
     ----------
     graph : Graph
-        As :func:`per_step` leaves it.
+        As :func:`per_step` leaves it. Of a gradient's graph only the gradient is left: the
+        cotangents of named values, each linear in those behind it.
     detail : {"slots", "values", None}
         Whether named values within a step are shown; None shows them up to two a step.
 
@@ -198,7 +198,7 @@ class Contraction:
     ----------
     nodes : list of Node
         Also those behind cuts.
-    runs : dict of Unrolling to Run
+    runs : Runs
     values : list of Value
     edges : list of Edge
     constants : set of Node
@@ -209,7 +209,8 @@ class Contraction:
         self.nodes = behind_cuts(graph.outputs)
         self.outputs = set(graph.outputs)
         self.inner = inner
-        self.runs = runs_of(self.nodes)
+        self.runs = Runs(self.nodes)
+        self.cotangents = _cotangents(self.nodes, self.runs)
         self.values: list[Value] = []
         self.edges: list[Edge] = []
         self.parameters: dict[Node, tuple[Node, ...]] = {}
@@ -219,14 +220,23 @@ class Contraction:
         self.side_by_side: set[tuple[int, int]] = set()
         self.initials = self._initials()
         self.read_initially = self._read_initially()
-        self.names = {family: node.name for node, family in self.families.items()}
+        self.names = {family: self.name(node) for node, family in self.families.items()}
         self.roles = {family: node.role for node, family in self.families.items()}
-        self.homes = {family: self.runs[m[0]] for node, family in self.families.items() if (m := outer_step(node))}
+        self.homes = {family: step[0] for node, family in self.families.items() if (step := self.step(node))}
         self.by_name = {(self.names[family], run): family for family, run in self.homes.items() if self.names[family]}
         self.starts: dict[tuple[Family, int], Value] = {}
         self.masks = False
         self._sums_of_losses: set[Node] = set()
         self._contract()
+
+    def name(self, node: Node) -> str | None:
+        """The name that its author gave to a node; ∂h for the cotangent of h."""
+        return f"∂{self.cotangents[node].name}" if node in self.cotangents else node.name
+
+    def step(self, node: Node) -> tuple[Run, int] | None:
+        """The run and the step of a node; a cotangent has those of its value, on the way back."""
+        step = self.runs.step(self.cotangents.get(node, node))
+        return self.runs.back(step) if step is not None and node in self.cotangents else step
 
     def factors(self, node: Node) -> tuple[Node, ...]:
         """The parameters that an operation takes."""
@@ -250,12 +260,16 @@ class Contraction:
             return None  # a cut: its source stands for it
         if node.role in ("input", "mask", "loss"):
             return node.role
-        in_step = outer_step(node) is not None
+        in_step = self.step(node) is not None
+        if node in self.runs.gradient:
+            return (
+                "gradient" if (in_step and node in self.cotangents) or node in self.outputs or node.name is not None else None
+            )
         if in_step and self.families[node] in self.states:
             return "state"
         if node.role == "output" or node in self.outputs:
             return "output"
-        if node.name is None or node.dtype.kind == "b":
+        if self.name(node) is None or node.dtype.kind == "b":
             return None
         return "value" if self.inner or not in_step else None
 
@@ -267,19 +281,19 @@ class Contraction:
         Parameters that several steps share tell operations apart: what a first step does
         besides is not mistaken for what all steps do.
         """
-        used: dict[Node | None, set[tuple[Unrolling, int]]] = {}
+        used: dict[Node | None, set[tuple[Run, int]]] = {}
         for node in self.nodes:
-            if (step := outer_step(node)) is not None:
+            if (step := self.step(node)) is not None:
                 for i in node.inputs:
                     used.setdefault(_weight(i), set()).add(step)
         counts: Counter[Hashable] = Counter()
         families: dict[Node, Family] = {}
         for node in self.nodes:
-            step = outer_step(node)
-            run = None if step is None else self.runs[step[0]].number
-            weights = map(_weight, node.inputs if node.name is None else ())
+            step = self.step(node)
+            run = None if step is None else step[0].number
+            weights = map(_weight, node.inputs if self.name(node) is None else ())
             shared = tuple(id(w) for w in weights if w is not None and len(used.get(w, ())) > 1)
-            base = (node.scope, node.name or node.operation, shared, run)
+            base = (node.scope, self.name(node) or node.operation, shared, run)
             counts[base, step] += 1
             families[node] = (*base, counts[base, step])
         return families
@@ -290,13 +304,13 @@ class Contraction:
         The states are found on the way, what a later step of the same run reads; and which
         runs go side by side, so that one reads the same steps of the other.
         """
-        steps: dict[Unrolling, dict[int, list[Node]]] = {}
+        steps: dict[Run, dict[int, list[Node]]] = {}
         for node in self.nodes:
-            step = outer_step(node)
-            if step is not None:
+            step = self.step(node)
+            if step is not None and not step[0].backward:
                 steps.setdefault(step[0], {}).setdefault(step[1], []).append(node)
         initials: dict[tuple[Node, int], tuple[Family, int]] = {}
-        for unrolling, by_step in steps.items():
+        for run, by_step in steps.items():
             later: dict[tuple[Family, int], tuple[Family, int]] = {}
             for t in sorted(by_step, reverse=True):
                 now: dict[tuple[Family, int], tuple[Family, int]] = {}
@@ -304,23 +318,31 @@ class Contraction:
                     for position, read in enumerate(inputs_of(node)):
                         key = self.families[node], position
                         source = _uncut(read)
-                        step = outer_step(source)
-                        if step is not None and step[0] is unrolling:
+                        step = self.step(source)
+                        if step is not None and step[0] is run:
                             if step[1] < t:
                                 now[key] = self.families[source], t - step[1]
                                 self.states.add(self.families[source])
-                                self.states |= {self.families[value] for value in _chosen(source)}
+                                self.states |= {self.families[value] for value in self._chosen(source)}
                         elif step is not None and source.primitive is not None and step[1] <= t:
                             meeting = self.families[source], t - step[1]
-                            if step[1] < t and step[0].reverse == unrolling.reverse:
+                            if step[1] < t and step[0].reverse == run.reverse:
                                 now[key] = meeting
                             if later.get(key) == meeting:
-                                self.side_by_side.add((self.runs[step[0]].number, self.runs[unrolling].number))
+                                self.side_by_side.add((step[0].number, run.number))
                         elif key in later and (step is None or source.primitive is None):
                             now[key] = family, lag = later[key]
                             initials[node, position] = family, t - lag
                 later = now
         return initials
+
+    def _chosen(self, node: Node) -> list[Node]:
+        """The named values of one step between which a node without a name chooses, by a mask."""
+        step = self.step(node)
+        if node.name is not None or step is None or not any(i.dtype.kind == "b" for i in node.inputs):
+            return []
+        values = [i for i in node.inputs if i.dtype.kind != "b" and self.step(i) is not None]
+        return [i for i in values if i.name is not None] if all(self.step(i) == step for i in values) else []
 
     def _read_initially(self) -> set[Node]:
         """Leaves that are read as the initial value of a state only: they are shown as the initial state."""
@@ -338,8 +360,12 @@ class Contraction:
         biases: dict[Node, tuple[Node, ...]] = {}
         for node in self.nodes:
             sources[node] = self._visit(node, sources, biases) if inputs_of(node) else self._leaf(node)
+        shown = set(self.values)
+        if self.runs.gradient:
+            shown = {value for value in self.values if value.role == "gradient"}
+            self.edges = [edge for edge in self.edges if edge.target in shown]
         joined = {end for edge in self.edges for end in (edge.source, edge.target)}
-        self.values = [v for v in self.values if v in joined or v.role not in ("input", "initial", "mask")]
+        self.values = [v for v in self.values if v in joined or (v in shown and v.role not in ("input", "initial", "mask"))]
 
     def _leaf(self, node: Node) -> Sources:
         if node.role == "parameter":
@@ -365,7 +391,7 @@ class Contraction:
         bias = union((), tuple(b for i in inputs for b in biases.get(i, ()))) + (factors if in_sum else ())
         found = self._paths(node, inputs, sources, () if in_sum else factors)
         role = self.role(node)
-        if role == "state" and node.name is None and not factors and (self._is_forced(found) or _chosen(node)):
+        if role == "state" and node.name is None and not factors and (self._is_forced(found) or self._chosen(node)):
             role = None  # a forced slot: which of two values goes on, not a value of its own
         if role is None:
             biases[node] = bias
@@ -380,6 +406,8 @@ class Contraction:
         in_sum = bool(facts_of(node).signs)
         from_masks = [self.masks and _from_mask(sources[i]) for i in inputs]
         for position, read in enumerate(inputs):
+            if node in self.runs.gradient and read not in self.runs.gradient:
+                continue  # a gradient is linear in what comes from behind; the rest are its coefficients
             before = sources[read]
             if (node, position) in self.initials:
                 before = self._initial(node, position, read, before)
@@ -419,7 +447,7 @@ class Contraction:
     def _is_sum_of_losses(self, node: Node, inputs: Sequence[Node]) -> bool:
         """Whether a node is no more than the losses of the steps together."""
         computed = [i for i in inputs if i not in self.constants]
-        if node.role == "loss" and outer_step(node) is not None:
+        if node.role == "loss" and self.step(node) is not None:
             return False
         return bool(computed) and all(i.role == "loss" or i in self._sums_of_losses for i in computed)
 
@@ -435,11 +463,12 @@ class Contraction:
         return [node for node in reversed(found) if node not in self._sums_of_losses]
 
     def _value(self, node: Node, role: str, biases: tuple[Node, ...] = ()) -> Value:
-        step = None if node in self._sums_of_losses else outer_step(node)
-        run = None if step is None else self.runs[step[0]]
+        result = node in self.outputs and node in self.runs.gradient and node not in self.cotangents
+        step = None if result or node in self._sums_of_losses else self.step(node)
+        run = None if step is None else step[0]
         column = None if run is None or step is None else run.column(step[1])
         self.masks = self.masks or role == "mask"
-        self.values.append(Value(role, self.families[node], node, node.name, node.scope, run, column, biases))
+        self.values.append(Value(role, self.families[node], node, self.name(node), node.scope, run, column, biases))
         return self.values[-1]
 
     def _initial(self, node: Node, position: int, read: Node, before: Sources) -> Sources:
@@ -477,6 +506,24 @@ class Contraction:
             self.edges.append(Edge(source, target, lag, link, adds))
 
 
+def _cotangents(nodes: Sequence[Node], runs: Runs) -> dict[Node, Node]:
+    """From cotangents to the named values that they belong to: what the first operation of a value's gradient reads.
+
+    A sum of two cotangents has the origin of the second one, and is no first operation.
+    """
+    found: dict[Node, Node] = {}
+    known: set[Node] = set()
+    for node in nodes:
+        origin = node.location.origin
+        if origin is None or origin.name is None or origin in known or adds(node) or runs.step(origin) is None:
+            continue
+        for read in node.inputs:
+            if read in runs.gradient and read.location.origin is not origin:
+                found.setdefault(read, origin)
+                known.add(origin)
+    return found
+
+
 def inputs_of(node: Node) -> tuple[Node, ...]:
     """The inputs of a node; for a cut, the node that was cut off."""
     source = node.cut
@@ -493,15 +540,6 @@ def stops_gradient(node: Node, position: int) -> bool:
     rules = node.primitive.gradient if node.primitive is not None else ()
     stops = isinstance(rules, tuple) and position < len(rules) and rules[position] is None
     return stops and all(np.dtype(n.dtype).kind == "f" for n in (node, node.inputs[position]))
-
-
-def _chosen(node: Node) -> list[Node]:
-    """The named values of one step between which a node without a name chooses, by a mask."""
-    step = outer_step(node)
-    if node.name is not None or step is None or not any(i.dtype.kind == "b" for i in node.inputs):
-        return []
-    values = [i for i in node.inputs if i.dtype.kind != "b" and outer_step(i) is not None]
-    return [i for i in values if i.name is not None] if all(outer_step(i) == step for i in values) else []
 
 
 def _weight(node: Node) -> Node | None:

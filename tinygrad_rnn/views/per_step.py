@@ -98,6 +98,8 @@ class _Pass:
         return self._node(node, tuple(self.new[i] for i in node.inputs), node.attributes, node.value, node.location)
 
     def _node(self, like: Node, inputs: tuple[Node, ...], attributes: Mapping[str, Any], value: Any, place: Location) -> Node:
+        if place.origin is not None:
+            place = place._replace(origin=self.new.get(place.origin, place.origin))
         made = like.again(inputs, attributes, value, place)
         self.made.add(made)
         return made

@@ -1,8 +1,8 @@
-"""Runs: the unrollings of a graph in order, with their lengths and the places of their steps."""
+"""Runs: the unrollings of a graph in order, and the gradients through them, with the places of their steps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from ..errors import FoldError
@@ -10,11 +10,11 @@ from ..graph.context import Unrolling
 from ..graph.graph import Graph, outer_step
 from ..graph.node import Node
 
-__all__ = ["Run", "longest_delay", "runs_of"]
+__all__ = ["Run", "Runs", "longest_delay"]
 
 
 class Run(NamedTuple):
-    """One unrolling of a graph.
+    """One unrolling of a graph, or the gradient that goes back through it.
 
     Attributes
     ----------
@@ -23,32 +23,76 @@ class Run(NamedTuple):
     unrolling : Unrolling
     length : int
         Number of steps.
+    backward : bool
+        Whether it is the gradient's.
     """
 
     number: int
     unrolling: Unrolling
     length: int
+    backward: bool = False
+
+    @property
+    def reverse(self) -> bool:
+        """Whether it starts at the end of the sequence."""
+        return self.unrolling.reverse != self.backward
 
     def column(self, t: int) -> int:
-        """The place of step t in the sequence: a reversed run comes from its end."""
+        """The place of step t in the sequence, as :meth:`Runs.step` counts steps."""
+        t = -t if self.backward else t
         return self.length + 1 - t if self.unrolling.reverse else t
 
 
-def runs_of(nodes: Iterable[Node]) -> dict[Unrolling, Run]:
-    """The outermost unrollings of some nodes, in order of their start.
+class Runs:
+    """The runs of a graph, in the order of their start.
+
+    Parameters
+    ----------
+    nodes : sequence of Node
+        Each after its inputs.
+
+    Attributes
+    ----------
+    gradient : set of Node
+        Nodes that a gradient's rules have made, and what was made of these.
 
     Examples
     --------
     >>> import tinygrad_rnn as tr
     >>> xs = [x for t, x in tr.steps(tr.tensor([[1.0], [2.0], [3.0]]))]
-    >>> [(run.number, run.length) for run in runs_of(tr.graph(*xs).nodes).values()]
+    >>> [(run.number, run.length) for run in Runs(tr.graph(*xs).nodes)]
     [(0, 3)]
     """
-    lengths: dict[Unrolling, int] = {}
-    for node in nodes:
-        if (step := outer_step(node)) is not None:
-            lengths[step[0]] = max(lengths.get(step[0], 0), step[1])
-    return {unrolling: Run(number, unrolling, length) for number, (unrolling, length) in enumerate(lengths.items())}
+
+    def __init__(self, nodes: Sequence[Node]) -> None:
+        self.gradient: set[Node] = set()
+        lengths: dict[tuple[Unrolling, bool], int] = {}
+        for node in nodes:
+            if node.location.origin is not None or not self.gradient.isdisjoint(node.inputs):
+                self.gradient.add(node)
+            if (step := outer_step(node)) is not None:
+                key = step[0], node in self.gradient
+                lengths[key] = max(lengths.get(key, 0), step[1])
+        self._runs = {
+            key: Run(number, key[0], max(length, lengths.get((key[0], not key[1]), 0)), key[1])
+            for number, (key, length) in enumerate(lengths.items())
+        }
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(self._runs.values())
+
+    def step(self, node: Node) -> tuple[Run, int] | None:
+        """The run and the step of a node, or None; a gradient's steps are counted −T, …, −1, as it comes to them."""
+        found = outer_step(node)
+        if found is None:
+            return None
+        backward = node in self.gradient
+        return self._runs[found[0], backward], -found[1] if backward else found[1]
+
+    def back(self, step: tuple[Run, int]) -> tuple[Run, int]:
+        """The same step of the gradient's run."""
+        run, t = step
+        return self._runs[run.unrolling, True], -t
 
 
 def longest_delay(graph: Graph) -> int:
@@ -68,7 +112,7 @@ def longest_delay(graph: Graph) -> int:
     2
     """
     longest = 0
-    for run in runs_of(graph.nodes).values():
+    for run in Runs(graph.nodes):
         try:
             folded = graph.fold(run.unrolling)
         except FoldError:
