@@ -544,3 +544,19 @@ def test_a_model_of_layers_is_forced_by_the_slot_of_one_of_them():
     found = edges(model.draw(time="unrolled", force=["o"], loss=nn.mse))
     assert ("y[1]", "1.cell.h[2]", "W") in found
     assert ("y[1]", "L[1]", "") in found
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_chunks_of_one_sequence_are_numbered_on(shared):
+    """Truncated backpropagation cuts a sequence; another network that goes on with a state counts from 1."""
+    Ws = [tr.Parameter(np.eye(2), symbol="W") for _ in range(2)]
+    h, losses = tr.tensor(np.zeros((1, 2))), []
+    for W in (Ws[0], Ws[0] if shared else Ws[1]):
+        h = h.detach()
+        for _, x, y in tr.steps(tr.tensor(np.ones((3, 1, 2))).named("x"), tr.tensor(np.ones((3, 1, 2))).named("y")):
+            h = tr.tanh(x + h @ W).named("h")
+            losses.append(tr.mse(h, y))
+    labels = {name: re.search(r"label=([^ ]+)", text)[1] for name, text in nodes(tr.graph(*losses).draw()).items()}
+    later = [labels[name] for name in ("h_2[1]", "y_2[1]", "x_2[3]")]
+    assert (later == ["h₄", "y₄", "x₆"]) is shared
+    assert (later[1:] == ["y₁", "x₃"]) is not shared

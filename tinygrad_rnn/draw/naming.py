@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from ..graph.node import Node, Spec
@@ -27,18 +27,20 @@ FALLBACK = {
 """What a value is called whose author gave it no name, by its role."""
 
 
-def run_marks(contraction: Contraction) -> dict[tuple[Run | None, str], str]:
-    """What tells apart values of one name in several runs: arrows, or numbers of layers."""
+def run_marks(contraction: Contraction, continued: Mapping[Run, tuple[Run, int]]) -> dict[tuple[Run | None, str], str]:
+    """What tells apart values of one name in several runs: arrows, or numbers of layers; runs that go on are one."""
     owners: dict[str, list[Run]] = {}
     for value in contraction.values:
         if value.run is not None and value.role in ("state", "value", "output"):
             of_name = owners.setdefault(value.name or FALLBACK[value.role], [])
-            if value.run not in of_name:
-                of_name.append(value.run)
+            first, _ = continued.get(value.run, (value.run, 0))
+            if first not in of_name:
+                of_name.append(first)
     marks: dict[tuple[Run | None, str], str] = {}
     for base, runs in owners.items():
         if len(runs) > 1:
             marks.update({(run, base): mark for run, mark in zip(runs, _marks(runs), strict=True)})
+            marks.update({(run, base): marks[first, base] for run, (first, _) in continued.items() if (first, base) in marks})
     return marks
 
 

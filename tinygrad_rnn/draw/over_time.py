@@ -31,7 +31,8 @@ def sketched(contraction: Contraction, numbers: bool, timeless: bool) -> tuple[S
     dict of Value to Vertex
     """
     symbols = parameter_symbols(contraction.nodes)
-    marks = run_marks(contraction)
+    continued = contraction.continued()
+    marks = run_marks(contraction, continued)
     gradients = gradients_of(contraction.nodes, contraction.outputs) if numbers else {}
     sketch = Sketch()
     if numbers:
@@ -43,7 +44,8 @@ def sketched(contraction: Contraction, numbers: bool, timeless: bool) -> tuple[S
         base = called(value)
         run = None if value.run is None else value.run.number
         lines = described(value.node, gradients) if numbers else []
-        index = None if timeless and not lines else value.column
+        _, before = continued.get(value.run, (value.run, 0)) if value.run is not None else (None, 0)
+        index = None if value.column is None or (timeless and not lines) else value.column + before
         vertex = Vertex(_unique(value, alike, timeless), value.family, Kind(value.role), column=value.column, run=run)
         vertex.label = indexed(base + marks.get((value.run, base), ""), index)
         vertex.tooltip = tooltip(value.node, [symbols[p] for p in value.biases])

@@ -254,6 +254,25 @@ class Contraction:
             found[edge.target] = union(found[edge.target], edge.link.parameters)
         return {value: union(weights, value.biases) for value, weights in found.items()}
 
+    def continued(self) -> dict[Run, tuple[Run, int]]:
+        """For runs that go on with a state of an earlier one, by the same parameters: the first run, and the steps before.
+
+        Truncated backpropagation through time makes such runs, a chunk of a sequence each.
+        """
+        weights = self.weights()
+        found: dict[Run, tuple[Run, int]] = {}
+        for source, target, *_ in self.edges:
+            before, run = source.run, target.run
+            if before is None or run is None or before == run or run in found or source.column is None:
+                continue
+            of_state = weights[source]
+            same = (source.scope, source.name, of_state)
+            alike = any((v.scope, v.name, weights[v]) == same for v in self.values if v.run == run)
+            if of_state and alike and not run.reverse and (before.number, run.number) not in self.side_by_side:
+                first, steps = found.get(before, (before, 0))
+                found[run] = first, steps + source.column
+        return found
+
     def role(self, node: Node) -> str | None:
         """The role of the value that shows an operation; None if the operation is part of an edge."""
         if node.primitive is None:
