@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import TypeGuard
 
 import numpy as np
 
-__all__ = ["clean_name", "check_int"]
+__all__ = ["check_int", "clean_name", "is_int"]
 
 
 def clean_name(name: str) -> str:
@@ -40,6 +41,17 @@ def _clean(c: str) -> str:
     return "\N{REPLACEMENT CHARACTER}" if hidden else c
 
 
+def is_int(value: object, least: int = 1) -> TypeGuard[int]:
+    """Whether a value is a whole number, of Python or of NumPy, and at least this.
+
+    Examples
+    --------
+    >>> is_int(np.int64(2)), is_int(0), is_int(2.0)
+    (True, False, False)
+    """
+    return isinstance(value, (int, np.integer)) and bool(value >= least)
+
+
 def check_int(name: str, value: int, least: int = 1) -> int:
     """The value of an option, if it is a whole number and at least this.
 
@@ -53,6 +65,6 @@ def check_int(name: str, value: int, least: int = 1) -> int:
     >>> check_int("width", np.int32(4))
     4
     """
-    if not isinstance(value, (int, np.integer)) or value < least:
+    if not is_int(value, least):
         raise ValueError(f"{name} is a whole number, {least} at least, not {value!r}")
     return int(value)

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..checks import is_int
 from ..errors import DataError, ShapeError
-from ..ops import TensorLike, exp, where
+from ..ops import TensorLike, exp
 from ..ops.core import as_tensor
-from ..ops.lengths import expand_mask, sequence_mask
+from ..ops.lengths import mask_padding, sequence_mask
 from ..ops.losses import check_target
 from ..sampling import sample
 from ..tensor import Parameter, Tensor
@@ -60,7 +61,7 @@ class ARCell(DelayCell):
     """
 
     def __init__(self, order: int, size: int = 1, *, dtype: npt.DTypeLike = np.float32) -> None:
-        if not isinstance(order, (int, np.integer)) or order < 1:
+        if not is_int(order):
             raise ValueError(f"order is how many steps are looked back, 1 at least, not {order!r}")
         super().__init__(y=(order, size))
         self.order, self.size, self.input_size = order, size, size
@@ -197,7 +198,7 @@ class AR(FromHistory):
             check_target("log_likelihood", as_tensor(values))
         errors = (ys - self.one_step(ys, history)) * exp(-self.log_sigma)
         densities = -(errors * errors + math.log(2 * math.pi)) / 2 - self.log_sigma
-        return where(expand_mask(real, ys), densities, 0).sum(axis=(0, 2))
+        return mask_padding(densities, real).sum(axis=(0, 2))
 
     def fit(self, ys: TensorLike, history: State | None = None, *, lengths: npt.ArrayLike | None = None) -> AR:
         """Set the parameters to those of the greatest likelihood, given the history.
@@ -282,7 +283,7 @@ class AR(FromHistory):
         ys = sequence(ys, "ys", self.cell.size)
         T, B = ys.shape[:2]
         real = sequence_mask(np.full(B, T) if lengths is None else lengths, T, B)
-        ys = where(expand_mask(real, ys), ys, 0)
+        ys = mask_padding(ys, real)
         if history is None:
             order = self.cell.order
             return self.history(ys[:order]), ys[order:], real[order:]

@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
+from ..checks import is_int
 from ..console import counted
 from ..errors import DtypeError, ShapeError
 from ..graph.context import change, current, mode
@@ -18,7 +19,7 @@ from ..graph.node import Node, Spec, leaf
 from ..ops import TensorLike, detach, where
 from ..ops.core import as_tensor
 from ..ops.facts import facts_of
-from ..ops.lengths import expand_mask, sequence_mask
+from ..ops.lengths import expand_mask, mask_padding, sequence_mask
 from ..tensor import Tensor
 from ..tree import flatten, rebuild
 from ..unrolling import as_input
@@ -147,7 +148,7 @@ class Call(NamedTuple):
         if lengths is not None:
             valid = sequence_mask(lengths, T, batch_size)
             valid.node.name, valid.node.role = "lengths", "mask"
-            call = call._replace(valid=valid, inputs=[where(expand_mask(valid, x), x, 0) for x in inputs])
+            call = call._replace(valid=valid, inputs=[mask_padding(x, valid) for x in inputs])
         return call if force is None and mask is None else call._forcing(force, mask)
 
     def _forcing(self, force: Mapping[str, TensorLike] | None, mask: TensorLike | None) -> Call:
@@ -167,7 +168,7 @@ class Call(NamedTuple):
         if self.valid is not None:
             for name, data in found.items():
                 if data.shape[1:2] == (self.batch_size,):
-                    found[name] = where(expand_mask(self.valid, data), data, 0)
+                    found[name] = mask_padding(data, self.valid)
         return self._replace(force=found, mask=where_to)
 
     @property
@@ -255,7 +256,7 @@ class Call(NamedTuple):
             valid = next(given)
             for k, (slot, old) in enumerate(zip(new, slots, strict=True)):
                 new[k] = slot if k in unmasked else where(expand_mask(valid, slot), slot, old)
-            output = rebuild(output, iter([where(expand_mask(valid, part), part, 0) for part in flatten(output)]))
+            output = rebuild(output, iter([mask_padding(part, valid) for part in flatten(output)]))
         return StepResult(output, new, names, list(recorded))
 
     def outcome(
@@ -346,7 +347,7 @@ class Call(NamedTuple):
 def _sequences(xs: Any, steps: int | None) -> tuple[list[Tensor], int, int | None]:
     """The input sequences, their length T and the batch size, if they tell."""
     if xs is None:
-        if not isinstance(steps, (int, np.integer)) or steps < 0:
+        if not is_int(steps, least=0):
             raise ShapeError(f"without an input sequence, say how many steps to make: (None, steps=T), not {steps!r}")
         return [], steps, None
     inputs = [as_input(x) for x in flatten(xs)]

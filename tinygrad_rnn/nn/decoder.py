@@ -17,7 +17,7 @@ from ..checks import check_int
 from ..errors import ShapeError
 from ..ops import TensorLike, broadcast_to, split, where
 from ..ops.core import as_tensor
-from ..ops.lengths import expand_mask, sequence_mask
+from ..ops.lengths import mask_padding, sequence_mask
 from ..tensor import Tensor
 from ..tree import flatten, rebuild
 from ..unrolling import Steps
@@ -166,7 +166,7 @@ class Decoder(Module):
         y, h, *x = self._begin(context, state, batch_size)
         xs = broadcast_to(x[0], (T, *x[0].shape)) if x else None
         logits, _ = self.recurrent(xs, DecoderState(y, h), steps=T, force={"y": ys}, force_mask=force_mask)
-        return logits if real is None else where(expand_mask(real, logits), logits, 0)
+        return mask_padding(logits, real)
 
     def log_likelihood(
         self,

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..checks import is_int
 from ..errors import TinygradError
 from ..ops import argmax
 from ..ops.core import as_tensor
@@ -127,7 +128,7 @@ def choose(logits: Tensor, temperature: float | None = None) -> Tensor:
 def code_of(name: str, code: Any, embedding: Module) -> int:
     """The code, if it is one of the embedding's."""
     n = embedding.codes
-    if not isinstance(code, (int, np.integer)) or code < 0 or (n is not None and code >= n):
+    if not is_int(code, least=0) or (n is not None and code >= n):
         known = "" if n is None else f", from 0 to {n - 1}"
         raise ValueError(f"{name} is the code of the symbol at the {name} of sequences{known}, not {code!r}")
     return int(code)

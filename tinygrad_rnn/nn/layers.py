@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import init
+from ..checks import is_int
 from ..console import counted
 from ..errors import DtypeError, ShapeError, TinygradError
 from ..ops import TensorLike, multiply, tanh
@@ -37,7 +38,7 @@ def uniform(symbol: str, shape: tuple[int, ...], fan: int, dtype: npt.DTypeLike)
     >>> bool((abs(uniform("W", (5, 4), 4, float).data) <= 0.5).all())
     True
     """
-    if shape[0] == 0 or any(not isinstance(n, (int, np.integer)) or n < 0 for n in shape):
+    if shape[0] == 0 or not all(is_int(n, least=0) for n in shape):
         raise ValueError(f"sizes are whole numbers, and a layer has one unit at least: {symbol} cannot have shape {shape}")
     return Parameter(init.uniform(shape, 1 / math.sqrt(max(1, fan))), symbol, dtype)
 

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..checks import is_int
 from ..console import counted
 from ..errors import DataError, ShapeError
-from ..ops import TensorLike, concatenate, stack, where
-from ..ops.lengths import expand_mask, sequence_mask
+from ..ops import TensorLike, concatenate, stack
+from ..ops.lengths import mask_padding, sequence_mask
 from ..tensor import Tensor
 from .cell import State
 from .delays import Delays, FromHistory, check_input, sequence
@@ -244,13 +245,13 @@ class NARX(FromHistory):
         outputs = sequence(ys, "ys", self.cell.output_size)
         T, B = outputs.shape[:2]
         inputs = self._inputs(xs, T)
-        if not isinstance(n, (int, np.integer)) or not 1 <= n <= T:
+        if not is_int(n) or n > T:
             raise ValueError(f"n is a number of steps, from 1 to the {T} that there are, not {n!r}")
         starts, rows = T - n + 1, None
         if lengths is not None:
             real = sequence_mask(lengths, T, B)
-            outputs = where(expand_mask(real, outputs), outputs, 0)
-            inputs = None if inputs is None else where(expand_mask(real, inputs), inputs, 0)
+            outputs = mask_padding(outputs, real)
+            inputs = None if inputs is None else mask_padding(inputs, real)
             rows = np.where(np.arange(starts)[:, None] + n <= np.asarray(lengths), n, 0).ravel()
 
         def windows(data: Tensor, start: int) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import is_int
 from ..errors import ShapeError, TinygradError
 from ..graph.context import mode
 from ..graph.node import Spec
@@ -50,7 +51,7 @@ def plan_parts(module: Module, T: int, B: int = 1, inputs: Any = None) -> Plan |
 def plan(recurrent: Recurrent, T: int, B: int = 1, inputs: Any = None, force: Sequence[str] = ()) -> Plan:
     """The plan of a cell applied to a sequence; see :meth:`Recurrent.plan`."""
     for name, n in (("T", T), ("B", B)):
-        if not isinstance(n, (int, np.integer)) or n < 1:
+        if not is_int(n):
             raise ValueError(f"{name} is a number of {'steps' if name == 'T' else 'sequences'}, 1 at least, not {n!r}")
     if inputs is not None:
         return _plan(recurrent, _sequences(inputs, T, B), T, B, force)

@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import numpy.typing as npt
 
 from ..autodiff import runs_of_their_own
+from ..checks import is_int
 from ..errors import ShapeError, SideEffectError, TinygradError, TraceError
 from ..graph.context import current, mode, outside_left_loops
 from ..ops import TensorLike, stack
@@ -82,7 +82,7 @@ class Recurrent(Module):
             raise TinygradError(f"Recurrent needs a Cell, an object with step(x, state); got {got}")
         if mode not in ("scan", "unroll"):
             raise ValueError(f"mode is 'scan' or 'unroll', not {mode!r}")
-        if checkpoint is not None and not (isinstance(checkpoint, (int, np.integer)) and checkpoint >= 1):
+        if checkpoint is not None and not is_int(checkpoint):
             raise ValueError(f"checkpoint is a number of steps, 1 at least, not {checkpoint!r}")
         self.cell = cell
         self.mode = mode

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import is_int
 from ..errors import ShapeError
 from ..ops import TensorLike, concatenate, stack, swapaxes
 from ..ops.core import as_tensor
@@ -290,11 +291,11 @@ class RecurrentLayer(Module):
 def _sizes(num_layers: int | Sequence[int], hidden_size: int) -> tuple[int, ...]:
     """The hidden size of each layer."""
     if not np.iterable(num_layers):
-        if not isinstance(num_layers, (int, np.integer)) or num_layers < 1:
+        if not is_int(num_layers):
             raise ValueError(f"num_layers is 1 at least, or the sizes of the layers, not {num_layers!r}")
         return (hidden_size,) * int(num_layers)
     sizes = list(num_layers)
-    if not sizes or not all(isinstance(n, (int, np.integer)) and n > 0 for n in sizes) or sizes[-1] != hidden_size:
+    if not sizes or not all(map(is_int, sizes)) or sizes[-1] != hidden_size:
         raise ValueError(f"num_layers={sizes} are the sizes of the layers; the last one is hidden_size, which is {hidden_size}")
     return tuple(sizes)
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..checks import is_int
 from ..ops import TensorLike
 from ..tensor import Tensor
 from .cell import Nonlinearity, State, function_of
@@ -75,7 +76,7 @@ class TimeDelayCell(DelayCell):
         nonlinearity: Nonlinearity | None = "tanh",
         dtype: npt.DTypeLike = np.float32,
     ) -> None:
-        if not isinstance(dilation, (int, np.integer)) or dilation < 1:
+        if not is_int(dilation):
             raise ValueError(f"dilation is a number of steps, 1 at least, not {dilation!r}")
         dilated = tuple(dilation * k for k in as_delays(delays, "delays"))
         super().__init__(x=(dilated[-1], input_size))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import is_int
 from ..errors import ShapeError
 from ..graph.node import leaf
 from ..ops import concatenate
@@ -83,7 +84,7 @@ def truncated_bptt(
     slice(6, 7, None) (1, 1, 4)
     """
     k2 = k1 if k2 is None else k2
-    if not all(isinstance(k, (int, np.integer)) for k in (k1, k2)) or not 1 <= k1 <= k2:
+    if not (is_int(k1) and is_int(k2) and k1 <= k2):
         raise ValueError(f"truncated BPTT needs 1 <= k1 <= k2, numbers of steps, and has k1={k1!r}, k2={k2!r}")
     if getattr(layer, "reverse", False) or getattr(layer, "bidirectional", False):
         raise ValueError("truncated BPTT goes forwards in time, and this layer also runs backwards; use one direction")

@@ -8,12 +8,13 @@ import numpy as np
 
 from ..console import counted
 from ..errors import DtypeError, ShapeError
+from .arithmetic import where
 from .core import TensorLike, as_tensor
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-__all__ = ["expand_mask", "sequence_mask"]
+__all__ = ["expand_mask", "mask_padding", "sequence_mask"]
 
 
 def sequence_mask(lengths: TensorLike, T: int, batch_size: int) -> Tensor:
@@ -61,3 +62,15 @@ def expand_mask(mask: Tensor, x: Tensor) -> Tensor:
     (2, 1, 1)
     """
     return mask if mask.ndim == x.ndim else mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim))
+
+
+def mask_padding(x: Tensor, real: Tensor | None) -> Tensor:
+    """The values, with zeros where the mask of lengths says that a row has ended; all of them without a mask.
+
+    Examples
+    --------
+    >>> mask_padding(as_tensor([[1.0, 2.0], [3.0, 4.0]]), sequence_mask([2, 1], T=2, batch_size=2))
+    tensor([[1., 2.],
+            [3., 0.]])
+    """
+    return x if real is None else where(expand_mask(real, x), x, 0)

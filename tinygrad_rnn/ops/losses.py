@@ -9,10 +9,10 @@ import numpy as np
 
 from ..errors import DtypeError, NonFiniteError, ShapeError
 from .activations import log_softmax
-from .arithmetic import square, where
+from .arithmetic import square
 from .core import TensorLike, as_tensor, holds_a_tensor
 from .dtypes import accumulator, as_float
-from .lengths import expand_mask, sequence_mask
+from .lengths import expand_mask, mask_padding, sequence_mask
 from .messages import describe
 from .reductions import mean, sum
 from .shapes import IndexArray, pick
@@ -89,18 +89,13 @@ def _real(name: str, losses: tuple[int, ...], lengths: TensorLike | None, batch_
     return real.T if batch_first else real
 
 
-def _masked(x: Tensor, real: Tensor | None) -> Tensor:
-    """Zeros in the padding: what stands there then changes no result and no gradient."""
-    return x if real is None else where(expand_mask(real, x), x, 0)
-
-
 def _reduce(losses: Tensor, reduction: Reduction, real: Tensor | None, dtype: np.dtype[Any]) -> Tensor:
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"reduction is 'mean', 'sum' or 'none', not {reduction!r}")
     if real is None:
         reduced = {"mean": mean, "sum": sum}.get(reduction, lambda x: x)(losses)
     else:
-        losses = _masked(losses, real)
+        losses = mask_padding(losses, real)
         elements = int(real.data.sum()) * math.prod(losses.shape[2:])
         reduced = losses if reduction == "none" else sum(losses)
         if reduction == "mean":
@@ -172,7 +167,7 @@ def cross_entropy(
             raise ShapeError(f"cross_entropy: probabilities {wanted.shape} for logits {scores.shape}; give both one shape")
         check_target("cross_entropy", wanted, real)
         dtype, (scores, wanted) = _widened(scores, wanted)
-        scores, wanted = log_softmax(_masked(scores, real)), _masked(wanted, real)
+        scores, wanted = log_softmax(mask_padding(scores, real)), mask_padding(wanted, real)
         return _reduce(-sum(wanted * scores, axis=-1), reduction, real, dtype)
     if wanted.dtype.kind == "b":
         raise DtypeError("cross_entropy: the targets are booleans; give integers, the classes, or probabilities")
@@ -182,7 +177,7 @@ def cross_entropy(
             f"give {scores.shape[:-1]}, or probabilities {scores.shape}"
         )
     dtype, (scores,) = _widened(scores)
-    scores, wanted = log_softmax(_masked(scores, real)), _masked(wanted, real)
+    scores, wanted = log_softmax(mask_padding(scores, real)), mask_padding(wanted, real)
     return _reduce(-pick(scores, wanted, IndexArray("cross_entropy: classes", "logits")), reduction, real, dtype)
 
 
@@ -235,4 +230,4 @@ def mse(
     real = _real("mse", prediction.shape, lengths, batch_first)
     check_target("mse", target, real)
     dtype, (prediction, target) = _widened(prediction, target)
-    return _reduce(square(_masked(prediction, real) - _masked(target, real)), reduction, real, dtype)
+    return _reduce(square(mask_padding(prediction, real) - mask_padding(target, real)), reduction, real, dtype)
