@@ -303,15 +303,9 @@ class Call(NamedTuple):
         if self.final_state_only:
             return Outcome(None, self.state, {})
         with mode(tracing=True, recording=True):
-            elements = [Tensor(leaf(Spec(x.shape[1:], x.dtype))) for x in self.inputs]
-            output, after = self.cell(None if self.xs is None else rebuild(self.xs, iter(elements)), self.state)
-        recorded: dict[str, Tensor] = {}
-        if self.recording:
-            given = [*elements, *flatten(self.state)]
-            recorded = named_values([*flatten(output), *flatten(after)], given, self.wanted)
-            output = output, tuple(recorded.values())
-        empty = [as_tensor(np.zeros((0, *part.shape), part.dtype)) for part in flatten(output)]
-        return self.outcome(output, empty, flatten(self.state), list(recorded))
+            step = self.step([Tensor(leaf(Spec(x.shape[1:], x.dtype))) for x in self.sequences], flatten(self.state))
+        empty = [as_tensor(np.zeros((0, *part.shape), part.dtype)) for part in flatten(step.output)]
+        return self.outcome(step.output, empty, flatten(self.state), step.recorded)
 
     def _checked(self, result: Any, slots: list[Tensor], t: int) -> tuple[Any, State]:
         """Output and next state, as tensors, if a step returned both and the state is as it was."""

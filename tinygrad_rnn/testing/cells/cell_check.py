@@ -23,7 +23,7 @@ from ...ops.domains import BOOLEAN, Interval
 from ...tensor import Parameter, Tensor, tensor
 from ...tree import flatten, rebuild
 from ..gradients.function_check import check_gradients
-from ..gradients.verdicts import GradientCheckError, KinkError, Report, UndecidedError
+from ..gradients.verdicts import GradientCheckError, KinkError, Report, UndecidedError, order_in_words
 
 __all__ = ["CellReport", "check_cell", "make_cell", "takes_sizes"]
 
@@ -69,10 +69,9 @@ class CellReport:
 
     def __str__(self) -> str:
         reached = [name for name in self.parameters if name not in self.unreached]
-        order = "first order" if self.order == 1 else f"order {self.order}"
         lines = [
-            f"{self.name}: the gradients are right to {order} in {counted(self.runs, 'run')} of 0 to {LONGEST} steps, "
-            f"within {self.error:.0e}",
+            f"{self.name}: the gradients are right to {order_in_words(self.order)} "
+            f"in {counted(self.runs, 'run')} of 0 to {LONGEST} steps, within {self.error:.0e}",
             "  checked in the inputs, the initial state" + (f", and {', '.join(reached)}" if reached else ""),
         ]
         if self.unreached:
@@ -97,10 +96,15 @@ class _Trial(NamedTuple):
     mask: Array | None
     lengths: Array | None
 
+    @property
+    def arguments(self) -> dict[str, Array]:
+        """Arrays that gradients may be taken of: input, initial state and forcing data, by name."""
+        named = {} if self.x is None else {"x": self.x}
+        named |= {f"state[{i}]": array for i, array in enumerate(self.state or [])}
+        return named | {f"force[{name!r}]": array for name, array in self.force.items()}
+
     def __str__(self) -> str:
-        given: dict[str, Array | None] = {"x": self.x, "lengths": self.lengths, "force_mask": self.mask}
-        given |= {f"state[{i}]": array for i, array in enumerate(self.state or [])}
-        given |= {f"force[{name!r}]": array for name, array in self.force.items()}
+        given = {"x": self.x, "lengths": self.lengths, "force_mask": self.mask} | self.arguments
         given |= {_called(p, path): self.weights[path] for path, p in self.cell.named_parameters()}
         lines = [
             f"{self.made}, {counted(self.steps, 'step')}",
@@ -112,20 +116,16 @@ class _Trial(NamedTuple):
         """Judge outputs and final state by all that they are made of."""
         recurrent = nn.Recurrent(self.cell)
         state, slots = self.state or [], list(self.force)
-        inputs = [] if self.x is None else [self.x]
 
         def outputs(*values: Tensor) -> Any:
             rest = list(values)
-            x = rest.pop(0) if inputs else None
+            x = None if self.x is None else rest.pop(0)
             parts, data = rest[: len(state)], rest[len(state) :]
             start = rebuild(self.cell.initial_state(1), iter(parts)) if self.state is not None else None
             forced = dict(zip(slots, data, strict=True))
             return recurrent(x, start, steps=self.steps, lengths=self.lengths, force=forced or None, force_mask=self.mask)
 
-        named = {"x": self.x} if inputs else {}
-        named |= {f"state[{i}]": array for i, array in enumerate(state)}
-        named |= {f"force[{name!r}]": array for name, array in self.force.items()}
-        arguments = [tensor(array).named(name) for name, array in named.items()]
+        arguments = [tensor(array).named(name) for name, array in self.arguments.items()]
         floats = [i for i, argument in enumerate(arguments) if argument.dtype.kind == "f"]
 
         wrt = [*floats, *self.cell.parameters()]

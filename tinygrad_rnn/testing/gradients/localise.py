@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 
@@ -73,7 +76,7 @@ def localise(subject: Subject, evaluation: Evaluation, u: Vector, v: Vector, ord
         f" by {estimates[worst].oracle}, ratio {ratio:.4g}",
     ]
     complete = len(elements) == subject.point[k].size
-    guess = _guess(subject, k, analytic, numeric, errors, jacobian * u, evaluation, u, complete)
+    guess = _guess(subject, k, analytic, numeric, errors, jacobian * u, evaluation, g, complete)
     if guess:
         lines.append(f"  perhaps {guess}")
     lines += _where(evaluation, u)
@@ -117,57 +120,58 @@ def _guess(
     errors: Vector,
     terms: Vector,
     evaluation: Evaluation,
-    u: Vector,
+    g: Vector,
     complete: bool,
 ) -> str:
     """The first simple mistake that explains every element looked at."""
-
-    def same(a: Vector, b: Vector) -> bool:
-        return bool((np.abs(a - b) <= errors + 1e-8 * np.abs(numeric).max(initial=0)).all())
-
-    shape = subject.point[k].shape
+    allowed = errors + 1e-8 * np.abs(numeric).max(initial=0)
     if not analytic.any():
         return "missing: nothing comes back to it"
-    for factor, words in (
-        (-1.0, "a wrong sign"),
-        (2.0, "a factor 2: something is counted twice"),
-        (0.5, "a factor 1/2: one of two uses is not counted"),
-    ):
-        if same(analytic, factor * numeric):
+    shape = subject.point[k].shape
+    for words, made in _mistakes(shape, analytic, numeric, terms, evaluation, complete):
+        if (np.abs(analytic - made) <= allowed).all():
             return words
-    if complete and len(shape) == 2 and shape[0] == shape[1] and same(analytic.reshape(shape).T.ravel(), numeric):
-        return "transposed"
-    if complete and shape:
-        for axis in range(len(shape)):
-            if same(np.flip(analytic.reshape(shape), axis).ravel(), numeric):
-                return f"reversed along axis {axis}"
-    at = 0
-    for t in evaluation.outputs:  # terms has a column for each element of the outputs
-        own = terms[:, at : at + t.size].reshape(-1, *t.shape)
-        rest = numeric - own.reshape(len(own), -1).sum(1)
-        at += t.size
-        for axis in range(t.ndim):
-            n = t.shape[axis]
-            if n < 2:
-                continue
-            for i in (0, n - 1):
-                if same(analytic, rest + own.take(i, axis + 1).reshape(len(own), -1).sum(1)):
-                    return f"not summed over axis {axis} of the output: only position {i} is counted"
-            if same(analytic, numeric / n):
-                return f"a mean over axis {axis} of the output in place of a sum"
-    largest = np.abs(numeric).max(initial=0)
-    weight = numeric / largest if largest else numeric
-    factor = float(analytic @ weight) / float(numeric @ weight) if largest else 0.0
-    if len(numeric) > 1 and factor and same(analytic, factor * numeric):
-        return f"a constant factor {factor:.4g}"
-    g = evaluation.pull(u)
     for j, mask in enumerate(_masks(subject)):
-        if complete and j != k and subject.point[j].shape == shape and same(g[mask > 0], numeric):
+        if complete and j != k and subject.point[j].shape == shape and (np.abs(g[mask > 0] - numeric) <= allowed).all():
             return f"exchanged with the gradient of {subject.names[j]}"
-    wrong = np.abs(analytic - numeric) > errors + 1e-8 * np.abs(numeric).max(initial=0)
+    wrong = np.abs(analytic - numeric) > allowed
     if wrong.any() and not analytic[wrong].any():
         return f"missing at {int(wrong.sum())} of {len(wrong)} elements"
     return ""
+
+
+def _mistakes(
+    shape: tuple[int, ...], analytic: Vector, numeric: Vector, terms: Vector, evaluation: Evaluation, complete: bool
+) -> Iterator[tuple[str, Vector]]:
+    """Simple mistakes in words, each with the gradient that it would make; terms have a column for each output element."""
+    yield "a wrong sign", -numeric
+    yield "a factor 2: something is counted twice", 2 * numeric
+    yield "a factor 1/2: one of two uses is not counted", numeric / 2
+    if complete:
+        if len(shape) == 2 and shape[0] == shape[1]:
+            yield "transposed", numeric.reshape(shape).T.ravel()
+        for axis in range(len(shape)):
+            yield f"reversed along axis {axis}", np.flip(numeric.reshape(shape), axis).ravel()
+    for t, own in zip(evaluation.outputs, _columns(terms, evaluation), strict=True):
+        rest = numeric - own.reshape(len(own), -1).sum(1)
+        for axis, n in enumerate(t.shape):
+            if n < 2:
+                continue
+            for i in (0, n - 1):
+                words = f"not summed over axis {axis} of the output: only position {i} is counted"
+                yield words, rest + own.take(i, axis + 1).reshape(len(own), -1).sum(1)
+            yield f"a mean over axis {axis} of the output in place of a sum", numeric / n
+    if len(numeric) > 1 and (largest := np.abs(numeric).max()):
+        weight = numeric / largest
+        if factor := float(analytic @ weight) / float(numeric @ weight):
+            yield f"a constant factor {factor:.4g}", factor * numeric
+
+
+def _columns(terms: Vector, evaluation: Evaluation) -> list[Vector]:
+    """The terms of each output, in its shape behind the axis of elements of the argument."""
+    ends = np.cumsum([t.size for t in evaluation.outputs])
+    parts = np.split(terms, ends[:-1], axis=1)
+    return [part.reshape(-1, *t.shape) for part, t in zip(parts, evaluation.outputs, strict=True)]
 
 
 def _cuts(evaluation: Evaluation) -> list[str]:
@@ -216,17 +220,14 @@ def _wrong_rule(node: Node) -> int | None:
         def f(x: Vector, source: Node = source) -> Vector:
             return np.ravel(replay([node], {source: x.reshape(source.shape)})[node])
 
-        try:
+        def pull(source: Node = source) -> Vector:
             pulled = [
                 scatter([gx], source.shape) if isinstance(gx, Sparse) else gx
                 for _, gx in pullback(node, as_tensor(u), {source})
             ]
-            g = sum((gx.data.ravel() for gx in pulled if isinstance(gx, Tensor)), np.zeros(source.value.size))
-        except TinygradError:
-            return position
-        x, y = source.value.ravel(), node.value.ravel()
-        gap, allowed, _ = apart(differences(f, x, v, y), u.ravel(), v, g)
-        if gap > allowed:
+            return sum((gx.data.ravel() for gx in pulled if isinstance(gx, Tensor)), np.zeros(source.value.size))
+
+        if _is_wrong(pull, u.ravel(), v, differences(f, source.value.ravel(), v, node.value.ravel())):
             return position
     return None
 
@@ -253,11 +254,15 @@ def _parting_step(evaluation: Evaluation, u: Vector) -> int | None:
             replay(order, values)
             return flat([values.get(y.node, y.node.value) for y in evaluation.outputs])
 
-        try:
-            g = part.pull(u)
-        except TinygradError:
-            return t
-        gap, allowed, _ = apart(differences(f, flat([n.value for n in nodes]), v, evaluation.value), u, v, g)
-        if gap > allowed:
+        if _is_wrong(partial(part.pull, u), u, v, differences(f, flat([n.value for n in nodes]), v, evaluation.value)):
             return t
     return None
+
+
+def _is_wrong(pull: Callable[[], Vector], u: Vector, v: Vector, estimate: Estimate) -> bool:
+    """Whether a gradient is missing, or apart from an estimate along a direction."""
+    try:
+        gap, allowed, _ = apart(estimate, u, v, pull())
+    except TinygradError:
+        return True
+    return gap > allowed

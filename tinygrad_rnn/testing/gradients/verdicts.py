@@ -6,7 +6,12 @@ from dataclasses import dataclass, field
 
 from ...console import counted
 
-__all__ = ["GradientCheckError", "KinkError", "PrimitiveReport", "Report", "UndecidedError"]
+__all__ = ["GradientCheckError", "KinkError", "PrimitiveReport", "Report", "UndecidedError", "order_in_words"]
+
+
+def order_in_words(order: int) -> str:
+    """The order of a derivative, as reports say it: ``first order``, ``order 2``."""
+    return "first order" if order == 1 else f"order {order}"
 
 
 class GradientCheckError(AssertionError):
@@ -58,8 +63,7 @@ class Report:
     zero: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        order = "first order" if self.order == 1 else f"order {self.order}"
-        said = f"gradients are right to {order} in {', '.join(self.arguments)}"
+        said = f"gradients are right to {order_in_words(self.order)} in {', '.join(self.arguments)}"
         if self.oracles:
             said += f": within {self.error:.0e} of {' and '.join(self.oracles)}"
         if self.zero:
@@ -104,7 +108,7 @@ class PrimitiveReport:
         self.error = max(self.error, other.error)
 
     def __str__(self) -> str:
-        order = "first order" if self.order == 1 else f"order {self.order}"
+        order = order_in_words(self.order)
         lines = [f"{self.name}: kernel, out=, shape rule and leading axis are as declared in {counted(self.cases, 'case')}"]
         if self.gradients:
             lines.append(f"  gradients are right to {order} in {self.gradients} of them, within {self.error:.0e}")
