@@ -1,4 +1,4 @@
-"""Checks of options that many layers and functions have."""
+"""Checks of options that many layers and functions share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["check_int", "clean_name", "is_int"]
 
 
 def clean_name(name: str) -> str:
-    """A name for a value, a parameter, a module or a scope, in one line that every file can hold.
+    """A name without control characters, for a value, parameter, module or scope.
 
     Pictures, text forms and equations show names, and XML has no control characters. So
     each of them is replaced by its picture. A name of spaces alone is none.
@@ -42,7 +42,7 @@ def _clean(c: str) -> str:
 
 
 def is_int(value: object, least: int = 1) -> TypeGuard[int]:
-    """Whether a value is a whole number, of Python or of NumPy, and at least this.
+    """Whether a value is an integer, of Python or of NumPy, and not less than `least`.
 
     Examples
     --------
@@ -53,7 +53,7 @@ def is_int(value: object, least: int = 1) -> TypeGuard[int]:
 
 
 def check_int(name: str, value: int, least: int = 1) -> int:
-    """The value of an option, if it is a whole number and at least this.
+    """Return the value of an option as an int, or raise if it is no integer or less than `least`.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What is printed: to terminals of any encoding, and with as many words as there are things."""
+"""Printing to terminals of any encoding, and counts with their nouns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["counted", "forgiving", "shows"]
 
 
 def counted(n: int, noun: str, plural: str = "") -> str:
-    """A number with its noun.
+    """A number with its noun, in singular or plural.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def counted(n: int, noun: str, plural: str = "") -> str:
 
 @contextlib.contextmanager
 def forgiving() -> Iterator[None]:
-    """Within the block, what a terminal cannot show is printed as an escape, and is no error.
+    """Within the block, characters that the terminal cannot encode are printed as escapes.
 
     Examples
     --------

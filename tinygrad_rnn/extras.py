@@ -1,4 +1,4 @@
-"""Optional dependencies: imported where they are used, and missed in words that help."""
+"""Optional dependencies: imported where they are used, with an error that says how to install them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["installing", "optional"]
 
 
 def optional(module: str, extra: str, what: str) -> Any:
-    """Import a module that an extra brings.
+    """Import an optional dependency, or raise an error that says which extra installs it.
 
     Parameters
     ----------
@@ -45,7 +45,9 @@ def optional(module: str, extra: str, what: str) -> Any:
 
 
 def installing(package: str, extra: str) -> str:
-    """How to install what an extra brings; the library itself is on no index, and the package is.
+    """The command that installs an optional dependency, for an error message.
+
+    The package is on an index; this library is not, so its extras are installed from its source.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The library's one source of random numbers."""
+"""The random generator that all of the library uses."""
 
 from __future__ import annotations
 

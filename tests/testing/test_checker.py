@@ -745,6 +745,21 @@ def test_rounding_is_never_called_wrong(f, x, seed):
         check_gradients(f, x, order=1, seed=seed)
 
 
+CANCELLING = {
+    "(1 - cos x) / x": lambda x: (1 - tr.cos(x)) / x,
+    "(e^x - 1) / x": lambda x: (tr.exp(x) - 1) / x,
+    "(x - sin x) / x^2": lambda x: (x - tr.sin(x)) / x**2,
+}
+
+
+@pytest.mark.parametrize("name", CANCELLING)
+@pytest.mark.parametrize("x", ([1e-3], [1e-5], [1e-6, 1.0]), ids=str)
+def test_cancellation_is_never_called_wrong(name, x):
+    """Neither slopes, nor linearity in the cotangent, nor the agreement of `grad` and `jvp` are held to lost digits."""
+    with contextlib.suppress(UndecidedError):
+        check_gradients(CANCELLING[name], np.array(x))
+
+
 def test_points_without_a_finite_derivative_are_undecided():
     for f in (tr.log, tr.sqrt):
         with pytest.raises(UndecidedError, match="move the arguments"):

@@ -1,4 +1,4 @@
-"""Problems that ask for a long memory: adding, and copying."""
+"""Problems that need a long memory: adding, and copying."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Floats = npt.NDArray[np.float32]
 
 
 def adding_problem(steps: int, batch_size: int, *, rng: int | np.random.Generator | None) -> tuple[Floats, Floats]:
-    """The adding problem: of many numbers two are marked; what is their sum?
+    """The adding problem: two of many numbers are marked, and their sum is the target.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Numbers and dates in English words, and in digits: sequences to translate."""
+"""Numbers and dates in English words, each with its digits: pairs to translate."""
 
 from __future__ import annotations
 
@@ -165,7 +165,7 @@ def written_dates(
 
 
 def _different(count: int, below: int, rng: int | np.random.Generator | None) -> list[int]:
-    """Different numbers, drawn from 0, …, below - 1."""
+    """Distinct numbers, drawn from 0, …, below - 1."""
     if not 0 <= count <= below:
         raise ValueError(f"there are {max(0, below)} to choose from, and {count} were asked for, none twice")
     return np.random.default_rng(rng).choice(below, count, replace=False).tolist()

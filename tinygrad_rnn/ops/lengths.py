@@ -1,4 +1,4 @@
-"""Lengths: where the rows of a padded batch of sequences are real."""
+"""Masks of lengths: where the rows of a padded batch have not ended."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["expand_mask", "mask_padding", "sequence_mask"]
 
 
 def sequence_mask(lengths: TensorLike, T: int, batch_size: int) -> Tensor:
-    """Where rows of these lengths have not ended.
+    """The mask that is True where rows of these lengths have not ended.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def expand_mask(mask: Tensor, x: Tensor) -> Tensor:
 
 
 def mask_padding(x: Tensor, real: Tensor | None) -> Tensor:
-    """The values, with zeros where the mask of lengths says that a row has ended; all of them without a mask.
+    """The values with zeros where a mask of lengths is False; unchanged without a mask.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What every optimiser has: its parameters, and what it remembers of each."""
+"""Base class of the optimisers: their parameters, and the state kept for each parameter."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Array = npt.NDArray[Any]
 
 
 def each(parameters: Iterable[Parameter]) -> list[Parameter]:
-    """Each parameter once.
+    """The parameters as a list, each of them once.
 
     Raises
     ------
@@ -36,7 +36,7 @@ def each(parameters: Iterable[Parameter]) -> list[Parameter]:
 
 
 def check_parameters(parameters: Iterable[Parameter]) -> list[Parameter]:
-    """Each parameter once, of at least one.
+    """The parameters as a list, each of them once; an error if there are none.
 
     Raises
     ------
@@ -50,12 +50,12 @@ def check_parameters(parameters: Iterable[Parameter]) -> list[Parameter]:
 
 
 def trainable(parameters: Iterable[Parameter]) -> list[Parameter]:
-    """Those that are not frozen."""
+    """The parameters that are not frozen."""
     return [parameter for parameter in parameters if parameter.requires_grad]
 
 
 def check_range(name: str, value: float, below: float = math.inf) -> float:
-    """The value of an option, if it is at least 0 and below this.
+    """Return the value of an option, or raise if it is negative or not below a limit.
 
     Raises
     ------

@@ -52,11 +52,11 @@ class SGD(Optimizer):
 
     @property
     def state_names(self) -> tuple[str, ...]:
-        """v, if there is momentum."""
+        """The name ``v`` of the velocity, with momentum."""
         return ("v",) if self.momentum else ()
 
     def update(self, data: Array, g: Array, memory: dict[str, Any]) -> Array:
-        """Return what to add to the parameter; see :meth:`Optimizer.update`."""
+        """Return the change of a parameter; see :meth:`Optimizer.update`."""
         g = _decayed(data, g, self.weight_decay)
         if self.momentum:
             g = memory["v"] = self.momentum * memory.get("v", 0.0) + g
@@ -64,7 +64,7 @@ class SGD(Optimizer):
 
 
 class RMSProp(Optimizer):
-    """Steps scaled by a running mean of g² (Tieleman and Hinton, 2012), as PyTorch defines them.
+    """RMSProp: steps scaled by a running mean of g² (Tieleman and Hinton, 2012), as PyTorch defines them.
 
     s ← α s + (1 - α) g², v ← μ v + g / (√s + ε), θ ← θ - lr v. If it is centered, s is the
     running variance of g, s ← α (s + (1 - α) (g - m)²), and m its running mean. Written as a
@@ -120,11 +120,11 @@ class RMSProp(Optimizer):
 
     @property
     def state_names(self) -> tuple[str, ...]:
-        """s; or, if it is centered, the variance and m; v, if there is momentum."""
+        """The name of the running mean of g², or of variance and mean if centred, and of the velocity."""
         return (*(("variance", "m") if self.centered else ("s",)), *(("v",) if self.momentum else ()))
 
     def update(self, data: Array, g: Array, memory: dict[str, Any]) -> Array:
-        """Return what to add to the parameter; see :meth:`Optimizer.update`."""
+        """Return the change of a parameter; see :meth:`Optimizer.update`."""
         g, keep = _squarable(_decayed(data, g, self.weight_decay)), self.alpha
         if self.centered:
             m = memory.get("m", 0.0)
@@ -139,7 +139,7 @@ class RMSProp(Optimizer):
 
 
 class Adam(Optimizer):
-    """Adaptive moments (Kingma and Ba, 2015).
+    """Adam: steps by running means of g and of g² (Kingma and Ba, 2015).
 
     Parameters
     ----------
@@ -187,11 +187,11 @@ class Adam(Optimizer):
 
     @property
     def state_names(self) -> tuple[str, ...]:
-        """The number of steps, and the two means."""
+        """Names of the step count and of the two running means."""
         return "n", "m", "v"
 
     def update(self, data: Array, g: Array, memory: dict[str, Any]) -> Array:
-        """Return what to add to the parameter; see :meth:`Optimizer.update`."""
+        """Return the change of a parameter; see :meth:`Optimizer.update`."""
         return self._moments(_decayed(data, g, self.weight_decay), memory)
 
     def _moments(self, g: Array, memory: dict[str, Any]) -> Array:
@@ -249,17 +249,17 @@ class AdamW(Adam):
         super().__init__(parameters, lr, betas, eps, weight_decay)
 
     def update(self, data: Array, g: Array, memory: dict[str, Any]) -> Array:
-        """Return what to add to the parameter; see :meth:`Optimizer.update`."""
+        """Return the change of a parameter; see :meth:`Optimizer.update`."""
         return self._moments(g, memory) - self.lr * self.weight_decay * data
 
 
 def _decayed(data: Array, g: Array, weight_decay: float) -> Array:
-    """The gradient of the loss plus weight_decay/2 · Σ θ²."""
+    """The gradient of the loss with weight decay, g + weight_decay · θ."""
     return g + weight_decay * data if weight_decay else g
 
 
 def _squarable(g: Array) -> Array:
-    """The gradient with finite numbers limited to those whose squares are finite: an infinite mean would end all learning."""
+    """The gradient, clipped so that the squares of its finite elements are finite."""
     most = np.sqrt(np.finfo(g.dtype).max) / 4
     if np.abs(g).max(initial=0) <= most:
         return g

@@ -1,4 +1,4 @@
-"""Fits by SciPy that use curvature, with the gradients and Jacobians of this engine: L-BFGS and Levenberg-Marquardt."""
+"""Second-order fits by SciPy, with this library's gradients and Jacobians: L-BFGS and Levenberg-Marquardt."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Callback = Callable[[float], object]
 
 
 class Fit(NamedTuple):
-    """How a fit ended; the parameters have the best values that were seen.
+    """The result of a fit: best loss, iterations, and whether and why it ended.
 
     Attributes
     ----------
@@ -244,7 +244,7 @@ def levenberg_marquardt(
 
 
 class _Stop(Exception):
-    """Raised through SciPy to end a search, with the reason."""
+    """Exception that ends SciPy's search, with the reason."""
 
     def __init__(self, reason: str, converged: bool = False) -> None:
         super().__init__(reason)
@@ -252,7 +252,7 @@ class _Stop(Exception):
 
 
 class _Search:
-    """A search over parameters as one vector; the best point that was seen stays, however it ends."""
+    """The state of a search over all parameters as one vector; at the end the best point seen is restored."""
 
     def __init__(
         self, parameters: Iterable[Parameter], max_iterations: int, tolerance: float, callback: Callback | None
@@ -274,7 +274,7 @@ class _Search:
             p.data = part.reshape(p.shape)
 
     def seen(self, loss: float, finite: bool = True) -> float:
-        """Take note of the loss where the parameters are; a point to avoid has one that is worse than the start's."""
+        """Record the loss at the present point, and return it, or a loss worse than the start's if it is not finite."""
         finite = finite and math.isfinite(loss)
         if self.loss == math.inf:
             if not finite:
@@ -326,7 +326,7 @@ def _flat(parts: Iterable[Tensor]) -> Vector:
 
 
 def _jacobian(residuals: Tensor, parameters: list[Parameter]) -> Vector:
-    """Shape (residuals, parameters), by rows or by columns, whichever are fewer."""
+    """The Jacobian, shape (residuals, parameters), computed by rows or by columns, whichever are fewer."""
     columns = sum(p.size for p in parameters)
     if residuals.size < columns:
         with no_grad():

@@ -1,4 +1,4 @@
-"""Sequences as networks eat them: vocabularies, padding and lengths, windows, sessions, splits, chunks."""
+"""Sequences as arrays for networks: vocabularies, padding and lengths, windows, sessions, splits, chunks."""
 
 from .padding import pad, reverse_padded, unpad
 from .series import sessions, split, tbptt_chunks, windows

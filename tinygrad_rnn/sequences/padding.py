@@ -1,4 +1,4 @@
-"""Sequences of different lengths in one array, and back."""
+"""Padding: sequences of different lengths in one array, and back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ArrayOrTensor = TypeVar("ArrayOrTensor", Array, Tensor)
 
 
 def pad(sequences: Sequence[npt.ArrayLike], value: float = 0, batch_first: bool = False) -> tuple[Array, npt.NDArray[np.int64]]:
-    """Lay sequences side by side, and fill up the shorter ones.
+    """Stack sequences of different lengths into one array, padded at the ends.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def pad(sequences: Sequence[npt.ArrayLike], value: float = 0, batch_first: bool 
 
 
 def _in_dtype(value: Any, dtype: np.dtype[Any]) -> Array | None:
-    """A number in this dtype; None if the dtype has no such number, rounding aside."""
+    """The number in this dtype, or None if the dtype cannot hold it."""
     given = np.asarray(value)
     if given.dtype.kind not in ("biufc" if dtype.kind == "c" else "biuf"):
         return None
@@ -130,7 +130,7 @@ def unpad(padded: npt.ArrayLike, lengths: npt.ArrayLike, batch_first: bool = Fal
 
 
 def reverse_padded(padded: ArrayOrTensor, lengths: npt.ArrayLike, batch_first: bool = False) -> ArrayOrTensor:
-    """Turn each sequence round over its real part; the padding stays where it is.
+    """Reverse each sequence over its real part; the padding stays in its place.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def reverse_padded(padded: ArrayOrTensor, lengths: npt.ArrayLike, batch_first: b
 
 
 def _lengths(lengths: npt.ArrayLike, shape: tuple[int, ...], batch_first: bool) -> npt.NDArray[np.int64]:
-    """The lengths as an array, if they fit what is padded."""
+    """The lengths as an array, checked against the shape of the padded array."""
     if len(shape) < 2:
         raise ShapeError(f"padded sequences are (time, batch, …), or (batch, time, …), and this array is {shape}")
     batch_size, T = shape[:2] if batch_first else shape[1::-1]

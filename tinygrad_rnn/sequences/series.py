@@ -1,4 +1,4 @@
-"""One long series: its windows, its sessions, its chronological parts, its chunks for truncated BPTT."""
+"""Cutting one long series: into windows, sessions, chronological parts, and chunks for truncated BPTT."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Array = npt.NDArray[Any]
 def windows(
     series: npt.ArrayLike, length: int, step: int = 1, ahead: int = 0, starts: npt.ArrayLike = (0,)
 ) -> Array | tuple[Array, Array]:
-    """All stretches of one length, side by side as a batch.
+    """Cut all windows of one length out of a series, as a batch.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def windows(
 
 
 def sessions(*series: npt.ArrayLike, starts: npt.ArrayLike) -> tuple[Array, ...]:
-    """Cut a series where its sessions begin, and lay them side by side.
+    """Cut a series where its sessions begin, and stack them as a padded batch.
 
     Each session is a row of the batch with a length and, in a layer that is given the
     lengths, an initial state of its own, so that nothing gets from one into another.
@@ -130,7 +130,7 @@ def split(
     gap: int = 0,
     shuffle: bool = False,
 ) -> list[Any]:
-    """Cut a series into parts for training, validation and test: the past, and what came later.
+    """Cut a series in order of time into parts for training, validation and test.
 
     Parameters
     ----------
@@ -237,7 +237,7 @@ def tbptt_chunks(codes: npt.ArrayLike, batch_size: int, length: int) -> Iterator
 
 
 def _in_step(series: Sequence[npt.ArrayLike]) -> list[Array]:
-    """The series as arrays, if there are some and they have one length."""
+    """The series as arrays, after a check that all have one length."""
     arrays = [np.asarray(one) for one in series]
     if not arrays or any(array.ndim == 0 for array in arrays):
         raise DataError("give one series or more, each with a time axis")
@@ -247,7 +247,7 @@ def _in_step(series: Sequence[npt.ArrayLike]) -> list[Array]:
 
 
 def _bounds(starts: npt.ArrayLike, series: Array) -> Array:
-    """Where sessions begin, and the end of the series, if they fit."""
+    """The starts of sessions and the end of the series, checked."""
     found = np.asarray(starts)
     if found.dtype.kind not in "iu":
         raise DtypeError(f"starts are integers, places in the series, not {found.dtype}")
@@ -258,7 +258,7 @@ def _bounds(starts: npt.ArrayLike, series: Array) -> Array:
 
 
 def _overlapping(array: Array) -> bool:
-    """Whether elements of an array share memory; along an axis that repeats one, they are meant to."""
+    """Whether elements of an array share memory, except along axes that are broadcast."""
     distinct = array[tuple(slice(1) if stride == 0 else slice(None) for stride in array.strides)]
     low, high = np.lib.array_utils.byte_bounds(distinct)
     return high - low < distinct.nbytes

@@ -17,7 +17,7 @@ Codes = npt.NDArray[np.int64]
 
 
 class Vocabulary:
-    """Symbols, and their codes 0, 1, 2, …: what vocabularies of characters and of words share.
+    """Symbols and their codes 0, 1, 2, …; the base of character and word vocabularies.
 
     Parameters
     ----------
@@ -88,11 +88,11 @@ class Vocabulary:
         return self._codes[symbol]
 
     def split(self, text: str) -> Iterable[str]:
-        """The parts of a text that have codes."""
+        """Split a text into the parts that have codes."""
         return text.split()
 
     def encode(self, text: str | Iterable[str]) -> Codes:
-        """The codes of a text, or of symbols, the special ones too: ``["<start>", *text, "<end>"]``.
+        """The codes of a text, or of symbols that may be special ones: ``["<start>", *text, "<end>"]``.
 
         Parameters
         ----------
@@ -119,7 +119,7 @@ class Vocabulary:
             raise DataError(f"{self.kind} {parts[position]!r} at position {position} is not in the vocabulary") from None
 
     def decode(self, codes: Iterable[int], specials: bool = True) -> str:
-        """The text of codes.
+        """The text that a sequence of codes stands for.
 
         Parameters
         ----------
@@ -193,7 +193,7 @@ class CharVocabulary(Vocabulary):
         super().__init__(self.characters, specials, unknown)
 
     def split(self, text: str) -> Iterable[str]:
-        """The characters themselves."""
+        """The characters of a text."""
         return text
 
 

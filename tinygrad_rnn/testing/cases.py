@@ -1,4 +1,4 @@
-"""From a primitive's declared domain to cases: inputs and attributes to apply it to."""
+"""Cases of a primitive, inputs and attributes to apply it to, drawn from its declared domain."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SPAN = 3.0
 
 
 class Case(NamedTuple):
-    """What a primitive is applied to.
+    """Inputs and attributes to which a primitive is applied.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ def random_cases(primitive: Primitive, count: int, seed: int = 0, *, wide: bool 
 
 
 def make_case(primitive: Primitive, choose: RandomChoices, scale: float = 1.0) -> Case | None:
-    """One case from the primitive's domain, away from its kinks; None if they cannot be avoided.
+    """Draw one case from a primitive's domain, away from its kinks; None if kinks cannot be avoided.
 
     The shapes and attributes are what `choose` says; the numbers come from a seed that it
     gives, so that they are all different.
@@ -86,7 +86,7 @@ def make_case(primitive: Primitive, choose: RandomChoices, scale: float = 1.0) -
 
 
 def _together(choose: RandomChoices, count: int) -> list[Shape]:
-    """Shapes that broadcast together, the first of them often the full one."""
+    """Draw shapes that broadcast together, the first of them often the full one."""
     full = choose.shape()
     found = []
     for i in range(count):
@@ -119,7 +119,7 @@ def _numbers(rng: np.random.Generator, interval: Interval, shape: Shape, scale: 
 
 
 def bounds(interval: Interval, scale: float = 1.0) -> tuple[float, float]:
-    """The ends between which numbers are drawn."""
+    """The least and the greatest number that are drawn from an interval."""
     low, high, span = interval.low, interval.high, SPAN * scale
     if np.isinf(low) and np.isinf(high):
         return -span, span
@@ -134,7 +134,7 @@ LAYOUTS = ("C", "F", "strided", "reversed")
 
 
 def laid_out(value: Array, layout: str) -> Array:
-    """The same values, lying otherwise in memory."""
+    """The same array in another memory layout, such as Fortran order or with strides."""
     if layout == "F":
         return np.asfortranarray(value) if value.ndim else value
     if layout == "reversed" and value.ndim:

@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 
 
 class RandomChoices:
-    """The choices that a primitive's domain asks for (the protocol ``Choose``), made by a generator of random numbers.
+    """The choices that a primitive's domain asks for (the protocol ``Choose``), made by a random generator.
 
     Parameters
     ----------
@@ -30,32 +30,32 @@ class RandomChoices:
         self.random = source if isinstance(source, random.Random) else random.Random(source)
 
     def integer(self, low: int, high: int) -> int:
-        """An integer, both ends included."""
+        """Draw an integer, both ends included."""
         return self.random.randint(low, high)
 
     def flag(self) -> bool:
-        """True or False."""
+        """Draw True or False."""
         return self.integer(0, 1) == 1
 
     def pick(self, options: Sequence[Any]) -> Any:
-        """One of the options."""
+        """Draw one of the options."""
         return options[self.integer(0, len(options) - 1)]
 
     def shape(self, min_ndim: int = 0, max_ndim: int = 3) -> Shape:
-        """A small shape; a length is 1 or 0 now and then."""
+        """Draw a small shape; a length is sometimes 1 or 0."""
         return tuple(self.pick((2, 3, 4, 2, 3, 3, 1, 2, 3, 0)) for _ in range(self.integer(min_ndim, max_ndim)))
 
     def axes(self, ndim: int) -> tuple[int, ...]:
-        """Distinct negative axes, sorted; maybe none, maybe all."""
+        """Draw distinct negative axes, sorted: none, some or all."""
         return tuple(a for a in range(-ndim, 0) if self.flag())
 
     def permutation(self, n: int) -> tuple[int, ...]:
-        """An order of ``range(n)``."""
+        """Draw a permutation of ``range(n)``."""
         rest = list(range(n))
         return tuple(rest.pop(self.integer(0, len(rest) - 1)) for _ in range(n))
 
     def index(self, shape: Shape) -> tuple[Any, ...]:
-        """A basic index into an array of this shape."""
+        """Draw a basic index into an array of this shape."""
         parts: list[Any] = []
         for n in shape:
             start, stop, step = self.integer(-n - 1, n), self.integer(-n - 1, n), self.pick((None, 1, 2, -1))
@@ -69,5 +69,5 @@ class RandomChoices:
         return tuple(parts)
 
     def part(self, write: Callable[[], Result]) -> Result:
-        """The result of `write`, whose choices belong together."""
+        """Call `write`, whose choices belong together and shrink as one."""
         return write()

@@ -1,4 +1,4 @@
-"""The facts of a primitive held to its kernel: on one case, each fact that is declared."""
+"""Checks that the declared facts of a primitive hold for its kernel, each on one case."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _holds(check: Callable[[Primitive, Case, Array], bool], primitive: Primitive
 
 
 def _equal(found: Any, expected: Any) -> bool:
-    """Equal in shape, and in value but for rounding."""
+    """Whether two arrays have one shape, and equal values but for rounding."""
     found, expected = np.asarray(found), np.asarray(expected)
     if found.shape != expected.shape:
         return False
@@ -68,7 +68,7 @@ def _equal(found: Any, expected: Any) -> bool:
 
 
 def _is_elementwise(primitive: Primitive, case: Case, value: Array) -> bool:
-    """Some of the elements alone, in another order, come to what they came to among all others."""
+    """Whether half of the elements, permuted and without the others, give the same results as among all."""
     inputs = [x.ravel() for x in np.broadcast_arrays(*case.inputs)]
     some = np.random.default_rng(0).permutation(inputs[0].size)[: (inputs[0].size + 1) // 2]
     found = primitive.kernel(*[x[some] for x in inputs], **case.attributes)
@@ -133,7 +133,7 @@ def _goes_along(primitive: Primitive, case: Case, value: Array) -> bool:
 
 
 def _is_apart(primitive: Primitive, case: Case, value: Array, axes: Sequence[int], others: Sequence[int] | None = None) -> bool:
-    """Whether elements at other positions along an axis do not count, for each axis but the declared ones, or for these."""
+    """Whether results at one position of an axis ignore the other positions, for each axis that is not declared."""
     (x,) = case.inputs
     for axis in range(-x.ndim, 0) if others is None else others:
         if others is None and axis in axes:
@@ -171,7 +171,7 @@ CHECKS: dict[str, Callable[[Primitive, Case, Array], bool]] = {
 
 
 def _is_linear(primitive: Primitive, case: Case, group: Sequence[int]) -> bool:
-    """Whether f(2 u − 3 v) is 2 f(u) − 3 f(v) in the inputs of floats in a group, the others held."""
+    """Whether f(2 u − 3 v) = 2 f(u) − 3 f(v) in the float inputs of a group, with the other inputs held fixed."""
     rng = np.random.default_rng(0)
 
     def at(inputs: Sequence[Array]) -> Array:

@@ -1,4 +1,4 @@
-"""A primitive held to its own declaration: domain, shape rule, ``out=``, leading axis, facts, and its gradient."""
+"""Checks of a primitive against its declaration: domain, shape rule, ``out=``, leading axis, facts, gradient."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from ..autodiff import grad
 from ..graph.node import Spec
 from ..ops.core import Primitive, apply, constant
 from ..tensor import Tensor
@@ -17,7 +16,7 @@ from .gradients.function_check import check_gradients
 from .gradients.localise import apart, localise
 from .gradients.oracles import judge as estimated
 from .gradients.oracles import kinks
-from .gradients.subject import DIRECTIONS, Subject, direction, flat, split
+from .gradients.subject import DIRECTIONS, Subject, direction, flat, grad_or_zero, split
 from .gradients.verdicts import GradientCheckError, PrimitiveReport, UndecidedError
 
 __all__ = ["check_case", "check_primitive"]
@@ -73,19 +72,12 @@ def check_primitive(primitive: Primitive, *, examples: int = 50, order: int = 2)
       gradients are right to order 2 in ... of them, within ...
     >>> del tr.ops.registry["reciprocal"]
     """
-    from . import strategies
-    from .strategies import HealthCheck, given, settings
+    from .strategies import cases, given, repeatable
 
     report = PrimitiveReport(primitive.name, order)
 
-    @settings(
-        max_examples=examples,
-        derandomize=True,
-        database=None,
-        deadline=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(strategies.cases(primitive))
+    @repeatable(examples)
+    @given(cases(primitive))
     def holds(case: Case) -> None:
         judge(case)
 
@@ -153,7 +145,7 @@ def check_case(primitive: Primitive, case: Case, *, order: int = 2) -> Primitive
 
 
 def _roughly_right(primitive: Primitive, case: Case) -> None:
-    """The gradient at large or small numbers: within a thousandth, as much there is lost to rounding."""
+    """Judge the gradient at large or small numbers, where rounding costs digits, to a thousandth."""
     with np.errstate(all="ignore"):
         tensors = [Tensor(constant(x)) for x in case.inputs]
         if (
@@ -176,7 +168,7 @@ def _applied(primitive: Primitive, inputs: Any, attributes: Mapping[str, Any]) -
 
 
 def _kernel(primitive: Primitive, case: Case) -> None:
-    """Shape rule, ``out=``, inputs left alone, determinism."""
+    """Check that a kernel obeys its shape rule, returns ``out=``, leaves its inputs alone and is deterministic."""
     inputs, attributes = case
     name = primitive.name
     before = [x.copy() for x in inputs]
@@ -202,7 +194,7 @@ def _kernel(primitive: Primitive, case: Case) -> None:
 
 
 def _close(a: Any, b: Any) -> bool:
-    """Equal, to the rounding that another order of summation makes."""
+    """Whether arrays are equal, but for the rounding that another order of summation makes."""
     if b.dtype.kind != "f":
         return np.array_equal(a, b)
     few = 256 * np.finfo(b.dtype).eps
@@ -211,7 +203,7 @@ def _close(a: Any, b: Any) -> bool:
 
 
 def _layout(primitive: Primitive, case: Case) -> None:
-    """The same numbers in contiguous arrays give the same, to rounding."""
+    """Check that the result does not depend on the memory layout of the inputs."""
     with np.errstate(all="ignore"):
         value = np.asarray(primitive.kernel(*case.inputs, **case.attributes))
         plain = np.asarray(primitive.kernel(*[x.copy(order="C") for x in case.inputs], **case.attributes))
@@ -253,12 +245,12 @@ def _does_not_pass(primitive: Primitive, attributes: Mapping[str, Any]) -> str:
 
 
 def _turned(inputs: tuple[Array, ...], by: int) -> list[Array]:
-    """Other inputs of the same domain: the numbers in another order."""
+    """Further inputs of the same domain: the same numbers in another order."""
     return [np.roll(x.ravel(), by).reshape(x.shape) for x in inputs]
 
 
 def _no_undeclared_kinks(primitive: Primitive, case: Case, rng: np.random.Generator) -> None:
-    """Where functions made of pieces are joined, slopes from both sides agree, or the domain says they do not."""
+    """Check that the slopes from both sides agree at special points, unless the domain declares a kink."""
     declared, attributes = primitive.domain.kinks, case.attributes
     for words, inputs in _special_points(primitive, case, rng):
         if declared is not None and (np.abs(declared(*inputs, **attributes)) < 1e-2).any():
@@ -288,7 +280,7 @@ _ADVICE = {
 
 
 def _special_points(primitive: Primitive, case: Case, rng: np.random.Generator) -> Iterator[tuple[str, list[Array]]]:
-    """Inputs some of whose elements are put where a kink may be, with words for the place."""
+    """Inputs with some elements at points where a kink is likely, each with words for the error."""
     floats = [i for i, x in enumerate(case.inputs) if x.dtype.kind == "f"]
 
     def put(values: Array) -> list[Array]:
@@ -310,7 +302,7 @@ def _special_points(primitive: Primitive, case: Case, rng: np.random.Generator) 
 
 
 def _coarser(primitive: Primitive, case: Case, dtype: Any) -> None:
-    """Fewer digits in, as few out and back, and the same numbers: kernel and rule in a coarser dtype against float64.
+    """Compare kernel and rule in a coarser dtype with float64.
 
     How far they may be apart is measured in float64: by what the last digits of the coarser
     dtype make of the result.
@@ -328,7 +320,7 @@ def _coarser(primitive: Primitive, case: Case, dtype: Any) -> None:
         tensors = [Tensor(constant(x)) for x in inputs]
         wanted = [t for t in tensors if t.dtype.kind == "f"]
         y = _applied(primitive, tensors, case.attributes)
-        found = _reaching(y, wanted, u.astype(y.dtype))
+        found = grad_or_zero([y], wanted, [u.astype(y.dtype)])
         for g, x in zip(found, wanted, strict=True):
             if (g.dtype, g.shape) != (x.dtype, x.shape):
                 raise GradientCheckError(f"{primitive.name}: a {x.dtype} {x.shape} input gets a {g.dtype} {g.shape} gradient")
@@ -354,14 +346,9 @@ def _coarser(primitive: Primitive, case: Case, dtype: Any) -> None:
                 raise GradientCheckError(f"{primitive.name}: in {np.dtype(dtype)}, {what} is not what it is in float64")
 
 
-def _reaching(y: Tensor, wanted: list[Tensor], cotangent: Array) -> list[Tensor]:
-    """The gradients; the inputs are outputs too, with no cotangent, so that they are not behind a cut."""
-    return grad([y, *wanted], wanted, [cotangent, *[np.zeros(x.shape, x.dtype) for x in wanted]])
-
-
 def _stops(primitive: Primitive, case: Case) -> None:
     inputs = [Tensor(constant(x)) for x in case.inputs]
     y = _applied(primitive, inputs, case.attributes)
-    for g in _reaching(y, [t for t in inputs if t.dtype.kind == "f"], np.ones(y.shape, y.dtype)):
+    for g in grad_or_zero([y], [t for t in inputs if t.dtype.kind == "f"], [np.ones(y.shape, y.dtype)]):
         if g.data.any():
             raise GradientCheckError(f"{primitive.name} declares that it stops the gradient, and passes one on")

@@ -1,4 +1,4 @@
-"""Random cells, each with all that a run needs; what breaks a way to run cells is found among them.
+"""Random cells, each with all that a run needs: they find faults in the ways to run cells.
 
 :func:`tinygrad_rnn.testing.strategies.cells` draws them with hypothesis, which shrinks what
 fails; `random_cell` draws the cell of a seed, and needs no hypothesis.
@@ -20,7 +20,6 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import nn
-from ..autodiff import grad
 from ..graph.node import Spec
 from ..nn.module_trace import Step, trace_step
 from ..ops.core import as_tensor
@@ -31,6 +30,7 @@ from .cells.recipe import BATCH, Interpreted, Recipe, Structure, structures
 from .cells.slots import PATTERNS, SlotWriter, draw_slots
 from .cells.step_builder import StepBuilder
 from .choices import RandomChoices
+from .gradients.subject import grad_or_zero
 
 __all__ = ["CellRun", "leaves", "outcome", "random_cell", "run"]
 
@@ -41,7 +41,7 @@ CODES = 3
 
 @dataclass(frozen=True, repr=False)
 class CellRun:
-    """A cell, and one way to run it.
+    """A random cell with state, forcing, lengths and cotangents: all that a run needs.
 
     Attributes
     ----------
@@ -125,7 +125,7 @@ class CellRun:
 
 
 def random_cell(choose: RandomChoices, lengths: bool = False) -> CellRun:
-    """A cell and a run, as the choices say.
+    """Draw a cell and a run of it.
 
     Parameters
     ----------
@@ -226,7 +226,7 @@ def _run_of(b: StepBuilder, cell: Interpreted, with_lengths: bool) -> CellRun:
 
 
 def _forceable(recipe: Recipe) -> list[str]:
-    """Slots that have a name, of a named tuple or of the value that an equation makes."""
+    """Slots that can be forced, since they have a name: of a named tuple, or of the value of an equation."""
     made = {equation.name for equation in recipe.equations}
     if hasattr(recipe.state, "_fields"):
         return recipe.slots
@@ -234,7 +234,7 @@ def _forceable(recipe: Recipe) -> list[str]:
 
 
 def traced_step(cell: Interpreted, batch_size: int) -> Step:
-    """The step of a cell that was drawn, traced on inputs of its shapes and dtypes."""
+    """The traced step of a random cell, for inputs of its shapes and dtypes."""
     recipe = cell.recipe
     specs = None
     if recipe.inputs is not None:
@@ -247,7 +247,7 @@ def traced_step(cell: Interpreted, batch_size: int) -> Step:
 
 
 def leaves(drawn: CellRun) -> dict[str, Tensor]:
-    """All tensors that a run can be differentiated by: data, parameters and what is captured.
+    """All tensors by which a run can be differentiated: data, parameters and captured tensors, by name.
 
     Examples
     --------
@@ -309,7 +309,7 @@ def outcome(
 
 
 def run(drawn: CellRun, mode: str = "unroll", order: int = 1, **options: Any) -> dict[str, Array]:
-    """All that a run comes to, by name: outputs, final states and gradients.
+    """Outputs, final states and gradients of a run, by name.
 
     Parameters
     ----------
@@ -353,9 +353,7 @@ def run(drawn: CellRun, mode: str = "unroll", order: int = 1, **options: Any) ->
 
 
 def _gradients(ends: Mapping[str, Tensor], by: Mapping[str, Tensor], cotangents: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Gradients, zero also where every path is cut: a term of zero reaches everything."""
     if not by:
         return {}
-    zeros = [(0.0 * value).sum() for value in by.values()]
-    found = grad([*ends.values(), *zeros], list(by.values()), [*[cotangents[name] for name in ends], *[1.0] * len(zeros)])
+    found = grad_or_zero(list(ends.values()), list(by.values()), [cotangents[name] for name in ends])
     return dict(zip(by, found, strict=True))

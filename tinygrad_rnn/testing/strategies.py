@@ -49,11 +49,20 @@ Shape = tuple[int, ...]
 Array = npt.NDArray[Any]
 Result = TypeVar("Result")
 
+
+def repeatable(examples: int, **options: Any) -> settings:
+    """Hypothesis' settings for a check: the same examples in every run, however long they take, and none of them stored."""
+    every = list(HealthCheck)
+    return settings(
+        max_examples=examples, derandomize=True, database=None, deadline=None, suppress_health_check=every, **options
+    )
+
+
 # -- shapes --------------------------------------------------------------------------------
 
 
 def shapes(min_ndim: int = 0, max_ndim: int = 3, *, min_side: int = 0, max_side: int = 4) -> st.SearchStrategy[Shape]:
-    """Small shapes; empty ones and lengths of 1 among them.
+    """Draw small shapes, among them empty ones and lengths of 1.
 
     Parameters
     ----------
@@ -72,7 +81,7 @@ def shapes(min_ndim: int = 0, max_ndim: int = 3, *, min_side: int = 0, max_side:
 
 
 def broadcastable_shapes(count: int = 2, *, max_ndim: int = 3, min_side: int = 0) -> st.SearchStrategy[list[Shape]]:
-    """Shapes that broadcast together, with axes missing or of length 1.
+    """Draw shapes that broadcast together, with axes missing or of length 1.
 
     Examples
     --------
@@ -91,7 +100,7 @@ def broadcastable_shapes(count: int = 2, *, max_ndim: int = 3, min_side: int = 0
 
 
 def elements(interval: Interval = REAL) -> st.SearchStrategy[Any]:
-    """Numbers well inside an interval, simple ones first.
+    """Draw numbers well inside an interval, simple ones first.
 
     Parameters
     ----------
@@ -120,7 +129,7 @@ def arrays(
     shape: Shape | st.SearchStrategy[Shape] | None = None,
     dtype: npt.DTypeLike | None = None,
 ) -> Array:
-    """Arrays with values in an interval, or in the first interval of a domain; in any memory layout.
+    """Draw arrays with values in an interval, or in a domain's first interval, in any memory layout.
 
     Parameters
     ----------
@@ -149,7 +158,7 @@ def tensors(
     shape: Shape | st.SearchStrategy[Shape] | None = None,
     dtype: npt.DTypeLike | None = None,
 ) -> st.SearchStrategy[Tensor]:
-    """Tensors, with :func:`arrays` for values (and not always contiguous).
+    """Draw tensors with the values of :func:`arrays`, not always contiguous.
 
     Examples
     --------
@@ -167,7 +176,7 @@ def parameters(
     dtype: npt.DTypeLike = np.float64,
     symbol: str = "W",
 ) -> st.SearchStrategy[Parameter]:
-    """Parameters, of float64 unless told otherwise.
+    """Draw parameters, of float64 if no dtype is given.
 
     Examples
     --------
@@ -185,7 +194,7 @@ def parameters(
 
 @st.composite
 def cases(draw: st.DrawFn, primitive: Primitive) -> Case:
-    """Inputs and attributes from a primitive's own declared domain, away from its kinks.
+    """Draw inputs and attributes from a primitive's own domain, away from its kinks.
 
     Shapes and attributes are what hypothesis draws and shrinks; the numbers come from a drawn
     seed, so that they are all different.
@@ -214,7 +223,7 @@ def cases(draw: st.DrawFn, primitive: Primitive) -> Case:
 
 @st.composite
 def cells(draw: st.DrawFn, *, lengths: bool = False) -> CellRun:
-    """Whole cells, each with a run: what a way to run cells can be proved with.
+    """Draw cells, each with a run, to test a way of running cells.
 
     Cells of up to four slots that are delays, cycles of one or several slots, cycles that
     feed others, additive, linear, passed on, swapped or never read. What they compute is
@@ -241,7 +250,7 @@ def cells(draw: st.DrawFn, *, lengths: bool = False) -> CellRun:
 
 
 class _Parts(RandomChoices):
-    """Choices of which those that belong together are one part, which is shrunk as a whole.
+    """Choices that hypothesis shrinks part by part.
 
     Parts are numbered: hypothesis tries copies of a part in place of others of its kind, and
     the cells would be too much alike.

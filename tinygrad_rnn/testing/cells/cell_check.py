@@ -37,7 +37,7 @@ SIZES = (1, 2, 3, 2, 3, 4, 5, 7)
 
 @dataclass
 class CellReport:
-    """What was checked.
+    """The result of `check_cell`: how many runs were judged right, and how sharply.
 
     Attributes
     ----------
@@ -84,7 +84,7 @@ class CellReport:
 
 
 class _Trial(NamedTuple):
-    """One way to run the cell."""
+    """A cell with weights, inputs, initial state and forcing: one run to judge."""
 
     cell: nn.Cell
     made: str
@@ -113,7 +113,7 @@ class _Trial(NamedTuple):
         return "\n".join(f"    {line}" for line in lines)
 
     def check(self, order: int) -> Report:
-        """Judge outputs and final state by all that they are made of."""
+        """Judge the gradients of outputs and final state with respect to the arguments and the cell's parameters."""
         recurrent = nn.Recurrent(self.cell)
         state, slots = self.state or [], list(self.force)
 
@@ -177,23 +177,16 @@ def check_cell(
     RNNCell: the gradients are right to first order in ... runs of 0 to 6 steps, within ...
       checked in the inputs, the initial state, and U, W, b, b'
     """
-    from hypothesis import HealthCheck, Phase, Verbosity, given, settings
+    from hypothesis import Phase, Verbosity, given
     from hypothesis import strategies as st
+
+    from ..strategies import repeatable
 
     report = CellReport(_name(factory), order)
     reached: set[str] = set()
     failed: list[_Trial] = []
 
-    @settings(
-        max_examples=examples,
-        database=None,
-        deadline=None,
-        derandomize=True,
-        phases=(Phase.generate, Phase.shrink),
-        suppress_health_check=list(HealthCheck),
-        verbosity=Verbosity.quiet,
-        report_multiple_bugs=False,
-    )
+    @repeatable(examples, phases=(Phase.generate, Phase.shrink), verbosity=Verbosity.quiet, report_multiple_bugs=False)
     @given(st.data())
     def judge(data: st.DataObject) -> None:
         run = _drawn(data.draw, factory, input_size, hidden_size)
@@ -263,7 +256,7 @@ def _drawn(draw: Callable[[Any], Any], factory: CellFactory, input_size: int | N
         x = draw(arrays(Interval(-1, codes, "int"), (steps, batch, *spec.shape)))
 
     def like(slot: Tensor, *leading: int) -> Array:
-        """Values for a slot; one of integers or booleans, which has no gradient, keeps those it starts from."""
+        """Draw values for a slot; a slot of integers or booleans, which has no gradient, keeps its initial values."""
         shape = (*leading, *slot.shape)
         return some(shape) if slot.dtype.kind == "f" else np.broadcast_to(slot.data, shape).copy()
 
@@ -278,7 +271,7 @@ def _drawn(draw: Callable[[Any], Any], factory: CellFactory, input_size: int | N
 
 
 def _interface(cell: nn.Cell, input_size: int | None) -> tuple[Spec | None, list[str]]:
-    """What the cell takes at each step, None for no input, and the names of its slots."""
+    """Shape and dtype of a cell's input at one step, or None without an input, and the names of its slots."""
     try:
         step = trace_step(cell)
     except Exception:  # the run itself will tell why, if it is a mistake
@@ -291,7 +284,7 @@ def _interface(cell: nn.Cell, input_size: int | None) -> tuple[Spec | None, list
 
 
 def takes_sizes(factory: CellFactory) -> bool:
-    """Whether it is called with (input_size, hidden_size): classes if they can, others if they must.
+    """Whether a factory is called with (input_size, hidden_size): a class if it can, a function only if it must.
 
     Examples
     --------
@@ -311,7 +304,7 @@ def _can_take(factory: CellFactory, *arguments: int) -> bool:
 
 
 def make_cell(factory: CellFactory, *sizes: int) -> nn.Cell:
-    """A cell, of these sizes if the factory takes any.
+    """Call a factory to make a cell, with these sizes if the factory takes sizes.
 
     Parameters
     ----------
@@ -348,7 +341,7 @@ def make_cell(factory: CellFactory, *sizes: int) -> nn.Cell:
 
 @contextmanager
 def _as_drawn(cell: nn.Cell, weights: dict[str, Array]) -> Iterator[None]:
-    """Give the cell these weights, without dropout; a factory may hand out one cell again and again."""
+    """Within the block, the cell has these weights and no dropout; a factory may return the same cell again."""
     before, training = cell.state_dict(), cell.training
     cell.load_state_dict(weights)
     cell.eval()
@@ -361,7 +354,7 @@ def _as_drawn(cell: nn.Cell, weights: dict[str, Array]) -> Iterator[None]:
 
 @contextmanager
 def _own_random_numbers() -> Iterator[None]:
-    """Leave the library's random numbers as they were."""
+    """Within the block, other random numbers are drawn; the library's generator is restored at the end."""
     before = random.generator()
     try:
         yield

@@ -18,12 +18,12 @@ Motif = Callable[[StepBuilder], Value]
 
 
 def activation(b: StepBuilder) -> Value:
-    """f(a)."""
+    """Write f(a), with a chain of functions for f."""
     return activated(b, b.vector(), b.choose.pick(CHAINS))
 
 
 def two_values(b: StepBuilder) -> Value:
-    """a + c, and other functions of two values."""
+    """Write a + c, or another function of two values."""
     a = b.vector()
     c = b.vector(a.size)
     operation = b.choose.pick(("add", "multiply", "subtract", "maximum", "minimum", "divide"))
@@ -35,33 +35,33 @@ def two_values(b: StepBuilder) -> Value:
 
 
 def used_twice(b: StepBuilder) -> Value:
-    """a f(a)."""
+    """Write a f(a): one value read twice."""
     a = b.vector()
     how = b.choose.pick(("multiply", "add", "same"))
     return b.tag(b("multiply", a, a) if how == "same" else b(how, a, activated(b, a, b.choose.pick(CHAINS))), "used twice")
 
 
 def diagonal(b: StepBuilder) -> Value:
-    """a w + c, with vectors or numbers for weights."""
+    """Write a w + c, with vectors or numbers for weights."""
     a = b.vector()
     w, c = (b.weight(*b.choose.pick(((a.size,), (1,), (), (1, a.size)))) for _ in range(2))
     return b.tag(b("add", b("multiply", a, w), c), "diagonal weight", *(["scalar weight"] if w.sample.ndim == 0 else []))
 
 
 def interpolation(b: StepBuilder) -> Value:
-    """z a + (1 - z) c."""
+    """Write z a + (1 - z) c, with a gate z."""
     a = b.vector()
     c, z = b.vector(a.size), b("sigmoid", b.vector(a.size))
     return b.tag(b("add", b("multiply", z, a), b("multiply", b("subtract", 1.0, z), c)), "interpolation")
 
 
 def clipped(b: StepBuilder) -> Value:
-    """Limited to an interval."""
+    """Write a value clipped to an interval."""
     return b.tag(b("clip", b.vector(), min=-b.number(), max=b.number()), "clip")
 
 
 def stepped(b: StepBuilder) -> Value:
-    """a plus a multiple of ⌊a⌋, ⌊a / c⌋ or a mod c."""
+    """Write a plus a multiple of ⌊a⌋, ⌊a / c⌋ or a mod c."""
     a = b.vector()
     of = b("add", a, b.number())
     how = b.choose.pick(("floor", "floor_divide", "remainder"))
@@ -70,7 +70,7 @@ def stepped(b: StepBuilder) -> Value:
 
 
 def cut(b: StepBuilder) -> Value:
-    """Without a gradient."""
+    """Write a detached value, or a product with one: no gradient passes."""
     a = b.vector()
     return b.tag(b("multiply", b.vector(a.size), b("detach", a)) if b.choose.flag() else b("detach", a), "detach")
 
@@ -79,7 +79,7 @@ def cut(b: StepBuilder) -> Value:
 
 
 def reduction(b: StepBuilder) -> Value:
-    """Sum, mean, maximum or logsumexp over the features, subtracted or multiplied."""
+    """Write a value minus, or times, its sum, mean, maximum, minimum or logsumexp over the features."""
     a = b.vector()
     how = b.choose.pick(("sum", "mean", "max", "logsumexp", "min"))
     of = b("add", a, b.weight(a.size, share=False)) if how in ("max", "min") else a
@@ -92,7 +92,7 @@ def reduction(b: StepBuilder) -> Value:
 
 
 def normalised(b: StepBuilder) -> Value:
-    """Layer normalisation."""
+    """Write a layer normalisation."""
     a = b.vector()
     centred = b("subtract", a, b("mean", a, axis=-1, keepdims=True))
     size = b("sqrt", b("add", b("mean", b("square", centred), axis=-1, keepdims=True), 0.1))
@@ -100,19 +100,19 @@ def normalised(b: StepBuilder) -> Value:
 
 
 def distribution(b: StepBuilder) -> Value:
-    """Softmax over the features, or its logarithm."""
+    """Write a softmax over the features, or its logarithm."""
     return b.tag(b(b.choose.pick(("softmax", "log_softmax")), b.vector(), axis=-1), "softmax over features")
 
 
 def ordered(b: StepBuilder) -> Value:
-    """The features in the order of their values."""
+    """Write the features sorted by their values."""
     a = b.vector()
     order = b("argsort", b("add", a, b.weight(a.size, share=False)), axis=-1)
     return b.tag(b("take_along_axis", a, order, axis=-1), "sorted features")
 
 
 def running_sum(b: StepBuilder) -> Value:
-    """Cumulative sum over the features."""
+    """Write a cumulative sum over the features."""
     return b.tag(b("cumsum", b.vector(), axis=-1), "cumulative sum over features")
 
 
@@ -120,7 +120,7 @@ def running_sum(b: StepBuilder) -> Value:
 
 
 def mask(b: StepBuilder, size: int) -> Value:
-    """Booleans that fit beside a value of this size."""
+    """Write booleans that broadcast against a value of this size."""
     form = b.choose.pick(("compared", "captured", "not", "both", "either", *["codes"] * 3))
     if form == "captured":
         return b.tag(b.constant(np.asarray(b.rng.random(size) < 0.5)), "captured mask")
@@ -139,7 +139,7 @@ def mask(b: StepBuilder, size: int) -> Value:
 
 
 def chosen(b: StepBuilder) -> Value:
-    """One value or another, as a mask says."""
+    """Write elements of one value or another, chosen by a mask."""
     a = b.vector()
     m = mask(b, a.size)
     form = b.choose.pick(("two", "zero", "times"))
@@ -149,7 +149,7 @@ def chosen(b: StepBuilder) -> Value:
 
 
 def looked_up(b: StepBuilder) -> Value:
-    """Rows of a matrix for codes, or ones at their positions; without codes, for the largest feature, or features by number."""
+    """Write a look-up: matrix rows or one-hot vectors by codes, rows by the largest feature, or features by position."""
     if b.codes and b.choose.flag():
         same = b("equal", b("reshape", b.choose.pick(b.codes), shape=(BATCH, 1)), b.constant(np.arange(3)))
         return b.tag(b("astype", same, dtype=np.dtype(np.float64)), "one-hot codes")
@@ -167,7 +167,7 @@ def looked_up(b: StepBuilder) -> Value:
 
 
 def reshaped(b: StepBuilder) -> Value:
-    """Through another shape and back."""
+    """Write a value that passes through another shape and back."""
     a = b.vector()
     chain = b.choose.pick(CHAINS)
     if b.choose.flag():
@@ -180,14 +180,14 @@ def reshaped(b: StepBuilder) -> Value:
 
 
 def strided(b: StepBuilder) -> Value:
-    """The features backwards, or every other one."""
+    """Write the features backwards, or every second one, or a few at an end."""
     a = b.vector()
     part = b.choose.pick((slice(None, None, -1), slice(None, None, 2), slice(-1, None), slice(0, -1 if a.size > 1 else None)))
     return b.tag(b("getitem", a, index=(Ellipsis, part)), "strides")
 
 
 def padded(b: StepBuilder) -> Value:
-    """Between captured numbers."""
+    """Write a value padded with a parameter at one end or both."""
     a = b.vector()
     edge = b("broadcast_to", b.weight(1), shape=(BATCH, 1))
     parts = (edge, a) if b.choose.flag() else (edge, a, edge)
@@ -195,7 +195,7 @@ def padded(b: StepBuilder) -> Value:
 
 
 def contraction(b: StepBuilder) -> Value:
-    """A product in Einstein's notation."""
+    """Write an einsum of two or three values."""
     a, n = b.vector(), b.features()
     form = b.choose.pick(("bi,ij->bj", "bi,bi->b", "bi,ij,bj->bi"))
     if form == "bi,ij->bj":
@@ -206,7 +206,7 @@ def contraction(b: StepBuilder) -> Value:
 
 
 def attention(b: StepBuilder) -> Value:
-    """Values weighted by how well they fit a query."""
+    """Write attention: values weighted by how well they fit a query."""
     query = b.vector()
     n = query.size
     alike = [v for v in b.usable() if v.is_vector and v.size == n]
@@ -222,7 +222,7 @@ def attention(b: StepBuilder) -> Value:
 
 
 def read_matrix(b: StepBuilder) -> Value:
-    """A query times a matrix that each row of the batch has of its own."""
+    """Write the product of a query and a matrix, where each row of the batch has its own matrix."""
     matrices = [v for v in b.usable() if v.sample.ndim == 3]
     query = b.vector()
     matrix = b.choose.pick(matrices) if matrices else b.fit(query, query.size, b.features())
@@ -231,7 +231,7 @@ def read_matrix(b: StepBuilder) -> Value:
 
 
 def across_the_batch(b: StepBuilder) -> Value:
-    """Every row compared with the others."""
+    """Write a value in which each row of the batch depends on the other rows."""
     a = b.vector()
     if b.choose.flag():
         return b.tag(b("subtract", a, b("mean", a, axis=0, keepdims=True)), "across the batch")

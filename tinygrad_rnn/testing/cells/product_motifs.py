@@ -33,7 +33,7 @@ CHAINS = (
 
 
 def activated(b: StepBuilder, value: Value, chain: tuple[str, ...]) -> Value:
-    """The functions of a chain, one after the other; kinks are moved to where no value is."""
+    """Apply the functions of a chain, one after another; kinks are shifted away from all values."""
     for link in chain:
         if link == "shift":
             value = b("add", value, b.number())
@@ -51,7 +51,7 @@ def activated(b: StepBuilder, value: Value, chain: tuple[str, ...]) -> Value:
 
 
 def _total(b: StepBuilder, parts: list[Value]) -> Value:
-    """Sum of products of neighbours: every part is used, and none like the others."""
+    """Combine parts by products and sums in turn, so that every part counts in another way."""
     total = parts[0]
     for i, part in enumerate(parts[1:]):
         total = b("multiply" if i % 2 == 0 else "add", total, part)
@@ -59,7 +59,7 @@ def _total(b: StepBuilder, parts: list[Value]) -> Value:
 
 
 def _matrix(b: StepBuilder, rows: int, columns: int) -> Value:
-    """A weight matrix, computed in the step or not."""
+    """A weight matrix: a parameter, or computed in the step from parameters."""
     forms = (
         "plain",
         "plain",
@@ -98,7 +98,7 @@ def _product(b: StepBuilder, value: Value, columns: int) -> Value:
 
 
 def affine(b: StepBuilder) -> Value:
-    """f(a W + c V + b)."""
+    """Write f(a W + c V + b)."""
     n = b.features()
     total = _product(b, b.vector(), n)
     if b.choose.flag():
@@ -109,7 +109,7 @@ def affine(b: StepBuilder) -> Value:
 
 
 def one_matrix_twice(b: StepBuilder) -> Value:
-    """a W + f(c W)."""
+    """Write a W + f(c W): one matrix in two products."""
     a, n = b.vector(), b.features()
     W = _matrix(b, a.size, n)
     other = activated(b, b("matmul", b.vector(a.size), W), b.choose.pick(CHAINS))
@@ -117,7 +117,7 @@ def one_matrix_twice(b: StepBuilder) -> Value:
 
 
 def several_matrices(b: StepBuilder) -> Value:
-    """f(a W) g(a V) + h(a U): one value with several matrices."""
+    """Write f(a W) g(a V) + h(a U): one value times several matrices."""
     a, n = b.vector(), b.features()
     chains = b.choose.pick(CHAINS), b.choose.pick(CHAINS), b.choose.pick(CHAINS)
     parts = [activated(b, b("matmul", a, b.weight(a.size, n, share=False)), chain) for chain in chains]
@@ -125,14 +125,14 @@ def several_matrices(b: StepBuilder) -> Value:
 
 
 def joined_product(b: StepBuilder) -> Value:
-    """[a, c] W."""
+    """Write [a, c] W: the product of a concatenation."""
     parts = [b.vector() for _ in range(b.choose.integer(2, 3))]
     joined = b("concatenate", *parts, axis=-1)
     return b.tag(activated(b, _product(b, joined, b.features()), b.choose.pick(CHAINS)), "product of a concatenation")
 
 
 def sliced_gates(b: StepBuilder) -> Value:
-    """Gates that are slices of one product, however they lie."""
+    """Write gates that are slices of one product: adjacent, apart, overlapping, repeated or reordered."""
     width = b.choose.integer(1, 3)
     whole = width * b.choose.integer(2, 4) + b.choose.integer(0, 1)
     z = _product(b, b.vector(), whole)
@@ -153,7 +153,7 @@ def sliced_gates(b: StepBuilder) -> Value:
 
 
 def _lying(starts: list[int], width: int, whole: int) -> list[str]:
-    """How slices of one width lie beside each other."""
+    """Kinds of positions that slices of one width have to each other: adjacent, apart, overlapping, and so on."""
     gaps = [second - first for first, second in pairwise(sorted(starts))]
     covered = {i for start in starts for i in range(start, start + width)}
     holds = {
@@ -168,7 +168,7 @@ def _lying(starts: list[int], width: int, whole: int) -> list[str]:
 
 
 def joined_gates(b: StepBuilder) -> Value:
-    """One function of several values side by side, taken apart again."""
+    """Write one function of several values side by side, and take the result apart again."""
     a = b.vector()
     c, n = b.vector(a.size), a.size
     chain = b.choose.pick(CHAINS)

@@ -85,11 +85,11 @@ class Equation(NamedTuple):
 
     @property
     def needs(self) -> list[str]:
-        """Names of the values that it reads."""
+        """Names of the values that the equation reads."""
         return [a for a in self.arguments if isinstance(a, str)]
 
     def __call__(self, values: Mapping[str, Any], batch: int) -> Tensor:
-        """What it makes of these values."""
+        """Evaluate the equation with these values for its arguments."""
         arguments = [values[a] if isinstance(a, str) else a for a in self.arguments]
         options = {key: _sized(value, batch) for key, value in self.options}
         function = _JOINING.get(self.operation) or getattr(ops, self.operation)
@@ -130,7 +130,7 @@ def _option_text(value: Any) -> str:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The step of a cell.
+    """The step of a cell as data: inputs, state slots, equations, output and next state.
 
     Attributes
     ----------
@@ -167,11 +167,11 @@ class Recipe:
 
     @property
     def slots(self) -> list[str]:
-        """Names of the slots, in order."""
+        """Names of the state slots, in order."""
         return flatten(self.state)
 
     def reads(self, *names: Any) -> set[str]:
-        """All that these values depend on, themselves included."""
+        """Names of all values that the given values depend on, including themselves."""
         found = {name for name in names if isinstance(name, str)}
         for equation in reversed(self.equations):
             if equation.name in found:
@@ -179,7 +179,7 @@ class Recipe:
         return found
 
     def pruned(self) -> Recipe:
-        """The same step without the equations that nothing depends on."""
+        """The same step without the equations on which neither output nor state depends."""
         alive = self.reads(*flatten(self.output), *self.after)
         alive |= {*self.slots, *(() if self.inputs is None else flatten(self.inputs))}
         equations = tuple(e for e in self.equations if e.name in alive)
@@ -246,11 +246,11 @@ class Interpreted(nn.Cell):
 
     @property
     def recipe(self) -> Recipe:
-        """The step, which never changes."""
+        """The recipe of the step, which never changes."""
         return _recipes[self]
 
     def initial_state(self, batch_size: int, dtype: npt.DTypeLike | None = None) -> Any:
-        """Zeros, or what a slot is said to start from."""
+        """Zeros, or the parameters that the recipe names as initial values of slots."""
         return rebuild(self.recipe.state, iter([self._first(slot, batch_size) for slot in self.recipe.slots]))
 
     def _first(self, slot: str, batch_size: int) -> Tensor:
@@ -294,7 +294,7 @@ class Interpreted(nn.Cell):
 
 
 def structures(names: list[str]) -> Iterator[Structure]:
-    """The forms that a state of these slots can have.
+    """All structures that a state of these slots can have: a single tensor, named tuple, tuple, nested tuple.
 
     Examples
     --------

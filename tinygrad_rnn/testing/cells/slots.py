@@ -1,4 +1,4 @@
-"""The state of a random cell: slots, and what each carries on."""
+"""The state of a random cell: its slots, and the next value of each."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FORMS = (
 
 
 def draw_slots(b: StepBuilder, pattern: str) -> list[Value]:
-    """Up to four slots: vectors, single numbers and matrices for each row of the batch."""
+    """Draw up to four state slots: a vector, a single number or a matrix for each row of the batch."""
     found: list[Value] = []
     for _ in range(4):  # as many choices for a slot that there is not: it can be left out and nothing else changes
         there, n = b.choose.integer(0, 4) > 1, b.features()
@@ -74,7 +74,7 @@ class SlotWriter:
         return [self.found[slot.name] for slot in self.slots]
 
     def next_value(self, i: int, slot: Value) -> Value:
-        """The next value of slot number i; where two are swapped, that of the other is settled too."""
+        """Write the next value of slot i; if two slots are swapped, the next values of both."""
         b, shape = self.b, slot.sample.shape[1:]
         form = b.choose.pick(FORMS) if self.pattern == "each" else "delay" if self.pattern == "line" and i == 0 else "bounded"
         earlier = [s.name for s in self.slots[:i]]
@@ -119,14 +119,14 @@ class SlotWriter:
         return change
 
     def linear(self, slot: Value) -> Value:
-        """A product that does not grow."""
+        """Write a product of the slot and a weight that does not make the state grow."""
         b = self.b
         if slot.is_vector and b.choose.flag():
             return b.tag(b("matmul", slot, b.weight(slot.size, slot.size)), "linear slot")
         return b.tag(b("multiply", slot, b.weight(*b.choose.pick(((), slot.sample.shape[1:])))), "linear slot", "diagonal slot")
 
     def gates(self, slot: Value) -> Value:
-        """What is kept and what is new, each through a gate, all of them slices of one product."""
+        """Write the slot times a gate plus a new value times a gate, with all gates slices of one product."""
         b, n = self.b, slot.size
         other = next((value for value in b.pool if value.is_vector and not value.slots), slot)
         if b.choose.flag():
@@ -139,7 +139,7 @@ class SlotWriter:
         return b.tag(b("add", kept, added), "gates side by side")
 
     def body(self, slot: Value | None = None) -> Value:
-        """A value made by a few motifs; of this slot too, mostly, if one is given."""
+        """Write a value by a few motifs; if a slot is given, most values depend on this slot."""
         b = self.b
         value = b.some(self.motifs, 3) or b.vector()
         if slot is None or slot.name not in b.allowed or slot.name in value.slots:

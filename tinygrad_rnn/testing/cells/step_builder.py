@@ -1,4 +1,4 @@
-"""Writing a random step equation by equation: values at hand, weights, and values made to fit."""
+"""Builder of random steps: writes equations one by one, and fits values to the shapes that are needed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LARGEST = 2.0  # values beyond it are made smaller
 
 
 class Value(NamedTuple):
-    """A value of the step that is being written.
+    """A value of the step that is being written, with a sample of it.
 
     Attributes
     ----------
@@ -42,22 +42,22 @@ class Value(NamedTuple):
 
     @property
     def shape(self) -> Shape:
-        """With ``"B"`` for the batch size."""
+        """Shape of the value, with ``"B"`` for the batch size."""
         return tuple(BATCH if n == ROWS else n for n in self.sample.shape)
 
     @property
     def size(self) -> int:
-        """Number of features."""
+        """Number of features of the value."""
         return self.sample.shape[-1]
 
     @property
     def is_vector(self) -> bool:
-        """Whether it is of shape (batch, features)."""
+        """Whether the value has the shape (batch, features) and is of floats."""
         return self.sample.ndim == 2 and self.sample.shape[0] == ROWS and self.sample.dtype.kind == "f"
 
 
 class StepBuilder:
-    """Equations so far, and the values and weights that the next may use.
+    """The equations written so far, with the values and weights that further equations may use.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class StepBuilder:
     # -- equations -------------------------------------------------------------------------
 
     def __call__(self, operation: str, *arguments: Value | float, **options: Any) -> Value:
-        """Write an equation."""
+        """Append an equation, and return the value that it makes."""
         name = f"a{len(self.equations) + 1}"
         names = tuple(a.name if isinstance(a, Value) else a for a in arguments)
         equation = Equation(name, operation, names, tuple(options.items()))
@@ -101,26 +101,26 @@ class StepBuilder:
         return Value(name, sample, slots)
 
     def tag(self, value: Value, *kinds: str) -> Value:
-        """Say what the value, with all that it is made of, is an instance of."""
+        """Record names of the motifs of which the value is an instance."""
         self._kinds.setdefault(value.name, set()).update(kinds)
         return value
 
     def tagged(self) -> tuple[Equation, ...]:
-        """The equations with their kinds."""
+        """The equations, each with the names of its motifs."""
         return tuple(e._replace(kinds=frozenset(self._kinds.get(e.name, ()))) for e in self.equations)
 
     def number(self, low: float = 0.1, high: float = 0.9) -> float:
-        """A number that no value is exactly equal to."""
+        """Draw a number at random, which no value equals by chance."""
         return float(self.rng.uniform(low, high))
 
     def rarely(self) -> bool:
-        """True one time in four."""
+        """Draw True one time in four."""
         return bool(self.choose.integer(0, 3) == 3)
 
     # -- values ----------------------------------------------------------------------------
 
     def add_source(self, name: str, *shape: int, slot: bool = False) -> Value:
-        """An input or a slot."""
+        """Add an input or a state slot."""
         self.shapes[name] = (BATCH, *shape)
         sample = tensor(self.rng.uniform(-1, 1, (ROWS, *shape)))
         value = Value(name, sample, frozenset([name] if slot else []))
@@ -135,7 +135,7 @@ class StepBuilder:
         return value
 
     def keep(self, value: Value) -> Value:
-        """Put a value, made small enough, among those that may be used."""
+        """Add a value to those that later equations may use, scaled down if it is large."""
         largest = float(np.abs(value.sample.data).max(initial=0))
         if largest > LARGEST and self.choose.flag():
             value = self("multiply", value, 1 / largest)
@@ -145,7 +145,7 @@ class StepBuilder:
         return value
 
     def some(self, motifs: Sequence[Callable[[StepBuilder], Value]], most: int) -> Value | None:
-        """The last of a few values made by motifs, if any were; all of them are kept."""
+        """Write up to so many values by motifs, keep them all, and return the last one, or None."""
         value = None
         for _ in range(most):
             value = self.choose.part(lambda: self._one(motifs)) or value
@@ -155,7 +155,7 @@ class StepBuilder:
         return self.keep(self.choose.pick(motifs)(self)) if self.choose.flag() else None
 
     def weight(self, *shape: int, share: bool = True) -> Value:
-        """A parameter, or one that is there already; or else a captured tensor or array."""
+        """A parameter, or one that already exists, or a captured tensor or array in its place."""
         there = [v for v in self._weights.get(shape, []) if share]
         if there and self.choose.flag():
             return self.choose.pick(there)
@@ -183,11 +183,11 @@ class StepBuilder:
         return Value(name, tensor(array))
 
     def usable(self) -> list[Value]:
-        """Values that depend on no other slots than those allowed."""
+        """Values that depend only on slots in `allowed`."""
         return [v for v in self.pool if v.slots <= self.allowed]
 
     def vector(self, size: int | None = None) -> Value:
-        """A value of shape (batch, features)."""
+        """Choose, or make, a value of shape (batch, features)."""
         there = [v for v in self.usable() if size is None or v.size == size] or self.usable()
         if not there:
             size = size or self.features()
@@ -198,13 +198,13 @@ class StepBuilder:
         return value if value.is_vector and value.size <= 2 * WIDEST else self.fit(value, self.features())
 
     def features(self) -> int:
-        """A number of features."""
+        """Draw a number of features."""
         return self.choose.pick((2, 3, 1, 4))
 
     # -- fitting ---------------------------------------------------------------------------
 
     def fit(self, value: Value, *shape: int) -> Value:
-        """The value, or what is made of it, in shape (batch, *shape)."""
+        """Convert a value to the shape (batch, *shape) by products, sums, slices or broadcasting."""
         if value.shape == (BATCH, *shape):
             return value
         vector = self._as_vector(value)

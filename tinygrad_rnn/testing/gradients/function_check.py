@@ -116,7 +116,7 @@ def _check(subject: Subject, order: int, directions: int, rng: np.random.Generat
 def _orders(
     subject: Subject, evaluation: Evaluation, rng: np.random.Generator, order: int, directions: int, report: Report
 ) -> None:
-    """Every order at one point: each is a function, whose own gradient is the next."""
+    """Judge the derivatives of every order at one point; the gradient of one order is the function of the next."""
     seen: list[tuple[Vector, Estimate]] = []
     for reached in range(1, order + 1):
         try:
@@ -140,7 +140,7 @@ def _orders(
 def _directions(
     subject: Subject, evaluation: Evaluation, rng: np.random.Generator, order: int, directions: int, report: Report
 ) -> list[tuple[Vector, Estimate]]:
-    """Random directions, until every element has been seen: those that are quiet beside others go once more, alone."""
+    """Judge along random directions until every element was seen; elements too quiet are then judged alone."""
     x, y = subject.x, evaluation.value
     if not x.size or not y.size:
         evaluation.pull(np.zeros(y.size))
@@ -176,7 +176,7 @@ def _directions(
             unsteady = float(np.abs((shaken.pull(u) - g) * v).sum())  # what the last digits of the arguments make of it
             allowed += UNSTEADY * unsteady if np.isfinite(unsteady) else 0.0
             if gap > allowed:
-                allowed += 2 * lost_digits(evaluation, u, v)
+                allowed += 2 * abs(float(lost_digits(evaluation, u) @ v))
             if gap > allowed:
                 _confirm(subject, evaluation, estimate, v, noise, order)
                 raise GradientCheckError(localise(subject, evaluation, u, v, order))
@@ -196,7 +196,7 @@ def _directions(
 
 
 def _confirm(subject: Subject, evaluation: Evaluation, estimate: Estimate, v: Vector, noise: Vector, order: int) -> None:
-    """Say nothing against a gradient where other steps along the same direction have another slope."""
+    """Raise UndecidedError if other steps along the same direction give another slope."""
     again = judge(subject, evaluation, subject.x, v * OTHER_STEPS, noise)
     if not (
         np.abs(again.value - OTHER_STEPS * estimate.value) <= AGREES * (again.error + estimate.error + estimate.rounding)
@@ -209,7 +209,7 @@ OTHER_STEPS = 0.7071
 
 
 def _is_rounding(estimate: Estimate, u: Vector, v: Vector, g: Vector, shaken: Evaluation) -> bool:
-    """Whether a derivative too small to be seen may pass: oracle and gradient agree, or it changes with a last digit."""
+    """Whether a derivative that rounding hides may pass: oracle and gradient agree, or vary with the last digit."""
     analytic, numeric = float(g @ v), float(u @ estimate.value)
     if abs(analytic - numeric) <= 1e-6 * max(abs(analytic), abs(numeric)):
         return True
@@ -221,7 +221,7 @@ def _is_rounding(estimate: Estimate, u: Vector, v: Vector, g: Vector, shaken: Ev
 
 
 def _weights(rng: np.random.Generator, scale: Vector, each: bool = False) -> Vector:
-    """A random cotangent under which outputs weigh alike: each by its own scale, or all by the largest."""
+    """A random cotangent that scales outputs to equal weight: each by its own scale, or all by the largest."""
     visible = scale > 1e-290  # the inverse of what is smaller would be infinite
     largest = scale[visible & np.isfinite(scale)].max(initial=0) or 1.0
     divided = np.where(visible, scale, largest) if each else largest
@@ -241,7 +241,7 @@ def _bends(what: str, estimate: Estimate, smooth: bool) -> GradientCheckError:
 
 
 def _unseen(subject: Subject, silent: Mask, known: Mask, order: int) -> str:
-    """Why nothing can be said, and what to do."""
+    """The message of an undecided gradient: what could not be judged, and what to do."""
     where = [f"{int(m.sum())} of {m.size} elements of {name}" for name, m in _by_name(subject, silent) if m.any()]
     if not known.all():
         where.append(f"{int((~known).sum())} of {known.size} outputs")
@@ -266,7 +266,7 @@ def _finite(subject: Subject, g: Vector, order: int) -> None:
 
 
 def _transposes(evaluation: Evaluation, rng: np.random.Generator, order: int, seen: tuple[Vector, Estimate]) -> None:
-    """`jvp` must be the transpose of `grad`: it differentiates each rule by its cotangent. A Hessian is its own transpose."""
+    """Check that ⟨u, Jv⟩ by `jvp` equals ⟨Jᵀu, v⟩ by `grad`, and, from order 2, that the Hessian is symmetric."""
     v, estimate = seen
     u = _weights(rng, np.abs(estimate.value) + 1e12 * estimate.rounding)
     g = evaluation.pull(u)
@@ -275,7 +275,8 @@ def _transposes(evaluation: Evaluation, rng: np.random.Generator, order: int, se
 
     def agree(left: Vector, right: Vector, words: str) -> None:
         terms = TERMS * float(np.abs(left).sum() + np.abs(right).sum())
-        if not abs(float(left.sum()) - float(right.sum())) <= terms + allowed:
+        gap = abs(float(left.sum()) - float(right.sum()))
+        if not gap <= terms + allowed and not gap <= UNSTEADY * abs(float(lost_digits(evaluation, u) @ v)):
             raise GradientCheckError(words.format(float(left.sum()), float(right.sum())))
 
     agree(
@@ -290,14 +291,14 @@ def _transposes(evaluation: Evaluation, rng: np.random.Generator, order: int, se
 
 
 def _second_differences(evaluation: Evaluation, seen: list[tuple[Vector, Estimate]], cotangent: Vector, order: int) -> None:
-    """The gradient's slope is the curvature of the function itself, which asks no rule at all."""
+    """Compare the slope of the gradient with second differences of the function, which use no rule."""
     for v, estimate in seen:
         error = 2 * AGREES * float(np.abs(cotangent) @ estimate.curvature_error)
         numeric = float(cotangent @ estimate.curvature)
         terms = evaluation.pull(v) * v
         allowed = error + TERMS * float(np.abs(terms).sum()) + AGREES * rounding(estimate, cotangent)
         gap = abs(float(terms.sum()) - numeric)
-        if np.isfinite(allowed) and not gap <= allowed and not gap <= allowed + 2 * lost_digits(evaluation, v, v):
+        if np.isfinite(allowed) and not gap <= allowed and not gap <= allowed + 2 * abs(float(lost_digits(evaluation, v) @ v)):
             raise GradientCheckError(
                 f"the gradient of order {order} is wrong: along a random direction its slope is {float(terms.sum()):.10g}, and "
                 f"by second differences of the function {numeric:.10g} ± {error:.0e}; a rule remembers values of an "
@@ -306,7 +307,7 @@ def _second_differences(evaluation: Evaluation, seen: list[tuple[Vector, Estimat
 
 
 def _near_by(subject: Subject, rng: np.random.Generator, order: int) -> None:
-    """Judge once more where no argument is zero, repeated or symmetric by chance, and nothing has been remembered."""
+    """Judge again at a point near by, where nothing is zero, repeated or symmetric by chance."""
     for by in (0.03, 1e-3):
         other = subject.moved(rng, by)
         try:
@@ -322,7 +323,7 @@ def _near_by(subject: Subject, rng: np.random.Generator, order: int) -> None:
 
 
 def _same_again(subject: Subject, evaluation: Evaluation, when: str) -> None:
-    """Another call at the point must give the same values and gradients."""
+    """Check that a further call at the same point gives the same values and gradients."""
     rng = np.random.default_rng(0)
     again = subject.run()
     u = _weights(rng, np.abs(evaluation.value))
@@ -340,7 +341,7 @@ def _same_again(subject: Subject, evaluation: Evaluation, when: str) -> None:
 
 
 def _conduct(subject: Subject) -> Evaluation:
-    """Run the function twice: deterministic, and its inputs as they were."""
+    """Run the function twice, and check that it is deterministic and leaves its inputs unchanged."""
     before = [a.copy() for a in subject.point]
     held = [a for a in subject.args if isinstance(a, Tensor)]
     others = [np.array(a.data) for a in held]
@@ -360,7 +361,7 @@ def _conduct(subject: Subject) -> Evaluation:
 
 
 def _contract(subject: Subject, evaluation: Evaluation, rng: np.random.Generator, report: Report) -> None:
-    """Shape, dtype, ownership, linearity in the cotangent, and sums over several uses."""
+    """Check a gradient's shape, dtype, ownership, linearity in the cotangent, and sum over several uses."""
     y = evaluation.value
     if not np.isfinite(y).all():
         return
@@ -386,8 +387,11 @@ def _contract(subject: Subject, evaluation: Evaluation, rng: np.random.Generator
     noise = rounded + UNSTEADY * np.where(np.isfinite(unsteady), unsteady, 0)
 
     def agree(other: Vector, expected: Vector, words: str) -> None:
-        if not (np.abs(other - expected) <= TERMS * size + noise).all():
-            raise GradientCheckError(words)
+        gap, allowed = np.abs(other - expected), TERMS * size + noise
+        if not (gap <= allowed).all():
+            lost = np.abs(lost_digits(evaluation, u)) + np.abs(lost_digits(evaluation, w))
+            if not (gap <= allowed + UNSTEADY * lost).all():
+                raise GradientCheckError(words)
 
     agree(evaluation.pull(2 * u - 3 * w), 2 * g - 3 * evaluation.pull(w), "the gradient is not linear in the cotangent")
     twice = grad([*evaluation.outputs, *evaluation.outputs], evaluation.inputs, [*cotangents, *split(w, evaluation.outputs)])
@@ -418,7 +422,7 @@ def _backward(subject: Subject, u: Vector, g: Vector, allowed: Vector) -> None:
 
 
 def _one_tensor_for_two(subject: Subject, u: Vector) -> None:
-    """Give one tensor to two arguments: its gradient must be the sum of theirs."""
+    """Check that one tensor given as two arguments gets the sum of their two gradients."""
     plain = [i for i in subject.sources if isinstance(i, int) and not isinstance(subject.args[i], Parameter)]
     pairs = ((i, j) for i in plain for j in plain if i < j and subject.args[i].shape == subject.args[j].shape)
     pair = next(pairs, None)

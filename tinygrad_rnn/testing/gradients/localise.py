@@ -1,4 +1,4 @@
-"""From "the gradient is wrong" to which argument, which element, which operation, which step."""
+"""Localisation of a wrong gradient: which argument, element, operation and step."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from ...tensor import Tensor
 from .oracles import Estimate, differences, judge, part, replay
 from .subject import Evaluation, Subject, Vector, direction, flat, split
 from .tolerances import AGREES, ROUNDING, TERMS
+from .verdicts import UndecidedError
 
 __all__ = ["apart", "localise", "rounding", "tolerance"]
 
@@ -28,25 +29,25 @@ ALL_ELEMENTS = 256
 
 
 def tolerance(estimate: Estimate, u: Vector, terms: float) -> float:
-    """How far ⟨u, Jv⟩ may be off: the oracle's error estimate, and rounding of the terms."""
+    """The largest error of ⟨u, Jv⟩ that the oracle's own error and rounding of the terms explain."""
     weight = np.abs(u)
     return AGREES * float(weight[weight > 0] @ estimate.error[weight > 0]) + TERMS * terms
 
 
 def rounding(estimate: Estimate, u: Vector) -> float:
-    """How large a derivative of ⟨u, y⟩ may come out by rounding alone."""
+    """The largest derivative of ⟨u, y⟩ that rounding alone explains."""
     return ROUNDING * float(np.abs(u) @ estimate.rounding)
 
 
 def apart(estimate: Estimate, u: Vector, v: Vector, g: Vector) -> tuple[float, float, float]:
-    """How far ⟨u, Jv⟩ and ⟨g, v⟩ are apart, how far they may be, and their size."""
+    """The difference of ⟨u, Jv⟩ and ⟨g, v⟩, the largest difference allowed, and the size of their terms."""
     size = float(np.abs(u * estimate.value).sum() + np.abs(g * v).sum())
     gap = abs(float(u @ estimate.value) - float(g @ v))
     return gap, tolerance(estimate, u, size) + rounding(estimate, u), size
 
 
 def localise(subject: Subject, evaluation: Evaluation, u: Vector, v: Vector, order: int) -> str:
-    """The report on a gradient that is known to be wrong along a direction."""
+    """The report about a gradient that is wrong along a direction."""
     x, g = subject.x, evaluation.pull(u)
     whole = judge(subject, evaluation, x, v)
     masks = _masks(subject)
@@ -67,6 +68,11 @@ def localise(subject: Subject, evaluation: Evaluation, u: Vector, v: Vector, ord
     errors = np.array(
         [(tolerance(e, u, abs(float(u @ e.value))) + rounding(e, u)) / n for e, n in zip(estimates, lengths, strict=True)]
     )
+    if (np.abs(numeric - analytic) <= errors).all():
+        raise UndecidedError(
+            f"the gradient of order {order} is undecided in {subject.names[k]} {shape}: along a random direction it differs "
+            "from the oracles, and in no element by more than rounding explains; check it at another point"
+        )
     worst = int(np.argmax(lengths * (np.abs(numeric - analytic) - errors)))
     index = tuple(int(i) for i in np.unravel_index(elements[worst] - np.flatnonzero(masks[k])[0], shape))
     ratio = analytic[worst] / numeric[worst] if numeric[worst] else np.inf
@@ -96,7 +102,7 @@ def _unit(x: Vector, i: int) -> Vector:
 def _halve(
     whole: Estimate, subject: Subject, evaluation: Evaluation, u: Vector, v: Vector, g: Vector, elements: Indices
 ) -> Indices:
-    """A few neighbouring elements, at least one of them wrong."""
+    """Narrow the elements of an argument down to a few neighbours, at least one of which has a wrong gradient."""
     while len(elements) > 8:
         halves = np.array_split(elements, 2)
         excess = []
@@ -123,7 +129,7 @@ def _guess(
     g: Vector,
     complete: bool,
 ) -> str:
-    """The first simple mistake that explains every element looked at."""
+    """Name the first simple mistake that explains all wrong elements, or return an empty string."""
     allowed = errors + 1e-8 * np.abs(numeric).max(initial=0)
     if not analytic.any():
         return "missing: nothing comes back to it"
@@ -168,14 +174,14 @@ def _mistakes(
 
 
 def _columns(terms: Vector, evaluation: Evaluation) -> list[Vector]:
-    """The terms of each output, in its shape behind the axis of elements of the argument."""
+    """The terms of each output, as an array (elements of the argument, *shape of the output)."""
     ends = np.cumsum([t.size for t in evaluation.outputs])
     parts = np.split(terms, ends[:-1], axis=1)
     return [part.reshape(-1, *t.shape) for part, t in zip(parts, evaluation.outputs, strict=True)]
 
 
 def _cuts(evaluation: Evaluation) -> list[str]:
-    """Where a ``.detach()`` cuts the graph."""
+    """Descriptions of the nodes at which a ``.detach()`` cuts the graph."""
     order = ancestors([t.node for t in evaluation.outputs])
     return [f"{describe(node)}{node.location.describe()}" for node in order if "source" in node.attributes]
 
@@ -184,7 +190,7 @@ def _cuts(evaluation: Evaluation) -> list[str]:
 
 
 def _where(evaluation: Evaluation, u: Vector) -> list[str]:
-    """Which operation's own rule is wrong, and at which step the gradients part."""
+    """Lines of the report that name the operation whose rule is wrong, and the step after which gradients part."""
     lines = []
     evaluation = Evaluation(evaluation.inputs, [Tensor(node) for node in evaluation.explicit])
     for node in ancestors([t.node for t in evaluation.outputs]):
@@ -207,7 +213,7 @@ def _where(evaluation: Evaluation, u: Vector) -> list[str]:
 
 
 def _wrong_rule(node: Node) -> int | None:
-    """The position of the first input whose cotangent is wrong, in one application alone."""
+    """The first input of one node whose cotangent is wrong by the node's own rule, or None."""
     if node.primitive is None or node.dtype.kind != "f" or node.primitive.domain.stops:
         return None
     rng = np.random.default_rng(0)
@@ -233,7 +239,7 @@ def _wrong_rule(node: Node) -> int | None:
 
 
 def _parting_step(evaluation: Evaluation, u: Vector) -> int | None:
-    """The latest step whose carried values get a wrong gradient: it went wrong just after them."""
+    """The latest step whose carried values get a wrong gradient, or None."""
     order = ancestors([t.node for t in evaluation.outputs])
     if not any(node.location.t is not None for node in order) or any(node.location.origin for node in order):
         return None
@@ -260,7 +266,7 @@ def _parting_step(evaluation: Evaluation, u: Vector) -> int | None:
 
 
 def _is_wrong(pull: Callable[[], Vector], u: Vector, v: Vector, estimate: Estimate) -> bool:
-    """Whether a gradient is missing, or apart from an estimate along a direction."""
+    """Whether a gradient is missing, or differs from an estimate along a direction."""
     try:
         gap, allowed, _ = apart(estimate, u, v, pull())
     except TinygradError:

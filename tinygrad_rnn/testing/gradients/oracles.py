@@ -1,4 +1,4 @@
-"""Three ways to know a derivative without its rule, each with an estimate of its own error.
+"""Three oracles that know a derivative without its rule, each with an estimate of its own error.
 
 All of them give the Jacobian times a direction, one number for each output. None is
 trusted alone: `judge` lets central differences, which need nothing but the function, decide
@@ -44,7 +44,7 @@ Mask = npt.NDArray[np.bool_]
 
 
 class Estimate(NamedTuple):
-    """What an oracle says of each output along a direction v.
+    """An oracle's derivative of each output along a direction v, with its error.
 
     Attributes
     ----------
@@ -69,7 +69,7 @@ class Estimate(NamedTuple):
 
 
 class _Pair(NamedTuple):
-    """The function at x + t v and x - t v, and both differences that follow."""
+    """The function at x + t v and x - t v, with the slope and the second difference."""
 
     t: float
     up: Vector
@@ -155,7 +155,7 @@ def differences(
 
 
 def _confirmed(told: Vector, wide: _Pair, close: _Pair, y: Vector, grain: Vector | float) -> Estimate | None:
-    """An estimate from two steps, if these see what another oracle says, in all outputs, up to a millionth."""
+    """An estimate from two steps, if they agree with another oracle in all outputs to a millionth; otherwise None."""
     correction, size = (close.slope - wide.slope) / ((wide.t / close.t) ** 2 - 1), np.abs(told)
     slope, error = close.slope + correction, np.abs(correction) + 4 * close.noise / close.t
     rounding = (wide.noise + EPS * wide.change) / wide.t + UNSTEADY * grain
@@ -222,18 +222,18 @@ def _extrapolated(
 
 
 def _affine(row: Vector, before: Vector, noise: Vector) -> bool:
-    """Whether one slope holds for the whole direction: then there is nothing to extrapolate."""
+    """Whether two steps have the same slope, so that no extrapolation is needed."""
     return bool((np.abs(row[0] - before[0]) <= 4 * noise[0]).all() and (np.abs([row[1], before[1]]) <= 4 * noise[1]).all())
 
 
 def _contradicted(best: _Best, probe: _Pair) -> Mask:
-    """Where a smaller step says something else than the estimate, and not by noise."""
+    """Where the slope at a smaller step differs from an estimate by more than noise."""
     rough = 1e2 * probe.noise / probe.t + max(1e-4, 2e-12 / probe.t) * np.abs(probe.slope)
     return (probe.t < best.width[0]) & (np.abs(probe.slope - best.value[0]) > rough + 8 * best.error[0])
 
 
 def _with_scatter(best: _Best, last: _Pair, probes: list[_Pair]) -> _Best:
-    """Add to the errors how far values are off a smooth function, by the scatter of slopes at very small steps."""
+    """Add to the errors the scatter of slopes at very small steps, which shows how rough the function is."""
     found = np.zeros_like(best.change)
     for probe in probes:
         if probe.t < last.t:
@@ -245,7 +245,7 @@ def _with_scatter(best: _Best, last: _Pair, probes: list[_Pair]) -> _Best:
 
 
 class _Best:
-    """Estimates of slope and curvature, with the steps that gave them."""
+    """The best estimates of slope and curvature so far, with the steps that gave them."""
 
     def __init__(self, y: Vector) -> None:
         self.value = np.zeros((2, y.size))
@@ -260,7 +260,7 @@ class _Best:
         return np.where(size > 0, self.error / size, np.inf)
 
     def take(self, values: Vector, errors: Vector, by: Vector, source: _Pair) -> None:
-        """Replace those for which a column of the table at this step has less."""
+        """Take over the estimates of one step whose measure `by` is less than the least so far."""
         column = by.argmin(0)[None]
         least = np.take_along_axis(by, column, 0)[0]
         better = least < self.least
@@ -271,7 +271,7 @@ class _Best:
         self.change = np.where(better[0], source.change, self.change)
 
     def replace(self, which: Mask, other: _Best) -> None:
-        """Take these from elsewhere."""
+        """Replace the selected estimates by those of another table."""
         self.value = np.where(which, other.value, self.value)
         self.error = np.where(which, other.error, self.error)
         self.width = np.where(which, other.width, self.width)
@@ -279,14 +279,15 @@ class _Best:
 
 
 def kinks(f: Function, x: Vector, v: Vector, y: Vector) -> Mask:
-    """Outputs whose slopes from both sides stay apart, or that jump, as the step shrinks."""
+    """Find outputs that bend or jump: slopes from both sides stay apart as the step shrinks."""
     return _kinks(y, [_Pair.at(f, x, v, y, t, 0.0) for t in PROBES])
 
 
 def _kinks(y: Vector, probes: list[_Pair], grain: Vector | float = 0.0) -> Mask:
-    """A gap between the slopes of both sides shrinks with the step in a smooth function, and noise makes it grow.
+    """Find outputs that bend or jump, by how the gap between the slopes of both sides changes with the step.
 
-    So a gap of one size at two steps is a bend, unless it is gone at a smaller step.
+    In a smooth function the gap shrinks with the step; noise makes it grow. So a gap of one size at two steps is a bend,
+    unless it is gone at a smaller step.
     """
     wide, close, _, closest = probes
     bends = [np.abs(p.bend) for p in (wide, close, closest)]
@@ -321,7 +322,7 @@ def replay(order: Sequence[Node], values: dict[Node, Any]) -> dict[Node, Any]:
 
 
 def complex_step(evaluation: Evaluation, v: Vector) -> Vector | None:
-    """Im f(x + ihv) / h, by running the recorded graph on complex numbers: exact to rounding.
+    """The derivative Im f(x + ihv) / h, exact to rounding, by running the recorded graph on complex numbers.
 
     The steps of a scan are run one by one. None where a kernel refuses complex numbers, or
     makes real ones out of them.
@@ -339,20 +340,19 @@ def complex_step(evaluation: Evaluation, v: Vector) -> Vector | None:
     return flat([np.imag(values[y]) / h if y in values else np.zeros(y.shape) for y in outputs])
 
 
-def lost_digits(evaluation: Evaluation, u: Vector, v: Vector) -> float:
-    """How far rounding moves ⟨Jᵀu, v⟩, by running the graph of the gradient again with more digits."""
+def lost_digits(evaluation: Evaluation, u: Vector) -> Vector:
+    """The rounding error of each element of the gradient Jᵀu, measured by running its graph with more digits."""
     gradients = grad(evaluation.outputs, evaluation.inputs, split(u, evaluation.outputs))
     values: dict[Node, Any] = {t.node: t.data.astype(np.longdouble) for t in evaluation.inputs}
     try:
         replay(ancestors([g.node for g in gradients]), values)
     except Exception:  # a kernel may refuse numbers of more digits
-        return 0.0
-    moved = flat([np.asarray(values.get(g.node, g.data) - g.data, np.float64) for g in gradients])
-    return abs(float(moved @ v))
+        return flat([np.zeros(g.shape) for g in gradients])
+    return flat([np.asarray(values.get(g.node, g.data) - g.data, np.float64) for g in gradients])
 
 
 def is_analytic(evaluation: Evaluation, v: Vector) -> bool:
-    """Whether no operation on the way from inputs to outputs makes a kink or a jump: all take complex numbers and give them."""
+    """Whether all operations from inputs to outputs are smooth: they declare no kinks and accept complex numbers."""
     order = ancestors(evaluation.explicit)
     reached = {t.node for t in evaluation.inputs}
     for node in order:
@@ -364,7 +364,7 @@ def is_analytic(evaluation: Evaluation, v: Vector) -> bool:
 
 
 def judge(f: Subject, evaluation: Evaluation, x: Vector, v: Vector, noise: Vector | float = 0.0) -> Estimate:
-    """Central differences, and the complex step where they see enough to vouch for it.
+    """Estimate by central differences, sharpened by the complex step where the differences confirm it.
 
     The complex step knows only what is in the graph. So it may sharpen a derivative that the
     differences know roughly, and never stand in for one that they cannot see.
@@ -382,7 +382,7 @@ def judge(f: Subject, evaluation: Evaluation, x: Vector, v: Vector, noise: Vecto
 
 
 def part(whole: Estimate, f: Subject, evaluation: Evaluation, x: Vector, v: Vector) -> Estimate:
-    """The estimate along a part of a direction: the complex step alone, where differences vouched for it along the whole."""
+    """Estimate along a part of a direction, by the complex step alone if differences confirmed it along the whole."""
     found = complex_step(evaluation, v) if whole.oracle == COMPLEX_STEP else None
     if found is None:
         return judge(f, evaluation, x, v)
@@ -391,5 +391,5 @@ def part(whole: Estimate, f: Subject, evaluation: Evaluation, x: Vector, v: Vect
 
 
 def _last_digits(found: Vector) -> Vector:
-    """The rounding of the complex step, which subtracts nothing."""
+    """The rounding error of the complex step, which subtracts nothing."""
     return 32 * EPS * np.abs(found)

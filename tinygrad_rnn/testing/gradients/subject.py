@@ -1,4 +1,4 @@
-"""The function under test as a map of one flat vector to another, with its graph at hand."""
+"""The function under test, as a map from one flat vector to another, with its graph."""
 
 from __future__ import annotations
 
@@ -22,44 +22,44 @@ from ...tensor import Parameter, Tensor, rebind, require_grad
 from .tolerances import EPS
 from .verdicts import GradientCheckError
 
-__all__ = ["DIRECTIONS", "Evaluation", "Gradient", "Subject", "Vector", "direction", "flat", "split"]
+__all__ = ["DIRECTIONS", "Evaluation", "Gradient", "Subject", "Vector", "direction", "flat", "grad_or_zero", "split"]
 
 Vector = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One call of the function: what went in, and the floats that came out."""
+    """One call of the function under test: its input tensors, and its float outputs."""
 
     inputs: list[Tensor]
     outputs: list[Tensor]
 
     @cached_property
     def explicit(self) -> list[Node]:
-        """The outputs in a graph that has the steps of every scan one by one."""
+        """The output nodes of a graph in which every scan is expanded into its steps."""
         return list(graph(*self.outputs).opened().outputs)
 
     @property
     def value(self) -> Vector:
-        """All outputs as one vector."""
+        """All outputs, concatenated to one vector."""
         return flat([y.data for y in self.outputs])
 
     def pull(self, u: Vector) -> Vector:
-        """The transposed Jacobian times a vector, by `grad`."""
+        """The product Jᵀu, by `grad`."""
         return flat([g.data for g in grad(self.outputs, self.inputs, split(u, self.outputs))])
 
     def push(self, v: Vector) -> Vector:
-        """The Jacobian times a vector, by `jvp`."""
+        """The product J v, by `jvp`."""
         return flat([dy.data for dy in jvp(self.outputs, self.inputs, split(v, self.inputs))])
 
 
 def flat(arrays: Sequence[npt.NDArray[Any]]) -> Vector:
-    """The arrays one after another, as one vector of its own."""
+    """The arrays, concatenated to a new vector."""
     return np.concatenate([np.ravel(a) for a in arrays]) if arrays else np.zeros(0)
 
 
 def split(vector: npt.NDArray[Any], like: Sequence[Any]) -> list[npt.NDArray[Any]]:
-    """The parts of a vector, in the shapes of the arrays or tensors."""
+    """Split a vector into arrays of the shapes of the given arrays or tensors."""
     parts, end = [], 0
     for x in like:
         start, end = end, end + x.size
@@ -68,7 +68,7 @@ def split(vector: npt.NDArray[Any], like: Sequence[Any]) -> list[npt.NDArray[Any
 
 
 class Subject:
-    """A function of the arguments that gradients are taken of, with all others held fixed.
+    """The function under test, of the arguments to differentiate by; all others are held fixed.
 
     Parameters
     ----------
@@ -111,11 +111,11 @@ class Subject:
 
     @property
     def x(self) -> Vector:
-        """The point, as one vector."""
+        """The point at which the function is judged, as one vector."""
         return flat(self.point)
 
     def run(self, x: Vector | None = None, *, requires_grad: bool = False) -> Evaluation:
-        """Call the function at the point, or at another one."""
+        """Call the function at its point, or at the point x."""
         arrays = self.point if x is None else [a.copy() for a in split(x, self.point)]
         args = list(self.args)
         inputs: list[Tensor] = []
@@ -138,7 +138,7 @@ class Subject:
         return Evaluation(inputs, outputs)
 
     def __call__(self, x: Vector) -> Vector:
-        """The outputs at a point, both as vectors; not numbers where the function refuses the point."""
+        """Map a point to the outputs, both as vectors; NaN where the function refuses the point."""
         with np.errstate(all="ignore"):
             try:
                 value = self.run(x).value
@@ -147,7 +147,7 @@ class Subject:
         return value if value.size == self.size else np.full(self.size, np.nan)
 
     def moved(self, rng: np.random.Generator, by: float) -> Subject:
-        """The same function at a point near by, where nothing is zero, equal or symmetric by chance."""
+        """The same subject at a nearby point, where nothing is zero, equal or symmetric by chance."""
         other = copy.copy(self)
         other.point = [
             a + by * step for a, step in zip(self.point, split(direction(self.point, rng, 0), self.point), strict=True)
@@ -160,7 +160,7 @@ DIRECTIONS = 3
 
 
 def direction(point: Sequence[Vector], rng: np.random.Generator, kind: int) -> Vector:
-    """A random direction, in proportion to the numbers at the point.
+    """Draw a random direction in proportion to the numbers at the point.
 
     Parameters
     ----------
@@ -183,7 +183,7 @@ def direction(point: Sequence[Vector], rng: np.random.Generator, kind: int) -> V
 
 
 class Gradient(Subject):
-    """The gradient of a subject's outputs, contracted with a fixed vector: a subject as well.
+    """The gradient of a subject, contracted with a fixed cotangent: the subject of the next order.
 
     Attributes
     ----------
@@ -202,14 +202,20 @@ class Gradient(Subject):
         self.grain = EPS * size / np.where(base.x != 0, np.abs(base.x), np.inf)
 
     def run(self, x: Vector | None = None, *, requires_grad: bool = False) -> Evaluation:
-        """Take the gradient at the point, or at another one."""
+        """Compute the gradient at the subject's point, or at the point x."""
         at = self.base.run(self.x if x is None else x, requires_grad=requires_grad)
         return Evaluation(at.inputs, grad(at.outputs, at.inputs, split(self.cotangent, at.outputs)))
 
 
+def grad_or_zero(outputs: Sequence[Tensor], inputs: Sequence[Tensor], cotangents: Sequence[Any]) -> list[Tensor]:
+    """The gradients, with zeros where every path to an input is cut, since inputs count as outputs too."""
+    zeros = [np.zeros(x.shape, x.dtype) for x in inputs]
+    return grad([*outputs, *inputs], inputs, [*cotangents, *zeros])
+
+
 @contextmanager
 def _bound() -> Iterator[Callable[[Parameter, Vector], Tensor]]:
-    """Rebind parameters to float64 values, and put them back at the end."""
+    """Within the block, parameters are rebound to float64 values; at the end their old nodes are restored."""
     before: list[tuple[Parameter, Any]] = []
 
     def bind(parameter: Parameter, value: Vector) -> Tensor:
@@ -226,7 +232,7 @@ def _bound() -> Iterator[Callable[[Parameter, Vector], Tensor]]:
 
 
 def _is_array(a: Any) -> bool:
-    """Whether an argument is array_like and has floats: an array, a number, or nested lists of them that are regular."""
+    """Whether an argument is an array of floats: an array, a float, or regular nested lists of numbers."""
     if isinstance(a, (list, tuple)) and _holds_a_number(a):
         try:
             return np.array(a).dtype.kind == "f"
@@ -236,7 +242,7 @@ def _is_array(a: Any) -> bool:
 
 
 def _holds_a_number(a: Any) -> bool:
-    """Whether all leaves of nested lists are plain numbers, and not tensors, whose graphs an array would lose."""
+    """Whether all leaves of nested lists are plain numbers or arrays, and none is a tensor."""
     return all(map(_holds_a_number, a)) if isinstance(a, (list, tuple)) else isinstance(a, (int, float, np.number, np.ndarray))
 
 

@@ -1,4 +1,4 @@
-"""How far numbers may be apart in a check: each number stands here once, with its reason."""
+"""Tolerances of gradient checks: each number stands here once, with its reason."""
 
 import numpy as np
 

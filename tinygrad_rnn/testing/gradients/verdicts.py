@@ -1,4 +1,4 @@
-"""What a gradient check says: its verdicts, and the sentences of its report."""
+"""Results of a gradient check: errors for its verdicts, and reports."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class UndecidedError(GradientCheckError):
 
 @dataclass
 class Report:
-    """What was checked, and how sharply.
+    """The result of `check_gradients`: what was judged, and how sharply.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class Report:
 
 @dataclass
 class PrimitiveReport:
-    """What of a primitive was checked.
+    """The result of `check_primitive` or `check_case`: how many cases passed which checks.
 
     Attributes
     ----------
@@ -101,7 +101,7 @@ class PrimitiveReport:
     error: float = 0.0
 
     def add(self, other: PrimitiveReport) -> None:
-        """Count the cases of another report on the same primitive."""
+        """Add the counts of another report about the same primitive."""
         self.cases += other.cases
         self.gradients += other.gradients
         self.barred += other.barred
