@@ -1,4 +1,4 @@
-"""What layers keep between calls, in the whole process: so many bytes, and the least recently used goes first."""
+"""Cache of what layers keep between calls: bounded by bytes in the whole process, least recently used first out."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Kept(Generic[Value]):
 
 
 class _Cache:
-    """All entries of the process, the least recently used first, with their sizes; it keeps none alive."""
+    """The entries of the whole process with their sizes, the least recently used first; it keeps no entry alive."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -61,7 +61,7 @@ _cache = _Cache(512 << 20)
 
 
 def keep(value: Value, size: int) -> Kept[Value]:
-    """An entry for a value of this size in bytes; it is empty at once if that is more than the limit."""
+    """Make an entry for a value of this size in bytes; an entry above the limit is empty at once."""
     with _cache.lock:
         _cache.serial += 1
         key = _cache.serial
@@ -76,7 +76,7 @@ def keep(value: Value, size: int) -> Kept[Value]:
 
 
 def touch(entry: Kept[Value], size: int) -> Value | None:
-    """The entry's value, if it is still there, and by now of this size: it is used, so others go before it."""
+    """Return an entry's value if it is still there, update its size, and mark it as used."""
     with _cache.lock:
         known = _cache.entries.get(entry._key)
         value = entry.value
@@ -90,7 +90,7 @@ def touch(entry: Kept[Value], size: int) -> Value | None:
 
 
 def take(entry: Kept[Value]) -> Value | None:
-    """The entry's value, if it is still there; it is no longer kept."""
+    """Return an entry's value if it is still there, and keep it no longer."""
     with _cache.lock:
         _cache.forget(entry._key)
         value, entry.value = entry.value, None
@@ -98,14 +98,14 @@ def take(entry: Kept[Value]) -> Value | None:
 
 
 def held() -> int:
-    """Bytes that are kept."""
+    """Number of bytes that are kept."""
     with _cache.lock:
         _cache.make_room()
         return _cache.total
 
 
 def cache_limit(limit: int | None = None) -> int:
-    """How many bytes layers may keep between calls, in the whole process: 512 MiB, if you set no other.
+    """Set or read how many bytes layers may keep between calls, in the whole process; 512 MiB at first.
 
     A layer keeps the programs that it has compiled, one for each shape of its input, and the memory
     in which they ran, to use both again at the next call. Beyond the limit, what was used least recently

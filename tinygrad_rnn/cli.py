@@ -88,14 +88,14 @@ examples:
 
 
 class _Parser(argparse.ArgumentParser):
-    """One whose complaints are errors of the library, of one line."""
+    """An argument parser that raises the library's own errors, of one line."""
 
     def error(self, message: str) -> NoReturn:
         raise DataError(f"{message} (see {self.prog} --help)")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command.
+    """Run the command ``tinygrad-rnn``, and return its exit status.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def _complain(words: str, status: int) -> int:
 
 
 def _drop_output(*streams: TextIO | None) -> None:
-    """Let what is still to be written go nowhere, or Python would complain about it at its end."""
+    """Redirect output streams to nowhere, so that Python does not complain about them at its end."""
     for stream in streams or (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError), Path(os.devnull).open("wb") as nowhere:
             os.dup2(nowhere.fileno(), stream.fileno())  # type: ignore[union-attr]
@@ -154,7 +154,7 @@ def _drop_output(*streams: TextIO | None) -> None:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C raises KeyboardInterrupt within the block, whatever it does before and after."""
+    """Within the block, Ctrl-C raises KeyboardInterrupt."""
     before = signal.getsignal(signal.SIGINT)
     if before is not quit_at_once or threading.current_thread() is not threading.main_thread():
         yield
@@ -307,7 +307,7 @@ def _check_options(parser: _Parser) -> None:
 
 
 def _positive(text: str) -> int:
-    """A number, 1 at least."""
+    """Convert an argument to a whole number of 1 at least."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number of 1 at least")
     return int(text)

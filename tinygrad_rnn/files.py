@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, and read without trust in what they claim."""
+"""Files: written whole or not at all, and read without trust in their content."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ PART = 1 << 20
 
 
 def check_writable(path: AnyPath, what: str = "") -> None:
-    """Look whether a file can be written, before the work that makes its content.
+    """Check that a file can be written, before the work that makes its content.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def check_writable(path: AnyPath, what: str = "") -> None:
 
 
 def make_folder(path: AnyPath, what: str = "the folder") -> Path:
-    """A folder that can be written to, made with its parents if need be.
+    """Make a folder with its parents if needed, and check that it can be written to.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def make_folder(path: AnyPath, what: str = "the folder") -> Path:
 
 @contextlib.contextmanager
 def replacing(path: AnyPath, what: str = "") -> Iterator[IO[bytes]]:
-    """A file to write to, which takes the place of the one of this name when the block ends well.
+    """Open a new file, which replaces the file of this name when the block ends without an error.
 
     Until then, and if the block fails, the older file stays as it was. A symbolic link is
     followed, the older file's permissions are kept, and no other file is left behind. Of
@@ -167,7 +167,7 @@ def write_arrays(path: AnyPath, arrays: Mapping[str, npt.NDArray[Any]], what: st
 
 
 def _target(path: AnyPath) -> tuple[Path, os.stat_result | None]:
-    """The end of a path's symbolic links, and the plain file that is there, if any."""
+    """The end of a path's symbolic links, and the status of the file there, if there is one."""
     target = Path(os.path.realpath(path))
     try:
         found = target.stat()
@@ -183,13 +183,13 @@ def _target(path: AnyPath) -> tuple[Path, os.stat_result | None]:
 
 
 def _part(folder: Path, mode: int) -> tuple[int, Path]:
-    """A new file in a folder, under a name that no other writer has."""
+    """Make a new file in a folder, under a name that no other writer has."""
     part = folder / f".{secrets.token_hex(8)}.part"
     return os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode), part
 
 
 def _take_over(part: Path, before: os.stat_result) -> None:
-    """Give a file the owner and the permissions of the one that it replaces."""
+    """Give a file the owner and the permissions of the file that it replaces."""
     if hasattr(os, "chown"):
         with contextlib.suppress(OSError):  # only root may give a file away
             os.chown(part, before.st_uid, before.st_gid)
@@ -202,7 +202,7 @@ def _kind(found: os.stat_result) -> str:
 
 @contextlib.contextmanager
 def _told(what: str, path: AnyPath) -> Iterator[None]:
-    """Tell what the system has against a path as an error of the library's own."""
+    """Within the block, errors of the system about a path become errors of this library."""
     try:
         name = os.fsencode(path)
         if not name:
@@ -218,7 +218,7 @@ def _told(what: str, path: AnyPath) -> Iterator[None]:
 
 
 class _Refused(OSError):
-    """A path that the system might take, and this module does not."""
+    """Raised for a path that this module refuses, though the system might not."""
 
 
 def _to_write(what: str) -> str:
@@ -226,7 +226,7 @@ def _to_write(what: str) -> str:
 
 
 def _shown(path: AnyPath) -> str:
-    """A path as a message shows it: in one line, of some length at the most."""
+    """A path as a message shows it, in one line of limited length."""
     text = os.fsdecode(path)
     text = text if text.isprintable() and text.strip() else repr(text)
     return text if len(text) <= 300 else f"{text[:100]}…{text[-60:]}"
@@ -236,7 +236,7 @@ def _shown(path: AnyPath) -> str:
 
 
 def read_text(path: AnyPath, most: int = 5_000_000) -> str:
-    r"""The text of a UTF-8 file, with line ends as ``"\n"``, without a byte order mark.
+    r"""Read a UTF-8 text file, with line ends as ``"\n"`` and without a byte order mark.
 
     Parameters
     ----------
@@ -281,7 +281,7 @@ def _not_text(path: AnyPath, data: bytes, position: int) -> DataError:
 
 
 def _guessed(data: bytes) -> tuple[str | None, str]:
-    """The encoding of a text that is not UTF-8, as iconv calls it and in words; None if it is hardly a text."""
+    """The likely encoding of a text that is not UTF-8, as iconv calls it and in words; None if it is no text."""
     for mark, encoding in (
         (b"\xff\xfe\0\0", "UTF-32"),
         (b"\0\0\xfe\xff", "UTF-32"),
@@ -308,7 +308,7 @@ def _guessed(data: bytes) -> tuple[str | None, str]:
 
 
 class Stored(NamedTuple):
-    """What a file says about one of its arrays, and how to read it.
+    """Shape and dtype of an array in a file, and a function that reads the array.
 
     Attributes
     ----------
@@ -325,7 +325,7 @@ class Stored(NamedTuple):
 
 @contextlib.contextmanager
 def read_arrays(path: AnyPath) -> Iterator[dict[str, Stored]]:
-    """The arrays of an ``.npz`` file, of which shapes and dtypes are known before any is read.
+    """Open an ``.npz`` file of arrays, whose shapes and dtypes are known before an array is read.
 
     So whoever knows what to expect can refuse the file first, and no file can take more
     memory than what was expected. Nothing in a file is executed.
@@ -365,11 +365,11 @@ def read_arrays(path: AnyPath) -> Iterator[dict[str, Stored]]:
 
 
 class _Damage(ValueError):
-    """What is wrong with a file, in words."""
+    """Raised for a damaged file, with words for the damage."""
 
 
 class _Cautious(io.BufferedReader):
-    """A file that is not read in large parts: the size of a directory is only what the file claims."""
+    """A file that refuses to read large parts, since the size of a directory is only a claim of the file."""
 
     def read(self, size: int | None = -1) -> bytes:
         there = os.fstat(self.fileno()).st_size - self.tell()  # a reader makes room for all that is asked for
@@ -381,7 +381,7 @@ class _Cautious(io.BufferedReader):
 
 @contextlib.contextmanager
 def _undamaged(path: AnyPath) -> Iterator[None]:
-    """Tell of damage, whatever Python's readers of such files say about it."""
+    """Within the block, any error of Python's readers becomes an error about a damaged file."""
     try:
         yield
     except TinygradError:
@@ -430,7 +430,7 @@ _FIELD = re.compile(
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]:
-    """Shape, dtype, whether it is in Fortran's order, and the header's length in bytes; read as text, not as Python."""
+    """Shape, dtype, Fortran order and length in bytes of an ``.npy`` header, parsed as text, not as Python."""
     start = file.read(8)
     width = {b"\x93NUMPY\x01\x00": 2, b"\x93NUMPY\x02\x00": 4, b"\x93NUMPY\x03\x00": 4}.get(start)
     if width is None:

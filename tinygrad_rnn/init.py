@@ -1,4 +1,4 @@
-"""Initial values of parameters: arrays of a shape."""
+"""Initial values of parameters, as arrays of a shape."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Shape = tuple[int, ...]
 
 
 def zeros(shape: Shape) -> npt.NDArray[Any]:
-    """Zeros."""
+    """An array of zeros."""
     return np.zeros(shape)
 
 
 def uniform(shape: Shape, bound: float) -> npt.NDArray[Any]:
-    """Uniform in (-bound, bound); PyTorch's recurrent layers take 1/√hidden_size.
+    """Uniform numbers in (-bound, bound); PyTorch's recurrent layers take 1/√hidden_size.
 
     Examples
     --------
@@ -32,12 +32,12 @@ def uniform(shape: Shape, bound: float) -> npt.NDArray[Any]:
 
 
 def normal(shape: Shape, std: float = 1.0) -> npt.NDArray[Any]:
-    """Gaussian of mean 0."""
+    """Gaussian numbers of mean 0."""
     return generator().normal(0.0, std, shape)
 
 
 def glorot_uniform(shape: Shape) -> npt.NDArray[Any]:
-    """Uniform within √(6 / (fan in + fan out)) of 0 (Glorot and Bengio, 2010).
+    """Uniform numbers within √(6 / (fan in + fan out)) of 0 (Glorot and Bengio, 2010).
 
     What a Parameter given by its shape starts with, since it does not matter which of the
     two axes is the input.

@@ -1,4 +1,4 @@
-"""Finding a cell by what a user types: a name, ``module:Name`` or ``path/to/file.py:Name``."""
+"""Look-up of a cell by the name that a user types: a name, ``module:Name`` or ``path/to/file.py:Name``."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ HERE = Path(__file__).parent
 
 
 def find_cell(name: str) -> CellFactory:
-    """What makes the cell of this name.
+    """Find the class or factory of a cell by the name that a user types.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def _cells_of(module: ModuleType) -> str:
 
 @contextmanager
 def running(name: str, doing: str = "failed", verdicts: type[Exception] = TinygradError) -> Iterator[None]:
-    """Code of a user's own within the block: whatever it raises becomes one error that names its file and line.
+    """Within the block, any exception of a user's code becomes an error that names its file and line.
 
     Errors of the library pass as they are, and so does Ctrl-C.
 
@@ -121,7 +121,7 @@ def running(name: str, doing: str = "failed", verdicts: type[Exception] = Tinygr
 
 
 def _line_of(error: BaseException) -> str:
-    """File and line of a user's own at which an error came up, as far inside as there is one."""
+    """File and line in a user's own code at which an error was raised."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{Path(error.filename).name}:{error.lineno}"
     lines, trace = [], error.__traceback__

@@ -1,4 +1,4 @@
-"""PyTorch's names, and how the same is written here: one table for errors and for the page of those who come from PyTorch."""
+"""PyTorch's names and their counterparts here: one table for errors and for the page about PyTorch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["HABITS", "Habit", "markdown", "missing"]
 
 
 class Habit(NamedTuple):
-    """Names of PyTorch that are called otherwise.
+    """Names of PyTorch that have other names, or no counterpart, here.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Habit(NamedTuple):
     why: str = ""
 
     def written(self, name: str) -> str:
-        """The code for one of the names."""
+        """The code that replaces one of PyTorch's names."""
         return self.here.replace("NAME", name)
 
 
@@ -156,7 +156,7 @@ _BY_NAME = {(habit.owner, name): habit for habit in HABITS for name in habit.nam
 
 
 def missing(owner: str, name: str, called: str) -> AttributeError:
-    """The error for a name that is not there, with the way it is written here if PyTorch has the name.
+    """The error for a missing name, with the counterpart if PyTorch has the name.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ def missing(owner: str, name: str, called: str) -> AttributeError:
 
 
 def markdown() -> str:
-    """The table, as docs/pytorch.md shows it.
+    """The table in Markdown, as docs/pytorch.md shows it.
 
     Examples
     --------

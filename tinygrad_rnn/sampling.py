@@ -1,4 +1,4 @@
-"""Random numbers inside a step: fresh at every step, whichever way the step is run."""
+"""Random numbers inside a step: new ones at every step, however the step is run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Draw = Callable[[np.random.Generator], npt.NDArray[Any]]
 
 
 def sample(draw: Draw, once: bool = False) -> Tensor:
-    """Random numbers, drawn anew at every call, and at every step of a cell.
+    """Draw random numbers, anew at every call and at every step of a cell.
 
     A cell's step is traced once; this is how its trace knows what to draw for each step.
 
@@ -55,7 +55,7 @@ def _drawn(draw: Draw, once: bool) -> Tensor:
 
 
 def _shared(draw: Draw) -> Tensor:
-    """The numbers that the same call, the n-th of its kind in the step, drew at the first step."""
+    """The numbers that the same draw of this step gave at the first step of the run."""
     location = current().location
     assert location.unrolling is not None
     draws = location.unrolling.draws

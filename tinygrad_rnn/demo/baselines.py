@@ -1,4 +1,4 @@
-"""The network beside n-gram models: all are scored on the same characters."""
+"""Scores of the network and of n-gram models, on the same characters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CONTEXT = 1000  # characters of the training part that the network reads before 
 
 
 class Score(NamedTuple):
-    """What a model reached.
+    """The score of a model in bits per character.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-"""The text: where it comes from, and how it is split into a training and a held-out part."""
+"""The demo's text: its source, and its split into a training and a held-out part."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ _plain_word = re.compile(r"[(\"'“‘]?[A-Za-z][a-z'’-]*[\"'”’)]?[.,;:?!)
 
 
 def _is_prose(paragraph: str) -> bool:
-    """Whether it ends as a sentence does, and four words in five are plain ones."""
+    """Whether a paragraph ends like a sentence, and four in five of its words are plain words."""
     words = paragraph.split()
     plain = sum(_plain_word.fullmatch(word) is not None for word in words)
     return len(paragraph) >= 60 and paragraph[-1] in '.:;?!)"”' and plain >= 0.8 * len(words)

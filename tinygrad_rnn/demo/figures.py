@@ -21,7 +21,7 @@ PINK = "#b0568a"
 
 
 def matplotlib_figure(width: float, height: float) -> Any:
-    """An empty figure, of a size in inches, that no window knows of.
+    """An empty matplotlib figure of a size in inches, which opens no window.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Ctrl-C as a wish to finish early, not as an accident."""
+"""Ctrl-C as a request to finish early."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MESSAGE = b"\nStopping: the report and the model are still written. Ctrl-C once 
 
 
 class Interrupt:
-    """Inside the block the first Ctrl-C only sets `requested`; the second one is raised.
+    """Within the block, the first Ctrl-C only sets `requested`, and the second one is raised.
 
     Attributes
     ----------

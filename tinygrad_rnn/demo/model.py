@@ -29,7 +29,7 @@ PIECE = 1000  # steps read at a time where nothing is learnt, so that memory sta
 
 
 class CharModel(Module):
-    """Predicts each character of a text from all before it.
+    """A network that predicts each character of a text from all characters before it.
 
     The embedding and the output layer work on all steps of a chunk at once; only the cell
     goes step by step.
@@ -72,7 +72,7 @@ class CharModel(Module):
     # -- using it --------------------------------------------------------------------------
 
     def read(self, codes: Codes, state: Tensor | None = None) -> Iterator[tuple[Array, Array, Tensor]]:
-        """Read one long sequence piece by piece, without learning.
+        """Read one long sequence in pieces, without learning.
 
         Yields
         ------
@@ -110,7 +110,7 @@ class CharModel(Module):
         return np.concatenate(found)[len(before) - 1 :].astype(float)
 
     def sample(self, length: int, temperatures: Sequence[float], prompt: str) -> list[str]:
-        """Texts that the model writes, each character fed back as the next input.
+        """Texts that the model generates, with each character fed back as the next input.
 
         Parameters
         ----------
@@ -137,7 +137,7 @@ class CharModel(Module):
     # -- keeping it ------------------------------------------------------------------------
 
     def store(self, folder: str | Path) -> None:
-        """Write ``model.npz`` and, with what is needed to make the model again, ``model.json``.
+        """Write the parameters to ``model.npz``, and vocabulary and sizes to ``model.json``.
 
         Raises
         ------
@@ -151,7 +151,7 @@ class CharModel(Module):
 
     @classmethod
     def restore(cls, folder: str | Path) -> CharModel:
-        """The model that `store` wrote.
+        """Make the model again from the files that `store` wrote.
 
         Raises
         ------

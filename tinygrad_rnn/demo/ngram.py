@@ -1,4 +1,4 @@
-"""N-gram models of text: what a network that calls itself a language model has to beat."""
+"""N-gram models of text: the baselines that a neural language model has to beat."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROUNDS = 50  # of expectation and maximisation: the likelihood has one maximum, 
 
 
 class NGram:
-    """The probability of a character given the n - 1 before it, by counting.
+    """An n-gram model: the probability of a character given the n - 1 before it, by counting.
 
     The counts are smoothed by interpolation with the next shorter model, down to the
     uniform distribution (Jelinek and Mercer, 1980)::
@@ -77,13 +77,13 @@ class NGram:
     # -- counting --------------------------------------------------------------------------
 
     def _count(self, codes: Codes) -> None:
-        """How often each context was followed by each symbol, and by any; those seen only."""
+        """Count how often each context was followed by each symbol, and by any symbol."""
         grams = _windows(codes, self.n, self.symbols)
         self._grams, self._gram_counts = _counted(grams, self.symbols**self.n)
         self._contexts, self._context_counts = _counted(grams // self.symbols, self.symbols ** (self.n - 1))
 
     def _frequencies(self, grams: Codes) -> tuple[Floats, Floats]:
-        """count(context c) / count(context), or 0, and count(context), for each n-gram."""
+        """For each n-gram, count(context c) / count(context), or 0, and count(context)."""
         together = _look_up(self._grams, self._gram_counts, grams)
         before = _look_up(self._contexts, self._context_counts, grams // self.symbols)
         return together / np.maximum(before, 1), before
@@ -159,7 +159,7 @@ class NGram:
 
 
 def bits_per_character(probabilities: npt.ArrayLike) -> float:
-    """The mean of -log2 of the probabilities that were given to what then came.
+    """The mean of -log2 of the probabilities that a model gave to the characters that came.
 
     Examples
     --------
@@ -170,7 +170,7 @@ def bits_per_character(probabilities: npt.ArrayLike) -> float:
 
 
 def _windows(codes: Codes, n: int, symbols: int) -> Codes:
-    """Each run of n codes as one number, in base `symbols`."""
+    """Each run of n codes as one integer, in base `symbols`."""
     if symbols**n >= 2**63:
         raise ValueError(f"{symbols} symbols are too many for n={n}")
     grams = np.zeros(max(0, len(codes) - n + 1), np.int64)
@@ -180,7 +180,7 @@ def _windows(codes: Codes, n: int, symbols: int) -> Codes:
 
 
 def _counted(grams: Codes, limit: int) -> tuple[Codes, Codes]:
-    """Those that occur, in order, and how often; all are below the limit."""
+    """The distinct n-grams in order, and how often each occurs."""
     if limit > max(1_000_000, len(grams)):
         return np.unique(grams, return_counts=True)
     counts = np.bincount(grams, minlength=limit)  # no sorting, where there is room for a count of each
@@ -189,7 +189,7 @@ def _counted(grams: Codes, limit: int) -> tuple[Codes, Codes]:
 
 
 def _look_up(keys: Codes, values: Any, wanted: Codes) -> Floats:
-    """The values of the wanted keys, 0 where there is none."""
+    """The values of the wanted keys, with 0 for a key that is missing."""
     if not len(keys):
         return np.zeros(len(wanted))
     position = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
@@ -197,5 +197,5 @@ def _look_up(keys: Codes, values: Any, wanted: Codes) -> Floats:
 
 
 def _bucket(counts: Any) -> Any:
-    """0 for 0, 1 for 1, 2 for 2 and 3, 3 for 4 to 7, …"""
+    """The bucket of a count: 0 for 0, 1 for 1, 2 for 2 and 3, 3 for 4 to 7, …"""
     return np.frexp(np.asarray(counts, float))[1]

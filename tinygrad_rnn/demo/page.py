@@ -1,4 +1,4 @@
-"""A web page that needs nothing else: its skeleton, its looks, and pictures set into it."""
+"""HTML of a page without external files: skeleton, style sheet, tables and inline pictures."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ mark { background: none; color: var(--blue); font-weight: 600 }
 
 
 def page(title: str, parts: Iterable[str]) -> str:
-    """The whole document.
+    """The whole HTML document.
 
     Parameters
     ----------
@@ -58,30 +58,30 @@ def page(title: str, parts: Iterable[str]) -> str:
 
 
 def section(title: str, *parts: str) -> str:
-    """A heading, and HTML below it."""
+    """A section of the page: a heading with HTML below it."""
     return "\n".join([f"<section>\n<h2>{escape(title)}</h2>", *parts, "</section>"])
 
 
 def figure(content: str, caption: str, wide: bool = False) -> str:
-    """A picture with words below it; a wide one keeps its size and can be scrolled."""
+    """A picture with a caption; a wide picture keeps its size and can be scrolled."""
     kind = "picture wide" if wide else "picture"
     return f'<figure>\n<div class="{kind}">{content}</div>\n<figcaption>{escape(caption)}</figcaption>\n</figure>'
 
 
 def table(head: Sequence[str], rows: Iterable[tuple[str, str]]) -> str:
-    """A table out of rows of ready-made cells, each with the class of its row."""
+    """An HTML table of rows of ready-made cells, each with the class of its row."""
     heads = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
     body = "\n".join(f'<tr class="{kind}">{cells}</tr>' for kind, cells in rows)
     return f"<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
 
 
 def definitions(pairs: Iterable[tuple[str, str]]) -> str:
-    """Names with their values."""
+    """An HTML list of names with their values."""
     return "<dl>\n" + "\n".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in pairs) + "\n</dl>"
 
 
 def inline_svg(svg: str, alt: str, prefix: str) -> str:
-    """An SVG file as a part of a page: with words for those who cannot see it, and ids of its own.
+    """An SVG picture as part of a page, with a text for screen readers and ids that are unique on the page.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What is shown while the network learns."""
+"""The progress bar of training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Progress"]
 
 
 class Progress:
-    """A progress bar on a terminal, and a line now and then elsewhere, such as in a log.
+    """A progress bar on a terminal; elsewhere, such as in a log, a line at every tenth of the updates.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ class Progress:
             self._bar.close()
 
     def __call__(self, history: History) -> None:
-        """Show the state of an update; give this to :func:`train`."""
+        """Show the progress after an update; a callback of :func:`train`."""
         done = len(history.bits)
         if self._bar is not None:
             self._bar.set_postfix_str(f"{history.recent:.2f} bits/char", refresh=False)

@@ -1,4 +1,4 @@
-"""The report: one page that shows what was learnt, and by what."""
+"""The demo's report: one page about the network, what it learnt, and how."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ READ = 5000  # characters that its units are chosen by
 
 @dataclass
 class DemoResults:
-    """All that the report tells about.
+    """The results of the demo, which the report shows.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class DemoResults:
 
 
 def write_report(results: DemoResults) -> tuple[str, str | None]:
-    """The page as HTML, and what to tell if its pictures could not be rendered."""
+    """The report as HTML, and a hint if its pictures could not be rendered."""
     pictures, hint = _network(results.model)
     parts = [
         _summary(results),
@@ -135,7 +135,7 @@ def _samples(results: DemoResults) -> str:
 
 
 def _network(model: CharModel) -> tuple[str, str | None]:
-    """Both pictures, and the hint of the error if nothing here can render them."""
+    """Both pictures of the network, and the renderer's hint if there is no renderer."""
     views = [
         (
             "folded",
@@ -162,7 +162,7 @@ def _network(model: CharModel) -> tuple[str, str | None]:
 
 
 def _rendered(drawing: Drawing) -> str:
-    """The picture as SVG; at a second try if need be, for a Ctrl-C stops the renderer too."""
+    """A drawing as SVG, with a second try, since a Ctrl-C stops the renderer too."""
     try:
         return drawing.svg()
     except RendererError:

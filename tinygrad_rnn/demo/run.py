@@ -28,7 +28,7 @@ __all__ = ["run"]
 
 @forgiving()
 def run(settings: Settings | None = None, text: str | Path | None = None, out: str | Path = "tinygrad-rnn-demo") -> DemoResults:
-    """Train a character-level language model, and write about it.
+    """Train a character-level language model, and write a report about it.
 
     Everything that could be wrong with what was asked is looked for before training.
     Ctrl-C ends training early and nothing else.
@@ -88,7 +88,7 @@ def run(settings: Settings | None = None, text: str | Path | None = None, out: s
 
 
 def _writable(out: str | Path) -> Path:
-    """The output folder, made if need be, once all files could be written there."""
+    """The output folder, made if needed, after a check that all files can be written there."""
     folder = make_folder(out, "the output folder")
     for name in ("report.html", "model.npz", "model.json"):
         check_writable(folder / name)

@@ -1,4 +1,4 @@
-"""What the demo can be told."""
+"""The settings of the demo."""
 
 from __future__ import annotations
 

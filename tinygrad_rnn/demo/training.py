@@ -21,7 +21,7 @@ __all__ = ["History", "check_length", "train"]
 
 @dataclass
 class History:
-    """How training went.
+    """The course of a training: losses, time, and why it ended.
 
     Attributes
     ----------
@@ -123,7 +123,7 @@ def check_length(n: int, settings: Settings) -> None:
 
 
 def _chunks(codes: Codes, settings: Settings) -> Iterator[tuple[Codes, Codes, bool]]:
-    """Chunks without end, and whether each is the first of a pass, where no state is carried over.
+    """Yield chunks without end, each with whether it begins a pass, at which no state is carried over.
 
     Every pass after the first starts at another character, so that chunks are cut elsewhere.
     """

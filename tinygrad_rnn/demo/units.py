@@ -1,4 +1,4 @@
-"""Which hidden units are worth looking at: those that go with something a reader can see."""
+"""Hidden units worth showing: those that correlate with a visible feature of the text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ QUOTES = {'"': '"', "“": "”", "«": "»", "(": ")", "[": "]"}
 
 
 class Unit(NamedTuple):
-    """A hidden unit, and what it goes with.
+    """A hidden unit, and the feature of the text with which it correlates.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class Unit(NamedTuple):
 
 
 def features(text: str) -> dict[str, Floats]:
-    """Things that are true or not at each character of a text; only those that are both somewhere.
+    """Features that hold or do not hold at each character of a text, such as "a word begins".
 
     Examples
     --------
@@ -58,7 +58,7 @@ def features(text: str) -> dict[str, Floats]:
 
 
 def _since(text: str, keeps_on: Callable[[str], bool]) -> Floats:
-    """How many characters in a row, up to each one, are of a kind."""
+    """For each character, how many characters in a row up to it are of a kind."""
     counts, run = [], 0
     for c in text:
         run = run + 1 if keeps_on(c) else 0
@@ -67,7 +67,7 @@ def _since(text: str, keeps_on: Callable[[str], bool]) -> Floats:
 
 
 def _inside(text: str, opening: str) -> list[bool]:
-    """Whether each character stands between two marks; the end of a line closes them."""
+    """Whether each character stands between a pair of marks; the end of a line closes a pair."""
     closing, open_, found = QUOTES[opening], False, []
     for c in text:
         if open_ and c in (closing, "\n"):
@@ -79,7 +79,7 @@ def _inside(text: str, opening: str) -> list[bool]:
 
 
 def interesting(hidden: npt.NDArray[np.float32], text: str) -> list[Unit]:
-    """For each feature of a text, the unit whose state goes with it best.
+    """For each feature of a text, the hidden unit that correlates with it best.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def interesting(hidden: npt.NDArray[np.float32], text: str) -> list[Unit]:
 
 
 def passage(text: str, length: int) -> slice:
-    """The stretch of a text, from the start of a line or a word, where most features are to be seen.
+    """The passage of a text, from the start of a line or word, that shows most features.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Explaining: the equations of a cell, read off its graph."""
+"""Explanations of cells: their equations, read off their graphs."""
 
 from .equations import equations
 

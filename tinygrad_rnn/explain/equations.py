@@ -28,7 +28,7 @@ LONG = 200
 
 
 def equations(cell: Cell, backward: bool = False, inputs: Any = None) -> str:
-    r"""The step of a cell as LaTeX, or its backpropagation through time.
+    r"""The equations of a cell as LaTeX, or those of its backpropagation through time.
 
     A value that is long, has no name and is used more than once is given one. What is
     called :math:`x_{t-2}` before the sequence began is what the state started from.
@@ -71,7 +71,7 @@ def equations(cell: Cell, backward: bool = False, inputs: Any = None) -> str:
 
 
 class Term(NamedTuple):
-    """What one equation adds to the derivative by a value.
+    """A summand of the derivative by a value, from one equation that reads the value.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ class Term(NamedTuple):
 
 
 class Equations:
-    """A traced step, the values in it that have names, and what each pulls back.
+    """A traced step with its named values, and the derivatives that each equation passes back.
 
     Attributes
     ----------
@@ -128,7 +128,7 @@ class Equations:
     # -- forward ---------------------------------------------------------------------------
 
     def forward(self) -> list[str]:
-        """A line for each named value, and for each slot that has a name of its own."""
+        """A LaTeX line for each named value, and for each slot with a name given by the author."""
         lines = [self._line(node, self.printer) for node in self.named]
         for slot, name in zip(self.step.state, self.step.names, strict=True):
             symbol, held_by = self.symbols[slot.node], self.carried[slot.node][0].name or ""
@@ -141,7 +141,7 @@ class Equations:
         return f"{printer.symbol(node)} &= {printer.right_side(node)}"
 
     def _abbreviate(self, nodes: Iterable[Node], printer: Printer) -> list[Node]:
-        """Name the long values that are used more than once, so that the text does not outgrow the graph."""
+        """Name long values that are used more than once, so that the text does not outgrow the graph."""
         uses: dict[Node, int] = {}
         nodes = list(nodes)
         for node in nodes:
@@ -165,7 +165,7 @@ class Equations:
     # -- backward --------------------------------------------------------------------------
 
     def terms(self) -> dict[Node, list[Term]]:
-        """What the derivative of the loss by each named value and parameter consists of.
+        """The summands of the derivative of the loss by each named value and parameter.
 
         The derivative of ℓ_t by an output comes on top.
         """
@@ -180,7 +180,7 @@ class Equations:
         return found
 
     def backward(self) -> list[str]:
-        """A line for δ of each named value, and one for the gradient of each parameter."""
+        """A LaTeX line for δ of each named value, and for the gradient of each parameter."""
         terms = self.terms()
         shorter = self._shorten(terms)
         lines = []
@@ -211,12 +211,12 @@ class Equations:
         return lines
 
     def _is_over_batch(self, target: Node, value: Node) -> bool:
-        """Whether a term goes from what each example has of its own to what all share."""
+        """Whether a summand is a sum over examples: from values of each example to a shared target."""
         each = any(self.batch in leaf.shape for leaf in ancestors([value]) if leaf in self.deltas)
         return each and self.batch not in target.shape
 
     def _batch_sums(self, target: Node, value: Node) -> set[Node]:
-        """The sums over examples that a derivative by what all examples share begins with.
+        """The sums over examples with which the derivative by a shared value begins.
 
         They are left out for one example, or said once for the whole term. A mean over the
         examples within the step is none of them: the way to it leads past an example's own
@@ -241,7 +241,7 @@ class Equations:
         return found
 
     def _shorten(self, terms: Mapping[Node, Sequence[Term]]) -> list[str]:
-        """Lines for the long values that terms share, such as an inner value that its own derivative needs."""
+        """Lines for long values that summands share, such as an inner value that its own derivative needs."""
         pairs = [(target, term.value) for target, found in terms.items() for term in found]
         dropped = set().union(*[self._batch_sums(*pair) for pair in pairs])
         printer = Printer(self.symbols, self.batch, dropped=dropped)
@@ -249,7 +249,7 @@ class Equations:
         return [self._line(node, printer) for node in self._abbreviate(nodes, printer)]
 
     def _pull_back(self, node: Node, targets: Sequence[Node]) -> dict[Node, Node]:
-        """What the cotangent δ of one named value adds to those of the values in its equation."""
+        """The contributions of one equation's cotangent δ to the cotangents of the values that it reads."""
         wanted_nodes = set(targets)
         with mode(tracing=True):
             stands: dict[Node, Tensor] = {}
@@ -280,14 +280,14 @@ class Equations:
 
 
 def _batch_size(cell: Cell) -> int:
-    """A number of examples of which no length of the cell is a multiple, so that their axis and number can be told."""
+    """A batch size of which no length in the cell is a multiple, so that its axis can be recognised."""
     lengths = {n for p in cell.parameters() for n in p.shape}
     lengths |= {n for _, m in cell.modules() for value in vars(m).values() for n in flatten(value) if isinstance(n, int)}
     return next(n for n in itertools.count(997, 2) if all(length % n or not length for length in lengths))
 
 
 def _ends(step: Step) -> tuple[list[Node], list[Node]]:
-    """The outputs and the next states, all with names; an output that only hands something on is a value too."""
+    """The outputs and next states with names; an output that only passes a value on gets its own node."""
     with mode(tracing=True):
         outputs = [t.node if t.node.primitive is not None else _copy(t.node) for t in flatten(step.output)]
     after = [t.node for t in step.after]
@@ -315,7 +315,7 @@ def _copy(node: Node) -> Node:
 
 
 def _carried(slots: list[Node], after: list[Node]) -> dict[Node, tuple[Node, int]]:
-    """Where each slot's value comes from, and how many steps before it was made."""
+    """For each slot, the node whose value it holds, and how many steps earlier that value was made."""
     found = {}
     for slot, node in zip(slots, after, strict=True):
         delay = 1
@@ -330,7 +330,7 @@ def _called(node: Node) -> str:
 
 
 def _marks(nodes: Sequence[Node], paths: dict[Node, str]) -> dict[Node, str]:
-    """What tells apart those that have the same name, as LaTeX: where in the cell they are."""
+    """For nodes of equal names, a LaTeX mark of where each is in the cell."""
     groups: dict[str, list[Node]] = {}
     for node in nodes:
         groups.setdefault(_called(node), []).append(node)
@@ -352,7 +352,7 @@ def _letters() -> Iterable[str]:
 
 
 def _down_to(roots: Sequence[Node], symbols: dict[Node, Symbol], within: Sequence[Node] = ()) -> list[Node]:
-    """The nodes that the roots are made of, down to leaves and to values with a symbol."""
+    """The nodes that the roots are computed from, down to leaves and to values with a symbol."""
     seen = set(roots)
     stack = list(seen)
     while stack:

@@ -1,4 +1,4 @@
-r"""Names in LaTeX: every name that a value can have becomes a symbol that TeX accepts.
+r"""Names in LaTeX: every name of a value becomes a symbol that TeX accepts.
 
 A name of TeX's kind, such as ``W_f`` or ``\hat{y}``, is that symbol. Any other name, such as
 ``coef_`` or ``50 %``, is shown as it is written.
@@ -36,11 +36,11 @@ DEEPEST = 4
 
 
 class _NoTeXError(Exception):
-    """A name that is not of TeX's kind."""
+    """A name that is not written in TeX's syntax."""
 
 
 def subscripted(name: str, *more: str) -> str:
-    r"""The LaTeX of a name, with further subscripts, which are LaTeX.
+    r"""The LaTeX of a name, with further subscripts in LaTeX.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def subscripted(name: str, *more: str) -> str:
 
 
 def word(text: str) -> str:
-    r"""A word that is no symbol, such as a path within a network, upright.
+    r"""The LaTeX of a word that is no symbol, such as a path, in upright letters.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def word(text: str) -> str:
 
 
 def _parsed(name: str, depth: int) -> tuple[str, list[str], list[str]]:
-    """A name's stem, superscripts and subscripts."""
+    """The stem, superscripts and subscripts of a name in TeX's syntax."""
     stem, primes, at = "", 0, 0
     scripts: dict[str, list[str]] = {"^": [], "_": []}
     while at < len(name):
@@ -99,7 +99,7 @@ def _parsed(name: str, depth: int) -> tuple[str, list[str], list[str]]:
 
 
 def _inner(text: str, depth: int) -> str:
-    """What stands in a group."""
+    """The LaTeX of the content of a group."""
     if depth == DEEPEST:
         raise _NoTeXError
     stem, above, below = _parsed(text, depth + 1)
@@ -107,7 +107,7 @@ def _inner(text: str, depth: int) -> str:
 
 
 def _script(name: str, at: int) -> tuple[str, int]:
-    """What stands in a script that begins here, a group or some characters, and where it ends."""
+    """The content of a subscript or superscript, a group or a few characters, and where it ends."""
     if name[at : at + 1] == "{":
         return _group(name, at)
     found = re.match(r"\\[A-Za-z]+|[^_^{}'\\]+", name[at:])
@@ -117,7 +117,7 @@ def _script(name: str, at: int) -> tuple[str, int]:
 
 
 def _group(name: str, at: int) -> tuple[str, int]:
-    """What stands in the braces that open here, and where they end."""
+    """The content of a pair of braces, and where the pair ends."""
     level = 0
     for end in range(at, len(name)):
         level += {"{": 1, "}": -1}.get(name[end], 0)
@@ -127,7 +127,7 @@ def _group(name: str, at: int) -> tuple[str, int]:
 
 
 def _atom(name: str, at: int, depth: int) -> tuple[str, int]:
-    """The LaTeX of what begins here, and where it ends."""
+    """The LaTeX of one atom of a name, such as a letter or a group, and where it ends."""
     c = name[at]
     if c == "{":
         inside, end = _group(name, at)
@@ -165,12 +165,12 @@ def _command(name: str, at: int, depth: int) -> tuple[str, int]:
 
 
 def _spaced(command: str, name: str, end: int) -> str:
-    """A command, apart from a letter that follows."""
+    """A LaTeX command, with a space if a letter follows."""
     return command + (" " if name[end : end + 1].isalpha() else "")
 
 
 def _as_written(name: str) -> str:
-    """A name letter by letter: text, and symbols for what TeX would read as its own or has no letter for."""
+    """The LaTeX of a name shown letter by letter, as text and symbols."""
     pieces = []
     own = re.escape("".join([*SPECIAL, *GREEK]))
     for run in re.findall(f"[{own}]|[^{own}]+", name):

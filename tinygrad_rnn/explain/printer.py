@@ -1,4 +1,4 @@
-r"""Printing: nodes as LaTeX, by the formulas that stand beside their primitives.
+r"""Printer of nodes as LaTeX, by the formulas of their primitives.
 
 What a cell computes for a batch, with one example in each row, is printed as textbooks do,
 for one example as a column: ``x @ U.T`` in a step is :math:`U x_t`. So every expression is
@@ -25,7 +25,7 @@ __all__ = ["Printer", "Symbol", "over_axes"]
 
 
 class Symbol(NamedTuple):
-    r"""The name of a value in equations.
+    r"""The symbol of a value in equations: its name, delay and marks.
 
     Attributes
     ----------
@@ -49,7 +49,7 @@ class Symbol(NamedTuple):
     mark: str = ""
 
     def at(self, later: int) -> str:
-        """The symbol in an equation that is read so many steps after t."""
+        """The symbol in an equation that is read so many steps after step t."""
         marks = [self.mark] if self.mark else []
         if self.delay is None:
             return subscripted(self.name, *marks)
@@ -61,7 +61,7 @@ class Symbol(NamedTuple):
 
 
 def over_axes(node: Node) -> list[int]:
-    """The lengths of the axes that a reduction, or another operation along axes, goes over."""
+    """The lengths of the axes that an operation reduces or goes along."""
     facts = facts_of(node)
     if facts.axes is None:
         return []
@@ -71,7 +71,7 @@ def over_axes(node: Node) -> list[int]:
 
 
 class Printer:
-    r"""Prints nodes with the values of the step at t, or of one later.
+    r"""Prints nodes as LaTeX, with values of step t or of a later step.
 
     Parameters
     ----------
@@ -95,17 +95,17 @@ class Printer:
         return self.symbols[node].at(self.later) if node in self.symbols else r"\text{constant}"
 
     def right_side(self, node: Node) -> str:
-        """The formula of a named value, in terms of the others."""
+        """The LaTeX formula of a named value, in terms of other values."""
         self.prepare(node.inputs)
         return self._apply(node, self.is_row(node) is not False)[0]
 
     def print(self, node: Node, transposed: bool, binds: int = OPEN) -> str:
-        """A value as it stands in a place that binds this tightly."""
+        """The LaTeX of a value, in parentheses if it binds less tightly than its context."""
         latex, own = self.form(node, transposed)
         return latex if own >= binds else rf"\left({latex}\right)"
 
     def prepare(self, nodes: Iterable[Node]) -> None:
-        """Form all values that these nodes are made of, inner ones first, so that depth is no limit."""
+        """Print all values that nodes depend on, inner ones first, so that depth is no limit."""
         stack = list(nodes)
         while stack:
             node = stack[-1]
@@ -116,14 +116,14 @@ class Printer:
                 self.form(node, True), self.form(node, False)
 
     def form(self, node: Node, transposed: bool) -> tuple[str, int]:
-        """A value's LaTeX, and how tightly it binds."""
+        """The LaTeX of a value, and how tightly it binds."""
         key = node, transposed
         if key not in self.forms:
             self.forms[key] = self._form(node, transposed)
         return self.forms[key]
 
     def is_row(self, node: Node) -> bool | None:
-        """Whether a value has an example in each row, and is printed transposed; None for a vector.
+        """Whether a value has an example in each row and is printed transposed; None for a vector.
 
         A matrix of parameters, or one made of them, is printed as it is.
         """
@@ -135,7 +135,7 @@ class Printer:
         return None if node.role != "parameter" and sum(n > 1 for n in shape) < 2 else False
 
     def number(self, node: Node) -> Any:
-        """The one number that a value is known to be, or None."""
+        """The single number that a value is known to equal, or None."""
         if node not in self.numbers:
             self.numbers[node] = self._number(node)
         return self.numbers[node]
@@ -218,7 +218,7 @@ class _Argument:
 
 
 class _Index:
-    """How indices are printed: without the axis of the examples, and with their arrays."""
+    """Prints indices, without the axis of the examples, and with index arrays."""
 
     def __init__(self, printer: Printer, node: Node, arrays: list[Node]) -> None:
         self.printer, self.arrays = printer, iter(arrays)
@@ -243,7 +243,7 @@ class _Index:
 
 
 class _Attribute:
-    """A static argument in a template: ``{index:index}``, ``{subscripts:typed}``, or as it is."""
+    """A static argument in a formula's template: ``{index:index}``, ``{subscripts:typed}``, or as it is."""
 
     def __init__(self, value: Any, index: _Index) -> None:
         self.value, self.index = value, index
@@ -256,14 +256,14 @@ class _Attribute:
 
 
 def _over(axes: list[int], batch: int) -> str:
-    """The subscript of a reduction over examples; one over features needs none."""
+    """The subscript of a reduction over examples, or nothing for one over features."""
     if batch not in axes:
         return ""
     return r"_{\text{batch}}" if all(n in (1, batch) for n in axes) else r"_{\text{all}}"
 
 
 def _numeral(value: float, batch: int) -> tuple[str, int]:
-    """A number as LaTeX; the number of examples, which a mean over them divides by, as B."""
+    """The LaTeX of a number, where the batch size is printed as B."""
     if value and value % batch == 0:
         times = f"{value // batch:g} "
         return ("B", SYMBOL) if value == batch else (f"{times}B", PRODUCT)

@@ -1,4 +1,4 @@
-"""Autoregressive models: a series that is linear in its own past, and noise."""
+"""Autoregressive models: a series that is a linear function of its own past, plus noise."""
 
 from __future__ import annotations
 
@@ -122,21 +122,21 @@ class AR(FromHistory):
 
     @property
     def w(self) -> npt.NDArray[Any]:
-        """w_1, w_2, …, shape (order, size, size)."""
+        """The weights w_1, w_2, …, shape (order, size, size)."""
         return np.stack([getattr(self.cell.weights, name).data for name in self.cell.weights.names])
 
     @property
     def w_0(self) -> npt.NDArray[Any]:
-        """w_0, shape (size,)."""
+        """The constant w_0, shape (size,)."""
         return self.cell.weights.w_0.data
 
     @property
     def sigma(self) -> npt.NDArray[Any]:
-        """σ, shape (size,)."""
+        """The standard deviation σ of the noise, shape (size,)."""
         return np.exp(self.log_sigma.data)
 
     def history(self, ys: TensorLike) -> State:
-        """The state after these values, shape (n, batch, size), the oldest first.
+        """The state after these values of the series, the oldest first: (n, batch, size).
 
         Raises
         ------
@@ -146,7 +146,7 @@ class AR(FromHistory):
         return self.cell.history(y=ys)
 
     def one_step(self, ys: TensorLike, history: State, *, lengths: npt.ArrayLike | None = None) -> Tensor:
-        """The mean of each y_t, given the measured values before it.
+        """The mean of each y_t, given the measured values before t.
 
         Parameters
         ----------
@@ -164,11 +164,11 @@ class AR(FromHistory):
         return self(None, history, steps=len(ys), lengths=lengths, force={"y_1": ys})[0]
 
     def forecast(self, history: State, steps: int) -> Tensor:
-        """The means of the next y_t, given what came before all of them: (steps, batch, size)."""
+        """The means of the next values of the series, given its history: (steps, batch, size)."""
         return self(None, self._checked(history), steps=steps)[0]
 
     def sample(self, history: State, steps: int) -> Tensor:
-        """A series that the model draws: (steps, batch, size).
+        """Draw a series from the model: (steps, batch, size).
 
         :func:`tinygrad_rnn.seed` sets the random numbers.
         """
@@ -177,7 +177,7 @@ class AR(FromHistory):
         return self((noise * exp(self.log_sigma)).named("ε", "input"), history)[0]
 
     def log_likelihood(self, ys: TensorLike, history: State | None = None, *, lengths: npt.ArrayLike | None = None) -> Tensor:
-        """ln p(y_1, …, y_T | history) of each series, the sum over its steps and variables.
+        """The log-likelihood ln p(y_1, …, y_T | history) of each series.
 
         Parameters
         ----------
@@ -201,7 +201,7 @@ class AR(FromHistory):
         return mask_padding(densities, real).sum(axis=(0, 2))
 
     def fit(self, ys: TensorLike, history: State | None = None, *, lengths: npt.ArrayLike | None = None) -> AR:
-        """Set the parameters to those of the greatest likelihood, given the history.
+        """Set the parameters to the maximum-likelihood estimate, given the history.
 
         With normal noise these w are the least squares solution, which is computed in
         closed form, and σ² = RSS / n, with the sum of squared residuals over all n values of
@@ -260,7 +260,7 @@ class AR(FromHistory):
         return self
 
     def poles(self) -> npt.NDArray[Any]:
-        """The roots of z^order - Σ_k w_k z^(order-k), complex, the largest first.
+        """The complex roots of z^order - Σ_k w_k z^(order-k), the largest first.
 
         Each is a mode of the series: with r e^{iω} comes an oscillation of the period
         2π / ω steps, that decays by a factor r in each. With several variables these are the
@@ -273,13 +273,13 @@ class AR(FromHistory):
         return found[np.argsort(-abs(found), kind="stable")]
 
     def is_stationary(self) -> bool:
-        """Whether all poles lie within the unit circle, so that what was long ago is forgotten."""
+        """Whether all poles lie within the unit circle, so that the distant past is forgotten."""
         return bool((abs(self.poles()) < 1).all())
 
     def _after_history(
         self, ys: TensorLike, history: State | None, lengths: npt.ArrayLike | None
     ) -> tuple[State, Tensor, Tensor]:
-        """The history, split off if it was not given, the values to judge, and where these are real."""
+        """The history, the values after it, and the mask of the values that are not padding."""
         ys = sequence(ys, "ys", self.cell.size)
         T, B = ys.shape[:2]
         real = sequence_mask(np.full(B, T) if lengths is None else lengths, T, B)
@@ -293,13 +293,13 @@ class AR(FromHistory):
 
 
 def _units(values: npt.NDArray[Any], from_zero: bool) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Where each variable is counted from, and its unit: all values lie between 0 and 1, or between -1 and 1 from zero."""
+    """Offset and unit of each variable, so that all values lie in [0, 1], or from zero in [-1, 1]."""
     low = np.zeros(values.shape[1]) if from_zero else values.min(axis=0)
     span = np.abs(values - low).max(axis=0)
     return low, np.where(span > 0, span, 1.0)
 
 
 def _rounding(series: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """The least σ that can be told from none: the rounding of the largest value."""
+    """The least σ that is more than rounding of the largest value of each variable."""
     largest = np.abs(series).reshape(-1, series.shape[-1]).max(axis=0)
     return np.maximum(np.finfo(float).eps * largest, np.finfo(dtype).tiny)

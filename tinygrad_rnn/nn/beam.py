@@ -1,4 +1,4 @@
-"""Writing sequences symbol by symbol, until every row has ended: one of them, or the best by beam search."""
+"""Generation of sequences symbol by symbol: one for each row, or the best by beam search."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Step = Callable[[Tensor, State], tuple[Tensor, State]]
 
 
 class Sequences(NamedTuple):
-    """Sequences that a decoder wrote.
+    """Generated sequences of symbols, with their lengths and log-likelihoods.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Sequences(NamedTuple):
 
 
 def write(step: Step, y: Tensor, state: State, choose: Callable[[Tensor], Tensor], max_steps: int, end: int) -> Sequences:
-    """One sequence a row.
+    """Generate one sequence for each row of the batch.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def write(step: Step, y: Tensor, state: State, choose: Callable[[Tensor], Tensor
 
 
 def beam_search(step: Step, y: Tensor, state: State, width: int, max_steps: int, end: int) -> Sequences:
-    """The likeliest sequences of each row among those that a beam of this width keeps, best first.
+    """The likeliest sequences of each row that a beam search of this width finds, best first.
 
     After each symbol the `width` likeliest beginnings are kept, ended or not. A width of 1 is
     greedy. It is exact if no more beginnings exist than it keeps. Where fewer sequences

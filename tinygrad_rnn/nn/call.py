@@ -1,4 +1,4 @@
-"""Calls of a cell over a sequence: the checked arguments, and the operations of each step."""
+"""Calls of a cell over a sequence: checked arguments, and the operations of each step."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ class Call(NamedTuple):
         mask: TensorLike | None = None,
         **options: Any,
     ) -> Call:
-        """Check what a run is given.
+        """Check the arguments of a run, and put them together.
 
         Raises
         ------
@@ -152,7 +152,7 @@ class Call(NamedTuple):
         return call if force is None and mask is None else call._forcing(force, mask)
 
     def _forcing(self, force: Mapping[str, TensorLike] | None, mask: TensorLike | None) -> Call:
-        """The call with data that replace what slots carry, where the mask says so."""
+        """The call with data that replace the values of slots where the mask says so."""
         if force is not None and not isinstance(force, Mapping):
             raise ShapeError('force says what to force by the names of slots: force={"h": data}')
         if mask is not None and not force:
@@ -173,23 +173,23 @@ class Call(NamedTuple):
 
     @property
     def dtype(self) -> np.dtype[Any] | None:
-        """What inputs and parameters are promoted to, so that every step has one dtype."""
+        """The dtype to which inputs and parameters are promoted, so that every step has one dtype."""
         dtypes = [x.dtype for x in (*self.inputs, *self.cell.parameters()) if x.dtype.kind == "f"]
         return np.result_type(*dtypes) if dtypes else None
 
     @property
     def sequences(self) -> list[Tensor]:
-        """All that has an element for each step: inputs, data to force, the mask of forcing, the mask of lengths."""
+        """All sequences with one element for each step: inputs, forcing data, forcing mask, mask of lengths."""
         return [*self.inputs, *self.force.values(), *[given for given in (self.mask, self.valid) if given is not None]]
 
     @property
     def element_names(self) -> list[str | None]:
-        """Names for the elements of the sequences that are leaves, as in `unrolling.element`."""
+        """Names of the elements of each sequence, or None where the sequence is computed."""
         names = [*self.input_names, *self.force, *["mask" for given in (self.mask, self.valid) if given is not None]]
         return [name if sequence.node.primitive is None else None for sequence, name in zip(self.sequences, names, strict=True)]
 
     def initial_state(self) -> State:
-        """The state before step 1. One that was given is held against the cell's own, and takes its dtype."""
+        """The state before step 1; a state that was given is checked against the cell's own, and cast."""
         state, make = self.state, self.cell.initial_state
         try:
             knows_dtype = _knows_dtype(type(self.cell).initial_state)
@@ -218,7 +218,7 @@ class Call(NamedTuple):
         names: list[str] | None = None,
         unmasked: Collection[int] = (),
     ) -> StepResult:
-        """Make one step: call the cell, force slots, and hold the rows that have ended.
+        """Make one step: call the cell, force slots, and hold the state of rows that have ended.
 
         Parameters
         ----------
@@ -267,7 +267,7 @@ class Call(NamedTuple):
         recorded: Sequence[str],
         delays: Mapping[int, Tensor] = {},
     ) -> Outcome:
-        """Put together what a run has computed.
+        """Assemble outputs, final state and recorded values of a run.
 
         Parameters
         ----------
@@ -299,7 +299,7 @@ class Call(NamedTuple):
         return Outcome(outputs, state, dict(zip(recorded, values, strict=True)))
 
     def outcome_of_no_steps(self) -> Outcome:
-        """Outputs of length 0; a trace tells their shape."""
+        """The outcome of a run of zero steps; a traced step gives the shapes of its outputs."""
         if self.final_state_only:
             return Outcome(None, self.state, {})
         with mode(tracing=True, recording=True):
@@ -308,7 +308,7 @@ class Call(NamedTuple):
         return self.outcome(step.output, empty, flatten(self.state), step.recorded)
 
     def _checked(self, result: Any, slots: list[Tensor], t: int) -> tuple[Any, State]:
-        """Output and next state, as tensors, if a step returned both and the state is as it was."""
+        """The output and the next state of a step as tensors, if the state has the shapes that it had."""
         step = f"{type(self.cell).__name__}.step at t={t}"
         if not isinstance(result, tuple) or len(result) != 2:
             what = f"{len(result)} things" if isinstance(result, tuple) else f"a {type(result).__name__}"
@@ -326,7 +326,7 @@ class Call(NamedTuple):
         return output, after
 
     def _forced(self, slot: Tensor, data: Tensor, mask: Tensor | None) -> Tensor:
-        """What a slot carries on: data, where the mask says so."""
+        """The value that a slot carries on: forcing data where the mask says so."""
         data = cast(data, slot.dtype)
         if data.shape != slot.shape:
             raise ShapeError(f"force: data of shape {data.shape} for slot {slot.name} of shape {slot.shape}")
@@ -339,7 +339,7 @@ class Call(NamedTuple):
 
 
 def _sequences(xs: Any, steps: int | None) -> tuple[list[Tensor], int, int | None]:
-    """The input sequences, their length T and the batch size, if they tell."""
+    """The input sequences, their length T, and the batch size, or None without an input."""
     if xs is None:
         if not is_int(steps, least=0):
             raise ShapeError(f"without an input sequence, say how many steps to make: (None, steps=T), not {steps!r}")
@@ -357,7 +357,7 @@ def _sequences(xs: Any, steps: int | None) -> tuple[list[Tensor], int, int | Non
 
 
 def _expected(x: Tensor) -> str:
-    """What an input sequence has to be, and how to make one of this."""
+    """Words for the shape that an input sequence needs, and for a way to get it from this one."""
     kind, axes = ("(time, batch) of codes", 2) if x.dtype.kind in "iu" else ("(time, batch, features)", 3)
     if x.ndim == 0:
         return f"{kind}, and this is a single number"
@@ -376,19 +376,19 @@ def _knows_dtype(initial_state: Callable[..., Any]) -> bool:
 
 
 def _tensor(part: Any, what: str) -> Tensor:
-    """A part of a state or an output as a tensor."""
+    """One leaf of a state or an output as a tensor, or an error if the leaf is a list, a dict or None."""
     if isinstance(part, (list, dict)) or part is None:
         raise ShapeError(f"{what} holds a {type(part).__name__}; use tensors, or tuples of them")
     return as_tensor(part)
 
 
 def as_state(state: State) -> State:
-    """A state that was given, as tensors."""
+    """A given state, converted to tensors."""
     return rebuild(state, iter([_tensor(slot, "the initial state") for slot in flatten(state)]))
 
 
 def cast(x: Tensor, dtype: np.dtype[Any] | None, from_kinds: str = "f") -> Tensor:
-    """The same values in the network's dtype, if that and theirs are floats, or of these kinds: a leaf stays a leaf."""
+    """A tensor in the network's dtype, if both dtypes are floats or the tensor's kind is listed; a leaf stays a leaf."""
     if dtype is None or x.dtype == dtype or x.dtype.kind not in from_kinds or dtype.kind != "f":
         return x
     if x.node.primitive is None and x.node.leaf is None and isinstance(x.node.value, np.ndarray):
@@ -397,7 +397,7 @@ def cast(x: Tensor, dtype: np.dtype[Any] | None, from_kinds: str = "f") -> Tenso
 
 
 def outline(nested: Any) -> str:
-    """The shapes of nested tensors, as errors show them."""
+    """The shapes of nested tensors as text, for errors."""
     if not isinstance(nested, tuple):
         return str(as_tensor(nested).shape)
     return "(" + ", ".join(outline(part) for part in nested) + ")"
@@ -405,7 +405,7 @@ def outline(nested: Any) -> str:
 
 @contextmanager
 def _given(tensors: Sequence[Tensor]) -> Iterator[None]:
-    """Make a step of these: a name that it gives to one of them is that of a value of its own.
+    """Within the block, the step's arguments count as given: a name that the step gives to one makes a new value.
 
     So the names that a step gives do not depend on what its arguments are called already, as an initial
     state may be, and what the step before has made.
@@ -419,7 +419,7 @@ def _given(tensors: Sequence[Tensor]) -> Iterator[None]:
 
 
 def slot_fields(state: State) -> list[tuple[str | None, Tensor]]:
-    """Each slot of a state, with the field of a named tuple that it stands in, or None.
+    """Each slot of a state, with its field in a named tuple, or None.
 
     Examples
     --------
@@ -440,7 +440,7 @@ def slot_fields(state: State) -> list[tuple[str | None, Tensor]]:
 
 
 def slot_names(after: State, before: Sequence[Tensor] = ()) -> list[str]:
-    """Names of the slots: fields of a named tuple, or the names given to the values.
+    """Names of the slots: fields of a named tuple, or names that the step gave to the values.
 
     What is only passed on from `before` tells none: a run may start from a tensor of any name.
     """
@@ -455,7 +455,7 @@ def slot_names(after: State, before: Sequence[Tensor] = ()) -> list[str]:
 def named_values(
     results: Sequence[Tensor], given: Sequence[Tensor], wanted: Collection[str] | None = None
 ) -> dict[str, Tensor]:
-    """What a step has given names to, on the way from what it was given to its results.
+    """The values that a step has named, on the way from its arguments to its results.
 
     If nothing is said of what is wanted, values that are only taken apart are left out:
     their parts have names of their own.
@@ -491,7 +491,7 @@ def named_values(
 
 
 def tell_initial(slots: list[Tensor], names: list[str]) -> None:
-    """Give the leaves that a run starts from their role and names."""
+    """Give the leaves of an initial state their role and names."""
     for slot, name in zip(slots, names, strict=True):
         node = slot.node
         if node.primitive is None and node.role in (None, "input"):
@@ -500,7 +500,7 @@ def tell_initial(slots: list[Tensor], names: list[str]) -> None:
 
 
 def _tell_outputs(output: Any, new: list[Tensor], names: list[str], given: Sequence[Tensor]) -> None:
-    """Name what the step has made, and not what it was given."""
+    """Name the values that a step has made, and mark its outputs; its arguments stay as they are."""
     untold = {None, detach}
     before = {x.node for x in given}
     for slot, name in zip(new, names, strict=True):

@@ -1,4 +1,4 @@
-"""Cell: what happens in one time step. And the plain recurrent cell."""
+"""Cell, one time step of a recurrent network, and the plain recurrent cell."""
 
 from __future__ import annotations
 
@@ -195,7 +195,7 @@ class RNNCell(Cell):
 
 
 def function_of(nonlinearity: str) -> Callable[[Tensor], Tensor]:
-    """The function of this name.
+    """The activation function of this name.
 
     Raises
     ------
@@ -210,7 +210,7 @@ def function_of(nonlinearity: str) -> Callable[[Tensor], Tensor]:
 def cell_parameters(
     gates: int, input_size: int, hidden_size: int, bias: bool, dtype: npt.DTypeLike, recurrent_size: int | None = None
 ) -> tuple[Parameter, Parameter, Parameter | None, Parameter | None]:
-    """U, W, b and b', with the rows of the gates, if there are several, one below the other.
+    """Parameters U, W, b and b' of a cell, the rows of all gates one below another.
 
     What W reads has `recurrent_size` elements, or hidden_size if it is not given.
 
@@ -228,12 +228,12 @@ def cell_parameters(
 
 
 def _is_one(shape: Any) -> bool:
-    """Whether this is the shape of one tensor, and not a tuple of shapes."""
+    """Whether a shape is that of one tensor, and not a tuple of shapes."""
     return isinstance(shape, (int, np.integer)) or all(isinstance(n, (int, np.integer)) for n in shape)
 
 
 def _check_structure(state: Any, shape: Any) -> None:
-    """Say so if a tensor stands where the state has a tuple: it would be unpacked along its batch."""
+    """Raise if a state has another structure than its shapes, since a tensor would unpack along its batch."""
     if _is_one(shape):
         return
     if not isinstance(state, tuple) or len(state) != len(shape):

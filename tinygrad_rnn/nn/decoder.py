@@ -1,4 +1,4 @@
-"""Decoder: from a vector, or a state, to sequences of symbols: one to many."""
+"""Decoder: generates sequences of symbols from a vector or a state, one to many."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ __all__ = ["Decoder"]
 
 
 class Decoder(Module):
-    """One to many: sequences of symbols, each read back before the next, that a vector conditions.
+    """A network from a vector to sequences of symbols, in which each symbol is read back before the next.
 
     The vector x, the context, can come in at two places, which make different models:
 
@@ -113,7 +113,7 @@ class Decoder(Module):
 
     @property
     def cell(self) -> DecoderCell:
-        """The cell that writes."""
+        """The cell that generates the symbols."""
         cell: DecoderCell = self.recurrent.cell  # type: ignore[assignment]
         return cell
 
@@ -126,7 +126,7 @@ class Decoder(Module):
         lengths: npt.ArrayLike | None = None,
         force_mask: TensorLike | None = None,
     ) -> Tensor:
-        """The logits of each symbol, where those before it are given: teacher forcing.
+        """The logits of each symbol, where the symbols before it are given (teacher forcing).
 
         Parameters
         ----------
@@ -176,7 +176,7 @@ class Decoder(Module):
         state: State | None = None,
         lengths: npt.ArrayLike | None = None,
     ) -> Tensor:
-        """Logarithm of the probability of each sequence; see :func:`log_likelihood`.
+        """The log-probability of each sequence; see :func:`log_likelihood`.
 
         Parameters
         ----------
@@ -192,7 +192,7 @@ class Decoder(Module):
     def greedy(
         self, context: TensorLike | None = None, max_steps: int = 100, *, state: State | None = None, batch_size: int = 1
     ) -> Sequences:
-        """Sequences of which each symbol is the likeliest after those before it.
+        """Generate sequences by taking the likeliest symbol at each step.
 
         Parameters
         ----------
@@ -226,7 +226,7 @@ class Decoder(Module):
         state: State | None = None,
         batch_size: int = 1,
     ) -> Sequences:
-        """Sequences drawn from the model, symbol by symbol from softmax(o_t / temperature).
+        """Draw sequences from the model, symbol by symbol from softmax(o_t / temperature).
 
         Parameters
         ----------
@@ -256,7 +256,7 @@ class Decoder(Module):
         state: State | None = None,
         batch_size: int = 1,
     ) -> Sequences:
-        """The `width` likeliest sequences of each row that a beam search finds, best first.
+        """Search the `width` likeliest sequences of each row by beam search, best first.
 
         Parameters
         ----------
@@ -301,7 +301,7 @@ class Decoder(Module):
             return search(step, y, tuple(held), max_steps=most, end=end, **how)
 
     def _begin(self, context: TensorLike | None, state: State | None, batch_size: int) -> tuple[Any, ...]:
-        """y_0, h_0, and, if the context comes in at every step, what is read beside the symbols."""
+        """y_0, h_0, and the context that every step reads, if there is one."""
         y, h = self.cell.initial_state(check_int("batch_size", batch_size, least=0))
         needed = None if self.context_size is None else (batch_size, self.context_size)
         if context is None and needed is not None:

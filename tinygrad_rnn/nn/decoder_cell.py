@@ -20,7 +20,7 @@ __all__ = ["DecoderCell", "DecoderState"]
 
 
 class DecoderState(NamedTuple):
-    """What a decoder carries from step to step.
+    """The state of a decoder: the last symbol, and the state of its inner cell.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class DecoderState(NamedTuple):
 
 
 class DecoderCell(Cell):
-    """A cell that reads the symbol that it wrote at the step before, and what else there is.
+    """A cell that reads the symbol that it wrote at the step before, and an optional input.
 
     With f for the step of the cell within::
 
@@ -102,17 +102,17 @@ class DecoderCell(Cell):
         self.temperature = None if temperature is None else above_zero(temperature)
 
     def initial_state(self, batch_size: int, dtype: npt.DTypeLike | None = None) -> DecoderState:
-        """The start symbol, and the initial state of the cell within."""
+        """The start symbol, and the initial state of the inner cell."""
         return DecoderState(as_tensor(np.full(batch_size, self.start)), self.cell.initial_state(batch_size, dtype))
 
     def logits(self, y: Tensor, h: State, x: Tensor | None = None) -> tuple[Tensor, State]:
-        """o_t and h_t from y_{t-1}, shape (batch,), h_{t-1}, and x_t, shape (batch, embedding_dim), if there is one."""
+        """o_t and h_t from y_{t-1}, shape (batch,), h_{t-1}, and optionally x_t, shape (batch, embedding_dim)."""
         u = self.embedding(y) if x is None else self.embedding(y) + x
         output, h = self.cell(u, h)
         return self.readout(output).named("o", role="output"), h
 
     def step(self, x: Tensor | None, state: DecoderState) -> tuple[Tensor, DecoderState]:
-        """The logits of one more symbol, and that symbol."""
+        """The logits of the next symbol, and the state with this symbol."""
         o, h = self.logits(*state, x)
         return o, DecoderState(choose(o, self.temperature).named("y"), h)
 
@@ -126,7 +126,7 @@ def choose(logits: Tensor, temperature: float | None = None) -> Tensor:
 
 
 def code_of(name: str, code: Any, embedding: Module) -> int:
-    """The code, if it is one of the embedding's."""
+    """Return the code of a symbol, or raise if the embedding has no such code."""
     n = embedding.codes
     if not is_int(code, least=0) or (n is not None and code >= n):
         known = "" if n is None else f", from 0 to {n - 1}"
@@ -135,7 +135,7 @@ def code_of(name: str, code: Any, embedding: Module) -> int:
 
 
 def above_zero(temperature: float) -> float:
-    """The temperature, if it is one."""
+    """Return a temperature, or raise if it is not above zero."""
     if not temperature > 0:
         raise ValueError(f"a temperature is above 0, not {temperature!r}; greedy() takes the likeliest symbols")
     return temperature

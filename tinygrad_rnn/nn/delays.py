@@ -1,4 +1,4 @@
-"""Delays: which ones a layer has, cells whose state is what there was some steps ago, and runs that go on from it."""
+"""Delays of layers, cells whose state is a history of past values, and runs that start from a history."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Delays = int | Sequence[int]
 
 
 def as_delays(given: Delays, name: str, first: int = 0) -> tuple[int, ...]:
-    """Delays as a layer was given them, checked.
+    """The delays of a layer as a tuple, checked.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def as_delays(given: Delays, name: str, first: int = 0) -> tuple[int, ...]:
 
 
 def sequence(given: TensorLike, name: str, size: int) -> Tensor:
-    """A sequence that was given, if it has three axes and this many features.
+    """A given sequence as a tensor, checked to be (time, batch, features).
 
     Raises
     ------
@@ -87,7 +87,7 @@ def sequence(given: TensorLike, name: str, size: int) -> Tensor:
 
 
 def check_input(x: object, size: int) -> None:
-    """Say so if there is an input where none is taken, size 0, or none where there must be one.
+    """Raise if an input is given where the input size is 0, or is missing where it is not.
 
     Raises
     ------
@@ -131,11 +131,11 @@ class DelayCell(Cell):
         self.state_shape = _history(tuple(shapes))._make(shapes.values())
 
     def initial_state(self, batch_size: int, dtype: npt.DTypeLike | None = None) -> State:
-        """Zeros, as if there had been nothing before."""
+        """A history of zeros."""
         return super().initial_state(batch_size, dtype) if self.state_shape else self.state_shape
 
     def history(self, **past: TensorLike) -> State:
-        """The state after these steps.
+        """The state after these past values.
 
         Parameters
         ----------
@@ -165,7 +165,7 @@ class DelayCell(Cell):
 
 @functools.cache
 def _history(names: tuple[str, ...]) -> Any:
-    """The named tuple with these fields: one class, so that equal cells have states of one type."""
+    """The named tuple class with these fields, always the same class for the same names."""
     make: Any = collections.namedtuple
     kind = make("History", names)
     kind.__reduce__ = lambda self: (_remade, (names, tuple(self)))  # pickle finds no class that is made as it is needed
@@ -177,7 +177,7 @@ def _remade(names: tuple[str, ...], values: tuple[Any, ...]) -> Any:
 
 
 class FromHistory(Recurrent):
-    """A run of a :class:`DelayCell` that goes on from what came before; only the data can tell what that was."""
+    """A run of a :class:`DelayCell` that needs a history of the data for its initial state."""
 
     cell: DelayCell
 
@@ -185,7 +185,7 @@ class FromHistory(Recurrent):
         return super()._run(call._replace(state=self._checked(call.state)))
 
     def _checked(self, history: State | None) -> State:
-        """The history that was given; it has no default.
+        """Return a history, or raise if it is missing or has another number of values.
 
         Raises
         ------
@@ -202,5 +202,5 @@ class FromHistory(Recurrent):
         )
 
     def _drawn(self) -> Module:
-        """The cell, since a picture has no history."""
+        """The cell, since a drawing has no history to start from."""
         return self.cell

@@ -1,4 +1,4 @@
-"""Output feedback: Jordan's network, in which nothing but the last output comes back."""
+"""Output feedback: Jordan's network, whose only state is its last output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["Jordan", "JordanCell"]
 
 
 class JordanCell(Cell):
-    """Output feedback: h_t = f(U x_t + W o_{t-1} + b), o_t = c + V h_t.
+    """Jordan's cell with output feedback: h_t = f(U x_t + W o_{t-1} + b), o_t = c + V h_t.
 
     The state is o: nothing of the past reaches step t but the output before. That makes it
     weaker than a network with h_{t-1} in it, unless o is rich in what was, and easier to

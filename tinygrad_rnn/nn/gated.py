@@ -17,7 +17,7 @@ __all__ = ["GRUCell", "LSTMCell", "LSTMState"]
 
 
 class LSTMState(NamedTuple):
-    """What an LSTM carries from step to step; it unpacks as the tuple ``(h, c)`` that it is.
+    """The state of an LSTM, the tuple ``(h, c)`` of output and memory.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class LSTMState(NamedTuple):
 
 
 class LSTMCell(Cell):
-    """Long short-term memory: a state c that gates write to, keep and read.
+    """Long short-term memory: gates write to, keep and read a memory c.
 
     With ⊙ for the product of elements, and a_t in four parts of length hidden_size::
 
@@ -153,7 +153,7 @@ class LSTMCell(Cell):
 
 
 class GRUCell(Cell):
-    """Gated recurrent unit: a gate z between the state before and a candidate n.
+    """Gated recurrent unit: a gate z interpolates between the state before and a candidate n.
 
     With ⊙ for the product of elements, and U, W, b and b' in three parts::
 
@@ -236,5 +236,5 @@ class GRUCell(Cell):
         return h, h
 
     def _recurrent_parts(self) -> tuple[Sequence[Tensor], Sequence[Tensor | None]]:
-        """W and b' of each gate."""
+        """W and b' of each gate, as separate tensors."""
         return split(self.weight_hh, 3), (None,) * 3 if self.bias_hh is None else split(self.bias_hh, 3)

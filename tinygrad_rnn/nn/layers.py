@@ -1,4 +1,4 @@
-"""Layers without a state: linear, sums of products, embedding, dropout, and one after another."""
+"""Layers without a state: Linear, Embedding, Dropout, Sequential, and sums of products."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["Dropout", "Embedding", "Linear", "Sequential", "linear"]
 
 
 def uniform(symbol: str, shape: tuple[int, ...], fan: int, dtype: npt.DTypeLike) -> Parameter:
-    """A parameter that starts uniform within 1/√fan, as all of PyTorch's linear and recurrent layers do.
+    """A parameter with initial values uniform within 1/√fan, as in PyTorch's linear and recurrent layers.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def uniform(symbol: str, shape: tuple[int, ...], fan: int, dtype: npt.DTypeLike)
 
 
 def linear(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """W x + b for every row of x: the weight is (out, in), as in PyTorch.
+    """The affine map W x + b of every row of x, with a weight of shape (out, in) as in PyTorch.
 
     Examples
     --------
@@ -57,7 +57,7 @@ def linear(x: TensorLike, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 class Linear(Module):
-    """y = W x + b over the last axis.
+    """The affine layer y = W x + b over the last axis.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ class Linear(Module):
 
 
 class TapSum(Module):
-    """b + Σ_k W_k u_k: the sum of products of several vectors u_k, each with its matrix.
+    """The sum of products b + Σ_k W_k u_k, with a matrix for each vector u_k.
 
     Parameters
     ----------
@@ -144,14 +144,14 @@ class TapSum(Module):
         self.names, self.bias = tuple(sizes), bias
 
     def forward(self, *vectors: TensorLike) -> Tensor:
-        """The sum, of vectors in the order of their matrices, each of shape (batch, length)."""
+        """Compute the sum, of vectors of shape (batch, length) in the order of their matrices."""
         first, *others = (linear(u, getattr(self, name)) for u, name in zip(vectors, self.names, strict=True))
         total = sum(others, first)
         return total if self.bias is None else total + getattr(self, self.bias)
 
 
 class Embedding(Module):
-    """A learnt vector for each of n symbols: the one-hot product, without the zeros.
+    """A learnt vector for each of n symbols.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ class Embedding(Module):
         self.weight = Parameter(init.normal((num_embeddings, embedding_dim)), "E", dtype)
 
     def forward(self, codes: TensorLike) -> Tensor:
-        """The vectors of integer codes, of shape ``codes.shape + (embedding_dim,)``.
+        """Look up the vectors of integer codes: an array of shape ``codes.shape + (embedding_dim,)``.
 
         Raises
         ------
@@ -225,7 +225,7 @@ class Dropout(Module):
         self.p, self.once = p, once
 
     def forward(self, x: TensorLike) -> Tensor:
-        """Drop elements of `x`, afresh at each call."""
+        """Drop elements of `x`, other ones at each call."""
         x = as_tensor(x)
         if x.dtype.kind != "f":
             raise DtypeError(f"dropout scales what it keeps, so it takes floats, not {x.dtype}")
@@ -240,7 +240,7 @@ class Dropout(Module):
 
 
 class Sequential(Module):
-    """Layers one after another; of a layer that returns (outputs, state), the outputs go on.
+    """Layers applied one after another; of a layer that returns (outputs, state), the outputs are passed on.
 
     The first one may take several arguments. ``model[i]`` is a layer, and ``model[:-1]`` has
     all but the last one, which keep their names and their parameters.
@@ -278,7 +278,7 @@ class Sequential(Module):
         return len(self.names)
 
     def __getitem__(self, index: int | slice) -> Any:
-        """One layer; or of a slice, a Sequential of the same layers under the same names."""
+        """One layer, or for a slice a Sequential of the same layers under the same names."""
         names = self.names[index]
         if isinstance(names, str):
             return getattr(self, names)
@@ -320,7 +320,7 @@ def _options_of(layer: Callable[..., Any], options: Mapping[str, Any]) -> dict[s
 def f_or_units(
     f: Callable[..., Any] | None, hidden_size: int | None, sizes: Mapping[str, int], output_size: int, dtype: npt.DTypeLike
 ) -> Callable[..., Any]:
-    """The function of some vectors that a cell was given, or a layer of tanh units: c + V tanh(b + Σ_k W_k u_k).
+    """The function f of a cell, or, if f is None, a layer of tanh units c + V tanh(b + Σ_k W_k u_k).
 
     Parameters
     ----------

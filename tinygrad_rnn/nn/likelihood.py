@@ -1,4 +1,4 @@
-"""The probability of a sequence: a product of conditionals, so its logarithm is a sum over the steps."""
+"""The log-likelihood of a sequence: a sum over its steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["log_likelihood"]
 
 
 def log_likelihood(logits: TensorLike, ys: TensorLike, lengths: npt.ArrayLike | None = None) -> Tensor:
-    """Logarithm of the probability of each sequence, in nats: Σ_t log p(y_t | what came before).
+    """The log-probability of each sequence in nats, Σ_t log p(y_t | the symbols before).
 
     By the chain rule of probability, p(y_1, …, y_T) = Π_t p(y_t | y_1, …, y_{t-1}), given the
     input if there is one. Which of these conditions the logits of step t know is the

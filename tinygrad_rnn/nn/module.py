@@ -1,4 +1,4 @@
-"""Module: parameters and other modules under names."""
+"""Module, the base of all layers: parameters and other modules under names."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HOLDERS = (list, tuple, dict)
 
 
 def _walk(path: str, value: Any, above: tuple[int, ...]) -> Iterator[tuple[str, Module | Parameter]]:
-    """Modules and parameters in nested lists, tuples and dictionaries, by path."""
+    """Yield modules and parameters in nested lists, tuples and dictionaries, by path."""
     if isinstance(value, (Module, Parameter)):
         yield path, value
     elif isinstance(value, HOLDERS) and id(value) not in above:
@@ -42,7 +42,7 @@ def _walk(path: str, value: Any, above: tuple[int, ...]) -> Iterator[tuple[str, 
 
 
 def _tell_path(parameter: Parameter, path: str) -> None:
-    """Give a parameter the scope and the name by which the module that holds it knows it."""
+    """Set scope and name of a parameter from its path in a module."""
     scope, _, name = path.rpartition(".")
     if name.isdigit():  # in a list
         scope, _, holder = scope.rpartition(".")
@@ -52,19 +52,19 @@ def _tell_path(parameter: Parameter, path: str) -> None:
 
 
 def forget_name(module: Module) -> None:
-    """Let a module make its nodes under the scope of whoever calls it."""
+    """Remove a module's name, so that its nodes are made under its caller's scope."""
     module._name = ""
 
 
 def _may_hold(value: Any) -> bool:
-    """Whether modules may be found in a value, now or later: not in a tuple of numbers, such as a shape."""
+    """Whether a value may contain modules, now or later; a tuple of numbers, such as a shape, may not."""
     if isinstance(value, tuple):
         return any((part is not None and not isinstance(part, (int, float, str, tuple))) or _may_hold(part) for part in value)
     return isinstance(value, HOLDERS)
 
 
 def _refuse_what_is_not_walked(name: str, value: Any) -> None:
-    """Raise if modules or parameters are in a collection that has no order, or no names for its elements."""
+    """Raise if modules or parameters are in a set or another collection that is not searched."""
     if isinstance(value, (set, frozenset, deque, KeysView, ValuesView)) and any(
         isinstance(part, (Module, Parameter)) for part in value
     ):
@@ -74,7 +74,7 @@ def _refuse_what_is_not_walked(name: str, value: Any) -> None:
 
 
 class Module:
-    """Base of all layers: set parameters and modules as attributes, and write `forward`.
+    """Base of all layers: modules with parameters and other modules as attributes, and a method `forward`.
 
     They may also stand in lists, tuples and dictionaries that are attributes. A part of a list
     is called by its place, as in ``layers.0.weight``.
@@ -154,7 +154,7 @@ class Module:
         object.__delattr__(self, name)
 
     def _parts(self) -> dict[str, Module | Parameter]:
-        """The modules and parameters set on this one, by name; in a list, a tuple or a dictionary, by its name and theirs.
+        """Modules and parameters of this module by name, those in lists, tuples and dictionaries by path.
 
         A list may have been changed since it was set. So it is walked at each look, and what is new in it is told its name.
         """
@@ -189,7 +189,7 @@ class Module:
             _tell_path(parameter, path)
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
-        """What the module computes; call the module itself."""
+        """The computation of the module, which a subclass writes and a call of the module runs."""
         raise NotImplementedError(f"{type(self).__name__} has no forward method; write what it computes there")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
@@ -211,7 +211,7 @@ class Module:
             raise
 
     def _at_scope(self, scope: str) -> Module:
-        """The innermost module in this one that makes nodes under a scope, for an error in a compiled step."""
+        """The innermost module whose nodes are made under a scope, for an error in a compiled step."""
         above = f"{current().location.scope}.{self._name}".strip(".")
         found, path = self, scope.removeprefix(above).lstrip(".")
         while inner := [m for _, m in found.children() if not m._name or path == m._name or path.startswith(f"{m._name}.")]:
@@ -221,18 +221,18 @@ class Module:
     # -- parameters ------------------------------------------------------------------------
 
     def children(self) -> Iterator[tuple[str, Module]]:
-        """The modules set on this one, by name."""
+        """The modules that are attributes of this module, by name."""
         return ((name, child) for name, child in self._parts().items() if isinstance(child, Module))
 
     def modules(self) -> Iterator[tuple[str, Module]]:
-        """This module, under the name ``""``, and all within it, by path."""
+        """This module, under the name ``""``, and all modules in it, by path."""
         yield "", self
         for name, child in self.children():
             for path, module in child.modules():
                 yield f"{name}.{path}" if path else name, module
 
     def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """Every parameter once, by its path, in the order in which they were set."""
+        """All parameters by path, each once, in the order in which they were set."""
         seen: set[int] = set()
         for path, parameter in self._all_parameters():
             if id(parameter) not in seen:
@@ -247,7 +247,7 @@ class Module:
                 yield from ((f"{name}.{path}", parameter) for path, parameter in child._all_parameters())
 
     def parameters(self) -> list[Parameter]:
-        """Every parameter once."""
+        """All parameters, each once."""
         return [parameter for _, parameter in self.named_parameters()]
 
     def zero_grad(self) -> None:
@@ -256,7 +256,7 @@ class Module:
             parameter.grad = None
 
     def train(self, training: bool = True) -> Module:
-        """Set the mode of this module and all within it: dropout works while training."""
+        """Set the mode of this module and all modules in it to training, in which dropout is active."""
         for _, module in self.modules():
             module.training = training
         return self
@@ -272,7 +272,7 @@ class Module:
         return {path: parameter.numpy() for path, parameter in self.named_parameters()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Rebind every parameter to an array of this mapping; all of them, or none.
+        """Rebind every parameter to an array of a mapping; all of them, or none.
 
         Parameters
         ----------
@@ -306,7 +306,7 @@ class Module:
             parameter.data = arrays[name]
 
     def _check_fit(self, arrays: Mapping[str, npt.NDArray[Any] | Stored]) -> dict[str, Parameter]:
-        """The parameters by name, if arrays of these names, shapes and dtypes can become theirs."""
+        """The parameters by name, after a check that arrays of these names, shapes and dtypes fit them."""
         own = dict(self.named_parameters())
         problems = {
             "missing": [name for name in own if name not in arrays],
@@ -373,7 +373,7 @@ class Module:
         values: bool = False,
         force: Sequence[str] = (),
     ) -> Drawing:
-        """Draw the network: it is run over symbols, so no data is needed.
+        """Draw the network, without data: it is run with symbolic tensors.
 
         Parameters
         ----------
@@ -427,11 +427,11 @@ class Module:
         return draw_module(self._drawn(), time, detail, steps, loss, targets, inputs, values, force)
 
     def _drawn(self) -> Module:
-        """The module that a picture of this one shows."""
+        """The module that is shown when this module is drawn."""
         return self
 
     def equations(self, backward: bool = False, inputs: Any = None) -> str:
-        """The step of the cell in this module, or its backpropagation through time, as LaTeX.
+        """The LaTeX equations of this module's cell, or of its backpropagation through time.
 
         Parameters
         ----------
@@ -460,7 +460,7 @@ class Module:
         return cell.equations(backward, inputs)
 
     def plan(self, T: int, B: int = 1, inputs: Any = None) -> Plan | dict[str, Plan]:
-        """What the compiler finds out about the recurrent parts, for T steps and a batch of B; nothing is run.
+        """The compiler's plan of the recurrent parts, for T steps and a batch of B; nothing is run.
 
         Parameters
         ----------
@@ -500,7 +500,7 @@ class Module:
 
 
 def _listed(found: list[str], most: int = 20) -> str:
-    """Some lines of an error, as one; a file may hold names of any kind and number."""
+    """The first lines of an error joined with commas, shortened and escaped."""
     shown = [text if text.isprintable() else repr(text) for text in found[:most]]
     more = [f"and {len(found) - most} more"] if len(found) > most else []
     return ", ".join([text if len(text) < 200 else f"{text[:150]}…" for text in shown] + more)

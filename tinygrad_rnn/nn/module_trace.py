@@ -1,4 +1,4 @@
-"""Tracing: call a module once with symbolic tensors, and get its graph without arrays."""
+"""Tracing a module: one call with symbolic tensors gives its graph without arrays."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ class Step(NamedTuple):
 
 
 class OptionError(ShapeError):
-    """What a trace was asked for, such as a loss or forced slots, does not fit a module whose input was found."""
+    """An option of a trace, such as a loss or forced slots, does not fit a module whose input was found."""
 
 
 def symbolic(spec: Spec, name: str | None = None, role: str | None = None) -> Tensor:
-    """A tensor with a shape and a dtype, and no values."""
+    """A tensor with a shape and a dtype, and without values."""
     return Tensor(leaf(spec, name, role))
 
 
 def try_inputs(module: Module, run: Callable[[Spec | None], Result]) -> Result:
-    """Run with the element x_t of a sequence that the module takes, found without being told.
+    """Call a function with the specs of inputs that a module may take, until one of them fits.
 
     The feature size is the module's `input_size`, or that of a module in it, or the first
     length among its parameters' shapes that fits; or else the elements are integer codes,
@@ -119,7 +119,7 @@ def _candidates(module: Module) -> Iterator[Spec | None]:
 
 
 def _example(inputs: Any, batch_size: int, name: str = "x") -> Any:
-    """Symbolic tensors like an example, with another number of rows."""
+    """Symbolic tensors with the shapes and dtypes of an example, and another batch size."""
     if isinstance(inputs, tuple) and not isinstance(inputs, Spec):
         parts = [_example(part, batch_size, f"{name}_{i}") for i, part in enumerate(inputs, start=1)]
         return rebuild(inputs, iter(parts), depth=1)
@@ -130,7 +130,7 @@ def _example(inputs: Any, batch_size: int, name: str = "x") -> Any:
 
 
 def trace_step(cell: Cell, batch_size: int = 1, inputs: Any = None) -> Step:
-    """Call a cell's step with symbolic tensors.
+    """Trace one step of a cell with symbolic tensors.
 
     Parameters
     ----------

@@ -90,11 +90,11 @@ class NARX(FromHistory):
 
     @property
     def reach(self) -> int:
-        """How many steps it looks back: the longest delay of all."""
+        """The longest delay: how many past steps a prediction depends on."""
         return max(self.cell.longest.values())
 
     def history(self, xs: TensorLike | None, ys: TensorLike) -> State:
-        """The state after these steps, the oldest first.
+        """The state after these inputs and outputs, the oldest first.
 
         Parameters
         ----------
@@ -111,7 +111,7 @@ class NARX(FromHistory):
         return self.cell.history(y=ys) if inputs is None else self.cell.history(x=inputs, y=ys)
 
     def prepare(self, xs: Any, ys: Any) -> tuple[Any, State, Any]:
-        """Split the history off the data: ``narx.one_step(*narx.prepare(xs, ys))``.
+        """Split data into a history and the steps after it: ``narx.one_step(*narx.prepare(xs, ys))``.
 
         Parameters
         ----------
@@ -145,7 +145,7 @@ class NARX(FromHistory):
     def forward(  # type: ignore[override]
         self, xs: TensorLike | None, history: State, ys: TensorLike | None = None, **options: Any
     ) -> tuple[Tensor, State]:
-        """Run the model: in open loop if the measured outputs are given, else in closed loop.
+        """Run the model in open loop if the measured outputs are given, otherwise in closed loop.
 
         Parameters
         ----------
@@ -179,7 +179,7 @@ class NARX(FromHistory):
     def one_step(
         self, xs: TensorLike | None, history: State, ys: TensorLike, *, lengths: npt.ArrayLike | None = None
     ) -> Tensor:
-        """Predict each y_t from the measured outputs up to y_{t-1}: open loop.
+        """Predict each y_t from the measured outputs up to y_{t-1} (open loop).
 
         Parameters
         ----------
@@ -199,7 +199,7 @@ class NARX(FromHistory):
     def free_run(
         self, xs: TensorLike | None, history: State, *, steps: int | None = None, lengths: npt.ArrayLike | None = None
     ) -> Tensor:
-        """Predict all y_t from the history and the inputs alone: closed loop.
+        """Predict all y_t from the history and the inputs alone (closed loop).
 
         Parameters
         ----------
@@ -218,7 +218,7 @@ class NARX(FromHistory):
     def n_step(
         self, n: int, xs: TensorLike | None, history: State, ys: TensorLike, *, lengths: npt.ArrayLike | None = None
     ) -> Tensor:
-        """Predict each y_t from the measured outputs up to y_{t-n}, and own predictions after these.
+        """Predict each y_t from the measured outputs up to y_{t-n}, and from predictions after t - n.
 
         The runs of n steps, one from each step of the data, are one batch. With n = 1 it is
         `one_step`, with n = T the last prediction of `free_run`.
@@ -255,7 +255,7 @@ class NARX(FromHistory):
             rows = np.where(np.arange(starts)[:, None] + n <= np.asarray(lengths), n, 0).ravel()
 
         def windows(data: Tensor, start: int) -> Tensor:
-            """Row s of sequence b is data[start + s, b], for each of the starts."""
+            """Rows data[start + s, b] for all starts s and sequences b."""
             return data[start : start + starts].reshape(starts * B, data.shape[2])
 
         slots: list[Tensor] = []
@@ -269,7 +269,7 @@ class NARX(FromHistory):
         return found[-1].reshape(starts, B, self.cell.output_size)
 
     def _inputs(self, xs: TensorLike | None, steps: int | None = None) -> Tensor | None:
-        """The inputs, if they are what the model takes, at each of the steps of ys."""
+        """The input sequence, checked against the input size and the number of steps of ys."""
         check_input(xs, self.cell.input_size)
         if xs is None:
             return None

@@ -1,4 +1,4 @@
-"""Plans: what the compiler finds out about the recurrent parts of a model, without running anything."""
+"""Plans of the recurrent parts of a model, as the compiler makes them; nothing is run."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Plans(dict[str, Plan]):
 
 
 def plan_parts(module: Module, T: int, B: int = 1, inputs: Any = None) -> Plan | Plans:
-    """The plan of a model's one recurrent part, or those of all; see :meth:`Module.plan`."""
+    """The plan of a model's only recurrent part, or the plans of all; see :meth:`Module.plan`."""
     if isinstance(module, Cell):
         return plan(standalone(module), T, B, inputs)
     parts = {path: part for path, part in module.modules() if isinstance(part, Recurrent)}
@@ -62,7 +62,7 @@ def plan(recurrent: Recurrent, T: int, B: int = 1, inputs: Any = None, force: Se
 
 
 def _sequences(example: Any, T: int, B: int) -> Any:
-    """Symbolic sequences of T steps and B rows, like an example."""
+    """Symbolic sequences of T steps and B rows, with the features of an example."""
     if isinstance(example, tuple) and not isinstance(example, Spec):
         return rebuild(example, iter([_sequences(part, T, B) for part in example]), depth=1)
     found = example if isinstance(example, Spec) else as_tensor(example)

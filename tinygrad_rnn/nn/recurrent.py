@@ -1,4 +1,4 @@
-"""Recurrent: a cell applied to a sequence."""
+"""Recurrent, a cell applied to a sequence."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Mode = Literal["scan", "unroll"]
 
 
 class Recurrent(Module):
-    """Apply a cell to a sequence.
+    """A cell applied to a sequence.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ class Recurrent(Module):
     def states(
         self, xs: Any, state: State | None = None, names: Collection[str] | None = None, **options: Any
     ) -> dict[str, Tensor]:
-        """Values that the step gives a name to, at all steps: states, gates, what there is.
+        """All named values of the step, at all steps: states, gates and others.
 
         Parameters
         ----------
@@ -160,8 +160,7 @@ class Recurrent(Module):
         -------
         dict of str to Tensor, shape (T, batch, …)
             In the order in which the step makes them; a name's second value has a number.
-            Gradients pass through them. They are what is computed anyway: it costs to write
-            them down.
+            Gradients pass through them. They are computed anyway; recording them costs memory.
 
         Raises
         ------
@@ -191,7 +190,7 @@ class Recurrent(Module):
         force: Mapping[str, TensorLike] | None = None,
         force_mask: TensorLike | None = None,
     ) -> tuple[Any, State, dict[str, Tensor]]:
-        """Outputs and final state, as a call has them, and with them what :meth:`states` gives.
+        """Outputs and final state, as of a call, and the named values of :meth:`states`.
 
         Examples
         --------
@@ -217,7 +216,7 @@ class Recurrent(Module):
         return detached(found.outputs), detached(found.state), {name: x.detach() for name, x in found.recorded.items()}
 
     def _run(self, call: Call) -> Outcome:
-        """Make the steps of a call: as one node, or one by one."""
+        """Make the steps of a call, as one compiled node or one by one."""
         outside_left_loops()
         explicit = self.mode == "unroll" or not current().eager
         shares_zeros = call.state is None and type(self.cell).initial_state is Cell.initial_state
@@ -228,7 +227,7 @@ class Recurrent(Module):
         return self._unroll(call) if explicit else traced_step(self, call).run(call)
 
     def plan(self, T: int, B: int = 1, inputs: Any = None, force: Sequence[str] = ()) -> Plan:
-        """What the compiler finds out about the cell, for T steps and a batch of B; nothing is run.
+        """The compiler's plan of the cell, for T steps and a batch of B; nothing is run.
 
         Parameters
         ----------
@@ -262,7 +261,7 @@ class Recurrent(Module):
         return plan(self, T, B, inputs, force)
 
     def _unroll(self, call: Call) -> Outcome:
-        """A node for each operation of each step."""
+        """Make a node for each operation of each step."""
         unmasked = self._look_ahead(call)
         steps: list[StepResult] = []
         slots, names = flatten(call.state), None
@@ -283,7 +282,7 @@ class Recurrent(Module):
         return call.outcome(steps[0].output, sequences, slots, steps[0].recorded, delays)
 
     def _look_ahead(self, call: Call) -> Collection[int]:
-        """Slots that need not be held past a row's end; and what a scan refuses is refused.
+        """Slots that need no mask past a row's end; a step that a scan refuses is refused here too.
 
         A step that looks at the values of its tensors has no trace, and runs all the same.
         """
@@ -298,7 +297,7 @@ class Recurrent(Module):
 
 
 def standalone(cell: Cell) -> Recurrent:
-    """The cell applied to a sequence, under no name: the cell itself stays as it is."""
+    """The cell applied to a sequence, without a scope; the cell itself stays as it is."""
     layer = Recurrent(copy.copy(cell))
     forget_name(layer.cell)
     return layer

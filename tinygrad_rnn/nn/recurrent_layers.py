@@ -20,12 +20,12 @@ _OF_THE_CLASS = frozenset({"self", "__class__"})
 
 
 def _arguments(found: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a constructor, from its local variables: RecurrentLayer has the same names, and hands on the cell's."""
+    """A constructor's arguments from its local variables, to be passed on to RecurrentLayer by name."""
     return {name: value for name, value in found.items() if name not in _OF_THE_CLASS}
 
 
 class RNN(RecurrentLayer):
-    """Plain recurrent layer: h_t = f(U x_t + b + W h_{t-1} + b'), as :class:`RNNCell` says.
+    """Plain recurrent layer: h_t = f(U x_t + b + W h_{t-1} + b'); see :class:`RNNCell`.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class RNN(RecurrentLayer):
 
 
 class LSTM(RecurrentLayer):
-    """Long short-term memory over a sequence; the equations are those of :class:`LSTMCell`.
+    """Long short-term memory layer; see :class:`LSTMCell` for the equations.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ class LSTM(RecurrentLayer):
 
 
 class GRU(RecurrentLayer):
-    """Gated recurrent units over a sequence; the equations are those of :class:`GRUCell`.
+    """Gated recurrent layer; see :class:`GRUCell` for the equations.
 
     Parameters
     ----------

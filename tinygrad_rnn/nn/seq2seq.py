@@ -1,4 +1,4 @@
-"""Seq2Seq: an encoder reads a sequence, a decoder writes one: many to many, of different lengths."""
+"""Seq2Seq: an encoder reads a sequence, and a decoder writes one of another length."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["Seq2Seq"]
 
 
 class Seq2Seq(Module):
-    """An encoder's final state, and what a decoder makes of it.
+    """An encoder and a decoder: the decoder generates a sequence from the encoder's final state.
 
     The state is all that passes from one to the other. A decoder without a context starts
     from it, so its cell has to be of the encoder's kind and size. A decoder with a
@@ -63,7 +63,7 @@ class Seq2Seq(Module):
         self.codes = None if embedding is None else embedding.codes
 
     def encode(self, xs: TensorLike, lengths: npt.ArrayLike | None = None) -> dict[str, Any]:
-        """The encoder's final state, as the decoder takes it: ``{"state": …}`` or ``{"context": …}``.
+        """The encoder's final state as an argument of the decoder: ``{"state": …}`` or ``{"context": …}``.
 
         Parameters
         ----------
@@ -100,7 +100,7 @@ class Seq2Seq(Module):
         target_lengths: npt.ArrayLike | None = None,
         force_mask: TensorLike | None = None,
     ) -> Tensor:
-        """The logits of each symbol of `ys`, where those before it are given: teacher forcing.
+        """The logits of each symbol of `ys`, where the symbols before it are given (teacher forcing).
 
         Parameters
         ----------
@@ -126,22 +126,22 @@ class Seq2Seq(Module):
         lengths: npt.ArrayLike | None = None,
         target_lengths: npt.ArrayLike | None = None,
     ) -> Tensor:
-        """Logarithm of p(y_1, …, y_T | xs) for each row; see :func:`log_likelihood`."""
+        """The log-probability of each target sequence; see :func:`log_likelihood`."""
         return log_likelihood(self(xs, ys, lengths=lengths, target_lengths=target_lengths), ys, target_lengths)
 
     def greedy(self, xs: TensorLike, max_steps: int = 100, *, lengths: npt.ArrayLike | None = None) -> Sequences:
-        """The likeliest symbol after those before it, for each row; see :meth:`Decoder.greedy`."""
+        """Generate a sequence for each row by taking the likeliest symbols; see :meth:`Decoder.greedy`."""
         with no_grad():
             return self.decoder.greedy(max_steps=max_steps, **self.encode(xs, lengths))
 
     def sample(
         self, xs: TensorLike, max_steps: int = 100, temperature: float = 1.0, *, lengths: npt.ArrayLike | None = None
     ) -> Sequences:
-        """A sequence drawn from the model for each row; see :meth:`Decoder.sample`."""
+        """Draw a sequence for each row; see :meth:`Decoder.sample`."""
         with no_grad():
             return self.decoder.sample(max_steps=max_steps, temperature=temperature, **self.encode(xs, lengths))
 
     def beam(self, xs: TensorLike, max_steps: int = 100, width: int = 4, *, lengths: npt.ArrayLike | None = None) -> Sequences:
-        """The likeliest sequences that a beam search finds for each row; see :meth:`Decoder.beam`."""
+        """Search the likeliest sequences for each row by beam search; see :meth:`Decoder.beam`."""
         with no_grad():
             return self.decoder.beam(max_steps=max_steps, width=width, **self.encode(xs, lengths))

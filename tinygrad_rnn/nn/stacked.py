@@ -1,4 +1,4 @@
-"""RecurrentLayer: a cell in one layer or several, one above the other, in one direction or both."""
+"""RecurrentLayer, a cell in one layer or several, in one direction or both."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["RecurrentLayer"]
 
 
 class RecurrentLayer(Module):
-    """A cell over a sequence, called as PyTorch's layers are; what RNN, LSTM and GRU share.
+    """Layers of a cell with PyTorch's arguments and parameter names; the base of RNN, LSTM and GRU.
 
     The parameters have PyTorch's names, those of the cell with the layer's number and
     direction: ``weight_hh_l0_reverse`` is ``weight_hh`` of the cell of ``l0_reverse``. So
@@ -131,7 +131,7 @@ class RecurrentLayer(Module):
     def states(
         self, xs: TensorLike, state: State | None = None, names: Collection[str] | None = None, **options: Any
     ) -> dict[str, Tensor]:
-        """Values that the cells give a name to, at all steps: h, c, and every gate.
+        """All named values of the cells, at all steps: h, c and every gate.
 
         Parameters
         ----------
@@ -160,7 +160,7 @@ class RecurrentLayer(Module):
         return found
 
     def cells(self) -> Iterator[tuple[str, Recurrent]]:
-        """The recurrent parts, by name: ``l0``, ``l0_reverse``, ``l1``, …"""
+        """The recurrent parts by name: ``l0``, ``l0_reverse``, ``l1``, …"""
         return ((name, run) for name, run in self.children() if isinstance(run, Recurrent))
 
     def _run(
@@ -205,7 +205,7 @@ class RecurrentLayer(Module):
         return (as_given(output) if isinstance(output, Tensor) else output), self._joined(final, alone)
 
     def _own(self, name: str, options: Mapping[str, Any], last: bool) -> dict[str, Any]:
-        """What of the options is for this cell."""
+        """The options of a call that concern one cell."""
         own = dict(options)
         if not last:
             own.pop("final_state_only", None)
@@ -225,7 +225,7 @@ class RecurrentLayer(Module):
     # -- states: the cells' own, and all of them with an axis of layers and directions -----------
 
     def _split(self, state: State | None, batch_size: int, alone: bool) -> dict[str, State]:
-        """What each cell starts from, by its name."""
+        """The initial state of each cell, by its name."""
         if state is None:
             return {}
         runs = dict(self.cells())
@@ -247,7 +247,7 @@ class RecurrentLayer(Module):
         return {name: rebuild(part, iter(slots)) for name, part, *slots in zip(runs, own, *columns, strict=True)}
 
     def _joined(self, final: list[State], alone: bool) -> State:
-        """The cells' states in one."""
+        """The states of all cells, joined along an axis of layers and directions."""
         columns = zip(*[[slot[0] if alone else slot for slot in flatten(state)] for state in final], strict=True)
         slots = [self._over_cells(column, _stacked, key=lambda slot: slot.shape) for column in columns]
         return rebuild(final[0], iter(slots))
@@ -255,7 +255,7 @@ class RecurrentLayer(Module):
     def _over_cells(
         self, column: Sequence[Any], join: Callable[[Sequence[Any]], Any], key: Callable[[Any], Any] = tuple
     ) -> Any:
-        """One slot of all cells: together if their shapes are equal, else a tuple with one of each layer."""
+        """One slot of all cells: joined if all shapes are equal, otherwise a tuple by layers."""
         if len({key(one) for one in column}) == 1:
             return join(column)
         directions = 1 + self.bidirectional
@@ -269,7 +269,7 @@ class RecurrentLayer(Module):
             yield f"{name}_{layer}" if inside else path, parameter
 
     def _home(self, name: str) -> tuple[Cell, str] | None:
-        """The cell that has the parameter of this name, and its name there."""
+        """The cell that has the parameter of this name, and the parameter's name in the cell."""
         parts = re.fullmatch(r"(\w+)_(l\d+(?:_reverse)?)", name)
         run = parts and self.__dict__.get(parts[2])
         if parts and isinstance(run, Recurrent) and isinstance(getattr(run.cell, parts[1], None), Parameter):
@@ -301,7 +301,7 @@ def _sizes(num_layers: int | Sequence[int], hidden_size: int) -> tuple[int, ...]
 
 
 def _side_by_side(outputs: list[Any]) -> Any:
-    """The outputs of two directions, joined along the features."""
+    """The outputs of two directions, concatenated along the features."""
     if any(output is None for output in outputs):
         return None
     columns = zip(*[flatten(output) for output in outputs], strict=True)

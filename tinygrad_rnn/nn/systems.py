@@ -1,4 +1,4 @@
-"""Dynamic systems, with and without an input; and states that are added to, not replaced."""
+"""Cells of dynamic systems, with or without an input, and of states that are added to."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["ResidualCell", "SystemCell"]
 
 
 class SystemCell(Cell):
-    """A dynamic system: s_t = f(s_{t-1}; θ), or driven by an input, s_t = f(s_{t-1}, x_t; θ).
+    """A dynamic system s_t = f(s_{t-1}; θ), or with an input s_t = f(s_{t-1}, x_t; θ).
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ class SystemCell(Cell):
 
 
 class ResidualCell(Cell):
-    """A state that is added to: h_t = h_{t-1} + g(x_t; θ), or h_t = h_{t-1} + g(x_t, h_{t-1}; θ).
+    """A residual cell: h_t = h_{t-1} + g(x_t; θ), or h_t = h_{t-1} + g(x_t, h_{t-1}; θ).
 
     With g(x_t, h_{t-1}) = f(U x_t + b + W h_{t-1} + b'), or without W and b'. Without them
     the derivative of h_t by h_{t-1} is the identity, and the state a sum over time of

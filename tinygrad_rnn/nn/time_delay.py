@@ -1,4 +1,4 @@
-"""Time-delay networks: layers that look at some steps of their input, and at no state."""
+"""Time-delay networks: layers that read some past steps of their input."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ class TimeDelay(Recurrent):
         super().__init__(cell, mode)
 
     def history(self, xs: TensorLike) -> State:
-        """The state after these inputs, shape (n, batch, input_size), the oldest first.
+        """The state after these inputs, the oldest first: (n, batch, input_size).
 
         Raises
         ------

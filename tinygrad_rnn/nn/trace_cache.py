@@ -1,4 +1,4 @@
-"""Compiled steps: traced when a kind of call is first made, and kept with the module."""
+"""Cache of traced steps and of their plans, for each recurrent layer."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = ["TracedStep", "traced_step"]
 
 @dataclass(frozen=True, eq=False)
 class TracedStep:
-    """A traced step of a cell, and what tracing has found out about it.
+    """A traced step of a cell, and the facts that tracing found.
 
     Attributes
     ----------
@@ -69,12 +69,12 @@ class TracedStep:
 
     @functools.cached_property
     def plan(self) -> CompiledScan:
-        """The plan by which the step is run."""
+        """The compiled plan of the step, made when it is first needed."""
         return self.make_plan()
 
     @property
     def lasting(self) -> bool:
-        """Whether the trace can stand for the step at a later call whose guard has the same key."""
+        """Whether the trace may be used again at a later call whose guard has the same key."""
         return self.trace.lasting and self.guard.valid
 
     @functools.cached_property
@@ -83,12 +83,12 @@ class TracedStep:
 
     @property
     def size(self) -> int:
-        """About how many bytes it takes; its plan counts here too, since it is freed with the last that holds it."""
+        """About how many bytes the traced step takes, with its plan, which is freed with its last holder."""
         plan = self.plan.size if "plan" in self.__dict__ else 0
         return plan + self._size_of_state
 
     def run(self, call: Call) -> Outcome:
-        """Run a call of this kind."""
+        """Run a call of the kind that was traced."""
         if call.state is None:
             call = call._replace(state=self.state)
         else:
@@ -114,7 +114,7 @@ _GENERATORS: dict[str, Any] = {
 
 
 class _Traces:
-    """Traces and plans of one layer, and what its cell can reach."""
+    """The traces and plans of one layer, and a watch of everything that its cell can read."""
 
     def __init__(self) -> None:
         self.watch = Watch()
@@ -131,7 +131,7 @@ KEPT = 32
 
 
 def traced_step(recurrent: Any, call: Call) -> TracedStep:
-    """The traced step for a call of this kind: shapes, dtypes, options, and a guard of all that the step reads.
+    """The traced step for a kind of call: its shapes, dtypes and options, and a guard of all that the step reads.
 
     Calls without an initial state share the zeros of the first one.
 
@@ -175,9 +175,9 @@ def traced_step(recurrent: Any, call: Call) -> TracedStep:
 
 
 def _without_side_effects(cell: Cell, first: TracedStep, again: Callable[[Guard], TracedStep]) -> Guard:
-    """A guard of the step after it was traced twice, if the second trace changed nothing and found nothing changed.
+    """A guard of the step, after a second trace has changed nothing and made the same.
 
-    The first one may: a step may keep what it computes when it is first called.
+    The first trace may change something: a step may keep values that it computes when it is first called.
     """
     for _ in range(ATTEMPTS):
         before = _observed(cell)
@@ -193,12 +193,12 @@ def _without_side_effects(cell: Cell, first: TracedStep, again: Callable[[Guard]
 
 
 def _observed(cell: Any) -> Guard:
-    """A guard of a cell and of the generators of random numbers that any code can reach."""
+    """A guard of a cell and of all random generators that its code can reach."""
     return guard(SimpleNamespace(**_GENERATORS, **{"the library's random generator": generator()}, step=cell))
 
 
 def _trace(cache: _Traces, recurrent: Any, call: Call, reached: Guard) -> TracedStep:
-    """Trace the step of a call, until the dtypes of its state and the delays that need no mask are settled."""
+    """Trace the step of a call until dtypes of its state and its unmasked delays are settled."""
     results: list[StepResult] = []
 
     def step(elements: list[Tensor], slots: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
@@ -251,12 +251,12 @@ def _keep(kept: dict[Any, Kept[Any]], key: Any, value: TracedStep | CompiledScan
 
 
 def _found(kept: dict[Any, Kept[Any]], key: Any) -> Any:
-    """What is kept, if it is; its size may have grown, since programs are made when they are first needed."""
+    """A cached value, if it is still kept; its size is updated, since programs are made when first needed."""
     entry = kept.get(key)
     value = None if entry is None else entry.value
     return None if entry is None or value is None else touch(entry, value.size)
 
 
 def _nesting(nested: Any) -> Any:
-    """The structure of nested tuples, as a value."""
+    """The structure of nested tuples, as a hashable value."""
     return (type(nested), *map(_nesting, nested)) if isinstance(nested, tuple) else nested is None

@@ -24,7 +24,7 @@ At = slice | tuple[slice, slice]
 def truncated_bptt(
     layer: Callable[..., tuple[Any, State]], xs: Any, k1: int, k2: int | None = None, state: State | None = None
 ) -> Iterator[tuple[At, Any]]:
-    """Go over a long sequence k1 steps at a time, with a gradient that reaches k2 steps back.
+    """Iterate over a long sequence k1 steps at a time, with gradients that reach k2 steps back.
 
     At each turn the layer runs over the last k2 steps, with a start that is detached from
     what was before, and gives the outputs of the last k1 of them, for a loss and an update.
@@ -123,7 +123,7 @@ def _at(start: int, stop: int, axis: int) -> At:
 
 
 def _between(nested: Any, start: int, stop: int, axis: int) -> Any:
-    """These steps of sequences. A part of an input is an input too, so that pictures name its elements."""
+    """The steps from start to stop of sequences; a part of an input is an input too, so that drawings name it."""
 
     def part(x: Tensor) -> Tensor:
         if (start, stop) == (0, x.shape[axis]):
