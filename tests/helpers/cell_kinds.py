@@ -8,16 +8,19 @@ from itertools import permutations
 from tinygrad_rnn.graph.node import ancestors
 from tinygrad_rnn.nn.module_trace import Step
 from tinygrad_rnn.tensor import Tensor
-from tinygrad_rnn.testing.cells.recipe import BATCH, Recipe
+from tinygrad_rnn.testing.cells.recipe import BATCH, Equation, Recipe
 from tinygrad_rnn.testing.random_cells import CellRun, traced_step
 from tinygrad_rnn.tree import flatten
+
+REDUCTIONS = ("sum", "mean", "max", "min", "logsumexp")
 
 
 def kinds_of(drawn: CellRun) -> frozenset[str]:
     """Names of the motifs, kinds of slots, operations and options in a cell and its run."""
     recipe, step = drawn.cell.recipe, traced_step(drawn.cell, drawn.batch_size)
     found = {kind for equation in recipe.equations for kind in equation.kinds}
-    found |= {equation.operation for equation in recipe.equations}
+    for equation in recipe.equations:
+        found |= {equation.operation, *_of_options(equation)}
     found |= {f"primitive {name}" for name in primitives_of(step)}
     found |= {f"{len(recipe.slots)} slots", f"T={drawn.T}", f"B={drawn.batch_size}"}
     found |= _of_slots(recipe) | _of_interface(recipe, step)
@@ -34,6 +37,15 @@ def kinds_of(drawn: CellRun) -> frozenset[str]:
         "dead code": len(recipe.pruned().equations) < len(recipe.equations),
     }
     return frozenset(found | {kind for kind, is_so in holds.items() if is_so})
+
+
+def _of_options(equation: Equation) -> set[str]:
+    """How an operation goes along the features, and whether a reduction keeps its axis."""
+    options = dict(equation.options)
+    found = {f"{equation.operation} over features"} if options.get("axis") == -1 else set()
+    if equation.operation in REDUCTIONS:
+        found.add("reduction with its axis" if options.get("keepdims") else "reduction without its axis")
+    return found
 
 
 def primitives_of(step: Step) -> set[str]:

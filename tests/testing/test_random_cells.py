@@ -80,7 +80,7 @@ def test_lengths_are_drawn_when_asked_for(drawn):
     if drawn.lengths is not None:
         assert drawn.lengths.shape == (drawn.batch_size,)
         assert (drawn.lengths >= 0).all() and (drawn.lengths <= drawn.T).all()
-        assert "across the batch" not in kinds_of(drawn)
+        assert "across_the_batch" not in kinds_of(drawn)
 
 
 # -- their gradients -------------------------------------------------------------------------
@@ -128,17 +128,17 @@ KINDS = """
     captured tensor, captured array, learnt start, given state, forced, forced by a mask, reverse,
     no gradient from some end
 
-    slices, repeated slices, overlapping slices, slices apart, adjacent slices, reordered slices, slices of a part,
-    equal gates, strides, stack of gates, concatenation of gates, product of a concatenation, padding
+    sliced_gates, repeated slices, overlapping slices, slices apart, adjacent slices, reordered slices, slices of a part,
+    equal gates, strided, stack of gates, concatenation of gates, joined_product, padded
 
-    masked weight, transposed weight, softmax of a weight, scaled weight, product of weights, Gram matrix of a weight,
-    diagonal weight, scalar weight, one matrix in two products, several matrices
+    masked_weight, transposed_weight, weight_softmax, scaled_weight, weight_product, gram_matrix,
+    diagonal, scalar weight, one_matrix_twice, several_matrices
 
     sum over features, mean over features, max over features, min over features, logsumexp over features,
-    cumulative sum over features, sorted features, steps, softmax over features, layer normalisation, reduction with its axis,
-    reduction without its axis, across the batch
+    cumsum over features, argsort over features, running_sum, ordered, stepped, softmax over features, distribution, normalised,
+    reduction with its axis, reduction without its axis, across_the_batch
 
-    attention, fast weights, outer product, part of a matrix, interpolation, used twice, clip, mask, where, detach,
+    attention, read_matrix, outer product, part of a matrix, interpolation, used_twice, clip, chosen, where, detach,
     lookup, one-hot codes, features by position, through a transpose, through another rank, einsum
 """
 

@@ -38,26 +38,27 @@ def used_twice(b: StepBuilder) -> Value:
     """Write a f(a): one value read twice."""
     a = b.vector()
     how = b.choose.pick(("multiply", "add", "same"))
-    return b.tag(b("multiply", a, a) if how == "same" else b(how, a, activated(b, a, b.choose.pick(CHAINS))), "used twice")
+    return b("multiply", a, a) if how == "same" else b(how, a, activated(b, a, b.choose.pick(CHAINS)))
 
 
 def diagonal(b: StepBuilder) -> Value:
     """Write a w + c, with vectors or numbers for weights."""
     a = b.vector()
     w, c = (b.weight(*b.choose.pick(((a.size,), (1,), (), (1, a.size)))) for _ in range(2))
-    return b.tag(b("add", b("multiply", a, w), c), "diagonal weight", *(["scalar weight"] if w.sample.ndim == 0 else []))
+    total = b("add", b("multiply", a, w), c)
+    return b.tag(total, "scalar weight") if w.sample.ndim == 0 else total
 
 
 def interpolation(b: StepBuilder) -> Value:
     """Write z a + (1 - z) c, with a gate z."""
     a = b.vector()
     c, z = b.vector(a.size), b("sigmoid", b.vector(a.size))
-    return b.tag(b("add", b("multiply", z, a), b("multiply", b("subtract", 1.0, z), c)), "interpolation")
+    return b("add", b("multiply", z, a), b("multiply", b("subtract", 1.0, z), c))
 
 
 def clipped(b: StepBuilder) -> Value:
     """Write a value clipped to an interval."""
-    return b.tag(b("clip", b.vector(), min=-b.number(), max=b.number()), "clip")
+    return b("clip", b.vector(), min=-b.number(), max=b.number())
 
 
 def stepped(b: StepBuilder) -> Value:
@@ -66,13 +67,13 @@ def stepped(b: StepBuilder) -> Value:
     of = b("add", a, b.number())
     how = b.choose.pick(("floor", "floor_divide", "remainder"))
     steps = b("floor", of) if how == "floor" else b(how, of, b.number(0.5, 0.9))
-    return b.tag(b("add", a, b("multiply", steps, b.number())), "steps")
+    return b("add", a, b("multiply", steps, b.number()))
 
 
 def cut(b: StepBuilder) -> Value:
     """Write a detached value, or a product with one: no gradient passes."""
     a = b.vector()
-    return b.tag(b("multiply", b.vector(a.size), b("detach", a)) if b.choose.flag() else b("detach", a), "detach")
+    return b("multiply", b.vector(a.size), b("detach", a)) if b.choose.flag() else b("detach", a)
 
 
 # -- reductions ----------------------------------------------------------------------------
@@ -87,8 +88,7 @@ def reduction(b: StepBuilder) -> Value:
     total = b(how, of, axis=-1, keepdims=keepdims)
     if not keepdims:
         total = b("reshape", total, shape=(BATCH, 1))
-    kinds = [f"{how} over features", "reduction with its axis" if keepdims else "reduction without its axis"]
-    return b.tag(b(b.choose.pick(("subtract", "multiply")), a, total), *kinds)
+    return b(b.choose.pick(("subtract", "multiply")), a, total)
 
 
 def normalised(b: StepBuilder) -> Value:
@@ -96,24 +96,24 @@ def normalised(b: StepBuilder) -> Value:
     a = b.vector()
     centred = b("subtract", a, b("mean", a, axis=-1, keepdims=True))
     size = b("sqrt", b("add", b("mean", b("square", centred), axis=-1, keepdims=True), 0.1))
-    return b.tag(b("add", b("multiply", b("divide", centred, size), b.weight(a.size)), b.weight(a.size)), "layer normalisation")
+    return b("add", b("multiply", b("divide", centred, size), b.weight(a.size)), b.weight(a.size))
 
 
 def distribution(b: StepBuilder) -> Value:
     """Write a softmax over the features, or its logarithm."""
-    return b.tag(b(b.choose.pick(("softmax", "log_softmax")), b.vector(), axis=-1), "softmax over features")
+    return b(b.choose.pick(("softmax", "log_softmax")), b.vector(), axis=-1)
 
 
 def ordered(b: StepBuilder) -> Value:
     """Write the features sorted by their values."""
     a = b.vector()
     order = b("argsort", b("add", a, b.weight(a.size, share=False)), axis=-1)
-    return b.tag(b("take_along_axis", a, order, axis=-1), "sorted features")
+    return b("take_along_axis", a, order, axis=-1)
 
 
 def running_sum(b: StepBuilder) -> Value:
     """Write a cumulative sum over the features."""
-    return b.tag(b("cumsum", b.vector(), axis=-1), "cumulative sum over features")
+    return b("cumsum", b.vector(), axis=-1)
 
 
 # -- masks and codes -----------------------------------------------------------------------
@@ -123,7 +123,7 @@ def mask(b: StepBuilder, size: int) -> Value:
     """Write booleans that broadcast against a value of this size."""
     form = b.choose.pick(("compared", "captured", "not", "both", "either", *["codes"] * 3))
     if form == "captured":
-        return b.tag(b.constant(np.asarray(b.rng.random(size) < 0.5)), "captured mask")
+        return b.constant(np.asarray(b.rng.random(size) < 0.5))
     if form == "codes" and b.codes:
         code = b.constant(np.asarray(b.choose.integer(0, 2)))
         same = b(b.choose.pick(("equal", "not_equal")), b.choose.pick(b.codes), code)
@@ -144,8 +144,8 @@ def chosen(b: StepBuilder) -> Value:
     m = mask(b, a.size)
     form = b.choose.pick(("two", "zero", "times"))
     if form == "times":
-        return b.tag(b("multiply", a, b("astype", m, dtype=np.dtype(np.float64))), "mask")
-    return b.tag(b("where", m, a, b.vector(a.size) if form == "two" else 0.0), "mask", "where")
+        return b("multiply", a, b("astype", m, dtype=np.dtype(np.float64)))
+    return b("where", m, a, b.vector(a.size) if form == "two" else 0.0)
 
 
 def looked_up(b: StepBuilder) -> Value:
@@ -183,7 +183,7 @@ def strided(b: StepBuilder) -> Value:
     """Write the features backwards, or every second one, or a few at an end."""
     a = b.vector()
     part = b.choose.pick((slice(None, None, -1), slice(None, None, 2), slice(-1, None), slice(0, -1 if a.size > 1 else None)))
-    return b.tag(b("getitem", a, index=(Ellipsis, part)), "strides")
+    return b("getitem", a, index=(Ellipsis, part))
 
 
 def padded(b: StepBuilder) -> Value:
@@ -191,7 +191,7 @@ def padded(b: StepBuilder) -> Value:
     a = b.vector()
     edge = b("broadcast_to", b.weight(1), shape=(BATCH, 1))
     parts = (edge, a) if b.choose.flag() else (edge, a, edge)
-    return b.tag(b("concatenate", *parts, axis=-1), "padding")
+    return b("concatenate", *parts, axis=-1)
 
 
 def contraction(b: StepBuilder) -> Value:
@@ -199,10 +199,10 @@ def contraction(b: StepBuilder) -> Value:
     a, n = b.vector(), b.features()
     form = b.choose.pick(("bi,ij->bj", "bi,bi->b", "bi,ij,bj->bi"))
     if form == "bi,ij->bj":
-        return b.tag(b("einsum", a, b.weight(a.size, n), subscripts=form), "einsum")
+        return b("einsum", a, b.weight(a.size, n), subscripts=form)
     if form == "bi,bi->b":
-        return b.tag(b("reshape", b("einsum", a, b.vector(a.size), subscripts=form), shape=(BATCH, 1)), "einsum")
-    return b.tag(b("einsum", a, b.weight(a.size, n), b.vector(n), subscripts=form), "einsum")
+        return b("reshape", b("einsum", a, b.vector(a.size), subscripts=form), shape=(BATCH, 1))
+    return b("einsum", a, b.weight(a.size, n), b.vector(n), subscripts=form)
 
 
 def attention(b: StepBuilder) -> Value:
@@ -215,10 +215,10 @@ def attention(b: StepBuilder) -> Value:
     if b.choose.flag():
         scores = b("einsum", memory, query, subscripts="bkn,bn->bk")
         weights = b("softmax", scores, axis=-1)
-        return b.tag(b("einsum", weights, memory, subscripts="bk,bkn->bn"), "attention")
+        return b("einsum", weights, memory, subscripts="bk,bkn->bn")
     column = b("reshape", query, shape=(BATCH, n, 1))
     weights = b("softmax", b("matmul", memory, column), axis=-2)
-    return b.tag(b("sum", b("multiply", weights, memory), axis=1), "attention")
+    return b("sum", b("multiply", weights, memory), axis=1)
 
 
 def read_matrix(b: StepBuilder) -> Value:
@@ -227,16 +227,16 @@ def read_matrix(b: StepBuilder) -> Value:
     query = b.vector()
     matrix = b.choose.pick(matrices) if matrices else b.fit(query, query.size, b.features())
     row = b("reshape", b.fit(query, matrix.sample.shape[1]), shape=(BATCH, 1, matrix.sample.shape[1]))
-    return b.tag(b("reshape", b("matmul", row, matrix), shape=(BATCH, matrix.size)), "fast weights")
+    return b("reshape", b("matmul", row, matrix), shape=(BATCH, matrix.size))
 
 
 def across_the_batch(b: StepBuilder) -> Value:
     """Write a value in which each row of the batch depends on the other rows."""
     a = b.vector()
     if b.choose.flag():
-        return b.tag(b("subtract", a, b("mean", a, axis=0, keepdims=True)), "across the batch")
+        return b("subtract", a, b("mean", a, axis=0, keepdims=True))
     scores = b("softmax", b("matmul", a, b("transpose", a)), axis=-1)
-    return b.tag(b("matmul", scores, b.vector()), "across the batch")
+    return b("matmul", scores, b.vector())
 
 
 MOTIFS: tuple[Motif, ...] = (

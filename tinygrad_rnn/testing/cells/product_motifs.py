@@ -60,34 +60,47 @@ def _total(b: StepBuilder, parts: list[Value]) -> Value:
 
 def _matrix(b: StepBuilder, rows: int, columns: int) -> Value:
     """A weight matrix: a parameter, or computed in the step from parameters."""
-    forms = (
-        "plain",
-        "plain",
-        "plain",
-        "masked",
-        "transposed",
-        "softmax",
-        "scaled",
-        "product",
-        *["gram"] * 3 * (rows == columns),
-    )
-    form = b.choose.pick(forms)
-    if form == "masked":
-        mask = b.constant(np.asarray(b.rng.random((rows, columns)) < 0.7))
-        return b.tag(b("multiply", b.weight(rows, columns), mask), "masked weight")
-    if form == "transposed":
-        return b.tag(b("transpose", b.weight(columns, rows)), "transposed weight")
-    if form == "softmax":
-        return b.tag(b("softmax", b.weight(rows, columns), axis=b.choose.pick((-1, 0))), "softmax of a weight")
-    if form == "scaled":
-        return b.tag(b("multiply", b.weight(rows, columns), b.weight()), "scaled weight")
-    if form == "product":
-        inner = b.features()
-        return b.tag(b("matmul", b.weight(rows, inner), b.weight(inner, columns)), "product of weights")
-    if form == "gram":
-        W = b.weight(b.features(), columns)
-        return b.tag(b("matmul", b("transpose", W), W), "Gram matrix of a weight")
+    kinds = (*[plain_weight] * 3, masked_weight, transposed_weight, weight_softmax, scaled_weight, weight_product)
+    kind = b.choose.pick((*kinds, *[gram_matrix] * 3 * (rows == columns)))
+    return b.tag(kind(b, rows, columns), kind.__name__)
+
+
+def plain_weight(b: StepBuilder, rows: int, columns: int) -> Value:
+    """A weight matrix that is a parameter or captured."""
     return b.weight(rows, columns)
+
+
+def masked_weight(b: StepBuilder, rows: int, columns: int) -> Value:
+    """Write a weight matrix times a captured mask."""
+    mask = b.constant(np.asarray(b.rng.random((rows, columns)) < 0.7))
+    return b("multiply", b.weight(rows, columns), mask)
+
+
+def transposed_weight(b: StepBuilder, rows: int, columns: int) -> Value:
+    """Write a transposed weight matrix."""
+    return b("transpose", b.weight(columns, rows))
+
+
+def weight_softmax(b: StepBuilder, rows: int, columns: int) -> Value:
+    """Write the softmax of a weight matrix."""
+    return b("softmax", b.weight(rows, columns), axis=b.choose.pick((-1, 0)))
+
+
+def scaled_weight(b: StepBuilder, rows: int, columns: int) -> Value:
+    """Write a weight matrix times a learnt number."""
+    return b("multiply", b.weight(rows, columns), b.weight())
+
+
+def weight_product(b: StepBuilder, rows: int, columns: int) -> Value:
+    """Write the product of two weight matrices."""
+    inner = b.features()
+    return b("matmul", b.weight(rows, inner), b.weight(inner, columns))
+
+
+def gram_matrix(b: StepBuilder, rows: int, columns: int) -> Value:
+    """Write Wᵀ W."""
+    W = b.weight(b.features(), columns)
+    return b("matmul", b("transpose", W), W)
 
 
 def _product(b: StepBuilder, value: Value, columns: int) -> Value:
@@ -113,7 +126,7 @@ def one_matrix_twice(b: StepBuilder) -> Value:
     a, n = b.vector(), b.features()
     W = _matrix(b, a.size, n)
     other = activated(b, b("matmul", b.vector(a.size), W), b.choose.pick(CHAINS))
-    return b.tag(b("add", b("matmul", a, W), other), "one matrix in two products")
+    return b("add", b("matmul", a, W), other)
 
 
 def several_matrices(b: StepBuilder) -> Value:
@@ -121,14 +134,14 @@ def several_matrices(b: StepBuilder) -> Value:
     a, n = b.vector(), b.features()
     chains = b.choose.pick(CHAINS), b.choose.pick(CHAINS), b.choose.pick(CHAINS)
     parts = [activated(b, b("matmul", a, b.weight(a.size, n, share=False)), chain) for chain in chains]
-    return b.tag(_total(b, parts), "several matrices")
+    return _total(b, parts)
 
 
 def joined_product(b: StepBuilder) -> Value:
     """Write [a, c] W: the product of a concatenation."""
     parts = [b.vector() for _ in range(b.choose.integer(2, 3))]
     joined = b("concatenate", *parts, axis=-1)
-    return b.tag(activated(b, _product(b, joined, b.features()), b.choose.pick(CHAINS)), "product of a concatenation")
+    return activated(b, _product(b, joined, b.features()), b.choose.pick(CHAINS))
 
 
 def sliced_gates(b: StepBuilder) -> Value:
@@ -149,7 +162,7 @@ def sliced_gates(b: StepBuilder) -> Value:
         part = b("getitem", z, index=(b.choose.pick((slice(None), Ellipsis)), slice(start, start + width)))
         gates.append(activated(b, part, one or b.choose.pick(CHAINS)))
         starts.append(start)
-    return b.tag(_total(b, gates), "slices", *_lying(starts, width, whole), *(["equal gates"] if one else []))
+    return b.tag(_total(b, gates), *_lying(starts, width, whole), *(["equal gates"] if one else []))
 
 
 def _lying(starts: list[int], width: int, whole: int) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from .motifs import Motif
 from .product_motifs import BOUNDED, activated
@@ -70,7 +71,7 @@ class SlotWriter:
             self.found = {slot.name: before for before, slot in zip(self.slots[: taps - 1], self.slots[1:taps], strict=True)}
         for i, slot in enumerate(self.slots):
             if slot.name not in self.found:
-                self.found[slot.name] = self.b.choose.part(lambda i=i, slot=slot: self.next_value(i, slot))  # type: ignore[misc]
+                self.found[slot.name] = self.b.choose.part(partial(self.next_value, i, slot))
         return [self.found[slot.name] for slot in self.slots]
 
     def next_value(self, i: int, slot: Value) -> Value:

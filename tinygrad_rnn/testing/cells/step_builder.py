@@ -152,7 +152,10 @@ class StepBuilder:
         return value
 
     def _one(self, motifs: Sequence[Callable[[StepBuilder], Value]]) -> Value | None:
-        return self.keep(self.choose.pick(motifs)(self)) if self.choose.flag() else None
+        if not self.choose.flag():
+            return None
+        motif = self.choose.pick(motifs)
+        return self.keep(self.tag(motif(self), motif.__name__))
 
     def weight(self, *shape: int, share: bool = True) -> Value:
         """A parameter, or one that already exists, or a captured tensor or array in its place."""
@@ -233,7 +236,7 @@ class StepBuilder:
             return self("getitem", vector, index=(slice(None), 0))
         if how == "product":
             return self("einsum", vector, self.weight(vector.size), subscripts="bi,i->b")
-        return self.tag(self(how, vector, axis=-1), f"{how} over features", "reduction without its axis")
+        return self(how, vector, axis=-1)
 
     def _with_size(self, vector: Value, size: int) -> Value:
         have = vector.size
