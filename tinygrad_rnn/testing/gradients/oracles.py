@@ -102,7 +102,7 @@ def differences(
     v: Vector,
     y: Vector,
     noise: Vector | float = 0.0,
-    told: Vector | None = None,
+    reference: Vector | None = None,
     grain: Vector | float = 0.0,
 ) -> Estimate:
     """Central differences at ever smaller steps, extrapolated to step zero (Richardson, Ridders).
@@ -112,8 +112,8 @@ def differences(
     wins. Its error is how much the extrapolation still moves, and the noise: of last digits,
     what is known of it otherwise, and how far slopes at very small steps scatter. Where these
     contradict the estimate, a kink or a period shorter than the step misled it, and it is
-    made again from smaller steps; unless `told`, what another oracle says, is the same.
-    Where two steps confirm what was told, no others are taken.
+    made again from smaller steps, unless `reference`, the derivative by another oracle, agrees.
+    Where two steps confirm the reference, no others are taken.
 
     Examples
     --------
@@ -125,18 +125,22 @@ def differences(
     """
     probes = [_Pair.at(f, x, v, y, t, noise) for t in PROBES]
     bent = _kinks(y, probes, grain)
-    confirmed = None if told is None or bent.any() else _confirmed(told, _Pair.at(f, x, v, y, WIDE, noise), probes[0], y, grain)
+    confirmed = (
+        None
+        if reference is None or bent.any()
+        else _confirmed(reference, _Pair.at(f, x, v, y, WIDE, noise), probes[0], y, grain)
+    )
     if confirmed is not None:
         return confirmed
     oracle, best = _extrapolated(f, x, v, y, noise, 1.0, probes)
     # no change at all within small steps: a flat stretch, or numbers too coarse for these steps
     flat = (best.value[0] == 0) & (probes[0].slope != 0) & (best.width[0] < 0.5) & (best.error[0] < np.inf)
-    if told is not None:
-        best.error[:, flat & (np.abs(told) > AGREES * best.error[0])] = np.inf
+    if reference is not None:
+        best.error[:, flat & (np.abs(reference) > AGREES * best.error[0])] = np.inf
     for probe in probes:
         misled = _contradicted(best, probe)
-        if told is not None:
-            misled &= ~(np.abs(told - best.value[0]) <= AGREES * best.error[0] + 1e-6 * np.abs(told))
+        if reference is not None:
+            misled &= ~(np.abs(reference - best.value[0]) <= AGREES * best.error[0] + 1e-6 * np.abs(reference))
         if misled.any():
             scatter = [np.abs(other.slope - probe.slope) * other.t for other in probes if other.t < probe.t]
             oracle, closer = _extrapolated(f, x, v, y, noise + np.max([0 * y, *scatter], axis=0), probe.t, probes)
@@ -154,13 +158,13 @@ def differences(
     return Estimate(oracle, value, error, rounding + UNSTEADY * grain, curvature, curvature_error, bent)
 
 
-def _confirmed(told: Vector, wide: _Pair, close: _Pair, y: Vector, grain: Vector | float) -> Estimate | None:
+def _confirmed(reference: Vector, wide: _Pair, close: _Pair, y: Vector, grain: Vector | float) -> Estimate | None:
     """An estimate from two steps, if they agree with another oracle in all outputs to a millionth; otherwise None."""
-    correction, size = (close.slope - wide.slope) / ((wide.t / close.t) ** 2 - 1), np.abs(told)
+    correction, size = (close.slope - wide.slope) / ((wide.t / close.t) ** 2 - 1), np.abs(reference)
     slope, error = close.slope + correction, np.abs(correction) + 4 * close.noise / close.t
     rounding = (wide.noise + EPS * wide.change) / wide.t + UNSTEADY * grain
-    seen = (np.abs(slope - told) <= AGREES * error) & (error <= 1e-6 * size) & (ROUNDING * rounding <= 1e-8 * size)
-    nothing = (told == 0) & (np.abs(wide.slope) <= 4 * rounding) & (np.abs(slope) <= AGREES * error)
+    seen = (np.abs(slope - reference) <= AGREES * error) & (error <= 1e-6 * size) & (ROUNDING * rounding <= 1e-8 * size)
+    nothing = (reference == 0) & (np.abs(wide.slope) <= 4 * rounding) & (np.abs(slope) <= AGREES * error)
     if not (seen | nothing).all():
         return None
     error = np.where(nothing, 4 * rounding, error)
@@ -262,20 +266,20 @@ class _Best:
     def take(self, values: Vector, errors: Vector, by: Vector, source: _Pair) -> None:
         """Take over the estimates of one step whose measure `by` is less than the least so far."""
         column = by.argmin(0)[None]
-        least = np.take_along_axis(by, column, 0)[0]
+        least, value, error = (np.take_along_axis(table, column, 0)[0] for table in (by, values, errors))
         better = least < self.least
         self.least = np.where(better, least, self.least)
-        self.value = np.where(better, np.take_along_axis(values, column, 0)[0], self.value)
-        self.error = np.where(better, np.take_along_axis(errors, column, 0)[0], self.error)
-        self.width = np.where(better, source.t, self.width)
-        self.change = np.where(better[0], source.change, self.change)
+        self._put(better, value, error, source.t, source.change)
 
     def replace(self, which: Mask, other: _Best) -> None:
         """Replace the selected estimates by those of another table."""
-        self.value = np.where(which, other.value, self.value)
-        self.error = np.where(which, other.error, self.error)
-        self.width = np.where(which, other.width, self.width)
-        self.change = np.where(which[0], other.change, self.change)
+        self._put(which, other.value, other.error, other.width, other.change)
+
+    def _put(self, which: Mask, value: Vector, error: Vector, width: Vector | float, change: Vector) -> None:
+        self.value = np.where(which, value, self.value)
+        self.error = np.where(which, error, self.error)
+        self.width = np.where(which, width, self.width)
+        self.change = np.where(which[0], change, self.change)
 
 
 def kinks(f: Function, x: Vector, v: Vector, y: Vector) -> Mask:
