@@ -207,8 +207,8 @@ class AR(FromHistory):
         closed form, and σ² = RSS / n, with the sum of squared residuals over all n values of
         a variable. That is the maximum-likelihood estimate; multiply σ² by n / (n - p), with
         the p = 1 + order · size weights of a variable, for the one without bias. In another
-        unit, c · ys, the w_k are the same. Parameters that are frozen stay, and the others are
-        the best beside them.
+        unit, c · ys, the w_k are the same. Frozen parameters stay as they are, and the others
+        are the best for these.
 
         Parameters
         ----------

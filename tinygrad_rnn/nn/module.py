@@ -156,7 +156,7 @@ class Module:
     def _parts(self) -> dict[str, Module | Parameter]:
         """Modules and parameters of this module by name, those in lists, tuples and dictionaries by path.
 
-        A list may have been changed since it was set. So it is walked at each look, and what is new in it is told its name.
+        A list may have been changed since it was set. So it is walked at each call, and its new parts get their names.
         """
         for value in self._children.values():
             if isinstance(value, HOLDERS):

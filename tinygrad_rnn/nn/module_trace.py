@@ -72,7 +72,7 @@ def try_inputs(module: Module, run: Callable[[Spec | None], Result]) -> Result:
     Raises
     ------
     ShapeError
-        If nothing fits; the first attempt's error is told.
+        If nothing fits; with the error of the first attempt.
     TraceError
         If the values of a symbolic tensor are looked at.
     Exception

@@ -21,9 +21,9 @@ __all__ = ["TimeDelay", "TimeDelayCell"]
 class TimeDelayCell(DelayCell):
     """Time-delay cell: h_t = f(b + Σ_k W_k x_{t-k}), over some delays k.
 
-    It keeps the inputs x_{t-1}, …, x_{t-K} as its state, a :class:`DelayCell`'s history, and
-    nothing of its own: no h comes back. So each of its slots is a pure delay, and a whole
-    sequence is computed without a loop over time.
+    Its state is the history x_{t-1}, …, x_{t-K} of a :class:`DelayCell`; no h is fed back. So
+    each slot of the state is a pure delay, and a whole sequence is computed without a loop
+    over time.
 
     Parameters
     ----------

@@ -52,7 +52,7 @@ def check_gradients(
         arguments of floats if not given.
     directions : int
         How many random directions to try at least, each against two random cotangents. More
-        follow where some elements are too quiet beside others to be judged with them.
+        follow for elements whose derivative is too small to be judged together with others.
     seed : int
 
     Returns

@@ -125,13 +125,10 @@ def differences(
     """
     probes = [_Pair.at(f, x, v, y, t, noise) for t in PROBES]
     bent = _kinks(y, probes, grain)
-    confirmed = (
-        None
-        if reference is None or bent.any()
-        else _confirmed(reference, _Pair.at(f, x, v, y, WIDE, noise), probes[0], y, grain)
-    )
-    if confirmed is not None:
-        return confirmed
+    if reference is not None and not bent.any():
+        confirmed = _confirmed(reference, _Pair.at(f, x, v, y, WIDE, noise), probes[0], y, grain)
+        if confirmed is not None:
+            return confirmed
     oracle, best = _extrapolated(f, x, v, y, noise, 1.0, probes)
     # no change at all within small steps: a flat stretch, or numbers too coarse for these steps
     flat = (best.value[0] == 0) & (probes[0].slope != 0) & (best.width[0] < 0.5) & (best.error[0] < np.inf)

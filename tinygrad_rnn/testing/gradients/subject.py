@@ -167,8 +167,9 @@ def direction(point: Sequence[Vector], rng: np.random.Generator, kind: int) -> V
     point : sequence of numpy.ndarray
     rng : Generator
     kind : int
-        0: each element by its own size. 1: by the largest of its array, and by 1 at least.
-        2: by the largest. What one kind cannot see, beside rounding, another can.
+        How an element is scaled: 0 by its own size, 1 by the largest element of its array or
+        by 1, 2 by the largest element. A derivative that rounding hides along one kind of
+        direction may show along another.
     """
     found = []
     for a in point:
