@@ -1,10 +1,13 @@
 """No steps and no rows are sequences too: every model runs on them, forwards and backwards."""
 
+from collections import namedtuple
+
 import numpy as np
 import pytest
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
+from tinygrad_rnn.errors import ShapeError
 from tinygrad_rnn.tree import flatten
 
 F4 = "float32"
@@ -84,3 +87,27 @@ def test_no_rows_are_decoded_to_no_sequences(search):
     model, _ = seq2seq(3, 0)
     found = getattr(model, search)(zeros(3, 0, 2), max_steps=4)
     assert found.lengths.shape[0] == 0
+
+
+class Counter(nn.Cell):
+    """Counts steps in a slot of a named tuple, and puts out a NumPy array."""
+
+    state_shape = namedtuple("State", ["n"])((1,))
+
+    def step(self, x, state):
+        return np.ones((1, 2)), state._replace(n=state.n + 1)
+
+
+@pytest.mark.parametrize("mode", ["scan", "unroll"])
+def test_a_run_of_no_steps_says_what_a_run_of_one_step_says(mode):
+    start = [tr.tensor(zeros(1, 1)) for _ in range(2)]
+    none, one = (
+        nn.Recurrent(Counter(), mode).recorded(None, Counter.state_shape._replace(n=n), steps=T) for T, n in enumerate(start)
+    )
+    assert none[0].shape == (0, 1, 2) and one[0].shape == (1, 1, 2)
+    assert (
+        {name: x.shape[1:] for name, x in none[2].items()} == {name: x.shape[1:] for name, x in one[2].items()} == {"n": (1, 1)}
+    )
+    assert [(x.name, x.node.role) for x in start] == [("n", "initial")] * 2
+    with pytest.raises(ShapeError, match="there is no slot 'm'"):
+        nn.Recurrent(Counter(), mode)(None, steps=0, force={"m": zeros(0, 1, 1)})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -31,6 +31,7 @@ __all__ = [
     "StepResult",
     "as_state",
     "cast",
+    "check_forced",
     "named_values",
     "outline",
     "slot_fields",
@@ -241,9 +242,7 @@ class Call(NamedTuple):
         if names is None:
             names = slot_names(after, slots)
             tell_initial(slots, names)
-            for name in self.force:
-                if name not in names:
-                    raise ShapeError(f"force: there is no slot {name!r}; the state has {', '.join(names)}")
+            check_forced(self.force, names)
         _tell_outputs(output, new, names, [*elements, *slots])
         recorded: dict[str, Tensor] = {}
         if self.recording:
@@ -416,6 +415,13 @@ def _given(tensors: Sequence[Tensor]) -> Iterator[None]:
         yield
     finally:
         change(given=before)
+
+
+def check_forced(forced: Iterable[str], names: Collection[str]) -> None:
+    """Raise if a slot to force is none of the state's slots."""
+    for name in forced:
+        if name not in names:
+            raise ShapeError(f"force: there is no slot {name!r}; the state has {', '.join(names)}")
 
 
 def slot_fields(state: State) -> list[tuple[str | None, Tensor]]:

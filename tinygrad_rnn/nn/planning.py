@@ -14,7 +14,7 @@ from ..graph.node import Spec
 from ..ops.core import as_tensor
 from ..scan.plan import Plan
 from ..tree import rebuild
-from .call import Call
+from .call import Call, check_forced
 from .cell import Cell
 from .module import Module
 from .module_trace import symbolic, try_inputs
@@ -82,9 +82,7 @@ def _plan(recurrent: Recurrent, xs: Any, T: int, B: int, force: Sequence[str]) -
     step = traced_step(recurrent, call())
     if force:
         slots = dict(zip(step.names, step.slots, strict=True))
-        for name in force:
-            if name not in slots:
-                raise ShapeError(f"force: there is no slot {name!r}; the state has {', '.join(slots)}")
+        check_forced(force, slots)
         data = {name: symbolic(Spec((T, *slots[name].shape), slots[name].dtype), f"{name}*", "input") for name in force}
         step = traced_step(recurrent, call(data))
     title = f"{type(cell).__name__}, T = {T:,}, B = {B:,}"
