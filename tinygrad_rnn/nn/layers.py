@@ -293,7 +293,15 @@ class Sequential(Module):
         return (getattr(self, name) for name in self.names)
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
-        """Apply the layers in order; an option, such as ``lengths`` or ``force``, goes to every layer that has it."""
+        """Apply the layers in order.
+
+        Parameters
+        ----------
+        *inputs
+            Of the first layer.
+        **options
+            Such as ``lengths`` or ``force``: an option goes to every layer that has it.
+        """
         taken = [_options_of(layer, options) for layer in self]
         if unknown := set(options).difference(*taken):
             raise TypeError(f"no layer of this Sequential has an option {', '.join(sorted(unknown))}")
@@ -304,7 +312,7 @@ class Sequential(Module):
 
 
 def _options_of(layer: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of some options that a layer's call takes by name."""
+    """The options that a layer's call takes by name."""
     if not options:
         return {}
     if isinstance(layer, Sequential):
