@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,6 @@ from .errors import DtypeError, ImmutableError, LengthError, ShapeError, TraceEr
 from .graph.context import Location, current
 from .graph.node import CutOff, Node, Spec, leaf
 from .ops import apply, core
-from .ops.axes import Axis
 from .protocols import call_function, call_ufunc
 from .pytorch import missing
 
@@ -29,6 +28,21 @@ __all__ = ["Parameter", "Tensor", "tensor"]
 COMPUTE = "compute with functions of tinygrad_rnn, and look at values outside, by states(xs)"
 CHOOSE = "use tr.where(condition, a, b), which has both branches"
 LOGIC = "use tr.min or tr.max of numbers, such as tr.max(condition.astype(float))"
+
+
+_Operator: TypeAlias = "Callable[[Tensor, TensorLike], Tensor]"
+
+
+def _operator(primitive: ops.Primitive) -> tuple[_Operator, _Operator]:
+    """The methods of an operator: with the tensor as its left operand, and as its right one."""
+
+    def left(self: Tensor, other: TensorLike) -> Tensor:
+        return apply(primitive, (self, other))
+
+    def right(self: Tensor, other: TensorLike) -> Tensor:
+        return apply(primitive, (other, self))
+
+    return left, right
 
 
 class Tensor:
@@ -282,8 +296,7 @@ class Tensor:
 
     # -- indexing --------------------------------------------------------------------------
 
-    def __getitem__(self, index: Any) -> Tensor:
-        return ops.getitem(self, index)
+    __getitem__ = ops.getitem
 
     def __setitem__(self, index: Any, value: Any) -> NoReturn:
         raise ImmutableError(
@@ -293,59 +306,25 @@ class Tensor:
 
     # -- operators -------------------------------------------------------------------------
 
-    def __add__(self, other: TensorLike) -> Tensor:
-        return apply(ops.add, (self, other))
+    __add__, __radd__ = _operator(ops.add)
+    __sub__, __rsub__ = _operator(ops.subtract)
+    __mul__, __rmul__ = _operator(ops.multiply)
+    __truediv__, __rtruediv__ = _operator(ops.divide)
+    __floordiv__, __rfloordiv__ = _operator(ops.floor_divide)
+    __mod__, __rmod__ = _operator(ops.remainder)
+    __pow__, __rpow__ = _operator(ops.power)
+    __lt__, __gt__ = _operator(ops.less)[0], _operator(ops.greater)[0]
+    __le__, __ge__ = _operator(ops.less_equal)[0], _operator(ops.greater_equal)[0]
+    __matmul__ = ops.matmul
 
-    def __radd__(self, other: TensorLike) -> Tensor:
-        return apply(ops.add, (other, self))
-
-    def __sub__(self, other: TensorLike) -> Tensor:
-        return apply(ops.subtract, (self, other))
-
-    def __rsub__(self, other: TensorLike) -> Tensor:
-        return apply(ops.subtract, (other, self))
-
-    def __mul__(self, other: TensorLike) -> Tensor:
-        return apply(ops.multiply, (self, other))
-
-    def __rmul__(self, other: TensorLike) -> Tensor:
-        return apply(ops.multiply, (other, self))
-
-    def __truediv__(self, other: TensorLike) -> Tensor:
-        return apply(ops.divide, (self, other))
-
-    def __rtruediv__(self, other: TensorLike) -> Tensor:
-        return apply(ops.divide, (other, self))
-
-    def __floordiv__(self, other: TensorLike) -> Tensor:
-        return apply(ops.floor_divide, (self, other))
-
-    def __rfloordiv__(self, other: TensorLike) -> Tensor:
-        return apply(ops.floor_divide, (other, self))
-
-    def __mod__(self, other: TensorLike) -> Tensor:
-        return apply(ops.remainder, (self, other))
-
-    def __rmod__(self, other: TensorLike) -> Tensor:
-        return apply(ops.remainder, (other, self))
+    def __rmatmul__(self, other: TensorLike) -> Tensor:
+        return ops.matmul(other, self)
 
     def __divmod__(self, other: TensorLike) -> tuple[Tensor, Tensor]:
         return self // other, self % other
 
     def __rdivmod__(self, other: TensorLike) -> tuple[Tensor, Tensor]:
         return other // self, other % self  # type: ignore[return-value]
-
-    def __pow__(self, other: TensorLike) -> Tensor:
-        return apply(ops.power, (self, other))
-
-    def __rpow__(self, other: TensorLike) -> Tensor:
-        return apply(ops.power, (other, self))
-
-    def __matmul__(self, other: TensorLike) -> Tensor:
-        return ops.matmul(self, other)
-
-    def __rmatmul__(self, other: TensorLike) -> Tensor:
-        return ops.matmul(other, self)
 
     def __neg__(self) -> Tensor:
         return apply(ops.negative, (self,))
@@ -365,18 +344,6 @@ class Tensor:
     def __or__(self, other: TensorLike) -> Tensor:
         return apply(ops.logical_or, (_logical(self), _logical(other)))
 
-    def __lt__(self, other: TensorLike) -> Tensor:
-        return apply(ops.less, (self, other))
-
-    def __le__(self, other: TensorLike) -> Tensor:
-        return apply(ops.less_equal, (self, other))
-
-    def __gt__(self, other: TensorLike) -> Tensor:
-        return apply(ops.greater, (self, other))
-
-    def __ge__(self, other: TensorLike) -> Tensor:
-        return apply(ops.greater_equal, (self, other))
-
     def __eq__(self, other: object) -> Tensor:  # type: ignore[override]
         if other is None or isinstance(other, str):
             return NotImplemented
@@ -389,54 +356,15 @@ class Tensor:
 
     # -- methods that NumPy's arrays have ----------------------------------------------------
 
+    sum, mean, var, std, prod = ops.sum, ops.mean, ops.var, ops.std, ops.prod
+    max, min, argmax, argsort = ops.max, ops.min, ops.argmax, ops.argsort
+    clip, cumsum, dot, take = ops.clip, ops.cumsum, ops.dot, ops.take
+    broadcast_to, squeeze, swapaxes = ops.broadcast_to, ops.squeeze, ops.swapaxes
+
     @property
     def T(self) -> Tensor:
         """The transpose, with all axes in reverse order."""
         return ops.transpose(self)
-
-    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """See :func:`tinygrad_rnn.sum`."""
-        return ops.sum(self, axis, keepdims)
-
-    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """See :func:`tinygrad_rnn.mean`."""
-        return ops.mean(self, axis, keepdims)
-
-    def var(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
-        """See :func:`tinygrad_rnn.var`."""
-        return ops.var(self, axis, ddof, keepdims)
-
-    def std(self, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
-        """See :func:`tinygrad_rnn.std`."""
-        return ops.std(self, axis, ddof, keepdims)
-
-    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """See :func:`tinygrad_rnn.max`."""
-        return ops.max(self, axis, keepdims)
-
-    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """See :func:`tinygrad_rnn.min`."""
-        return ops.min(self, axis, keepdims)
-
-    def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        """See :func:`tinygrad_rnn.prod`."""
-        return ops.prod(self, axis, keepdims)
-
-    def cumsum(self, axis: int | None = None) -> Tensor:
-        """See :func:`tinygrad_rnn.cumsum`."""
-        return ops.cumsum(self, axis)
-
-    def clip(self, min: TensorLike | None = None, max: TensorLike | None = None) -> Tensor:
-        """See :func:`tinygrad_rnn.clip`."""
-        return ops.clip(self, min, max)
-
-    def argsort(self, axis: int | None = -1) -> Tensor:
-        """See :func:`tinygrad_rnn.argsort`."""
-        return ops.argsort(self, axis)
-
-    def dot(self, b: TensorLike) -> Tensor:
-        """See :func:`tinygrad_rnn.dot`."""
-        return ops.dot(self, b)
 
     def reshape(self, *shape: int | Sequence[int]) -> Tensor:
         """See :func:`tinygrad_rnn.reshape`; the lengths may stand alone or in a tuple."""
@@ -453,29 +381,9 @@ class Tensor:
         order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes or None
         return ops.transpose(self, order)  # type: ignore[arg-type]
 
-    def swapaxes(self, axis1: int, axis2: int) -> Tensor:
-        """See :func:`tinygrad_rnn.swapaxes`."""
-        return ops.swapaxes(self, axis1, axis2)
-
-    def squeeze(self, axis: Axis = None) -> Tensor:
-        """See :func:`tinygrad_rnn.squeeze`."""
-        return ops.squeeze(self, axis)
-
-    def broadcast_to(self, shape: int | Sequence[int]) -> Tensor:
-        """See :func:`tinygrad_rnn.broadcast_to`."""
-        return ops.broadcast_to(self, shape)
-
-    def take(self, indices: TensorLike, axis: int | None = None) -> Tensor:
-        """See :func:`tinygrad_rnn.take`."""
-        return ops.take(self, indices, axis)
-
     def astype(self, dtype: npt.DTypeLike) -> Tensor:
         """The same values in another dtype."""
         return apply(ops.astype, (self,), {"dtype": np.dtype(dtype)})
-
-    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
-        """Positions of the largest elements: see :func:`argmax`."""
-        return ops.argmax(self, axis, keepdims)
 
     def argmin(self, axis: int | None = None) -> npt.NDArray[Any]:
         """Positions of the smallest elements, as a plain array: they have no gradient."""
