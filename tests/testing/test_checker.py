@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -210,8 +211,7 @@ def corrupted(primitive, i, name):
     def gradient(positions, g, y, *xs, **attributes):
         return [answer(position, g, y, xs, attributes) for position in positions]
 
-    p = primitive
-    return Primitive(p.name, p.kernel, gradient, p.shape, p.domain, p.formula, p.leading, p.view, p.arguments)
+    return replace(primitive, gradient=gradient)
 
 
 @functools.cache
@@ -305,7 +305,7 @@ def made(kernel, *rules):
     """A primitive that is in no registry."""
     names = ("a", "b")[: len(rules)]
     template = tr.ops.registry["add"]
-    return Primitive("made", kernel, rules, template.shape, template.domain, template.formula, None, None, names)
+    return Primitive("made", kernel, rules, template.shape, template.domain, template.formula, names)
 
 
 def verdict(f, *args, **kwargs):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, Union
 
 import numpy as np
@@ -46,6 +47,7 @@ class Part(NamedTuple):
     item: int
 
 
+@dataclass(eq=False, repr=False)
 class Primitive:
     """An operation: kernel, gradient rules, shape rule, domain, formula and facts.
 
@@ -65,6 +67,12 @@ class Primitive:
         ``shape(*specs, **attributes) -> Spec``.
     domain : Domain
     formula : Formula
+    arguments : tuple of str
+        Names of the inputs; the last one starts with ``*`` if the primitive is variadic.
+    named_arguments : tuple of str
+        The same without the variadic one.
+    attributes : frozenset of str
+        Names of the static arguments.
     leading : callable or None
         ``leading(attributes, shapes) -> attributes`` under which a further leading axis of
         every input passes through to the output, where `shapes` have it already; None where
@@ -74,54 +82,35 @@ class Primitive:
     view : callable or None
         ``view(attributes, shape) -> bool``: whether the kernel, called without ``out`` on an
         input of this shape, gives a view of it, whatever its layout; None where it never does.
-    arguments : tuple of str
-        Names of the inputs; the last one starts with ``*`` if the primitive is variadic.
-    named_arguments : tuple of str
-        The same without the variadic one.
-    attributes : frozenset of str
-        Names of the static arguments.
     facts : Facts
         What else is known of it. All that asks what an operation is reads them.
     ufunc : numpy.ufunc, optional
         NumPy's function that does the kernel's work on floats, if there is one.
+    cuts : callable, optional
+        ``cuts(node, order)``: inputs that the rest of a graph reaches only behind a ``.detach()`` in the node, each
+        with what was detached and where.
+    expand : callable, optional
+        ``expand(nodes)``: of a graph's nodes, each after its inputs, those that stand for the ones that depend on this
+        primitive, if its applications are replaced by the operations that they are made of.
     """
 
+    name: str
+    kernel: Callable[..., Any]
+    gradient: tuple[Callable[..., Any] | None, ...] | Callable[..., Any]
+    shape: Callable[..., Spec]
+    domain: Domain
+    formula: Formula
+    arguments: tuple[str, ...]
+    attributes: frozenset[str] = frozenset()
+    leading: Callable[..., Mapping[str, Any]] | None = None
+    view: Callable[..., bool] | None = None
+    facts: Facts = OPAQUE
+    ufunc: np.ufunc | None = None
     cuts: Callable[[Node, Sequence[Node]], Mapping[int, tuple[Node, Location]]] | None = None
-    """``cuts(node, order)``: inputs that the rest of a graph reaches only behind a ``.detach()`` in the node, each
-    with what was detached and where; None if there are none for any node."""
-
     expand: Callable[[Sequence[Node]], Mapping[Node, Node]] | None = None
-    """``expand(nodes)``: of a graph's nodes, each after its inputs, those that stand for the ones that depend on this
-    primitive, if its applications are replaced by the operations that they are made of; None if they are made of none."""
 
-    def __init__(
-        self,
-        name: str,
-        kernel: Callable[..., Any],
-        gradient: tuple[Callable[..., Any] | None, ...] | Callable[..., Any],
-        shape: Callable[..., Spec],
-        domain: Domain,
-        formula: Formula,
-        leading: Callable[..., Mapping[str, Any]] | None,
-        view: Callable[..., bool] | None,
-        arguments: tuple[str, ...],
-        attributes: Iterable[str] = (),
-        facts: Facts = OPAQUE,
-        ufunc: np.ufunc | None = None,
-    ) -> None:
-        self.name = name
-        self.kernel = kernel
-        self.gradient = gradient
-        self.shape = shape
-        self.domain = domain
-        self.formula = formula
-        self.leading = leading
-        self.view = view
-        self.arguments = arguments
-        self.named_arguments = tuple([name for name in arguments if not name.startswith("*")])
-        self.attributes = frozenset(attributes)
-        self.facts = facts
-        self.ufunc = ufunc
+    def __post_init__(self) -> None:
+        self.named_arguments = tuple([name for name in self.arguments if not name.startswith("*")])
 
     @property
     def is_ufunc(self) -> bool:
@@ -293,12 +282,12 @@ def primitive(
             shape or (elementwise_float if of_floats else elementwise),
             domain or Domain(),
             written,
-            leading,
-            view,
             arguments,
-            attributes,
-            facts,
-            ufunc,
+            frozenset(attributes),
+            leading=leading,
+            view=view,
+            facts=facts,
+            ufunc=ufunc,
         )
         functools.update_wrapper(made, function)
         registry[name] = made

@@ -273,20 +273,6 @@ def _read(results: Tensor, index: int) -> Tensor:
     return Tensor(constant(results.node.value[index]))
 
 
-scan = Primitive(
-    "scan",
-    _run,
-    _gradient,
-    lambda *specs, **attributes: Spec((), np.dtype(float)),
-    Domain(),
-    Formula(r"\operatorname{{scan}}\left({rest:own}\right)"),
-    None,
-    None,
-    ("*inputs",),
-    ("plan", "steps"),
-)
-
-
 def _cuts(node: Node, order: Sequence[Node]) -> dict[int, tuple[Node, Location]]:
     plan, steps = node.attributes["plan"], node.attributes["steps"]
     if not plan.detaches:
@@ -295,7 +281,18 @@ def _cuts(node: Node, order: Sequence[Node]) -> dict[int, tuple[Node, Location]]
     return {k: (source, source.location._replace(t=steps)) for k, source in found.items()}
 
 
-scan.cuts = _cuts
+scan = Primitive(
+    "scan",
+    _run,
+    _gradient,
+    lambda *specs, **attributes: Spec((), np.dtype(float)),
+    Domain(),
+    Formula(r"\operatorname{{scan}}\left({rest:own}\right)"),
+    ("*inputs",),
+    frozenset(["plan", "steps"]),
+    cuts=_cuts,
+)
+
 
 item = Primitive(
     "item",
@@ -304,10 +301,8 @@ item = Primitive(
     lambda results, index: Spec((), np.dtype(float)),
     Domain(),
     Formula("{results}"),
-    None,
-    None,
     ("results",),
-    ("index",),
+    frozenset(["index"]),
 )
 
 
