@@ -64,15 +64,14 @@ def _first_wrong(plan: CompiledScan, arrays: Sequence[Array], steps: int, rtol: 
                     return node
         # right whenever it is asked for, and wrong if it is not: then it shows in the results
         found, _ = plan.executable(True)(arrays, steps)
-    carried = dict(zip(loop.carry, loop.next_carry, strict=True))
     for output, result in zip(loop.outputs, found, strict=False):
-        stack = expected.get(output.node if output.kind != "final" else carried[output.node])
+        stack = expected.get(loop.value_of(output))
         if stack is None or not steps:
             continue
         last = stack[0 if loop.reverse else -1]
         right = {"stack": stack, "sum": stack.sum(0), "final": last}[output.kind]
         if not np.allclose(result, right, rtol, rtol, equal_nan=True):
-            return output.node if output.kind != "final" else carried[output.node]
+            return loop.value_of(output)
     return None
 
 
@@ -91,15 +90,15 @@ def values_of(loop: Loop, arrays: Sequence[Array], steps: int) -> dict[Node, Arr
     dict of Node to numpy.ndarray
         The values at all steps of each operation, each along a new leading axis.
     """
-    m, n = len(loop.sequences), len(loop.sequences) + len(loop.carry)
+    sequences, carry, consts = loop.parts(arrays)
     order = body(loop)
-    state: list[Any] = list(arrays[m:n])
+    state: list[Any] = list(carry)
     columns: dict[Node, list[Any]] = {node: [None] * steps for node in order if not is_leaf(node)}
     with np.errstate(all="ignore"):
         for t in reversed(range(steps)) if loop.reverse else range(steps):
             now: dict[Node, Any] = {node: node.value for node in order if is_leaf(node)}
-            now |= dict(zip(loop.consts, arrays[n:], strict=True))
-            now |= {leaf: x[t] for leaf, x in zip(loop.sequences, arrays, strict=False)}
+            now |= dict(zip(loop.consts, consts, strict=True))
+            now |= {leaf: x[t] for leaf, x in zip(loop.sequences, sequences, strict=True)}
             now |= dict(zip(loop.carry, state, strict=True))
             replay(order, now)
             for node, column in columns.items():

@@ -48,16 +48,15 @@ def spans(plan: CompiledScan, steps: int) -> Iterator[tuple[int, int]]:
 def run_in_segments(plan: CompiledScan, arrays: Sequence[npt.NDArray[Any]], steps: int) -> Segments:
     """Run a loop n steps at a time."""
     loop, executable = plan.loop, plan.executable(False)
-    sequences, slots = len(loop.sequences), len(loop.carry)
-    state, consts = list(arrays[sequences : sequences + slots]), arrays[sequences + slots :]
-    finals = {output.node: i for i, output in enumerate(loop.outputs) if output.kind == "final"}
+    sequences, carry, consts = loop.parts(arrays)
+    state = list(carry)
     values: list[Any] = [
         np.empty((steps, *output.node.shape), output.node.dtype) if output.kind == "stack" else None for output in loop.outputs
     ]
     starts: list[list[npt.NDArray[Any]]] = []
     for start, stop in spans(plan, steps):
         starts.append(state)
-        found, memory = executable([*[x[start:stop] for x in arrays[:sequences]], *state, *consts], stop - start)
+        found, memory = executable([*[x[start:stop] for x in sequences], *state, *consts], stop - start)
         executable.release(memory)
         for i, output in enumerate(loop.outputs):
             if output.kind == "stack":
@@ -66,5 +65,5 @@ def run_in_segments(plan: CompiledScan, arrays: Sequence[npt.NDArray[Any]], step
                 values[i] = values[i] + found[i]
             else:
                 values[i] = found[i]
-        state = [found[finals[leaf]] for leaf in loop.carry]
+        state = [found[loop.finals[leaf]] for leaf in loop.carry]
     return Segments(values, starts)

@@ -87,11 +87,8 @@ class CompiledScan:
         """The loop with the residuals of its gradient as further outputs."""
         with self._lock:
             if self._saving is None:
-                floats = [i for i, output in enumerate(self.loop.outputs) if output.node.dtype.kind == "f"]
-                inputs = (*self.loop.sequences, *self.loop.carry, *self.loop.consts)
-                wanted = [k for k, node in enumerate(inputs) if node.dtype.kind == "f"]
                 saved: Collection[Node] | None = () if self.checkpoint == 1 else None
-                found = differentiate(self.loop, floats, wanted, saved).residuals
+                found = differentiate(self.loop, self.loop.float_outputs, self.loop.float_inputs, saved).residuals
                 # all other values that a gradient reads follow from the carry of each step
                 reached = set(body(self.loop))
                 kept = dict.fromkeys([*found, *[leaf for leaf in self.loop.carry if leaf in reached]])
@@ -143,12 +140,7 @@ class CompiledScan:
     def cut_off(self, outputs: Collection[int]) -> dict[int, Node]:
         """For inputs on which some outputs depend only through a ``.detach()``, the detached value."""
         loop = self.traced
-        after = dict(zip(loop.carry, loop.next_carry, strict=True))
-        roots = [
-            after[output.node] if output.kind == "final" else output.node
-            for i, output in enumerate(loop.outputs)
-            if i in outputs
-        ]
+        roots = [loop.value_of(output) for i, output in enumerate(loop.outputs) if i in outputs]
         detached = [node.inputs[0] for node in body(loop, roots) if node.primitive is _DETACH]
         if not detached:
             return {}
@@ -157,15 +149,15 @@ class CompiledScan:
             node = roots.pop()
             if node not in reached:
                 reached.add(node)
-                roots += [*([] if node.primitive is _DETACH else node.inputs), *([after[node]] if node in after else [])]
+                roots += () if node.primitive is _DETACH else node.inputs
+                roots += [loop.next_carry[loop.slot[node]]] if node in loop.slot else []
         behind = {node: source for source in detached for node in body(loop, [source]) if node not in reached}
-        inputs = (*loop.sequences, *loop.carry, *loop.consts)
-        return {k: behind[node] for k, node in enumerate(inputs) if node in behind}
+        return {k: behind[node] for k, node in enumerate(loop.inputs) if node in behind}
 
     def slots_before(self, given: Sequence[int], ends: Collection[int], steps: int) -> set[int]:
         """The slots whose initial value has a cotangent, if outputs `given` and the final values of slots `ends` have one."""
         first, found, before = len(self.loop.sequences), set(ends), None
-        wanted = [first + i for i, leaf in enumerate(self.loop.carry) if leaf.dtype.kind == "f"]
+        wanted = self.loop.float_slots
         for _ in range(steps):
             if found == before:
                 break

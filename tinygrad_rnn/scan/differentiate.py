@@ -84,8 +84,8 @@ def differentiate(
     slots = _slots_with_cotangents(forward, given, ends)
     carried = {i: leaf(forward.carry[i].spec, f"δ_{forward.carry[i].name or i}") for i in slots}
     seeds += [(forward.next_carry[i], Tensor(g)) for i, g in carried.items()]
-    inputs = (*forward.sequences, *forward.carry, *forward.consts)
-    targets = [node for node in inputs if node.dtype.kind == "f"]
+    inputs = forward.inputs
+    targets = [inputs[k] for k in forward.float_inputs]
     order = body(forward)
     before = set(order)
     with mode(tracing=True, recording=True):
@@ -93,18 +93,12 @@ def differentiate(
     found = {node: g.node for node, g in table.items()}
     after = [found.get(forward.carry[i]) or _zeros(forward.carry[i]) for i in slots]
 
-    first_state = len(forward.sequences)
-    outputs, results = [], []
-    for k in wanted:
-        node = inputs[k]
-        if first_state <= k < first_state + len(forward.carry):
-            slot = k - first_state
-            if slot in carried:
-                outputs.append(Output("final", carried[slot]))
-                results.append(k)
-        elif node in found:
-            outputs.append(Output("stack" if k < first_state else "sum", found[node]))
-            results.append(k)
+    made = found | {forward.carry[i]: g for i, g in carried.items()}
+    results = [k for k in wanted if inputs[k] in made]
+    outputs = [
+        Output("final" if node in forward.slot else "stack" if node in forward.sequences else "sum", made[node])
+        for node in (inputs[k] for k in results)
+    ]
 
     state = tuple(carried.values())
     raw = Loop(
@@ -115,11 +109,9 @@ def differentiate(
         tuple(outputs),
         not forward.reverse,
     )
-    stand_ins = {
-        node: node if node in forward.carry else leaf(node.spec, node.name) for node in _reads(forward, raw, before, saved)
-    }
+    stand_ins = {node: leaf(node.spec, node.name) for node in _reads(forward, raw, before, saved)}
+    loop = canonical(raw, stand_ins)
     stand_ins |= {node: node for node in forward.carry}
-    loop = canonical(raw, {node: stand_in for node, stand_in in stand_ins.items() if stand_in is not node})
     nodes = body(loop)
     reached = set(nodes)
     arrays = tuple([node for node in nodes if isinstance(node.value, np.ndarray) and not is_scalar_constant(node)])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from functools import cached_property
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 
 from ..graph.node import Node, ancestors
 
 __all__ = ["Loop", "Output", "body", "is_leaf", "is_scalar_constant", "is_ufunc", "is_view"]
+
+Value = TypeVar("Value")
 
 
 class Output(NamedTuple):
@@ -65,6 +68,46 @@ class Loop:
     reverse: bool = False
     residuals: frozenset[Node] = frozenset()
 
+    @property
+    def inputs(self) -> tuple[Node, ...]:
+        """The leaves of all inputs, in order."""
+        return (*self.sequences, *self.carry, *self.consts)
+
+    def parts(self, inputs: Sequence[Value]) -> tuple[Sequence[Value], Sequence[Value], Sequence[Value]]:
+        """Values of the inputs, in order, as those of the sequences, of the slots and of the consts."""
+        first_slot = len(self.sequences)
+        first_const = first_slot + len(self.carry)
+        return inputs[:first_slot], inputs[first_slot:first_const], inputs[first_const:]
+
+    @cached_property
+    def slot(self) -> dict[Node, int]:
+        """The number of the slot of each leaf in `carry`."""
+        return {node: i for i, node in enumerate(self.carry)}
+
+    @cached_property
+    def finals(self) -> dict[Node, int]:
+        """The number of the output with a slot's final value, for the leaf of each slot that has such an output."""
+        return {output.node: i for i, output in enumerate(self.outputs) if output.kind == "final"}
+
+    @property
+    def float_inputs(self) -> list[int]:
+        """Numbers of the inputs that can have a cotangent: those of floats."""
+        return [k for k, node in enumerate(self.inputs) if node.dtype.kind == "f"]
+
+    @property
+    def float_outputs(self) -> list[int]:
+        """Numbers of the outputs that can have a cotangent: those of floats."""
+        return [k for k, output in enumerate(self.outputs) if output.node.dtype.kind == "f"]
+
+    @property
+    def float_slots(self) -> list[int]:
+        """Numbers among the inputs of the slots that can have a cotangent."""
+        return [k for k in self.float_inputs if self.inputs[k] in self.slot]
+
+    def value_of(self, output: Output) -> Node:
+        """The node of the body with an output's value at each step; for a "final" output, the slot's next value."""
+        return self.next_carry[self.slot[output.node]] if output.kind == "final" else output.node
+
     def mapped(self, table: Mapping[Node, Node]) -> Loop:
         """The loop with other nodes for some of `next_carry` and `outputs`."""
         next_carry = tuple(table.get(node, node) for node in self.next_carry)
@@ -78,7 +121,6 @@ class Loop:
 
 def body(loop: Loop, roots: Iterable[Node] | None = None) -> list[Node]:
     """All nodes that a loop's outputs need, or that `roots` need, through its slots too; each after its inputs."""
-    slot = dict(zip(loop.carry, loop.next_carry, strict=True))
     seen: set[Node] = set()
     stack = [output.node for output in loop.outputs] if roots is None else list(roots)
     while stack:
@@ -86,8 +128,8 @@ def body(loop: Loop, roots: Iterable[Node] | None = None) -> list[Node]:
         if node not in seen:
             seen.add(node)
             stack.extend(node.inputs)
-            if node in slot:
-                stack.append(slot[node])
+            if node in loop.slot:
+                stack.append(loop.next_carry[loop.slot[node]])
     return ancestors(seen)
 
 

@@ -86,8 +86,7 @@ def run_step_by_step(plan: CompiledScan, arrays: Sequence[Any], steps: int) -> N
         As a loop in Python would: with the layer, the step t, and the inputs by name.
     """
     loop = plan.traced
-    leaves = (*loop.sequences, *loop.carry, *loop.consts)
-    inputs = [leaf(array, node.name, node.role) for node, array in zip(leaves, arrays, strict=True)]
+    inputs = [leaf(array, node.name, node.role) for node, array in zip(loop.inputs, arrays, strict=True)]
     _steps(Node(scan, tuple(inputs), {"plan": plan, "steps": steps}, None, current().location), inputs, False, {})
 
 
@@ -132,21 +131,21 @@ def _steps(node: Node, inputs: Sequence[Node], whole: bool, runs: dict[Node, _Ru
     """
     plan, T = node.attributes["plan"], node.attributes["steps"]
     loop: Loop = plan.saving if whole else plan.traced
-    m, n = len(loop.sequences), len(loop.sequences) + len(loop.carry)
+    sequences, state, given = loop.parts(inputs)
     forward = runs.get(node.location.origin) if node.location.origin is not None else None
     unrolling = forward.unrolling if forward else Unrolling(node.scope, node.location, loop.reverse)
-    run = _Run(loop, unrolling, [{} for _ in range(T)], list(inputs[m:n]), set())
+    run = _Run(loop, unrolling, [{} for _ in range(T)], list(state), set())
     columns = {made: column for before in runs.values() for made, column in before.columns.items()}
     order = body(loop)
     read = set(order)
-    consts = dict(zip(loop.consts, inputs[n:], strict=True))
+    consts = dict(zip(loop.consts, given, strict=True))
     for position in reversed(range(T)) if loop.reverse else range(T):
         known = forward.positions[position] if forward else {}
         now = run.positions[position]
         now.update(consts)
         now.update({slot: value for slot, value in zip(loop.carry, run.carried, strict=True) if value is not None})
         places = _Places(node, unrolling, run.step(position), runs, position)
-        for place, sequence in zip(loop.sequences, inputs, strict=False):
+        for place, sequence in zip(loop.sequences, sequences, strict=True):
             if place in known:
                 now[place] = known[place]
             elif place in loop.residuals and sequence in columns:
@@ -256,7 +255,7 @@ def _result(node: Node, run: _Run) -> Node:
         return run.results[index]
     kind, asked, _ = run.loop.outputs[index]
     if kind == "final":
-        value = run.carried[run.loop.carry.index(asked)]
+        value = run.carried[run.loop.slot[asked]]
         assert value is not None
         made = value
     else:

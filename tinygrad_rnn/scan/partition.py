@@ -72,15 +72,14 @@ class Partition:
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
         self.nodes = body(loop)
-        slot = {leaf: i for i, leaf in enumerate(loop.carry)}
         known = set(self.nodes)
-        self.live = [i for leaf, i in slot.items() if leaf in known]
-        self._reads = _slots_read(self.nodes, slot)
+        self.live = [i for leaf, i in loop.slot.items() if leaf in known]
+        self._reads = _slots_read(self.nodes, loop.slot)
         cycle = self._cycles()
         self.running = {loop.next_carry[i]: i for i, slots in cycle.items() if slots == {i} and self._is_running_sum(i)}
         self.cycle = {i: slots for i, slots in cycle.items() if i not in self.running.values()}
         self._cores = self._find_cores()
-        self.stage = self._stages(slot)
+        self.stage = self._stages()
 
     def is_sequential(self, node: Node) -> bool:
         """Whether a node is computed step by step."""
@@ -129,7 +128,7 @@ class Partition:
                     cores[node] = slots
         return cores
 
-    def _stages(self, slot: dict[Node, int]) -> dict[Node, int]:
+    def _stages(self) -> dict[Node, int]:
         """The stage of each node: a node waits for its inputs, and a delay for the value that it delays."""
         loop = self.loop
         of_cycle = dict.fromkeys(set(self.cycle.values()), 1)
@@ -143,8 +142,8 @@ class Partition:
                     outside = [stage[i] for i in node.inputs if self._cores.get(i) != slots]
                     starts[slots] = max(starts[slots], 1 + max((first_batched(s) for s in outside), default=0))
                     stage[node] = of_cycle[slots]
-                elif node in slot:
-                    stage[node] = of_delay[slot[node]]
+                elif node in loop.slot:
+                    stage[node] = of_delay[loop.slot[node]]
                 elif node in self.running:
                     stage[node] = first_batched(stage[self.term(node)])
                 elif node.primitive is None:

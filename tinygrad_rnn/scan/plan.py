@@ -93,9 +93,7 @@ class Plan:
         self.names = tuple(names) or tuple(node.name or f"state_{i}" for i, node in enumerate(loop.carry, 1))
         self._plan = plan = CompiledScan(loop, checkpoint)
         self.forward = self._forward(plan)
-        floats = [i for i, output in enumerate(plan.loop.outputs) if output.node.dtype.kind == "f"]
-        inputs = (*loop.sequences, *loop.carry, *loop.consts)
-        wanted = [k for k, node in enumerate(inputs) if node.dtype.kind == "f"]
+        floats, wanted = plan.loop.float_outputs, loop.float_inputs
         self.backward = self._backward(plan, floats, wanted) if floats and wanted else None
 
     @property
@@ -160,7 +158,7 @@ class Plan:
         by_hand = differentiate(canonical(loop), floats, wanted)
         reverse, reverse_plan = plan.reverse(floats, wanted)
         executable = reverse_plan.executable(False)
-        inputs = (*loop.sequences, *loop.carry, *loop.consts)
+        inputs = loop.inputs
         names = [f"∂{inputs[k].name or inputs[k].operation}" for k in reverse.results]
         written = self._named(as_written(by_hand.loop, names, len(outputs)), by_hand, outputs)
         run = self._named(_as_run(executable, names), reverse, outputs)

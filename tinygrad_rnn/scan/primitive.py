@@ -20,6 +20,7 @@ from ..tensor import Tensor
 from .backend import Executable, RunMemory
 from .checkpoint import Segments, run_in_segments, spans
 from .compiled import CompiledScan
+from .loop import Loop
 
 __all__ = ["Run", "item", "run", "scan"]
 
@@ -75,13 +76,19 @@ def _gradient(positions: list[int], parts: list[Part], y: Tensor, *inputs: Tenso
 def _reversed(
     positions: Sequence[int], cotangents: dict[int, Tensor], y: Tensor, inputs: Sequence[Tensor], plan: CompiledScan, steps: int
 ) -> list[Any]:
-    items, slot = plan.saving.outputs, {leaf: i for i, leaf in enumerate(plan.loop.carry)}
-    ends = {slot[items[i].node]: g for i, g in cotangents.items() if items[i].kind == "final"}
-    backward = _Backward({i: g for i, g in cotangents.items() if items[i].kind != "final"}, y, inputs, plan, steps)
+    ends, others = _parted(plan.loop, cotangents)
+    backward = _Backward(others, y, inputs, plan, steps)
     results, zeros = backward.loop(positions, ends, steps)
     if zeros and not all(map(_is_finite, results.values())):
         results = backward.by_steps(positions, ends)
     return [results.get(position) for position in positions]
+
+
+def _parted(loop: Loop, cotangents: dict[int, Tensor]) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+    """Cotangents of outputs, as those of final values, by the number of the slot, and all others."""
+    final = {i: loop.slot[node] for node, i in loop.finals.items()}
+    ends = {final[i]: g for i, g in cotangents.items() if i in final}
+    return ends, {i: g for i, g in cotangents.items() if i not in final}
 
 
 class _Backward:
@@ -170,8 +177,8 @@ class _Backward:
 
     def _step(self, wanted: Sequence[int], ends: dict[int, Tensor], count: int) -> dict[int, Tensor]:
         """Of the step that is number `count`."""
-        floats = [self.first_slot + i for i, leaf in enumerate(self.plan.loop.carry) if leaf.dtype.kind == "f"]
-        reverse, plan = self.plan.reverse_of_a_step(self.given, sorted({*wanted, *floats}), ends)
+        wanted = sorted({*wanted, *self.plan.loop.float_slots})
+        reverse, plan = self.plan.reverse_of_a_step(self.given, wanted, ends)
         at = self.steps - count if self.plan.loop.reverse else count - 1
         starts = self._starts(count, at)
         found = run(
@@ -192,7 +199,7 @@ class _Backward:
     def _starts(self, count: int, at: int) -> list[Tensor]:
         """What the slots carry into the step that is number `count`, as sequences of length 1."""
         state, inputs = self.plan.loop.carry, self.inputs[self.first_slot : self.first_const]
-        final = {item.node: i for i, item in enumerate(self.plan.loop.outputs) if item.kind == "final"}
+        final = self.plan.loop.finals
         if count == 1:
             return [x[None] for x in inputs]
         if current().recording and final.keys() >= set(state):
@@ -227,28 +234,25 @@ def _reversed_in_segments(
     steps: int,
 ) -> list[Any]:
     """Run each segment again, saving everything, and then its reverse; the last one first."""
-    items, loop = plan.loop.outputs, plan.loop
-    sequences, slots = len(loop.sequences), len(loop.carry)
-    arrays = [x.node.value for x in inputs]
-    float_slots = [sequences + i for i, leaf in enumerate(loop.carry) if leaf.dtype.kind == "f"]
-    wanted = sorted({*positions, *float_slots})
-    final = {items[i].node: i for i in range(len(items)) if items[i].kind == "final"}
-    carried = {i: g for i, g in cotangents.items() if items[i].kind == "final"}
-    others = {i: g for i, g in cotangents.items() if i not in carried}
+    loop, first_slot = plan.loop, len(plan.loop.sequences)
+    sequences, _, consts = loop.parts([x.node.value for x in inputs])
+    wanted = sorted({*positions, *loop.float_slots})
+    ends, others = _parted(loop, cotangents)
     whole: dict[int, Any] = {}
     for (start, stop), state in reversed(list(zip(spans(plan, steps), y.starts, strict=True))):
-        part = [*[x[start:stop] for x in arrays[:sequences]], *state, *arrays[sequences + slots :]]
-        given = {i: g[start:stop] if items[i].kind == "stack" else g for i, g in others.items()} | carried
+        part = [*[x[start:stop] for x in sequences], *state, *consts]
+        given = {i: g[start:stop] if loop.outputs[i].kind == "stack" else g for i, g in others.items()}
+        given |= {loop.finals[loop.carry[i]]: g for i, g in ends.items()}
         results = _reversed_segment(wanted, given, part, plan, stop - start)
-        present = plan.slots_before(sorted(others), [loop.carry.index(items[i].node) for i in carried], stop - start)
-        starts = {k: results.pop(k) for k in float_slots if k in results}
-        carried = {final[loop.carry[k - sequences]]: g for k, g in starts.items() if k - sequences in present}
+        present = plan.slots_before(sorted(others), ends, stop - start)
+        starts = {k - first_slot: results.pop(k) for k in loop.float_slots if k in results}
+        ends = {i: g for i, g in starts.items() if i in present}
         for k, g in results.items():
-            if k < sequences:
-                whole.setdefault(k, np.zeros(arrays[k].shape, arrays[k].dtype))[start:stop] = g.node.value
+            if k < first_slot:
+                whole.setdefault(k, np.zeros(sequences[k].shape, sequences[k].dtype))[start:stop] = g.node.value
             else:
                 whole[k] = g.node.value if k not in whole else whole[k] + g.node.value
-    whole |= {sequences + loop.carry.index(items[i].node): g.node.value for i, g in carried.items()}
+    whole |= {first_slot + i: g.node.value for i, g in ends.items()}
     return [Tensor(constant(whole[k])) if k in whole else None for k in positions]
 
 

@@ -61,7 +61,7 @@ def slots_of(loop: Loop, partition: Partition, names: Sequence[str]) -> Iterator
     names : sequence of str
         Of the slots.
     """
-    slot = {leaf: i for i, leaf in enumerate(loop.carry)}
+    slot = loop.slot
     read = {node for made in body(loop) for node in made.inputs} | {
         output.node for output in loop.outputs if output.kind != "final"
     }

@@ -44,7 +44,7 @@ class _Ordering:
         self.storage = placement.storage
         self.joined = placement.joined
         self.partition = schedule.partition
-        self.slot = {leaf: i for i, leaf in enumerate(schedule.loop.carry)}
+        self.slot = schedule.loop.slot
         self.next_carry = schedule.loop.next_carry
 
     def ordered(self, calls: Sequence[Call]) -> list[Call]:

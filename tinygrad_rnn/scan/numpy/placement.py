@@ -83,7 +83,7 @@ class Placement:
 
     def _place_leaves(self) -> None:
         loop = self.loop
-        for index, node in enumerate((*loop.sequences, *loop.carry, *loop.consts)):
+        for index, node in enumerate(loop.inputs):
             if node not in loop.carry:
                 self.storage[node] = Storage("input", position=index)
         for node in self._sequences_in_loops():
