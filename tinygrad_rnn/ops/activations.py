@@ -8,8 +8,8 @@ import numpy as np
 
 from ..errors import ShapeError
 from .arithmetic import exp, greater
-from .axes import AXES, expand_to, negative_axes
-from .core import TensorLike, apply, as_tensor, primitive
+from .axes import AXES, NOT_EMPTY, expand_to, negative_axes
+from .core import TensorLike, apply, as_tensor, filled, primitive
 from .domains import REAL, Domain
 from .dtypes import narrowed, widened
 from .facts import Facts
@@ -80,22 +80,14 @@ def softplus(x, *, out=None):
     shape=lambda x, axis, keepdims: reduced(x, axis, keepdims, floating=True),
     floating=True,
     accumulates=True,
-    domain=Domain(
-        REAL,
-        shapes=lambda choose: [tuple(max(1, n) for n in choose.shape(1))],
-        attributes=AXES,
-    ),
+    domain=Domain(REAL, shapes=NOT_EMPTY, attributes=AXES),
 )
 def _logsumexp(x, *, axis, keepdims, out=None):
     top = np.max(x, axis=axis, keepdims=True)
     shift = np.where(np.isfinite(top), top, 0).astype(top.dtype, copy=False)
     with np.errstate(divide="ignore"):  # all of them -inf: the log of an empty sum is -inf
         y = np.log(np.sum(np.exp(x - shift), axis=axis, keepdims=True)) + shift
-    y = y if keepdims else y.squeeze(axis)
-    if out is None:
-        return y
-    np.copyto(out, y)
-    return out
+    return filled(y if keepdims else y.squeeze(axis), out)
 
 
 def logsumexp(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims: bool = False) -> Tensor:
@@ -146,7 +138,7 @@ def softmax(x: TensorLike, axis: int | tuple[int, ...] = -1) -> Tensor:
     accumulates=True,
     domain=Domain(
         REAL,
-        shapes=lambda choose: [tuple(n or 1 for n in choose.shape(1))],
+        shapes=NOT_EMPTY,
         attributes=lambda choose, shape: {"axis": choose.axes(len(shape)) or (-1,)},
     ),
 )

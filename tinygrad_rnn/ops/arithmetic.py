@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import DtypeError
 from ..graph.node import Spec
-from .core import TensorLike, apply, as_tensor, elementwise, primitive
+from .core import TensorLike, apply, as_tensor, elementwise, filled, primitive
 from .domains import BOOLEAN, POSITIVE, REAL, Domain, Interval
 from .facts import Facts
 from .formula import OPEN, PRODUCT, RELATION, SUM, TERM, Formula
@@ -632,10 +632,7 @@ def detach(x, *, out=None):
     >>> detach([1.0])
     tensor([1.])
     """
-    if out is None:
-        return x
-    np.copyto(out, x)
-    return out
+    return filled(x, out)
 
 
 detach.cuts = lambda node, order: {0: (node.inputs[0], node.location)}

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import ShapeError
 from .domains import Choose, Shape
 
-__all__ = ["AXES", "Axis", "expand_to", "kept", "negative_axes", "negative_axis"]
+__all__ = ["AXES", "AXIS", "NOT_EMPTY", "Axis", "expand_to", "kept", "negative_axes", "negative_axis"]
 
 Axis = int | tuple[int, ...] | None
 
@@ -70,6 +70,16 @@ def expand_to(y: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
     return y if keepdims or not axis else y.reshape(kept(x.shape, axis))
 
 
+def NOT_EMPTY(choose: Choose) -> list[Shape]:
+    """The shape of an input that has elements, for the tests that draw them."""
+    return [tuple(n or 1 for n in choose.shape(1))]
+
+
 def AXES(choose: Choose, shape: Shape) -> Mapping[str, Any]:
     """Attributes of a reduction, for the tests that draw them."""
     return {"axis": choose.axes(len(shape)), "keepdims": choose.flag()}
+
+
+def AXIS(choose: Choose, shape: Shape) -> Mapping[str, Any]:
+    """Attributes of an operation along one axis, for the tests that draw them."""
+    return {"axis": choose.integer(-len(shape), -1)}

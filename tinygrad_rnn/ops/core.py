@@ -306,6 +306,14 @@ def _check_kernel(name: str, kernel: Callable[..., Any]) -> None:
         raise TypeError(f"{name}: the kernel takes no out=; add out=None, the array to write the result into if there is one")
 
 
+def filled(value: Any, out: Any) -> Any:
+    """What a kernel returns: the value, or `out` with the value copied into it."""
+    if out is None:
+        return value
+    np.copyto(out, value)
+    return out
+
+
 # -- apply ---------------------------------------------------------------------------------
 
 _value_types = (np.ndarray, Spec, Results)

@@ -102,13 +102,8 @@ class Domain:
         kinks: Callable[..., Any] | None = None,
         stops: bool = False,
     ) -> None:
-        set_field = object.__setattr__
-        set_field(self, "inputs", inputs or (REAL,))
-        set_field(self, "signature", signature)
-        set_field(self, "shapes", shapes)
-        set_field(self, "attributes", attributes)
-        set_field(self, "kinks", kinks)
-        set_field(self, "stops", stops)
+        given = inputs or (REAL,)
+        vars(self).update(inputs=given, signature=signature, shapes=shapes, attributes=attributes, kinks=kinks, stops=stops)
 
     def of(self, position: int) -> Interval:
         """The interval of one input."""

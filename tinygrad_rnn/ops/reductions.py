@@ -9,13 +9,13 @@ import numpy as np
 from ..errors import ShapeError
 from ..graph.node import Spec
 from .arithmetic import divide, equal, multiply, sqrt
-from .axes import AXES, Axis, expand_to, kept, negative_axes, negative_axis
-from .core import Primitive, TensorLike, apply, as_tensor, primitive
+from .axes import AXES, AXIS, NOT_EMPTY, Axis, expand_to, kept, negative_axes, negative_axis
+from .core import Primitive, TensorLike, apply, as_tensor, filled, primitive
 from .domains import REAL, Choose, Domain, Shape
 from .dtypes import accumulator, as_float, narrowed, widened
 from .facts import Facts
 from .formula import TERM, Formula
-from .shapes import concatenate, filled, flip, take_along_axis
+from .shapes import concatenate, flip, take_along_axis
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
@@ -82,8 +82,8 @@ def _gap(x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
     return flat[-1] - flat[-2] if len(flat) > 1 else np.ones(())
 
 
-def _gap_below(x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
-    return _gap(-x, axis=axis, keepdims=keepdims)
+def _gap_below(x: Any, **attributes: Any) -> Any:
+    return _gap(-x, **attributes)
 
 
 def _of_the_winners(g: Any, y: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
@@ -91,31 +91,24 @@ def _of_the_winners(g: Any, y: Any, x: Any, axis: tuple[int, ...], keepdims: boo
     return expand_to(g, x, axis, keepdims) * (ties / sum(ties, axis, keepdims=True))
 
 
-def _not_empty(choose: Choose) -> list[Shape]:
-    return [tuple(n or 1 for n in choose.shape(1))]
+def _winner(name: str, ufunc: np.ufunc, kinks: Any) -> Primitive:
+    """The reduction by a function that chooses one of two."""
+
+    def kernel(x, *, axis, keepdims, out=None):
+        return ufunc.reduce(x, axis=axis, keepdims=keepdims, out=out)
+
+    kernel.__name__ = name
+    return primitive(
+        gradient=(_of_the_winners,),
+        formula=rf"\{name}{{over}}\left({{x}}\right)",
+        facts=Facts(reduces="axis"),
+        shape=reduced,
+        domain=Domain(REAL, shapes=NOT_EMPTY, attributes=AXES, kinks=kinks),
+    )(kernel)
 
 
-@primitive(
-    gradient=(_of_the_winners,),
-    formula=r"\max{over}\left({x}\right)",
-    facts=Facts(reduces="axis"),
-    shape=reduced,
-    domain=Domain(REAL, shapes=_not_empty, attributes=AXES, kinks=_gap),
-)
-def _max(x, *, axis, keepdims, out=None):
-    return np.maximum.reduce(x, axis=axis, keepdims=keepdims, out=out)
-
-
-# not the negative of the largest of the negatives: unsigned integers and booleans have none
-@primitive(
-    gradient=(_of_the_winners,),
-    formula=r"\min{over}\left({x}\right)",
-    facts=Facts(reduces="axis"),
-    shape=reduced,
-    domain=Domain(REAL, shapes=_not_empty, attributes=AXES, kinks=_gap_below),
-)
-def _min(x, *, axis, keepdims, out=None):
-    return np.minimum.reduce(x, axis=axis, keepdims=keepdims, out=out)
+_max = _winner("max", np.maximum, _gap)
+_min = _winner("min", np.minimum, _gap_below)  # not by negatives, which unsigned integers and booleans have not
 
 
 def _extreme(primitive: Primitive, x: TensorLike, axis: Axis, keepdims: bool) -> Tensor:
@@ -165,8 +158,8 @@ def min(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     shape=lambda x, axis, keepdims: reduced(x, (axis,), keepdims)._replace(dtype=np.dtype(np.intp)),
     domain=Domain(
         REAL,
-        shapes=_not_empty,
-        attributes=lambda choose, shape: {"axis": choose.integer(-len(shape), -1), "keepdims": choose.integer(0, 1) == 1},
+        shapes=NOT_EMPTY,
+        attributes=lambda choose, shape: {**AXIS(choose, shape), "keepdims": choose.integer(0, 1) == 1},
         kinks=lambda x, axis, keepdims: _gap(x, axis=(axis,), keepdims=keepdims),
     ),
 )
@@ -199,6 +192,10 @@ def argmax(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Te
     return apply(_argmax, (x,), {"axis": axis, "keepdims": keepdims})
 
 
+def _with_axes(choose: Choose) -> list[Shape]:
+    return [choose.shape(1)]
+
+
 def _along(name: str, x: TensorLike, axis: int | None) -> tuple[Tensor, int]:
     """The tensor and an axis of it; all elements in order along one axis if none is given."""
     x = as_tensor(x)
@@ -212,12 +209,7 @@ def _along(name: str, x: TensorLike, axis: int | None) -> tuple[Tensor, int]:
     formula=r"\operatorname{{argsort}}{over}\left({x}\right)",
     facts=Facts(along="axis"),
     shape=lambda x, axis: reduced(x, (axis,), True)._replace(shape=x.shape, dtype=np.dtype(np.intp)),
-    domain=Domain(
-        REAL,
-        shapes=lambda choose: [choose.shape(1)],
-        attributes=lambda choose, shape: {"axis": choose.integer(-len(shape), -1)},
-        kinks=lambda x, axis: np.diff(np.sort(x, axis), axis=axis),
-    ),
+    domain=Domain(REAL, shapes=_with_axes, attributes=AXIS, kinks=lambda x, axis: np.diff(np.sort(x, axis), axis=axis)),
 )
 def _argsort(x, *, axis, out=None):
     return filled(np.argsort(x, axis, kind="stable"), out)
@@ -351,11 +343,7 @@ def prod(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     formula=r"\operatorname{{cumsum}}{over}\left({x}\right)",
     facts=Facts(along="axis", linear="jointly"),
     shape=lambda x, axis: reduced(x, (axis,), True)._replace(shape=x.shape, dtype=_summed_dtype(x.dtype)),
-    domain=Domain(
-        REAL,
-        shapes=lambda choose: [choose.shape(1)],
-        attributes=lambda choose, shape: {"axis": choose.integer(-len(shape), -1)},
-    ),
+    domain=Domain(REAL, shapes=_with_axes, attributes=AXIS),
     accumulates=True,
 )
 def _cumsum(x, *, axis, out=None):

@@ -15,7 +15,7 @@ from ..errors import DtypeError, ShapeError, TraceError
 from ..graph.context import current
 from ..graph.node import Spec
 from .axes import Axis, negative_axes, negative_axis
-from .core import Sparse, TensorLike, apply, as_tensor, primitive
+from .core import Sparse, TensorLike, apply, as_tensor, filled, primitive
 from .domains import REAL, Choose, Domain, Interval, Shape
 from .facts import Facts
 from .formula import Formula
@@ -43,14 +43,6 @@ __all__ = [
     "tile",
     "transpose",
 ]
-
-
-def filled(value: Any, out: Any) -> Any:
-    """The value, copied into `out` if there is one."""
-    if out is None:
-        return value
-    np.copyto(out, value)
-    return out
 
 
 # -- shape and order -----------------------------------------------------------------------
@@ -462,6 +454,9 @@ class IndexArray:
 
 ARRAY = IndexArray()
 
+_BASIC = {int, slice, type(None), type(...)}
+"""Types of the parts of an index without arrays."""
+
 
 def is_index_array(part: Any) -> bool:
     """Whether a part of an index's template stands for an array.
@@ -548,7 +543,8 @@ def getitem(x: TensorLike, index: Any) -> Tensor:
 def _read(x: Tensor, index: Any, arrays_are: IndexArray = ARRAY) -> Tensor:
     """``x[index]``; `arrays_are` stands for the index's arrays in the template."""
     parts = index if isinstance(index, tuple) else (index,)
-    _check_masks(x.shape, parts)
+    if not _BASIC.issuperset(map(type, parts)):
+        _check_masks(x.shape, parts)
     template: list[Any] = []
     arrays: list[Any] = []
     for part in parts:
