@@ -9,18 +9,15 @@ from typing import Any
 
 from ..console import counted
 from ..graph.node import Node
-from ..ops.core import registry
 from .backend import NODE_BYTES, Executable
 from .canonical import canonical
 from .differentiate import Reverse, differentiate, step_alone
-from .loop import Loop, Output, body, is_leaf
+from .loop import Loop, Output, body, detaches, is_leaf
 from .numpy import NUMPY
 from .rewrites import AFTER, BEFORE, rewrite, switched_off
 from .schedule import Schedule
 
 __all__ = ["CompiledScan"]
-
-_DETACH = registry["detach"]
 
 
 class CompiledScan:
@@ -135,13 +132,13 @@ class CompiledScan:
     @functools.cached_property
     def detaches(self) -> bool:
         """Whether there is a ``.detach()`` in the step."""
-        return any(node.primitive is _DETACH for node in body(self.traced))
+        return any(map(detaches, body(self.traced)))
 
     def cut_off(self, outputs: Collection[int]) -> dict[int, Node]:
         """For inputs on which some outputs depend only through a ``.detach()``, the detached value."""
         loop = self.traced
         roots = [loop.value_of(output) for i, output in enumerate(loop.outputs) if i in outputs]
-        detached = [node.inputs[0] for node in body(loop, roots) if node.primitive is _DETACH]
+        detached = [node.inputs[0] for node in body(loop, roots) if detaches(node)]
         if not detached:
             return {}
         reached: set[Node] = set()
@@ -149,7 +146,7 @@ class CompiledScan:
             node = roots.pop()
             if node not in reached:
                 reached.add(node)
-                roots += () if node.primitive is _DETACH else node.inputs
+                roots += () if detaches(node) else node.inputs
                 roots += [loop.next_carry[loop.slot[node]]] if node in loop.slot else []
         behind = {node: source for source in detached for node in body(loop, [source]) if node not in reached}
         return {k: behind[node] for k, node in enumerate(loop.inputs) if node in behind}

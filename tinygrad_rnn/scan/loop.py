@@ -11,7 +11,7 @@ import numpy as np
 
 from ..graph.node import Node, ancestors
 
-__all__ = ["Loop", "Output", "body", "is_leaf", "is_scalar_constant", "is_ufunc", "is_view"]
+__all__ = ["Loop", "Output", "body", "is_leaf", "is_scalar_constant", "detaches", "is_ufunc", "is_view"]
 
 Value = TypeVar("Value")
 
@@ -150,6 +150,11 @@ def is_view(node: Node) -> bool:
     if primitive is None or primitive.view is None or node.shape == ():
         return False
     return primitive.view(node.attributes, node.inputs[0].shape)
+
+
+def detaches(node: Node) -> bool:
+    """Whether a node is a ``.detach()`` in a step: it passes its input on, cut off."""
+    return node.primitive is not None and node.primitive.cuts is not None
 
 
 def is_ufunc(node: Node) -> bool:

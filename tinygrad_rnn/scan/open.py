@@ -15,12 +15,12 @@ from ..graph.node import Node, Spec, leaf, rebased
 from ..ops.core import Primitive, constant, registry
 from ..ops.messages import explained
 from .compiled import CompiledScan
-from .loop import Loop, body
+from .loop import Loop, body, detaches
 from .primitive import item, scan
 
 __all__ = ["opened", "run_step_by_step"]
 
-_GETITEM, _STACK, _SUM, _DETACH = (registry[name] for name in ("getitem", "stack", "sum", "detach"))
+_GETITEM, _STACK, _SUM = (registry[name] for name in ("getitem", "stack", "sum"))
 
 
 def opened(nodes: Sequence[Node]) -> dict[Node, Node]:
@@ -182,7 +182,7 @@ def _element(place: Node, sequence: Node, position: int, at: Location) -> Node:
 def _made(node: Node, inputs: tuple[Node, ...], place: Location) -> Node:
     """An operation of the body, done."""
     assert node.primitive is not None
-    if node.primitive is _DETACH:
+    if detaches(node):
         made = Node(None, (), {"source": weakref.ref(inputs[0])}, inputs[0].value, place)
     else:
         made = _applied(node.primitive, inputs, node.attributes, node.spec, place)

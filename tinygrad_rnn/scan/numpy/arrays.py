@@ -10,15 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ...graph.node import Node, Spec
-from ...ops.core import registry
+from ...ops.facts import facts_of
 from ...ops.shapes import index_along, is_index_array
+from ..work import size_of
 from .program import Buffer, NumpyProgram
 
-__all__ = ["Memory", "Needs", "batchable", "leading"]
+__all__ = ["Memory", "Needs", "array_index", "batchable", "leading"]
 
 Array: TypeAlias = npt.NDArray[Any]
-
-_GETITEM = registry["getitem"]
 
 CHUNK_BYTES = 1 << 20
 """Arrays of all steps of a chunk should fit the second-level cache."""
@@ -169,8 +168,8 @@ def _formed(array: Array, form: Form, leading: int = 0) -> Array:
 
 def _chunk(program: NumpyProgram, batch: int) -> int:
     """The number of steps that are run together."""
-    widths = [b.spec.dtype.itemsize * int(np.prod(b.spec.shape)) for b in program.buffers if b.extent in ("chunk", "whole")]
-    return max(8, CHUNK_ROWS // max(1, batch), CHUNK_BYTES // max(1, sum(widths)))
+    width = sum(size_of(buffer.spec) for buffer in program.buffers if buffer.extent in ("chunk", "whole"))
+    return max(8, CHUNK_ROWS // max(1, batch), CHUNK_BYTES // max(1, width))
 
 
 def leading(node: Node, program: NumpyProgram, steps: int) -> Mapping[str, Any]:
@@ -182,13 +181,18 @@ def leading(node: Node, program: NumpyProgram, steps: int) -> Mapping[str, Any]:
     return primitive.leading(node.attributes, [(steps, *i.shape) for i in node.inputs])
 
 
+def array_index(node: Node) -> tuple[Any, ...] | None:
+    """The index of a node that reads a value by integer arrays; None for any other node."""
+    reads = facts_of(node).reads
+    return node.attributes[reads] if reads is not None and len(node.inputs) > 1 else None
+
+
 def batchable(node: Node, program: NumpyProgram) -> bool:
     """Whether one call of a node's kernel can compute all steps."""
     primitive, steps = node.primitive, 7
     assert primitive is not None
-    if primitive is _GETITEM and len(node.inputs) > 1:  # read by arrays of all steps
+    if (index := array_index(node)) is not None:  # by arrays of all steps
         table, *arrays = node.inputs
-        index = node.attributes["index"]
         first = all(map(is_index_array, index[: len(arrays)]))
         return first and not program.over_time(table)
     try:

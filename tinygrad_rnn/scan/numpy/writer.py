@@ -10,19 +10,17 @@ from typing import Any
 import numpy as np
 
 from ...graph.node import Node
-from ...ops.core import registry
+from ...ops.facts import facts_of
 from ..loop import Output, is_scalar_constant, is_ufunc
 from ..partition import When
 from ..time_sums import TimeSum
-from .arrays import Form, Needs, batchable
+from .arrays import Form, Needs, array_index, batchable
 from .program import Call, Copy, NumpyProgram, Storage
 
 __all__ = ["SourceWriter"]
 
-_MATMUL, _TRANSPOSE, _GETITEM = registry["matmul"], registry["transpose"], registry["getitem"]
-
 _SUFFIX: dict[Form, str] = {"": "", "T": "T", "0": "_0"}
-_BY_KEYWORD = (registry["maximum"], registry["minimum"])
+_BY_KEYWORD = (np.maximum, np.minimum)
 """Ufuncs that deprecate ``out`` by position, which is faster."""
 
 
@@ -162,7 +160,7 @@ class SourceWriter:
         primitive = node.primitive
         if primitive is None or not node.attributes:
             return ""
-        if primitive.leading is None or (primitive is _GETITEM and len(node.inputs) > 1):
+        if primitive.leading is None or array_index(node) is not None:
             return self._attributes(node)
         if node not in self.needs.attributed:
             self.needs.attributed.append(node)
@@ -180,9 +178,10 @@ class SourceWriter:
         return storage is not None and storage.kind == "view"
 
     def _viewed(self, node: Node, argument: str, attributes: str) -> str:
-        if node.primitive is not _GETITEM:
+        reads = facts_of(node).reads
+        if reads is None:
             return f"{self._kernel(node)}({argument}{attributes})"
-        name, index = f"a{self._label(node)}", node.attributes["index"]
+        name, index = f"a{self._label(node)}", node.attributes[reads]
         self.constants[name] = (slice(None), *index) if self.program.over_time(node) else index
         return f"{argument}[{name}]"
 
@@ -241,9 +240,9 @@ class SourceWriter:
             steps = [f"{self._array(i)}[i, ...]" if program.over_time(i) else self._array(i) for i in node.inputs]
             one = f"{self._kernel(node)}({', '.join(steps)}, out={out}[i, ...]{self._attributes(node)})"
             return ["for i in range(stop - start):", f"    {one}"]
-        if node.primitive is _MATMUL and program.over_time(node.inputs[0]):
+        if facts_of(node).product and program.over_time(node.inputs[0]):
             return self._batched_product(node, out)
-        by_axes = node.primitive is not None and node.primitive.leading is not None and node.primitive is not _GETITEM
+        by_axes = node.primitive is not None and node.primitive.leading is not None and facts_of(node).reads is None
         names = [self._repeated(i) if by_axes else self._array(i) for i in node.inputs]
         return [f"{self._kernel(node)}({', '.join(names)}, out={out}{self._led(node)})"]
 
@@ -291,11 +290,11 @@ class SourceWriter:
         node = call
         if self._is_view(node):
             return []
-        if node.primitive is _MATMUL and len(node.shape) == 2:
+        if facts_of(node).product and len(node.shape) == 2:
             return [self._product(node, used)]
         names = [self._step(i, used, self._form(i, node)) for i in node.inputs]
         out = self._step(node, used)
-        if is_ufunc(node) and node.primitive not in _BY_KEYWORD:
+        if is_ufunc(node) and node.primitive is not None and node.primitive.ufunc not in _BY_KEYWORD:
             return [f"{self._kernel(node)}({', '.join(names)}, {out})"]
         return [f"{self._kernel(node)}({', '.join(names)}, out={out}{self._attributes(node)})"]
 
@@ -407,7 +406,8 @@ class SourceWriter:
 
     def _rows_of(self, node: Node, turned: bool, lines: list[str]) -> str:
         """The name of one matrix with the rows of a matrix, or of its transpose, of all steps."""
-        if turned and node.primitive is _TRANSPOSE and len(node.shape) == 2 and node.attributes["axes"] == (-1, -2):
+        order = facts_of(node).reorders
+        if turned and order and node.attributes[order] == (-1, -2):
             node, turned = node.inputs[0], False
         array = f"{self._array(node)}.swapaxes(-1, -2)" if turned else self._array(node)
         if array not in self._rows:
