@@ -17,8 +17,8 @@ from .graph.context import Location, current, mode, move
 from .graph.node import Node, Results, ancestors
 from .ops import TensorLike, stack
 from .ops.core import Part, Sparse, apply, as_tensor, constant, registry
+from .ops.indexing import scatter
 from .ops.messages import describe
-from .ops.shapes import scatter
 from .tensor import Tensor
 
 __all__ = ["backward", "debug", "grad", "jacobian", "jvp", "no_grad", "pullback"]

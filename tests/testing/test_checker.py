@@ -14,7 +14,7 @@ from tinygrad_rnn import nn
 from tinygrad_rnn.errors import TinygradError, TraceError
 from tinygrad_rnn.ops import REAL, Domain, Primitive, Sparse
 from tinygrad_rnn.ops.core import apply, constant
-from tinygrad_rnn.ops.shapes import scatter
+from tinygrad_rnn.ops.indexing import scatter
 from tinygrad_rnn.testing import (
     Case,
     GradientCheckError,
@@ -623,7 +623,7 @@ def test_a_leading_axis_passes_through_unequal_ranks_made_equal_and_only_there()
 
 
 def test_attributes_that_let_no_leading_axis_through_say_so():
-    array, part = tr.ops.shapes.ARRAY, np.array([0, 2, 2])
+    array, part = tr.ops.indexing.ARRAY, np.array([0, 2, 2])
     getitem, scatter, einsum = (tr.ops.registry[name] for name in ("getitem", "scatter", "einsum"))
     assert check_case(getitem, Case((B.copy(),), {"index": (1, slice(None, None, -1))})).barred == 0
     assert check_case(getitem, Case((B.copy(), part), {"index": (array,)})).barred == 1

@@ -121,7 +121,7 @@ def test_an_operand_with_a_row_for_each_step_is_not_the_same_at_all_steps():
 
 def test_elements_picked_by_codes_are_picked_at_each_step():
     logits, codes = tr.tensor(x), tr.tensor([[0, 1, 2], [3, 0, 1]])
-    node = tr.ops.shapes.pick(logits, codes, tr.ops.shapes.IndexArray("classes", "logits")).node
+    node = tr.ops.indexing.pick(logits, codes, tr.ops.indexing.IndexArray("classes", "logits")).node
     (picked,) = node.inputs
     sequences = {logits.node: -3, **{i: -3 for i in picked.inputs[1:] if i.primitive is not None}}
     assert hold(picked, sequences, -3)

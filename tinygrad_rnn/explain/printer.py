@@ -17,7 +17,7 @@ from ..graph.graph import shown
 from ..graph.node import Node
 from ..ops.facts import facts_of
 from ..ops.formula import ATOM, OPEN, PRECEDENCE, PRODUCT, SUM, SYMBOL
-from ..ops.shapes import is_index_array
+from ..ops.indexing import is_index_array
 from ..tree import flatten
 from .names import subscripted
 

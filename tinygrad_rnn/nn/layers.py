@@ -17,7 +17,7 @@ from ..console import counted
 from ..errors import DtypeError, ShapeError, TinygradError
 from ..ops import TensorLike, multiply, tanh
 from ..ops.core import as_tensor
-from ..ops.shapes import IndexArray, look_up
+from ..ops.indexing import IndexArray, look_up
 from ..sampling import sample
 from ..tensor import Parameter, Tensor
 from .module import Module, forget_name

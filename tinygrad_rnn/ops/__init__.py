@@ -1,25 +1,20 @@
 """The primitives by family, each with its gradient beside it, and the one `apply` for all of them."""
 
-from . import activations, arithmetic, core, domains, formula, linalg, losses, reductions, shapes
+from . import activations, arithmetic, core, domains, formula, indexing, linalg, losses, reductions, shapes
 from .activations import *
 from .arithmetic import *
 from .core import *
 from .domains import *
 from .facts import Facts
 from .formula import *
+from .indexing import *
 from .linalg import *
 from .losses import *
 from .reductions import *
 from .shapes import *
 
-functions = (
-    *activations.__all__,
-    *arithmetic.__all__,
-    *linalg.__all__,
-    *losses.__all__,
-    *reductions.__all__,
-    *shapes.__all__,
-)
+families = (activations, arithmetic, indexing, linalg, losses, reductions, shapes)
+functions = tuple(name for family in families for name in family.__all__)
 """Names of the differentiable functions."""
 
 __all__ = ["Facts"]
@@ -28,6 +23,7 @@ __all__ += arithmetic.__all__
 __all__ += core.__all__
 __all__ += domains.__all__
 __all__ += formula.__all__
+__all__ += indexing.__all__
 __all__ += linalg.__all__
 __all__ += losses.__all__
 __all__ += reductions.__all__

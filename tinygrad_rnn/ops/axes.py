@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import ShapeError
 from .domains import Choose, Shape
 
-__all__ = ["AXES", "AXIS", "NOT_EMPTY", "Axis", "expand_to", "kept", "negative_axes", "negative_axis"]
+__all__ = ["AXES", "AXIS", "NOT_EMPTY", "Axis", "expand_to", "index_along", "kept", "negative_axes", "negative_axis"]
 
 Axis = int | tuple[int, ...] | None
 
@@ -63,6 +63,11 @@ def _integer(name: str, axis: Any) -> int:
 def kept(shape: Shape, axes: tuple[int, ...]) -> Shape:
     """The shape with length 1 along the axes."""
     return tuple(1 if i - len(shape) in axes else n for i, n in enumerate(shape))
+
+
+def index_along(axis: int, part: Any) -> tuple[Any, ...]:
+    """The index that takes a part along one negative axis."""
+    return (..., part, *[slice(None)] * (-axis - 1))
 
 
 def expand_to(y: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:

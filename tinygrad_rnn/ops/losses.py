@@ -12,10 +12,10 @@ from .activations import log_softmax
 from .arithmetic import square
 from .core import TensorLike, as_tensor, holds_a_tensor
 from .dtypes import accumulator, as_float
+from .indexing import IndexArray, pick
 from .lengths import expand_mask, mask_padding, sequence_mask
 from .messages import describe
 from .reductions import mean, sum
-from .shapes import IndexArray, pick
 
 if TYPE_CHECKING:
     from ..tensor import Tensor

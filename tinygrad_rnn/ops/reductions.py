@@ -15,7 +15,8 @@ from .domains import REAL, Choose, Domain, Shape
 from .dtypes import accumulator, as_float, narrowed, widened
 from .facts import Facts
 from .formula import TERM, Formula
-from .shapes import concatenate, flip, take_along_axis
+from .indexing import take_along_axis
+from .shapes import concatenate, flip
 
 if TYPE_CHECKING:
     from ..tensor import Tensor

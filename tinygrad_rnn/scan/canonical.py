@@ -9,9 +9,9 @@ import numpy as np
 
 from ..graph.node import Node
 from ..graph.structure import exact
+from ..ops.axes import index_along
 from ..ops.core import NUMBER, Primitive, registry
 from ..ops.facts import facts_of
-from ..ops.shapes import index_along
 from .loop import Loop, body, is_scalar_constant
 
 __all__ = ["NodeBuilder", "along", "canonical", "joined_axis", "slice_of"]

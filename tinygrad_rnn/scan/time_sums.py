@@ -9,7 +9,7 @@ import numpy as np
 from ..graph.node import Node, leaf
 from ..ops.core import registry
 from ..ops.facts import facts_of, multiplies
-from ..ops.shapes import is_index_array
+from ..ops.indexing import is_index_array
 from .canonical import NodeBuilder
 from .partition import Partition
 

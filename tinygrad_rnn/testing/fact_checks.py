@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..ops.core import Primitive
-from ..ops.shapes import is_index_array
+from ..ops.indexing import is_index_array
 from .cases import Array, Case
 from .gradients.verdicts import GradientCheckError
 

@@ -16,7 +16,7 @@ from ..graph.graph import is_constant
 from ..graph.node import Node, Spec
 from ..graph.structure import exact
 from ..ops.facts import facts_of
-from ..ops.shapes import is_index_array
+from ..ops.indexing import is_index_array
 
 __all__ = ["AtStep", "Way", "at_one_step", "element", "moved", "moves_only", "read_along", "rearranges"]
 

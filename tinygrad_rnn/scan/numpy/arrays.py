@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ...graph.node import Node, Spec
+from ...ops.axes import index_along
 from ...ops.facts import facts_of
-from ...ops.shapes import index_along, is_index_array
+from ...ops.indexing import is_index_array
 from ..work import size_of
 from .program import Buffer, NumpyProgram
 

@@ -12,8 +12,8 @@ from ...autodiff import pullback
 from ...errors import TinygradError
 from ...graph.node import Node, ancestors
 from ...ops.core import Sparse, as_tensor
+from ...ops.indexing import scatter
 from ...ops.messages import describe
-from ...ops.shapes import scatter
 from ...tensor import Tensor
 from .oracles import Estimate, differences, judge, part, replay
 from .subject import Evaluation, Subject, Vector, direction, flat, split
