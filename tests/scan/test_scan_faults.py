@@ -124,8 +124,8 @@ FAULTS = [
         "the order of states is swapped",
         "_Backward.loop",
         replace(
-            "[ends[i] if i in ends else _zeros(self.inputs[self.first_slot + i]) for i in reverse.slots]",
-            "[ends[i] if i in ends else _zeros(self.inputs[self.first_slot + i]) for i in reverse.slots[::-1]]",
+            "[ends[i] if i in ends else _zeros(self.state[i]) for i in reverse.slots]",
+            "[ends[i] if i in ends else _zeros(self.state[i]) for i in reverse.slots[::-1]]",
         ),
     ),
     Fault(

@@ -185,22 +185,17 @@ class Walk:
         """Key of an instance: its class and its attributes."""
         return self._type(type(value)), self._attributes(value)
 
-    def mapping(self, value: Any) -> Any:
-        """Key of a mapping: its items, in order."""
-        self.all_noted = self.all_noted and rule_of(type(value)).contents is not None
-        base = next(kind for kind in _MAPPINGS if isinstance(value, kind))
-        if base.__len__(value) > LARGEST:
-            return self.unknown(value)
-        items = list(base.items(value))
-        return tuple([(self.of(key), self.of(part)) for key, part in items]), type(value), self._further(value)
-
     def container(self, value: Any) -> Any:
-        """Key of a container: its elements, in order."""
+        """Key of a container: its elements, or the items of a mapping, in order."""
         self.all_noted = self.all_noted and rule_of(type(value)).contents is not None
         base = next(kind for kind in _CONTAINERS if isinstance(value, kind))
         if base.__len__(value) > LARGEST:
             return self.unknown(value)
-        return type(value), tuple([self.of(part) for part in list(base.__iter__(value))]), self._further(value)
+        if base in _MAPPINGS:
+            parts = [(self.of(key), self.of(part)) for key, part in list(base.items(value))]
+        else:
+            parts = [self.of(part) for part in list(base.__iter__(value))]
+        return type(value), tuple(parts), self._further(value)
 
     def array(self, value: Any) -> Any:
         """Key of a small array: its numbers."""
@@ -304,7 +299,7 @@ _Way: TypeAlias = Callable[[Walk, Any], Any]
 _LIBRARY = __name__.partition(".")[0]
 _NOT_OF_INSTANCES = _PASSIVE | _CONSTRUCTORS
 _MAPPINGS: tuple[Any, ...] = (collections.OrderedDict, dict, types.MappingProxyType)
-_CONTAINERS: tuple[Any, ...] = (tuple, list, set, frozenset, collections.deque)
+_CONTAINERS: tuple[Any, ...] = (*_MAPPINGS, tuple, list, set, frozenset, collections.deque)
 _DESCRIPTORS = (
     types.MemberDescriptorType,
     types.GetSetDescriptorType,
@@ -323,7 +318,6 @@ _WAYS: tuple[tuple[Any, _Way], ...] = (
     ((types.BuiltinFunctionType, type(np.sum)), Walk.builtin),
     (types.ModuleType, Walk.module),
     (type, Walk.kind),
-    (_MAPPINGS, Walk.mapping),
     (_CONTAINERS, Walk.container),
     (np.ndarray, Walk.array),
     ((bytearray, array.array), Walk.buffer),

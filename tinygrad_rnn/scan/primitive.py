@@ -115,11 +115,10 @@ class _Backward:
         self.cotangents = cotangents
         self.given = sorted(cotangents)
         self.y = y
-        self.inputs = inputs
+        self.sequences, self.state, self.consts = plan.loop.parts(inputs)
         self.plan = plan
         self.steps = steps
-        self.first_slot = len(plan.loop.sequences)
-        self.first_const = self.first_slot + len(plan.loop.carry)
+        self.first_slot = len(self.sequences)
         self.stacks = [cotangents[i] for i in self.given if plan.saving.outputs[i].kind == "stack"]
         self.sums = [cotangents[i] for i in self.given if plan.saving.outputs[i].kind == "sum"]
 
@@ -128,14 +127,14 @@ class _Backward:
         reverse, plan = self.plan.reverse(self.given, wanted, ends)
         y = self._run_of(count) if current().recording else self.y
         sequences = [
-            *self._first(count, [*self.stacks, *self.inputs[: self.first_slot]]),
+            *self._first(count, [*self.stacks, *self.sequences]),
             *self._first(count, [_read(y, i) for i in reverse.read]),
         ]
         found = run(
             plan,
             sequences,
-            [ends[i] if i in ends else _zeros(self.inputs[self.first_slot + i]) for i in reverse.slots],
-            [*self.inputs[self.first_const :], *self.sums, *map(Tensor, reverse.arrays)],
+            [ends[i] if i in ends else _zeros(self.state[i]) for i in reverse.slots],
+            [*self.consts, *self.sums, *map(Tensor, reverse.arrays)],
             count,
         )
         return dict(zip(reverse.results, found, strict=True)), any(i not in ends for i in reverse.slots)
@@ -151,8 +150,8 @@ class _Backward:
         """A run of the first steps alone, through which no gradient comes to the others: not even zeros."""
         if count == self.steps:
             return self.y
-        first = self._first(count, self.inputs[: self.first_slot])
-        return apply(scan, (*first, *self.inputs[self.first_slot :]), {"plan": self.plan, "steps": count})
+        inputs = (*self._first(count, self.sequences), *self.state, *self.consts)
+        return apply(scan, inputs, {"plan": self.plan, "steps": count})
 
     def by_steps(self, wanted: Sequence[int], ends: dict[int, Tensor]) -> dict[int, Tensor]:
         """The same from the last step on, each made alone, up to where the same slots have cotangents again."""
@@ -160,7 +159,7 @@ class _Backward:
         count, settled = self.steps, False
         while count and not settled:
             found = self._step(wanted, ends, count)
-            before = {k - self.first_slot: found.pop(k) for k in list(found) if self.first_slot <= k < self.first_const}
+            before = {k - self.first_slot: found.pop(k) for k in self.plan.loop.float_slots if k in found}
             pieces.append(found)
             settled = before.keys() == ends.keys()
             ends, count = before, count - 1
@@ -186,34 +185,34 @@ class _Backward:
             [
                 *[x[at : at + 1] for x in self.stacks],
                 *[ends[i][None] for i in sorted(ends)],
-                *[x[at : at + 1] for x in self.inputs[: self.first_slot]],
+                *[x[at : at + 1] for x in self.sequences],
                 *starts,
             ],
             [],
-            [*self.inputs[self.first_const :], *self.sums, *map(Tensor, reverse.arrays)],
+            [*self.consts, *self.sums, *map(Tensor, reverse.arrays)],
             1,
         )
         results = dict(zip(reverse.results, found, strict=True))
-        return {k: g[0] if self.first_slot <= k < self.first_const else g for k, g in results.items()}
+        slots = self.plan.loop.float_slots
+        return {k: g[0] if k in slots else g for k, g in results.items()}
 
     def _starts(self, count: int, at: int) -> list[Tensor]:
         """What the slots carry into the step that is number `count`, as sequences of length 1."""
-        state, inputs = self.plan.loop.carry, self.inputs[self.first_slot : self.first_const]
-        final = self.plan.loop.finals
+        state, final = self.plan.loop.carry, self.plan.loop.finals
         if count == 1:
-            return [x[None] for x in inputs]
+            return [x[None] for x in self.state]
         if current().recording and final.keys() >= set(state):
             y = self._run_of(count - 1)
             return [_read(y, final[leaf])[None] for leaf in state]
         residuals = {item.node: i for i, item in enumerate(self.plan.saving.outputs) if item.residual}
         return [
             _read(self.y, residuals[leaf])[at : at + 1] if leaf in residuals else x[None]
-            for leaf, x in zip(state, inputs, strict=True)
+            for leaf, x in zip(state, self.state, strict=True)
         ]
 
     def _whole(self, k: int, rest: Tensor | None, pieces: Sequence[dict[int, Tensor]], count: int) -> Tensor:
         """The cotangent of a sequence, of the first `count` steps and of those that were made alone after them."""
-        x = self.inputs[k]
+        x = self.sequences[k]
         parts = [] if not count else [_zeros(x[:count]) if rest is None else rest]
         parts += [piece[k] if k in piece else _zeros(x[:1]) for piece in pieces]
         return concatenate(parts[::-1] if self.plan.loop.reverse else parts)
