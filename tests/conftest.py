@@ -14,22 +14,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 import tinygrad_rnn as tr
 
 TEST_SEED = int(os.environ.get("TEST_SEED", "0"))
 tr.seed(TEST_SEED)  # for what test files make when they are imported
 
-settings.register_profile(
-    "ci", max_examples=40, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
-)
-settings.register_profile(
-    "thorough", max_examples=400, derandomize=False, deadline=None, suppress_health_check=list(HealthCheck)
-)
-settings.register_profile(
-    "scan", max_examples=2000, derandomize=False, deadline=None, suppress_health_check=list(HealthCheck), print_blob=True
-)
+PHASES = tuple(phase for phase in Phase if phase is not Phase.explain)
+"""Without the one that explains failures: for it hypothesis traces every line of every example, which doubles their time."""
+
+COMMON = {"phases": PHASES, "deadline": None, "suppress_health_check": list(HealthCheck)}
+settings.register_profile("ci", max_examples=40, derandomize=True, database=None, **COMMON)
+settings.register_profile("thorough", max_examples=400, derandomize=False, **COMMON)
+settings.register_profile("scan", max_examples=2000, derandomize=False, print_blob=True, **COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
