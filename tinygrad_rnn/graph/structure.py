@@ -22,6 +22,10 @@ def is_constant(node: Node) -> bool:
     )
 
 
+_PLAIN = frozenset({bool, int, str, type(None), type(Ellipsis)})
+"""Types of most static arguments, whose values are equal only if they are the same."""
+
+
 def exact(value: Any) -> Hashable:
     """A static argument or an array to the last bit: 1, 1.0, True, 0.0 and -0.0 are all different.
 
@@ -34,11 +38,13 @@ def exact(value: Any) -> Hashable:
     >>> exact(np.array([1.0, 2.0])) == exact(np.array([1.0, 2.0]))
     True
     """
+    if type(value) in _PLAIN:
+        return type(value), value
     if isinstance(value, np.ndarray):
         return value.dtype.str, value.shape, value.tobytes()
     if isinstance(value, (tuple, list)):
         return type(value), *map(exact, value)
-    if isinstance(value, Mapping):
+    if isinstance(value, (dict, Mapping)):  # to ask a dict whether it is a Mapping takes long
         return tuple((key, exact(value[key])) for key in sorted(value))
     if isinstance(value, slice):  # not hashable before Python 3.12
         return slice, exact(value.start), exact(value.stop), exact(value.step)
