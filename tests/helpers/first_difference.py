@@ -15,7 +15,7 @@ from tinygrad_rnn.draw.plain import plain
 from tinygrad_rnn.graph.graph import Graph
 from tinygrad_rnn.graph.node import Node, ancestors
 from tinygrad_rnn.scan.compiled import CompiledScan
-from tinygrad_rnn.scan.loop import Loop, Output, body, is_leaf
+from tinygrad_rnn.scan.loop import Loop, Output, is_leaf
 from tinygrad_rnn.scan.primitive import scan
 from tinygrad_rnn.scan.rewrites import without
 from tinygrad_rnn.tensor import Tensor
@@ -56,7 +56,7 @@ def _first_wrong(plan: CompiledScan, arrays: Sequence[Array], steps: int, rtol: 
     loop = plan.traced
     expected = values_of(loop, arrays, steps)
     with without(*plan.off):
-        for node in body(loop):
+        for node in loop.body:
             if node in expected:
                 asked = CompiledScan(loop.asking([Output("stack", node)]))
                 found, _ = asked.executable(False)(arrays, steps)
@@ -91,7 +91,7 @@ def values_of(loop: Loop, arrays: Sequence[Array], steps: int) -> dict[Node, Arr
         The values at all steps of each operation, each along a new leading axis.
     """
     sequences, carry, consts = loop.parts(arrays)
-    order = body(loop)
+    order = loop.body
     state: list[Any] = list(carry)
     columns: dict[Node, list[Any]] = {node: [None] * steps for node in order if not is_leaf(node)}
     with np.errstate(all="ignore"):
@@ -115,7 +115,7 @@ def picture(loop: Loop, wrong: Node) -> Drawing:
     loop : Loop
     wrong : Node
     """
-    order = body(loop)
+    order = loop.body
     graph = Graph(list(dict.fromkeys([*loop.next_carry, *[output.node for output in loop.outputs], *order[-1:]])))
     names = {node: identifier(name) for node, name in graph.names.items()}
     lines = plain(graph, False, "step").rstrip().removesuffix("}").rstrip().split("\n")

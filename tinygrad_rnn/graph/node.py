@@ -281,7 +281,12 @@ def ancestors(outputs: Iterable[Node]) -> list[Node]:
             if node not in seen:
                 seen.add(node)
                 stack.append(node)
-    return sorted(seen, key=_serial)
+    return in_order(seen)
+
+
+def in_order(nodes: Iterable[Node]) -> list[Node]:
+    """Nodes in the order in which they were made, so that each is after its inputs."""
+    return sorted(nodes, key=_serial)
 
 
 def behind_cuts(outputs: Sequence[Node]) -> list[Node]:

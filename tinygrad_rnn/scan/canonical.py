@@ -12,7 +12,7 @@ from ..graph.structure import exact
 from ..ops.axes import index_along
 from ..ops.core import NUMBER, Primitive, registry
 from ..ops.facts import facts_of
-from .loop import Loop, body, is_scalar_constant
+from .loop import Loop, is_scalar_constant
 
 __all__ = ["NodeBuilder", "along", "canonical", "joined_axis", "slice_of"]
 
@@ -33,7 +33,7 @@ def canonical(loop: Loop, instead: Mapping[Node, Node] | None = None) -> Loop:
     instead = instead or {}
     builder = NodeBuilder()
     done: dict[Node, Node] = {}
-    stack = list(reversed(body(loop)))
+    stack = list(reversed(loop.body))
     while stack:
         node = stack[-1]
         if node in done:

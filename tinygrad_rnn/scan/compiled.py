@@ -12,7 +12,7 @@ from ..graph.node import Node
 from .backend import NODE_BYTES, Executable
 from .canonical import canonical
 from .differentiate import Reverse, differentiate, step_alone
-from .loop import Loop, Output, body, detaches, is_leaf
+from .loop import Loop, Output, detaches, is_leaf
 from .numpy import NUMPY
 from .rewrites import AFTER, BEFORE, rewrite, switched_off
 from .schedule import Schedule
@@ -47,7 +47,7 @@ class CompiledScan:
         self.fired: dict[str, int] = {}
         self.loop = rewrite(canonical(loop), BEFORE, self.off, self.fired)
         self.checkpoint = checkpoint
-        self._expected = 3 * NODE_BYTES * len(body(self.loop))  # forward and in reverse, if it is as for the built-in cells
+        self._expected = 3 * NODE_BYTES * len(self.loop.body)  # forward and in reverse, if it is as for the built-in cells
         self._made = 0
         self._executables: dict[bool, Executable] = {}
         self._reverses: dict[tuple[tuple[int, ...], ...], tuple[Reverse, CompiledScan]] = {}
@@ -56,7 +56,7 @@ class CompiledScan:
         self._lock = threading.RLock()
 
     def __repr__(self) -> str:
-        count = sum(not is_leaf(node) for node in body(self.traced))
+        count = sum(not is_leaf(node) for node in self.traced.body)
         return f"<CompiledScan of {counted(count, 'operation')} a step{', in reverse' if self.traced.reverse else ''}>"
 
     @property
@@ -87,7 +87,7 @@ class CompiledScan:
                 saved: Collection[Node] | None = () if self.checkpoint == 1 else None
                 found = differentiate(self.loop, self.loop.float_outputs, self.loop.float_inputs, saved).residuals
                 # all other values that a gradient reads follow from the carry of each step
-                reached = set(body(self.loop))
+                reached = set(self.loop.body)
                 kept = dict.fromkeys([*found, *[leaf for leaf in self.loop.carry if leaf in reached]])
                 self._saving = self.loop.asking(Output("stack", node, residual=True) for node in kept)
             return self._saving
@@ -132,13 +132,13 @@ class CompiledScan:
     @functools.cached_property
     def detaches(self) -> bool:
         """Whether there is a ``.detach()`` in the step."""
-        return any(map(detaches, body(self.traced)))
+        return any(map(detaches, self.traced.body))
 
     def cut_off(self, outputs: Collection[int]) -> dict[int, Node]:
         """For inputs on which some outputs depend only through a ``.detach()``, the detached value."""
         loop = self.traced
         roots = [loop.value_of(output) for i, output in enumerate(loop.outputs) if i in outputs]
-        detached = [node.inputs[0] for node in body(loop, roots) if detaches(node)]
+        detached = [node.inputs[0] for node in loop.needed_for(roots) if detaches(node)]
         if not detached:
             return {}
         reached: set[Node] = set()
@@ -148,7 +148,7 @@ class CompiledScan:
                 reached.add(node)
                 roots += () if detaches(node) else node.inputs
                 roots += [loop.next_carry[loop.slot[node]]] if node in loop.slot else []
-        behind = {node: source for source in detached for node in body(loop, [source]) if node not in reached}
+        behind = {node: source for source in detached for node in loop.needed_for([source]) if node not in reached}
         return {k: behind[node] for k, node in enumerate(loop.inputs) if node in behind}
 
     def slots_before(self, given: Sequence[int], ends: Collection[int], steps: int) -> set[int]:

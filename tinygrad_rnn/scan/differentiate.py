@@ -13,7 +13,7 @@ from ..graph.context import mode
 from ..graph.node import Node, leaf
 from ..tensor import Tensor
 from .canonical import NodeBuilder, canonical
-from .loop import Loop, Output, body, is_scalar_constant, is_ufunc, is_view
+from .loop import Loop, Output, is_scalar_constant, is_ufunc, is_view
 from .partition import Partition
 
 __all__ = ["Reverse", "differentiate", "step_alone"]
@@ -86,7 +86,7 @@ def differentiate(
     seeds += [(forward.next_carry[i], Tensor(g)) for i, g in carried.items()]
     inputs = forward.inputs
     targets = [inputs[k] for k in forward.float_inputs]
-    order = body(forward)
+    order = forward.body
     before = set(order)
     with mode(tracing=True, recording=True):
         table = pull(order, seeds, targets)
@@ -112,7 +112,7 @@ def differentiate(
     stand_ins = {node: leaf(node.spec, node.name) for node in _reads(forward, raw, before, saved)}
     loop = canonical(raw, stand_ins)
     stand_ins |= {node: node for node in forward.carry}
-    nodes = body(loop)
+    nodes = loop.body
     reached = set(nodes)
     arrays = tuple([node for node in nodes if isinstance(node.value, np.ndarray) and not is_scalar_constant(node)])
     residuals = [node for node, stand_in in stand_ins.items() if stand_in in reached]
@@ -141,7 +141,7 @@ def step_alone(forward: Loop) -> Loop:
 
 def _slots_with_cotangents(forward: Loop, given: Sequence[int], ends: Collection[int]) -> list[int]:
     """The slots whose cotangent must be carried backwards."""
-    reached = set(body(forward, [*[forward.outputs[i].node for i in given], *[forward.carry[i] for i in ends]]))
+    reached = set(forward.needed_for([*[forward.outputs[i].node for i in given], *[forward.carry[i] for i in ends]]))
     return [i for i, node in enumerate(forward.carry) if node in reached and node.dtype.kind == "f"]
 
 
@@ -157,7 +157,7 @@ def _reads(forward: Loop, reverse: Loop, before: set[Node], saved: Collection[No
     the inputs, element by element, cost less to compute again than to keep.
     """
     partition = Partition(forward)
-    asked = [node for made in body(reverse) if made not in before for node in made.inputs if node in before]
+    asked = [node for made in reverse.body if made not in before for node in made.inputs if node in before]
     asked += [node for node in (*reverse.next_carry, *(output.node for output in reverse.outputs)) if node in before]
     kept = set(forward.next_carry)
     follows: set[Node] = set()

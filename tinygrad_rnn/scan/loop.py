@@ -9,9 +9,9 @@ from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 
-from ..graph.node import Node, ancestors
+from ..graph.node import Node, in_order
 
-__all__ = ["Loop", "Output", "body", "is_leaf", "is_scalar_constant", "detaches", "is_ufunc", "is_view"]
+__all__ = ["Loop", "Output", "is_leaf", "is_scalar_constant", "detaches", "is_ufunc", "is_view"]
 
 Value = TypeVar("Value")
 
@@ -108,6 +108,25 @@ class Loop:
         """The node of the body with an output's value at each step; for a "final" output, the slot's next value."""
         return self.next_carry[self.slot[output.node]] if output.kind == "final" else output.node
 
+    @cached_property
+    def body(self) -> tuple[Node, ...]:
+        """All nodes that the outputs need, through the slots too; each after its inputs."""
+        return self.needed_for(output.node for output in self.outputs)
+
+    def needed_for(self, roots: Iterable[Node]) -> tuple[Node, ...]:
+        """All nodes that some nodes need, through the slots too; each after its inputs."""
+        slot = dict(zip(self.carry, self.next_carry, strict=True))
+        seen: set[Node] = set()
+        stack = list(roots)
+        while stack:
+            node = stack.pop()
+            if node not in seen:
+                seen.add(node)
+                stack.extend(node.inputs)
+                if node in slot:
+                    stack.append(slot[node])
+        return tuple(in_order(seen))
+
     def mapped(self, table: Mapping[Node, Node]) -> Loop:
         """The loop with other nodes for some of `next_carry` and `outputs`."""
         next_carry = tuple(table.get(node, node) for node in self.next_carry)
@@ -117,20 +136,6 @@ class Loop:
     def asking(self, outputs: Iterable[Output]) -> Loop:
         """The loop with further outputs."""
         return replace(self, outputs=(*self.outputs, *outputs))
-
-
-def body(loop: Loop, roots: Iterable[Node] | None = None) -> list[Node]:
-    """All nodes that a loop's outputs need, or that `roots` need, through its slots too; each after its inputs."""
-    seen: set[Node] = set()
-    stack = [output.node for output in loop.outputs] if roots is None else list(roots)
-    while stack:
-        node = stack.pop()
-        if node not in seen:
-            seen.add(node)
-            stack.extend(node.inputs)
-            if node in loop.slot:
-                stack.append(loop.next_carry[loop.slot[node]])
-    return ancestors(seen)
 
 
 def is_leaf(node: Node) -> bool:

@@ -15,7 +15,7 @@ from ..graph.node import Node, Spec, leaf, rebased
 from ..ops.core import Primitive, constant, registry
 from ..ops.messages import explained
 from .compiled import CompiledScan
-from .loop import Loop, body, detaches
+from .loop import Loop, detaches
 from .primitive import item, scan
 
 __all__ = ["opened", "run_step_by_step"]
@@ -136,7 +136,7 @@ def _steps(node: Node, inputs: Sequence[Node], whole: bool, runs: dict[Node, _Ru
     unrolling = forward.unrolling if forward else Unrolling(node.scope, node.location, loop.reverse)
     run = _Run(loop, unrolling, [{} for _ in range(T)], list(state), set())
     columns = {made: column for before in runs.values() for made, column in before.columns.items()}
-    order = body(loop)
+    order = loop.body
     read = set(order)
     consts = dict(zip(loop.consts, given, strict=True))
     for position in reversed(range(T)) if loop.reverse else range(T):

@@ -13,7 +13,7 @@ from typing import Literal
 
 from ..graph.node import Node, ancestors
 from ..ops.facts import adds
-from .loop import Loop, body
+from .loop import Loop
 
 __all__ = ["INVARIANT", "Partition", "When", "first_batched"]
 
@@ -57,7 +57,7 @@ class Partition:
 
     Attributes
     ----------
-    nodes : list of Node
+    nodes : tuple of Node
         All nodes that the outputs need, in order.
     stage : dict of Node to int
     live : list of int
@@ -71,7 +71,7 @@ class Partition:
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
-        self.nodes = body(loop)
+        self.nodes = loop.body
         known = set(self.nodes)
         self.live = [i for leaf, i in loop.slot.items() if leaf in known]
         self._reads = _slots_read(self.nodes, loop.slot)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..graph.node import Node
-from .loop import Loop, body
+from .loop import Loop
 
 __all__ = ["Readers"]
 
@@ -36,7 +36,7 @@ class Readers:
     @classmethod
     def of_loop(cls, loop: Loop) -> Readers:
         """The readers in a whole loop."""
-        return cls(body(loop), (*loop.next_carry, *(output.node for output in loop.outputs)))
+        return cls(loop.body, (*loop.next_carry, *(output.node for output in loop.outputs)))
 
     def __getitem__(self, node: Node) -> list[Node]:
         """The operations that read a value, once for each operand that it is."""

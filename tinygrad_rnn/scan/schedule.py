@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 from ..graph.node import Node, ancestors
-from .loop import Loop, body, is_scalar_constant
+from .loop import Loop, is_scalar_constant
 from .partition import Partition
 from .readers import Readers
 from .time_sums import TimeSums
@@ -45,7 +45,7 @@ class Schedule:
         self.sums = [time_sums.of(output.node) for output in loop.outputs if output.kind == "sum"]
         self.time_sums = time_sums.found
         self.summing = ancestors(self.sums)
-        self.nodes = body(loop, self._roots())
+        self.nodes = loop.needed_for(self._roots())
         needed = set(self.nodes)
         self.live = [i for i in self.partition.live if loop.carry[i] in needed]
         self.readers = Readers(self.nodes, [loop.next_carry[i] for i in self.live])

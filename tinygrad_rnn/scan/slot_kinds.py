@@ -10,7 +10,7 @@ from ..console import counted
 from ..graph.context import mode
 from ..graph.node import Node, ancestors, leaf
 from ..tensor import Tensor
-from .loop import Loop, body
+from .loop import Loop
 from .partition import Partition
 
 __all__ = ["Slot", "slots_of"]
@@ -62,7 +62,7 @@ def slots_of(loop: Loop, partition: Partition, names: Sequence[str]) -> Iterator
         Of the slots.
     """
     slot = loop.slot
-    read = {node for made in body(loop) for node in made.inputs} | {
+    read = {node for made in loop.body for node in made.inputs} | {
         output.node for output in loop.outputs if output.kind != "final"
     }
     for i, (node, after) in enumerate(zip(loop.carry, loop.next_carry, strict=True)):

@@ -13,7 +13,7 @@ from ..graph.node import Node, Spec, leaf
 from ..graph.structure import exact
 from ..random import generator
 from ..tensor import Parameter, Tensor
-from .loop import Loop, Output, body, is_scalar_constant
+from .loop import Loop, Output, is_scalar_constant
 
 __all__ = ["Trace", "draw_all", "signature", "trace"]
 
@@ -49,7 +49,7 @@ class Trace(NamedTuple):
         if signature(self.loop) == signature(other.loop):
             return None
         before, after = (
-            {exact(node.value): node.value for node in body(t.loop) if is_scalar_constant(node)} for t in (self, other)
+            {exact(node.value): node.value for node in t.loop.body if is_scalar_constant(node)} for t in (self, other)
         )
         gone, new = [before[n] for n in before if n not in after], [after[n] for n in after if n not in before]
         return f"the number {gone[0]} (then {new[0]})" if gone and new else "what is computed"
@@ -161,7 +161,7 @@ def signature(loop: Loop) -> tuple[Hashable, ...]:
         for node in nodes:
             known[node] = len(lines)
             lines.append((kind, node.spec))
-    for node in body(loop):
+    for node in loop.body:
         if is_scalar_constant(node):  # by its value: nodes of numbers are shared between traces, so their order says nothing
             known[node] = exact(node.value)
         elif node not in known:

@@ -7,7 +7,7 @@ from typing import Any
 from ...graph.node import Node
 from ...ops.core import registry
 from ..canonical import NodeBuilder, along
-from ..loop import Loop, body
+from ..loop import Loop
 
 __all__ = ["concat_scatters"]
 
@@ -17,7 +17,7 @@ _SCATTER = registry["scatter"]
 def concat_scatters(loop: Loop) -> dict[Node, Node]:
     """Values that are scattered into disjoint slices of zeros are one concatenation."""
     builder, instead = NodeBuilder(), {}
-    for node in body(loop):
+    for node in loop.body:
         if node.primitive is _SCATTER:
             joined = _joined(builder, node)
             if joined is not None:
