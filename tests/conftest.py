@@ -32,17 +32,24 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 
 LONGEST = (
-    "test_checker",
     "test_examples",
     "test_scan_random",
-    "test_scan_faults",
+    "test_checker",
     "test_gradients",
-    "test_equations",
+    "test_pages",
+    "test_scan_faults",
+    "test_random_cells",
+    "test_draw_graphs",
+    "test_recurrent_layers",
+    "test_cache",
     "test_scan",
-    "test_draw_layout",
-    "test_demo",
-    "test_docs",
-    "test_same",
+    "test_draw_step",
+    "test_cli",
+    "test_feedback",
+    "test_console",
+    "test_scan_last_steps",
+    "test_decoder",
+    "test_narx",
 )
 """Files that take longest, in this order: what is begun last should be short, or one process ends long after the others."""
 

@@ -10,7 +10,7 @@ TESTS = Path(__file__).parents[1]
 
 
 def test_the_longest_files_are_there():
-    assert [name for name in conftest.LONGEST if not list(TESTS.glob(f"*/{name}.py"))] == []
+    assert [name for name in conftest.LONGEST if not list(TESTS.rglob(f"{name}.py"))] == []
 
 
 def test_all_examples_are_run_by_one_process_and_other_files_by_any():
