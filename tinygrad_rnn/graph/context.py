@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..checks import clean_name
@@ -113,14 +114,25 @@ current: Callable[[], Context] = _context.get
 """The context of this thread or task."""
 
 
+def _set(context: Context) -> None:
+    """Make this the context of the thread or task.
+
+    Before Python 3.12, ``ContextVar.set`` may collect garbage. A loop over steps that is freed then
+    sets the variable as well, and would free the mapping that the interpreter is copying, if nobody held it.
+    """
+    held = copy_context() if sys.version_info < (3, 12) else None
+    _context.set(context)
+    del held
+
+
 def change(**new: Any) -> None:
     """Replace fields of this thread's or task's context."""
-    _context.set(current()._replace(**new))
+    _set(current()._replace(**new))
 
 
 def move(location: Location) -> None:
     """Give the nodes that are made from now on this location."""
-    _context.set(Context(location, *current()[1:]))
+    _set(Context(location, *current()[1:]))
 
 
 def restore(location: Location) -> None:
@@ -193,4 +205,4 @@ def mode(*, recording: bool | None = None, tracing: bool | None = None, debuggin
 
 def _set_mode(recording: bool, tracing: bool, debugging: bool) -> None:
     location, _, _, _, _, draws, looked, given = current()
-    _context.set(Context(location, recording, tracing, debugging, not (tracing or debugging), draws, looked, given))
+    _set(Context(location, recording, tracing, debugging, not (tracing or debugging), draws, looked, given))
