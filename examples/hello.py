@@ -19,7 +19,6 @@ import numpy as np
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn, optim
-from tinygrad_rnn.errors import RendererError
 from tinygrad_rnn.sequences import CharVocabulary
 
 WORD = "hello"
@@ -109,11 +108,8 @@ def main():
 
     folder = chosen.out or Path(tempfile.mkdtemp(prefix="hello-"))
     folder.mkdir(parents=True, exist_ok=True)
-    try:
-        tr.graph(*losses).draw(time="unrolled", values=True).save(folder / "hello.svg")
-        print(f"the unrolled graph, with the loss at each step: {folder / 'hello.svg'}")
-    except RendererError as error:
-        print(f"the unrolled graph is written as text only: {error}")
+    tr.graph(*losses).draw(time="unrolled", values=True).save(folder / "hello.svg")
+    print(f"the unrolled graph, with the loss at each step: {folder / 'hello.svg'}")
     print(f"loss of the four letters together: {loss.item():.4f}; without a memory {2 * np.log(2):.4f} at best")
 
 

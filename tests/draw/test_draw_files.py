@@ -11,7 +11,7 @@ from draw_networks import elman, network
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
-from tinygrad_rnn.draw import Drawing, render
+from tinygrad_rnn.draw import render
 from tinygrad_rnn.errors import DataError, RendererError
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -52,14 +52,31 @@ def test_the_svg_can_be_read_aloud():
     assert "x₁ → h₁ by U" in root.find(f"{SVG}desc").text
 
 
+def ids(svg):
+    return re.findall(r'\bid="([^"]+)"', svg)
+
+
 def test_two_figures_on_a_page_share_no_id():
-    ids = [set(re.findall(r'\bid="([^"]+)"', network(name).svg())) for name in ("elman", "jordan")]
-    assert all(ids)
-    assert not ids[0] & ids[1]
+    figures = [network(name, time=time).svg() for name in ("elman", "jordan") for time in ("folded", "unrolled")]
+    figures += [elman().draw(time="unrolled", steps=steps).svg() for steps in (2, 3)]
+    found = [name for svg in figures for name in ids(svg)]
+    assert len(found) == len(set(found)) > 60
+
+
+def test_what_is_drawn_can_be_found_by_its_name_and_by_its_kind():
+    root = ET.fromstring(network("elman", time="unrolled").svg())
+    groups = {group.attrib["id"].rpartition("-Sequential")[2].partition("-")[2]: group for group in root.iter(f"{SVG}g")}
+    suffixes = {name.partition("-")[2]: group.attrib["class"] for name, group in groups.items()}
+    assert suffixes["x-1"] == "node input" and suffixes["0.cell.h-2"] == "node state"
+    assert suffixes["x-1-to-0.cell.h-1"] == "edge from-input to-state"
+    assert suffixes["0.cell.h-1-to-0.cell.h-2"] == "edge from-state to-state recurrent"
 
 
 def test_the_card_is_opaque_and_light():
-    assert 'fill="white"' in elman().draw().svg()
+    root = ET.fromstring(elman().draw().svg())
+    card, box = root.find(f"{SVG}rect").attrib, root.attrib["viewBox"].split()
+    assert card["fill"] == "white"
+    assert [card["x"], card["y"], card["width"], card["height"]] == box
 
 
 def test_a_notebook_gets_the_picture():
@@ -68,13 +85,16 @@ def test_a_notebook_gets_the_picture():
     assert bundle["text/plain"] == "<Drawing of Sequential, folded over time>"
 
 
-def test_without_a_renderer_a_notebook_gets_words(no_renderer):
-    drawing = elman().draw()
-    bundle = drawing._repr_mimebundle_()
-    assert drawing._repr_svg_() is None
-    assert "image/svg+xml" not in bundle
-    assert "tanh(" in bundle["text/plain"]
-    assert render.HOW in bundle["text/plain"]
+@pytest.mark.parametrize("time", ["folded", "unrolled", "step"])
+def test_svg_needs_no_renderer(monkeypatch, tmp_path, time):
+    monkeypatch.setattr(render.subprocess, "run", lambda *args, **options: pytest.fail("a renderer was called"))
+    monkeypatch.setattr(render.shutil, "which", lambda name: pytest.fail("a renderer was looked for"))
+    drawing = elman().draw(time=time)
+    assert drawing._repr_svg_() == drawing.svg() == drawing.save(tmp_path / "net.svg").read_text(encoding="utf-8")
+    shown = []
+    monkeypatch.setattr("webbrowser.open", shown.append)
+    drawing.show()
+    assert shown[0].endswith(".svg")
 
 
 def test_a_graph_in_a_notebook_never_raises(no_renderer, monkeypatch):
@@ -86,14 +106,14 @@ def test_a_graph_in_a_notebook_never_raises(no_renderer, monkeypatch):
 
 def test_without_a_renderer_saving_says_how_and_leaves_the_dot(no_renderer, tmp_path):
     with pytest.raises(RendererError, match=re.escape(render.HOW)):
-        elman().draw().save(tmp_path / "net.svg")
+        elman().draw().save(tmp_path / "net.png")
     assert (tmp_path / "net.gv").read_text().startswith("digraph")
     assert elman().draw().save(tmp_path / "other.gv").exists()
 
 
 def test_a_renderer_that_fails_says_so():
     with pytest.raises(RendererError, match="Graphviz could not draw this"):
-        Drawing("digraph {").svg()
+        render.render("digraph {", "png")
 
 
 def test_a_picture_that_takes_too_long():
@@ -101,33 +121,70 @@ def test_a_picture_that_takes_too_long():
         render.render("digraph { a }", "svg", limit=1e-6)
 
 
-def test_pygraphviz_is_used_where_there_is_no_dot(monkeypatch):
+def test_pygraphviz_is_used_where_there_is_no_dot(monkeypatch, tmp_path):
     pytest.importorskip("pygraphviz")
     monkeypatch.setattr(render.shutil, "which", lambda name: None)
-    assert sys.executable in render._command("svg")
-    assert elman().draw().svg().startswith("<svg")
+    assert sys.executable in render._command("png")
+    assert elman().draw().save(tmp_path / "net.png").read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.dot
-@pytest.mark.parametrize("name", ["elman", "two-slots", "mask", "bidirectional"])
-def test_every_renderer_gives_the_same_picture(name, monkeypatch):
-    def numbers(svg):
-        shapes = re.findall(r"<(?:ellipse|polygon|path|text)\b[^>]*", svg)
-        found = [re.findall(r"-?\d+\.?\d*", re.sub(r'(fill|stroke|font-\w+|stroke-\w+)="[^"]*"', "", s)) for s in shapes[1:]]
-        return [tuple(round(float(n)) for n in shape) for shape in found]
+def shapes(svg):
+    """Ellipses of a picture, and the points where its other nodes and edges begin, as seen from the card's corner."""
+    root = ET.fromstring(svg)
+    left, top = map(float, root.attrib["viewBox"].split()[:2])
+    (move,) = [
+        re.search(r"translate\(([-\d.]+)[ ,]([-\d.]+)\)", g.attrib["transform"])
+        for g in root.iter(f"{SVG}g")
+        if "transform" in g.attrib
+    ] or [None]
+    dx, dy = map(float, move.groups()) if move else (-left, -top)
+    found = {"ellipse": [], "path": [], "text": []}
+    for element in root.iter():
+        kind, at = element.tag.removeprefix(SVG), element.attrib
+        if kind == "ellipse":
+            found[kind].append((float(at["cx"]) + dx, float(at["cy"]) + dy, float(at["rx"]), float(at["ry"])))
+        elif kind == "text":
+            found[kind].append((float(at["x"]) + dx, float(at["y"]) + dy))
+        elif kind == "path" and at["fill"] == "none":
+            numbers = [float(n) for n in re.findall(r"-?\d+\.?\d*", at["d"])]
+            found[kind].append((numbers[0] + dx, numbers[1] + dy, numbers[-2] + dx, numbers[-1] + dy))
+    return {kind: sorted(numbers) for kind, numbers in found.items()}
 
-    assert render._command("svg")[0].endswith("dot")
-    drawing = network(name, time="unrolled")
-    by_dot = numbers(drawing.svg())
-    monkeypatch.setattr(render.shutil, "which", lambda name: None)
-    by_library = numbers(drawing.svg())
-    assert len(by_dot) == len(by_library)
-    for a, b in zip(sorted(by_dot), sorted(by_library), strict=True):
-        assert len(a) == len(b)
-        assert all(abs(m - n) <= 4 for m, n in zip(a, b, strict=True)), (a, b)
+
+@pytest.mark.parametrize("library", [pytest.param(False, marks=pytest.mark.dot), True])
+@pytest.mark.parametrize(
+    ("name", "time"),
+    [("elman", "unrolled"), ("two-slots", "folded"), ("mask", "unrolled"), ("bidirectional", "unrolled"), ("odd", "unrolled")],
+)
+def test_graphviz_draws_the_same_picture(name, time, library, monkeypatch):
+    if library:
+        pytest.importorskip("pygraphviz")
+        monkeypatch.setattr(render.shutil, "which", lambda name: None)
+    drawing = network(name, time=time)
+    ours, theirs = shapes(drawing.svg()), shapes(render.render(drawing.source, "svg").decode())
+    for kind, found in ours.items():
+        assert len(found) == len(theirs[kind]) > 0, kind
+        for a, b in zip(found, theirs[kind], strict=True):
+            assert all(abs(m - n) <= 4 for m, n in zip(a, b, strict=True)), (kind, a, b)
 
 
-AWKWARD = ['a"b', "back\\slash", "new\nline", "a:b:c", "<b>bold</b>", "{x|y}", "-> b;", "ünï", "\\N", "#", "h[1]", "a -> b", ""]
+AWKWARD = [
+    'a"b',
+    "back\\slash",
+    "new\nline",
+    "a:b:c",
+    "<b>bold</b>",
+    "{x|y}",
+    "-> b;",
+    "ünï",
+    "\\N",
+    "#",
+    "h[1]",
+    "a -> b",
+    "",
+    '<b>&"',
+    "\x00\x1f\ud800",
+]
 
 
 @pytest.mark.parametrize("name", AWKWARD)
@@ -138,7 +195,9 @@ def test_names_are_escaped(name):
         h = tr.tanh(x + h @ W).named(name)
     graph = tr.graph(h)
     for drawing in (graph.draw(), graph.draw(time="folded"), graph.draw(detail="ops"), tr.graph(tr.grad(h.sum(), W)).draw()):
-        ET.fromstring(drawing.svg())
+        svg = drawing.svg()
+        ET.fromstring(svg)
+        assert len(ids(svg)) == len(set(ids(svg))) > 3
     texts = " ".join(t.text or "" for t in ET.fromstring(graph.draw().svg()).iter(f"{SVG}text"))
     if name == "<b>bold</b>":
         assert "<b>bold</b>" in texts

@@ -8,8 +8,6 @@ from html import escape
 import numpy as np
 
 from ..console import counted
-from ..draw import Drawing
-from ..errors import RendererError
 from ..nn import cross_entropy
 from .baselines import Score
 from .corpus import Corpus
@@ -55,20 +53,19 @@ class DemoResults:
     versions: dict[str, str]
 
 
-def write_report(results: DemoResults) -> tuple[str, str | None]:
-    """The report as HTML, and a hint if its pictures could not be rendered."""
-    pictures, hint = _network(results.model)
+def write_report(results: DemoResults) -> str:
+    """The report as HTML."""
     parts = [
         _summary(results),
         _comparison(results),
         _samples(results),
-        pictures,
+        _network(results.model),
         _equations(results.model),
         _training(results),
         _memory(results),
         _settings(results),
     ]
-    return page("A recurrent network that learnt to write", parts), hint
+    return page("A recurrent network that learnt to write", parts)
 
 
 def _summary(results: DemoResults) -> str:
@@ -134,8 +131,8 @@ def _samples(results: DemoResults) -> str:
     return section("What it writes", *parts)
 
 
-def _network(model: CharModel) -> tuple[str, str | None]:
-    """Both pictures of the network, and the renderer's hint if there is no renderer."""
+def _network(model: CharModel) -> str:
+    """Both pictures of the network."""
     views = [
         (
             "folded",
@@ -149,24 +146,8 @@ def _network(model: CharModel) -> tuple[str, str | None]:
             model.draw(time="unrolled", steps=4, loss=cross_entropy),
         ),
     ]
-    parts: list[str] = []
-    hint = None
-    for time, caption, drawing in views:
-        try:
-            content = inline_svg(_rendered(drawing), caption, time)
-        except RendererError as error:
-            hint = str(error)
-            content = f"<p>{escape(hint)}</p>\n<pre>{escape(drawing.source)}</pre>"
-        parts.append(figure(content, caption))
-    return section("The network", *parts), hint
-
-
-def _rendered(drawing: Drawing) -> str:
-    """A drawing as SVG, with a second try, since a Ctrl-C stops the renderer too."""
-    try:
-        return drawing.svg()
-    except RendererError:
-        return drawing.svg()
+    figures = [figure(inline_svg(drawing.svg(), caption, time), caption) for time, caption, drawing in views]
+    return section("The network", *figures)
 
 
 OUTPUT = r"\hat{y}_t = \mathrm{softmax}\left(c + V h_t\right)"

@@ -78,10 +78,8 @@ def run(settings: Settings | None = None, text: str | Path | None = None, out: s
         samples = model.sample(settings.sample, settings.temperatures, prompt)
         _print_samples(samples, prompt, settings)
         results = DemoResults(corpus, settings, model, history, scores, samples, prompt, _versions())
-        page, hint = write_report(results)
+        page = write_report(results)
         write_bytes(folder / "report.html", page.encode("utf-8", "replace"))
-    if hint:
-        print(f"\nThe report has its pictures as text: {hint}")
     print(f"\nreport    {folder / 'report.html'}\nmodel     {folder / 'model.npz'}")
     print(f"took      {time.perf_counter() - start:.0f} s")
     return results

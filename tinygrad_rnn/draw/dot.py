@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import graphviz
-import numpy as np
 
-from .route import part_of, polyline
-from .sketch import Arc, Points, Sketch, Vertex
-from .style import ARROW, CARD, CUT, EDGE_FONT, FONT, INK, LOOKS, NODE_FONT, Kind
-from .symbols import text_width
+from .marks import extent, marks, shaft
+from .sketch import Arc, Sketch, Vertex
+from .style import CARD, EDGE_FONT, FONTS, INK, LINE, LOOKS, NODE_FONT, PAD, Kind
 
 __all__ = ["written"]
 
@@ -23,30 +21,28 @@ def written(sketch: Sketch, name: str) -> str:
         graph_attr={
             "layout": "nop2",
             "bgcolor": CARD,
-            "pad": "0.2",
+            "pad": f"{PAD / 72:g}",
             # a frame would hide the edges
             "outputorder": "nodesfirst" if any(v.kind is Kind.FRAME for v in sketch.vertices) else "edgesfirst",
-            "fontname": FONT,
-            "bb": _box(sketch),
+            "fontname": FONTS[0],
+            "bb": ",".join(f"{edge:.1f}" for edge in extent(sketch)),
         },
         node_attr={
-            "fontname": FONT,
+            "fontname": FONTS[0],
             "fontsize": f"{NODE_FONT:g}",
             "fontcolor": INK,
-            "penwidth": "1.2",
+            "penwidth": f"{LINE:g}",
             "fixedsize": "true",
             "style": "filled",
         },
-        edge_attr={"fontname": FONT, "fontsize": f"{EDGE_FONT:g}", "arrowsize": "0.8"},
+        edge_attr={"fontname": FONTS[0], "fontsize": f"{EDGE_FONT:g}", "arrowsize": "0.8"},
     )
     for vertex in sketch.vertices:
         graph.node(identifier(vertex.name), **_node(vertex))
     for arc in sketch.arcs:
         graph.edge(f"{identifier(arc.source.name)}", f"{identifier(arc.target.name)}", **_edge(arc))
-        if arc.cut:
-            _scissors(graph, arc)
-        elif arc.label_on:
-            _label_on(graph, arc)
+    for mark in marks(sketch):
+        graph.node(identifier(mark.name), **_node(mark))
     return str(graph.source)
 
 
@@ -73,17 +69,16 @@ def _node(vertex: Vertex) -> dict[str, str]:
     }
     if vertex.font != NODE_FONT:
         attributes["fontsize"] = f"{vertex.font:g}"
-    if vertex.kind is Kind.ELISION or (vertex.kind is Kind.NOTE and vertex.font == NODE_FONT):
-        attributes["fontcolor"] = look.color
-    if vertex.kind is Kind.PORT and vertex.color:
-        attributes["fontcolor"] = vertex.color
+    if vertex.ink != INK:
+        attributes["fontcolor"] = vertex.ink
     return attributes
 
 
 def _edge(arc: Arc) -> dict[str, str]:
     assert arc.path is not None
+    tip = f"e,{arc.path[-1][0]:.1f},{arc.path[-1][1]:.1f} " if arc.head else ""
     attributes = {
-        "pos": _spline(arc.path, arc.head),
+        "pos": tip + " ".join(f"{x:.1f},{y:.1f}" for x, y in shaft(arc)),
         "color": arc.stroke.color,
         "penwidth": f"{arc.stroke.width:g}",
         "style": arc.stroke.style,
@@ -96,68 +91,3 @@ def _edge(arc: Arc) -> dict[str, str]:
         attributes["lp"] = f"{arc.label_at[0]:.1f},{arc.label_at[1]:.1f}"
         attributes["fontcolor"] = arc.stroke.color
     return attributes
-
-
-def _spline(path: Points, head: bool) -> str:
-    if not head:
-        return " ".join(f"{x:.1f},{y:.1f}" for x, y in path)
-    tip, last = path[-1], path[-4:]
-    low, high = 0.0, 1.0  # the line ends where the arrow's head begins, or there would be a gap
-    for _ in range(24):
-        middle = (low + high) / 2
-        ahead = float(np.hypot(*(part_of(last, 0.0, middle)[-1] - tip)))
-        low, high = (middle, high) if ahead > ARROW else (low, middle)
-    body = np.concatenate([path[:-4], part_of(last, 0.0, low or 0.5)])
-    return f"e,{tip[0]:.1f},{tip[1]:.1f} " + " ".join(f"{x:.1f},{y:.1f}" for x, y in body)
-
-
-def _scissors(graph: graphviz.Digraph, arc: Arc) -> None:
-    assert arc.path is not None
-    points = polyline(arc.path)
-    x, y = points[len(points) // 2]
-    graph.node(
-        identifier(f"{arc.source.name} ✂ {arc.target.name}"),
-        pos=f"{x:.1f},{y:.1f}",
-        shape="plaintext",
-        style="",
-        width="0.25",
-        height="0.25",
-        label="✂",
-        fontsize="17",
-        fontcolor=CUT,
-        tooltip="detached: the gradient stops here",
-    )
-
-
-def _label_on(graph: graphviz.Digraph, arc: Arc) -> None:
-    """A label that interrupts its edge: nodes are drawn after edges."""
-    assert arc.label_at is not None
-    graph.node(
-        identifier(f"{arc.source.name} → {arc.target.name}"),
-        pos=f"{arc.label_at[0]:.1f},{arc.label_at[1]:.1f}",
-        shape="box",
-        style="filled",
-        color=CARD,
-        fillcolor=CARD,
-        width=f"{(text_width(arc.label, EDGE_FONT) + 2) / 72:.3f}",
-        height="0.22",
-        fontsize=f"{EDGE_FONT:g}",
-        fontcolor=arc.stroke.color,
-        label=graphviz.escape(arc.label),
-        tooltip=graphviz.escape(arc.tooltip),
-    )
-
-
-def _box(sketch: Sketch) -> str:
-    """The bounding box of all nodes, edges and labels."""
-    corners = [(v.x - v.width / 2, v.y - v.height / 2) for v in sketch.vertices]
-    corners += [(v.x + v.width / 2, v.y + v.height / 2) for v in sketch.vertices]
-    for arc in sketch.arcs:
-        if arc.path is not None:
-            points = polyline(arc.path)
-            corners += [tuple(points.min(0)), tuple(points.max(0))]
-        if arc.label and arc.label_at is not None:
-            w = text_width(arc.label, EDGE_FONT) / 2
-            corners += [(arc.label_at[0] - w, arc.label_at[1] - 8), (arc.label_at[0] + w, arc.label_at[1] + 8)]
-    xs, ys = zip(*corners, strict=True) if corners else ((0, 1), (0, 1))
-    return f"{min(xs):.1f},{min(ys):.1f},{max(xs):.1f},{max(ys):.1f}"

@@ -1,4 +1,4 @@
-"""Drawing: DOT text that can be looked at, saved, or shown in a notebook."""
+"""Drawing: a sketch that can be looked at, saved, or shown in a notebook."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from typing import Any
 
 from ..errors import DataError, RendererError
 from ..files import check_writable, write_bytes
+from .dot import written
 from .render import FORMATS, HOW, render
+from .sketch import Sketch
+from .svg import svg
 
 __all__ = ["Drawing"]
 
@@ -20,8 +23,6 @@ class Drawing:
 
     Attributes
     ----------
-    source : str
-        The DOT text; the same in every run.
     title : str
         What the picture shows, for those who cannot see it.
     description : str
@@ -35,20 +36,27 @@ class Drawing:
     >>> drawing = nn.RNNCell(3, 5).draw()
     >>> drawing.source.splitlines()[0]
     'digraph RNNCell {'
+    >>> drawing.svg()[:4]
+    '<svg'
     """
 
-    def __init__(self, source: str, title: str = "", description: str = "", text: str = "") -> None:
-        self.source, self.title, self.description, self.text = map(_writable, (source, title, description, text))
+    def __init__(
+        self, sketch: Sketch | str, title: str = "", description: str = "", text: str = "", name: str = "graph"
+    ) -> None:
+        self.sketch = sketch
+        self.name = name
+        self.title, self.description, self.text = map(_writable, (title, description, text))
+
+    @property
+    def source(self) -> str:
+        """The DOT text; the same in every run."""
+        return _writable(self.sketch if isinstance(self.sketch, str) else written(self.sketch, self.name))
 
     def svg(self) -> str:
-        """The picture as an SVG element, accessible, with ids of its own.
-
-        Raises
-        ------
-        RendererError
-            If there is no renderer.
-        """
-        return _accessible(render(self.source, "svg").decode(), self.title, self.description)
+        """The picture as an SVG element, accessible, with ids of its own; nothing has to be installed for it."""
+        if isinstance(self.sketch, str):
+            return _accessible(render(self.source, "svg").decode(), self.title, self.description)
+        return _writable(svg(self.sketch, self.name, self.title, self.description))
 
     def save(self, path: str | Path) -> Path:
         """Write the picture; the format is that of the suffix.
@@ -67,7 +75,7 @@ class Drawing:
         DataError
             If the suffix is another, or the file cannot be written.
         RendererError
-            If there is no renderer; the DOT text is then beside `path`, ending in .gv.
+            If a .png or .pdf has no renderer; the DOT text is then beside `path`, ending in .gv.
         """
         check_writable(path, "the drawing")  # before the work
         path = Path(path)
@@ -84,13 +92,7 @@ class Drawing:
         return write_bytes(path, content, "the drawing")
 
     def show(self) -> None:
-        """Open the picture in the system's viewer.
-
-        Raises
-        ------
-        RendererError
-            If there is no renderer.
-        """
+        """Open the picture in the system's viewer."""
         import tempfile
         import webbrowser
 

@@ -15,6 +15,7 @@ from .style import (
     FROM_STATE,
     FROM_TARGET,
     FROM_VALUE,
+    GREY,
     HELD,
     INTO_OUTPUT,
     LOOKS,
@@ -185,7 +186,7 @@ def elide(sketch: Sketch, shown: int) -> None:
         start = max(first for first, last in spans if first <= gap[0] and gap[1] <= last) - 1
         note = Vertex(f"elided {gap[0]}", "elided", Kind.NOTE, f"t = {gap[0] - start} … {gap[1] - start}", gap[0])
         note.fit()
-        note.height = 18.0
+        note.height, note.color = 18.0, GREY
         sketch.vertices.append(note)
         sketch.description += f" Steps {gap[0] - start} to {gap[1] - start} are left out."
     for vertex in sketch.vertices:

@@ -21,7 +21,6 @@ from ..views.full_lengths import without_padding
 from ..views.per_step import per_step
 from ..views.runs import Runs, longest_delay
 from ..views.symbolic_run import traced
-from .dot import written
 from .drawing import Drawing
 from .finish import add_note, bundle, elide, give_strokes, tell_targets
 from .folded import folded
@@ -162,7 +161,7 @@ def _draw_step(module: Module, inputs: Any) -> Drawing:
     step, name = trace_step(cells[0], 2, inputs), type(cells[0]).__name__
     sketch = step_sketch(diagram(step), getattr(cells[0], "step_layout", {}))
     text = Graph([as_tensor(value).node for value in (*flatten(step.output), *step.after)]).text(limit=60)
-    return Drawing(written(sketch, name), f"{name}, one step", _described(sketch), text)
+    return Drawing(sketch, f"{name}, one step", _described(sketch), text, name)
 
 
 def _check(time: Any, detail: Any) -> None:
@@ -223,7 +222,7 @@ def _over_time(
     if numbers:
         add_note(sketch, numbers.removeprefix(", "))
     title = f"{name}, folded over time{numbers}" if fold else f"{name}, unrolled over {counted(length, 'step')}"
-    return Drawing(written(sketch, name), title, _described(sketch), graph.text(limit=60) if len(graph) < WORDY else "")
+    return Drawing(sketch, title, _described(sketch), graph.text(limit=60) if len(graph) < WORDY else "", name)
 
 
 def _layer_titles(graph: Graph, titles: Mapping[str, str]) -> dict[int, str]:

@@ -11,7 +11,7 @@ from ..graph.graph import Graph, is_constant
 from ..graph.node import Node, behind_cuts
 from .dot import identifier
 from .numbers import described, gradients_of
-from .style import CARD, CUT, EDGE_FONT, FONT, GREY, INK, LOOKS, NODE_FONT, VERMILION, Kind
+from .style import CARD, CUT, EDGE_FONT, FONTS, GREY, INK, LOOKS, NODE_FONT, VERMILION, Kind
 from .symbols import indexed, pretty
 
 __all__ = ["plain"]
@@ -49,10 +49,16 @@ def plain(graph: Graph, values: bool, name: str) -> str:
             "pad": "0.2",
             "nodesep": "0.3",
             "ranksep": "0.35",
-            "fontname": FONT,
+            "fontname": FONTS[0],
         },
-        node_attr={"fontname": FONT, "fontsize": f"{NODE_FONT:g}", "fontcolor": INK, "penwidth": "1.2", "margin": "0.1,0.05"},
-        edge_attr={"fontname": FONT, "fontsize": f"{EDGE_FONT:g}", "arrowsize": "0.8", "color": GREY, "penwidth": "1.2"},
+        node_attr={
+            "fontname": FONTS[0],
+            "fontsize": f"{NODE_FONT:g}",
+            "fontcolor": INK,
+            "penwidth": "1.2",
+            "margin": "0.1,0.05",
+        },
+        edge_attr={"fontname": FONTS[0], "fontsize": f"{EDGE_FONT:g}", "arrowsize": "0.8", "color": GREY, "penwidth": "1.2"},
     )
     shown = [node for node in nodes if node not in left_out]
     gradients = gradients_of(nodes, graph.outputs) if values else None

@@ -18,7 +18,7 @@ from ..scan.plan import Pass
 from ..scan.work import Operation, Work
 from .dot import identifier
 from .drawing import Drawing
-from .style import BLUE, CARD, EDGE_FONT, FONT, GREY, INK, NODE_FONT, THICK, VERMILION, lighter
+from .style import BLUE, CARD, EDGE_FONT, FONTS, GREY, INK, NODE_FONT, THICK, VERMILION, lighter
 from .symbols import pretty
 
 __all__ = ["draw_plan"]
@@ -105,11 +105,11 @@ class _Picture:
                 "pad": "0.2",
                 "nodesep": "0.25",
                 "ranksep": "0.3",
-                "fontname": FONT,
+                "fontname": FONTS[0],
                 "compound": "true",
             },
             node_attr={
-                "fontname": FONT,
+                "fontname": FONTS[0],
                 "fontsize": f"{NODE_FONT:g}",
                 "fontcolor": INK,
                 "margin": "0.09,0.04",
@@ -117,7 +117,7 @@ class _Picture:
                 "width": "0.4",
             },
             edge_attr={
-                "fontname": FONT,
+                "fontname": FONTS[0],
                 "fontsize": f"{EDGE_FONT - 2:g}",
                 "fontcolor": GREY,
                 "arrowsize": "0.7",

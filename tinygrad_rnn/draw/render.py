@@ -14,7 +14,7 @@ from ..extras import installing
 __all__ = ["FORMATS", "HOW", "render"]
 
 FORMATS = ("svg", "png", "pdf")
-HOW = f'to draw pictures, install Graphviz (its "dot" on the PATH), or: {installing("pygraphviz", "draw")}'
+HOW = f'for PNG and PDF, install Graphviz (its "dot" on the PATH), or: {installing("pygraphviz", "draw")}'
 """The one line on how to get a renderer."""
 DPI = "144"
 """Dots per inch of a PNG: sharp on a screen of double density."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from .style import LOOKS, NODE, NODE_FONT, Kind, Stroke, lighter
+from .style import INK, LOOKS, NODE, NODE_FONT, Kind, Stroke, lighter
 from .symbols import text_width
 
 __all__ = ["Arc", "Points", "Sketch", "Vertex"]
@@ -24,7 +24,7 @@ class Vertex:
     Attributes
     ----------
     name : str
-        Unique and readable: each SVG group shows it.
+        Unique and readable: its id in SVG, its name in DOT.
     family : hashable
         The same for one value at all steps.
     kind : Kind
@@ -58,9 +58,16 @@ class Vertex:
     @property
     def fill(self) -> str:
         """Its colour, light enough to read on."""
-        if self.color is None or self.kind is Kind.INITIAL:
-            return LOOKS[self.kind].fill
+        look = LOOKS[self.kind]
+        if self.color is None or self.kind is Kind.INITIAL or look.shape == "plaintext":
+            return look.fill
         return self.color if self.kind is Kind.JUNCTION else lighter(self.color)
+
+    @property
+    def ink(self) -> str:
+        """The colour of its label."""
+        look = LOOKS[self.kind]
+        return (self.color or look.color) if look.shape == "plaintext" else INK
 
     @property
     def round(self) -> bool:

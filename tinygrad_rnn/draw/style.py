@@ -5,9 +5,10 @@ from __future__ import annotations
 from enum import Enum
 from typing import NamedTuple
 
-__all__ = ["FONT", "GREY", "INK", "LOOKS", "TINTS", "Kind", "Look", "Stroke"]
+__all__ = ["FONTS", "GREY", "INK", "LOOKS", "TINTS", "Kind", "Look", "Stroke"]
 
-FONT = "Helvetica"
+FONTS = ("Helvetica", "Arial", "Liberation Sans", "sans-serif")
+"""Fonts, the first that there is. DOT names one only, for Graphviz measures lists wrongly."""
 INK = "#24292f"
 GREY = "#8c959f"
 BLUE = "#0072B2"
@@ -36,6 +37,12 @@ EDGE_FONT = 12.0
 NOTE_FONT = 11.0
 ARROW = 7.6
 """Length of an arrow's head."""
+LINE = 1.2
+"""Width of a node's outline, and of most edges."""
+PAD = 14.4
+"""Empty border of a picture."""
+DASHES = {"dashed": "5,2", "dotted": "1,5"}
+"""Lengths of dash and gap, as Graphviz has them."""
 
 
 class Kind(str, Enum):
@@ -50,7 +57,7 @@ class Kind(str, Enum):
     INITIAL = "initial"
     MASK = "mask"
     DELAY = "delay"
-    JUNCTION = "bundle"
+    JUNCTION = "junction"
     LAYER = "layer"
     START = "start"
     OPERATION = "operation"
@@ -59,9 +66,11 @@ class Kind(str, Enum):
     GRADIENT = "gradient"
     FRAME = "frame"
     FUNCTION = "function"
-    PORT = "end"
-    ELISION = "dots"
+    PORT = "port"
+    ELISION = "elision"
     NOTE = "note"
+    LABEL = "label"
+    SCISSORS = "scissors"
 
 
 STARTS = (Kind.INITIAL, Kind.START)
@@ -69,7 +78,7 @@ STARTS = (Kind.INITIAL, Kind.START)
 
 
 class Look(NamedTuple):
-    """How one kind of node is drawn."""
+    """How one kind of node is drawn; plain text is written in its colour."""
 
     color: str
     fill: str
@@ -96,9 +105,11 @@ LOOKS = {
     Kind.GRADIENT: Look(VERMILION, "#FBE9DF", shape="box", style="filled,rounded"),
     Kind.FRAME: Look("#D0D7DE", "#F6F8FA", shape="box", style="filled,rounded"),
     Kind.FUNCTION: Look(GREY, "#FFFFFF", shape="ellipse"),
-    Kind.PORT: Look(GREY, CARD, shape="plaintext", style=""),
+    Kind.PORT: Look(INK, CARD, shape="plaintext", style=""),
     Kind.ELISION: Look(GREY, CARD, shape="plaintext", style=""),
-    Kind.NOTE: Look(GREY, CARD, shape="plaintext", style=""),
+    Kind.NOTE: Look(INK, CARD, shape="plaintext", style=""),
+    Kind.LABEL: Look(INK, CARD, shape="plaintext"),
+    Kind.SCISSORS: Look(CUT, CARD, shape="plaintext", style=""),
 }
 
 
@@ -106,7 +117,7 @@ class Stroke(NamedTuple):
     """How one kind of edge is drawn."""
 
     color: str
-    width: float = 1.2
+    width: float = LINE
     style: str = "solid"
 
 
