@@ -5,6 +5,7 @@ import re
 
 import numpy as np
 import pytest
+from dot_labels import readable
 from draw_networks import InputsAndOutputs
 
 import tinygrad_rnn as tr
@@ -38,7 +39,7 @@ CELLS = {
 
 
 def nodes(drawing):
-    return {o["name"]: o for o in json.loads(render(drawing.source, "json")).get("objects", [])}
+    return {o["name"]: o for o in json.loads(render(readable(drawing.source), "json")).get("objects", [])}
 
 
 def is_whole(drawing):
@@ -82,7 +83,7 @@ def test_a_cell_that_reads_nothing_has_a_view_of_layers():
 
 def test_a_folded_view_of_layers_has_each_parameter_once():
     found = nodes(CELLS["RNN"].draw(detail="layers"))
-    assert sorted(name for name in found if name.startswith("parameter ")) == [f"parameter {s}" for s in ("U", "W", "b", "b'")]
+    assert sorted(name for name in found if name.startswith("parameter ")) == [f"parameter {s}" for s in ("U", "W", "b", "b′")]
 
 
 # -- forcing -----------------------------------------------------------------------------------
@@ -102,7 +103,7 @@ def test_numbers_of_a_layer_are_in_its_box_and_edges_carry_names():
     xs = np.ones((4, 1, 4), "float32")
     graph = tr.graph(nn.Recurrent(InputsAndOutputs())(xs)[0])
     for time in ("folded", "unrolled"):
-        found = json.loads(render(graph.draw(time=time, detail="layers", values=True).source, "json"))
+        found = json.loads(render(readable(graph.draw(time=time, detail="layers", values=True).source), "json"))
         assert {edge["label"] for edge in found["edges"] if edge.get("label")} == {"y"}
         (box,) = (o["label"] for o in found["objects"] if o["name"] == ("cell" if time == "folded" else "cell[1]"))
         assert "y₁: " in box

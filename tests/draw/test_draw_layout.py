@@ -7,6 +7,7 @@ import math
 import re
 
 import pytest
+from dot_labels import readable
 from draw_networks import NETWORKS, TwoSlots, loop, network
 
 import tinygrad_rnn as tr
@@ -18,7 +19,7 @@ class Layout:
     """What Graphviz made of a drawing."""
 
     def __init__(self, drawing):
-        found = json.loads(render(drawing.source, "json"))
+        found = json.loads(render(readable(drawing.source), "json"))
         self.nodes = {o["name"]: o for o in found.get("objects", []) if "pos" in o}
         self.by_id = {o["_gvid"]: o["name"] for o in found.get("objects", [])}
         self.edges = found.get("edges", [])

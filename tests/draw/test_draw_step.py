@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+from dot_labels import readable
 from draw_networks import Gated, InputsAndOutputs, Odd, TwoSlots, add_parameters
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from tinygrad_rnn import nn
 from tinygrad_rnn.draw.maze import EAST, NORTH, SOUTH, WEST, Maze, Port
 from tinygrad_rnn.draw.render import render
 from tinygrad_rnn.draw.step import Role, diagram
+from tinygrad_rnn.draw.symbols import plain, pretty
 from tinygrad_rnn.graph.node import behind_cuts
 from tinygrad_rnn.nn.module_trace import trace_step
 from tinygrad_rnn.ops.core import as_tensor
@@ -132,8 +134,8 @@ def test_a_sum_of_a_value_and_its_own_product_shows_both():
 
 def test_delays_are_named_after_what_they_delay():
     drawn = diagram(trace_step(InputsAndOutputs()))
-    assert [part.name for part in drawn.before] == ["x⁻", "x⁻⁻", "y⁻", "y⁻⁻"]
-    assert [part.name for part in drawn.after] == ["x", "x⁻", "y", "y⁻"]
+    assert [part.name for part in drawn.before] == ["x_{t−1}", "x_{t−2}", "y_{t−1}", "y_{t−2}"]
+    assert [part.name for part in drawn.after] == ["x", "x_{t−1}", "y", "y_{t−1}"]
 
 
 def test_a_cut_is_a_cut():
@@ -208,7 +210,7 @@ def test_every_end_is_made_of_what_the_graph_makes_it_of(seed):
             elif part.role is Role.INPUT and not part.reads:
                 found.add(part.key)
             stack += part.reads
-        names = {tr.draw.symbols.pretty(name) if not name.startswith("slot") else name for name in expected}
+        names = {plain(pretty(name)) if not name.startswith("slot") else name for name in expected}
         assert names <= found
         assert {name for name in found if name.startswith("slot")} == {n for n in names if n.startswith("slot")}
 
@@ -220,7 +222,7 @@ class Picture:
     """What Graphviz made of a drawing: boxes of nodes, and points on lines."""
 
     def __init__(self, cell, inputs=None):
-        found = json.loads(render(cell.draw(time="step", inputs=inputs).source, "json"))
+        found = json.loads(render(readable(cell.draw(time="step", inputs=inputs).source), "json"))
         self.nodes = {o["name"]: o for o in found["objects"]}
         self.frame = self.box("cell")
         self.nodes = {o["name"]: o for o in found["objects"] if o["name"] != "cell" and o.get("shape") != "point"}

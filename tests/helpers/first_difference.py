@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from tinygrad_rnn.draw import Drawing
 from tinygrad_rnn.draw.dot import identifier
-from tinygrad_rnn.draw.plain import plain
+from tinygrad_rnn.draw.plain import drawn_plainly
 from tinygrad_rnn.graph.graph import Graph
 from tinygrad_rnn.graph.node import Node, ancestors
 from tinygrad_rnn.scan.compiled import CompiledScan
@@ -118,7 +118,7 @@ def picture(loop: Loop, wrong: Node) -> Drawing:
     order = loop.body
     graph = Graph(list(dict.fromkeys([*loop.next_carry, *[output.node for output in loop.outputs], *order[-1:]])))
     names = {node: identifier(name) for node, name in graph.names.items()}
-    lines = plain(graph, False, "step").rstrip().removesuffix("}").rstrip().split("\n")
+    lines = drawn_plainly(graph, False, "step").rstrip().removesuffix("}").rstrip().split("\n")
     quote = graphviz.quoting.quote
     for i in wrong.inputs or (wrong,):
         if i in names:

@@ -268,7 +268,7 @@ def test_training_goes_on_in_closed_loop_with_the_same_parameters():
 def test_drawings_are_chains_of_delays():
     narx = nn.NARX(1, 1)
     source = narx.draw().source
-    assert source.count("z⁻¹") == 4
+    assert source.count("z<SUP>−1</SUP>") == 4
     for symbol in ("A₀", "A₁", "A₂", "B₁", "B₂", "V"):
         assert symbol in source
     expected = r"h_t &= \tanh\left(A_{0} x_t + A_{1} x_{t-1} + A_{2} x_{t-2} + B_{1} y_{t-1} + B_{2} y_{t-2} + b\right)"

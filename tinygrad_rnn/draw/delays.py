@@ -10,7 +10,7 @@ import numpy as np
 from .route import TURN, bezier, rounded, straight
 from .sketch import Arc, Points, Sketch, Vertex
 from .style import EDGE_FONT, NOTE_FONT, SQUARE, Kind
-from .symbols import text_width
+from .symbols import plain, text_width
 
 __all__ = ["close"]
 
@@ -47,9 +47,9 @@ def close(sketch: Sketch) -> None:
 
 def _square(sketch: Sketch, source: Vertex, k: int, x: float, y: float, below: bool) -> Vertex:
     square = Vertex(f"{source.name} z{k}", (source.family, "delay", k), Kind.DELAY, "", source.column, source.run)
-    square.tooltip = f"a delay of one step: {source.label}"
+    square.tooltip = f"a delay of one step: {plain(source.base)}"
     square.x, square.y, square.width, square.height = x, y, SQUARE, SQUARE
-    note = Vertex(f"{square.name} note", (square.family, "note"), Kind.NOTE, "z⁻¹", source.column, source.run)
+    note = Vertex(f"{square.name} note", (square.family, "note"), Kind.NOTE, "z^{−1}", source.column, source.run)
     note.font, note.width, note.height = NOTE_FONT, 22.0, 14.0
     note.tooltip = square.tooltip
     note.x, note.y = (x, y - 16) if below else (x + 20, y)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from html import escape
+
 import graphviz
 
 from .marks import extent, marks, shaft
 from .sketch import Arc, Sketch, Vertex
 from .style import CARD, EDGE_FONT, FONTS, INK, LINE, LOOKS, NODE_FONT, PAD, Kind
+from .symbols import BASE, LOWERED, RAISED, parts, plain
 
 __all__ = ["written"]
 
@@ -54,6 +57,17 @@ def identifier(name: str) -> str:
 _LOOKALIKES = str.maketrans({":": "∶", "\\": "∖", "<": "‹", ">": "›", "\n": "↵"})
 
 
+def _label(label: str) -> str:
+    """A label in DOT: as HTML if it has scripts, else as text."""
+    found = parts(label)
+    if all(level == BASE for _, level in found):
+        return str(graphviz.escape(plain(label)))
+    return f"<{''.join(_TAGS[level].format(escape(text)) for text, level in found)}>".replace("\n", "<BR/>")
+
+
+_TAGS = {BASE: "{}", RAISED: "<SUP>{}</SUP>", LOWERED: "<SUB>{}</SUB>"}
+
+
 def _node(vertex: Vertex) -> dict[str, str]:
     look = LOOKS[vertex.kind]
     attributes = {
@@ -62,10 +76,10 @@ def _node(vertex: Vertex) -> dict[str, str]:
         "style": f"{look.style},rounded" if vertex.boxed else look.style,
         "width": f"{vertex.width / 72:.3f}",
         "height": f"{vertex.height / 72:.3f}",
-        "label": graphviz.escape(vertex.label),
+        "label": _label(vertex.label),
         "color": vertex.color or look.color,
         "fillcolor": vertex.fill,
-        "tooltip": graphviz.escape(vertex.tooltip or vertex.label or vertex.name),
+        "tooltip": graphviz.escape(vertex.tooltip or plain(vertex.label) or vertex.name),
     }
     if vertex.font != NODE_FONT:
         attributes["fontsize"] = f"{vertex.font:g}"
@@ -87,7 +101,7 @@ def _edge(arc: Arc) -> dict[str, str]:
     if not arc.head:
         attributes["dir"] = "none"
     if arc.label and arc.label_at is not None and not arc.cut and not arc.label_on:
-        attributes["label"] = graphviz.escape(arc.label)
+        attributes["label"] = _label(arc.label)
         attributes["lp"] = f"{arc.label_at[0]:.1f},{arc.label_at[1]:.1f}"
         attributes["fontcolor"] = arc.stroke.color
     return attributes

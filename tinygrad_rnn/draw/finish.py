@@ -26,7 +26,7 @@ from .style import (
     Kind,
     Stroke,
 )
-from .symbols import text_width
+from .symbols import plain, text_width
 
 __all__ = ["add_note", "bundle", "elide", "give_strokes", "tell_targets"]
 
@@ -108,7 +108,7 @@ def _through_dot(sketch: Sketch, number: int, sources: set[Meeting], sinks: set[
             step = "" if sink.column is None else f"[{sink.column}]"
             dot = Vertex(f"bundle {number}{step}", ("bundle", number), Kind.JUNCTION, "", sink.column, sink.run)
             dot.width = dot.height = 6.0
-            dot.tooltip = "[" + ", ".join(arc.source.label for arc in arcs) + "]"
+            dot.tooltip = f"[{', '.join(plain(arc.source.label) for arc in arcs)}]"
             dots[sink.column] = dot
             sketch.vertices.append(dot)
             for arc in arcs:
@@ -117,7 +117,7 @@ def _through_dot(sketch: Sketch, number: int, sources: set[Meeting], sinks: set[
         joined = Arc(dots[sink.column], sink, FROM_BUNDLE, plain=False)
         joined.label = " ".join(dict.fromkeys(symbol for arc in arcs for symbol in arc.label.split(" ")))
         joined.label_on = True
-        joined.tooltip = "\n".join(f"{arc.source.label}: {arc.tooltip}" for arc in arcs)
+        joined.tooltip = "\n".join(f"{plain(arc.source.label)}: {arc.tooltip}" for arc in arcs)
         made.append(joined)
         gone.update(arcs)
     sketch.arcs = [arc for arc in sketch.arcs if arc not in gone] + made

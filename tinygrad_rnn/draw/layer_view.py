@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Hashable, Mapping
 
 from .sketch import Arc, Sketch, Vertex
-from .style import PLAIN, TINTS, Kind
-from .symbols import pretty
+from .style import NOTE_FONT, PLAIN, TINTS, Kind
+from .symbols import indexed, plain, pretty, text_width
 
 __all__ = ["add_parameters", "merged"]
 
@@ -42,15 +41,15 @@ def merged(sketch: Sketch, titles: Mapping[int, str]) -> Sketch:
             box.label = "" if start else title
             boxes[key] = box
         box_of[vertex] = boxes[key]
-        name, *numbers = vertex.label.split("\n")
+        _, *numbers = vertex.label.split("\n")
         if numbers:  # they are said in the box, and not again on the edges that carry them
-            lines = [boxes[key].label, f"{_unnumbered(name)}: {numbers[0]}", *numbers[1:]]
+            lines = [boxes[key].label, f"{indexed(vertex.base, vertex.step)}: {numbers[0]}", *numbers[1:]]
             boxes[key].label = "\n".join(line for line in lines if line)
             boxes[key].boxed = not start
         elif start:
-            boxes[key].label = f"{boxes[key].label} {_unnumbered(name)}".strip()
+            boxes[key].label = f"{boxes[key].label} {indexed(vertex.base, vertex.step)}".strip()
         if not start:
-            boxes[key].tooltip = f"{boxes[key].tooltip}\n{vertex.label}: {vertex.tooltip}".strip()
+            boxes[key].tooltip = f"{boxes[key].tooltip}\n{plain(vertex.label)}: {vertex.tooltip}".strip()
     for box in boxes.values():
         box.fit()
     joined: dict[tuple[Vertex, Vertex], list[Arc]] = defaultdict(list)
@@ -65,9 +64,9 @@ def merged(sketch: Sketch, titles: Mapping[int, str]) -> Sketch:
     for (s, t), arcs in joined.items():
         arc = Arc(s, t, PLAIN, max(a.lag for a in arcs), plain=False, cut=all(a.cut for a in arcs))
         arc.stroke = max((a.stroke for a in arcs), key=lambda stroke: stroke.width)
-        carried = dict.fromkeys(_bare(a.source.label) for a in arcs if a.source in box_of)
+        carried = dict.fromkeys(a.source.base for a in arcs if a.source in box_of)
         arc.label = ", ".join(carried)
-        arc.tooltip = "\n".join(f"{a.source.label} → {a.target.label}: {a.tooltip}" for a in arcs)
+        arc.tooltip = "\n".join(f"{plain(a.source.label)} → {plain(a.target.label)}: {a.tooltip}" for a in arcs)
         result.arcs.append(arc)
     return result
 
@@ -92,16 +91,6 @@ def _members(sketch: Sketch) -> set[Hashable]:
         inside |= more
 
 
-def _bare(label: str) -> str:
-    """A label without its step, its layer and its numbers."""
-    return _unnumbered(label.partition("\n")[0].rstrip("₀₁₂₃₄₅₆₇₈₉₋"))
-
-
-def _unnumbered(label: str) -> str:
-    """A label without its layer's number: the box says that."""
-    return re.sub("⁽[⁰¹²³⁴⁵⁶⁷⁸⁹]+⁾|[→←]", "", label)
-
-
 def add_parameters(sketch: Sketch) -> None:
     """Each shared parameter once, at the start of the row that it belongs to."""
     left = min((v.x - v.width / 2 for v in sketch.vertices), default=0.0) - 24
@@ -115,13 +104,13 @@ def add_parameters(sketch: Sketch) -> None:
             continue
         tall = min(3, len(symbols))
         columns = -(-len(symbols) // tall)
-        width = max(len(pretty(symbol)) for symbol in symbols) * 8.0 + 12
+        width = max(text_width(pretty(symbol), NOTE_FONT) for symbol in symbols) + 12
         for k, symbol in enumerate(symbols):
-            chip = Vertex(f"parameter {symbol}", ("parameter", symbol), Kind.PARAMETER, pretty(symbol))
-            chip.width, chip.height, chip.font = width, CHIP, 11.0
+            chip = Vertex(f"parameter {plain(pretty(symbol))}", ("parameter", symbol), Kind.PARAMETER, pretty(symbol))
+            chip.width, chip.height, chip.font = width, CHIP, NOTE_FONT
             chip.color = TINTS[number % len(TINTS)]
             chip.x = left - (columns - 1 - k // tall + 0.5) * (width + 6)
             chip.y = rows[family] + ((tall - 1) / 2 - k % tall) * (CHIP + 4)
-            chip.tooltip = f"{pretty(symbol)}: shared by all steps"
+            chip.tooltip = f"{plain(pretty(symbol))}: shared by all steps"
             sketch.vertices.append(chip)
             number += 1

@@ -8,7 +8,7 @@ from functools import lru_cache
 from ..graph.node import Node, Spec
 from ..views.contraction import Contraction
 from ..views.runs import Run, Runs
-from .symbols import pretty, raised, stem
+from .symbols import plain, pretty, stem
 
 __all__ = ["FALLBACK", "edge_label", "parameter_symbols", "pretty_sum", "run_marks", "tooltip"]
 
@@ -49,8 +49,8 @@ def _marks(runs: Sequence[Run]) -> list[str]:
     if directions.count(True) == directions.count(False):
         arrows = ["←" if reverse else "→" for reverse in directions]
         layers = [arrows[: k + 1].count(arrow) for k, arrow in enumerate(arrows)]
-        return [arrow + (raised(f"({k})") if len(runs) > 2 else "") for arrow, k in zip(arrows, layers, strict=True)]
-    return [raised(f"({k})") for k in range(1, len(runs) + 1)]
+        return [arrow + (f"^{{({k})}}" if len(runs) > 2 else "") for arrow, k in zip(arrows, layers, strict=True)]
+    return [f"^{{({k})}}" for k in range(1, len(runs) + 1)]
 
 
 def parameter_symbols(nodes: Sequence[Node]) -> dict[Node, str]:
@@ -82,7 +82,7 @@ def parameter_symbols(nodes: Sequence[Node]) -> dict[Node, str]:
         elif len(set(owners)) == len(same) and -1 not in owners:
             marks = _marks([ordered[n] for n in owners])
         else:
-            marks = [raised(f"({k})") for k in range(1, len(same) + 1)]
+            marks = [f"^{{({k})}}" for k in range(1, len(same) + 1)]
         symbols.update({node: name + mark for node, mark in zip(same, marks, strict=True)})
     return symbols
 
@@ -91,12 +91,12 @@ def edge_label(firsts: Sequence[str], labels: Sequence[str]) -> tuple[str, str]:
     """An edge's label and tooltip: two parameters at the most, else their stem."""
     everything = " ".join(map(pretty, labels))
     if len(labels) <= 2:
-        return everything, everything or "no parameter"
+        return everything, plain(everything) or "no parameter"
     stems: dict[str, list[str]] = {}
     for first in firsts:
         stems.setdefault(stem(first), []).append(first)
     short = " ".join(pretty(same[0]) if len(same) == 1 else f"{pretty(base)}∗" for base, same in stems.items())
-    return short, everything
+    return short, plain(everything)
 
 
 @lru_cache(256)
@@ -108,7 +108,7 @@ def tooltip(node: Node, bias: Sequence[str]) -> str:
     """What is said when a node is pointed at: its shape and dtype, and what it does."""
     lines = [_shown_spec(node.spec)]
     if node.primitive is not None:
-        lines.append(f"{node.operation}" + (f" + {pretty_sum(bias)}" if bias else ""))
+        lines.append(f"{node.operation}" + (f" + {plain(pretty_sum(bias))}" if bias else ""))
     return "\n".join(lines)
 
 

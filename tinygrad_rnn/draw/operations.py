@@ -14,7 +14,7 @@ from .naming import parameter_symbols, pretty_sum
 from .over_time import sketched
 from .sketch import Sketch, Vertex
 from .style import RISE, TINTS, Kind
-from .symbols import pretty
+from .symbols import literal, plain, pretty
 
 __all__ = ["add_legend", "operations"]
 
@@ -76,7 +76,7 @@ def _text(contraction: Contraction, value: Value, factors: list[str], biases: li
     """What an operation is, with the parameters and the number that it takes."""
     node = value.node
     assert node.primitive is not None
-    shown = node.primitive.symbol
+    shown = literal(node.primitive.symbol)
     if value.role == "product":
         return (
             "·".join(["", *map(pretty, factors)]) if node.primitive.facts.product else " ".join([shown, *map(pretty, factors)])
@@ -96,7 +96,7 @@ def add_legend(sketch: Sketch, tints: Mapping[str, str]) -> None:
     y = min(v.y - v.height / 2 for v in sketch.vertices) - RISE * 0.5
     for symbol in dict.fromkeys((*tints, *sketch.numbers)):
         lines = sketch.numbers.get(symbol, [])
-        chip = Vertex(f"legend {symbol}", ("legend", symbol), Kind.PARAMETER, "\n".join([pretty(symbol), *lines]))
+        chip = Vertex(f"legend {plain(pretty(symbol))}", ("legend", symbol), Kind.PARAMETER, "\n".join([pretty(symbol), *lines]))
         chip.font, chip.color, chip.width, chip.height = 11.0, tints.get(symbol), 26.0, 20.0
         chip.fit(12.0)
         chip.x, chip.y = x + chip.width / 2, y - chip.height / 2

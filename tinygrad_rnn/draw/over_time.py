@@ -9,7 +9,7 @@ from .naming import FALLBACK, edge_label, parameter_symbols, run_marks, tooltip
 from .numbers import described, gradients_of
 from .sketch import Arc, Sketch, Vertex
 from .style import PLAIN, Kind
-from .symbols import indexed
+from .symbols import indexed, pretty
 
 __all__ = ["sketched"]
 
@@ -48,6 +48,7 @@ def sketched(contraction: Contraction, numbers: bool, timeless: bool) -> tuple[S
         index = None if value.column is None or (timeless and not lines) else value.column + before
         vertex = Vertex(_unique(value, alike, timeless), value.family, Kind(value.role), column=value.column, run=run)
         vertex.label = indexed(base + marks.get((value.run, base), ""), index)
+        vertex.base, vertex.step = pretty(base), index
         vertex.tooltip = tooltip(value.node, [symbols[p] for p in value.biases])
         if lines:
             vertex.label, vertex.boxed, vertex.height = "\n".join([vertex.label, *lines]), True, 0.0

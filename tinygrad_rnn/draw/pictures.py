@@ -27,12 +27,13 @@ from .folded import folded
 from .layer_view import add_parameters, merged
 from .operations import add_legend, operations
 from .over_time import sketched
-from .plain import plain
+from .plain import drawn_plainly
 from .positions import Layout, place, set_rows, share_columns
 from .route import branch_dots, route
 from .sketch import Sketch
 from .step import diagram
 from .step_lines import step_sketch
+from .symbols import plain
 
 __all__ = ["draw", "draw_module"]
 
@@ -78,7 +79,7 @@ def draw(
     >>> for t, x in tr.steps(tr.tensor([[[1.0]], [[2.0]]]).named("x")):
     ...     h = tr.tanh(x + h @ W).named("h")
     >>> drawing = draw(tr.graph(h), time="folded")
-    >>> "z⁻¹" in drawing.source
+    >>> "a delay of one step" in drawing.source
     True
     """
     _check(time, detail)
@@ -92,7 +93,7 @@ def draw(
             raise FoldError("there are no steps to fold: tag a loop's with `for t, x in tr.steps(xs):`")
         kind = "gradient" if has_gradient or backward else "operations"
         text = graph.text(limit=60)
-        return Drawing(plain(graph, values, name), f"{name}, {kind}", text, text)
+        return Drawing(drawn_plainly(graph, values, name), f"{name}, {kind}", text, text)
     return _over_time(split, time or "unrolled", detail, steps or COLUMNS, values, name, {})
 
 
@@ -247,5 +248,5 @@ def _layer_titles(graph: Graph, titles: Mapping[str, str]) -> dict[int, str]:
 
 def _described(sketch: Sketch) -> str:
     """The edges in words, for those who cannot see the picture."""
-    edges = [f"{a.source.label} → {a.target.label}" + (f" by {a.label}" if a.label else "") for a in sketch.arcs[:60]]
+    edges = [plain(f"{a.source.label} → {a.target.label}" + (f" by {a.label}" if a.label else "")) for a in sketch.arcs[:60]]
     return ("; ".join(edges) + "." + sketch.description).replace("\n", " ")

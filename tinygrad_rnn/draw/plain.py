@@ -12,15 +12,15 @@ from ..graph.node import Node, behind_cuts
 from .dot import identifier
 from .numbers import described, gradients_of
 from .style import CARD, CUT, EDGE_FONT, FONTS, GREY, INK, LOOKS, NODE_FONT, VERMILION, Kind
-from .symbols import indexed, pretty
+from .symbols import indexed, plain
 
-__all__ = ["plain"]
+__all__ = ["drawn_plainly"]
 
 MOST = 160
 """Nodes that are drawn before the middle ones are left out."""
 
 
-def plain(graph: Graph, values: bool, name: str) -> str:
+def drawn_plainly(graph: Graph, values: bool, name: str) -> str:
     """The DOT of a graph, a node for each operation, gradients beside what they belong to.
 
     Parameters
@@ -108,7 +108,7 @@ def _node(node: Node, names: dict[Node, str], gradients: Mapping[Node, Any] | No
     look = LOOKS[kind]
     lines = []
     if node.name is not None:
-        lines.append(indexed(node.name, node.step) if node.primitive is not None or node.step else pretty(node.name))
+        lines.append(plain(indexed(node.name, node.step if node.primitive is not None or node.step else None)))
     if node.primitive is not None:
         lines.append(_operation(node))
     if not lines:

@@ -19,7 +19,7 @@ from ..scan.work import Operation, Work
 from .dot import identifier
 from .drawing import Drawing
 from .style import BLUE, CARD, EDGE_FONT, FONTS, GREY, INK, NODE_FONT, THICK, VERMILION, lighter
-from .symbols import pretty
+from .symbols import plain, pretty
 
 __all__ = ["draw_plan"]
 
@@ -161,7 +161,7 @@ class _Picture:
             facts = node.primitive.facts
             flipped ^= facts.reorders is not None
             if node.name is not None and facts.reads:
-                views.append(pretty(node.name))
+                views.append(plain(pretty(node.name)))
             elif facts.reads and not views:
                 place = along(node.attributes[facts.reads], node.inputs[0].shape)
                 views.append("part" if place is None else f"{place[1]}:{place[2]}")
@@ -389,4 +389,4 @@ def _numbers(node: Node) -> list[str]:
 
 
 def _pretty(name: str) -> str:
-    return f"∂{pretty(name[1:])}" if name.startswith("∂") else pretty(name)
+    return plain(f"∂{pretty(name[1:])}" if name.startswith("∂") else pretty(name))

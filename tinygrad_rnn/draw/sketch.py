@@ -29,6 +29,11 @@ class Vertex:
         The same for one value at all steps.
     kind : Kind
     label : str
+        What is written on it, line by line; see :mod:`tinygrad_rnn.draw.symbols`.
+    base : str
+        The label without a step, a layer and numbers.
+    step : int or None
+        The step in the label.
     column : int or None
         Its time; None if it belongs to no step.
     run : int or None
@@ -54,6 +59,8 @@ class Vertex:
     y: float = 0.0
     font: float = NODE_FONT
     boxed: bool = False
+    base: str = ""
+    step: int | None = None
 
     @property
     def fill(self) -> str:

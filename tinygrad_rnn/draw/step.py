@@ -22,7 +22,7 @@ from ..ops.facts import adds, facts_of, multiplies
 from ..tree import flatten
 from ..views.contraction import is_copy
 from .naming import pretty_sum
-from .symbols import pretty
+from .symbols import indexed, literal, plain, pretty
 
 __all__ = ["Diagram", "Role", "StepPart", "diagram"]
 
@@ -58,11 +58,11 @@ class StepPart:
     ----------
     role : Role
     text : str
-        What it does, such as "σ" or "×".
+        Label of what it does, such as "σ" or "×".
     name : str
-        What its author called the value; may be empty.
+        Label of what its author called the value; may be empty.
     key : str
-        What a cell's `step_layout` calls it: its name, or what it does to which parts.
+        What a cell's `step_layout` calls it, without markup: its name, or what it does to which parts.
     reads : dict of StepPart to Link
         Empty if it is an end where lines come in.
     slots : list of int
@@ -155,7 +155,7 @@ class _Contraction:
         self.outputs, self.after = opened[: len(outputs)], opened[len(outputs) :]
         self.nodes = behind_cuts(opened)
         self.state = {tensor.node: number for number, tensor in enumerate(step.state)}
-        self.names = self._slot_names([pretty(name) for name in step.names], step.fields)
+        self.slots = self._slot_names(step.names, step.fields)
         self.forms: dict[Node, Form] = {}
         self.symbols: dict[Node, tuple[str, ...]] = {}
         self.found: list[StepPart] = []
@@ -165,18 +165,22 @@ class _Contraction:
                 self.shown.add(node.inputs[0])
 
     def run(self) -> Diagram:
-        before = [StepPart(Role.BEFORE, "", f"{name}⁻", f"{name}⁻", slots=[k]) for k, name in enumerate(self.names)]
+        before = [
+            StepPart(Role.BEFORE, "", indexed(name, f"t-{age + 1}"), plain(pretty(name)) + "⁻" * (age + 1), slots=[k])
+            for k, (name, age) in enumerate(self.slots)
+        ]
         self.starts = before
         self.inputs: list[StepPart] = []
         for node in self.nodes:
             self._visit(node)
         after = [
-            self._end(Role.AFTER, name, node, [k]) for k, (name, node) in enumerate(zip(self.names, self.after, strict=True))
+            self._end(Role.AFTER, name, node, [k], age)
+            for k, ((name, age), node) in enumerate(zip(self.slots, self.after, strict=True))
         ]
         carried = [next(iter(end.reads), None) for end in after]
         outputs = []
         for number, node in enumerate(self.outputs, 1):
-            end = self._end(Role.OUTPUT, self._name(node) or ("o" if len(self.outputs) == 1 else f"o{number}"), node, [])
+            end = self._end(Role.OUTPUT, node.name or ("o" if len(self.outputs) == 1 else f"o_{number}"), node, [])
             if not any(read in carried for read in end.reads):
                 outputs.append(end)
         for end in after:
@@ -185,14 +189,14 @@ class _Contraction:
                     read.slots += end.slots
         return self._read([*after, *outputs], before, after, outputs)
 
-    def _slot_names(self, names: list[str], fields: Sequence[str | None]) -> list[str]:
-        """Names of the slots; a slot without a field that copies slot s is named s⁻."""
-        found = list(names)
+    def _slot_names(self, names: Sequence[str], fields: Sequence[str | None]) -> list[tuple[str, int]]:
+        """Name and age of each slot: one without a field that copies slot s is s, a step earlier."""
+        found = [(name, 0) for name in names]
         for _ in names:  # once round for every link of a chain
             for slot, node in enumerate(self.after):
                 other = self.state.get(node)
                 if other is not None and other != slot and fields[slot] is None:
-                    found[slot] = f"{found[other]}⁻"
+                    found[slot] = found[other][0], found[other][1] + 1
         return found
 
     def _read(self, ends: list[StepPart], before: list[StepPart], after: list[StepPart], outputs: list[StepPart]) -> Diagram:
@@ -226,7 +230,7 @@ class _Contraction:
         elif node in self.shown and form.part is None:
             form = _alone(self._part(form, node))
         if form.part is not None and form.part.role in (Role.GATE, Role.OPERATION) and not form.part.name and node.name:
-            form.part.name = form.part.key = self._name(node)
+            form.part.name, form.part.key = pretty(node.name), plain(pretty(node.name))
         self.forms[node] = form
 
     def _leaf(self, node: Node) -> None:
@@ -246,10 +250,10 @@ class _Contraction:
         elif is_constant(node):
             self.symbols[node] = ()
         else:
-            self._source(node, self._name(node) or "x")
+            self._source(node, pretty(node.name or "x"))
 
     def _source(self, node: Node, name: str, note: str = "") -> None:
-        part = StepPart(Role.INPUT, "", name, name, note=f"{note}{node.spec}")
+        part = StepPart(Role.INPUT, "", name, plain(name), note=f"{note}{node.spec}")
         self.inputs.append(part)
         self.forms[node] = _alone(part)
 
@@ -300,7 +304,7 @@ class _Contraction:
         """A function of what it reads, with the numbers and the parameters in it."""
         assert node.primitive is not None
         facts = node.primitive.facts
-        text = "[ ]" if facts.joins else node.primitive.symbol
+        text = "[ ]" if facts.joins else literal(node.primitive.symbol)
         numbers = [i for i in node.inputs if is_constant(i) and isinstance(i.value, np.ndarray) and i.shape == ()]
         if len(numbers) == 1 and len(node.inputs) == 2:
             number = f"{numbers[0].value.item():.3g}".replace("-", "−")
@@ -325,19 +329,19 @@ class _Contraction:
         if form.part is not None:
             return form.part
         linear = {part: way for part, way in form.terms.items() if way.parameters}
-        plain = {part: way for part, way in form.terms.items() if not way.parameters}
-        if not plain:
+        bare = {part: way for part, way in form.terms.items() if not way.parameters}
+        if not bare:
             made = self._made(_stems(_factors(linear)), linear, node, Role.GATE, form.biases)
         elif linear:
             inner = self._made(_stems(_factors(linear)), linear, node, Role.GATE, form.biases)
-            made = self._made("+", {**plain, inner: Link()}, node)
+            made = self._made("+", {**bare, inner: Link()}, node)
         elif form.biases:
-            made = self._made(f"+ {_stems(form.biases)}", plain, node, Role.GATE, form.biases)
-        elif len(plain) == 1:  # it was cut, or turned
-            ((part, way),) = plain.items()
+            made = self._made(f"+ {_stems(form.biases)}", bare, node, Role.GATE, form.biases)
+        elif len(bare) == 1:  # it was cut, or turned
+            ((part, way),) = bare.items()
             made = self._made("−" if way.minus else "detach", {part: way._replace(minus=False)}, node)
         else:
-            made = self._made("[ ]" if form.joined else "+", plain, node)
+            made = self._made("[ ]" if form.joined else "+", bare, node)
         if not any(other is made for other in self.found[:-1] if other.key == made.key):
             self.forms[node] = _alone(made)
         return made
@@ -345,29 +349,22 @@ class _Contraction:
     def _made(
         self, text: str, reads: dict[StepPart, Link], node: Node, role: Role = Role.OPERATION, biases: tuple[str, ...] = ()
     ) -> StepPart:
-        keys = [part.name or part.key for part in reads]
-        key = f"{text} {keys[0]}" if len(keys) == 1 else f"{text}".join(keys)
-        said = [
-            f"{part.name or part.key}: {', '.join(map(pretty, way.parameters))}"
-            for part, way in reads.items()
-            if way.parameters
-        ]
-        note = "\n".join([*said, *([f"+ {pretty_sum(biases)}"] if biases else []), str(node.spec)])
+        keys = [part.key for part in reads]
+        key = f"{plain(text)} {keys[0]}" if len(keys) == 1 else plain(text).join(keys)
+        said = [f"{part.key}: {plain(', '.join(map(pretty, way.parameters)))}" for part, way in reads.items() if way.parameters]
+        note = "\n".join([*said, *([f"+ {plain(pretty_sum(biases))}"] if biases else []), str(node.spec)])
         part = StepPart(role, text, "", key, dict(reads), note=note)
         self.found.append(part)
         return part
 
-    def _end(self, role: Role, name: str, node: Node, slots: list[int]) -> StepPart:
+    def _end(self, role: Role, name: str, node: Node, slots: list[int], age: int = 0) -> StepPart:
         reads = {self._part(self.forms[node], node): Link()} if node in self.forms else {}
         if not reads:
             constant = StepPart(Role.INPUT, "", _stems(self.symbols[node]) if self.symbols.get(node) else "const", "const")
             self.inputs.append(constant)
             reads = {constant: Link()}
-        return StepPart(role, "", name, f"{name} out", reads, slots, str(node.spec))
-
-    @staticmethod
-    def _name(node: Node) -> str:
-        return pretty(node.name) if node.name else ""
+        key = f"{plain(pretty(name))}{'⁻' * age} out"
+        return StepPart(role, "", indexed(name, f"t-{age}" if age else None), key, reads, slots, str(node.spec))
 
     @staticmethod
     def _has_numbers(node: Node) -> bool:

@@ -14,6 +14,7 @@ from .sketch import Arc, Sketch, Vertex
 from .step import Diagram, Link, Role, StepPart
 from .step_place import UNIT, Places, half, joined, label, placed, size
 from .style import FROM_BUNDLE, FROM_INPUT, FROM_STATE, LOOKS, PLAIN, THICK, Kind, Stroke
+from .symbols import plain, pretty
 
 __all__ = ["step_sketch"]
 
@@ -140,7 +141,7 @@ class _Lines:
         arc = Arc(self.vertices[source], self.vertices[target], stroke, cut=way.cut)
         arc.head = target.role is not Role.JOINT and not (lane and target.role is Role.OPERATION)
         self.corners[arc] = source, _simple(points)
-        arc.tooltip = ", ".join(way.parameters) or f"{source.name or source.key} → {target.name or target.key}"
+        arc.tooltip = plain(", ".join(map(pretty, way.parameters))) or f"{source.key} → {target.key}"
         if way.minus:
             (x, y), (a, b) = points[-1], points[-2]
             arc.label = "−"

@@ -95,7 +95,7 @@ def joined(diagram: Diagram) -> Diagram:
         if not gain:
             return Diagram(diagram.inputs, diagram.before, [*joints, *diagram.inner], diagram.after, diagram.outputs)
         order = [end for end in (*diagram.inputs, *diagram.before) if end in group]
-        names = ", ".join(end.name for end in order)
+        names = ", ".join(end.key for end in order)
         joint = StepPart(Role.JOINT, "", "", f"[{names}]", dict.fromkeys(order, Link()), note=f"[{names}]")
         joints.append(joint)
         for part, found in reads.items():

@@ -13,8 +13,12 @@ import numpy as np
 from .marks import extent, marks, shaft
 from .sketch import Arc, Points, Sketch, Vertex
 from .style import ARROW, CARD, DASHES, EDGE_FONT, FONTS, LINE, LOOKS, PAD, Kind
+from .symbols import BASE, LOWERED, RAISED, SMALLER, parts, plain
 
 __all__ = ["svg"]
+
+SHIFT = {LOWERED: -0.2, BASE: 0.0, RAISED: 0.35}
+"""How far the letters of each level are raised, in sizes of the font."""
 
 
 def svg(sketch: Sketch, name: str, title: str = "", description: str = "") -> str:
@@ -75,7 +79,7 @@ def _points(points: Points) -> str:
 
 
 def _node(vertex: Vertex) -> tuple[str, str, str, str]:
-    tooltip = vertex.tooltip or vertex.label or vertex.name
+    tooltip = vertex.tooltip or plain(vertex.label) or vertex.name
     return f"node {vertex.kind.value}", vertex.name, tooltip, _outline(vertex) + _vertex_text(vertex)
 
 
@@ -108,7 +112,18 @@ def _lines(label: str, x: float, y: float, size: float, ink: str) -> Iterator[st
     lines = label.split("\n")
     for k, line in enumerate(lines):
         baseline = -y + size * (0.34 + 1.2 * (k - (len(lines) - 1) / 2))
-        yield f'<text x="{_n(x)}" y="{_n(baseline)}" font-size="{size:g}" fill="{ink}">{escape(line)}</text>'
+        yield f'<text x="{_n(x)}" y="{_n(baseline)}" font-size="{size:g}" fill="{ink}">{"".join(_runs(line, size))}</text>'
+
+
+def _runs(line: str, size: float) -> Iterator[str]:
+    """The text of a line, its scripts in smaller letters above and below."""
+    risen = 0.0
+    for text, level in parts(line):
+        rise = size * SHIFT[level]
+        shift = f' dy="{_n(risen - rise)}"' if risen != rise else ""
+        small = f' font-size="{size * SMALLER:.1f}"' if level != BASE else ""
+        yield f"<tspan{shift}{small}>{escape(text)}</tspan>" if shift or small else escape(text)
+        risen = rise
 
 
 def _edge(arc: Arc) -> tuple[str, str, str, str]:

@@ -1,88 +1,146 @@
-"""Names as people write them: LaTeX-like symbols in Unicode, indices, and how wide text is."""
+r"""Labels: names as people write them, with real sub- and superscripts, and how wide they are.
+
+A label is text with scripts in braces: ``W_{z}``, ``h^{(2)}_{t−1}``. Accents and Greek letters
+are Unicode; a character that would begin or end a script has a backslash before it, ``\_``.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from functools import lru_cache
 
-__all__ = ["indexed", "pretty", "stem", "text_width"]
+__all__ = ["BASE", "LOWERED", "RAISED", "SMALLER", "indexed", "literal", "parts", "plain", "pretty", "stem", "text_width"]
 
-_RAISED = dict(zip("0123456789+-=()abcdefghijklmnoprstuvwxyz", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ᵃᵇᶜᵈᵉᶠᵍʰⁱʲᵏˡᵐⁿᵒᵖʳˢᵗᵘᵛʷˣʸᶻ", strict=True)) | dict(
-    zip("ABDEGHIJKLMNOPRTUVW", "ᴬᴮᴰᴱᴳᴴᴵᴶᴷᴸᴹᴺᴼᴾᴿᵀᵁⱽᵂ", strict=True)
-)
-_LOWERED = dict(zip("0123456789+-=()", "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎", strict=True))
+LOWERED, BASE, RAISED = -1, 0, 1
+"""Levels of text: in a subscript, on the line, in a superscript."""
+SMALLER = 0.75
+"""Size of a script, beside that of its line."""
+LONGEST = 60
+"""Characters of a name that a picture shows at the most."""
+
 _GREEK = """alpha beta gamma delta epsilon zeta eta theta kappa lambda mu nu xi pi rho sigma tau phi chi psi omega
 Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega prime"""
 _COMMANDS = dict(zip(_GREEK.split(), "αβγδεζηθκλμνξπρστφχψωΓΔΘΛΞΠΣΦΨΩ′", strict=True))
 _ACCENTS = {"hat": "\u0302", "tilde": "\u0303", "bar": "\u0304", "overline": "\u0304", "dot": "\u0307"}
 _ARROWS = {"overrightarrow": "→", "overleftarrow": "←", "vec": "→"}
+_SCRIPTS = {
+    RAISED: ("^", str.maketrans("0123456789+-−=()", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁼⁽⁾")),
+    LOWERED: ("_", str.maketrans("0123456789+-−=()", "₀₁₂₃₄₅₆₇₈₉₊₋₋₌₍₎")),
+}
+_PIECE = re.compile(
+    r"\\(?P<escaped>[_^{}\\])"
+    r"|\^(?:\{(?P<raised>(?:\\.|[^{}\\])*)\}|(?P<power>[^\s\\{}]))"
+    r"|_\{(?P<lowered>(?:\\.|[^{}\\])*)\}|(?<=\S)_(?P<index>[^\W_]+)"
+    r"|(?P<text>.)",
+    re.DOTALL,
+)
+
+Part = tuple[str, int]
+"""Text and its level."""
 
 
-LONGEST = 60
-"""Characters of a name that a picture shows at the most."""
-
-
-def raised(text: str) -> str:
-    """Text as a superscript, where Unicode has all of its letters.
+@lru_cache(1024)
+def parts(label: str) -> tuple[Part, ...]:
+    r"""The text of a label in pieces of one level: 0 on the line, 1 in a superscript, −1 in a subscript.
 
     Examples
     --------
-    >>> raised("(2)"), raised("f"), raised("Q")
-    ('⁽²⁾', 'ᶠ', '^Q')
+    >>> parts(r"h^{(2)}_{t−1} log\_softmax")
+    (('h', 0), ('(2)', 1), ('t−1', -1), (' log_softmax', 0))
     """
-    return "".join(_RAISED[c] for c in text) if all(c in _RAISED for c in text) else f"^{text}"
+    found: list[Part] = []
+    for match in _PIECE.finditer(label):
+        kind, text = match.lastgroup, match[match.lastgroup or 0]
+        level = RAISED if kind in ("raised", "power") else LOWERED if kind in ("lowered", "index") else BASE
+        text = (
+            re.sub(r"\\(.)", r"\1", text) if kind in ("raised", "lowered") else "" if kind == "text" and text in "{}" else text
+        )
+        if text and found and found[-1][1] == level == BASE:
+            found[-1] = (found[-1][0] + text, level)
+        elif text:
+            found.append((text, level))
+    return tuple(found)
 
 
-def lowered(text: str) -> str:
-    """Text as a subscript; letters go up, as in the Deep Learning book's gates.
+def literal(text: str) -> str:
+    r"""A label that shows a text as it is.
 
     Examples
     --------
-    >>> lowered("10"), lowered("f")
-    ('₁₀', 'ᶠ')
+    >>> literal("log_softmax")
+    'log\\_softmax'
     """
-    return "".join(_LOWERED[c] for c in text) if all(c in _LOWERED for c in text) else raised(text).replace("^", "_")
+    return re.sub(r"([_^{}\\])", r"\\\1", text)
+
+
+def _label(found: Iterable[Part]) -> str:
+    return "".join(literal(text) if level == BASE else f"{_SCRIPTS[level][0]}{{{literal(text)}}}" for text, level in found)
+
+
+def plain(label: str) -> str:
+    """A label without markup, for tooltips and names: scripts of digits and signs are Unicode's.
+
+    Examples
+    --------
+    >>> plain("h^{(2)}_{10}"), plain("W_{z}"), plain("W_{out}")
+    ('h⁽²⁾₁₀', 'W_z', 'W_out')
+    """
+    shown = []
+    for text, level in parts(label):
+        if level != BASE:
+            sign, small = _SCRIPTS[level]
+            text = text.translate(small) if all(ord(c) in small for c in text) else sign + text
+        shown.append(text)
+    return "".join(shown)
 
 
 @lru_cache(1024)
 def pretty(symbol: str) -> str:
-    r"""A symbol of TeX's kind as plain Unicode.
+    r"""The label of a symbol of TeX's kind; of a label, the label itself.
 
     Examples
     --------
     >>> pretty("W_f"), pretty("W^{(2)}"), pretty(r"\alpha_1"), pretty(r"\hat{y}"), pretty("b'")
-    ('Wᶠ', 'W⁽²⁾', 'α₁', 'ŷ', 'b′')
+    ('W_{f}', 'W^{(2)}', 'α_{1}', 'ŷ', 'b′')
     """
-    text = symbol.replace("$", "")
+    text = symbol.replace("$", "").replace("'", "′")
     text = re.sub(
-        r"\\(\w+)\{(\w+)\}",
+        r"(?<!\\)\\([A-Za-z]+)\{(\w+)\}",
         lambda m: m[2] + _ACCENTS[m[1]] if m[1] in _ACCENTS else m[2] + _ARROWS[m[1]] if m[1] in _ARROWS else m[2],
         text,
     )
-    text = re.sub(r"\\([A-Za-z]+) ?", lambda m: _COMMANDS.get(m[1], m[1]), text)
-    text = re.sub(r"\^(?:\{([^{}]*)\}|(\S))", lambda m: raised(m[1] or m[2] or ""), text)
-    text = re.sub(r"(?<=\S)_(?:\{([^{}]*)\}|([^\W_]+))", lambda m: lowered(m[1] or m[2] or ""), text)
-    text = unicodedata.normalize("NFC", text.replace("'", "′").replace("{", "").replace("}", "")) or symbol
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+    text = re.sub(r"(?<!\\)\\([A-Za-z]+) ?", lambda m: _COMMANDS.get(m[1], m[1]), text)
+    found: list[Part] = []
+    room = LONGEST
+    for piece, level in parts(text):
+        piece = unicodedata.normalize("NFC", piece)
+        found.append((piece if len(piece) <= room else f"{piece[: max(0, room - 1)]}…", level))
+        room -= len(piece)
+        if room < 0:
+            break
+    return _label(found) or literal(symbol)
 
 
 @lru_cache(1024)
-def _raised_index(name: str) -> str:
-    return pretty(re.sub(r"_\{?(\d+)\}?", r"^{(\1)}", name))
-
-
-def indexed(name: str, index: int | None) -> str:
-    """A name with a time below it; an index of the name's own goes up, out of the way.
+def indexed(name: str, index: int | str | None) -> str:
+    """The label of a name with a time below it; an index of the name's own goes up, or before the time.
 
     Examples
     --------
-    >>> indexed("h", 2), indexed("h_2", 10), indexed("x", -1), indexed("y", None)
-    ('h₂', 'h⁽²⁾₁₀', 'x₋₁', 'y')
+    >>> indexed("h", 2), indexed("h_2", 10), indexed("W_z", 1), indexed("x", "t−1"), indexed("y", None)
+    ('h_{2}', 'h^{(2)}_{10}', 'W_{z,1}', 'x_{t−1}', 'y')
     """
     if index is None:
         return pretty(name)
-    return _raised_index(name) + lowered(str(index))
+    time = str(index).replace("-", "−")
+    numbered = [(text, level == LOWERED and text.isdecimal(), level) for text, level in parts(pretty(name))]
+    found = [(f"({text})", RAISED) if number else (text, level) for text, number, level in numbered]
+    if found[-1][1] == LOWERED:
+        found[-1] = f"{found[-1][0]},{time}", LOWERED
+        return _label(found)
+    return _label([*found, (time, LOWERED)])
 
 
 def stem(symbol: str) -> str:
@@ -96,27 +154,28 @@ def stem(symbol: str) -> str:
     return re.split(r"[_^'′\d]", symbol, maxsplit=1)[0] or symbol
 
 
-_SMALL = set(_RAISED.values()) | set(_LOWERED.values())
 _NARROW = set("ijltfrI.,:;'!|()[]′ -")
 _WIDE = set("mwMW→←…∗")
 
 
-def text_width(text: str, size: float) -> float:
-    """About how wide a line of text is, in points: too wide rather than too narrow.
+def text_width(label: str, size: float) -> float:
+    """About how wide a line of a label is, in points: too wide rather than too narrow.
 
     Examples
     --------
-    >>> text_width("W", 12) < text_width("Wᶠ", 12) < text_width("WW", 12)
+    >>> text_width("W", 12) < text_width("W_{f}", 12) < text_width("Wf", 12)
     True
+    >>> text_width("隐藏状态", 13)
+    52.0
     """
-    units = 0.0
-    for c in text:
-        if c in _SMALL:
-            units += 0.5
-        elif c in _NARROW:
-            units += 0.42
-        elif c in _WIDE:
-            units += 0.95
-        else:
-            units += 0.66
-    return units * size
+    return sum(size * (1.0 if level == BASE else SMALLER) * sum(_units(c) for c in text) for text, level in parts(label))
+
+
+@lru_cache(1024)
+def _units(c: str) -> float:
+    """Width of a character, in sizes of the font."""
+    if unicodedata.combining(c):
+        return 0.0
+    if unicodedata.east_asian_width(c) in "WF":
+        return 1.0
+    return 0.42 if c in _NARROW else 0.95 if c in _WIDE else 0.66
