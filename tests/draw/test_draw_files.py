@@ -92,6 +92,8 @@ def test_svg_needs_no_renderer(monkeypatch, tmp_path, time):
     monkeypatch.setattr(render.shutil, "which", lambda name: pytest.fail("a renderer was looked for"))
     drawing = elman().draw(time=time)
     assert drawing._repr_svg_() == drawing.svg() == drawing.save(tmp_path / "net.svg").read_text(encoding="utf-8")
+    assert "<svg" in tr.graph(tr.tensor([1.0]) * 2).draw().svg()
+    assert "<svg" in nn.Recurrent(nn.RNNCell(2, 3)).plan(T=5).draw().svg()
     shown = []
     monkeypatch.setattr("webbrowser.open", shown.append)
     drawing.show()
@@ -100,7 +102,7 @@ def test_svg_needs_no_renderer(monkeypatch, tmp_path, time):
 
 def test_a_graph_in_a_notebook_never_raises(no_renderer, monkeypatch):
     graph = tr.graph(tr.tensor([1.0]) * 2)
-    assert "multiply" in graph._repr_mimebundle_()["text/plain"]
+    assert "<svg" in graph._repr_mimebundle_()["image/svg+xml"]
     monkeypatch.setattr("tinygrad_rnn.draw.draw", lambda graph, **options: 1 / 0)
     assert "multiply" in graph._repr_mimebundle_()["text/plain"]
 

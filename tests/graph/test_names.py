@@ -285,7 +285,10 @@ def test_an_empty_name_is_none(name):
 
 def test_a_drawing_s_text_is_xml_whatever_it_was_made_of():
     from tinygrad_rnn.draw.drawing import Drawing
+    from tinygrad_rnn.draw.sketch import Sketch, Vertex
+    from tinygrad_rnn.draw.style import Kind
 
-    drawing = Drawing('digraph { layout=dot; a [label="\x01\ud800\uffff"] }', "a\x1btitle\0", "\x0cwords")
+    sketch = Sketch([Vertex("\x01\ud800\uffff", "family", Kind.STATE, "\x01\ud800\uffff")])
+    drawing = Drawing(sketch, "a\x1btitle\0", "\x0cwords")
     drawing.source.encode()
     ElementTree.fromstring(drawing.svg())

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import graphviz
 import numpy as np
 import numpy.typing as npt
 
 from tinygrad_rnn.draw import Drawing
-from tinygrad_rnn.draw.dot import identifier
-from tinygrad_rnn.draw.plain import drawn_plainly
+from tinygrad_rnn.draw.plain import any_graph, join
+from tinygrad_rnn.draw.sketch import Arc, Vertex
+from tinygrad_rnn.draw.style import CUT, NOTE_FONT, PLAIN, Kind, Stroke
 from tinygrad_rnn.graph.graph import Graph
 from tinygrad_rnn.graph.node import Node, ancestors
 from tinygrad_rnn.scan.compiled import CompiledScan
@@ -117,27 +117,21 @@ def picture(loop: Loop, wrong: Node) -> Drawing:
     """
     order = loop.body
     graph = Graph(list(dict.fromkeys([*loop.next_carry, *[output.node for output in loop.outputs], *order[-1:]])))
-    names = {node: identifier(name) for node, name in graph.names.items()}
-    lines = drawn_plainly(graph, False, "step").rstrip().removesuffix("}").rstrip().split("\n")
-    quote = graphviz.quoting.quote
-    for i in wrong.inputs or (wrong,):
-        if i in names:
-            edge = f"\t{quote(names[i])} -> {quote(names[wrong])}"
-            lines = [f"{edge} [color={_WRONG} penwidth=4]" if line.split(" [")[0] == edge else line for line in lines]
-    lines.append(f"\t{quote(names[wrong])} [color={_WRONG} penwidth=4]")
+    sketch, shown = any_graph(graph, False)
+    for arc in sketch.arcs:
+        if arc.target is shown[wrong]:
+            arc.stroke = Stroke(CUT, 4.0)
+    shown[wrong].color = CUT
     for k, (slot, after) in enumerate(zip(loop.carry, loop.next_carry, strict=True)):
-        if slot in names and after in names:
-            square = f'"z{k}"'
-            lines.append(f'\t{square} [label="" xlabel="z⁻¹" shape=square style=filled fillcolor=black width=0.15]')
-            lines.append(f"\t{quote(names[after])} -> {square} [arrowhead=none constraint=false]")
-            lines.append(f"\t{square} -> {quote(names[slot])} [constraint=false]")
+        if slot in shown and after in shown:
+            square = Vertex(f"z{k}", f"z{k}", Kind.DELAY, "z^{−1}", width=25.0, height=25.0, font=NOTE_FONT)
+            sketch.vertices.append(square)
+            sketch.arcs.append(Arc(shown[after], square, PLAIN, lag=1))
+            sketch.arcs.append(Arc(square, shown[slot], PLAIN))
+    join(sketch, shown)
     said = f"{graph.names[wrong]} is the first value of the step that differs"
-    dot = "\n".join([*lines, "}", ""])
-    return Drawing(dot, f"step; {said}", f"{said}; it is made of {_inputs(wrong, graph)}", graph.text())
+    return Drawing(sketch, f"step; {said}", f"{said}; it is made of {_inputs(wrong, graph)}", graph.text(), "step")
 
 
 def _inputs(node: Node, graph: Graph) -> str:
     return ", ".join(graph.names.get(i, "a number") for i in node.inputs) or "nothing"
-
-
-_WRONG = '"#CF222E"'

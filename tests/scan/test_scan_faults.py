@@ -208,8 +208,11 @@ def test_the_first_wrong_value_is_marked_in_a_picture():
     with patched(planted(fault.function, fault.edit)):
         drawing = first_difference(*nn.Recurrent(Gated())(xs))
     assert drawing is not None and "gate[1] is the first value" in drawing.title
-    edge, node = (line for line in drawing.source.splitlines() if "penwidth=4" in line)
-    assert '"cell.matmul[1]" -> "cell.gate[1]"' in edge and "cell.gate[1]" in node
+    assert [(arc.source.name, arc.target.name) for arc in drawing.sketch.arcs if arc.stroke.width == 4] == [
+        ("cell.matmul[1]", "cell.gate[1]")
+    ]
+    assert [vertex.name for vertex in drawing.sketch.vertices if vertex.color] == ["cell.gate[1]"]
+    assert "z^{−1}" in [vertex.label for vertex in drawing.sketch.vertices]
 
 
 # -- planting ------------------------------------------------------------------------------

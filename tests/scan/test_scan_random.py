@@ -12,7 +12,6 @@ from hypothesis import Phase, given, settings
 from scan_cases import check, chunks, plans, quietly, sample
 
 import tinygrad_rnn as tr
-from tinygrad_rnn.errors import RendererError
 from tinygrad_rnn.scan.partition import Partition
 from tinygrad_rnn.scan.rewrites import REWRITES, without
 from tinygrad_rnn.testing.random_cells import CellRun, leaves, outcome
@@ -63,10 +62,7 @@ def _picture_of(drawn: CellRun, folder: Path) -> str:
     drawing = first_difference(*ends.values(), *tr.grad(totals, floats))
     if drawing is None:
         return "each program does what its loop says: look at the trace and at how it was differentiated"
-    try:
-        path = drawing.save(folder / "first_difference.svg")
-    except RendererError:
-        path = folder / "first_difference.gv"
+    path = drawing.save(folder / "first_difference.svg")
     return f"{drawing.title}: {path}"
 
 

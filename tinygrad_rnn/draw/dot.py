@@ -40,7 +40,7 @@ def written(sketch: Sketch, name: str) -> str:
         },
         edge_attr={"fontname": FONTS[0], "fontsize": f"{EDGE_FONT:g}", "arrowsize": "0.8"},
     )
-    for vertex in sketch.vertices:
+    for vertex in sorted(sketch.vertices, key=lambda vertex: vertex.kind is not Kind.FRAME):
         graph.node(identifier(vertex.name), **_node(vertex))
     for arc in sketch.arcs:
         graph.edge(f"{identifier(arc.source.name)}", f"{identifier(arc.target.name)}", **_edge(arc))
@@ -72,7 +72,7 @@ def _node(vertex: Vertex) -> dict[str, str]:
     look = LOOKS[vertex.kind]
     attributes = {
         "pos": f"{vertex.x:.1f},{vertex.y:.1f}",
-        "shape": "box" if vertex.boxed else look.shape,
+        "shape": vertex.shape,
         "style": f"{look.style},rounded" if vertex.boxed else look.style,
         "width": f"{vertex.width / 72:.3f}",
         "height": f"{vertex.height / 72:.3f}",
@@ -81,9 +81,11 @@ def _node(vertex: Vertex) -> dict[str, str]:
         "fillcolor": vertex.fill,
         "tooltip": graphviz.escape(vertex.tooltip or plain(vertex.label) or vertex.name),
     }
+    if look.width != LINE:
+        attributes["penwidth"] = f"{look.width:g}"
     if vertex.font != NODE_FONT:
         attributes["fontsize"] = f"{vertex.font:g}"
-    if vertex.ink != INK:
+    if vertex.label and vertex.ink != INK:
         attributes["fontcolor"] = vertex.ink
     return attributes
 

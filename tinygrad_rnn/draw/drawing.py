@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import html
 import re
-import zlib
 from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, RendererError
 from ..files import check_writable, write_bytes
 from .dot import written
-from .render import FORMATS, HOW, render
+from .render import FORMATS, render
 from .sketch import Sketch
 from .svg import svg
 
@@ -28,7 +26,7 @@ class Drawing:
     description : str
         The nodes in words.
     text : str
-        The text form of the graph, shown where there is no renderer.
+        The text form of the graph.
 
     Examples
     --------
@@ -40,9 +38,7 @@ class Drawing:
     '<svg'
     """
 
-    def __init__(
-        self, sketch: Sketch | str, title: str = "", description: str = "", text: str = "", name: str = "graph"
-    ) -> None:
+    def __init__(self, sketch: Sketch, title: str = "", description: str = "", text: str = "", name: str = "graph") -> None:
         self.sketch = sketch
         self.name = name
         self.title, self.description, self.text = map(_writable, (title, description, text))
@@ -50,12 +46,10 @@ class Drawing:
     @property
     def source(self) -> str:
         """The DOT text; the same in every run."""
-        return _writable(self.sketch if isinstance(self.sketch, str) else written(self.sketch, self.name))
+        return _writable(written(self.sketch, self.name))
 
     def svg(self) -> str:
         """The picture as an SVG element, accessible, with ids of its own; nothing has to be installed for it."""
-        if isinstance(self.sketch, str):
-            return _accessible(render(self.source, "svg").decode(), self.title, self.description)
         return _writable(svg(self.sketch, self.name, self.title, self.description))
 
     def save(self, path: str | Path) -> Path:
@@ -106,34 +100,13 @@ class Drawing:
     def __str__(self) -> str:
         return self.source
 
-    def _repr_svg_(self) -> str | None:
-        try:
-            return self.svg()
-        except Exception:  # a notebook shows the text form instead
-            return None
+    def _repr_svg_(self) -> str:
+        return self.svg()
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        bundle = {"text/plain": repr(self)}
-        picture = self._repr_svg_()
-        if picture is None:
-            bundle["text/plain"] = f"{self.text or self.source}\n({HOW})"
-        else:
-            bundle["image/svg+xml"] = picture
-        return bundle
+        return {"text/plain": repr(self), "image/svg+xml": self.svg()}
 
 
 def _writable(text: str) -> str:
     """A text with another character in place of those that no file of XML can hold."""
     return re.sub("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]", "\N{REPLACEMENT CHARACTER}", text)
-
-
-def _accessible(svg: str, title: str, description: str) -> str:
-    """One SVG element: a role, a label and a description; ids that no other figure has."""
-    svg = svg[svg.index("<svg") :]
-    prefix = f"d{zlib.crc32(svg.encode()):08x}-"
-    svg = re.sub(r'\bid="([^"]+)"', lambda m: f'id="{prefix}{m[1]}"', svg)
-    svg = re.sub(r'(xlink:href="#|url\(#)', lambda m: m[1] + prefix, svg)
-    svg = svg.replace('stroke="transparent"', 'stroke="none"')
-    label = html.escape(title or "a graph", quote=True)
-    head, rest = svg.split(">", 1)
-    return f'{head} role="img" aria-label="{label}">\n<desc>{html.escape(description or title)}</desc>{rest}'

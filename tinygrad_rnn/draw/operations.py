@@ -96,7 +96,9 @@ def add_legend(sketch: Sketch, tints: Mapping[str, str]) -> None:
     y = min(v.y - v.height / 2 for v in sketch.vertices) - RISE * 0.5
     for symbol in dict.fromkeys((*tints, *sketch.numbers)):
         lines = sketch.numbers.get(symbol, [])
-        chip = Vertex(f"legend {plain(pretty(symbol))}", ("legend", symbol), Kind.PARAMETER, "\n".join([pretty(symbol), *lines]))
+        chip = Vertex(
+            f"legend {plain(pretty(symbol))}", ("legend", symbol), Kind.PARAMETER, "\n".join([pretty(symbol), *lines])
+        )
         chip.font, chip.color, chip.width, chip.height = 11.0, tints.get(symbol), 26.0, 20.0
         chip.fit(12.0)
         chip.x, chip.y = x + chip.width / 2, y - chip.height / 2

@@ -27,7 +27,7 @@ from .folded import folded
 from .layer_view import add_parameters, merged
 from .operations import add_legend, operations
 from .over_time import sketched
-from .plain import drawn_plainly
+from .plain import any_graph, join
 from .positions import Layout, place, set_rows, share_columns
 from .route import branch_dots, route
 from .sketch import Sketch
@@ -92,8 +92,10 @@ def draw(
         if time == "folded":
             raise FoldError("there are no steps to fold: tag a loop's with `for t, x in tr.steps(xs):`")
         kind = "gradient" if has_gradient or backward else "operations"
+        sketch, shown = any_graph(graph, values)
+        join(sketch, shown)
         text = graph.text(limit=60)
-        return Drawing(drawn_plainly(graph, values, name), f"{name}, {kind}", text, text)
+        return Drawing(sketch, f"{name}, {kind}", text, text, name)
     return _over_time(split, time or "unrolled", detail, steps or COLUMNS, values, name, {})
 
 

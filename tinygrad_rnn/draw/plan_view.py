@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-import graphviz
 import numpy as np
 
 from ..graph.node import Node, ancestors
@@ -16,47 +14,23 @@ from ..scan.loop import is_scalar_constant, is_view
 from ..scan.partition import INVARIANT, When
 from ..scan.plan import Pass
 from ..scan.work import Operation, Work
-from .dot import identifier
 from .drawing import Drawing
-from .style import BLUE, CARD, EDGE_FONT, FONTS, GREY, INK, NODE_FONT, THICK, VERMILION, lighter
-from .symbols import plain, pretty
+from .layered import layered
+from .sketch import Arc, Sketch, Vertex
+from .style import INK, LOOKS, NODE_FONT, NOTE_FONT, PLAIN, THICK, VERMILION, Kind, Stroke
+from .symbols import literal, plain, pretty, text_width
 
 __all__ = ["draw_plan"]
 
 
-class Paint(NamedTuple):
-    """How operations of one kind are drawn; borders tell them apart without colours."""
-
-    color: str
-    fill: str
-    style: str
-    penwidth: str
-
-    @property
-    def attributes(self) -> dict[str, str]:
-        return {"color": self.color, "fillcolor": self.fill, "style": self.style, "penwidth": self.penwidth, "shape": "box"}
-
-
-LOOP = Paint(VERMILION, lighter(VERMILION, 0.68), "filled", "2.4")
-BATCHED = Paint(BLUE, lighter(BLUE, 0.88), "filled,rounded", "1.2")
-ONCE = Paint(GREY, CARD, "filled,rounded,dashed", "1.2")
-PAINTS = {When.LOOP: LOOP, When.BATCHED: BATCHED, When.END: BATCHED, When.ONCE: ONCE}
-LEGEND = {"truly step by step": LOOP, "can be done for all steps at once": BATCHED, "can be done once": ONCE}
-
-_END = {"shape": "ellipse", "style": "filled", "fillcolor": CARD, "color": INK}
-_JOIN = {"label": "", "shape": "point", "width": "0.11", "height": "0.11", "color": INK}
-_DELAY = {
-    "label": "z⁻¹",
-    "shape": "square",
-    "style": "filled",
-    "fillcolor": "black",
-    "color": "black",
-    "fontcolor": CARD,
-    "fontsize": "11",
-    "fixedsize": "true",
-    "width": "0.34",
-    "height": "0.34",
+KINDS = {When.LOOP: Kind.STEPWISE, When.BATCHED: Kind.BATCHED, When.END: Kind.BATCHED, When.ONCE: Kind.ONCE}
+LEGEND = {
+    Kind.STEPWISE: "truly step by step",
+    Kind.BATCHED: "can be done for all steps at once",
+    Kind.ONCE: "can be done once",
 }
+HEADING = 14.0
+"""Between a heading and what stands to the right of it."""
 
 
 def draw_plan(one: Pass, when: Literal["before", "after"] = "after", title: str = "plan") -> Drawing:
@@ -78,7 +52,7 @@ def draw_plan(one: Pass, when: Literal["before", "after"] = "after", title: str 
     work = one.written if when == "before" else one.run
     picture = _Picture(work, [slot.name for slot in one.slots], apart=when == "after")
     said = f"{title}, {'as it was written' if when == 'before' else 'as it is run'}"
-    return Drawing(picture.source(), said, f"{said}. {picture.words()}", picture.words())
+    return Drawing(picture.placed(), said, f"{said}. {picture.words()}", picture.words(), "plan")
 
 
 class _Read(NamedTuple):
@@ -95,37 +69,11 @@ class _Picture:
         self.slots = dict(zip(work.loop.carry, slots, strict=True))
         self.made = {one.node: one for one in work if one.kind != "copy"}
         self.consts = set(work.loop.consts)
-        self.ids: dict[Node, str] = {}
-        self.dot = graphviz.Digraph(
-            "plan",
-            graph_attr={
-                "layout": "dot",
-                "rankdir": "BT",
-                "bgcolor": CARD,
-                "pad": "0.2",
-                "nodesep": "0.25",
-                "ranksep": "0.3",
-                "fontname": FONTS[0],
-                "compound": "true",
-            },
-            node_attr={
-                "fontname": FONTS[0],
-                "fontsize": f"{NODE_FONT:g}",
-                "fontcolor": INK,
-                "margin": "0.09,0.04",
-                "height": "0.3",
-                "width": "0.4",
-            },
-            edge_attr={
-                "fontname": FONTS[0],
-                "fontsize": f"{EDGE_FONT - 2:g}",
-                "fontcolor": GREY,
-                "arrowsize": "0.7",
-                "color": GREY,
-            },
-        )
-        self.edges: list[tuple[Node, Node, dict[str, str]]] = []
-        self.places: dict[int | str, list[tuple[Node, dict[str, str]]]] = {}
+        self.shown: dict[Node, Vertex] = {}
+        self.sketch = Sketch()
+        self.reads: dict[tuple[Node, Node], list[str]] = {}
+        self.carried: dict[tuple[Node, Node], tuple[bool, str]] = {}
+        self.places: dict[int | str, list[Vertex]] = {}
         self._collect()
 
     # -- what there is ---------------------------------------------------------------------
@@ -141,7 +89,7 @@ class _Picture:
                     absorbed.append((position, text))
                 else:
                     self._edge(read, one.node)
-            self._put(one.stage if self.apart else "step", one.node, self._box(one, absorbed))
+            self._put(one.stage if self.apart else "step", one.node, *self._box(one, absorbed))
         for number, (node, after) in enumerate(zip(self.work.loop.carry, self.work.loop.next_carry, strict=True)):
             self._delay(number, node, after)
         outputs: dict[Node, list[str]] = {}
@@ -151,7 +99,7 @@ class _Picture:
             end = Node(None, (), {}, node.spec)
             self._edge(_Read(node, "", False), end)
             label = ", ".join(map(_pretty, dict.fromkeys(names)))
-            self._put("outside", end, {**_END, "label": label, "penwidth": f"{THICK:g}", "tooltip": f"result\n{node.spec}"})
+            self._put("outside", end, Kind.DATA, label, f"result\n{node.spec}")
 
     def _seen(self, node: Node) -> _Read:
         """Through views, which are no operations."""
@@ -161,7 +109,7 @@ class _Picture:
             facts = node.primitive.facts
             flipped ^= facts.reorders is not None
             if node.name is not None and facts.reads:
-                views.append(plain(pretty(node.name)))
+                views.append(pretty(node.name))
             elif facts.reads and not views:
                 place = along(node.attributes[facts.reads], node.inputs[0].shape)
                 views.append("part" if place is None else f"{place[1]}:{place[2]}")
@@ -178,74 +126,79 @@ class _Picture:
         if is_scalar_constant(node):
             return _number(node)
         if node in self.consts:
-            return _pretty(node.name or "constant") + "ᵀ" * (read.flipped and len(node.shape) > 1)
+            return _pretty(node.name or "constant") + "^{T}" * (read.flipped and len(node.shape) > 1)
         if self.apart and self.work.partition.is_invariant(node) and (numbers := _numbers(node)):
             return f"({', '.join(numbers)})"
         return None
 
     def _edge(self, read: _Read, into: Node) -> None:
         source = self._source(read.node)
-        self.edges.append((source, into, {"label": f" {read.views}"} if read.views else {}))
+        self.reads.setdefault((source, into), []).append(read.views)
 
     def _source(self, node: Node) -> Node:
         """The node, which is put into the picture if it is not there yet."""
         one = self.made.get(node)
         prepared = self.apart and self.work.partition.is_invariant(node) and node.primitive is not None
-        if node in self.ids or node in self.slots or (one is not None and not prepared):
+        if node in self.shown or node in self.slots or (one is not None and not prepared):
             return node
         if prepared:
-            self._put(INVARIANT, node, self._prepared(node))
+            self._put(INVARIANT, node, *self._prepared(node))
         elif facts_of(node).joins:
             stage = self.work.partition.stage.get(node, 0)
-            self._put(stage if self.apart else "step", node, {**_JOIN, "tooltip": f"side by side\n{node.spec}"})
+            self._put(stage if self.apart else "step", node, Kind.JUNCTION, "", f"side by side\n{node.spec}")
             for piece in node.inputs:
                 read = self._seen(piece)
                 if self._text(read) is None:
                     self._edge(read, node)
         else:
-            self._put("outside", node, self._outside(node))
+            self._put("outside", node, *self._outside(node))
         return node
 
-    def _outside(self, node: Node) -> dict[str, str]:
+    def _outside(self, node: Node) -> tuple[Kind, str, str]:
         """What comes from elsewhere: an input, a cotangent, or what was kept of the forward pass."""
         value = self.work.given.get(node, node)
-        label = self.work.names.get(node) or self.work.names.get(value) or value.name
-        if label is None:
+        name = self.work.names.get(node) or self.work.names.get(value) or value.name
+        label = _pretty(name) if name else ""
+        if not label:
             read = self._seen(value)
             label = f"{self._formula(read.node)} {read.views}".strip()
-        kept = node in self.work.given or node.primitive is not None
-        said = "kept from the forward pass" if kept else "given as a sequence"
-        return {
-            **_END,
-            "label": _pretty(label),
-            "style": "filled,dashed" if kept else "filled",
-            "tooltip": f"{said}\n{node.spec}",
-        }
+        if node in self.work.given or node.primitive is not None:
+            return Kind.KEPT, label, f"kept from the forward pass\n{node.spec}"
+        return Kind.DATA, label, f"given as a sequence\n{node.spec}"
 
     def _formula(self, node: Node) -> str:
         """An operation on what has names, or only what it is called."""
-        read = [self.work.names.get(self._seen(i).node) or self._seen(i).node.name for i in node.inputs]
-        names = [name for name in read if name]
-        if len(names) != len(node.inputs) or not 1 <= len(names) <= 2:
+        names = [self.work.names.get(self._seen(i).node) or self._seen(i).node.name for i in node.inputs]
+        shown = [_pretty(name) for name in names if name]
+        if len(shown) != len(names) or not 1 <= len(names) <= 2:
             return self._operation(node)
-        return f" {self._operation(node)} ".join(names) if len(names) == 2 else f"{self._operation(node)} {names[0]}"
+        return f" {self._operation(node)} ".join(shown) if len(names) == 2 else f"{self._operation(node)} {shown[0]}"
 
     @staticmethod
     def _operation(node: Node) -> str:
-        return node.operation if node.primitive is None else node.primitive.symbol
+        return literal(node.operation if node.primitive is None else node.primitive.symbol)
 
-    def _put(self, place: int | str, node: Node, attributes: dict[str, str]) -> None:
-        shown = attributes["label"].replace("\n", " ") or "join"
-        self.ids[node] = identifier(f"{len(self.ids)} {shown}")
-        self.places.setdefault(place, []).append((node, attributes))
+    def _put(self, place: int | str, node: Node, kind: Kind, label: str, tooltip: str) -> None:
+        name = f"{len(self.shown)} {plain(label)}".replace("\n", " ") if label else f"{len(self.shown)} join"
+        vertex = Vertex(name, node, kind, label, tooltip=tooltip, width=28.0, height=24.0)
+        if kind is Kind.JUNCTION:
+            vertex.width = vertex.height = 7.0
+        elif kind is Kind.DELAY:
+            vertex.width = vertex.height = 25.0
+            vertex.font = NOTE_FONT
+        else:
+            vertex.fit(24.0 if LOOKS[kind].shape == "ellipse" else 12.0)
+        self.shown[node] = vertex
+        self.sketch.vertices.append(vertex)
+        self.places.setdefault(place, []).append(vertex)
 
-    def _box(self, one: Operation, absorbed: Sequence[tuple[int, str]]) -> dict[str, str]:
+    def _box(self, one: Operation, absorbed: Sequence[tuple[int, str]]) -> tuple[Kind, str, str]:
         if one.kind != "kernel":
-            shown = "Σₜ ·" if one.kind == "product" else "Σₜ"
+            shown = "Σ_{t} ·" if one.kind == "product" else "Σ_{t}"
         else:
             shown = self._operation(one.node)
             if self._squares(one):
-                shown = "( )²"
+                shown = "( )^{2}"
             elif len(one.reads) == 2 and len(absorbed) == 1:
                 ((position, text),) = absorbed
                 shown = f"{shown} {text}" if position else f"{text} {shown}"
@@ -254,17 +207,17 @@ class _Picture:
         name = one.node.name
         label = f"{_pretty(name)}\n{shown}" if name and one.kind == "kernel" else shown
         tooltip = f"{one.node.operation if one.kind == 'kernel' else 'sum over all steps'}\n{one.node.spec} {one.when.value}"
-        return {"label": label, **PAINTS[one.when].attributes, "tooltip": tooltip}
+        return KINDS[one.when], label, tooltip
 
     def _squares(self, one: Operation) -> bool:
         return multiplies(one.node) and len({self._seen(node) for node in one.reads}) == 1
 
-    def _prepared(self, node: Node) -> dict[str, str]:
+    def _prepared(self, node: Node) -> tuple[Kind, str, str]:
         """One box for all that is done once to make a value."""
         before = ancestors([node])
         names = [_pretty(i.name or "constant") for i in before if i in self.consts]
         done = [i.operation for i in before if i in self.made or facts_of(i).joins]
-        return {"label": f"from {', '.join(names)}", **ONCE.attributes, "tooltip": f"{', '.join(done)}\n{node.spec} once"}
+        return Kind.ONCE, f"from {', '.join(names)}", f"{', '.join(done)}\n{node.spec} once"
 
     def _delay(self, number: int, node: Node, after: Node) -> None:
         kind = self.work.partition.kind(number)
@@ -273,106 +226,95 @@ class _Picture:
         stage = self.work.partition.stage[node]
         read = self._seen(after)
         tooltip = f"{self.slots[node]}: carried from each step to the next\n{node.spec}"
-        self._put(stage if self.apart else "step", node, {**_DELAY, "tooltip": tooltip})
-        bold = {"color": INK, "penwidth": f"{THICK:g}", "fontcolor": INK}
+        self._put(stage if self.apart else "step", node, Kind.DELAY, "z^{−1}", tooltip)
         if self._text(read) is not None:
             return
         source = self._source(read.node)
-        if source in self.made:  # else it is said there
-            bold["label"] = f" {_pretty(self.slots[node])}"
-        if kind != "delay" and source not in self.slots:
-            self.edges.append((node, source, {**bold, "dir": "back"}))
-        else:
-            self.edges.append((source, node, bold))
+        label = _pretty(self.slots[node]) if source in self.made else ""  # else it is said there
+        self.carried[source, node] = kind != "delay" and source not in self.slots, label
 
-    # -- writing ---------------------------------------------------------------------------
+    # -- places ----------------------------------------------------------------------------
 
-    def source(self) -> str:
-        if self.apart:
-            for stage in sorted(place for place in self.places if isinstance(place, int)):
-                self._cluster(f"cluster {stage}", self._heading(stage), self._paint(stage), self.places[stage])
-        elif "step" in self.places:
-            self._cluster(
-                "cluster step", "as written: all of it at every step", ONCE._replace(style="rounded"), self.places["step"]
+    def placed(self) -> Sketch:
+        """The sketch, every stage in a frame of its own, the first one lowest."""
+        for (source, into), views in self.reads.items():
+            labels = list(dict.fromkeys(view for view in views if view))
+            arc = Arc(self.shown[source], self.shown[into], PLAIN)
+            arc.label = "parts" if len(labels) > 2 else ", ".join(labels)
+            self.sketch.arcs.append(arc)
+        for (source, into), (back, label) in self.carried.items():
+            arc = Arc(self.shown[source], self.shown[into], Stroke(INK, THICK), lag=int(back), label=label)
+            self.sketch.arcs.append(arc)
+        frames = {place: float(place) if isinstance(place, int) else 0.0 for place in self.places if place != "outside"}
+        bands = {vertex: band for place, band in frames.items() for vertex in self.places[place]}
+        for vertex in self.places.get("outside", []):
+            below = [bands[arc.source] for arc in self.sketch.arcs if arc.target is vertex and arc.source in bands]
+            above = [bands[arc.target] for arc in self.sketch.arcs if arc.source is vertex and arc.target in bands]
+            bands[vertex] = max(below) + 0.4 if below else min(above, default=0.0) - 0.4
+        layered(self.sketch, bands)
+        left = min((v.x - v.width / 2 for v in self.sketch.vertices), default=0.0)
+        right = max((max(a.path[:, 0]) for a in self.sketch.arcs if a.path is not None), default=0.0)
+        right = max(right, *(v.x + v.width / 2 for v in self.sketch.vertices)) if self.sketch.vertices else right
+        headings = {place: self._heading(place) for place in frames}
+        wide = max((text_width(line, NODE_FONT) for text in headings.values() for line in text.split("\n")), default=0.0)
+        for place, text in headings.items():
+            inside = self.places[place]
+            low = min(v.y - v.height / 2 for v in inside) - 12
+            high = max(v.y + v.height / 2 for v in inside) + 12
+            frame = Vertex(f"frame {place}", place, Kind.FRAME, width=right - left + wide + 2 * HEADING + 12, height=high - low)
+            frame.color = LOOKS[self._kind(place)].color
+            frame.x, frame.y = (left - wide - 2 * HEADING + right + 12) / 2, (low + high) / 2
+            frame.tooltip = plain(text).replace("\n", " ")
+            note = Vertex(
+                f"heading {place}", place, Kind.NOTE, text, width=wide, height=40.0, x=left - HEADING - wide / 2, y=frame.y
             )
+            note.color = VERMILION if self._kind(place) is Kind.STEPWISE else INK
+            self.sketch.vertices += [frame, note]
+        if not self.apart:
             self._legend()
-        for node, attributes in self.places.get("outside", []):
-            self._node(self.dot, node, attributes)
-        for tail, head, attributes in self._merged():
-            attributes = {key: graphviz.escape(value) for key, value in attributes.items()}
-            self.dot.edge(self.ids[tail], self.ids[head], **attributes)
-        return str(self.dot.source)
-
-    def _merged(self) -> Iterator[tuple[Node, Node, dict[str, str]]]:
-        """One edge where several parts of a value are read."""
-        several: dict[tuple[Node, Node], list[dict[str, str]]] = {}
-        for tail, head, attributes in self.edges:
-            several.setdefault((tail, head), []).append(attributes)
-        for (tail, head), found in several.items():
-            labels = list(dict.fromkeys(label for attributes in found if (label := attributes.get("label", "").strip())))
-            label = " parts" if len(labels) > 2 else f" {', '.join(labels)}"
-            yield tail, head, {**found[-1], "label": label} if labels else found[-1]
+        return self.sketch
 
     def _loops(self) -> list[int]:
         return sorted({one.stage for one in self.work if one.when is When.LOOP})
 
-    def _heading(self, stage: int) -> str:
+    def _heading(self, place: int | str) -> str:
         loops = self._loops()
-        if stage < 0:
+        if not isinstance(place, int):
+            return "as written:\nall of it\nat every step"
+        if place < 0:
             return "once"
-        if stage in loops:
-            return "step by step, T … 1" if self.work.loop.reverse else "step by step"
+        if place in loops:
+            return "step by step,\nT … 1" if self.work.loop.reverse else "step by step"
         if not loops:
-            return "all steps at once"
-        side = "before" if stage < loops[0] else "after" if stage > loops[-1] else "between"
-        return f"all steps at once, {side}"
+            return "all steps\nat once"
+        side = "before" if place < loops[0] else "after" if place > loops[-1] else "between"
+        return f"all steps\nat once, {side}"
 
-    def _paint(self, stage: int) -> Paint:
-        return ONCE if stage < 0 else LOOP if stage in self._loops() else BATCHED
-
-    def _cluster(self, name: str, heading: str, paint: Paint, nodes: Sequence[tuple[Node, dict[str, str]]]) -> None:
-        with self.dot.subgraph(name=name) as cluster:
-            cluster.attr(
-                label=graphviz.escape(heading),
-                labeljust="l",
-                labelloc="b",
-                color=paint.color,
-                fontcolor=INK if paint is not LOOP else paint.color,
-                fontsize=f"{NODE_FONT:g}",
-                penwidth=paint.penwidth,
-                style="rounded,dashed" if "dashed" in paint.style else "rounded" if "rounded" in paint.style else "solid",
-                margin="10",
-            )
-            for node, attributes in nodes:
-                self._node(cluster, node, attributes)
-
-    def _node(self, graph: graphviz.Digraph, node: Node, attributes: dict[str, str]) -> None:
-        graph.node(self.ids[node], **{key: graphviz.escape(value) for key, value in attributes.items()})
+    def _kind(self, place: int | str) -> Kind:
+        if not isinstance(place, int) or place < 0:
+            return Kind.ONCE
+        return Kind.STEPWISE if place in self._loops() else Kind.BATCHED
 
     def _legend(self) -> None:
-        used = {PAINTS[one.when] for one in self.work}
-        with self.dot.subgraph(name="cluster legend") as legend:
-            legend.attr(style="invis", label="")
-            names = [f"legend {paint.style}" for paint in LEGEND.values() if paint in used]
-            for text, paint in LEGEND.items():
-                if paint in used:
-                    legend.node(f"legend {paint.style}", label=text, fontsize=f"{EDGE_FONT - 1:g}", **paint.attributes)
-            for below, above in itertools.pairwise(names[::-1]):
-                legend.edge(below, above, style="invis")
+        used = {KINDS[one.when] for one in self.work}
+        frame = self.sketch.vertices[-2]
+        x, y = frame.x - frame.width / 2, min(v.y - v.height / 2 for v in self.sketch.vertices) - 26
+        for kind, text in LEGEND.items():
+            if kind in used:
+                chip = Vertex(f"legend {kind.value}", "legend", kind, text, font=NOTE_FONT, width=20.0, height=22.0)
+                chip.fit(12.0)
+                chip.x, chip.y = x + chip.width / 2, y
+                x += chip.width + 10
+                self.sketch.vertices.append(chip)
 
     def words(self) -> str:
         """The operations in words, by when they are done."""
         found: dict[str, list[str]] = {}
-        for stage, nodes in self._by_heading():
-            found.setdefault(stage, []).extend(attributes["label"].replace("\n", " = ") or "join" for _, attributes in nodes)
+        for place, inside in self.places.items():
+            if place != "outside":
+                heading = self._heading(place).replace("\n", " ") if self.apart else "at every step"
+                found.setdefault(heading, []).extend(plain(v.label).replace("\n", " = ") or "join" for v in inside)
         return "; ".join(f"{heading}: {', '.join(labels)}" for heading, labels in found.items())
-
-    def _by_heading(self) -> Iterator[tuple[str, list[tuple[Node, dict[str, str]]]]]:
-        for place, nodes in self.places.items():
-            if isinstance(place, int):
-                yield self._heading(place), nodes
-            elif place == "step":
-                yield "at every step", nodes
 
 
 def _number(node: Node) -> str:
@@ -389,4 +331,4 @@ def _numbers(node: Node) -> list[str]:
 
 
 def _pretty(name: str) -> str:
-    return plain(f"∂{pretty(name[1:])}" if name.startswith("∂") else pretty(name))
+    return f"∂{pretty(name[1:])}" if name.startswith("∂") else pretty(name)

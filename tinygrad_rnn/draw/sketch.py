@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from .style import INK, LOOKS, NODE, NODE_FONT, Kind, Stroke, lighter
+from .style import CARD, INK, LOOKS, NODE, NODE_FONT, Kind, Stroke, lighter
 from .symbols import text_width
 
 __all__ = ["Arc", "Points", "Sketch", "Vertex"]
@@ -66,7 +66,7 @@ class Vertex:
     def fill(self) -> str:
         """Its colour, light enough to read on."""
         look = LOOKS[self.kind]
-        if self.color is None or self.kind is Kind.INITIAL or look.shape == "plaintext":
+        if self.color is None or self.kind in (Kind.INITIAL, Kind.FRAME) or look.shape == "plaintext":
             return look.fill
         return self.color if self.kind is Kind.JUNCTION else lighter(self.color)
 
@@ -74,12 +74,19 @@ class Vertex:
     def ink(self) -> str:
         """The colour of its label."""
         look = LOOKS[self.kind]
+        if self.kind is Kind.DELAY:
+            return CARD
         return (self.color or look.color) if look.shape == "plaintext" else INK
+
+    @property
+    def shape(self) -> str:
+        """Its outline, as Graphviz calls it."""
+        return "box" if self.boxed else LOOKS[self.kind].shape
 
     @property
     def round(self) -> bool:
         """Whether its outline is a circle."""
-        return LOOKS[self.kind].shape in ("circle", "point") and not self.boxed
+        return self.shape in ("circle", "point")
 
     def fit(self, padding: float = 16.0) -> None:
         """Make it as wide as its label needs."""

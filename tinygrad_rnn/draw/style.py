@@ -68,6 +68,11 @@ class Kind(str, Enum):
     FUNCTION = "function"
     PORT = "port"
     ELISION = "elision"
+    STEPWISE = "stepwise"
+    BATCHED = "batched"
+    ONCE = "once"
+    DATA = "data"
+    KEPT = "kept"
     NOTE = "note"
     LABEL = "label"
     SCISSORS = "scissors"
@@ -84,6 +89,7 @@ class Look(NamedTuple):
     fill: str
     shape: str = "circle"
     style: str = "filled"
+    width: float = LINE
 
 
 LOOKS = {
@@ -105,6 +111,11 @@ LOOKS = {
     Kind.GRADIENT: Look(VERMILION, "#FBE9DF", shape="box", style="filled,rounded"),
     Kind.FRAME: Look("#D0D7DE", "#F6F8FA", shape="box", style="filled,rounded"),
     Kind.FUNCTION: Look(GREY, "#FFFFFF", shape="ellipse"),
+    Kind.STEPWISE: Look(VERMILION, "#F2CBAD", shape="box", width=2.4),
+    Kind.BATCHED: Look(BLUE, "#E1EEF6", shape="box", style="filled,rounded"),
+    Kind.ONCE: Look(GREY, CARD, shape="box", style="filled,rounded,dashed"),
+    Kind.DATA: Look(INK, CARD, shape="ellipse"),
+    Kind.KEPT: Look(INK, CARD, shape="ellipse", style="filled,dashed"),
     Kind.PORT: Look(INK, CARD, shape="plaintext", style=""),
     Kind.ELISION: Look(GREY, CARD, shape="plaintext", style=""),
     Kind.NOTE: Look(INK, CARD, shape="plaintext", style=""),

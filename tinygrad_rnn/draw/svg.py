@@ -12,7 +12,7 @@ import numpy as np
 
 from .marks import extent, marks, shaft
 from .sketch import Arc, Points, Sketch, Vertex
-from .style import ARROW, CARD, DASHES, EDGE_FONT, FONTS, LINE, LOOKS, PAD, Kind
+from .style import ARROW, CARD, DASHES, EDGE_FONT, FONTS, LOOKS, PAD, Kind
 from .symbols import BASE, LOWERED, RAISED, SMALLER, parts, plain
 
 __all__ = ["svg"]
@@ -86,11 +86,11 @@ def _node(vertex: Vertex) -> tuple[str, str, str, str]:
 def _outline(vertex: Vertex) -> str:
     """The shape of a node."""
     look = LOOKS[vertex.kind]
-    shape = "box" if vertex.boxed else look.shape
+    shape = vertex.shape
     x, y, w, h = vertex.x, -vertex.y, vertex.width, vertex.height
     paint = f'fill="{vertex.fill}"'
     if shape != "plaintext":
-        paint += f' stroke="{vertex.color or look.color}" stroke-width="{LINE:g}"'
+        paint += f' stroke="{vertex.color or look.color}" stroke-width="{look.width:g}"'
         paint += next((f' stroke-dasharray="{DASHES[style]}"' for style in look.style.split(",") if style in DASHES), "")
     elif "filled" not in look.style:
         return ""
