@@ -16,7 +16,7 @@ from ..nn.module_trace import trace_step
 from ..ops.core import as_tensor
 from ..tensor import Tensor
 from ..tree import flatten
-from ..views.contraction import contract
+from ..views.contraction import contract, cotangents
 from ..views.full_lengths import without_padding
 from ..views.per_step import per_step
 from ..views.runs import Runs, longest_delay
@@ -88,7 +88,8 @@ def draw(
     graph = without_padding(graph.opened())
     has_gradient = any(node.location.origin is not None for node in graph.nodes)
     split = graph if backward else per_step(graph)
-    if backward or not split.unrollings():
+    nameless = has_gradient and not cotangents(split.nodes, Runs(split.nodes))
+    if backward or nameless or not split.unrollings():
         if time == "folded":
             raise FoldError("there are no steps to fold: tag a loop's with `for t, x in tr.steps(xs):`")
         kind = "gradient" if has_gradient or backward else "operations"

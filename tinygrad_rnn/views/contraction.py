@@ -19,7 +19,7 @@ from ..graph.node import Node, behind_cuts
 from ..ops.facts import adds, facts_of
 from .runs import Run, Runs
 
-__all__ = ["Contraction", "Edge", "Family", "Link", "Value", "contract", "is_copy"]
+__all__ = ["Contraction", "Edge", "Family", "Link", "Value", "contract", "cotangents", "is_copy"]
 
 Family: TypeAlias = Hashable
 """What one value of a step has in common with the same value of all other steps."""
@@ -210,7 +210,7 @@ class Contraction:
         self.outputs = set(graph.outputs)
         self.inner = inner
         self.runs = Runs(self.nodes)
-        self.cotangents = _cotangents(self.nodes, self.runs)
+        self.cotangents = cotangents(self.nodes, self.runs)
         self.values: list[Value] = []
         self.edges: list[Edge] = []
         self.parameters: dict[Node, tuple[Node, ...]] = {}
@@ -525,7 +525,7 @@ class Contraction:
             self.edges.append(Edge(source, target, lag, link, adds))
 
 
-def _cotangents(nodes: Sequence[Node], runs: Runs) -> dict[Node, Node]:
+def cotangents(nodes: Sequence[Node], runs: Runs) -> dict[Node, Node]:
     """From cotangents to the named values that they belong to: what the first operation of a value's gradient reads.
 
     A sum of two cotangents has the origin of the second one, and is no first operation.
