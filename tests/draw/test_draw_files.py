@@ -200,7 +200,7 @@ def test_names_are_escaped(name):
     for drawing in (graph.draw(), graph.draw(time="folded"), graph.draw(detail="ops"), tr.graph(tr.grad(h.sum(), W)).draw()):
         svg = drawing.svg()
         ET.fromstring(svg)
-        assert len(ids(svg)) == len(set(ids(svg))) > 3
+        assert len(ids(svg)) == len(set(ids(svg))) > 0
     texts = " ".join(t.text or "" for t in ET.fromstring(graph.draw().svg()).iter(f"{SVG}text"))
     if name == "<b>bold</b>":
         assert "<b>bold</b>" in texts

@@ -41,8 +41,8 @@ def svg(sketch: Sketch, name: str, title: str = "", description: str = "") -> st
     seen: Counter[str] = Counter()
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_n(width)}pt" height="{_n(height)}pt"'
-        f' viewBox="{_n(left - PAD)} {_n(-top - PAD)} {_n(width)} {_n(height)}" role="img"'
-        f' aria-label="{escape(title or name)}" font-family="{", ".join(FONTS)}" text-anchor="middle">',
+        f' viewBox="{_n(left - PAD)} {_n(-top - PAD)} {_n(width)} {_n(height)}"'
+        f' font-family="{", ".join(FONTS)}" text-anchor="middle" role="img" aria-label="{escape(title or name)}">',
         f"<desc>{escape(description or title or name)}</desc>",
         f'<rect x="{_n(left - PAD)}" y="{_n(-top - PAD)}" width="{_n(width)}" height="{_n(height)}" fill="{CARD}"/>',
     ]
