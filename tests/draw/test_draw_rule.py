@@ -561,3 +561,9 @@ def test_chunks_of_one_sequence_are_numbered_on(shared):
     later = [labels[name] for name in ("h_2[1]", "y_2[1]", "x_2[3]")]
     assert (later == ["h₄", "y₄", "x₆"]) is shared
     assert (later[1:] == ["y₁", "x₃"]) is not shared
+
+
+@pytest.mark.parametrize("steps", [2, 6])
+def test_layers_of_delays_are_drawn_over_the_steps_asked_for_or_as_many_as_their_longest_delay_needs(steps):
+    model = nn.Sequential(nn.TimeDelay(4, 3, delays=1), nn.TimeDelay(3, 2, delays=[0, 3]))
+    assert model.draw(time="unrolled", steps=steps).title.endswith(f"over {max(steps, 4)} steps")

@@ -143,7 +143,7 @@ def draw_module(
     T = FIRST if time == "folded" else steps
     graph = traced(module, T, inputs, loss, targets, force)
     if longest_delay(graph) >= T:
-        T = min(LONGEST, 1 + sum(node.role == "initial" for node in graph.inputs))
+        T = max(T, min(LONGEST, 1 + sum(node.role == "initial" for node in graph.inputs)))
         graph = traced(module, T, inputs, loss, targets, force)
         if time == "unrolled" and longest_delay(graph) + 1 < T:
             graph = traced(module, max(steps, longest_delay(graph) + 1), inputs, loss, targets, force)

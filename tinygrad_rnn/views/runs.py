@@ -117,6 +117,6 @@ def longest_delay(graph: Graph) -> int:
             folded = graph.fold(run.unrolling)
         except FoldError:
             continue
-        unseen = any(node.role == "initial" for reading in folded.readings for node in reading.outside)
-        longest = max([longest, *(delay.steps for delay in folded.delays), run.length * unseen])
+        starts = [sum(node.role == "initial" for node in reading.outside) for reading in folded.readings]
+        longest = max([longest, *starts, *(delay.steps for delay in folded.delays)])
     return longest
