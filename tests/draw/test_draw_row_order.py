@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from tinygrad_rnn import nn
 from tinygrad_rnn.draw import route, row_order
+from tinygrad_rnn.draw.symbols import plain
 
 GAP = 80.0
 
@@ -45,8 +46,8 @@ def test_the_cost_of_an_order_is_the_sum_over_pairs(seed):
 
 def test_curves_that_cannot_be_the_cheapest_are_not_looked_at(monkeypatch):
     looked, offered = [], []
-    cost, candidates = route._Obstacles.cost, route._candidates
-    monkeypatch.setattr(route._Obstacles, "cost", lambda self, *args: looked.append(1) or cost(self, *args))
+    hits, candidates = route._Obstacles.hits, route._candidates
+    monkeypatch.setattr(route._Obstacles, "hits", lambda self, *args: looked.append(1) or hits(self, *args))
     monkeypatch.setattr(route, "_candidates", lambda arc: [offered.append(1) or found for found in candidates(arc)])
     nn.GRUCell(3, 5).draw(time="unrolled", detail="ops")
     assert len(looked) < 1.5 * len(offered)  # each of them would be on up to three edges of its shape
@@ -62,3 +63,11 @@ def test_too_large_a_step_keeps_the_order_of_the_graph(monkeypatch, name):
     kept = drawn()
     assert kept != ordered
     assert kept.count("->") == ordered.count("->")
+
+
+def test_two_values_of_a_long_row_never_have_one_place():
+    drawing = nn.LSTM(3, 5, bidirectional=True).draw(detail="values")
+    gates = [
+        (v.x, v.y) for v in drawing.sketch.vertices if plain(v.label) in {f"{gate}{way}" for gate in "ifo" for way in "→←"}
+    ]
+    assert len(gates) == len(set(gates)) == 6

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 
 import numpy as np
 
-from .route import TURN, bezier, rounded, straight
+from .route import TURN, bezier, clip, evenly, rounded, straight
 from .sketch import Arc, Points, Sketch, Vertex
 from .style import EDGE_FONT, NOTE_FONT, SQUARE, Kind
 from .symbols import plain, text_width
@@ -45,40 +45,36 @@ def close(sketch: Sketch) -> None:
         _trunk(sketch, source, arcs, edge + LANE, entering, 11.0 + 9 * (number % 3))
 
 
-def _square(sketch: Sketch, source: Vertex, k: int, x: float, y: float, below: bool) -> Vertex:
+def _square(sketch: Sketch, source: Vertex, k: int, x: float, y: float, note_at: tuple[int, int]) -> Vertex:
     square = Vertex(f"{source.name} z{k}", (source.family, "delay", k), Kind.DELAY, "", source.column, source.run)
     square.tooltip = f"a delay of one step: {plain(source.base)}"
     square.x, square.y, square.width, square.height = x, y, SQUARE, SQUARE
     note = Vertex(f"{square.name} note", (square.family, "note"), Kind.NOTE, "z^{−1}", source.column, source.run)
     note.font, note.width, note.height = NOTE_FONT, 22.0, 14.0
     note.tooltip = square.tooltip
-    note.x, note.y = (x, y - 16) if below else (x + 20, y)
+    note.x, note.y = x + note_at[0], y + note_at[1]
     sketch.vertices += [square, note]
     return square
 
 
 def _loop(sketch: Sketch, source: Vertex, arcs: list[Arc]) -> None:
     """Two arcs of one circle, with the square on the far side."""
-    radius = source.width / 2
-    cx, cy = source.x + radius + 22, source.y
-    square = _square(sketch, source, 1, cx + LOOP, cy, below=False)
-    # where the circle meets the node's border
-    distance = cx - source.x
-    along = (distance**2 + LOOP**2 - radius**2) / (2 * distance)
-    meets = math.acos(max(-1.0, min(1.0, -along / LOOP)))
+    right = source.x + source.width / 2
+    cx, cy = right + 22, source.y
+    square = _square(sketch, source, 1, cx + LOOP, cy, (20, 0))
     near = math.asin(SQUARE / 2 / LOOP)
     stroke = arcs[0].stroke
     out = Arc(source, square, stroke, head=False, tooltip="no parameter")
-    out.path = _circle(cx, cy, meets, near)
+    out.path = clip(_circle(cx, cy, math.pi, near), source, None)
     sketch.arcs.append(out)
     ordered = sorted(arcs, key=lambda a: a.plain)
     back = ordered[0].between(square, source)
-    back.path = _circle(cx, cy, -near, -meets)
+    back.path = clip(_circle(cx, cy, -near, -math.pi), None, source)
     sketch.arcs.append(back)
     for arc in ordered[1:]:
         middle = arc.between(square, source)
-        middle.path = straight(np.array([square.x - SQUARE / 2, cy]), np.array([source.x + radius, cy]))
-        middle.label_at = (round((square.x + source.x + radius) / 2, 1), round(cy - 10, 1))
+        middle.path = straight(np.array([square.x - SQUARE / 2, cy]), np.array([right, cy]))
+        middle.label_at = (round((square.x + right) / 2, 1), round(cy - 10, 1))
         sketch.arcs.append(middle)
 
 
@@ -100,7 +96,8 @@ def _circle(cx: float, cy: float, start: float, end: float) -> Points:
 def _chain(sketch: Sketch, source: Vertex, arcs: list[Arc]) -> None:
     """Tapped delays: squares in a row to the right of what they delay."""
     x = max(v.x + v.width / 2 for v in sketch.vertices if abs(v.y - source.y) < 20) + REACH
-    squares = [_square(sketch, source, k + 1, x + LINK * k, source.y, below=True) for k in range(max(a.lag for a in arcs))]
+    side = 16 if sum(a.target.y - source.y for a in arcs) < 0 else -16  # away from where the lines go
+    squares = [_square(sketch, source, k + 1, x + LINK * k, source.y, (0, side)) for k in range(max(a.lag for a in arcs))]
     before = source
     for square in squares:
         sketch.arcs.append(Arc(before, square, arcs[0].stroke, tooltip="no parameter"))
@@ -116,16 +113,18 @@ def _trunk(sketch: Sketch, source: Vertex, arcs: list[Arc], lane: float, enterin
     right = source.x + source.width / 2
     farthest = max(others, key=lambda a: abs(a.target.y - source.y)).target.y
     if itself:
-        square = _square(sketch, source, 1, lane, source.y, below=False)
+        square = _square(sketch, source, 1, lane, source.y, (20, 0))
         lift = 4.0
-        start = source.x + math.sqrt((source.width / 2) ** 2 - lift**2)
+        start = source.x + _beside(source, lift)
         out = Arc(source, square, stroke, head=False, tooltip="no parameter")
         out.path = straight(np.array([start, source.y + lift]), np.array([lane - SQUARE / 2, source.y + lift]))
         sketch.arcs.append(out)
         for arc in itself:
             back = arc.between(square, source)
             back.path = straight(np.array([lane - SQUARE / 2, source.y - lift]), np.array([start, source.y - lift]))
-            if back.label:
+            if not _is_clear(sketch, back):
+                out.path = back.path = None
+            elif back.label:
                 back.label_at = ((start + lane) / 2, source.y - lift - 10)
             sketch.arcs.append(back)
     else:
@@ -133,11 +132,13 @@ def _trunk(sketch: Sketch, source: Vertex, arcs: list[Arc], lane: float, enterin
         first = min(others, key=lambda a: abs(a.target.y - source.y)).target.y
         if first == source.y:
             middle = source.y
-        square = _square(sketch, source, 1, lane, middle, below=False)
+        square = _square(sketch, source, 1, lane, middle, (20, 0))
         out = Arc(source, square, stroke, head=False, tooltip="no parameter")
         sign = 1 if farthest > source.y else -1
         end = (lane, middle - sign * SQUARE / 2)
         out.path = rounded([(right, source.y), (lane, source.y), end])
+        if not _is_clear(sketch, out):
+            out.path = None
         sketch.arcs.append(out)
     others.sort(key=lambda a: abs(a.target.y - square.y))
     for k, arc in enumerate(others):
@@ -150,7 +151,7 @@ def _branch(sketch: Sketch, square: Vertex, arc: Arc, lane: float, shift: float,
     """From the square along the trunk into one target."""
     target = arc.target
     back = arc.between(square, target)
-    border = target.x + (math.sqrt((target.width / 2) ** 2 - shift**2) if target.round and shift else target.width / 2)
+    border = target.x + _beside(target, shift)
     blocked = any(
         v is not target and target.x < v.x < lane and abs(v.y - target.y) < v.height / 2 + 8
         for v in sketch.vertices
@@ -161,9 +162,11 @@ def _branch(sketch: Sketch, square: Vertex, arc: Arc, lane: float, shift: float,
     ends = [(border, y)]
     if blocked:  # into it from below, beside what else comes from there
         aside = target.width / 4
-        ends = [(target.x + aside, y), (target.x + aside, target.y - math.sqrt(max(0.0, target.height**2 / 4 - aside**2)))]
+        ends = [(target.x + aside, y), (target.x + aside, target.y - _above(target, aside))]
     back.path = rounded([start, (lane, y), *ends])
-    if back.label and not blocked:
+    if not _is_clear(sketch, back):
+        back.path, goes_on = None, False  # its way is found with those of other edges
+    elif back.label and not blocked:
         width = text_width(back.label, EDGE_FONT)
         back.label_at = (round(border + 10 + width / 2, 1), round(y + (11 if shift > 0 else -11), 1))
     if goes_on:
@@ -173,3 +176,21 @@ def _branch(sketch: Sketch, square: Vertex, arc: Arc, lane: float, shift: float,
         dot.color = arc.stroke.color
         sketch.vertices.append(dot)
     return back
+
+
+def _is_clear(sketch: Sketch, arc: Arc) -> bool:
+    """Whether an edge runs through no node but those that it joins."""
+    assert arc.path is not None
+    points = evenly(arc.path)
+    others = (v for v in sketch.vertices if v not in (arc.source, arc.target) and v.kind is not Kind.JUNCTION)
+    return not any(((np.abs(points - (v.x, v.y)) < (v.width / 2, v.height / 2)).all(1)).any() for v in others)
+
+
+def _beside(v: Vertex, up: float) -> float:
+    """From the middle of a node to its side, so far above the middle."""
+    return v.width / 2 * (math.sqrt(max(0.0, 1 - (2 * up / v.height) ** 2)) if v.round else 1.0)
+
+
+def _above(v: Vertex, aside: float) -> float:
+    """From the middle of a node to its top, so far beside the middle."""
+    return v.height / 2 * (math.sqrt(max(0.0, 1 - (2 * aside / v.width) ** 2)) if v.round else 1.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable
 from typing import TypeAlias
+from unicodedata import normalize
 
 from .sketch import Arc, Sketch, Vertex
 from .style import (
@@ -35,7 +36,7 @@ Meeting: TypeAlias = "tuple[Hashable, int]"
 
 
 def tell_targets(sketch: Sketch) -> None:
-    """An input that its own step reads for nothing but a loss is a target."""
+    """An input that its own step reads for nothing but a loss is a target; a value of its name has a hat."""
     uses: dict[Hashable, set[Kind]] = defaultdict(set)
     for arc in sketch.arcs:
         if arc.source.kind is Kind.INPUT and arc.lag == 0:
@@ -43,6 +44,12 @@ def tell_targets(sketch: Sketch) -> None:
     for vertex in sketch.vertices:
         if vertex.kind is Kind.INPUT and uses[vertex.family] == {Kind.LOSS}:
             vertex.kind = Kind.TARGET
+    wanted = {(v.column, v.label) for v in sketch.vertices if v.kind is Kind.TARGET}
+    made = (Kind.OUTPUT, Kind.STATE, Kind.VALUE)
+    alike = {v.family for v in sketch.vertices if v.kind in made and (v.column, v.label) in wanted}
+    for vertex in sketch.vertices:
+        if vertex.family in alike:  # what a network says of y is ŷ
+            vertex.label = normalize("NFC", f"{vertex.label[0]}\u0302{vertex.label[1:]}")
 
 
 def give_strokes(sketch: Sketch) -> None:

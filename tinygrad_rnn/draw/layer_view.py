@@ -93,7 +93,8 @@ def _members(sketch: Sketch) -> set[Hashable]:
 
 def add_parameters(sketch: Sketch) -> None:
     """Each shared parameter once, at the start of the row that it belongs to."""
-    left = min((v.x - v.width / 2 for v in sketch.vertices), default=0.0) - 24
+    start = min((v.x - v.width / 2 for v in sketch.vertices), default=0.0) - 24
+    lefts: dict[float, float] = {}  # of what is there already, by row
     rows = {v.family: v.y for v in sketch.vertices}
     shared: dict[Hashable, list[str]] = defaultdict(list)
     for symbol, family in sketch.owners.items():
@@ -102,9 +103,11 @@ def add_parameters(sketch: Sketch) -> None:
     for family, symbols in shared.items():
         if family not in rows:
             continue
+        left = lefts.get(rows[family], start)
         tall = min(3, len(symbols))
         columns = -(-len(symbols) // tall)
         width = max(text_width(pretty(symbol), NOTE_FONT) for symbol in symbols) + 12
+        lefts[rows[family]] = left - columns * (width + 6) - 12
         for k, symbol in enumerate(symbols):
             chip = Vertex(f"parameter {plain(pretty(symbol))}", ("parameter", symbol), Kind.PARAMETER, pretty(symbol))
             chip.width, chip.height, chip.font = width, CHIP, NOTE_FONT

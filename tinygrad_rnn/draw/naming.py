@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from ..graph.node import Node, Spec
-from ..views.contraction import Contraction
+from ..views.contraction import Contraction, Value
 from ..views.runs import Run, Runs
 from .symbols import plain, pretty, stem
 
-__all__ = ["FALLBACK", "edge_label", "parameter_symbols", "pretty_sum", "run_marks", "tooltip"]
+__all__ = ["FALLBACK", "edge_label", "names_of", "parameter_symbols", "pretty_sum", "run_marks", "tooltip"]
 
 FALLBACK = {
     "input": "x",
@@ -27,12 +27,19 @@ FALLBACK = {
 """What a value is called whose author gave it no name, by its role."""
 
 
+def names_of(contraction: Contraction) -> dict[Value, str]:
+    """What each value is called: its name, or what its role is called where no author used that for something else."""
+    taken = {value.name for value in contraction.values}
+    fallback = FALLBACK | {"output": next((free for free in ("o", "y") if free not in taken), "out")}
+    return {value: value.name or fallback[value.role] for value in contraction.values}
+
+
 def run_marks(contraction: Contraction, continued: Mapping[Run, tuple[Run, int]]) -> dict[tuple[Run | None, str], str]:
     """What tells apart values of one name in several runs: arrows, or numbers of layers; runs that go on are one."""
     owners: dict[str, list[Run]] = {}
-    for value in contraction.values:
+    for value, name in names_of(contraction).items():
         if value.run is not None and value.role in ("state", "value", "output"):
-            of_name = owners.setdefault(value.name or FALLBACK[value.role], [])
+            of_name = owners.setdefault(name, [])
             first, _ = continued.get(value.run, (value.run, 0))
             if first not in of_name:
                 of_name.append(first)

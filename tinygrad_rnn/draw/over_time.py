@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Hashable
 
 from ..views.contraction import Contraction, Value
-from .naming import FALLBACK, edge_label, parameter_symbols, run_marks, tooltip
+from .naming import FALLBACK, edge_label, names_of, parameter_symbols, run_marks, tooltip
 from .numbers import described, gradients_of
 from .sketch import Arc, Sketch, Vertex
 from .style import PLAIN, Kind
@@ -32,7 +32,7 @@ def sketched(contraction: Contraction, numbers: bool, timeless: bool) -> tuple[S
     """
     symbols = parameter_symbols(contraction.nodes)
     continued = contraction.continued()
-    marks = run_marks(contraction, continued)
+    names, marks = names_of(contraction), run_marks(contraction, continued)
     gradients = gradients_of(contraction.nodes, contraction.outputs) if numbers else {}
     sketch = Sketch()
     if numbers:
@@ -41,7 +41,7 @@ def sketched(contraction: Contraction, numbers: bool, timeless: bool) -> tuple[S
     shown: dict[Value, Vertex] = {}
     alike: dict[tuple[str, bool], list[Hashable]] = {}
     for value in contraction.values:
-        base = called(value)
+        base = names[value]
         run = None if value.run is None else value.run.number
         lines = described(value.node, gradients) if numbers else []
         _, before = continued.get(value.run, (value.run, 0)) if value.run is not None else (None, 0)
@@ -69,11 +69,6 @@ def sketched(contraction: Contraction, numbers: bool, timeless: bool) -> tuple[S
         for parameter in weights:
             sketch.owners.setdefault(symbols[parameter], value.family)
     return sketch, shown
-
-
-def called(value: Value) -> str:
-    """The name of a value, or what its kind is called."""
-    return value.name or FALLBACK[value.role]
 
 
 def _unique(value: Value, alike: dict[tuple[str, bool], list[Hashable]], timeless: bool) -> str:

@@ -85,24 +85,43 @@ def set_rows(sketch: Sketch) -> None:
         s, t = arc.source, arc.target
         if s.family == t.family and arc.lag and t.kind is not Kind.JUNCTION:
             own_row.add(t.family)
+        if arc.lag and s.column == t.column and s.kind is not Kind.INPUT:
+            own_row.add(s.family)  # of a folded drawing: its delay stands beside it
         if arc.lag == 0 and (s.column == t.column or s.run is None) and s.family != t.family and s.kind not in STARTS:
             before[t.family][s.family] = None
         elif t.kind in STARTS:
             before[t.family].setdefault(s.family, None)
     rows: dict[Family, int] = {}
-    for family in _ordered(families, before):
-        if kinds[family] in (Kind.TARGET, Kind.MASK):
-            continue
+
+    def is_taken(row: int, family: Family) -> bool:
+        return any(
+            other is not family
+            and found == row
+            and (family in own_row or other in own_row)
+            and _overlap(spans[family], spans[other])
+            for other, found in rows.items()
+        )
+
+    order = [family for family in _ordered(families, before) if kinds[family] not in (Kind.TARGET, Kind.MASK)]
+    for family in order:
         row = max((rows[s] + 1 for s in before[family] if s in rows), default=0)
         if row == 0 and kinds[family] is not Kind.INPUT and any(k is Kind.INPUT for k in kinds.values()):
             row = 1
-        while any(
-            rows.get(other) == row and (family in own_row or other in own_row) and _overlap(spans[family], spans[other])
-            for other in families
-            if other is not family and other in rows
-        ):
+        while is_taken(row, family):
             row += 1
         rows[family] = row
+    # what is made of earlier steps alone stands just below what reads it
+    fed = {family for family in order if kinds[family] is Kind.INPUT}
+    after: dict[Family, list[Family]] = defaultdict(list)
+    for family in order:
+        if any(source in fed for source in before[family]):
+            fed.add(family)
+        for source in before[family]:
+            after[source].append(family)
+    for family in reversed(order):
+        if fed and family not in fed and family not in own_row and after[family]:
+            highest = min(rows[t] for t in after[family] if t in rows) - 1
+            rows[family] = next((row for row in range(highest, rows[family], -1) if not is_taken(row, family)), rows[family])
     _even_ends(rows, kinds)
     _lower_constants(sketch, rows, kinds)
     for arc in sketch.arcs:

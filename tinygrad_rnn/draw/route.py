@@ -6,6 +6,7 @@ one and moved to the others.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -22,6 +23,12 @@ CLEAR = 6.0
 LABEL_HEIGHT = 14.0
 TURN = 10.0
 """Radius of a rounded corner."""
+SPACING = 4.0
+"""Between the points by which curves are judged."""
+LANE = 7.0
+"""Between two lines through one gap."""
+HIT = 400.0
+"""What it costs to run through a node, or over a label: more than anything else."""
 _T = np.linspace(0, 1, 33)
 
 
@@ -35,21 +42,22 @@ def route(sketch: Sketch) -> None:
     obstacles = _Obstacles(sketch.vertices)
     for arc in fixed:
         assert arc.path is not None
-        obstacles.add_curve(polyline(arc.path))
+        obstacles.add_curve(evenly(arc.path))
     for group in sorted(groups.values(), key=_urgency):
         model = group[len(group) // 2]
         tried = dict.fromkeys((model, group[0], group[-1]))  # at the ends there are other nodes in the way
 
-        curve = _cheapest(model, tried, obstacles)
+        following = _centre(group[1].source) - _centre(group[0].source) if len(group) > 1 else None
+        curve = _cheapest(model, tried, following, obstacles)
         for arc in group:
             arc.path = clip(curve + (_centre(arc.source) - _centre(model.source)), arc.source, arc.target)
-            obstacles.add_curve(polyline(arc.path))
+            obstacles.add_curve(evenly(arc.path))
     labelled = [*([arc] for arc in fixed), *groups.values()]
     for group in sorted(labelled, key=_urgency):
         model = group[len(group) // 2]
         if not model.label or model.label_at is not None:
             continue
-        at = _on_edge(model) if model.label_on else _label_place(model, group, obstacles)
+        at = _label_place(model, list(dict.fromkeys((model, group[0], group[-1]))), obstacles)
         for arc in group:
             arc.label_at = (
                 round(at[0] + arc.source.x - model.source.x, 1),
@@ -58,16 +66,24 @@ def route(sketch: Sketch) -> None:
             obstacles.add_label(*arc.label_at, text_width(arc.label, EDGE_FONT), LABEL_HEIGHT)
 
 
-def _cheapest(model: Arc, tried: Iterable[Arc], obstacles: _Obstacles) -> Points:
-    """The first of the cheapest curves, where each of some edges of one shape is to have it."""
-    best, found, curve = np.inf, 0, np.empty((0, 2))
-    for number, (candidate, form) in sorted(enumerate(_candidates(model)), key=lambda item: item[1][1]):
-        if form > best:
-            break
-        moved = ((arc, candidate + (_centre(arc.source) - _centre(model.source))) for arc in tried)
-        cost = form + max(obstacles.cost(path, arc) for arc, path in moved)
-        if (cost, number) < (best, found):
-            best, found, curve = cost, number, candidate
+def _cheapest(model: Arc, tried: Iterable[Arc], following: Points | None, obstacles: _Obstacles) -> Points:
+    """The first of the cheapest curves, where each of some edges of one shape is to have it, the following one too."""
+    best, curve = np.inf, np.empty((0, 2))
+    offsets = [(arc, _centre(arc.source) - _centre(model.source)) for arc in tried]
+    for candidates in (sorted(_candidates(model), key=lambda item: item[1]), _detours(model, obstacles)):
+        if best < HIT:
+            break  # no detour is needed
+        for candidate, form in candidates:
+            if form >= best:
+                break
+            points = evenly(candidate)
+            cost = form + max(obstacles.hits(points + offset, arc) for arc, offset in offsets)
+            if cost < best:
+                cost += 0.0 if following is None else _running(points, points + following)
+            if cost < best:
+                cost += max(_running(points + offset, obstacles.near(points + offset, 5.0)) for arc, offset in offsets)
+            if cost < best:
+                best, curve = cost, candidate
     return curve
 
 
@@ -158,9 +174,34 @@ def _candidates(arc: Arc) -> Iterator[tuple[Points, float]]:
         yield np.stack([p, p + half, q - half, q]), 3.2
 
 
+def _detours(arc: Arc, obstacles: _Obstacles) -> Iterator[tuple[Points, float]]:
+    """Right-angled ways between the rows and through gaps in them, the shortest first."""
+    s, t = arc.source, arc.target
+    found = []
+    for out, into in itertools.product((1, -1), (1, -1)):
+        for near in (13.0, 20.0):
+            low, high = s.y + out * (s.height / 2 + near), t.y + into * (t.height / 2 + near)
+            for x in obstacles.gaps(min(low, high), max(low, high), (s.x, t.x)):
+                if any(abs(x - v.x) < v.width / 2 + CLEAR and min(low, high) < v.y < max(low, high) for v in (s, t)):
+                    continue  # back through a node that it comes from, or goes to
+                corners = [(s.x, s.y), (s.x, low), (x, low), (x, high), (t.x, high), (t.x, t.y)]
+                length = abs(s.x - x) + abs(low - high) + abs(t.x - x)
+                found.append((8.0 + length / 100 + near / 50 + (into > 0) / 2, corners))
+    for form, corners in sorted(found):
+        yield rounded([a for a, b in itertools.pairwise([*corners, None]) if a != b]), form
+
+
 def polyline(path: Points) -> Points:
     """Points along curves."""
     return np.concatenate([_evaluate(path[k : k + 4], _T) for k in range(0, len(path) - 1, 3)])
+
+
+def evenly(path: Points) -> Points:
+    """Points along curves, as far from each other on long ones as on short ones."""
+    points = polyline(path)
+    along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+    at = np.linspace(0.0, along[-1], int(along[-1] / SPACING) + 2)
+    return np.stack([np.interp(at, along, points[:, 0]), np.interp(at, along, points[:, 1])], axis=1)
 
 
 def _evaluate(c: Points, t: Any) -> Points:
@@ -169,16 +210,15 @@ def _evaluate(c: Points, t: Any) -> Points:
     return s**3 * c[0] + 3 * s * s * t * c[1] + 3 * s * t * t * c[2] + t**3 * c[3]
 
 
-def clip(curve: Points, source: Vertex, target: Vertex) -> Points:
-    """The part of a curve between the borders of its nodes."""
-    if len(curve) > 4:  # of several cubics, the first and the last are in the nodes
-        first, last = curve[:4], curve[-4:]
-        first = part_of(first, _leaves(first, source), 1.0)
-        last = part_of(last, 0.0, 1 - _leaves(last[::-1], target))
-        return np.concatenate([first, curve[4:-4], last])
-    start = _leaves(curve, source)
-    end = 1 - _leaves(curve[::-1], target)
-    return part_of(curve, start, max(end, start + 1e-3))
+def clip(curve: Points, source: Vertex | None, target: Vertex | None) -> Points:
+    """The part of a curve between the borders of its nodes, whose centres are in its first and its last cubic."""
+    if source is not None:
+        first = curve[:4]
+        curve = np.concatenate([part_of(first, min(_leaves(first, source), 0.999), 1.0), curve[4:]])
+    if target is not None:
+        last = curve[-4:]
+        curve = np.concatenate([curve[:-4], part_of(last, 0.0, max(1 - _leaves(last[::-1], target), 1e-3))])
+    return curve
 
 
 def part_of(c: Points, t0: float, t1: float) -> Points:
@@ -237,79 +277,99 @@ class _Obstacles:
         self.labels.append((x, y, width / 2, height / 2))
 
     def near(self, points: Points, margin: float) -> Points:
-        """The points of all curves in the bounding box of some points."""
+        """The points of all curves in the bounding box of some points, or as near to it as a margin."""
         low, high = points.min(0) - margin, points.max(0) + margin
         boxes = np.reshape(self.boxes, (-1, 2, 2))
         close = np.nonzero(((boxes[:, 1] >= low) & (boxes[:, 0] <= high)).all(1))[0]
-        return np.concatenate([*(self.curves[k] for k in close), np.empty((0, 2))])
+        found = np.concatenate([*(self.curves[k] for k in close), np.empty((0, 2))])
+        return found[((found >= low) & (found <= high)).all(1)]
 
-    def cost(self, curve: Points, arc: Arc) -> float:
-        """What a curve costs: hits of nodes, and running along or across others."""
-        points = polyline(clip(curve, arc.source, arc.target))
+    def gaps(self, low: float, high: float, wanted: Sequence[float]) -> list[float]:
+        """Where a level band is free, as near as can be to each of some places."""
+        y, h = self.centres[:, 1], self.halves[:, 1] + CLEAR
+        there = (y + h > low) & (y - h < high)
+        x, w = self.centres[there, 0], self.halves[there, 0] + CLEAR
+        edges = np.concatenate([*(end + side * k * LANE for k in range(4) for side, end in ((-1, x - w), (1, x + w))), wanted])
+        free = np.unique(edges[~(np.abs(edges[:, None] - x) < w - 1e-6).any(1)].round(1))
+        nearest = np.abs(free[:, None] - np.array(wanted)).argsort(axis=0)[:5].ravel()
+        return sorted({float(free[k]) for k in nearest})
+
+    def hits(self, points: Points, arc: Arc) -> float:
+        """What it costs a curve to run through nodes, or close by."""
+        points = points[~(_inside(arc.source, points) | _inside(arc.target, points))]
+        if not len(points):
+            return 0.0
         low, high = points.min(0) - CLEAR, points.max(0) + CLEAR
         close = ((self.centres + self.halves >= low) & (self.centres - self.halves <= high)).all(1)
         close[[self.vertices[arc.source], self.vertices[arc.target]]] = False
         distance = np.maximum(np.abs(points[:, None] - self.centres[close]) - self.halves[close], 0)
         away = np.hypot(distance[..., 0], distance[..., 1]).min(0)
-        cost = 60.0 * float((away < 2).sum()) + 8.0 * float(((away >= 2) & (away < CLEAR)).sum())
-        low, high = points.min(0) - 5.0, points.max(0) + 5.0
-        others = self.near(points, 5.0)
-        others = others[((others >= low) & (others <= high)).all(1)]
-        if len(others):
-            gaps = np.hypot(*(points[3:-3, None] - others[None]).transpose(2, 0, 1)).min(1)
-            running = int((gaps < 4.5).sum())
-            cost += 1.2 * running
-        return cost
+        return HIT * float((away < 2).sum()) + 8.0 * float(((away >= 2) & (away < CLEAR)).sum())
+
+
+def _running(points: Points, others: Points) -> float:
+    """What it costs to run along other curves, or across them: the squares of a fine grid that they share."""
+    if not len(others):
+        return 0.0
+    cells, taken = (np.unique((p // 6.0).astype(np.int64) @ (1 << 24, 1)) for p in (points[3:-3], others))
+    return 1.5 * len(np.intersect1d(cells, taken, assume_unique=True))
 
 
 # -- labels ----------------------------------------------------------------------------------
 
 
-def _on_edge(arc: Arc) -> tuple[float, float]:
-    assert arc.path is not None
-    points = polyline(arc.path)
-    x, y = points[int(len(points) * 0.56)]
-    return float(x), float(y)
-
-
-def _label_place(arc: Arc, group: Sequence[Arc], obstacles: _Obstacles) -> tuple[float, float]:
-    """The freest place beside an edge; to the right of, or below it, if there is a choice."""
-    assert arc.path is not None
-    width, height = text_width(arc.label, EDGE_FONT), LABEL_HEIGHT
-    points = polyline(arc.path)
-    steps = np.hypot(*np.diff(points, axis=0).T)
-    lengths = np.concatenate([[0.0], np.cumsum(steps)])
-    curves = obstacles.near(points, width + 40)
-    others = curves[np.hypot(*(curves[:, None] - points[None]).transpose(2, 0, 1)).min(1) > 1e-6] if len(curves) else curves
+def _label_place(arc: Arc, tried: Sequence[Arc], obstacles: _Obstacles) -> tuple[float, float]:
+    """The freest place on or beside an edge, for all of some edges of its shape; rather to the right, or below."""
+    half = np.array([text_width(arc.label, EDGE_FONT) / 2, LABEL_HEIGHT / 2])
+    around = []
+    for other in tried:
+        assert other.path is not None
+        own = evenly(other.path)
+        curves = obstacles.near(own, float(half[0]) * 2 + 40)
+        apart = curves[:, None] - own[None]
+        foreign = curves[np.einsum("ijk,ijk->ij", apart, apart).min(1, initial=np.inf) > 1e-9]
+        around.append((_centre(other.source) - _centre(arc.source), foreign if arc.label_on else curves, foreign))
     best, place = np.inf, (0.0, 0.0)
-    for order, share in enumerate((0.5, 0.42, 0.58, 0.34, 0.66, 0.26, 0.74, 0.18, 0.82)):
-        k = int(np.searchsorted(lengths, share * lengths[-1]))
+    for at, form in sorted(_label_candidates(arc, half), key=lambda item: item[1]):
+        if form >= best:
+            break
+        cost = form + max(_label_cost(at + offset, half, curves, foreign, obstacles) for offset, curves, foreign in around)
+        if cost < best:
+            best, place = cost, (float(at[0]), float(at[1]))
+    return place
+
+
+def _label_candidates(arc: Arc, half: Points) -> Iterator[tuple[Points, float]]:
+    """Places of a label, each with what it costs not to be the usual one."""
+    assert arc.path is not None
+    points = polyline(arc.path)
+    lengths = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
+    middle = 0.56 if arc.label_on else 0.5
+    for order, step in enumerate((0.0, -0.08, 0.08, -0.16, 0.16, -0.24, 0.24, -0.32, 0.32, -0.4, 0.4)):
+        k = int(np.searchsorted(lengths, (middle + step) * lengths[-1]))
         k = min(max(k, 1), len(points) - 2)
+        if arc.label_on:
+            yield points[k], order * 0.9
+            continue
         tangent = points[k + 1] - points[k - 1]
         tangent = tangent / (np.hypot(*tangent) or 1)
         normal = np.array([tangent[1], -tangent[0]])
         if normal[0] < -0.3 or (abs(normal[0]) <= 0.3 and normal[1] > 0):
             normal = -normal
-        reach = abs(normal[0]) * width / 2 + abs(normal[1]) * height / 2
-        for far, extra in ((4.0, 0.0), (8.0, 1.2), (13.0, 3.0)):
+        reach = float(np.abs(normal) @ half)
+        for far, extra in ((4.0, 0.0), (8.0, 1.2), (13.0, 3.0), (18.0, 5.0)):
             for side in (1, -1):
-                at = points[k] + normal * side * (reach + far)
-                cost = order * 0.9 + (0.5 if side < 0 else 0.0) + extra
-                cost += _label_cost(at, width, height, curves, others, obstacles)
-                if cost < best:
-                    best, place = cost, (float(at[0]), float(at[1]))
-    return place
+                yield points[k] + normal * side * (reach + far), order * 0.9 + (0.5 if side < 0 else 0.0) + extra
 
 
-def _label_cost(at: Points, width: float, height: float, curves: Points, others: Points, obstacles: _Obstacles) -> float:
-    half = np.array([width / 2, height / 2])
-    cost = 0.0
+def _label_cost(at: Points, half: Points, curves: Points, foreign: Points, obstacles: _Obstacles) -> float:
+    """What it costs to write over nodes, labels and curves, or near to curves of others."""
     on = (np.abs(curves - at) < half + np.array([0.5, -1.0])).all(1).sum()
-    cost += min(40.0, 4.0 * float(on))
-    cost += min(6.0, 0.8 * float((np.abs(others - at) < half + 5).all(1).sum()))
+    cost = min(80.0, 8.0 * float(on))
+    cost += min(6.0, 0.8 * float((np.abs(foreign - at) < half + 5).all(1).sum()))
     room = obstacles.halves + half + 1 - np.abs(obstacles.centres - at)
-    cost += 60.0 * float((room > 0).all(1).sum())
-    for x, y, w, h in obstacles.labels:
-        if abs(at[0] - x) < w + half[0] + 1 and abs(at[1] - y) < h + half[1]:
-            cost += 60.0
+    cost += HIT * float((room > 0).all(1).sum())
+    if obstacles.labels:
+        x, y, w, h = np.array(obstacles.labels).T
+        cost += HIT * float(((np.abs(at[0] - x) < w + half[0] + 1) & (np.abs(at[1] - y) < h + half[1])).sum())
     return cost

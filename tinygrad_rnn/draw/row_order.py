@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ __all__ = ["spread"]
 
 Family = Hashable
 
+EXCHANGES = 60
+"""Pairs of a long row that are exchanged, at the most."""
 MANY = 800
 """Edges of a step beyond which its rows keep the order of the graph."""
 WORK = 20_000_000
@@ -134,21 +136,27 @@ def _improve(offsets: dict[Family, float], rows: Mapping[float, list[Family]], c
     for _ in range(4):
         before = best
         for row in rows.values():
-            if len(row) == 1 and free:
-                candidates = [{row[0]: step * gap / 2} for step in (0, 1, -1, 2, -2)]
-            elif 1 < len(row) <= 5:
-                places = [offsets[f] for f in row]
-                candidates = [dict(zip(row, order, strict=True)) for order in itertools.permutations(places)]
-            else:
-                candidates = [{a: offsets[b], b: offsets[a]} for a, b in itertools.combinations(row, 2)][:60]
-            for candidate in candidates[: max(left, 0)]:
+            tried = 0
+            for candidate in itertools.islice(_orders(row, offsets, gap, free), max(left, 0)):
                 kept = {f: offsets[f] for f in candidate}
                 offsets.update(candidate)
-                now = cost(offsets)
+                now, tried = cost(offsets), tried + 1
                 if now < best - 1e-9:
                     best = now
                 else:
                     offsets.update(kept)
-            left -= len(candidates)
+            left -= tried
         if best >= before - 1e-9:
             return
+
+
+def _orders(row: list[Family], offsets: Mapping[Family, float], gap: float, free: bool) -> Iterator[dict[Family, float]]:
+    """Other places for the nodes of a row, as they are now: one moves, all are permuted, or two are exchanged."""
+    if len(row) == 1:
+        yield from ({row[0]: step * gap / 2} for step in (0, 1, -1, 2, -2) if free)
+    elif len(row) <= 5:
+        for places in list(itertools.permutations([offsets[f] for f in row])):
+            yield dict(zip(row, places, strict=True))
+    else:
+        for a, b in itertools.islice(itertools.combinations(row, 2), EXCHANGES):
+            yield {a: offsets[b], b: offsets[a]}
