@@ -567,3 +567,18 @@ def test_chunks_of_one_sequence_are_numbered_on(shared):
 def test_layers_of_delays_are_drawn_over_the_steps_asked_for_or_as_many_as_their_longest_delay_needs(steps):
     model = nn.Sequential(nn.TimeDelay(4, 3, delays=1), nn.TimeDelay(3, 2, delays=[0, 3]))
     assert model.draw(time="unrolled", steps=steps).title.endswith(f"over {max(steps, 4)} steps")
+
+
+@pytest.mark.parametrize(
+    ("module", "signs"),
+    [
+        (nn.Recurrent(nn.RNNCell(3, 4), reverse=True), ["z⁺¹"]),
+        (nn.Recurrent(nn.RNNCell(3, 4)), ["z⁻¹"]),
+        (nn.RNN(3, 4, bidirectional=True), ["z⁺¹", "z⁻¹"]),
+        (nn.Recurrent(DelayLine(), reverse=True), ["z⁺¹", "z⁺¹"]),
+    ],
+)
+@pytest.mark.parametrize("detail", ["values", "ops", "layers"])
+def test_a_run_from_the_end_reads_what_is_later_in_the_sequence(module, signs, detail):
+    found = nodes(module.draw(detail=detail))
+    assert sorted(set(re.findall("z[⁺⁻]¹", " ".join(found.values())))) == sorted(set(signs))

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from dot_labels import readable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -369,7 +370,7 @@ def test_pictures():
     """The textbook's letters: E from y, R from x, W along the state, V to the output."""
     made = decoder(nn.RNNCell, context_size=2, at="both")
     ys, x = tr.tensor(np.zeros((3, 1), int)).named("y"), tr.tensor(np.zeros((1, 2))).named("x")
-    source = tr.graph(made(ys, x)).draw(time="unrolled").source
+    source = readable(tr.graph(made(ys, x)).draw(time="unrolled").source)
     for label in ("E U", "R U", "R₀", "W", "V", "h₀", "y₀", "o₃"):
         assert label in source
     folded = made.cell.draw().source

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from dot_labels import readable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_decoder import AT, CELLS, TwoLayers, decoder
@@ -153,7 +154,7 @@ def test_scheduled_sampling():
 def test_pictures():
     model = nn.Seq2Seq(nn.RNN(2, 3), decoder(nn.RNNCell, dtype="float32"))
     xs, ys = tr.tensor(np.zeros((3, 1, 2), "float32")).named("x"), tr.tensor(np.zeros((3, 1), int)).named("y")
-    source = tr.graph(model(xs, ys)).draw(time="unrolled").source
+    source = readable(tr.graph(model(xs, ys)).draw(time="unrolled").source)
     for label in ("x₃", "E U", "W", "V", "o₃", "y₀"):
         assert label in source
 

@@ -47,9 +47,11 @@ def close(sketch: Sketch) -> None:
 
 def _square(sketch: Sketch, source: Vertex, k: int, x: float, y: float, note_at: tuple[int, int]) -> Vertex:
     square = Vertex(f"{source.name} z{k}", (source.family, "delay", k), Kind.DELAY, "", source.column, source.run)
-    square.tooltip = f"a delay of one step: {plain(source.base)}"
+    later = source.run in sketch.backwards  # its past is what comes later in the sequence
+    square.tooltip = f"{'from one step later' if later else 'a delay of one step'}: {plain(source.base)}"
     square.x, square.y, square.width, square.height = x, y, SQUARE, SQUARE
-    note = Vertex(f"{square.name} note", (square.family, "note"), Kind.NOTE, "z^{−1}", source.column, source.run)
+    note = Vertex(f"{square.name} note", (square.family, "note"), Kind.NOTE, "", source.column, source.run)
+    note.label = "z^{+1}" if later else "z^{−1}"
     note.font, note.width, note.height = NOTE_FONT, 22.0, 14.0
     note.tooltip = square.tooltip
     note.x, note.y = x + note_at[0], y + note_at[1]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable
+from dataclasses import replace
 
 from .delays import close
 from .finish import bundle
@@ -53,7 +54,7 @@ def _quotient(sketch: Sketch) -> Sketch:
             key: tuple[Hashable, ...] = (s.family, t.family, arc.lag, arc.plain, t.kind in STARTS and model[t.family] is not t)
             counts[key] += 1
             arcs.setdefault(key, arc)
-    quotient = Sketch(description=sketch.description, owners=sketch.owners, numbers=sketch.numbers)
+    quotient = replace(sketch, vertices=[], arcs=[])
     once: list[Arc] = []
     for key, arc in arcs.items():
         made = arc.between(model[arc.source.family], model[arc.target.family], arc.lag)

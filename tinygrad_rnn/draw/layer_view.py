@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Hashable, Mapping
+from dataclasses import replace
 
 from .sketch import Arc, Sketch, Vertex
 from .style import NOTE_FONT, PLAIN, TINTS, Kind
@@ -57,7 +58,7 @@ def merged(sketch: Sketch, titles: Mapping[int, str]) -> Sketch:
         s, t = box_of.get(arc.source, arc.source), box_of.get(arc.target, arc.target)
         if s is not t:
             joined[s, t].append(arc)
-    result = Sketch(description=sketch.description, numbers=sketch.numbers)
+    result = replace(sketch, vertices=[], arcs=[])
     within = {vertex.family: box.family for vertex, box in box_of.items()}
     result.owners = {symbol: within.get(family, family) for symbol, family in sketch.owners.items()}
     result.vertices = [*boxes.values(), *(v for v in sketch.vertices if v not in box_of)]

@@ -34,7 +34,7 @@ def sketched(contraction: Contraction, numbers: bool, timeless: bool) -> tuple[S
     continued = contraction.continued()
     names, marks = names_of(contraction), run_marks(contraction, continued)
     gradients = gradients_of(contraction.nodes, contraction.outputs) if numbers else {}
-    sketch = Sketch()
+    sketch = Sketch(backwards={run.number for run in contraction.runs if run.reverse})
     if numbers:
         found = {symbol: described(node, gradients) for node, symbol in symbols.items()}
         sketch.numbers = {symbol: lines for symbol, lines in found.items() if lines}

@@ -152,6 +152,8 @@ class Sketch:
         From each parameter's symbol to the family of the value that it helps to make.
     numbers : dict of str to list of str
         From each parameter's symbol to lines with its value and its gradient.
+    backwards : set of int
+        Numbers of the runs that go from the end of the sequence to its start.
     numbered : list of int
         Steps whose numbers a folded drawing shows.
     """
@@ -161,4 +163,5 @@ class Sketch:
     description: str = ""
     owners: dict[str, Hashable] = field(default_factory=dict)
     numbers: dict[str, list[str]] = field(default_factory=dict)
+    backwards: set[int] = field(default_factory=set)
     numbered: list[int] = field(default_factory=list)
