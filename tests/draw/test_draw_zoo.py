@@ -44,6 +44,12 @@ def test_nothing_is_hidden_in_a_step(name):
     assert not found(STEPS[name]().draw(time="step")) or name in LEFT
 
 
+@pytest.mark.parametrize("name", ["translator LSTM", "translator GRU, context", "own encoder-decoder"])
+@pytest.mark.parametrize("detail", ["values", "ops"])
+def test_what_runs_after_another_network_has_places_of_its_own(name, detail):
+    assert not [fault for fault in found(drawn(name, "unrolled", detail)) if fault.startswith("nodes overlap")]
+
+
 LEFT = {
     ("LSTM 1 both ways, loss", "folded", "slots"),
     ("LSTM 1 both ways, loss", "unrolled", "values"),

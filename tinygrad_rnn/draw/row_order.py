@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -40,21 +40,40 @@ def spread(sketch: Sketch, gap: float, free: bool) -> dict[Family, float]:
     dict
         From family to its distance from the middle of the column.
     """
-    column = _typical_column(sketch)
-    members: dict[Family, Vertex] = {}
+    columns: dict[Family, dict[int, Vertex]] = defaultdict(dict)
     for v in sketch.vertices:
-        if v.kind not in (Kind.NOTE, Kind.DELAY, Kind.MASK) and (v.column == column or v.family not in members):
-            members[v.family] = v
-    stepped = [f for f, v in members.items() if v.column == column]
+        if v.kind not in (Kind.NOTE, Kind.DELAY, Kind.MASK) and v.column is not None:
+            columns[v.family].setdefault(v.column, v)
+    offsets: dict[Family, float] = {}
+    while waiting := [family for family in columns if family not in offsets]:
+        column = _fullest(columns, waiting)
+        _spread_column(
+            sketch, column, {f: seen[column].row for f, seen in columns.items() if column in seen}, offsets, gap, free
+        )
+    return offsets
+
+
+def _fullest(columns: Mapping[Family, Mapping[int, Vertex]], waiting: Sequence[Family]) -> int:
+    """The column that has most of the nodes that wait for a place; a start or dots count only if there is nothing else."""
+    counts: Counter[int] = Counter()
+    for family in waiting:
+        for column, v in columns[family].items():
+            counts[column] += 1 if v.kind in (Kind.ELISION, *STARTS) else 1000
+    return max(sorted(counts), key=counts.__getitem__)
+
+
+def _spread_column(
+    sketch: Sketch, column: int, heights: dict[Family, float], offsets: dict[Family, float], gap: float, free: bool
+) -> None:
+    """Give offsets to the families of one column that have none yet, beside those that have one."""
     rows: dict[float, list[Family]] = defaultdict(list)
-    for family in stepped:
-        rows[members[family].row].append(family)
-    offsets: dict[Family, float] = dict.fromkeys(members, 0.0)
-    for row in rows.values():
-        row.sort(key=list(members).index)
-        for k, family in enumerate(row):
-            offsets[family] = (k - (len(row) - 1) / 2) * gap
-    heights = {family: members[family].row for family in stepped}
+    for family, height in heights.items():
+        if family not in offsets:
+            rows[height].append(family)
+    taken = {height: [offsets[f] for f in heights if f in offsets and heights[f] == height] for height in rows}
+    for height, row in rows.items():
+        first = max(taken[height]) + gap if taken[height] else -(len(row) - 1) / 2 * gap
+        offsets.update({family: first + k * gap for k, family in enumerate(row)})
     arcs = [
         (arc.source.family, arc.target.family)
         for arc in sketch.arcs
@@ -65,25 +84,17 @@ def spread(sketch: Sketch, gap: float, free: bool) -> dict[Family, float]:
         and arc.source.kind is not Kind.MASK
     ]
     arcs = list(dict.fromkeys(arcs))
+    if len(arcs) > MANY:
+        return
+    sizes = Counter(heights.values())
     # what an earlier step feeds goes to its side; folded, to the side of the delays
     fed = [a.target.family for a in sketch.arcs if a.lag and a.source.family != a.target.family and a.target.family in heights]
-    pull = {family: -1.2 if free else 1.2 for family in fed if len(rows[heights[family]]) > 1}
+    pull = {family: -1.2 if free else 1.2 for family in fed if sizes[heights[family]] > 1}
     if free:  # and what passes over a row goes to the other side
-        over = [s for s, t in arcs if heights[t] - heights[s] > 1 and len(rows[heights[s]]) > 1]
+        over = [s for s, t in arcs if heights[t] - heights[s] > 1 and sizes[heights[s]] > 1]
         pull |= {family: 1.2 for family in over if family not in pull}
-    if len(arcs) > MANY:
-        return offsets
-    lone = [row[0] for row in rows.values() if len(row) == 1]
+    lone = [family for family, height in heights.items() if sizes[height] == 1]
     _improve(offsets, rows, _Cost(heights, arcs, lone, pull, gap), gap, free)
-    return offsets
-
-
-def _typical_column(sketch: Sketch) -> int:
-    counts: dict[int, int] = defaultdict(int)
-    for v in sketch.vertices:
-        if v.column is not None and v.kind not in (Kind.NOTE, Kind.ELISION, *STARTS):
-            counts[v.column] += 1
-    return max(sorted(counts), key=counts.__getitem__, default=0)
 
 
 class _Cost:
