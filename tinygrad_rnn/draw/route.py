@@ -211,14 +211,17 @@ def _evaluate(c: Points, t: Any) -> Points:
 
 
 def clip(curve: Points, source: Vertex | None, target: Vertex | None) -> Points:
-    """The part of a curve between the borders of its nodes, whose centres are in its first and its last cubic."""
+    """The part of a curve between the borders of the nodes in whose centres it starts and ends."""
     if source is not None:
-        first = curve[:4]
-        curve = np.concatenate([part_of(first, min(_leaves(first, source), 0.999), 1.0), curve[4:]])
-    if target is not None:
-        last = curve[-4:]
-        curve = np.concatenate([curve[:-4], part_of(last, 0.0, max(1 - _leaves(last[::-1], target), 1e-3))])
-    return curve
+        curve = _outside(curve, source)
+    return curve if target is None else _outside(curve[::-1], target)[::-1]
+
+
+def _outside(curve: Points, vertex: Vertex) -> Points:
+    """A curve without its start in a node: the cubic in which it leaves the node for the last time is cut, and begins it."""
+    k = max((k for k in range(0, len(curve) - 1, 3) if _inside(vertex, curve[k : k + 1])[0]), default=0)
+    leaving = curve[k : k + 4]
+    return np.concatenate([part_of(leaving, min(_leaves(leaving, vertex), 0.999), 1.0), curve[k + 4 :]])
 
 
 def part_of(c: Points, t0: float, t1: float) -> Points:
