@@ -21,6 +21,10 @@ class Drawing:
 
     Attributes
     ----------
+    sketch : Sketch
+        The nodes and edges, with their places and paths.
+    name : str
+        What the DOT graph is called.
     title : str
         What the picture shows, for those who cannot see it.
     description : str

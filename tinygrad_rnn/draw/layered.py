@@ -76,8 +76,8 @@ def _levels(
     level: dict[Vertex, int] = {}
     start = 0
     for _, group in itertools.groupby(sorted(vertices, key=lambda v: bands.get(v, 0)), key=lambda v: bands.get(v, 0)):
-        inside = list(group)
-        waiting = {vertex: sum(low in set(inside) for low in below[vertex]) for vertex in inside}
+        inside = dict.fromkeys(group)
+        waiting = {vertex: sum(low in inside for low in below[vertex]) for vertex in inside}
         ready = [vertex for vertex in inside if not waiting[vertex]]
         while waiting:  # a cycle is broken where it is met
             vertex = ready.pop(0) if ready else next(iter(waiting))

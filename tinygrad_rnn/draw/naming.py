@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from ..graph.node import Node, Spec
 from ..views.contraction import Contraction, Value
-from ..views.runs import Run, Runs
+from ..views.runs import Run
 from .symbols import plain, pretty, stem
 
 __all__ = ["FALLBACK", "edge_label", "names_of", "parameter_symbols", "pretty_sum", "run_marks", "tooltip"]
@@ -34,10 +34,10 @@ def names_of(contraction: Contraction) -> dict[Value, str]:
     return {value: value.name or fallback[value.role] for value in contraction.values}
 
 
-def run_marks(contraction: Contraction, continued: Mapping[Run, tuple[Run, int]]) -> dict[tuple[Run | None, str], str]:
+def run_marks(names: Mapping[Value, str], continued: Mapping[Run, tuple[Run, int]]) -> dict[tuple[Run | None, str], str]:
     """What tells apart values of one name in several runs: arrows, or numbers of layers; runs that go on are one."""
     owners: dict[str, list[Run]] = {}
-    for value, name in names_of(contraction).items():
+    for value, name in names.items():
         if value.run is not None and value.role in ("state", "value", "output"):
             of_name = owners.setdefault(name, [])
             first, _ = continued.get(value.run, (value.run, 0))
@@ -60,10 +60,10 @@ def _marks(runs: Sequence[Run]) -> list[str]:
     return [f"^{{({k})}}" for k in range(1, len(runs) + 1)]
 
 
-def parameter_symbols(nodes: Sequence[Node]) -> dict[Node, str]:
+def parameter_symbols(contraction: Contraction) -> dict[Node, str]:
     """A symbol for each parameter; equal ones are told apart by the unrolling that uses them."""
+    nodes, runs = contraction.nodes, contraction.runs
     parameters = [node for node in nodes if node.role == "parameter"]
-    runs = Runs(nodes)
     of: dict[Node, Node] = {node: node for node in parameters}
     users: dict[Node, set[int]] = {node: set() for node in parameters}
     for node in nodes:

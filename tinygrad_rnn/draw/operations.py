@@ -52,7 +52,7 @@ def operations(graph: Graph, values: bool = False, timeless: bool = False) -> tu
     """A graph with a box for each operation, and the colours of its parameters."""
     contraction = _Operations(graph)
     sketch, shown = sketched(contraction, values, timeless)
-    symbols = parameter_symbols(contraction.nodes)
+    symbols = parameter_symbols(contraction)
     tints: dict[str, str] = {}
     for value, vertex in shown.items():
         if value.node.primitive is None or value.role in ("initial", "input", "loss", "mask"):

@@ -30,9 +30,10 @@ def sketched(contraction: Contraction, numbers: bool, timeless: bool) -> tuple[S
     Sketch
     dict of Value to Vertex
     """
-    symbols = parameter_symbols(contraction.nodes)
+    symbols = parameter_symbols(contraction)
     continued = contraction.continued()
-    names, marks = names_of(contraction), run_marks(contraction, continued)
+    names = names_of(contraction)
+    marks = run_marks(names, continued)
     gradients = gradients_of(contraction.nodes, contraction.outputs) if numbers else {}
     sketch = Sketch(backwards={run.number for run in contraction.runs if run.reverse})
     if numbers:

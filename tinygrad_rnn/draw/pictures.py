@@ -145,8 +145,8 @@ def draw_module(
     if longest_delay(graph) >= T:
         T = max(T, min(LONGEST, 1 + sum(node.role == "initial" for node in graph.inputs)))
         graph = traced(module, T, inputs, loss, targets, force)
-        if time == "unrolled" and longest_delay(graph) + 1 < T:
-            graph = traced(module, max(steps, longest_delay(graph) + 1), inputs, loss, targets, force)
+        if time == "unrolled" and (needed := max(steps, longest_delay(graph) + 1)) < T:
+            graph = traced(module, needed, inputs, loss, targets, force)
     titles = {path: type(part).__name__.removesuffix("Cell") or name for path, part in module.modules()}
     cells = [path for path, part in module.modules() if isinstance(part, Cell)]
     for path in titles:  # all that a cell is made of is one box, called after the cell
@@ -174,14 +174,6 @@ def _check(time: Any, detail: Any) -> None:
             raise ValueError(f"{word} is one of {', '.join(map(repr, known))}, not {given!r}")
 
 
-def _contracted(graph: Graph, detail: str | None, values: bool, timeless: bool) -> Sketch:
-    sketch, _ = sketched(contract(graph, detail), values, timeless)
-    tell_targets(sketch)
-    lengths = {run.number: run.length for run in Runs(behind_cuts(graph.outputs))}
-    share_columns(sketch, lengths)
-    return sketch
-
-
 def _over_time(
     graph: Graph,
     time: Time,
@@ -199,14 +191,15 @@ def _over_time(
     tints: dict[str, str] = {}
     if detail == "ops":
         sketch, tints = operations(graph, values, fold)
-        tell_targets(sketch)
-        share_columns(sketch, {run.number: run.length for run in Runs(behind_cuts(graph.outputs))})
     else:
         chosen = "slots" if detail == "layers" else detail or ("values" if fold else None)
-        sketch = _contracted(graph, chosen, values, fold)
+        sketch, _ = sketched(contract(graph, chosen), values, fold)
+    runs = Runs(behind_cuts(graph.outputs))
+    tell_targets(sketch)
+    share_columns(sketch, {run.number: run.length for run in runs})
     give_strokes(sketch)
     if detail == "layers":
-        sketch = merged(sketch, _layer_titles(graph, titles))
+        sketch = merged(sketch, _layer_titles(graph, runs, titles))
     length = max((run.length for run in Runs(graph.nodes)), default=0)
     if fold:
         sketch = folded(sketch, layout)
@@ -229,9 +222,8 @@ def _over_time(
     return Drawing(sketch, title, _described(sketch), graph.text(limit=60) if len(graph) < WORDY else "", name)
 
 
-def _layer_titles(graph: Graph, titles: Mapping[str, str]) -> dict[int, str]:
+def _layer_titles(graph: Graph, runs: Runs, titles: Mapping[str, str]) -> dict[int, str]:
     """What each unrolling is called: by its module, and by a number if there are several."""
-    runs = Runs(behind_cuts(graph.outputs))
     scopes: dict[int, str] = {}
     for node in graph.nodes:
         step = runs.step(node)

@@ -6,6 +6,7 @@ import numpy as np
 
 from ..graph.graph import Graph, is_constant
 from ..graph.node import Node, behind_cuts
+from ..views.contraction import inputs_of
 from .layered import layered
 from .numbers import described, gradients_of
 from .route import clip, straight
@@ -62,7 +63,7 @@ def any_graph(graph: Graph, values: bool) -> tuple[Sketch, dict[Node, Vertex]]:
         sketch.vertices.append(vertex)
     arcs: dict[tuple[Vertex, Vertex, bool], Arc] = {}
     for node in nodes:
-        for read in node.inputs if node.cut is None else (node.cut,):
+        for read in inputs_of(node):
             cut = node.cut is not None
             if not is_constant(read) and shown[read] is not shown[node]:
                 stroke = PLAIN._replace(style="dashed") if cut else PLAIN

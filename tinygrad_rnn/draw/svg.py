@@ -36,8 +36,8 @@ def svg(sketch: Sketch, name: str, title: str = "", description: str = "") -> st
     """
     left, bottom, right, top = extent(sketch)
     width, height = right - left + 2 * PAD, top - bottom + 2 * PAD
-    parts = [*_arranged(sketch)]
-    prefix = f"{_slug(name)}-{zlib.crc32(repr(((name, title), *parts)).encode('utf-8', 'replace')):08x}"
+    groups = [*_arranged(sketch)]
+    prefix = f"{_slug(name)}-{zlib.crc32(repr(((name, title), *groups)).encode('utf-8', 'replace')):08x}"
     seen: Counter[str] = Counter()
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_n(width)}pt" height="{_n(height)}pt"'
@@ -46,7 +46,7 @@ def svg(sketch: Sketch, name: str, title: str = "", description: str = "") -> st
         f"<desc>{escape(description or title or name)}</desc>",
         f'<rect x="{_n(left - PAD)}" y="{_n(-top - PAD)}" width="{_n(width)}" height="{_n(height)}" fill="{CARD}"/>',
     ]
-    for kind, called, tooltip, drawn in parts:
+    for kind, called, tooltip, drawn in groups:
         slug = _slug(called)
         seen[slug] += 1
         unique = f"{prefix}-{slug}" if seen[slug] == 1 else f"{prefix}-{slug}.{seen[slug]}"

@@ -19,7 +19,7 @@ from ..graph.node import Node, behind_cuts
 from ..ops.facts import adds, facts_of
 from .runs import Run, Runs
 
-__all__ = ["Contraction", "Edge", "Family", "Link", "Value", "contract", "cotangents", "is_copy"]
+__all__ = ["Contraction", "Edge", "Family", "Link", "Value", "contract", "cotangents", "inputs_of", "is_copy"]
 
 Family: TypeAlias = Hashable
 """What one value of a step has in common with the same value of all other steps."""
