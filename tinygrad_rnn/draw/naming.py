@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import lru_cache
+
+import numpy as np
 
 from ..graph.node import Node, Spec
 from ..views.contraction import Contraction, Value
 from ..views.runs import Run
-from .symbols import plain, pretty, stem
+from .symbols import literal, plain, pretty, stem
 
-__all__ = ["FALLBACK", "edge_label", "names_of", "parameter_symbols", "pretty_sum", "run_marks", "tooltip"]
+__all__ = ["FALLBACK", "edge_label", "names_of", "operation_text", "parameter_symbols", "pretty_sum", "run_marks", "tooltip"]
 
 FALLBACK = {
     "input": "x",
@@ -117,6 +119,17 @@ def tooltip(node: Node, bias: Sequence[str]) -> str:
     if node.primitive is not None:
         lines.append(f"{node.operation}" + (f" + {plain(pretty_sum(bias))}" if bias else ""))
     return "\n".join(lines)
+
+
+def operation_text(node: Node, constants: Container[Node]) -> str:
+    """The symbol of an operation, with the number that it takes if it takes one and something else."""
+    assert node.primitive is not None
+    symbol = literal(node.primitive.symbol)
+    numbers = [i for i in node.inputs if i in constants and i.shape == () and isinstance(i.value, np.ndarray)]
+    if len(numbers) != 1 or len(node.inputs) != 2:
+        return symbol
+    number = f"{numbers[0].value.item():.3g}".replace("-", "−")
+    return f"{number}{symbol}" if node.inputs[0] is numbers[0] else f"{symbol} {number}"
 
 
 def pretty_sum(symbols: Sequence[str]) -> str:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from ..graph.graph import Graph
 from ..graph.node import Node
 from ..ops.facts import adds, facts_of
 from ..views.contraction import Contraction, Value, is_copy
-from .naming import parameter_symbols, pretty_sum
+from .naming import operation_text, parameter_symbols, pretty_sum
 from .over_time import sketched
 from .sketch import Sketch, Vertex
 from .style import RISE, TINTS, Kind
@@ -82,12 +80,8 @@ def _text(contraction: Contraction, value: Value, factors: list[str], biases: li
             "·".join(["", *map(pretty, factors)]) if node.primitive.facts.product else " ".join([shown, *map(pretty, factors)])
         )
     if biases:
-        shown = f"{shown} {pretty_sum(biases)}" if adds(node) else f"{shown}\n+ {pretty_sum(biases)}"
-    numbers = [i for i in node.inputs if i in contraction.constants and i.shape == () and isinstance(i.value, np.ndarray)]
-    if len(numbers) == 1 and len(node.inputs) == 2 and value.role == "operation":
-        number = f"{numbers[0].value.item():g}"
-        return f"{number} {shown}" if node.inputs[0] is numbers[0] else f"{shown} {number}"
-    return shown
+        return f"{shown} {pretty_sum(biases)}" if adds(node) else f"{shown}\n+ {pretty_sum(biases)}"
+    return operation_text(node, contraction.constants)
 
 
 def add_legend(sketch: Sketch, tints: Mapping[str, str]) -> None:

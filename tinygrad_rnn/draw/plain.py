@@ -8,6 +8,7 @@ from ..graph.graph import Graph, is_constant
 from ..graph.node import Node, behind_cuts
 from ..views.contraction import inputs_of
 from .layered import layered
+from .naming import operation_text
 from .numbers import described, gradients_of
 from .route import clip, straight
 from .sketch import Arc, Sketch, Vertex
@@ -33,7 +34,9 @@ def any_graph(graph: Graph, values: bool) -> tuple[Sketch, dict[Node, Vertex]]:
     -----
     A node of a gradient is drawn in another colour. Beyond 160 nodes the middle ones are left out, visibly.
     """
-    nodes = [node for node in behind_cuts(graph.outputs) if not is_constant(node)]
+    everything = behind_cuts(graph.outputs)
+    constants = {node for node in everything if is_constant(node)}
+    nodes = [node for node in everything if node not in constants]
     names = graph.names | Graph(nodes).names if any(node not in graph.names for node in nodes) else graph.names
     left_out = set(nodes[MOST // 2 : -MOST // 2]) if len(nodes) > MOST else set()
     gradients = gradients_of(nodes, graph.outputs) if values else None
@@ -49,7 +52,7 @@ def any_graph(graph: Graph, values: bool) -> tuple[Sketch, dict[Node, Vertex]]:
             continue
         lines = [] if node.name is None else [indexed(node.name, node.step if node.primitive or node.step else None)]
         if node.primitive is not None:
-            lines.append(_operation(node))
+            lines.append(operation_text(node, constants))
         lines = lines or [literal(node.operation)]
         if gradients is not None:
             lines += described(node, gradients)
@@ -65,7 +68,7 @@ def any_graph(graph: Graph, values: bool) -> tuple[Sketch, dict[Node, Vertex]]:
     for node in nodes:
         for read in inputs_of(node):
             cut = node.cut is not None
-            if not is_constant(read) and shown[read] is not shown[node]:
+            if read not in constants and shown[read] is not shown[node]:
                 stroke = PLAIN._replace(style="dashed") if cut else PLAIN
                 arcs[shown[read], shown[node], cut] = Arc(shown[read], shown[node], stroke, cut=cut)
     sketch.arcs = list(arcs.values())
@@ -84,16 +87,6 @@ def join(sketch: Sketch, shown: dict[Node, Vertex]) -> None:
             (x, y), (u, v) = (origin.x, origin.y), (vertex.x, vertex.y)
             link.path = clip(straight(np.array([x, y]), np.array([u, v])), origin, vertex)
             sketch.arcs.append(link)
-
-
-def _operation(node: Node) -> str:
-    assert node.primitive is not None
-    numbers = [(k, i.value) for k, i in enumerate(node.inputs) if is_constant(i) and getattr(i.value, "size", 0) == 1]
-    shown = literal(node.primitive.symbol)
-    if len(numbers) == 1 and len(node.inputs) == 2:
-        position, value = numbers[0]
-        return f"{value.item():g} {shown}" if position == 0 else f"{shown} {value.item():g}"
-    return shown
 
 
 def _kind(node: Node, is_output: bool) -> Kind:

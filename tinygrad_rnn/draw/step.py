@@ -1,30 +1,28 @@
-"""One step of a cell as textbooks draw it: gates, small operations, and lines between them.
-
-The traced step is contracted: linear maps go into the gate that follows them, what only reads
-a part or stands side by side vanishes, and functions, products and sums stay. Nothing here
-knows a cell: a gate is a function of one value that parameters helped to make.
-"""
+"""One step of a cell as textbooks draw it: gates, small operations, and lines between them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-import numpy as np
-
-from ..graph.graph import Graph, is_constant
-from ..graph.node import Node, behind_cuts
+from ..graph.context import mode
+from ..graph.graph import Graph
+from ..graph.node import Node
 from ..nn.module_trace import Step
-from ..ops.core import as_tensor
-from ..ops.facts import adds, facts_of, multiplies
+from ..ops import astype
+from ..ops.core import apply, as_tensor
+from ..ops.facts import facts_of
+from ..tensor import Tensor
 from ..tree import flatten
-from ..views.contraction import is_copy
-from .naming import pretty_sum
-from .symbols import indexed, literal, plain, pretty
+from ..views.contraction import Edge, Value
+from ..views.gates import Gates
+from ..views.interpolations import interpolations
+from .naming import operation_text, parameter_symbols, pretty_sum
+from .symbols import indexed, plain, pretty
 
-__all__ = ["Diagram", "Role", "StepPart", "diagram"]
+__all__ = ["Diagram", "Line", "Role", "StepPart", "diagram"]
 
 
 class Role(str, Enum):
@@ -39,15 +37,12 @@ class Role(str, Enum):
     JOINT = "joint"
 
 
-class Link(NamedTuple):
-    """How one part reads another."""
+class Line(NamedTuple):
+    """How one part reads another: behind which parameters, with a sign −, without a gradient."""
 
     parameters: tuple[str, ...] = ()
     minus: bool = False
     cut: bool = False
-
-    def then(self, *parameters: str, minus: bool = False, cut: bool = False) -> Link:
-        return Link(tuple(dict.fromkeys(self.parameters + parameters)), self.minus ^ minus, self.cut or cut)
 
 
 @dataclass(eq=False)
@@ -75,28 +70,9 @@ class StepPart:
     text: str
     name: str = ""
     key: str = ""
-    reads: dict[StepPart, Link] = field(default_factory=dict)
+    reads: dict[StepPart, Line] = field(default_factory=dict)
     slots: list[int] = field(default_factory=list)
     note: str = ""
-
-
-class Form(NamedTuple):
-    """A value as a sum of parts, each behind linear maps: a gate takes it in whole."""
-
-    terms: dict[StepPart, Link]
-    biases: tuple[str, ...] = ()
-    joined: bool = False
-
-    @property
-    def part(self) -> StepPart | None:
-        """The part that it is, if it is nothing else."""
-        if len(self.terms) == 1 and not self.biases and next(iter(self.terms.values())) == Link():
-            return next(iter(self.terms))
-        return None
-
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        return _factors(self.terms) + self.biases
 
 
 @dataclass
@@ -122,11 +98,11 @@ class Diagram:
         """All of them."""
         return [*self.inputs, *self.before, *self.inner, *self.after, *self.outputs]
 
-    def arcs(self) -> Iterator[tuple[StepPart, StepPart, Link]]:
+    def arcs(self) -> Iterator[tuple[StepPart, StepPart, Line]]:
         """Every line, from what is read to what reads it."""
         for part in self.parts:
-            for read, way in part.reads.items():
-                yield read, part, way
+            for read, line in part.reads.items():
+                yield read, part, line
 
 
 def diagram(step: Step) -> Diagram:
@@ -144,270 +120,139 @@ def diagram(step: Step) -> Diagram:
     >>> [part.text for part in diagram(trace_step(nn.RNNCell(3, 5))).inner]
     ['tanh']
     """
-    return _Contraction(step).run()
+    return _Reading(step).diagram
 
 
-class _Contraction:
+class _Reading:
+    """The parts of a step, read off its contraction."""
+
     def __init__(self, step: Step) -> None:
-        outputs = [as_tensor(value).node for value in flatten(step.output)]
-        after = [as_tensor(value).node for value in step.after]
-        opened = Graph([*outputs, *after]).opened().outputs
-        self.outputs, self.after = opened[: len(outputs)], opened[len(outputs) :]
-        self.nodes = behind_cuts(opened)
-        self.state = {tensor.node: number for number, tensor in enumerate(step.state)}
-        self.slots = self._slot_names(step.names, step.fields)
-        self.forms: dict[Node, Form] = {}
-        self.symbols: dict[Node, tuple[str, ...]] = {}
-        self.found: list[StepPart] = []
-        self.shown = set(opened)
-        for node in reversed(self.nodes):  # a copy of a value is the value
-            if node in self.shown and is_copy(node) and node.inputs:
-                self.shown.add(node.inputs[0])
-
-    def run(self) -> Diagram:
+        outputs, after = ([as_tensor(value).node for value in flatten(part)] for part in (step.output, tuple(step.after)))
+        graph = interpolations(Graph([*outputs, *after]).opened())
+        with mode(tracing=True):  # the ends of lines: a value can be an output and a state, and read within the step
+            ends = [apply(astype, (Tensor(node),), {"dtype": node.dtype}).node for node in graph.outputs]
+        self.gates = Gates(Graph(ends))
+        self.symbols = parameter_symbols(self.gates)
+        self.edges: dict[Node, list[Edge]] = {}
+        for edge in self.gates.edges:
+            self.edges.setdefault(edge.target.node, []).append(edge)
+        n = len(outputs)
+        slots = _slot_names(step, graph.outputs[n:])
+        names = [node.name or ("o" if n == 1 else f"o_{k}") for k, node in enumerate(graph.outputs[:n], 1)]
         before = [
-            StepPart(Role.BEFORE, "", indexed(name, f"t-{age + 1}"), plain(pretty(name)) + "⁻" * (age + 1), slots=[k])
-            for k, (name, age) in enumerate(self.slots)
+            StepPart(Role.BEFORE, "", indexed(name, f"t-{age + 1}"), _key(name) + "⁻" * (age + 1), slots=[k])
+            for k, (name, age) in enumerate(slots)
         ]
-        self.starts = before
+        self.parts = {slot.node: part for slot, part in zip(step.state, before, strict=True)}
         self.inputs: list[StepPart] = []
-        for node in self.nodes:
-            self._visit(node)
-        after = [
-            self._end(Role.AFTER, name, node, [k], age)
-            for k, ((name, age), node) in enumerate(zip(self.slots, self.after, strict=True))
-        ]
-        carried = [next(iter(end.reads), None) for end in after]
-        outputs = []
-        for number, node in enumerate(self.outputs, 1):
-            end = self._end(Role.OUTPUT, node.name or ("o" if len(self.outputs) == 1 else f"o_{number}"), node, [])
-            if not any(read in carried for read in end.reads):
-                outputs.append(end)
-        for end in after:
+        inner = self._inner()
+        self._name_after_copies(graph)
+        after_ends = [self._end(Role.AFTER, *slot, end, [k]) for k, (slot, end) in enumerate(zip(slots, ends[n:], strict=True))]
+        carried = {read for end in after_ends for read in end.reads}
+        output_ends = [self._end(Role.OUTPUT, name, 0, end, []) for name, end in zip(names, ends[:n], strict=True)]
+        output_ends = [end for end in output_ends if carried.isdisjoint(end.reads)]
+        for end in (*after_ends, *output_ends):
             for read in end.reads:
-                if read.role is not Role.BEFORE:
-                    read.slots += end.slots
-        return self._read([*after, *outputs], before, after, outputs)
+                read.slots += end.slots if read in inner else []
+                read.name = "" if read in inner and read.name == end.name else read.name  # it is said at the line's end
+        self.diagram = Diagram(self.inputs, before, inner, after_ends, output_ends)
 
-    def _slot_names(self, names: Sequence[str], fields: Sequence[str | None]) -> list[tuple[str, int]]:
-        """Name and age of each slot: one without a field that copies slot s is s, a step earlier."""
-        found = [(name, 0) for name in names]
-        for _ in names:  # once round for every link of a chain
-            for slot, node in enumerate(self.after):
-                other = self.state.get(node)
-                if other is not None and other != slot and fields[slot] is None:
-                    found[slot] = found[other][0], found[other][1] + 1
+    def _inner(self) -> list[StepPart]:
+        """The gates and operations; inputs are found on the way."""
+        found = []
+        for value in self.gates.values:
+            if value.role == "operation":
+                self.parts[value.node] = self._operation(value)
+                found.append(self.parts[value.node])
+            elif value.role != "end" and value.node not in self.parts:
+                self.parts[value.node] = _source(value.node)
+                self.inputs.append(self.parts[value.node])
         return found
 
-    def _read(self, ends: list[StepPart], before: list[StepPart], after: list[StepPart], outputs: list[StepPart]) -> Diagram:
-        """Without what nothing reads, and with the name of each value said once."""
-        used = set(ends)
-        for part in reversed(self.found):
-            if part in used or any(part in user.reads for user in used):
-                used.add(part)
-        read = {source for part in used for source in part.reads}
-        for part in read:
-            if part.reads and (part.slots or any(part in end.reads for end in outputs)):
-                said = {end.name for end in ends if part in end.reads}
-                part.name = "" if part.name in said else part.name
-        inner = [part for part in self.found if part in used and part.role is not Role.INPUT]
-        return Diagram([p for p in self.inputs if p in read], before, inner, after, outputs)
+    def _lines(self, node: Node) -> dict[StepPart, Line]:
+        """The lines that end at a part."""
+        return {
+            self.parts[source.node]: Line(tuple(self.symbols[p] for p in link.parameters), link.minus, link.cut)
+            for source, _, _, link, _ in self.edges.get(node, ())
+        }
 
-    # -- the pass --------------------------------------------------------------------------------
-
-    def _visit(self, node: Node) -> None:
-        if not node.inputs:
-            self._leaf(node)
-            return
-        computed = [i for i in node.inputs if i in self.forms]
-        symbols = tuple(dict.fromkeys(s for i in node.inputs for s in self.symbols.get(i, ())))
-        if not computed:
-            self.symbols[node] = symbols
-            return
-        form = self._form(node, computed, symbols)
-        if form is None:
-            form = self._interpolation(node) or _alone(self._operation(node, computed, symbols))
-        elif node in self.shown and form.part is None:
-            form = _alone(self._part(form, node))
-        if form.part is not None and form.part.role in (Role.GATE, Role.OPERATION) and not form.part.name and node.name:
-            form.part.name, form.part.key = pretty(node.name), plain(pretty(node.name))
-        self.forms[node] = form
-
-    def _leaf(self, node: Node) -> None:
-        if (source := node.cut) is not None:
-            if source in self.forms:
-                self.forms[node] = _cut(self.forms[source])
-            else:
-                self.symbols[node] = self.symbols[source]
-        elif node in self.state:
-            self.forms[node] = _alone(self.starts[self.state[node]])
-        elif node.role == "parameter":
-            self.symbols[node] = (node.name or "θ",)
-        elif "draw" in node.attributes:
-            self._source(
-                node, "~", f"random numbers, {'the same at all steps' if node.attributes['once'] else 'new at each step'}\n"
+    def _operation(self, value: Value) -> StepPart:
+        """A gate or an operation, with the numbers and the parameters in it."""
+        node, reads, joins = value.node, self._lines(value.node), facts_of(value.node).joins is not None
+        factors = tuple(dict.fromkeys(symbol for line in reads.values() for symbol in line.parameters))
+        biases = [self.symbols[p] for p in value.biases]
+        gate = bool(factors or (biases and len(reads) == 1))
+        if not self.gates.is_linear(node):
+            assert node.primitive is not None
+            text = " ".join(
+                [operation_text(node, self.gates.constants), *_stems(self.symbols[p] for p in self.gates.factors(node))]
             )
-        elif is_constant(node):
-            self.symbols[node] = ()
+            if facts_of(node).signs:
+                text = "+" if len(reads) > 1 else text
+                reads = reads if len(reads) > 1 else {part: line._replace(minus=False) for part, line in reads.items()}
+        elif self.gates.is_weighted(node):
+            text = " ".join(_stems(factors))
+        elif len(reads) > 1:
+            text, gate = "[ ]" if joins else "+", False
         else:
-            self._source(node, pretty(node.name or "x"))
-
-    def _source(self, node: Node, name: str, note: str = "") -> None:
-        part = StepPart(Role.INPUT, "", name, plain(name), note=f"{note}{node.spec}")
-        self.inputs.append(part)
-        self.forms[node] = _alone(part)
-
-    def _form(self, node: Node, computed: Sequence[Node], symbols: tuple[str, ...]) -> Form | None:
-        """The value as a sum behind linear maps; None if it is not one, or is better shown."""
-        facts = facts_of(node)
-        if is_copy(node) or facts.reads:  # a row of a parameter is a product with a code
-            form = self.forms[computed[0]]
-            return (
-                form._replace(terms={part: way.then(*symbols) for part, way in form.terms.items()})
-                if len(computed) == 1
-                else None
-            )
-        if facts.copies:
-            return _cut(self.forms[computed[0]])
-        if facts.joins:
-            return _sum(self.forms[i] for i in computed)._replace(joined=len(computed) > 1)
-        if len(facts.signs) > 1 and not self._has_numbers(node):
-            forms = [self.forms[i] for i in computed]
-            if len(forms) == len(facts.signs):
-                forms = [form if sign > 0 else _negative(form) for form, sign in zip(forms, facts.signs, strict=True)]
-            if (symbols or any(form.part is None for form in forms)) and _adds_up(forms):
-                total = _sum(forms)
-                return total._replace(biases=tuple(dict.fromkeys(total.biases + symbols)), joined=False)
-        if facts.is_linear_in_each and len(computed) == 1 and symbols:
-            form = self.forms[computed[0]]
-            return Form({part: way.then(*symbols) for part, way in form.terms.items()}, form.biases)
-        return None
-
-    def _interpolation(self, node: Node) -> Form | None:
-        """a + z ⊙ (b − a) is (1 − z) ⊙ a + z ⊙ b, where the weights of both can be seen."""
-        if len(node.inputs) != 2 or not adds(node):
-            return None
-        for a, product in (node.inputs, node.inputs[::-1]):
-            if not multiplies(product) or a not in self.forms:
-                continue
-            for z, difference in (product.inputs, product.inputs[::-1]):
-                b = difference.inputs[0] if facts_of(difference).signs == (1, -1) and difference.inputs[1] is a else None
-                if b in self.forms and z in self.forms:
-                    first, second, weight = (self._part(self.forms[i], i) for i in (a, b, z))
-                    rest = self._made("1−", {weight: Link()}, node)
-                    parts = [self._made("×", {weight: Link(), second: Link()}, node)]
-                    parts.append(self._made("×", {rest: Link(), first: Link()}, node))
-                    return _alone(self._made("+", {part: Link() for part in parts}, node))
-        return None
-
-    def _operation(self, node: Node, computed: Sequence[Node], symbols: tuple[str, ...]) -> StepPart:
-        """A function of what it reads, with the numbers and the parameters in it."""
-        assert node.primitive is not None
-        facts = node.primitive.facts
-        text = "[ ]" if facts.joins else literal(node.primitive.symbol)
-        numbers = [i for i in node.inputs if is_constant(i) and isinstance(i.value, np.ndarray) and i.shape == ()]
-        if len(numbers) == 1 and len(node.inputs) == 2:
-            number = f"{numbers[0].value.item():.3g}".replace("-", "−")
-            text = f"{number}{text}" if node.inputs[0] is numbers[0] else f"{text} {number}"
-        if symbols:
-            text = f"{text} {_stems(symbols)}"
-        if len(computed) == 1:
-            form = self.forms[computed[0]]
-            if not form.joined or form.parameters:
-                gate = Role.GATE if form.parameters or symbols else Role.OPERATION
-                return self._made(text, form.terms, node, gate, form.biases)
-        reads: dict[StepPart, Link] = {}
-        for position, i in enumerate(node.inputs):
-            if i in self.forms:
-                minus = len(computed) > 1 and facts.signs[position : position + 1] == (-1,)
-                reads[self._part(self.forms[i], i)] = Link(minus=minus)
-        text = "+" if facts.signs and len(computed) > 1 else text
-        return self._made(text, reads, node, Role.GATE if symbols else Role.OPERATION)
-
-    def _part(self, form: Form, node: Node) -> StepPart:
-        """A part that stands for a sum, made if need be."""
-        if form.part is not None:
-            return form.part
-        linear = {part: way for part, way in form.terms.items() if way.parameters}
-        bare = {part: way for part, way in form.terms.items() if not way.parameters}
-        if not bare:
-            made = self._made(_stems(_factors(linear)), linear, node, Role.GATE, form.biases)
-        elif linear:
-            inner = self._made(_stems(_factors(linear)), linear, node, Role.GATE, form.biases)
-            made = self._made("+", {**bare, inner: Link()}, node)
-        elif form.biases:
-            made = self._made(f"+ {_stems(form.biases)}", bare, node, Role.GATE, form.biases)
-        elif len(bare) == 1:  # it was cut, or turned
-            ((part, way),) = bare.items()
-            made = self._made("−" if way.minus else "detach", {part: way._replace(minus=False)}, node)
-        else:
-            made = self._made("[ ]" if form.joined else "+", bare, node)
-        if not any(other is made for other in self.found[:-1] if other.key == made.key):
-            self.forms[node] = _alone(made)
-        return made
-
-    def _made(
-        self, text: str, reads: dict[StepPart, Link], node: Node, role: Role = Role.OPERATION, biases: tuple[str, ...] = ()
-    ) -> StepPart:
+            text = " ".join(["+", *_stems(biases)])
         keys = [part.key for part in reads]
         key = f"{plain(text)} {keys[0]}" if len(keys) == 1 else plain(text).join(keys)
-        said = [f"{part.key}: {plain(', '.join(map(pretty, way.parameters)))}" for part, way in reads.items() if way.parameters]
+        said = [
+            f"{part.key}: {plain(', '.join(map(pretty, line.parameters)))}" for part, line in reads.items() if line.parameters
+        ]
         note = "\n".join([*said, *([f"+ {plain(pretty_sum(biases))}"] if biases else []), str(node.spec)])
-        part = StepPart(role, text, "", key, dict(reads), note=note)
-        self.found.append(part)
+        part = StepPart(Role.GATE if gate else Role.OPERATION, text, "", key, reads, note=note)
+        _name(part, node)
         return part
 
-    def _end(self, role: Role, name: str, node: Node, slots: list[int], age: int = 0) -> StepPart:
-        reads = {self._part(self.forms[node], node): Link()} if node in self.forms else {}
+    def _name_after_copies(self, graph: Graph) -> None:
+        """Call parts without a name as a copy of their value is called."""
+        for node in graph.nodes:
+            if node.primitive is not None and self.gates.is_value(node) and self.gates.passes(node):
+                _name(self.parts[next(iter(self.gates.terms[node]))], node)
+
+    def _end(self, role: Role, name: str, age: int, end: Node, slots: list[int]) -> StepPart:
+        reads = self._lines(end)
         if not reads:
-            constant = StepPart(Role.INPUT, "", _stems(self.symbols[node]) if self.symbols.get(node) else "const", "const")
-            self.inputs.append(constant)
-            reads = {constant: Link()}
-        key = f"{plain(pretty(name))}{'⁻' * age} out"
-        return StepPart(role, "", indexed(name, f"t-{age}" if age else None), key, reads, slots, str(node.spec))
-
-    @staticmethod
-    def _has_numbers(node: Node) -> bool:
-        return any(is_constant(i) for i in node.inputs)
+            symbols = [self.symbols[p] for p in self.gates.parameters.get(end, ())]
+            self.inputs.append(StepPart(Role.INPUT, "", " ".join(_stems(symbols)) or "const", "const"))
+            reads = {self.inputs[-1]: Line()}
+        key = f"{_key(name)}{'⁻' * age} out"
+        return StepPart(role, "", indexed(name, f"t-{age}" if age else None), key, reads, slots, str(end.spec))
 
 
-def _alone(part: StepPart) -> Form:
-    return Form({part: Link()})
+def _slot_names(step: Step, after: Sequence[Node]) -> list[tuple[str, int]]:
+    """Name and age of each slot: one without a field that copies slot s is s, a step earlier."""
+    state = {tensor.node: number for number, tensor in enumerate(step.state)}
+    found = [(name, 0) for name in step.names]
+    for _ in step.names:  # once round for every link of a chain
+        for slot, node in enumerate(after):
+            other = state.get(node)
+            if other is not None and other != slot and step.fields[slot] is None:
+                found[slot] = found[other][0], found[other][1] + 1
+    return found
 
 
-def _negative(form: Form) -> Form:
-    return form._replace(terms={part: way.then(minus=True) for part, way in form.terms.items()})
+def _source(node: Node) -> StepPart:
+    """An input, or numbers that are drawn at random."""
+    if "draw" not in node.attributes:
+        name = pretty(node.name or "x")
+        return StepPart(Role.INPUT, "", name, plain(name), note=str(node.spec))
+    often = "the same at all steps" if node.attributes["once"] else "new at each step"
+    return StepPart(Role.INPUT, "", "~", "~", note=f"random numbers, {often}\n{node.spec}")
 
 
-def _cut(form: Form) -> Form:
-    return form._replace(terms={part: way.then(cut=True) for part, way in form.terms.items()})
+def _name(part: StepPart, node: Node) -> None:
+    if part.role in (Role.GATE, Role.OPERATION) and not part.name and node.name:
+        part.name, part.key = pretty(node.name), _key(node.name)
 
 
-def _sum(forms: Iterator[Form] | Sequence[Form]) -> Form:
-    terms: dict[StepPart, Link] = {}
-    biases: tuple[str, ...] = ()
-    for form in forms:
-        for part, way in form.terms.items():
-            terms[part] = terms[part].then(*way.parameters, cut=way.cut) if part in terms else way
-        biases = tuple(dict.fromkeys(biases + form.biases))
-    return Form(terms, biases)
+def _key(name: str) -> str:
+    return plain(pretty(name))
 
 
-def _factors(terms: Mapping[StepPart, Link]) -> tuple[str, ...]:
-    """The parameters of linear maps; biases are told by a note."""
-    return tuple(dict.fromkeys(symbol for way in terms.values() for symbol in way.parameters))
-
-
-def _adds_up(forms: Sequence[Form]) -> bool:
-    """Whether a sum has each part once, or always behind linear maps."""
-    ways: dict[StepPart, list[Link]] = {}
-    for form in forms:
-        for part, way in form.terms.items():
-            ways.setdefault(part, []).append(way)
-    return all(len(found) == 1 or all(way.parameters and not way.minus for way in found) for found in ways.values())
-
-
-def _stems(symbols: Sequence[str]) -> str:
-    """At most two symbols, then the first one's and dots."""
-    shown = " ".join(map(pretty, symbols[:2]))
-    return shown if len(symbols) <= 2 else f"{shown} …"
+def _stems(symbols: Iterable[str]) -> list[str]:
+    """At most two symbols, then dots."""
+    shown = list(map(pretty, symbols))
+    return shown if len(shown) <= 2 else [*shown[:2], "…"]

@@ -11,7 +11,7 @@ from .maze import EAST, NORTH, SOUTH, WEST, Maze, Port, Spot
 from .positions import Layout
 from .route import rounded
 from .sketch import Arc, Sketch, Vertex
-from .step import Diagram, Link, Role, StepPart
+from .step import Diagram, Line, Role, StepPart
 from .step_place import UNIT, Places, half, joined, label, placed, size
 from .style import FROM_BUNDLE, FROM_INPUT, FROM_STATE, LOOKS, PLAIN, THICK, Kind, Stroke
 from .symbols import plain, pretty
@@ -57,8 +57,8 @@ class _Lines:
         self.corners: dict[Arc, tuple[StepPart, list[tuple[float, float]]]] = {}
         for joint in (part for part in diagram.parts if part.role is Role.JOINT):
             self._upright(joint)
-        for source, target, way in sorted(diagram.arcs(), key=self._urgency):
-            self._line(source, target, way)
+        for source, target, line in sorted(diagram.arcs(), key=self._urgency):
+            self._line(source, target, line)
         self._draw()
 
     # -- nodes -----------------------------------------------------------------------------------
@@ -97,7 +97,7 @@ class _Lines:
 
     # -- lines -----------------------------------------------------------------------------------
 
-    def _urgency(self, line: tuple[StepPart, StepPart, Link]) -> tuple[bool, int, str, str]:
+    def _urgency(self, line: tuple[StepPart, StepPart, Line]) -> tuple[bool, int, str, str]:
         source, target, _ = line
         (x, y), (u, v) = self.places.at[source], self.places.at[target]
         return not self._is_on_lane(source, target), abs(x - u) + abs(y - v), source.key, target.key
@@ -121,7 +121,7 @@ class _Lines:
             self.sketch.arcs.append(arc)
         self.dots |= {(joint, spot): None for spot in spots[:-1]}
 
-    def _line(self, source: StepPart, target: StepPart, way: Link) -> None:
+    def _line(self, source: StepPart, target: StepPart, line: Line) -> None:
         lane = self._is_on_lane(source, target)
         starts, ends = self._ports(source, True), self._ports(target, False)
         if target.role is Role.JOINT:
@@ -138,11 +138,11 @@ class _Lines:
         points = [(UNIT * x, UNIT * y) for x, y in path] or [self.places.at[part] for part in (source, target)]
         points = self._onwards(source, points, before)
         stroke = self._stroke(source, target, lane)
-        arc = Arc(self.vertices[source], self.vertices[target], stroke, cut=way.cut)
+        arc = Arc(self.vertices[source], self.vertices[target], stroke, cut=line.cut)
         arc.head = target.role is not Role.JOINT and not (lane and target.role is Role.OPERATION)
         self.corners[arc] = source, _simple(points)
-        arc.tooltip = plain(", ".join(map(pretty, way.parameters))) or f"{source.key} → {target.key}"
-        if way.minus:
+        arc.tooltip = plain(", ".join(map(pretty, line.parameters))) or f"{source.key} → {target.key}"
+        if line.minus:
             (x, y), (a, b) = points[-1], points[-2]
             arc.label = "−"
             arc.label_at = x + (9 if a == x else 12 * np.sign(a - x)), y + (9 if b == y else 10 * np.sign(b - y))

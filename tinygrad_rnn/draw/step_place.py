@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from .positions import Layout
-from .step import Diagram, Link, Role, StepPart
+from .step import Diagram, Line, Role, StepPart
 from .style import NODE_FONT
 from .symbols import text_width
 
@@ -82,7 +82,7 @@ def joined(diagram: Diagram) -> Diagram:
     joints: list[StepPart] = []
 
     def read(gate: StepPart) -> frozenset[StepPart]:
-        return frozenset(source for source, way in gate.reads.items() if source in ends and way.parameters and not way.cut)
+        return frozenset(source for source, line in gate.reads.items() if source in ends and line.parameters and not line.cut)
 
     while True:
         reads = {part: found for part in diagram.inner if len(found := read(part)) > 1}
@@ -96,12 +96,12 @@ def joined(diagram: Diagram) -> Diagram:
             return Diagram(diagram.inputs, diagram.before, [*joints, *diagram.inner], diagram.after, diagram.outputs)
         order = [end for end in (*diagram.inputs, *diagram.before) if end in group]
         names = ", ".join(end.key for end in order)
-        joint = StepPart(Role.JOINT, "", "", f"[{names}]", dict.fromkeys(order, Link()), note=f"[{names}]")
+        joint = StepPart(Role.JOINT, "", "", f"[{names}]", dict.fromkeys(order, Line()), note=f"[{names}]")
         joints.append(joint)
         for part, found in reads.items():
             if group <= found:
-                rest = {source: way for source, way in part.reads.items() if source not in group}
-                part.reads = {joint: Link(), **rest}
+                rest = {source: line for source, line in part.reads.items() if source not in group}
+                part.reads = {joint: Line(), **rest}
 
 
 @dataclass
@@ -299,8 +299,8 @@ def _is_open(at: Mapping[StepPart, tuple[int, int]], x: int, source: StepPart) -
 def _lanes(diagram: Diagram) -> dict[int, list[StepPart]]:
     """The slots that go through operations alone from before to after, with these operations."""
     users: dict[StepPart, list[StepPart]] = {}
-    for read, part, way in diagram.arcs():
-        if not way.parameters:
+    for read, part, line in diagram.arcs():
+        if not line.parameters:
             users.setdefault(read, []).append(part)
     taken: set[StepPart] = set()
     lanes: dict[int, list[StepPart]] = {}

@@ -43,6 +43,8 @@ class Link(NamedTuple):
         Whether every path goes past a mask.
     cut : bool
         Whether the gradient stops on every path.
+    minus : bool
+        Whether every path has the sign −, from differences on the way.
     """
 
     firsts: tuple[Node, ...] = ()
@@ -50,6 +52,7 @@ class Link(NamedTuple):
     sums: bool = True
     held: bool = False
     cut: bool = False
+    minus: bool = False
 
     def merged(self, other: Link) -> Link:
         """The paths of both."""
@@ -59,6 +62,7 @@ class Link(NamedTuple):
             self.sums or other.sums,
             self.held and other.held,
             self.cut and other.cut,
+            self.minus and other.minus,
         )
 
 
@@ -204,6 +208,9 @@ class Contraction:
     constants : set of Node
         Nodes that no parameter and no value has made.
     """
+
+    draws = False
+    """Whether random numbers are inputs, and no constants, which are not shown."""
 
     def __init__(self, graph: Graph, inner: bool = True) -> None:
         self.nodes = behind_cuts(graph.outputs)
@@ -375,6 +382,7 @@ class Contraction:
     # -- the pass ---------------------------------------------------------------------------
 
     def _contract(self) -> None:
+        self._classify()
         sources: dict[Node, Sources] = {}
         biases: dict[Node, tuple[Node, ...]] = {}
         for node in self.nodes:
@@ -386,19 +394,35 @@ class Contraction:
         joined = {end for edge in self.edges for end in (edge.source, edge.target)}
         self.values = [v for v in self.values if v in joined or (v in shown and v.role not in ("input", "initial", "mask"))]
 
+    def _classify(self) -> None:
+        """Find the nodes into which no value goes: those of parameters, and constants."""
+        for node in self.nodes:
+            inputs = inputs_of(node)
+            if any((node, k) in self.initials or self.is_value(i) for k, i in enumerate(inputs)):
+                continue
+            own = (
+                (node,)
+                if node.role == "parameter"
+                else tuple(dict.fromkeys(p for i in inputs for p in self.parameters.get(i, ())))
+            )
+            if own:
+                self.parameters[node] = own
+            elif inputs or (is_constant(node) and not (self.draws and "draw" in node.attributes)):
+                self.constants.add(node)
+
+    def is_value(self, node: Node) -> bool:
+        """Whether a node is made of more than parameters and constants."""
+        return node not in self.parameters and node not in self.constants
+
     def _leaf(self, node: Node) -> Sources:
-        if node.role == "parameter":
-            self.parameters[node] = (node,)
-        elif is_constant(node):
-            self.constants.add(node)
-        if node.role == "parameter" or is_constant(node) or node in self.read_initially:
+        if not self.is_value(node) or node in self.read_initially:
             return {}
         role = "mask" if node.role == "mask" or node.dtype.kind == "b" else "input"
         return {(self._value(node, "initial" if node.role == "initial" else role), True): Link()}
 
     def _visit(self, node: Node, sources: dict[Node, Sources], biases: dict[Node, tuple[Node, ...]]) -> Sources:
         inputs = inputs_of(node)
-        if self._is_of_parameters(node):
+        if not self.is_value(node):
             return {}
         if self._is_sum_of_losses(node, inputs):
             self._sums_of_losses.add(node)
@@ -422,7 +446,8 @@ class Contraction:
     def _paths(self, node: Node, inputs: Sequence[Node], sources: dict[Node, Sources], factors: tuple[Node, ...]) -> Sources:
         """The paths into a node, from those into its inputs."""
         found: Sources = {}
-        in_sum = bool(facts_of(node).signs)
+        signs = facts_of(node).signs
+        in_sum, negative = bool(signs), {k for k, sign in enumerate(signs) if sign < 0}
         from_masks = [self.masks and _from_mask(sources[i]) for i in inputs]
         for position, read in enumerate(inputs):
             if node in self.runs.gradient and read not in self.runs.gradient:
@@ -439,24 +464,11 @@ class Contraction:
                     link.sums and (in_sum or is_copy(node)),
                     link.held or held,
                     link.cut or cut,
+                    link.minus ^ (position in negative),
                 )
                 key = value, not extended.parameters
                 found[key] = found[key].merged(extended) if key in found else extended
         return found
-
-    def _is_of_parameters(self, node: Node) -> bool:
-        """Whether no value goes into a node."""
-        if node.primitive is None or any(
-            (node, position) in self.initials or not (i in self.parameters or i in self.constants)
-            for position, i in enumerate(node.inputs)
-        ):
-            return False
-        own = tuple(dict.fromkeys(p for i in node.inputs for p in self.parameters.get(i, ())))
-        if own:
-            self.parameters[node] = own
-        else:
-            self.constants.add(node)
-        return True
 
     @staticmethod
     def _is_forced(found: Sources) -> bool:

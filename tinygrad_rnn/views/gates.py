@@ -1,0 +1,136 @@
+"""Gates: one step of a cell, contracted to gates and the operations between them.
+
+Nothing here knows a cell. A gate takes in the linear maps and biases in front of it, whether they
+were written as one matrix, as eight, or as a product with a concatenation.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from ..graph.graph import Graph
+from ..graph.node import Node
+from ..ops.facts import facts_of
+from .contraction import Contraction, inputs_of, is_copy
+
+__all__ = ["Gates"]
+
+Terms: TypeAlias = "dict[Node, bool]"
+"""The values that a sum is made of, and whether every path from each leads through a product with parameters."""
+
+
+class Gates(Contraction):
+    """A step contracted to its operations, but for the linear ones that the next operation can take in.
+
+    An operation is linear here if it is a sum of values, each as it is or behind a product with
+    parameters. A function of one value can take such a sum in. A product of two values cannot, so
+    it reads the sum as a part of its own.
+
+    Parameters
+    ----------
+    graph : Graph
+        Its outputs are the ends of the step: copies of the cell's outputs and next states.
+
+    Notes
+    -----
+    The roles of the values are "initial" for a slot, "input", "mask", "operation" and "end".
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> U, b = tr.Parameter([[1.0]], symbol="U"), tr.Parameter([0.0], symbol="b")
+    >>> x = tr.tensor([[1.0]]).named("x")
+    >>> gates = Gates(tr.graph((tr.sigmoid(x @ U + b) * x).astype("float32")))
+    >>> [value.node.operation for value in gates.values if value.role == "operation"]
+    ['sigmoid', 'multiply']
+    """
+
+    draws = True
+
+    def __init__(self, graph: Graph) -> None:
+        self.terms: dict[Node, Terms] = {}
+        self.biased: set[Node] = set()
+        self.kept: set[Node] = set()
+        self.parts: set[Node] = set()
+        super().__init__(graph)
+
+    def role(self, node: Node) -> str | None:
+        """The role of the value that shows an operation; None if the operation is part of an edge."""
+        return "end" if node in self.outputs else "operation" if node in self.parts else None
+
+    def is_linear(self, node: Node) -> bool:
+        """Whether a value is a sum of others, behind linear maps or not."""
+        return node not in self.terms.get(node, (node,))
+
+    def is_weighted(self, node: Node) -> bool:
+        """Whether each term of a linear value is behind parameters."""
+        return all(self.terms[node].values())
+
+    def passes(self, node: Node) -> bool:
+        """Whether a linear value is another value, unchanged."""
+        return self.is_linear(node) and list(self.terms[node].values()) == [False] and node not in self.biased
+
+    def _contract(self) -> None:
+        self._classify()
+        for node in reversed(self.nodes):
+            if node in self.outputs or (node in self.kept and is_copy(node)):
+                self.kept.update(self._read(node))
+        for node in self.nodes:
+            if self.is_value(node):
+                self.terms[node] = self._terms(node) or {node: False}
+        self._choose()
+        super()._contract()
+
+    def _read(self, node: Node) -> list[Node]:
+        """The values that an operation reads."""
+        return [i for i in inputs_of(node) if self.is_value(i)]
+
+    def _terms(self, node: Node) -> Terms | None:
+        """What a linear operation is a sum of; None if the operation is not linear, or is better shown."""
+        facts, read, weighted = facts_of(node), self._read(node), bool(self.factors(node))
+        if not read:
+            return None
+        keeps = node.primitive is None or facts.copies or facts.reads  # a row of a parameter is a product with a code
+        if facts.joins or (len(read) == 1 and (keeps or (facts.is_linear_in_each and weighted))):
+            return self._sum(node, read, weighted)
+        if len(facts.signs) > 1 and self.constants.isdisjoint(node.inputs):
+            counts = Counter(value for i in read for value in self._seen(i))
+            each_once = all(n == 1 or all(self._seen(i).get(value, True) for i in read) for value, n in counts.items())
+            if each_once and (weighted or any(i not in self._seen(i) and not self.passes(i) for i in read)):
+                self.biased.update([node] if weighted else [])
+                return self._sum(node, read, False)
+        return None
+
+    def _sum(self, node: Node, read: Sequence[Node], weighted: bool) -> Terms:
+        self.biased.update([node] if any(i in self.biased and i not in self._seen(i) for i in read) else [])
+        return {value: weighted or own for i in read for value, own in self._seen(i).items()}
+
+    def _seen(self, node: Node) -> Terms:
+        """What a value is to those that read it: an end of the step is one value, whatever it is a sum of."""
+        return {node: False} if node in self.kept and not self.passes(node) else self.terms[node]
+
+    def _choose(self) -> None:
+        """Find the operations that are parts, from the ends backwards."""
+        whole: set[Node] = set()  # what a part reads as one value
+        split: set[Node] = set()  # the terms of a sum that is a part
+        for node in reversed(self.nodes):
+            read = self._read(node) if self.is_value(node) else []
+            joins = facts_of(node).joins is not None
+            if node in self.outputs:
+                whole.update(read)
+            elif not self.is_linear(node) and read:
+                first, *others = read
+                self.parts.add(node)
+                takes_in = not others and (first in self.biased or any(self.terms[first].values()))
+                whole.update(() if takes_in else read)
+            elif read and self.passes(node):
+                whole.update(read if node in whole else ())
+                split.update(read if node in split else ())
+            elif read and (node in whole or (node in split and (joins or self.is_weighted(node)))):
+                self.parts.add(node)
+                if not self.is_weighted(node):
+                    (whole if joins else split).update(read)
+            elif node in split:
+                split.update(read)
