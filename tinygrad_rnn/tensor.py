@@ -495,8 +495,8 @@ class Parameter(Tensor):
     tensor([4.], dtype=float32)
     """
 
-    __slots__ = ("symbol",)
-    symbol: str | None
+    __slots__ = ("_symbol",)
+    _symbol: str | None
 
     def __init__(self, data: Any, symbol: str | None = None, dtype: npt.DTypeLike | None = None) -> None:
         if isinstance(data, tuple) and all(isinstance(n, (int, np.integer)) for n in data):
@@ -509,11 +509,22 @@ class Parameter(Tensor):
         if value.dtype.kind != "f":
             raise DtypeError(f"a parameter is of floats, and {value.dtype} values have no gradient")
         value = value.astype(value.dtype.newbyteorder("="), copy=False)
-        if symbol is not None and not isinstance(symbol, str):
-            raise TypeError(f"the symbol of a parameter is a text, not {symbol!r}; a shape is one tuple, such as (3, 5)")
-        super().__init__(leaf(value, clean_name(symbol or "") or None, "parameter"))
+        super().__init__(leaf(value, None, "parameter"))
         self.symbol = symbol
         require_grad(self)
+
+    @property
+    def symbol(self) -> str | None:
+        """What equations and drawings call the parameter; set it to call it something else."""
+        return self._symbol
+
+    @symbol.setter
+    def symbol(self, symbol: str | None) -> None:
+        if symbol is not None and not isinstance(symbol, str):
+            raise TypeError(f"the symbol of a parameter is a text, not {symbol!r}; a shape is one tuple, such as (3, 5)")
+        self._symbol = symbol
+        if symbol is not None:
+            self._node.name = clean_name(symbol) or None
 
     @property
     def data(self) -> npt.NDArray[Any]:
@@ -573,7 +584,7 @@ def _restored(
     made = kind.__new__(kind)
     Tensor.__init__(made, leaf(value, name, role, Location(scope)))
     if isinstance(made, Parameter):
-        made.symbol = symbol
+        made._symbol = symbol
     if wants:
         require_grad(made)
     return made

@@ -1,0 +1,86 @@
+r"""Letters: what a reader calls the values and parameters of a model, in drawings and equations alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Literal, get_args
+
+__all__ = ["Letters", "Notation"]
+
+Notation = Literal["UW", "WU"]
+"""The letters of the input's and of the recurrent matrix, in this order: U x + W h, or W x + U h."""
+
+_STEM = re.compile(r"(\\[A-Za-z]+\{[^{}]*\}|\\[A-Za-z]+|[^\\_^'{}]+)(.*)", re.DOTALL)
+"""A name's letter, with its accent if it has one, and its primes and scripts."""
+
+
+class Letters:
+    r"""What a reader calls the values and parameters of a model.
+
+    Parameters
+    ----------
+    symbols : Mapping of str to str, optional
+        From the names of a model to those of the reader. ``{"h": "s"}`` renames ``h`` and all
+        that have this letter with scripts or primes, such as ``h_1``; a name in full, such as
+        ``"W_f"``, counts before its letter.
+    notation : {"UW", "WU"}, optional
+        Names of the input's and of the recurrent matrix. A model is written as "UW", and "WU"
+        exchanges the two letters. Numbered matrices, such as the ``W_0`` and ``W_1`` of a
+        time-delay layer, belong to delays and keep their letter.
+
+    Raises
+    ------
+    ValueError
+        If the notation is none of these, or a symbol is no text.
+
+    Examples
+    --------
+    >>> letters = Letters({"h": "s", "W_g": "W_C"}, notation="WU")
+    >>> [letters(name) for name in ("h", "h_1", "U", "W", "W_f", "W_g", "W_0", "b'")]
+    ['s', 's_1', 'W', 'U', 'U_f', 'W_C', 'W_0', "b'"]
+    """
+
+    def __init__(self, symbols: Mapping[str, str] | None = None, notation: Notation | None = None) -> None:
+        self.symbols = dict(symbols or {})
+        self.notation = notation
+        if notation is not None and notation not in get_args(Notation):
+            raise ValueError(f'notation is "UW", for U x + W h, or "WU", for W x + U h, and not {notation!r}')
+        for name, symbol in self.symbols.items():
+            if not (isinstance(name, str) and isinstance(symbol, str) and symbol):
+                raise ValueError(f"symbols has names of the model and the reader's: texts, and not {name!r}: {symbol!r}")
+
+    def __call__(self, name: str) -> str:
+        """What the reader calls the value or parameter of this name."""
+        if name in self.symbols:
+            return self.symbols[name]
+        found = _STEM.fullmatch(name)
+        if found is None:
+            return name
+        stem, scripts = found.groups()
+        if stem in self.symbols:
+            return self.symbols[stem] + scripts
+        if self.notation == "WU" and stem in ("U", "W") and not re.match(r"_\{?\d", scripts):
+            return {"U": "W", "W": "U"}[stem] + scripts
+        return name
+
+    def check(self, names: Iterable[str]) -> None:
+        """Refuse symbols for names that a model has not.
+
+        Parameters
+        ----------
+        names : iterable of str
+            Those that the model has.
+
+        Raises
+        ------
+        ValueError
+            With the names that there are.
+        """
+        there = {name: None for name in names}
+        stems = {found[1] for name in there if (found := _STEM.fullmatch(name))}
+        unknown = [name for name in self.symbols if name not in there and name not in stems]
+        if unknown:
+            raise ValueError(
+                f"symbols: nothing here is called {', '.join(unknown)}; the names are {', '.join(there) or 'none'}"
+            )
