@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..graph.node import Node, Spec
-from ..views.contraction import Contraction, Value
+from ..views.contraction import Contraction, Family, Value
 from ..views.runs import Run
 from .symbols import literal, plain, pretty, stem
 
@@ -30,10 +30,17 @@ FALLBACK = {
 
 
 def names_of(contraction: Contraction) -> dict[Value, str]:
-    """What each value is called: its name, or what its role is called where no author used that for something else."""
+    """What each value is called: its name, or what its role is called where no author used that for something else.
+
+    An output is called after its role, too, if a gate of its run has its name.
+    """
+    owners: dict[tuple[Run | None, str | None], set[Family]] = {}
+    for value in contraction.values:
+        owners.setdefault((value.run, value.name), set()).add(value.family)
     taken = {value.name for value in contraction.values}
-    fallback = FALLBACK | {"output": next((free for free in ("o", "y") if free not in taken), "out")}
-    return {value: value.name or fallback[value.role] for value in contraction.values}
+    fallback = FALLBACK | {"output": next((free for free in ("o", "y", r"\hat{y}") if free not in taken), "out")}
+    shared = {value for value in contraction.values if value.role == "output" and len(owners[value.run, value.name]) > 1}
+    return {value: (None if value in shared else value.name) or fallback[value.role] for value in contraction.values}
 
 
 def run_marks(names: Mapping[Value, str], continued: Mapping[Run, tuple[Run, int]]) -> dict[tuple[Run | None, str], str]:
