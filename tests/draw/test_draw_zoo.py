@@ -51,7 +51,6 @@ def test_what_runs_after_another_network_has_places_of_its_own(name, detail):
 
 
 LEFT = {
-    ("LSTM 1 both ways, loss", "folded", "slots"),
     ("GRU 1", "folded", "ops"),
     ("GRU 2 both ways", "unrolled", "values"),
     ("TDNN 5", "unrolled", "values"),

@@ -42,7 +42,9 @@ def close(sketch: Sketch) -> None:
     trunks.sort(key=lambda item: max(abs(a.target.y - item[0].y) for a in item[1]))
     for number, (source, arcs) in enumerate(trunks):
         edge = max(v.x + v.width / 2 for v in sketch.vertices)
-        _trunk(sketch, source, arcs, edge + LANE, entering, 11.0 + 9 * (number % 3))
+        own = [text_width(a.label, EDGE_FONT) for a in arcs if a.target is source]
+        lane = max(edge + LANE, source.x + (source.width + SQUARE) / 2 + max(own, default=0.0) + 20)
+        _trunk(sketch, source, arcs, lane, entering, 11.0 + 9 * (number % 3))
 
 
 def _square(sketch: Sketch, source: Vertex, k: int, x: float, y: float, note_at: tuple[int, int]) -> Vertex:

@@ -36,7 +36,8 @@ def names_of(contraction: Contraction) -> dict[Value, str]:
     """
     owners: dict[tuple[Run | None, str | None], set[Family]] = {}
     for value in contraction.values:
-        owners.setdefault((value.run, value.name), set()).add(value.family)
+        if value.role in ("value", "state", "output"):
+            owners.setdefault((value.run, value.name), set()).add(value.family)
     taken = {value.name for value in contraction.values}
     fallback = FALLBACK | {"output": next((free for free in ("o", "y", r"\hat{y}") if free not in taken), "out")}
     shared = {value for value in contraction.values if value.role == "output" and len(owners[value.run, value.name]) > 1}
