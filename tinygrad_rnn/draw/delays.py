@@ -38,13 +38,16 @@ def close(sketch: Sketch) -> None:
         _loop(sketch, source, arcs)
     for source, arcs in chains.items():
         _chain(sketch, source, arcs)
-    entering = Counter(a.target for source, arcs in trunks for a in arcs if a.target is not source)
+    free: dict[Vertex, list[float]] = {}
+    for target, n in Counter(a.target for source, arcs in trunks for a in arcs if a.target is not source).items():
+        alone = n < 2 or target.kind is Kind.JUNCTION  # lines that enter a dot meet in it
+        free[target] = [0.0] * n if alone else [9.0, -9.0, *[0.0] * (n - 2)]
     trunks.sort(key=lambda item: max(abs(a.target.y - item[0].y) for a in item[1]))
     for number, (source, arcs) in enumerate(trunks):
         edge = max(v.x + v.width / 2 for v in sketch.vertices)
         own = [text_width(a.label, EDGE_FONT) for a in arcs if a.target is source]
         lane = max(edge + LANE, source.x + (source.width + SQUARE) / 2 + max(own, default=0.0) + 20)
-        _trunk(sketch, source, arcs, lane, entering, 11.0 + 9 * (number % 3))
+        _trunk(sketch, source, arcs, lane, free, 11.0 + 9 * (number % 3))
 
 
 def _square(sketch: Sketch, source: Vertex, k: int, x: float, y: float, note_at: tuple[int, int]) -> Vertex:
@@ -109,7 +112,7 @@ def _chain(sketch: Sketch, source: Vertex, arcs: list[Arc]) -> None:
     sketch.arcs += [arc.between(squares[arc.lag - 1], arc.target) for arc in arcs]
 
 
-def _trunk(sketch: Sketch, source: Vertex, arcs: list[Arc], lane: float, entering: Counter[Vertex], depth: float) -> None:
+def _trunk(sketch: Sketch, source: Vertex, arcs: list[Arc], lane: float, free: dict[Vertex, list[float]], depth: float) -> None:
     """A rounded right-angled line to the right, with the square on it."""
     others = [arc for arc in arcs if arc.target is not source]
     itself = [arc for arc in arcs if arc.target is source]
@@ -146,8 +149,9 @@ def _trunk(sketch: Sketch, source: Vertex, arcs: list[Arc], lane: float, enterin
         sketch.arcs.append(out)
     others.sort(key=lambda a: abs(a.target.y - square.y))
     for k, arc in enumerate(others):
-        alone = entering[arc.target] < 2 or arc.target.kind is Kind.JUNCTION  # lines that enter a dot meet in it
-        shift = 0.0 if alone else 9.0 if source.y > arc.target.y else -9.0
+        wanted = 9.0 if source.y > arc.target.y else -9.0
+        shift = min(free[arc.target], key=lambda height: abs(height - wanted))
+        free[arc.target].remove(shift)
         sketch.arcs.append(_branch(sketch, square, arc, lane, shift, depth, k < len(others) - 1))
 
 
