@@ -145,13 +145,14 @@ def _overlaps(nodes: list[Vertex], labels: list[tuple[Arc, Box]]) -> Iterator[st
 
 
 def _hits(nodes: list[Vertex], curves: dict[Arc, Points], arcs: list[Arc]) -> Iterator[str]:
-    """Edges that run through nodes in which they do not end; a dot on a line joins lines of one value only."""
+    """Edges that run through nodes in which they do not end; a dot on a line joins lines from one value, or to one value."""
     ends = {v for arc in arcs for v in (arc.source, arc.target)}
     for v in nodes:
         through = [arc for arc in _within(curves, _box(v)) if _depth(v, curves[arc]).max() > 1.0]
         if v.kind is Kind.JUNCTION and v not in ends:
             joined = {arc.source.name: _origin(arc.source, arcs) for arc in through}
             is_joint = any(source.kind is Kind.JUNCTION for source in joined.values())  # which joins several by intent
+            is_joint = is_joint or len({arc.target for arc in through}) == 1
             if len(set(joined.values())) > 1 and not is_joint:
                 yield f"edge through a node: {', '.join(joined)}, the dot {v.name}"
         else:

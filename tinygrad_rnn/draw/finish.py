@@ -175,7 +175,7 @@ def elide(sketch: Sketch, shown: int) -> None:
             name = vertex.name.rpartition("[")[0]
             again = sum(1 for family, _ in dots if family == vertex.family)
             made = Vertex(f"{name}[…{again or ''}]", vertex.family, Kind.ELISION, "· · ·", gap[0], vertex.run)
-            made.width, made.height, made.font = 36.0, 14.0, 15.0
+            made.width, made.height, made.font = 44.0, 17.0, 15.0
             dots[vertex.family, gap] = made
         return dots[vertex.family, gap]
 

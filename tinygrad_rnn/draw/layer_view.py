@@ -58,9 +58,10 @@ def merged(sketch: Sketch, titles: Mapping[int, str]) -> Sketch:
         s, t = box_of.get(arc.source, arc.source), box_of.get(arc.target, arc.target)
         if s is not t:
             joined[s, t].append(arc)
-    result = replace(sketch, vertices=[], arcs=[])
+    result = replace(sketch, vertices=[], arcs=[], owners={})
     within = {vertex.family: box.family for vertex, box in box_of.items()}
-    result.owners = {symbol: within.get(family, family) for symbol, family in sketch.owners.items()}
+    for symbol, families in sketch.owners.items():
+        result.owners[symbol] = list(dict.fromkeys(within.get(family, family) for family in families))
     result.vertices = [*boxes.values(), *(v for v in sketch.vertices if v not in box_of)]
     for (s, t), arcs in joined.items():
         arc = Arc(s, t, PLAIN, max(a.lag for a in arcs), plain=False, cut=all(a.cut for a in arcs))
@@ -98,7 +99,7 @@ def add_parameters(sketch: Sketch) -> None:
     lefts: dict[float, float] = {}  # of what is there already, by row
     rows = {v.family: v.y for v in sketch.vertices}
     shared: dict[Hashable, list[str]] = defaultdict(list)
-    for symbol, family in sketch.owners.items():
+    for symbol, (family, *_) in sketch.owners.items():
         shared[family].append(symbol)
     number = 0
     for family, symbols in shared.items():

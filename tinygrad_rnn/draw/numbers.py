@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,9 @@ import numpy as np
 from ..autodiff import grad, no_grad
 from ..graph.node import Node, ancestors
 from ..tensor import Tensor
+from .symbols import literal
 
-__all__ = ["described", "gradients_of"]
+__all__ = ["described", "gradients_of", "symbols_of"]
 
 SMALL = 4
 """Elements that are written out."""
@@ -48,6 +49,23 @@ def described(node: Node, gradients: Mapping[Node, Any]) -> list[str]:
     if node in gradients:
         lines.append(f"∂ {_array(gradients[node])}")
     return lines
+
+
+def symbols_of(node: Node, letters: Sequence[str]) -> list[str]:
+    """What the codes of a small array of integers stand for, on one line; no line for any other value.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> symbols_of(tr.tensor([2, 0]).node, "abc"), symbols_of(tr.tensor([0.5]).node, "abc")
+    (['“c” “a”'], [])
+    """
+    codes = node.value
+    if not isinstance(codes, np.ndarray) or codes.dtype.kind not in "iu" or not 0 < codes.size <= SMALL:
+        return []
+    if codes.min() < 0 or codes.max() >= len(letters):
+        return []
+    return [" ".join(literal(f"“{letters[code]}”") for code in codes.ravel().tolist())]
 
 
 def _array(value: Any) -> str:

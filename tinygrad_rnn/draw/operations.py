@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 
 from ..graph.graph import Graph
 from ..graph.node import Node
@@ -46,10 +47,12 @@ class _Operations(Contraction):
         return "product" if self.factors(node) and not is_sum else "operation"
 
 
-def operations(graph: Graph, values: bool = False, timeless: bool = False) -> tuple[Sketch, dict[str, str]]:
+def operations(
+    graph: Graph, values: bool = False, timeless: bool = False, letters: Sequence[str] | None = None
+) -> tuple[Sketch, dict[str, str]]:
     """A graph with a box for each operation, and the colours of its parameters."""
     contraction = _Operations(graph)
-    sketch, shown = sketched(contraction, values, timeless)
+    sketch, shown = sketched(contraction, values, timeless, letters)
     symbols = parameter_symbols(contraction)
     tints: dict[str, str] = {}
     for value, vertex in shown.items():
@@ -88,7 +91,9 @@ def add_legend(sketch: Sketch, tints: Mapping[str, str]) -> None:
     """Put a legend of the parameters below the graph: their colours and their numbers, if they have any."""
     x = min(v.x - v.width / 2 for v in sketch.vertices)
     y = min(v.y - v.height / 2 for v in sketch.vertices) - RISE * 0.5
-    for symbol in dict.fromkeys((*tints, *sketch.numbers)):
+    colors = Counter(v.color for v in sketch.vertices if v.kind is Kind.PRODUCT)
+    repeated = [symbol for symbol, color in tints.items() if colors[color] > 1]  # a box alone says which it is
+    for symbol in dict.fromkeys((*repeated, *sketch.numbers)):
         lines = sketch.numbers.get(symbol, [])
         chip = Vertex(
             f"legend {plain(pretty(symbol))}", ("legend", symbol), Kind.PARAMETER, "\n".join([pretty(symbol), *lines])

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Sequence
 
 from ..views.contraction import Contraction, Value
+from ..views.functions import functions_of
 from .naming import FALLBACK, edge_label, names_of, parameter_symbols, run_marks, tooltip
-from .numbers import described, gradients_of
+from .numbers import described, gradients_of, symbols_of
 from .sketch import Arc, Sketch, Vertex
-from .style import PLAIN, Kind
+from .style import PLAIN, STARTS, Kind
 from .symbols import indexed, pretty
 
 __all__ = ["sketched"]
 
 
-def sketched(contraction: Contraction, numbers: bool, timeless: bool) -> tuple[Sketch, dict[Value, Vertex]]:
+def sketched(
+    contraction: Contraction,
+    numbers: bool,
+    timeless: bool,
+    letters: Sequence[str] | None = None,
+    functional: bool = False,
+) -> tuple[Sketch, dict[Value, Vertex]]:
     """A vertex for each value and an arc for each edge, all without places.
 
     Parameters
@@ -24,6 +31,11 @@ def sketched(contraction: Contraction, numbers: bool, timeless: bool) -> tuple[S
         Whether labels hold numbers.
     timeless : bool
         Whether labels are without their step, for a folded drawing, unless they hold numbers.
+    letters : sequence of str, optional
+        What codes stand for, to be shown in their place.
+    functional : bool
+        Whether an edge is labelled with the function that makes its target, if there is one,
+        in place of parameters.
 
     Returns
     -------
@@ -44,7 +56,8 @@ def sketched(contraction: Contraction, numbers: bool, timeless: bool) -> tuple[S
     for value in contraction.values:
         base = names[value]
         run = None if value.run is None else value.run.number
-        lines = described(value.node, gradients) if numbers else []
+        lines = symbols_of(value.node, letters) if letters else []
+        lines = lines or (described(value.node, gradients) if numbers else [])
         _, before = continued.get(value.run, (value.run, 0)) if value.run is not None else (None, 0)
         index = None if value.column is None or (timeless and not lines) else value.column + before
         vertex = Vertex(_unique(value, alike, timeless), value.family, Kind(value.role), column=value.column, run=run)
@@ -66,10 +79,25 @@ def sketched(contraction: Contraction, numbers: bool, timeless: bool) -> tuple[S
         elif adds and not arc.held:
             arc.label = "+"
         sketch.arcs.append(arc)
+    _tell_functions(sketch, {shown[value]: f for value, f in functions_of(contraction).items()}, functional)
     for value, weights in contraction.weights().items():
         for parameter in weights:
-            sketch.owners.setdefault(symbols[parameter], value.family)
+            families = sketch.owners.setdefault(symbols[parameter], [])
+            if value.family not in families:
+                families.append(value.family)
     return sketch, shown
+
+
+def _tell_functions(sketch: Sketch, functions: Mapping[Vertex, str], functional: bool) -> None:
+    """Label edges with the function that makes their target: those from states, if it is made of any."""
+    of_states = {arc.target for arc in sketch.arcs if arc.lag or arc.source.kind in STARTS}
+    for arc in sketch.arcs:
+        f = functions.get(arc.target)
+        if f is None or not (functional or arc.plain) or arc.held or arc.source.kind is Kind.MASK or arc.label == "+":
+            continue
+        is_from_state = arc.lag or arc.source.kind in STARTS
+        arc.label = pretty(f) if is_from_state or arc.target not in of_states else ""
+        arc.tooltip = f"{f}: {arc.tooltip}"
 
 
 def _unique(value: Value, alike: dict[tuple[str, bool], list[Hashable]], timeless: bool) -> str:

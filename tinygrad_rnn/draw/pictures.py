@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, get_args
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, NamedTuple, get_args
 
 from ..checks import check_int
 from ..console import counted
@@ -24,6 +24,7 @@ from ..views.symbolic_run import traced
 from .drawing import Drawing
 from .finish import add_note, bundle, elide, give_strokes, tell_targets
 from .folded import folded
+from .lanes import add_shared_parameters, place_totals
 from .layer_view import add_parameters, merged
 from .operations import add_legend, operations
 from .over_time import sketched
@@ -39,6 +40,7 @@ __all__ = ["draw", "draw_module"]
 
 Time = Literal["folded", "unrolled", "step"]
 Detail = Literal["slots", "values", "ops", "layers"]
+Shared = Literal["label", "node"]
 
 COLUMNS = 10
 """Steps that are drawn before the middle ones are left out."""
@@ -50,6 +52,27 @@ LONGEST = 64
 """Steps that a module is traced over, at the most, to see all of its delays."""
 
 
+class Style(NamedTuple):
+    """How a picture over time says what it says.
+
+    Attributes
+    ----------
+    values : bool
+        Whether nodes show their numbers.
+    labels : sequence of str, optional
+        What the codes 0, 1, 2, … stand for.
+    shared : {"label", "node"}
+        Whether a parameter is a label of edges, or a node.
+    aspect : float, optional
+        Width of the picture over its height.
+    """
+
+    values: bool = False
+    labels: Sequence[str] | None = None
+    shared: Shared = "label"
+    aspect: float | None = None
+
+
 def draw(
     graph: Graph,
     time: Time | None = None,
@@ -58,13 +81,16 @@ def draw(
     values: bool = False,
     backward: bool = False,
     name: str = "graph",
+    labels: Iterable[str] | None = None,
+    shared: Shared = "label",
+    aspect: float | None = None,
 ) -> Drawing:
     """Draw a graph: over time if it has steps, else as it is.
 
     Parameters
     ----------
     graph : Graph
-    time, detail, steps, values, backward, name
+    time, detail, steps, values, backward, name, labels, shared, aspect
         As :meth:`tinygrad_rnn.graph.Graph.draw` has them.
 
     Returns
@@ -82,6 +108,7 @@ def draw(
     >>> "a delay of one step" in drawing.source
     True
     """
+    style = _style(values, labels, shared, aspect)
     _check(time, detail)
     if time == "step":
         raise ValueError('time="step" draws a cell: give the cell to draw, not a graph that it made')
@@ -95,9 +122,10 @@ def draw(
         kind = "gradient" if has_gradient or backward else "operations"
         sketch, shown = any_graph(graph, values)
         join(sketch, shown)
+        sketch.aspect = aspect
         text = graph.text(limit=60)
         return Drawing(sketch, f"{name}, {kind}", text, text, name)
-    return _over_time(split, time or "unrolled", detail, steps or COLUMNS, values, name, {})
+    return _over_time(split, time or "unrolled", detail, steps or COLUMNS, style, name, {})
 
 
 def draw_module(
@@ -110,6 +138,9 @@ def draw_module(
     inputs: Any = None,
     values: bool = False,
     force: Sequence[str] = (),
+    total: bool = False,
+    shared: Shared = "label",
+    aspect: float | None = None,
 ) -> Drawing:
     """Draw a network: it is run over symbols, so no data is needed.
 
@@ -117,7 +148,7 @@ def draw_module(
     ----------
     module : Module
         A cell, a recurrent layer, or a whole model.
-    time, detail, steps, loss, targets, inputs, values, force
+    time, detail, steps, loss, targets, inputs, values, force, total, shared, aspect
         As :meth:`tinygrad_rnn.nn.Module.draw` has them.
 
     Returns
@@ -134,29 +165,36 @@ def draw_module(
     >>> [f"L[{t}]" in drawing.source for t in (1, 3, 4)]
     [True, True, False]
     """
+    style = _style(values, None, shared, aspect)
     _check(time, detail)
     steps = check_int("steps", steps, 0)
     force = [force] if isinstance(force, str) else force
     name = type(module).__name__
     if time == "step":
-        return _draw_step(module, inputs)
+        return _draw_step(module, inputs, aspect)
     T = FIRST if time == "folded" else steps
-    graph = traced(module, T, inputs, loss, targets, force)
+    graph = traced(module, T, inputs, loss, targets, force, total)
     if longest_delay(graph) >= T:
         T = max(T, min(LONGEST, 1 + sum(node.role == "initial" for node in graph.inputs)))
-        graph = traced(module, T, inputs, loss, targets, force)
+        graph = traced(module, T, inputs, loss, targets, force, total)
         if time == "unrolled" and (needed := max(steps, longest_delay(graph) + 1)) < T:
-            graph = traced(module, needed, inputs, loss, targets, force)
+            graph = traced(module, needed, inputs, loss, targets, force, total)
+    if time == "folded" and detail is None and not _has_memory(graph):
+        detail = "ops"  # there is nothing to contract to
     titles = {path: type(part).__name__.removesuffix("Cell") or name for path, part in module.modules()}
     cells = [path for path, part in module.modules() if isinstance(part, Cell)]
     for path in titles:  # all that a cell is made of is one box, called after the cell
         titles[path] = next((titles[cell] for cell in cells if f"{path}.".startswith(f"{cell}." if cell else "")), titles[path])
     layouts = [layout for _, part in module.modules() if (layout := getattr(part, "layout", None))]
     layout = layouts[0] if len(layouts) == 1 and detail in (None, "values") else None
-    return _over_time(graph, time, detail, COLUMNS, values, name, titles, layout)
+    return _over_time(graph, time, detail, COLUMNS, style, name, titles, layout)
 
 
-def _draw_step(module: Module, inputs: Any) -> Drawing:
+def _has_memory(graph: Graph) -> bool:
+    return longest_delay(graph) > 0 or any(node.role == "initial" for node in graph.inputs)
+
+
+def _draw_step(module: Module, inputs: Any, aspect: float | None) -> Drawing:
     """One step of the only cell there is."""
     cells = [module] if isinstance(module, Cell) else [part for _, part in module.modules() if isinstance(part, Cell)]
     if len({type(cell) for cell in cells}) != 1:
@@ -164,6 +202,7 @@ def _draw_step(module: Module, inputs: Any) -> Drawing:
         raise ValueError(f'time="step" draws a cell, and the cells in {type(module).__name__} are: {found}; draw one of them')
     step, name = trace_step(cells[0], 2, inputs), type(cells[0]).__name__
     sketch = step_sketch(diagram(step), getattr(cells[0], "step_layout", {}))
+    sketch.aspect = aspect
     text = Graph([as_tensor(value).node for value in (*flatten(step.output), *step.after)]).text(limit=60)
     return Drawing(sketch, f"{name}, one step", _described(sketch), text, name)
 
@@ -174,12 +213,20 @@ def _check(time: Any, detail: Any) -> None:
             raise ValueError(f"{word} is one of {', '.join(map(repr, known))}, not {given!r}")
 
 
+def _style(values: bool, labels: Iterable[str] | None, shared: Any, aspect: Any) -> Style:
+    if shared not in get_args(Shared):
+        raise ValueError(f"shared is one of {', '.join(map(repr, get_args(Shared)))}, not {shared!r}")
+    if aspect is not None and not (isinstance(aspect, (int, float)) and 0.05 <= aspect <= 20):
+        raise ValueError(f"aspect is the width of a picture over its height, such as 16 / 9, not {aspect!r}")
+    return Style(values, None if labels is None else list(labels), shared, aspect)
+
+
 def _over_time(
     graph: Graph,
     time: Time,
     detail: Detail | None,
     shown: int,
-    values: bool,
+    style: Style,
     name: str,
     titles: Mapping[str, str],
     layout: Layout | None = None,
@@ -190,10 +237,17 @@ def _over_time(
             graph.fold(unrolling)  # the picture is of one step, so all have to be alike
     tints: dict[str, str] = {}
     if detail == "ops":
-        sketch, tints = operations(graph, values, fold)
+        if style.shared == "node":
+            raise ValueError('detail="ops" has a box for each use of a parameter: shared="node" is for the other details')
+        sketch, tints = operations(graph, style.values, fold, style.labels)
     else:
         chosen = "slots" if detail == "layers" else detail or ("values" if fold else None)
-        sketch, _ = sketched(contract(graph, chosen), values, fold)
+        sketch, _ = sketched(contract(graph, chosen), style.values, fold, style.labels, detail == "slots")
+    sketch.aspect = style.aspect
+    if style.shared == "node":
+        for arc in sketch.arcs:
+            if not arc.plain:
+                arc.label = ""
     runs = Runs(behind_cuts(graph.outputs))
     tell_targets(sketch)
     share_columns(sketch, {run.number: run.length for run in runs})
@@ -209,9 +263,12 @@ def _over_time(
         elide(sketch, shown)
         set_rows(sketch)
         place(sketch)
+        place_totals(sketch)
+    if style.shared == "node":
+        add_shared_parameters(sketch)
     route(sketch)
     branch_dots(sketch)
-    if detail == "layers":
+    if detail == "layers" and style.shared == "label":
         add_parameters(sketch)
     if tints or sketch.numbers:
         add_legend(sketch, tints)

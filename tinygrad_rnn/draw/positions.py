@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TypeAlias
 
 from .row_order import spread
@@ -58,7 +58,7 @@ def _columns_of_others(sketch: Sketch) -> None:
     for arc in sketch.arcs:
         incoming[arc.target].append(arc.source)
         outgoing[arc.source].append(arc.target)
-    loose = [v for v in sketch.vertices if v.column is None]
+    loose = [v for v in sketch.vertices if v.column is None and not _sums_up(v, incoming[v])]
     for vertex in loose:
         known = [s.column for s in incoming[vertex] if s.column is not None]
         if known:
@@ -69,6 +69,11 @@ def _columns_of_others(sketch: Sketch) -> None:
             vertex.column = sorted(known)[len(known) // 2]
     for vertex in loose:
         vertex.column = vertex.column or 0
+
+
+def _sums_up(vertex: Vertex, sources: Sequence[Vertex]) -> bool:
+    """Whether a node is the total of several losses, which stands behind them."""
+    return vertex.kind is Kind.LOSS and sum(source.kind is Kind.LOSS for source in sources) > 1
 
 
 def set_rows(sketch: Sketch) -> None:

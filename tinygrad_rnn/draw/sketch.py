@@ -148,20 +148,23 @@ class Sketch:
     arcs : list of Arc
     description : str
         What the picture shows, in words.
-    owners : dict of str to hashable
-        From each parameter's symbol to the family of the value that it helps to make.
+    owners : dict of str to list of hashable
+        From each parameter's symbol to the families of the values that it helps to make.
     numbers : dict of str to list of str
         From each parameter's symbol to lines with its value and its gradient.
     backwards : set of int
         Numbers of the runs that go from the end of the sequence to its start.
     numbered : list of int
         Steps whose numbers a folded drawing shows.
+    aspect : float or None
+        Width of the picture over its height; None if these are as they come.
     """
 
     vertices: list[Vertex] = field(default_factory=list)
     arcs: list[Arc] = field(default_factory=list)
     description: str = ""
-    owners: dict[str, Hashable] = field(default_factory=dict)
+    owners: dict[str, list[Hashable]] = field(default_factory=dict)
     numbers: dict[str, list[str]] = field(default_factory=dict)
     backwards: set[int] = field(default_factory=set)
     numbered: list[int] = field(default_factory=list)
+    aspect: float | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union
 
@@ -291,6 +291,9 @@ class Graph:
         values: bool = False,
         backward: bool = False,
         name: str = "graph",
+        labels: Iterable[str] | None = None,
+        shared: Literal["label", "node"] = "label",
+        aspect: float | None = None,
     ) -> Drawing:
         """Draw the graph: over time if it has steps, else as it is.
 
@@ -313,6 +316,13 @@ class Graph:
             named values, such as ∂h, and the parameters between them.
         name : str
             What the DOT graph is called.
+        labels : iterable of str, optional
+            What the codes 0, 1, 2, … stand for, such as a :class:`Vocabulary`: inputs, targets
+            and other values that are codes show that.
+        shared : {"label", "node"}
+            Whether a parameter is a label of edges, or a node with an edge to each of its uses.
+        aspect : float, optional
+            Width of the picture over its height, such as ``16 / 9`` for a slide.
 
         Returns
         -------
@@ -323,7 +333,7 @@ class Graph:
         FoldError
             If the steps differ, or there are none, and a folded drawing was asked for.
         ValueError
-            If time or detail is none of these.
+            If time, detail, shared or aspect is none of these.
 
         Examples
         --------
@@ -333,7 +343,7 @@ class Graph:
         """
         from ..draw import draw
 
-        return draw(self, time, detail, steps, values, backward, name)
+        return draw(self, time, detail, steps, values, backward, name, labels, shared, aspect)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         try:

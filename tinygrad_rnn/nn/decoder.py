@@ -15,6 +15,7 @@ import numpy.typing as npt
 from ..autodiff import no_grad
 from ..checks import check_int
 from ..errors import ShapeError
+from ..graph.node import Spec
 from ..ops import TensorLike, broadcast_to, split, where
 from ..ops.core import as_tensor
 from ..ops.lengths import mask_padding, sequence_mask
@@ -28,6 +29,7 @@ from .decoder_cell import DecoderCell, DecoderState, above_zero, choose, code_of
 from .layers import Linear
 from .likelihood import log_likelihood
 from .module import Module
+from .module_trace import symbolic
 from .recurrent import Mode, Recurrent
 
 __all__ = ["Decoder"]
@@ -110,6 +112,14 @@ class Decoder(Module):
                 self.R_0 = Linear(context_size, features, dtype=u.dtype, symbols=("R_0", "b_0"))
             if at != "start":
                 self.R = Linear(context_size, u.shape[-1], dtype=u.dtype, symbols=("R", "b"))
+
+    def drawn_with(self, xs: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """The sequence to be written, which is the target as well, and a context."""
+        ys = symbolic(xs.node.spec, "y", "input")
+        if self.context_size is None:
+            return (ys,), ys
+        dtype = next(parameter.dtype for parameter in self.parameters())
+        return (ys, symbolic(Spec((xs.shape[1], self.context_size), dtype), "x", "input")), ys
 
     @property
     def cell(self) -> DecoderCell:

@@ -372,6 +372,9 @@ class Module:
         inputs: Any = None,
         values: bool = False,
         force: Sequence[str] = (),
+        total: bool = False,
+        shared: Literal["label", "node"] = "label",
+        aspect: float | None = None,
     ) -> Drawing:
         """Draw the network, without data: it is run with symbolic tensors.
 
@@ -396,6 +399,12 @@ class Module:
         force : sequence of str
             Slots that carry data y from step to step, as in training with teacher forcing, in
             place of what the network made; the targets of the loss, if these are alike.
+        total : bool
+            Whether the losses of the steps are summed up, to one node L.
+        shared : {"label", "node"}
+            Whether a parameter is a label of edges, or a node with an edge to each of its uses.
+        aspect : float, optional
+            Width of the picture over its height, such as ``16 / 9`` for a slide.
 
         Returns
         -------
@@ -413,7 +422,7 @@ class Module:
         TinygradError
             If the module runs on no input that was tried.
         ValueError
-            If time or detail is none of these, or one step is to be drawn of a module with no
+            If time, detail, shared or aspect is none of these, or one step is to be drawn of a module with no
             cell or with several kinds.
 
         Examples
@@ -424,11 +433,36 @@ class Module:
         """
         from ..draw import draw_module
 
-        return draw_module(self._drawn(), time, detail, steps, loss, targets, inputs, values, force)
+        return draw_module(self._drawn(), time, detail, steps, loss, targets, inputs, values, force, total, shared, aspect)
 
     def _drawn(self) -> Module:
         """The module that is shown when this module is drawn."""
         return self
+
+    def drawn_with(self, xs: Any) -> tuple[tuple[Any, ...], Tensor | None]:
+        """The arguments with which this module is drawn, and the targets, if they are among these.
+
+        A module that takes more than a sequence of inputs overrides this, to make the rest.
+
+        Parameters
+        ----------
+        xs : Tensor, nested tuples of them, or None
+            A sequence of inputs without values.
+
+        Returns
+        -------
+        tuple
+            What the module is called with.
+        Tensor or None
+
+        Examples
+        --------
+        >>> from tinygrad_rnn import nn
+        >>> decoder = nn.Decoder(nn.Embedding(4, 3), nn.RNNCell(3, 5), nn.Linear(5, 4), start=0)
+        >>> decoder.draw(time="unrolled", loss=nn.cross_entropy)
+        <Drawing of Decoder, unrolled over 4 steps>
+        """
+        return (xs,), None
 
     def equations(self, backward: bool = False, inputs: Any = None) -> str:
         """The LaTeX equations of this module's cell, or of its backpropagation through time.

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from ..autodiff import no_grad
 from ..errors import ShapeError
+from ..graph.node import Spec
 from ..ops import TensorLike, concatenate, swapaxes
 from ..tensor import Tensor
 from ..tree import flatten, rebuild
@@ -15,6 +17,7 @@ from .beam import Sequences
 from .decoder import Decoder
 from .likelihood import log_likelihood
 from .module import Module
+from .module_trace import symbolic
 from .stacked import RecurrentLayer
 
 __all__ = ["Seq2Seq"]
@@ -61,6 +64,11 @@ class Seq2Seq(Module):
         super().__init__()
         self.embedding, self.encoder, self.decoder = embedding, encoder, decoder
         self.codes = None if embedding is None else embedding.codes
+
+    def drawn_with(self, xs: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
+        """A sequence to be read, and one to be written, which is the target as well."""
+        ys = symbolic(Spec(xs.shape[:2], np.dtype(np.int64)), "y", "input")
+        return (xs, ys), ys
 
     def encode(self, xs: TensorLike, lengths: npt.ArrayLike | None = None) -> dict[str, Any]:
         """The encoder's final state as an argument of the decoder: ``{"state": …}`` or ``{"context": …}``.

@@ -478,9 +478,11 @@ class Contraction:
     def _is_sum_of_losses(self, node: Node, inputs: Sequence[Node]) -> bool:
         """Whether a node is no more than the losses of the steps together."""
         computed = [i for i in inputs if i not in self.constants]
-        if node.role == "loss" and self.step(node) is not None:
+        if not computed or not all(i.role == "loss" or i in self._sums_of_losses for i in computed):
             return False
-        return bool(computed) and all(i.role == "loss" or i in self._sums_of_losses for i in computed)
+        if node.role != "loss" or self.step(node) is None:
+            return True
+        return len({self.step(loss) for i in computed for loss in self._summed(i)}) > 1
 
     def _summed(self, total: Node) -> Sequence[Node]:
         """The losses behind a sum of losses, in order."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import reduce
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -37,6 +39,7 @@ def traced(
     loss: Loss | None = None,
     targets: Any = None,
     force: Sequence[str] = (),
+    total: bool = False,
 ) -> Graph:
     """The graph of a module over T steps, whole-sequence operations split into steps.
 
@@ -53,6 +56,8 @@ def traced(
         An example of the targets; of the outputs' kind if not given, else classes.
     force : sequence of str
         Slots that carry data in place of what a step made; the targets, if they are alike.
+    total : bool
+        Whether the losses of the steps are summed up.
 
     Raises
     ------
@@ -68,10 +73,11 @@ def traced(
     def run(sequence: Any) -> Graph:
         with at(Location()), mode(tracing=True, recording=True):
             forced = _forced(callee, force, T, sequence)
-            outputs = _called(callee, sequence, T, forced)
+            arguments, given = callee.drawn_with(sequence)
+            outputs = _called(callee, arguments, T, forced)
             if batch_first:
                 outputs = rebuild(outputs, iter([_time_first(part, T) for part in flatten(outputs)]))
-            return _with_loss(outputs, loss, targets, T, forced)
+            return _with_loss(outputs, loss, targets, T, [*forced.values(), *([] if given is None else [given])], total)
 
     def element(spec: Spec | None) -> Graph:
         axes = (BATCH, T) if batch_first else (T, BATCH)
@@ -121,37 +127,39 @@ def _forced(module: Module, names: Sequence[str], T: int, sequence: Any) -> dict
     return {name: symbolic(Spec((T, *slots[name].shape), slots[name].dtype), called[name], "input") for name in names}
 
 
-def _called(module: Module, inputs: Any, T: int, forced: Mapping[str, Tensor]) -> Any:
+def _called(module: Module, arguments: tuple[Any, ...], T: int, forced: Mapping[str, Tensor]) -> Any:
     options: dict[str, Any] = {"force": forced} if forced else {}
-    if inputs is None:
+    if arguments[0] is None:
         options["steps"] = T
     try:
-        inspect.signature(module.forward).bind(inputs, **options)
+        inspect.signature(module.forward).bind(*arguments, **options)
     except TypeError as error:
         raise TinygradError(
             f"{type(module).__name__} is not called with one input ({error}); draw what a call has made: "
             "tr.graph(model(…)).draw(time='unrolled')"
         ) from None
-    outputs = module(inputs, **options)
+    outputs = module(*arguments, **options)
     # a layer returns (outputs, state): the state is no output of the network
     return outputs[0] if isinstance(outputs, tuple) else outputs
 
 
-def _with_loss(outputs: Any, loss: Loss | None, targets: Any, T: int, forced: Mapping[str, Tensor]) -> Graph:
+def _with_loss(outputs: Any, loss: Loss | None, targets: Any, T: int, data: Sequence[Tensor], total: bool) -> Graph:
     tensors = [as_tensor(part) for part in flatten(outputs)]
     if loss is None:
         return per_step(Graph([tensor.node for tensor in tensors]))
     (output, *_) = tensors
     sequence = output.ndim > 1 and len(output) == T and bool(len(per_step(Graph([output.node])).outputs) == T)
     error: Exception | None = None
-    for spec in _targets(output, targets):
-        alike = [data for data in forced.values() if data.node.spec == spec]
-        y = alike[0] if alike else Tensor(leaf(spec, "y", "input"))
+    known = {part.node.spec: part for part in reversed(data)}
+    for spec in sorted(_targets(output, targets), key=lambda spec: spec not in known):
+        y = known[spec] if spec in known else symbolic(spec, "y", "input")
         try:
             losses = []
             if sequence:
                 for _, o, target in over(output, y):
                     losses.append(_named(loss(o, target)))
+                if total:
+                    losses.append(reduce(add, losses).named("L", role="loss"))
             else:
                 losses.append(_named(loss(output, y)))
         except (TinygradError, TypeError, ValueError) as raised:

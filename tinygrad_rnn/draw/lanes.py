@@ -1,0 +1,130 @@
+"""Lanes: lines between two rows that join one node to the same value of all steps.
+
+A parameter that is a node of its own has an edge to each of its uses, and the total of the losses
+one from each loss. Drawn straight, they would cross everything; in a lane they run together,
+and leave it with a dot where they turn.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
+
+from .route import rounded
+from .sketch import Arc, Sketch, Vertex
+from .style import GREY, NOTE_FONT, PLAIN, RISE, STARTS, Kind
+from .symbols import plain, pretty, text_width
+
+__all__ = ["add_shared_parameters", "is_total", "place_totals"]
+
+ASIDE = 13.0
+"""From a node's middle to where a line of a lane enters or leaves it, beside other edges."""
+APART = 9.0
+"""Between two lanes of one gap."""
+CORNER = 5.0
+"""Radius of a lane's corners."""
+TALL = 20.0
+"""Height of a parameter's box."""
+
+
+def is_total(vertex: Vertex) -> bool:
+    """Whether a node of an unrolled drawing is what the losses of all steps are summed up to."""
+    return vertex.kind is Kind.LOSS and vertex.run is None and vertex.column is None
+
+
+def place_totals(sketch: Sketch) -> None:
+    """Put each total behind the losses that it sums up, at the end of a lane above them."""
+    for total in filter(is_total, sketch.vertices):
+        arcs = [arc for arc in sketch.arcs if arc.target is total and arc.source.kind is Kind.LOSS]
+        sketch.arcs = [arc for arc in sketch.arcs if arc.target is not total or arc.source.kind is not Kind.ELISION]
+        last = max((arc.source for arc in arcs), key=lambda v: v.x)
+        before = [arc.source.x for arc in arcs if arc.source.x < last.x]
+        total.x = last.x + (min(last.x - max(before), 2 * RISE) if before else RISE) / 2
+        total.y = last.y + RISE / 2
+        for arc in arcs:
+            v = arc.source
+            start = (v.x + ASIDE, v.y + _border(v))
+            arc.path = rounded([start, (start[0], total.y), (total.x - total.width / 2, total.y)], CORNER)
+            if v is not last:
+                _dot(sketch, total, arc, start[0] + CORNER, total.y)
+
+
+class _Lane(NamedTuple):
+    """A line below a row, and the nodes of that row that it leads to."""
+
+    height: float
+    aside: float
+    uses: list[Vertex]
+
+
+def add_shared_parameters(sketch: Sketch) -> None:
+    """A node for the parameters that the same values are made with, and an edge to each of these values.
+
+    The rows of the sketch have their places, and its edges have none yet.
+    """
+    groups: dict[tuple[Hashable, ...], list[str]] = defaultdict(list)
+    for symbol, families in sketch.owners.items():
+        groups[tuple(families)].append(symbol)
+    rows: dict[Hashable, list[Vertex]] = defaultdict(list)
+    for vertex in sorted(sketch.vertices, key=lambda v: v.x):
+        if vertex.kind not in (*STARTS, Kind.ELISION):
+            rows[vertex.family].append(vertex)
+    start = min(v.x - v.width / 2 for v in sketch.vertices) - 16
+    in_gap: Counter[float] = Counter()
+    boxes: list[Vertex] = []
+    for group, symbols in groups.items():
+        lanes = [_lane(rows[family], in_gap) for family in group if family in rows]
+        if lanes:
+            box = _box(symbols, start, min(lane.height for lane in lanes), boxes)
+            _join(sketch, box, start - 2 - 4 * len(boxes), lanes)
+            boxes.append(box)
+    sketch.vertices += boxes
+
+
+def _lane(uses: list[Vertex], in_gap: Counter[float]) -> _Lane:
+    """A lane of its own in the gap below a row; every other one is above those before, and to the other side."""
+    number, y = in_gap[uses[0].y], uses[0].y
+    in_gap[y] += 1
+    side = -1 if number % 2 else 1
+    return _Lane(y - RISE / 2 + side * APART * (number // 2 + number % 2), -side * ASIDE, uses)
+
+
+def _box(symbols: Sequence[str], start: float, y: float, others: Sequence[Vertex]) -> Vertex:
+    """A node for some parameters, left of a place, and not on another one."""
+    label = ", ".join(map(pretty, symbols))
+    box = Vertex(f"parameters {plain(label)}", ("parameters", label), Kind.PARAMETER, label, font=NOTE_FONT)
+    box.width, box.height = text_width(label, NOTE_FONT) + 12, TALL
+    box.tooltip = f"{plain(label)}: shared by all steps"
+    box.x = start - box.width / 2 - 12
+    box.y = min([y, *(other.y - TALL - 4 for other in others if abs(other.y - y) < TALL + 4)])
+    return box
+
+
+def _join(sketch: Sketch, box: Vertex, trunk: float, lanes: Sequence[_Lane]) -> None:
+    """An edge from a box to each node that reads it, by a trunk beside the box and a lane below the node."""
+    for height, aside, uses in lanes:
+        for vertex in uses:
+            x = vertex.x + aside
+            corners = [(trunk, box.y), (trunk, height)] if abs(height - box.y) > 1 else []
+            arc = Arc(box, vertex, PLAIN, tooltip=box.tooltip)
+            ends = [(x, height), (x, vertex.y - _border(vertex))]
+            arc.path = rounded([(box.x + box.width / 2, box.y), *corners, *ends], CORNER)
+            sketch.arcs.append(arc)
+            if vertex is not uses[-1]:
+                _dot(sketch, box, arc, x - CORNER, height)
+
+
+def _dot(sketch: Sketch, owner: Vertex, arc: Arc, x: float, y: float) -> None:
+    """Where an edge leaves its lane, or enters it."""
+    end = arc.source if arc.target is owner else arc.target
+    dot = Vertex(f"{owner.name} at {end.name}", (owner.family, "at", end.family), Kind.JUNCTION, color=GREY)
+    dot.x, dot.y, dot.width, dot.height = x, y, 5.0, 5.0
+    sketch.vertices.append(dot)
+
+
+def _border(v: Vertex) -> float:
+    """How far above or below its middle a node ends, at a line of a lane."""
+    if v.shape not in ("circle", "ellipse"):
+        return v.height / 2
+    return v.height / 2 * (1 - (2 * ASIDE / v.width) ** 2) ** 0.5
