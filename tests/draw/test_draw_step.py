@@ -16,6 +16,7 @@ from tinygrad_rnn import nn
 from tinygrad_rnn.draw.maze import EAST, NORTH, SOUTH, WEST, Maze, Port
 from tinygrad_rnn.draw.render import render
 from tinygrad_rnn.draw.step import Role, diagram
+from tinygrad_rnn.draw.style import Kind
 from tinygrad_rnn.draw.symbols import plain, pretty
 from tinygrad_rnn.graph.node import behind_cuts
 from tinygrad_rnn.nn.module_trace import trace_step
@@ -397,6 +398,38 @@ def test_what_has_no_cell_or_several_says_so():
         nn.Sequential(nn.RNN(3, 4), nn.GRU(4, 5)).draw(time="step")
     with pytest.raises(ValueError, match="draws a cell"):
         tr.graph(tr.tensor([1.0]) * 2).draw(time="step")
+
+
+# -- one gate at a time -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("names", "ends"),
+    [
+        ("f", {"x", "h⁻", "f", "f×c⁻"}),
+        (["i", "g"], {"x", "h⁻", "i", "g", "i×g"}),
+        ("c", {"f×c⁻", "i×g", "c", "tanh c", "c out"}),
+        (("o", "h"), {"x", "h⁻", "o", "tanh c", "h", "h out"}),
+    ],
+)
+def test_a_highlighted_gate_stands_out_with_its_lines(names, ends):
+    sketch = nn.LSTMCell(3, 5).draw(time="step", highlight=names).sketch
+    parts = [v for v in sketch.vertices if v.kind not in (Kind.JUNCTION, Kind.FRAME)]
+    assert {str(v.family) for v in parts if not v.faint} == ends
+    usual = {arc.stroke.color for arc in nn.LSTMCell(3, 5).draw(time="step").sketch.arcs}
+    lit = [arc for arc in sketch.arcs if arc.stroke.color in usual]
+    assert {str(end.family) for arc in lit for end in (arc.source, arc.target)} - {"[x, h⁻]"} == ends
+    for arc in lit:  # a line branches off from no faint one
+        if arc.source.kind is not Kind.JUNCTION:
+            reach = np.array([arc.source.width, arc.source.height]) / 2 + 12
+            assert (np.abs(arc.path[0] - (arc.source.x, arc.source.y)) <= reach).all(), arc.tooltip
+
+
+def test_what_is_highlighted_is_there():
+    with pytest.raises(ValueError, match="nothing in this step is called q; there are i, f, g, o, f×c⁻, i×g, c, tanh c, h"):
+        nn.LSTMCell(3, 5).draw(time="step", highlight="q")
+    with pytest.raises(ValueError, match='time="step"'):
+        nn.LSTMCell(3, 5).draw(highlight="f")
 
 
 # -- lines in a maze ---------------------------------------------------------------------------

@@ -77,7 +77,7 @@ def _node(vertex: Vertex) -> dict[str, str]:
         "width": f"{vertex.width / 72:.3f}",
         "height": f"{vertex.height / 72:.3f}",
         "label": _label(vertex.label),
-        "color": vertex.color or look.color,
+        "color": vertex.border,
         "fillcolor": vertex.fill,
         "tooltip": graphviz.escape(vertex.tooltip or plain(vertex.label) or vertex.name),
     }

@@ -24,6 +24,7 @@ from ..views.symbolic_run import traced
 from .drawing import Drawing
 from .finish import add_note, bundle, elide, give_strokes, tell_targets
 from .folded import folded
+from .highlight import highlight as highlight_parts
 from .lanes import add_shared_parameters, place_totals
 from .layer_view import add_parameters, merged
 from .operations import add_legend, operations
@@ -141,6 +142,7 @@ def draw_module(
     total: bool = False,
     shared: Shared = "label",
     aspect: float | None = None,
+    highlight: Sequence[str] = (),
 ) -> Drawing:
     """Draw a network: it is run over symbols, so no data is needed.
 
@@ -148,7 +150,7 @@ def draw_module(
     ----------
     module : Module
         A cell, a recurrent layer, or a whole model.
-    time, detail, steps, loss, targets, inputs, values, force, total, shared, aspect
+    time, detail, steps, loss, targets, inputs, values, force, total, shared, aspect, highlight
         As :meth:`tinygrad_rnn.nn.Module.draw` has them.
 
     Returns
@@ -171,7 +173,9 @@ def draw_module(
     force = [force] if isinstance(force, str) else force
     name = type(module).__name__
     if time == "step":
-        return _draw_step(module, inputs, aspect)
+        return _draw_step(module, inputs, aspect, [highlight] if isinstance(highlight, str) else highlight)
+    if highlight:
+        raise ValueError('highlight is for one step gate by gate: give time="step" with it')
     T = FIRST if time == "folded" else steps
     graph = traced(module, T, inputs, loss, targets, force, total)
     if longest_delay(graph) >= T:
@@ -194,7 +198,7 @@ def _has_memory(graph: Graph) -> bool:
     return longest_delay(graph) > 0 or any(node.role == "initial" for node in graph.inputs)
 
 
-def _draw_step(module: Module, inputs: Any, aspect: float | None) -> Drawing:
+def _draw_step(module: Module, inputs: Any, aspect: float | None, highlighted: Sequence[str]) -> Drawing:
     """One step of the only cell there is."""
     cells = [module] if isinstance(module, Cell) else [part for _, part in module.modules() if isinstance(part, Cell)]
     if len({type(cell) for cell in cells}) != 1:
@@ -202,6 +206,8 @@ def _draw_step(module: Module, inputs: Any, aspect: float | None) -> Drawing:
         raise ValueError(f'time="step" draws a cell, and the cells in {type(module).__name__} are: {found}; draw one of them')
     step, name = trace_step(cells[0], 2, inputs), type(cells[0]).__name__
     sketch = step_sketch(diagram(step), getattr(cells[0], "step_layout", {}))
+    if highlighted:
+        highlight_parts(sketch, highlighted)
     sketch.aspect = aspect
     text = Graph([as_tensor(value).node for value in (*flatten(step.output), *step.after)]).text(limit=60)
     return Drawing(sketch, f"{name}, one step", _described(sketch), text, name)

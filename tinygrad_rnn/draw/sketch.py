@@ -42,6 +42,8 @@ class Vertex:
         In place of its kind's.
     boxed : bool
         Whether it is a box, with room for lines of text, in place of its kind's shape.
+    faint : bool
+        Whether it is in the background, since other nodes are highlighted.
     """
 
     name: str
@@ -61,11 +63,20 @@ class Vertex:
     boxed: bool = False
     base: str = ""
     step: int | None = None
+    faint: bool = False
+
+    @property
+    def border(self) -> str:
+        """The colour of its outline."""
+        color = self.color or LOOKS[self.kind].color
+        return lighter(color) if self.faint else color
 
     @property
     def fill(self) -> str:
         """Its colour, light enough to read on."""
         look = LOOKS[self.kind]
+        if self.faint:
+            return self.border if self.kind is Kind.JUNCTION else CARD
         if self.color is None or self.kind in (Kind.INITIAL, Kind.FRAME) or look.shape == "plaintext":
             return look.fill
         return self.color if self.kind is Kind.JUNCTION else lighter(self.color)
@@ -76,7 +87,9 @@ class Vertex:
         look = LOOKS[self.kind]
         if self.kind is Kind.DELAY:
             return CARD
-        return (self.color or look.color) if look.shape == "plaintext" else INK
+        if look.shape == "plaintext":
+            return self.border
+        return lighter(INK) if self.faint else INK
 
     @property
     def shape(self) -> str:

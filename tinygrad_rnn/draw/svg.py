@@ -90,7 +90,7 @@ def _outline(vertex: Vertex) -> str:
     x, y, w, h = vertex.x, -vertex.y, vertex.width, vertex.height
     paint = f'fill="{vertex.fill}"'
     if shape != "plaintext":
-        paint += f' stroke="{vertex.color or look.color}" stroke-width="{look.width:g}"'
+        paint += f' stroke="{vertex.border}" stroke-width="{look.width:g}"'
         paint += next((f' stroke-dasharray="{DASHES[style]}"' for style in look.style.split(",") if style in DASHES), "")
     elif "filled" not in look.style:
         return ""

@@ -375,6 +375,7 @@ class Module:
         total: bool = False,
         shared: Literal["label", "node"] = "label",
         aspect: float | None = None,
+        highlight: Sequence[str] = (),
     ) -> Drawing:
         """Draw the network, without data: it is run with symbolic tensors.
 
@@ -405,6 +406,9 @@ class Module:
             Whether a parameter is a label of edges, or a node with an edge to each of its uses.
         aspect : float, optional
             Width of the picture over its height, such as ``16 / 9`` for a slide.
+        highlight : sequence of str
+            Gates and operations of one step that are shown with their lines, while all others are
+            faint. One without a name is called what it does, such as ``"tanh c"`` or ``"i×g"``.
 
         Returns
         -------
@@ -422,8 +426,8 @@ class Module:
         TinygradError
             If the module runs on no input that was tried.
         ValueError
-            If time, detail, shared or aspect is none of these, or one step is to be drawn of a module with no
-            cell or with several kinds.
+            If time, detail, shared or aspect is none of these, if one step is to be drawn of a module with no
+            cell or with several kinds, or if nothing in the step has a name that is to be highlighted.
 
         Examples
         --------
@@ -433,7 +437,9 @@ class Module:
         """
         from ..draw import draw_module
 
-        return draw_module(self._drawn(), time, detail, steps, loss, targets, inputs, values, force, total, shared, aspect)
+        return draw_module(
+            self._drawn(), time, detail, steps, loss, targets, inputs, values, force, total, shared, aspect, highlight
+        )
 
     def _drawn(self) -> Module:
         """The module that is shown when this module is drawn."""

@@ -77,7 +77,7 @@ class Letters:
         ValueError
             With the names that there are.
         """
-        there = {name: None for name in names}
+        there = dict.fromkeys(names)
         stems = {found[1] for name in there if (found := _STEM.fullmatch(name))}
         unknown = [name for name in self.symbols if name not in there and name not in stems]
         if unknown:
