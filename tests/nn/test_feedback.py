@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
 from tinygrad_rnn.errors import ShapeError
-from tinygrad_rnn.scan.partition import Partition
+from tinygrad_rnn.scan.partition import partition_of
 from tinygrad_rnn.testing import check_cell
 from tinygrad_rnn.tree import flatten
 
@@ -269,7 +269,7 @@ def test_padding_makes_no_recurrence_of_a_delay(T, forced, seed):
         np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
     run.mode = "scan"
     scan = run(xs, start, lengths=lengths, force=force)[0].node.inputs[0]
-    assert not Partition(scan.attributes["plan"].traced).cycle
+    assert not partition_of(scan.attributes["plan"].traced).cycle
     free = run.plan(T) if forced else None
     assert free is None or free.forward.slots[0].kind == "cycle"
 

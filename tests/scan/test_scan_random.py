@@ -12,7 +12,7 @@ from hypothesis import Phase, given, settings
 from scan_cases import check, chunks, plans, quietly, sample
 
 import tinygrad_rnn as tr
-from tinygrad_rnn.scan.partition import Partition
+from tinygrad_rnn.scan.partition import partition_of
 from tinygrad_rnn.scan.rewrites import REWRITES, without
 from tinygrad_rnn.testing.random_cells import CellRun, leaves, outcome
 from tinygrad_rnn.testing.strategies import cells
@@ -98,7 +98,7 @@ def test_random_cells_reach_every_rewrite_kind_of_slot_and_primitive(capsys):
             quietly(drawn, "scan", 1)
         fired.update({name for plan in made for name in plan.fired})
         for where, some in (("forward", made[:1]), ("reverse", made[1:])):
-            found = [Partition(plan.loop) for plan in some]
+            found = [partition_of(plan.loop) for plan in some]
             slots.update({f"{p.kind(i)}, {where}" for p in found for i in range(len(p.loop.carry))})
             loops.update({f"{p.stages // 2}, {where}" for p in found})
             primitives.update({node.primitive.name for p in found for node in p.nodes if node.primitive is not None})

@@ -22,7 +22,7 @@ from ..ops.core import as_tensor
 from ..random import generator
 from ..scan.compiled import CompiledScan
 from ..scan.loop import Loop
-from ..scan.partition import Partition
+from ..scan.partition import partition_of
 from ..scan.primitive import run
 from ..scan.trace import Trace, draw_all, signature, trace
 from ..tensor import Tensor
@@ -223,7 +223,7 @@ def _trace(cache: _Traces, recurrent: Any, call: Call, reached: Guard) -> Traced
             promoted = [Spec(a.shape, np.result_type(a.dtype, b.dtype)) for a, b in zip(state, carried, strict=True)]
             state = carried if promoted == state else promoted
             continue
-        partition = Partition(traced.loop) if unmasked else None
+        partition = partition_of(traced.loop) if unmasked else None
         delays = tuple([k for k in unmasked if partition is not None and partition.kind(k) == "delay"])
         if delays == unmasked:
             break

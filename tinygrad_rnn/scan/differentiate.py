@@ -14,7 +14,7 @@ from ..graph.node import Node, leaf
 from ..tensor import Tensor
 from .canonical import NodeBuilder, canonical
 from .loop import Loop, Output, is_scalar_constant, is_ufunc, is_view
-from .partition import Partition
+from .partition import partition_of
 
 __all__ = ["Reverse", "differentiate", "step_alone"]
 
@@ -156,7 +156,7 @@ def _reads(forward: Loop, reverse: Loop, before: set[Node], saved: Collection[No
     The gradient rules read more. But the carry is kept anyway, and values that follow from it and from
     the inputs, element by element, cost less to compute again than to keep.
     """
-    partition = Partition(forward)
+    partition = partition_of(forward)
     asked = [node for made in reverse.body if made not in before for node in made.inputs if node in before]
     asked += [node for node in (*reverse.next_carry, *(output.node for output in reverse.outputs)) if node in before]
     kept = set(forward.next_carry)

@@ -10,12 +10,13 @@ import math
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 from ..graph.node import Node, ancestors
 from ..ops.facts import adds
 from .loop import Loop
 
-__all__ = ["INVARIANT", "Partition", "When", "first_batched"]
+__all__ = ["INVARIANT", "Partition", "When", "first_batched", "partition_of"]
 
 NARROW = 96
 """Numbers of a slot up to which a running sum over all steps at once is faster than a loop, in NumPy."""
@@ -70,16 +71,16 @@ class Partition:
     """
 
     def __init__(self, loop: Loop) -> None:
-        self.loop = loop
+        self._carry = loop.carry  # and not the loop, which lives as long as its partition is remembered
         self.nodes = loop.body
         known = set(self.nodes)
         self.live = [i for leaf, i in loop.slot.items() if leaf in known]
         self._reads = _slots_read(self.nodes, loop.slot)
-        cycle = self._cycles()
-        self.running = {loop.next_carry[i]: i for i, slots in cycle.items() if slots == {i} and self._is_running_sum(i)}
+        cycle = self._cycles(loop)
+        self.running = {loop.next_carry[i]: i for i, slots in cycle.items() if slots == {i} and self._is_running_sum(loop, i)}
         self.cycle = {i: slots for i, slots in cycle.items() if i not in self.running.values()}
-        self._cores = self._find_cores()
-        self.stage = self._stages()
+        self._cores = self._find_cores(loop)
+        self.stage = self._stages(loop)
 
     def is_sequential(self, node: Node) -> bool:
         """Whether a node is computed step by step."""
@@ -98,39 +99,38 @@ class Partition:
     def term(self, node: Node) -> Node:
         """The value that a running sum adds at each step."""
         one, other = node.inputs
-        return other if one is self.loop.carry[self.running[node]] else one
+        return other if one is self._carry[self.running[node]] else one
 
     @cached_property
     def stages(self) -> int:
         """The number of stages, not counting −1."""
         return 1 + max(self.stage.values(), default=0)
 
-    def _cycles(self) -> dict[int, frozenset[int]]:
-        reach = {i: self._reads[self.loop.next_carry[i]] for i in self.live}
+    def _cycles(self, loop: Loop) -> dict[int, frozenset[int]]:
+        reach = {i: self._reads[loop.next_carry[i]] for i in self.live}
         changed = True
         while changed:
             wider = {i: found.union(*[reach[j] for j in found]) for i, found in reach.items()}
             changed, reach = wider != reach, wider
         return {i: frozenset(j for j in found if i in reach[j]) for i, found in reach.items() if i in found}
 
-    def _is_running_sum(self, slot: int) -> bool:
-        before, after = self.loop.carry[slot], self.loop.next_carry[slot]
+    def _is_running_sum(self, loop: Loop, slot: int) -> bool:
+        before, after = loop.carry[slot], loop.next_carry[slot]
         if not adds(after) or len(after.inputs) != 2 or after.spec != before.spec or math.prod(after.shape) > NARROW:
             return False
         terms = [i for i in after.inputs if i is not before]
         return len(terms) == 1 and after.dtype.kind in "fiu" and slot not in self._reads[terms[0]]
 
-    def _find_cores(self) -> dict[Node, frozenset[int]]:
+    def _find_cores(self, loop: Loop) -> dict[Node, frozenset[int]]:
         cores: dict[Node, frozenset[int]] = {}
         for slots in set(self.cycle.values()):
-            for node in ancestors([self.loop.next_carry[i] for i in slots]):
+            for node in ancestors([loop.next_carry[i] for i in slots]):
                 if self._reads[node] & slots:
                     cores[node] = slots
         return cores
 
-    def _stages(self) -> dict[Node, int]:
+    def _stages(self, loop: Loop) -> dict[Node, int]:
         """The stage of each node: a node waits for its inputs, and a delay for the value that it delays."""
-        loop = self.loop
         of_cycle = dict.fromkeys(set(self.cycle.values()), 1)
         of_delay = dict.fromkeys([i for i in self.live if i not in self.cycle], 0)
         while True:
@@ -155,6 +155,17 @@ class Partition:
             if starts == of_cycle and delays == of_delay:
                 return stage
             of_cycle, of_delay = starts, delays
+
+
+_remembered: WeakKeyDictionary[Loop, Partition] = WeakKeyDictionary()
+
+
+def partition_of(loop: Loop) -> Partition:
+    """The partition of a loop, which is found once."""
+    found = _remembered.get(loop)
+    if found is None:
+        found = _remembered[loop] = Partition(loop)
+    return found
 
 
 def first_batched(stage: int) -> int:

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from ..graph.node import Node, ancestors
 from .loop import Loop, is_scalar_constant
-from .partition import Partition
+from .partition import partition_of
 from .readers import Readers
 from .time_sums import TimeSums
 
@@ -40,7 +40,7 @@ class Schedule:
 
     def __init__(self, loop: Loop) -> None:
         self.loop = loop
-        self.partition = Partition(loop)
+        self.partition = partition_of(loop)
         time_sums = TimeSums(self.partition)
         self.sums = [time_sums.of(output.node) for output in loop.outputs if output.kind == "sum"]
         self.time_sums = time_sums.found

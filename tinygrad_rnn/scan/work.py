@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 from ..graph.node import Node, Spec, leaf
 from ..ops.facts import facts_of
 from .loop import Loop, is_view
-from .partition import Partition, When, first_batched
+from .partition import Partition, When, first_batched, partition_of
 
 __all__ = ["Counts", "Operation", "Work", "as_written", "count", "size_of"]
 
@@ -100,7 +100,7 @@ def as_written(loop: Loop, names: Sequence[str], outputs: int | None = None) -> 
         For the loop of a gradient, the number of its first sequences that are cotangents. Operations
         that the forward pass has done already are then left out.
     """
-    partition = Partition(loop)
+    partition = partition_of(loop)
     own = set(partition.nodes if outputs is None else (*loop.sequences[:outputs], *loop.carry))
     for node in partition.nodes:  # what the forward pass has computed already has no origin, and reads no cotangent
         if node.location.origin is not None or not own.isdisjoint(node.inputs):

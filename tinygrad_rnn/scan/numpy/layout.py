@@ -6,7 +6,7 @@ import math
 
 from ..canonical import slice_of
 from ..loop import Loop, is_ufunc
-from ..partition import Partition
+from ..partition import partition_of
 
 __all__ = ["batch_last"]
 
@@ -26,7 +26,7 @@ def batch_last(loop: Loop) -> bool:
         return False
     if all(leaf.shape[:1] == (1,) for leaf in loop.carry):
         return True  # one row lies in memory the same way, and products are turned to the faster side
-    partition = Partition(loop)
+    partition = partition_of(loop)
     if_last = if_first = 0
     for node in partition.nodes:
         if partition.is_invariant(node) or not is_ufunc(node) or len(node.shape) < 2:

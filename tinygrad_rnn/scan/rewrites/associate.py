@@ -9,7 +9,7 @@ from ...ops.core import registry
 from ...ops.facts import adds, facts_of, multiplies, scales
 from ..canonical import NodeBuilder
 from ..loop import Loop
-from ..partition import Partition
+from ..partition import partition_of
 from ..readers import Readers
 
 __all__ = ["associate"]
@@ -40,7 +40,7 @@ def associate(loop: Loop) -> dict[Node, Node]:
 
 class _Associate:
     def __init__(self, loop: Loop) -> None:
-        self.partition = Partition(loop)
+        self.partition = partition_of(loop)
         self.readers = Readers.of_loop(loop)
         self.builder = NodeBuilder()
         self.passed: dict[Node, float] = {}

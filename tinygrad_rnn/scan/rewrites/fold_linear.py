@@ -7,7 +7,7 @@ from ...ops.core import registry
 from ...ops.facts import facts_of, multiplies, scales
 from ..canonical import NodeBuilder
 from ..loop import Loop, is_scalar_constant
-from ..partition import Partition
+from ..partition import Partition, partition_of
 from ..readers import Readers
 
 __all__ = ["fold_linear"]
@@ -21,7 +21,7 @@ def fold_linear(loop: Loop) -> dict[Node, Node]:
     A product minus its mean over the features, as in a normalised layer, is then one product:
     h W − mean(h W) = h (W − mean(W)), and the matrix is known beforehand.
     """
-    partition, readers, builder = Partition(loop), Readers.of_loop(loop), NodeBuilder()
+    partition, readers, builder = partition_of(loop), Readers.of_loop(loop), NodeBuilder()
     instead: dict[Node, Node] = {}
     for node in partition.nodes:
         if (

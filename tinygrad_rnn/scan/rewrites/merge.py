@@ -13,7 +13,7 @@ from ...graph.structure import exact
 from ...ops.core import elementwise, elementwise_float
 from ..canonical import NodeBuilder, slice_of
 from ..loop import Loop, is_scalar_constant
-from ..partition import Partition
+from ..partition import Partition, partition_of
 
 __all__ = ["merge"]
 
@@ -23,7 +23,7 @@ def merge(loop: Loop) -> dict[Node, Node]:
 
     Operands that are known before the loop are concatenated there.
     """
-    partition, builder = Partition(loop), NodeBuilder()
+    partition, builder = partition_of(loop), NodeBuilder()
     groups: dict[Any, list[Node]] = defaultdict(list)
     for node in partition.nodes:
         signature = _signature(node, partition)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from ...graph.node import Node
 from ..canonical import NodeBuilder
 from ..loop import Loop, is_scalar_constant, is_ufunc
-from ..partition import Partition
+from ..partition import partition_of
 
 __all__ = ["prebroadcast"]
 
 
 def prebroadcast(loop: Loop) -> dict[Node, Node]:
     """Loop-invariant operands are broadcast once, to the shape of the result: NumPy is fastest on equal shapes."""
-    partition, builder, instead = Partition(loop), NodeBuilder(), {}
+    partition, builder, instead = partition_of(loop), NodeBuilder(), {}
     for node in partition.nodes:
         if partition.is_invariant(node) or not is_ufunc(node) or node.primitive is None:
             continue

@@ -9,7 +9,7 @@ from ...ops.core import registry
 from ...ops.facts import facts_of
 from ..canonical import NodeBuilder, joined_axis
 from ..loop import Loop
-from ..partition import Partition
+from ..partition import partition_of
 
 __all__ = ["concat_matrices", "split_concat"]
 
@@ -18,7 +18,7 @@ _MATMUL, _ADD = registry["matmul"], registry["add"]
 
 def split_concat(loop: Loop) -> dict[Node, Node]:
     """[h, x] W = h W₁ + x W₂, so that the product without the state can leave the loop."""
-    partition, builder, instead = Partition(loop), NodeBuilder(), {}
+    partition, builder, instead = partition_of(loop), NodeBuilder(), {}
     for node in partition.nodes:
         if not facts_of(node).product or not partition.is_sequential(node):
             continue
@@ -39,7 +39,7 @@ def split_concat(loop: Loop) -> dict[Node, Node]:
 
 def concat_matrices(loop: Loop) -> dict[Node, Node]:
     """[h W₁, h W₂] = h [W₁, W₂]: products of one operand with several matrices are slices of one product."""
-    partition, builder, instead = Partition(loop), NodeBuilder(), {}
+    partition, builder, instead = partition_of(loop), NodeBuilder(), {}
     groups: dict[tuple[Node, int], list[Node]] = defaultdict(list)
     for node in partition.nodes:
         if facts_of(node).product and partition.is_invariant(node.inputs[1]) and len(node.inputs[1].shape) == 2:

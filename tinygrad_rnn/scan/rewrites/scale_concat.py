@@ -7,7 +7,7 @@ from ...ops.core import registry
 from ...ops.facts import facts_of, multiplies
 from ..canonical import NodeBuilder, joined_axis
 from ..loop import Loop
-from ..partition import Partition
+from ..partition import Partition, partition_of
 from ..readers import Readers
 
 __all__ = ["scale_concat"]
@@ -17,7 +17,7 @@ _MULTIPLY = registry["multiply"]
 
 def scale_concat(loop: Loop) -> dict[Node, Node]:
     """[a, b] · k = [a · k₁, b · k₂], if a and b are products whose factors can be multiplied beforehand."""
-    partition, readers, builder, instead = Partition(loop), Readers.of_loop(loop), NodeBuilder(), {}
+    partition, readers, builder, instead = partition_of(loop), Readers.of_loop(loop), NodeBuilder(), {}
     for node in partition.nodes:
         if not multiplies(node) or not partition.is_sequential(node):
             continue

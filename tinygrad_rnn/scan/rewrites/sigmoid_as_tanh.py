@@ -9,7 +9,7 @@ from ...ops.core import registry
 from ...ops.facts import facts_of, multiplies
 from ..canonical import NodeBuilder, slice_of
 from ..loop import Loop
-from ..partition import Partition
+from ..partition import partition_of
 from ..readers import Readers
 
 __all__ = ["sigmoid_as_tanh"]
@@ -35,7 +35,7 @@ def sigmoid_as_tanh(loop: Loop) -> dict[Node, Node]:
 
 class _Gates:
     def __init__(self, loop: Loop) -> None:
-        self.partition = Partition(loop)
+        self.partition = partition_of(loop)
         self.readers = Readers.of_loop(loop)
         self.builder = NodeBuilder()
         self.moved: dict[Node, Node] = {}
