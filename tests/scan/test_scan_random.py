@@ -99,7 +99,7 @@ def test_random_cells_reach_every_rewrite_kind_of_slot_and_primitive(capsys):
         fired.update({name for plan in made for name in plan.fired})
         for where, some in (("forward", made[:1]), ("reverse", made[1:])):
             found = [partition_of(plan.loop) for plan in some]
-            slots.update({f"{p.kind(i)}, {where}" for p in found for i in range(len(p.loop.carry))})
+            slots.update({f"{partition_of(p.loop).kind(i)}, {where}" for p in some for i in range(len(p.loop.carry))})
             loops.update({f"{p.stages // 2}, {where}" for p in found})
             primitives.update({node.primitive.name for p in found for node in p.nodes if node.primitive is not None})
     with capsys.disabled():
