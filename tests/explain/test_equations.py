@@ -6,10 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from latex_reader import Reader
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
+from tinygrad_rnn.explain.bptt import Backward
 from tinygrad_rnn.explain.equations import Equations
+from tinygrad_rnn.explain.system import of_cell
+from tinygrad_rnn.explain.textbook import AS_WRITTEN
 from tinygrad_rnn.graph.node import ancestors
 from tinygrad_rnn.tree import flatten, rebuild
 
@@ -92,62 +96,79 @@ def test_a_cell_that_cannot_be_called_says_so():
 # -- the recursion, taken at its word ------------------------------------------------------
 
 
-def carry_out(cell, T=5, seed=0):
+def carry_out(cell, T=5, seed=0, form=AS_WRITTEN):
     """Gradients of the parameters by the terms that are printed, and by the engine."""
     rng = np.random.default_rng(seed)
-    found = Equations(cell)
-    x, batch = found.step.x, found.batch
-    xs = None if x is None else rng.normal(size=(T, *x.shape))
-    start = cell.initial_state(batch)
+    found = Equations(of_cell(cell), form)
+    system, backward = found.system, Backward(found)
+    xs = rng.normal(size=(T, system.batch, cell.input_size))
+    start = cell.initial_state(system.batch)
     slots = [rng.normal(size=slot.shape) for slot in flatten(start)]
-    runs = nn.Recurrent(cell)
-    outputs, _ = runs(xs, rebuild(start, iter(map(tr.tensor, slots))), steps=T)
+    outputs, _ = nn.Recurrent(cell)(xs, rebuild(start, iter(map(tr.tensor, slots))))
     loss = sum((((o + 1) ** 2) / 2).sum() for o in flatten(outputs))
     expected = tr.grad(loss, cell.parameters())
 
     values = [{}]
     for t in range(1, T + 1):
-        now = {slot.node: array for slot, array in zip(found.step.state, slots, strict=True)}
-        if x is not None:
-            now[x.node] = xs[t - 1]
-        for node in ancestors([*found.outputs, *found.after]):
-            evaluate(node, now)
+        now = dict(zip(system.readings, slots, strict=True))
+        now |= {node: xs[t - 1] for node in found.nodes if node.role == "input"}
+        for part, expression in found.parts.items():
+            evaluate(expression, now)
+            now[part] = now[expression]
+        evaluate_all(system.ends, now)
         values.append(now)
-        slots = [now[node] for node in found.after]
-        for slot, (source, delay) in found.carried.items():  # what the symbols in the text say of slots
-            assert t <= delay or source not in values[t - delay] or np.array_equal(now[slot], values[t - delay][source])
+        slots = [now[node] for node in system.ends[len(system.outputs) :]]
+        for slot, (source, delay, _) in system.readings.items():  # what the symbols in the text say of slots
+            assert t <= delay or source not in values[t - delay] or np.allclose(now[slot], values[t - delay][source])
     delta = [{node: np.zeros(node.shape) for node in found.named} for _ in range(T + 1)]
-    terms = found.terms()
+    terms = backward.terms()
 
     def total(node, t):
         result = 0.0
         for term in terms.get(node, ()):
             s = t + term.later
             if s <= T:
-                known = {leaf: values[s][stood] for leaf, stood in found.originals.items() if stood in values[s]}
-                known |= {leaf: delta[s][stood] for leaf, stood in found.deltas.items()}
-                for inner in ancestors([term.value]):
-                    evaluate(inner, known)
+                known = {leaf: values[s][stood] for leaf, stood in backward.originals.items() if stood in values[s]}
+                known |= {leaf: delta[s][stood] for leaf, stood in backward.deltas.items()}
+                evaluate_all([term.value], known)
                 result = result + known[term.value]
         return result
 
-    gradients = {p: np.zeros(p.shape) for p in found.parameters}
     for t in range(T, 0, -1):
         for node in reversed(found.named):
-            direct = sum((values[t][node] + 1 for output in found.outputs if output is node), 0.0)
+            direct = sum((values[t][node] + 1 for output in system.outputs if output is node), 0.0)
             delta[t][node] = delta[t][node] + direct + total(node, t)
-    for p in gradients:
-        gradients[p] = sum((total(p, t) for t in range(1, T + 1)), gradients[p])
-    return [
-        (p.name, gradients.get(p.node, np.zeros(p.shape)), g.data) for p, g in zip(cell.parameters(), expected, strict=True)
-    ]
+    gradients = {p.node: np.zeros(p.shape) for p in cell.parameters()}
+    for leaf in found.parameters:
+        gradient = sum(total(leaf, t) for t in range(1, T + 1)) + np.zeros(leaf.shape)
+        for parameter, share in shares(found.parts.get(leaf, leaf), gradient, cell):
+            gradients[parameter] = gradients[parameter] + share
+    return [(p.name, gradients[p.node], g.data) for p, g in zip(cell.parameters(), expected, strict=True)]
+
+
+def shares(expression, gradient, cell):
+    """The gradient of each parameter from that of an expression of parameters."""
+    own = [p for p in cell.parameters() if p.node in ancestors([expression])]
+    stands = {p.node: p for p in own}
+    for node in ancestors([expression]):
+        if node.primitive is not None:
+            stands[node] = tr.ops.apply(node.primitive, [stands[i] for i in node.inputs], node.attributes)
+    return [(p.node, g.data) for p, g in zip(own, tr.grad((stands[expression] * gradient).sum(), own), strict=True)]
+
+
+def evaluate_all(ends, known):
+    for node in ancestors(ends):
+        evaluate(node, known)
 
 
 def evaluate(node, known):
-    if node not in known:
-        known[node] = (
-            node.value if node.primitive is None else node.primitive.kernel(*[known[i] for i in node.inputs], **node.attributes)
-        )
+    if node in known:
+        return
+    for source in node.inputs:
+        evaluate(source, known)
+    known[node] = (
+        node.value if node.primitive is None else node.primitive.kernel(*[known[i] for i in node.inputs], **node.attributes)
+    )
 
 
 class Made(nn.Cell):
@@ -319,17 +340,17 @@ def test_one_name_for_one_thing():
 
 def test_indices_belong_to_values_as_they_are_stored():
     def step(self, x, h):
-        a = (tr.concatenate([x, h], axis=-1) @ self.W).named("a")
+        a = tr.tanh(tr.concatenate([x, h], axis=-1) @ self.W).named("a")
         return a[:, :3], tr.sigmoid(a[:, 3:] @ self.V[:3, 1:4]).named("h")
 
     cell = cell_of(step, W=(6, 6), V=(4, 5))
     assert lines(cell.equations()) == [
-        r"a_t = W^{\top} \left[x_t, h_{t-1}\right]",
+        r"a_t = \tanh\left(W^{\top} \cdot \left[x_t, h_{t-1}\right]\right)",
         r"o_t = a_t{}_{[:3]}",
         r"h_t = \sigma\left(V{}_{[:3, 1:4]}^{\top} a_t{}_{[3:]}\right)",
     ]
     backward = "\n".join(lines(cell.equations(backward=True)))
-    assert r"\left(W \delta^{a}_{t+1}\right){}_{[3:6]}" in backward
+    assert r"\left(W \left(\delta^{a}_{t+1} \odot \left(1 - a_{t+1} \odot a_{t+1}\right)\right)\right){}_{[3:6]}" in backward
     assert r"\operatorname{scatter}_{[:3, 1:4]}\left(a_t{}_{[3:]} {" in backward
 
 
@@ -376,182 +397,6 @@ def test_an_example_of_the_input_may_be_given():
 
 
 # -- formulas: every primitive, in every place ---------------------------------------------
-
-
-class Reader:
-    """Reads LaTeX as people do, and computes it: brackets and precedence are all it knows."""
-
-    def __init__(self, latex, values):
-        self.tokens = re.findall(r"\\[a-zA-Z]+|\\.|\d+\.?\d*|[a-zA-Z]|\S", latex)
-        self.at, self.values = 0, values
-
-    @property
-    def next(self):
-        return self.tokens[self.at] if self.at < len(self.tokens) else ""
-
-    def take(self, *expected):
-        token = self.next
-        assert not expected or token in expected, f"{token!r}, not {expected}, in {' '.join(self.tokens)}"
-        self.at += 1
-        return token
-
-    def group(self):
-        self.take("{")
-        value = self.open()
-        self.take("}")
-        return value
-
-    def text(self):
-        self.take("{")
-        taken, depth = [], 1
-        while depth:
-            taken.append(self.take())
-            depth += {"{": 1, "}": -1}.get(taken[-1], 0)
-        return "".join(taken[:-1])
-
-    def open(self):
-        """What may stand in brackets of its own."""
-        if self.next == r"\begin":
-            return self.cases()
-        left = self.relation()
-        while self.next in (r"\land", r"\lor"):
-            ufunc = {r"\land": np.logical_and, r"\lor": np.logical_or}[self.take()]
-            left = ufunc(left, self.relation()) * 1.0
-        return left
-
-    def cases(self):
-        self.take(), self.text()
-        a = self.open()
-        self.take("&")
-        condition = self.open()
-        self.take("\\\\")
-        b = self.open()
-        self.take("&"), self.take(r"\text"), self.text(), self.take(r"\end"), self.text()
-        assert self.next in ("", "&", "\\\\", r"\right", "}", r"\end", ","), "an open brace is not closed before what follows"
-        return np.where(condition, a, b)
-
-    RELATIONS = {
-        "<": np.less,
-        ">": np.greater,
-        "=": np.equal,
-        r"\le": np.less_equal,
-        r"\ge": np.greater_equal,
-        r"\ne": np.not_equal,
-    }
-
-    def relation(self):
-        if self.next == r"\lnot":
-            self.take()
-            return np.logical_not(self.power()) * 1.0
-        left = self.sum()
-        if self.next in self.RELATIONS:
-            left = self.RELATIONS[self.take()](left, self.sum()) * 1.0
-            assert self.next not in self.RELATIONS
-        return left
-
-    def sum(self):
-        left = 0.0
-        first = True
-        while first or self.next in ("+", "-"):
-            minus = self.next in ("+", "-") and self.take() == "-"
-            assert self.next not in ("+", "-"), "two signs"
-            term = self.term()
-            left, first = (left - term if minus else left + term), False
-        return left
-
-    def term(self):
-        if self.next == r"\sum":
-            self.take()
-            return np.sum(self.term(), axis=-1, keepdims=True)
-        left = self.matrices()
-        while self.next in self.FACTORS:
-            ufunc = np.remainder if self.take() == r"\bmod" else np.multiply
-            assert self.next != "-" and self.next != r"\sum"
-            left = ufunc(left, self.matrices())
-        return left
-
-    FACTORS = (r"\odot", r"\cdot", r"\bmod")
-    ENDS = ("", "+", "-", *FACTORS, r"\right", "}", "&", "\\\\", ",", "|", r"\land", r"\lor", r"\end", *RELATIONS)
-
-    def matrices(self):
-        factors = [self.power()]
-        while self.next not in self.ENDS:
-            factors.append(self.power())
-        right = factors.pop()
-        for left in reversed(factors):
-            right = left @ right
-        return right
-
-    def power(self):
-        is_e = self.next == "e"
-        base = self.atom()
-        if self.next == "^":
-            self.take()
-            if self.tokens[self.at : self.at + 3] == ["{", r"\top", "}"]:
-                self.at += 3
-                return base.T
-            base = (np.e if is_e else base) ** self.group()
-            assert self.next != "^", "a double superscript"
-        return base
-
-    FUNCTIONS = {
-        "relu": lambda x: np.maximum(x, 0),
-        "sign": np.sign,
-        "detach": lambda x: x,
-        "cumsum": np.cumsum,
-        "argmax": lambda x: np.argmax(x, keepdims=True),
-        "argsort": np.argsort,
-    }
-
-    def argument(self):
-        self.take(r"\left")
-        close = {"(": ")", "[": "]", "|": "|", r"\lfloor": r"\rfloor"}[self.take()]
-        values = [self.open()]
-        while self.next == ",":
-            self.take()
-            values.append(self.open())
-        self.take(r"\right"), self.take(close)
-        return values
-
-    def atom(self):
-        if self.next == "{":
-            return self.group()
-        if self.next == r"\left":
-            bracket = self.tokens[self.at + 1]
-            values = self.argument()
-            functions = {"|": np.abs, r"\lfloor": np.floor, "(": lambda x: x}
-            return functions[bracket](values[0]) if bracket in functions else np.concatenate(values)
-        token = self.take()
-        if re.match(r"\d", token):
-            assert not re.match(r"\d", self.next)
-            return float(token)
-        if token == r"\frac":
-            return self.group() / self.group()
-        if token == r"\sqrt":
-            return np.sqrt(self.group())
-        if token == r"\sigma":
-            return 1 / (1 + np.exp(-self.argument()[0]))
-        if token == r"\operatorname":
-            return self.FUNCTIONS[self.text()](*self.argument())
-        if token in (r"\max", r"\min"):
-            values, ufunc = self.argument(), {r"\max": np.maximum, r"\min": np.minimum}[token]
-            return ufunc(*values) if len(values) > 1 else ufunc.reduce(values[0], keepdims=True)
-        if token == r"\log" and self.next == r"\sum":
-            self.take(), self.take(r"\exp")
-            return np.log(np.exp(self.argument()[0]).sum(keepdims=True))
-        if token == r"\log" and self.next == r"\operatorname":
-            self.take(), self.text()
-            x = self.argument()[0]
-            return x - np.log(np.exp(x).sum())
-        if token in (r"\exp", r"\log", r"\sin", r"\cos", r"\tanh"):
-            return getattr(np, token[1:])(self.argument()[0])
-        assert re.fullmatch("[a-zA-Z]", token), f"{token} in {' '.join(self.tokens)}"
-        time = ""
-        if self.next == "_":
-            self.take()
-            time = self.text() if self.next == "{" else self.take()
-            assert self.next != "_", "a double subscript"
-        return None if token == "e" else self.values[token, time]
 
 
 ATTRIBUTES = {
@@ -616,9 +461,9 @@ def test_what_is_printed_is_what_is_computed(name, place):
     rng = np.random.default_rng(3)
     x, h = rng.uniform(0.2, 0.9, (2, 1, 3))
     expected = cell.step(tr.tensor(x), tr.tensor(h))[0].data[0]
-    values = {("x", "t"): x[0], ("k", "t-1"): h[0], ("W", ""): cell.W.data}
+    values = {"x_t": x[0], "k_{t-1}": h[0], "W": cell.W.data}
     line = next(line for line in lines(cell.equations()) if line.startswith("y_t"))
-    reader = Reader(line.removeprefix("y_t = "), values)
+    reader = Reader(line.removeprefix("y_t = "), values.__getitem__)
     found = reader.open()
     assert not reader.next, line
     np.testing.assert_allclose(found * np.ones(expected.shape), expected, rtol=1e-6, err_msg=line)

@@ -60,8 +60,8 @@ ROOMS = (
 # Convenience methods that reach up, from inside their bodies: (module, function) -> room.
 REACHING_UP = {
     ("graph.graph", "Graph.draw"): "draw",
-    ("nn.cell", "Cell.equations"): "explain",
     ("nn.module", "Module.draw"): "draw",
+    ("nn.module", "Module.equations"): "explain",
     ("scan.plan", "Plan.draw"): "draw",
     ("tensor", "Tensor.backward"): "autodiff",
 }

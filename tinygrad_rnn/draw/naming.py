@@ -9,6 +9,7 @@ import numpy as np
 
 from ..graph.node import Node, Spec
 from ..views.contraction import Contraction, Family, Value
+from ..views.letters import layer_marks
 from ..views.runs import Run
 from .symbols import literal, plain, pretty, stem
 
@@ -56,18 +57,9 @@ def run_marks(names: Mapping[Value, str], continued: Mapping[Run, tuple[Run, int
     marks: dict[tuple[Run | None, str], str] = {}
     for base, runs in owners.items():
         if len(runs) > 1:
-            marks.update({(run, base): mark for run, mark in zip(runs, _marks(runs), strict=True)})
+            marks.update({(run, base): mark for run, mark in zip(runs, layer_marks(runs), strict=True)})
             marks.update({(run, base): marks[first, base] for run, (first, _) in continued.items() if (first, base) in marks})
     return marks
-
-
-def _marks(runs: Sequence[Run]) -> list[str]:
-    directions = [run.reverse for run in runs]
-    if directions.count(True) == directions.count(False):
-        arrows = ["←" if reverse else "→" for reverse in directions]
-        layers = [arrows[: k + 1].count(arrow) for k, arrow in enumerate(arrows)]
-        return [arrow + (f"^{{({k})}}" if len(runs) > 2 else "") for arrow, k in zip(arrows, layers, strict=True)]
-    return [f"^{{({k})}}" for k in range(1, len(runs) + 1)]
 
 
 def parameter_symbols(contraction: Contraction) -> dict[Node, str]:
@@ -97,7 +89,7 @@ def parameter_symbols(contraction: Contraction) -> dict[Node, str]:
         if len(same) == 1:
             marks = [""]
         elif len(set(owners)) == len(same) and -1 not in owners:
-            marks = _marks([ordered[n] for n in owners])
+            marks = layer_marks([ordered[n] for n in owners])
         else:
             marks = [f"^{{({k})}}" for k in range(1, len(same) + 1)]
         symbols.update({node: name + mark for node, mark in zip(same, marks, strict=True)})

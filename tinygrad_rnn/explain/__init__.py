@@ -1,5 +1,5 @@
-"""Explanations of cells: their equations, read off their graphs."""
+"""Explanations of models: their equations, read off their graphs."""
 
-from .equations import equations
+from .equations import Latex, equations
 
-__all__ = ["equations"]
+__all__ = ["Latex", "equations"]

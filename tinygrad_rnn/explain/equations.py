@@ -1,146 +1,249 @@
-r"""The equations of a cell, and of its backpropagation through time, read off its graph."""
+r"""The equations of a model, and of its backpropagation through time, read off its graph."""
 
 from __future__ import annotations
 
 import itertools
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal
 
-from ..autodiff import grad
-from ..graph.context import mode
-from ..graph.node import Node, ancestors
+from ..graph.node import Node
 from ..nn.cell import Cell
-from ..nn.module_trace import Step, symbolic, trace_step
-from ..ops import astype
-from ..ops.core import apply
-from ..ops.facts import facts_of
-from ..ops.formula import TERM
+from ..nn.module import Module
 from ..tensor import Tensor
-from ..tree import flatten
+from ..views.letters import Letters, Notation, layer_marks, stem_of
+from ..views.runs import Run
 from .names import subscripted, word
 from .printer import Printer, Symbol, over_axes
+from .system import System, of_cell, of_module
+from .textbook import AS_WRITTEN, Form, Textbook
 
-__all__ = ["Equations", "Term", "equations"]
+__all__ = ["Equations", "Latex", "equations"]
 
 LONG = 200
 """An unnamed value whose LaTeX is longer gets a name and a line if it is used more than once."""
 
 
-def equations(cell: Cell, backward: bool = False, inputs: Any = None) -> str:
-    r"""The equations of a cell as LaTeX, or those of its backpropagation through time.
+class Latex(str):
+    r"""Equations as LaTeX: a text, which a notebook shows as it is typeset.
+
+    Examples
+    --------
+    >>> Latex(r"h_t &= x_t")._repr_latex_()
+    '$$h_t &= x_t$$'
+    """
+
+    __slots__ = ()
+
+    def _repr_latex_(self) -> str:
+        return f"$${self}$$"
+
+
+def equations(
+    module: Module,
+    backward: bool = False,
+    inputs: Any = None,
+    *,
+    loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+    targets: Any = None,
+    symbols: Mapping[str, str] | None = None,
+    notation: Notation | None = None,
+    net: str | None = None,
+    bias: Literal["one"] | None = None,
+    form: Literal["joined"] | None = None,
+) -> Latex:
+    r"""The equations of a model as LaTeX, or those of its backpropagation through time.
 
     A value that is long, has no name and is used more than once is given one. What is
-    called :math:`x_{t-2}` before the sequence began is what the state started from.
+    called :math:`x_{t-2}` before the sequence began is what the state started from. Layers
+    are told apart by a number above, and two directions by arrows.
 
     Parameters
     ----------
-    cell : Cell
+    module : Module
+        A cell, a layer or a whole model.
     backward : bool
         Print the recursion for δ, the derivative of the loss L by each named value, and
         the gradients of the parameters as sums over steps; ℓ_t is what the output of
         step t adds to L. All is for one example, unless the step itself goes over the
         examples of a batch.
     inputs : array_like, Tensor, Spec, or nested tuples of them, optional
-        An example of what the cell takes at one step, shape (batch, features); found out
-        if not given.
+        An example of what the module takes, (time, batch, features), or of what a cell takes
+        at one step, (batch, features); found out if not given.
+    loss : callable, optional
+        ``loss(output, target)``, of each step if the outputs are a sequence.
+    targets : array_like, optional
+        An example of the targets, (time, batch, …), if the loss takes an unusual one.
+    symbols, notation : optional
+        The reader's letters, as :class:`tinygrad_rnn.views.letters.Letters` has them. With a
+        notation sums are in its order: b + W h + U x, or U h + W x + b.
+    net : str, optional
+        What the sum within a nonlinear function is called, such as "a" or "z": it has a line
+        of its own then.
+    bias : {"one"}, optional
+        Print biases that are only added together as one.
+    form : {"joined"}, optional
+        Print the products of a sum as one product with a joined vector,
+        :math:`W_f \cdot [h_{t-1}, x_t]`, and biases as one.
 
     Returns
     -------
-    str
+    Latex
         Lines of an ``aligned`` environment, an equation for each named value.
 
     Raises
     ------
     ShapeError
-        If no input was found that the cell takes.
+        If no input was found that the module takes.
     TraceError
-        If the step looks at the values of its tensors.
+        If a step looks at the values of its tensors.
+    FoldError
+        If the steps are not alike.
+    ValueError
+        If an option is none of these, or a symbol is of no name in the module.
 
     Examples
     --------
     >>> from tinygrad_rnn import nn
-    >>> print(equations(nn.RNNCell(3, 5)))
+    >>> print(equations(nn.RNNCell(3, 5), notation="UW", bias="one", net="a"))
     \begin{aligned}
-    h_t &= \tanh\left(U x_t + b + W h_{t-1} + b'\right)
+    a_t &= b + W h_{t-1} + U x_t \\
+    h_t &= \tanh\left(a_t\right)
+    \end{aligned}
+    >>> print(equations(nn.Sequential(nn.RNN(3, 5), nn.Linear(5, 2)), notation="WU", bias="one"))
+    \begin{aligned}
+    h_t &= \tanh\left(U h_{t-1} + W x_t + b\right) \\
+    o_t &= V h_t + c
     \end{aligned}
     """
-    found = Equations(cell, inputs)
-    lines = found.backward() if backward else found.forward()
-    return "\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}"
+    for name, given, known in (("bias", bias, "one"), ("form", form, "joined")):
+        if given not in (None, known):
+            raise ValueError(f"{name} is {known!r}, or not given, and not {given!r}")
+    form_of_sums = Form(notation, bias == "one" or form == "joined", form == "joined", net)
+    if isinstance(module, Cell) and loss is None:
+        system = of_cell(module, inputs)
+    else:
+        system = of_module(module, inputs, loss, targets)
+    paths = {p.node: path for path, p in module.named_parameters()}
+    found = Equations(system, form_of_sums, Letters(symbols, notation), paths)
+    if backward:
+        from .bptt import Backward
 
-
-class Term(NamedTuple):
-    """A summand of the derivative by a value, from one equation that reads the value.
-
-    Attributes
-    ----------
-    value : Node
-        Made of δ of the equation's value, and of values of its step.
-    later : int
-        How many steps later the equation is read: the delay of the value in it.
-    """
-
-    value: Node
-    later: int
+        lines = Backward(found).lines()
+    else:
+        lines = found.lines()
+    return Latex("\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}")
 
 
 class Equations:
-    """A traced step with its named values, and the derivatives that each equation passes back.
+    """The equations of a system: its named values, in the form and with the letters of a reader.
+
+    Parameters
+    ----------
+    system : System
+    form : Form
+    letters : Letters, optional
+    paths : Mapping of Node to str
+        Where each parameter is in the model.
 
     Attributes
     ----------
-    step : Step
+    system : System
+        In the form of a textbook.
+    parts : dict of Node to Node
+        What leaves that stand for parts or sums of parameters are; see :class:`Textbook`.
     named : list of Node
         The values that get an equation, each after those it is made of.
-    carried : dict of Node to (Node, int)
-        Each slot is the value of another node, so many steps before: slots that only hand
-        on what other slots received are followed to their end.
+    parameters : list of Node
     symbols : dict of Node to Symbol
-    originals : dict of Node to Node
-        The values that leaves in the graphs of terms stand for.
-    deltas : dict of Node to Node
-        The value that each leaf δ is the derivative by.
+    ones : set of Node
+        Leaves whose elements are all 1, such as the derivative of a loss by itself.
     """
 
-    def __init__(self, cell: Cell, inputs: Any = None) -> None:
-        self.batch = _batch_size(cell)
-        self.step = trace_step(cell, self.batch, inputs)
-        self.originals: dict[Node, Node] = {}
-        self.deltas: dict[Node, Node] = {}
-        self.outputs, self.after = _ends(self.step)
-        self.carried = _carried([slot.node for slot in self.step.state], self.after)
-        nodes = ancestors([*self.outputs, *self.after])
-        self.named = [node for node in nodes if node.primitive is not None and node.name is not None]
-        self.parameters = [node for node in nodes if node.role == "parameter"]
-        inside = [] if self.step.x is None else [x.node for x in flatten(self.step.x)]
-        paths = {p.node: path for path, p in cell.named_parameters()}
-        self.symbols: dict[Node, Symbol] = {}
-        for node, mark in _marks([*inside, *self.parameters, *self.named], paths).items():
-            self.symbols[node] = Symbol(_called(node), None if node.role == "parameter" else 0, mark=mark)
-        for slot, (node, delay) in self.carried.items():
-            symbol = self.symbols[node]
-            self.symbols[slot] = symbol._replace(delay=None if symbol.delay is None else delay)
-        self.mixes = any(self.batch in over_axes(node) for node in nodes)
-        self.printer = Printer(self.symbols, self.batch)
-        self.named = sorted([*self.named, *self._abbreviate(nodes, self.printer)], key=lambda node: node.serial)
+    def __init__(
+        self, system: System, form: Form = AS_WRITTEN, letters: Letters | None = None, paths: Mapping[Node, str] | None = None
+    ) -> None:
+        delayed = [leaf for leaf, reading in system.readings.items() if reading.delay]
+        book = Textbook([*system.all_ends, *(reading.node for reading in system.readings.values())], delayed, form)
+        self.system, self.parts = system.rewritten(book.new), book.parts
+        self.ones: set[Node] = set()
+        for total, value in book.sums.items():
+            if value in self.system.runs:
+                self.system.runs[total] = self.system.runs[value]
+            elif value in self.system.once:
+                self.system.once.add(total)
+        self.nodes = self.system.nodes
+        self.named = [node for node in self.nodes if node.primitive is not None and node.name is not None]
+        self.parameters = [node for node in self.nodes if node.role == "parameter"]
+        self.symbols = self._symbols(letters or Letters(), paths or {})
+        self.mixes = any(self.system.batch in over_axes(node) for node in self.nodes)
+        self.printer = self.printer_of()
+        self.named = sorted([*self.named, *self.abbreviate(self.nodes, self.printer)], key=lambda node: node.serial)
 
-    # -- forward ---------------------------------------------------------------------------
+    def printer_of(self, later: int = 0, dropped: Iterable[Node] = (), base: str | int = "t") -> Printer:
+        """A printer of values at a step, some steps after t or after a certain step."""
+        over_time = any(reading.when in ("sum", "all") for reading in self.system.readings.values())
+        steps = self.system.steps if over_time else 0
+        return Printer(self.symbols, self.system.batch, later, set(dropped), base, steps, self.ones)
 
-    def forward(self) -> list[str]:
+    def lines(self) -> list[str]:
         """A LaTeX line for each named value, and for each slot with a name given by the author."""
-        lines = [self._line(node, self.printer) for node in self.named]
-        for slot, name in zip(self.step.state, self.step.names, strict=True):
-            symbol, held_by = self.symbols[slot.node], self.carried[slot.node][0].name or ""
-            if not re.fullmatch(rf"(state|{re.escape(held_by)})(_\d+)?", name):  # the author's own: say what it holds
-                held = symbol if symbol.delay is None else symbol._replace(delay=symbol.delay - 1)
-                lines.append(f"{subscripted(name, 't')} &= {held.at(0)}")
+        lines = [self.line(node, self.printer) for node in self.named]
+        lines = [line for line in lines if line.partition(" &= ")[0] != line.partition(" &= ")[2]]
+        for name, slot in self.system.held:  # the author's own: say what it holds
+            symbol = self.symbols[slot]
+            held = symbol if symbol.delay is None else symbol._replace(delay=symbol.delay - 1)
+            lines.append(f"{subscripted(name, 't')} &= {held.at(0)}")
+        if any(loss not in self.system.once for loss in self.system.losses):
+            (loss,) = self.system.losses
+            lines.append(f"{self.symbols[loss]._replace(delay=None).at(0)} &= \\sum_t {self.printer.symbol(loss)}")
         return lines
 
-    def _line(self, node: Node, printer: Printer) -> str:
+    def line(self, node: Node, printer: Printer) -> str:
+        """The equation of a named value."""
         return f"{printer.symbol(node)} &= {printer.right_side(node)}"
 
-    def _abbreviate(self, nodes: Iterable[Node], printer: Printer) -> list[Node]:
+    # -- symbols -----------------------------------------------------------------------------
+
+    def _symbols(self, letters: Letters, paths: Mapping[Node, str]) -> dict[Node, Symbol]:
+        system = self.system
+        inputs = [node for node in self.nodes if node.role in ("input", "mask")]
+        starts = {initial.node: initial for initial in system.initials}
+        called = [node for node in [*inputs, *self.parameters, *self.named] if node not in starts]
+        runs = system.runs | {p: run for p, run in self._runs_of_parameters().items() if run is not None}
+        layers = _layers(called, runs)
+        letters.check(map(name_of, called))
+        names = {node: layered(letters(name_of(node)), layers.get(node, "")) for node in called}
+        marks = _marks(names, {node: paths.get(node, node.scope) for node in called}, set(paths))
+        symbols = {}
+        for node in called:
+            is_fixed = node.role == "parameter" or node in system.once
+            symbols[node] = Symbol(names[node], None if is_fixed else 0, mark=marks[node])
+        for node, initial in starts.items():
+            symbols[node] = symbols[initial.state]._replace(delay=None, when=str(initial.time))
+        for leaf, (node, delay, when) in system.readings.items():
+            symbol = symbols[node]
+            symbols[leaf] = symbol._replace(delay=None if symbol.delay is None or when else delay, when=when)
+        return symbols
+
+    def _runs_of_parameters(self) -> dict[Node, Run | None]:
+        """The first run that uses each parameter, None if it is used outside as well."""
+        of: dict[Node, dict[Run | None, None]] = {}
+        helps: dict[Node, set[Node]] = {}
+        for node in self.nodes:
+            if node.role == "parameter":
+                helps[node] = {node}
+            elif node.primitive is not None:
+                found = set().union(*(helps.get(i, ()) for i in node.inputs))
+                if node.name is None:
+                    helps[node] = found
+                else:
+                    for parameter in found:
+                        of.setdefault(parameter, {})[self.system.runs.get(node)] = None
+        return {parameter: next(iter(runs)) for parameter, runs in of.items()}
+
+    # -- values without a name ---------------------------------------------------------------
+
+    def abbreviate(self, nodes: Iterable[Node], printer: Printer) -> list[Node]:
         """Name long values that are used more than once, so that the text does not outgrow the graph."""
         uses: dict[Node, int] = {}
         nodes = list(nodes)
@@ -155,216 +258,67 @@ class Equations:
             printer.prepare([node])
             natural = printer.is_row(node) is not False
             if len(printer.form(node, natural)[0]) > LONG:
-                name = next(name for name in _letters() if name not in taken)
+                name = next(name for name in _free_letters() if name not in taken)
                 taken.add(name)
                 self.symbols[node] = Symbol(name)
                 printer.forms.pop((node, True)), printer.forms.pop((node, False))
                 found.append(node)
         return found
 
-    # -- backward --------------------------------------------------------------------------
 
-    def terms(self) -> dict[Node, list[Term]]:
-        """The summands of the derivative of the loss by each named value and parameter.
-
-        The derivative of ℓ_t by an output comes on top.
-        """
-        differentiable = [node for node in self.named if node.dtype.kind == "f"]
-        found: dict[Node, list[Term]] = {node: [] for node in (*differentiable, *self.parameters)}
-        pulled = [self._pull_back(node, [*differentiable, *self.carried, *self.parameters]) for node in differentiable]
-        for target in found:
-            found[target] += [Term(terms[target], 0) for terms in pulled if target in terms]
-            for slot, (source, delay) in self.carried.items():
-                if source is target:
-                    found[target] += [Term(terms[slot], delay) for terms in pulled if slot in terms]
-        return found
-
-    def backward(self) -> list[str]:
-        """A LaTeX line for δ of each named value, and for the gradient of each parameter."""
-        terms = self.terms()
-        shorter = self._shorten(terms)
-        lines = []
-        for node in reversed(self.named):
-            if node not in terms:
-                continue
-            symbol = self.printer.symbol(node)
-            direct = [rf"\frac{{\partial \ell_t}}{{\partial {symbol}}}"] if node in self.outputs else []
-            name = self.symbols[node]._replace(delta=True).at(0)
-            lines.append(f"{name} &= {_sum([*direct, *self._printed(node, terms[node])])}")
-        for parameter in self.parameters:
-            found = self._printed(parameter, terms[parameter], TERM if len(terms[parameter]) == 1 else 0)
-            if found:
-                total = found[0] if len(found) == 1 else rf"\left({_sum(found)}\right)"
-                lines.append(rf"\frac{{\partial L}}{{\partial {self.printer.symbol(parameter)}}} &= \sum_t {total}")
-        return lines + shorter
-
-    def _printed(self, target: Node, terms: Sequence[Term], binds: int = 0) -> list[str]:
-        transposed = self.printer.is_row(target) is not False
-        lines = []
-        for term in terms:
-            printer = Printer(self.symbols, self.batch, term.later, self._batch_sums(target, term.value))
-            printer.prepare([term.value])
-            if self.mixes and self._is_over_batch(target, term.value):
-                lines.append(r"\sum_{\text{batch}} " + printer.print(term.value, transposed, TERM))
-            else:
-                lines.append(printer.print(term.value, transposed, binds))
-        return lines
-
-    def _is_over_batch(self, target: Node, value: Node) -> bool:
-        """Whether a summand is a sum over examples: from values of each example to a shared target."""
-        each = any(self.batch in leaf.shape for leaf in ancestors([value]) if leaf in self.deltas)
-        return each and self.batch not in target.shape
-
-    def _batch_sums(self, target: Node, value: Node) -> set[Node]:
-        """The sums over examples with which the derivative by a shared value begins.
-
-        They are left out for one example, or said once for the whole term. A mean over the
-        examples within the step is none of them: the way to it leads past an example's own
-        values, or does not lead to δ.
-        """
-        if self.batch in target.shape:
-            return set()
-        with_delta: set[Node] = set()
-        for node in ancestors([value]):
-            if node in self.deltas or not with_delta.isdisjoint(node.inputs):
-                with_delta.add(node)
-        found, stack = set(), [value]
-        while stack:
-            node = stack.pop()
-            if node not in with_delta or node in found:
-                continue
-            facts = facts_of(node)
-            if facts.reduces and facts.is_jointly_linear and self.batch in over_axes(node):
-                found.add(node)
-            elif self.batch not in node.shape and node not in self.symbols:
-                stack.extend(node.inputs)
-        return found
-
-    def _shorten(self, terms: Mapping[Node, Sequence[Term]]) -> list[str]:
-        """Lines for long values that summands share, such as an inner value that its own derivative needs."""
-        pairs = [(target, term.value) for target, found in terms.items() for term in found]
-        dropped = set().union(*[self._batch_sums(*pair) for pair in pairs])
-        printer = Printer(self.symbols, self.batch, dropped=dropped)
-        nodes = _down_to([value for _, value in pairs], self.symbols)
-        return [self._line(node, printer) for node in self._abbreviate(nodes, printer)]
-
-    def _pull_back(self, node: Node, targets: Sequence[Node]) -> dict[Node, Node]:
-        """The contributions of one equation's cotangent δ to the cotangents of the values that it reads."""
-        wanted_nodes = set(targets)
-        with mode(tracing=True):
-            stands: dict[Node, Tensor] = {}
-            for source in _down_to([node], self.symbols, within=[node]):
-                if source is not node and (source.primitive is None or source in self.symbols):
-                    stands[source] = Tensor(source)
-                    if source in self.symbols:
-                        stands[source] = symbolic(source.spec, source.name, source.role)
-                        self._stand(stands[source].node, source)
-                elif source.primitive is not None:
-                    stands[source] = apply(source.primitive, [stands[i] for i in source.inputs], source.attributes)
-            self._stand(stands[node].node, node)
-            delta = symbolic(node.spec, node.name, "cotangent")
-            self.deltas[delta.node] = node
-            self.symbols[delta.node] = self.symbols[node]._replace(delta=True)
-            reached = set(ancestors([stands[node].node]))
-            wanted = [t for t in targets if t is not node and t in stands and stands[t].node in reached]
-            wanted = [t for t in wanted if t.dtype.kind == "f" and t in wanted_nodes]
-            found = grad(stands[node], [stands[t] for t in wanted], delta)
-        return {t: g.node for t, g in zip(wanted, found, strict=True) if delta.node in set(ancestors([g.node]))}
-
-    def _stand(self, node: Node, original: Node) -> None:
-        self.originals[node] = original
-        self.symbols[node] = self.symbols[original]
-
-
-# -- what a step consists of ---------------------------------------------------------------
-
-
-def _batch_size(cell: Cell) -> int:
-    """A batch size of which no length in the cell is a multiple, so that its axis can be recognised."""
-    lengths = {n for p in cell.parameters() for n in p.shape}
-    lengths |= {n for _, m in cell.modules() for value in vars(m).values() for n in flatten(value) if isinstance(n, int)}
-    return next(n for n in itertools.count(997, 2) if all(length % n or not length for length in lengths))
-
-
-def _ends(step: Step) -> tuple[list[Node], list[Node]]:
-    """The outputs and next states with names; an output that only passes a value on gets its own node."""
-    with mode(tracing=True):
-        outputs = [t.node if t.node.primitive is not None else _copy(t.node) for t in flatten(step.output)]
-    after = [t.node for t in step.after]
-    for end, name in zip(after, step.names, strict=True):
-        if end.primitive is not None and end.name is None:
-            end.name = name
-    for number, end in enumerate(outputs, start=1):
-        if end.name is None:
-            end.name = "o" if len(outputs) == 1 else f"o_{number}"
-    slots = [slot.node for slot in step.state]
-    for i, end in enumerate(after):
-        seen = [i]
-        while end in slots and slots.index(end) not in seen:
-            seen.append(slots.index(end))
-            end = after[seen[-1]]
-        if end in slots or (end.primitive is None and end.role is None):  # a circle, or a constant: a value of its own
-            with mode(tracing=True):
-                after[i] = _copy(after[i])
-            after[i].name = step.names[i]
-    return outputs, after
-
-
-def _copy(node: Node) -> Node:
-    return apply(astype, (Tensor(node),), {"dtype": node.dtype}).node
-
-
-def _carried(slots: list[Node], after: list[Node]) -> dict[Node, tuple[Node, int]]:
-    """For each slot, the node whose value it holds, and how many steps earlier that value was made."""
-    found = {}
-    for slot, node in zip(slots, after, strict=True):
-        delay = 1
-        while node in slots:
-            node, delay = after[slots.index(node)], delay + 1
-        found[slot] = (node, delay)
-    return found
-
-
-def _called(node: Node) -> str:
+def name_of(node: Node) -> str:
+    """What the author of a model calls a value or a parameter."""
     return node.name or node.operation
 
 
-def _marks(nodes: Sequence[Node], paths: dict[Node, str]) -> dict[Node, str]:
-    """For nodes of equal names, a LaTeX mark of where each is in the cell."""
-    groups: dict[str, list[Node]] = {}
+def layered(name: str, mark: str) -> str:
+    r"""A name with the mark of its layer: an arrow over its letter, a number above.
+
+    Examples
+    --------
+    >>> layered("W_f", "→^{(2)}"), layered("h", ""), layered("h'", "^{(1)}")
+    ('\\overrightarrow{W}_f^{(2)}', 'h', "h'^{(1)}")
+    """
+    arrow, number = (mark[:1], mark[1:]) if mark[:1] in ("→", "←") else ("", mark)
+    if arrow:
+        stem = stem_of(name)
+        over = {"→": "overrightarrow", "←": "overleftarrow"}[arrow]
+        name = rf"\{over}{{{stem}}}{name[len(stem) :]}"
+    return name + number
+
+
+def _layers(nodes: Sequence[Node], runs: Mapping[Node, Run]) -> dict[Node, str]:
+    """The marks of layers and directions, for values of one name in several runs, and parameters of one letter."""
+    groups: dict[tuple[bool, str], list[Node]] = {}
     for node in nodes:
-        groups.setdefault(_called(node), []).append(node)
+        is_parameter = node.role == "parameter"
+        groups.setdefault((is_parameter, stem_of(name_of(node)) if is_parameter else name_of(node)), []).append(node)
+    found = {}
+    for group in groups.values():
+        owners = sorted({runs[node] for node in group if node in runs}, key=lambda run: run.number)
+        if len(owners) > 1:
+            marks = dict(zip(owners, layer_marks(owners), strict=True))
+            found.update({node: marks[runs[node]] for node in group if node in runs})
+    return found
+
+
+def _marks(names: Mapping[Node, str], places: Mapping[Node, str], with_path: set[Node]) -> dict[Node, str]:
+    """For nodes of equal names, a LaTeX mark of where each is in the model."""
+    groups: dict[tuple[bool, str], list[Node]] = {}
+    for node, name in names.items():
+        groups.setdefault((node.role == "parameter", name), []).append(node)
     found = {}
     for group in groups.values():
         marks = [""] * len(group)
         if len(group) > 1:
-            full = [paths.get(node, node.scope) for node in group]
-            scopes = [path.rpartition(".")[0] if node in paths else path for path, node in zip(full, group, strict=True)]
+            full = [places[node] for node in group]
+            scopes = [place.rpartition(".")[0] if node in with_path else place for place, node in zip(full, group, strict=True)]
             marks = next((m for m in (scopes, full) if len(set(m)) == len(m)), [str(i + 1) for i in range(len(group))])
         for node, mark in zip(group, marks, strict=True):
             found[node] = mark if mark.isdecimal() or not mark else word(mark)
     return found
 
 
-def _letters() -> Iterable[str]:
+def _free_letters() -> Iterable[str]:
     yield from "abcdefgkmnpqrsuvwyz"
     yield from (f"a_{i}" for i in itertools.count(1))
-
-
-def _down_to(roots: Sequence[Node], symbols: dict[Node, Symbol], within: Sequence[Node] = ()) -> list[Node]:
-    """The nodes that the roots are computed from, down to leaves and to values with a symbol."""
-    seen = set(roots)
-    stack = list(seen)
-    while stack:
-        node = stack.pop()
-        if node in symbols and node not in within:
-            continue
-        for source in node.inputs:
-            if source not in seen:
-                seen.add(source)
-                stack.append(source)
-    return [node for node in ancestors(roots) if node in seen]
-
-
-def _sum(terms: Sequence[str]) -> str:
-    return " + ".join(terms).replace("+ -", "- ") or "0"

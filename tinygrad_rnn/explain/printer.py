@@ -16,7 +16,7 @@ import numpy as np
 from ..graph.graph import shown
 from ..graph.node import Node
 from ..ops.facts import facts_of
-from ..ops.formula import ATOM, OPEN, PRECEDENCE, PRODUCT, SUM, SYMBOL
+from ..ops.formula import ATOM, OPEN, PRECEDENCE, PRODUCT, SUM, SYMBOL, TERM
 from ..ops.indexing import is_index_array
 from ..tree import flatten
 from .names import subscripted
@@ -36,28 +36,44 @@ class Symbol(NamedTuple):
         Whether it is the derivative of the loss by the value of that name.
     mark : str
         LaTeX that tells it from others of that name, if there are any.
+    when : str
+        The one time that the value is of, such as "T"; or "sum", "all": of all steps.
 
     Examples
     --------
     >>> print(Symbol("h").at(0), Symbol("c", 2).at(0), Symbol("h", delta=True).at(1), Symbol("W_f", None).at(1))
     h_t c_{t-2} \delta^{h}_{t+1} W_{f}
+    >>> print(Symbol("h").at(-1, "T"), Symbol("h").at(1, 0), Symbol("h", when="T").at(0), Symbol("h", when="sum").at(0))
+    h_{T-1} h_1 h_T \sum_t h_t
     """
 
     name: str
     delay: int | None = 0
     delta: bool = False
     mark: str = ""
+    when: str = ""
 
-    def at(self, later: int) -> str:
-        """The symbol in an equation that is read so many steps after step t."""
+    def at(self, later: int, base: str | int = "t") -> str:
+        """The symbol in an equation that is read so many steps after step t, or after another step."""
         marks = [self.mark] if self.mark else []
-        if self.delay is None:
-            return subscripted(self.name, *marks)
-        offset = later - self.delay
-        time = "t" if offset == 0 else f"t{offset:+d}"
-        if self.delta:
-            return rf"\delta^{{{subscripted(self.name, *marks)}}}_" + (time if offset == 0 else f"{{{time}}}")
-        return subscripted(self.name, *marks, time)
+        if self.when == "all":
+            ends = (subscripted(self.name, *marks, "1"), subscripted(self.name, *marks, "T"))
+            return rf"{ends[0]}, \ldots, {ends[1]}"
+        if self.when == "sum":
+            return rf"\sum_t {self._replace(delay=0, when='').at(0)}"
+        time = self.when
+        if self.delay is not None and not time:
+            offset = later - self.delay
+            time = f"{base + offset}" if isinstance(base, int) else base if offset == 0 else f"{base}{offset:+d}"
+        symbol = subscripted(self.name, *marks)
+        if not self.delta:
+            return subscripted(self.name, *marks, time) if time else symbol
+        return rf"\delta^{{{symbol}}}" + (f"_{time}" if len(time) == 1 else f"_{{{time}}}" if time else "")
+
+    @property
+    def binds(self) -> int:
+        """How tightly it binds."""
+        return {"sum": TERM, "all": OPEN}.get(self.when, SYMBOL)
 
 
 def over_axes(node: Node) -> list[int]:
@@ -81,18 +97,34 @@ class Printer:
         The length of the axis that has the examples, which no other axis has.
     later : int
         How many steps after t.
+    base : str or int
+        The step t, if it is a certain one, such as "T" or 0.
+    steps : int
+        What stands for the number of steps T, if there is one.
     dropped : collection of Node
         Sums over the examples that are not printed.
+    ones : collection of Node
+        Leaves whose elements are all 1.
     """
 
-    def __init__(self, symbols: Mapping[Node, Symbol], batch: int, later: int = 0, dropped: Collection[Node] = ()) -> None:
+    def __init__(
+        self,
+        symbols: Mapping[Node, Symbol],
+        batch: int,
+        later: int = 0,
+        dropped: Collection[Node] = (),
+        base: str | int = "t",
+        steps: int = 0,
+        ones: Collection[Node] = (),
+    ) -> None:
         self.symbols, self.batch, self.later, self.dropped = symbols, batch, later, dropped
+        self.base, self.steps, self.ones = base, steps, ones
         self.forms: dict[tuple[Node, bool], tuple[str, int]] = {}
         self.numbers: dict[Node, Any] = {}
 
     def symbol(self, node: Node) -> str:
         """The symbol of a leaf or a named value, as LaTeX."""
-        return self.symbols[node].at(self.later) if node in self.symbols else r"\text{constant}"
+        return self.symbols[node].at(self.later, self.base) if node in self.symbols else r"\text{constant}"
 
     def right_side(self, node: Node) -> str:
         """The LaTeX formula of a named value, in terms of other values."""
@@ -141,6 +173,10 @@ class Printer:
         return self.numbers[node]
 
     def _number(self, node: Node) -> Any:
+        if node in self.ones:
+            return np.ones(())
+        if facts_of(node).copies and node not in self.symbols:
+            return self.number(node.inputs[0])
         if node in self.symbols or node.value.dtype.kind not in "fiub" or int(np.prod(node.shape, dtype=int)) != 1:
             return None
         if node.primitive is None:
@@ -157,11 +193,11 @@ class Printer:
     def _form(self, node: Node, transposed: bool) -> tuple[str, int]:
         number = self.number(node)
         if number is not None:
-            return _numeral(number.item(), self.batch)
+            return _numeral(number.item(), self.batch, self.steps)
         if self._is_leaf(node):
             symbol, natural = self.symbol(node), self.is_row(node)
             if natural is None or natural == transposed or node not in self.symbols:
-                return symbol, SYMBOL
+                return symbol, self.symbols[node].binds if node in self.symbols else SYMBOL
             return _turned(symbol), ATOM
         return self._apply(node, transposed)
 
@@ -174,10 +210,14 @@ class Printer:
         template, own = primitive.formula.latex, primitive.formula.binds
         names = primitive.named_arguments
         inputs = dict(zip(names, node.inputs, strict=False))
-        for name, number, instead in primitive.formula.special:
-            known = self.number(inputs[name])
-            if known is not None and known.item() == number:
+        for name, case, instead in primitive.formula.special:
+            source, known = inputs[name], self.number(inputs[name])
+            if known is not None and known.item() == case:
                 template = instead
+                break
+            if source.primitive is not None and source.primitive.name == case and not self._is_leaf(source):
+                template, axes = instead, over_axes(source)
+                inputs = dict(zip(source.primitive.named_arguments, source.inputs, strict=False))
                 break
         alone = re.fullmatch(r"\{(\w+)(:T)?\}", template)
         turned = transposed
@@ -214,6 +254,8 @@ class _Argument:
             turned = self.transposed != ("T" in parts) if natural is None else natural
             printed.append(self.printer.print(node, turned, binds))
         latex = ", ".join(printed)
+        if "factor" in parts and latex.startswith(r"\left["):
+            return rf"\cdot {latex}"
         return f"{{{latex}}}" if "base" in parts and re.search(r"\^|'", latex) and not latex.startswith(r"\left(") else latex
 
 
@@ -262,11 +304,13 @@ def _over(axes: list[int], batch: int) -> str:
     return r"_{\text{batch}}" if all(n in (1, batch) for n in axes) else r"_{\text{all}}"
 
 
-def _numeral(value: float, batch: int) -> tuple[str, int]:
-    """The LaTeX of a number, where the batch size is printed as B."""
-    if value and value % batch == 0:
-        times = f"{value // batch:g} "
-        return ("B", SYMBOL) if value == batch else (f"{times}B", PRODUCT)
+def _numeral(value: float, batch: int, steps: int = 0) -> tuple[str, int]:
+    """The LaTeX of a number, where the batch size is printed as B and the number of steps as T."""
+    for length, letter in ((batch, "B"), (steps, "T")):
+        if length and value and value % length == 0:
+            if value == length:
+                return letter, SYMBOL
+            return f"{_numeral(value // length, batch, steps)[0]} {letter}", PRODUCT
     digits, _, exponent = f"{abs(value):g}".partition("e")
     latex, binds = {"inf": r"\infty", "nan": r"\text{NaN}"}.get(digits, digits), SYMBOL
     if exponent:

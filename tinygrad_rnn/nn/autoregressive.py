@@ -60,6 +60,8 @@ class ARCell(DelayCell):
     ((4, 1), ('y_1', 'y_2'))
     """
 
+    input_name = "ε"
+
     def __init__(self, order: int, size: int = 1, *, dtype: npt.DTypeLike = np.float32) -> None:
         if not is_int(order):
             raise ValueError(f"order is how many steps are looked back, 1 at least, not {order!r}")

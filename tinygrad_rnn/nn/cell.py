@@ -40,6 +40,12 @@ class Cell(Module):
     from NumPy's random generator or counts its calls is refused. Random numbers that are new at
     each step come from :func:`tinygrad_rnn.sample`, and a choice from :func:`tinygrad_rnn.where`.
 
+    Attributes
+    ----------
+    state_shape : tuple of int, or nested tuples of them
+    input_name : str
+        What drawings and equations call the input.
+
     Examples
     --------
     >>> import tinygrad_rnn as tr
@@ -59,6 +65,7 @@ class Cell(Module):
     """
 
     state_shape: Any = None
+    input_name = "x"
 
     def step(self, x: Any, state: Any) -> tuple[Any, Any]:
         """One time step.
@@ -120,12 +127,6 @@ class Cell(Module):
             return rebuild(shape, iter([zeros(part) for part in shape]), depth=1)
 
         return zeros(self.state_shape)
-
-    def equations(self, backward: bool = False, inputs: Any = None) -> str:
-        """The step, or its backpropagation through time, as LaTeX; see :mod:`tinygrad_rnn.explain`."""
-        from ..explain import equations
-
-        return equations(self, backward, inputs)
 
 
 class RNNCell(Cell):

@@ -20,6 +20,7 @@ from ..tensor import Parameter, Tensor
 
 if TYPE_CHECKING:
     from ..draw import Drawing
+    from ..explain import Latex
     from ..scan.plan import Plan
 
 __all__ = ["Module"]
@@ -470,34 +471,54 @@ class Module:
         """
         return (xs,), None
 
-    def equations(self, backward: bool = False, inputs: Any = None) -> str:
-        """The LaTeX equations of this module's cell, or of its backpropagation through time.
+    def equations(
+        self,
+        backward: bool = False,
+        inputs: Any = None,
+        *,
+        loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+        targets: Any = None,
+        symbols: Mapping[str, str] | None = None,
+        notation: Literal["UW", "WU"] | None = None,
+        net: str | None = None,
+        bias: Literal["one"] | None = None,
+        form: Literal["joined"] | None = None,
+    ) -> Latex:
+        r"""The equations of the model as LaTeX, or those of its backpropagation through time.
 
         Parameters
         ----------
-        backward : bool
-        inputs : array_like, optional
-            An example of x_t, (batch, features), if it cannot be found out.
+        backward, inputs, loss, targets, symbols, notation, net, bias, form
+            As :func:`tinygrad_rnn.explain.equations` has them.
 
-        Raises
-        ------
-        TinygradError
-            If there is no cell in it, or cells of several kinds.
+        Returns
+        -------
+        Latex
+            A text, which a notebook shows typeset.
 
         Examples
         --------
         >>> from tinygrad_rnn import nn
-        >>> print(nn.Sequential(nn.RNN(3, 5), nn.Linear(5, 2)).equations())
-        \\begin{aligned}
-        h_t &= \\tanh\\left(U x_t + b + W h_{t-1} + b'\\right)
-        \\end{aligned}
+        >>> print(nn.Sequential(nn.RNN(3, 5), nn.Linear(5, 2)).equations(bias="one"))
+        \begin{aligned}
+        h_t &= \tanh\left(U x_t + b + W h_{t-1}\right) \\
+        o_t &= V h_t + c
+        \end{aligned}
         """
-        cells = {type(part): part for _, part in self.modules() if type(part).equations is not Module.equations}
-        if len(cells) != 1:
-            found = ", ".join(kind.__name__ for kind in cells) or "none"
-            raise TinygradError(f"equations are of one kind of cell, and in this {type(self).__name__} there is {found}")
-        (cell,) = cells.values()
-        return cell.equations(backward, inputs)
+        from ..explain import equations
+
+        return equations(
+            self._drawn(),
+            backward,
+            inputs,
+            loss=loss,
+            targets=targets,
+            symbols=symbols,
+            notation=notation,
+            net=net,
+            bias=bias,
+            form=form,
+        )
 
     def plan(self, T: int, B: int = 1, inputs: Any = None) -> Plan | dict[str, Plan]:
         """The compiler's plan of the recurrent parts, for T steps and a batch of B; nothing is run.

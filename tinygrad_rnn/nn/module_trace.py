@@ -126,6 +126,7 @@ def _example(inputs: Any, batch_size: int, name: str = "x") -> Any:
     spec = inputs if isinstance(inputs, Spec) else as_tensor(inputs).node.spec
     if not spec.shape:
         raise ShapeError("an example of an input has a leading axis for the batch: (batch, features), or (batch,) for codes")
+    name = getattr(inputs, "name", None) or name
     return symbolic(Spec((batch_size, *spec.shape[1:]), np.dtype(spec.dtype)), name, "input")
 
 
@@ -157,7 +158,7 @@ def trace_step(cell: Cell, batch_size: int = 1, inputs: Any = None) -> Step:
 
     def run(spec: Any) -> Step:
         with mode(tracing=True):
-            x = None if spec is None else _example(spec, batch_size)
+            x = None if spec is None else _example(spec, batch_size, cell.input_name)
             start = cell.initial_state(batch_size)
             slots = [symbolic(slot.node.spec, None, "initial") for slot in flatten(start)]
             output, after = cell(x, rebuild(start, iter(slots)))

@@ -61,7 +61,7 @@ __all__ = [
 @primitive(
     np.add,
     gradient=(lambda g, y, a, b: g, lambda g, y, a, b: g),
-    formula=Formula("{a:sum} + {b:sum}", SUM),
+    formula=Formula("{a:sum} + {b:sum}", SUM, special=(("a", 0, "{b}"), ("b", 0, "{a}"))),
     facts=Facts(signs=(1, 1), symbol="+"),
 )
 def add(a, b):
@@ -191,7 +191,13 @@ def power(a, b):
     """
 
 
-@primitive(np.exp, gradient=(lambda g, y, x: g * y,), formula=r"\exp\left({x}\right)")
+@primitive(
+    np.exp,
+    gradient=(lambda g, y, x: g * y,),
+    formula=Formula(
+        r"\exp\left({x}\right)", special=(("x", "log_softmax", r"\operatorname{{softmax}}{over}\left({x}\right)"),)
+    ),
+)
 def exp(x):
     """Exponential, elementwise.
 

@@ -31,19 +31,21 @@ class Formula(NamedTuple):
     binds : int
         From the loosest, OPEN, RELATION, SUM, TERM, PRODUCT, MATRIX, ATOM, to SYMBOL. An
         argument that binds less than its place, such as ``{x:product}``, is put in
-        brackets; ``{x}`` is a place with brackets of its own, and ``{x:base}`` one where a
-        superscript follows.
+        brackets; ``{x}`` is a place with brackets of its own, ``{x:base}`` one where a
+        superscript follows, and ``{x:factor}`` one with a dot before a joined vector.
     transposed : str, optional
         The template of the transposed result, where ``{x:T}`` stands for an input
         transposed; without it, every input is transposed in `latex`.
-    special : tuple of (str, float, str)
-        Other templates, for an input that is a known number: ``("b", 1, "{a}")``.
+    special : tuple of (str, float or str, str)
+        Other templates: for an input that is a known number, ``("b", 1, "{a}")``; or for one
+        that a certain primitive has made, with places for the inputs of that primitive:
+        ``("x", "log_softmax", r"\operatorname{{softmax}}\left({x}\right)")``.
     """
 
     latex: str
     binds: int = ATOM
     transposed: str | None = None
-    special: tuple[tuple[str, float, str], ...] = ()
+    special: tuple[tuple[str, float | str, str], ...] = ()
 
 
 def check_formula(name: str, formula: Formula, arguments: Sequence[str], attributes: Sequence[str]) -> None:
@@ -54,7 +56,8 @@ def check_formula(name: str, formula: Formula, arguments: Sequence[str], attribu
             raise ValueError(
                 f"{name}: a special formula is for the input {place!r}, and there are {', '.join(inputs) or 'none'}"
             )
-    for template in (formula.latex, formula.transposed or "", *(latex for _, _, latex in formula.special)):
+    own = [latex for _, case, latex in formula.special if not isinstance(case, str)]
+    for template in (formula.latex, formula.transposed or "", *own):
         try:
             parts = list(string.Formatter().parse(template))
         except ValueError as error:
@@ -72,7 +75,7 @@ def check_formula(name: str, formula: Formula, arguments: Sequence[str], attribu
                 )
             allowed: Container[str] = ()
             if field in inputs or field == "rest":
-                allowed = (*PRECEDENCE, "T", "own")
+                allowed = (*PRECEDENCE, "T", "own", "factor")
             elif field in attributes:
                 allowed = ("index", "typed")
             if conversion or (spec and any(part not in allowed for part in spec.split(","))):

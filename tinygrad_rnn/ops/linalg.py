@@ -58,7 +58,7 @@ def _second(g: Any, y: Any, a: Any, b: Any) -> Any:
 @primitive(
     np.matmul,
     gradient=(lambda g, y, a, b: apply(_matmul, (g, _transposed(b))), _second),
-    formula=Formula("{a:matrix} {b:matrix}", MATRIX, transposed="{b:matrix,T} {a:matrix,T}"),
+    formula=Formula("{a:matrix} {b:matrix,factor}", MATRIX, transposed="{b:matrix,T} {a:matrix,T,factor}"),
     facts=Facts(product=True, symbol="·"),
     shape=_product,
     domain=Domain(REAL, REAL, signature="(m,n),(n,p)->(m,p)"),

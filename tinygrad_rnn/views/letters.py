@@ -3,10 +3,12 @@ r"""Letters: what a reader calls the values and parameters of a model, in drawin
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, get_args
 
-__all__ = ["Letters", "Notation"]
+from .runs import Run
+
+__all__ = ["Letters", "Notation", "layer_marks", "number_of", "stem_of"]
 
 Notation = Literal["UW", "WU"]
 """The letters of the input's and of the recurrent matrix, in this order: U x + W h, or W x + U h."""
@@ -60,7 +62,7 @@ class Letters:
         stem, scripts = found.groups()
         if stem in self.symbols:
             return self.symbols[stem] + scripts
-        if self.notation == "WU" and stem in ("U", "W") and not re.match(r"_\{?\d", scripts):
+        if self.notation == "WU" and stem in ("U", "W") and number_of(name) is None:
             return {"U": "W", "W": "U"}[stem] + scripts
         return name
 
@@ -78,9 +80,53 @@ class Letters:
             With the names that there are.
         """
         there = dict.fromkeys(names)
-        stems = {found[1] for name in there if (found := _STEM.fullmatch(name))}
+        stems = set(map(stem_of, there))
         unknown = [name for name in self.symbols if name not in there and name not in stems]
         if unknown:
             raise ValueError(
                 f"symbols: nothing here is called {', '.join(unknown)}; the names are {', '.join(there) or 'none'}"
             )
+
+
+def stem_of(name: str) -> str:
+    r"""A name's letter, with its accent, and without primes and scripts.
+
+    Examples
+    --------
+    >>> stem_of("W_f"), stem_of("b'"), stem_of(r"\hat{y}_1")
+    ('W', 'b', '\\hat{y}')
+    """
+    found = _STEM.fullmatch(name)
+    return found[1] if found else name
+
+
+def number_of(name: str) -> int | None:
+    """The number that a name's subscript begins with, or None.
+
+    Examples
+    --------
+    >>> number_of("W_0"), number_of("A_{12}"), number_of("W_f")
+    (0, 12, None)
+    """
+    found = re.search(r"_\{?(\d+)", name)
+    return int(found[1]) if found else None
+
+
+def layer_marks(runs: Sequence[Run]) -> list[str]:
+    """What tells apart equal names in several runs: arrows for two directions, numbers for layers.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> from tinygrad_rnn.views import traced
+    >>> from tinygrad_rnn.views.runs import Runs
+    >>> model = tr.nn.RNN(3, 5, num_layers=2, bidirectional=True)
+    >>> layer_marks(list(Runs(traced(model, 2).nodes)))
+    ['→^{(1)}', '←^{(1)}', '→^{(2)}', '←^{(2)}']
+    """
+    directions = [run.reverse for run in runs]
+    if directions.count(True) == directions.count(False):
+        arrows = ["←" if reverse else "→" for reverse in directions]
+        layers = [arrows[: k + 1].count(arrow) for k, arrow in enumerate(arrows)]
+        return [arrow + (f"^{{({k})}}" if len(runs) > 2 else "") for arrow, k in zip(arrows, layers, strict=True)]
+    return [f"^{{({k})}}" for k in range(1, len(runs) + 1)]

@@ -40,6 +40,7 @@ def traced(
     targets: Any = None,
     force: Sequence[str] = (),
     total: bool = False,
+    batch: int = BATCH,
 ) -> Graph:
     """The graph of a module over T steps, whole-sequence operations split into steps.
 
@@ -58,6 +59,8 @@ def traced(
         Slots that carry data in place of what a step made; the targets, if they are alike.
     total : bool
         Whether the losses of the steps are summed up.
+    batch : int
+        How many examples an input that is found out has.
 
     Raises
     ------
@@ -68,6 +71,7 @@ def traced(
         raise TinygradError(f"loss is a function of output and target, such as nn.mse, and not {loss!r}")
     force = (force,) if isinstance(force, str) else force
     callee = standalone(module) if isinstance(module, Cell) else module
+    name = getattr(getattr(callee, "cell", callee), "input_name", "x")
     batch_first = any(getattr(part, "batch_first", False) for _, part in module.modules())
 
     def run(sequence: Any) -> Graph:
@@ -80,8 +84,8 @@ def traced(
             return _with_loss(outputs, loss, targets, T, [*forced.values(), *([] if given is None else [given])], total)
 
     def element(spec: Spec | None) -> Graph:
-        axes = (BATCH, T) if batch_first else (T, BATCH)
-        return run(None if spec is None else symbolic(Spec((*axes, *spec.shape), spec.dtype), "x", "input"))
+        axes = (batch, T) if batch_first else (T, batch)
+        return run(None if spec is None else symbolic(Spec((*axes, *spec.shape), spec.dtype), name, "input"))
 
     return run(_symbols(inputs, T, int(batch_first))) if inputs is not None else try_inputs(module, element)
 

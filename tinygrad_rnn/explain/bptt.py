@@ -1,0 +1,245 @@
+r"""Backpropagation through time as equations: δ of each named value, and the gradients of the parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from ..autodiff import grad
+from ..errors import TinygradError
+from ..graph.context import mode
+from ..graph.node import Node, ancestors
+from ..nn.module_trace import symbolic
+from ..ops.core import apply
+from ..ops.facts import facts_of
+from ..ops.formula import TERM
+from ..tensor import Tensor
+from .equations import Equations
+from .printer import over_axes
+
+__all__ = ["Backward", "Term"]
+
+
+class Term(NamedTuple):
+    """A summand of the derivative by a value, from one equation that reads the value.
+
+    Attributes
+    ----------
+    value : Node
+        Made of δ of the equation's value, and of values of its step.
+    later : int
+        How many steps later the equation is read: the delay of the value in it.
+    when : str
+        The one step whose value the equation reads, "T" or "1"; or "sum" if it reads all.
+    equation : Node
+        The value that the equation is of.
+    """
+
+    value: Node
+    later: int
+    when: str
+    equation: Node
+
+
+class Backward:
+    """The derivatives that each equation passes back.
+
+    Attributes
+    ----------
+    originals : dict of Node to Node
+        The values that leaves in the graphs of terms stand for.
+    deltas : dict of Node to Node
+        The value that each leaf δ is the derivative by.
+    """
+
+    def __init__(self, equations: Equations) -> None:
+        self.equations, self.system = equations, equations.system
+        self.originals: dict[Node, Node] = {}
+        self.deltas: dict[Node, Node] = {}
+        self.starts = {initial.node: initial for initial in self.system.initials}
+
+    # -- the summands --------------------------------------------------------------------------
+
+    def terms(self) -> dict[Node, list[Term]]:
+        """The summands of the derivative of the loss by each named value and parameter.
+
+        The derivative of ℓ_t by an output comes on top. That of a value before the first step
+        has those summands of its state that lie in the sequence.
+        """
+        equations, readings = self.equations, self.system.readings
+        differentiable = [node for node in equations.named if node.dtype.kind == "f"]
+        found: dict[Node, list[Term]] = {node: [] for node in (*differentiable, *equations.parameters)}
+        for node in differentiable:
+            pulled = self._pull_back(node, [*differentiable, *readings, *equations.parameters])
+            for target, value in pulled.items():
+                source, delay, when = readings.get(target, (target, 0, ""))
+                if when == "all":
+                    raise TinygradError(
+                        f"{node.name} reads the values of {source.name} at all steps: its backward equations are not printed; "
+                        "print those forward, or the parts of the model one by one"
+                    )
+                if source in found:
+                    found[source].append(Term(value, delay, when, node))
+        return {
+            node: sorted(terms, key=lambda term: (bool(term.when), term.later)) if node not in equations.parameters else terms
+            for node, terms in found.items()
+        }
+
+    def _pull_back(self, node: Node, targets: Sequence[Node]) -> dict[Node, Node]:
+        """The contributions of one equation's cotangent δ to the cotangents of the values that it reads."""
+        symbols = self.equations.symbols
+        wanted_nodes = set(targets)
+        with mode(tracing=True):
+            stands: dict[Node, Tensor] = {}
+            for source in _down_to([node], symbols, within=[node]):
+                if source is not node and (source.primitive is None or source in symbols):
+                    stands[source] = Tensor(source)
+                    if source in symbols:
+                        stands[source] = symbolic(source.spec, source.name, source.role)
+                        self._stand(stands[source].node, source)
+                elif source.primitive is not None:
+                    stands[source] = apply(source.primitive, [stands[i] for i in source.inputs], source.attributes)
+            self._stand(stands[node].node, node)
+            delta = symbolic(node.spec, node.name, "cotangent")
+            self.deltas[delta.node] = node
+            if node in self.system.losses:
+                self.equations.ones.add(delta.node)
+            else:
+                symbols[delta.node] = symbols[node]._replace(delta=True)
+            reached = set(ancestors([stands[node].node]))
+            wanted = [t for t in targets if t is not node and t in stands and stands[t].node in reached]
+            wanted = [t for t in wanted if t.dtype.kind == "f" and t in wanted_nodes]
+            found = grad(stands[node], [stands[t] for t in wanted], delta)
+        return {t: g.node for t, g in zip(wanted, found, strict=True) if delta.node in set(ancestors([g.node]))}
+
+    def _stand(self, node: Node, original: Node) -> None:
+        self.originals[node] = original
+        self.equations.symbols[node] = self.equations.symbols[original]
+
+    # -- lines -----------------------------------------------------------------------------------
+
+    def lines(self) -> list[str]:
+        """A LaTeX line for δ of each named value, and for the gradient of each parameter."""
+        equations = self.equations
+        terms = self.terms()
+        shorter = self._shorten(terms)
+        lines = []
+        for node in reversed(equations.named):
+            if node in terms and node not in self.system.losses:
+                lines += self._of_value(node, terms)
+        for parameter in equations.parameters:
+            if total := self._from_all(parameter, terms[parameter]):
+                lines.append(rf"\frac{{\partial L}}{{\partial {equations.printer.symbol(parameter)}}} &= {_sum(total)}")
+        return lines + shorter
+
+    def _of_value(self, node: Node, terms: Mapping[Node, Sequence[Term]]) -> list[str]:
+        """The lines for δ of one value: at any step t, and at the step at which it is also read from outside."""
+        symbol = self.equations.symbols[node]
+        if node in self.starts:
+            _, state, time = self.starts[node]
+            inside = [term for term in terms[state] if not term.when and term.later + time > 0]
+            return [self._line(node, self._printed(state, inside, base=time))]
+        if node in self.system.once:
+            direct = [rf"\frac{{\partial L}}{{\partial {symbol.at(0)}}}"] if node in self.system.outputs else []
+            return [self._line(node, [*direct, *self._from_all(node, terms[node])])]
+        always = [term for term in terms[node] if term.when in ("", "sum")]
+        lines = []
+        ends = {term.when for term in terms[node]} - {"", "sum"}
+        for base in ("t", *sorted(ends)):
+            at: str | int = 1 if base == "1" else base
+            there = [t for t in always if base == "t" or (t.later <= 0 if base == "T" else t.later >= 0)]
+            direct = []
+            if node in self.system.outputs:
+                direct = [rf"\frac{{\partial \ell_{base}}}{{\partial {symbol.at(0, at)}}}"]
+            own = [term for term in terms[node] if term.when == base]
+            lines.append(self._line(node, [*direct, *self._printed(node, there, base=at), *self._printed(node, own)], at))
+        return lines
+
+    def _from_all(self, target: Node, terms: Sequence[Term]) -> list[str]:
+        """The summands of the derivative by what all steps share, those of the steps in one sum over t."""
+        inside = self._printed(target, [term for term in terms if not self._is_once(term.equation)])
+        outside = self._printed(target, [term for term in terms if self._is_once(term.equation)])
+        total = inside[0] if len(inside) == 1 else rf"\left({_sum(inside)}\right)"
+        return [rf"\sum_t {total}", *outside] if inside else outside
+
+    def _line(self, node: Node, summands: Sequence[str], base: str | int = "t") -> str:
+        return f"{self.equations.symbols[node]._replace(delta=True).at(0, base)} &= {_sum(summands)}"
+
+    def _is_once(self, node: Node) -> bool:
+        """Whether the equation of a value is not one of each step."""
+        return node in self.system.once or node in self.starts
+
+    def _printed(self, target: Node, terms: Sequence[Term], base: str | int = "t") -> list[str]:
+        equations = self.equations
+        transposed = equations.printer.is_row(target) is not False
+        is_shared = target.role == "parameter" or target in self.system.once
+        binds = TERM if is_shared and len(terms) == 1 and not self._is_once(terms[0].equation) else 0
+        lines = []
+        for term in terms:
+            printer = equations.printer_of(term.later, self._batch_sums(target, term.value), base)
+            printer.prepare([term.value])
+            if equations.mixes and self._is_over_batch(target, term.value):
+                lines.append(r"\sum_{\text{batch}} " + printer.print(term.value, transposed, TERM))
+            else:
+                lines.append(printer.print(term.value, transposed, binds))
+        return lines
+
+    def _is_over_batch(self, target: Node, value: Node) -> bool:
+        """Whether a summand is a sum over examples: from values of each example to a shared target."""
+        batch = self.system.batch
+        each = any(batch in leaf.shape for leaf in ancestors([value]) if leaf in self.deltas)
+        return each and batch not in target.shape
+
+    def _batch_sums(self, target: Node, value: Node) -> set[Node]:
+        """The sums over examples with which the derivative by a shared value begins.
+
+        They are left out for one example, or said once for the whole term. A mean over the
+        examples within the step is none of them: the way to it leads past an example's own
+        values, or does not lead to δ.
+        """
+        batch = self.system.batch
+        if batch in target.shape:
+            return set()
+        with_delta: set[Node] = set()
+        for node in ancestors([value]):
+            if node in self.deltas or not with_delta.isdisjoint(node.inputs):
+                with_delta.add(node)
+        found, stack = set(), [value]
+        while stack:
+            node = stack.pop()
+            if node not in with_delta or node in found:
+                continue
+            facts = facts_of(node)
+            if facts.reduces and facts.is_jointly_linear and batch in over_axes(node):
+                found.add(node)
+            elif batch not in node.shape and node not in self.equations.symbols:
+                stack.extend(node.inputs)
+        return found
+
+    def _shorten(self, terms: Mapping[Node, Sequence[Term]]) -> list[str]:
+        """Lines for long values that summands share, such as an inner value that its own derivative needs."""
+        equations = self.equations
+        pairs = [(target, term.value) for target, found in terms.items() for term in found]
+        dropped = set().union(*[self._batch_sums(*pair) for pair in pairs])
+        printer = equations.printer_of(dropped=dropped)
+        nodes = _down_to([value for _, value in pairs], equations.symbols)
+        return [equations.line(node, printer) for node in equations.abbreviate(nodes, printer)]
+
+
+def _down_to(roots: Sequence[Node], symbols: Mapping[Node, object], within: Sequence[Node] = ()) -> list[Node]:
+    """The nodes that the roots are computed from, down to leaves and to values with a symbol."""
+    seen = set(roots)
+    stack = list(seen)
+    while stack:
+        node = stack.pop()
+        if node in symbols and node not in within:
+            continue
+        for source in node.inputs:
+            if source not in seen:
+                seen.add(source)
+                stack.append(source)
+    return [node for node in ancestors(roots) if node in seen]
+
+
+def _sum(terms: Sequence[str]) -> str:
+    return " + ".join(terms).replace("+ -", "- ") or "0"

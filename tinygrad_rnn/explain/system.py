@@ -1,0 +1,443 @@
+"""The equations of a model, before they are printed: one step of everything that runs over time, and what is made once."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from ..errors import TinygradError
+from ..graph.context import mode
+from ..graph.graph import Graph, is_constant
+from ..graph.node import Node, ancestors, behind_cuts
+from ..nn.cell import Cell
+from ..nn.module import Module
+from ..nn.module_trace import Step, symbolic, trace_step
+from ..ops import astype
+from ..ops.core import apply
+from ..ops.facts import facts_of, scales
+from ..tensor import Tensor
+from ..tree import flatten
+from ..views.runs import Run, Runs, longest_delay
+from ..views.symbolic_run import traced
+from .textbook import is_affine
+
+__all__ = ["Initial", "Reading", "System", "of_cell", "of_module"]
+
+STEPS = 11
+"""Steps that a model is traced over, if no delay is longer: a number that no length in it should be a multiple of."""
+LONGEST = 127
+
+
+class Reading(NamedTuple):
+    """What a leaf stands for: a value at another time.
+
+    Attributes
+    ----------
+    node : Node
+        The value.
+    delay : int
+        So many steps earlier than the reader; negative for later.
+    when : str
+        For a reader that is made once: ``"T"``, ``"1"``, ``"sum"`` over all steps, or ``"all"``.
+    """
+
+    node: Node
+    delay: int = 0
+    when: str = ""
+
+
+class Initial(NamedTuple):
+    """A value of the time before the first step that is computed.
+
+    Attributes
+    ----------
+    node : Node
+        What it is computed as, once.
+    state : Node
+        The value of a step that it is the start of.
+    time : int
+        0, or less for longer delays.
+    """
+
+    node: Node
+    state: Node
+    time: int
+
+
+@dataclass
+class System:
+    """Values of one step and values that are made once, and how they read each other.
+
+    Attributes
+    ----------
+    batch : int
+        The length of the axis of examples, which no other axis has.
+    ends : list of Node
+        All that is computed: outputs, next states, losses.
+    outputs : list of Node
+        Values that a loss may read; none if losses are among the ends.
+    readings : dict of Node to Reading
+        Leaves that stand for values of another time.
+    initials : list of Initial
+    once : set of Node
+        Values that are not of a step.
+    losses : list of Node
+    runs : dict of Node to Run
+        For a value of a step, what runs over the sequence.
+    held : list of (str, Node)
+        State slots with a name that their author gave, and the leaf that stands for each.
+    steps : int
+        How many steps were traced, for numbers that stand for T; 0 for a single step.
+    """
+
+    batch: int
+    ends: list[Node]
+    outputs: list[Node]
+    readings: dict[Node, Reading]
+    initials: list[Initial] = field(default_factory=list)
+    once: set[Node] = field(default_factory=set)
+    losses: list[Node] = field(default_factory=list)
+    runs: dict[Node, Run] = field(default_factory=dict)
+    held: list[tuple[str, Node]] = field(default_factory=list)
+    steps: int = 0
+
+    @property
+    def nodes(self) -> list[Node]:
+        """All values and leaves, each after those that it is made of."""
+        return ancestors(self.all_ends)
+
+    @property
+    def all_ends(self) -> list[Node]:
+        """The ends, and the values before the first step."""
+        return [*self.ends, *(initial.node for initial in self.initials)]
+
+    def rewritten(self, new: Mapping[Node, Node]) -> System:
+        """The system with other nodes for its ends and for the values that are read at other times."""
+
+        def of(node: Node) -> Node:
+            return new.get(node, node)
+
+        return replace(
+            self,
+            ends=[of(end) for end in self.ends],
+            outputs=[of(output) for output in self.outputs],
+            readings={leaf: reading._replace(node=of(reading.node)) for leaf, reading in self.readings.items()},
+            initials=[initial._replace(node=of(initial.node), state=of(initial.state)) for initial in self.initials],
+            once={of(node) for node in self.once},
+            losses=[of(loss) for loss in self.losses],
+            runs={of(node): run for node, run in self.runs.items()},
+        )
+
+
+def of_cell(cell: Cell, inputs: Any = None) -> System:
+    """One step of a cell as a system.
+
+    Raises
+    ------
+    ShapeError
+        If no input was found that the cell takes.
+    TraceError
+        If the step looks at the values of its tensors.
+
+    Examples
+    --------
+    >>> from tinygrad_rnn import nn
+    >>> system = of_cell(nn.RNNCell(3, 5))
+    >>> [(leaf.name, reading.node.operation, reading.delay) for leaf, reading in system.readings.items()]
+    [('h', 'tanh', 1)]
+    """
+    batch = unlike(_lengths(cell), 997)
+    step = trace_step(cell, batch, inputs)
+    outputs, after = _ends(step)
+    slots = [slot.node for slot in step.state]
+    readings = {}
+    for slot, node in zip(slots, after, strict=True):
+        delay = 1
+        while node in slots:  # a slot that hands on what another slot received
+            node, delay = after[slots.index(node)], delay + 1
+        readings[slot] = Reading(node, delay)
+    held = [
+        (name, slot)
+        for name, slot in zip(step.names, slots, strict=True)
+        if not re.fullmatch(rf"(state|{re.escape(readings[slot].node.name or '')})(_\d+)?", name)
+    ]
+    return System(batch, [*outputs, *after], outputs, readings, held=held)
+
+
+def _ends(step: Step) -> tuple[list[Node], list[Node]]:
+    """The outputs and next states with names; an output that only passes a value on gets its own node."""
+    with mode(tracing=True):
+        outputs = [t.node if t.node.primitive is not None else copy_of(t.node) for t in flatten(step.output)]
+    after = [t.node for t in step.after]
+    for end, name in zip(after, step.names, strict=True):
+        if end.primitive is not None and end.name is None:
+            end.name = name
+    _name_outputs(outputs)
+    slots = [slot.node for slot in step.state]
+    for i, end in enumerate(after):
+        seen = [i]
+        while end in slots and slots.index(end) not in seen:
+            seen.append(slots.index(end))
+            end = after[seen[-1]]
+        if end in slots or (end.primitive is None and end.role is None):  # a circle, or a constant: a value of its own
+            after[i] = copy_of(after[i])
+            after[i].name = step.names[i]
+    return outputs, after
+
+
+def _name_outputs(outputs: Sequence[Node], letters: str = "oyuv") -> None:
+    """Give outputs without a name one: the first letter that is free."""
+    taken = {node.name for node in ancestors(outputs) if node.role != "parameter"}
+    name = next(letter for letter in (*letters, "out") if letter not in taken)
+    for number, end in enumerate(outputs, start=1):
+        if end.name is None:
+            end.name = name if len(outputs) == 1 else f"{name}_{number}"
+
+
+def _name_scores(output: Node) -> None:
+    """Call the affine value o of which an output without a name is a function, such as a softmax, and the output ŷ."""
+    scores = output
+    while scores.name is None and len(scores.inputs) == 1 and not facts_of(scores).is_jointly_linear:
+        (scores,) = scores.inputs
+    taken = {node.name for node in ancestors([output])}
+    if scores is not output and scores.name is None and is_affine(scores) and not taken & {"o", r"\hat{y}"}:
+        scores.name, output.name = "o", r"\hat{y}"
+
+
+def copy_of(node: Node) -> Node:
+    """A node of its own for a value that another node, or a leaf, has."""
+    with mode(tracing=True):
+        return apply(astype, (Tensor(node),), {"dtype": node.dtype}).node
+
+
+def _lengths(module: Module) -> set[int]:
+    """All lengths in a module: of parameters, and whole numbers among its attributes."""
+    lengths = {n for p in module.parameters() for n in p.shape}
+    return lengths | {n for _, m in module.modules() for value in vars(m).values() for n in flatten(value) if type(n) is int}
+
+
+def unlike(lengths: Iterable[int], start: int) -> int:
+    """A length of which none of these is a multiple, so that an axis of it can be recognised.
+
+    Examples
+    --------
+    >>> unlike([3, 997, 0], 997)
+    999
+    """
+    return next(n for n in itertools.count(start, 2) if all(length % n or not length for length in lengths))
+
+
+# -- a whole model ---------------------------------------------------------------------------
+
+
+def of_module(
+    module: Module, inputs: Any = None, loss: Callable[[Tensor, Tensor], Tensor] | None = None, targets: Any = None
+) -> System:
+    """One step of everything in a model that runs over time, and what is made before and after.
+
+    Parameters
+    ----------
+    module, inputs, loss, targets
+        As for a drawing: see :meth:`tinygrad_rnn.nn.Module.draw`.
+
+    Raises
+    ------
+    TinygradError
+        If the steps are not alike, or the model runs on no input that was tried.
+    """
+    lengths = _lengths(module)
+    batch, T = unlike(lengths, 997), unlike(lengths, STEPS)
+    graph = traced(module, T, inputs, loss, targets, batch=batch)
+    if (longest := longest_delay(graph)) > T // 2:
+        if longest >= T:  # not all of the delay is seen yet
+            longest = sum(node.role == "initial" for node in graph.inputs) or T
+        T = unlike(lengths, min(LONGEST, 2 * longest + 1))
+        graph = traced(module, T, inputs, loss, targets, batch=batch)
+    return _Model(graph, batch, T).system()
+
+
+class Place(NamedTuple):
+    """Where a node of a traced model is: its run, its step in the sequence, and the node that it is in the middle step."""
+
+    run: Run
+    column: int
+    middle: Node
+
+
+class _Model:
+    """A traced graph, reduced to the middle step of each run."""
+
+    def __init__(self, graph: Graph, batch: int, T: int) -> None:
+        self.graph, self.batch, self.T = graph, batch, T
+        self.nodes = behind_cuts(graph.outputs)
+        runs = Runs(self.nodes)
+        self.places: dict[Node, Place] = {}
+        self.starts: dict[Node, list[tuple[int, Node]]] = {}
+        for unrolling in graph.unrollings():
+            folded = graph.fold(unrolling)
+            for column in folded.columns.values():
+                middle = column[len(column) // 2]
+                if middle is None or all(map(is_constant, filter(None, column))):
+                    continue
+                for node in filter(None, column):
+                    step = runs.step(node)
+                    assert step is not None
+                    self.places[node] = Place(step[0], step[0].column(step[1]), middle)
+            for delay in folded.delays:
+                state = next(n for n in folded.columns[delay.source] if n is not None)
+                before = [(k + 1 - delay.steps, node) for k, node in enumerate(delay.initial)]
+                self.starts.setdefault(self.places[state].middle, before)
+        self.new: dict[Node, Node] = {}
+        self.leaves: dict[Reading, Node] = {}
+        self.initials: list[Initial] = []
+
+    def system(self) -> System:
+        for node in self.nodes:
+            place = self.places.get(node)
+            if place is None or place.middle is node:
+                self._add(node)
+        ends = list(dict.fromkeys(self._end(node) for node in self.graph.outputs))
+        losses = [end for end in ends if end.role == "loss"]
+        readings = {leaf: reading._replace(node=self.new[reading.node]) for reading, leaf in self.leaves.items()}
+        initials = [initial._replace(state=self.new[initial.state]) for initial in self.initials]
+        in_steps = {self.new[p.middle]: p.run for p in self.places.values() if p.middle in self.new}
+        _name_states([reading.node for reading in readings.values()])
+        made = [end for end in ends if end not in losses]
+        if in_steps and len(made) == 1:
+            _name_scores(made[0])
+        _name_outputs(made, "oyuv" if in_steps else "yuvo")
+        system = System(
+            batch=self.batch,
+            ends=[*ends, *(reading.node for reading in readings.values())],
+            outputs=[] if losses else ends,
+            readings=readings,
+            initials=initials,
+            losses=losses,
+            runs=in_steps,
+            steps=self.T,
+        )
+        system.once = {n for n in system.nodes if n not in in_steps and n not in readings and n.role != "parameter"}
+        return system
+
+    def _end(self, node: Node) -> Node:
+        """An output as a node of its own."""
+        place = self.places.get(node)
+        new = self.new[node if place is None else place.middle]
+        if new.primitive is None:
+            run = None if place is None else place.run
+            new = copy_of(new)
+            if place is not None and run is not None:
+                self.new[new] = new
+                self.places[new] = Place(run, place.column, new)
+        return new
+
+    def _add(self, node: Node) -> None:
+        """Make a node again that reads values of the middle steps, or leaves for values of other times."""
+        if node.primitive is None:
+            self.new[node] = node
+            return
+        for time, before in self.starts.get(node, ()):
+            self._add_start(node, time, before)
+        summed = self._summed(node)
+        if summed is not None:
+            self.new[node] = self._leaf(node, Reading(summed, when="sum"))
+        elif all(i in self.places for i in node.inputs) and self._all_steps(node):
+            self.new[node] = self._leaf(node, Reading(self.places[node.inputs[0]].middle, when="all"))
+        else:
+            made = node.again(tuple(self._read(node, i) for i in node.inputs))
+            self.new[node] = _of_one_example(made, self.batch) if node.role == "loss" else made
+
+    def _read(self, reader: Node, source: Node) -> Node:
+        """What a node reads, in the middle step of the run that makes it."""
+        place = self.places.get(source)
+        if place is None:
+            return self.new[source]
+        here = self.places.get(reader)
+        if here is None:
+            when = {1: "1", self.T: "T"}.get(place.column)
+            if when is None:
+                raise TinygradError(
+                    f"{reader.operation}{reader.location.describe()} reads step {place.column} of {self.T} alone: equations "
+                    "are of all steps, of the first or of the last"
+                )
+            return self._leaf(source, Reading(place.middle, when=when))
+        delay = here.column - place.column
+        if delay == 0 and place.middle in self.new:
+            return self.new[place.middle]
+        return self._leaf(source, Reading(place.middle, delay))
+
+    def _leaf(self, like: Node, reading: Reading) -> Node:
+        if reading not in self.leaves:
+            self.leaves[reading] = symbolic(like.spec, like.name).node
+        return self.leaves[reading]
+
+    def _all_steps(self, node: Node) -> bool:
+        """Whether a node lays the values of all steps side by side, in their order."""
+        places = [self.places[i] for i in node.inputs]
+        alike = len({place.middle for place in places}) == 1
+        return alike and facts_of(node).joins is not None and [p.column for p in places] == list(range(1, self.T + 1))
+
+    def _summed(self, node: Node) -> Node | None:
+        """The value of each step that a node is the sum of."""
+        facts = facts_of(node)
+        if not (facts.reduces and facts.is_jointly_linear) or node in self.places:
+            return None
+        (stacked,) = node.inputs
+        axes = node.attributes[facts.reduces]
+        if axes != (-len(stacked.shape),) or not all(i in self.places for i in stacked.inputs) or not stacked.inputs:
+            return None
+        return self.places[stacked.inputs[0]].middle if self._all_steps(stacked) else None
+
+    def _add_start(self, state: Node, time: int, before: Node) -> None:
+        """The equation of a value before the first step, unless it is given."""
+        place = self.places.get(before)
+        made_of = ancestors([before])
+        if not any(node.role in ("parameter", "input") or node in self.places for node in made_of):
+            return
+        new = self._leaf(before, Reading(place.middle, when="T")) if place is not None else self.new[before]
+        made = copy_of(new)
+        made.name = state.name
+        self.initials.append(Initial(made, state, time))
+
+
+def _of_one_example(loss: Node, batch: int) -> Node:
+    """A loss that is the sum or the mean over the examples as the loss of each of them."""
+    node, divisor = _uncopied(loss), 1.0
+    if scales(node) and is_constant(node.inputs[1]) and node.inputs[1].value.size == 1:
+        divisor, node = float(node.inputs[1].value) / batch, _uncopied(node.inputs[0])
+    facts = facts_of(node)
+    if not (facts.reduces and facts.is_jointly_linear and divisor == int(divisor)) or node.primitive is None:
+        return loss
+    (values,) = node.inputs
+    axes = node.attributes[facts.reduces]
+    others = tuple(a for a in axes if values.shape[a] != batch)
+    if len(others) == len(axes):
+        return loss
+    with mode(tracing=True):
+        made = apply(node.primitive, [Tensor(values)], {**node.attributes, facts.reduces: others}) if others else Tensor(values)
+        made = made / divisor if divisor != 1 else made
+    if made.node is values:
+        made = Tensor(copy_of(values))
+    made.node.name, made.node.role = loss.name, loss.role
+    return made.node
+
+
+def _uncopied(node: Node) -> Node:
+    while facts_of(node).copies:
+        (node,) = node.inputs
+    return node
+
+
+def _name_states(nodes: Iterable[Node]) -> None:
+    """Give values that other steps read a letter, if their author gave them no name."""
+    nameless = [node for node in dict.fromkeys(nodes) if node.name is None]
+    for node, name in zip(nameless, _free("hsvmpq", nodes), strict=False):
+        node.name = name
+
+
+def _free(letters: str, nodes: Iterable[Node]) -> Iterator[str]:
+    taken = {node.name for node in nodes}
+    return (name for name in itertools.chain(letters, (f"h_{k}" for k in itertools.count(1))) if name not in taken)

@@ -1,0 +1,412 @@
+r"""Rewrites of a step into the form of a textbook: an equal graph that prints as people write it.
+
+A part of the product with a stack of matrices is the product with one of them, `W_f h`. An
+interpolation is `(1 - z) n + z h`. Sums can be put in a notation's order, with one bias, or as
+one product with a joined vector.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import NamedTuple
+
+from ..graph.context import mode
+from ..graph.node import Node, ancestors
+from ..nn.module_trace import symbolic
+from ..ops import add, concatenate, getitem, multiply, subtract
+from ..ops.axes import index_along
+from ..ops.core import apply
+from ..ops.facts import adds, facts_of, multiplies
+from ..tensor import Tensor
+from ..views.letters import Notation, number_of, stem_of
+from ..views.time_axis import moved, read_along
+
+__all__ = ["AS_WRITTEN", "Form", "Textbook"]
+
+
+DEEPEST = 100
+"""Sums and products within each other, of which a part is taken at the most."""
+
+
+class Form(NamedTuple):
+    """How sums are written.
+
+    Attributes
+    ----------
+    order : {"UW", "WU"}, optional
+        b + W h + U x, or U h + W x + b; as the cell has it if not given.
+    one_bias : bool
+        Whether biases that are only added together are one.
+    joined : bool
+        Whether products that are added together are one, with a joined vector.
+    net : str, optional
+        What the sum within a nonlinear function is called, which then has a line of its own.
+    """
+
+    order: Notation | None = None
+    one_bias: bool = False
+    joined: bool = False
+    net: str | None = None
+
+
+AS_WRITTEN = Form()
+
+
+class Textbook:
+    """A step rewritten, node by node.
+
+    Parameters
+    ----------
+    ends : sequence of Node
+        The values that the step makes: outputs, and next values of the state.
+    delayed : collection of Node
+        Leaves that stand for values of earlier steps.
+    form : Form
+
+    Attributes
+    ----------
+    new : dict of Node to Node
+        What each node of the step has become, if it is still there.
+    parts : dict of Node to Node
+        The leaves that stand for parts of parameters, sums of biases, or joined matrices: the
+        expression of the parameters that each of them is.
+    sums : dict of Node to Node
+        The sums that were given a name, and the value that each helps to make.
+    """
+
+    def __init__(self, ends: Sequence[Node], delayed: Collection[Node] = (), form: Form = AS_WRITTEN) -> None:
+        self.form = form
+        self.parts: dict[Node, Node] = {}
+        self.sums: dict[Node, Node] = {}
+        self._blocks: dict[tuple[Node, int, int, int], Node] = {}
+        self._delayed = set(delayed)
+        with mode(tracing=True):
+            new = self._rebuilt(list(ends), self._in_blocks)
+            self._name_blocks([new[end] for end in ends])
+            after = self._rebuilt([new[end] for end in ends], self._summed)
+            self.new = {node: after[made] for node, made in new.items() if made in after}
+            if form.net is not None:
+                self._name_sums(form.net, [self.new[end] for end in ends])
+
+    def _rebuilt(self, ends: Sequence[Node], rule: Callable[[Node], Node | None]) -> dict[Node, Node]:
+        """Every operation made anew, so that the order stays: by a rule, or else as it was."""
+        nodes = ancestors(ends)
+        self._new: dict[Node, Node] = {}
+        self._ends = set(ends)
+        self._readers: dict[Node, list[Node]] = {node: [] for node in nodes}
+        for node in nodes:
+            for source in node.inputs:
+                self._readers[source].append(node)
+        for node in nodes:
+            made = node if node.primitive is None else rule(node) or node.again(self._inputs(node))
+            if made.primitive is not None:
+                made.name, made.role = node.name, node.role
+            self._new[node] = made
+        return self._new
+
+    def _inputs(self, node: Node) -> tuple[Node, ...]:
+        return tuple(self._new[i] for i in node.inputs)
+
+    # -- parts of products, and interpolations -------------------------------------------------
+
+    def _in_blocks(self, node: Node) -> Node | None:
+        if (whole := self._taken_apart(node)) is not None:
+            return whole
+        found = _slice(node)
+        if found is not None and (node.name is None or node.inputs[0].primitive is not None):
+            return self._part(node.inputs[0], *found)
+        return self._interpolated(node)
+
+    def _taken_apart(self, node: Node) -> Node | None:
+        """One of several values that were laid along a new leading axis, as what it was."""
+        if node.name is not None or not facts_of(node).reads or len(node.inputs) != 1:
+            return None
+        (source,) = node.inputs
+        part, facts = read_along(node, -len(source.shape)), facts_of(source)
+        if not isinstance(part, int) or len(source.inputs[:1]) != 1 or source.inputs[0].shape != node.shape:
+            return None
+        if facts.joins and source.attributes[facts.joins] == -len(source.shape):
+            return self._new[source.inputs[part]]
+        is_new_axis = facts.reads and len(source.inputs) == 1 and source.attributes[facts.reads][:1] == (None,)
+        return self._new[source.inputs[0]] if is_new_axis else None
+
+    def _part(self, node: Node, axis: int, start: int, stop: int, depth: int = 0) -> Node | None:
+        """A part of an affine value along an axis, made of parts of the parameters; None if it is none."""
+        if depth > DEEPEST:
+            return None
+        if len(node.shape) < -axis or node.shape[axis] == 1:
+            return self._new[node]
+        facts = facts_of(node)
+        if node.role == "parameter":
+            return self._block(node, axis, start, stop)
+        if node.name is not None and (node in self._ends or not all(map(_slice, self._readers[node]))):
+            return None
+        ways: Sequence[int | None] = ()
+        if facts.reorders:
+            source = node.inputs[0]
+            ways = [next(a for a in range(-len(source.shape), 0) if moved(node, a) == axis)]
+        elif facts.product and all(len(i.shape) == 2 for i in node.inputs):
+            ways = [None, axis] if axis == -1 else [axis, None]
+        elif facts.signs:
+            ways = [axis] * len(node.inputs)
+        if not ways:
+            return None
+        inputs = []
+        for source, way in zip(node.inputs, ways, strict=True):
+            inputs.append(self._new[source] if way is None else self._part(source, way, start, stop, depth + 1))
+        if any(i is None for i in inputs):
+            return None
+        assert node.primitive is not None
+        return apply(node.primitive, [Tensor(i) for i in inputs if i is not None], node.attributes).node
+
+    def _block(self, parameter: Node, axis: int, start: int, stop: int) -> Node:
+        """The leaf that stands for a part of a parameter."""
+        key = parameter, axis, start, stop
+        if key not in self._blocks:
+            part = getitem(Tensor(parameter), index_along(axis, slice(start, stop))).node
+            self._blocks[key] = self._leaf(part, parameter)
+        return self._blocks[key]
+
+    def _leaf(self, expression: Node, like: Node) -> Node:
+        made = symbolic(expression.spec, like.name, "parameter").node
+        made.location = like.location
+        self.parts[made] = expression
+        return made
+
+    def _interpolated(self, node: Node) -> Node | None:
+        """``a + s (b - a)`` as ``(1 - s) a + s b``."""
+        if not adds(node) or len(node.inputs) != 2:
+            return None
+        for a, product in (node.inputs, node.inputs[::-1]):
+            if not self._is_inner(product) or not multiplies(product):
+                continue
+            for s, difference in (product.inputs, product.inputs[::-1]):
+                if facts_of(difference).signs == (1, -1) and self._is_inner(difference) and difference.inputs[1] is a:
+                    gate, start, end = (Tensor(self._new[i]) for i in (s, a, difference.inputs[0]))
+                    return add(multiply(subtract(1, gate), start), multiply(gate, end)).node
+        return None
+
+    def _is_inner(self, node: Node) -> bool:
+        """Whether a value has no name and is read once."""
+        return node.name is None and node not in self._ends and len(self._readers[node]) == 1
+
+    def _name_blocks(self, ends: Sequence[Node]) -> None:
+        """Call each part of a parameter after the one named value that it helps to make, else by a number."""
+        helps: dict[Node, set[Node]] = {}
+        values: dict[Node, set[str]] = {block: set() for block in self._blocks.values()}
+        for node in ancestors(ends):
+            if node in values:
+                helps[node] = {node}
+            elif node.primitive is not None:
+                helps[node] = set().union(*(helps.get(i, ()) for i in node.inputs))
+                if node.name is not None:
+                    for block in helps.pop(node):
+                        values[block].add(node.name)
+        for parameter in dict.fromkeys(key[0] for key in self._blocks):
+            keys = sorted(key for key in self._blocks if key[0] is parameter)
+            names = [values[self._blocks[key]] for key in keys]
+            alone = Counter(next(iter(found)) for found in names if len(found) == 1)
+            for number, (key, found) in enumerate(zip(keys, names, strict=True), start=1):
+                distinct = len(alone) == len(names)
+                self._blocks[key].name = with_script(parameter.name or "θ", next(iter(found)) if distinct else str(number))
+
+    # -- sums ------------------------------------------------------------------------------------
+
+    def _summed(self, node: Node) -> Node | None:
+        """A whole sum in the wanted form; None if it is a part of a sum, or has no parameter."""
+        if self.form._replace(net=None) == AS_WRITTEN or not adds(node):
+            return None
+        if self._is_inner(node) and adds(self._readers[node][0]):
+            return None
+        summands = [Summand(*found) for found in self._summands(node)]
+        if not any(summand.parameter for summand in summands):
+            return None
+        if self.form.one_bias:
+            summands = self._with_one_bias(summands)
+        if self.form.joined:
+            summands = self._joined(summands)
+        if self.form.order is not None:
+            summands = _ordered(summands, self.form.order)
+        total = Tensor(summands[0].node)
+        for summand in summands[1:]:
+            total = add(total, Tensor(summand.node))
+        return total.node
+
+    def _summands(self, node: Node) -> Iterable[tuple[Node, Node | None, bool, bool]]:
+        """The terms of a sum from left to right, those of inner sums as well."""
+        stack = [node]
+        while stack:
+            term = stack.pop()
+            if term is node or (adds(term) and self._is_inner(term)):
+                stack.extend(reversed(term.inputs))
+                continue
+            new = self._new[term]
+            matrix = matrix_of(new)
+            if matrix is not None:
+                vector = new.inputs[0]
+                yield new, matrix, False, not self._delayed.isdisjoint(ancestors([vector]))
+            else:
+                is_bias = new.role == "parameter"
+                yield new, new if is_bias else None, is_bias and len(self._readers[term]) == 1, False
+
+    def _with_one_bias(self, summands: Sequence[Summand]) -> list[Summand]:
+        """The sum with one leaf for all biases that nothing else reads."""
+        biases = [summand for summand in summands if summand.is_bias]
+        if len(biases) < 2 or len({bias.node.spec for bias in biases}) > 1:
+            return list(summands)
+        first, *others = biases
+        total = self.parts.get(first.node, first.node)
+        for bias in others:
+            total = add(Tensor(total), Tensor(self.parts.get(bias.node, bias.node))).node
+        one = self._leaf(total, first.node)
+        kept = [summand for summand in summands if summand not in others]
+        return [Summand(one, one, True, False) if summand is first else summand for summand in kept]
+
+    def _joined(self, summands: Sequence[Summand]) -> list[Summand]:
+        """The sum with one product for all: of the matrices side by side, and the vectors below each other."""
+        products = sorted((s for s in summands if s.parameter and not s.is_bias), key=lambda s: not s.is_delayed)
+        products = [s for s in products if matrix_of(s.node) is not None]
+        sample = products[0] if products else None
+        turned = [s.node.inputs[1] is not s.parameter for s in products]
+        if sample is None or len(products) < 2 or len(set(turned)) > 1:
+            return list(summands)
+        if len({s.node.inputs[0].shape[:-1] for s in products}) > 1:
+            return list(summands)
+        parameters = [s.parameter for s in products if s.parameter is not None]
+        matrices = [Tensor(self.parts.get(parameter, parameter)) for parameter in parameters]
+        one = self._leaf(concatenate(matrices, axis=-1 if turned[0] else -2).node, parameters[0])
+        if one.name is not None and number_of(one.name) is not None:
+            one.name = stem_of(one.name)
+        vector = concatenate([Tensor(s.node.inputs[0]) for s in products], axis=-1)
+        product = vector @ (Tensor(one).T if turned[0] else Tensor(one))
+        where = min(summands.index(s) for s in products)
+        rest = [s for s in summands if s not in products]
+        return [*rest[:where], Summand(product.node, one, False, True), *rest[where:]]
+
+    # -- sums within functions -----------------------------------------------------------------
+
+    def _name_sums(self, name: str, ends: Sequence[Node]) -> None:
+        """Name the sums of products that a nonlinear function takes."""
+        nodes = ancestors(ends)
+        readers: dict[Node, list[Node]] = {}
+        for node in nodes:
+            for source in node.inputs:
+                readers.setdefault(source, []).append(node)
+        for node in nodes:
+            if node.primitive is None or not node.primitive.elementwise or len(node.inputs) != 1:
+                continue
+            (source,) = node.inputs
+            if facts_of(node).is_jointly_linear or source.name is not None or not is_affine(source):
+                continue
+            value = node
+            while value.name is None and len(readers.get(value, ())) == 1:
+                (value,) = readers[value]
+            self.sums[source] = value
+        for source, value in self.sums.items():
+            alone = len(self.sums) == 1 or value.name is None
+            source.name = name if alone else with_script(name, value.name or "")
+
+
+class Summand(NamedTuple):
+    """A term of a sum.
+
+    Attributes
+    ----------
+    node : Node
+    parameter : Node or None
+        The bias that the term is, or the matrix whose product with a vector it is.
+    is_bias : bool
+        Whether it is a bias that nothing else reads.
+    is_delayed : bool
+        Whether the vector depends on earlier steps.
+    """
+
+    node: Node
+    parameter: Node | None
+    is_bias: bool
+    is_delayed: bool
+
+
+def _ordered(summands: Sequence[Summand], order: Notation) -> list[Summand]:
+    """A sum in the order of a notation; numbered parameters are one family, in the order of their numbers."""
+    families: dict[str, int] = {}
+
+    def key(summand: Summand) -> tuple[int, int, int]:
+        parameter = summand.parameter
+        if parameter is None:
+            return 4, 0, 0
+        name = parameter.name or ""
+        number = number_of(name)
+        if number is not None:
+            return 2, families.setdefault(stem_of(name), len(families)), number
+        if summand.node is parameter:
+            return (0 if order == "UW" else 3), 0, 0
+        return (1 if summand.is_delayed else 2), len(summands), 0
+
+    return sorted(summands, key=key)
+
+
+def matrix_of(node: Node) -> Node | None:
+    """The parameter of which a node is the product with a vector, the parameter behind the vector.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> W = tr.Parameter((2, 2), symbol="W")
+    >>> x = tr.tensor([[1.0, 2.0]])
+    >>> matrix_of((x @ W.T).node) is matrix_of((x @ W).node) is W.node, matrix_of((x @ x.T).node)
+    (True, None)
+    """
+    if not facts_of(node).product:
+        return None
+    second = node.inputs[1]
+    if facts_of(second).reorders:
+        second = second.inputs[0]
+    return second if second.role == "parameter" else None
+
+
+def is_affine(node: Node) -> bool:
+    """Whether a node is the product of a parameter with a vector, or a sum with such a product.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x, W, b = tr.tensor([[1.0]]), tr.Parameter([[2.0]]), tr.Parameter([3.0])
+    >>> is_affine((x @ W).node), is_affine((x @ W + b).node), is_affine((x + b).node)
+    (True, True, False)
+    """
+    stack = [node]
+    while stack:
+        term = stack.pop()
+        if matrix_of(term) is not None:
+            return True
+        if adds(term):
+            stack.extend(term.inputs)
+    return False
+
+
+def with_script(name: str, script: str) -> str:
+    """A name with a further subscript.
+
+    Examples
+    --------
+    >>> with_script("W", "f"), with_script("b'", "10"), with_script("W_1", "f")
+    ('W_f', "b'_{10}", 'W_{1,f}')
+    """
+    stem, _, before = name.partition("_")
+    inside = ",".join(filter(None, [before.removeprefix("{").removesuffix("}"), script]))
+    return f"{stem}_{inside}" if len(inside) == 1 else f"{stem}_{{{inside}}}"
+
+
+def _slice(node: Node) -> tuple[int, int, int] | None:
+    """Axis, start and stop of a node that reads a slice of one value along one of the last two axes."""
+    if not facts_of(node).reads or len(node.inputs) != 1:
+        return None
+    shape = node.inputs[0].shape
+    for axis in (-1, -2)[: len(shape)]:
+        part = read_along(node, axis)
+        if isinstance(part, slice) and part != slice(None):
+            start, stop, step = part.indices(shape[axis])
+            return (axis, start, stop) if step == 1 else None
+    return None
