@@ -25,7 +25,8 @@ def no_renderer(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("suffix", "start"), [("svg", b"<svg"), ("png", b"\x89PNG"), ("pdf", b"%PDF"), ("gv", b"digraph"), ("SVG", b"<svg")]
+    ("suffix", "start"),
+    [("svg", b"<svg"), ("png", b"\x89PNG"), ("pdf", b"%PDF"), ("gv", b"digraph"), ("tex", b"% Sequential"), ("SVG", b"<svg")],
 )
 def test_the_suffix_is_the_format(tmp_path, suffix, start):
     path = elman().draw().save(tmp_path / f"net.{suffix}")
@@ -34,7 +35,7 @@ def test_the_suffix_is_the_format(tmp_path, suffix, start):
 
 @pytest.mark.parametrize("name", ["net.jpeg", "net", "net.svg.zip"])
 def test_another_suffix_is_an_error_that_names_those_there_are(tmp_path, name):
-    with pytest.raises(DataError, match=r"\.svg, \.png, \.pdf or \.gv"):
+    with pytest.raises(DataError, match=r"\.svg, \.png, \.pdf, \.tex or \.gv"):
         elman().draw().save(tmp_path / name)
     assert not list(tmp_path.iterdir())
 

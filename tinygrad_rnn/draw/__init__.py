@@ -3,5 +3,6 @@
 from .drawing import Drawing
 from .pictures import draw, draw_module
 from .plan_view import draw_plan
+from .row import Drawings
 
-__all__ = ["Drawing", "draw", "draw_module", "draw_plan"]
+__all__ = ["Drawing", "Drawings", "draw", "draw_module", "draw_plan"]

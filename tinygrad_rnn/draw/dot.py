@@ -19,6 +19,7 @@ def written(sketch: Sketch, name: str) -> str:
 
     Any Graphviz draws the same from it: nothing is left to a layout.
     """
+    box = extent(sketch)
     graph = graphviz.Digraph(
         name,
         graph_attr={
@@ -28,7 +29,7 @@ def written(sketch: Sketch, name: str) -> str:
             # a frame would hide the edges
             "outputorder": "nodesfirst" if any(v.kind is Kind.FRAME for v in sketch.vertices) else "edgesfirst",
             "fontname": FONTS[0],
-            "bb": ",".join(f"{edge:.1f}" for edge in extent(sketch)),
+            "bb": ",".join(f"{edge:.1f}" for edge in box),
         },
         node_attr={
             "fontname": FONTS[0],
@@ -46,6 +47,9 @@ def written(sketch: Sketch, name: str) -> str:
         graph.edge(f"{identifier(arc.source.name)}", f"{identifier(arc.target.name)}", **_edge(arc))
     for mark in marks(sketch):
         graph.node(identifier(mark.name), **_node(mark))
+    if sketch.aspect is not None or sketch.page is not None:  # Graphviz measures for itself
+        for x, y in (box[:2], box[2:]):
+            graph.node(f"corner {x:.0f} {y:.0f}", pos=f"{x:.1f},{y:.1f}", style="invis", width="0", height="0", label="")
     return str(graph.source)
 
 

@@ -6,12 +6,16 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, RendererError
+from ..console import counted
+from ..errors import DataError, RendererError, TinygradError
 from ..files import check_writable, write_bytes
+from .build_up import built_up
 from .dot import written
 from .render import FORMATS, render
+from .row import Drawings
 from .sketch import Sketch
 from .svg import svg
+from .tikz import tikz
 
 __all__ = ["Drawing"]
 
@@ -56,13 +60,57 @@ class Drawing:
         """The picture as an SVG element, accessible, with ids of its own; nothing has to be installed for it."""
         return _writable(svg(self.sketch, self.name, self.title, self.description))
 
+    def build_up(self) -> Drawings:
+        """The picture after each step, for one slide after another; everything keeps its place.
+
+        Raises
+        ------
+        TinygradError
+            If the picture is not an unrolled one.
+
+        Examples
+        --------
+        >>> from tinygrad_rnn import nn
+        >>> slides = nn.RNNCell(3, 5).draw(time="unrolled", steps=3).build_up()
+        >>> [sum(vertex.kind == "state" for vertex in slide.sketch.vertices) for slide in slides]
+        [1, 2, 3]
+        """
+        sketches = built_up(self.sketch)
+        if len(sketches) < 2:
+            raise TinygradError(
+                f'only an unrolled drawing has steps to be built up, as draw(time="unrolled") makes, not {self!r}'
+            )
+        titles = [f"{self.title}, after {counted(k, 'step')}" for k in range(1, len(sketches))] + [self.title]
+        return Drawings(
+            Drawing(sketch, title, self.description, self.text, self.name)
+            for sketch, title in zip(sketches, titles, strict=True)
+        )
+
+    def __or__(self, other: Drawing | Drawings) -> Drawings:
+        return Drawings([self]) | other
+
+    def tikz(self) -> str:
+        r"""The picture for LaTeX: for ``\input`` in a paper or a slide, and a document of its own as well.
+
+        TeX sets the labels. A document with the picture needs ``\usepackage{tikz}``, and
+        ``\resizebox{\linewidth}{!}{\input{net}}`` makes it as wide as the text. Names in
+        Chinese or Japanese letters need LuaLaTeX or XeLaTeX, and a font that has them.
+
+        Examples
+        --------
+        >>> from tinygrad_rnn import nn
+        >>> print(nn.RNNCell(3, 5).draw().tikz().splitlines()[-3])
+        \node[minimum width=16.9bp,minimum height=10.8bp] (h-z1-note) at (94,80) {\footnotesize\color{c24292F}$z^{{-}1}$};
+        """
+        return _writable(tikz(self.sketch, self.title))
+
     def save(self, path: str | Path) -> Path:
         """Write the picture; the format is that of the suffix.
 
         Parameters
         ----------
         path : str or Path
-            Ending in .svg, .png, .pdf, or .gv for the DOT text.
+            Ending in .svg, .png, .pdf, .tex for TikZ, or .gv for the DOT text.
 
         Returns
         -------
@@ -80,8 +128,10 @@ class Drawing:
         form = path.suffix.lower().lstrip(".")
         if form in ("gv", "dot"):
             return write_bytes(path, self.source.encode(), "the drawing")
+        if form == "tex":
+            return write_bytes(path, self.tikz().encode(), "the drawing")
         if form not in FORMATS:
-            raise DataError(f"a drawing is saved as {', '.join('.' + f for f in FORMATS)} or .gv, not as {path.name!r}")
+            raise DataError(f"a drawing is saved as {', '.join('.' + f for f in FORMATS)}, .tex or .gv, not as {path.name!r}")
         try:
             content = self.svg().encode() if form == "svg" else render(self.source, form)
         except RendererError as error:

@@ -38,15 +38,14 @@ def place_totals(sketch: Sketch) -> None:
     for total in filter(is_total, sketch.vertices):
         arcs = [arc for arc in sketch.arcs if arc.target is total and arc.source.kind is Kind.LOSS]
         sketch.arcs = [arc for arc in sketch.arcs if arc.target is not total or arc.source.kind is not Kind.ELISION]
-        last = max((arc.source for arc in arcs), key=lambda v: v.x)
-        before = [arc.source.x for arc in arcs if arc.source.x < last.x]
-        total.x = last.x + (min(last.x - max(before), 2 * RISE) if before else RISE) / 2
-        total.y = last.y + RISE / 2
+        arcs.sort(key=lambda arc: arc.source.x)
+        before, last = arcs[-2].source, arcs[-1].source
+        total.x, total.y = last.x + min(last.x - before.x, 2 * RISE) / 2, last.y + RISE / 2
         for arc in arcs:
             v = arc.source
             start = (v.x + ASIDE, v.y + _border(v))
             arc.path = rounded([start, (start[0], total.y), (total.x - total.width / 2, total.y)], CORNER)
-            if v is not last:
+            if arc is not arcs[0]:
                 _dot(sketch, total, arc, start[0] + CORNER, total.y)
 
 

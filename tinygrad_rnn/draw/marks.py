@@ -1,4 +1,4 @@
-"""What both writers of a sketch need: arrow heads, marks on edges, and how large it is."""
+"""What all writers of a sketch need: arrow heads, marks on edges, what covers what, and how large it is."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from .route import part_of, polyline
-from .sketch import Arc, Points, Sketch, Vertex
-from .style import ARROW, EDGE_FONT, Kind
+from .sketch import Arc, Box, Points, Sketch, Vertex
+from .style import ARROW, EDGE_FONT, PAD, Kind
 from .symbols import text_width
 
-__all__ = ["Box", "extent", "marks", "shaft"]
-
-Box = tuple[float, float, float, float]
-"""Left, bottom, right and top."""
+__all__ = ["extent", "head", "layers", "marks", "shaft"]
 
 
 def shaft(arc: Arc) -> Points:
@@ -29,6 +26,21 @@ def shaft(arc: Arc) -> Points:
         ahead = float(np.hypot(*(part_of(last, 0.0, middle)[-1] - tip)))
         low, high = (middle, high) if ahead > ARROW else (low, middle)
     return np.concatenate([arc.path[:-4], part_of(last, 0.0, low or 0.5)])
+
+
+def head(arc: Arc, body: Points) -> Points:
+    """The corners of an arrow's head, as large as its line is thick."""
+    assert arc.path is not None
+    tip, base = arc.path[-1], body[-1]
+    along = (tip - base) / (float(np.hypot(*(tip - base))) or 1.0)
+    aside = np.array([-along[1], along[0]]) * (0.4 * ARROW + arc.stroke.width / 2)
+    return np.stack([tip, base + aside, base - aside])
+
+
+def layers(sketch: Sketch) -> tuple[list[Vertex], list[Vertex]]:
+    """The nodes that are below the edges, and those that cover them."""
+    frames = [vertex for vertex in sketch.vertices if vertex.kind is Kind.FRAME]
+    return frames, [vertex for vertex in sketch.vertices if vertex.kind is not Kind.FRAME]
 
 
 def marks(sketch: Sketch) -> Iterator[Vertex]:
@@ -51,7 +63,9 @@ def marks(sketch: Sketch) -> Iterator[Vertex]:
 
 
 def extent(sketch: Sketch) -> Box:
-    """The bounding box of all nodes, edges and labels."""
+    """The bounding box of all nodes, edges and labels; widened to the aspect that the sketch is to have."""
+    if sketch.page is not None:
+        return sketch.page
     corners = [(v.x - v.width / 2, v.y - v.height / 2) for v in sketch.vertices]
     corners += [(v.x + v.width / 2, v.y + v.height / 2) for v in sketch.vertices]
     for arc in sketch.arcs:
@@ -62,4 +76,9 @@ def extent(sketch: Sketch) -> Box:
             w = text_width(arc.label, EDGE_FONT) / 2
             corners += [(arc.label_at[0] - w, arc.label_at[1] - 8), (arc.label_at[0] + w, arc.label_at[1] + 8)]
     xs, ys = zip(*corners, strict=True) if corners else ((0, 1), (0, 1))
-    return min(xs), min(ys), max(xs), max(ys)
+    left, bottom, right, top = min(xs), min(ys), max(xs), max(ys)
+    if sketch.aspect is None:
+        return left, bottom, right, top
+    width, height = right - left + 2 * PAD, top - bottom + 2 * PAD
+    aside, above = max(0.0, height * sketch.aspect - width) / 2, max(0.0, width / sketch.aspect - height) / 2
+    return left - aside, bottom - above, right + aside, top + above

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from .row_order import spread
 from .sketch import Sketch, Vertex
-from .style import EDGE_FONT, NODE, PITCH, RISE, STARTS, Kind
+from .style import EDGE_FONT, NODE, PAD, PITCH, RISE, STARTS, Kind
 from .symbols import text_width
 
 __all__ = ["Layout", "place", "set_rows", "share_columns"]
@@ -209,9 +209,27 @@ def place(sketch: Sketch, free: bool = False, layout: Layout | None = None) -> N
         chosen = (layout or {}).get(vertex.name.rpartition(".")[2])
         if chosen is not None:
             vertex.x, vertex.y = round(chosen[0] * gap, 1), round(chosen[1] * rise, 1)
+    if sketch.aspect is not None:
+        _stretch(sketch, sketch.aspect)
     _make_room(sketch, pitch)
     _place_masks(sketch)
     _place_notes(sketch)
+
+
+WIDEST = 2.0
+"""How far apart nodes are moved for the sake of a picture's aspect, in distances that they would have."""
+
+
+def _stretch(sketch: Sketch, aspect: float) -> None:
+    """Move columns or rows apart, so that the picture is nearly as wide as its aspect says."""
+    xs, ys = ([getattr(v, axis) for v in sketch.vertices] for axis in "xy")
+    width, height = max(xs) - min(xs), max(ys) - min(ys)
+    border = NODE + 2 * PAD
+    wider = (aspect * (height + border) - border) / (width or 1.0)
+    higher = ((width + border) / aspect - border) / (height or 1.0)
+    for vertex in sketch.vertices:
+        vertex.x = round(vertex.x * min(max(wider, 1.0), WIDEST), 1)
+        vertex.y = round(vertex.y * min(max(higher, 1.0), WIDEST), 1)
 
 
 def _make_room(sketch: Sketch, pitch: float) -> None:

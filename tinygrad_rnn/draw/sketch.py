@@ -11,10 +11,12 @@ import numpy.typing as npt
 from .style import CARD, INK, LOOKS, NODE, NODE_FONT, Kind, Stroke, lighter
 from .symbols import text_width
 
-__all__ = ["Arc", "Points", "Sketch", "Vertex"]
+__all__ = ["Arc", "Box", "Points", "Sketch", "Vertex"]
 
 Points = npt.NDArray[np.float64]
 """Control points of Bézier curves, (3n + 1, 2)."""
+Box = tuple[float, float, float, float]
+"""Left, bottom, right and top."""
 
 
 @dataclass(eq=False)
@@ -171,6 +173,8 @@ class Sketch:
         Steps whose numbers a folded drawing shows.
     aspect : float or None
         Width of the picture over its height; None if these are as they come.
+    page : Box or None
+        The bounding box, if it is not that of the nodes and edges.
     """
 
     vertices: list[Vertex] = field(default_factory=list)
@@ -181,3 +185,4 @@ class Sketch:
     backwards: set[int] = field(default_factory=set)
     numbered: list[int] = field(default_factory=list)
     aspect: float | None = None
+    page: Box | None = None

@@ -10,9 +10,9 @@ from html import escape
 
 import numpy as np
 
-from .marks import extent, marks, shaft
+from .marks import extent, head, layers, marks, shaft
 from .sketch import Arc, Points, Sketch, Vertex
-from .style import ARROW, CARD, DASHES, EDGE_FONT, FONTS, LOOKS, PAD, Kind
+from .style import CARD, DASHES, EDGE_FONT, FONTS, LOOKS, PAD
 from .symbols import BASE, LOWERED, RAISED, SMALLER, parts, plain
 
 __all__ = ["svg"]
@@ -56,8 +56,7 @@ def svg(sketch: Sketch, name: str, title: str = "", description: str = "") -> st
 
 def _arranged(sketch: Sketch) -> Iterator[tuple[str, str, str, str]]:
     """Class, name, tooltip and content of each group: what is below before what covers it."""
-    frames = [vertex for vertex in sketch.vertices if vertex.kind is Kind.FRAME]
-    others = [vertex for vertex in sketch.vertices if vertex.kind is not Kind.FRAME]
+    frames, others = layers(sketch)
     yield from map(_node, frames)
     yield from map(_edge, sketch.arcs)
     yield from map(_node, [*others, *marks(sketch)])
@@ -134,16 +133,7 @@ def _edge(arc: Arc) -> tuple[str, str, str, str]:
     drawn = f'<path d="M{_points(body[:1])} C{_points(body[1:])}" fill="none" stroke="{stroke.color}"'
     drawn += f' stroke-width="{stroke.width:g}"{dashes}/>'
     if arc.head:
-        drawn += f'<polygon points="{_points(_head(arc, body))}" fill="{stroke.color}"/>'
+        drawn += f'<polygon points="{_points(head(arc, body))}" fill="{stroke.color}"/>'
     if arc.label and arc.label_at is not None and not arc.cut and not arc.label_on:
         drawn += "".join(_lines(arc.label, *arc.label_at, EDGE_FONT, stroke.color))
     return " ".join(kinds), f"{arc.source.name} to {arc.target.name}", arc.tooltip or "no parameter", drawn
-
-
-def _head(arc: Arc, body: Points) -> Points:
-    """The corners of an arrow's head, as large as its line is thick."""
-    assert arc.path is not None
-    tip, base = arc.path[-1], body[-1]
-    along = (tip - base) / (float(np.hypot(*(tip - base))) or 1.0)
-    aside = np.array([-along[1], along[0]]) * (0.4 * ARROW + arc.stroke.width / 2)
-    return np.stack([tip, base + aside, base - aside])

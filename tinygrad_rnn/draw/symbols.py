@@ -11,7 +11,21 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
-__all__ = ["BASE", "LOWERED", "RAISED", "SMALLER", "indexed", "literal", "parts", "plain", "pretty", "stem", "text_width"]
+__all__ = [
+    "ACCENTS",
+    "BASE",
+    "COMMANDS",
+    "LOWERED",
+    "RAISED",
+    "SMALLER",
+    "indexed",
+    "literal",
+    "parts",
+    "plain",
+    "pretty",
+    "stem",
+    "text_width",
+]
 
 LOWERED, BASE, RAISED = -1, 0, 1
 """Levels of text: in a subscript, on the line, in a superscript."""
@@ -22,8 +36,8 @@ LONGEST = 60
 
 _GREEK = """alpha beta gamma delta epsilon zeta eta theta kappa lambda mu nu xi pi rho sigma tau phi chi psi omega
 Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega prime"""
-_COMMANDS = dict(zip(_GREEK.split(), "αβγδεζηθκλμνξπρστφχψωΓΔΘΛΞΠΣΦΨΩ′", strict=True))
-_ACCENTS = {"hat": "\u0302", "tilde": "\u0303", "bar": "\u0304", "overline": "\u0304", "dot": "\u0307"}
+COMMANDS = dict(zip(_GREEK.split(), "αβγδεζηθκλμνξπρστφχψωΓΔΘΛΞΠΣΦΨΩ′", strict=True))
+ACCENTS = {"hat": "\u0302", "tilde": "\u0303", "bar": "\u0304", "overline": "\u0304", "dot": "\u0307"}
 _ARROWS = {"overrightarrow": "→", "overleftarrow": "←", "vec": "→"}
 _SCRIPTS = {
     RAISED: ("^", str.maketrans("0123456789+-−=()", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁻⁼⁽⁾")),
@@ -108,10 +122,10 @@ def pretty(symbol: str) -> str:
     text = symbol.replace("$", "").replace("'", "′")
     text = re.sub(
         r"(?<!\\)\\([A-Za-z]+)\{(\w+)\}",
-        lambda m: m[2] + _ACCENTS[m[1]] if m[1] in _ACCENTS else m[2] + _ARROWS[m[1]] if m[1] in _ARROWS else m[2],
+        lambda m: m[2] + ACCENTS[m[1]] if m[1] in ACCENTS else m[2] + _ARROWS[m[1]] if m[1] in _ARROWS else m[2],
         text,
     )
-    text = re.sub(r"(?<!\\)\\([A-Za-z]+) ?", lambda m: _COMMANDS.get(m[1], m[1]), text)
+    text = re.sub(r"(?<!\\)\\([A-Za-z]+) ?", lambda m: COMMANDS.get(m[1], m[1]), text)
     found: list[Part] = []
     room = LONGEST
     for piece, level in parts(text):

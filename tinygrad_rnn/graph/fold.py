@@ -9,7 +9,7 @@ was made of the steps is the epilogue, everything else the prologue.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -314,9 +314,12 @@ class Folded:
         values: bool = False,
         backward: bool = False,
         name: str = "graph",
+        labels: Iterable[str] | None = None,
+        shared: Literal["label", "node"] = "label",
+        aspect: float | None = None,
     ) -> Drawing:
         """Draw the folded graph; the options are those of :meth:`Graph.draw`."""
-        return self.graph.draw(time, detail, steps, values, backward, name)
+        return self.graph.draw(time, detail, steps, values, backward, name, labels, shared, aspect)
 
     # -- unfolding -------------------------------------------------------------------------
 

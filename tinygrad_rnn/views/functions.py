@@ -24,7 +24,8 @@ def functions_of(contraction: Contraction) -> dict[Value, str]:
     Examples
     --------
     >>> import tinygrad_rnn as tr
-    >>> from tinygrad_rnn.views import contract, per_step
+    >>> from tinygrad_rnn.views import per_step
+    >>> from tinygrad_rnn.views.contraction import contract
     >>> s = tr.tensor([1.0]).named("s", role="initial")
     >>> for t, _ in tr.steps(tr.tensor([0.0, 0.0])):
     ...     with tr.scope("f"):

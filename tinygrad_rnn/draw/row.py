@@ -1,0 +1,37 @@
+"""Drawings side by side."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .drawing import Drawing
+
+__all__ = ["Drawings"]
+
+
+class Drawings(tuple["Drawing", ...]):
+    """Drawings that a notebook shows as a row: ``model.draw() | model.draw(time="unrolled")``.
+
+    Examples
+    --------
+    >>> from tinygrad_rnn import nn
+    >>> cell = nn.RNNCell(3, 5)
+    >>> cell.draw() | cell.draw(time="unrolled") | cell.draw(time="step")
+    <Drawings of RNNCell, folded over time | RNNCell, unrolled over 4 steps | RNNCell, one step>
+    """
+
+    def __or__(self, other: Drawing | Drawings) -> Drawings:
+        if not isinstance(other, Drawings) and not hasattr(other, "sketch"):
+            return NotImplemented
+        return Drawings((*self, *(other if isinstance(other, Drawings) else (other,))))
+
+    def __repr__(self) -> str:
+        return f"<Drawings of {' | '.join(drawing.title or 'a graph' for drawing in self)}>"
+
+    def _repr_html_(self) -> str:
+        cards = "".join(f"<div>{drawing.svg()}</div>" for drawing in self)
+        return f'<div style="display:flex;flex-wrap:wrap;gap:12px;align-items:center">{cards}</div>'
+
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        return {"text/plain": repr(self), "text/html": self._repr_html_()}
