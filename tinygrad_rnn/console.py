@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import html
 import io
 import sys
 from collections.abc import Iterator
 
-__all__ = ["counted", "forgiving", "shows"]
+__all__ = ["counted", "forgiving", "preformatted", "shows"]
 
 
 def counted(n: int, noun: str, plural: str = "") -> str:
@@ -26,6 +27,17 @@ def counted(n: int, noun: str, plural: str = "") -> str:
     ('1 step', '1,200 steps', '0 axes')
     """
     return f"{n:,} {noun if n == 1 else plural or f'{noun}s'}"
+
+
+def preformatted(text: str) -> str:
+    """A text as HTML, for a notebook: its lines and columns stay as they are.
+
+    Examples
+    --------
+    >>> preformatted("0 < 1")
+    '<pre style="font-family: monospace; line-height: 1.3">0 &lt; 1</pre>'
+    """
+    return f'<pre style="font-family: monospace; line-height: 1.3">{html.escape(text)}</pre>'
 
 
 @contextlib.contextmanager

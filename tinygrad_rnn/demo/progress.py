@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import warnings
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -14,7 +15,7 @@ __all__ = ["Progress"]
 
 
 class Progress:
-    """A progress bar on a terminal; elsewhere, such as in a log, a line at every tenth of the updates.
+    """A progress bar on a terminal, or in a notebook; elsewhere, such as in a log, a line at every tenth of the updates.
 
     Parameters
     ----------
@@ -31,17 +32,22 @@ class Progress:
     lines = 10
 
     def __init__(self, updates: int, stream: TextIO | None = None) -> None:
-        self._make: Any = optional("tqdm", "demo", "the progress bar needs").tqdm
+        self.in_notebook = stream is None and "ipykernel" in sys.modules
+        tqdm = optional("tqdm", "demo", "the progress bar needs")
+        if self.in_notebook:
+            with warnings.catch_warnings():  # without ipywidgets it is a bar of text
+                warnings.simplefilter("ignore")
+                tqdm = optional("tqdm.auto", "demo", "the progress bar needs")
+        self._make: Any = tqdm.tqdm
         self._bar: Any = None
         self.updates = updates
         self.stream = stream or sys.stderr
-        self.live = self.stream.isatty()
+        self.live = self.in_notebook or self.stream.isatty()
 
     def __enter__(self) -> Progress:
         if self.live:
-            size = shutil.get_terminal_size()  # 80 by 24 where a terminal says 0 by 0, which tqdm would believe
-            look = {"ncols": size.columns, "nrows": size.lines}
-            self._bar = self._make(total=self.updates, desc="training", unit=" updates", file=self.stream, **look)
+            look: dict[str, Any] = {} if self.in_notebook else {"file": self.stream, **_size()}
+            self._bar = self._make(total=self.updates, desc="training", unit=" updates", **look)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -56,3 +62,9 @@ class Progress:
             self._bar.update()
         elif done % max(1, self.updates // self.lines) == 0 or done == self.updates:
             print(f"training {done}/{self.updates}: {history.recent:.2f} bits/char", file=self.stream, flush=True)
+
+
+def _size() -> dict[str, int]:
+    """The size of the terminal: 80 by 24 where it says 0 by 0, which tqdm would believe."""
+    size = shutil.get_terminal_size()
+    return {"ncols": size.columns, "nrows": size.lines}

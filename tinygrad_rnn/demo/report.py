@@ -52,6 +52,10 @@ class DemoResults:
     prompt: str
     versions: dict[str, str]
 
+    def _repr_html_(self) -> str:
+        page = escape(write_report(self), quote=True)
+        return f'<iframe srcdoc="{page}" style="width: 100%; height: 600px; border: 1px solid #d0d7de"></iframe>'
+
 
 def write_report(results: DemoResults) -> str:
     """The report as HTML."""

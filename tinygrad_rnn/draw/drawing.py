@@ -100,7 +100,7 @@ class Drawing:
         --------
         >>> from tinygrad_rnn import nn
         >>> print(nn.RNNCell(3, 5).draw().tikz().splitlines()[-3])
-        \node[minimum width=16.9bp,minimum height=10.8bp] (h-z1-note) at (94,80) {\footnotesize\color{c24292F}$z^{{-}1}$};
+        \node[minimum width=15.2bp,minimum height=9.7bp] (h-z1-note) at (94,80) {\footnotesize\color{c24292F}$z^{{-}1}$};
         """
         return _writable(tikz(self.sketch, self.title))
 

@@ -30,8 +30,10 @@ class Drawings(tuple["Drawing", ...]):
         return f"<Drawings of {' | '.join(drawing.title or 'a graph' for drawing in self)}>"
 
     def _repr_html_(self) -> str:
-        cards = "".join(f"<div>{drawing.svg()}</div>" for drawing in self)
-        return f'<div style="display:flex;flex-wrap:wrap;gap:12px;align-items:center">{cards}</div>'
+        shrinking = '<svg style="max-width: 100%; height: auto" '
+        cards = (drawing.svg().replace("<svg ", shrinking, 1) for drawing in self)
+        inside = "".join(f'<div style="min-width: 180px">{card}</div>' for card in cards)
+        return f'<div style="display: flex; gap: 12px; align-items: center; overflow-x: auto">{inside}</div>'
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         return {"text/plain": repr(self), "text/html": self._repr_html_()}

@@ -19,8 +19,8 @@ from .tex import tex
 
 __all__ = ["tikz"]
 
-SCALE = 10 / NODE_FONT
-"""TeX's \normalsize, of ten points in most documents, stands for the letters of nodes."""
+SCALE = 9 / NODE_FONT
+"""The letters of nodes are TeX's \normalsize, of ten points in most documents, which look smaller than those of a screen."""
 SIZES = ((NODE_FONT, r"\normalsize"), (EDGE_FONT, r"\small"), (0.0, r"\footnotesize"))
 """The size of letters, from so many points on."""
 EAST = 0x2E80
@@ -140,8 +140,8 @@ def _path(points: Points) -> str:
     text = _at(points[0])
     for k in range(0, len(points) - 1, 3):
         a, b, c, d = points[k : k + 4]
-        is_straight = np.allclose(b - a, (d - a) / 3, atol=0.05) and np.allclose(c - a, (d - a) * 2 / 3, atol=0.05)
-        text += f" -- {_at(d)}" if is_straight else f" .. controls {_at(b)} and {_at(c)} .. {_at(d)}"
+        bend = np.abs([b - a - (d - a) / 3, d - c - (d - a) / 3]).max()
+        text += f" -- {_at(d)}" if bend < 0.05 else f" .. controls {_at(b)} and {_at(c)} .. {_at(d)}"
     return text
 
 

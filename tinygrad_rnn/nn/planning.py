@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,6 +32,9 @@ class Plans(dict[str, Plan]):
         return "\n\n".join(f"{path}:\n{plan}" for path, plan in self.items())
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return "".join(f"<h4>{html.escape(path)}</h4>{plan._repr_html_()}" for path, plan in self.items())
 
 
 def plan_parts(module: Module, T: int, B: int = 1, inputs: Any = None) -> Plan | Plans:

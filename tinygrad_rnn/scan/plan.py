@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from ..console import counted
+from ..console import counted, preformatted
 from .backend import Executable
 from .canonical import canonical
 from .compiled import CompiledScan
@@ -138,6 +138,12 @@ class Plan:
         return _table(self)
 
     __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        forward = self.draw()
+        if self.backward is None:
+            return preformatted(str(self)) + forward.svg()
+        return preformatted(str(self)) + (forward | self.draw(direction="backward"))._repr_html_()
 
     # -- the two passes --------------------------------------------------------------------
 

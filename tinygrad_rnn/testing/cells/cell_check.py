@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ... import nn, random
-from ...console import counted
+from ...console import counted, preformatted
 from ...errors import DataError, TinygradError
 from ...graph.node import Spec
 from ...nn.module_trace import trace_step
@@ -81,6 +81,9 @@ class CellReport:
         if self.undecided:
             lines.append(f"  {counted(self.undecided, 'more run')} undecided: no oracle sees some derivative beside rounding")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return preformatted(str(self))
 
 
 class _Trial(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ...console import counted
+from ...console import counted, preformatted
 
 __all__ = ["GradientCheckError", "KinkError", "PrimitiveReport", "Report", "UndecidedError", "order_in_words"]
 
@@ -70,6 +70,9 @@ class Report:
             said += f" (zero everywhere in {', '.join(self.zero)})"
         return said
 
+    def _repr_html_(self) -> str:
+        return preformatted(str(self))
+
 
 @dataclass
 class PrimitiveReport:
@@ -119,3 +122,6 @@ class PrimitiveReport:
         if self.undecided:
             lines.append(f"  {self.undecided} more cases are undecided: no oracle sees the derivative beside rounding")
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        return preformatted(str(self))
