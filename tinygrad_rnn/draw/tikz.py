@@ -105,7 +105,7 @@ def _node(vertex: Vertex) -> Iterator[str]:
     if shape != "plaintext" or "filled" in look.style:
         paint.append(f"fill={_color(vertex.fill)}")
     if shape != "plaintext":
-        paint += [f"draw={_color(vertex.color or look.color)}", f"line width={look.width * SCALE:.2g}bp"]
+        paint += [f"draw={_color(vertex.border)}", f"line width={look.width * SCALE:.2g}bp"]
         paint += [dashes for style, dashes in DASHES.items() if style in look.style]
     name = re.sub(r"[^\w]+", "-", vertex.name).strip("-")
     size = [f"minimum width={2 * w * SCALE:.1f}bp", f"minimum height={2 * h * SCALE:.1f}bp"]
