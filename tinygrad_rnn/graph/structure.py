@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -102,10 +102,15 @@ def structure(outputs: Sequence[Node]) -> tuple[Hashable, ...]:
     other leaves by name, role, shape and dtype. What a cut was cut off from does not count,
     for the graph does not keep it alive.
     """
+    return tuple(line for line, _ in line_by_line(outputs))
+
+
+def line_by_line(outputs: Sequence[Node]) -> Iterator[tuple[Hashable, Node]]:
+    """The lines of :func:`structure`, each with the node that it was written at; the last has the outputs."""
     found: dict[Hashable, int] = {}  # node, or value of a constant -> number
     known: dict[Node, int] = {}
     runs: dict[Unrolling, int] = {}
-    lines: list[Hashable] = []
+    lines: list[Hashable] = []  # of the node at hand
 
     def moment(location: Location) -> Hashable:
         if location.unrolling is None:
@@ -139,9 +144,11 @@ def structure(outputs: Sequence[Node]) -> tuple[Hashable, ...]:
                 if key not in found:
                     new = line(node)
                     found[key] = len(found)
-                    lines.append(new)
+                    yield from ((each, node) for each in (*lines, new))
+                    lines.clear()
                 known[node] = found[key]
-    return (*lines, tuple(known[node] for node in outputs))
+    if outputs:
+        yield tuple(known[node] for node in outputs), outputs[-1]
 
 
 # -- integers within static arguments --------------------------------------------------------

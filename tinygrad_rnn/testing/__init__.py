@@ -14,6 +14,7 @@ from .cells.cell_check import CellReport, check_cell
 from .gradients.function_check import check_gradients
 from .gradients.verdicts import GradientCheckError, KinkError, PrimitiveReport, Report, UndecidedError
 from .primitives import check_case, check_primitive
+from .structure import ReceptiveField, assert_causal, assert_shared, difference, receptive_field
 
 __all__ = [
     "Case",
@@ -21,11 +22,16 @@ __all__ = [
     "GradientCheckError",
     "KinkError",
     "PrimitiveReport",
+    "ReceptiveField",
     "Report",
     "UndecidedError",
+    "assert_causal",
+    "assert_shared",
     "check_case",
     "check_cell",
     "check_gradients",
     "check_primitive",
+    "difference",
     "random_cases",
+    "receptive_field",
 ]
