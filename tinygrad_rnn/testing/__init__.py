@@ -9,6 +9,7 @@ gradients are right to order 2 in x (2,): within ...
 `strategies` need hypothesis (the extra ``test``).
 """
 
+from .bptt_check import BpttError, BpttReport, Mistake, check_bptt
 from .cases import Case, random_cases
 from .cells.cell_check import CellReport, check_cell
 from .gradients.function_check import check_gradients
@@ -17,16 +18,20 @@ from .primitives import check_case, check_primitive
 from .structure import ReceptiveField, assert_causal, assert_shared, difference, receptive_field
 
 __all__ = [
+    "BpttError",
+    "BpttReport",
     "Case",
     "CellReport",
     "GradientCheckError",
     "KinkError",
+    "Mistake",
     "PrimitiveReport",
     "ReceptiveField",
     "Report",
     "UndecidedError",
     "assert_causal",
     "assert_shared",
+    "check_bptt",
     "check_case",
     "check_cell",
     "check_gradients",

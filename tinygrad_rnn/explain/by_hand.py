@@ -1,0 +1,377 @@
+"""Backpropagation through time as it is done by hand: the step of a cell with its loss, an operation at a time."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ..autodiff import no_grad, pullback
+from ..errors import DtypeError, ShapeError, TinygradError
+from ..graph.node import Node, Spec, ancestors, leaf
+from ..nn.cell import Cell, State
+from ..nn.layers import Sequential
+from ..nn.module import Module
+from ..nn.module_trace import trace_step
+from ..nn.recurrent import Recurrent
+from ..ops import reshape
+from ..ops.core import Part, Sparse, as_tensor, constant
+from ..ops.facts import facts_of
+from ..ops.indexing import scatter
+from ..tensor import Tensor, rebind
+from ..tree import flatten, rebuild
+
+__all__ = ["Array", "ByHand", "Loss", "Run", "StepNetwork", "one_example"]
+
+Array: TypeAlias = npt.NDArray[Any]
+
+Loss: TypeAlias = Callable[[Any, Any], Any]
+"""``loss(o, y)``: the loss of one step, a number."""
+
+Run: TypeAlias = "list[dict[Node, Node]]"
+"""For each step, and each node of the traced step, the node that has its value at that step."""
+
+Pulled: TypeAlias = Callable[[Run, int, Node, Array], "list[tuple[int, Array]] | None"]
+"""``pulled(run, t, node, g)``: other cotangents for the inputs of an operation, by their positions, or None."""
+
+
+class StepNetwork(Cell):
+    """A cell, with the layers before it and behind it applied within its step.
+
+    Parameters
+    ----------
+    model : Module
+        A cell, a cell in :class:`~tinygrad_rnn.nn.Recurrent`, or a Sequential with one of these among
+        layers that work at each step, such as a linear layer.
+
+    Raises
+    ------
+    TinygradError
+        If there is no cell in it, or there are several.
+    """
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        layers = list(model) if isinstance(model, Sequential) else [model]
+        recurrent = [k for k, layer in enumerate(layers) if isinstance(layer, (Recurrent, Cell))]
+        if len(recurrent) != 1 or not isinstance(model, Module):
+            what = f"a {type(model).__name__} has {len(recurrent) or 'no'} recurrent cell{'s' * (len(recurrent) > 1)}"
+            raise TinygradError(f"{what}: give a cell, or nn.Sequential with one nn.Recurrent(cell) among layers of each step")
+        (k,) = recurrent
+        if getattr(layers[k], "reverse", False):
+            raise TinygradError("the cell runs in reverse: give the cell, and the sequence from its end to its start")
+        layers = copy.deepcopy(layers)
+        self.before = layers[:k]
+        self.cell: Cell = layers[k].cell if isinstance(layers[k], Recurrent) else layers[k]
+        self.after = layers[k + 1 :]
+        for parameter in self.parameters():
+            old = parameter.node
+            rebind(parameter, leaf(parameter.data.astype(np.float64), old.name, old.role, old.location))
+        self.eval()
+
+    def initial_state(self, batch_size: int, dtype: npt.DTypeLike | None = None) -> State:
+        """That of the cell."""
+        return self.cell.initial_state(batch_size, dtype)
+
+    def step(self, x: Any, state: Any) -> tuple[Any, Any]:
+        """The output of the last layer, and the next state of the cell."""
+        for layer in self.before:
+            x = layer(x)
+        output, after = self.cell(x, state)
+        for layer in self.after:
+            output = layer(output)
+        outputs = flatten(output)
+        for k, o in enumerate(outputs, start=1):
+            if o.name is None:
+                o.named("o" if len(outputs) == 1 else f"o_{k}")
+        return output, after
+
+
+class _WithLoss(Cell):
+    """A step of a network, and its loss: from (x, target) to the loss."""
+
+    def __init__(self, network: StepNetwork, loss: Loss) -> None:
+        super().__init__()
+        self.network, self.loss = network, loss
+
+    def initial_state(self, batch_size: int, dtype: npt.DTypeLike | None = None) -> State:
+        """That of the network."""
+        return self.network.initial_state(batch_size, dtype)
+
+    def step(self, given: Any, state: Any) -> tuple[Any, Any]:
+        """The loss of step t from (x_t, y_t), or from y_t alone, and the next state."""
+        x, y = given if isinstance(given, tuple) else (None, given)
+        for name, part in (("x", x), ("y", y)):
+            parts = [] if part is None else flatten(part)
+            for k, tensor in enumerate(parts, start=1):
+                tensor.node.name = name if len(parts) == 1 else f"{name}_{k}"
+        output, after = self.network(x, state)
+        loss = as_tensor(self.loss(output, y))
+        if loss.size != 1 or loss.dtype.kind != "f":
+            raise ShapeError(f"the loss of a step is one number, and loss(o, y) gives {loss.node.spec}")
+        return reshape(loss, ()), after
+
+
+class ByHand:
+    """A network over one sequence, forward and backward, an operation at a time.
+
+    Parameters
+    ----------
+    model : Module
+        As of :class:`StepNetwork`.
+    xs : array_like, or nested tuples of them, or None
+        One sequence; see :func:`one_example`.
+    targets : array_like
+        One for each step.
+    loss : callable
+
+    Attributes
+    ----------
+    network : StepNetwork
+    T : int
+    parameters : dict of str to Node
+        By symbol; the second one of a symbol has a number, as ``W_2``.
+    values : dict of str to Node
+        The named values of a step, in the order in which it makes them.
+    given : dict of str to (Node, ndarray)
+        Inputs and targets, each (T, 1, …).
+    slots, after : list of Node
+        What the state's slots carry into the step, and what they carry on.
+    loss : Node
+    order : tuple of Node
+        All nodes of the step, each after its inputs.
+
+    Raises
+    ------
+    TinygradError
+        If the model is not a network with one cell.
+    ShapeError
+        If there is no step, or lengths differ.
+    DtypeError
+        If nothing in the step has a derivative.
+    """
+
+    def __init__(self, model: Any, xs: Any, targets: Any, loss: Loss) -> None:
+        self.network = StepNetwork(model)
+        sequences = [*([] if xs is None else map(one_example, flatten(xs))), one_example(targets)]
+        self.T = len(sequences[-1])
+        if len({len(x) for x in sequences}) > 1:
+            raise ShapeError(f"inputs and targets differ in length: {', '.join(str(x.shape) for x in sequences)}")
+        if self.T == 0:
+            raise ShapeError("there is no step: give a sequence of one element at least")
+        elements = [Spec(x.shape[1:], x.dtype) for x in sequences]
+        example: Any = elements[-1]
+        if xs is not None:
+            example = (rebuild(xs, iter(elements)) if isinstance(xs, tuple) else elements[0], elements[-1])
+        step = trace_step(_WithLoss(self.network, loss), 1, example)
+        self.loss = step.output.node
+        self.slots, self.after = [slot.node for slot in step.state], [end.node for end in step.after]
+        for end, name in zip(self.after, step.names, strict=True):
+            if end.primitive is not None and end.name is None:
+                end.name = name
+        leaves = [x.node for x in flatten(step.x)]
+        self.order = tuple(ancestors([*leaves, *self.slots, *self.after, self.loss]))
+        if self.loss.dtype.kind != "f" or not any(n.role == "parameter" for n in self.order):
+            raise DtypeError(f"nothing in a step of {type(model).__name__} has a derivative: it has no parameters")
+        self.given = {str(node.name): (node, x) for node, x in zip(leaves, sequences, strict=True)}
+        paths = {p.node: path for path, p in self.network.named_parameters()}
+        self.parameters = _by_name((n, n.name or path) for n, path in paths.items() if n in self.order)
+        self.values = _by_name((n, n.name) for n in self.order if n.primitive is not None and n.name is not None)
+        sources = {n for n in self.order if n.dtype.kind == "f" and (n in self.slots or n.role == "parameter")}
+        for node in self.order:
+            if node.dtype.kind == "f" and not sources.isdisjoint(node.inputs):
+                sources.add(node)
+        self._differentiable = sources
+
+    @property
+    def reads_target(self) -> bool:
+        """Whether the loss takes the target as an index: it is a class."""
+        same = {next(reversed(self.given.values()))[0]}
+        for node in self.order:
+            if facts_of(node).copies and not same.isdisjoint(node.inputs):
+                same.add(node)
+            elif facts_of(node).reads is not None and not same.isdisjoint(node.inputs[1:]):
+                return True
+        return False
+
+    def start(self) -> list[Array]:
+        """The initial values of the slots, as the cell has them."""
+        with no_grad():
+            return [slot.data.astype(np.float64) if slot.dtype.kind == "f" else slot.data for slot in self._initial()]
+
+    def _initial(self) -> list[Tensor]:
+        return flatten(self.network.initial_state(1))
+
+    def arrays(self) -> dict[str, Array]:
+        """The present values of the parameters."""
+        return {name: node.value for name, node in self.parameters.items()}
+
+    def forward(
+        self,
+        parameters: Mapping[str, Array],
+        given: Mapping[str, Array],
+        start: Sequence[Array],
+        rounded: Callable[[Array], Array] | None = None,
+    ) -> Run:
+        """Compute all values of all steps.
+
+        Parameters
+        ----------
+        parameters, given : mapping of str to ndarray
+        start : sequence of ndarray
+        rounded : callable, optional
+            What is done to each named value and each loss before it is used.
+        """
+        told = {*self.values.values(), self.loss}
+        fixed = {node: parameters[name] for name, node in self.parameters.items()}
+        carried, run = list(start), []
+        for t in range(self.T):
+            known = fixed | dict(zip(self.slots, carried, strict=True))
+            known |= {node: given[name][t] for name, (node, _) in self.given.items()}
+            now: dict[Node, Node] = {}
+            for node in self.order:
+                inputs = tuple(now[i] for i in node.inputs)
+                value = known.get(node, node.value)
+                if node.primitive is not None:
+                    value = np.asarray(node.primitive.kernel(*[i.value for i in inputs], **node.attributes))
+                    value = rounded(value) if rounded and node in told else value
+                now[node] = Node(node.primitive, inputs, node.attributes, value)
+            carried = [now[node].value for node in self.after]
+            run.append(now)
+        return run
+
+    def pull(
+        self,
+        run: Run,
+        t: int,
+        seed: float,
+        carried: Mapping[int, Array],
+        rounded: Callable[[Array], Array] | None = None,
+        known: Mapping[Node, Array] | None = None,
+        pulled: Pulled | None = None,
+    ) -> dict[Node, Array]:
+        """Go back through one step: the cotangents of its nodes.
+
+        Parameters
+        ----------
+        run : Run
+        t : int
+            The step, from 0.
+        seed : float
+            The cotangent of the loss of the step.
+        carried : mapping of int to ndarray
+            Cotangents of what the slots carry into step t + 1.
+        rounded : callable, optional
+            What is done to the cotangent of each named value before it is used.
+        known : mapping of Node to ndarray, optional
+            Cotangents that count in place of those that would be found.
+        pulled : callable, optional
+            Another rule for some operations.
+        """
+        now, known, told = run[t], known or {}, set(self.values.values())
+        table: dict[Node, Array] = {self.loss: np.asarray(float(seed))} if seed else {}
+        for k, g in carried.items():
+            table[self.after[k]] = table.get(self.after[k], 0) + g
+        table |= known
+        with no_grad():
+            for node in reversed(self.order):
+                if node not in table:
+                    continue
+                if node in known:
+                    table[node] = known[node]
+                elif rounded and node in told:
+                    table[node] = rounded(table[node])
+                if node.primitive is None:
+                    continue
+                found = pulled(run, t, node, table[node]) if pulled else None
+                for k, g in self.rule(now[node], node, table[node]) if found is None else found:
+                    source = node.inputs[k]
+                    table[source] = table.get(source, 0) + g
+        return table
+
+    def backward(
+        self, run: Run, seeds: Sequence[float], rounded: Callable[[Array], Array] | None = None
+    ) -> list[dict[Node, Array]]:
+        """The cotangents of the nodes of each step, of the sum of the losses times `seeds`."""
+        tables: list[dict[Node, Array]] = []
+        carried: dict[int, Array] = {}
+        for t in reversed(range(self.T)):
+            tables.append(self.pull(run, t, seeds[t], carried, rounded))
+            carried = self.carried(tables[-1])
+        return tables[::-1]
+
+    def carried(self, table: Mapping[Node, Array]) -> dict[int, Array]:
+        """The cotangents of the slots, which the step before adds to those of what it carries on."""
+        return {k: table[slot] for k, slot in enumerate(self.slots) if slot in table}
+
+    def has_derivative(self, node: Node, position: int) -> bool:
+        """Whether a cotangent is pulled back from an operation to this input."""
+        return node in self._differentiable and node.inputs[position] in self._differentiable
+
+    def rule(self, concrete: Node, node: Node, g: Array, only: Iterable[int] | None = None) -> list[tuple[int, Array]]:
+        """The cotangents of an operation's inputs, by their positions.
+
+        Parameters
+        ----------
+        concrete : Node
+            The operation with the values of a step, or with others.
+        node : Node
+            The operation of the traced step.
+        g : ndarray
+        only : iterable of int, optional
+            Positions of inputs; all that have a derivative, if not given.
+        """
+        positions = range(len(node.inputs)) if only is None else only
+        alone = concrete.again(tuple(leaf(i.value) for i in concrete.inputs))  # an input that is used twice is two inputs
+        wanted = {alone.inputs[k]: k for k in positions if node.inputs[k] in self._differentiable}
+        found = []
+        for source, gx in pullback(alone, Tensor(constant(g)), wanted):
+            if isinstance(gx, Part):
+                raise TinygradError(f"a step with {node.operation} has no derivative by hand: it makes several results at once")
+            value = scatter([gx], source.shape) if isinstance(gx, Sparse) else gx
+            found.append((wanted[source], value.data))
+        return found
+
+
+def one_example(sequence: Any) -> Array:
+    """One sequence with a batch axis, (T, 1, …); floats are float64.
+
+    Parameters
+    ----------
+    sequence : array_like
+        Floats: (T, 1, features), (T, features) or (T,). Integer codes: (T, 1) or (T,).
+
+    Raises
+    ------
+    ShapeError
+        If there are several sequences.
+
+    Examples
+    --------
+    >>> one_example([[1.0, 2.0]]).shape, one_example([1.0, 2.0]).shape, one_example([3, 4]).shape
+    ((1, 1, 2), (2, 1, 1), (2, 1))
+    """
+    found = np.asarray(as_tensor(sequence).data)
+    least = 3 if found.dtype.kind == "f" else 2
+    if found.ndim == 0:
+        raise ShapeError("a sequence has an axis for the steps: (T, features)")
+    if found.ndim == 1 and least == 3:
+        found = found[:, None]
+    if found.ndim < least:
+        found = found[:, None]
+    if found.shape[1] != 1:
+        raise ShapeError(f"give one sequence, (T, 1, features) or (T, features), and not {found.shape[1]} side by side")
+    return found.astype(np.float64) if found.dtype.kind == "f" else found
+
+
+def _by_name(named: Iterable[tuple[Node, str]]) -> dict[str, Node]:
+    """Nodes by name; the second node of a name has a number."""
+    found: dict[str, Node] = {}
+    for node, name in named:
+        numbered = itertools.chain([name], (f"{name}_{k}" for k in itertools.count(2)))
+        found[next(each for each in numbered if each not in found)] = node
+    return found

@@ -1,0 +1,449 @@
+"""A backward pass written by hand is judged: which gradient is wrong, at which step, and which term is missing.
+
+The right gradient is a sum over paths: from the loss of step t back to step k, an operation at a time. A mistake is a
+change of this sum: operations that pull back otherwise, steps that are left out, a result that is turned. Each change is
+tried, and the one that gives the student's own numbers is the diagnosis. Nothing here knows a cell.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..console import counted
+from ..errors import ShapeError
+from ..explain.by_hand import Array, ByHand, Loss, Run, StepNetwork, one_example
+from ..graph.node import Node, Spec
+from ..nn.module_trace import trace_step
+from ..ops import mse
+from ..tree import flatten, rebuild
+from .bptt_mistakes import Change, changes_of, weightings
+from .gradients.verdicts import GradientCheckError
+
+__all__ = ["BpttError", "BpttReport", "Mistake", "check_bptt"]
+
+CLOSE = 1e-7
+"""Up to which two gradients are alike, relative to the largest element."""
+
+Gradients = Mapping[str, Array]
+
+
+class Mistake(NamedTuple):
+    """A mistake that explains wrong gradients.
+
+    Attributes
+    ----------
+    gradients : tuple of str
+        The parameters whose gradients it explains.
+    words : str
+
+    Examples
+    --------
+    >>> Mistake(("U", "W"), "W is transposed the wrong way").gradients
+    ('U', 'W')
+    """
+
+    gradients: tuple[str, ...]
+    words: str
+
+
+class BpttError(GradientCheckError):
+    """A backward pass is wrong; the message has the diagnosis.
+
+    Attributes
+    ----------
+    mistakes : tuple of Mistake
+        They explain all wrong gradients but those in `unexplained`.
+    unexplained : tuple of str
+
+    Examples
+    --------
+    >>> from tinygrad_rnn import nn
+    >>> try:
+    ...     check_bptt(lambda p, xs, ys: {"U": 0 * p["U"], "W": 0 * p["W"]}, nn.RNNCell(2, 3, bias=False))
+    ... except BpttError as error:
+    ...     print(error.mistakes)
+    (Mistake(gradients=('U', 'W'), words='it is zero'),)
+    """
+
+    def __init__(self, message: str, mistakes: Sequence[Mistake] = (), unexplained: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.mistakes, self.unexplained = tuple(mistakes), tuple(unexplained)
+
+
+@dataclass(frozen=True)
+class BpttReport:
+    """The result of :func:`check_bptt` for a right backward pass.
+
+    Attributes
+    ----------
+    gradients : tuple of str
+        The parameters whose gradients were compared, and the values whose δ were.
+    steps : int
+    error : float
+        The largest difference, relative to the largest element of a gradient.
+
+    Examples
+    --------
+    >>> print(BpttReport(("U", "W"), steps=4, error=2e-16))
+    the backward pass is right in U, W: 4 steps, within 2e-16
+    """
+
+    gradients: tuple[str, ...]
+    steps: int
+    error: float = field(compare=False)
+
+    def __str__(self) -> str:
+        names, steps = ", ".join(self.gradients), counted(self.steps, "step")
+        return f"the backward pass is right in {names}: {steps}, within {self.error:.0e}"
+
+
+def check_bptt(
+    function: Callable[[dict[str, Array], Any, Array], Mapping[str, Any]],
+    cell: Any,
+    loss: Loss = mse,
+    T: int | None = None,
+    xs: Any = None,
+    targets: Any = None,
+    seed: int = 0,
+) -> BpttReport:
+    """Judge a backward pass through time that somebody has written in NumPy, and say what is wrong with it.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(parameters, xs, targets) -> gradients``. `parameters` has an array for each
+        symbol of the cell, such as ``parameters["W"]``; `xs` and `targets` are one sequence,
+        (T, features), or (T,) for integer codes. It returns a dict with the gradient of the
+        sum of all losses by each parameter. It may also have δ of named values, as
+        ``"h"``, shape (T, units): then the step is found at which δ is first wrong.
+    cell : Module
+        A cell, or ``nn.Sequential`` with one ``nn.Recurrent(cell)`` among layers that work at
+        each step, such as ``nn.Linear``.
+    loss : callable
+        ``loss(o, y)``: the loss of one step, of shapes (1, features), a number.
+    T : int, optional
+        How many steps are drawn; 4, or another small number that no size of the cell equals.
+    xs, targets : array_like, optional
+        One sequence and its targets; drawn if not given.
+    seed : int
+        Of the values that are drawn.
+
+    Returns
+    -------
+    BpttReport
+
+    Raises
+    ------
+    BpttError
+        If a gradient is wrong or missing; with the mistakes that give the student's numbers.
+    TinygradError
+        If the model is not a network with one cell.
+    ShapeError
+        If there is no step, or no input or target was found that fits.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_rnn import nn
+    >>> def backward(p, xs, ys):
+    ...     h = [np.zeros(3)]
+    ...     for x in xs:
+    ...         h.append(np.tanh(p["U"] @ x + p["b"] + p["W"] @ h[-1] + p["b'"]))
+    ...     dU, dW, db, dh_next = 0, 0, 0, 0
+    ...     for t in reversed(range(len(xs))):
+    ...         dh = 2 * (h[t + 1] - ys[t]) / 3 + dh_next
+    ...         da = dh * (1 - h[t + 1] ** 2)
+    ...         dU, dW, db = dU + np.outer(da, xs[t]), dW + np.outer(da, h[t + 1]), db + da
+    ...         dh_next = p["W"].T @ da
+    ...     return {"U": dU, "W": dW, "b": db, "b'": db}
+    >>> check_bptt(backward, nn.RNNCell(2, 3))
+    Traceback (most recent call last):
+        ...
+    tinygrad_rnn.testing.bptt_check.BpttError: the backward pass is wrong in W, and right in U, b, b'
+      W: h_t stands where h_{t-1} belongs
+    """
+    draws = _draws(function, cell, loss, T, xs, targets, seed)
+    names = list(draws[0].hand.parameters)
+    _check_names(draws[0], names)
+    deltas = [name for name in draws[0].student if name not in names]
+    wrong = [name for name in names if not all(_alike(d.student[name], d.right[name]) for d in draws)]
+    late = [words for name in deltas if (words := _first_wrong_step(draws, name)) is not None]
+    if not wrong and not late:
+        error = max(_error(d.student[name], d.right[name]) for d in draws for name in names)
+        return BpttReport((*names, *(f"δ{name}" for name in deltas)), draws[0].hand.T, error)
+    mistakes = _explained(draws, wrong)
+    unexplained = [name for name in wrong if not any(name in mistake.gradients for mistake in mistakes)]
+    right = [name for name in names if name not in wrong]
+    lines = [
+        f"the backward pass is wrong in {', '.join(wrong) or 'δ'}" + (f", and right in {', '.join(right)}" if right else "")
+    ]
+    lines += [f"{', '.join(mistake.gradients)}: {mistake.words}" for mistake in mistakes]
+    lines += [_compared(draws[0], name) for name in unexplained]
+    raise BpttError("\n  ".join([*lines, *late]), mistakes, unexplained)
+
+
+# -- what is compared ------------------------------------------------------------------------
+
+
+@dataclass
+class Draw:
+    """One run with drawn values: what is right, and what the student says.
+
+    Attributes
+    ----------
+    hand : ByHand
+    run : Run
+    student : dict of str to ndarray
+    """
+
+    hand: ByHand
+    run: Run
+    student: dict[str, Array]
+
+    @functools.cached_property
+    def by_loss(self) -> list[list[dict[Node, Array]]]:
+        """The cotangents of all nodes at each step, of the loss of each step alone."""
+        T = self.hand.T
+        return [self.hand.backward(self.run, [float(s == t) for s in range(T)]) for t in range(T)]
+
+    @functools.cached_property
+    def right(self) -> dict[str, Array]:
+        """The right gradients."""
+        return self.summed(np.ones((self.hand.T, self.hand.T)))
+
+    def summed(self, weights: Array) -> dict[str, Array]:
+        """Σ over t and k of weights[t, k] times what the loss of step t adds to each gradient by its use at step k."""
+        return {name: np.tensordot(weights, self.parts(node), 2) for name, node in self.hand.parameters.items()}
+
+    def parts(self, node: Node) -> Array:
+        """What the loss of step t adds at step k to the cotangent of a node: shape (T, T, *node.shape)."""
+        zeros = np.zeros(node.shape)
+        return np.array([[table.get(node, zeros) for table in tables] for tables in self.by_loss])
+
+    @functools.cached_property
+    def tables(self) -> list[dict[Node, Array]]:
+        """The cotangents of all nodes at each step."""
+        return self.hand.backward(self.run, [1.0] * self.hand.T)
+
+    def changed(self, change: Change, carries: bool = True, adds: bool = True) -> dict[str, Array]:
+        """The gradients with a changed operation: in what is carried to the step before, in what is summed, or in both."""
+        hand, found = self.hand, {name: np.zeros(node.shape) for name, node in self.hand.parameters.items()}
+        carried: dict[int, Array] = {}
+        for t in reversed(range(hand.T)):
+            carried = {k: g for k, g in carried.items() if k not in change.slots}
+            table = other = hand.pull(self.run, t, 1.0, carried, pulled=functools.partial(change.pulled, hand))
+            if not adds:
+                table = hand.pull(self.run, t, 1.0, carried)
+            for name, node in hand.parameters.items():
+                found[name] = found[name] + table.get(node, 0)
+            carried = hand.carried(other if carries else self.tables[t])
+        return found
+
+
+def _draws(function: Any, cell: Any, loss: Loss, T: int | None, xs: Any, targets: Any, seed: int) -> list[Draw]:
+    """Two runs of one sequence, which is drawn if none is given, with drawn parameters."""
+    hand = _hand(cell, loss, T, xs, targets, np.random.default_rng([seed, 0]))
+    given = {name: array for name, (_, array) in hand.given.items()}
+    *inputs, target = [array[:, 0] for array in given.values()]
+    x = None if not inputs else inputs[0] if len(inputs) == 1 else tuple(inputs)
+    found = []
+    for k in (1, 2):
+        rng = np.random.default_rng([seed, k])
+        parameters = {name: 0.7 * rng.standard_normal(array.shape) for name, array in hand.arrays().items()}
+        run = hand.forward(parameters, given, hand.start())
+        said = function(*copy.deepcopy((parameters, x, target)))
+        if not isinstance(said, Mapping):
+            raise BpttError(f"a backward pass returns a dict of gradients by symbol, and this one a {type(said).__name__}")
+        found.append(Draw(hand, run, {name: np.asarray(g, float) for name, g in said.items()}))
+    return found
+
+
+def _hand(cell: Any, loss: Loss, T: int | None, xs: Any, targets: Any, rng: np.random.Generator) -> ByHand:
+    """The network over a sequence, which is drawn if it is not given."""
+    if T is not None and T < 1:
+        raise ShapeError(f"T is a number of steps, 1 at least, not {T}")
+    network = StepNetwork(cell)
+    example = None
+    if xs is not None:
+        sequences = [one_example(part) for part in flatten(xs)]
+        steps = len(sequences[0])
+        example = rebuild(xs, iter([part[:1].reshape(part.shape[1:]) for part in sequences])) if steps else None
+    else:
+        sizes = {n for p in network.parameters() for n in p.shape}
+        steps = T or next(n for n in itertools.count(4) if n not in sizes)
+    step = trace_step(network, 1, example)
+    if xs is None and step.x is not None:
+        codes = min((m.codes for _, m in network.modules() if isinstance(m.codes, int)), default=2)
+        xs = rebuild(step.x, iter([_drawn(part.node.spec, steps, codes, rng) for part in flatten(step.x)]))
+    if targets is not None:
+        return ByHand(cell, xs, targets, loss)
+    shape = flatten(step.output)[0].shape
+    try:
+        found = ByHand(cell, xs, rng.integers(0, shape[-1], (steps, 1)), loss)
+        if found.reads_target:
+            return found
+    except (TypeError, ValueError):
+        pass
+    try:
+        return ByHand(cell, xs, rng.standard_normal((steps, *shape)), loss)
+    except (TypeError, ValueError) as error:
+        raise ShapeError(f"loss(o, y) fits no target that was tried; give targets=. It ended in: {error}") from error
+
+
+def _drawn(spec: Spec, steps: int, codes: int, rng: np.random.Generator) -> Array:
+    shape = (steps, *spec.shape)
+    return rng.standard_normal(shape) if spec.dtype.kind == "f" else rng.integers(0, codes, shape)
+
+
+def _check_names(draw: Draw, names: Sequence[str]) -> None:
+    """Raise if a gradient is missing, or there is one of something unknown.
+
+    Raises
+    ------
+    BpttError
+        If so.
+    """
+    hand, said = draw.hand, ", ".join(draw.student) or "none"
+    if missing := [name for name in names if name not in draw.student]:
+        raise BpttError(f"there is no gradient of {', '.join(missing)}: the function returns {said}")
+    if unknown := [name for name in draw.student if name not in {**hand.parameters, **hand.values}]:
+        known = ", ".join([*names, *hand.values])
+        raise BpttError(f"nothing is called {', '.join(unknown)}; gradients are of {known}")
+
+
+def _alike(a: Array, b: Array) -> bool:
+    """Whether two gradients are the same, where an axis of length 1 does not count."""
+    if a.shape != b.shape and np.squeeze(a).shape != np.squeeze(b).shape:
+        return False
+    return _error(a, b) <= CLOSE
+
+
+def _error(a: Array, b: Array) -> float:
+    return float(np.abs(a.reshape(b.shape) - b).max(initial=0) / max(np.abs(b).max(initial=0), 1e-12))
+
+
+def _first_wrong_step(draws: Sequence[Draw], name: str) -> str | None:
+    """Where the student's δ of a value is first wrong, on the way back in time, in words."""
+    for draw in draws:
+        node = draw.hand.values[name]
+        right = draw.parts(node).sum(0)
+        said = draw.student[name]
+        T = draw.hand.T
+        if said.size != right.size:
+            return f"δ{name} has shape {said.shape}, and it is (T, units) = {(T, *node.shape[1:])}"
+        off = [t for t in range(T) if not _alike(said.reshape(right.shape)[t], right[t])]
+        if off:
+            good = "" if off[-1] == T - 1 else f", and right at {'step' if off[-1] == T - 2 else 'steps'} {off[-1] + 2}"
+            good += f" to {T}" if off[-1] < T - 2 else ""
+            return f"going back in time, δ{name} is first wrong at step {off[-1] + 1}{good}"
+    return None
+
+
+def _compared(draw: Draw, name: str) -> str:
+    """A wrong gradient that nothing explains, in words."""
+    said, right = draw.student[name], draw.right[name]
+    if np.squeeze(said).shape != np.squeeze(right).shape:
+        return f"{name}: it has shape {said.shape}, and {name} has {right.shape}"
+    said = said.reshape(right.shape)
+    at = np.unravel_index(int(np.abs(said - right).argmax()), right.shape)
+    where = f"[{', '.join(map(str, at))}]"
+    return f"{name}: no single mistake gives these numbers; at {where} it is {said[at]:.6g}, and {right[at]:.6g} is right"
+
+
+# -- what explains it ------------------------------------------------------------------------
+
+
+class Hypothesis(NamedTuple):
+    """A mistake that may have been made: the gradients that it gives.
+
+    `alone` is whether it touches one gradient only, whichever is asked for.
+    """
+
+    words: str
+    predict: Callable[[Draw], Gradients]
+    alone: bool = False
+
+
+def _explained(draws: Sequence[Draw], wrong: Sequence[str]) -> list[Mistake]:
+    """Mistakes that explain wrong gradients: one that explains all, or else as few as will do."""
+    if not wrong:
+        return []
+    right = [name for name in draws[0].hand.parameters if name not in wrong]
+    candidates: list[tuple[set[str], bool, str]] = []
+    scales = {name: words for name in wrong if (words := _scale(draws, name))}
+    if len(scales) == len(wrong) and len(set(scales.values())) == 1:
+        return [Mistake(tuple(wrong), scales[wrong[0]])]
+    for hypothesis in _hypotheses(draws[0].hand):
+        found, fits = set(wrong), True
+        for draw in draws:
+            if found:
+                predicted = hypothesis.predict(draw)
+                found = {name for name in found if _alike(draw.student[name], predicted[name])}
+                fits = fits and (hypothesis.alone or all(_alike(draw.student[name], predicted[name]) for name in right))
+        if found:
+            candidates.append((found, fits, hypothesis.words))
+        if fits and len(found) == len(wrong):
+            break
+    candidates += [({name}, True, words) for name, words in scales.items()]
+    mistakes: dict[str, set[str]] = {}
+    rest = set(wrong)
+    while rest and candidates:
+        found, _, words = max(candidates, key=lambda candidate: (len(candidate[0] & rest), candidate[1]))
+        if not found & rest:
+            break
+        mistakes.setdefault(words, set()).update(found & rest)
+        rest -= found
+    return [Mistake(tuple(name for name in wrong if name in found), words) for words, found in mistakes.items()]
+
+
+def _scale(draws: Sequence[Draw], name: str) -> str | None:
+    """The factor by which a gradient is wrong, in words; None if it is no multiple of the right one."""
+    factors = []
+    for draw in draws:
+        said, right = draw.student[name], draw.right[name]
+        if said.size != right.size:
+            return None
+        factors.append(float((said.ravel() @ right.ravel()) / max((right**2).sum(), 1e-300)))
+        if not _alike(said, factors[-1] * right):
+            return None
+    factor, T = factors[0], draws[0].hand.T
+    if abs(factors[1] - factor) > CLOSE * abs(factor):
+        return None
+    if abs(factor + 1) < CLOSE:
+        return "the sign is wrong"
+    if abs(factor * T - 1) < CLOSE:
+        return f"a mean over the {T} steps stands where their sum belongs"
+    return f"it is {factor:.6g} times what is right" if factor else "it is zero"
+
+
+def _hypotheses(hand: ByHand) -> Iterator[Hypothesis]:
+    """All mistakes that are tried, the simplest first."""
+    for weights in weightings(hand.T):
+        yield Hypothesis(weights.words, functools.partial(Draw.summed, weights=weights.table))
+    yield from _turned()
+    changes = list(changes_of(hand))
+    for change in changes:
+        yield Hypothesis(change.words, functools.partial(Draw.changed, change=change))
+    for change in changes:
+        if change.node is not None:
+            words = f"{change.words}, in what is carried to the step before"
+            yield Hypothesis(words, functools.partial(Draw.changed, change=change, adds=False))
+            yield Hypothesis(change.words, functools.partial(Draw.changed, change=change, carries=False), alone=True)
+
+
+def _turned() -> Iterator[Hypothesis]:
+    """Results that are transposed, or summed over another axis than time."""
+    yield Hypothesis("it is transposed", lambda draw: {name: g.T for name, g in draw.right.items()}, alone=True)
+    yield Hypothesis("it is summed over the wrong axis: the units, and not the steps", _over_units, alone=True)
+
+
+def _over_units(draw: Draw) -> Gradients:
+    parts = {name: draw.parts(node).sum(0) for name, node in draw.hand.parameters.items()}
+    return {name: part.sum(-1) if part.ndim == 2 else part.sum((0, -1)) for name, part in parts.items()}

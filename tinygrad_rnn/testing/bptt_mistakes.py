@@ -1,0 +1,216 @@
+"""Mistakes in a backward pass: for any cell, each way in which an operation of its step can be pulled back wrongly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from ..explain.by_hand import Array, ByHand, Run
+from ..graph.node import Node, leaf
+from ..ops.facts import facts_of
+
+__all__ = ["Change", "Weights", "changes_of", "weightings"]
+
+Outside = Literal["zeros", "wrap"]
+"""What stands for a value before step 1 or after step T: zeros, or as a negative index of Python takes it."""
+
+
+class Weights(NamedTuple):
+    """A sum over some of the pairs of a loss and a step.
+
+    Attributes
+    ----------
+    words : str
+    table : ndarray, shape (T, T)
+        The factor of what the loss of step t adds by the use at step k, at [t-1, k-1].
+    """
+
+    words: str
+    table: Array
+
+
+def weightings(T: int) -> Iterator[Weights]:
+    """The sums over time that are taken by mistake: steps or losses that are left out.
+
+    Examples
+    --------
+    >>> [each.words for each in weightings(2)][:2]
+    ['the gradient from step t+1 is forgotten: the loss of step t counts at step t only', 'only the loss of step 2 counts']
+    """
+    t, k = np.indices((T, T)) + 1
+    tables = [
+        ("the gradient from step t+1 is forgotten: the loss of step t counts at step t only", t == k),
+        (f"only the loss of step {T} counts", t == T),
+        *((f"only step {s} counts, and not the sum over the steps", k == s) for s in (T, *range(1, T))),
+        (f"the loop leaves out step {T}: its loss and its share of the sum", t < T),
+        *((f"step {s} is left out of the sum over the steps", k != s) for s in (1, *range(2, T + 1))),
+        *((f"the loss of step {s} is left out", t != s) for s in range(1, T)),
+        *((f"nothing is carried from step {s + 1} to step {s}", (t <= s) | (k > s)) for s in range(1, T)),
+        *((f"the sum is truncated: what comes from {n} or more steps later is left out", t - k < n) for n in range(2, T)),
+    ]
+    yield from (Weights(words, table.astype(float)) for words, table in tables)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One operation of a step that is pulled back wrongly to one of its inputs, or slots through which nothing comes back.
+
+    Attributes
+    ----------
+    words : str
+        What is wrong.
+    node : Node or None
+        The operation.
+    position : int
+        The input whose cotangent is wrong.
+    kind : str
+        "dropped": it is zero. "overwritten": it is zero but at the last step. "identity": the
+        derivative is left out. "argument": the rule reads the argument in place of the result.
+        "again": it reads the result in place of the argument. "transposed", "shifted": it
+        reads another input, `other`, transposed, or of `shift` steps later.
+    other : int
+        Position of the input that is read otherwise; −1 for the result.
+    shift : int
+    outside : {"zeros", "wrap"}
+    slots : frozenset of int
+    """
+
+    words: str
+    node: Node | None = None
+    position: int = 0
+    kind: str = "dropped"
+    other: int = 0
+    shift: int = 0
+    outside: Outside = "zeros"
+    slots: frozenset[int] = frozenset()
+
+    def pulled(self, hand: ByHand, run: Run, t: int, node: Node, g: Array) -> list[tuple[int, Array]] | None:
+        """The cotangents of an operation's inputs at step t, from 0; None if it is pulled back as it should be."""
+        if node is not self.node or (self.kind == "overwritten" and t == hand.T - 1):
+            return None
+        concrete = run[t][node]
+        found = [(k, gx) for k, gx in hand.rule(concrete, node, g) if k != self.position]
+        if self.kind in ("dropped", "overwritten"):
+            return found
+        if self.kind == "identity":
+            return [*found, (self.position, g)]
+        values, result = [i.value for i in concrete.inputs], concrete.value
+        if self.kind == "argument":
+            result = values[0]
+        elif self.kind == "again":
+            values, result = [result], np.asarray(concrete.primitive.kernel(result, **node.attributes))  # type: ignore[union-attr]
+        elif self.kind == "transposed":
+            values[self.other] = values[self.other].T
+        elif self.other < 0:
+            result = self._shifted(hand, run, t, node)
+        else:
+            values[self.other] = self._shifted(hand, run, t, node.inputs[self.other])
+        other = Node(node.primitive, tuple(map(leaf, values)), node.attributes, result)
+        return [*found, *hand.rule(other, node, g, [self.position])]
+
+    def _shifted(self, hand: ByHand, run: Run, t: int, node: Node) -> Array:
+        """The value of a node so many steps later, or what stands for it outside the sequence."""
+        at = t + self.shift
+        if 0 <= at < hand.T:
+            return _array(run[at][node])
+        if at == hand.T and node in hand.slots:
+            return _array(run[t][hand.after[hand.slots.index(node)]])
+        if at < 0 and node in hand.after:
+            return _array(run[0][hand.slots[hand.after.index(node)]])
+        return np.zeros_like(run[t][node].value) if self.outside == "zeros" else _array(run[at % hand.T][node])
+
+
+def changes_of(hand: ByHand) -> Iterator[Change]:
+    """All changes of a network's step, those that are told best first.
+
+    Parameters
+    ----------
+    hand : ByHand
+    """
+    names = _Names(hand)
+    for k, slot in enumerate(hand.slots):
+        yield Change(f"the gradient that {names.said(slot, 1)} gets from step t+1 is forgotten", slots=frozenset([k]))
+    edges = [(node, k) for node in hand.order for k in range(len(node.inputs)) if hand.has_derivative(node, k)]
+    edges.sort(key=lambda edge: not names.knows(edge[0].inputs[edge[1]]))
+    for kind in (_transposed, _shifted, _slopes, _dropped):
+        for node, k in edges:
+            yield from kind(names, node, k)
+
+
+class _Names:
+    """What the values of a step are called in sentences."""
+
+    def __init__(self, hand: ByHand) -> None:
+        self.parameters = {node: name for name, node in hand.parameters.items()}
+        self.timed = {node: (name, 0) for name, (node, _) in hand.given.items()}
+        self.timed |= {node: (name, 0) for name, node in hand.values.items()}
+        self.timed[hand.loss] = "the loss", 0
+        after = dict(zip(hand.slots, hand.after, strict=True))
+        for number, slot in enumerate(hand.slots, start=1):
+            source, delay = after[slot], 1
+            while source in after and delay <= len(after):
+                source, delay = after[source], delay + 1
+            self.timed[slot] = (self.timed[source][0] if source in self.timed else f"state {number}", -delay)
+
+    def knows(self, node: Node) -> bool:
+        """Whether a value has a name."""
+        return node in self.timed or node in self.parameters
+
+    def said(self, node: Node, later: int = 0) -> str:
+        """A value in words, as ``h_{t-1}``."""
+        if node in self.parameters:
+            return self.parameters[node]
+        if node in self.timed:
+            name, offset = self.timed[node]
+            return f"{name}_{{t{offset + later:+d}}}" if offset + later else f"{name}_t"
+        inside = self.matrix(node)
+        return inside or f"the argument of {node.operation}" if node.primitive is None else inside or f"the {node.operation}"
+
+    def matrix(self, node: Node) -> str | None:
+        """The parameter that a value is, turned or not."""
+        while node.primitive is not None and (facts_of(node).reorders or facts_of(node).copies):
+            node = node.inputs[0]
+        return self.parameters.get(node)
+
+
+def _array(node: Node) -> Any:
+    return node.value
+
+
+def _transposed(names: _Names, node: Node, k: int) -> Iterator[Change]:
+    for other, source in enumerate(node.inputs):
+        matrix = names.matrix(source)
+        if other != k and matrix and len(source.shape) == 2 and source.shape[0] == source.shape[1]:
+            yield Change(f"{matrix} is transposed the wrong way", node, k, "transposed", other)
+
+
+def _shifted(names: _Names, node: Node, k: int) -> Iterator[Change]:
+    sources: Sequence[tuple[int, Node]] = [*enumerate(node.inputs), (-1, node)]
+    for other, source in sources:
+        if source in names.timed:
+            for shift in (1, -1):
+                words = f"{names.said(source, shift)} stands where {names.said(source)} belongs"
+                for outside in ("zeros", "wrap"):
+                    yield Change(words, node, k, "shifted", other, shift, outside)
+
+
+def _slopes(names: _Names, node: Node, k: int) -> Iterator[Change]:
+    primitive = node.primitive
+    if primitive and primitive.elementwise and len(node.inputs) == 1 and not primitive.facts.is_jointly_linear:
+        f, result = node.operation, names.said(node) if names.knows(node) else "its result"
+        argument = names.said(node.inputs[0]) if names.knows(node.inputs[0]) else "its argument"
+        yield Change(f"the derivative of {f} is forgotten", node, k, "identity")
+        yield Change(f"the derivative of {f} is computed from {argument} where {result} belongs", node, k, "argument")
+        yield Change(f"the derivative of {f} is taken at {result}, not at {argument}", node, k, "again")
+
+
+def _dropped(names: _Names, node: Node, k: int) -> Iterator[Change]:
+    source = node.inputs[k]
+    through = [m for other, i in enumerate(node.inputs) if other != k and (m := names.matrix(i))]
+    way = f"through {', '.join(through)}" if through else f"from {names.said(node)}"
+    words = f"the gradient that {names.said(source)} gets {way} is forgotten"
+    yield Change(words, node, k, "dropped")
+    yield Change(f"{words} at all steps but the last", node, k, "overwritten")
