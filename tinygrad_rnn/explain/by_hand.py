@@ -16,7 +16,7 @@ from ..graph.node import Node, Spec, ancestors, leaf
 from ..nn.cell import Cell, State
 from ..nn.layers import Sequential
 from ..nn.module import Module
-from ..nn.module_trace import trace_step
+from ..nn.module_trace import Step, trace_step
 from ..nn.recurrent import Recurrent
 from ..ops import reshape
 from ..ops.core import Part, Sparse, as_tensor, constant
@@ -25,7 +25,7 @@ from ..ops.indexing import scatter
 from ..tensor import Tensor, rebind
 from ..tree import flatten, rebuild
 
-__all__ = ["Array", "ByHand", "Loss", "Run", "StepNetwork", "one_example"]
+__all__ = ["Array", "ByHand", "Loss", "Run", "StepNetwork", "as_floats", "one_example"]
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -85,9 +85,11 @@ class StepNetwork(Cell):
         for layer in self.after:
             output = layer(output)
         outputs = flatten(output)
+        taken = {node.name for node in ancestors([o.node for o in outputs])}
         for k, o in enumerate(outputs, start=1):
             if o.name is None:
-                o.named("o" if len(outputs) == 1 else f"o_{k}")
+                name = "o" if len(outputs) == 1 else f"o_{k}"
+                o.named(f"{name}'" if name in taken else name)
         return output, after
 
 
@@ -141,6 +143,8 @@ class ByHand:
         Inputs and targets, each (T, 1, …).
     slots, after : list of Node
         What the state's slots carry into the step, and what they carry on.
+    held : list of (str, int)
+        For each slot, the name of the value that it holds at the start, and the step of that value: 0 or before.
     loss : Node
     order : tuple of Node
         All nodes of the step, each after its inputs.
@@ -157,17 +161,15 @@ class ByHand:
 
     def __init__(self, model: Any, xs: Any, targets: Any, loss: Loss) -> None:
         self.network = StepNetwork(model)
-        sequences = [*([] if xs is None else map(one_example, flatten(xs))), one_example(targets)]
+        codes = any(isinstance(m.codes, int) for _, m in self.network.modules())
+        inputs = [] if xs is None else [one_example(x if codes else as_floats(x)) for x in flatten(xs)]
+        try:
+            step, sequences = self._traced(xs, [*inputs, one_example(targets)], loss)
+        except TinygradError:
+            if as_tensor(targets).dtype.kind not in "iub":
+                raise
+            step, sequences = self._traced(xs, [*inputs, one_example(as_floats(targets))], loss)  # no classes, then
         self.T = len(sequences[-1])
-        if len({len(x) for x in sequences}) > 1:
-            raise ShapeError(f"inputs and targets differ in length: {', '.join(str(x.shape) for x in sequences)}")
-        if self.T == 0:
-            raise ShapeError("there is no step: give a sequence of one element at least")
-        elements = [Spec(x.shape[1:], x.dtype) for x in sequences]
-        example: Any = elements[-1]
-        if xs is not None:
-            example = (rebuild(xs, iter(elements)) if isinstance(xs, tuple) else elements[0], elements[-1])
-        step = trace_step(_WithLoss(self.network, loss), 1, example)
         self.loss = step.output.node
         self.slots, self.after = [slot.node for slot in step.state], [end.node for end in step.after]
         for end, name in zip(self.after, step.names, strict=True):
@@ -181,11 +183,41 @@ class ByHand:
         paths = {p.node: path for path, p in self.network.named_parameters()}
         self.parameters = _by_name((n, n.name or path) for n, path in paths.items() if n in self.order)
         self.values = _by_name((n, n.name) for n in self.order if n.primitive is not None and n.name is not None)
+        self.held = self._held()
         sources = {n for n in self.order if n.dtype.kind == "f" and (n in self.slots or n.role == "parameter")}
         for node in self.order:
             if node.dtype.kind == "f" and not sources.isdisjoint(node.inputs):
                 sources.add(node)
         self._differentiable = sources
+
+    def tell_parameters_from_values(self) -> None:
+        """Give a prime to the name of each parameter that a value has as well, such as the bias c of an output."""
+        renamed = {f"{name}'" if name in self.values else name: node for name, node in self.parameters.items()}
+        for name, node in renamed.items():
+            node.name = name
+        self.parameters = renamed
+
+    def _traced(self, xs: Any, sequences: list[Array], loss: Loss) -> tuple[Step, list[Array]]:
+        """One step of the network with its loss, and the sequences that it is for."""
+        if len({len(x) for x in sequences}) > 1:
+            raise ShapeError(f"inputs and targets differ in length: {', '.join(str(x.shape) for x in sequences)}")
+        if not len(sequences[-1]):
+            raise ShapeError("there is no step: give a sequence of one element at least")
+        elements = [Spec(x.shape[1:], x.dtype) for x in sequences]
+        example: Any = elements[-1]
+        if xs is not None:
+            example = (rebuild(xs, iter(elements)) if isinstance(xs, tuple) else elements[0], elements[-1])
+        return trace_step(_WithLoss(self.network, loss), 1, example), sequences
+
+    def _held(self) -> list[tuple[str, int]]:
+        names = {node: name for name, node in self.values.items()} | {node: name for name, (node, _) in self.given.items()}
+        after, found = dict(zip(self.slots, self.after, strict=True)), []
+        for number, slot in enumerate(self.slots, start=1):
+            source, delay = after[slot], 1
+            while source in after and delay <= len(after):
+                source, delay = after[source], delay + 1
+            found.append((names.get(source, f"state {number}"), 1 - delay))
+        return found
 
     @property
     def reads_target(self) -> bool:
@@ -335,6 +367,11 @@ class ByHand:
             value = scatter([gx], source.shape) if isinstance(gx, Sparse) else gx
             found.append((wanted[source], value.data))
         return found
+
+
+def as_floats(sequence: Any) -> Array:
+    """A sequence of floats, of whatever numbers it is."""
+    return np.asarray(as_tensor(sequence).data, np.float64)
 
 
 def one_example(sequence: Any) -> Array:

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..console import counted
 from ..errors import ShapeError
-from ..explain.by_hand import Array, ByHand, Loss, Run, StepNetwork, one_example
+from ..explain.by_hand import Array, ByHand, Loss, Run, StepNetwork, as_floats, one_example
 from ..graph.node import Node, Spec
 from ..nn.module_trace import trace_step
 from ..ops import mse
@@ -272,7 +272,8 @@ def _hand(cell: Any, loss: Loss, T: int | None, xs: Any, targets: Any, rng: np.r
     network = StepNetwork(cell)
     example = None
     if xs is not None:
-        sequences = [one_example(part) for part in flatten(xs)]
+        looks_up = any(isinstance(m.codes, int) for _, m in network.modules())
+        sequences = [one_example(part if looks_up else as_floats(part)) for part in flatten(xs)]
         steps = len(sequences[0])
         example = rebuild(xs, iter([part[:1].reshape(part.shape[1:]) for part in sequences])) if steps else None
     else:

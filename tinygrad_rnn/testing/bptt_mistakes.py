@@ -148,12 +148,7 @@ class _Names:
         self.timed = {node: (name, 0) for name, (node, _) in hand.given.items()}
         self.timed |= {node: (name, 0) for name, node in hand.values.items()}
         self.timed[hand.loss] = "the loss", 0
-        after = dict(zip(hand.slots, hand.after, strict=True))
-        for number, slot in enumerate(hand.slots, start=1):
-            source, delay = after[slot], 1
-            while source in after and delay <= len(after):
-                source, delay = after[source], delay + 1
-            self.timed[slot] = (self.timed[source][0] if source in self.timed else f"state {number}", -delay)
+        self.timed |= {slot: (name, step - 1) for slot, (name, step) in zip(hand.slots, hand.held, strict=True)}
 
     def knows(self, node: Node) -> bool:
         """Whether a value has a name."""

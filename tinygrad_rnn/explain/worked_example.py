@@ -1,0 +1,398 @@
+"""A worked example: backpropagation through time with numbers, as a sheet that a student can check by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+
+import numpy as np
+
+from ..checks import check_int
+from ..console import counted
+from ..errors import NonFiniteError
+from ..tree import rebuild
+from .by_hand import Array, ByHand, Loss, Run
+from .equations import equations
+from .names import subscripted
+from .plain_text import plain
+
+__all__ = ["WorkedExample", "worked_example"]
+
+LEAST, MOST = 4, 9
+"""Significant digits of a sheet, if nobody says how many."""
+NEAR = 1e-3
+"""Up to which the gradients of such a sheet are those of full precision, relative to the largest element."""
+
+Lines = Iterator[tuple[str, Array]]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class WorkedExample:
+    """Backpropagation through time over a short sequence, with all numbers.
+
+    Each number is computed from printed ones, and then rounded as it is printed. So whoever
+    computes it from the sheet alone gets the same last digit.
+
+    Attributes
+    ----------
+    title : str
+    digits : int
+        Significant digits.
+    forward, backward : tuple of str
+        The equations, a LaTeX line each.
+    parameters : dict of str to ndarray
+    inputs : dict of str to ndarray, shape (T, …)
+        Inputs x and targets y.
+    start : dict of (str, int) to ndarray
+        Values of the steps before the first, such as ``("h", 0)``.
+    values : dict of str to ndarray, shape (T, …)
+        The named values of each step.
+    losses : ndarray, shape (T,)
+    deltas : dict of str to ndarray, shape (T, T, …)
+        δ(t,k), the derivative of the loss of step t by a named value of step k, at
+        ``[t-1, k-1]``. NaN stands for k > t.
+    totals : dict of str to ndarray, shape (T, …)
+        δ_k, their sums over t.
+    contributions : dict of str to ndarray, shape (T, …)
+        What each step adds to the gradient of a parameter.
+    gradients : dict of str to ndarray
+        Their sums.
+    error : float
+        The largest difference of a gradient from full precision, relative to its largest element.
+
+    Examples
+    --------
+    >>> from tinygrad_rnn import nn
+    >>> sheet = worked_example(nn.RNNCell(1, 1), [[0.5], [1.0]], [[0.1], [0.2]], nn.mse)
+    >>> sheet
+    <WorkedExample of RNNCell, 2 steps, 4 digits>
+    >>> sheet.deltas["h"].shape, sheet.contributions["W"].shape
+    ((2, 2, 1), (2, 1, 1))
+    """
+
+    title: str
+    digits: int
+    forward: tuple[str, ...]
+    backward: tuple[str, ...]
+    parameters: Mapping[str, Array]
+    inputs: Mapping[str, Array]
+    start: Mapping[tuple[str, int], Array]
+    values: Mapping[str, Array]
+    losses: Array
+    deltas: Mapping[str, Array]
+    totals: Mapping[str, Array]
+    contributions: Mapping[str, Array]
+    gradients: Mapping[str, Array]
+    error: float
+
+    @property
+    def T(self) -> int:
+        """How many steps there are."""
+        return len(self.losses)
+
+    def __repr__(self) -> str:
+        return f"<WorkedExample of {self.title}, {counted(self.T, 'step')}, {self.digits} digits>"
+
+    def __str__(self) -> str:
+        return self.text()
+
+    # -- as text, as LaTeX, as data --------------------------------------------------------
+
+    def text(self) -> str:
+        """The sheet as plain text; ``h[2]`` is h at step 2, and ``δh[3,2]`` the derivative of L[3] by it."""
+        lines = [
+            f"{self.title}, {counted(self.T, 'step')}: each number follows from printed ones, and is rounded to "
+            f"{self.digits} significant digits, a half up.",
+            *self._section("Given", (), self._given()),
+            *self._section("Forward", self.forward, self._forward()),
+            *self._section("Backward, where δ[t,k] has the loss of step t only", self.backward, self._backward()),
+            *self._section("Sums of δ[t,k] over t", (), self._totals()),
+            *self._section("Gradients: what each step adds, and the sum", (), self._gradients()),
+        ]
+        return "\n".join(lines)
+
+    def _section(self, title: str, formulas: tuple[str, ...], lines: Lines) -> Iterator[str]:
+        yield from ("", title)
+        yield from (f"  {plain(formula)}" for formula in formulas)
+        yield from (f"  {name} = {_text(array, self.digits)}" for name, array in lines)
+
+    def _given(self) -> Lines:
+        yield from self.parameters.items()
+        yield from ((f"{name}[{t}]", array) for (name, t), array in self.start.items())
+        for t in range(self.T):
+            yield from ((f"{name}[{t + 1}]", array[t]) for name, array in self.inputs.items())
+
+    def _forward(self) -> Lines:
+        for t in range(self.T):
+            yield from ((f"{name}[{t + 1}]", array[t]) for name, array in self.values.items())
+            yield f"L[{t + 1}]", self.losses[t]
+
+    def _backward(self) -> Lines:
+        for t in range(self.T):
+            for k in reversed(range(t + 1)):
+                for name, array in reversed(list(self.deltas.items())):
+                    if k == t or array[t, k].any():
+                        yield f"δ{name}[{t + 1},{k + 1}]", array[t, k]
+
+    def _totals(self) -> Lines:
+        for k in range(self.T):
+            yield from ((f"δ{name}[{k + 1}]", array[k]) for name, array in reversed(list(self.totals.items())))
+
+    def _gradients(self) -> Lines:
+        for name, array in self.gradients.items():
+            yield from ((f"∂L/∂{name}[{k + 1}]", part) for k, part in enumerate(self.contributions[name]))
+            yield f"∂L/∂{name}", array
+
+    def _repr_latex_(self) -> str:
+        def symbol(name: str) -> str:
+            stem, _, index = name.removesuffix("]").partition("[")
+            if stem.startswith("∂"):
+                step = rf"\Big|_{{{index}}}" if index else ""
+                return rf"\frac{{\partial L}}{{\partial {subscripted(stem.removeprefix('∂L/∂'))}}}{step}"
+            if stem.startswith("δ"):
+                return rf"\delta^{{{subscripted(stem[1:])}}}" + (f"({index})" if "," in index else f"_{{{index}}}")
+            return subscripted(stem, index) if index else subscripted(stem)
+
+        numbers = [*self._given(), *self._forward(), *self._backward(), *self._totals(), *self._gradients()]
+        found = [*self.forward, *self.backward, *(f"{symbol(name)} &= {_latex(array, self.digits)}" for name, array in numbers)]
+        return "$$\\begin{aligned}\n" + " \\\\\n".join(found) + "\n\\end{aligned}$$"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The sheet as plain data: numbers, lists and texts; δ(t,k) under the key ``"t,k"``."""
+        T = self.T
+        return {
+            "title": self.title,
+            "digits": self.digits,
+            "equations": {"forward": list(self.forward), "backward": list(self.backward)},
+            "start": {f"{name}[{t}]": array.tolist() for (name, t), array in self.start.items()},
+            "losses": self.losses.tolist(),
+            "deltas": {
+                name: {f"{t + 1},{k + 1}": array[t, k].tolist() for t in range(T) for k in range(t + 1)}
+                for name, array in self.deltas.items()
+            },
+            **{
+                key: {name: array.tolist() for name, array in getattr(self, key).items()}
+                for key in ("parameters", "inputs", "values", "totals", "contributions", "gradients")
+            },
+            "error": self.error,
+        }
+
+
+def worked_example(model: Any, xs: Any, targets: Any, loss: Loss, digits: int | None = None) -> WorkedExample:
+    r"""Backpropagation through time worked out with numbers, so that a student can check it by hand.
+
+    Parameters
+    ----------
+    model : Module
+        A cell; or ``nn.Sequential`` with one ``nn.Recurrent(cell)`` among layers that work at each
+        step, such as ``nn.Linear``.
+    xs : array_like
+        One short sequence: floats of shape (T, features) or (T, 1, features), or codes of shape (T,).
+    targets : array_like
+        One for each step, of the same form.
+    loss : callable
+        ``loss(o, y)``: the loss of one step, a number.
+    digits : int, optional
+        Significant digits, 2 to 9. If not given the fewest, 4 at least, with which all gradients
+        are within a thousandth of those of full precision.
+
+    Returns
+    -------
+    WorkedExample
+        It prints as text, shows as LaTeX in a notebook, and has all numbers as arrays.
+
+    Raises
+    ------
+    TinygradError
+        If the model is not a network with one cell.
+    ShapeError
+        If there is no step, or lengths differ.
+    NonFiniteError
+        If a value is NaN or inf.
+
+    Examples
+    --------
+    >>> from tinygrad_rnn import nn
+    >>> cell = nn.RNNCell(1, 1, bias=False)
+    >>> cell.weight_ih.data, cell.weight_hh.data = [[0.5]], [[-1.0]]
+    >>> print(worked_example(cell, [[1.0], [2.0]], [[0.5], [0.0]], nn.mse))
+    RNNCell, 2 steps: each number follows from printed ones, and is rounded to 4 significant digits, a half up.
+    <BLANKLINE>
+    Given
+      U = [[0.5]]
+      W = [[-1]]
+      h[0] = [0]
+      x[1] = [1]
+      y[1] = [0.5]
+      x[2] = [2]
+      y[2] = [0]
+    <BLANKLINE>
+    Forward
+      h_t = tanh(U x_t + W h_{t-1})
+      h[1] = [0.4621]
+      L[1] = 0.001436
+      h[2] = [0.4914]
+      L[2] = 0.2415
+    <BLANKLINE>
+    Backward, where δ[t,k] has the loss of step t only
+      δh_t = ∂ℓ_t/∂h_t + Wᵀ (δh_{t+1} ⊙ (1 - h_{t+1} ⊙ h_{t+1}))
+      ∂L/∂U = Σ_t (δh_t ⊙ (1 - h_t ⊙ h_t)) x_tᵀ
+      ∂L/∂W = Σ_t (δh_t ⊙ (1 - h_t ⊙ h_t)) h_{t-1}ᵀ
+      δh[1,1] = [-0.0758]
+      δh[2,2] = [0.9828]
+      δh[2,1] = [-0.7455]
+    <BLANKLINE>
+    Sums of δ[t,k] over t
+      δh[1] = [-0.8213]
+      δh[2] = [0.9828]
+    <BLANKLINE>
+    Gradients: what each step adds, and the sum
+      ∂L/∂U[1] = [[-0.6459]]
+      ∂L/∂U[2] = [[1.491]]
+      ∂L/∂U = [[0.8451]]
+      ∂L/∂W[1] = [[0]]
+      ∂L/∂W[2] = [[0.3445]]
+      ∂L/∂W = [[0.3445]]
+    """
+    if digits is not None and check_int("digits", digits, 2) > MOST:
+        raise ValueError(f"digits is a whole number up to {MOST}, not {digits}")
+    hand = ByHand(model, xs, targets, loss)
+    hand.tell_parameters_from_values()
+    given = {name: array for name, (_, array) in hand.given.items()}
+    exact = hand.forward(hand.arrays(), given, hand.start())
+    _check_finite(hand, exact)
+    tables = hand.backward(exact, [1.0] * hand.T)
+    right = {name: sum(table.get(node, np.zeros(node.shape)) for table in tables) for name, node in hand.parameters.items()}
+    title = _title(model)
+    lines = _equations(hand, xs)
+    for n in range(LEAST, MOST + 1) if digits is None else [digits]:
+        found = _sheet(hand, given, n, right, title, lines)
+        if found.error <= NEAR:
+            break
+    return found
+
+
+def _sheet(
+    hand: ByHand,
+    given: Mapping[str, Array],
+    digits: int,
+    right: Mapping[str, Any],
+    title: str,
+    lines: tuple[tuple[str, ...], tuple[str, ...]],
+) -> WorkedExample:
+    """The sheet with so many digits; `right` are the gradients of full precision."""
+    rounded, T = rounding(digits), hand.T
+    parameters = {name: rounded(array) for name, array in hand.arrays().items()}
+    given = {name: rounded(array) if array.dtype.kind == "f" else array for name, array in given.items()}
+    start = list(map(rounded, hand.start()))
+    run = hand.forward(parameters, given, start, rounded)
+    deltas = {name: np.full((T, T, *node.shape), np.nan) for name, node in hand.values.items() if node.dtype.kind == "f"}
+    for t in range(T):
+        tables = hand.backward(run, [float(s == t) for s in range(T)], rounded)
+        for name, delta in deltas.items():
+            for k in range(t + 1):
+                delta[t, k] = tables[k].get(hand.values[name], 0.0)
+    totals = {name: rounded(np.nansum(delta, axis=0)) for name, delta in deltas.items()}
+    steps = [
+        hand.pull(run, k, 0.0, {}, known={hand.values[name]: total[k] for name, total in totals.items()}) for k in range(T)
+    ]
+    contributions = {
+        name: rounded(np.array([table.get(node, np.zeros(node.shape)) for table in steps]))
+        for name, node in hand.parameters.items()
+    }
+    gradients = {name: rounded(parts.sum(0)) for name, parts in contributions.items()}
+    error = max(float(np.abs(g - right[name]).max() / max(np.abs(right[name]).max(), 1e-300)) for name, g in gradients.items())
+    each = {name: np.array([run[t][node].value for t in range(T)]) for name, node in hand.values.items()}
+    return WorkedExample(
+        title,
+        digits,
+        lines[0],
+        lines[1],
+        parameters,
+        {name: _alone(array, 1) for name, array in given.items()},
+        {hand.held[k]: _alone(array, 0) for k, array in enumerate(start)},
+        {name: _alone(array, 1) for name, array in each.items()},
+        np.array([float(run[t][hand.loss].value) for t in range(T)]),
+        {name: _alone(array, 2) for name, array in deltas.items()},
+        {name: _alone(array, 1) for name, array in totals.items()},
+        contributions,
+        gradients,
+        error,
+    )
+
+
+def _alone(array: Array, axis: int) -> Array:
+    """An array without the batch axis of its one example."""
+    return array.squeeze(axis) if array.ndim > axis and array.shape[axis] == 1 else array
+
+
+def _equations(hand: ByHand, xs: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The lines of the network's equations, forward and backward."""
+    inputs = [array[0] for name, (_, array) in hand.given.items()][:-1]
+    example = None if xs is None else rebuild(xs, iter(inputs)) if isinstance(xs, tuple) else inputs[0]
+    printed = [equations(hand.network, backward, example) for backward in (False, True)]
+    forward, backward = (
+        tuple(text.removeprefix("\\begin{aligned}\n").removesuffix("\n\\end{aligned}").split(" \\\\\n")) for text in printed
+    )
+    return forward, backward
+
+
+def _title(model: Any) -> str:
+    parts = list(model) if hasattr(model, "__iter__") else [model]
+    return " → ".join(
+        type(getattr(part, "cell", part)).__name__ if hasattr(part, "forward") else part.__name__ for part in parts
+    )
+
+
+def _check_finite(hand: ByHand, run: Run) -> None:
+    """Raise if a value is NaN or inf.
+
+    Raises
+    ------
+    NonFiniteError
+        With the first step and value.
+    """
+    for t, now in enumerate(run, start=1):
+        for name, node in {**hand.values, "L": hand.loss}.items():
+            if not np.isfinite(now[node].value).all():
+                raise NonFiniteError(f"{name} is not finite at step {t}: {now[node].value}")
+
+
+# -- numbers ---------------------------------------------------------------------------------
+
+
+def rounding(digits: int) -> Callable[[Array], Array]:
+    """Round to significant digits, halves away from zero, as one does by hand.
+
+    A number in binary may be a little below the half that it stands for: 0.15625 · 2 ≈ 0.3125. So the last
+    bits do not count.
+
+    Examples
+    --------
+    >>> rounding(2)(np.array([0.125, 0.1 + 0.2, -1234.0]))
+    array([ 1.3e-01,  3.0e-01, -1.2e+03])
+    """
+
+    def one(value: float) -> float:
+        known = Decimal(f"{value:.{digits + 5}e}")
+        return float(known.quantize(Decimal(1).scaleb(known.adjusted() - digits + 1), ROUND_HALF_UP)) + 0.0 if value else 0.0
+
+    return np.vectorize(one, otypes=[float])
+
+
+def _text(array: Any, digits: int) -> str:
+    """Numbers in brackets, as Python reads them."""
+    if np.ndim(array):
+        return f"[{', '.join(_text(part, digits) for part in array)}]"
+    return str(array) if np.asarray(array).dtype.kind in "iub" else f"{array:.{digits}g}"
+
+
+def _latex(array: Any, digits: int) -> str:
+    r"""A number, a column or a matrix, as LaTeX."""
+    if np.ndim(array) == 0:
+        mantissa, _, power = _text(array, digits).partition("e")
+        return rf"{mantissa} \cdot 10^{{{int(power)}}}" if power else mantissa
+    rows = [" & ".join(_latex(element, digits) for element in np.atleast_1d(row).ravel()) for row in array]
+    return "\\begin{pmatrix} " + " \\\\ ".join(rows) + " \\end{pmatrix}"
