@@ -160,8 +160,8 @@ def test_forms_of_a_sheet():
 
 def test_a_parameter_and_a_value_of_one_name_are_told_apart():
     sheet = worked_example(CELLS["LSTM"], np.ones((2, 2)), np.ones((2, 2)), nn.mse)
-    assert {"c", "o", "o'"} <= sheet.values.keys() and sheet.gradients.keys() == {"U", "W", "b", "b'", "V", "c'"}
-    assert "  o'_t = V h_t + c'\n" in sheet.text()
+    assert {"c", "o", "\\hat{y}"} <= sheet.values.keys() and sheet.gradients.keys() == {"U", "W", "b", "b'", "V", "c'"}
+    assert "  ŷ_t = V h_t + c'\n" in sheet.text() and "  ŷ[2] = [" in sheet.text()
 
 
 def test_codes_and_classes():

@@ -88,8 +88,8 @@ class StepNetwork(Cell):
         taken = {node.name for node in ancestors([o.node for o in outputs])}
         for k, o in enumerate(outputs, start=1):
             if o.name is None:
-                name = "o" if len(outputs) == 1 else f"o_{k}"
-                o.named(f"{name}'" if name in taken else name)
+                stem = r"\hat{y}" if "o" in taken else "o"  # as in drawings, where a gate is called o
+                o.named(stem if len(outputs) == 1 else f"{stem}_{k}")
         return output, after
 
 

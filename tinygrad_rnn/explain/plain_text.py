@@ -3,6 +3,7 @@ r"""Equations as plain text: the LaTeX that the printer writes, in Unicode."""
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from .names import GREEK
 
@@ -24,6 +25,7 @@ SYMBOLS = {
     r"\right": "",
     "&": "",
 }
+ACCENTS = {"hat": "\u0302", "tilde": "\u0303", "bar": "\u0304"}
 COMMAND = re.compile(r"\\[A-Za-z]+")
 WORDS = re.compile(r"\\(?:operatorname|mathrm|text|mathbf|mathit)\{([^{}]*)\}")
 
@@ -39,6 +41,7 @@ def plain(latex: str) -> str:
     ∂L/∂W = Σ_t (h_t + 1)/2 softmax(o_t)
     """
     text = WORDS.sub(r"\1", latex)
+    text = re.sub(r"\\(hat|tilde|bar)\{(\w)\}", lambda found: unicodedata.normalize("NFC", found[2] + ACCENTS[found[1]]), text)
     text = _fractions(text)
     text = COMMAND.sub(lambda found: SYMBOLS.get(found[0], found[0][1:]), text).replace("&", "")
     text = re.sub(r"δ\^\{([^{}]*)\}", r"δ\1", text).replace("^{ᵀ}", "ᵀ").replace("{}_", "_")

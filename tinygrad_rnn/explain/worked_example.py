@@ -116,7 +116,7 @@ class WorkedExample:
     def _section(self, title: str, formulas: tuple[str, ...], lines: Lines) -> Iterator[str]:
         yield from ("", title)
         yield from (f"  {plain(formula)}" for formula in formulas)
-        yield from (f"  {name} = {_text(array, self.digits)}" for name, array in lines)
+        yield from (f"  {plain(name)} = {_text(array, self.digits)}" for name, array in lines)
 
     def _given(self) -> Lines:
         yield from self.parameters.items()
