@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import html
+import importlib.util
 import io
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
-__all__ = ["counted", "forgiving", "preformatted", "shows"]
+from .extras import optional
+
+__all__ = ["counted", "forgiving", "preformatted", "progress_bar", "shows"]
+
+Item = TypeVar("Item")
 
 
 def counted(n: int, noun: str, plural: str = "") -> str:
@@ -76,3 +82,32 @@ def shows(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def progress_bar(items: Sequence[Item], what: str, show: bool | None) -> Iterable[Item]:
+    """The items, with a progress bar on standard error while they are gone through.
+
+    Parameters
+    ----------
+    items : sequence
+    what : str
+        What is done.
+    show : bool or None
+        If None, a bar is shown on a terminal where there are several items and tqdm is installed.
+
+    Raises
+    ------
+    MissingExtraError
+        If a bar is asked for, and tqdm is not installed.
+
+    Examples
+    --------
+    >>> list(progress_bar([1, 2], "gradient flow", show=False))
+    [1, 2]
+    """
+    if show is None and len(items) > 1 and sys.stderr.isatty():
+        show = importlib.util.find_spec("tqdm") is not None
+    if not show:
+        return items
+    found: Iterable[Item] = optional("tqdm", "demo", "the progress bar needs").tqdm(items, desc=what)
+    return found

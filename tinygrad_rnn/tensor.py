@@ -145,7 +145,7 @@ class Tensor:
         """The name given by :meth:`named`, if any."""
         return self._node.name
 
-    def named(self, name: str, role: str | None = None) -> Tensor:
+    def named(self, name: str, role: str | None = None, *, hidden: bool = False) -> Tensor:
         """Give the value the name that drawings, equations and errors use.
 
         Parameters
@@ -154,6 +154,9 @@ class Tensor:
             Control characters in it become visible ones; an empty name gives none.
         role : str, optional
             One of ``tinygrad_rnn.graph.ROLES``: what the value is for.
+        hidden : bool
+            Whether only those see the name who ask for it: ``states(xs, names=["a"])`` and
+            ``explain.gradient_flow(…, at="a")``. Drawings and equations have the value without a name.
 
         Returns
         -------
@@ -163,6 +166,9 @@ class Tensor:
         """
         node = self._node
         name = clean_name(name)
+        if hidden:
+            node.hidden = name or None
+            return self
         if name and (node.name not in (None, name) or node in current().given):
             return apply(ops.astype, (self,), {"dtype": self.dtype}).named(name, role)
         node.name = name or node.name

@@ -76,6 +76,8 @@ class Node:
         The name that the author of a cell gave the value.
     role : str or None
         What a leaf or a value is for: one of :data:`ROLES`.
+    hidden : str or None
+        A name that only those use who ask for it; see :meth:`Tensor.named`.
     leaf : weakref.ref or None
         The Tensor that wants the gradient of this leaf.
     serial : int
@@ -90,6 +92,7 @@ class Node:
         "location",
         "name",
         "role",
+        "hidden",
         "leaf",
         "serial",
         "__weakref__",
@@ -110,6 +113,7 @@ class Node:
         self.location = location
         self.name: str | None = None
         self.role: str | None = None
+        self.hidden: str | None = None
         self.leaf: weakref.ref[Any] | None = None
         self.serial = next(_serials)
 
@@ -168,7 +172,7 @@ class Node:
             self.value if value is None else value,
             self.location if location is None else location,
         )
-        made.name, made.role, made.leaf = self.name, self.role, self.leaf
+        made.name, made.role, made.hidden, made.leaf = self.name, self.role, self.hidden, self.leaf
         return made
 
     @property

@@ -463,8 +463,8 @@ def named_values(
 ) -> dict[str, Tensor]:
     """The values that a step has named, on the way from its arguments to its results.
 
-    If nothing is said of what is wanted, values that are only taken apart are left out:
-    their parts have names of their own.
+    If nothing is said of what is wanted, values with a hidden name are left out, and values that are
+    only taken apart: their parts have names of their own.
     """
     here = current().location
     seen = {x.node for x in given}
@@ -483,12 +483,13 @@ def named_values(
             stack.extend(inputs)
             if not facts_of(node).reads:
                 whole.update(inputs)
-            if node.name is not None:
+            if node.name is not None or (wanted is not None and node.hidden is not None):
                 found.append(node)
     named: dict[str, Tensor] = {}
     for node in sorted(found, key=lambda node: node.serial):
-        again = sum(name == node.name or name.startswith(f"{node.name}_") for name in named)
-        name = f"{node.name}_{again + 1}" if again and node.name in named else str(node.name)
+        own = str(node.name or node.hidden)
+        again = sum(name == own or name.startswith(f"{own}_") for name in named)
+        name = f"{own}_{again + 1}" if again and own in named else own
         if wanted is not None or node in whole:
             named[name] = Tensor(node)
     if unknown := [name for name in wanted or () if name not in named]:

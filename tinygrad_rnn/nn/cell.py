@@ -191,7 +191,7 @@ class RNNCell(Cell):
     def step(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """h_t from x_t, shape (batch, input_size), and h_{t-1}, shape (batch, hidden_size)."""
         a = linear(x, self.weight_ih, self.bias_ih) + linear(self.drop(h), self.weight_hh, self.bias_hh)
-        h = self.f(a).named("h")
+        h = self.f(a.named("a", hidden=True)).named("h")
         return h, h
 
 

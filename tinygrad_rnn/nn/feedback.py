@@ -80,7 +80,8 @@ class JordanCell(Cell):
 
     def step(self, x: Tensor, o: Tensor) -> tuple[Tensor, Tensor]:
         """o_t from x_t, shape (batch, input_size), and o_{t-1}, shape (batch, output_size)."""
-        h = self.f(linear(x, self.weight_ih, self.bias_h) + linear(o, self.weight_oh)).named("h")
+        a = linear(x, self.weight_ih, self.bias_h) + linear(o, self.weight_oh)
+        h = self.f(a.named("a", hidden=True)).named("h")
         o = linear(h, self.weight_ho, self.bias_o).named("o")
         return o, o
 

@@ -229,9 +229,10 @@ class GRUCell(Cell):
         else:
             (W_r, W_z, W_n), (b_r, b_z, b_n) = self._recurrent_parts()
             h_r, h_z = linear(read, W_r, b_r), linear(read, W_z, b_z)
-        r = sigmoid(x_r + h_r).named("r")
-        z = sigmoid(x_z + h_z).named("z")
-        n = tanh(x_n + (r * h_n if self.reset_after else linear(r * read, W_n, b_n))).named("n")
+        r = sigmoid((x_r + h_r).named("a_r", hidden=True)).named("r")
+        z = sigmoid((x_z + h_z).named("a_z", hidden=True)).named("z")
+        a_n = x_n + (r * h_n if self.reset_after else linear(r * read, W_n, b_n))
+        n = tanh(a_n.named("a_n", hidden=True)).named("n")
         h = (n + z * (h - n)).named("h")
         return h, h
 

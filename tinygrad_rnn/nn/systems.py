@@ -145,5 +145,6 @@ class ResidualCell(Cell):
         a = linear(x, self.weight_ih, self.bias_ih)
         if self.weight_hh is not None:
             a = a + linear(h, self.weight_hh, self.bias_hh)
+        a = a.named("a", hidden=True)
         h = (h + self.f(a)).named("h")
         return h, h

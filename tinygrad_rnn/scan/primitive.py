@@ -22,7 +22,7 @@ from .checkpoint import Segments, run_in_segments, spans
 from .compiled import CompiledScan
 from .loop import Loop
 
-__all__ = ["Run", "item", "run", "scan"]
+__all__ = ["Run", "item", "output_number", "run", "scan"]
 
 
 class Run(Results):
@@ -307,6 +307,12 @@ item = Primitive(
     ("results",),
     frozenset(["index"]),
 )
+
+
+def output_number(node: Node) -> int:
+    """The number of the output of a loop that an `item` reads."""
+    number: int = node.attributes["index"]
+    return number
 
 
 def run(

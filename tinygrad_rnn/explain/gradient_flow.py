@@ -1,0 +1,284 @@
+"""Gradient flow: the gradient of the loss at each step t with respect to a value at each step k."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..checks import check_int
+from ..console import progress_bar
+from ..errors import NonFiniteError
+from ..scan.work import size_of
+from ..tensor import Tensor
+from .first_nan import nan_began
+from .loop_run import Array, derived
+from .model_run import Loss, Model, ModelRun, Part, run_model
+from .offsets import norm, run_with_offsets, slots_behind, with_offset_of_each_path, with_offsets
+from .result import Result
+
+__all__ = ["GradientFlow", "gradient_flow"]
+
+CHUNK_BYTES = 1 << 14
+"""About how many bytes of a cotangent at one step are carried back together: they stay in the processor's cache."""
+BLOCK = 1 << 18
+"""How many norms are looked at together, for the line that fits them."""
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class GradientFlow(Result):
+    """The norms of δ(t,k) = ∂L_t/∂z_k, where L_t is the loss at step t, and z_k a value at step k.
+
+    Attributes
+    ----------
+    at : str
+        The name of the value z.
+    norms : ndarray, shape (T, T)
+        ``norms[t - 1, k - 1]`` is the norm of δ(t,k), over the batch and all other axes of z. NaN for k > t, where the
+        loss comes before the value. For a layer that runs backwards in time NaN stands for k < t, and for one behind
+        layers of both directions there is none.
+    totals : ndarray, shape (T,)
+        The norms of Σ_t δ(t,k), the gradient of the whole loss.
+    decay : ndarray, shape (T,)
+        For each lag n, the geometric mean over t of ‖δ(t,t−n)‖ / ‖δ(t,t)‖.
+    gamma : float
+        γ of the line through the origin that fits log ‖δ(t,k)‖ / ‖δ(t,t)‖ ≈ (t − k) log γ for all t and k.
+    r_squared : float
+        The part of the variance of these logarithms that the line explains, 1 if δ(t,k) is exactly γ^(t−k) δ(t,t).
+    paths : dict of str to ndarray, shape (T, T)
+        Of a value on which several state slots depend: the norms of the parts of δ(t,k) that come by each slot from
+        step k + 1, and under ``"output"`` the part that comes by the output of step k.
+    arrays : ndarray, shape (T, T, *z.shape), or None
+        All δ(t,k), if they were asked for: ``arrays[t - 1, k - 1]``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_rnn import explain, nn
+    >>> halving = nn.Recurrent(nn.SystemCell(1, 1, f=lambda s, x: s / 2 + x))
+    >>> explain.gradient_flow(halving, np.ones((4, 1, 1)), None, lambda s, _: s.sum(axis=-1), at="s")
+    <GradientFlow at s, T = 4: ‖δ(4,1)‖ = 0.12, ‖δ(4,4)‖ = 1, γ = 0.5 (R² = 1.00)>
+    """
+
+    at: str
+    norms: Array
+    totals: Array
+    decay: Array
+    gamma: float
+    r_squared: float
+    paths: Mapping[str, Array]
+    arrays: Array | None = None
+
+    @property
+    def line(self) -> Array:
+        """γ^n for each lag n = 0, 1, …, T − 1: the line that was fitted to `decay`."""
+        return self.gamma ** np.arange(len(self.decay), dtype=float)
+
+    def __repr__(self) -> str:
+        T, K = self.norms.shape
+        pairs = [(1, K), (1, 1)] if np.isnan(self.norms[-1, 0]) else [(T, 1), (T, K)]
+        shown = ", ".join(f"‖δ({t},{k})‖ = {self.norms[t - 1, k - 1]:.2g}" for t, k in pairs)
+        return f"<GradientFlow at {self.at}, T = {T}: {shown}, γ = {self.gamma:.3g} (R² = {self.r_squared:.2f})>"
+
+
+def gradient_flow(
+    model: Model,
+    xs: Any,
+    targets: Any,
+    loss: Loss,
+    at: str = "h",
+    *,
+    arrays: bool = False,
+    max_bytes: int = 1 << 28,
+    progress: bool | None = None,
+) -> GradientFlow:
+    """Measure δ(t,k) = ∂L_t/∂z_k for the loss L_t of each step and a value z of each step.
+
+    A gradient ∂L/∂W = Σ_t Σ_k δ(t,k) … is a sum over paths of all lengths, and may look healthy while all
+    long paths have vanished. This function measures the terms. The model runs once; one loop goes back
+    in time for many t at once, so nothing is unrolled.
+
+    Parameters
+    ----------
+    model : Module or callable
+        A recurrent layer, a model with one in it, or a function of the input, such as
+        ``lambda xs: narx.free_run(xs, history)``.
+    xs : array_like
+        The input of the model.
+    targets : Any
+        For the loss.
+    loss : callable
+        ``loss(outputs, targets)``: the losses L_t, shape (T,), or of each row of a batch, shape (T, batch). L_t is the
+        sum of the rows' losses then, and each row of δ(t,k) belongs to a row of the batch.
+    at : str
+        The name of a state slot, or of any other value that the step names. Where several layers have it, the name
+        and the layer: ``"h_l0"``. Built-in cells name their net input ``"a"``, which has no name in drawings.
+    arrays : bool
+        Whether the result has the arrays δ(t,k), and not only their norms.
+    max_bytes : int
+        About how much memory the cotangents may take, besides the norms: less of it means more and shorter runs.
+    progress : bool, optional
+        Whether a progress bar is shown; if not given, on a terminal where the work is long.
+
+    Returns
+    -------
+    GradientFlow
+
+    Raises
+    ------
+    ShapeError
+        If no value has that name, with those that there are; if the loss is not one number for each step; if T is 0.
+    DtypeError
+        If the value is of integers.
+    GradientError
+        If no loss depends on the recurrent part.
+    NonFiniteError
+        If a gradient is NaN, with the step and the value where it began.
+    TinygradError
+        If the model has no recurrent part.
+    ValueError
+        If the arrays take more than `max_bytes`.
+
+    References
+    ----------
+    Bengio, Simard and Frasconi, "Learning long-term dependencies with gradient descent is difficult", 1994. Pascanu,
+    Mikolov and Bengio, "On the difficulty of training recurrent neural networks", 2013, equation 5.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_rnn import explain, nn
+    >>> halving = nn.Recurrent(nn.SystemCell(1, 1, f=lambda s, x: s / 2 + x))
+    >>> flow = explain.gradient_flow(halving, np.ones((4, 1, 1)), None, lambda s, _: s.sum(axis=-1), at="s")
+    >>> flow.norms
+    array([[1.   ,   nan,   nan,   nan],
+           [0.5  , 1.   ,   nan,   nan],
+           [0.25 , 0.5  , 1.   ,   nan],
+           [0.125, 0.25 , 0.5  , 1.   ]])
+    >>> flow.totals, round(flow.gamma, 12)
+    (array([1.875, 1.75 , 1.5  , 1.   ]), 0.5)
+    """
+    check_int("max_bytes", max_bytes)
+    run = run_model(model, xs, targets, loss)
+    part, node = run.place(at)
+    T = len(run.losses)
+    size = T * part.steps * size_of(node.spec)
+    if arrays and size > max_bytes:
+        raise ValueError(f"all δ(t,k) take {size:,} bytes, and max_bytes is {max_bytes:,}: ask for the norms alone")
+    behind = slots_behind(part.loop, node)
+    paths = [*[part.slots[i] for i in behind], "output"] if len(behind) > 1 else []
+    make = with_offset_of_each_path if paths else with_offsets
+    reverse = run_with_offsets(part, derived(part.plan, (make, node), lambda loop: make(loop, node)))
+    offsets = range(len(part.loop.sequences), len(reverse.loop.sequences))
+    ask = _whole_and_norms if arrays else _norms
+
+    def measured(start: int, rows: int) -> list[Array]:
+        found = reverse.pull(run.outputs_of(part, _seeds(run.losses, start, rows)), offsets, ask)
+        return [x for x in found if x is not None]  # all are: something is asked for at each step
+
+    rows = _rows_at_once(run, part, max_bytes)
+    asked: list[Array] = []
+    for start in progress_bar(range(0, T + 1, rows), "gradient flow", progress):
+        found = measured(start, rows)
+        asked = asked or [np.empty((T + 1, *x.shape[1:]), x.dtype) for x in found]
+        for whole, x in zip(asked, found, strict=True):
+            whole[start : start + rows] = x[: T + 1 - start]
+    norms, *others = asked
+    for row in map(
+        int, np.flatnonzero(np.isnan(norms).any(axis=1))
+    ):  # a later step, whose derivative is infinite, may have met zeros
+        for whole, x in zip(asked, measured(row, 1), strict=True):
+            whole[row] = x[0]
+        if np.isnan(norms[row]).any():
+            raise NonFiniteError(nan_began(run, part, _seeds(run.losses, row, 1)))
+    absent = ~_triangle(norms[:T])
+    by_path = {name: _without(x[:T], absent) for name, x in zip(paths, others, strict=False)}
+    triangle = _without(norms[:T], absent)
+    decay, gamma, r_squared = _decay(triangle, float(np.finfo(norms.dtype).tiny / np.finfo(norms.dtype).eps))
+    return GradientFlow(
+        at, triangle, norms[T].astype(float), decay, gamma, r_squared, by_path, others[-1][:T] if arrays else None
+    )
+
+
+def _norms(parts: Sequence[Tensor]) -> list[Tensor]:
+    """Of the cotangent of a value at one step the norm, and those of its parts, if there are several."""
+    whole = functools.reduce(operator.add, parts)
+    return [norm(whole), *([norm(x) for x in parts] if len(parts) > 1 else [])]
+
+
+def _whole_and_norms(parts: Sequence[Tensor]) -> list[Tensor]:
+    return [*_norms(parts), functools.reduce(operator.add, parts)]
+
+
+def _seeds(losses: Tensor, start: int, rows: int) -> Array:
+    """Cotangents of the losses: 1 at one step for each row, and at all steps for the row T; 0 for rows after it."""
+    T = len(losses)
+    seeds = np.zeros((rows, *losses.shape), losses.dtype)
+    for row, t in enumerate(range(start, start + rows)):
+        if t < T:
+            seeds[row, t] = 1
+        elif t == T:
+            seeds[row] = 1
+    return seeds
+
+
+def _rows_at_once(run: ModelRun, part: Part, max_bytes: int) -> int:
+    """How many losses are differentiated at once."""
+    widest = max([size_of(slot.spec) for slot in part.loop.carry], default=1)
+    T = len(run.losses)
+    most = max(1, min(T + 1, max(8, CHUNK_BYTES // widest), max_bytes // run.bytes_behind(part)))
+    return -(-(T + 1) // -(-(T + 1) // most))  # chunks of one size
+
+
+def _triangle(norms: Array) -> Array:
+    """Where a loss at step t may depend on a value at step k."""
+    T, K = norms.shape
+    every = np.ones((T, K), bool)
+    if T != K:
+        return every
+    before, after = np.tril(every), np.triu(every)
+    return before if not norms[~before].any() else after if not norms[~after].any() else every
+
+
+def _without(norms: Array, absent: Array) -> Array:
+    """The norms in double precision, with NaN for those that are absent."""
+    found = norms.astype(float)
+    found[absent] = np.nan
+    return found
+
+
+def _decay(norms: Array, least: float) -> tuple[Array, float, float]:
+    """For each lag the geometric mean of ‖δ(t,k)‖ / ‖δ(t,t)‖, and γ and R² of the line that fits its logarithms.
+
+    The line is fitted to norms that are not less than `least`: below, floats lose their digits.
+    """
+    T, K = norms.shape
+    if T != K:
+        return np.full(K, np.nan), np.nan, np.nan
+    counts, sums = np.zeros(T), np.zeros(T)
+    lag_log = lag_lag = total = square = points = 0.0
+    rows = max(1, BLOCK // T)
+    for t in range(0, T, rows):
+        block = norms[t : t + rows]
+        here = np.diagonal(block, t)[:, None]
+        seen = np.isfinite(block) & (here > 0)
+        lags = np.abs(np.subtract.outer(np.arange(t, t + len(block)), np.arange(T)))[seen]
+        with np.errstate(all="ignore"):
+            logs = (np.log(block) - np.log(here))[seen]
+        counts += np.bincount(lags, minlength=T)
+        sums += np.bincount(lags, logs, minlength=T)
+        good = block[seen] >= least
+        lag, log = lags[good].astype(float), logs[good]
+        lag_log, lag_lag = lag_log + lag @ log, lag_lag + lag @ lag
+        total, square, points = total + log.sum(), square + log @ log, points + len(log)
+    decay = np.exp(np.divide(sums, counts, out=np.full(T, np.nan), where=counts > 0))
+    if not lag_lag:
+        return decay, 0.0 if counts[1:].any() else np.nan, np.nan
+    slope = lag_log / lag_lag
+    spread = square - total**2 / points
+    left = square - slope * lag_log
+    return decay, float(np.exp(slope)), float(1 - left / spread) if spread > 0 else 1.0

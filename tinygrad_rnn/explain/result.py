@@ -1,0 +1,24 @@
+"""Result: the base of what measurements return."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+__all__ = ["Result"]
+
+
+class Result:
+    """Base of the frozen dataclasses that measurements return."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields by name, as a new dictionary; arrays are not copied.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tinygrad_rnn import explain, nn
+        >>> list(explain.jacobians(nn.Recurrent(nn.RNNCell(2, 3)), np.ones((4, 1, 2))).to_dict())
+        ['slots', 'arrays']
+        """
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
