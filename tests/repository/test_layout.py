@@ -67,7 +67,7 @@ REACHING_UP = {
 }
 
 # What each extra brings, by the name it is imported under.
-EXTRAS = {"pygraphviz", "hypothesis", "matplotlib", "tqdm", "threadpoolctl", "pytest", "torch", "scipy"}
+EXTRAS = {"pygraphviz", "safetensors", "hypothesis", "matplotlib", "tqdm", "threadpoolctl", "pytest", "torch", "scipy"}
 
 # The one module that is of no use at all without an extra, and says so when it is imported.
 NEEDS_EXTRA = {"testing.strategies": "hypothesis"}

@@ -1,0 +1,124 @@
+"""Arrays and texts in ``.safetensors`` files, by the library of that name."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..extras import optional
+from .npz import Stored
+from .paths import AnyPath, Damage, Refused, check_regular, told, undamaged
+from .writing import replacing
+
+__all__ = ["TensorFile", "read_tensors", "write_tensors"]
+
+KIND = "a .safetensors file"
+NEEDED = "whole models and .safetensors files need"
+HEADER = 8 << 20
+"""Bytes of the header at the most: names, shapes and texts."""
+DTYPES = {
+    "BOOL": "?",
+    **{f"{kind}{8 * size}": f"{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)},
+    **{f"F{8 * size}": f"f{size}" for size in (2, 4, 8)},
+    "C64": "c8",
+}
+"""The dtypes that such a file and NumPy have in common, by the file's names."""
+WRITTEN = frozenset(map(np.dtype, DTYPES.values()))
+
+
+class TensorFile(NamedTuple):
+    """The contents of a ``.safetensors`` file.
+
+    Attributes
+    ----------
+    texts : dict of str to str
+        The file's metadata.
+    arrays : dict of str to Stored
+    """
+
+    texts: dict[str, str]
+    arrays: dict[str, Stored]
+
+
+def write_tensors(
+    path: AnyPath, arrays: Mapping[str, npt.NDArray[Any]], texts: Mapping[str, str] | None = None, what: str = ""
+) -> None:
+    """Write arrays and texts to a ``.safetensors`` file, whole or not at all; see :func:`replacing`.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be written, or does not hold an array of such a dtype or name.
+    MissingExtraError
+        If the library safetensors is not installed.
+    """
+    with told(f"write {what} to" if what else "write to", path):
+        for name, array in arrays.items():
+            if array.dtype not in WRITTEN:
+                raise Refused(f"{name!r:.80} is of {array.dtype}, which {KIND} does not hold; an .npz file does")
+            if name == "__metadata__":
+                raise Refused(f"{name!r} is no name for an array in {KIND}")
+        little = {name: np.array(array, array.dtype.newbyteorder("<"), order="C") for name, array in arrays.items()}
+        content = optional("safetensors.numpy", "files", NEEDED).save(little, dict(texts or {}) or None)
+        if int.from_bytes(content[:8], "little") > HEADER:
+            raise Refused(f"its names and texts take more than {HEADER >> 20} MB")
+    with replacing(path, what) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def read_tensors(path: AnyPath) -> Iterator[TensorFile]:
+    """Open a ``.safetensors`` file, whose texts, shapes and dtypes are known before an array is read.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read, or is no such file, or is damaged.
+    MissingExtraError
+        If the library safetensors is not installed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_tensors(f"{folder}/a.safetensors", {"a": np.ones((2, 3))}, {"unit": "mV"})
+    ...     with read_tensors(f"{folder}/a.safetensors") as (texts, arrays):
+    ...         texts["unit"], arrays["a"].shape, arrays["a"].read().sum()
+    ('mV', (2, 3), np.float64(6.0))
+    """
+    with contextlib.ExitStack() as stack:
+        with told("read", path):
+            check_regular(path)
+            with Path(path).open("rb") as raw:
+                length = int.from_bytes(start := raw.read(8), "little")
+            size = Path(path).stat().st_size
+        with undamaged(path, KIND):
+            if len(start) < 8 or length > size - 8:
+                raise Damage(f"its header would be longer than its {size} bytes")
+            if length > HEADER:
+                raise Damage(f"its header has {length} bytes, {HEADER} at most are read")
+        library = optional("safetensors", "files", NEEDED)
+        with undamaged(path, KIND):
+            file = stack.enter_context(library.safe_open(path, framework="numpy"))
+            arrays = {name: _stored(path, file, name) for name in file.keys()}  # noqa: SIM118, it is no mapping
+            texts = dict(file.metadata() or {})
+        yield TensorFile(texts, arrays)
+
+
+def _stored(path: AnyPath, file: Any, name: str) -> Stored:
+    part = file.get_slice(name)
+    dtype = DTYPES.get(part.get_dtype())
+    if dtype is None:
+        raise Damage(f"{name!r:.80} in it is of {part.get_dtype()}, which NumPy does not have; convert it to F32 first")
+    return Stored(tuple(part.get_shape()), np.dtype(dtype), partial(_read, path, file, name))
+
+
+def _read(path: AnyPath, file: Any, name: str) -> npt.NDArray[Any]:
+    with undamaged(path, KIND):
+        return np.asarray(file.get_tensor(name))
