@@ -28,6 +28,7 @@ from .ops.formula import Formula
 from .pytorch import missing as _missing
 from .random import seed
 from .sampling import sample
+from .storing import load, save
 from .tensor import Parameter, Tensor, tensor
 from .unrolling import steps
 
@@ -44,6 +45,7 @@ __all__ = [
     "errors",
     "grad",
     "graph",
+    "load",
     "jacobian",
     "jvp",
     "nn",
@@ -52,6 +54,7 @@ __all__ = [
     "optim",
     "primitive",
     "sample",
+    "save",
     "scan",
     "scope",
     "seed",

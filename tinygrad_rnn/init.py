@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -10,14 +13,60 @@ import numpy.typing as npt
 
 from .random import generator
 
-__all__ = ["glorot_uniform", "normal", "orthogonal", "uniform", "zeros"]
+__all__ = ["glorot_uniform", "normal", "orthogonal", "uniform", "without_numbers", "zeros"]
 
 Shape = tuple[int, ...]
+_check: ContextVar[Callable[[Shape], None] | None] = ContextVar("check of shapes", default=None)
+
+
+@contextmanager
+def without_numbers(check: Callable[[Shape], None]) -> Iterator[None]:
+    """Within the block, initial values are zeros that take no memory and no random numbers, whatever their shape.
+
+    So a network can be made to see its shapes, before its numbers come from elsewhere.
+
+    Parameters
+    ----------
+    check : callable
+        ``check(shape)``, called for each array before it is made; it may raise an error.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> with without_numbers(print):
+    ...     W = tr.Parameter((1_000_000, 1_000_000))
+    (1000000, 1000000)
+    >>> W.shape
+    (1000000, 1000000)
+    """
+    before = _check.set(check)
+    try:
+        yield
+    finally:
+        _check.reset(before)
+
+
+def has_no_numbers(array: Any) -> bool:
+    """Whether an array was made within :func:`without_numbers`, where one zero stands for all its elements."""
+    return _check.get() is not None and isinstance(array, np.ndarray) and array.size > 1 and not any(array.strides)
+
+
+def cast(array: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """A copy of an array in a dtype; of an array without numbers, another one without."""
+    return np.broadcast_to(np.zeros((), dtype), array.shape) if has_no_numbers(array) else array.astype(dtype)
+
+
+def _filled(shape: Shape, fill: Callable[[], npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    check = _check.get()
+    if check is None:
+        return fill()
+    check(shape)
+    return np.broadcast_to(np.zeros(()), shape)
 
 
 def zeros(shape: Shape) -> npt.NDArray[Any]:
     """An array of zeros."""
-    return np.zeros(shape)
+    return _filled(shape, lambda: np.zeros(shape))
 
 
 def uniform(shape: Shape, bound: float) -> npt.NDArray[Any]:
@@ -28,12 +77,12 @@ def uniform(shape: Shape, bound: float) -> npt.NDArray[Any]:
     >>> bool((abs(uniform((3, 3), 0.5)) <= 0.5).all())
     True
     """
-    return generator().uniform(-bound, bound, shape)
+    return _filled(shape, lambda: generator().uniform(-bound, bound, shape))
 
 
 def normal(shape: Shape, std: float = 1.0) -> npt.NDArray[Any]:
     """Gaussian numbers of mean 0."""
-    return generator().normal(0.0, std, shape)
+    return _filled(shape, lambda: generator().normal(0.0, std, shape))
 
 
 def glorot_uniform(shape: Shape) -> npt.NDArray[Any]:
@@ -60,7 +109,10 @@ def orthogonal(shape: Shape, gain: float = 1.0) -> npt.NDArray[Any]:
     >>> bool(np.allclose(W @ W.T, np.eye(3)))
     True
     """
-    rows, columns = shape
+    return _filled(shape, lambda: gain * _orthonormal(*shape))
+
+
+def _orthonormal(rows: int, columns: int) -> npt.NDArray[Any]:
     q, r = np.linalg.qr(generator().normal(size=(max(rows, columns), min(rows, columns))))
     q = q * np.sign(np.diag(r))
-    return gain * (q if rows >= columns else q.T)
+    return q if rows >= columns else q.T

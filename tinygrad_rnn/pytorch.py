@@ -68,7 +68,6 @@ HABITS = (
     Habit("tr", "int64 long", "tr.tensor([0, 1], dtype=np.int64)"),
     Habit("tr", "autograd", "tr.grad(w * w, w)", "backward and jacobian too"),
     Habit("tr", "enable_grad set_grad_enabled inference_mode", "tr.no_grad()"),
-    Habit("tr", "save load", 'nn.Linear(3, 2).save("model.npz")', "of a module, as is load"),
     Habit("tr", "device cuda", "x", "there is the CPU only"),
     Habit("nn", "MSELoss", "nn.mse(x, x * 2)", "a function; lengths= leaves out padding"),
     Habit("nn", "CrossEntropyLoss NLLLoss", "nn.cross_entropy(x, [0, 2])", "of logits, the classes along the last axis"),

@@ -507,11 +507,11 @@ class Parameter(Tensor):
     def __init__(self, data: Any, symbol: str | None = None, dtype: npt.DTypeLike | None = None) -> None:
         if isinstance(data, tuple) and all(isinstance(n, (int, np.integer)) for n in data):
             data = init.glorot_uniform(data) if len(data) > 1 else init.zeros(data)
-            value = data.astype(np.float32 if dtype is None else dtype)
+            value = init.cast(data, np.float32 if dtype is None else dtype)
         else:
-            value = core.as_array(data)
+            value = data if init.has_no_numbers(data) else core.as_array(data)
             if dtype is not None or value.dtype.kind in "iu" or not hasattr(data, "dtype"):
-                value = value.astype(np.float32 if dtype is None else dtype) if value.dtype.kind in "fiu" else value
+                value = init.cast(value, np.float32 if dtype is None else dtype) if value.dtype.kind in "fiu" else value
         if value.dtype.kind != "f":
             raise DtypeError(f"a parameter is of floats, and {value.dtype} values have no gradient")
         value = value.astype(value.dtype.newbyteorder("="), copy=False)

@@ -1,8 +1,10 @@
 """Optimisers, the schedule and clipping against PyTorch and NumPy; second-order fits against NumPy and SciPy."""
 
+import copy
 import functools
 import inspect
 import io
+import pickle
 import sys
 
 import numpy as np
@@ -103,6 +105,42 @@ def test_a_stored_state_goes_on(name, data):
         np.testing.assert_array_equal(found.data, expected.data)
 
 
+def remembered(optimizer: optim.Optimizer) -> dict[str, np.ndarray]:
+    """The state without the options."""
+    return {key: array for key, array in optimizer.state_dict().items() if "." in key}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+@given(st.data())
+def test_a_state_has_the_options(name, data):
+    """Loaded into an optimiser of other options, it goes on with its own."""
+    options, others = data.draw(OPTIONS[name]), data.draw(OPTIONS[name])
+    start, gs = gradients(data, steps=4)
+    whole, first = [nn.Parameter(x) for x in start], [nn.Parameter(x) for x in start]
+    stepped(getattr(optim, name)(whole, **options), whole, gs, tr.tensor)
+    optimizer = getattr(optim, name)(first, **options)
+    stepped(optimizer, first, gs[:2], tr.tensor)
+    again = getattr(optim, name)(first, **others)
+    again.load_state_dict(optimizer.state_dict())
+    assert again.options == optimizer.options
+    for one in (again, copy.deepcopy(again), pickle.loads(pickle.dumps(again))):
+        assert one.state_dict().keys() == optimizer.state_dict().keys()
+    stepped(again, first, gs[2:], tr.tensor)
+    for found, expected in zip(first, whole, strict=True):
+        np.testing.assert_array_equal(found.data, expected.data)
+
+
+@pytest.mark.parametrize(
+    "state", [{"lr": [0.1]}, {"lr": "fast"}, {"betas": 0.9}, {"betas": (0.9,)}, {"lr": True}, {"rate": 1.0}]
+)
+def test_options_of_another_kind_change_nothing(state):
+    optimizer = optim.Adam([nn.Parameter([1.0, 2.0])], lr=0.5)
+    before = optimizer.state_dict()
+    with pytest.raises(StateDictError):
+        optimizer.load_state_dict({"eps": 0.25, **state})
+    np.testing.assert_equal(optimizer.state_dict(), before)
+
+
 @pytest.mark.parametrize("name", OPTIONS)
 def test_float32_stays(name):
     p = nn.Parameter((2,), dtype="float32")
@@ -113,7 +151,7 @@ def test_float32_stays(name):
         again = getattr(optim, name)([p])
         again.load_state_dict(optimizer.state_dict())
         for one in (optimizer, again):
-            assert all(array.dtype == "float32" for key, array in one.state_dict().items() if not key.endswith(".n"))
+            assert all(array.dtype == "float32" for key, array in remembered(one).items() if not key.endswith(".n"))
     assert p.dtype == p.data.dtype == "float32"
 
 
@@ -165,11 +203,11 @@ def test_a_state_fits_only_what_remembers_the_same(one, other, stepped_on):
         p.grad = np.ones(2) if on else None
     optimizer, second = one(ps), other(ps)
     optimizer.step()
-    state = optimizer.state_dict()
+    state = remembered(optimizer)
     assert set(state) == {f"{i}.{name}" for i, on in enumerate(stepped_on) if on for name in optimizer.state_names}
     if not state or optimizer.state_names == second.state_names:
         second.load_state_dict(state)
-        assert set(second.state_dict()) == set(state)
+        assert set(remembered(second)) == set(state)
     else:
         with pytest.raises(StateDictError):
             second.load_state_dict(state)

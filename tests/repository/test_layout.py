@@ -46,6 +46,7 @@ ROOMS = (
     "optim",
     "sequences",
     "datasets",
+    "storing",
     "lookup",
     "tinygrad_rnn",
     "views",

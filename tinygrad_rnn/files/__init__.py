@@ -1,7 +1,7 @@
 """Files: written whole or not at all, and read without trust in their content."""
 
-from .npz import Stored, read_arrays, write_arrays
-from .tensors import TensorFile, read_tensors, write_tensors
+from .npz import Stored, write_arrays
+from .tensors import TensorFile, read_arrays, read_tensors, write_tensors
 from .text import read_text
 from .writing import check_writable, make_folder, replacing, write_bytes
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from .paths import AnyPath, Damage, Refused, check_regular, told, undamaged
 from .writing import replacing
 
-__all__ = ["Stored", "read_arrays", "write_arrays"]
+__all__ = ["Stored", "read_npz", "write_arrays"]
 
 HEADER = 10_000
 """Bytes of the header of an ``.npy`` file that are read at the most, as in NumPy."""
@@ -57,7 +57,7 @@ class Stored(NamedTuple):
 
 
 @contextlib.contextmanager
-def read_arrays(path: AnyPath) -> Iterator[dict[str, Stored]]:
+def read_npz(path: AnyPath) -> Iterator[dict[str, Stored]]:
     """Open an ``.npz`` file of arrays, whose shapes and dtypes are known before an array is read.
 
     So whoever knows what to expect can refuse the file first, and no file can take more
@@ -77,7 +77,7 @@ def read_arrays(path: AnyPath) -> Iterator[dict[str, Stored]]:
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write_arrays(f"{folder}/a.npz", {"a": np.ones((2, 3))})
-    ...     with read_arrays(f"{folder}/a.npz") as stored:
+    ...     with read_npz(f"{folder}/a.npz") as stored:
     ...         stored["a"].shape, stored["a"].read().sum()
     ((2, 3), np.float64(6.0))
     """

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..extras import optional
-from .npz import Stored
+from .npz import Stored, read_npz
 from .paths import AnyPath, Damage, Refused, check_regular, told, undamaged
 from .writing import replacing
 
-__all__ = ["TensorFile", "read_tensors", "write_tensors"]
+__all__ = ["TensorFile", "read_arrays", "read_tensors", "write_tensors"]
 
 KIND = "a .safetensors file"
 NEEDED = "whole models and .safetensors files need"
@@ -109,6 +109,29 @@ def read_tensors(path: AnyPath) -> Iterator[TensorFile]:
             arrays = {name: _stored(path, file, name) for name in file.keys()}  # noqa: SIM118, it is no mapping
             texts = dict(file.metadata() or {})
         yield TensorFile(texts, arrays)
+
+
+@contextlib.contextmanager
+def read_arrays(path: AnyPath) -> Iterator[dict[str, Stored]]:
+    """Open a file of arrays, an ``.npz`` or a ``.safetensors`` file, whatever it is called.
+
+    Raises
+    ------
+    DataError
+        If it is neither, or is damaged.
+    MissingExtraError
+        If it is a ``.safetensors`` file, and the library is not installed.
+    """
+    with told("read", path):
+        check_regular(path)
+        with Path(path).open("rb") as file:
+            start = file.read(9)
+    if start[8:] == b"{":
+        with read_tensors(path) as (_, arrays):
+            yield arrays
+    else:
+        with read_npz(path) as arrays:
+            yield arrays
 
 
 def _stored(path: AnyPath, file: Any, name: str) -> Stored:

@@ -2,5 +2,6 @@
 
 from .glance import Watch
 from .guard import Guard, guard
+from .walk import Unread
 
-__all__ = ["Guard", "Watch", "guard"]
+__all__ = ["Guard", "Unread", "Watch", "guard"]

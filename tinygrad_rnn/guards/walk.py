@@ -23,7 +23,7 @@ from ..ops.core import Primitive
 from ..tensor import Parameter, Tensor
 from .code import BY_VALUE, GLOBALS_BY_VALUE, IMPURE, has_own_code, is_ours, is_pure, is_replaced, names_in, original_attributes
 
-__all__ = ["Group", "TypeRule", "Missing", "Note", "Walk", "rule_of"]
+__all__ = ["Group", "Missing", "Note", "TypeRule", "Unread", "Walk", "rule_of"]
 
 LARGEST = 1000
 """How many values a guard looks at."""
@@ -67,6 +67,15 @@ class Note(NamedTuple):
     owner: Callable[[], Any]
     read: Callable[[Any], Any]
     by_value: bool = False
+
+
+class Unread:
+    """A holder of a value that no step reads: a guard knows the holder by its address and does not look inside."""
+
+    __slots__ = ("value", "__weakref__")
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
 
 
 class Walk:
@@ -309,7 +318,7 @@ _DESCRIPTORS = (
 )
 _WAYS: tuple[tuple[Any, _Way], ...] = (
     (Tensor, Walk.tensor),  # its values are read afresh by whoever runs a trace
-    ((Node, Primitive, logging.Logger, type(vars(Group)["names"])), Walk.identity),
+    ((Node, Primitive, Unread, logging.Logger, type(vars(Group)["names"])), Walk.identity),
     (np.ufunc, Walk.ufunc),
     (_DESCRIPTORS, Walk.descriptor),
     ((float, complex, str, bytes, int, type(...), slice, range, np.generic, np.dtype), Walk.exact),

@@ -20,7 +20,7 @@ from ..ops.core import as_tensor
 from ..ops.indexing import IndexArray, look_up
 from ..sampling import sample
 from ..tensor import Parameter, Tensor
-from .module import Module, forget_name
+from .module import Module, forget_name, remember_arguments
 
 __all__ = ["Dropout", "Embedding", "Linear", "Sequential", "linear"]
 
@@ -287,6 +287,7 @@ class Sequential(Module):
             delattr(part, name)
         part.names = names
         forget_name(part)
+        remember_arguments(part, *part)
         return part
 
     def __iter__(self) -> Iterator[Any]:

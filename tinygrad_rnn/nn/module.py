@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, KeysView, Mapping, Sequence, ValuesView
 from pathlib import Path
@@ -12,8 +14,9 @@ import numpy.typing as npt
 
 from ..checks import clean_name
 from ..errors import StateDictError, TinygradError
-from ..files import Stored, read_arrays, write_arrays
+from ..files import Stored, read_arrays, write_arrays, write_tensors
 from ..graph.context import Location, at, current
+from ..guards import Unread
 from ..ops.dtypes import fits
 from ..pytorch import missing
 from ..tensor import Parameter, Tensor
@@ -55,6 +58,34 @@ def _tell_path(parameter: Parameter, path: str) -> None:
 def forget_name(module: Module) -> None:
     """Remove a module's name, so that its nodes are made under its caller's scope."""
     module._name = ""
+
+
+BOOKKEEPING = frozenset({"_children", "_held", "_made_with", "_name"})
+"""Attributes of a module that follow from the others."""
+
+
+BESIDE = "/"
+"""The names of arrays in a file that are no parameters begin with this."""
+
+
+def attributes_of(module: Module) -> dict[str, Any]:
+    """The attributes that make a module what it is; not those for bookkeeping, nor cached properties."""
+    kind = type(module)
+    return {
+        name: value
+        for name, value in module.__dict__.items()
+        if name not in BOOKKEEPING and not isinstance(getattr(kind, name, None), functools.cached_property)
+    }
+
+
+def remember_arguments(module: Module, *args: Any, **kwargs: Any) -> None:
+    """Remember with which arguments a module could be made, of one that was made in another way."""
+    module.__dict__["_made_with"] = Unread((args, kwargs))
+
+
+def arguments_of(module: Module) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The positional and the named arguments with which a module was made."""
+    return module._made_with.value
 
 
 def _may_hold(value: Any) -> bool:
@@ -108,6 +139,13 @@ class Module:
 
     codes: int | None = None
     _held: dict[str, Module | Parameter]
+    _made_with: Unread
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:  # the class, to type checkers
+        """Remember the arguments of the constructor, for files."""
+        made = super().__new__(cls)
+        remember_arguments(made, *args, **kwargs)
+        return made
 
     def __init__(self) -> None:
         # what was set before is there as well: a list that is empty now may not stay so
@@ -299,64 +337,105 @@ class Module:
             arrays = {name: np.asarray(value) for name, value in state.items()}
         except ValueError as error:  # a ragged list
             raise self._misfit({"shape": [f"{error}"]}) from None
-        own = self._check_fit(arrays)
-        large = [f"{name} has numbers beyond {own[name].dtype}" for name in own if not fits(arrays[name], own[name].dtype)]
-        if large:
-            raise self._misfit({"too large": large})
+        own = self.check_state_dict(arrays)
+        first: dict[int, str] = {}
         for name, parameter in own.items():
-            parameter.data = arrays[name]
-
-    def _check_fit(self, arrays: Mapping[str, npt.NDArray[Any] | Stored]) -> dict[str, Parameter]:
-        """The parameters by name, after a check that arrays of these names, shapes and dtypes fit them."""
-        own = dict(self.named_parameters())
+            first.setdefault(id(parameter), name)
+        tied = [(first[id(parameter)], name) for name, parameter in own.items()]
         problems = {
-            "missing": [name for name in own if name not in arrays],
-            "not known": [name for name in arrays if name not in own],
-            "shape": [
-                f"{name} is {own[name].shape} and the state has {array.shape}"
-                for name, array in arrays.items()
-                if name in own and own[name].shape != array.shape
-            ],
-            "dtype": [
-                f"{name} cannot be made of {array.dtype}" for name, array in arrays.items() if array.dtype.kind not in "fiub"
+            "too large": [f"{name} has numbers beyond {p.dtype}" for name, p in own.items() if not fits(arrays[name], p.dtype)],
+            "tied": [
+                f"{name} and {other} are one parameter and two arrays in the state"
+                for other, name in tied
+                if not np.array_equal(arrays[other], arrays[name], equal_nan=True)
             ],
         }
         if any(problems.values()):
             raise self._misfit(problems)
-        return own
+        for name, parameter in own.items():
+            parameter.data = arrays[name]
+
+    def check_state_dict(self, state: Mapping[str, npt.NDArray[Any] | Stored]) -> dict[str, Parameter]:
+        """The parameter for each array of a state, after a check that names, shapes and dtypes fit.
+
+        A parameter that stands in several places may have any of these names, or all.
+
+        Parameters
+        ----------
+        state : mapping of str to array
+            Or to anything that has a shape and a dtype.
+
+        Raises
+        ------
+        StateDictError
+            As for :meth:`load_state_dict`.
+        """
+        known = dict(self._all_parameters())
+        found = {id(known[name]) for name in state if name in known}
+        problems = {
+            "missing": [name for name, parameter in self.named_parameters() if id(parameter) not in found],
+            "not known": [name for name in state if name not in known],
+            "shape": [
+                f"{name} is {known[name].shape} and the state has {array.shape}"
+                for name, array in state.items()
+                if name in known and known[name].shape != array.shape
+            ],
+            "dtype": [
+                f"{name} cannot be made of {array.dtype}" for name, array in state.items() if array.dtype.kind not in "fiub"
+            ],
+        }
+        if any(problems.values()):
+            raise self._misfit(problems)
+        return {name: known[name] for name in state}
 
     def _misfit(self, problems: Mapping[str, list[str]]) -> StateDictError:
         lines = [f"  {kind}: {_listed(found)}" for kind, found in problems.items() if found]
         return StateDictError("\n".join([f"this state does not fit {type(self).__name__}:", *lines]))
 
     def save(self, path: str | Path) -> None:
-        """Write the parameters to an ``.npz`` file, whole or not at all.
+        """Write the parameters to a file, whole or not at all; :func:`tinygrad_rnn.save` writes the architecture as well.
 
         An older file is replaced when the new one is whole, and its permissions are kept. A
         symbolic link is followed.
+
+        Parameters
+        ----------
+        path : str or path
+            A name that ends in ``.npz`` makes an archive of NumPy, any other a ``.safetensors`` file.
 
         Raises
         ------
         DataError
             If the file cannot be written.
+        MissingExtraError
+            For a ``.safetensors`` file, if the extra ``files`` is not installed.
         """
-        write_arrays(path, self.state_dict(), "the parameters")
+        if os.fsdecode(path).endswith(".npz"):
+            write_arrays(path, self.state_dict(), "the parameters")
+        else:
+            write_tensors(path, self.state_dict(), what="the parameters")
 
     def load(self, path: str | Path) -> Module:
-        """Rebind the parameters to those of an ``.npz`` file, and return the module.
+        """Rebind the parameters to those of a file, and return the module.
 
-        Nothing in the file is executed. Names, shapes and dtypes are compared first, so
-        that no file takes more memory than the module's own arrays.
+        The file is an ``.npz`` or a ``.safetensors`` file: of :meth:`save`, of
+        :func:`tinygrad_rnn.save`, or of a PyTorch module with the same names. Nothing in it is
+        executed. Names, shapes and dtypes are compared first, so that no file takes more
+        memory than the module's own arrays.
 
         Raises
         ------
         DataError
-            If it is not such a file, or is damaged.
+            If it is no such file, or is damaged.
         StateDictError
             If its names or shapes do not fit.
+        MissingExtraError
+            For a ``.safetensors`` file, if the extra ``files`` is not installed.
         """
         with read_arrays(path) as stored:
-            self._check_fit(stored)
+            known = dict(self._all_parameters())
+            stored = {name: array for name, array in stored.items() if name in known or not name.startswith(BESIDE)}
+            self.check_state_dict(stored)
             state = {name: array.read() for name, array in stored.items()}
         self.load_state_dict(state)
         return self

@@ -67,6 +67,13 @@ def check_range(name: str, value: float, below: float = math.inf) -> float:
     return value
 
 
+def _is_option(value: Any) -> bool:
+    """Whether a value is a number or a tuple of numbers."""
+    if isinstance(value, tuple):
+        return all(map(_is_option, value))
+    return isinstance(value, (bool, int, float, np.bool_, np.integer, np.floating))
+
+
 class Optimizer:
     """Base class of the optimisers, which updates every parameter that has a gradient.
 
@@ -99,7 +106,7 @@ class Optimizer:
     >>> (w * w).sum().backward()
     >>> optimizer.step()
     >>> w.data.tolist(), list(optimizer.state_dict())
-    ([0.5, -1.5], ['0.m'])
+    ([0.5, -1.5], ['lr', '0.m'])
     """
 
     counters: ClassVar[tuple[str, ...]] = ()
@@ -147,20 +154,27 @@ class Optimizer:
         """
         raise NotImplementedError
 
-    def state_dict(self) -> dict[str, Array]:
-        """Return a copy of the state of all parameters, by the parameter's number and a name, such as ``"0.v"``.
+    @property
+    def options(self) -> dict[str, Any]:
+        """The numbers and tuples of numbers among the attributes, such as `lr` and `betas`."""
+        return {name: value for name, value in vars(self).items() if _is_option(value)}
 
-        ``np.savez`` stores it. The options, such as `lr`, are not in it.
+    def state_dict(self) -> dict[str, Array]:
+        """Return a copy of the options, and of the state of all parameters, by the parameter's number and a name: ``"0.v"``.
+
+        ``np.savez`` stores it.
         """
-        return {f"{i}.{name}": np.array(value) for i, memory in enumerate(self._memory) for name, value in memory.items()}
+        options = {name: np.array(value) for name, value in self.options.items()}
+        return options | {f"{i}.{n}": np.array(value) for i, memory in enumerate(self._memory) for n, value in memory.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Replace the state of all parameters by one that `state_dict` gave, whole or not at all.
+        """Replace options and state by those that `state_dict` gave, whole or not at all.
 
         Parameters
         ----------
-        state : Mapping of str to array_like
+        state : mapping of str to array_like
             For each parameter all values of `state_names`, or none of them, as before the first step.
+            Options that are not there stay as they are.
 
         Raises
         ------
@@ -168,12 +182,43 @@ class Optimizer:
             If it is not of such an optimiser with parameters of these shapes.
         """
         try:
-            memory = [
-                {name: np.array(state[key]) for name in self.state_names if (key := f"{i}.{name}") in state}
-                for i in range(len(self.parameters))
-            ]
+            arrays = {key: np.array(value) for key, value in state.items()}
         except ValueError as error:  # a ragged list
             raise self._misfit(f"{error}") from None
+        before = self.options
+        options = {name: self._option(name, arrays[name], like) for name, like in before.items() if name in arrays}
+        vars(self).update(options)  # what an optimiser remembers depends on its options
+        try:
+            self._memory = self._checked_memory({key: array for key, array in arrays.items() if key not in options})
+        except BaseException:
+            vars(self).update(before)
+            raise
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"parameters": self.parameters, "options": self.options, "state": self.state_dict()}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.parameters = check_parameters(state["parameters"])
+        for name, value in state["options"].items():
+            if not isinstance(name, str) or hasattr(type(self), name) or not _is_option(value):
+                raise self._misfit(f"{name} = {value!r:.60} is no option")
+            setattr(self, name, value)
+        check_range("lr", self.lr)
+        self.load_state_dict(state["state"])
+
+    def _option(self, name: str, array: Array, like: Any) -> Any:
+        """The value of an option, if it is of the kind that the option has."""
+        if array.shape != np.shape(like) or array.dtype.kind not in ("b" if np.asarray(like).dtype.kind == "b" else "iuf"):
+            raise self._misfit(f"the option {name} is {like!r}, and the state has {array!s:.60}")
+        value = array.tolist()
+        return tuple(value) if isinstance(like, tuple) else value
+
+    def _checked_memory(self, state: Mapping[str, Array]) -> list[dict[str, Any]]:
+        """What is remembered for each parameter, checked against the parameters' shapes."""
+        memory = [
+            {name: state[key] for name in self.state_names if (key := f"{i}.{name}") in state}
+            for i in range(len(self.parameters))
+        ]
         known = {f"{i}.{name}" for i, found in enumerate(memory) for name in found}
         if strange := [key for key in state if key not in known]:
             raise self._misfit(f"{strange[0]} is not known")
@@ -182,7 +227,7 @@ class Optimizer:
                 raise self._misfit(f"{i}.{missing[0]} is missing, and {i}.{next(iter(found))} is there")
             for name, array in found.items():
                 (self._check_counter if name in self.counters else self._check)(f"{i}.{name}", array, parameter)
-        self._memory = [
+        return [
             {n: int(a) if n in self.counters else a.astype(accumulator(parameter.dtype)) for n, a in found.items()}
             for parameter, found in zip(self.parameters, memory, strict=True)
         ]

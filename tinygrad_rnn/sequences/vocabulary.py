@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import index
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +66,15 @@ class Vocabulary:
         if len(self._codes) < len(self.symbols):
             twice = next(symbol for symbol, n in Counter(self.symbols).items() if n > 1)
             raise DataError(f"{twice!r} is in the vocabulary twice; give a special symbol a name that the text does not have")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"symbols": self.symbols, "specials": self.specials, "unknown": self.unknown}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        symbols, specials = state["symbols"], state["specials"]
+        if symbols[: len(specials)] != specials or not all(isinstance(symbol, str) for symbol in symbols):
+            raise DataError(f"{symbols!r:.60} are no symbols of a vocabulary with the special ones {specials!r:.60}")
+        Vocabulary.__init__(self, symbols[len(specials) :], specials, state["unknown"])
 
     def __len__(self) -> int:
         return len(self.symbols)
@@ -156,11 +166,6 @@ class CharVocabulary(Vocabulary):
     specials, unknown
         As those of :class:`Vocabulary`.
 
-    Attributes
-    ----------
-    characters : str
-        Without the special symbols.
-
     Raises
     ------
     DataError
@@ -189,8 +194,12 @@ class CharVocabulary(Vocabulary):
     separator = ""
 
     def __init__(self, text: str, specials: Sequence[str] = (), unknown: str | None = None) -> None:
-        self.characters = "".join(sorted(set(text)))
-        super().__init__(self.characters, specials, unknown)
+        super().__init__(sorted(set(text)), specials, unknown)
+
+    @property
+    def characters(self) -> str:
+        """The characters by code, without the special symbols."""
+        return "".join(self.symbols[len(self.specials) :])
 
     def split(self, text: str) -> Iterable[str]:
         """The characters of a text."""

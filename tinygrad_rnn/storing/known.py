@@ -1,0 +1,69 @@
+"""The classes and functions that a file may name: those of this library, and those that a user hands in."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from .. import nn, ops, optim, sequences
+from ..errors import DataError
+from ..ops.core import registry
+
+__all__ = ["CLASSES", "FUNCTIONS", "LIBRARY", "NUMBERS", "by_name", "class_name", "function_name"]
+
+CLASSES: dict[str, type] = {
+    f"{room.__name__.rpartition('.')[2]}.{name}": getattr(room, name)
+    for room in (nn, optim, sequences)
+    for name in room.__all__
+    if inspect.isclass(getattr(room, name))
+}
+"""The library's public classes, by room and name: ``nn.LSTM``, ``optim.Adam``."""
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **{name: getattr(ops, name) for name in ops.functions},
+    **{name: getattr(nn, name) for name in nn.__all__ if inspect.isfunction(getattr(nn, name))},
+}
+"""The library's public functions of tensors, by name."""
+
+NUMBERS: dict[str, type] = {
+    **{kind.__name__: kind for kind in (bool, int, float)},
+    **{f"numpy.{kind.__name__}": kind for kind in set(np.sctypeDict.values()) if np.dtype(kind).kind in "biuf"},
+}
+"""Types that stand for a dtype."""
+
+LIBRARY: dict[type, str] = {kind: name for name, kind in CLASSES.items()}
+"""The names of the library's classes."""
+
+
+def class_name(kind: type) -> str:
+    """The name of a class in a file: with its room for one of the library, alone for a user's."""
+    return LIBRARY.get(kind, kind.__name__)
+
+
+def function_name(function: Any) -> str | None:
+    """The name of a function of the library, or of a registered primitive; None for any other."""
+    known = {**registry, **FUNCTIONS}
+    name = getattr(function, "name", getattr(function, "__name__", None))
+    return name if isinstance(name, str) and known.get(name) is function else None
+
+
+def by_name(classes: Iterable[type]) -> Mapping[str, type]:
+    """All classes that a file may name, with those that a user hands in.
+
+    Raises
+    ------
+    TypeError
+        If one of them is no class.
+    DataError
+        If two of them have the same name.
+    """
+    found = dict(CLASSES)
+    for kind in classes:
+        if not isinstance(kind, type):
+            raise TypeError(f"classes=[MyCell] has classes, and {kind!r} is none")
+        if found.setdefault(class_name(kind), kind) is not kind:
+            raise DataError(f"two classes are called {kind.__name__}; a file knows a class by its name")
+    return found

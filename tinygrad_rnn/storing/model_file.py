@@ -1,0 +1,315 @@
+"""Model files: a whole model, what goes along with it, and the state of its training."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from .. import random
+from .._version import __version__
+from ..errors import DataError, TinygradError
+from ..files import Stored, read_tensors, write_tensors
+from ..nn import Module
+from ..nn.module import BESIDE
+from .build import Builder, apart
+from .compare import Comparison
+from .describe import Describer, Json
+from .known import by_name
+
+__all__ = ["FORMAT", "Contents", "load", "read_contents", "save"]
+
+FILE_KEY = "tinygrad_rnn"
+"""The name of the description among the texts of a file."""
+FORMAT = 1
+"""The format of the description in the files that are written."""
+ROUNDS = 8
+"""How often a model is compared with its twin: what was added to a model may have been changed in turn."""
+AnyPath = str | os.PathLike[str]
+
+
+def save(
+    model: Module,
+    path: AnyPath,
+    *,
+    training: Mapping[str, Any] | None = None,
+    classes: Sequence[type] = (),
+    **values: Any,
+) -> None:
+    """Write a whole model to a ``.safetensors`` file: its architecture, its parameters, and what goes along with it.
+
+    The file holds the parameters under the names of `state_dict`, and the architecture as
+    JSON: class and arguments of each module, and what was changed since the constructor. It is
+    tried out before it is written: a second model is made of the description, and compared.
+    An older file stays until the new one is whole.
+
+    Parameters
+    ----------
+    model : Module
+        Of this library or your own class.
+    path : str or path
+    training : mapping of str to value, optional
+        Optimisers, schedules, counts, random generators: what a run needs to go on. With
+        ``"rng": True`` it has the state of the library's random generator.
+    classes : sequence of type
+        Classes whose objects are kept by their attributes, such as a scaler of another library.
+    **values
+        What goes along with the model: vocabularies, scalers, units. Numbers, strings, booleans,
+        None, dtypes, arrays, and tuples, lists and dictionaries of them; vocabularies of
+        :mod:`tinygrad_rnn.sequences`; objects of `classes`.
+
+    Raises
+    ------
+    DataError
+        If something cannot be kept; with its path. If the file cannot be written.
+    MissingExtraError
+        If the library safetensors, the extra ``files``, is not installed.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import tinygrad_rnn as tr
+    >>> from tinygrad_rnn import nn
+    >>> vocabulary = tr.sequences.CharVocabulary("hello")
+    >>> model = nn.Sequential(nn.Embedding(4, 3), nn.GRU(3, 5), nn.Linear(5, 4))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tr.save(model, f"{folder}/m.safetensors", vocabulary=vocabulary)
+    ...     again, vocabulary = tr.load(f"{folder}/m.safetensors", "model", "vocabulary")
+    >>> again([[3]]).data.tolist() == model([[3]]).data.tolist()
+    True
+    >>> vocabulary.encode("hole")
+    array([1, 3, 2, 0])
+    """
+    if not isinstance(model, Module):
+        raise TypeError(f"tr.save(model, path) takes a module, not a {type(model).__name__}")
+    if wrong := {"model", "training"}.intersection(values):
+        raise ValueError(f"{wrong.pop()!r} cannot be the name of what goes along with the model")
+    state = None if training is None else {**training, **({"rng": random.generator()} if training.get("rng") else {})}
+    kept = values if state is None else {**values, "training": state}
+    try:
+        with _of_model(f"cannot save {type(model).__name__}"):
+            texts, arrays = _described(model, kept, classes)
+    except RecursionError:
+        raise DataError(f"cannot save {type(model).__name__}: something in it is nested too deeply") from None
+    write_tensors(path, arrays, texts, "the model")
+
+
+@overload
+def load(path: AnyPath, *, classes: Sequence[type] = ()) -> Module: ...
+@overload
+def load(path: AnyPath, name: str, /, *names: str, classes: Sequence[type] = ()) -> Any: ...
+def load(path: AnyPath, *names: str, classes: Sequence[type] = ()) -> Any:
+    """Read a model that :func:`save` wrote, or what went along with it.
+
+    Nothing in the file is executed: modules of this library come from a table, and your own
+    classes from `classes`. Names, shapes and dtypes are compared before an array is read, so
+    that no file takes more memory than it has bytes, several times over.
+
+    Parameters
+    ----------
+    path : str or path
+    *names : str
+        What to give: ``"model"``, ``"training"``, or a name of what went along. The model if
+        there is none; a tuple if there are several.
+    classes : sequence of type
+        Your own classes in the file: modules, optimisers, and those that :func:`save` was given.
+
+    Returns
+    -------
+    Module, value, or tuple of them
+        With ``"training"``, the random generator in it, if there is one, is put into use.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, is no such file, is damaged, or was written by a newer
+        version; if a class is missing in `classes`. Nothing is changed then.
+    StateDictError
+        If the arrays do not fit the architecture.
+    MissingExtraError
+        If the library safetensors, the extra ``files``, is not installed.
+
+    Examples
+    --------
+    A run that goes on where it was killed:
+
+    >>> import tempfile
+    >>> import tinygrad_rnn as tr
+    >>> from tinygrad_rnn import nn, optim
+    >>> model = nn.Linear(2, 1)
+    >>> optimizer = optim.Adam(model.parameters(), lr=0.1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tr.save(model, f"{folder}/run.safetensors", training={"optimizer": optimizer, "update": 7, "rng": True})
+    ...     model, training = tr.load(f"{folder}/run.safetensors", "model", "training")
+    >>> training["update"], training["optimizer"].parameters[0] is model.weight
+    (7, True)
+    """
+    with read_contents(path) as contents, apart():
+        found = _built(contents, names, classes)
+    rng = found["training"].get("rng") if isinstance(found.get("training"), dict) else None
+    if isinstance(rng, np.random.Generator):
+        random.use(rng)
+    if not names:
+        return found["model"]
+    return found[names[0]] if len(names) == 1 else tuple(found[name] for name in names)
+
+
+# -- describing ----------------------------------------------------------------------------
+
+
+def _described(
+    model: Module, values: Mapping[str, Any], classes: Sequence[type]
+) -> tuple[dict[str, str], dict[str, npt.NDArray[Any]]]:
+    """The texts and arrays of a file."""
+    state = dict(model.named_parameters())
+    describer = Describer({id(parameter): name for name, parameter in state.items()}, classes)
+    root = describer.of(model, type(model).__name__)
+    description: dict[str, Json] = {
+        "format": FORMAT,
+        "library": __version__,
+        "model": {"objects": describer.take_objects(), "value": root, "changes": []},
+        "frozen": [name for name, parameter in state.items() if not parameter.requires_grad],
+    }
+    comparison = _change_until_alike(model, describer, description["model"])
+    describer.places = comparison.places
+    described = {name: describer.of(value, name) for name, value in values.items()}
+    description["values"] = {"objects": describer.take_objects(), "named": described}
+    by_name(describer.used)  # no two of one name
+    text = json.dumps(description, allow_nan=False, separators=(",", ":"))
+    return {FILE_KEY: text}, {**{name: parameter.data for name, parameter in state.items()}, **describer.arrays}
+
+
+def _change_until_alike(model: Module, describer: Describer, description: Json) -> Comparison:
+    """Describe what of a model is not as its constructor makes it, until a twin made of the description is alike."""
+    for _ in range(ROUNDS):
+        # arrays are described as they are at the moment, so that the twin has them
+        arrays = {**{n: p.data for n, p in model.named_parameters()}, **describer.arrays}
+        stored = {name: Stored(array.shape, array.dtype, _reader(array)) for name, array in arrays.items()}
+        with apart():
+            twin = Builder(stored, by_name(describer.used)).model(
+                description["objects"], description["value"], description["changes"]
+            )
+        found = Comparison(model, twin)
+        if not found.alike:
+            raise DataError("what its constructor makes is of another class")
+        if not found.different and not found.gone:
+            return found
+        describer.places = found.places
+        changes = [
+            [list(keys), name, describer.of(value, ".".join(map(str, (type(model).__name__, *keys, name))))]
+            for keys, name, value in found.different
+        ]
+        gone = [[list(keys), name] for keys, name in found.gone]
+        description["changes"].append({"objects": describer.take_objects(), "set": changes, "delete": gone})
+    keys, name = [*[one[:2] for one in found.different], *found.gone][0]
+    raise DataError(f"{'.'.join(map(str, (*keys, name)))} is another whenever the model is made of the same arguments")
+
+
+def _reader(array: npt.NDArray[Any]) -> Callable[[], npt.NDArray[Any]]:
+    return lambda: array
+
+
+# -- reading -------------------------------------------------------------------------------
+
+
+class Contents(NamedTuple):
+    """A model file that is open, before anything of it is made.
+
+    Attributes
+    ----------
+    path : str
+    description : dict
+        The architecture and what goes along, as JSON.
+    arrays : dict of str to Stored
+    """
+
+    path: str
+    description: dict[str, Json]
+    arrays: dict[str, Stored]
+
+
+@contextlib.contextmanager
+def read_contents(path: AnyPath) -> Iterator[Contents]:
+    """Open a model file, and check that this version can read it."""
+    with read_tensors(path) as (texts, arrays):
+        name = os.fsdecode(path)
+        with _of_model(name):
+            if FILE_KEY not in texts:
+                raise DataError("it holds arrays alone; make the model and call its method load")
+            description = _parsed(texts[FILE_KEY])
+            written = description.get("format")
+            if type(written) is int and written > FORMAT:
+                raise DataError(
+                    f"version {description.get('library')!r:.30} of this library wrote it in format {written}, and "
+                    f"this version {__version__} reads up to format {FORMAT}; install a newer one"
+                )
+            if type(written) is not int or written < 1:
+                raise DataError(f"its format is {written!r:.60}")
+        yield Contents(name, description, arrays)
+
+
+def _parsed(text: str) -> dict[str, Json]:
+    def unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+        found = dict(pairs)
+        if len(found) != len(pairs):
+            raise DataError("its description has a key twice")
+        return found
+
+    def whole(digits: str) -> int:
+        if len(digits) > 200:
+            raise DataError("it has a number of more than 180 digits")
+        return int(digits)
+
+    def never(constant: str) -> None:
+        raise DataError(f"its description has {constant}, which is not JSON")
+
+    found = json.loads(text, object_pairs_hook=unique, parse_int=whole, parse_constant=never)
+    if not isinstance(found, dict):
+        raise DataError("its description is no JSON object")
+    return found
+
+
+def _built(contents: Contents, names: Sequence[str], classes: Sequence[type]) -> dict[str, Any]:
+    """The model, and the values of these names."""
+    description = contents.description
+    with _of_model(contents.path):
+        builder = Builder(contents.arrays, by_name(classes))
+        part = description["model"]
+        model = builder.model(part["objects"], part["value"], part["changes"])
+        own = dict(model.named_parameters())
+        stored = {name: array for name, array in contents.arrays.items() if name in own or not name.startswith(BESIDE)}
+        frozen = set(description["frozen"])
+        if unknown := [name for name in frozen if name not in own]:
+            raise DataError(f"it freezes {unknown[0]!r:.60}, which is no parameter of the model")
+        model.check_state_dict(stored)
+        model.load_state_dict({name: builder.array(name) for name in stored})
+        for name, parameter in own.items():
+            parameter.requires_grad_(name not in frozen)
+        found = {"model": model}
+        known = description["values"]["named"]
+        if unknown := [name for name in names if name not in known and name != "model"]:
+            raise DataError(f"it has no {unknown[0]!r:.60}; it has {', '.join(['model', *known])}")
+        if any(name in known for name in names):
+            builder.objects(description["values"]["objects"])
+            found |= {name: builder.value(known[name]) for name in names if name in known}
+    return found
+
+
+@contextlib.contextmanager
+def _of_model(what: str) -> Iterator[None]:
+    """Within the block, an error says of what it is, and any error about a damaged description becomes a DataError."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{what}: {error}") from error.__cause__
+    except TinygradError:
+        raise
+    except RecursionError:
+        raise DataError(f"{what}: it is nested too deeply") from None
+    except Exception as error:  # a description may be anything
+        raise DataError(f"{what}: its description is damaged: {type(error).__name__}: {error!s:.200}") from error
