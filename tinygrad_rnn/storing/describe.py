@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -93,10 +93,10 @@ class Describer:
             return value
         if kind is float:
             return value if math.isfinite(value) else {"float": repr(value)}
-        if id(value) in self._described:
-            return self._described[id(value)][1]
         if id(value) in self.places:
             return self.places[id(value)]
+        if id(value) in self._described:
+            return self._described[id(value)][1]
         if id(value) in self._within:
             raise DataError(f"{path} contains itself")
         self._within.add(id(value))
@@ -183,16 +183,11 @@ class Describer:
 
 def _argument_names(kind: type, count: int) -> Iterator[str]:
     """What the first positional arguments of a class are called."""
-    try:
-        known: Sequence[inspect.Parameter] = [*inspect.signature(kind).parameters.values()]
-    except (TypeError, ValueError):
-        known = []
+    known = list(inspect.signature(kind).parameters.values())
     for i in range(count):
-        last = known[min(i, len(known) - 1)] if known else None
-        if last is None or last.kind is last.VAR_POSITIONAL:
-            yield f"{last.name if last else 'args'}[{i - len(known) + 1 if known else i}]"
-        else:
-            yield last.name
+        last = min(i, next((k for k, parameter in enumerate(known) if parameter.kind is parameter.VAR_POSITIONAL), i))
+        name = known[last].name if last < len(known) else "arguments"
+        yield name if last < len(known) and known[last].kind is not known[last].VAR_POSITIONAL else f"{name}[{i - last}]"
 
 
 def _state_of(value: Any, path: str) -> Any:

@@ -87,8 +87,6 @@ def save(
     """
     if not isinstance(model, Module):
         raise TypeError(f"tr.save(model, path) takes a module, not a {type(model).__name__}")
-    if wrong := {"model", "training"}.intersection(values):
-        raise ValueError(f"{wrong.pop()!r} cannot be the name of what goes along with the model")
     state = None if training is None else {**training, **({"rng": random.generator()} if training.get("rng") else {})}
     kept = values if state is None else {**values, "training": state}
     try:
