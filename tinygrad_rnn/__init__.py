@@ -28,6 +28,7 @@ from .ops.formula import Formula
 from .pytorch import missing as _missing
 from .random import seed
 from .sampling import sample
+from .scan.use import use
 from .storing import load, save
 from .tensor import Parameter, Tensor, tensor
 from .unrolling import steps
@@ -61,6 +62,7 @@ __all__ = [
     "sequences",
     "steps",
     "tensor",
+    "use",
 ]
 __all__ += _functions
 

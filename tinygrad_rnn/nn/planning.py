@@ -14,6 +14,7 @@ from ..graph.context import mode
 from ..graph.node import Spec
 from ..ops.core import as_tensor
 from ..scan.plan import Plan
+from ..scan.use import backend_name, backend_named
 from ..tree import rebuild
 from .call import Call, check_forced
 from .cell import Cell
@@ -90,4 +91,5 @@ def _plan(recurrent: Recurrent, xs: Any, T: int, B: int, force: Sequence[str]) -
         data = {name: symbolic(Spec((T, *slots[name].shape), slots[name].dtype), f"{name}*", "input") for name in force}
         step = traced_step(recurrent, call(data))
     title = f"{type(cell).__name__}, T = {T:,}, B = {B:,}"
-    return Plan(step.trace.loop, T, title, step.names, recurrent.checkpoint)
+    backend = backend_named(backend_name(recurrent.backend))
+    return Plan(step.trace.loop, T, title, step.names, recurrent.checkpoint, backend)

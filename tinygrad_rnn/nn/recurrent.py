@@ -14,6 +14,7 @@ from ..checks import is_int
 from ..errors import ShapeError, SideEffectError, TinygradError, TraceError
 from ..graph.context import current, mode, outside_left_loops
 from ..ops import TensorLike, stack
+from ..scan.use import check_backend
 from ..tensor import Tensor
 from ..tree import flatten, rebuild
 from ..unrolling import Steps
@@ -47,13 +48,15 @@ class Recurrent(Module):
         With ``"scan"``, what the gradient needs is saved for all steps if not given. 1 saves
         what the state carries only, and computes gates again; n saves it at every n-th
         step, and runs n steps again at a time, so that memory grows like T/n + n.
+    backend : {"numpy", "native"}, optional
+        What runs the compiled node; as :class:`tinygrad_rnn.use` says, if not given.
 
     Raises
     ------
     TinygradError
         If `cell` is not a Cell.
     ValueError
-        If the mode is not known, or the checkpoint is not a number of steps.
+        If the mode or the backend is not known, or the checkpoint is not a number of steps.
 
     Examples
     --------
@@ -71,6 +74,7 @@ class Recurrent(Module):
         mode: Mode = "scan",
         reverse: bool = False,
         checkpoint: int | None = None,
+        backend: str | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(cell, Cell):
@@ -88,6 +92,7 @@ class Recurrent(Module):
         self.mode = mode
         self.reverse = reverse
         self.checkpoint = checkpoint
+        self.backend = None if backend is None else check_backend(backend)
 
     def forward(
         self,

@@ -25,6 +25,7 @@ from ..scan.loop import Loop
 from ..scan.partition import partition_of
 from ..scan.primitive import run
 from ..scan.trace import Trace, draw_all, signature, trace
+from ..scan.use import backend_name, backend_named
 from ..tensor import Tensor
 from ..tree import flatten
 from .call import Call, Outcome, StepResult, tell_initial
@@ -157,6 +158,7 @@ def traced_step(recurrent: Any, call: Call) -> TracedStep:
         call.recording and (call.wanted is None or tuple(call.wanted)),
         recurrent.reverse,
         recurrent.checkpoint,
+        backend_name(recurrent.backend),
     )
     reached = cache.watch.guard(cell)
     found: TracedStep | None = _found(cache.steps, (kind, reached.key))
@@ -229,15 +231,18 @@ def _trace(cache: _Traces, recurrent: Any, call: Call, reached: Guard) -> Traced
             break
         unmasked = delays
     found = results[-1]
-    make_plan = functools.partial(_plan, cache, traced.loop, tuple(element_names), recurrent.checkpoint)
+    backend = backend_name(recurrent.backend)
+    make_plan = functools.partial(_plan, cache, traced.loop, tuple(element_names), recurrent.checkpoint, backend)
     return TracedStep(traced, reached, make_plan, found.output, found.names, found.recorded, call.state, tuple(state), unmasked)
 
 
-def _plan(cache: _Traces, loop: Loop, names: tuple[str | None, ...], checkpoint: int | None) -> CompiledScan:
-    key = signature(loop), names, checkpoint
+def _plan(
+    cache: _Traces, loop: Loop, names: tuple[str | None, ...], checkpoint: int | None, backend: str
+) -> CompiledScan:
+    key = signature(loop), names, checkpoint, backend
     plan: CompiledScan | None = _found(cache.plans, key)
     if plan is None:
-        plan = CompiledScan(loop, checkpoint)
+        plan = CompiledScan(loop, checkpoint, backend=backend_named(backend))
         _keep(cache.plans, key, plan)
     return plan
 

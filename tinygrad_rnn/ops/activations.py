@@ -26,6 +26,7 @@ __all__ = ["log_softmax", "logsumexp", "relu", "sigmoid", "softmax", "softplus"]
     formula=r"\sigma\left({x}\right)",
     facts=Facts(elementwise=True, symbol="σ"),
     floating=True,
+    c="sigmoid_({x})",
 )
 def sigmoid(x, *, out=None):
     """Logistic sigmoid 1 / (1 + exp(-x)), elementwise.
@@ -44,6 +45,7 @@ def sigmoid(x, *, out=None):
     formula=r"\operatorname{{relu}}\left({x}\right)",
     facts=Facts(elementwise=True),
     domain=Domain(REAL, kinks=lambda x: x),
+    c="{x} > 0 || {x} != {x} ? {x} : 0",
 )
 def relu(x, *, out=None):
     """max(x, 0), elementwise; its derivative at 0 is taken as 0.
@@ -61,6 +63,7 @@ def relu(x, *, out=None):
     formula=r"\log\left(1 + e^{{{x}}}\right)",
     facts=Facts(elementwise=True),
     floating=True,
+    c="softplus_({x})",
 )
 def softplus(x, *, out=None):
     """log(1 + exp(x)), elementwise.
@@ -81,6 +84,7 @@ def softplus(x, *, out=None):
     floating=True,
     accumulates=True,
     domain=Domain(REAL, shapes=NOT_EMPTY, attributes=AXES),
+    c="logsumexp_({n}, {x})",
 )
 def _logsumexp(x, *, axis, keepdims, out=None):
     top = np.max(x, axis=axis, keepdims=True)
@@ -141,6 +145,7 @@ def softmax(x: TensorLike, axis: int | tuple[int, ...] = -1) -> Tensor:
         shapes=NOT_EMPTY,
         attributes=lambda choose, shape: {"axis": choose.axes(len(shape)) or (-1,)},
     ),
+    c="log_softmax_({n}, {x}, {y})",
 )
 def _log_softmax(x, *, axis, out=None):
     shifted = np.subtract(x, np.max(x, axis=axis, keepdims=True), out=out)

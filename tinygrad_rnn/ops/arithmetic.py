@@ -63,6 +63,7 @@ __all__ = [
     gradient=(lambda g, y, a, b: g, lambda g, y, a, b: g),
     formula=Formula("{a:sum} + {b:sum}", SUM, special=(("a", 0, "{b}"), ("b", 0, "{a}"))),
     facts=Facts(signs=(1, 1), symbol="+"),
+    c="{a} + {b}",
 )
 def add(a, b):
     """Sum, elementwise.
@@ -88,6 +89,7 @@ def _not_of_booleans(*specs: Spec) -> Spec:
     formula=Formula("{a:sum} - {b:term}", SUM),
     facts=Facts(signs=(1, -1), symbol="−"),
     shape=_not_of_booleans,
+    c="{a} - {b}",
 )
 def subtract(a, b):
     """Difference, elementwise.
@@ -104,6 +106,7 @@ def subtract(a, b):
     gradient=(lambda g, y, a, b: g * b, lambda g, y, a, b: g * a),
     formula=Formula(r"{a:product} \odot {b:product}", PRODUCT, special=(("a", 1, "{b}"), ("b", 1, "{a}"))),
     facts=Facts(linear="each", symbol="×"),
+    c="{a} * {b}",
 )
 def multiply(a, b):
     """Product, elementwise (Hadamard).
@@ -121,6 +124,7 @@ def multiply(a, b):
     formula=r"\frac{{{a}}}{{{b}}}",
     facts=Facts(linear=("a",), symbol="÷"),
     domain=Domain(REAL, POSITIVE),
+    c="{a} / {b}",
 )
 def divide(a, b):
     """Quotient, elementwise.
@@ -138,6 +142,7 @@ def divide(a, b):
     formula=Formula("-{x:term}", SUM),
     facts=Facts(signs=(-1,), symbol="−"),
     shape=_not_of_booleans,
+    c="-{x}",
 )
 def negative(x):
     """Negative, elementwise.
@@ -180,6 +185,7 @@ def _power_shape(a: Spec, b: Spec) -> Spec:
     formula=Formula(r"{a:base}^{{{b}}}", special=(("b", 1, "{a}"),)),
     shape=_power_shape,
     domain=Domain(POSITIVE, REAL),
+    c={"f": "pow_({a}, {b})"},
 )
 def power(a, b):
     """`a` to the power of `b`, elementwise; the gradient in `b` is taken as 0 where `a` is 0.
@@ -197,6 +203,7 @@ def power(a, b):
     formula=Formula(
         r"\exp\left({x}\right)", special=(("x", "log_softmax", r"\operatorname{{softmax}}{over}\left({x}\right)"),)
     ),
+    c="exp_({x})",
 )
 def exp(x):
     """Exponential, elementwise.
@@ -208,7 +215,7 @@ def exp(x):
     """
 
 
-@primitive(np.expm1, gradient=(lambda g, y, x: g * (y + 1),), formula=Formula(r"e^{{{x}}} - 1", OPEN))
+@primitive(np.expm1, gradient=(lambda g, y, x: g * (y + 1),), formula=Formula(r"e^{{{x}}} - 1", OPEN), c="expm1_({x})")
 def expm1(x):
     """exp(x) - 1, elementwise, accurate near 0.
 
@@ -224,6 +231,7 @@ def expm1(x):
     gradient=(lambda g, y, x: g / x,),
     formula=r"\log\left({x}\right)",
     domain=Domain(POSITIVE),
+    c="log_({x})",
 )
 def log(x):
     """Natural logarithm, elementwise.
@@ -240,6 +248,7 @@ def log(x):
     gradient=(lambda g, y, x: g / (1 + x),),
     formula=r"\log\left(1 + {x:sum}\right)",
     domain=Domain(Interval(-1, float("inf"))),
+    c="log1p_({x})",
 )
 def log1p(x):
     """log(1 + x), elementwise, accurate near 0.
@@ -257,6 +266,7 @@ def log1p(x):
     formula=r"\sqrt{{{x}}}",
     facts=Facts(symbol="√"),
     domain=Domain(POSITIVE),
+    c="sqrt_({x})",
 )
 def sqrt(x):
     """Square root, elementwise.
@@ -271,7 +281,7 @@ def sqrt(x):
 # -- trigonometric and hyperbolic ----------------------------------------------------------
 
 
-@primitive(np.sin, gradient=(lambda g, y, x: g * cos(x),), formula=r"\sin\left({x}\right)")
+@primitive(np.sin, gradient=(lambda g, y, x: g * cos(x),), formula=r"\sin\left({x}\right)", c="sin_({x})")
 def sin(x):
     """Sine, elementwise, of radians.
 
@@ -282,7 +292,7 @@ def sin(x):
     """
 
 
-@primitive(np.cos, gradient=(lambda g, y, x: -g * sin(x),), formula=r"\cos\left({x}\right)")
+@primitive(np.cos, gradient=(lambda g, y, x: -g * sin(x),), formula=r"\cos\left({x}\right)", c="cos_({x})")
 def cos(x):
     """Cosine, elementwise, of radians.
 
@@ -293,7 +303,7 @@ def cos(x):
     """
 
 
-@primitive(np.tanh, gradient=(lambda g, y, x: g * (1 - y * y),), formula=r"\tanh\left({x}\right)")
+@primitive(np.tanh, gradient=(lambda g, y, x: g * (1 - y * y),), formula=r"\tanh\left({x}\right)", c="tanh_({x})")
 def tanh(x):
     """Hyperbolic tangent, elementwise.
 
@@ -312,6 +322,7 @@ def tanh(x):
     gradient=(lambda g, y, x: g * sign(x),),
     formula=r"\left|{x}\right|",
     domain=Domain(REAL, kinks=lambda x: x),
+    c="{x} < 0 ? -{x} : {x} + 0",
 )
 def absolute(x):
     """Absolute value, elementwise; its derivative at 0 is taken as 0.
@@ -329,6 +340,7 @@ def absolute(x):
     formula=r"\operatorname{{sign}}\left({x}\right)",
     shape=_not_of_booleans,
     domain=Domain(REAL, kinks=lambda x: x),
+    c="{x} != {x} ? {x} : ({x} > 0) - ({x} < 0)",
 )
 def sign(x):
     """Sign, elementwise: -1, 0 or 1; its derivative is 0.
@@ -360,6 +372,7 @@ def _from_whole(x: Any) -> Any:
     formula=r"\left\lfloor {x}\right\rfloor",
     shape=_like(np.floor),
     domain=Domain(REAL, kinks=_from_whole),
+    c={"f": "floor_({x})", "iub": "{x}"},
 )
 def floor(x):
     """The largest integer that is not above `x`, elementwise; its derivative is 0.
@@ -377,6 +390,7 @@ def floor(x):
     formula=r"\left\lfloor\frac{{{a}}}{{{b}}}\right\rfloor",
     shape=_like(np.floor_divide),
     domain=Domain(REAL, POSITIVE, kinks=lambda a, b: _from_whole(a / b)),
+    c={"f": "floor_divide_({a}, {b})", "i": "floor_divide_({a}, {b})", "ub": "{b} ? {a} / {b} : 0"},
 )
 def floor_divide(a, b):
     """The quotient rounded down, elementwise, as ``a // b`` has it; its derivatives are 0.
@@ -395,6 +409,7 @@ def floor_divide(a, b):
     facts=Facts(symbol="mod"),
     shape=_like(np.remainder),
     domain=Domain(REAL, POSITIVE, kinks=lambda a, b: _from_whole(a / b)),
+    c={"f": "remainder_({a}, {b})", "i": "remainder_({a}, {b})", "ub": "{b} ? {a} % {b} : 0"},
 )
 def remainder(a, b):
     """What remains of the quotient rounded down, elementwise, as ``a % b`` has it; of the sign of `b`.
@@ -420,6 +435,7 @@ mod = remainder
     formula=r"\max\left({a}, {b}\right)",
     facts=Facts(symbol="max"),
     domain=Domain(REAL, REAL, kinks=lambda a, b: a - b),
+    c="{a} > {b} || {a} != {a} ? {a} : {b}",
 )
 def maximum(a, b):
     """The larger of two, elementwise; equal ones share the gradient in halves.
@@ -440,6 +456,7 @@ def maximum(a, b):
     formula=r"\min\left({a}, {b}\right)",
     facts=Facts(symbol="min"),
     domain=Domain(REAL, REAL, kinks=lambda a, b: a - b),
+    c="{a} < {b} || {a} != {a} ? {a} : {b}",
 )
 def minimum(a, b):
     """The smaller of two, elementwise; equal ones share the gradient in halves.
@@ -473,6 +490,7 @@ def _where_shape(condition: Spec, a: Spec, b: Spec) -> Spec:
     facts=Facts(elementwise=True, linear=("a", "b")),
     shape=_where_shape,
     domain=Domain(BOOLEAN, REAL, REAL),
+    c="{condition} ? {a} : {b}",
 )
 def where(condition, a, b, *, out=None):
     """Choose elementwise: `a` where the condition holds, else `b`.
@@ -517,7 +535,7 @@ def _boolean(*specs: Spec) -> Spec:
     return Spec(np.broadcast_shapes(*[spec.shape for spec in specs]), np.dtype(bool))
 
 
-def _comparison(ufunc: Any, sign: str, symbol: str) -> Any:
+def _comparison(ufunc: Any, sign: str, symbol: str, c: str) -> Any:
     def compare(a, b):
         pass
 
@@ -526,15 +544,18 @@ def _comparison(ufunc: Any, sign: str, symbol: str) -> Any:
     domain = Domain(REAL, REAL, kinks=lambda a, b: a - b)
     formula = Formula(f"{{a:sum}} {sign} {{b:sum}}", RELATION)
     facts = Facts(symbol=symbol)
-    return primitive(ufunc, gradient=(None, None), formula=formula, shape=_boolean, domain=domain, facts=facts)(compare)
+    declared = primitive(
+        ufunc, gradient=(None, None), formula=formula, shape=_boolean, domain=domain, facts=facts, c=f"{{a}} {c} {{b}}"
+    )
+    return declared(compare)
 
 
-less = _comparison(np.less, "<", "<")
-less_equal = _comparison(np.less_equal, r"\le", "≤")
-greater = _comparison(np.greater, ">", ">")
-greater_equal = _comparison(np.greater_equal, r"\ge", "≥")
-equal = _comparison(np.equal, "=", "=")
-not_equal = _comparison(np.not_equal, r"\ne", "≠")
+less = _comparison(np.less, "<", "<", "<")
+less_equal = _comparison(np.less_equal, r"\le", "≤", "<=")
+greater = _comparison(np.greater, ">", ">", ">")
+greater_equal = _comparison(np.greater_equal, r"\ge", "≥", ">=")
+equal = _comparison(np.equal, "=", "=", "==")
+not_equal = _comparison(np.not_equal, r"\ne", "≠", "!=")
 
 
 @primitive(
@@ -544,6 +565,7 @@ not_equal = _comparison(np.not_equal, r"\ne", "≠")
     facts=Facts(symbol="and"),
     shape=_boolean,
     domain=Domain(BOOLEAN, BOOLEAN),
+    c="{a} && {b}",
 )
 def logical_and(a, b):
     """Both, elementwise.
@@ -562,6 +584,7 @@ def logical_and(a, b):
     facts=Facts(symbol="or"),
     shape=_boolean,
     domain=Domain(BOOLEAN, BOOLEAN),
+    c="{a} || {b}",
 )
 def logical_or(a, b):
     """At least one of both, elementwise.
@@ -580,6 +603,7 @@ def logical_or(a, b):
     facts=Facts(symbol="not"),
     shape=_boolean,
     domain=Domain(BOOLEAN),
+    c="!{x}",
 )
 def logical_not(x):
     """The opposite, elementwise.
@@ -607,6 +631,7 @@ def _real(dtype: Any) -> np.dtype[Any]:
     facts=Facts(elementwise=True, copies=True),
     shape=lambda x, dtype: Spec(x.shape, _real(dtype)),
     domain=Domain(REAL, attributes=lambda choose, x: {"dtype": np.dtype(np.float64)}),
+    c="{x}",
 )
 def astype(x, *, dtype, out=None):
     """The same values in another dtype.
@@ -629,6 +654,7 @@ def astype(x, *, dtype, out=None):
     facts=Facts(elementwise=True, copies=True),
     domain=Domain(REAL, stops=True),
     view=lambda attributes, shape: True,
+    c="{x}",
 )
 def detach(x, *, out=None):
     """The same values, with no gradient to `x`: what ``t.detach()`` records in a trace.

@@ -17,7 +17,7 @@ from ..graph.node import NO_ATTRIBUTES, Node, Results, Spec
 from .domains import Domain, Interval
 from .dtypes import as_float, makes_floats, takes_integers_as_floats, widens_halves
 from .facts import OPAQUE, Facts, check_facts
-from .formula import Formula, check_formula
+from .formula import Formula, check_formula, check_template
 from .messages import explained, report_non_finite
 
 if TYPE_CHECKING:
@@ -86,6 +86,8 @@ class Primitive:
         What else is known of it. All that asks what an operation is reads them.
     ufunc : numpy.ufunc, optional
         NumPy's function that does the kernel's work on floats, if there is one.
+    c : str or mapping of str to str, optional
+        The operation in C, for the native backend; see :func:`primitive`.
     cuts : callable, optional
         ``cuts(node, order)``: inputs that the rest of a graph reaches only behind a ``.detach()`` in the node, each
         with what was detached and where.
@@ -106,6 +108,7 @@ class Primitive:
     view: Callable[..., bool] | None = None
     facts: Facts = OPAQUE
     ufunc: np.ufunc | None = None
+    c: str | Mapping[str, str] | None = None
     cuts: Callable[[Node, Sequence[Node]], Mapping[int, tuple[Node, Location]]] | None = None
     expand: Callable[[Sequence[Node]], Mapping[Node, Node]] | None = None
 
@@ -190,6 +193,7 @@ def primitive(
     facts: Facts = OPAQUE,
     floating: bool | None = None,
     accumulates: bool = False,
+    c: str | Mapping[str, str] | None = None,
 ) -> Callable[[Callable[..., Any]], Primitive]:
     """Make a primitive of the decorated function and register it.
 
@@ -225,6 +229,12 @@ def primitive(
     accumulates : bool
         Whether it adds up many values, as a sum: the kernel computes with float16 in float32,
         and the result is rounded to float16.
+    c : str or mapping of str to str, optional
+        The operation in C, for the native backend, with the names of the inputs in braces: ``"{a} + {b}"``. It is given
+        elementwise, for inputs in the dtype of the result; for a result of booleans, in the inputs' common dtype. Functions
+        whose names end in ``_``, such as ``exp_({x})``, are those of ``scan/native/kernels.c``. A reduction is given for one
+        line of elements, ``"sum_({n}, {x})"``, and an operation along an axis writes a line, ``"cumsum_({n}, {x}, {y})"``. A
+        mapping has a template for each kind of dtype, in NumPy's letters: ``{"f": …, "iu": …}``.
 
     Raises
     ------
@@ -265,6 +275,7 @@ def primitive(
         attributes = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
         check_formula(name, written, arguments, attributes)
         check_facts(name, facts, arguments, attributes)
+        check_template(name, c, arguments, attributes)
         _check_kernel(name, kernel or function)
         if domain is not None and not (isinstance(domain, Domain) and all(isinstance(i, Interval) for i in domain.inputs)):
             raise TypeError(f"{name}: domain={domain!r} is not a Domain of Intervals, such as Domain(Interval(0, 1))")
@@ -288,6 +299,7 @@ def primitive(
             view=view,
             facts=facts,
             ufunc=ufunc,
+            c=c,
         )
         functools.update_wrapper(made, function)
         registry[name] = made

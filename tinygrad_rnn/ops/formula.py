@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import NamedTuple
 
 __all__ = ["Formula"]
@@ -90,3 +90,18 @@ def check_formula(name: str, formula: Formula, arguments: Sequence[str], attribu
         bare = [i for i in inputs if i not in used and re.search(rf"(?<![\\A-Za-z]){i}(?![A-Za-z])", text)]
         if bare and template is formula.latex:
             raise ValueError(f"{name}: {bare[0]} stands in its formula {template} as text; write {{{bare[0]}}}")
+
+
+def check_template(name: str, c: str | Mapping[str, str] | None, arguments: Sequence[str], attributes: Sequence[str]) -> None:
+    """Refuse C with a placeholder that is no input, and no attribute.
+
+    Raises
+    ------
+    ValueError
+        With the primitive, and what may stand in braces.
+    """
+    known = [*[a for a in arguments if not a.startswith("*")], *attributes, "n", "y"]
+    for template in () if c is None else (c,) if isinstance(c, str) else c.values():
+        for field in (field for _, field, _, _ in string.Formatter().parse(template) if field is not None):
+            if field not in known:
+                raise ValueError(f"{name}: {{{field}}} in its C {template} is not one of {', '.join(known)}")

@@ -39,6 +39,7 @@ def reduced(x: Spec, axis: tuple[int, ...], keepdims: bool, floating: bool = Fal
     shape=lambda x, axis, keepdims: reduced(x, axis, keepdims)._replace(dtype=_summed_dtype(x.dtype)),
     domain=Domain(REAL, attributes=AXES),
     accumulates=True,
+    c="sum_({n}, {x})",
 )
 def _sum(x, *, axis, keepdims, out=None):
     return np.add.reduce(x, axis=axis, keepdims=keepdims, out=out)
@@ -105,6 +106,7 @@ def _winner(name: str, ufunc: np.ufunc, kinks: Any) -> Primitive:
         facts=Facts(reduces="axis"),
         shape=reduced,
         domain=Domain(REAL, shapes=NOT_EMPTY, attributes=AXES, kinks=kinks),
+        c=f"{name}_({{n}}, {{x}})",
     )(kernel)
 
 
@@ -163,6 +165,7 @@ def min(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
         attributes=lambda choose, shape: {**AXIS(choose, shape), "keepdims": choose.integer(0, 1) == 1},
         kinks=lambda x, axis, keepdims: _gap(x, axis=(axis,), keepdims=keepdims),
     ),
+    c="argmax_({n}, {x})",
 )
 def _argmax(x, *, axis, keepdims, out=None):
     return np.argmax(x, axis=axis, keepdims=keepdims, out=out)
@@ -211,6 +214,7 @@ def _along(name: str, x: TensorLike, axis: int | None) -> tuple[Tensor, int]:
     facts=Facts(along="axis"),
     shape=lambda x, axis: reduced(x, (axis,), True)._replace(shape=x.shape, dtype=np.dtype(np.intp)),
     domain=Domain(REAL, shapes=_with_axes, attributes=AXIS, kinks=lambda x, axis: np.diff(np.sort(x, axis), axis=axis)),
+    c="argsort_({n}, {x}, {y})",
 )
 def _argsort(x, *, axis, out=None):
     return filled(np.argsort(x, axis, kind="stable"), out)
@@ -346,6 +350,7 @@ def prod(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     shape=lambda x, axis: reduced(x, (axis,), True)._replace(shape=x.shape, dtype=_summed_dtype(x.dtype)),
     domain=Domain(REAL, shapes=_with_axes, attributes=AXIS),
     accumulates=True,
+    c="cumsum_({n}, {x}, {y})",
 )
 def _cumsum(x, *, axis, out=None):
     return np.add.accumulate(x, axis=axis, out=out)

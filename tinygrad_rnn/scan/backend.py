@@ -71,11 +71,19 @@ class Backend(NamedTuple):
 
     Attributes
     ----------
+    name : str
     layout : callable
         ``layout(loop)``: how arrays lie in memory. A gradient is built for the layout of its forward loop.
     build : callable
         ``build(schedule, layout) -> Executable``.
+    accepts : callable
+        ``accepts(loop) -> bool``: whether the backend can run a loop. If not, it has said why, and NumPy runs the loop.
+    left_out : frozenset of str
+        Names of rewrites that do not pay on this backend.
     """
 
+    name: str
     layout: Callable[[Loop], Any]
     build: Callable[[Schedule, Any], Executable]
+    accepts: Callable[[Loop], bool] = lambda loop: True
+    left_out: frozenset[str] = frozenset()

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..console import counted
 from ..graph.node import Node
-from .backend import NODE_BYTES, Executable
+from .backend import NODE_BYTES, Backend, Executable
 from .canonical import canonical
 from .differentiate import Reverse, differentiate, step_alone
 from .loop import Loop, Output, detaches, is_leaf
@@ -38,14 +38,25 @@ class CompiledScan:
         n: keep the carry of every n-th step only, and run n steps again at a time.
     forward : CompiledScan, optional
         The compiled scan whose gradient this is. The gradient reads its memory, so it has the same layout.
+    backend : Backend
+        The one that runs it, if it can.
     """
 
-    def __init__(self, loop: Loop, checkpoint: int | None = None, forward: CompiledScan | None = None) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        checkpoint: int | None = None,
+        forward: CompiledScan | None = None,
+        backend: Backend = NUMPY,
+    ) -> None:
         self.traced = loop
         self.forward = forward
-        self.off: frozenset[str] = switched_off() if forward is None else forward.off
         self.fired: dict[str, int] = {}
-        self.loop = rewrite(canonical(loop), BEFORE, self.off, self.fired)
+        first = canonical(loop)
+        self.backend = backend if backend.accepts(first) else NUMPY
+        self._chosen_off: frozenset[str] = switched_off() if forward is None else forward._chosen_off
+        self.off = self._chosen_off | self.backend.left_out
+        self.loop = rewrite(first, BEFORE, self.off, self.fired)
         self.checkpoint = checkpoint
         self._expected = 3 * NODE_BYTES * len(self.loop.body)  # forward and in reverse, if it is as for the built-in cells
         self._made = 0
@@ -77,7 +88,8 @@ class CompiledScan:
     @functools.cached_property
     def layout(self) -> Any:
         """How arrays lie in memory."""
-        return NUMPY.layout(self.loop) if self.forward is None else self.forward.layout
+        alike = self.forward is not None and self.forward.backend is self.backend
+        return self.forward.layout if self.forward is not None and alike else self.backend.layout(self.loop)
 
     @property
     def saving(self) -> Loop:
@@ -95,13 +107,13 @@ class CompiledScan:
     @functools.cached_property
     def whole(self) -> CompiledScan:
         """The same scan without checkpoints."""
-        return CompiledScan(self.traced)
+        return CompiledScan(self.traced, backend=self.backend)
 
     def executable(self, save: bool) -> Executable:
         """The program; with `save` it keeps the residuals."""
         with self._lock:
             if save not in self._executables:
-                self._executables[save] = NUMPY.build(Schedule(self.rewritten(save)), self.layout)
+                self._executables[save] = self.backend.build(Schedule(self.rewritten(save)), self.layout)
                 self._grow(self._executables[save].size)
             return self._executables[save]
 
@@ -126,7 +138,7 @@ class CompiledScan:
             if key not in self._reverses:
                 saved = [output.node for output in self.saving.outputs if output.residual]
                 found = differentiate(self.saving, given, wanted, saved, ends)
-                self._reverses[key] = found, CompiledScan(found.loop, forward=self)
+                self._reverses[key] = found, CompiledScan(found.loop, forward=self, backend=self.backend)
             return self._reverses[key]
 
     @functools.cached_property
@@ -171,5 +183,5 @@ class CompiledScan:
                 alone = step_alone(self.saving)
                 seeds = [*given, *[len(self.saving.outputs) + slot for slot in sorted(ends)]]
                 found = differentiate(alone, seeds, wanted, ())
-                self._steps[key] = found, CompiledScan(found.loop)
+                self._steps[key] = found, CompiledScan(found.loop, backend=self.backend)
             return self._steps[key]

@@ -8,11 +8,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from ..console import counted, preformatted
-from .backend import Executable
+from .backend import Backend, Executable
 from .canonical import canonical
 from .compiled import CompiledScan
 from .differentiate import Reverse, differentiate
 from .loop import Loop
+from .numpy import NUMPY
 from .slot_kinds import Slot, slots_of
 from .work import Counts, Work, as_written, count, size_of
 
@@ -38,7 +39,7 @@ class Pass:
     fired : dict of str to int
         How many values each rewrite replaced.
     source : str
-        The program, as NumPy code.
+        The program: calls of NumPy, or C.
     """
 
     written: Work
@@ -66,6 +67,7 @@ class Plan:
     names : sequence of str
         Names of the state slots, in order.
     checkpoint : int, optional
+    backend : Backend
 
     Attributes
     ----------
@@ -86,19 +88,25 @@ class Plan:
     """
 
     def __init__(
-        self, loop: Loop, steps: int, title: str = "", names: Sequence[str] = (), checkpoint: int | None = None
+        self,
+        loop: Loop,
+        steps: int,
+        title: str = "",
+        names: Sequence[str] = (),
+        checkpoint: int | None = None,
+        backend: Backend = NUMPY,
     ) -> None:
         self.steps = steps
         self.title = title
         self.names = tuple(names) or tuple(node.name or f"state_{i}" for i, node in enumerate(loop.carry, 1))
-        self._plan = plan = CompiledScan(loop, checkpoint)
+        self._plan = plan = CompiledScan(loop, checkpoint, backend=backend)
         self.forward = self._forward(plan)
         floats, wanted = plan.loop.float_outputs, loop.float_inputs
         self.backward = self._backward(plan, floats, wanted) if floats and wanted else None
 
     @property
     def source(self) -> str:
-        """The programs of both passes, as NumPy code."""
+        """The programs of both passes, in Python or in C."""
         return "\n\n".join(one.source for one in (self.forward, self.backward) if one is not None)
 
     @cached_property

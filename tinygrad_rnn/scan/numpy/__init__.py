@@ -6,4 +6,4 @@ from .layout import batch_last
 
 __all__ = ["NUMPY"]
 
-NUMPY = Backend(batch_last, NumpyExecutable)
+NUMPY = Backend("numpy", batch_last, NumpyExecutable)

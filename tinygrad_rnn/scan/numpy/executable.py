@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from ...cache import Kept, keep, take
 from ..backend import NODE_BYTES
+from ..memory_pool import MemoryPool
 from ..partition import INVARIANT, When, first_batched
 from ..schedule import Schedule
 from ..work import Operation, size_of
@@ -62,16 +61,11 @@ class NumpyExecutable:
         exec(compile(self.source, "<program>", "exec"), space)
         self._run = space["run"]
         self._fill = space.get("fill")
-        self._pool: dict[int, list[Kept[Memory]]] = {}
-        self._lock = threading.RLock()  # collecting garbage may free a run, and give back its memory, at any moment
+        self._pool: MemoryPool[Memory] = MemoryPool()
 
     def __call__(self, inputs: Sequence[Array], steps: int) -> tuple[list[Any], Memory]:
         """Run; memory is used again if a run has given some back."""
-        memory = None
-        with self._lock:
-            pool = self._pool.get(steps, [])
-            while pool and memory is None:
-                memory = take(pool.pop())
+        memory = self._pool.take(steps)
         if memory is None:
             memory = Memory(self.program, self._needs, steps, self.batch_last)
             if self._fill is not None:
@@ -80,14 +74,7 @@ class NumpyExecutable:
 
     def release(self, memory: Memory) -> None:
         """Keep memory that nothing reads any more for a later call, if there is room for it."""
-        entry = keep(memory, memory.size)
-        with self._lock:
-            pool = self._pool.setdefault(memory.steps, [])
-            pool[:] = [kept for kept in pool if kept.value is not None]
-            if len(pool) < 4 and entry.value is not None:
-                pool.append(entry)
-            while len(self._pool) > 8:  # lengths that no longer turn up
-                self._pool.pop(next(iter(self._pool)))
+        self._pool.give(memory)
 
     def operations(self) -> list[Operation]:
         """The calls of a run, without views, and the sums over time."""

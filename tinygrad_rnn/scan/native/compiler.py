@@ -1,0 +1,121 @@
+"""Compiler: finds a C compiler, and calls it."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ["Compiler", "CompilerError", "compile_object", "find_compiler", "link", "processor"]
+
+NAMES = ("cc", "gcc", "clang")
+TIMEOUT = 120.0
+"""Seconds after which a compiler hangs."""
+
+FLAGS = ("-std=gnu11", "-march=native", "-fopenmp-simd", "-ffp-contract=fast", "-fno-math-errno", "-fwrapv", "-fPIC")
+"""`-fwrapv`: integers overflow as NumPy's do. Nothing that changes what NaN and inf do: no `-ffast-math`."""
+
+
+class CompilerError(Exception):
+    """A compiler that is missing, fails or hangs; the message says which."""
+
+
+class Compiler(NamedTuple):
+    """A C compiler.
+
+    Attributes
+    ----------
+    command : tuple of str
+    version : str
+        The first line of what it says about itself.
+    """
+
+    command: tuple[str, ...]
+    version: str
+
+
+def find_compiler() -> Compiler:
+    """The C compiler of this machine: ``cc``, ``gcc`` or ``clang`` on the PATH, else the wheel ``ziglang``.
+
+    Raises
+    ------
+    CompilerError
+        If there is none.
+    """
+    return _found(os.environ.get("PATH", ""))
+
+
+@functools.lru_cache
+def _found(path: str) -> Compiler:
+    for name in NAMES:
+        program = shutil.which(name, path=path)
+        if program is not None:
+            said = _call((program, "--version"), 10.0)
+            return Compiler((program,), said.splitlines()[0] if said else name)
+    if importlib.util.find_spec("ziglang") is not None:
+        return Compiler((sys.executable, "-m", "ziglang", "cc"), f"zig {importlib.metadata.version('ziglang')}")
+    raise CompilerError("there is no C compiler: no cc, gcc or clang on the PATH, and no wheel ziglang (pip's name of zig)")
+
+
+@functools.lru_cache
+def processor() -> str:
+    """What `-march=native` depends on: the processor, as the system describes it, and the size of a pointer."""
+    found = [platform.machine(), platform.processor(), sys.platform, str(sys.maxsize)]
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n\n")[0].splitlines()
+        found += [line for line in lines if line.startswith(("model name", "flags", "Features", "CPU part"))]
+    except OSError:
+        pass
+    return "\n".join(found)
+
+
+def compile_object(compiler: Compiler, text: str, target: Path, level: str) -> None:
+    """Compile a source to an object.
+
+    Raises
+    ------
+    CompilerError
+    """
+    _compiled(compiler, text, target, [level, *FLAGS, "-c"], ())
+
+
+def link(compiler: Compiler, text: str, objects: Sequence[Path], target: Path, level: str) -> None:
+    """Compile a source, and link it with objects to a library.
+
+    Raises
+    ------
+    CompilerError
+    """
+    _compiled(compiler, text, target, [level, *FLAGS, "-shared"], (*map(str, objects), "-lm"))
+
+
+def _compiled(compiler: Compiler, text: str, target: Path, flags: Sequence[str], after: Sequence[str]) -> None:
+    source = target.with_suffix(".c")
+    source.write_text(text, encoding="utf-8")
+    _call((*compiler.command, *flags, str(source), *after, "-o", str(target)), TIMEOUT)
+
+
+def _call(command: Sequence[str], timeout: float) -> str:
+    name = Path(command[0]).name
+    with tempfile.TemporaryFile() as said:  # no pipe: a child that hangs would keep it open
+        try:
+            process = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, timeout=timeout, check=False)
+        except subprocess.TimeoutExpired:
+            raise CompilerError(f"{name} did not end within {timeout:g} s") from None
+        except OSError as error:
+            raise CompilerError(f"{name} cannot be run: {error.strerror or error}") from None
+        said.seek(0)
+        words = said.read().decode("utf-8", "replace")
+    if process.returncode:
+        first = next((line for line in words.splitlines() if "error" in line), words[:200])
+        raise CompilerError(f"{name} ended with status {process.returncode}: {first.strip()}")
+    return words

@@ -1,0 +1,202 @@
+"""Executable: a schedule compiled from C, bound to memory and run."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ..backend import NODE_BYTES, Executable
+from ..loop import Loop
+from ..memory_pool import MemoryPool
+from ..numpy import NUMPY
+from ..partition import When, first_batched
+from ..schedule import Schedule
+from ..work import Operation, size_of
+from .compiler import CompilerError, find_compiler
+from .groups import Group
+from .libraries import failure, program_text, runner, tell
+from .places import Memory, is_made
+from .types import C_TYPES, form_of
+from .writer import CSource
+
+__all__ = ["NativeExecutable", "accepts", "build"]
+
+Array: TypeAlias = npt.NDArray[Any]
+
+CHUNK_ROWS = 256
+"""Rows, of steps and sequences, that are computed together outside the loop: what they need stays in the caches."""
+
+
+class RunArrays:
+    """The memory of one run.
+
+    Attributes
+    ----------
+    steps : int
+        T.
+    size : int
+        Bytes.
+    pointers : ctypes array
+        The addresses of the memories, in the order in which the program names them.
+    """
+
+    def __init__(self, source: CSource, steps: int, length: int) -> None:
+        self.source = source
+        self.steps = steps
+        self.arrays = [self._allocated(memory, length) for memory in source.memories]
+        self.size = sum(array.nbytes for array in self.arrays)
+        self.pointers = (ctypes.c_void_p * max(1, len(self.arrays)))(*[array.ctypes.data for array in self.arrays])
+
+    def _allocated(self, memory: Memory, length: int) -> Array:
+        rows = {"chunk": length, "whole": self.steps}.get(memory.kind, 1) + memory.carry
+        return allocate(max(1, rows * math.prod(memory.spec.shape)), memory.spec.dtype)
+
+    def residual(self, index: int) -> Array:
+        """The values at all steps of an output that stays in this memory."""
+        node = self.source.loop.outputs[index].node
+        place = self.source.places[node]
+        array = self.arrays[self.source.memories.index(place.memory)]
+        row, item = math.prod(place.memory.spec.shape), array.itemsize
+        start = place.offset + place.row * row
+        return np.ndarray(
+            (self.steps, *node.shape), node.dtype, array, start * item, tuple(item * n for n in (row, *place.strides))
+        )
+
+
+def allocate(count: int, dtype: np.dtype[Any]) -> Array:
+    """Memory of a run."""
+    return np.empty(count, dtype)
+
+
+class NativeExecutable:
+    """A schedule as C, compiled; see :class:`Executable`.
+
+    Parameters
+    ----------
+    schedule : Schedule
+
+    Raises
+    ------
+    CompilerError, OSError
+        If it cannot be compiled.
+    """
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+        self._written = written = CSource(schedule)
+        self.source = program_text(written.text, written.functions, written.types)
+        self.size = NODE_BYTES * (len(schedule.nodes) + len(schedule.summing))
+        self._run = runner(self.source, written.types)
+        self._pool: MemoryPool[RunArrays] = MemoryPool()
+        self._length = max(1, CHUNK_ROWS // max(1, written.batch))
+        self._results = [
+            None if output.residual and written.places.keeps(output.node) else (output.kind, node.shape, node.dtype)
+            for output, node in zip(schedule.loop.outputs, schedule.results, strict=True)
+        ]
+
+    def __call__(self, inputs: Sequence[Array], steps: int) -> tuple[list[Any], RunArrays]:
+        """Run; memory is used again if a run has given some back."""
+        length = min(self._length, max(1, steps))
+        memory = self._pool.take(steps) or RunArrays(self._written, steps, length)
+        given = [x if x.flags.c_contiguous else np.ascontiguousarray(x) for x in inputs]
+        results: list[Any] = [
+            None if kind is None else np.empty((steps, *kind[1]) if kind[0] == "stack" else kind[1], kind[2])
+            for kind in self._results
+        ]
+        failed = self._run(
+            steps, self._written.batch, length, memory.pointers, _addresses(given), _addresses(results), DATA_OFFSET
+        )
+        if failed:
+            raise IndexError("an index is out of range")
+        return results, memory
+
+    def release(self, memory: RunArrays) -> None:
+        """Keep memory that nothing reads any more for a later call, if there is room for it."""
+        self._pool.give(memory)
+
+    @cached_property
+    def _operations(self) -> list[Operation]:
+        places, schedule = self._written.places, self.schedule
+        end = first_batched(schedule.partition.stages - 1)
+        copies = {copy for _, copy in places.copies}
+        found: list[Operation] = []
+        for stage, items in sorted(self._written.groups.stages.items(), key=lambda pair: math.inf if pair[0] is None else pair[0]):
+            if stage is None:
+                for time_sum in schedule.time_sums:
+                    kind = "product" if time_sum.kind.endswith("product") else "time sum"
+                    found.append(Operation(time_sum.leaf, time_sum.reads, When.END, end, kind))  # type: ignore[arg-type]
+            when = When.END if stage is None else When.of(stage)
+            for item in items:
+                for node in item.nodes if isinstance(item, Group) else (item,):
+                    copied = node in copies
+                    made = node.inputs[0] if copied else node
+                    found.append(
+                        Operation(made, node.inputs, when, end if stage is None else stage, "copy" if copied else "kernel")
+                    )
+        return found
+
+    def operations(self) -> list[Operation]:
+        """The operations of a run, without views, and the sums over time."""
+        return list(self._operations)
+
+    def kept(self, steps: int) -> int:
+        """Bytes of the memory that is kept for the gradient."""
+        places = self._written.places
+        kept = {
+            places[output.node].memory
+            for output in self.schedule.loop.outputs
+            if output.residual and places.keeps(output.node)
+        }
+        return sum(size_of(memory.spec) * (steps + memory.carry) for memory in kept)
+
+
+def _data_offset() -> int:
+    """Where in NumPy's array objects the address of the data stands; −1 if it is not where it was looked for."""
+    offset = 2 * ctypes.sizeof(ctypes.c_void_p)
+    arrays = [np.empty(n) for n in (1, 5)]
+    try:
+        found = [ctypes.c_void_p.from_address(id(array) + offset).value for array in arrays]
+    except (ValueError, TypeError):
+        return -1
+    return offset if found == [array.ctypes.data for array in arrays] else -1
+
+
+DATA_OFFSET = _data_offset()
+
+
+def _addresses(arrays: Sequence[Any]) -> Any:
+    """The arrays as C finds them: their objects, whose data C reads itself, since to ask for it takes a microsecond each."""
+    found = map(id, arrays) if DATA_OFFSET >= 0 else [0 if x is None else x.ctypes.data for x in arrays]
+    return (ctypes.c_void_p * max(1, len(arrays)))(*found)
+
+
+def accepts(loop: Loop) -> bool:
+    """Whether a loop can be run natively: there is a compiler, and each operation has C. If not, one message says why."""
+    try:
+        find_compiler()
+    except CompilerError as error:
+        tell("fallback", f"{error}; NumPy is used")
+        return False
+    for node in loop.body:
+        if node.dtype not in C_TYPES:
+            tell(str(node.dtype), f"there is no {node.dtype} in C; NumPy runs the cell")
+            return False
+        if is_made(node) and form_of(node) is None:
+            tell(node.operation, f"the operation {node.operation} has no C for {node.dtype}, see c= of tr.primitive; NumPy runs the cell")
+            return False
+    return True
+
+
+def build(schedule: Schedule, layout: Any) -> Executable:
+    """A compiled schedule; or one on NumPy, with one message, where something fails."""
+    try:
+        return NativeExecutable(schedule)
+    except (CompilerError, OSError) as error:
+        tell("fallback", f"{failure(error)}; NumPy is used")
+    return NUMPY.build(schedule, NUMPY.layout(schedule.loop))

@@ -1,0 +1,222 @@
+/* Functions that templates of primitives call. A program has those that it needs.
+
+   A block is a function; an empty line ends it. Names end in the type: _f float, _d double, _i long long. A block that
+   says `num` is written once for each type that a program asks for. Loops over them are vectorised, so there are no
+   branches in the short ones: a ?: chooses between two values that are both computed. */
+
+static inline float floor_f(float x) { return __builtin_floorf(x); }
+
+static inline double floor_d(double x) { return __builtin_floor(x); }
+
+static inline float sqrt_f(float x) { return __builtin_sqrtf(x); }
+
+static inline double sqrt_d(double x) { return __builtin_sqrt(x); }
+
+static inline float sin_f(float x) { return __builtin_sinf(x); }
+
+static inline double sin_d(double x) { return __builtin_sin(x); }
+
+static inline float cos_f(float x) { return __builtin_cosf(x); }
+
+static inline double cos_d(double x) { return __builtin_cos(x); }
+
+static inline float pow_f(float a, float b) { return __builtin_powf(a, b); }
+
+static inline double pow_d(double a, double b) { return __builtin_pow(a, b); }
+
+static inline float expm1_f(float x) { return __builtin_expm1f(x); }
+
+static inline double expm1_d(double x) { return __builtin_expm1(x); }
+
+static inline float log1p_f(float x) { return __builtin_log1pf(x); }
+
+static inline double log1p_d(double x) { return __builtin_log1p(x); }
+
+static inline float log_f(float x) { return __builtin_logf(x); }
+
+static inline double log_d(double x) { return __builtin_log(x); }
+
+/* e^x = 2^k e^r with |r| <= ln(2)/2, and a polynomial for e^r; 2^k is multiplied in two halves, for numbers near 0 */
+static inline float exp_f(float x) {
+    float y = x > 89.0f ? 89.0f : x < -104.0f ? -104.0f : x;
+    float rounded = y * 1.44269504f + 12582912.0f; /* 1.5 * 2^23: what is added is rounded to a whole number */
+    float k = rounded - 12582912.0f;
+    float r = (y - k * 0.693359375f) + k * 2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
+    int whole = (int)(x == x ? k : 0.0f), half = whole >> 1;
+    union { int bits; float number; } one = {(half + 127) << 23}, other = {(whole - half + 127) << 23};
+    return x == x ? p * one.number * other.number : x;
+}
+
+static inline double exp_d(double x) {
+    double y = x > 710.0 ? 710.0 : x < -746.0 ? -746.0 : x;
+    double rounded = y * 1.4426950408889634 + 6755399441055744.0; /* 1.5 * 2^52 */
+    double k = rounded - 6755399441055744.0;
+    double r = (y - k * 0.693147180369123816490) - k * 1.90821492927058770002e-10;
+    double p = 1.6059043836821613e-10;
+    p = p * r + 2.0876756987868100e-9;
+    p = p * r + 2.5052108385441720e-8;
+    p = p * r + 2.7557319223985893e-7;
+    p = p * r + 2.7557319223985888e-6;
+    p = p * r + 2.4801587301587302e-5;
+    p = p * r + 1.9841269841269841e-4;
+    p = p * r + 1.3888888888888889e-3;
+    p = p * r + 8.3333333333333332e-3;
+    p = p * r + 4.1666666666666664e-2;
+    p = p * r + 1.6666666666666666e-1;
+    p = p * r + 0.5;
+    p = p * (r * r) + r + 1.0;
+    long long whole = (long long)(x == x ? k : 0.0), half = whole >> 1;
+    union { long long bits; double number; } one = {(half + 1023) << 52}, other = {(whole - half + 1023) << 52};
+    return x == x ? p * one.number * other.number : x;
+}
+
+static inline float tanh_f(float x) {
+    float size = x < 0.0f ? -x : x, z = x * x;
+    float p = -5.70498872745e-3f;
+    p = p * z + 2.06390887954e-2f;
+    p = p * z - 5.37397155531e-2f;
+    p = p * z + 1.33314422036e-1f;
+    p = p * z - 3.33332819422e-1f;
+    float small = p * z * x + x;
+    float large = 1.0f - 2.0f / (exp_f(2.0f * size) + 1.0f);
+    return size < 0.625f ? small : x < 0.0f ? -large : large;
+}
+
+static inline double tanh_d(double x) {
+    double size = x < 0.0 ? -x : x, z = x * x;
+    double p = (-9.64399179425052238628e-1 * z - 9.92877231001918586564e1) * z - 1.61468768441708447952e3;
+    double q = ((z + 1.12811678491632931402e2) * z + 2.23548839060100448583e3) * z + 4.84406305325125486048e3;
+    double small = x + x * z * (p / q);
+    double large = 1.0 - 2.0 / (exp_d(2.0 * size) + 1.0);
+    return size < 0.625 ? small : x < 0.0 ? -large : large;
+}
+
+static inline num sigmoid_num(num x) {
+    num small = exp_num(x < 0 ? x : -x);
+    return (x >= 0 ? 1 : small) / (1 + small);
+}
+
+static inline num softplus_num(num x) {
+    return x != x ? x : (x > 0 ? x : 0) + log1p_num(exp_num(x > 0 ? -x : x));
+}
+
+/* As Python has it: the quotient is rounded down, and the remainder has the sign of b */
+static inline double remainder_d(double a, double b) {
+    double rest = __builtin_fmod(a, b);
+    return !b ? rest : rest ? rest + ((b < 0) != (rest < 0) ? b : 0) : __builtin_copysign(0.0, b);
+}
+
+static inline double floor_divide_d(double a, double b) {
+    double rest = __builtin_fmod(a, b), quotient = (a - rest) / b;
+    if (!b) return a / b;
+    if (rest && (b < 0) != (rest < 0)) quotient -= 1;
+    double whole = __builtin_floor(quotient);
+    return !quotient ? __builtin_copysign(0.0, a / b) : whole + (quotient - whole > 0.5);
+}
+
+static inline float remainder_f(float a, float b) {
+    float rest = __builtin_fmodf(a, b);
+    return !b ? rest : rest ? rest + ((b < 0) != (rest < 0) ? b : 0) : __builtin_copysignf(0.0f, b);
+}
+
+static inline float floor_divide_f(float a, float b) {
+    float rest = __builtin_fmodf(a, b), quotient = (a - rest) / b;
+    if (!b) return a / b;
+    if (rest && (b < 0) != (rest < 0)) quotient -= 1;
+    float whole = __builtin_floorf(quotient);
+    return !quotient ? __builtin_copysignf(0.0f, a / b) : whole + (quotient - whole > 0.5f);
+}
+
+static inline long long remainder_i(long long a, long long b) {
+    if (b == 0 || b == -1) return 0;
+    long long rest = a % b;
+    return rest && (b < 0) != (rest < 0) ? rest + b : rest;
+}
+
+static inline long long floor_divide_i(long long a, long long b) {
+    if (b == 0) return 0;
+    if (b == -1) return -a;
+    return a / b - (a % b && (b < 0) != (a < 0));
+}
+
+static num sum_num(long n, const num *x) {
+    num total = 0;
+#pragma omp simd reduction(+ : total)
+    for (long i = 0; i < n; i++) total += x[i];
+    return total;
+}
+
+static num max_num(long n, const num *x) {
+    num y = x[0];
+    for (long i = 1; i < n; i++) y = x[i] > y || x[i] != x[i] ? x[i] : y;
+    return y;
+}
+
+static num min_num(long n, const num *x) {
+    num y = x[0];
+    for (long i = 1; i < n; i++) y = x[i] < y || x[i] != x[i] ? x[i] : y;
+    return y;
+}
+
+/* The first of the largest; NaN counts as larger than any number */
+static long long argmax_num(long n, const num *x) {
+    long long at = 0;
+    for (long i = 1; i < n && x[at] == x[at]; i++)
+        if (x[i] > x[at] || x[i] != x[i]) at = i;
+    return at;
+}
+
+/* By insertion: equal elements stay in order, and NaN comes last */
+static void argsort_num(long n, const num *x, long long *y) {
+    for (long i = 0; i < n; i++) {
+        long j = i;
+        for (; j > 0 && (x[i] < x[y[j - 1]] || (x[i] == x[i] && x[y[j - 1]] != x[y[j - 1]])); j--) y[j] = y[j - 1];
+        y[j] = i;
+    }
+}
+
+static void cumsum_num(long n, const num *x, num *y) {
+    num total = 0;
+    for (long i = 0; i < n; i++) y[i] = total += x[i];
+}
+
+static num logsumexp_num(long n, const num *x) {
+    num top = max_num(n, x), total = 0;
+    num shift = top - top == 0 ? top : 0;
+#pragma omp simd reduction(+ : total)
+    for (long i = 0; i < n; i++) total += exp_num(x[i] - shift);
+    return log_num(total) + shift;
+}
+
+static void log_softmax_num(long n, const num *x, num *y) {
+    num top = max_num(n, x), total = 0;
+#pragma omp simd reduction(+ : total)
+    for (long i = 0; i < n; i++) {
+        y[i] = x[i] - top;
+        total += exp_num(y[i]);
+    }
+    num shift = log_num(total);
+    for (long i = 0; i < n; i++) y[i] -= shift;
+}
+
+/* Where an index points to, by NumPy's rules: -1 is the last */
+static inline long index_i(long long i, long n, int *failed) {
+    long at = i < 0 ? i + n : i;
+    if (at >= 0 && at < n) return at;
+    *failed = 1;
+    return 0;
+}
+
+/* Where a code points to: none is negative */
+static inline long code_i(long long i, long n, int *failed) {
+    if (i >= 0 && i < n) return i;
+    *failed = 1;
+    return 0;
+}

@@ -1,0 +1,209 @@
+"""Libraries: compiled programs in a folder of the user's, under keys of all that they depend on."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import os
+import re
+import shutil
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from .compiler import FLAGS, Compiler, CompilerError, compile_object, find_compiler, link, processor
+
+__all__ = ["cached_files", "folder", "forget_all", "program_text", "runner", "tell"]
+
+LEVEL = "-O3"
+HERE = Path(__file__).parent
+PRELUDE = """\
+/* The array of a NumPy object; or the address itself, if there is no such offset */
+static void *data_(void *object, long offset) { return offset < 0 ? object : *(void **)((char *)object + offset); }
+"""
+PRODUCTS = """\
+void pack_{0}(long k, long n, const {1} *b, long row, long column, {1} *panels);
+void product_{0}(long m, long n, long k, const {1} *a, long row, long column, const {1} *panels, {1} *c, long across, int add);
+"""
+TYPES = {"f": "float", "d": "double", "i": "long long"}
+
+_lock = threading.Lock()
+_loaded: dict[str, Any] = {}
+_told: set[str] = set()
+
+
+# -- sources -------------------------------------------------------------------------------
+
+
+@functools.cache
+def _blocks() -> dict[str, str]:
+    """The functions of ``kernels.c``, by name, each after those that it calls."""
+    text = (HERE / "kernels.c").read_text(encoding="utf-8")
+    found = {}
+    for block in text.split("\n\n")[2:]:
+        name = re.search(r"\b(\w+_(?:num|f|d|i))\(", block)
+        assert name is not None, block
+        found[name[1]] = block.strip("\n")
+    return found
+
+
+def _typed(text: str, end: str) -> str:
+    return re.sub(r"_num\b", f"_{end}", re.sub(r"\bnum\b", TYPES[end], text))
+
+
+def kernels(functions: Sequence[str]) -> str:
+    """The functions of ``kernels.c`` with these names, and all that they call."""
+    blocks, needed = _blocks(), list(functions)
+    for name in needed:
+        for called in re.findall(r"\b(\w+_[fdi])\(", _block(name)):
+            if called not in needed:
+                needed.append(called)
+    order = list(blocks)
+    return "\n".join(_block(name) for name in sorted(needed, key=lambda name: (order.index(_key(name)), name)))
+
+
+def _key(name: str) -> str:
+    return name if name in _blocks() else f"{name[:-2]}_num"
+
+
+def _block(name: str) -> str:
+    return _typed(_blocks()[_key(name)], name[-1])
+
+
+def program_text(run: str, functions: Sequence[str], types: set[str]) -> str:
+    """The whole source of a program: what it calls, and its function ``run``."""
+    parts = [PRELUDE, *[PRODUCTS.format(end, TYPES[end]) for end in sorted(types)], kernels(functions), run]
+    return "\n".join(part.rstrip("\n") + "\n" for part in parts if part)
+
+
+# -- the folder ----------------------------------------------------------------------------
+
+
+def folder() -> Path:
+    """The folder of compiled programs: ``TINYGRAD_RNN_CACHE``, or one in the user's folder of caches."""
+    given = os.environ.get("TINYGRAD_RNN_CACHE")
+    if given:
+        return Path(given)
+    if sys.platform == "win32":
+        base = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    elif sys.platform == "darwin":
+        base = Path.home() / "Library" / "Caches"
+    else:
+        base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return base / "tinygrad_rnn"
+
+
+def cached_files() -> list[Path]:
+    """The files of the folder that compiling has left there."""
+    place = folder()
+    return sorted(path for path in place.iterdir() if _is_ours(path)) if place.is_dir() else []
+
+
+def _is_ours(path: Path) -> bool:
+    return re.fullmatch(r"(program|product)_[0-9a-f]{32}\.(so|o|sum)", path.name) is not None
+
+
+def forget_all() -> int:
+    """Remove the files of :func:`cached_files`; how many they were."""
+    found = cached_files()
+    for path in found:
+        path.unlink(missing_ok=True)
+    return len(found)
+
+
+def _digest(*parts: str | bytes) -> str:
+    found = hashlib.sha256()
+    for part in parts:
+        found.update(part.encode() if isinstance(part, str) else part)
+        found.update(b"\0")
+    return found.hexdigest()[:32]
+
+
+def _kept(kind: str, text: str, compiler: Compiler, level: str, make: Callable[[Path], None], end: str) -> Path:
+    """The file that `make` writes, kept under a key of all that it depends on.
+
+    Another thread or process may make the same at the same time: each works in a folder of its own, and moves what is
+    finished into place. A file is used only if its checksum, in a file beside it, is right: a damaged library would end the
+    process.
+    """
+    key = _digest(text, " ".join([level, *FLAGS, *compiler.command]), compiler.version, processor())
+    place = folder()
+    path, checksum = place / f"{kind}_{key}.{end}", place / f"{kind}_{key}.sum"
+    if _is_whole(path, checksum):
+        return path
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix="making_", dir=place))
+    try:
+        made = work / f"{kind}.{end}"
+        started = time.monotonic()
+        make(made)
+        if time.monotonic() - started > 1:
+            tell("slow", f"compiling a cell took {time.monotonic() - started:.1f} s; it is kept in {place} for the next time")
+        (work / "sum").write_text(_digest(made.read_bytes()), encoding="ascii")
+        made.replace(path)
+        (work / "sum").replace(checksum)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return path
+
+
+def _is_whole(path: Path, checksum: Path) -> bool:
+    try:
+        return checksum.read_text(encoding="ascii", errors="replace") == _digest(path.read_bytes())
+    except OSError:
+        return False
+
+
+# -- programs ------------------------------------------------------------------------------
+
+
+def runner(text: str, types: set[str]) -> Any:
+    """The compiled function ``run`` of a source, as ctypes calls it.
+
+    Raises
+    ------
+    CompilerError, OSError
+        If it cannot be compiled, kept or loaded.
+    """
+    with _lock:
+        found = _loaded.get(text)
+        if found is None:
+            compiler = find_compiler()
+            objects = [_product(compiler, end) for end in sorted(types)]
+            key = text + "".join(path.name for path in objects)
+            path = _kept("program", key, compiler, LEVEL, lambda to: link(compiler, text, objects, to, LEVEL), "so")
+            found = _loaded[text] = typed(ctypes.CDLL(str(path)).run)
+        return found
+
+
+def typed(function: Any) -> Any:
+    """A function ``run``, with the types of its arguments."""
+    long, pointer = ctypes.c_long, ctypes.c_void_p
+    function.argtypes = (long, long, long, pointer, pointer, pointer, long)
+    function.restype = ctypes.c_int
+    return function
+
+
+def _product(compiler: Compiler, end: str) -> Path:
+    text = _typed((HERE / "product.c").read_text(encoding="utf-8"), end)
+    return _kept("product", text, compiler, "-O3", lambda to: compile_object(compiler, text, to, "-O3"), "o")
+
+
+def tell(kind: str, words: str) -> None:
+    """Warn, once for each kind of message."""
+    if kind not in _told:
+        _told.add(kind)
+        warnings.warn(f"native backend: {words}", RuntimeWarning, stacklevel=2)
+
+
+def failure(error: Exception) -> str:
+    """A compiler or a folder that failed, in words."""
+    if isinstance(error, CompilerError):
+        return str(error)
+    return f"the folder {folder()} cannot be used ({getattr(error, 'strerror', None) or error}); TINYGRAD_RNN_CACHE names another"

@@ -1,0 +1,51 @@
+"""Names: what values are called in C, close to what they are called in the cell."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+__all__ = ["Names"]
+
+RESERVED = {
+    *"auto break case char const continue default do double else enum extern float for goto if inline int long register".split(),
+    *"restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof".split(),
+    *"main run T B t n k b i j data length memory inputs results start failed total vector".split(),
+}
+"""Words of the language, and names that every program has."""
+
+
+class Names:
+    """Names that are given out once each.
+
+    Examples
+    --------
+    >>> names = Names()
+    >>> [names.new(name) for name in ("h", "h", "W'", "δ_h", "if", "x; exit(1)", None)]
+    ['h', 'h_2', 'W_1', 'delta_h', 'if_2', 'x_exit_1', 'v']
+    """
+
+    def __init__(self) -> None:
+        self._given = set(RESERVED)
+
+    def new(self, name: str | None) -> str:
+        """A name that is in no use yet: letters and digits of ASCII, whatever was given."""
+        stem = _identifier(name or "") or "v"
+        found, k = stem, 1
+        while found in self._given:
+            k += 1
+            found = f"{stem}_{k}"
+        self._given.add(found)
+        return found
+
+
+def _identifier(name: str) -> str:
+    spelt = "".join(_letter(c) for c in name.replace("'", "_1"))
+    stem = re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9_]", "_", spelt)).strip("_")[:40]
+    return stem if stem[:1].isalpha() and not re.fullmatch(r"at\d+|i\d+|i_.", stem) else f"v_{stem}" if stem else ""
+
+
+def _letter(c: str) -> str:
+    """A Greek letter by its name; any other as it is."""
+    name = unicodedata.name(c, "")
+    return name.rpartition(" ")[2].lower() if name.startswith("GREEK") and "LETTER" in name else "d" if c == "∂" else c

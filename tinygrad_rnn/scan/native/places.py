@@ -1,0 +1,325 @@
+"""Places: the memory in which each value of a program lies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from ...graph.node import Node, Spec
+from ...ops.core import registry
+from ...ops.facts import facts_of
+from ..loop import is_scalar_constant
+from ..partition import INVARIANT, When, first_batched
+from ..schedule import Schedule
+
+__all__ = ["Memory", "Place", "Places", "contiguous", "is_made", "is_seen", "literal_of"]
+
+_ASTYPE = registry["astype"]
+
+
+@dataclass(eq=False)
+class Memory:
+    """The memory of one value, or of several that are parts of it.
+
+    Attributes
+    ----------
+    kind : {"input", "result", "once", "step", "chunk", "whole"}
+        "input", "result": an array that the caller gave, or gets. "once": one row for all steps. "step": one row, which every
+        step overwrites. "chunk", "whole": a row for each step of a chunk, or of the sequence.
+    spec : Spec
+        One row.
+    name : str or None
+    over_time : bool
+        Whether there is a row for each step.
+    carry : bool
+        Whether there is one row more: a slot's initial value, then what each step carries on.
+    position : int
+        Index of the input or of the output.
+    """
+
+    kind: Literal["input", "result", "once", "step", "chunk", "whole"]
+    spec: Spec
+    name: str | None = None
+    over_time: bool = False
+    carry: bool = False
+    position: int = -1
+
+    @property
+    def given(self) -> bool:
+        """Whether the array is the caller's."""
+        return self.kind in ("input", "result")
+
+
+class Place(NamedTuple):
+    """The place of a value: where in a row of a memory its elements lie.
+
+    Attributes
+    ----------
+    memory : Memory
+    strides : tuple of int
+        For each axis of the value, in elements.
+    offset : int
+        Of the first element.
+    row : int
+        How many rows after the row of the step: 1 for one side of a slot.
+    """
+
+    memory: Memory
+    strides: tuple[int, ...]
+    offset: int = 0
+    row: int = 0
+
+    def part(self, axis: int, start: int, drop: bool = False) -> Place:
+        """The place of a piece that begins at `start` of an axis; with `drop` the piece has this axis no more."""
+        strides = list(self.strides)
+        offset = self.offset + start * strides[axis]
+        if drop:
+            del strides[axis]
+        return self._replace(strides=tuple(strides), offset=offset)
+
+
+def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides of an array without gaps, in elements.
+
+    Examples
+    --------
+    >>> contiguous((2, 3, 4))
+    (12, 4, 1)
+    """
+    return tuple(math.prod(shape[k + 1 :]) for k in range(len(shape)))
+
+
+def is_seen(node: Node) -> bool:
+    """Whether a value is a view of its first input, whatever the layout, and no number."""
+    primitive = node.primitive
+    if primitive is None or primitive.view is None or literal_of(node) is not None:
+        return False
+    return primitive.view(node.attributes, node.inputs[0].shape)
+
+
+def literal_of(node: Node) -> Node | None:
+    """The number that a value is, or that it repeats; None for any other value."""
+    while node.primitive is not None and node.primitive.view is not None and len(node.inputs) == 1:
+        node = node.inputs[0]
+    return node if is_scalar_constant(node) else None
+
+
+def is_made(node: Node) -> bool:
+    """Whether an operation writes a value: it is no leaf, no view and no concatenation."""
+    return node.primitive is not None and not is_seen(node) and not facts_of(node).joins
+
+
+class Places:
+    """The place of each value of a schedule, and the copies that this needs.
+
+    A value is made where it is needed, if that is possible: a slot's next value in the rows of the slot, an output in the array
+    that is returned, the pieces of a concatenation in it. Elsewhere a copy is one more operation.
+
+    Parameters
+    ----------
+    schedule : Schedule
+
+    Attributes
+    ----------
+    copies : list of (int or None, Node)
+        Copies, each with its stage; None for after the last step.
+    fillers : dict of Node to Node
+        For the leaf of each slot, the node that is written into its rows.
+    pieces : dict of Node to list of Node
+        For concatenations, the nodes that are written into their parts.
+    ends : dict of Node to Memory
+        For the leaf of each slot, what the last step so far has carried on.
+    """
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule, self.loop, self.partition = schedule, schedule.loop, schedule.partition
+        self.copies: list[tuple[int | None, Node]] = []
+        self.fillers: dict[Node, Node] = {}
+        self.pieces: dict[Node, list[Node]] = {}
+        self.ends: dict[Node, Memory] = {}
+        self._found: dict[Node, Place] = {}
+        self._residuals = {node for output in self.loop.outputs if output.residual for node in (output.node, _root(output.node))}
+        self._place_leaves()
+        self._place_slots()
+        self._place_outputs()
+        for node in reversed([*schedule.nodes, *schedule.closing]):
+            if facts_of(node).joins:
+                self._place_pieces(node)
+
+    def __getitem__(self, node: Node) -> Place:
+        """The place of a value; a view's is found through its input's."""
+        if node not in self._found:
+            self._found[node] = self._viewed(node)
+        return self._found[node]
+
+    def __contains__(self, node: Node) -> bool:
+        return node in self._found or is_seen(node)
+
+    def __setitem__(self, node: Node, place: Place) -> None:
+        self._found[node] = place
+
+    @property
+    def memories(self) -> list[Memory]:
+        """All memories, in the order in which their values were placed."""
+        return list(dict.fromkeys([*self.ends.values(), *[place.memory for place in self._found.values()]]))
+
+    def new(self, node: Node, needed: Literal["once", "step", "chunk"]) -> Place:
+        """Give a value memory of its own."""
+        memory = Memory(needed, node.spec, node.name, over_time=needed == "chunk")
+        self._found[node] = Place(memory, contiguous(node.shape))
+        return self._found[node]
+
+    def stage(self, node: Node) -> int | None:
+        """The stage at which a value is made; None for after the last step."""
+        return self.partition.stage.get(node)
+
+    def own(self, node: Node) -> Literal["once", "step", "chunk"]:
+        """The kind of memory that a value needs at least."""
+        stage = self.stage(node)
+        if stage is None or stage == INVARIANT:
+            return "once"
+        return "step" if When.of(stage) is When.LOOP else "chunk"
+
+    def keep_rows(self) -> None:
+        """Turn memories into ones with a row for each step, where values of all steps are read."""
+        late = {i for stage, copy in self.copies for i in copy.inputs if self.stage(i) != stage}
+        for node in [*self.schedule.read_at_all_steps, *late]:
+            if node in self and self[node].memory.kind == "step":
+                self[node].memory.kind, self[node].memory.over_time = "chunk", True
+        for node in self._residuals:
+            if self.keeps(node):
+                self[node].memory.kind, self[node].memory.over_time = "whole", True
+
+    def keeps(self, node: Node) -> bool:
+        """Whether a residual stays in the memory of the run, since it is no array that the caller gave."""
+        return not self.partition.is_invariant(node) and node in self and not self[node].memory.given
+
+    # -- values with a place of their own --------------------------------------------------
+
+    def _place_leaves(self) -> None:
+        loop = self.loop
+        for k, node in enumerate(loop.inputs):
+            if node not in loop.slot:
+                memory = Memory("input", node.spec, node.name, over_time=node in loop.sequences, position=k)
+                self._found[node] = Place(memory, contiguous(node.shape))
+
+    def _place_slots(self) -> None:
+        """A slot's next value is made in the rows of the slot, or copied there."""
+        partition, loop = self.partition, self.loop
+        for i in self.schedule.live:
+            slot, value = loop.carry[i], loop.next_carry[i]
+            memory = Memory("chunk", slot.spec, slot.name or value.name, over_time=True, carry=True)
+            before = Place(memory, contiguous(slot.shape), row=int(loop.reverse))
+            after = before._replace(row=1 - before.row)
+            self._found[slot] = before
+            stage = partition.stage[value]
+            is_delay = i not in partition.cycle
+            made = value.primitive is not None and not is_seen(value) and literal_of(value) is None
+            free = made and not partition.is_invariant(value) and value not in self._found and value.spec == slot.spec
+            if value in partition.running:
+                free = free and partition.running[value] == i
+            if free and (is_delay or stage == partition.stage[slot]):
+                self._found[value] = after
+                self.fillers[slot] = value
+            else:
+                self.fillers[slot] = self._copy(
+                    value, slot.spec, after, first_batched(stage) if is_delay else partition.stage[slot]
+                )
+            k = loop.finals.get(slot)
+            kind: Literal["once", "result"] = "once" if k is None else "result"
+            self.ends[slot] = Memory(kind, slot.spec, f"{memory.name or 'slot'}_end", position=-1 if k is None else k)
+
+    def _place_outputs(self) -> None:
+        """An output is made in the array that is returned, or copied there."""
+        for time_sum in self.schedule.time_sums:
+            self._found[time_sum.leaf] = Place(Memory("once", time_sum.leaf.spec), contiguous(time_sum.leaf.shape))
+        late = {time_sum.leaf for time_sum in self.schedule.time_sums}.union(self.schedule.closing)
+        for k, (output, node) in enumerate(zip(self.loop.outputs, self.schedule.results, strict=True)):
+            if output.kind == "final" or (node in self._residuals and output.residual and self.keeps_later(node)):
+                continue
+            at_end = output.kind == "sum"
+            memory = Memory("result", node.spec, node.name, over_time=not at_end, position=k)
+            place = Place(memory, contiguous(node.shape))
+            if at_end:
+                leaf = self._found.get(node)
+                if leaf is not None and node in late and node.primitive is None and leaf.memory.kind == "once":
+                    self._found[node] = place
+                elif node in late and is_made(node) and node not in self._found and literal_of(node) is None:
+                    self._found[node] = place
+                else:
+                    self._copy(node, node.spec, place, None)
+                continue
+            free = node.primitive is not None and not is_seen(node) and literal_of(node) is None and node not in self._found
+            if free and node not in self._residuals and not self.partition.is_invariant(node):
+                self._found[node] = place
+            else:
+                stage = max(0, self.partition.stage[node])
+                self._copy(node, node.spec, place, stage)
+
+    def keeps_later(self, node: Node) -> bool:
+        """Whether a residual will have memory of this run: it is made in it, or carried."""
+        node = _root(node)
+        if self.partition.is_invariant(node) or literal_of(node) is not None:
+            return False
+        return node.primitive is not None or node in self.loop.slot
+
+    def _place_pieces(self, join: Node) -> None:
+        """The pieces of a concatenation are made in their parts of it, or copied there."""
+        if join not in self._found:
+            self.new(join, self.own(join))
+        self.pieces[join] = []
+        for piece, place in self._parts(join):
+            made = is_made(piece) or bool(facts_of(piece).joins)
+            free = made and piece not in self._found and literal_of(piece) is None and piece not in self._residuals
+            alike = piece.dtype == join.dtype and self.stage(piece) == self.stage(join)
+            if free and alike and place.strides[-1:] in ((1,), ()) and not _is_flat(piece):
+                self._found[piece] = place
+                self.pieces[join].append(piece)
+            else:
+                spec = Spec(piece.shape, join.dtype)
+                self.pieces[join].append(self._copy(piece, spec, place, self.stage(join)))
+
+    def _parts(self, join: Node) -> Iterator[tuple[Node, Place]]:
+        axis, start = join.attributes[str(facts_of(join).joins)], 0
+        stacks = len(join.shape) > len(join.inputs[0].shape)
+        for piece in join.inputs:
+            yield piece, self[join].part(axis, start, drop=stacks)
+            start += 1 if stacks else piece.shape[axis]
+
+    def _copy(self, source: Node, spec: Spec, place: Place, stage: int | None) -> Node:
+        made = Node(_ASTYPE, (source,), {"dtype": spec.dtype}, spec)
+        self._found[made] = place
+        self.copies.append((stage, made))
+        return made
+
+    # -- views -----------------------------------------------------------------------------
+
+    def _viewed(self, node: Node) -> Place:
+        """The place of a view: its kernel is called on an array of no content with the strides of the input."""
+        assert is_seen(node) and node.primitive is not None, node
+        place, shape = self[node.inputs[0]], node.inputs[0].shape
+        if 0 in node.shape:
+            return place._replace(strides=contiguous(node.shape))
+        attributes: Any = node.attributes
+        if node.primitive.leading is not None:
+            attributes = node.primitive.leading(attributes, [(1, *shape)])
+        nothing = np.lib.stride_tricks.as_strided(np.empty(1, np.int8), (1, *shape), (1, *place.strides))
+        view = node.primitive.kernel(nothing, **attributes)
+        first, offset = (x.__array_interface__["data"][0] for x in (nothing, view))
+        return place._replace(strides=view.strides[1:], offset=place.offset + offset - first)
+
+
+def _is_flat(node: Node) -> bool:
+    """Whether a value is a copy in another shape, which needs memory without gaps."""
+    return node.primitive is not None and facts_of(node).copies and not node.primitive.elementwise
+
+
+def _root(node: Node) -> Node:
+    """The value of which a node is a view; the node itself, if it is none."""
+    while is_seen(node):
+        node = node.inputs[0]
+    return node
