@@ -1,4 +1,4 @@
-"""Random cells run natively: many programs are compiled in one call of the compiler, and memory holds NaN before it is written."""
+"""Random cells run natively: many programs are compiled in one call of the compiler, in memory that holds NaN."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ class Programs:
     def add(self, schedule: Schedule) -> None:
         """Note the source of a schedule."""
         written = CSource(schedule)
-        self.written.setdefault(libraries.program_text(written.text, written.functions, written.types), written)
+        self.written.setdefault(libraries.program_text(written.text, written.page.functions, written.page.types), written)
 
     def compile(self, folder: Path, level: str = "-O1", number: int = 0) -> dict[str, Any]:
         """The functions of all sources, from one library."""
         runs, functions, types = [], dict[str, None](), set[str]()
         for k, written in enumerate(self.written.values()):
             runs.append(written.text.replace("int run(", f"int run_{k}(", 1))
-            functions |= dict.fromkeys(written.functions)
-            types |= written.types
+            functions |= dict.fromkeys(written.page.functions)
+            types |= written.page.types
         compiler = find_compiler()
         objects = [libraries._product(compiler, end) for end in sorted(types)]
         path = folder / f"programs{number}.so"

@@ -75,7 +75,7 @@ NEEDS_EXTRA = {"testing.strategies": "hypothesis"}
 
 # Names of networks: rooms that serve any cell know none of them.
 NETWORKS = re.compile(r"\b(\w*Cell|\w*RNN\w*|\w*LSTM\w*|\w*GRU\w*|Elman|Jordan|NARX|TDNN|Linear|Embedding|Dropout)\b")
-MAY_SAY_CELL = {"Cell"}  # the protocol itself
+MAY_SAY_CELL = {"Cell", "TINYGRAD_RNN_BACKEND", "TINYGRAD_RNN_CACHE"}  # the protocol itself, and environment variables
 SERVE_ANY_CELL = ("graph", "ops", "scan", "views", "draw", "testing", "explain")
 
 

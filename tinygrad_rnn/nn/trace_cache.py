@@ -236,9 +236,7 @@ def _trace(cache: _Traces, recurrent: Any, call: Call, reached: Guard) -> Traced
     return TracedStep(traced, reached, make_plan, found.output, found.names, found.recorded, call.state, tuple(state), unmasked)
 
 
-def _plan(
-    cache: _Traces, loop: Loop, names: tuple[str | None, ...], checkpoint: int | None, backend: str
-) -> CompiledScan:
+def _plan(cache: _Traces, loop: Loop, names: tuple[str | None, ...], checkpoint: int | None, backend: str) -> CompiledScan:
     key = signature(loop), names, checkpoint, backend
     plan: CompiledScan | None = _found(cache.plans, key)
     if plan is None:

@@ -23,10 +23,10 @@ _everywhere: list[str | None] = [None]
 class use:
     """Choose the backend that runs recurrent layers: from now on, or in a ``with`` block.
 
-    ``"numpy"`` calls NumPy for each operation, and is what is used if nothing is chosen. ``"native"`` writes each cell as C, and
-    compiles it on this machine; see the page on the native backend. Results agree but for rounding. A layer's own argument,
-    ``nn.Recurrent(cell, backend="native")``, comes first, then the innermost ``with`` block, then the last call, then the environment
-    variable ``TINYGRAD_RNN_BACKEND``.
+    ``"numpy"`` calls NumPy for each operation, and is used if nothing is chosen. ``"native"`` writes each cell as C, and
+    compiles it on this machine. Results agree but for rounding. A layer's own argument, ``nn.Recurrent(cell,
+    backend="native")``, comes first, then the innermost ``with`` block, then the last call, then the environment variable
+    ``TINYGRAD_RNN_BACKEND``.
 
     Parameters
     ----------
@@ -58,9 +58,7 @@ class use:
         self._token = _in_context.set(self.name)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         assert self._token is not None
         _in_context.reset(self._token)
 
@@ -103,9 +101,9 @@ def backend_name(argument: str | None = None) -> str:
     return found
 
 
-def backend_named(name: str) -> Backend:
+def backend_named(chosen: str) -> Backend:
     """The backend of a name; the native one is imported when it is first asked for."""
-    if name == "native":
+    if chosen == "native":
         from .native import NATIVE
 
         return NATIVE

@@ -49,7 +49,7 @@ class RunArrays:
     def __init__(self, source: CSource, steps: int, length: int) -> None:
         self.source = source
         self.steps = steps
-        self.arrays = [self._allocated(memory, length) for memory in source.memories]
+        self.arrays = [self._allocated(memory, length) for memory in source.page.memories]
         self.size = sum(array.nbytes for array in self.arrays)
         self.pointers = (ctypes.c_void_p * max(1, len(self.arrays)))(*[array.ctypes.data for array in self.arrays])
 
@@ -61,7 +61,7 @@ class RunArrays:
         """The values at all steps of an output that stays in this memory."""
         node = self.source.loop.outputs[index].node
         place = self.source.places[node]
-        array = self.arrays[self.source.memories.index(place.memory)]
+        array = self.arrays[self.source.page.memories.index(place.memory)]
         row, item = math.prod(place.memory.spec.shape), array.itemsize
         start = place.offset + place.row * row
         return np.ndarray(
@@ -90,11 +90,11 @@ class NativeExecutable:
     def __init__(self, schedule: Schedule) -> None:
         self.schedule = schedule
         self._written = written = CSource(schedule)
-        self.source = program_text(written.text, written.functions, written.types)
+        self.source = program_text(written.text, written.page.functions, written.page.types)
         self.size = NODE_BYTES * (len(schedule.nodes) + len(schedule.summing))
-        self._run = runner(self.source, written.types)
+        self._run = runner(self.source, written.page.types)
         self._pool: MemoryPool[RunArrays] = MemoryPool()
-        self._length = max(1, CHUNK_ROWS // max(1, written.batch))
+        self._length = max(1, CHUNK_ROWS // max(1, written.page.batch))
         self._results = [
             None if output.residual and written.places.keeps(output.node) else (output.kind, node.shape, node.dtype)
             for output, node in zip(schedule.loop.outputs, schedule.results, strict=True)
@@ -110,7 +110,7 @@ class NativeExecutable:
             for kind in self._results
         ]
         failed = self._run(
-            steps, self._written.batch, length, memory.pointers, _addresses(given), _addresses(results), DATA_OFFSET
+            steps, self._written.page.batch, length, memory.pointers, _addresses(given), _addresses(results), DATA_OFFSET
         )
         if failed:
             raise IndexError("an index is out of range")
@@ -126,13 +126,14 @@ class NativeExecutable:
         end = first_batched(schedule.partition.stages - 1)
         copies = {copy for _, copy in places.copies}
         found: list[Operation] = []
-        for stage, items in sorted(self._written.groups.stages.items(), key=lambda pair: math.inf if pair[0] is None else pair[0]):
+        stages = self._written.groups.stages
+        for stage in sorted(stages, key=lambda stage: math.inf if stage is None else stage):
             if stage is None:
                 for time_sum in schedule.time_sums:
                     kind = "product" if time_sum.kind.endswith("product") else "time sum"
                     found.append(Operation(time_sum.leaf, time_sum.reads, When.END, end, kind))  # type: ignore[arg-type]
             when = When.END if stage is None else When.of(stage)
-            for item in items:
+            for item in stages[stage]:
                 for node in item.nodes if isinstance(item, Group) else (item,):
                     copied = node in copies
                     made = node.inputs[0] if copied else node
@@ -149,9 +150,7 @@ class NativeExecutable:
         """Bytes of the memory that is kept for the gradient."""
         places = self._written.places
         kept = {
-            places[output.node].memory
-            for output in self.schedule.loop.outputs
-            if output.residual and places.keeps(output.node)
+            places[output.node].memory for output in self.schedule.loop.outputs if output.residual and places.keeps(output.node)
         }
         return sum(size_of(memory.spec) * (steps + memory.carry) for memory in kept)
 
@@ -188,7 +187,8 @@ def accepts(loop: Loop) -> bool:
             tell(str(node.dtype), f"there is no {node.dtype} in C; NumPy runs the cell")
             return False
         if is_made(node) and form_of(node) is None:
-            tell(node.operation, f"the operation {node.operation} has no C for {node.dtype}, see c= of tr.primitive; NumPy runs the cell")
+            why = f"the operation {node.operation} has no C for {node.dtype}, see c= of tr.primitive"
+            tell(node.operation, f"{why}; NumPy runs the cell")
             return False
     return True
 

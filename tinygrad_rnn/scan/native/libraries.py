@@ -206,4 +206,5 @@ def failure(error: Exception) -> str:
     """A compiler or a folder that failed, in words."""
     if isinstance(error, CompilerError):
         return str(error)
-    return f"the folder {folder()} cannot be used ({getattr(error, 'strerror', None) or error}); TINYGRAD_RNN_CACHE names another"
+    why = getattr(error, "strerror", None) or error
+    return f"the folder {folder()} cannot be used ({why}); TINYGRAD_RNN_CACHE names another"

@@ -7,11 +7,14 @@ import unicodedata
 
 __all__ = ["Names"]
 
-RESERVED = {
-    *"auto break case char const continue default do double else enum extern float for goto if inline int long register".split(),
-    *"restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof".split(),
-    *"main run T B t n k b i j data length memory inputs results start failed total vector".split(),
-}
+RESERVED = set(
+    re.findall(
+        r"\w+",
+        """auto break case char const continue default do double else enum extern float for goto if inline int long register
+        restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof
+        main run T B t n k b i j data length memory inputs results start failed total""",
+    )
+)
 """Words of the language, and names that every program has."""
 
 
@@ -47,5 +50,5 @@ def _identifier(name: str) -> str:
 
 def _letter(c: str) -> str:
     """A Greek letter by its name; any other as it is."""
-    name = unicodedata.name(c, "")
-    return name.rpartition(" ")[2].lower() if name.startswith("GREEK") and "LETTER" in name else "d" if c == "∂" else c
+    words = unicodedata.name(c, "").split()
+    return words[-1].lower() if words[:1] == ["GREEK"] and "LETTER" in words else "d" if c == "∂" else c

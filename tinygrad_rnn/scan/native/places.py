@@ -116,8 +116,8 @@ def is_made(node: Node) -> bool:
 class Places:
     """The place of each value of a schedule, and the copies that this needs.
 
-    A value is made where it is needed, if that is possible: a slot's next value in the rows of the slot, an output in the array
-    that is returned, the pieces of a concatenation in it. Elsewhere a copy is one more operation.
+    A value is made where it is needed, if that is possible: a slot's next value in the rows of the slot, an output in the
+    array that is returned, the pieces of a concatenation in it. Elsewhere a copy is one more operation.
 
     Parameters
     ----------
@@ -142,7 +142,9 @@ class Places:
         self.pieces: dict[Node, list[Node]] = {}
         self.ends: dict[Node, Memory] = {}
         self._found: dict[Node, Place] = {}
-        self._residuals = {node for output in self.loop.outputs if output.residual for node in (output.node, _root(output.node))}
+        self._residuals = {
+            node for output in self.loop.outputs if output.residual for node in (output.node, _root(output.node))
+        }
         self._place_leaves()
         self._place_slots()
         self._place_outputs()
@@ -246,9 +248,9 @@ class Places:
             place = Place(memory, contiguous(node.shape))
             if at_end:
                 leaf = self._found.get(node)
-                if leaf is not None and node in late and node.primitive is None and leaf.memory.kind == "once":
-                    self._found[node] = place
-                elif node in late and is_made(node) and node not in self._found and literal_of(node) is None:
+                if (leaf is not None and node in late and node.primitive is None and leaf.memory.kind == "once") or (
+                    node in late and is_made(node) and node not in self._found and literal_of(node) is None
+                ):
                     self._found[node] = place
                 else:
                     self._copy(node, node.spec, place, None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any
 
@@ -111,13 +110,8 @@ def literal(value: Any, dtype: np.dtype[Any]) -> str:
         number = int(value)
         text = f"{number}{end}" if number > -(2**63) else "(-9223372036854775807LL - 1)"
     else:
-        end, number = ("f" if dtype.itemsize == 4 else ""), dtype.type(value)
-        if math.isfinite(number):
-            text = f"{np.format_float_scientific(number, trim='0') if _is_long(number) else str(number)}{end}"
-        else:
-            text = f"{'-' if number < 0 else ''}__builtin_{'inf' if math.isinf(number) else 'nan'}{end}({'' if math.isinf(number) else chr(34) * 2})"
+        end, number = "f" if dtype.itemsize == 4 else "", dtype.type(value)
+        if np.isnan(number):
+            return f'__builtin_nan{end}("")'
+        text = f"{number}{end}" if np.isfinite(number) else f"{'-' * bool(number < 0)}__builtin_inf{end}()"
     return f"({text})" if text.startswith("-") else text
-
-
-def _is_long(number: Any) -> bool:
-    return len(str(number)) > 24

@@ -1,0 +1,105 @@
+"""Elementwise operations in C: one expression for each element."""
+
+from __future__ import annotations
+
+import re
+import string
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+
+import numpy as np
+
+from ...graph.node import Node
+from ...ops.facts import facts_of
+from .groups import Groups
+from .indexing import Indexed, indexed
+from .page import Page
+from .places import literal_of
+from .types import C_TYPES, form_of, literal, operand_dtype, template_of
+
+__all__ = ["write_group", "write_pointers"]
+
+_SIMPLE = re.compile(r"[\w.]+(\[[^\]]*\])?|\w+\([^()]*\)")
+"""An expression that needs no brackets: a name, an element, a call."""
+
+
+def write_group(page: Page, groups: Groups, nodes: Sequence[Node]) -> None:
+    """One loop for operations on the elements at one place.
+
+    A value that is used once is written where it is used, unless it has a name.
+    """
+    shape = nodes[0].shape
+    uses = Counter(i for node in nodes for i in _operands(node, groups))
+    held: dict[Node, str] = {}
+    variables = page.variables(shape)
+    inner = max((axis for axis, n in enumerate(shape) if n != 1), default=None)
+    simple = all(form_of(node) == "element" for node in nodes)
+    with ExitStack() as stack:
+        for axis, (variable, n) in enumerate(zip(variables, shape, strict=True)):
+            if axis == inner and simple:
+                page.say("#pragma omp simd")
+            if n != 1:
+                stack.enter_context(page.loop(variable, page.size(n, axis)))
+        for node in nodes:
+            gathers, stored = form_of(node) == "gather", node in page.places
+            text = _gathered(page, node, variables) if gathers else _expression(page, groups, node, variables, held)
+            if not stored and uses[node] == 1 and node.name is None and node.dtype.kind == "f" and not gathers:
+                held[node] = text if _SIMPLE.fullmatch(text) else f"({text})"
+                continue
+            if uses[node]:
+                held[node] = page.names.new(node.name)
+                page.say(f"{C_TYPES[node.dtype]} {held[node]} = {text};")
+                text = held[node]
+            if stored:
+                page.say(f"{page.element(node, variables)} = {text};")
+
+
+def _operands(node: Node, groups: Groups) -> Iterator[Node]:
+    """The values that the C of an operation reads from registers, once for each time."""
+    template = template_of(node)
+    if form_of(node) != "element" or literal_of(node) is not None or template is None or node.primitive is None:
+        return
+    inputs = dict(zip(node.primitive.named_arguments, node.inputs, strict=True))
+    for _, field, _, _ in string.Formatter().parse(template):
+        if field in inputs and groups.in_register(inputs[field], node):
+            yield inputs[field]
+
+
+def _expression(page: Page, groups: Groups, node: Node, variables: Sequence[str], held: dict[Node, str]) -> str:
+    number, template = literal_of(node), template_of(node)
+    if number is not None:
+        return literal(number.value, node.dtype)
+    assert node.primitive is not None and template is not None
+    dtype = operand_dtype(node)
+    texts = {name: str(value) for name, value in node.attributes.items()}
+    for name, i in zip(node.primitive.named_arguments, node.inputs, strict=True):
+        number = literal_of(i)
+        if number is not None:
+            texts[name] = literal(np.asarray(number.value).astype(dtype), dtype)
+        else:
+            text = held[i] if groups.in_register(i, node) else page.element(i, variables)
+            texts[name] = text if i.dtype == dtype else f"({C_TYPES[dtype]}){text}"
+    return page.call(template.format(**texts), dtype)
+
+
+def _gathered(page: Page, node: Node, variables: Sequence[str]) -> str:
+    table, *arrays = node.inputs
+    place = page.places[table]
+    found = indexed(table.shape, place.strides, node.attributes[str(facts_of(node).reads)], [a.shape for a in arrays])
+    terms = write_pointers(page, found, arrays, variables)
+    first = place._replace(strides=found.strides, offset=place.offset + found.offset)
+    return f"{page.name(place.memory)}[{page.at(first, node.shape, variables, also=terms)}]"
+
+
+def write_pointers(page: Page, found: Indexed, arrays: Sequence[Node], variables: Sequence[str]) -> list[str]:
+    """Lines that say where index arrays point to, and the terms that this adds to the number of an element."""
+    index = variables[found.first : found.first + found.rank]
+    terms = []
+    for array, (what, n, stride) in zip(arrays, found.arrays, strict=True):
+        at = f"at{page.number()}"
+        function = "index_" if what.codes is None else "code_"
+        text = page.call(f"{function}({page.element(array, index)}, {n}, &failed)", np.dtype(np.int64))
+        page.say(f"long {at} = {text};")
+        terms.append(at if stride == 1 else f"{at} * {stride}")
+    return terms

@@ -1,0 +1,229 @@
+"""Page: lines of C, with names for memory, sizes of loops, and the places of elements."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+
+from ...graph.node import Node, Spec
+from .names import Names
+from .places import Memory, Place, Places, literal_of
+from .types import C_TYPES, literal, suffix
+
+__all__ = ["Page", "factor"]
+
+
+class Page:
+    """Lines of C about values that have places.
+
+    The number of steps and the batch size are arguments of the function; features are numbers in the source. A size that is
+    equal to the batch size may be called B anywhere: the source is written anew for each batch size, and right for that one.
+    Two batch sizes with one source share the compiled function.
+
+    Parameters
+    ----------
+    places : Places
+    batch : int
+
+    Attributes
+    ----------
+    memories : list of Memory
+        The memories that a run needs, in the order in which they were named.
+    types : set of str
+        The types whose matrices are multiplied.
+    functions : list of str
+        The functions of ``kernels.c`` that are called.
+    names : Names
+    lines : list of str
+    """
+
+    def __init__(self, places: Places, batch: int) -> None:
+        self.places = places
+        self.batch = batch
+        self.backwards = places.loop.reverse
+        self.memories: list[Memory] = []
+        self.types: set[str] = set()
+        self.functions: list[str] = []
+        self.names = Names()
+        self.lines: list[str] = []
+        self.called: dict[Memory, str] = {}
+        self._depth = 0
+        self._count = 0
+
+    # -- lines -----------------------------------------------------------------------------
+
+    def say(self, line: str) -> None:
+        """Add a line."""
+        self.lines.append(line if line.startswith("#") else f"{'    ' * self._depth}{line}")
+
+    def written(self, depth: int, write: Callable[[], None]) -> list[str]:
+        """The lines that a function adds."""
+        before, self.lines, self._depth = (self.lines, self._depth), [], depth
+        write()
+        found, (self.lines, self._depth) = self.lines, before
+        return found
+
+    @contextmanager
+    def block(self, head: str = "") -> Iterator[None]:
+        """Lines in braces."""
+        self.say(f"{head} {{".strip())
+        self._depth += 1
+        yield
+        self._depth -= 1
+        self.say("}")
+
+    @contextmanager
+    def loop(self, variable: str, size: str, backwards: bool = False) -> Iterator[None]:
+        """Lines for each number below a size."""
+        first, more = (f"{size} - 1; {variable} >= 0", "--") if backwards else (f"0; {variable} < {size}", "++")
+        with self.block(f"for (long {variable} = {first}; {variable}{more})"):
+            yield
+
+    @contextmanager
+    def steps(self, wanted: bool = True) -> Iterator[None]:
+        """Lines for each step of a chunk, in the order of the loop; or just the lines."""
+        with ExitStack() as stack:
+            if wanted:
+                stack.enter_context(self.loop("t", "n", self.backwards))
+            yield
+
+    @contextmanager
+    def nest(self, shape: Sequence[int], axes: Sequence[int] | None = None) -> Iterator[list[str]]:
+        """Lines for each element along some axes, or all; gives the variables, "0" for an axis of one element."""
+        variables = self.variables(shape)
+        with ExitStack() as stack:
+            for axis in range(len(shape)) if axes is None else axes:
+                if shape[axis] != 1:
+                    stack.enter_context(self.loop(variables[axis], self.size(shape[axis], axis)))
+            yield variables
+
+    def variables(self, shape: Sequence[int]) -> list[str]:
+        """The names of the variables of loops over a shape: b over the batch, j over the last axis."""
+        found = []
+        for axis, n in enumerate(shape):
+            back = len(shape) - 1 - axis
+            inner = "j" if back == 0 else "i" if back == 1 else f"i{back}"
+            found.append("0" if n == 1 else "b" if self.size(n, axis) == "B" else inner)
+        return found
+
+    def size(self, n: int, axis: int) -> str:
+        """The length of an axis."""
+        return "B" if axis == 0 and n == self.batch != 1 else str(n)
+
+    def total(self, shape: Sequence[int]) -> str:
+        """The number of elements of a shape."""
+        first, rest = (self.size(shape[0], 0), math.prod(shape[1:])) if shape else ("1", 1)
+        return str(math.prod(shape)) if first != "B" else "B" if rest == 1 else f"B * {rest}"
+
+    # -- memory ----------------------------------------------------------------------------
+
+    def name(self, memory: Memory) -> str:
+        """The name of a memory; of the rows of a chunk, if it has a row for each step."""
+        if memory not in self.called:
+            self.called[memory] = self.names.new(f"{memory.name}s" if memory.name and memory.over_time else memory.name)
+            if not memory.given:
+                self.memories.append(memory)
+        return self.called[memory]
+
+    def scratch(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], over_time: bool = False) -> str:
+        """The name of memory that is written and read again in one place."""
+        return self.name(Memory("chunk" if over_time else "once", Spec(shape, dtype), name, over_time=over_time))
+
+    def declarations(self) -> list[str]:
+        """The lines that name the memories, as the function begins."""
+        found = []
+        for memory, name in self.called.items():
+            kind, called = C_TYPES[memory.spec.dtype], f"{name}_all" if _moves(memory) else name
+            if memory.given:
+                const = "const " * (memory.kind == "input")
+                found.append(f"{const}{kind} *{called} = data_({memory.kind}s[{memory.position}], data);")
+            else:
+                found.append(f"{kind} *{called} = memory[{self.memories.index(memory)}];")
+        return found
+
+    def rows_of_chunk(self) -> list[str]:
+        """The lines that find the rows of a chunk in memories of all steps."""
+        found = []
+        for memory, name in self.called.items():
+            if _moves(memory):
+                kind = "const " * (memory.kind == "input") + C_TYPES[memory.spec.dtype]
+                found.append(f"{kind} *{name} = {name}_all + start * {factor(self.total(memory.spec.shape))};")
+        return found
+
+    def at(self, place: Place, shape: Sequence[int], index: Sequence[str], t: str = "t", also: Sequence[str] = ()) -> str:
+        """The number of an element in its memory.
+
+        Parameters
+        ----------
+        place : Place
+        shape : sequence of int
+            Of the value.
+        index : sequence of str
+            A variable for each axis of the result; the value may have fewer axes, which are the last ones then.
+        t : str
+            The step.
+        also : sequence of str
+            Further terms.
+        """
+        terms: list[str] = []
+        if place.memory.over_time:
+            row = self.total(place.memory.spec.shape)
+            t = t if not place.row else str(place.row) if t == "0" else f"({t} + {place.row})"
+            terms += [] if t == "0" else [t if row == "1" else row if t == "1" else f"{t} * {row}"]
+        if place.offset:
+            terms.append(str(place.offset))
+        for variable, n, stride in zip(index[len(index) - len(shape) :], shape, place.strides, strict=True):
+            if n != 1 and stride and variable != "0":
+                terms.append(variable if stride == 1 else f"{variable} * {factor(str(stride))}")
+        return " + ".join([*terms, *also]) or "0"
+
+    def element(self, node: Node, index: Sequence[str]) -> str:
+        """An element of a value in memory."""
+        number = literal_of(node)
+        if number is not None and node not in self.places:
+            return literal(number.value, node.dtype)
+        place = self.places[node]
+        return f"{self.name(place.memory)}[{self.at(place, node.shape, index)}]"
+
+    def pointer(self, node: Node, index: Sequence[str], t: str = "t") -> str:
+        """The address of an element of a value in memory."""
+        place = self.places[node]
+        at = self.at(place, node.shape, index, t)
+        return self.name(place.memory) if at == "0" else f"{self.name(place.memory)} + {at}"
+
+    def call(self, text: str, dtype: np.dtype[Any]) -> str:
+        """The text, where functions whose names end in ``_`` are those for a dtype."""
+
+        def typed(match: re.Match[str]) -> str:
+            function = f"{match[1]}{suffix(dtype)}"
+            if function not in self.functions:
+                self.functions.append(function)
+            return f"{function}("
+
+        return re.sub(r"\b([a-z]\w*_)\(", typed, text)
+
+    def number(self) -> int:
+        """A number that was not given before."""
+        self._count += 1
+        return self._count
+
+
+def _moves(memory: Memory) -> bool:
+    """Whether the rows of a chunk are elsewhere for each chunk."""
+    return memory.over_time and memory.kind in ("input", "result", "whole")
+
+
+def factor(text: str) -> str:
+    """A factor of a product: in brackets, if it is a sum or a product itself.
+
+    Examples
+    --------
+    >>> factor("B * 4"), factor("-4"), factor("B")
+    ('(B * 4)', '(-4)', 'B')
+    """
+    return text if re.fullmatch(r"\w+", text) else f"({text})"
