@@ -1,9 +1,15 @@
-"""Random cells run natively: many programs are compiled in one call of the compiler, in memory that holds NaN."""
+"""Random cells run natively: many programs are compiled in one call of the compiler, in memory that holds NaN.
+
+As a command, ``PYTHONPATH=tests/helpers python tests/helpers/native_cases.py 10000`` holds so many cells to NumPy.
+"""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import dataclasses
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,10 +22,13 @@ from tinygrad_rnn.scan.native import executable, libraries
 from tinygrad_rnn.scan.native.compiler import find_compiler, link
 from tinygrad_rnn.scan.native.writer import CSource
 from tinygrad_rnn.scan.schedule import Schedule
-from tinygrad_rnn.testing.random_cells import CellRun
+from tinygrad_rnn.testing.cells.recipe import Interpreted
+from tinygrad_rnn.testing.choices import RandomChoices
+from tinygrad_rnn.testing.random_cells import CellRun, random_cell
+from tinygrad_rnn.tree import flatten, rebuild
 
 RELATIVE = 1e-12
-"""Of float64, beside the sum of absolute values that a number is made of, for which the largest number of an array stands."""
+"""Of float64, times the largest number of an array, and at least 1."""
 
 
 class Programs:
@@ -33,7 +42,7 @@ class Programs:
         written = CSource(schedule)
         self.written.setdefault(libraries.program_text(written.text, written.page.functions, written.page.types), written)
 
-    def compile(self, folder: Path, level: str = "-O1", number: int = 0) -> dict[str, Any]:
+    def compile(self, folder: Path, level: str = "-O0") -> dict[str, Any]:
         """The functions of all sources, from one library."""
         runs, functions, types = [], dict[str, None](), set[str]()
         for k, written in enumerate(self.written.values()):
@@ -42,7 +51,7 @@ class Programs:
             types |= written.page.types
         compiler = find_compiler()
         objects = [libraries._product(compiler, end) for end in sorted(types)]
-        path = folder / f"programs{number}.so"
+        path = folder / "programs.so"
         link(compiler, libraries.program_text("\n".join(runs), list(functions), types), objects, path, level)
         library = ctypes.CDLL(str(path))
         return {text: libraries.typed(getattr(library, f"run_{k}")) for k, text in enumerate(self.written)}
@@ -80,8 +89,8 @@ def compiled(functions: Mapping[str, Any], poison: Callable[..., Any] = poisoned
 
 
 def natively(
-    cells: Sequence[CellRun], folder: Path, level: str = "-O1", order: int = 2, **options: Any
-) -> Iterable[tuple[CellRun, dict[str, Any], dict[str, Any]]]:
+    cells: Sequence[CellRun], folder: Path, level: str = "-O0", order: int = 2, **options: Any
+) -> Iterator[tuple[CellRun, dict[str, Any], dict[str, Any]]]:
     """Each cell, with what NumPy makes of its programs, and what they make natively."""
     with collecting() as programs:
         expected = [quietly(drawn, "scan", order, **options) for drawn in cells]
@@ -89,6 +98,42 @@ def natively(
     for drawn, by_numpy in zip(cells, expected, strict=True):
         with compiled(functions):
             yield drawn, by_numpy, quietly(drawn, "scan", order, **options)
+
+
+class Single(CellRun):
+    """A run in float32."""
+
+    def inputs(self, T: int | None = None) -> Any:
+        """The input sequences, in float32."""
+        return rebuild(super().inputs(T), map(_single, flatten(super().inputs(T)))) if self.cell.recipe.inputs else None
+
+
+def _single(array: Any) -> Any:
+    return array.astype(np.float32) if isinstance(array, np.ndarray) and array.dtype.kind == "f" else array
+
+
+def in_float32(drawn: CellRun) -> CellRun:
+    """The same run with parameters, inputs, states and cotangents in float32; what the step captures stays as it is."""
+    cell = drawn.cell
+    parameters = {name: _single(parameter.data) for name, parameter in cell.named_parameters()}
+    state = None if drawn.state is None else rebuild(drawn.state, map(_single, flatten(drawn.state)))
+    arrays = {name: {k: _single(x) for k, x in getattr(drawn, name).items()} for name in ("force", "cotangents")}
+    again = Interpreted(cell.recipe, parameters, cell.captured, cell.start)
+    fields = {field.name: getattr(drawn, field.name) for field in dataclasses.fields(CellRun)}
+    return Single(**fields | arrays | {"cell": again, "state": state})
+
+
+def agree_in_float32(exact: Mapping[str, Any], expected: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """Raise if float32 is further from float64 than 4 times what NumPy's is, and than 4 ulp of the largest number."""
+    for name, array in expected.items():
+        if (found[name].shape, found[name].dtype) != (array.shape, array.dtype):
+            raise Difference(f"{name} is {found[name].dtype}{found[name].shape}, not {array.dtype}{array.shape}")
+        if array.dtype != np.float32 or not np.isfinite(exact[name]).all():
+            continue
+        errors = [np.abs(x.astype(np.float64) - exact[name]).max(initial=0) for x in (array, found[name])]
+        allowed = max(4 * errors[0], 4 * float(np.spacing(np.float32(max(1.0, np.abs(exact[name]).max(initial=0))))))
+        if not errors[1] <= allowed:
+            raise Difference(f"{name} is off by {errors[1]:.1e}, and NumPy by {errors[0]:.1e}")
 
 
 def agree_closely(expected: Mapping[str, Any], found: Mapping[str, Any], relative: float = RELATIVE) -> None:
@@ -105,3 +150,23 @@ def agree_closely(expected: Mapping[str, Any], found: Mapping[str, Any], relativ
         same = np.array_equal(np.isnan(array), np.isnan(other)) and np.array_equal(np.isinf(array), np.isinf(other))
         if not same or error > relative * size:
             raise Difference(f"{name} differs by {error:.1e}: it is {other.tolist()}, not {array.tolist()}")
+
+
+def main(count: int, start: int = 0, level: str = "-O0", together: int = 40) -> int:
+    """Hold random cells to NumPy, and print those that differ; the number of these."""
+    wrong = 0
+    for first in range(start, start + count, together):
+        cells = [random_cell(RandomChoices(seed), lengths=True) for seed in range(first, min(first + together, start + count))]
+        with tempfile.TemporaryDirectory() as folder:
+            for seed, (_, expected, found) in enumerate(natively(cells, Path(folder), level), first):
+                try:
+                    agree_closely(expected, found)
+                except Difference as error:
+                    wrong += 1
+                    print(f"cell {seed}: {str(error)[:300]}", flush=True)
+        print(f"{first + len(cells) - start} cells, {wrong} differ", flush=True)
+    return wrong
+
+
+if __name__ == "__main__":
+    sys.exit(main(*map(int, sys.argv[1:3])) > 0)
