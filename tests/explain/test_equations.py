@@ -13,7 +13,7 @@ from tinygrad_rnn import nn
 from tinygrad_rnn.explain.bptt import Backward
 from tinygrad_rnn.explain.equations import Equations
 from tinygrad_rnn.explain.system import of_cell
-from tinygrad_rnn.explain.textbook import AS_WRITTEN
+from tinygrad_rnn.explain.textbook import AS_WRITTEN, Form
 from tinygrad_rnn.graph.node import ancestors
 from tinygrad_rnn.tree import flatten, rebuild
 
@@ -265,6 +265,53 @@ PARTICULAR = {
     ),
     "a statistic of the batch": lambda: cell_of(over_the_batch, g=(3,), U=(3, 3)),
 }
+
+
+@pytest.mark.parametrize("form", [Form("UW", one_bias=True, net="q"), Form("WU", joined=True, one_bias=True)])
+@pytest.mark.parametrize("seed", range(40, 52))
+def test_the_printed_recursion_of_any_cell_in_another_form(seed, form):
+    for name, printed, expected in carry_out(Made(seed), seed=seed, form=form):
+        np.testing.assert_allclose(printed, expected, rtol=1e-8, atol=1e-8 * abs(expected).max() + 1e-12, err_msg=name)
+
+
+class Bare(nn.Cell):
+    """Slots and an output without names."""
+
+    state_shape, input_size = ((3,), (3,)), 3
+
+    def step(self, x, state):
+        a, b = state
+        return a * x, (tr.tanh(a + b), sum([a, x]))
+
+
+CELLS = {
+    "rnn": lambda: nn.RNNCell(2, 3),
+    "lstm": lambda: nn.LSTMCell(2, 4, proj_size=3),
+    "gru": lambda: nn.GRUCell(2, 3),
+    "jordan": lambda: nn.Jordan(2, 3, 2).cell,
+    "time delay": lambda: nn.TimeDelayCell(2, 3, delays=[0, 2]),
+    "narx": lambda: nn.NARXCell(2, 1),
+    "ar": lambda: nn.AR(2).cell,
+    "decoder": lambda: nn.DecoderCell(nn.Embedding(4, 3), nn.RNNCell(3, 5), nn.Linear(5, 4), start=0),
+    "a user's": Gated,
+    "bare": Bare,
+}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_layer_has_the_equations_of_its_cell(name):
+    cell = CELLS[name]()
+    for form in ({}, {"notation": "UW", "bias": "one"}, {"backward": True, "net": "q"}):
+        of_layer, of_cell = nn.Recurrent(cell).equations(**form), cell.equations(**form)
+        assert sorted(lines(of_layer)) == sorted(lines(of_cell))
+
+
+def test_values_without_names_have_letters():
+    assert lines(Bare().equations()) == [
+        r"o_t = h_{t-1} \odot x_t",
+        r"h_t = \tanh\left(h_{t-1} + s_{t-1}\right)",
+        "s_t = h_{t-1} + x_t",
+    ]
 
 
 @pytest.mark.parametrize("name", PARTICULAR)

@@ -13,9 +13,9 @@ class Reader:
     and so it is if the reader is told t.
     """
 
-    def __init__(self, latex, value, steps=(), t=None):
+    def __init__(self, latex, value, steps=(), t=None, shape=None):
         self.tokens = re.findall(r"\\[a-zA-Z]+|\\.|\d+\.?\d*|[a-zA-Z]|\S", latex)
-        self.at, self.value, self.steps, self.t = 0, value, steps, t
+        self.at, self.value, self.steps, self.t, self.shape = 0, value, steps, t, shape
 
     def look_up(self, symbol):
         return self.value(symbol) if self.t is None else self.value(symbol, self.t)
@@ -130,7 +130,7 @@ class Reader:
         base = self.atom()
         while self.tokens[self.at : self.at + 3] == ["{", "}", "_"]:
             self.at += 3
-            base = self.part(base)
+            base = base[self.index()]
         if self.next == "^":
             self.take()
             if self.tokens[self.at : self.at + 3] == ["{", r"\top", "}"]:
@@ -140,19 +140,17 @@ class Reader:
             assert self.next != "^", "a double superscript"
         return base
 
-    def part(self, base):
-        """A row by its number, or a part between two positions."""
+    def index(self):
+        """A position, or a part between two positions."""
         self.take("{"), self.take("[")
         inside = []
-        while self.next not in ("]",):
+        while self.next != "]":
             inside.append(self.take())
         self.take("]"), self.take("}")
-        if ":" in inside:
-            start, stop = (
-                int("".join(end)) if end else None for end in (inside[: inside.index(":")], inside[inside.index(":") + 1 :])
-            )
-            return base[start:stop]
-        return base[int(self.look_up("".join(inside)))]
+        text = "".join(inside)
+        if ":" in text:
+            return slice(*(int(end) if end else None for end in text.split(":")))
+        return int(text) if text.isdigit() else int(self.look_up(text))
 
     FUNCTIONS = {
         "softmax": lambda x: np.exp(x) / np.exp(x).sum(),
@@ -194,6 +192,12 @@ class Reader:
             return np.sqrt(self.group())
         if token == r"\sigma":
             return 1 / (1 + np.exp(-self.argument()[0]))
+        if token == r"\operatorname" and "".join(self.tokens[self.at + 1 : self.at + 8]) == "scatter":
+            self.text(), self.take("_")
+            whole = np.zeros(self.shape)
+            index = self.index()
+            whole[index] = self.argument()[0]
+            return whole
         if token == r"\operatorname":
             return self.FUNCTIONS[self.text()](*self.argument())
         if token in (r"\max", r"\min"):
@@ -214,14 +218,16 @@ class Reader:
         """What belongs to the symbol that a token begins: an accent's letter, primes, marks above and below."""
         assert re.fullmatch(r"[a-zA-Z]|\\[a-zA-Z]+", token), f"{token} in {' '.join(self.tokens)}"
         found = f"{{{self.text()}}}" if token in self.ACCENTS else ""
+        seen = ""
         while self.next in ("'", "_", "^"):
-            ahead = "".join(self.tokens[self.at + 1 : self.at + 6])
+            ahead = "".join(self.tokens[self.at + 1 : self.at + 9])
             if self.next == "^" and not (token == r"\delta" or re.match(r"\{(\\prime,)*\(\d+\)", ahead)):
                 break
-            found += self.take()
-            if found[-1] != "'":
+            assert self.next == "'" or self.next not in seen, "a double script"
+            seen += self.take()
+            found += seen[-1]
+            if seen[-1] != "'":
                 found += f"{{{self.text()}}}" if self.next == "{" else self.take()
-                assert self.next != "_" or "_" not in found, "a double subscript"
         return found
 
     ACCENTS = (r"\text", r"\overrightarrow", r"\overleftarrow", r"\tilde", r"\hat", r"\mathrm")
@@ -229,3 +235,85 @@ class Reader:
 
 def times(matrix, vector):
     return matrix @ vector if np.ndim(matrix) == 2 else matrix * vector
+
+
+class Page:
+    """The equations of a model, forward and backward, carried out over T steps for one example.
+
+    Parameters
+    ----------
+    lines : list of str
+    T : int
+    constants : dict of str to array
+        Of symbols of the same value at all steps.
+    sequences : dict of str to array, shape (T, ...)
+        Of inputs, by name.
+    outside : dict of str to array
+        What each value is before and after the sequence, by name.
+
+    Where a loss is not among the lines, it is the sum of (o + 1)^2 / 2 of the outputs.
+    """
+
+    def __init__(self, lines, T, constants, sequences, outside):
+        self.T, self.constants, self.sequences, self.outside = T, {"T": float(T), **constants}, sequences, outside
+        self.known, self.general, self.fixed, self.gradients = {}, {}, {}, {}
+        for line in lines:
+            left, right = line.split(" &= ", 1)
+            left = left.replace(" ", "")
+            gradient = re.fullmatch(r"\\frac\{\\partialL\}\{\\partial(.*)\}", left)
+            name, time = (gradient[1], None) if gradient else self.split(left)
+            if gradient:
+                self.gradients[name] = right
+            elif time == "t":
+                assert name not in self.general, f"{name} has two equations"
+                self.general[name] = right
+            else:
+                self.fixed[name, None if time is None else self.at(time, None)] = right
+
+    TIME = re.compile(r"(.*)_(?:\{(?:(.*),)?([tT]|[tT][+-]\d+|-?\d+)\}|([tT\d]))")
+
+    def split(self, symbol):
+        found = self.TIME.fullmatch(symbol)
+        if symbol in self.constants or found is None:
+            return symbol, None
+        stem, script, long, short = found.groups()
+        return stem + (f"_{{{script}}}" if script else ""), long or short
+
+    def at(self, time, t):
+        base, offset = re.fullmatch(r"([tT]?)([+-]?\d+)?", time).groups()
+        return {"t": t, "T": self.T, "": 0}[base] + int(offset or 0)
+
+    def __call__(self, symbol, t=None):
+        """The value of a symbol as it is written, in an equation that is read at step t."""
+        if symbol in self.constants:
+            return self.constants[symbol]
+        derivative = re.fullmatch(r"\{\\partial(?:L|\\ell_.)\}/\{\\partial(.*)\}", symbol)
+        if derivative:
+            return self(derivative[1], t) + 1
+        name, time = self.split(symbol)
+        return self.value(name, None if time is None else self.at(time, t))
+
+    def value(self, name, t=None):
+        """The value of this name at step t, or the one that all steps share."""
+        key = name, t
+        if key not in self.known:
+            if key in self.fixed:
+                self.known[key] = self.read(self.fixed[key], t, np.shape(self.outside.get(name)))
+            elif t is not None and not 1 <= t <= self.T:
+                self.known[key] = self.outside[name]
+            elif name in self.sequences:
+                self.known[key] = self.sequences[name][t - 1]
+            else:
+                self.known[key] = self.read(self.general[name], t, np.shape(self.outside.get(name)))
+        return self.known[key]
+
+    def gradient(self, symbol):
+        """The derivative of the loss by a parameter."""
+        return self.read(self.gradients[symbol], None, self.constants[symbol].shape)
+
+    def read(self, latex, t, shape=None):
+        reader = Reader(latex, self, range(1, self.T + 1), t, shape)
+        reader.look_up = lambda symbol: self(symbol, reader.t)
+        value = reader.open()
+        assert not reader.next, f"{reader.next} in {latex}"
+        return value

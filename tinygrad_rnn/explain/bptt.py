@@ -12,7 +12,7 @@ from ..graph.node import Node, ancestors
 from ..nn.module_trace import symbolic
 from ..ops.core import apply
 from ..ops.facts import facts_of
-from ..ops.formula import TERM
+from ..ops.formula import OPEN, TERM
 from ..tensor import Tensor
 from .equations import Equations
 from .printer import over_axes
@@ -152,15 +152,16 @@ class Backward:
             if node in self.system.outputs:
                 direct = [rf"\frac{{\partial \ell_{base}}}{{\partial {symbol.at(0, at)}}}"]
             own = [term for term in terms[node] if term.when == base]
-            lines.append(self._line(node, [*direct, *self._printed(node, there, base=at), *self._printed(node, own)], at))
+            lines.append(self._line(node, [*direct, *self._printed(node, there, base=at), *self._from_all(node, own)], at))
         return lines
 
     def _from_all(self, target: Node, terms: Sequence[Term]) -> list[str]:
         """The summands of the derivative by what all steps share, those of the steps in one sum over t."""
-        inside = self._printed(target, [term for term in terms if not self._is_once(term.equation)])
+        steps = [term for term in terms if not self._is_once(term.equation)]
         outside = self._printed(target, [term for term in terms if self._is_once(term.equation)])
+        inside = self._printed(target, steps, TERM if len(steps) == 1 else OPEN)
         total = inside[0] if len(inside) == 1 else rf"\left({_sum(inside)}\right)"
-        return [rf"\sum_t {total}", *outside] if inside else outside
+        return [*outside, rf"\sum_t {total}"] if inside else outside
 
     def _line(self, node: Node, summands: Sequence[str], base: str | int = "t") -> str:
         return f"{self.equations.symbols[node]._replace(delta=True).at(0, base)} &= {_sum(summands)}"
@@ -169,11 +170,9 @@ class Backward:
         """Whether the equation of a value is not one of each step."""
         return node in self.system.once or node in self.starts
 
-    def _printed(self, target: Node, terms: Sequence[Term], base: str | int = "t") -> list[str]:
+    def _printed(self, target: Node, terms: Sequence[Term], binds: int = OPEN, base: str | int = "t") -> list[str]:
         equations = self.equations
         transposed = equations.printer.is_row(target) is not False
-        is_shared = target.role == "parameter" or target in self.system.once
-        binds = TERM if is_shared and len(terms) == 1 and not self._is_once(terms[0].equation) else 0
         lines = []
         for term in terms:
             printer = equations.printer_of(term.later, self._batch_sums(target, term.value), base)

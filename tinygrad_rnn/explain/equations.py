@@ -313,7 +313,9 @@ def _marks(names: Mapping[Node, str], places: Mapping[Node, str], with_path: set
         if len(group) > 1:
             full = [places[node] for node in group]
             scopes = [place.rpartition(".")[0] if node in with_path else place for place, node in zip(full, group, strict=True)]
-            marks = next((m for m in (scopes, full) if len(set(m)) == len(m)), [str(i + 1) for i in range(len(group))])
+            last = [scope.rpartition(".")[2] for scope in scopes]
+            found_marks = (m for m in (last, scopes, full) if len(set(m)) == len(m))
+            marks = next(found_marks, [str(i + 1) for i in range(len(group))])
         for node, mark in zip(group, marks, strict=True):
             found[node] = mark if mark.isdecimal() or not mark else word(mark)
     return found

@@ -58,7 +58,7 @@ class Symbol(NamedTuple):
         marks = [self.mark] if self.mark else []
         if self.when == "all":
             ends = (subscripted(self.name, *marks, "1"), subscripted(self.name, *marks, "T"))
-            return rf"{ends[0]}, \ldots, {ends[1]}"
+            return rf"\left[{ends[0]}, \ldots, {ends[1]}\right]"
         if self.when == "sum":
             return rf"\sum_t {self._replace(delay=0, when='').at(0)}"
         time = self.when
@@ -73,7 +73,7 @@ class Symbol(NamedTuple):
     @property
     def binds(self) -> int:
         """How tightly it binds."""
-        return {"sum": TERM, "all": OPEN}.get(self.when, SYMBOL)
+        return {"sum": TERM, "all": ATOM}.get(self.when, SYMBOL)
 
 
 def over_axes(node: Node) -> list[int]:
@@ -233,7 +233,7 @@ class Printer:
         by_arrays = any(map(is_index_array, flatten(tuple(node.attributes.values()))))
         arrays = [i for i in rest if i.dtype.kind in "iu"] if by_arrays else []
         arguments["rest"] = _Argument(self, [i for i in rest if i not in arrays], turned)
-        arguments["over"] = _over(axes, self.batch)
+        arguments["over"] = "_t" if self.steps and axes == [self.steps] else _over(axes, self.batch)
         index = _Index(self, node, arrays)
         attributes = {key: _Attribute(value, index) for key, value in node.attributes.items()}
         return template.format(**{**attributes, **arguments}).replace("+ -", "- "), own
@@ -254,7 +254,7 @@ class _Argument:
             turned = self.transposed != ("T" in parts) if natural is None else natural
             printed.append(self.printer.print(node, turned, binds))
         latex = ", ".join(printed)
-        if "factor" in parts and latex.startswith(r"\left["):
+        if "factor" in parts and latex.startswith(r"\left[") and latex.endswith(r"\right]"):
             return rf"\cdot {latex}"
         return f"{{{latex}}}" if "base" in parts and re.search(r"\^|'", latex) and not latex.startswith(r"\left(") else latex
 

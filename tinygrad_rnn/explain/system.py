@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -29,6 +29,8 @@ __all__ = ["Initial", "Reading", "System", "of_cell", "of_module"]
 STEPS = 11
 """Steps that a model is traced over, if no delay is longer: a number that no length in it should be a multiple of."""
 LONGEST = 127
+NAMELESS = r"state(_\d+)?"
+"""What slots are called to which nobody gave a name."""
 
 
 class Reading(NamedTuple):
@@ -162,7 +164,7 @@ def of_cell(cell: Cell, inputs: Any = None) -> System:
     held = [
         (name, slot)
         for name, slot in zip(step.names, slots, strict=True)
-        if not re.fullmatch(rf"(state|{re.escape(readings[slot].node.name or '')})(_\d+)?", name)
+        if not re.fullmatch(rf"{NAMELESS}|{re.escape(readings[slot].node.name or '')}(_\d+)?", name)
     ]
     return System(batch, [*outputs, *after], outputs, readings, held=held)
 
@@ -172,9 +174,10 @@ def _ends(step: Step) -> tuple[list[Node], list[Node]]:
     with mode(tracing=True):
         outputs = [t.node if t.node.primitive is not None else copy_of(t.node) for t in flatten(step.output)]
     after = [t.node for t in step.after]
-    for end, name in zip(after, step.names, strict=True):
+    for end, name in zip(after, step.fields, strict=True):
         if end.primitive is not None and end.name is None:
             end.name = name
+    _name_states([end for end in after if end.primitive is not None], [*outputs, *after])
     _name_outputs(outputs)
     slots = [slot.node for slot in step.state]
     for i, end in enumerate(after):
@@ -184,7 +187,7 @@ def _ends(step: Step) -> tuple[list[Node], list[Node]]:
             end = after[seen[-1]]
         if end in slots or (end.primitive is None and end.role is None):  # a circle, or a constant: a value of its own
             after[i] = copy_of(after[i])
-            after[i].name = step.names[i]
+            _name_states([after[i]], [*outputs, *after])
     return outputs, after
 
 
@@ -276,6 +279,7 @@ class _Model:
         runs = Runs(self.nodes)
         self.places: dict[Node, Place] = {}
         self.starts: dict[Node, list[tuple[int, Node]]] = {}
+        self.moving: set[Node | None] = set()
         for unrolling in graph.unrollings():
             folded = graph.fold(unrolling)
             for column in folded.columns.values():
@@ -286,12 +290,14 @@ class _Model:
                     step = runs.step(node)
                     assert step is not None
                     self.places[node] = Place(step[0], step[0].column(step[1]), middle)
+            self.moving |= {folded.columns[piece.node][T // 2] for piece in folded.slices}
             for delay in folded.delays:
                 state = next(n for n in folded.columns[delay.source] if n is not None)
                 before = [(k + 1 - delay.steps, node) for k, node in enumerate(delay.initial)]
                 self.starts.setdefault(self.places[state].middle, before)
         self.new: dict[Node, Node] = {}
         self.leaves: dict[Reading, Node] = {}
+        self.copies: dict[Node, Node] = {}
         self.initials: list[Initial] = []
 
     def system(self) -> System:
@@ -304,7 +310,8 @@ class _Model:
         readings = {leaf: reading._replace(node=self.new[reading.node]) for reading, leaf in self.leaves.items()}
         initials = [initial._replace(state=self.new[initial.state]) for initial in self.initials]
         in_steps = {self.new[p.middle]: p.run for p in self.places.values() if p.middle in self.new}
-        _name_states([reading.node for reading in readings.values()])
+        nameless = [n for n in ancestors(ends) if n.primitive is not None and re.fullmatch(NAMELESS, n.name or "")]
+        _name_states([*(reading.node for reading in readings.values()), *nameless], ends)
         made = [end for end in ends if end not in losses]
         if in_steps and len(made) == 1:
             _name_scores(made[0])
@@ -325,14 +332,15 @@ class _Model:
     def _end(self, node: Node) -> Node:
         """An output as a node of its own."""
         place = self.places.get(node)
-        new = self.new[node if place is None else place.middle]
-        if new.primitive is None:
-            run = None if place is None else place.run
-            new = copy_of(new)
-            if place is not None and run is not None:
-                self.new[new] = new
-                self.places[new] = Place(run, place.column, new)
-        return new
+        middle = node if place is None else place.middle
+        if self.new[middle].primitive is not None:
+            return self.new[middle]
+        if middle not in self.copies:
+            made = self.copies[middle] = copy_of(self.new[middle])
+            self.new[made] = made
+            if place is not None:
+                self.places[made] = place._replace(middle=made)
+        return self.copies[middle]
 
     def _add(self, node: Node) -> None:
         """Make a node again that reads values of the middle steps, or leaves for values of other times."""
@@ -342,7 +350,9 @@ class _Model:
         for time, before in self.starts.get(node, ()):
             self._add_start(node, time, before)
         summed = self._summed(node)
-        if summed is not None:
+        if node in self.moving:
+            self.new[node] = self._repeated(node)
+        elif summed is not None:
             self.new[node] = self._leaf(node, Reading(summed, when="sum"))
         elif all(i in self.places for i in node.inputs) and self._all_steps(node):
             self.new[node] = self._leaf(node, Reading(self.places[node.inputs[0]].middle, when="all"))
@@ -379,6 +389,18 @@ class _Model:
         places = [self.places[i] for i in node.inputs]
         alike = len({place.middle for place in places}) == 1
         return alike and facts_of(node).joins is not None and [p.column for p in places] == list(range(1, self.T + 1))
+
+    def _repeated(self, node: Node) -> Node:
+        """What a node reads at another position in each step: one value that is repeated for all steps."""
+        whole = once = node.inputs[0]
+        while facts_of(once).copies and once.shape != node.shape:
+            once = once.inputs[0]
+        if len(node.inputs) == 1 and once.shape == node.shape:
+            return self._read(node, once)
+        raise TinygradError(
+            f"{node.operation}{node.location.describe()} reads another part of {whole.name or whole.operation} at each step, "
+            "which is no sequence of the model's own; name its elements, by `for t, x in tr.steps(xs):`"
+        )
 
     def _summed(self, node: Node) -> Node | None:
         """The value of each step that a node is the sum of."""
@@ -431,13 +453,10 @@ def _uncopied(node: Node) -> Node:
     return node
 
 
-def _name_states(nodes: Iterable[Node]) -> None:
+def _name_states(states: Iterable[Node], ends: Iterable[Node]) -> None:
     """Give values that other steps read a letter, if their author gave them no name."""
-    nameless = [node for node in dict.fromkeys(nodes) if node.name is None]
-    for node, name in zip(nameless, _free("hsvmpq", nodes), strict=False):
+    nameless = [node for node in dict.fromkeys(states) if node.name is None or re.fullmatch(NAMELESS, node.name)]
+    taken = {node.name for node in ancestors(ends)}
+    free = (name for name in itertools.chain("hsvmpq", (f"h_{k}" for k in itertools.count(1))) if name not in taken)
+    for node, name in zip(nameless, free, strict=False):
         node.name = name
-
-
-def _free(letters: str, nodes: Iterable[Node]) -> Iterator[str]:
-    taken = {node.name for node in nodes}
-    return (name for name in itertools.chain(letters, (f"h_{k}" for k in itertools.count(1))) if name not in taken)

@@ -7,6 +7,7 @@ one product with a joined vector.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from ..ops.core import apply
 from ..ops.facts import adds, facts_of, multiplies
 from ..tensor import Tensor
 from ..views.letters import Notation, number_of, stem_of
-from ..views.time_axis import moved, read_along
+from ..views.time_axis import moved, read_along, rearranges
 
 __all__ = ["AS_WRITTEN", "Form", "Textbook"]
 
@@ -119,17 +120,25 @@ class Textbook:
         return self._interpolated(node)
 
     def _taken_apart(self, node: Node) -> Node | None:
-        """One of several values that were laid along a new leading axis, as what it was."""
-        if node.name is not None or not facts_of(node).reads or len(node.inputs) != 1:
+        """What a node without a name only hands on: a value in its own shape again, or one of several side by side."""
+        if node.name is not None:
+            return None
+        source = node
+        while _keeps_order(source):
+            (source,) = source.inputs
+            if source.shape == node.shape:
+                return self._new[source]
+        facts = facts_of(source)
+        if facts.joins and len(source.inputs) == 1:
+            return self._new[source.inputs[0]]
+        if not facts_of(node).reads or len(node.inputs) != 1:
             return None
         (source,) = node.inputs
         part, facts = read_along(node, -len(source.shape)), facts_of(source)
-        if not isinstance(part, int) or len(source.inputs[:1]) != 1 or source.inputs[0].shape != node.shape:
-            return None
-        if facts.joins and source.attributes[facts.joins] == -len(source.shape):
+        is_stack = facts.joins is not None and source.attributes[facts.joins] == -len(source.shape)
+        if isinstance(part, int) and is_stack and source.inputs[0].shape == node.shape:
             return self._new[source.inputs[part]]
-        is_new_axis = facts.reads and len(source.inputs) == 1 and source.attributes[facts.reads][:1] == (None,)
-        return self._new[source.inputs[0]] if is_new_axis else None
+        return None
 
     def _part(self, node: Node, axis: int, start: int, stop: int, depth: int = 0) -> Node | None:
         """A part of an affine value along an axis, made of parts of the parameters; None if it is none."""
@@ -244,11 +253,23 @@ class Textbook:
             new = self._new[term]
             matrix = matrix_of(new)
             if matrix is not None:
-                vector = new.inputs[0]
-                yield new, matrix, False, not self._delayed.isdisjoint(ancestors([vector]))
+                yield new, matrix, False, self._is_delayed(new.inputs[0])
             else:
                 is_bias = new.role == "parameter"
                 yield new, new if is_bias else None, is_bias and len(self._readers[term]) == 1, False
+
+    def _is_delayed(self, node: Node) -> bool:
+        """Whether a value is made of values of earlier steps, otherwise than by way of named ones of its own step."""
+        seen, stack = {node}, [node]
+        while stack:
+            source = stack.pop()
+            if source in self._delayed:
+                return True
+            if source.name is None:
+                new = [i for i in source.inputs if i not in seen]
+                seen.update(new)
+                stack += new
+        return False
 
     def _with_one_bias(self, summands: Sequence[Summand]) -> list[Summand]:
         """The sum with one leaf for all biases that nothing else reads."""
@@ -410,3 +431,17 @@ def _slice(node: Node) -> tuple[int, int, int] | None:
             start, stop, step = part.indices(shape[axis])
             return (axis, start, stop) if step == 1 else None
     return None
+
+
+def _keeps_order(node: Node) -> bool:
+    """Whether a node has the elements of its one input, each once and in their order: its shape may differ."""
+    if not rearranges(node) or math.prod(node.shape) != math.prod(node.inputs[0].shape):
+        return False
+    facts = facts_of(node)
+    if facts.reorders:
+        lengths = [node.inputs[0].shape[axis] for axis in node.attributes[facts.reorders]]
+        moved_axes = [axis % len(lengths) for axis, n in zip(node.attributes[facts.reorders], lengths, strict=True) if n > 1]
+        return moved_axes == sorted(moved_axes)
+    if facts.reads:
+        return all(not isinstance(part, slice) or part.step in (None, 1) for part in node.attributes[facts.reads])
+    return node.dtype == node.inputs[0].dtype

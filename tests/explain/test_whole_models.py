@@ -1,0 +1,184 @@
+"""What is printed of a whole model is carried out as it is written, and gives the engine's outputs and gradients."""
+
+import numpy as np
+import pytest
+from latex_reader import Page
+
+import tinygrad_rnn as tr
+from tinygrad_rnn import nn
+from tinygrad_rnn.explain.bptt import Backward
+from tinygrad_rnn.explain.equations import Equations
+from tinygrad_rnn.explain.system import of_module
+from tinygrad_rnn.explain.textbook import AS_WRITTEN, Form
+from tinygrad_rnn.graph.node import ancestors
+from tinygrad_rnn.views.letters import Letters
+
+T = 4
+
+
+class Readout(nn.Module):
+    """A layer, of whose outputs a function is read out."""
+
+    def __init__(self, layer, size, function):
+        super().__init__()
+        self.layer, self.output, self.function = layer, nn.Linear(size, 2), function
+
+    def forward(self, xs):
+        return self.output(self.function(*self.layer(xs)))
+
+
+class Learned(nn.Module):
+    """A layer with a learnt initial state, and a context that all steps read."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.start = nn.Recurrent(nn.RNNCell(3, 4)), nn.Parameter(np.linspace(-1, 1, 4), symbol="s")
+
+    def forward(self, xs):
+        first = tr.tanh(self.start).named("k")
+        return self.layer(xs, first.broadcast_to((xs.shape[1], 4)))[0] * first
+
+
+class Unnamed(nn.Cell):
+    """Two slots and an output without names, and a sum that begins with 0."""
+
+    state_shape, input_size = ((3,), (3,)), 3
+
+    def __init__(self):
+        super().__init__()
+        self.W = nn.Parameter((3, 3), symbol="W")
+
+    def step(self, x, state):
+        a, b = state
+        return tr.tanh(a * b), (tr.tanh(a @ self.W + x), sum([a, b]) / 3)
+
+
+def decoder(at=None, size=4, cell=nn.RNNCell):
+    context = {} if at is None else {"context_size": size, "at": at}
+    return nn.Decoder(nn.Embedding(5, 3), cell(3, 4), nn.Linear(4, 5), start=0, **context)
+
+
+MODELS = {
+    "rnn": lambda: nn.RNN(3, 4),
+    "lstm": lambda: nn.LSTM(3, 4, proj_size=2),
+    "gru": lambda: nn.Sequential(nn.GRU(3, 4), nn.Linear(4, 2)),
+    "gru, reset before": lambda: nn.GRU(3, 4, reset_after=False),
+    "layers": lambda: nn.Sequential(nn.GRU(3, 4, num_layers=2), nn.RNN(4, 2)),
+    "both ways": lambda: nn.Sequential(nn.LSTM(3, 4, bidirectional=True), nn.Linear(8, 2)),
+    "layers both ways": lambda: nn.RNN(3, 4, num_layers=2, bidirectional=True),
+    "from the end": lambda: nn.Recurrent(nn.GRUCell(3, 4), reverse=True),
+    "softmax": lambda: nn.Sequential(nn.RNN(3, 4), nn.Linear(4, 2), tr.softmax),
+    "batch first": lambda: nn.Sequential(nn.RNN(3, 4, batch_first=True), nn.Linear(4, 2)),
+    "tdnn": lambda: nn.Sequential(nn.TimeDelay(3, 4, delays=2), nn.TimeDelay(4, 2, delays=[0, 3])),
+    "jordan": lambda: nn.Jordan(3, 4, 2),
+    "narx": lambda: nn.NARX(3, 2, hidden_size=4),
+    "ar": lambda: nn.AR(2, 3),
+    "last": lambda: Readout(nn.RNN(3, 4), 4, lambda outputs, h: h[0]),
+    "last of layers": lambda: Readout(nn.GRU(3, 4, num_layers=2), 4, lambda outputs, h: h[-1]),
+    "first from the end": lambda: Readout(nn.Recurrent(nn.RNNCell(3, 4), reverse=True), 4, lambda outputs, h: h),
+    "last and first": lambda: Readout(nn.RNN(3, 4), 8, lambda ys, h: tr.concatenate([ys[-1], ys[0]], axis=-1)),
+    "mean": lambda: Readout(nn.RNN(3, 4), 4, lambda outputs, h: outputs.mean(axis=0)),
+    "learned": Learned,
+    "unnamed": lambda: nn.Recurrent(Unnamed()),
+    "linear": lambda: nn.Sequential(nn.Linear(3, 4, symbols=("W", "b")), tr.tanh, nn.Linear(4, 2)),
+    "decoder": decoder,
+    "context at the start": lambda: decoder("start"),
+    "context at every step": lambda: decoder("every_step", cell=nn.GRUCell),
+    "context at both": lambda: decoder("both"),
+    "sequence to sequence": lambda: nn.Seq2Seq(nn.RNN(3, 4), decoder()),
+    "sequence to sequence, lstm": lambda: nn.Seq2Seq(nn.LSTM(3, 4), decoder("both", 8, nn.LSTMCell)),
+}
+
+FORMS = {
+    "as written": AS_WRITTEN,
+    "UW": Form("UW", one_bias=True, net="q"),
+    "WU": Form("WU", one_bias=True),
+    "joined": Form("UW", one_bias=True, joined=True),
+}
+
+
+def carried_out(model, form, seed=0):
+    """A page of the model's equations with values for all that is given, and the arguments of the model that it stands for."""
+    found = Equations(
+        of_module(model._drawn()), form, Letters(notation=form.order), {p.node: path for path, p in model.named_parameters()}
+    )
+    batch, rng = found.system.batch, np.random.default_rng(seed)
+    known = {p.node: p.data for p in model.parameters()}
+    sequences, fixed, outside, arguments = {}, {}, {}, {}
+    for node, symbol in found.symbols.items():
+        if symbol.when:
+            continue
+        name = symbol._replace(delay=None).at(0).replace(" ", "")
+        shape = node.shape[node.shape.index(batch) + 1 :] if batch in node.shape else node.shape
+        outside[name] = outside[rf"\delta^{{{name}}}"] = np.zeros(shape)
+        if node.role == "input":
+            length = () if node in found.system.once else (T,)
+            data = rng.integers(0, 5, (*length, *shape)) if node.dtype.kind in "iu" else rng.normal(size=(*length, *shape))
+            (sequences if length else fixed)[name] = arguments[node.name] = data
+        elif node.role == "parameter":
+            fixed[name] = valued(found.parts.get(node, node), known)
+    lines = [*found.lines(), *Backward(found).lines()]
+    return found, Page(lines, T, fixed, sequences, outside), arguments
+
+
+def valued(node, known):
+    for inner in ancestors([node]):
+        if inner not in known:
+            inputs = [known[i] for i in inner.inputs]
+            known[inner] = inner.value if inner.primitive is None else inner.primitive.kernel(*inputs, **inner.attributes)
+    return known[node]
+
+
+def run(model, arguments):
+    """The outputs of the model for one example, time first."""
+    batch_first = any(getattr(part, "batch_first", False) for _, part in model.modules())
+    given = dict(arguments)
+    x, y = given.pop("x", given.pop("ε", None)), given.pop("y", None)
+    xs = None if x is None else x[None] if batch_first or x.ndim < 2 else x[:, None]
+    ys = None if y is None else y[:, None]
+    if isinstance(model, nn.Decoder):
+        return model(ys, *([] if xs is None else [xs]))
+    if isinstance(model, nn.Seq2Seq):
+        return model(xs, ys)
+    drawn = model._drawn()
+    outputs = (nn.Recurrent(drawn) if isinstance(drawn, nn.Cell) else drawn)(xs)
+    outputs = outputs[0] if isinstance(outputs, tuple) else outputs
+    return tr.swapaxes(outputs, 0, 1) if batch_first else outputs
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_computes_what_its_equations_say(name, form):
+    tr.seed(3)
+    model = MODELS[name]()
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    found, page, arguments = carried_out(model, FORMS[form])
+    outputs = run(model, arguments)
+    (output,) = found.system.outputs
+    symbol = found.symbols[output]._replace(delay=None).at(0).replace(" ", "")
+    is_once = output in found.system.once
+    said = [page.value(symbol)] if is_once else [page.value(symbol, t) for t in range(1, T + 1)]
+    np.testing.assert_allclose(np.stack(said).ravel(), outputs.data.ravel(), rtol=1e-5, atol=1e-6)
+
+    loss = (((outputs + 1) ** 2) / 2).sum()
+    expected = dict(zip(model.parameters(), tr.grad(loss, model.parameters()), strict=True))
+    gradients = {p.node: np.zeros(p.shape) for p in model.parameters()}
+    for leaf in found.parameters:
+        printed = found.symbols[leaf].at(0).replace(" ", "")
+        if printed in page.gradients:
+            for parameter, share in shares(found.parts.get(leaf, leaf), page.gradient(printed), model):
+                gradients[parameter] = gradients[parameter] + share
+    for parameter, gradient in expected.items():
+        np.testing.assert_allclose(gradients[parameter.node], gradient.data, rtol=1e-4, atol=1e-5, err_msg=parameter.name)
+
+
+def shares(expression, gradient, model):
+    """The gradient of each parameter from that of an expression of parameters."""
+    own = [p for p in model.parameters() if p.node in ancestors([expression])]
+    stands = {p.node: p for p in own}
+    for node in ancestors([expression]):
+        if node.primitive is not None:
+            stands[node] = tr.ops.apply(node.primitive, [stands[i] for i in node.inputs], node.attributes)
+    whole = stands[expression]
+    return [(p.node, g.data) for p, g in zip(own, tr.grad((whole * np.reshape(gradient, whole.shape)).sum(), own), strict=True)]
