@@ -62,6 +62,15 @@ def test_every_colour_is_defined_once():
     assert set(re.findall(r"(?<!\{)\bc[0-9A-F]{6}\b", text)) <= set(defined)
 
 
+@pytest.mark.parametrize("name", [*PICTURES, "highlighted"])
+def test_the_colours_are_those_of_the_other_writers(name):
+    drawing = PICTURES[name]() if name in PICTURES else nn.LSTMCell(3, 5).draw(time="step", highlight="f")
+    named = {"black": "#000000", "white": "#ffffff"}
+    in_svg = {named.get(c, c).upper() for c in re.findall(r'(?:fill|stroke)="(?!none)([^"]+)"', drawing.svg())}
+    in_tikz = {f"#{c}" for c in re.findall(r"\\definecolor\{c([0-9A-F]{6})\}", drawing.tikz())}
+    assert in_svg == in_tikz | {"#FFFFFF"}
+
+
 def test_the_same_text_in_every_run():
     assert elman().draw(time="unrolled").tikz() == elman().draw(time="unrolled").tikz()
 
