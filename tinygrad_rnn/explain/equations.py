@@ -73,9 +73,14 @@ def equations(
         ``loss(output, target)``, of each step if the outputs are a sequence.
     targets : array_like, optional
         An example of the targets, (time, batch, …), if the loss takes an unusual one.
-    symbols, notation : optional
-        The reader's letters, as :class:`tinygrad_rnn.views.letters.Letters` has them. With a
-        notation sums are in its order: b + W h + U x, or U h + W x + b.
+    symbols : Mapping of str to str, optional
+        From the names in the model to the reader's, in any script: ``{"h": "s"}`` renames h and
+        all that have this letter with scripts; a name in full, such as ``"W_f"``, counts before
+        its letter. :meth:`tinygrad_rnn.nn.Module.draw` takes the same mapping.
+    notation : {"UW", "WU"}, optional
+        The letters of the input's and of the recurrent matrix, and the order of sums:
+        b + W h + U x, or U h + W x + b with the two letters exchanged. Numbered matrices, such
+        as those of delays, keep their letter. The model's own letters and order if not given.
     net : str, optional
         What the sum within a nonlinear function is called, such as "a" or "z": it has a line
         of its own then.

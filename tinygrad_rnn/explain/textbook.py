@@ -259,13 +259,13 @@ class Textbook:
                 yield new, new if is_bias else None, is_bias and len(self._readers[term]) == 1, False
 
     def _is_delayed(self, node: Node) -> bool:
-        """Whether a value is made of values of earlier steps, otherwise than by way of named ones of its own step."""
+        """Whether a value is made of values of earlier steps: not by way of a named one of its own step, or a parameter."""
         seen, stack = {node}, [node]
         while stack:
             source = stack.pop()
             if source in self._delayed:
                 return True
-            if source.name is None:
+            if source.name is None and not any(i.role == "parameter" for i in source.inputs):
                 new = [i for i in source.inputs if i not in seen]
                 seen.update(new)
                 stack += new
