@@ -1,5 +1,7 @@
 """The figures of textbooks: one shared node, totals, functions on edges, letters for codes, conditional models."""
 
+import re
+
 import numpy as np
 import pytest
 from draw_networks import elman
@@ -191,3 +193,40 @@ def test_what_is_forced_may_stand_behind_another_layer():
     model = nn.Sequential(nn.Linear(3, 4), nn.Jordan(4, 5, 2))
     found = said(model.draw(time="unrolled", loss=nn.mse, force=["o"]))
     assert {("y₁", "W", "h₂"), ("y₁", "", "L₁")} <= found
+
+
+# -- the reader's letters ----------------------------------------------------------------------
+
+
+def labels_of(drawing):
+    return {plain(v.label) for v in drawing.sketch.vertices} | {plain(a.label) for a in drawing.sketch.arcs} - {""}
+
+
+@pytest.mark.parametrize("time", ["folded", "unrolled", "step"])
+@pytest.mark.parametrize("detail", ["slots", "values", "ops", "layers"])
+def test_the_readers_letters_are_in_every_picture(time, detail):
+    if time == "step" and detail != "values":
+        return
+    cell = nn.RNNCell(3, 5)
+    own, read = (cell.draw(time=time, detail=detail, **k) for k in ({}, {"symbols": {"h": "s", "x": "u"}, "notation": "WU"}))
+    letters = dict(zip("hxUW", "suWU", strict=True))
+    assert labels_of(read) == {re.sub("(?<![a-z])[hxUW]", lambda m: letters[m[0]], label) for label in labels_of(own)}
+
+
+def test_the_notation_of_a_graph_that_has_run():
+    outputs, _ = nn.RNN(2, 3)(np.ones((3, 1, 2), "float32"))
+    found = said(tr.graph(outputs).draw(notation="WU"))
+    assert {("x₁", "W", "h₁"), ("h₁", "U", "h₂")} <= found
+
+
+def test_a_symbol_for_nothing_is_an_error():
+    for time in ("unrolled", "step"):
+        with pytest.raises(ValueError, match=r"nothing here is called q; the names are .*h"):
+            nn.RNNCell(2, 3).draw(time=time, symbols={"q": "r"})
+    with pytest.raises(ValueError, match="notation is"):
+        nn.RNNCell(2, 3).draw(notation="VU")
+
+
+def test_a_gate_is_highlighted_by_the_readers_letter():
+    drawing = nn.LSTMCell(3, 5).draw(time="step", symbols={"g": r"\tilde{c}"}, highlight="c̃")
+    assert [plain(v.label) for v in drawing.sketch.vertices if not v.faint and v.kind is Kind.VALUE] == ["tanh c̃"]

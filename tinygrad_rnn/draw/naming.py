@@ -9,12 +9,24 @@ import numpy as np
 
 from ..graph.node import Node, Spec
 from ..views.contraction import Contraction, Family, Value
-from ..views.letters import layer_marks
+from ..views.letters import Letters, layer_marks
 from ..views.runs import Run
 from .symbols import literal, plain, pretty, stem
 
-__all__ = ["FALLBACK", "edge_label", "names_of", "operation_text", "parameter_symbols", "pretty_sum", "run_marks", "tooltip"]
+__all__ = [
+    "FALLBACK",
+    "OWN",
+    "edge_label",
+    "names_of",
+    "operation_text",
+    "parameter_symbols",
+    "pretty_sum",
+    "run_marks",
+    "tooltip",
+]
 
+OWN = Letters()
+"""The model's own letters."""
 FALLBACK = {
     "input": "x",
     "state": "h",
@@ -30,7 +42,7 @@ FALLBACK = {
 """What a value is called whose author gave it no name, by its role."""
 
 
-def names_of(contraction: Contraction) -> dict[Value, str]:
+def names_of(contraction: Contraction, letters: Letters = OWN) -> dict[Value, str]:
     """What each value is called: its name, or what its role is called where no author used that for something else.
 
     An output is called after its role, too, if a gate of its run has its name.
@@ -42,7 +54,9 @@ def names_of(contraction: Contraction) -> dict[Value, str]:
     taken = {value.name for value in contraction.values}
     fallback = FALLBACK | {"output": next((free for free in ("o", "y", r"\hat{y}") if free not in taken), "out")}
     shared = {value for value in contraction.values if value.role == "output" and len(owners[value.run, value.name]) > 1}
-    return {value: (None if value in shared else value.name) or fallback[value.role] for value in contraction.values}
+    own = {value: (None if value in shared else value.name) or fallback[value.role] for value in contraction.values}
+    of_values = {value: contraction.cotangents.get(value.node) for value in own}
+    return {value: letters(own[value]) if node is None else f"∂{letters(node.name or '')}" for value, node in of_values.items()}
 
 
 def run_marks(names: Mapping[Value, str], continued: Mapping[Run, tuple[Run, int]]) -> dict[tuple[Run | None, str], str]:
@@ -62,8 +76,8 @@ def run_marks(names: Mapping[Value, str], continued: Mapping[Run, tuple[Run, int
     return marks
 
 
-def parameter_symbols(contraction: Contraction) -> dict[Node, str]:
-    """A symbol for each parameter; equal ones are told apart by the unrolling that uses them."""
+def parameter_symbols(contraction: Contraction, letters: Letters = OWN) -> dict[Node, str]:
+    """The reader's symbol for each parameter; equal ones are told apart by the unrolling that uses them."""
     nodes, runs = contraction.nodes, contraction.runs
     parameters = [node for node in nodes if node.role == "parameter"]
     of: dict[Node, Node] = {node: node for node in parameters}
@@ -80,7 +94,7 @@ def parameter_symbols(contraction: Contraction) -> dict[Node, str]:
                     of[node] = of[i]
     named: dict[str, list[Node]] = {}
     for node in parameters:
-        named.setdefault(node.name or "θ", []).append(node)
+        named.setdefault(letters(node.name or "θ"), []).append(node)
     symbols: dict[Node, str] = {}
     ordered = list(runs)
     for name, same in named.items():

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from ..graph.graph import Graph
 from ..graph.node import Node
 from ..ops.facts import adds, facts_of
 from ..views.contraction import Contraction, Value, is_copy
 from .naming import operation_text, parameter_symbols, pretty_sum
-from .over_time import sketched
+from .over_time import Options, sketched
 from .sketch import Sketch, Vertex
 from .style import RISE, TINTS, Kind
 from .symbols import literal, plain, pretty
@@ -47,13 +47,11 @@ class _Operations(Contraction):
         return "product" if self.factors(node) and not is_sum else "operation"
 
 
-def operations(
-    graph: Graph, values: bool = False, timeless: bool = False, letters: Sequence[str] | None = None
-) -> tuple[Sketch, dict[str, str]]:
+def operations(graph: Graph, options: Options, timeless: bool = False) -> tuple[Sketch, dict[str, str]]:
     """A graph with a box for each operation, and the colours of its parameters."""
     contraction = _Operations(graph)
-    sketch, shown = sketched(contraction, values, timeless, letters)
-    symbols = parameter_symbols(contraction)
+    sketch, shown = sketched(contraction, options, timeless)
+    symbols = parameter_symbols(contraction, options.letters)
     tints: dict[str, str] = {}
     for value, vertex in shown.items():
         if value.node.primitive is None or value.role in ("initial", "input", "loss", "mask"):
@@ -64,7 +62,7 @@ def operations(
             vertex.color = tints.setdefault(factors[0], TINTS[len(tints) % len(TINTS)])
         if value.role in ("operation", "product"):
             vertex.label, vertex.width, vertex.height = text, 34.0, 26.0
-        elif not values:
+        elif not options.values:
             vertex.label, vertex.font, vertex.width = f"{vertex.label}\n{text}", 11.0, 44.0
         vertex.fit(12.0)
     for arc in sketch.arcs:

@@ -3,36 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 from ..views.contraction import Contraction, Value
 from ..views.functions import functions_of
-from .naming import FALLBACK, edge_label, names_of, parameter_symbols, run_marks, tooltip
+from ..views.letters import Letters
+from .naming import FALLBACK, OWN, edge_label, names_of, parameter_symbols, run_marks, tooltip
 from .numbers import described, gradients_of, symbols_of
 from .sketch import Arc, Sketch, Vertex
 from .style import PLAIN, STARTS, Kind
 from .symbols import indexed, pretty
 
-__all__ = ["sketched"]
+__all__ = ["Options", "Shared", "sketched"]
+
+
+Shared = Literal["label", "node"]
+
+
+class Options(NamedTuple):
+    """How a picture over time says what it says.
+
+    Attributes
+    ----------
+    values : bool
+        Whether nodes show their numbers.
+    labels : sequence of str, optional
+        What the codes 0, 1, 2, … stand for, to be shown in their place.
+    shared : {"label", "node"}
+        Whether a parameter is a label of edges, or a node.
+    aspect : float, optional
+        Width of the picture over its height.
+    letters : Letters
+        What the reader calls values and parameters.
+    """
+
+    values: bool = False
+    labels: Sequence[str] | None = None
+    shared: Shared = "label"
+    aspect: float | None = None
+    letters: Letters = OWN
 
 
 def sketched(
-    contraction: Contraction,
-    numbers: bool,
-    timeless: bool,
-    letters: Sequence[str] | None = None,
-    functional: bool = False,
+    contraction: Contraction, options: Options, timeless: bool, functional: bool = False
 ) -> tuple[Sketch, dict[Value, Vertex]]:
     """A vertex for each value and an arc for each edge, all without places.
 
     Parameters
     ----------
     contraction : Contraction
-    numbers : bool
-        Whether labels hold numbers.
+    options : Options
     timeless : bool
         Whether labels are without their step, for a folded drawing, unless they hold numbers.
-    letters : sequence of str, optional
-        What codes stand for, to be shown in their place.
     functional : bool
         Whether an edge is labelled with the function that makes its target, if there is one,
         in place of parameters.
@@ -42,13 +64,14 @@ def sketched(
     Sketch
     dict of Value to Vertex
     """
-    symbols = parameter_symbols(contraction)
+    options.letters.check([*names_of(contraction).values(), *(p.name or "θ" for p in parameter_symbols(contraction))])
+    symbols = parameter_symbols(contraction, options.letters)
     continued = contraction.continued()
-    names = names_of(contraction)
+    names = names_of(contraction, options.letters)
     marks = run_marks(names, continued)
-    gradients = gradients_of(contraction.nodes, contraction.outputs) if numbers else {}
+    gradients = gradients_of(contraction.nodes, contraction.outputs) if options.values else {}
     sketch = Sketch(backwards={run.number for run in contraction.runs if run.reverse})
-    if numbers:
+    if options.values:
         found = {symbol: described(node, gradients) for node, symbol in symbols.items()}
         sketch.numbers = {symbol: lines for symbol, lines in found.items() if lines}
     shown: dict[Value, Vertex] = {}
@@ -56,8 +79,8 @@ def sketched(
     for value in contraction.values:
         base = names[value]
         run = None if value.run is None else value.run.number
-        lines = symbols_of(value.node, letters) if letters else []
-        lines = lines or (described(value.node, gradients) if numbers else [])
+        lines = symbols_of(value.node, options.labels) if options.labels else []
+        lines = lines or (described(value.node, gradients) if options.values else [])
         _, before = continued.get(value.run, (value.run, 0)) if value.run is not None else (None, 0)
         index = None if value.column is None or (timeless and not lines) else value.column + before
         vertex = Vertex(_unique(value, alike, timeless), value.family, Kind(value.role), column=value.column, run=run)

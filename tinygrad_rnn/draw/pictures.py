@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, get_args
 
 from ..checks import check_int
 from ..console import counted
@@ -12,12 +12,13 @@ from ..graph.graph import Graph
 from ..graph.node import behind_cuts
 from ..nn.cell import Cell
 from ..nn.module import Module
-from ..nn.module_trace import trace_step
+from ..nn.module_trace import Step, trace_step
 from ..ops.core import as_tensor
 from ..tensor import Tensor
 from ..tree import flatten
 from ..views.contraction import contract, cotangents
 from ..views.full_lengths import without_padding
+from ..views.letters import Letters, Notation
 from ..views.per_step import per_step
 from ..views.runs import Runs, longest_delay
 from ..views.symbolic_run import traced
@@ -28,7 +29,7 @@ from .highlight import highlight as highlight_parts
 from .lanes import add_shared_parameters, place_totals
 from .layer_view import add_parameters, merged
 from .operations import add_legend, operations
-from .over_time import sketched
+from .over_time import Options, Shared, sketched
 from .plain import any_graph, join
 from .positions import Layout, place, set_rows, share_columns
 from .route import branch_dots, route
@@ -41,7 +42,6 @@ __all__ = ["draw", "draw_module"]
 
 Time = Literal["folded", "unrolled", "step"]
 Detail = Literal["slots", "values", "ops", "layers"]
-Shared = Literal["label", "node"]
 
 COLUMNS = 10
 """Steps that are drawn before the middle ones are left out."""
@@ -51,27 +51,6 @@ FIRST = 4
 """Steps that a module is traced over for a folded drawing, if no delay is longer."""
 LONGEST = 64
 """Steps that a module is traced over, at the most, to see all of its delays."""
-
-
-class Style(NamedTuple):
-    """How a picture over time says what it says.
-
-    Attributes
-    ----------
-    values : bool
-        Whether nodes show their numbers.
-    labels : sequence of str, optional
-        What the codes 0, 1, 2, … stand for.
-    shared : {"label", "node"}
-        Whether a parameter is a label of edges, or a node.
-    aspect : float, optional
-        Width of the picture over its height.
-    """
-
-    values: bool = False
-    labels: Sequence[str] | None = None
-    shared: Shared = "label"
-    aspect: float | None = None
 
 
 def draw(
@@ -85,13 +64,15 @@ def draw(
     labels: Iterable[str] | None = None,
     shared: Shared = "label",
     aspect: float | None = None,
+    symbols: Mapping[str, str] | None = None,
+    notation: Notation | None = None,
 ) -> Drawing:
     """Draw a graph: over time if it has steps, else as it is.
 
     Parameters
     ----------
     graph : Graph
-    time, detail, steps, values, backward, name, labels, shared, aspect
+    time, detail, steps, values, backward, name, labels, shared, aspect, symbols, notation
         As :meth:`tinygrad_rnn.graph.Graph.draw` has them.
 
     Returns
@@ -109,7 +90,7 @@ def draw(
     >>> "a delay of one step" in drawing.source
     True
     """
-    style = _style(values, labels, shared, aspect)
+    options = _options(values, labels, shared, aspect, symbols, notation)
     _check(time, detail)
     if time == "step":
         raise ValueError('time="step" draws a cell: give the cell to draw, not a graph that it made')
@@ -121,12 +102,12 @@ def draw(
         if time == "folded":
             raise FoldError("there are no steps to fold: tag a loop's with `for t, x in tr.steps(xs):`")
         kind = "gradient" if has_gradient or backward else "operations"
-        sketch, shown = any_graph(graph, values)
+        sketch, shown = any_graph(graph, values, options.letters)
         join(sketch, shown)
         sketch.aspect = aspect
         text = graph.text(limit=60)
         return Drawing(sketch, f"{name}, {kind}", text, text, name)
-    return _over_time(split, time or "unrolled", detail, steps or COLUMNS, style, name, {})
+    return _over_time(split, time or "unrolled", detail, steps or COLUMNS, options, name, {})
 
 
 def draw_module(
@@ -143,6 +124,8 @@ def draw_module(
     shared: Shared = "label",
     aspect: float | None = None,
     highlight: Sequence[str] = (),
+    symbols: Mapping[str, str] | None = None,
+    notation: Notation | None = None,
 ) -> Drawing:
     """Draw a network: it is run over symbols, so no data is needed.
 
@@ -150,7 +133,7 @@ def draw_module(
     ----------
     module : Module
         A cell, a recurrent layer, or a whole model.
-    time, detail, steps, loss, targets, inputs, values, force, total, shared, aspect, highlight
+    time, detail, steps, loss, targets, inputs, values, force, total, shared, aspect, highlight, symbols, notation
         As :meth:`tinygrad_rnn.nn.Module.draw` has them.
 
     Returns
@@ -167,13 +150,13 @@ def draw_module(
     >>> [f"L[{t}]" in drawing.source for t in (1, 3, 4)]
     [True, True, False]
     """
-    style = _style(values, None, shared, aspect)
+    options = _options(values, None, shared, aspect, symbols, notation)
     _check(time, detail)
     steps = check_int("steps", steps, 0)
     force = [force] if isinstance(force, str) else force
     name = type(module).__name__
     if time == "step":
-        return _draw_step(module, inputs, aspect, [highlight] if isinstance(highlight, str) else highlight)
+        return _draw_step(module, inputs, options, [highlight] if isinstance(highlight, str) else highlight)
     if highlight:
         raise ValueError('highlight is for one step gate by gate: give time="step" with it')
     T = FIRST if time == "folded" else steps
@@ -191,26 +174,36 @@ def draw_module(
         titles[path] = next((titles[cell] for cell in cells if f"{path}.".startswith(f"{cell}." if cell else "")), titles[path])
     layouts = [layout for _, part in module.modules() if (layout := getattr(part, "layout", None))]
     layout = layouts[0] if len(layouts) == 1 and detail in (None, "values") else None
-    return _over_time(graph, time, detail, COLUMNS, style, name, titles, layout)
+    return _over_time(graph, time, detail, COLUMNS, options, name, titles, layout)
 
 
 def _has_memory(graph: Graph) -> bool:
     return longest_delay(graph) > 0 or any(node.role == "initial" for node in graph.inputs)
 
 
-def _draw_step(module: Module, inputs: Any, aspect: float | None, highlighted: Sequence[str]) -> Drawing:
+def _draw_step(module: Module, inputs: Any, options: Options, highlighted: Sequence[str]) -> Drawing:
     """One step of the only cell there is."""
     cells = [module] if isinstance(module, Cell) else [part for _, part in module.modules() if isinstance(part, Cell)]
     if len({type(cell) for cell in cells}) != 1:
         found = ", ".join(dict.fromkeys(type(cell).__name__ for cell in cells)) or "none"
         raise ValueError(f'time="step" draws a cell, and the cells in {type(module).__name__} are: {found}; draw one of them')
-    step, name = trace_step(cells[0], 2, inputs), type(cells[0]).__name__
-    sketch = step_sketch(diagram(step), getattr(cells[0], "step_layout", {}))
+    step, name = _lettered(trace_step(cells[0], 2, inputs), options.letters), type(cells[0]).__name__
+    sketch = step_sketch(diagram(step, options.letters), getattr(cells[0], "step_layout", {}))
     if highlighted:
         highlight_parts(sketch, highlighted)
-    sketch.aspect = aspect
+    sketch.aspect = options.aspect
     text = Graph([as_tensor(value).node for value in (*flatten(step.output), *step.after)]).text(limit=60)
     return Drawing(sketch, f"{name}, one step", _described(sketch), text, name)
+
+
+def _lettered(step: Step, letters: Letters) -> Step:
+    """A step that was traced for this picture alone, its values called as the reader calls them."""
+    nodes = Graph([as_tensor(value).node for value in (*flatten(step.output), *step.after)]).nodes
+    letters.check(node.name for node in nodes if node.name)
+    for node in dict.fromkeys((*nodes, *(slot.node for slot in step.state))):
+        if node.name and node.role != "parameter":
+            node.name = letters(node.name)
+    return step._replace(names=list(map(letters, step.names)))
 
 
 def _check(time: Any, detail: Any) -> None:
@@ -219,12 +212,19 @@ def _check(time: Any, detail: Any) -> None:
             raise ValueError(f"{word} is one of {', '.join(map(repr, known))}, not {given!r}")
 
 
-def _style(values: bool, labels: Iterable[str] | None, shared: Any, aspect: Any) -> Style:
+def _options(
+    values: bool,
+    labels: Iterable[str] | None,
+    shared: Any,
+    aspect: Any,
+    symbols: Mapping[str, str] | None,
+    notation: Notation | None,
+) -> Options:
     if shared not in get_args(Shared):
         raise ValueError(f"shared is one of {', '.join(map(repr, get_args(Shared)))}, not {shared!r}")
     if aspect is not None and not (isinstance(aspect, (int, float)) and 0.05 <= aspect <= 20):
         raise ValueError(f"aspect is the width of a picture over its height, such as 16 / 9, not {aspect!r}")
-    return Style(values, None if labels is None else list(labels), shared, aspect)
+    return Options(values, None if labels is None else list(labels), shared, aspect, Letters(symbols, notation))
 
 
 def _over_time(
@@ -232,7 +232,7 @@ def _over_time(
     time: Time,
     detail: Detail | None,
     shown: int,
-    style: Style,
+    options: Options,
     name: str,
     titles: Mapping[str, str],
     layout: Layout | None = None,
@@ -243,14 +243,14 @@ def _over_time(
             graph.fold(unrolling)  # the picture is of one step, so all have to be alike
     tints: dict[str, str] = {}
     if detail == "ops":
-        if style.shared == "node":
+        if options.shared == "node":
             raise ValueError('detail="ops" has a box for each use of a parameter: shared="node" is for the other details')
-        sketch, tints = operations(graph, style.values, fold, style.labels)
+        sketch, tints = operations(graph, options, fold)
     else:
         chosen = "slots" if detail == "layers" else detail or ("values" if fold else None)
-        sketch, _ = sketched(contract(graph, chosen), style.values, fold, style.labels, detail == "slots")
-    sketch.aspect = style.aspect
-    if style.shared == "node":
+        sketch, _ = sketched(contract(graph, chosen), options, fold, detail == "slots")
+    sketch.aspect = options.aspect
+    if options.shared == "node":
         for arc in sketch.arcs:
             if not arc.plain:
                 arc.label = ""
@@ -270,11 +270,11 @@ def _over_time(
         set_rows(sketch)
         place(sketch)
         place_totals(sketch)
-    if style.shared == "node":
+    if options.shared == "node":
         add_shared_parameters(sketch)
     route(sketch)
     branch_dots(sketch)
-    if detail == "layers" and style.shared == "label":
+    if detail == "layers" and options.shared == "label":
         add_parameters(sketch)
     if tints or sketch.numbers:
         add_legend(sketch, tints)

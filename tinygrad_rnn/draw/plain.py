@@ -7,8 +7,9 @@ import numpy as np
 from ..graph.graph import Graph, is_constant
 from ..graph.node import Node, behind_cuts
 from ..views.contraction import inputs_of
+from ..views.letters import Letters
 from .layered import layered
-from .naming import operation_text
+from .naming import OWN, operation_text
 from .numbers import described, gradients_of
 from .route import clip, straight
 from .sketch import Arc, Sketch, Vertex
@@ -21,7 +22,7 @@ MOST = 160
 """Nodes that are drawn before the middle ones are left out."""
 
 
-def any_graph(graph: Graph, values: bool) -> tuple[Sketch, dict[Node, Vertex]]:
+def any_graph(graph: Graph, values: bool, letters: Letters = OWN) -> tuple[Sketch, dict[Node, Vertex]]:
     """A vertex for each operation of a graph and an arc for each operand, without places.
 
     Parameters
@@ -29,6 +30,8 @@ def any_graph(graph: Graph, values: bool) -> tuple[Sketch, dict[Node, Vertex]]:
     graph : Graph
     values : bool
         Whether nodes show their numbers.
+    letters : Letters
+        What the reader calls values and parameters.
 
     Notes
     -----
@@ -50,7 +53,7 @@ def any_graph(graph: Graph, values: bool) -> tuple[Sketch, dict[Node, Vertex]]:
     for node in nodes:
         if node in left_out:
             continue
-        lines = [] if node.name is None else [indexed(node.name, node.step if node.primitive or node.step else None)]
+        lines = [] if node.name is None else [indexed(letters(node.name), node.step if node.primitive or node.step else None)]
         if node.primitive is not None:
             lines.append(operation_text(node, constants))
         lines = lines or [literal(node.operation)]

@@ -19,7 +19,8 @@ from ..tree import flatten
 from ..views.contraction import Edge, Value
 from ..views.gates import Gates
 from ..views.interpolations import interpolations
-from .naming import operation_text, parameter_symbols, pretty_sum
+from ..views.letters import Letters
+from .naming import OWN, operation_text, parameter_symbols, pretty_sum
 from .symbols import indexed, plain, pretty
 
 __all__ = ["Diagram", "Line", "Role", "StepPart", "diagram"]
@@ -105,13 +106,15 @@ class Diagram:
                 yield read, part, line
 
 
-def diagram(step: Step) -> Diagram:
+def diagram(step: Step, letters: Letters = OWN) -> Diagram:
     """The parts of a traced step.
 
     Parameters
     ----------
     step : Step
         As :func:`tinygrad_rnn.nn.module_trace.trace_step` gives it.
+    letters : Letters
+        What the reader calls parameters.
 
     Examples
     --------
@@ -120,19 +123,19 @@ def diagram(step: Step) -> Diagram:
     >>> [part.text for part in diagram(trace_step(nn.RNNCell(3, 5))).inner]
     ['tanh']
     """
-    return _Reading(step).diagram
+    return _Reading(step, letters).diagram
 
 
 class _Reading:
     """The parts of a step, read off its contraction."""
 
-    def __init__(self, step: Step) -> None:
+    def __init__(self, step: Step, letters: Letters) -> None:
         outputs, after = ([as_tensor(value).node for value in flatten(part)] for part in (step.output, tuple(step.after)))
         graph = interpolations(Graph([*outputs, *after]).opened())
         with mode(tracing=True):  # the ends of lines: a value can be an output and a state, and read within the step
             ends = [apply(astype, (Tensor(node),), {"dtype": node.dtype}).node for node in graph.outputs]
         self.gates = Gates(Graph(ends))
-        self.symbols = parameter_symbols(self.gates)
+        self.symbols = parameter_symbols(self.gates, letters)
         self.edges: dict[Node, list[Edge]] = {}
         for edge in self.gates.edges:
             self.edges.setdefault(edge.target.node, []).append(edge)

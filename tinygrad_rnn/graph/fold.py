@@ -317,9 +317,11 @@ class Folded:
         labels: Iterable[str] | None = None,
         shared: Literal["label", "node"] = "label",
         aspect: float | None = None,
+        symbols: Mapping[str, str] | None = None,
+        notation: Literal["UW", "WU"] | None = None,
     ) -> Drawing:
         """Draw the folded graph; the options are those of :meth:`Graph.draw`."""
-        return self.graph.draw(time, detail, steps, values, backward, name, labels, shared, aspect)
+        return self.graph.draw(time, detail, steps, values, backward, name, labels, shared, aspect, symbols, notation)
 
     # -- unfolding -------------------------------------------------------------------------
 

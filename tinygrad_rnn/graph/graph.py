@@ -294,6 +294,8 @@ class Graph:
         labels: Iterable[str] | None = None,
         shared: Literal["label", "node"] = "label",
         aspect: float | None = None,
+        symbols: Mapping[str, str] | None = None,
+        notation: Literal["UW", "WU"] | None = None,
     ) -> Drawing:
         """Draw the graph: over time if it has steps, else as it is.
 
@@ -323,6 +325,10 @@ class Graph:
             Whether a parameter is a label of edges, or a node with an edge to each of its uses.
         aspect : float, optional
             Width of the picture over its height, such as ``16 / 9`` for a slide.
+        symbols : mapping of str to str, optional
+            From the names of the model to the reader's: ``{"h": "s"}`` draws s for h, and s_1 for h_1.
+        notation : {"UW", "WU"}, optional
+            Letters of the input's and of the recurrent matrix; the model's own are "UW".
 
         Returns
         -------
@@ -343,7 +349,7 @@ class Graph:
         """
         from ..draw import draw
 
-        return draw(self, time, detail, steps, values, backward, name, labels, shared, aspect)
+        return draw(self, time, detail, steps, values, backward, name, labels, shared, aspect, symbols, notation)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         try:

@@ -456,6 +456,8 @@ class Module:
         shared: Literal["label", "node"] = "label",
         aspect: float | None = None,
         highlight: Sequence[str] = (),
+        symbols: Mapping[str, str] | None = None,
+        notation: Literal["UW", "WU"] | None = None,
     ) -> Drawing:
         """Draw the network, without data: it is run with symbolic tensors.
 
@@ -489,6 +491,10 @@ class Module:
         highlight : sequence of str
             Gates and operations of one step that are shown with their lines, while all others are
             faint. One without a name is called what it does, such as ``"tanh c"`` or ``"i×g"``.
+        symbols : mapping of str to str, optional
+            From the names of the model to the reader's: ``{"h": "s"}`` draws s for h, and s_1 for h_1.
+        notation : {"UW", "WU"}, optional
+            Letters of the input's and of the recurrent matrix; the model's own are "UW".
 
         Returns
         -------
@@ -518,7 +524,21 @@ class Module:
         from ..draw import draw_module
 
         return draw_module(
-            self._drawn(), time, detail, steps, loss, targets, inputs, values, force, total, shared, aspect, highlight
+            self._drawn(),
+            time,
+            detail,
+            steps,
+            loss,
+            targets,
+            inputs,
+            values,
+            force,
+            total,
+            shared,
+            aspect,
+            highlight,
+            symbols,
+            notation,
         )
 
     def _drawn(self) -> Module:
