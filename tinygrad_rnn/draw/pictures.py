@@ -188,7 +188,8 @@ def _draw_step(module: Module, inputs: Any, options: Options, highlighted: Seque
         found = ", ".join(dict.fromkeys(type(cell).__name__ for cell in cells)) or "none"
         raise ValueError(f'time="step" draws a cell, and the cells in {type(module).__name__} are: {found}; draw one of them')
     step, name = _lettered(trace_step(cells[0], 2, inputs), options.letters), type(cells[0]).__name__
-    sketch = step_sketch(diagram(step, options.letters), getattr(cells[0], "step_layout", {}))
+    layout = {options.letters(part): place for part, place in getattr(cells[0], "step_layout", {}).items()}
+    sketch = step_sketch(diagram(step, options.letters), layout)
     if highlighted:
         highlight_parts(sketch, highlighted)
     sketch.aspect = options.aspect
