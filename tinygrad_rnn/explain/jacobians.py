@@ -17,7 +17,7 @@ from .loop_run import Array, LoopRun, derived
 from .model_run import Model, Part, run_part
 from .result import Result
 
-__all__ = ["Jacobians", "jacobians", "lyapunov"]
+__all__ = ["Jacobians", "exponents", "jacobians", "lyapunov"]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -198,9 +198,15 @@ def lyapunov(
     >>> explain.lyapunov(logistic, None, 1, state=np.array([[0.3]]), steps=5000).round(2)
     array([0.69])
     """
-    check_int("max_bytes", max_bytes)
     given = {"state": state, "steps": steps}
-    found = _Steps(run_part(model, xs, layer, **{name: value for name, value in given.items() if value is not None}))
+    part = run_part(model, xs, layer, **{name: value for name, value in given.items() if value is not None})
+    return exponents(part, k, max_bytes)
+
+
+def exponents(part: Part, k: int, max_bytes: int) -> Array:
+    """The k largest Lyapunov exponents of the run of a recurrent part; see :func:`lyapunov`."""
+    check_int("max_bytes", max_bytes)
+    found = _Steps(part)
     D = found.elements
     if not 1 <= check_int("k", k) <= D:
         raise ValueError(f"k is a number of exponents, from 1 to the {D} elements of the state, not {k}")
@@ -212,8 +218,8 @@ def lyapunov(
             axes, lengths = np.linalg.qr(jacobian @ axes)
             with np.errstate(divide="ignore"):
                 sums = sums + np.log(np.abs(np.diagonal(lengths, axis1=-2, axis2=-1)))
-    exponents: Array = np.sort((sums / found.part.steps).mean(axis=0))[::-1]
-    return exponents
+    means: Array = np.sort((sums / part.steps).mean(axis=0))[::-1]
+    return means
 
 
 class _Steps:

@@ -94,8 +94,9 @@ class LoopRun:
         ask : callable, optional
             It makes the values that are asked for at each step out of the cotangents of the inputs, which are sequences.
         window : (int, int), optional
-            The positions of the sequences over which the reverse loop runs. If not given, it leaves out
-            only the steps behind the last one that has a cotangent other than zero.
+            The positions of the sequences over which the reverse loop runs: the gradient is cut at both ends, and slots
+            before the first step have none, unless the window begins there. If not given, the loop leaves out only the
+            steps behind the last one that has a cotangent other than zero.
 
         Returns
         -------
@@ -107,6 +108,7 @@ class LoopRun:
         ends = {final[i]: g for i, g in cotangents.items() if i in final}
         stacks = {i: g for i, g in sorted(cotangents.items()) if i not in final}
         start, stop = window or self._span(stacks.values(), bool(ends))
+        ends = ends if (start == 0 if self.loop.reverse else stop == self.steps) else {}
         n = len(next(iter(cotangents.values())))
         backward = self._backward(tuple(stacks), tuple(sorted(ends)), tuple(wanted), ask, n)
         reverse = backward.reverse
@@ -128,7 +130,8 @@ class LoopRun:
         if ask is not None:
             return list(found)
         by_input = dict(zip(reverse.results, found, strict=True))
-        return [by_input.get(k) for k in wanted]
+        from_the_start = stop == self.steps if self.loop.reverse else start == 0
+        return [by_input.get(k) if from_the_start or self.loop.inputs[k] not in self.loop.slot else None for k in wanted]
 
     def _span(self, stacks: Collection[Array], to_the_end: bool) -> tuple[int, int]:
         """The positions of the steps that some cotangent reaches."""

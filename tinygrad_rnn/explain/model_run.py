@@ -189,7 +189,7 @@ class ModelRun:
             if part.node not in reached:
                 continue
             items = {node: output_number(node) for node in self._items[part.node]}
-            cotangents = {items[node]: g for node, g in self._between_loops(given, tuple(items)).items()}
+            cotangents = {items[node]: g for node, g in self.between_loops(given, tuple(items)).items()}
             if not cotangents:
                 continue
             into = [k for k in part.loop.float_inputs if (i := part.node.inputs[k]) in reached or i in wanted]
@@ -199,7 +199,7 @@ class ModelRun:
                 if g is not None:
                     node = part.node.inputs[k]
                     given[node] = given[node] + g if node in given else g
-        return self._between_loops(given, tuple(wanted))
+        return self.between_loops(given, tuple(wanted))
 
     def outputs_of(self, part: Part, seeds: Array, window: tuple[int, int] | None = None) -> dict[int, Array]:
         """Cotangents of the outputs of a part's loop, by their numbers.
@@ -220,15 +220,15 @@ class ModelRun:
         nodes = [part.node, *_depending(self._order, [part.node])]
         return 4 * sum([node.value.nbytes for node in nodes if isinstance(node.value, np.ndarray)])
 
-    def _between_loops(self, given: Mapping[Node, Array], wanted: tuple[Node, ...]) -> dict[Node, Array]:
+    def between_loops(self, given: Mapping[Node, Array], wanted: tuple[Node, ...]) -> dict[Node, Array]:
         """Cotangents of nodes from those of others, by paths that go through no loop."""
-        leaves, found, order = self._traced(tuple(given), wanted)
+        leaves, found, order = self.traced(tuple(given), wanted)
         n = len(next(iter(given.values())))
         with mode(recording=False), np.errstate(all="ignore"):
             lifted = lift(order, {leaves[node]: Tensor(constant(g)) for node, g in given.items()}, n)
         return {node: lifted[g].node.value for node, g in found.items() if g in lifted}
 
-    def _traced(self, given: tuple[Node, ...], wanted: tuple[Node, ...]) -> Any:
+    def traced(self, given: tuple[Node, ...], wanted: tuple[Node, ...]) -> Any:
         """Leaves for cotangents that are given, symbolic cotangents that are wanted, and the operations between them."""
         if (given, wanted) not in self._traces:
             order = [node for node in self._order if node.primitive is not scan]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -12,7 +13,7 @@ class Result:
     """Base of the frozen dataclasses that measurements return."""
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields by name, as a new dictionary; arrays are not copied.
+        """All fields by name, as a new dictionary, with dictionaries for measurements in them; arrays are not copied.
 
         Examples
         --------
@@ -21,4 +22,10 @@ class Result:
         >>> list(explain.jacobians(nn.Recurrent(nn.RNNCell(2, 3)), np.ones((4, 1, 2))).to_dict())
         ['slots', 'arrays']
         """
-        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}  # type: ignore[arg-type]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Result):
+        return value.to_dict()
+    return {name: _plain(part) for name, part in value.items()} if isinstance(value, Mapping) else value
