@@ -111,6 +111,7 @@ WRONG = {
         Facts(reduces="axis"),
     ),
     "nothing meets along an axis": made(lambda x, *, axis: np.tanh(x), "cumsum", Facts(along="axis")),
+    "an exponential has no greatest value": declaring(tr.exp, Facts(bounds=(0, 1))),
     "elements meet along others too": made(lambda x, *, axis: np.cumsum(x).reshape(x.shape), "cumsum", Facts(along="axis")),
 }
 

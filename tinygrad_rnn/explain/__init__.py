@@ -1,26 +1,39 @@
-"""Explanations of models: equations read off their graphs, worked examples, and measurements of what flows through them."""
+"""Explanations of models: equations, examples worked out with numbers, states over a text, and measurements of gradients."""
 
 from .compare import Comparison, compare
 from .equations import Latex, equations
 from .gradient_by_step import gradient_by_step
 from .gradient_flow import GradientFlow, gradient_flow
 from .jacobians import Jacobians, jacobians, lyapunov
+from .properties import PROPERTIES, after_space, inside_quotes, measure, passage, position_in_line
+from .states import Saturation, States, Unit, neighbours, states
 from .truncation import Truncation, truncation
 from .worked_example import WorkedExample, worked_example
 
 __all__ = [
+    "PROPERTIES",
     "Comparison",
     "GradientFlow",
     "Jacobians",
     "Latex",
+    "Saturation",
+    "States",
     "Truncation",
+    "Unit",
     "WorkedExample",
+    "after_space",
     "compare",
     "equations",
     "gradient_by_step",
     "gradient_flow",
+    "inside_quotes",
     "jacobians",
     "lyapunov",
+    "measure",
+    "neighbours",
+    "passage",
+    "position_in_line",
+    "states",
     "truncation",
     "worked_example",
 ]

@@ -65,7 +65,7 @@ class WorkedExample:
     Examples
     --------
     >>> from tinygrad_rnn import nn
-    >>> sheet = worked_example(nn.RNNCell(1, 1), [[0.5], [1.0]], [[0.1], [0.2]], nn.mse)
+    >>> sheet = worked_example(nn.RNNCell(1, 1), [[0.5], [1.0]], [[0.1], [0.2]], nn.mse, digits=4)
     >>> sheet
     <WorkedExample of RNNCell, 2 steps, 4 digits>
     >>> sheet.deltas["h"].shape, sheet.contributions["W"].shape

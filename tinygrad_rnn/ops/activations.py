@@ -24,7 +24,7 @@ __all__ = ["log_softmax", "logsumexp", "relu", "sigmoid", "softmax", "softplus"]
 @primitive(
     gradient=(lambda g, y, x: g * y * (1 - y),),
     formula=r"\sigma\left({x}\right)",
-    facts=Facts(elementwise=True, symbol="σ"),
+    facts=Facts(elementwise=True, bounds=(0, 1), symbol="σ"),
     floating=True,
     c="sigmoid_({x})",
 )

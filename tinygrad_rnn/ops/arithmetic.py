@@ -303,7 +303,13 @@ def cos(x):
     """
 
 
-@primitive(np.tanh, gradient=(lambda g, y, x: g * (1 - y * y),), formula=r"\tanh\left({x}\right)", c="tanh_({x})")
+@primitive(
+    np.tanh,
+    gradient=(lambda g, y, x: g * (1 - y * y),),
+    formula=r"\tanh\left({x}\right)",
+    facts=Facts(bounds=(-1, 1)),
+    c="tanh_({x})",
+)
 def tanh(x):
     """Hyperbolic tangent, elementwise.
 

@@ -50,14 +50,16 @@ class Facts(NamedTuple):
     along : str, optional
         The attribute with the axes, or the axis, along which elements meet, in a result of the input's
         shape. Along the other axes they do not meet.
+    bounds : pair of float, optional
+        The least and the greatest value of a result, which it comes near where it saturates.
     symbol : str, optional
         What a drawing calls the operation; its name if not given. See :attr:`Primitive.symbol`.
 
     Examples
     --------
     >>> import tinygrad_rnn as tr
-    >>> tr.subtract.facts.signs, tr.multiply.facts.linear, tr.ops.registry["sum"].facts.reduces, tr.tanh.facts == Facts()
-    ((1, -1), 'each', 'axis', True)
+    >>> tr.subtract.facts.signs, tr.multiply.facts.linear, tr.ops.registry["sum"].facts.reduces, tr.tanh.facts.bounds
+    ((1, -1), 'each', 'axis', (-1, 1))
     """
 
     elementwise: bool = False
@@ -70,6 +72,7 @@ class Facts(NamedTuple):
     joins: str | None = None
     reduces: str | None = None
     along: str | None = None
+    bounds: tuple[float, float] | None = None
     symbol: str | None = None
 
     @property

@@ -146,6 +146,12 @@ def _is_apart(primitive: Primitive, case: Case, value: Array, axes: Sequence[int
     return True
 
 
+def _is_bounded(primitive: Primitive, case: Case, value: Array) -> bool:
+    low, high = primitive.facts.bounds or (0, 0)
+    known = value[~np.isnan(value)]
+    return bool(np.all((known >= low) & (known <= high)))
+
+
 def _attribute(primitive: Primitive, case: Case, fact: str) -> Any:
     return case.attributes[getattr(primitive.facts, fact)]
 
@@ -166,6 +172,7 @@ CHECKS: dict[str, Callable[[Primitive, Case, Array], bool]] = {
     "joins": _joins,
     "reduces": _reduces,
     "along": _goes_along,
+    "bounds": _is_bounded,
 }
 """For each fact but linearity, whether the kernel is what it says."""
 
