@@ -64,17 +64,21 @@ def test_the_sheet_is_recomputed_from_its_printed_numbers(inputs, units, outputs
     U, W, V, b, bb, c = (n[name] for name in ("U", "W", "V", "b", "b'", "c"))
     h, steps = [n[f"h[{t}]"] for t in range(T + 1)], range(1, T + 1)
     for t in steps:
-        same(f"h[{t}]", np.tanh(U @ n[f"x[{t}]"] + b + W @ h[t - 1] + bb))
+        same(f"a[{t}]", U @ n[f"x[{t}]"] + b + W @ h[t - 1] + bb)
+        same(f"h[{t}]", np.tanh(n[f"a[{t}]"]))
         same(f"o[{t}]", V @ h[t] + c)
         same(f"L[{t}]", 0.5 * ((n[f"o[{t}]"] - n[f"y[{t}]"]) ** 2).sum())
         same(f"δo[{t},{t}]", n[f"o[{t}]"] - n[f"y[{t}]"])
         same(f"δh[{t},{t}]", V.T @ n[f"δo[{t},{t}]"])
+        same(f"δa[{t},{t}]", n[f"δh[{t},{t}]"] * (1 - h[t] ** 2))
         for k in range(t - 1, 0, -1):
-            same(f"δh[{t},{k}]", W.T @ (n.get(f"δh[{t},{k + 1}]", 0 * h[0]) * (1 - h[k + 1] ** 2)))
+            same(f"δh[{t},{k}]", W.T @ n[f"δa[{t},{k + 1}]"])
+            same(f"δa[{t},{k}]", n[f"δh[{t},{k}]"] * (1 - h[k] ** 2))
     for k in steps:
-        same(f"δh[{k}]", sum(n.get(f"δh[{t},{k}]", 0) for t in range(k, T + 1)))
+        for value in "ha":
+            same(f"δ{value}[{k}]", sum(n[f"δ{value}[{t},{k}]"] for t in range(k, T + 1)))
         same(f"δo[{k}]", n[f"δo[{k},{k}]"])
-        da, do = n[f"δh[{k}]"] * (1 - h[k] ** 2), n[f"δo[{k}]"]
+        da, do = n[f"δa[{k}]"], n[f"δo[{k}]"]
         parts = {"U": np.outer(da, n[f"x[{k}]"]), "W": np.outer(da, h[k - 1]), "b": da, "b'": da}
         for name, part in {**parts, "V": np.outer(do, h[k]), "c": do}.items():
             same(f"∂L/∂{name}[{k}]", part)
@@ -154,7 +158,7 @@ def test_forms_of_a_sheet():
     assert data["deltas"]["h"].keys() == {"1,1", "2,1", "2,2"}
     assert data["start"] == {"h[0]": [0.0, 0.0]}
     latex = sheet._repr_latex_()
-    assert latex.startswith("$$\\begin{aligned}\nh_t &= ") and latex.count("{") == latex.count("}")
+    assert latex.startswith("$$\\begin{aligned}\na_t &= ") and latex.count("{") == latex.count("}")
     assert r"\delta^{h}(2,1) &= \begin{pmatrix}" in latex and r"\frac{\partial L}{\partial W} &= \begin{pmatrix}" in latex
 
 

@@ -25,7 +25,7 @@ from ..ops.indexing import scatter
 from ..tensor import Tensor, rebind
 from ..tree import flatten, rebuild
 
-__all__ = ["Array", "ByHand", "Loss", "Run", "StepNetwork", "as_floats", "one_example"]
+__all__ = ["Array", "ByHand", "Loss", "Run", "StepNetwork", "as_floats", "one_example", "read_whole"]
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -78,17 +78,19 @@ class StepNetwork(Cell):
         return self.cell.initial_state(batch_size, dtype)
 
     def step(self, x: Any, state: Any) -> tuple[Any, Any]:
-        """The output of the last layer, and the next state of the cell."""
+        """The output of the last layer, and the next state of the cell; values with a hidden name show it."""
         for layer in self.before:
             x = layer(x)
         output, after = self.cell(x, state)
         for layer in self.after:
             output = layer(output)
         outputs = flatten(output)
-        taken = {node.name for node in ancestors([o.node for o in outputs])}
+        made = ancestors([part.node for part in (*outputs, *flatten(after))])
+        for node in made:
+            node.name = node.name or node.hidden
+        stem = r"\hat{y}" if any(node.name == "o" for node in made) else "o"  # as in drawings, where a gate is called o
         for k, o in enumerate(outputs, start=1):
             if o.name is None:
-                stem = r"\hat{y}" if "o" in taken else "o"  # as in drawings, where a gate is called o
                 o.named(stem if len(outputs) == 1 else f"{stem}_{k}")
         return output, after
 
@@ -182,7 +184,8 @@ class ByHand:
         self.given = {str(node.name): (node, x) for node, x in zip(leaves, sequences, strict=True)}
         paths = {p.node: path for path, p in self.network.named_parameters()}
         self.parameters = _by_name((n, n.name or path) for n, path in paths.items() if n in self.order)
-        self.values = _by_name((n, n.name) for n in self.order if n.primitive is not None and n.name is not None)
+        whole = read_whole(self.order, [*self.after, self.loss])
+        self.values = _by_name((n, n.name) for n in self.order if n.primitive is not None and n.name is not None and n in whole)
         self.held = self._held()
         sources = {n for n in self.order if n.dtype.kind == "f" and (n in self.slots or n.role == "parameter")}
         for node in self.order:
@@ -403,6 +406,11 @@ def one_example(sequence: Any) -> Array:
     if found.shape[1] != 1:
         raise ShapeError(f"give one sequence, (T, 1, features) or (T, features), and not {found.shape[1]} side by side")
     return found.astype(np.float64) if found.dtype.kind == "f" else found
+
+
+def read_whole(order: Sequence[Node], ends: Sequence[Node]) -> set[Node]:
+    """The values that are not only taken apart again, as the gates of a cell side by side are."""
+    return {*ends, *(source for node in order if not facts_of(node).reads for source in node.inputs)}
 
 
 def _by_name(named: Iterable[tuple[Node, str]]) -> dict[str, Node]:

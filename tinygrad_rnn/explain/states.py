@@ -22,7 +22,7 @@ from ..scan.compiled import CompiledScan
 from ..scan.loop import Output
 from ..sequences import Vocabulary
 from ..tree import flatten
-from .by_hand import Array
+from .by_hand import Array, read_whole
 from .model_run import Part, parts_of
 from .properties import PROPERTIES, Property, measure
 
@@ -207,7 +207,15 @@ class States:
         return {"text": text, "values": {name: array.tolist() for name, array in self.values.items()}}
 
 
-def states(model: Module, text_or_xs: Any, *, vocabulary: Vocabulary | None = None, example: int = 0, **options: Any) -> States:
+def states(
+    model: Module,
+    text_or_xs: Any,
+    *,
+    names: Collection[str] = (),
+    vocabulary: Vocabulary | None = None,
+    example: int = 0,
+    **options: Any,
+) -> States:
     """Run a network over a text or a series, and keep every named value of every step: states, gates and others.
 
     Parameters
@@ -260,7 +268,11 @@ def states(model: Module, text_or_xs: Any, *, vocabulary: Vocabulary | None = No
     with mode(recording=True):
         outputs = (standalone(model) if isinstance(model, Cell) else model)(xs, **options)
     runs = _runs([as_tensor(part).node for part in flatten(outputs) if part is not None], names)
-    found = {f"{name}_{run.label}" if run.label and len(runs) > 1 else name: each for run in runs for name, each in run.values.items()}
+    found = {
+        f"{name}_{run.label}" if run.label and len(runs) > 1 else name: each
+        for run in runs
+        for name, each in run.values.items()
+    }
     if not found:
         raise TinygradError(f"{type(model).__name__} has no recurrence: no value of it belongs to a step")
     if unknown := [name for name in names if name not in found and not any(name in run.values for run in runs)]:
@@ -328,15 +340,17 @@ class _Run(NamedTuple):
 def _runs(ends: Sequence[Node], names: Collection[str]) -> list[_Run]:
     """The runs behind some results, with the values that have a name, or one of these hidden names."""
     order = ancestors(ends)
-    return [*(_of_scan(part, names) for part in parts_of(order)), *_of_loops(order, names)]
+    return [*(_of_scan(part, names) for part in parts_of(order)), *_of_loops(order, ends, names)]
 
 
 def _of_scan(part: Part, names: Collection[str]) -> _Run:
     """The values of a compiled run, computed again with each of them as an output."""
+    whole = read_whole(part.loop.body, [*part.loop.next_carry, *(output.node for output in part.loop.outputs)])
     inside = {
         name: node
         for name, node in part.values.items()
-        if node.primitive is not None and (node.hidden is None or name in names or f"{name}_{part.label}" in names)
+        if node.primitive is not None
+        and (name in names or f"{name}_{part.label}" in names or (node.hidden is None and node in whole))
     }
     asked = CompiledScan(part.loop.asking([Output("stack", node) for node in inside.values()]))
     arrays, _ = asked.executable(False)(part.inputs, part.steps)
@@ -344,17 +358,18 @@ def _of_scan(part: Part, names: Collection[str]) -> _Run:
     return _Run(part.label, {name: (node, array) for (name, node), array in zip(inside.items(), stacks, strict=True)})
 
 
-def _of_loops(order: Sequence[Node], names: Collection[str]) -> Iterator[_Run]:
+def _of_loops(order: Sequence[Node], ends: Sequence[Node], names: Collection[str]) -> Iterator[_Run]:
     """The values of loops in Python, whose steps have a node for each operation."""
     loops: dict[Unrolling, dict[tuple[str, str], dict[int, Node]]] = {}
+    whole = read_whole(order, ends)
     for node in order:
-        moment, name = outer_step(node), node.name or (node.hidden if node.hidden in names else None)
-        if moment is not None and node.primitive is not None and name is not None:
+        moment, name = outer_step(node), node.hidden if node.hidden in names else node.name if node in whole else None
+        if moment is not None and node.primitive is not None and name is not None and node.role != "input":
             steps = loops.setdefault(moment[0], {}).setdefault((node.scope, name), {})
             steps.setdefault(moment[1], node)
     for unrolling, columns in loops.items():
         T = max(len(steps) for steps in columns.values())
-        found = {}
+        found: dict[str, tuple[Node, Array]] = {}
         for (_, name), steps in columns.items():
             nodes = [steps[t] for t in sorted(steps, reverse=unrolling.reverse)]
             if len(nodes) == T and len({node.shape for node in nodes}) == 1:

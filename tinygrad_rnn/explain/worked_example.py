@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..checks import check_int
 from ..console import counted
 from ..errors import NonFiniteError
+from ..graph.node import ancestors
 from ..tree import rebuild
+from .bptt import Backward
 from .by_hand import Array, ByHand, Loss, Run
-from .equations import equations
+from .equations import Equations
 from .names import subscripted
 from .plain_text import plain
+from .system import of_cell
 
 __all__ = ["WorkedExample", "worked_example"]
 
@@ -42,6 +45,9 @@ class WorkedExample:
         Significant digits.
     forward, backward : tuple of str
         The equations, a LaTeX line each.
+    blocks : dict of str to dict of str to ndarray of int
+        For parameters that the equations take apart, such as those of gates: the symbol of each
+        part, and the positions of its elements in the parameter.
     parameters : dict of str to ndarray
     inputs : dict of str to ndarray, shape (T, …)
         Inputs x and targets y.
@@ -76,6 +82,7 @@ class WorkedExample:
     digits: int
     forward: tuple[str, ...]
     backward: tuple[str, ...]
+    blocks: Mapping[str, Mapping[str, Array]]
     parameters: Mapping[str, Array]
     inputs: Mapping[str, Array]
     start: Mapping[tuple[str, int], Array]
@@ -119,7 +126,8 @@ class WorkedExample:
         yield from (f"  {plain(name)} = {_text(array, self.digits)}" for name, array in lines)
 
     def _given(self) -> Lines:
-        yield from self.parameters.items()
+        for name, array in self.parameters.items():
+            yield from self._parts(name, array)
         yield from ((f"{name}[{t}]", array) for (name, t), array in self.start.items())
         for t in range(self.T):
             yield from ((f"{name}[{t + 1}]", array[t]) for name, array in self.inputs.items())
@@ -142,8 +150,17 @@ class WorkedExample:
 
     def _gradients(self) -> Lines:
         for name, array in self.gradients.items():
-            yield from ((f"∂L/∂{name}[{k + 1}]", part) for k, part in enumerate(self.contributions[name]))
-            yield f"∂L/∂{name}", array
+            each = [list(self._parts(name, part)) for part in (*self.contributions[name], array)]
+            for *steps, (symbol, total) in zip(*each, strict=True):
+                yield from ((f"∂L/∂{symbol}[{k}]", part) for k, (_, part) in enumerate(steps, start=1))
+                yield f"∂L/∂{symbol}", total
+
+    def _parts(self, name: str, array: Array) -> Lines:
+        """An array of a parameter, or those of its parts if the equations are written with these."""
+        if name not in self.blocks:
+            yield name, array
+        for symbol, positions in self.blocks.get(name, {}).items():
+            yield symbol, array.ravel()[positions]
 
     def _repr_latex_(self) -> str:
         def symbol(name: str) -> str:
@@ -230,23 +247,32 @@ def worked_example(model: Any, xs: Any, targets: Any, loss: Loss, digits: int | 
       y[2] = [0]
     <BLANKLINE>
     Forward
-      h_t = tanh(U x_t + W h_{t-1})
+      a_t = U x_t + W h_{t-1}
+      h_t = tanh(a_t)
+      a[1] = [0.5]
       h[1] = [0.4621]
       L[1] = 0.001436
+      a[2] = [0.5379]
       h[2] = [0.4914]
       L[2] = 0.2415
     <BLANKLINE>
     Backward, where δ[t,k] has the loss of step t only
-      δh_t = ∂ℓ_t/∂h_t + Wᵀ (δh_{t+1} ⊙ (1 - h_{t+1} ⊙ h_{t+1}))
-      ∂L/∂U = Σ_t (δh_t ⊙ (1 - h_t ⊙ h_t)) x_tᵀ
-      ∂L/∂W = Σ_t (δh_t ⊙ (1 - h_t ⊙ h_t)) h_{t-1}ᵀ
+      δh_t = ∂ℓ_t/∂h_t + Wᵀ δa_{t+1}
+      δa_t = δh_t ⊙ (1 - h_t ⊙ h_t)
+      ∂L/∂U = Σ_t δa_t x_tᵀ
+      ∂L/∂W = Σ_t δa_t h_{t-1}ᵀ
       δh[1,1] = [-0.0758]
+      δa[1,1] = [-0.05961]
       δh[2,2] = [0.9828]
+      δa[2,2] = [0.7455]
       δh[2,1] = [-0.7455]
+      δa[2,1] = [-0.5863]
     <BLANKLINE>
     Sums of δ[t,k] over t
       δh[1] = [-0.8213]
+      δa[1] = [-0.6459]
       δh[2] = [0.9828]
+      δa[2] = [0.7455]
     <BLANKLINE>
     Gradients: what each step adds, and the sum
       ∂L/∂U[1] = [[-0.6459]]
@@ -266,9 +292,9 @@ def worked_example(model: Any, xs: Any, targets: Any, loss: Loss, digits: int | 
     tables = hand.backward(exact, [1.0] * hand.T)
     right = {name: sum(table.get(node, np.zeros(node.shape)) for table in tables) for name, node in hand.parameters.items()}
     title = _title(model)
-    lines = _equations(hand, xs)
+    formulas = _formulas(hand, xs)
     for n in range(LEAST, MOST + 1) if digits is None else [digits]:
-        found = _sheet(hand, given, n, right, title, lines)
+        found = _sheet(hand, given, n, right, title, formulas)
         if found.error <= NEAR:
             break
     return found
@@ -280,7 +306,7 @@ def _sheet(
     digits: int,
     right: Mapping[str, Any],
     title: str,
-    lines: tuple[tuple[str, ...], tuple[str, ...]],
+    formulas: _Formulas,
 ) -> WorkedExample:
     """The sheet with so many digits; `right` are the gradients of full precision."""
     rounded, T = rounding(digits), hand.T
@@ -308,8 +334,9 @@ def _sheet(
     return WorkedExample(
         title,
         digits,
-        lines[0],
-        lines[1],
+        formulas.forward,
+        formulas.backward,
+        formulas.blocks,
         parameters,
         {name: _alone(array, 1) for name, array in given.items()},
         {hand.held[k]: _alone(array, 0) for k, array in enumerate(start)},
@@ -328,15 +355,33 @@ def _alone(array: Array, axis: int) -> Array:
     return array.squeeze(axis) if array.ndim > axis and array.shape[axis] == 1 else array
 
 
-def _equations(hand: ByHand, xs: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The lines of the network's equations, forward and backward."""
-    inputs = [array[0] for name, (_, array) in hand.given.items()][:-1]
+class _Formulas(NamedTuple):
+    """The equations of a network, and the parts of parameters that they are written with.
+
+    `blocks` has for each such parameter the symbols of its parts, and the positions of their elements.
+    """
+
+    forward: tuple[str, ...]
+    backward: tuple[str, ...]
+    blocks: dict[str, dict[str, Array]]
+
+
+def _formulas(hand: ByHand, xs: Any) -> _Formulas:
+    inputs = [array[0] for _, array in hand.given.values()][:-1]
     example = None if xs is None else rebuild(xs, iter(inputs)) if isinstance(xs, tuple) else inputs[0]
-    printed = [equations(hand.network, backward, example) for backward in (False, True)]
-    forward, backward = (
-        tuple(text.removeprefix("\\begin{aligned}\n").removesuffix("\n\\end{aligned}").split(" \\\\\n")) for text in printed
-    )
-    return forward, backward
+    paths = {parameter.node: path for path, parameter in hand.network.named_parameters()}
+    found = Equations(of_cell(hand.network, example), paths=paths)
+    names = {node: name for name, node in hand.parameters.items()}
+    blocks: dict[str, dict[str, Array]] = {}
+    for leaf, part in found.parts.items():
+        (parameter,) = (node for node in ancestors([part]) if node in names)
+        positions = np.arange(parameter.value.size).reshape(parameter.shape)
+        known = {parameter: positions}
+        for node in ancestors([part]):
+            if node.primitive is not None:
+                known[node] = np.asarray(node.primitive.kernel(*(known[i] for i in node.inputs), **node.attributes))
+        blocks.setdefault(names[parameter], {})[found.symbols[leaf].at(0)] = known[part]
+    return _Formulas(tuple(found.lines()), tuple(Backward(found).lines()), blocks)
 
 
 def _title(model: Any) -> str:
