@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from damage import damaged, damages
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -559,30 +560,6 @@ def test_reading_from_what_is_no_file(tmp_path):
     ):
         with pytest.raises(DataError, match=words):
             nn.Linear(3, 2).load(tmp_path / name)
-
-
-def damaged(content: bytes, how: str, at: int, other: int, byte: int) -> bytes:
-    at, other = at % len(content), other % len(content)
-    if how == "flip":
-        return content[:at] + bytes([content[at] ^ (1 << byte % 8)]) + content[at + 1 :]
-    if how == "set":
-        return content[:at] + bytes([byte]) + content[at + 1 :]
-    if how == "cut":
-        return content[:at]
-    if how == "remove":
-        return content[: min(at, other)] + content[max(at, other) :]
-    if how == "insert":
-        return content[:at] + bytes([byte]) * (1 + other % 9) + content[at:]
-    a, b = sorted((at, other))
-    return content[:a] + content[b : b + 1] + content[a + 1 : b] + content[a : a + 1] + content[b + 1 :]
-
-
-damages = st.tuples(
-    st.sampled_from(["flip", "set", "cut", "remove", "insert", "swap"]),
-    st.integers(0, 10_000),
-    st.integers(0, 10_000),
-    st.integers(0, 255),
-)
 
 
 @pytest.fixture(scope="module")

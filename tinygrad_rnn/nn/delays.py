@@ -22,6 +22,8 @@ from .recurrent import Recurrent
 
 __all__ = ["DelayCell", "Delays", "FromHistory", "as_delays", "check_input", "sequence"]
 
+LONGEST = 10_000
+"""How many steps a cell may look back."""
 Delays = int | Sequence[int]
 """A list of delays in steps, such as [0, 3, 6]; or an int K for all up to K."""
 
@@ -113,6 +115,11 @@ class DelayCell(Cell):
     longest, sizes : dict of str to int
         These, by name.
 
+    Raises
+    ------
+    ValueError
+        If a delay is longer than 10,000 steps.
+
     Examples
     --------
     >>> import numpy as np
@@ -125,6 +132,9 @@ class DelayCell(Cell):
 
     def __init__(self, **delays: tuple[int, int]) -> None:
         super().__init__()
+        for name, (longest, _) in delays.items():
+            if longest > LONGEST:
+                raise ValueError(f"a delay of {name} by {longest} steps needs as many slots of the state; {LONGEST} at most")
         self.longest = {name: longest for name, (longest, _) in delays.items()}
         self.sizes = {name: size for name, (_, size) in delays.items()}
         shapes = {f"{name}_{k}": (size,) for name, (longest, size) in delays.items() for k in range(1, longest + 1)}
