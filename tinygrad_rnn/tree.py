@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ["flatten", "rebuild"]
+__all__ = ["flatten", "nesting", "rebuild"]
 
 
 def flatten(nested: Any) -> list[Any]:
@@ -33,3 +33,14 @@ def rebuild(like: Any, leaves: Iterator[Any], depth: int | None = None) -> Any:
         return next(leaves)
     parts = [rebuild(part, leaves, None if depth is None else depth - 1) for part in like]
     return type(like)(*parts) if hasattr(like, "_fields") else tuple(parts)
+
+
+def nesting(nested: Any) -> Any:
+    """The structure of nested tuples, as a hashable value; whether a leaf is None counts.
+
+    Examples
+    --------
+    >>> nesting(((1, 2), 3)) == nesting((("a", "b"), "c")), nesting((1, 2)) == nesting((1, None))
+    (True, False)
+    """
+    return (type(nested), *map(nesting, nested)) if isinstance(nested, tuple) else nested is None

@@ -63,6 +63,7 @@ REACHING_UP = {
     ("graph.graph", "Graph.draw"): "draw",
     ("nn.module", "Module.draw"): "draw",
     ("nn.module", "Module.equations"): "explain",
+    ("nn.streaming", "Stream.save"): "storing",
     ("scan.plan", "Plan.draw"): "draw",
     ("tensor", "Tensor.backward"): "autodiff",
 }

@@ -22,6 +22,7 @@ from .recurrent import Recurrent
 from .recurrent_layers import GRU, LSTM, RNN
 from .seq2seq import Seq2Seq
 from .stacked import RecurrentLayer
+from .streaming import Stream
 from .systems import ResidualCell, SystemCell
 from .time_delay import TimeDelay, TimeDelayCell
 from .truncated import truncated_bptt
@@ -55,6 +56,7 @@ __all__ = [
     "Seq2Seq",
     "Sequences",
     "Sequential",
+    "Stream",
     "SystemCell",
     "TimeDelay",
     "TimeDelayCell",

@@ -18,7 +18,7 @@ from ..tensor import Tensor
 from .call import Call, Outcome
 from .cell import Cell, State
 from .module import Module
-from .recurrent import Recurrent
+from .recurrent import Recurrent, carrier
 
 __all__ = ["DelayCell", "Delays", "FromHistory", "as_delays", "check_input", "sequence"]
 
@@ -192,7 +192,9 @@ class FromHistory(Recurrent):
     cell: DelayCell
 
     def _run(self, call: Call) -> Outcome:
-        return super()._run(call._replace(state=self._checked(call.state)))
+        if carrier.get() is None:
+            call = call._replace(state=self._checked(call.state))
+        return super()._run(call)
 
     def _checked(self, history: State | None) -> State:
         """Return a history, or raise if it is missing or has another number of values.

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..draw import Drawing
     from ..explain import Latex
     from ..scan.plan import Plan
+    from .streaming import Stream
 
 __all__ = ["Module"]
 
@@ -303,6 +304,35 @@ class Module:
     def eval(self) -> Module:
         """Set the mode to evaluation."""
         return self.train(False)
+
+    # -- step by step ----------------------------------------------------------------------
+
+    def stream(self, batch: int = 1, **options: Any) -> Stream:
+        """A stream, which runs this module one step at a time and keeps its state.
+
+        Parameters
+        ----------
+        batch : int
+            How many sequences run side by side.
+        **options
+            Further arguments of the module that are the same at all steps.
+
+        Raises
+        ------
+        TinygradError
+            If a part of the module reads the sequence from its end.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tinygrad_rnn import nn
+        >>> stream = nn.Sequential(nn.LSTM(3, 5), nn.Linear(5, 2)).stream(batch=4)
+        >>> stream(np.zeros((4, 3), "float32")).shape
+        (4, 2)
+        """
+        from .streaming import Stream
+
+        return Stream(self, batch, **options)
 
     # -- storing ---------------------------------------------------------------------------
 

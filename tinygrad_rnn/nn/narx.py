@@ -143,7 +143,7 @@ class NARX(FromHistory):
         return after, self.history(before, ys[:n]), ys[n:]
 
     def forward(  # type: ignore[override]
-        self, xs: TensorLike | None, history: State, ys: TensorLike | None = None, **options: Any
+        self, xs: TensorLike | None, history: State | None = None, ys: TensorLike | None = None, **options: Any
     ) -> tuple[Tensor, State]:
         """Run the model in open loop if the measured outputs are given, otherwise in closed loop.
 
@@ -151,7 +151,8 @@ class NARX(FromHistory):
         ----------
         xs : array_like, shape (T, batch, input_size), or None without an input
         history : State
-            What came before: of :meth:`history`, :meth:`prepare`, or the run before.
+            What came before: of :meth:`history`, :meth:`prepare`, or the run before. Only a stream
+            carries it by itself.
         ys : array_like, shape (T, batch, output_size), optional
             What is fed back in place of the outputs.
         **options

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
@@ -30,6 +31,8 @@ __all__ = ["Mode", "Recurrent"]
 
 Mode = Literal["scan", "unroll"]
 """How a cell is applied; see :class:`Recurrent`."""
+carrier: ContextVar[Callable[[Recurrent, Call], Outcome] | None] = ContextVar("carrier of states", default=None)
+"""What makes the steps of all recurrent parts in a stream: it gives them the state to start from, and keeps the next."""
 
 
 class Recurrent(Module):
@@ -221,6 +224,11 @@ class Recurrent(Module):
         return detached(found.outputs), detached(found.state), {name: x.detach() for name, x in found.recorded.items()}
 
     def _run(self, call: Call) -> Outcome:
+        """Make the steps of a call; in a stream, from the state that it carries."""
+        carry = carrier.get()
+        return self.steps_of(call) if carry is None else carry(self, call)
+
+    def steps_of(self, call: Call) -> Outcome:
         """Make the steps of a call, as one compiled node or one by one."""
         outside_left_loops()
         explicit = self.mode == "unroll" or not current().eager

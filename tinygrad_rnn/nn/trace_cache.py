@@ -27,7 +27,7 @@ from ..scan.primitive import run
 from ..scan.trace import Trace, draw_all, signature, trace
 from ..scan.use import backend_name, backend_named
 from ..tensor import Tensor
-from ..tree import flatten
+from ..tree import flatten, nesting
 from .call import Call, Outcome, StepResult, tell_initial
 from .cell import Cell, State
 
@@ -147,13 +147,13 @@ def traced_step(recurrent: Any, call: Call) -> TracedStep:
     cache = _caches.get(recurrent) or _caches.setdefault(recurrent, _Traces())
     cell = call.cell
     kind = (
-        _nesting(call.xs),
+        nesting(call.xs),
         tuple([(x.shape[1:], x.dtype) for x in call.sequences]),
         tuple(call.element_names),
         tuple(call.force),
         call.mask is None,
         call.valid is None,
-        call.batch_size if call.state is None else (_nesting(call.state), *[x.node.spec for x in flatten(call.state)]),
+        call.batch_size if call.state is None else (nesting(call.state), *[x.node.spec for x in flatten(call.state)]),
         call.final_state_only,
         call.recording and (call.wanted is None or tuple(call.wanted)),
         recurrent.reverse,
@@ -258,8 +258,3 @@ def _found(kept: dict[Any, Kept[Any]], key: Any) -> Any:
     entry = kept.get(key)
     value = None if entry is None else entry.value
     return None if entry is None or value is None else touch(entry, value.size)
-
-
-def _nesting(nested: Any) -> Any:
-    """The structure of nested tuples, as a hashable value."""
-    return (type(nested), *map(_nesting, nested)) if isinstance(nested, tuple) else nested is None
