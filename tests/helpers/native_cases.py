@@ -5,7 +5,6 @@ As a command, ``PYTHONPATH=tests/helpers python tests/helpers/native_cases.py 10
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import sys
 import tempfile
@@ -19,7 +18,6 @@ from scan_cases import Difference, patched, quietly
 
 import tinygrad_rnn as tr
 from tinygrad_rnn.scan.native import executable, libraries
-from tinygrad_rnn.scan.native.compiler import find_compiler, link
 from tinygrad_rnn.scan.native.writer import CSource
 from tinygrad_rnn.scan.schedule import Schedule
 from tinygrad_rnn.testing.cells.recipe import Interpreted
@@ -44,17 +42,7 @@ class Programs:
 
     def compile(self, folder: Path, level: str = "-O0") -> dict[str, Any]:
         """The functions of all sources, from one library."""
-        runs, functions, types = [], dict[str, None](), set[str]()
-        for k, written in enumerate(self.written.values()):
-            runs.append(written.text.replace("int run(", f"int run_{k}(", 1))
-            functions |= dict.fromkeys(written.page.functions)
-            types |= written.page.types
-        compiler = find_compiler()
-        objects = [libraries._product(compiler, end) for end in sorted(types)]
-        path = folder / "programs.so"
-        link(compiler, libraries.program_text("\n".join(runs), list(functions), types), objects, path, level)
-        library = ctypes.CDLL(str(path))
-        return {text: libraries.typed(getattr(library, f"run_{k}")) for k, text in enumerate(self.written)}
+        return libraries.runners(self.written, folder, level)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import numpy as np
 from ..graph.node import Spec
 from ..ops.core import Primitive, apply, constant
 from ..tensor import Tensor
+from .c_check import check_c, has_compiler
 from .cases import Array, Case, random_cases
 from .fact_checks import hold_to_facts
 from .gradients.function_check import check_gradients
@@ -37,7 +38,8 @@ def check_primitive(primitive: Primitive, *, examples: int = 50, order: int = 2)
     to one another, or equal to an attribute. A further leading axis of every input, with
     the attributes that ``leading`` makes, must give what the elements along it give one by
     one; where inputs broadcast together, they are first made of equal rank. The kernel must be
-    what the facts say of it: a copy, a sum of such signs, linear in these inputs, a reduction of these axes.
+    what the facts say of it: a copy, a sum of such signs, linear in these inputs, a reduction of these axes. Its C, if it has
+    any and there is a compiler, gives what the kernel gives.
 
     Parameters
     ----------
@@ -95,6 +97,8 @@ def check_primitive(primitive: Primitive, *, examples: int = 50, order: int = 2)
             _no_undeclared_kinks(primitive, case, np.random.default_rng(seed))
     for case in random_cases(primitive, examples // 2, wide=True) if differentiable else ():
         _roughly_right(primitive, case)
+    if primitive.c is not None and has_compiler():
+        check_c((primitive, case) for case in random_cases(primitive, min(examples, 8)))
     if report.undecided > report.cases:
         raise UndecidedError(
             f"{primitive.name}: the gradient is undecided in {report.undecided} of {report.cases + report.undecided} cases; "

@@ -80,6 +80,8 @@ class NativeExecutable:
     Parameters
     ----------
     schedule : Schedule
+    run : callable, optional
+        The compiled function, if it is there already.
 
     Raises
     ------
@@ -87,12 +89,12 @@ class NativeExecutable:
         If it cannot be compiled.
     """
 
-    def __init__(self, schedule: Schedule) -> None:
+    def __init__(self, schedule: Schedule, run: Any = None) -> None:
         self.schedule = schedule
         self._written = written = CSource(schedule)
         self.source = program_text(written.text, written.page.functions, written.page.types)
         self.size = NODE_BYTES * (len(schedule.nodes) + len(schedule.summing))
-        self._run = runner(self.source, written.page.types)
+        self._run = run or runner(self.source, written.page.types)
         self._pool: MemoryPool[RunArrays] = MemoryPool()
         self._length = max(1, CHUNK_ROWS // max(1, written.page.batch))
         self._results = [

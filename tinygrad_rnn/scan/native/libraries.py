@@ -13,13 +13,16 @@ import tempfile
 import threading
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .compiler import FLAGS, Compiler, CompilerError, compile_object, find_compiler, link, processor
 
-__all__ = ["cached_files", "folder", "forget_all", "program_text", "runner", "tell"]
+if TYPE_CHECKING:
+    from .writer import CSource
+
+__all__ = ["cached_files", "folder", "forget_all", "program_text", "runner", "runners", "tell"]
 
 LEVEL = "-O3"
 HERE = Path(__file__).parent
@@ -178,11 +181,43 @@ def runner(text: str, types: set[str]) -> Any:
             objects = [_product(compiler, end) for end in sorted(types)]
             key = text + "".join(path.name for path in objects)
             path = _kept("program", key, compiler, LEVEL, lambda to: link(compiler, text, objects, to, LEVEL), "so")
-            found = _loaded[text] = typed(ctypes.CDLL(str(path)).run)
+            found = _loaded[text] = _typed_run(ctypes.CDLL(str(path)).run)
         return found
 
 
-def typed(function: Any) -> Any:
+def runners(sources: Mapping[str, CSource], place: Path, level: str = "-O0") -> dict[str, Any]:
+    """The compiled functions of many programs, from one call of the compiler; nothing is kept.
+
+    Parameters
+    ----------
+    sources : mapping of str to CSource
+    place : pathlib.Path
+        A folder for the library.
+    level : str
+        Of optimisation.
+
+    Raises
+    ------
+    CompilerError, OSError
+        If they cannot be compiled or loaded.
+    """
+    compiler = find_compiler()
+    runs = [source.text.replace("int run(", f"int run_{k}(", 1) for k, source in enumerate(sources.values())]
+    functions = list(dict.fromkeys(name for source in sources.values() for name in source.page.functions))
+    types = {end for source in sources.values() for end in source.page.types}
+    path = place / "programs.so"
+    link(
+        compiler,
+        program_text("\n".join(runs), functions, types),
+        [_product(compiler, end) for end in sorted(types)],
+        path,
+        level,
+    )
+    library = ctypes.CDLL(str(path))
+    return {text: _typed_run(getattr(library, f"run_{k}")) for k, text in enumerate(sources)}
+
+
+def _typed_run(function: Any) -> Any:
     """A function ``run``, with the types of its arguments."""
     long, pointer = ctypes.c_long, ctypes.c_void_p
     function.argtypes = (long, long, long, pointer, pointer, pointer, long)
