@@ -87,6 +87,16 @@ examples:
   tinygrad-rnn check mypackage.cells:make_cell --order 2 --examples 200"""
 
 
+BACKEND = """\
+Tell what runs compiled cells. The native backend writes a cell as C and compiles
+it: which compiler is there, does it work, and what is kept of earlier runs?"""
+
+BACKEND_EXAMPLES = """\
+examples:
+  tinygrad-rnn backend
+  tinygrad-rnn backend --clear     remove the compiled programs"""
+
+
 class _Parser(argparse.ArgumentParser):
     """An argument parser that raises the library's own errors, of one line."""
 
@@ -221,16 +231,25 @@ def _check(chosen: argparse.Namespace) -> int:
     return 0
 
 
+def _backend(chosen: argparse.Namespace) -> int:
+    from .scan.native.report import report
+
+    for line in report(chosen.clear):
+        print(line)
+    return 0
+
+
 # -- what they can be told -----------------------------------------------------------------
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser("tinygrad-rnn", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"tinygrad-rnn {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="demo | draw | check")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="demo | draw | check | backend")
     _demo_options(_command(commands, "demo", "train a network on text", DEMO, DEMO_EXAMPLES))
     _draw_options(_command(commands, "draw", "draw a cell", DRAW, DRAW_EXAMPLES))
     _check_options(_command(commands, "check", "check a cell's gradients", CHECK, CHECK_EXAMPLES))
+    _backend_options(_command(commands, "backend", "what runs compiled cells", BACKEND, BACKEND_EXAMPLES))
     return parser
 
 
@@ -304,6 +323,11 @@ def _check_options(parser: _Parser) -> None:
     parser.add_argument("--input-size", type=_positive, metavar="N", help="of a class; drawn if not given")
     parser.add_argument("--hidden-size", type=_positive, metavar="N", help="of a class; drawn if not given")
     parser.set_defaults(run=_check)
+
+
+def _backend_options(parser: _Parser) -> None:
+    parser.add_argument("--clear", action="store_true", help="remove the compiled programs that are kept")
+    parser.set_defaults(run=_backend)
 
 
 def _positive(text: str) -> int:

@@ -8,6 +8,7 @@ import importlib.util
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -107,15 +108,28 @@ def _compiled(compiler: Compiler, text: str, target: Path, flags: Sequence[str],
 def _call(command: Sequence[str], timeout: float) -> str:
     name = Path(command[0]).name
     with tempfile.TemporaryFile() as said:  # no pipe: a child that hangs would keep it open
-        try:
-            process = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, timeout=timeout, check=False)
-        except subprocess.TimeoutExpired:
-            raise CompilerError(f"{name} did not end within {timeout:g} s") from None
+        try:  # in a group of its own, to end what a compiler has started as well
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True)
         except OSError as error:
             raise CompilerError(f"{name} cannot be run: {error.strerror or error}") from None
+        try:
+            process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise CompilerError(f"{name} did not end within {timeout:g} s") from None
+        finally:
+            if process.poll() is None:
+                _end(process)
         said.seek(0)
         words = said.read().decode("utf-8", "replace")
     if process.returncode:
         first = next((line for line in words.splitlines() if "error" in line), words[:200])
         raise CompilerError(f"{name} ended with status {process.returncode}: {first.strip()}")
     return words
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if hasattr(os, "killpg"):
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+    process.wait()

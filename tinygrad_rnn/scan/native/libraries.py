@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["cached_files", "folder", "forget_all", "program_text", "runner", "runners", "tell"]
 
-LEVEL = "-O3"
+LEVEL = PRODUCT_LEVEL = "-O3"
 HERE = Path(__file__).parent
 PRELUDE = """\
 /* The array of a NumPy object; or the address itself, if there is no such offset */
@@ -146,13 +146,15 @@ def _kept(kind: str, text: str, compiler: Compiler, level: str, make: Callable[[
         made = work / f"{kind}.{end}"
         started = time.monotonic()
         make(made)
-        if time.monotonic() - started > 1:
-            tell("slow", f"compiling a cell took {time.monotonic() - started:.1f} s; it is kept in {place} for the next time")
+        took = time.monotonic() - started
         (work / "sum").write_text(_digest(made.read_bytes()), encoding="ascii")
         made.replace(path)
         (work / "sum").replace(checksum)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+    if took > 1 and "slow" not in _told:  # no warning: how fast a machine is must fail nobody's tests
+        _told.add("slow")
+        print(f"tinygrad_rnn: compiling a cell took {took:.1f} s; it is kept in {place} for the next time", file=sys.stderr)
     return path
 
 
@@ -227,7 +229,8 @@ def _typed_run(function: Any) -> Any:
 
 def _product(compiler: Compiler, end: str) -> Path:
     text = _typed((HERE / "product.c").read_text(encoding="utf-8"), end)
-    return _kept("product", text, compiler, "-O3", lambda to: compile_object(compiler, text, to, "-O3"), "o")
+    level = PRODUCT_LEVEL
+    return _kept("product", text, compiler, level, lambda to: compile_object(compiler, text, to, level), "o")
 
 
 def tell(kind: str, words: str) -> None:
