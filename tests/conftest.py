@@ -1,4 +1,4 @@
-"""Hypothesis profiles: "ci" is the same in every run, "thorough" finds more, "scan" is for its random cells; tests of `dot`.
+"""Hypothesis profiles: "suite" and "ci" are the same in every run, "thorough" and "scan" find more; tests of `dot`.
 
 Random numbers are the same in every run; ``TEST_SEED=1`` draws other ones. And how the suite is spread over processes:
 a file is run by one of them, the longest files first.
@@ -25,10 +25,11 @@ PHASES = tuple(phase for phase in Phase if phase is not Phase.explain)
 """Without the one that explains failures: for it hypothesis traces every line of every example, which doubles their time."""
 
 COMMON = {"phases": PHASES, "deadline": None, "suppress_health_check": list(HealthCheck)}
+settings.register_profile("suite", max_examples=20, derandomize=True, database=None, **COMMON)
 settings.register_profile("ci", max_examples=40, derandomize=True, database=None, **COMMON)
 settings.register_profile("thorough", max_examples=400, derandomize=False, **COMMON)
 settings.register_profile("scan", max_examples=2000, derandomize=False, print_blob=True, **COMMON)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 
 LONGEST = (
