@@ -8,9 +8,9 @@ import tinygrad_rnn as tr
 from tinygrad_rnn import nn
 from tinygrad_rnn.explain.bptt import Backward
 from tinygrad_rnn.explain.equations import Equations
-from tinygrad_rnn.explain.system import of_module
+from tinygrad_rnn.explain.system import of_module, unlike
 from tinygrad_rnn.explain.textbook import AS_WRITTEN, Form
-from tinygrad_rnn.graph.node import ancestors
+from tinygrad_rnn.graph.node import Spec, ancestors
 from tinygrad_rnn.views.letters import Letters
 
 T = 4
@@ -24,7 +24,12 @@ class Readout(nn.Module):
         self.layer, self.output, self.function = layer, nn.Linear(size, 2), function
 
     def forward(self, xs):
-        return self.output(self.function(*self.layer(xs)))
+        found = self.function(*self.layer(xs))
+        return found if self.output is None else self.output(found)
+
+    def layer_alone(self):
+        self.output = None
+        return self
 
 
 class Learned(nn.Module):
@@ -74,6 +79,7 @@ MODELS = {
     "narx": lambda: nn.NARX(3, 2, hidden_size=4),
     "ar": lambda: nn.AR(2, 3),
     "last": lambda: Readout(nn.RNN(3, 4), 4, lambda outputs, h: h[0]),
+    "the last state": lambda: Readout(nn.GRU(3, 4), 4, lambda outputs, h: h[0]).layer_alone(),
     "last of layers": lambda: Readout(nn.GRU(3, 4, num_layers=2), 4, lambda outputs, h: h[-1]),
     "first from the end": lambda: Readout(nn.Recurrent(nn.RNNCell(3, 4), reverse=True), 4, lambda outputs, h: h),
     "last and first": lambda: Readout(nn.RNN(3, 4), 8, lambda ys, h: tr.concatenate([ys[-1], ys[0]], axis=-1)),
@@ -97,11 +103,10 @@ FORMS = {
 }
 
 
-def carried_out(model, form, seed=0):
+def carried_out(model, form, seed=0, **options):
     """A page of the model's equations with values for all that is given, and the arguments of the model that it stands for."""
-    found = Equations(
-        of_module(model._drawn()), form, Letters(notation=form.order), {p.node: path for path, p in model.named_parameters()}
-    )
+    paths = {p.node: path for path, p in model.named_parameters()}
+    found = Equations(of_module(model._drawn(), **options), form, Letters(notation=form.order), paths)
     batch, rng = found.system.batch, np.random.default_rng(seed)
     known = {p.node: p.data for p in model.parameters()}
     sequences, fixed, outside, arguments = {}, {}, {}, {}
@@ -113,7 +118,7 @@ def carried_out(model, form, seed=0):
         outside[name] = outside[rf"\delta^{{{name}}}"] = np.zeros(shape)
         if node.role == "input":
             length = () if node in found.system.once else (T,)
-            data = rng.integers(0, 5, (*length, *shape)) if node.dtype.kind in "iu" else rng.normal(size=(*length, *shape))
+            data = rng.integers(0, 2, (*length, *shape)) if node.dtype.kind in "iu" else rng.normal(size=(*length, *shape))
             (sequences if length else fixed)[name] = arguments[node.name] = data
         elif node.role == "parameter":
             fixed[name] = valued(found.parts.get(node, node), known)
@@ -151,8 +156,6 @@ def run(model, arguments):
 def test_a_model_computes_what_its_equations_say(name, form):
     tr.seed(3)
     model = MODELS[name]()
-    for parameter in model.parameters():
-        parameter.requires_grad_(True)
     found, page, arguments = carried_out(model, FORMS[form])
     outputs = run(model, arguments)
     (output,) = found.system.outputs
@@ -161,7 +164,37 @@ def test_a_model_computes_what_its_equations_say(name, form):
     said = [page.value(symbol)] if is_once else [page.value(symbol, t) for t in range(1, T + 1)]
     np.testing.assert_allclose(np.stack(said).ravel(), outputs.data.ravel(), rtol=1e-5, atol=1e-6)
 
-    loss = (((outputs + 1) ** 2) / 2).sum()
+    compare_gradients(model, found, page, (((outputs + 1) ** 2) / 2).sum())
+
+
+LOSSES = {
+    "mse": (nn.mse, None),
+    "sum": (lambda o, y: nn.mse(o, y, reduction="sum"), None),
+    "of each": (lambda o, y: ((o - y) ** 4).mean(axis=-1), None),
+    "cross-entropy": (nn.cross_entropy, None),
+    "cross-entropy of classes": (nn.cross_entropy, Spec((T, 1), np.dtype(int))),
+}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_and_its_derivatives_are_printed(name):
+    loss, targets = LOSSES[name]
+    model = nn.Sequential(nn.RNN(3, 4), nn.Linear(4, 2))
+    if targets is not None:
+        batch, steps = unlike(set(), 997), unlike(set(), 11)
+        targets = Spec((steps, batch), targets.dtype)
+    found, page, arguments = carried_out(model, Form("UW", net="a"), loss=loss, targets=targets)
+    ys = arguments.pop("y")
+    outputs = run(model, arguments)
+    losses = [loss(o, y[None]).sum() for o, y in zip(outputs, ys, strict=True)]
+    said = [np.sum(page.value("L", t)) for t in range(1, T + 1)]
+    np.testing.assert_allclose(said, [float(one.data) for one in losses], rtol=1e-5)
+    assert np.sum(page.value("L")) == pytest.approx(sum(said))
+    compare_gradients(model, found, page, sum(losses))
+
+
+def compare_gradients(model, found, page, loss):
+    """Gradients of the parameters as they are printed, beside the engine's."""
     expected = dict(zip(model.parameters(), tr.grad(loss, model.parameters()), strict=True))
     gradients = {p.node: np.zeros(p.shape) for p in model.parameters()}
     for leaf in found.parameters:
@@ -182,3 +215,66 @@ def shares(expression, gradient, model):
             stands[node] = tr.ops.apply(node.primitive, [stands[i] for i in node.inputs], node.attributes)
     whole = stands[expression]
     return [(p.node, g.data) for p, g in zip(own, tr.grad((whole * np.reshape(gradient, whole.shape)).sum(), own), strict=True)]
+
+
+# -- what is not printed ---------------------------------------------------------------------
+
+
+def test_a_value_that_reads_all_steps_has_no_backward_equations():
+    class Attention(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.q = nn.RNN(3, 4), nn.Parameter((4,), symbol="q")
+
+        def forward(self, xs):
+            hs, _ = self.rnn(xs)
+            return (hs * tr.softmax(hs @ self.q, axis=0)[..., None]).sum(axis=0)
+
+    assert r"\left[h_1, \ldots, h_T\right]" in Attention().equations()
+    with pytest.raises(tr.errors.TinygradError, match="reads the values of h at all steps"):
+        Attention().equations(backward=True)
+
+
+def test_a_model_whose_equations_cannot_be_printed_says_why():
+    class Third(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn = nn.RNN(3, 4)
+
+        def forward(self, xs):
+            return self.rnn(xs)[0][2]
+
+    class Branching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.W = nn.Parameter((3, 3), symbol="W")
+
+        def forward(self, xs):
+            h = tr.tensor(np.zeros((xs.shape[1], 3)))
+            for t, x in tr.steps(xs):
+                h = tr.tanh(x @ self.W + h) if t == 1 else tr.tanh(x + h @ self.W)
+            return h
+
+    with pytest.raises(tr.errors.TinygradError, match="reads step 3 of 11 alone"):
+        Third().equations()
+    with pytest.raises(tr.errors.FoldError, match="differs from step 1"):
+        Branching().equations()
+    with pytest.raises(ValueError, match="bias is 'one'"):
+        nn.RNN(3, 4).equations(bias="two")
+    with pytest.raises(ValueError, match='notation is "UW"'):
+        nn.RNN(3, 4).equations(notation="uw")
+    with pytest.raises(ValueError, match="nothing here is called q; the names are x, U, W"):
+        nn.RNN(3, 4).equations(symbols={"q": "r"})
+
+
+def test_a_notebook_shows_equations_typeset():
+    text = nn.RNN(3, 4).equations()
+    assert isinstance(text, str) and text.startswith(r"\begin{aligned}") and text._repr_latex_() == f"$${text}$$"
+
+
+def test_a_symbol_set_by_hand_and_the_name_of_an_input_are_printed():
+    cell = nn.RNNCell(3, 4, bias=False)
+    cell.weight_ih.symbol = "权"
+    assert r"h_t &= \tanh\left(\text{权} x_t + W h_{t-1}\right)" in cell.equations()
+    noise = tr.tensor(np.zeros((1, 1), "float32")).named("e")
+    assert "y_t &= w_{1} y_{t-1} + w_{0} + e_t" in nn.AR(1).cell.equations(inputs=noise)

@@ -16,7 +16,7 @@ import numpy as np
 from ..graph.graph import shown
 from ..graph.node import Node
 from ..ops.facts import facts_of
-from ..ops.formula import ATOM, OPEN, PRECEDENCE, PRODUCT, SUM, SYMBOL, TERM
+from ..ops.formula import ATOM, OPEN, PRECEDENCE, PRODUCT, SUM, SYMBOL, TERM, Formula
 from ..ops.indexing import is_index_array
 from ..tree import flatten
 from .names import subscripted
@@ -167,23 +167,37 @@ class Printer:
         return None if node.role != "parameter" and sum(n > 1 for n in shape) < 2 else False
 
     def number(self, node: Node) -> Any:
-        """The single number that a value is known to equal, or None."""
-        if node not in self.numbers:
-            self.numbers[node] = self._number(node)
+        """The single number that all elements of a value are known to equal, or None."""
+        stack = [node]
+        while stack:
+            last = stack[-1]
+            unknown = [] if last in self.numbers or not self._may_be_number(last) else last.inputs
+            unknown = [i for i in unknown if i not in self.numbers]
+            stack.extend(unknown)
+            if not unknown:
+                stack.pop()
+                self.numbers.setdefault(last, self._number(last))
         return self.numbers[node]
+
+    def _may_be_number(self, node: Node) -> bool:
+        """Whether a value is one number, or elementwise made of such."""
+        if node in self.symbols or node.value.dtype.kind not in "fiub":
+            return False
+        is_spread = node.primitive is not None and (node.primitive.elementwise or node.primitive.facts.copies)
+        return is_spread or int(np.prod(node.shape, dtype=int)) == 1
 
     def _number(self, node: Node) -> Any:
         if node in self.ones:
             return np.ones(())
-        if facts_of(node).copies and node not in self.symbols:
-            return self.number(node.inputs[0])
-        if node in self.symbols or node.value.dtype.kind not in "fiub" or int(np.prod(node.shape, dtype=int)) != 1:
+        if not self._may_be_number(node):
             return None
         if node.primitive is None:
             return node.value if isinstance(node.value, np.ndarray) else None
-        values = [self.number(i) for i in node.inputs]
+        values = [self.numbers[i] for i in node.inputs]
         if any(value is None for value in values):
             return None
+        if node.primitive.facts.copies:
+            return values[0]
         with np.errstate(all="ignore"):
             return np.asarray(node.primitive.kernel(*values, **node.attributes))
 
@@ -213,10 +227,10 @@ class Printer:
         for name, case, instead in primitive.formula.special:
             source, known = inputs[name], self.number(inputs[name])
             if known is not None and known.item() == case:
-                template = instead
+                template, own = (instead.latex, instead.binds) if isinstance(instead, Formula) else (instead, own)
                 break
             if source.primitive is not None and source.primitive.name == case and not self._is_leaf(source):
-                template, axes = instead, over_axes(source)
+                template, axes = str(instead), over_axes(source)
                 inputs = dict(zip(source.primitive.named_arguments, source.inputs, strict=False))
                 break
         alone = re.fullmatch(r"\{(\w+)(:T)?\}", template)
@@ -275,12 +289,15 @@ class _Index:
         first = value[0] if value else None
         whole = first == slice(None) or (first is Ellipsis and len(axes) == self.lengths)
         parts = value[1:] if self.rows and whole and len(value) > 1 else value
-        return f"[{', '.join(map(self._part, parts))}]"
+        return f"[{', '.join(filter(None, map(self._part, parts)))}]"
 
     def _part(self, part: Any) -> str:
         if is_index_array(part):
             array = next(self.arrays, None)
-            return self.printer.print(array, True) if array is not None else r"\text{array}"
+            if array is None:
+                return r"\text{array}"
+            is_each = isinstance(array.value, np.ndarray) and array.shape[:1] == (self.printer.batch,)
+            return "" if is_each else self.printer.print(array, True)  # each example's own row
         return r"\ldots" if part is Ellipsis else r"\text{new}" if part is None else shown(part)
 
 

@@ -15,14 +15,13 @@ from ..graph.node import Node, ancestors, behind_cuts
 from ..nn.cell import Cell
 from ..nn.module import Module
 from ..nn.module_trace import Step, symbolic, trace_step
-from ..ops import astype
 from ..ops.core import apply
 from ..ops.facts import facts_of, scales
 from ..tensor import Tensor
 from ..tree import flatten
 from ..views.runs import Run, Runs, longest_delay
 from ..views.symbolic_run import traced
-from .textbook import is_affine
+from .textbook import copy_of, is_affine
 
 __all__ = ["Initial", "Reading", "System", "of_cell", "of_module"]
 
@@ -210,12 +209,6 @@ def _name_scores(output: Node) -> None:
         scores.name, output.name = "o", r"\hat{y}"
 
 
-def copy_of(node: Node) -> Node:
-    """A node of its own for a value that another node, or a leaf, has."""
-    with mode(tracing=True):
-        return apply(astype, (Tensor(node),), {"dtype": node.dtype}).node
-
-
 def _lengths(module: Module) -> set[int]:
     """All lengths in a module: of parameters, and whole numbers among its attributes."""
     lengths = {n for p in module.parameters() for n in p.shape}
@@ -299,6 +292,9 @@ class _Model:
         self.leaves: dict[Reading, Node] = {}
         self.copies: dict[Node, Node] = {}
         self.initials: list[Initial] = []
+        self.read_out: dict[Node, set[int]] = {}
+        for place in (self.places[node] for node in graph.outputs if node in self.places):
+            self.read_out.setdefault(place.middle, set()).add(place.column)
 
     def system(self) -> System:
         for node in self.nodes:
@@ -330,17 +326,32 @@ class _Model:
         return system
 
     def _end(self, node: Node) -> Node:
-        """An output as a node of its own."""
+        """An output as a node of its own: of each step, or of one step alone."""
         place = self.places.get(node)
-        middle = node if place is None else place.middle
-        if self.new[middle].primitive is not None:
-            return self.new[middle]
-        if middle not in self.copies:
-            made = self.copies[middle] = copy_of(self.new[middle])
-            self.new[made] = made
-            if place is not None:
-                self.places[made] = place._replace(middle=made)
-        return self.copies[middle]
+        source = node
+        if place is None:
+            made = self.new[node]
+        elif self.read_out[place.middle] < set(range(1, self.T + 1)):
+            made = self._leaf(node, Reading(place.middle, when=self._when("the output", place)))
+        else:
+            source, made = place.middle, self.new[place.middle]
+        if made.primitive is not None:
+            return made
+        if source not in self.copies:
+            self.copies[source] = copy_of(made)
+            if source is not node and place is not None:
+                self.new[self.copies[source]] = self.copies[source]
+                self.places[self.copies[source]] = place._replace(middle=self.copies[source])
+        return self.copies[source]
+
+    def _when(self, reader: str, place: Place) -> str:
+        """The one step of which a value is read, first or last."""
+        when = {1: "1", self.T: "T"}.get(place.column)
+        if when is None:
+            raise TinygradError(
+                f"{reader} reads step {place.column} of {self.T} alone: equations are of all steps, of the first or of the last"
+            )
+        return when
 
     def _add(self, node: Node) -> None:
         """Make a node again that reads values of the middle steps, or leaves for values of other times."""
@@ -367,12 +378,7 @@ class _Model:
             return self.new[source]
         here = self.places.get(reader)
         if here is None:
-            when = {1: "1", self.T: "T"}.get(place.column)
-            if when is None:
-                raise TinygradError(
-                    f"{reader.operation}{reader.location.describe()} reads step {place.column} of {self.T} alone: equations "
-                    "are of all steps, of the first or of the last"
-                )
+            when = self._when(f"{reader.operation}{reader.location.describe()}", place)
             return self._leaf(source, Reading(place.middle, when=when))
         delay = here.column - place.column
         if delay == 0 and place.middle in self.new:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ..graph.context import mode
 from ..graph.node import Node, ancestors
 from ..nn.module_trace import symbolic
-from ..ops import add, concatenate, getitem, multiply, subtract
+from ..ops import add, astype, concatenate, getitem, multiply, subtract
 from ..ops.axes import index_along
 from ..ops.core import apply
 from ..ops.facts import adds, facts_of, multiplies
@@ -113,16 +113,14 @@ class Textbook:
 
     def _in_blocks(self, node: Node) -> Node | None:
         if (whole := self._taken_apart(node)) is not None:
-            return whole
+            return whole if node.name is None else copy_of(whole)
         found = _slice(node)
         if found is not None and (node.name is None or node.inputs[0].primitive is not None):
             return self._part(node.inputs[0], *found)
         return self._interpolated(node)
 
     def _taken_apart(self, node: Node) -> Node | None:
-        """What a node without a name only hands on: a value in its own shape again, or one of several side by side."""
-        if node.name is not None:
-            return None
+        """What a node only hands on: a value in its own shape again, or one of several side by side."""
         source = node
         while _keeps_order(source):
             (source,) = source.inputs
@@ -366,6 +364,12 @@ def _ordered(summands: Sequence[Summand], order: Notation) -> list[Summand]:
         return (1 if summand.is_delayed else 2), len(summands), 0
 
     return sorted(summands, key=key)
+
+
+def copy_of(node: Node) -> Node:
+    """A node of its own for a value that another node, or a leaf, has."""
+    with mode(tracing=True):
+        return apply(astype, (Tensor(node),), {"dtype": node.dtype}).node
 
 
 def matrix_of(node: Node) -> Node | None:

@@ -104,7 +104,16 @@ def subtract(a, b):
 @primitive(
     np.multiply,
     gradient=(lambda g, y, a, b: g * b, lambda g, y, a, b: g * a),
-    formula=Formula(r"{a:product} \odot {b:product}", PRODUCT, special=(("a", 1, "{b}"), ("b", 1, "{a}"))),
+    formula=Formula(
+        r"{a:product} \odot {b:product}",
+        PRODUCT,
+        special=(
+            ("a", 1, "{b}"),
+            ("b", 1, "{a}"),
+            ("a", -1, Formula("-{b:term}", SUM)),
+            ("b", -1, Formula("-{a:term}", SUM)),
+        ),
+    ),
     facts=Facts(linear="each", symbol="×"),
     c="{a} * {b}",
 )

@@ -36,16 +36,17 @@ class Formula(NamedTuple):
     transposed : str, optional
         The template of the transposed result, where ``{x:T}`` stands for an input
         transposed; without it, every input is transposed in `latex`.
-    special : tuple of (str, float or str, str)
-        Other templates: for an input that is a known number, ``("b", 1, "{a}")``; or for one
-        that a certain primitive has made, with places for the inputs of that primitive:
+    special : tuple of (str, float or str, str or Formula)
+        Other templates: for an input that is a known number, ``("b", 1, "{a}")``, or a Formula
+        that binds otherwise, ``("b", -1, Formula("-{a:term}", SUM))``; or for an input that a
+        certain primitive has made, with places for the inputs of that primitive:
         ``("x", "log_softmax", r"\operatorname{{softmax}}\left({x}\right)")``.
     """
 
     latex: str
     binds: int = ATOM
     transposed: str | None = None
-    special: tuple[tuple[str, float | str, str], ...] = ()
+    special: tuple[tuple[str, float | str, str | Formula], ...] = ()
 
 
 def check_formula(name: str, formula: Formula, arguments: Sequence[str], attributes: Sequence[str]) -> None:
@@ -56,7 +57,8 @@ def check_formula(name: str, formula: Formula, arguments: Sequence[str], attribu
             raise ValueError(
                 f"{name}: a special formula is for the input {place!r}, and there are {', '.join(inputs) or 'none'}"
             )
-    own = [latex for _, case, latex in formula.special if not isinstance(case, str)]
+    special = [instead.latex if isinstance(instead, Formula) else instead for _, _, instead in formula.special]
+    own = [latex for latex, (_, case, _) in zip(special, formula.special, strict=True) if not isinstance(case, str)]
     for template in (formula.latex, formula.transposed or "", *own):
         try:
             parts = list(string.Formatter().parse(template))
