@@ -1,5 +1,7 @@
 """What is printed of a whole model is carried out as it is written, and gives the engine's outputs and gradients."""
 
+import re
+
 import numpy as np
 import pytest
 from latex_reader import Page
@@ -8,6 +10,7 @@ import tinygrad_rnn as tr
 from tinygrad_rnn import nn
 from tinygrad_rnn.explain.bptt import Backward
 from tinygrad_rnn.explain.equations import Equations
+from tinygrad_rnn.explain.paths import Paths
 from tinygrad_rnn.explain.system import of_module, unlike
 from tinygrad_rnn.explain.textbook import AS_WRITTEN, Form
 from tinygrad_rnn.graph.node import Spec, ancestors
@@ -278,3 +281,49 @@ def test_a_symbol_set_by_hand_and_the_name_of_an_input_are_printed():
     assert r"h_t &= \tanh\left(\text{权} x_t + W h_{t-1}\right)" in cell.equations()
     noise = tr.tensor(np.zeros((1, 1), "float32")).named("e")
     assert "y_t &= w_{1} y_{t-1} + w_{0} + e_t" in nn.AR(1).cell.equations(inputs=noise)
+
+
+# -- the loss of each step alone -------------------------------------------------------------
+
+PATHS = {
+    "rnn": lambda: nn.RNNCell(3, 4),
+    "lstm": lambda: nn.LSTMCell(3, 4),
+    "gru": lambda: nn.GRUCell(3, 4),
+    "narx": lambda: nn.NARXCell(3, 2, hidden_size=4),
+    "jordan": lambda: nn.Jordan(3, 4, 2).cell,
+    "time delay": lambda: nn.TimeDelayCell(3, 4),
+}
+
+
+@pytest.mark.parametrize("net", [None, "q"])
+@pytest.mark.parametrize("name", PATHS)
+def test_the_paths_of_one_loss_give_its_gradient(name, net):
+    """Of the loss of each step alone, the printed recursion gives the engine's gradient."""
+    cell = PATHS[name]()
+    found, page, arguments = carried_out(nn.Recurrent(cell), Form(net=net))
+    outputs = run(cell, arguments)
+    printed = Paths(Equations(of_module(cell), Form(net=net))).lines()
+    paths = [line for line in printed if not re.search(r"prod|lVert|ij|t \\ge k", line)]
+    for t in range(1, T + 1):
+        once = []
+        for line in paths:
+            line = line.replace(r" \quad (k < t)", "").replace(r"\sum_t \sum_{k \le t}", r"\sum_t")
+            if "_{t,t} &=" in line:  # at the step of the loss
+                line = line.replace("_{t,t}", "_T").replace("_t", "_T").replace("_{t-", "_{T-")
+            line = re.sub(r"_k(?![a-z])", "_t", line.replace("{t,k", "{k"))
+            once.append(re.sub(r"\{k(?=[-+}])", "{t", line).replace(r"\ell_t", r"\ell_T"))
+        alone = Page([*found.lines(), *once], t, page.constants, page.sequences, page.outside)
+        compare_gradients(cell, found, alone, (((outputs[t - 1] + 1) ** 2) / 2).sum())
+
+
+def test_the_state_is_handed_on_by_the_product_of_jacobians():
+    lstm, rnn = nn.LSTMCell(3, 4).equations(backward="paths"), nn.RNNCell(3, 4).equations(backward="paths")
+    assert r"\delta^{h}_{t,k} &= \left(\prod_{s=k+1}^{t} \left(\frac{\partial h_s}{\partial h_{s-1}}\right)" in rnn
+    assert r"\partial \left[h_s, c_s\right]}{\partial \left[h_{s-1}, c_{s-1}\right]}" in lstm and r"\gamma^{t-1-k}" in lstm
+    assert r"\frac{\partial L}{\partial W_{ij}} &= \sum_t \sum_{k \le t}" in rnn
+    for model in (nn.RNN(3, 4, bidirectional=True), decoder("start")):
+        with pytest.raises(tr.errors.TinygradError, match="steps from the first to the last"):
+            model.equations(backward="paths")
+    with pytest.raises(ValueError, match="backward is True, False"):
+        rnn_cell = nn.RNNCell(3, 4)
+        rnn_cell.equations(backward="path")

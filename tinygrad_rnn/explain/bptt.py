@@ -129,7 +129,7 @@ class Backward:
                 lines += self._of_value(node, terms)
         for parameter in equations.parameters:
             if total := self._from_all(parameter, terms[parameter]):
-                lines.append(rf"\frac{{\partial L}}{{\partial {equations.printer.symbol(parameter)}}} &= {_sum(total)}")
+                lines.append(rf"\frac{{\partial L}}{{\partial {equations.printer.symbol(parameter)}}} &= {sum_of(total)}")
         return lines + shorter
 
     def _of_value(self, node: Node, terms: Mapping[Node, Sequence[Term]]) -> list[str]:
@@ -160,11 +160,11 @@ class Backward:
         steps = [term for term in terms if not self._is_once(term.equation)]
         outside = self._printed(target, [term for term in terms if self._is_once(term.equation)])
         inside = self._printed(target, steps, TERM if len(steps) == 1 else OPEN)
-        total = inside[0] if len(inside) == 1 else rf"\left({_sum(inside)}\right)"
+        total = inside[0] if len(inside) == 1 else rf"\left({sum_of(inside)}\right)"
         return [*outside, rf"\sum_t {total}"] if inside else outside
 
     def _line(self, node: Node, summands: Sequence[str], base: str | int = "t") -> str:
-        return f"{self.equations.symbols[node]._replace(delta=True).at(0, base)} &= {_sum(summands)}"
+        return f"{self.equations.symbols[node]._replace(delta=True).at(0, base)} &= {sum_of(summands)}"
 
     def _is_once(self, node: Node) -> bool:
         """Whether the equation of a value is not one of each step."""
@@ -240,5 +240,5 @@ def _down_to(roots: Sequence[Node], symbols: Mapping[Node, object], within: Sequ
     return [node for node in ancestors(roots) if node in seen]
 
 
-def _sum(terms: Sequence[str]) -> str:
+def sum_of(terms: Sequence[str]) -> str:
     return " + ".join(terms).replace("+ -", "- ") or "0"

@@ -40,7 +40,7 @@ class Latex(str):
 
 def equations(
     module: Module,
-    backward: bool = False,
+    backward: bool | Literal["paths"] = False,
     inputs: Any = None,
     *,
     loss: Callable[[Tensor, Tensor], Tensor] | None = None,
@@ -61,11 +61,12 @@ def equations(
     ----------
     module : Module
         A cell, a layer or a whole model.
-    backward : bool
+    backward : bool or {"paths"}
         Print the recursion for δ, the derivative of the loss L by each named value, and
         the gradients of the parameters as sums over steps; ℓ_t is what the output of
         step t adds to L. All is for one example, unless the step itself goes over the
-        examples of a batch.
+        examples of a batch. With "paths", the part of δ that comes from each step's loss is
+        printed: see :class:`tinygrad_rnn.explain.paths.Paths`.
     inputs : array_like, Tensor, Spec, or nested tuples of them, optional
         An example of what the module takes, (time, batch, features), or of what a cell takes
         at one step, (batch, features); found out if not given.
@@ -130,10 +131,12 @@ def equations(
         system = of_module(module, inputs, loss, targets)
     paths = {p.node: path for path, p in module.named_parameters()}
     found = Equations(system, form_of_sums, Letters(symbols, notation), paths)
+    if backward not in (False, True, "paths"):
+        raise ValueError(f'backward is True, False or "paths", and not {backward!r}')
     if backward:
-        from .bptt import Backward
+        from .paths import Backward, Paths  # above this module
 
-        lines = Backward(found).lines()
+        lines = (Paths if backward == "paths" else Backward)(found).lines()
     else:
         lines = found.lines()
     return Latex("\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}")

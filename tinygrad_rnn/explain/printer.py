@@ -38,6 +38,8 @@ class Symbol(NamedTuple):
         LaTeX that tells it from others of that name, if there are any.
     when : str
         The one time that the value is of, such as "T"; or "sum", "all": of all steps.
+    loss : str
+        For a derivative, the step whose loss alone is differentiated; all of them if not given.
 
     Examples
     --------
@@ -52,6 +54,7 @@ class Symbol(NamedTuple):
     delta: bool = False
     mark: str = ""
     when: str = ""
+    loss: str = ""
 
     def at(self, later: int, base: str | int = "t") -> str:
         """The symbol in an equation that is read so many steps after step t, or after another step."""
@@ -65,6 +68,8 @@ class Symbol(NamedTuple):
         if self.delay is not None and not time:
             offset = later - self.delay
             time = f"{base + offset}" if isinstance(base, int) else base if offset == 0 else f"{base}{offset:+d}"
+        if self.loss:
+            time = f"{self.loss},{time}"
         symbol = subscripted(self.name, *marks)
         if not self.delta:
             return subscripted(self.name, *marks, time) if time else symbol

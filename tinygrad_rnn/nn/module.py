@@ -602,7 +602,7 @@ class Module:
 
     def equations(
         self,
-        backward: bool = False,
+        backward: bool | Literal["paths"] = False,
         inputs: Any = None,
         *,
         loss: Callable[[Tensor, Tensor], Tensor] | None = None,

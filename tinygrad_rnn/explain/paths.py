@@ -1,0 +1,132 @@
+r"""Paths of the gradient through time as equations: what each step's loss alone says of each earlier value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..errors import TinygradError
+from ..graph.node import Node, ancestors
+from ..ops.facts import facts_of
+from ..ops.formula import TERM
+from .bptt import Backward, Term, sum_of
+from .equations import Equations
+
+__all__ = ["Backward", "Paths"]
+
+
+class Paths(Backward):
+    r"""The derivative of the loss of step t alone by values of step k, δ_{t,k}.
+
+    The recursion of :class:`Backward` for one loss; δ as the sum over all losses; the product
+    of the steps' Jacobians, and its growth γ^(t-k); the gradients of the parameters as double
+    sums; and one element of the gradient of a matrix.
+
+    Raises
+    ------
+    TinygradError
+        If there is a value outside the steps, a loss, or a run from the end.
+
+    Examples
+    --------
+    >>> from tinygrad_rnn import nn
+    >>> text = nn.RNNCell(3, 5, bias=False).equations(backward="paths", net="z", notation="WU")
+    >>> print(*text.splitlines()[1:5], sep="\n")
+    \delta^{h}_k &= \sum_{t \ge k} \delta^{h}_{t,k} \\
+    \delta^{h}_{t,t} &= \frac{\partial \ell_t}{\partial h_t} \\
+    \delta^{h}_{t,k} &= U^{\top} \delta^{z}_{t,k+1} \quad (k < t) \\
+    \delta^{z}_{t,k} &= \delta^{h}_{t,k} \odot \left(1 - h_k \odot h_k\right) \\
+    """
+
+    def __init__(self, equations: Equations) -> None:
+        super().__init__(equations)
+        system = self.system
+        if system.once or system.losses or any(reading.delay < 0 or reading.when for reading in system.readings.values()):
+            raise TinygradError(
+                'backward="paths" is of steps from the first to the last, without values outside of them and without loss=; '
+                "print those of the recurrent layer"
+            )
+
+    def lines(self) -> list[str]:
+        """The LaTeX lines."""
+        terms = self.terms()
+        symbols = self.equations.symbols
+        for delta in self.deltas:
+            symbols[delta] = symbols[delta]._replace(loss="t")
+        states = list(dict.fromkeys(reading.node for reading in self.system.readings.values() if reading.node in terms))
+        lines = [rf"{self._delta(v, loss=False)} &= \sum_{{t \ge k}} {self._delta(v)}" for v in states]
+        for node in reversed(self.equations.named):
+            if node in terms:
+                lines += self._recursion(node, terms[node])
+        if states:
+            lines += self._product(states)
+        element = ""
+        for parameter in self.equations.parameters:
+            printed = self._printed(parameter, terms[parameter], TERM if len(terms[parameter]) == 1 else 0, base="k")
+            if printed:
+                total = printed[0] if len(printed) == 1 else rf"\left({sum_of(printed)}\right)"
+                name = self.equations.printer.symbol(parameter)
+                lines.append(rf"\frac{{\partial L}}{{\partial {name}}} &= \sum_t \sum_{{k \le t}} {total}")
+                element = element or self._element(parameter, terms[parameter])
+        return [*lines, element] if element else lines
+
+    def _delta(self, node: Node, step: str = "k", loss: bool = True) -> str:
+        return self.equations.symbols[node]._replace(delta=True, loss="t" if loss else "").at(0, step)
+
+    def _recursion(self, node: Node, terms: Sequence[Term]) -> list[str]:
+        """δ at the step of the loss, and at earlier ones; one line where they are the same."""
+        now = self._printed(node, [term for term in terms if term.later == 0], base="k")
+        later = self._printed(node, [term for term in terms if term.later], base="k")
+        if not later and node not in self.system.outputs:
+            return [f"{self._delta(node)} &= {sum_of(now)}"]
+        here = self._printed(node, [term for term in terms if term.later == 0], base="t")
+        if node in self.system.outputs:
+            here = [rf"\frac{{\partial \ell_t}}{{\partial {self.equations.symbols[node].at(0)}}}", *here]
+        lines = [f"{self._delta(node, 't')} &= {sum_of(here)}"]
+        return [*lines, rf"{self._delta(node)} &= {sum_of([*now, *later])} \quad (k < t)"]
+
+    def _product(self, states: Sequence[Node]) -> list[str]:
+        """The derivative by the state as a product of Jacobians, and how it grows.
+
+        δ of a value that is the whole state and the only output is that derivative. In general
+        δ counts ways within the step as well, such as those from c_t to h_t.
+        """
+        readings = self.system.readings.values()
+        parts = [(v, back) for v in states for back in range(max(r.delay for r in readings if r.node is v))]
+
+        def of(step: str, ahead: int = 0) -> str:
+            printed = [self.equations.symbols[v].at(ahead - back, step) for v, back in parts]
+            return printed[0] if len(printed) == 1 else rf"\left[{', '.join(printed)}\right]"
+
+        jacobian = rf"\frac{{\partial {of('s')}}}{{\partial {of('s', -1)}}}"
+        if len(parts) == 1 and self.system.outputs == list(states):
+            here, end, last = self._delta(states[0]), self._delta(states[0], "t"), "t"
+        else:
+            here, end = (rf"\frac{{\partial \ell_t}}{{\partial {symbol}}}" for symbol in (of("k"), of("t", -1)))
+            last = "t-1"
+        bars = r"\left\lVert {} \right\rVert".format
+        return [
+            rf"{here} &= \left(\prod_{{s=k+1}}^{{{last}}} \left({jacobian}\right)^{{\top}}\right) {end}",
+            rf"{bars(here)} &\approx \gamma^{{{last}-k}} {bars(end)} \quad \text{{where }} {bars(jacobian)} \approx \gamma",
+        ]
+
+    def _element(self, parameter: Node, terms: Sequence[Term]) -> str:
+        """One element of the gradient of a matrix that multiplies a value of an earlier step."""
+        if len(terms) != 1 or len(parameter.shape) != 2:
+            return ""
+        product, turned = terms[0].value, False
+        while facts_of(product).reorders:
+            (product,), turned = product.inputs, not turned
+        if not facts_of(product).product:
+            return ""
+        rows, columns = product.inputs[::-1] if turned else product.inputs
+        read = {self.system.readings.get(self.originals.get(node, node)) for node in ancestors([columns])}
+        if not any(reading is not None and reading.node in self.equations.named for reading in read):
+            return ""
+        printer = self.equations.printer_of(base="k")
+        printer.prepare([product])
+        first, second = printer.print(rows, turned), printer.print(columns, not turned)
+        symbol = self.equations.symbols[parameter]
+        name = symbol._replace(mark=",".join(filter(None, [symbol.mark, "ij"]))).at(0)
+        return (
+            rf"\frac{{\partial L}}{{\partial {name}}} &= \sum_t \sum_{{k \le t}} \left({first}\right)_i \left({second}\right)_j"
+        )
