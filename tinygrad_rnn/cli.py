@@ -307,7 +307,7 @@ def _draw_options(parser: _Parser) -> None:
         "--out",
         type=Path,
         metavar="FILE",
-        help="svg, png, pdf or gv by its suffix (the cell's name and .svg if not given)",
+        help="svg, png, pdf, tex or gv by its suffix (the cell's name and .svg if not given)",
     )
     parser.add_argument("--input-size", type=_positive, default=3, metavar="N", help="of a class (%(default)s)")
     parser.add_argument("--hidden-size", type=_positive, default=4, metavar="N", help="of a class (%(default)s)")

@@ -1,5 +1,6 @@
 """The figures of textbooks: one shared node, totals, functions on edges, letters for codes, conditional models."""
 
+import contextlib
 import re
 
 import numpy as np
@@ -98,6 +99,13 @@ def test_the_total_has_an_edge_from_each_loss():
     assert "L" not in {target for _, _, target in said(elman().draw(time="unrolled", loss=nn.mse))}
 
 
+def test_the_total_stands_behind_the_losses_at_the_end_of_a_lane():
+    sketch = FIGURES["total"]().sketch
+    total, last = (next(v for v in sketch.vertices if plain(v.label) == label) for label in ("L", "L₄"))
+    assert total.x > last.x and total.y > last.y
+    assert {arc.path[-1][1] for arc in sketch.arcs if arc.target is total} == {total.y}
+
+
 def test_a_sum_that_a_loop_of_ones_own_makes_is_the_total():
     losses = 0.0
     for _, o, y in tr.steps(tr.tensor(np.ones((3, 1, 2))).named("o"), tr.tensor(np.ones((3, 1, 2))).named("y")):
@@ -121,6 +129,11 @@ def test_a_shared_parameter_is_one_node_with_an_edge_to_each_use(name):
     assert not {"U", "W", "V"} & {label for _, label, _ in said(drawing)}
 
 
+def test_no_use_is_where_steps_are_left_out():
+    sketch = FIGURES["one node, elided"]().sketch
+    assert not [arc for arc in sketch.arcs if arc.source.kind is Kind.PARAMETER and arc.target.kind is Kind.ELISION]
+
+
 def test_parameters_of_other_uses_are_other_nodes():
     labels = {plain(v.label) for v in FIGURES["one node, two layers"]().sketch.vertices if v.kind is Kind.PARAMETER}
     assert labels == {"U⁽¹⁾, W⁽¹⁾, b⁽¹⁾, b′⁽¹⁾", "U⁽²⁾, W⁽²⁾, b⁽²⁾, b′⁽²⁾"}
@@ -140,12 +153,14 @@ def test_the_edges_of_a_dynamic_system_say_f(name):
     assert {label for source, label, _ in found if source.startswith("x")} <= {""}
 
 
-def test_f_is_no_label_of_what_is_only_partly_made_by_it():
+@pytest.mark.parametrize("then", [None, "g"])
+def test_f_is_no_label_of_what_is_only_partly_made_by_it(then):
     s = tr.tensor([1.0]).named("s", role="initial")
     for _, x in tr.steps(tr.tensor(np.ones(2)).named("x")):
         with tr.scope("f"):
             inner = s / 2
-        s = (inner * x).named("s")
+        with tr.scope(then) if then else contextlib.nullcontext():
+            s = (inner * x).named("s")
     assert {label for _, label, _ in said(tr.graph(s).draw())} == {""}
 
 

@@ -4,13 +4,14 @@ import re
 import shutil
 import subprocess
 
+import numpy as np
 import pytest
 from draw_networks import elman, network
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
-from tinygrad_rnn.draw.sketch import Sketch, Vertex
-from tinygrad_rnn.draw.style import Kind
+from tinygrad_rnn.draw.sketch import Arc, Sketch, Vertex
+from tinygrad_rnn.draw.style import PLAIN, Kind
 from tinygrad_rnn.draw.tex import tex
 from tinygrad_rnn.draw.tikz import tikz
 
@@ -103,6 +104,19 @@ def test_letters_that_pdflatex_does_not_know_are_announced():
 def test_several_lines_are_stacked():
     sketch = Sketch([Vertex("a", "a", Kind.STATE, "h_{1}\n0.5")])
     assert r"\shortstack{$h_{1}$\\$0.5$}" in tikz(sketch)
+
+
+def test_straight_lines_are_lines_and_curves_are_curves():
+    a, b = (Vertex(name, name, Kind.STATE, name, x=x, width=10.0, height=10.0) for name, x in (("a", 0.0), ("b", 100.0)))
+    lines = []
+    for bend in (0.0, 30.0):
+        arc = Arc(a, b, PLAIN, head=False)
+        arc.path = np.array([[5, 0], [35, bend], [65, bend], [95, 0]], float)
+        lines += [line for line in tikz(Sketch([a, b], [arc])).splitlines() if line.startswith(r"\path[draw=c8C959F")]
+    assert [line.partition("] ")[2] for line in lines] == [
+        "(5,0) -- (95,0);",
+        "(5,0) .. controls (35,30) and (65,30) .. (95,0);",
+    ]
 
 
 def compiled(folder, source, engine="pdflatex"):
