@@ -60,6 +60,7 @@ FIGURES = {
     "system": lambda: nn.SystemCell(0, 3).draw(time="unrolled", detail="slots"),
     "system with input": lambda: nn.SystemCell(2, 3).draw(time="unrolled", detail="slots"),
     "system, folded": lambda: nn.SystemCell(2, 3).draw(detail="slots"),
+    "system of a function": lambda: nn.SystemCell(0, 1, f=lambda s: s / 2).draw(time="unrolled"),
     "own system": lambda: dynamic_system().draw(),
     "hello": hello,
     "hello, folded": lambda: hello(time="folded"),
@@ -146,7 +147,7 @@ def test_operations_have_a_box_for_each_use():
         elman().draw(shared="edge")
 
 
-@pytest.mark.parametrize("name", ["system", "system with input", "own system"])
+@pytest.mark.parametrize("name", ["system", "system with input", "system of a function", "own system"])
 def test_the_edges_of_a_dynamic_system_say_f(name):
     found = said(FIGURES[name]())
     assert {label for source, label, _ in found if source.startswith("s")} == {"f"}

@@ -82,6 +82,7 @@ def test_the_same_text_in_every_run():
         ("W_{out}", r"$W_{\mathrm{out}}$"),
         ("h^{(2)}_{10}", "$h^{(2)}_{10}$"),
         ("b′", "$b'$"),
+        ("a^{b}^{c}_{d}", "$a^{b}{}^{c}_{d}$"),
         ("z^{−1}", "$z^{{-}1}$"),
         ("U→", r"$U{\rightarrow}$"),
         ("σ f", r"$\sigma \ f$"),

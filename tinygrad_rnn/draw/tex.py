@@ -46,10 +46,14 @@ def tex(label: str) -> str:
     >>> print(tex("h^{(2)}_{t−1}"), tex("softmax c_{1}"), tex("ŷ_{3}"), tex("“50 %”"), tex("隐藏_{1}"))
     $h^{(2)}_{t{-}1}$ $\mathrm{softmax}\ c_{1}$ $\hat{y}_{3}$ $\mbox{``}50\ \%\mbox{''}$ $\mbox{隐藏}_{1}$
     """
-    written = ""
+    written, before = "", {BASE}
     for text, level in parts(label):
         formula = "".join(_formula(piece, level) for piece in PIECE.findall(unicodedata.normalize("NFD", text)))
-        written += formula if level == BASE else f"{'^' if level == RAISED else '_'}{{{formula}}}"
+        if level == BASE:
+            written, before = written + formula, {BASE}
+        else:  # a second superscript is one of nothing
+            written += f"{'{}' * (level in before)}{'^' if level == RAISED else '_'}{{{formula}}}"
+            before = {level} if level in before else {*before, level}
     return f"${written}$"
 
 

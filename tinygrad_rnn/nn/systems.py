@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..graph.context import scope
 from ..tensor import Tensor
 from .cell import Cell, Nonlinearity, function_of
 from .delays import check_input
 from .layers import f_or_units, linear, uniform
+from .module import Module
 
 __all__ = ["ResidualCell", "SystemCell"]
 
@@ -73,7 +76,8 @@ class SystemCell(Cell):
     def step(self, x: Tensor | None, s: Tensor) -> tuple[Tensor, Tensor]:
         """s_t from s_{t-1}, shape (batch, state_size), and x_t, shape (batch, input_size), or None."""
         check_input(x, self.input_size)
-        s = (self.f(s) if x is None else self.f(s, x)).named("s")
+        with nullcontext() if isinstance(self.f, Module) else scope("f"):  # a module says itself that it is f
+            s = (self.f(s) if x is None else self.f(s, x)).named("s")
         return s, s
 
 
