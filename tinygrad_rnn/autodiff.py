@@ -208,8 +208,8 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], 
     ------
     GradientError
         If an output is not a scalar and has no cotangent, if an input is only reached through a
-        ``.detach()``, or if an input is a value of ``states()``, which has a run of
-        its own, and no output was computed from it.
+        ``.detach()``, or if an input is a value of ``states()`` or ``recorded()``, which is a
+        record beside the outputs, and no output was computed from it.
     DtypeError
         If an input is of integers or booleans.
 
@@ -243,6 +243,11 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], 
                 raise GradientError(
                     f"the outputs were not computed from {describe(x.node)}, which has its own run; take both from one run, "
                     "such as outputs, state, named = layer.recorded(xs)"
+                )
+            if x.node in records and x.node not in graph:
+                raise GradientError(
+                    f"the outputs were not computed from {describe(x.node)}, which is a record of what a step computed: "
+                    "explain.gradient_flow(model, xs, targets, loss, at=…) has the gradients at the values of all steps"
                 )
     table = pull(order, pairs, [node for x in wanted for node in (x.node, *earlier[id(x)])])
     found = []
@@ -316,6 +321,9 @@ def _unbroadcast(g: Tensor, shape: tuple[int, ...]) -> Tensor:
     # a rule may return less than its input's shape, such as one number for all of it
     return g if g.node.value.shape == shape else g.broadcast_to(shape)
 
+
+records: WeakSet[Node] = WeakSet()
+"""Values of all steps of a run, recorded beside its outputs, so that a loss of the outputs does not depend on them."""
 
 runs_of_their_own: WeakSet[Node] = WeakSet()
 """Values of runs that were made for these values only, so that a loss of another run does not depend on them."""

@@ -195,3 +195,12 @@ def test_a_gradient_in_values_of_another_run_is_an_error_that_names_recorded(mod
     beside = model.states(xs)["z"]
     with pytest.raises(tr.errors.GradientError, match=r"layer\.recorded\(xs\)"):
         tr.grad((model(xs)[0] ** 2).sum(), beside)
+
+
+@pytest.mark.parametrize("mode", ["scan", "unroll"])
+def test_a_gradient_in_a_record_of_the_same_run_is_an_error_that_names_gradient_flow(mode):
+    outputs, _, named = nn.Recurrent(nn.GRUCell(3, 2), mode=mode).recorded(np.ones((4, 1, 3), "float32"))
+    for value in named.values():
+        with pytest.raises(tr.errors.GradientError, match=r"a record of what a step computed: explain\.gradient_flow"):
+            tr.grad((outputs**2).sum(), value)
+        assert tr.grad((outputs**2).sum() + value.sum(), value).data.all()

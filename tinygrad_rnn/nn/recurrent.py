@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 
-from ..autodiff import runs_of_their_own
+from ..autodiff import records, runs_of_their_own
 from ..checks import is_int
 from ..errors import ShapeError, SideEffectError, TinygradError, TraceError
 from ..graph.context import current, mode, outside_left_loops
@@ -216,6 +216,7 @@ class Recurrent(Module):
 
         found: Outcome = self._within(record)
         if current().recording:
+            records.update([x.node for x in found.recorded.values()])
             return found
 
         def detached(nested: Any) -> Any:
