@@ -315,3 +315,26 @@ def test_batch_first_and_classes():
     other = explain.gradient_flow(turned, XS, classes.T, loss, at="c")
     assert np.allclose(flow.norms, other.norms, rtol=1e-12, equal_nan=True)
     assert np.allclose(flow.totals, other.totals, rtol=1e-12)
+
+
+def test_an_encoder_has_steps_of_its_own_and_padding_has_no_gradient():
+    encoder, (decode, ys, _) = nn.GRU(3, 5, **DOUBLE), decoder()
+
+    def model(xs):
+        return decode(ys[:4], state=encoder(xs)[1][0])
+
+    def loss(outputs, _):
+        return nn.cross_entropy(outputs, ys[:4], reduction="none")
+
+    flow = explain.gradient_flow(model, XS, None, loss, at="h_l0")
+    assert flow.norms.shape == (4, T)
+    assert (flow.norms > 0).all()
+    assert np.isnan(flow.gamma)
+    parts = explain.gradient_by_step(model, XS, None, loss, encoder.weight_hh_l0)
+    whole = tr.grad(loss(model(XS), None).sum(), encoder.weight_hh_l0).data
+    assert parts.shape == (T, 15, 5)
+    assert np.allclose(parts.sum(axis=0), whole, rtol=1e-12, atol=1e-15)
+
+    padded = explain.gradient_flow(lambda xs: encoder(xs, lengths=[T, 3]), XS, None, squares, arrays=True)
+    assert not padded.arrays[:, 3:, 1].any()
+    assert padded.arrays[:3, :3, 1].any(axis=-1).sum() == 6

@@ -52,12 +52,13 @@ def gradient_by_step(
     Returns
     -------
     ndarray, shape (T, *W.shape), or (T,) of norms
+        For an encoder, T is the number of its own steps.
 
     Raises
     ------
     ShapeError
         If the model has no parameter of that name, with those that it has; if the loss is not one number for each step;
-        if T is 0.
+        if T is 0; if the parameter is used in runs of different lengths.
     GradientError
         If no loss depends on the parameter.
     NonFiniteError
@@ -86,9 +87,9 @@ def gradient_by_step(
     check_int("max_bytes", max_bytes)
     parameter = parameter_of(model, W)
     run = run_model(model, xs, targets, loss)
-    T = len(run.losses)
-    size = T * size_of(parameter.node.spec)
     uses = _Uses(run, parameter.node)
+    T = uses.steps
+    size = T * size_of(parameter.node.spec)
     if norms and (alone := uses.norms_of_the_only_one()) is not None:
         return _checked(alone, run)
     if size > max_bytes:
@@ -139,8 +140,12 @@ class _Uses:
                 consts = [k for k in behind if part.loop.inputs[k] in part.loop.consts]
                 self.parts.append((part, [k for k in behind if k not in consts], consts))
         self.outside = self._is_behind(run.losses.node)
-        if not self.parts and not self.outside:
+        steps = {part.steps for part, _, _ in self.parts} | ({len(run.losses)} if self.outside else set())
+        if not steps:
             raise GradientError(f"no loss depends on {parameter.name or 'the parameter'}")
+        if len(steps) > 1:
+            raise ShapeError(f"{parameter.name or 'the parameter'} is used in runs of different lengths, {steps} steps")
+        (self.steps,) = steps
 
     def _is_behind(self, node: Node) -> bool:
         """Whether a node depends on the parameter by a path that goes through no loop."""
@@ -153,18 +158,16 @@ class _Uses:
         ((part, others, consts),) = self.parts
         if others or [part.node.inputs[k] for k in consts] != [self.parameter]:
             return None
-        (found,) = self._pulled(part, [], consts, _norms)
+        (found,) = self._pulled(part, [], consts, _norm_of_each)
         return None if found is None else found[0]
 
     def contributions(self, max_bytes: int) -> Array:
         """The contributions of all uses, shape (T, *W.shape)."""
-        T = len(self.run.losses)
+        T = self.steps
         total = np.zeros((T, *self.parameter.shape), self.parameter.dtype)
         if self.outside:
             self._add(total, self.run.losses.node, self.ones[0], True, max_bytes)
         for part, others, consts in self.parts:
-            if part.steps != T:
-                raise ShapeError(f"a recurrent part that uses it ran over {part.steps} steps, and there are {T} losses")
             for k, g in zip([*others, *consts], self._pulled(part, others, consts), strict=True):
                 if g is None:
                     continue
@@ -220,7 +223,7 @@ class _Uses:
         return run.pull(cotangents, wanted, ask)
 
 
-def _norms(parts: Sequence[Tensor]) -> list[Tensor]:
+def _norm_of_each(parts: Sequence[Tensor]) -> list[Tensor]:
     return [norm(x) for x in parts]
 
 

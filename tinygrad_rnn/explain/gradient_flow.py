@@ -40,7 +40,7 @@ class GradientFlow(Result):
     norms : ndarray, shape (T, T)
         ``norms[t - 1, k - 1]`` is the norm of δ(t,k), over the batch and all other axes of z. NaN for k > t, where the
         loss comes before the value. For a layer that runs backwards in time NaN stands for k < t, and for one behind
-        layers of both directions there is none.
+        layers of both directions there is none. For an encoder of another length K, the shape is (T, K), without NaN and γ.
     totals : ndarray, shape (T,)
         The norms of Σ_t δ(t,k), the gradient of the whole loss.
     decay : ndarray, shape (T,)
@@ -48,7 +48,7 @@ class GradientFlow(Result):
     gamma : float
         γ of the line through the origin that fits log ‖δ(t,k)‖ / ‖δ(t,t)‖ ≈ (t − k) log γ for all t and k.
     r_squared : float
-        The part of the variance of these logarithms that the line explains, 1 if δ(t,k) is exactly γ^(t−k) δ(t,t).
+        The part of the variance of these logarithms that the line explains, 1 if ‖δ(t,k)‖ is exactly γ^(t−k) ‖δ(t,t)‖.
     paths : dict of str to ndarray, shape (T, T)
         Of a value on which several state slots depend: the norms of the parts of δ(t,k) that come by each slot from
         step k + 1, and under ``"output"`` the part that comes by the output of step k.
@@ -184,24 +184,23 @@ def gradient_flow(
     asked: list[Array] = []
     for start in progress_bar(range(0, T + 1, rows), "gradient flow", progress):
         found = measured(start, rows)
-        asked = asked or [np.empty((T + 1, *x.shape[1:]), x.dtype) for x in found]
+        asked = asked or [np.empty((T + 1, *x.shape[1:]), float if x.ndim == 2 else x.dtype) for x in found]
         for whole, x in zip(asked, found, strict=True):
             whole[start : start + rows] = x[: T + 1 - start]
     norms, *others = asked
-    for row in map(
-        int, np.flatnonzero(np.isnan(norms).any(axis=1))
-    ):  # a later step, whose derivative is infinite, may have met zeros
+    # where a later step has an infinite derivative, the zeros of an earlier loss have met it
+    for row in map(int, np.flatnonzero(np.isnan(norms).any(axis=1))):
         for whole, x in zip(asked, measured(row, 1), strict=True):
             whole[row] = x[0]
         if np.isnan(norms[row]).any():
             raise NonFiniteError(nan_began(run, part, _seeds(run.losses, row, 1)))
-    absent = ~_triangle(norms[:T])
-    by_path = {name: _without(x[:T], absent) for name, x in zip(paths, others, strict=False)}
-    triangle = _without(norms[:T], absent)
-    decay, gamma, r_squared = _decay(triangle, float(np.finfo(norms.dtype).tiny / np.finfo(norms.dtype).eps))
-    return GradientFlow(
-        at, triangle, norms[T].astype(float), decay, gamma, r_squared, by_path, others[-1][:T] if arrays else None
-    )
+    absent = _absent(norms[:T])
+    for x in (norms, *others[: len(paths)]):
+        x[:T][absent] = np.nan
+    limits = np.finfo(node.dtype)
+    decay, gamma, r_squared = _decay(norms[:T], float(limits.tiny / limits.eps))
+    by_path = {name: x[:T] for name, x in zip(paths, others, strict=False)}
+    return GradientFlow(at, norms[:T], norms[T], decay, gamma, r_squared, by_path, others[-1][:T] if arrays else None)
 
 
 def _norms(parts: Sequence[Tensor]) -> list[Tensor]:
@@ -234,21 +233,14 @@ def _rows_at_once(run: ModelRun, part: Part, max_bytes: int) -> int:
     return -(-(T + 1) // -(-(T + 1) // most))  # chunks of one size
 
 
-def _triangle(norms: Array) -> Array:
-    """Where a loss at step t may depend on a value at step k."""
+def _absent(norms: Array) -> Array:
+    """Where a value comes after the loss, so that the loss cannot depend on it."""
     T, K = norms.shape
     every = np.ones((T, K), bool)
     if T != K:
-        return every
-    before, after = np.tril(every), np.triu(every)
-    return before if not norms[~before].any() else after if not norms[~after].any() else every
-
-
-def _without(norms: Array, absent: Array) -> Array:
-    """The norms in double precision, with NaN for those that are absent."""
-    found = norms.astype(float)
-    found[absent] = np.nan
-    return found
+        return ~every
+    later, earlier = np.triu(every, 1), np.tril(every, -1)
+    return later if not norms[later].any() else earlier if not norms[earlier].any() else ~every
 
 
 def _decay(norms: Array, least: float) -> tuple[Array, float, float]:

@@ -290,7 +290,7 @@ def run_model(model: Model, xs: Any, targets: Any, loss: Loss) -> ModelRun:
     ShapeError
         If the loss is not one number for each step, or there is no step.
     """
-    with mode(recording=True):
+    with mode(recording=True, debugging=False):
         outputs = called(model, xs)
         losses = as_tensor(loss(outputs, targets))
     if losses.ndim not in (1, 2):
@@ -336,7 +336,7 @@ def run_part(model: Model, xs: Any, layer: str | None, **options: Any) -> Part:
     ShapeError
         If there are several, and none has this label; or if there is no step.
     """
-    with mode(recording=True):
+    with mode(recording=True, debugging=False):
         outputs = flatten(called(model, xs, **options))
     if outputs and all(x.ndim > 0 and not len(x) for x in outputs):
         raise ShapeError("T = 0: there is no step")
