@@ -222,3 +222,20 @@ def test_truncation_is_refused_where_it_has_no_meaning():
         explain.truncation(nn.LSTM(3, 4, bidirectional=True), XS, None, squares, k1=2)
     with pytest.raises(GradientError, match=r"no loss depends on a parameter"):
         explain.truncation(lambda xs: nn.LSTM(3, 4)(xs), XS, None, squares, k1=2)
+
+
+def test_a_learnt_start_is_used_by_the_first_step_alone():
+    parts = explain.gradient_by_step(Start(), XS, None, squares, "h0")
+    assert parts[-1].any()  # the layer runs backwards
+    assert not parts[:-1].any()
+    layer = nn.Recurrent(nn.RNNCell(3, 3, **DOUBLE))
+    h0 = nn.Parameter((1, 3), symbol="h_0", dtype=np.float64)
+    found = explain.truncation(lambda xs: layer(xs, h0), XS[:, :1], None, squares, k1=2, parameters=[h0])
+    first = tr.grad(squares(layer(XS[:2, :1], h0)[0], None).sum(), h0).data
+    assert np.allclose(found.truncated["h_0"], first, rtol=1e-12)
+
+
+def test_little_memory_changes_no_number():
+    model = nn.Sequential(nn.GRU(3, 4, **DOUBLE), nn.Linear(4, 1, **DOUBLE))
+    whole = explain.gradient_by_step(model, XS, None, squares, "1.bias")
+    assert np.allclose(explain.gradient_by_step(model, XS, None, squares, "1.bias", max_bytes=400), whole, rtol=1e-12)
