@@ -110,6 +110,7 @@ def test_the_gradients_of_each_loss_are_those_of_a_backward_pass_of_its_own(name
     model, xs, modules = MODELS[name]()
     places = run_model(model, xs, None, squares).places
     floats = [at for at, (_, node) in places.items() if node.dtype.kind == "f" and node.primitive is not None]
+    floats = floats[:: 1 + len(floats) // 10]
     expected = one_by_one(model, modules, xs, squares, floats)
     assert len(expected) >= len(floats) - 1, (floats, list(expected))
     for at, arrays in expected.items():

@@ -166,7 +166,7 @@ def lyapunov(
     state : State, optional
         What step 1 starts from.
     steps : int, optional
-        T, without an input. The exponents are limits for large T.
+        T, without an input. The exponents are limits for large T; starts in several rows of a batch come closer to them.
     layer : str, optional
         Which of several recurrent parts.
     max_bytes : int
