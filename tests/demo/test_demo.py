@@ -18,7 +18,6 @@ from tinygrad_rnn.demo import UNKNOWN, CharModel, History, Settings, prose, read
 from tinygrad_rnn.demo.figures import formula, loss_curve
 from tinygrad_rnn.demo.page import inline_svg
 from tinygrad_rnn.demo.training import check_length
-from tinygrad_rnn.demo.units import features, interesting, passage
 from tinygrad_rnn.errors import DataError, MissingExtraError
 from tinygrad_rnn.sequences import CharVocabulary
 
@@ -310,28 +309,6 @@ def test_a_loss_curve_of_one_update() -> None:
     from tinygrad_rnn.demo import Score
 
     assert "<svg" in loss_curve([3.0], [Score("unigram", 4.0), Score("this network", 5.0)])
-
-
-def test_features_are_what_they_say() -> None:
-    text = 'He said "no (never)" twice.\nOh'
-    found = features(text)
-    marked = {name: "".join(c for c, v in zip(text, values, strict=True) if v) for name, values in found.items()}
-    assert marked["between quotation marks"] == "no (never)"
-    assert marked["in brackets"] == "never"
-    assert marked["a capital"] == "HO"
-    assert marked["a word begins"] == "HsnntO"
-    assert marked["a word ends here"] == "edoreh"
-
-
-@given(st.text(min_size=1, max_size=80), st.integers(1, 4))
-def test_units_and_passages_of_any_text(text: str, units: int) -> None:
-    states = np.random.default_rng(0).standard_normal((len(text), units)).astype("float32")
-    found = interesting(states, text)
-    assert len({unit.number for unit in found}) == len(found) <= units
-    assert all(abs(unit.correlation) <= 1 + 1e-6 for unit in found)
-    shown = passage(text, 20)
-    assert 0 <= shown.start < len(text)
-    assert len(text[shown]) == min(20, len(text))
 
 
 def test_history_tells_the_mean_of_the_last_updates() -> None:

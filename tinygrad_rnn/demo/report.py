@@ -8,6 +8,7 @@ from html import escape
 import numpy as np
 
 from ..console import counted
+from ..explain import passage, states
 from ..nn import cross_entropy
 from .baselines import Score
 from .corpus import Corpus
@@ -16,7 +17,6 @@ from .model import CharModel
 from .page import definitions, figure, inline_svg, page, section, table
 from .settings import Settings
 from .training import History
-from .units import interesting, passage
 
 __all__ = ["DemoResults", "write_report"]
 
@@ -196,15 +196,15 @@ def _training(results: DemoResults) -> str:
 
 def _memory(results: DemoResults) -> str:
     model, codes = results.model, results.corpus.held_out[:READ]
-    hidden = np.concatenate([states for _, states, _ in model.read(codes)])
     text = model.vocabulary.decode(codes)
-    units = interesting(hidden, text)
+    found = states(model, text)
+    units = found.units()
     if not units:
         return section("What it remembers", "<p>No unit was found that goes with anything a reader can see.</p>")
     shown = passage(text, SHOWN)
     signs = [1 if unit.correlation > 0 else -1 for unit in units]
-    states = hidden[shown][:, [unit.number for unit in units]] * signs
-    labels = [f"{unit.feature} · unit {unit.number}, {abs(unit.correlation):.2f}" for unit in units]
+    rows = np.stack([found[unit.value][shown, unit.number] for unit in units], axis=1) * signs
+    labels = [f"{unit.property} · unit {unit.number}, {abs(unit.correlation):.2f}" for unit in units]
     words = (
         "The hidden state is all that the network knows of the text so far. Here are some of its units while it reads "
         "held-out text: each is the one that goes best with something that a reader can see too, though nobody told "
@@ -214,7 +214,7 @@ def _memory(results: DemoResults) -> str:
         f"The passage reads “{text[shown].strip()}”. Red is the state that goes with the feature (1, or -1 for "
         "units that go against it), blue is the other one."
     )
-    picture = figure(inline_svg(heatmap(states, text[shown], labels), caption, "heat"), caption, wide=True)
+    picture = figure(inline_svg(heatmap(rows, text[shown], labels), caption, "heat"), caption, wide=True)
     return section("What it remembers", f"<p>{words}</p>", picture)
 
 

@@ -88,7 +88,8 @@ class StepNetwork(Cell):
         made = ancestors([part.node for part in (*outputs, *flatten(after))])
         for node in made:
             node.name = node.name or node.hidden
-        stem = r"\hat{y}" if any(node.name == "o" for node in made) else "o"  # as in drawings, where a gate is called o
+        taken = {node.name for node in made}
+        stem = next(free for free in ("o", r"\hat{y}", "out") if free not in taken)  # as in drawings, where a gate is called o
         for k, o in enumerate(outputs, start=1):
             if o.name is None:
                 o.named(stem if len(outputs) == 1 else f"{stem}_{k}")
