@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import tinygrad_rnn as tr
 from tinygrad_rnn.cli import main
 from tinygrad_rnn.demo import CharModel
 from tinygrad_rnn.errors import DataError
@@ -282,7 +283,8 @@ def test_ctrl_c_stops_cleanly_and_keeps_what_was_learnt(text: Path, tmp_path: Pa
     assert "interrupted" in out and "held-out bits per character" in out
     assert "Stopping" in err and "Traceback" not in err
     assert "was interrupted after" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
-    assert CharModel.restore(tmp_path / "out").sizes == {"embedding": 4, "hidden": 6}
+    model = tr.load(tmp_path / "out" / "model.safetensors", classes=[CharModel])
+    assert model.sizes == {"embedding": 4, "hidden": 6}
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of a shell")
@@ -300,7 +302,7 @@ def test_a_second_ctrl_c_quits(text: Path, tmp_path: Path) -> None:
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
-    assert (tmp_path / "out" / "model.npz").exists()
+    assert (tmp_path / "out" / "model.safetensors").exists()
 
 
 # -- draw ----------------------------------------------------------------------------------

@@ -142,22 +142,14 @@ def test_samples_at_temperature_zero_are_the_likeliest_characters() -> None:
     assert model.sample(0, [1.0, 2.0], "a") == ["", ""]
 
 
-def test_a_model_that_was_stored_is_the_same_again(tmp_path: Path) -> None:
-    model = CharModel(CharVocabulary('ab"\n\\é'), 4, 6)
-    model.store(tmp_path)
-    again = CharModel.restore(tmp_path)
-    assert again.vocabulary.characters == model.vocabulary.characters
-    for name, array in model.state_dict().items():
-        np.testing.assert_array_equal(again.state_dict()[name], array)
-
-
-@pytest.mark.parametrize("about", ["", "{}", "[1]", '{"characters": "ab", "embedding": "x", "hidden": 1}'])
-def test_restoring_what_is_no_model(tmp_path: Path, about: str) -> None:
-    with pytest.raises(DataError, match="cannot read"):
-        CharModel.restore(tmp_path)
-    (tmp_path / "model.json").write_text(about)
-    with pytest.raises(DataError, match="does not describe"):
-        CharModel.restore(tmp_path)
+def test_a_model_in_a_file_is_the_same_again(tmp_path: Path) -> None:
+    for characters in ('ab"\n\\é', "".join(map(chr, range(1, 500))) + "隐藏状态𝄞"):
+        model = CharModel(CharVocabulary(characters), 4, 6)
+        tr.save(model, tmp_path / "m.safetensors")
+        again = tr.load(tmp_path / "m.safetensors", classes=[CharModel])
+        assert again.vocabulary.characters == model.vocabulary.characters and again.sizes == model.sizes
+        for name, array in model.state_dict().items():
+            np.testing.assert_array_equal(again.state_dict()[name], array)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +211,7 @@ class _Page(HTMLParser):
 
 def test_the_report_is_one_page_that_needs_nothing_else(tmp_path: Path, text: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = run(TINY, text, tmp_path / "out")
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["model.json", "model.npz", "report.html"]
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["model.safetensors", "report.html"]
     html = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     page = _Page(html)
     assert page.open == []
@@ -231,7 +223,7 @@ def test_the_report_is_one_page_that_needs_nothing_else(tmp_path: Path, text: Pa
     said = capsys.readouterr().out
     for score in results.scores:
         assert score.name in html and f"{score.bits:.3f}" in html and f"{score.bits:.3f}" in said
-    again = CharModel.restore(tmp_path / "out")
+    again = tr.load(tmp_path / "out" / "model.safetensors", classes=[CharModel])
     assert again.score(results.corpus.held_out, results.corpus.training) == pytest.approx(
         results.model.score(results.corpus.held_out, results.corpus.training)
     )

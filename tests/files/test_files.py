@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 import re
 import shlex
@@ -25,10 +24,9 @@ from hypothesis import strategies as st
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
-from tinygrad_rnn.demo import CharModel, read_text
+from tinygrad_rnn.demo import read_text
 from tinygrad_rnn.errors import DataError, StateDictError, TinygradError
 from tinygrad_rnn.files import check_writable, make_folder, write_arrays, write_bytes
-from tinygrad_rnn.sequences import CharVocabulary
 
 posix = pytest.mark.skipif(os.name == "nt", reason="files of POSIX")
 
@@ -37,6 +35,8 @@ posix = pytest.mark.skipif(os.name == "nt", reason="files of POSIX")
 WRITERS: dict[str, tuple[str, Callable[[Any], object]]] = {
     "write_bytes": ("any", lambda path: write_bytes(path, b"content")),
     "Module.save": ("npz", lambda path: nn.Linear(2, 3).save(path)),
+    "Module.save, safetensors": ("safetensors", lambda path: nn.Linear(2, 3).save(path)),
+    "save": ("safetensors", lambda path: tr.save(nn.Linear(2, 3), path)),
     "Drawing.save": ("gv", lambda path: nn.RNNCell(2, 3).draw().save(path)),
 }
 
@@ -237,13 +237,6 @@ def test_a_folder_that_is_no_folder(tmp_path):
     only(tmp_path, "file")
     assert make_folder(tmp_path / "new" / "er").is_dir()
     only(tmp_path / "new" / "er")
-
-
-def test_a_model_is_not_stored_by_halves(tmp_path):
-    (tmp_path / "model.json").mkdir()
-    with pytest.raises(DataError, match="it is a folder"):
-        CharModel(CharVocabulary("ab"), 1, 1).store(tmp_path)
-    only(tmp_path, "model.json")
 
 
 def test_every_writer_of_the_package_is_the_one_in_files():
@@ -612,70 +605,7 @@ def test_a_ragged_list_is_no_state():
     np.testing.assert_equal(linear.state_dict(), before)
 
 
-# -- the demo's model ----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "about",
-    [
-        "",
-        "{",
-        "[]",
-        "null",
-        "5",
-        '"text"',
-        "[" * 100_000,
-        '{"characters": 5, "embedding": 1, "hidden": 1}',
-        '{"characters": "", "embedding": 1, "hidden": 1}',
-        '{"characters": "aa", "embedding": 1, "hidden": 1}',
-        '{"characters": ["a", 5], "embedding": 1, "hidden": 1}',
-        '{"characters": "ab", "embedding": 1e999, "hidden": 1}',
-        '{"characters": "ab", "embedding": NaN, "hidden": 1}',
-        '{"characters": "ab", "embedding": -1, "hidden": 1}',
-        '{"characters": "ab", "embedding": 1, "hidden": 1000000000000}',
-        '{"characters": "ab", "embedding": 1000000000, "hidden": 1}',
-        '{"characters": "ab", "embedding": 1, "hidden": ' + "9" * 5000 + "}",
-        '{"characters": "ab", "embedding": 2, "hidden": 1}',
-        '{"characters": "abc", "embedding": 1, "hidden": 1}',
-        '{"characters": "\\ud800b", "embedding": 1, "hidden": "x"}',
-    ],
-    ids=lambda about: about[:60],
-)
-def test_a_description_of_a_model_that_is_none(about, tmp_path):
-    CharModel(CharVocabulary("ab"), 1, 1).store(tmp_path)
-    (tmp_path / "model.json").write_text(about, encoding="utf-8")
-    tracemalloc.start()
-    with pytest.raises((DataError, StateDictError)):
-        CharModel.restore(tmp_path)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 30_000_000
-
-
-def test_a_model_that_is_only_claimed_fills_no_memory(tmp_path):
-    hidden = 6_000
-    CharModel(CharVocabulary("ab"), 1, 1).store(tmp_path)
-    about = {"characters": "ab", "embedding": 1, "hidden": hidden}
-    (tmp_path / "model.json").write_text(json.dumps(about), encoding="utf-8")
-    shape = ((hidden + 10) ** 2,)
-    with zipfile.ZipFile(tmp_path / "model.npz", "w", zipfile.ZIP_DEFLATED) as archive, archive.open("a.npy", "w") as member:
-        np.lib.format.write_array_header_1_0(member, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        member.write(bytes(*shape))
-    tracemalloc.start()
-    with pytest.raises(DataError, match=r"model\.json does not describe the model that is in model\.npz"):
-        CharModel.restore(tmp_path)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 30_000_000
-
-
-def test_a_model_that_was_stored_comes_back(tmp_path):
-    for vocabulary in ("ab", "".join(map(chr, range(1, 500))) + "隐藏状态𝄞"):
-        stored = CharModel(CharVocabulary(vocabulary), 3, 5)
-        stored.store(tmp_path)
-        restored = CharModel.restore(tmp_path)
-        assert restored.vocabulary.characters == stored.vocabulary.characters
-        np.testing.assert_array_equal(restored.recurrent.cell.weight_hh.data, stored.recurrent.cell.weight_hh.data)
+# -- others --------------------------------------------------------------------------------
 
 
 def test_checking_writes_nothing(tmp_path):

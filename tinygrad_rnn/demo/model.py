@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from ..autodiff import no_grad
-from ..checks import check_int
-from ..errors import DataError
-from ..files import check_writable, read_arrays, read_text, write_bytes
 from ..nn import Embedding, Linear, Module, Recurrent, RNNCell
 from ..ops import TensorLike, softmax
 from ..random import generator
@@ -48,6 +42,16 @@ class CharModel(Module):
     >>> logits, state = model(np.array([[1], [0], [2]]))  # h e l, a batch of one
     >>> logits.shape, state.shape
     ((3, 1, 4), (1, 5))
+
+    A file holds all of it, with the vocabulary:
+
+    >>> import tempfile
+    >>> import tinygrad_rnn as tr
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     tr.save(model, f"{folder}/model.safetensors")
+    ...     again = tr.load(f"{folder}/model.safetensors", classes=[CharModel])
+    >>> again.vocabulary.characters
+    'ehlo'
     """
 
     def __init__(self, vocabulary: CharVocabulary, embedding: int, hidden: int) -> None:
@@ -133,53 +137,3 @@ class CharModel(Module):
                 written.append((scores + noise).argmax(-1))
                 logits, state = self.forward(written[-1][None], state)
         return [self.vocabulary.decode(column) for column in np.array(written, np.int64).reshape(length, len(temperatures)).T]
-
-    # -- keeping it ------------------------------------------------------------------------
-
-    def store(self, folder: str | Path) -> None:
-        """Write the parameters to ``model.npz``, and vocabulary and sizes to ``model.json``.
-
-        Raises
-        ------
-        DataError
-            If a file cannot be written.
-        """
-        about = Path(folder) / "model.json"
-        check_writable(about)
-        self.save(about.with_suffix(".npz"))
-        write_bytes(about, json.dumps({"characters": self.vocabulary.characters, **self.sizes}, indent=1).encode())
-
-    @classmethod
-    def restore(cls, folder: str | Path) -> CharModel:
-        """Make the model again from the files that `store` wrote.
-
-        Raises
-        ------
-        DataError
-            If the folder has none, or its files are damaged.
-
-        Examples
-        --------
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     CharModel(CharVocabulary("hello"), embedding=3, hidden=5).store(folder)
-        ...     CharModel.restore(folder).vocabulary.characters
-        'ehlo'
-        """
-        path = Path(folder) / "model.json"
-        arrays = path.with_suffix(".npz")
-        try:
-            about = json.loads(read_text(path))
-            embedding, hidden = (check_int(key, about[key]) for key in ("embedding", "hidden"))
-            vocabulary = CharVocabulary("".join(about["characters"]))
-            with read_arrays(arrays) as stored:  # a number that the file makes up is not to fill the memory
-                room = min(sum(math.prod(array.shape) for array in stored.values()), arrays.stat().st_size)
-            if (len(vocabulary) + hidden) * (embedding + hidden) > room:
-                raise ValueError("the arrays are of another model")
-            model = cls(vocabulary, embedding, hidden)
-        except DataError:
-            raise
-        except (ValueError, KeyError, TypeError, RecursionError):
-            raise DataError(f"{path} does not describe the model that is in {arrays.name}") from None
-        model.load(arrays)
-        return model

@@ -234,13 +234,14 @@ def _settings(results: DemoResults) -> str:
         *results.versions.items(),
     ]
     code = (
+        "import tinygrad_rnn as tr\n"
         "from tinygrad_rnn.demo import CharModel\n"
-        'model = CharModel.restore("this folder")\n'
+        'model = tr.load("model.safetensors", classes=[CharModel])\n'
         f'print(model.sample(300, temperatures=[0.8], prompt="{escape(results.prompt.strip())} ")[0])'
     )
     return section(
         "To do it again",
         definitions(pairs),
-        "<p>The model lies beside this page, in <code>model.npz</code> and <code>model.json</code>:</p>",
+        "<p>The model lies beside this page, in <code>model.safetensors</code>:</p>",
         f"<pre>{code}</pre>",
     )

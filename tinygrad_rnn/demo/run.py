@@ -13,6 +13,7 @@ from .._version import __version__
 from ..console import counted, forgiving, shows
 from ..extras import optional
 from ..files import check_writable, make_folder, write_bytes
+from ..storing import save
 from .baselines import Score, count_models, score_all
 from .corpus import MOST, Corpus, prose, read_text, split
 from .figures import matplotlib_figure
@@ -24,6 +25,8 @@ from .settings import Settings
 from .training import History, check_length, train
 
 __all__ = ["run"]
+
+MODEL = "model.safetensors"
 
 
 @forgiving()
@@ -39,7 +42,7 @@ def run(settings: Settings | None = None, text: str | Path | None = None, out: s
     text : path, optional
         A UTF-8 file; the prose of Python's own help texts if not given.
     out : path
-        The folder to write ``report.html``, ``model.npz`` and ``model.json`` to.
+        The folder to write ``report.html`` and ``model.safetensors`` to.
 
     Returns
     -------
@@ -59,6 +62,7 @@ def run(settings: Settings | None = None, text: str | Path | None = None, out: s
     with Interrupt() as interrupt, one_thread:
         progress = Progress(settings.updates)
         matplotlib_figure(1, 1)  # better missing now than after training
+        optional("safetensors", "demo", "the file of the model needs")
         corpus = _corpus(text)
         check_length(len(corpus.training), settings)
         prompt = _prompt(corpus, settings)
@@ -71,7 +75,7 @@ def run(settings: Settings | None = None, text: str | Path | None = None, out: s
         with progress:
             history = train(model, corpus.training, settings, progress, lambda: interrupt.requested)
         _tell_end(history, settings)
-        model.store(folder)  # first of all: whatever happens later, what was learnt is safe
+        save(model, folder / MODEL)  # first of all: whatever happens later, what was learnt is safe
 
         scores = score_all(model, counted, corpus)
         _print_scores(scores, corpus)
@@ -80,7 +84,7 @@ def run(settings: Settings | None = None, text: str | Path | None = None, out: s
         results = DemoResults(corpus, settings, model, history, scores, samples, prompt, _versions())
         page = write_report(results)
         write_bytes(folder / "report.html", page.encode("utf-8", "replace"))
-    print(f"\nreport    {folder / 'report.html'}\nmodel     {folder / 'model.npz'}")
+    print(f"\nreport    {folder / 'report.html'}\nmodel     {folder / MODEL}")
     print(f"took      {time.perf_counter() - start:.0f} s")
     return results
 
@@ -88,7 +92,7 @@ def run(settings: Settings | None = None, text: str | Path | None = None, out: s
 def _writable(out: str | Path) -> Path:
     """The output folder, made if needed, after a check that all files can be written there."""
     folder = make_folder(out, "the output folder")
-    for name in ("report.html", "model.npz", "model.json"):
+    for name in ("report.html", MODEL):
         check_writable(folder / name)
     return folder
 
