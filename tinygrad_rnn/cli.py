@@ -1,4 +1,4 @@
-"""The command ``tinygrad-rnn``: train, draw and check recurrent networks from a shell."""
+"""The command ``tinygrad-rnn``: train, draw, explain and check recurrent networks from a shell."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn, TextIO
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from . import __version__
 from ._start import quit_at_once
 from .console import forgiving
 from .errors import DataError, TinygradError
 from .extras import optional
+
+if TYPE_CHECKING:
+    from .nn import Cell, Module
 
 __all__ = ["main"]
 
@@ -26,8 +29,12 @@ See, prove, explain and run recurrent networks.
 
   tinygrad-rnn demo                      train a network on text, and get a report about it
   tinygrad-rnn draw RNNCell              a picture of a recurrent cell
+  tinygrad-rnn equations LSTMCell        the equations of its step, as LaTeX
+  tinygrad-rnn plan GRUCell              what of it stays in the loop over time
   tinygrad-rnn check mycells.py:MyCell   are the gradients of your own cell right?
+  tinygrad-rnn show model.safetensors    what is in a model file
 
+Where a cell is named, the file of a model that tr.save wrote will do as well.
 Each has a --help of its own."""
 
 DEMO = """\
@@ -48,7 +55,10 @@ examples:
   tinygrad-rnn demo --hidden 256 --length 64      more memory, and gradients that
                                                   reach further back"""
 
-CELL = "a cell of tinygrad_rnn.nn, such as RNNCell; or your own, as module:Name or path/to/file.py:Name (its code is run)"
+CELL = (
+    "a cell of tinygrad_rnn.nn, such as RNNCell; or your own, as module:Name or path/to/file.py:Name (its code is run); "
+    "or the file of a model, model.safetensors"
+)
 
 DRAW = """\
 Draw a recurrent cell run over a sequence. Folded, the picture shows one time
@@ -61,7 +71,38 @@ examples:
   tinygrad-rnn draw RNNCell
   tinygrad-rnn draw RNNCell --time unrolled --steps 5 --out rnn.png
   tinygrad-rnn draw LSTMCell --time step
-  tinygrad-rnn draw mycells.py:MyCell --detail ops"""
+  tinygrad-rnn draw mycells.py:MyCell --detail ops
+  tinygrad-rnn draw model.safetensors --classes mycells.py"""
+
+EQUATIONS = """\
+Print the equations of a cell's step as LaTeX, or with --backward those of its
+backpropagation through time: δ of each state, and the gradients of all
+parameters."""
+
+EQUATIONS_EXAMPLES = """\
+examples:
+  tinygrad-rnn equations GRUCell
+  tinygrad-rnn equations model.safetensors --backward > bptt.tex"""
+
+PLAN = """\
+Print how a cell is run over a sequence: which operations stay in the loop over
+time, forward and backward, what is computed for all steps at once, and what is
+kept for the gradient."""
+
+PLAN_EXAMPLES = """\
+examples:
+  tinygrad-rnn plan LSTMCell --steps 100 --batch 32
+  tinygrad-rnn plan model.safetensors"""
+
+SHOW = """\
+Print what is in a file that tr.save or Module.save wrote, or in any other
+.safetensors file: the architecture, what was changed since it was made, names,
+dtypes and shapes of the parameters, and what goes along, such as a vocabulary.
+Nothing of it is made, and no code is run."""
+
+SHOW_EXAMPLES = """\
+examples:
+  tinygrad-rnn show model.safetensors"""
 
 CHECK = """\
 Check the gradients of your own cell: a class called with (input_size,
@@ -191,22 +232,78 @@ def _demo(chosen: argparse.Namespace) -> int:
 
 
 def _draw(chosen: argparse.Namespace) -> int:
-    from .lookup import find_cell, running
-    from .testing.cells import make_cell
+    from .lookup import running
 
     options = {"detail": chosen.detail} if chosen.detail else {}
-    factory = find_cell(chosen.cell)
+    module = _module(chosen)
     with running(chosen.cell):
-        cell = make_cell(factory, chosen.input_size, chosen.hidden_size)
-        drawing = cell.draw(time=chosen.time, steps=chosen.steps, **options)
-    out = chosen.out or Path(f"{type(cell).__name__}-{chosen.time}.svg")
+        drawing = module.draw(time=chosen.time, steps=chosen.steps, **options)
+    out = chosen.out or Path(f"{type(module).__name__}-{chosen.time}.svg")
     drawing.save(out)
     print(out)
     return 0
 
 
+def _equations(chosen: argparse.Namespace) -> int:
+    from .lookup import running
+
+    module = _module(chosen)
+    with running(chosen.cell):
+        print(module.equations(backward=chosen.backward))
+    return 0
+
+
+def _plan(chosen: argparse.Namespace) -> int:
+    from .lookup import running
+
+    module = _module(chosen)
+    with running(chosen.cell):
+        print(module.plan(T=chosen.steps, B=chosen.batch))
+    return 0
+
+
+def _show(chosen: argparse.Namespace) -> int:
+    from .storing.summary import summary
+
+    print(summary(chosen.file))
+    return 0
+
+
+def _is_file(name: str) -> bool:
+    """Whether a name is that of a model file."""
+    return name.endswith(".safetensors")
+
+
+def _module(chosen: argparse.Namespace) -> Module:
+    """The cell of a name, or the model in a file."""
+    from .lookup import find_cell, load_model, running
+    from .testing.cells import make_cell
+
+    if _is_file(chosen.cell):
+        return load_model(chosen.cell, chosen.classes)
+    factory = find_cell(chosen.cell)
+    with running(chosen.cell):
+        return make_cell(factory, chosen.input_size, chosen.hidden_size)
+
+
+def _factory(chosen: argparse.Namespace) -> Callable[..., Cell]:
+    """What makes the cell of a name, or the one cell of the model in a file."""
+    from .lookup import find_cell, load_model
+    from .nn import Cell
+
+    if not _is_file(chosen.cell):
+        return find_cell(chosen.cell)
+    model = load_model(chosen.cell, chosen.classes)
+    cells = {path: part for path, part in model.modules() if isinstance(part, Cell)}
+    outer = [cell for path, cell in cells.items() if not any(path != p and f"{path}.".startswith(f"{p}.") for p in cells if p)]
+    outer = [cells[""]] if "" in cells else outer
+    if len(outer) != 1:
+        raise DataError(f"{chosen.cell} has {len(outer)} cells, {', '.join(cells) or 'none'}; a check is of one")
+    return lambda: outer[0]
+
+
 def _check(chosen: argparse.Namespace) -> int:
-    from .lookup import find_cell, running
+    from .lookup import running
 
     configuration = optional("hypothesis.configuration", "test", "check needs")
     from .testing import GradientCheckError
@@ -214,7 +311,7 @@ def _check(chosen: argparse.Namespace) -> int:
 
     with tempfile.TemporaryDirectory() as folder:  # hypothesis keeps notes, and the user's folder is not for them
         configuration.set_hypothesis_home_dir(folder)
-        factory = find_cell(chosen.cell)
+        factory = _factory(chosen)
         try:
             with running(chosen.cell, verdicts=GradientCheckError):
                 report = check_cell(
@@ -245,10 +342,13 @@ def _backend(chosen: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser("tinygrad-rnn", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"tinygrad-rnn {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="demo | draw | check | backend")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="demo | draw | equations | plan | check | show | backend")
     _demo_options(_command(commands, "demo", "train a network on text", DEMO, DEMO_EXAMPLES))
     _draw_options(_command(commands, "draw", "draw a cell", DRAW, DRAW_EXAMPLES))
+    _equations_options(_command(commands, "equations", "print a cell's equations", EQUATIONS, EQUATIONS_EXAMPLES))
+    _plan_options(_command(commands, "plan", "print how a cell is run", PLAN, PLAN_EXAMPLES))
     _check_options(_command(commands, "check", "check a cell's gradients", CHECK, CHECK_EXAMPLES))
+    _show_options(_command(commands, "show", "print what is in a model file", SHOW, SHOW_EXAMPLES))
     _backend_options(_command(commands, "backend", "what runs compiled cells", BACKEND, BACKEND_EXAMPLES))
     return parser
 
@@ -288,8 +388,35 @@ def _demo_options(parser: _Parser) -> None:
     parser.set_defaults(run=_demo)
 
 
-def _draw_options(parser: _Parser) -> None:
+def _cell_options(parser: _Parser, input_size: int | None = 3, hidden_size: int | None = 4) -> None:
+    """What says of which cell, or of which model."""
+    given = "%(default)s" if input_size else "drawn if not given"
     parser.add_argument("cell", metavar="CELL", help=CELL)
+    parser.add_argument("--classes", nargs="+", default=[], metavar="FILE", help="your own classes in the file of a model")
+    parser.add_argument("--input-size", type=_positive, default=input_size, metavar="N", help=f"of a class ({given})")
+    parser.add_argument("--hidden-size", type=_positive, default=hidden_size, metavar="N", help=f"of a class ({given})")
+
+
+def _equations_options(parser: _Parser) -> None:
+    _cell_options(parser)
+    parser.add_argument("--backward", action="store_true", help="of backpropagation through time")
+    parser.set_defaults(run=_equations)
+
+
+def _plan_options(parser: _Parser) -> None:
+    _cell_options(parser)
+    parser.add_argument("--steps", type=_positive, default=100, metavar="N", help="of the sequence (%(default)s)")
+    parser.add_argument("--batch", type=_positive, default=1, metavar="N", help="sequences side by side (%(default)s)")
+    parser.set_defaults(run=_plan)
+
+
+def _show_options(parser: _Parser) -> None:
+    parser.add_argument("file", metavar="FILE", help="a .safetensors file")
+    parser.set_defaults(run=_show)
+
+
+def _draw_options(parser: _Parser) -> None:
+    _cell_options(parser)
     parser.add_argument(
         "--time",
         choices=["folded", "unrolled", "step"],
@@ -309,19 +436,15 @@ def _draw_options(parser: _Parser) -> None:
         metavar="FILE",
         help="svg, png, pdf, tex or gv by its suffix (the cell's name and .svg if not given)",
     )
-    parser.add_argument("--input-size", type=_positive, default=3, metavar="N", help="of a class (%(default)s)")
-    parser.add_argument("--hidden-size", type=_positive, default=4, metavar="N", help="of a class (%(default)s)")
     parser.set_defaults(run=_draw)
 
 
 def _check_options(parser: _Parser) -> None:
-    parser.add_argument("cell", metavar="CELL", help=CELL)
+    _cell_options(parser, None, None)
     parser.add_argument("--examples", type=_positive, default=50, metavar="N", help="runs to draw (%(default)s)")
     parser.add_argument(
         "--order", type=_positive, default=1, metavar="N", help="2: the gradient of the gradient too (%(default)s)"
     )
-    parser.add_argument("--input-size", type=_positive, metavar="N", help="of a class; drawn if not given")
-    parser.add_argument("--hidden-size", type=_positive, metavar="N", help="of a class; drawn if not given")
     parser.set_defaults(run=_check)
 
 

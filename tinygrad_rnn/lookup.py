@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import sys
 import tokenize
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -15,8 +15,9 @@ from typing import Any
 from . import nn
 from .errors import DataError, TinygradError
 from .files import read_text
+from .storing import load
 
-__all__ = ["find_cell", "running"]
+__all__ = ["find_cell", "load_model", "running"]
 
 CellFactory = Callable[..., nn.Cell]
 HERE = Path(__file__).parent
@@ -75,6 +76,37 @@ def find_cell(name: str) -> CellFactory:
     if not callable(found):
         raise DataError(f"{where} has no cell {attribute!r}; {_cells_of(module)}")
     return found
+
+
+def load_model(path: str, sources: Sequence[str] = ()) -> nn.Module:
+    """Load a model file, with the classes of a user's own modules.
+
+    Parameters
+    ----------
+    path : str
+    sources : sequence of str
+        Modules, or files that end in ``.py``, whose classes the model is made of. They are imported, so their code runs.
+
+    Raises
+    ------
+    DataError
+        As :func:`tinygrad_rnn.load` and :func:`find_cell` do.
+
+    Examples
+    --------
+    >>> load_model("no.safetensors")
+    Traceback (most recent call last):
+        ...
+    tinygrad_rnn.errors.DataError: cannot read no.safetensors: No such file or directory
+    """
+    modules = [_module_of_file(Path(name)) if name.endswith(".py") else _module(name) for name in sources]
+    own = [
+        value
+        for module in modules
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, nn.Module) and value.__module__ == module.__name__
+    ]
+    return load(path, classes=own)
 
 
 def _cells_of(module: ModuleType) -> str:

@@ -12,10 +12,12 @@ from pathlib import Path
 import pytest
 
 import tinygrad_rnn as tr
+from tinygrad_rnn import nn, optim
 from tinygrad_rnn.cli import main
 from tinygrad_rnn.demo import CharModel
 from tinygrad_rnn.errors import DataError
 from tinygrad_rnn.lookup import find_cell
+from tinygrad_rnn.sequences import CharVocabulary
 from tinygrad_rnn.testing import GradientCheckError, KinkError, UndecidedError
 from tinygrad_rnn.testing.cells import check_cell, make_cell
 
@@ -324,6 +326,74 @@ def test_draw_without_a_name_for_the_picture(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     assert main(["draw", "RNNCell"]) == 0
     assert "<svg" in (tmp_path / "RNNCell-folded.svg").read_text(encoding="utf-8")
+
+
+# -- model files ---------------------------------------------------------------------------
+
+
+def test_a_model_file_is_as_good_as_a_cell(cells: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = str(tmp_path / "m.safetensors")
+    tr.save(nn.Sequential(nn.Embedding(4, 3), nn.GRU(3, 5), nn.Linear(5, 4)), path, unit="mV")
+    for command, word in (
+        (["draw", path, "--out", str(tmp_path / "m.gv")], "m.gv"),
+        (["equations", path], "\\begin{aligned}"),
+        (["equations", path, "--backward"], "\\delta"),
+        (["plan", path, "--steps", "7"], "T = 7, B = 1"),
+        (["check", path, "--examples", "5"], "RIGHT"),
+        (["show", path], "nn.Sequential(nn.Embedding(4, 3), nn.GRU(3, 5), nn.Linear(5, 4))"),
+    ):
+        assert main(command) == 0, capsys.readouterr().err
+        assert word in capsys.readouterr().out
+    assert "digraph" in (tmp_path / "m.gv").read_text(encoding="utf-8")
+
+
+def test_the_same_commands_for_a_cell(cells: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _no_primitive()
+    assert main(["equations", f"{cells}:Good"]) == main(["plan", "LSTMCell", "--steps", "9", "--batch", "2"]) == 0
+    assert "LSTMCell, T = 9, B = 2" in capsys.readouterr().out
+
+
+def test_a_model_of_own_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = tmp_path / "own.py"
+    source.write_text("from tinygrad_rnn import nn\nclass Own(nn.GRUCell):\n    pass\n")
+    path = str(tmp_path / "m.safetensors")
+    tr.save(nn.Recurrent(type("Own", (nn.GRUCell,), {})(3, 4)), path)
+    assert main(["equations", path]) == 2
+    assert "it needs the class 'Own'" in capsys.readouterr().err
+    assert main(["equations", path, "--classes", str(source)]) == 0
+    assert main(["show", path]) == 0
+    assert "nn.Recurrent(Own(3, 4))" in capsys.readouterr().out
+
+
+def test_show_tells_all_that_is_in_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = nn.Sequential(nn.Linear(2, 1), tr.tanh).eval()
+    model[0].bias.requires_grad_(False)
+    path = tmp_path / "m.safetensors"
+    training = {"optimizer": optim.Adam(model.parameters()), "update": 3}
+    tr.save(model, path, vocabulary=CharVocabulary("ab"), **{"esc\x1b[31m": 1}, training=training)
+    assert main(["show", str(path)]) == 0
+    said = capsys.readouterr().out
+    for words in (
+        "nn.Sequential(nn.Linear(2, 1), tanh)",
+        "training = False",
+        "0.bias    float32  (1,)  frozen",
+        "\\x1b",
+        "CharVocabulary",
+    ):
+        assert words in said
+    assert "dict: optimizer, update" in said and "\x1b" not in said
+    model.save(path)
+    assert main(["show", str(path)]) == 0
+    assert "arrays alone, without an architecture" in capsys.readouterr().out
+    path.write_bytes(b"no file")
+    assert main(["show", str(path)]) == 2
+    assert "is not a .safetensors file, or is damaged" in capsys.readouterr().err
+
+
+def test_a_check_is_of_one_cell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tr.save(nn.LSTM(2, 3, num_layers=2), tmp_path / "m.safetensors")
+    assert main(["check", str(tmp_path / "m.safetensors")]) == 2
+    assert "has 2 cells, l0.cell, l1.cell; a check is of one" in capsys.readouterr().err
 
 
 # -- check ---------------------------------------------------------------------------------

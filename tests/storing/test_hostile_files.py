@@ -24,6 +24,7 @@ import tinygrad_rnn as tr
 from tinygrad_rnn import nn, optim, sequences
 from tinygrad_rnn.errors import DataError, MissingExtraError, StateDictError
 from tinygrad_rnn.storing.model_file import FILE_KEY, FORMAT
+from tinygrad_rnn.storing.summary import summary
 
 
 class File:
@@ -165,6 +166,8 @@ def test_edited_descriptions(good, path, data):
         assert isinstance(np.ravel(np.array(tr.load(path, "model", *names), object))[0], nn.Module)
     except (DataError, StateDictError) as error:
         assert len(str(error)) < 2000
+    with contextlib.suppress(DataError):
+        assert all(line.isprintable() for line in summary(path).splitlines())
     assert tr.random.generator() is generator
 
 

@@ -22,7 +22,7 @@ from .compare import Comparison
 from .describe import Describer, Json
 from .known import by_name
 
-__all__ = ["FORMAT", "Contents", "load", "read_contents", "save"]
+__all__ = ["FILE_KEY", "FORMAT", "Contents", "errors_of", "load", "read_contents", "save"]
 
 FILE_KEY = "tinygrad_rnn"
 """The name of the description among the texts of a file."""
@@ -90,7 +90,7 @@ def save(
     state = None if training is None else {**training, **({"rng": random.generator()} if training.get("rng") else {})}
     kept = values if state is None else {**values, "training": state}
     try:
-        with _of_model(f"cannot save {type(model).__name__}"):
+        with errors_of(f"cannot save {type(model).__name__}"):
             texts, arrays = _described(model, kept, classes)
     except RecursionError:
         raise DataError(f"cannot save {type(model).__name__}: something in it is nested too deeply") from None
@@ -236,7 +236,7 @@ def read_contents(path: AnyPath) -> Iterator[Contents]:
     """Open a model file, and check that this version can read it."""
     with read_tensors(path) as (texts, arrays):
         name = os.fsdecode(path)
-        with _of_model(name):
+        with errors_of(name):
             if FILE_KEY not in texts:
                 raise DataError("it holds arrays alone; make the model and call its method load")
             description = _parsed(texts[FILE_KEY])
@@ -275,7 +275,7 @@ def _parsed(text: str) -> dict[str, Json]:
 def _built(contents: Contents, names: Sequence[str], classes: Sequence[type]) -> dict[str, Any]:
     """The model, and the values of these names."""
     description = contents.description
-    with _of_model(contents.path):
+    with errors_of(contents.path):
         builder = Builder(contents.arrays, by_name(classes))
         part = description["model"]
         model = builder.model(part["objects"], part["value"], part["changes"])
@@ -299,7 +299,7 @@ def _built(contents: Contents, names: Sequence[str], classes: Sequence[type]) ->
 
 
 @contextlib.contextmanager
-def _of_model(what: str) -> Iterator[None]:
+def errors_of(what: str) -> Iterator[None]:
     """Within the block, an error says of what it is, and any error about a damaged description becomes a DataError."""
     try:
         yield
