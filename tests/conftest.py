@@ -10,6 +10,7 @@ import gc
 import os
 import shutil
 import zlib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +96,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the longest files first, and leave out what compares renderers where there is one only; .ci/run runs these."""
+    """Put the longest files first, and leave out what needs dot or PyTorch where they are missing; .ci/run runs these."""
     order = {name: i for i, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(Path(_scope(item.nodeid)).stem, len(order)))
-    if shutil.which("dot") is None:
-        out = [item for item in items if item.get_closest_marker("dot")]
+    missing = {"dot": shutil.which("dot") is None, "torch": find_spec("torch") is None}
+    if out := [item for item in items if any(missing[mark] and item.get_closest_marker(mark) for mark in missing)]:
         config.hook.pytest_deselected(items=out)
         items[:] = [item for item in items if item not in out]

@@ -31,6 +31,7 @@ from .sampling import sample
 from .scan.use import use
 from .storing import load, save
 from .tensor import Parameter, Tensor, tensor
+from .torch_modules import from_torch, to_torch
 from .unrolling import steps
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "datasets",
     "debug",
     "errors",
+    "from_torch",
     "grad",
     "graph",
     "jacobian",
@@ -62,6 +64,7 @@ __all__ = [
     "sequences",
     "steps",
     "tensor",
+    "to_torch",
     "use",
 ]
 __all__ += _functions

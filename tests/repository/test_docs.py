@@ -61,6 +61,8 @@ INTERNAL = {
     "views": "graphs made of graphs, which drawing and equations use",
     "nn.trace_cache": "how nn.Recurrent keeps its traces",
     "nn.delays": "what cells with delays share",
+    "nn.stream_trace": "how a stream traces its module",
+    "storing.": "how tr.save and tr.load describe a model; storing exports what is public",
     "tree": "nested tuples",
     "nn.planning": "Module.plan and Recurrent.plan",
     "nn.call": "what nn.Recurrent does at a step",

@@ -47,6 +47,7 @@ ROOMS = (
     "sequences",
     "datasets",
     "storing",
+    "torch_modules",
     "lookup",
     "tinygrad_rnn",
     "views",

@@ -271,8 +271,11 @@ class Module:
             for path, module in child.modules():
                 yield f"{name}.{path}" if path else name, module
 
-    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
-        """All parameters by path, each once, in the order in which they were set."""
+    def named_parameters(self, remove_duplicate: bool = True) -> Iterator[tuple[str, Parameter]]:
+        """All parameters by path, in the order in which they were set; each once, or under each of its paths."""
+        if not remove_duplicate:
+            yield from self._all_parameters()
+            return
         seen: set[int] = set()
         for path, parameter in self._all_parameters():
             if id(parameter) not in seen:
@@ -375,7 +378,7 @@ class Module:
         problems = {
             "too large": [f"{name} has numbers beyond {p.dtype}" for name, p in own.items() if not fits(arrays[name], p.dtype)],
             "tied": [
-                f"{name} and {other} are one parameter and two arrays in the state"
+                f"{other} and {name} are one parameter and two arrays in the state"
                 for other, name in tied
                 if not np.array_equal(arrays[other], arrays[name], equal_nan=True)
             ],

@@ -1,0 +1,215 @@
+"""Modules of PyTorch made of modules of this library, and the other way round, with their weights."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import nn, ops
+from .errors import DataError
+from .extras import optional
+from .nn.module import arguments_of
+from .tensor import Parameter
+
+__all__ = ["from_torch", "to_torch"]
+
+_LAYER = ("input_size", "hidden_size", "num_layers", "bias", "batch_first", "dropout", "bidirectional")
+_CELL = ("input_size", "hidden_size", "bias")
+ARGUMENTS: dict[str, tuple[str, ...]] = {
+    "RNN": (*_LAYER, "nonlinearity"),
+    "LSTM": (*_LAYER, "proj_size"),
+    "GRU": _LAYER,
+    "RNNCell": (*_CELL, "nonlinearity"),
+    "LSTMCell": _CELL,
+    "GRUCell": _CELL,
+    "Linear": ("in_features", "out_features", "bias"),
+    "Embedding": ("num_embeddings", "embedding_dim"),
+    "Dropout": ("p",),
+}
+"""The classes that are in both libraries under one name, and the arguments that are."""
+
+ONLY_THERE = {"proj_size": 0, "padding_idx": None, "max_norm": None, "scale_grad_by_freq": False, "sparse": False}
+"""What PyTorch's modules may be told, and no module of these classes here; with the value that makes no difference."""
+
+ONLY_HERE = {"reset_after": True, "recurrent_dropout": 0.0, "once": False, "proj_size": 0}
+"""What modules here may be told, and PyTorch's may not."""
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {"Tanh": ops.tanh, "ReLU": ops.relu, "Sigmoid": ops.sigmoid}
+"""Layers of PyTorch that are functions here."""
+
+
+def from_torch(module: Any) -> nn.Module:
+    """Make a module of PyTorch again here, with its weights.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        An RNN, LSTM, GRU, a cell of these, Linear, Embedding, Dropout, Tanh, ReLU, Sigmoid, or a
+        Sequential of them. A Sequential here passes on the outputs of a recurrent layer, and not its state.
+
+    Returns
+    -------
+    Module
+        Of the same class name, with copies of the weights. Tied parameters are tied, frozen ones frozen.
+
+    Raises
+    ------
+    DataError
+        If a part is of another class, or has an option that there is not here.
+
+    Examples
+    --------
+    >>> import torch  # doctest: +SKIP
+    >>> model = from_torch(torch.nn.LSTM(3, 5, num_layers=2))  # doctest: +SKIP
+    >>> model(np.zeros((7, 2, 3), "float32"))[0].shape  # doctest: +SKIP
+    (7, 2, 5)
+    """
+    made: nn.Module = _from(module, {})
+    if not isinstance(made, nn.Module):
+        raise DataError(f"PyTorch's {type(module).__name__} is a function here, tr.{made.name}; put it into a Sequential")
+    for path, parameters in _tied(module.named_parameters(remove_duplicate=False)):
+        first = dict(made.named_parameters())[path]
+        for other in parameters:
+            _set(made, other, first)
+    try:
+        made.load_state_dict({name: value.detach().cpu().numpy() for name, value in module.state_dict().items()})
+    except TypeError as error:
+        raise DataError(f"NumPy does not have the dtype of these weights, convert them with module.float(): {error}") from None
+    for name, parameter in module.named_parameters():
+        dict(made.named_parameters())[name].requires_grad_(parameter.requires_grad)
+    for name, part in module.named_modules():
+        if name in (parts := dict(made.modules())):
+            parts[name].train(part.training)
+    return made
+
+
+def to_torch(module: nn.Module) -> Any:
+    """Make a module of PyTorch with the weights of a module of this library.
+
+    Parameters
+    ----------
+    module : Module
+        An RNN, LSTM, GRU, a cell of these, Linear, Embedding, Dropout, or a Sequential of them and of tanh,
+        relu and sigmoid. PyTorch's Sequential passes on whatever a layer returns, so a recurrent layer in it can
+        only be the last.
+
+    Returns
+    -------
+    torch.nn.Module
+
+    Raises
+    ------
+    DataError
+        If a part is of another class, or has an option that PyTorch does not have.
+    MissingExtraError
+        If PyTorch is not installed.
+
+    Examples
+    --------
+    >>> to_torch(nn.GRU(3, 5))  # doctest: +SKIP
+    GRU(3, 5)
+    """
+    torch = optional("torch", "bench", "to_torch needs")
+    made = _to(torch, module, {})
+    for path, others in _tied(module.named_parameters(remove_duplicate=False)):
+        first = made.get_parameter(path)
+        for other in others:
+            holder, _, name = other.rpartition(".")
+            setattr(made.get_submodule(holder), name, first)
+    arrays = {name: torch.from_numpy(parameter.numpy()) for name, parameter in module.named_parameters(remove_duplicate=False)}
+    made.load_state_dict(arrays)
+    for name, parameter in module.named_parameters():
+        made.get_parameter(name).requires_grad_(parameter.requires_grad)
+    parts = dict(made.named_modules())
+    for name, part in module.modules():
+        if name in parts:
+            parts[name].train(part.training)
+    return made
+
+
+# -- from one to the other -----------------------------------------------------------------
+
+
+def _from(module: Any, known: dict[int, Any]) -> Any:
+    """The counterpart of a part; the same for a part that stands in several places."""
+    if id(module) in known:
+        return known[id(module)]
+    kind = type(module).__name__
+    if not type(module).__module__.startswith("torch.nn."):
+        raise DataError(f"{type(module).__qualname__} is no class of torch.nn; convert its parts, and write a Module of them")
+    if kind == "Sequential":
+        made: Any = nn.Sequential(*[_from(part, known) for part in module])
+    elif kind in FUNCTIONS:
+        made = FUNCTIONS[kind]
+    elif kind in ARGUMENTS:
+        for name, value in ONLY_THERE.items():
+            if name not in ARGUMENTS[kind] and getattr(module, name, value) != value:
+                raise DataError(f"PyTorch's {kind} has {name}={getattr(module, name)!r}, which there is not here")
+        options = {name: getattr(module, name) for name in ARGUMENTS[kind]}
+        if "bias" in options and not isinstance(options["bias"], bool):
+            options["bias"] = options["bias"] is not None
+        if (parameter := next(module.parameters(), None)) is not None:
+            options["dtype"] = _dtype(str(parameter.dtype).removeprefix("torch."))
+        made = getattr(nn, kind)(**options)
+    else:
+        raise DataError(f"there is no counterpart of PyTorch's {kind} here; docs/pytorch.md has a list of what there is")
+    known[id(module)] = made
+    return made
+
+
+def _to(torch: Any, module: Any, known: dict[int, Any]) -> Any:
+    if id(module) in known:
+        return known[id(module)]
+    kind = type(module).__name__
+    function = next((name for name, known_function in FUNCTIONS.items() if known_function is module), None)
+    if function is not None:
+        return getattr(torch.nn, function)()
+    if type(module) is nn.Sequential:
+        made = torch.nn.Sequential()
+        for name, part in zip(module.names, module, strict=True):
+            made.add_module(name, _to(torch, part, known))
+    elif kind in ARGUMENTS and type(module) is getattr(nn, kind):
+        args, kwargs = arguments_of(module)
+        bound = inspect.signature(type(module)).bind(*args, **kwargs)
+        bound.apply_defaults()
+        for name, value in ONLY_HERE.items():
+            if name not in ARGUMENTS[kind] and bound.arguments.get(name, value) != value:
+                raise DataError(f"PyTorch's {kind} has no {name}={bound.arguments[name]!r}")
+        options = {name: bound.arguments[name] for name in ARGUMENTS[kind]}
+        if options.get("nonlinearity") == "sigmoid" or np.ndim(options.get("num_layers", 1)):
+            raise DataError(f"PyTorch's {kind} has no such layer: {options}")
+        if (parameter := next(iter(module.parameters()), None)) is not None:
+            options["dtype"] = getattr(torch, str(parameter.dtype))
+        made = getattr(torch.nn, kind)(**options)
+    else:
+        called = getattr(module, "__name__", getattr(module, "name", kind))
+        raise DataError(f"there is no counterpart of {called} in PyTorch; convert its parts, and write a Module of them there")
+    known[id(module)] = made
+    return made
+
+
+def _dtype(name: str) -> npt.DTypeLike:
+    try:
+        return np.dtype(name)
+    except TypeError:
+        raise DataError(f"NumPy does not have the dtype {name} of these weights; convert them with module.float()") from None
+
+
+# -- ties ----------------------------------------------------------------------------------
+
+
+def _tied(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, list[str]]]:
+    """The first name of each parameter that has several, and the others."""
+    found: dict[int, list[str]] = {}
+    for name, parameter in named:
+        found.setdefault(id(parameter), []).append(name)
+    return ((names[0], names[1:]) for names in found.values() if len(names) > 1)
+
+
+def _set(module: nn.Module, path: str, parameter: Parameter) -> None:
+    holder, _, name = path.rpartition(".")
+    setattr(dict(module.modules())[holder], name, parameter)
