@@ -8,7 +8,7 @@ import graphviz
 
 from .marks import extent, marks, shaft
 from .sketch import Arc, Sketch, Vertex
-from .style import CARD, EDGE_FONT, FONTS, INK, LINE, LOOKS, NODE_FONT, PAD, Kind
+from .style import CARD, EDGE_FONT, FONTS, INK, LINE, LOOKS, NODE_FONT, PAD, WIDEST, Kind
 from .symbols import BASE, LOWERED, RAISED, parts, plain
 
 __all__ = ["written"]
@@ -106,6 +106,8 @@ def _edge(arc: Arc) -> dict[str, str]:
     }
     if not arc.head:
         attributes["dir"] = "none"
+    elif arc.stroke.width > WIDEST:
+        attributes["arrowsize"] = f"{0.8 + (arc.stroke.width - WIDEST) / 10:.2f}"
     if arc.label and arc.label_at is not None and not arc.cut and not arc.label_on:
         attributes["label"] = _label(arc.label)
         attributes["lp"] = f"{arc.label_at[0]:.1f},{arc.label_at[1]:.1f}"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import TypeAlias
 from unicodedata import normalize
 
-from .sketch import Arc, Sketch, Vertex
+import numpy as np
+
+from .sketch import Arc, Points, Sketch, Vertex
 from .style import (
     FROM_BUNDLE,
     FROM_FORCED,
@@ -120,14 +122,35 @@ def _through_dot(sketch: Sketch, number: int, sources: set[Meeting], sinks: set[
             sketch.vertices.append(dot)
             for arc in arcs:
                 into = Arc(arc.source, dot, arc.stroke, arc.lag, head=False, tooltip="no parameter", cut=arc.cut)
+                into.gradient = _added(
+                    other.gradient for read in by_sink.values() for other in read if _leaves_alike(other, arc)
+                )
                 made.append(into)
         joined = Arc(dots[sink.column], sink, FROM_BUNDLE, plain=False)
         joined.label = " ".join(dict.fromkeys(symbol for arc in arcs for symbol in arc.label.split(" ")))
         joined.label_on = True
+        joined.gradient = _side_by_side(arc.gradient for arc in arcs)
         joined.tooltip = "\n".join(f"{plain(arc.source.label)}: {arc.tooltip}" for arc in arcs)
         made.append(joined)
         gone.update(arcs)
     sketch.arcs = [arc for arc in sketch.arcs if arc not in gone] + made
+
+
+def _leaves_alike(a: Arc, b: Arc) -> bool:
+    """Whether two edges come from one value, and go to one step."""
+    return a.source is b.source and a.target.column == b.target.column
+
+
+def _added(gradients: Iterable[Points | None]) -> Points | None:
+    """What comes back by several edges together; None if none has a gradient."""
+    known = [g for g in gradients if g is not None]
+    return sum(known[1:], known[0]) if known else None
+
+
+def _side_by_side(gradients: Iterable[Points | None]) -> Points | None:
+    """The gradient of several values joined to one; None if none has a gradient."""
+    known = [g.ravel() for g in gradients if g is not None]
+    return np.concatenate(known) if known else None
 
 
 def _shared_sinks(sketch: Sketch) -> tuple[set[Meeting], set[Hashable]] | None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from .route import part_of, polyline
 from .sketch import Arc, Box, Points, Sketch, Vertex
-from .style import ARROW, EDGE_FONT, PAD, Kind
+from .style import ARROW, EDGE_FONT, PAD, WIDEST, Kind
 from .symbols import text_width
 
 __all__ = ["extent", "head", "layers", "marks", "shaft"]
@@ -20,11 +20,12 @@ def shaft(arc: Arc) -> Points:
     if not arc.head:
         return arc.path
     tip, last = arc.path[-1], arc.path[-4:]
+    length = ARROW + _more(arc)
     low, high = 0.0, 1.0
     for _ in range(24):
         middle = (low + high) / 2
         ahead = float(np.hypot(*(part_of(last, 0.0, middle)[-1] - tip)))
-        low, high = (middle, high) if ahead > ARROW else (low, middle)
+        low, high = (middle, high) if ahead > length else (low, middle)
     return np.concatenate([arc.path[:-4], part_of(last, 0.0, low or 0.5)])
 
 
@@ -33,8 +34,13 @@ def head(arc: Arc, body: Points) -> Points:
     assert arc.path is not None
     tip, base = arc.path[-1], body[-1]
     along = (tip - base) / (float(np.hypot(*(tip - base))) or 1.0)
-    aside = np.array([-along[1], along[0]]) * (0.4 * ARROW + arc.stroke.width / 2)
+    aside = np.array([-along[1], along[0]]) * (0.4 * ARROW + arc.stroke.width / 2 + 0.3 * _more(arc))
     return np.stack([tip, base + aside, base - aside])
+
+
+def _more(arc: Arc) -> float:
+    """By how much the head of a thick arrow is longer than usual."""
+    return max(0.0, arc.stroke.width - WIDEST)
 
 
 def layers(sketch: Sketch) -> tuple[list[Vertex], list[Vertex]]:

@@ -8,23 +8,26 @@ from typing import Any
 import numpy as np
 
 from ..autodiff import grad, no_grad
+from ..graph.graph import is_constant
 from ..graph.node import Node, ancestors
 from ..tensor import Tensor
 from .symbols import literal
 
-__all__ = ["described", "gradients_of", "symbols_of"]
+__all__ = ["described", "gradients_of", "short_number", "symbols_of"]
 
 SMALL = 4
 """Elements that are written out."""
 
 
-def gradients_of(nodes: Iterable[Node], outputs: Iterable[Node]) -> dict[Node, Any]:
+def gradients_of(nodes: Iterable[Node], outputs: Iterable[Node], seeds: Mapping[Node, Any] | None = None) -> dict[Node, Any]:
     """The gradient of the one number among the outputs with respect to every value before it.
 
     Parameters
     ----------
     nodes : iterable of Node
     outputs : iterable of Node
+    seeds : mapping of Node to array_like, optional
+        Cotangents of other values, in place of 1 for the one number.
 
     Returns
     -------
@@ -32,14 +35,17 @@ def gradients_of(nodes: Iterable[Node], outputs: Iterable[Node]) -> dict[Node, A
         Empty if no output is a number, or more than one is, or the graph holds symbols.
     """
     numbers = [node for node in outputs if node.shape == () and node.dtype.kind == "f"]
-    if len(numbers) != 1:
+    if seeds is not None:
+        numbers = list(seeds)
+    elif len(numbers) != 1:
         return {}
     reached = set(ancestors(numbers))
     if not all(isinstance(node.value, np.ndarray) for node in reached):
         return {}
-    wanted = [node for node in nodes if node in reached and node.dtype.kind == "f"]
+    wanted = [node for node in nodes if node in reached and node.dtype.kind == "f" and not is_constant(node)]
     with no_grad():
-        found = grad(Tensor(numbers[0]), [Tensor(node) for node in wanted])
+        cotangents = [np.broadcast_to(1.0 if seeds is None else seeds[node], node.shape) for node in numbers]
+        found = grad([Tensor(node) for node in numbers], [Tensor(node) for node in wanted], cotangents)
     return {node: gradient.data for node, gradient in zip(wanted, found, strict=True)}
 
 
@@ -84,6 +90,19 @@ def _array(value: Any) -> str:
     if value.size <= SMALL:
         return " ".join(_number(x) for x in value.ravel())
     return f"{shape}: " + " … ".join(map(_number, (value.min(), value.mean(), value.max())))
+
+
+def short_number(x: float) -> str:
+    """A number in a few characters.
+
+    Examples
+    --------
+    >>> short_number(0.0), short_number(0.123), short_number(-0.00013), short_number(1234.0), short_number(np.inf)
+    ('0', '0.12', '−1.3e−4', '1.2e3', '∞')
+    """
+    mantissa, _, power = (f"{x:.1e}" if 0 < abs(x) < 0.01 else f"{x:.2g}").partition("e")
+    text = f"{mantissa.removesuffix('.0')}e{int(power)}" if power else mantissa
+    return text.replace("-", "−").replace("inf", "∞").replace("nan", "NaN")
 
 
 def _number(x: Any) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
+from ..graph.node import Node
 from ..views.contraction import Contraction, Value
+from ..views.edge_gradients import edge_gradients
 from ..views.functions import functions_of
 from ..views.letters import Letters
 from .naming import FALLBACK, OWN, edge_label, names_of, parameter_symbols, run_marks, tooltip
@@ -35,6 +37,8 @@ class Options(NamedTuple):
         Width of the picture over its height.
     letters : Letters
         What the reader calls values and parameters.
+    seeds : mapping of Node to array_like, optional
+        Cotangents of values, if the picture is one of the backward pass: edges have gradients then.
     """
 
     values: bool = False
@@ -42,6 +46,7 @@ class Options(NamedTuple):
     shared: Shared = "label"
     aspect: float | None = None
     letters: Letters = OWN
+    seeds: Mapping[Node, Any] | None = None
 
 
 def sketched(
@@ -69,7 +74,7 @@ def sketched(
     continued = contraction.continued()
     names = names_of(contraction, options.letters)
     marks = run_marks(names, continued)
-    gradients = gradients_of(contraction.nodes, contraction.outputs) if options.values else {}
+    gradients = gradients_of(contraction.nodes, contraction.outputs, options.seeds) if options.values else {}
     sketch = Sketch(backwards={run.number for run in contraction.runs if run.reverse})
     if options.values:
         found = {symbol: described(node, gradients) for node, symbol in symbols.items()}
@@ -102,6 +107,9 @@ def sketched(
         elif adds and not arc.held:
             arc.label = "+"
         sketch.arcs.append(arc)
+    if options.seeds is not None:
+        for arc, gradient in zip(sketch.arcs, edge_gradients(contraction, options.seeds), strict=True):
+            arc.gradient = gradient
     _tell_functions(sketch, {shown[value]: f for value, f in functions_of(contraction).items()}, functional)
     for value, weights in contraction.weights().items():
         for parameter in weights:

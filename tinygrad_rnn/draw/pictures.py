@@ -9,7 +9,7 @@ from ..checks import check_int
 from ..console import counted
 from ..errors import FoldError
 from ..graph.graph import Graph
-from ..graph.node import behind_cuts
+from ..graph.node import Node, behind_cuts
 from ..nn.cell import Cell
 from ..nn.module import Module
 from ..nn.module_trace import Step, trace_step
@@ -38,7 +38,7 @@ from .step import diagram
 from .step_lines import step_sketch
 from .symbols import plain
 
-__all__ = ["draw", "draw_module"]
+__all__ = ["draw", "draw_module", "draw_with_gradients"]
 
 Time = Literal["folded", "unrolled", "step"]
 Detail = Literal["slots", "values", "ops", "layers"]
@@ -108,6 +108,51 @@ def draw(
         text = graph.text(limit=60)
         return Drawing(sketch, f"{name}, {kind}", text, text, name)
     return _over_time(split, time or "unrolled", detail, steps or COLUMNS, options, name, {})
+
+
+def draw_with_gradients(
+    graph: Graph,
+    seeds: Mapping[Node, Any],
+    detail: Detail | None = None,
+    steps: int | None = None,
+    values: bool = False,
+    name: str = "graph",
+    labels: Iterable[str] | None = None,
+    aspect: float | None = None,
+    symbols: Mapping[str, str] | None = None,
+    notation: Notation | None = None,
+) -> Drawing:
+    """Draw what comes back to each value of an unrolled graph, in the places of the forward picture.
+
+    Parameters
+    ----------
+    graph : Graph
+        With numbers, as :func:`tinygrad_rnn.views.per_step` leaves it.
+    seeds : mapping of Node to array_like
+        Cotangents of values where the backward pass begins, such as 1 for losses.
+    detail : {"slots", "values"}, optional
+    steps, values, name, labels, aspect, symbols, notation
+        As :meth:`tinygrad_rnn.graph.Graph.draw` has them.
+
+    Returns
+    -------
+    Drawing
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> h = tr.tensor(1.0)
+    >>> for t, x in tr.steps(tr.tensor([1.0, 1.0]).named("x")):
+    ...     h = (0.5 * h + x).named("h")
+    >>> graph = per_step(tr.graph(h))
+    >>> drawing = draw_with_gradients(graph, {graph.outputs[0]: 1.0})
+    >>> [f"{arc.source.label} → {arc.target.label}: {arc.label}" for arc in drawing.sketch.arcs if arc.lag]
+    ['h_{1} → h_{0}: 0.25', 'h_{2} → h_{1}: 0.5']
+    """
+    if detail not in (None, "slots", "values"):
+        raise ValueError(f"a backward pass is drawn with detail 'slots' or 'values', not {detail!r}")
+    options = _options(values, labels, "label", aspect, symbols, notation)._replace(seeds=seeds)
+    return _over_time(graph, "unrolled", detail, steps or COLUMNS, options, name, {})
 
 
 def draw_module(

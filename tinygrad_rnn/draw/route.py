@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .sketch import Arc, Points, Sketch, Vertex
-from .style import EDGE_FONT, Kind
+from .style import EDGE_FONT, WIDEST, Kind
 from .symbols import text_width
 
 __all__ = ["bezier", "branch_dots", "clip", "polyline", "route", "rounded"]
@@ -359,7 +359,7 @@ def _label_candidates(arc: Arc, half: Points) -> Iterator[tuple[Points, float]]:
         normal = np.array([tangent[1], -tangent[0]])
         if normal[0] < -0.3 or (abs(normal[0]) <= 0.3 and normal[1] > 0):
             normal = -normal
-        reach = float(np.abs(normal) @ half)
+        reach = float(np.abs(normal) @ half) + max(0.0, arc.stroke.width - WIDEST)
         for far, extra in ((4.0, 0.0), (8.0, 1.2), (13.0, 3.0), (18.0, 5.0)):
             for side in (1, -1):
                 yield points[k] + normal * side * (reach + far), order * 0.9 + (0.5 if side < 0 else 0.0) + extra

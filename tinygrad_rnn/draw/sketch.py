@@ -129,6 +129,8 @@ class Arc:
         Whether its label stands on the edge, not beside it.
     held : bool
         Whether it only holds a value, through a mask.
+    gradient : ndarray or None
+        What comes back by it, of a picture of the backward pass.
     path : Points or None
         Curves from border to border, once routed; the tip is the last point.
     """
@@ -146,6 +148,7 @@ class Arc:
     label_at: tuple[float, float] | None = None
     label_on: bool = False
     held: bool = False
+    gradient: npt.NDArray[np.float64] | None = None
 
     def between(self, source: Vertex, target: Vertex, lag: int = 0) -> Arc:
         """The same edge between other nodes, without a path; a mask says which value goes on, and has no lag."""

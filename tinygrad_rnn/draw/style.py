@@ -144,6 +144,8 @@ FROM_FORCED = Stroke(FORCED, 2.4)
 HELD = "dotted"
 THICK = 1.8
 """Width of a recurrent edge."""
+WIDEST = 2.4
+"""Width of the widest edge whose arrow's head has the usual size."""
 
 
 def lighter(color: str, share: float = 0.78) -> str:

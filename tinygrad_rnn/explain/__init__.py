@@ -1,5 +1,6 @@
 """Explanations of models: equations, examples worked out with numbers, states over a text, and measurements of gradients."""
 
+from .backward_pass import draw_backward_pass
 from .compare import Comparison, compare
 from .equations import Latex, equations
 from .gradient_by_step import gradient_by_step
@@ -23,6 +24,7 @@ __all__ = [
     "WorkedExample",
     "after_space",
     "compare",
+    "draw_backward_pass",
     "equations",
     "gradient_by_step",
     "gradient_flow",

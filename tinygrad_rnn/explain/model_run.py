@@ -25,7 +25,7 @@ from ..tensor import Tensor
 from ..tree import flatten
 from .loop_run import Array, LoopRun
 
-__all__ = ["Loss", "Model", "ModelRun", "Part", "run_model", "run_part"]
+__all__ = ["Loss", "Model", "ModelRun", "Part", "run_losses", "run_model", "run_part"]
 
 Model = Callable[..., Any]
 """A Module, or a function of the input, such as ``lambda xs: narx.free_run(xs, history)``."""
@@ -272,8 +272,8 @@ def _labels(scopes: Sequence[str]) -> list[str]:
     return list(scopes)
 
 
-def run_model(model: Model, xs: Any, targets: Any, loss: Loss) -> ModelRun:
-    """Run a model, and its loss.
+def run_losses(model: Model, xs: Any, targets: Any, loss: Loss) -> tuple[Any, Tensor]:
+    """The outputs of a model, and the losses of its steps.
 
     Parameters
     ----------
@@ -285,10 +285,10 @@ def run_model(model: Model, xs: Any, targets: Any, loss: Loss) -> ModelRun:
 
     Raises
     ------
-    TinygradError
-        If the model has no recurrent part.
     ShapeError
         If the loss is not one number for each step, or there is no step.
+    DtypeError
+        If it is of integers.
     """
     with mode(recording=True, debugging=False):
         outputs = called(model, xs)
@@ -304,6 +304,25 @@ def run_model(model: Model, xs: Any, targets: Any, loss: Loss) -> ModelRun:
         raise ShapeError("T = 0: there is no step, and so no gradient")
     if losses.dtype.kind != "f":
         raise DtypeError(f"the loss is of {losses.dtype} values, which have no gradient")
+    return outputs, losses
+
+
+def run_model(model: Model, xs: Any, targets: Any, loss: Loss) -> ModelRun:
+    """Run a model, and its loss.
+
+    Parameters
+    ----------
+    model, xs, targets, loss
+        As for :func:`run_losses`.
+
+    Raises
+    ------
+    TinygradError
+        If the model has no recurrent part.
+    ShapeError, DtypeError
+        As for :func:`run_losses`, or if the recurrent part has another number of steps.
+    """
+    outputs, losses = run_losses(model, xs, targets, loss)
     found = ModelRun(outputs, losses)
     if not found.parts:
         raise TinygradError(

@@ -1,0 +1,144 @@
+"""Pictures of the backward pass: in the places of the forward picture, with the gradients that the engine makes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tr
+from tinygrad_rnn import explain, nn
+from tinygrad_rnn.draw.backwards import width_of
+from tinygrad_rnn.draw.numbers import short_number
+from tinygrad_rnn.draw.style import Kind
+from tinygrad_rnn.errors import ShapeError
+from tinygrad_rnn.graph.graph import Graph
+from tinygrad_rnn.tensor import Tensor
+from tinygrad_rnn.testing.choices import RandomChoices
+from tinygrad_rnn.testing.random_cells import random_cell
+from tinygrad_rnn.tree import flatten
+from tinygrad_rnn.views import per_step, without_padding
+from tinygrad_rnn.views.contraction import contract
+from tinygrad_rnn.views.edge_gradients import edge_gradients
+
+T, B = 6, 2
+XS = np.random.default_rng(0).normal(size=(T, B, 3))
+YS = np.zeros((T, B, 2))
+DOUBLE = {"dtype": np.float64}
+
+
+def squared(outputs, targets):
+    return ((outputs - targets) ** 2).sum(axis=-1)
+
+
+def readout(layer, size=4):
+    return nn.Sequential(layer, nn.Linear(size, 2, **DOUBLE))
+
+
+MODELS = {
+    "elman": lambda: readout(nn.Recurrent(nn.RNNCell(3, 4, **DOUBLE))),
+    "residual": lambda: readout(nn.Recurrent(nn.ResidualCell(3, 4, **DOUBLE))),
+    "lstm": lambda: readout(nn.LSTM(3, 4, **DOUBLE)),
+    "both ways": lambda: readout(nn.RNN(3, 2, bidirectional=True, **DOUBLE)),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_nodes_have_the_places_of_the_forward_picture(name):
+    model = MODELS[name]()
+    backward = explain.draw_backward_pass(model, XS, YS, squared).sketch
+    forward = model.draw(time="unrolled", steps=T, loss=squared, inputs=XS).sketch
+    places = [{(v.name, v.x, v.y) for v in sketch.vertices if v.kind is not Kind.NOTE} for sketch in (backward, forward)]
+    assert places[0] == places[1]
+    turned = {(arc.source.name, arc.target.name) for arc in backward.arcs if arc.source.kind is Kind.LOSS}
+    assert turned == {
+        (arc.target.name, arc.source.name)
+        for arc in forward.arcs
+        if arc.target.kind is Kind.LOSS and arc.source.kind is Kind.OUTPUT
+    }
+
+
+def test_the_numbers_are_the_gradient_flow():
+    model = MODELS["elman"]()
+    flow = explain.gradient_flow(model, XS, YS, squared)
+    for step in (2, T):
+        arcs = explain.draw_backward_pass(model, XS, YS, squared, step).sketch.arcs
+        found = {arc.target.step: arc for arc in arcs if arc.gradient is not None and arc.target.kind is Kind.STATE}
+        assert sorted(found) == list(range(1, step + 1))
+        for k, arc in found.items():
+            norm = flow.norms[step - 1, k - 1]
+            assert np.linalg.norm(arc.gradient) == pytest.approx(norm, rel=1e-12)
+            assert arc.label == short_number(norm)
+            assert arc.stroke.width == width_of(norm)
+
+
+def graph_of(outputs):
+    return per_step(without_padding(Graph([x.node for x in flatten(outputs) if x.dtype.kind == "f"]).opened()))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_gradient_of_a_value_is_the_sum_over_its_edges(seed):
+    """On random cells, at both details, against the engine's gradient of the value."""
+    drawn = random_cell(RandomChoices(seed))
+    outputs = nn.Recurrent(drawn.cell, reverse=drawn.reverse)(
+        drawn.inputs(), drawn.state, steps=drawn.T, force=drawn.force or None, force_mask=drawn.force_mask
+    )
+    if not drawn.T:
+        return
+    graph = graph_of(outputs)
+    seeds = {node: np.random.default_rng(k).normal(size=node.shape) for k, node in enumerate(graph.outputs)}
+    for detail in ("slots", "values"):
+        found = contract(graph, detail)
+        if not {value.node for value in found.values}.issuperset(seeds):
+            continue
+        edges = edge_gradients(found, seeds)
+        for value in found.values:
+            parts = [g for edge, g in zip(found.edges, edges, strict=True) if edge.source is value and g is not None]
+            if not parts or value.node.cut is not None:
+                continue
+            own = seeds.get(value.node, 0.0)
+            whole = tr.grad([Tensor(n) for n in seeds], Tensor(value.node), list(seeds.values())).data
+            assert np.allclose(sum(parts) + own, whole, rtol=1e-6, atol=1e-6 * np.abs(whole).max()), value
+
+
+def test_zero_nan_cut_and_tiny_gradients_look_different():
+    W = tr.Parameter(np.array([[1e-9]]), symbol="W", dtype=np.float64)
+
+    def model(xs):
+        h, found = tr.tensor(np.zeros((1, 1))), []
+        for t, x in tr.steps(xs):
+            h = h.detach() if t == 2 else h
+            h = ({3: 0.0, 5: np.nan}.get(t, 1.0) * (h @ W) + x).named("h")
+            found.append(h)
+        return tr.stack(found)
+
+    xs = tr.tensor(np.ones((5, 1, 1))).named("x")
+    strokes, labels = {}, {}
+    for step in (2, 3, 4, 5):
+        arcs = explain.draw_backward_pass(model, xs, None, lambda h, _: h.sum(axis=(1, 2)), step).sketch.arcs
+        (arc,) = [arc for arc in arcs if arc.lag and arc.source.step == step and (arc.cut or arc.gradient is not None)]
+        strokes[step], labels[step] = (arc.stroke.style, arc.stroke.width, arc.cut), arc.label
+    assert labels == {2: labels[2], 3: "0", 4: "1e−9", 5: "NaN"}
+    assert strokes[2][2] and strokes[2][0] == strokes[3][0] == "dashed" and not strokes[3][2]
+    assert strokes[4] == ("solid", 1.0, False) and strokes[5][0] == "dotted"
+
+
+def test_a_board_shows_values_with_their_gradients():
+    model = nn.Recurrent(nn.RNNCell(1, 1, bias=False, **DOUBLE))
+    model.cell.weight_ih.data, model.cell.weight_hh.data = [[0.5]], [[-1.0]]
+    drawing = explain.draw_backward_pass(model, [[[1.0]], [[2.0]]], [[[0.5]], [[0.0]]], squared, values=True)
+    sheet = explain.worked_example(model.cell, [[1.0], [2.0]], [[0.5], [0.0]], nn.mse)
+    shown = {v.name: v.label.split("\n") for v in drawing.sketch.vertices}
+    for t in (1, 2):
+        _, value, gradient = shown[f"cell.h[{t}]"]
+        assert float(value.replace("−", "-")) == pytest.approx(sheet.values["h"][t - 1, 0], rel=5e-3)
+        assert float(gradient.removeprefix("∂ ").replace("−", "-")) == pytest.approx(sheet.totals["h"][t - 1, 0], rel=5e-3)
+
+
+def test_what_cannot_be_drawn():
+    model = MODELS["elman"]()
+    with pytest.raises(ValueError, match="step=7, and there are 6 steps"):
+        explain.draw_backward_pass(model, XS, YS, squared, step=7)
+    with pytest.raises(ValueError, match="'slots' or 'values'"):
+        explain.draw_backward_pass(model, XS, YS, squared, detail="ops")
+    with pytest.raises(ShapeError, match="the loss of each step is needed"):
+        explain.draw_backward_pass(model, XS, YS, nn.mse)

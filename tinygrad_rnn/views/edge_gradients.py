@@ -1,0 +1,114 @@
+"""Gradients on a contracted graph: what comes back by each of its edges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ..autodiff import no_grad, pull
+from ..graph.node import Node
+from ..ops.facts import facts_of
+from ..tensor import Tensor, tensor
+from .contraction import Contraction, Edge, Value
+
+__all__ = ["edge_gradients"]
+
+Array: TypeAlias = npt.NDArray[Any]
+
+
+def edge_gradients(contraction: Contraction, seeds: Mapping[Node, Any]) -> list[Array | None]:
+    """For each edge the part of the gradient of its source that comes back by this edge.
+
+    The gradient of a value is the sum over the edges that leave it. Each value is passed once, from
+    the last to the first, so the work is that of one backward pass.
+
+    Parameters
+    ----------
+    contraction : Contraction
+        Of a graph with numbers.
+    seeds : mapping of Node to array_like
+        Cotangents of values that the contraction shows, such as 1 for a loss.
+
+    Returns
+    -------
+    list of ndarray or None
+        In the order of ``contraction.edges``. None where no gradient comes: at a cut, at values of
+        integers, and where no seed depends on the target.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> from tinygrad_rnn.views import per_step
+    >>> from tinygrad_rnn.views.contraction import contract
+    >>> h = tr.tensor(1.0)
+    >>> for t, x in tr.steps(tr.tensor([1.0, 1.0]).named("x")):
+    ...     h = (0.5 * h + x).named("h")
+    >>> graph = per_step(tr.graph(h))
+    >>> found = contract(graph)
+    >>> for edge, g in zip(found.edges, edge_gradients(found, {graph.outputs[0]: 1.0})):
+    ...     print(edge.source.name, edge.source.column, float(g))
+    h 0 0.25
+    x 1 0.5
+    h 1 0.5
+    x 2 1.0
+    """
+    place = {node: k for k, node in enumerate(contraction.nodes)}
+    into: dict[Value, list[int]] = {}
+    for k, edge in enumerate(contraction.edges):
+        into.setdefault(edge.target, []).append(k)
+    shown = {value.node for value in contraction.values}
+    shared = {node for node in shown if sum(value.node is node for value in contraction.values) > 1}
+    totals: dict[Node, Tensor] = {}
+    found: list[Array | None] = [None] * len(contraction.edges)
+    with no_grad():
+        for node, seed in seeds.items():
+            totals[node] = tensor(np.broadcast_to(np.asarray(seed, node.dtype), node.shape))
+        for target in sorted(into, key=lambda value: -place[value.node]):
+            if target.node not in totals:
+                continue
+            edges = [k for k in into[target] if _differentiable(contraction.edges[k], shared)]
+            order = _between(target.node, shown, place)
+            plain_order = [node for node in order if facts_of(node).signs or not contraction.factors(node)]
+            for node, ks in _by_source(contraction.edges, edges).items():
+                back = _pulled(order, target.node, totals[target.node], node)
+                totals[node] = totals[node] + back if node in totals else back
+                parts = [back]
+                if len(ks) > 1:  # the paths without a parameter, and the others
+                    alone = _pulled(plain_order, target.node, totals[target.node], node)
+                    parts = [alone, back - alone]
+                    ks = sorted(ks, key=lambda k: len(contraction.edges[k].link.parameters))
+                for k, part in zip(ks, parts, strict=True):
+                    found[k] = part.data
+    return found
+
+
+def _differentiable(edge: Edge, shared: set[Node]) -> bool:
+    node = edge.source.node
+    return not edge.link.cut and node.dtype.kind == "f" and node not in shared
+
+
+def _by_source(edges: Sequence[Edge], chosen: Sequence[int]) -> dict[Node, list[int]]:
+    found: dict[Node, list[int]] = {}
+    for k in chosen:
+        found.setdefault(edges[k].source.node, []).append(k)
+    return found
+
+
+def _between(end: Node, shown: set[Node], place: Mapping[Node, int]) -> list[Node]:
+    """A value's node, and the operations between it and the values that it is made of."""
+    found, stack = {end}, [end]
+    while stack:
+        for node in stack.pop().inputs:
+            if node not in shown and node not in found:
+                found.add(node)
+                stack.append(node)
+    return sorted(found, key=place.__getitem__)
+
+
+def _pulled(order: Sequence[Node], end: Node, g: Tensor, source: Node) -> Tensor:
+    """What comes back to a source from the cotangent of the last of these nodes; zeros if nothing does."""
+    found = pull([source, *order], [(end, g)], [source]).get(source)
+    return tensor(np.zeros(source.shape, source.dtype)) if found is None else found
