@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from .colors import LOW
 from .finish import add_note
 from .numbers import short_number
 from .route import route
 from .sketch import Arc, Sketch
 from .style import CUT, GREY, VERMILION, Kind, Stroke, lighter
 
-__all__ = ["FLOOR", "turn_round", "width_of"]
+__all__ = ["turn_round", "width_of"]
 
-FLOOR = 1e-6
-"""The norm of the thinnest edge; what is smaller is as thin."""
 GIVEN = (Kind.INPUT, Kind.TARGET, Kind.MASK)
 """Data: no gradient goes on from there."""
 THINNEST, DECADE, THICKEST = 1.0, 0.8, 9.0
-"""Widths in points: of the norm FLOOR, what ten times the norm adds, and of all that is very large."""
+"""Widths in points: of the norm LOW and of what is smaller, what ten times the norm adds, and of all that is very large."""
 
 
 def width_of(norm: float) -> float:
@@ -28,7 +27,7 @@ def width_of(norm: float) -> float:
     >>> [width_of(norm) for norm in (1e-9, 1e-6, 1e-3, 1.0, np.inf)]
     [1.0, 1.0, 3.4, 5.8, 9.0]
     """
-    decades = np.log10(max(norm, FLOOR) / FLOOR)
+    decades = np.log10(max(norm, LOW) / LOW)
     return round(float(min(THINNEST + DECADE * decades, THICKEST)), 2)
 
 
@@ -56,7 +55,7 @@ def turn_round(sketch: Sketch) -> None:
             arc.tooltip = f"what comes back: {arc.label}"
             _turn(arc)
     route(sketch)  # the new labels get their places
-    add_note(sketch, f"what comes back by each edge, or its norm; width on a log scale from {short_number(FLOOR)}")
+    add_note(sketch, f"what comes back by each edge, or its norm; width on a log scale from {short_number(LOW)}")
 
 
 def _turn(arc: Arc) -> None:

@@ -22,9 +22,12 @@ from ..views.letters import Letters, Notation
 from ..views.per_step import per_step
 from ..views.runs import Runs, longest_delay
 from ..views.symbolic_run import traced
+from .backwards import turn_round
+from .colors import HIGH, LOW, magnitudes
 from .drawing import Drawing
 from .finish import add_note, bundle, elide, give_strokes, tell_targets
 from .folded import folded
+from .heatmap import add_rows
 from .highlight import highlight as highlight_parts
 from .lanes import add_shared_parameters, place_totals
 from .layer_view import add_parameters, merged
@@ -113,6 +116,7 @@ def draw(
 def draw_with_gradients(
     graph: Graph,
     seeds: Mapping[Node, Any],
+    rows: Mapping[str, Any] | None = None,
     detail: Detail | None = None,
     steps: int | None = None,
     values: bool = False,
@@ -130,6 +134,8 @@ def draw_with_gradients(
         With numbers, as :func:`tinygrad_rnn.views.per_step` leaves it.
     seeds : mapping of Node to array_like
         Cotangents of values where the backward pass begins, such as 1 for losses.
+    rows : mapping of str to ndarray, shape (T,), optional
+        Norms for each step that are shown below the columns, by what they are called.
     detail : {"slots", "values"}, optional
     steps, values, name, labels, aspect, symbols, notation
         As :meth:`tinygrad_rnn.graph.Graph.draw` has them.
@@ -152,7 +158,10 @@ def draw_with_gradients(
     if detail not in (None, "slots", "values"):
         raise ValueError(f"a backward pass is drawn with detail 'slots' or 'values', not {detail!r}")
     options = _options(values, labels, "label", aspect, symbols, notation)._replace(seeds=seeds)
-    return _over_time(graph, "unrolled", detail, steps or COLUMNS, options, name, {})
+    drawing = _over_time(graph, "unrolled", detail, steps or COLUMNS, options, name, {})
+    if rows:
+        add_rows(drawing.sketch, rows, magnitudes(LOW, HIGH))
+    return drawing
 
 
 def draw_module(
@@ -320,6 +329,8 @@ def _over_time(
         add_shared_parameters(sketch)
     route(sketch)
     branch_dots(sketch)
+    if options.seeds is not None:
+        turn_round(sketch)
     if detail == "layers" and options.shared == "label":
         add_parameters(sketch)
     if tints or sketch.numbers:

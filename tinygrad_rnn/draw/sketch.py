@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from .style import CARD, INK, LOOKS, NODE, NODE_FONT, Kind, Stroke, lighter
+from .colors import ink_on
+from .style import CARD, CUT, INK, LOOKS, NODE, NODE_FONT, Kind, Stroke, lighter
 from .symbols import text_width
 
 __all__ = ["Arc", "Box", "Points", "Sketch", "Vertex"]
@@ -70,6 +71,8 @@ class Vertex:
     @property
     def border(self) -> str:
         """The colour of its outline."""
+        if self.kind is Kind.CELL:
+            return LOOKS[self.kind].color
         color = self.color or LOOKS[self.kind].color
         return lighter(color) if self.faint else color
 
@@ -79,6 +82,8 @@ class Vertex:
         look = LOOKS[self.kind]
         if self.faint:
             return self.border if self.kind is Kind.JUNCTION else CARD
+        if self.kind is Kind.CELL:
+            return self.color or look.fill
         if self.color is None or self.kind in (Kind.INITIAL, Kind.FRAME) or look.shape == "plaintext":
             return look.fill
         return self.color if self.kind is Kind.JUNCTION else lighter(self.color)
@@ -89,6 +94,10 @@ class Vertex:
         look = LOOKS[self.kind]
         if self.kind is Kind.DELAY:
             return CARD
+        if self.kind is Kind.CELL:
+            return ink_on(self.fill)
+        if self.kind is Kind.LOST:
+            return CUT
         if look.shape == "plaintext":
             return self.border
         return lighter(INK) if self.faint else INK

@@ -76,6 +76,10 @@ class Kind(str, Enum):
     NOTE = "note"
     LABEL = "label"
     SCISSORS = "scissors"
+    CELL = "cell"
+    ZERO = "zero"
+    LOST = "lost"
+    ABSENT = "absent"
 
 
 STARTS = (Kind.INITIAL, Kind.START)
@@ -121,6 +125,10 @@ LOOKS = {
     Kind.NOTE: Look(INK, CARD, shape="plaintext", style=""),
     Kind.LABEL: Look(INK, CARD, shape="plaintext"),
     Kind.SCISSORS: Look(CUT, CARD, shape="plaintext", style=""),
+    Kind.CELL: Look(CARD, CARD, shape="box", width=0.5),
+    Kind.ZERO: Look(GREY, CARD, shape="box", style="filled,dashed", width=0.5),
+    Kind.ABSENT: Look(GREY, CARD, shape="plaintext", style=""),
+    Kind.LOST: Look("#E1E4E8", CARD, shape="box", width=0.5),
 }
 
 

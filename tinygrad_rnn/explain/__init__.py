@@ -5,6 +5,7 @@ from .compare import Comparison, compare
 from .equations import Latex, equations
 from .gradient_by_step import gradient_by_step
 from .gradient_flow import GradientFlow, gradient_flow
+from .heatmaps import colored_text, draw_embedding, heatmap
 from .jacobians import Jacobians, jacobians, lyapunov
 from .properties import PROPERTIES, after_space, inside_quotes, measure, passage, position_in_line
 from .states import Saturation, States, Unit, neighbours, states
@@ -23,11 +24,14 @@ __all__ = [
     "Unit",
     "WorkedExample",
     "after_space",
+    "colored_text",
     "compare",
     "draw_backward_pass",
+    "draw_embedding",
     "equations",
     "gradient_by_step",
     "gradient_flow",
+    "heatmap",
     "inside_quotes",
     "jacobians",
     "lyapunov",

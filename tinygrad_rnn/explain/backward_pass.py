@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -10,10 +10,11 @@ import numpy as np
 from ..checks import check_int
 from ..draw import Drawing, draw_with_gradients
 from ..graph.graph import Graph
-from ..tensor import Tensor, tensor
+from ..tensor import Parameter, Tensor, tensor
 from ..tree import flatten
 from ..views import per_step, without_padding
 from ..views.letters import Notation
+from .gradient_by_step import gradient_by_step, parameter_of
 from .model_run import Loss, Model, run_losses
 
 __all__ = ["draw_backward_pass"]
@@ -29,6 +30,7 @@ def draw_backward_pass(
     loss: Loss,
     step: int | None = None,
     *,
+    parameters: Sequence[Parameter | str] = (),
     detail: Literal["slots", "values"] | None = None,
     steps: int = STEPS,
     values: bool = False,
@@ -51,6 +53,9 @@ def draw_backward_pass(
         As for :func:`gradient_flow`.
     step : int, optional
         Which loss the gradients are of, from 1 to T; the sum of all losses if not given.
+    parameters : sequence of Parameter or str
+        Parameters of whose gradient the picture shows below each step the norm of what the use of the parameter
+        in this step contributes.
     detail : {"slots", "values"}, optional
         Whether named values within a step are shown; up to two a step if not given.
     steps : int
@@ -91,7 +96,24 @@ def draw_backward_pass(
     graph = per_step(without_padding(Graph([*outputs, total.node]).opened()))
     seeds = {node: 1.0 for k, node in enumerate(graph.outputs[-T:], 1) if step in (None, k)}
     title = f"the backward pass from {'all losses' if step is None else f'L_{step}'}"
-    return draw_with_gradients(graph, seeds, detail, steps, values, title, labels, aspect, symbols, notation)
+    rows = {}
+    for W in parameters:
+        parameter = parameter_of(model, W)
+        label = f"∂L/∂{parameter.symbol or parameter.name or W}"
+        rows[label] = gradient_by_step(model, xs, targets, loss if step is None else _one_of(loss, step), parameter, norms=True)
+    return draw_with_gradients(graph, seeds, rows, detail, steps, values, title, labels, aspect, symbols, notation)
+
+
+def _one_of(loss: Loss, step: int) -> Loss:
+    """The loss of one step, and zero at all others."""
+
+    def alone(outputs: Any, targets: Any) -> Any:
+        losses = loss(outputs, targets)
+        chosen = np.zeros(losses.shape, losses.dtype)
+        chosen[step - 1] = 1
+        return losses * chosen
+
+    return alone
 
 
 def _named(targets: Any) -> Any:

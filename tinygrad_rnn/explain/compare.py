@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..checks import check_int
+from ..draw import Drawing
 from ..errors import ShapeError, TinygradError
 from ..nn.cell import Cell
 from ..nn.layers import Sequential
@@ -17,6 +18,7 @@ from ..nn.module import Module
 from ..nn.recurrent import Recurrent
 from ..tensor import Parameter, Tensor
 from .gradient_flow import GradientFlow, gradient_flow
+from .heatmaps import draw_decay
 from .jacobians import exponents
 from .model_run import Loss, run_model
 from .result import Result
@@ -61,6 +63,10 @@ class Comparison(Result):
     def gammas(self) -> dict[str, float]:
         """γ of each model."""
         return {name: flow.gamma for name, flow in self.flows.items()}
+
+    def draw(self) -> Drawing:
+        """Draw how much of the gradient is left after each lag: a row for each model, on one scale."""
+        return draw_decay({name: flow.decay for name, flow in self.flows.items()}, "‖δ(t,t−n)‖ / ‖δ(t,t)‖")
 
     def __repr__(self) -> str:
         width = max(map(len, self.flows))

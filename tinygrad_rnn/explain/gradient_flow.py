@@ -12,10 +12,13 @@ import numpy as np
 
 from ..checks import check_int
 from ..console import progress_bar
+from ..draw import Drawing
+from ..draw.colors import HIGH, LOW
 from ..errors import NonFiniteError
 from ..scan.work import size_of
 from ..tensor import Tensor
 from .first_nan import nan_began
+from .heatmaps import triangle
 from .loop_run import Array, derived
 from .model_run import Loss, Model, ModelRun, Part, run_model
 from .offsets import norm, run_with_offsets, slots_behind, with_offset_of_each_path, with_offsets
@@ -77,6 +80,25 @@ class GradientFlow(Result):
     def line(self) -> Array:
         """γ^n for each lag n = 0, 1, …, T − 1: the line that was fitted to `decay`."""
         return self.gamma ** np.arange(len(self.decay), dtype=float)
+
+    def draw(self, low: float = LOW, high: float = HIGH) -> Drawing:
+        """Draw the norms as a triangle: a row for each loss t, a column for each step k.
+
+        Parameters
+        ----------
+        low, high : float
+            The ends of the logarithmic scale of colours, which is the same for all pictures if not given.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tinygrad_rnn import explain, nn
+        >>> halving = nn.Recurrent(nn.SystemCell(1, 1, f=lambda s, x: s / 2 + x))
+        >>> flow = explain.gradient_flow(halving, np.ones((4, 1, 1)), None, lambda s, _: s.sum(axis=-1), at="s")
+        >>> flow.draw()
+        <Drawing of ‖δ(t,k)‖ at s>
+        """
+        return triangle(self.norms, low, high, title=f"‖δ(t,k)‖ at {self.at}")
 
     def __repr__(self) -> str:
         T, K = self.norms.shape

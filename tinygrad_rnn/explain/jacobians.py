@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from ..checks import check_int
+from ..draw import Drawing
 from ..errors import DtypeError, NonFiniteError, ShapeError
 from ..scan.differentiate import step_alone
 from ..scan.loop import Loop, Output
+from .heatmaps import draw_singular_values
 from .loop_run import Array, LoopRun, derived
 from .model_run import Model, Part, run_part
 from .result import Result
@@ -58,6 +60,19 @@ class Jacobians(Result):
         if unknown := [name for name in (of, by) if name not in self.slots]:
             raise ShapeError(f"there is no slot {unknown[0]!r} in the state, which has {', '.join(self.slots)}")
         return self.arrays[:, :, self.slots[of], self.slots[by]]
+
+    def draw(self, example: int = 0, running: bool = False) -> Drawing:
+        """Draw the singular values of each step: white is 1, red stretches the state, and blue shrinks it.
+
+        Parameters
+        ----------
+        example : int
+            Which row of the batch.
+        running : bool
+            Whether they are those of the running products J_t ⋯ J_1.
+        """
+        sizes = (self.running_singular_values if running else self.singular_values)[:, example]
+        return draw_singular_values(sizes, f"singular values of {'J_t ⋯ J_1' if running else 'J_t'}")
 
     @property
     def singular_values(self) -> Array:

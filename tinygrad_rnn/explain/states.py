@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..console import counted
+from ..draw import Drawing
 from ..errors import DataError, ShapeError, TinygradError
 from ..graph.context import Unrolling, mode
 from ..graph.graph import outer_step
@@ -23,6 +24,7 @@ from ..scan.loop import Output
 from ..sequences import Vocabulary
 from ..tree import flatten
 from .by_hand import Array, read_whole
+from .heatmaps import heatmap
 from .model_run import Part, parts_of
 from .properties import PROPERTIES, Property, measure
 
@@ -129,6 +131,21 @@ class States:
         if name not in self.values:
             raise ShapeError(f"no value is called {name!r}; there are {', '.join(self.values)}")
         return self.values[name]
+
+    def draw(self, name: str, units: Sequence[int] | None = None, width: int = 60) -> Drawing:
+        """Draw one named value over what was read: a row for each unit, a column for each step.
+
+        Parameters
+        ----------
+        name : str
+        units : sequence of int, optional
+            Which units, in this order; all if not given.
+        width : int
+            Most columns side by side.
+        """
+        text = self.source if isinstance(self.source, str) else None
+        bound = max(map(abs, self.bounds[name])) if name in self.bounds else None
+        return heatmap(self[name], text, units=units, bound=bound, width=width, title=f"{name} over {counted(self.T, 'step')}")
 
     def saturation(self, margin: float = 0.1) -> dict[str, Saturation]:
         """How often the units of bounded values are near a bound.

@@ -10,10 +10,14 @@ from typing import Any
 import numpy as np
 
 from ..checks import is_int
+from ..draw import Drawing
+from ..draw.colors import HIGH, LOW
 from ..errors import GradientError, NonFiniteError
 from ..nn.module import Module
 from ..tensor import Parameter
 from .first_nan import nan_began
+from .gradient_flow import GradientFlow
+from .heatmaps import triangle
 from .loop_run import Array
 from .model_run import Loss, Model, run_model
 from .result import Result
@@ -63,6 +67,11 @@ class Truncation(Result):
         """For each parameter the norm of the bias over the norm of the whole gradient."""
         sizes = {name: float(np.linalg.norm(whole)) for name, whole in self.whole.items()}
         return {name: float(np.linalg.norm(x)) / (sizes[name] or 1.0) for name, x in self.bias.items()}
+
+    def draw(self, flow: GradientFlow) -> Drawing:
+        """Draw the triangle of a gradient flow of the same sequence, with scissors where truncation cuts the gradient off."""
+        title = f"‖δ(t,k)‖ at {flow.at}, truncated with k1 = {self.k1}, k2 = {self.k2}"
+        return triangle(flow.norms, LOW, HIGH, self.reaches, title)
 
     def __repr__(self) -> str:
         T = len(self.reaches)

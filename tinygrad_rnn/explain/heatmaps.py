@@ -1,0 +1,243 @@
+"""Pictures of measured numbers: states over a text, a text coloured by one unit, gradients from step to step, embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..draw import Drawing
+from ..draw.colors import HIGH, LOW, magnitudes, signed
+from ..draw.heatmap import blocks, heatmap_of, scatter, shown, text_page
+from ..errors import DataError
+from ..tensor import Tensor
+from .loop_run import Array
+
+__all__ = ["colored_text", "draw_decay", "draw_embedding", "draw_singular_values", "heatmap", "triangle"]
+
+
+def heatmap(
+    states: Any,
+    text: str | Sequence[str] | None = None,
+    *,
+    units: Sequence[int] | None = None,
+    labels: Sequence[str] | None = None,
+    bound: float | None = None,
+    width: int = 60,
+    title: str = "states",
+) -> Drawing:
+    """Draw the units of a named value over a text: a row for each unit, a column for each character.
+
+    Parameters
+    ----------
+    states : array_like, shape (T, units)
+        Such as ``explain.states(model, text)["h"]``. NaN, as at padded steps, leaves its cell empty.
+    text : str or sequence of str, optional
+        One for each step; their numbers if not given.
+    units : sequence of int, optional
+        Which units are drawn, in this order; all if not given.
+    labels : sequence of str, optional
+        One for each unit that is drawn; its number if not given.
+    bound : float, optional
+        Colours go from −bound to bound; the largest absolute value if not given.
+    width : int
+        Most columns side by side.
+    title : str
+
+    Returns
+    -------
+    Drawing
+
+    Raises
+    ------
+    DataError
+        If there is no number, or labels or text do not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_rnn import explain
+    >>> drawing = explain.heatmap(np.array([[0.9, -0.2], [0.1, 0.5]]), "hi")
+    >>> drawing
+    <Drawing of states>
+    >>> [vertex.tooltip for vertex in drawing.sketch.vertices if vertex.family == "cell"]
+    ['unit 0, 1 h: 0.9', 'unit 0, 2 i: 0.1', 'unit 1, 1 h: −0.2', 'unit 1, 2 i: 0.5']
+    """
+    table = _table(states, 2)
+    steps = [str(t) for t in range(1, len(table) + 1)] if text is None else list(text)
+    chosen = list(range(table.shape[1])) if units is None else list(units)
+    rows = [f"unit {unit}" for unit in chosen] if labels is None else list(labels)
+    _check_length("text", steps, len(table))
+    _check_length("labels", rows, len(chosen))
+    tips = steps if text is None else [f"{t} {shown(step)}" for t, step in enumerate(steps, 1)]
+    scale = signed(bound or float(np.nanmax(np.abs(table))) or 1.0)
+    return heatmap_of(table[:, chosen].T, rows, list(map(shown, steps)), scale, title, columns_said=tips, wrap=width)
+
+
+def colored_text(numbers: Any, text: str, *, bound: float | None = None, width: int = 60, title: str = "one unit") -> Drawing:
+    """Draw a text on the colours of one number for each character, such as the state of one unit.
+
+    Parameters
+    ----------
+    numbers : array_like, shape (T,)
+        Such as ``explain.states(model, text)["h"][:, 3]``. A character whose number is NaN has no colour.
+    text : str
+    bound : float, optional
+        Colours go from −bound to bound; the largest absolute value if not given.
+    width : int
+        Characters in a line.
+    title : str
+
+    Returns
+    -------
+    Drawing
+
+    Raises
+    ------
+    DataError
+        If there is no number, or not one for each character.
+
+    References
+    ----------
+    Karpathy, Johnson and Fei-Fei, "Visualizing and understanding recurrent networks", 2015.
+
+    Examples
+    --------
+    >>> from tinygrad_rnn import explain
+    >>> [vertex.fill for vertex in explain.colored_text([1.0, -1.0, float("nan")], "abc").sketch.vertices[:3]]
+    ['#b2182b', '#2166ac', 'white']
+    """
+    row = _table(numbers, 1)
+    _check_length("text", text, len(row))
+    return text_page(row, text, signed(bound or float(np.nanmax(np.abs(row))) or 1.0), title, width)
+
+
+def triangle(norms: Array, low: float, high: float, reaches: Array | None = None, title: str = "‖δ(t,k)‖") -> Drawing:
+    """What the loss of each step t sends back to each step k.
+
+    Parameters
+    ----------
+    norms : ndarray, shape (T, T)
+        ``norms[t - 1, k - 1]``; NaN where the loss does not depend on the step.
+    low, high : float
+        The ends of the logarithmic scale of colours.
+    reaches : ndarray of bool, shape (T, T), optional
+        Where a gradient is not cut off by truncation.
+    title : str
+
+    Returns
+    -------
+    Drawing
+        More than 40 steps are drawn in blocks, each with the colour of its largest norm.
+
+    Examples
+    --------
+    >>> found = triangle(np.array([[1.0, np.nan], [0.0, 2.0]]), LOW, HIGH)
+    >>> [(vertex.kind.value, vertex.tooltip) for vertex in found.sketch.vertices[:3]]
+    [('cell', 't = 1, k = 1: 1'), ('zero', 't = 2, k = 1: 0'), ('cell', 't = 2, k = 2: 2')]
+    """
+    table, n = blocks(norms)
+    cut = None if reaches is None else blocks(reaches.astype(float))[0] == 0
+    t, k = [_spans(size, n) for size in norms.shape]
+    said = [f"t = {step}" for step in t], [f"k = {step}" for step in k]
+    title = title if n == 1 else f"{title}, the largest of {n} × {n} each"
+    axes = "t", "k, the step that the gradient has come back to"
+    return heatmap_of(table, t, k, magnitudes(low, high), title, axes, *said, cut)
+
+
+def _spans(size: int, n: int) -> list[str]:
+    """Steps, n at a time.
+
+    Examples
+    --------
+    >>> _spans(3, 1), _spans(3, 2)
+    (['1', '2', '3'], ['1…2', '3'])
+    """
+    ends = [(start, min(start + n - 1, size)) for start in range(1, size + 1, n)]
+    return [f"{start}…{end}" if start < end else f"{start}" for start, end in ends]
+
+
+def draw_singular_values(sizes: Array, title: str) -> Drawing:
+    """Singular values over time: white is 1, red stretches, and blue shrinks.
+
+    Parameters
+    ----------
+    sizes : ndarray, shape (T, D)
+        The largest first.
+    title : str
+    """
+    rows, columns = ([f"{k}" for k in range(1, n + 1)] for n in sizes.T.shape)
+    said = [f"singular value {k}" for k in rows], [f"t = {t}" for t in columns]
+    scale = magnitudes(0.01, 100.0)._replace(colors=signed(1.0).colors)
+    return heatmap_of(sizes.T, rows, columns, scale, title, ("", "t"), *said)
+
+
+def draw_decay(decays: Mapping[str, Array], title: str) -> Drawing:
+    """How much of a gradient is left after each lag: a row for each model, on one scale.
+
+    Parameters
+    ----------
+    decays : mapping of str to ndarray, shape (T,)
+    title : str
+    """
+    lags = [f"{lag}" for lag in range(max(map(len, decays.values())))]
+    table = np.array([np.pad(decay, (0, len(lags) - len(decay)), constant_values=np.nan) for decay in decays.values()])
+    said = [f"lag {lag}" for lag in lags]
+    axes = "", "lag t − k"
+    return heatmap_of(table, list(decays), lags, magnitudes(LOW, HIGH), title, axes, list(decays), said)
+
+
+def draw_embedding(vectors: Any, symbols: Sequence[str], *, title: str = "embedding") -> Drawing:
+    """Draw symbols in the plane in which their vectors differ most.
+
+    Parameters
+    ----------
+    vectors : array_like, shape (n, features)
+        Such as ``model[0].weight``.
+    symbols : sequence of str
+        One for each vector, such as ``vocabulary.symbols``.
+    title : str
+
+    Returns
+    -------
+    Drawing
+        A note tells which part of the variance the two principal components have.
+
+    Raises
+    ------
+    DataError
+        If there is not one symbol for each vector.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_rnn import explain
+    >>> drawing = explain.draw_embedding(np.eye(3), "abc")
+    >>> [vertex.label for vertex in drawing.sketch.vertices][:3]
+    ['a', 'b', 'c']
+    """
+    table = _table(vectors, 2)
+    _check_length("symbols", symbols, len(table))
+    centred = table - table.mean(axis=0)
+    left, sizes, _ = np.linalg.svd(np.pad(centred, ((0, 0), (0, max(0, 2 - centred.shape[1])))), full_matrices=False)
+    points = np.zeros((len(table), 2))
+    points[:, : sizes.size] = (left * sizes)[:, :2]
+    shares = sizes**2 / ((sizes**2).sum() or 1.0)
+    axes = [f"component {k + 1}, {share:.0%} of the variance" for k, share in enumerate([*shares, 0.0][:2])]
+    return scatter(points, list(symbols), title, (axes[0], axes[1]))
+
+
+def _table(numbers: Any, ndim: int) -> Array:
+    """Numbers as an array of so many axes, with one that is not NaN."""
+    found = np.asarray(numbers.data if isinstance(numbers, Tensor) else numbers, float)
+    if found.ndim != ndim:
+        raise DataError(f"numbers of shape {found.shape}, and {ndim} axes are needed")
+    if not np.isfinite(found).any():
+        raise DataError(f"there is no number to draw in an array of shape {found.shape}")
+    return found
+
+
+def _check_length(what: str, given: Sequence[Any], n: int) -> None:
+    if len(given) != n:
+        raise DataError(f"{what}: {len(given)} for {n} numbers")
