@@ -6,7 +6,6 @@ import re
 import string
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 
 import numpy as np
 
@@ -23,29 +22,23 @@ __all__ = ["write_group", "write_pointers"]
 _SIMPLE = re.compile(r"[\w.]+(\[[^\]]*\])?|\w+\([^()]*\)")
 """An expression that needs no brackets: a name, an element, a call."""
 
+_CALL = re.compile(r"\w+\(\{\w+\}(, \{\w+\})*\)")
+"""The C of an operation that is a call, so that its operands need no brackets."""
+
 
 def write_group(page: Page, groups: Groups, nodes: Sequence[Node]) -> None:
     """One loop for operations on the elements at one place.
 
     A value that is used once is written where it is used, unless it has a name.
     """
-    shape = nodes[0].shape
     uses = Counter(i for node in nodes for i in _operands(node, groups))
     held: dict[Node, str] = {}
-    variables = page.variables(shape)
-    inner = max((axis for axis, n in enumerate(shape) if n != 1), default=None)
-    simple = all(form_of(node) == "element" for node in nodes)
-    with ExitStack() as stack:
-        for axis, (variable, n) in enumerate(zip(variables, shape, strict=True)):
-            if axis == inner and simple:
-                page.say("#pragma omp simd")
-            if n != 1:
-                stack.enter_context(page.loop(variable, page.size(n, axis)))
+    with page.nest(nodes[0].shape, simd=all(form_of(node) == "element" for node in nodes)) as variables:
         for node in nodes:
             gathers, stored = form_of(node) == "gather", node in page.places
             text = _gathered(page, node, variables) if gathers else _expression(page, groups, node, variables, held)
             if not stored and uses[node] == 1 and node.name is None and node.dtype.kind == "f" and not gathers:
-                held[node] = text if _SIMPLE.fullmatch(text) else f"({text})"
+                held[node] = text
                 continue
             if uses[node]:
                 held[node] = page.names.new(node.name)
@@ -79,7 +72,8 @@ def _expression(page: Page, groups: Groups, node: Node, variables: Sequence[str]
             texts[name] = literal(np.asarray(number.value).astype(dtype), dtype)
         else:
             text = held[i] if groups.in_register(i, node) else page.element(i, variables)
-            texts[name] = text if i.dtype == dtype else f"({C_TYPES[dtype]}){text}"
+            bare = _SIMPLE.fullmatch(text) or (i.dtype == dtype and _CALL.fullmatch(template))
+            texts[name] = f"{'' if i.dtype == dtype else f'({C_TYPES[dtype]})'}{text if bare else f'({text})'}"
     return page.call(template.format(**texts), dtype)
 
 

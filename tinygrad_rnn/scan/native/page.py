@@ -93,13 +93,18 @@ class Page:
             yield
 
     @contextmanager
-    def nest(self, shape: Sequence[int], axes: Sequence[int] | None = None) -> Iterator[list[str]]:
-        """Lines for each element along some axes, or all; gives the variables, "0" for an axis of one element."""
+    def nest(self, shape: Sequence[int], axes: Sequence[int] | None = None, simd: bool = False) -> Iterator[list[str]]:
+        """Lines for each element along some axes, or all; gives the variables, "0" for an axis of one element.
+
+        With `simd` the compiler is told that the elements of the innermost loop do not meet.
+        """
         variables = self.variables(shape)
+        looped = [axis for axis in (range(len(shape)) if axes is None else axes) if shape[axis] != 1]
         with ExitStack() as stack:
-            for axis in range(len(shape)) if axes is None else axes:
-                if shape[axis] != 1:
-                    stack.enter_context(self.loop(variables[axis], self.size(shape[axis], axis)))
+            for axis in looped:
+                if simd and axis == looped[-1]:
+                    self.say("#pragma omp simd")
+                stack.enter_context(self.loop(variables[axis], self.size(shape[axis], axis)))
             yield variables
 
     def variables(self, shape: Sequence[int]) -> list[str]:
@@ -170,16 +175,22 @@ class Page:
         also : sequence of str
             Further terms.
         """
+        index = index[len(index) - len(shape) :]
+        pairs = [
+            (i, stride) for i, n, stride in zip(index, shape, place.strides, strict=True) if n != 1 and stride and i != "0"
+        ]
         terms: list[str] = []
         if place.memory.over_time:
-            row = self.total(place.memory.spec.shape)
-            t = t if not place.row else str(place.row) if t == "0" else f"({t} + {place.row})"
-            terms += [] if t == "0" else [t if row == "1" else row if t == "1" else f"{t} * {row}"]
+            row = place.memory.spec.shape
+            if place.row:
+                t = str(place.row) if t == "0" else f"({t} + {place.row})"
+            if pairs and pairs[0][0] == "b" and math.prod(row) == self.batch * pairs[0][1]:
+                terms.append(_times({"0": "b", "1": "B + b"}.get(t, f"{t} * B + b"), str(pairs.pop(0)[1])))
+            elif t != "0":
+                terms.append(_times(t, self.total(row)))
         if place.offset:
             terms.append(str(place.offset))
-        for variable, n, stride in zip(index[len(index) - len(shape) :], shape, place.strides, strict=True):
-            if n != 1 and stride and variable != "0":
-                terms.append(variable if stride == 1 else f"{variable} * {factor(str(stride))}")
+        terms += [_times(i, factor(str(stride))) for i, stride in pairs]
         return " + ".join([*terms, *also]) or "0"
 
     def element(self, node: Node, index: Sequence[str]) -> str:
@@ -218,6 +229,10 @@ def _moves(memory: Memory) -> bool:
     return memory.over_time and memory.kind in ("input", "result", "whole")
 
 
+def _times(text: str, factors: str) -> str:
+    return text if factors == "1" else factors if text == "1" else f"{factor(text)} * {factors}"
+
+
 def factor(text: str) -> str:
     """A factor of a product: in brackets, if it is a sum or a product itself.
 
@@ -226,4 +241,4 @@ def factor(text: str) -> str:
     >>> factor("B * 4"), factor("-4"), factor("B")
     ('(B * 4)', '(-4)', 'B')
     """
-    return text if re.fullmatch(r"\w+", text) else f"({text})"
+    return text if re.fullmatch(r"\w+|\(.*\)", text) else f"({text})"

@@ -171,7 +171,7 @@ class Places:
 
     def new(self, node: Node, needed: Literal["once", "step", "chunk"]) -> Place:
         """Give a value memory of its own."""
-        memory = Memory(needed, node.spec, node.name, over_time=needed == "chunk")
+        memory = Memory(needed, node.spec, called(node), over_time=needed == "chunk")
         self._found[node] = Place(memory, contiguous(node.shape))
         return self._found[node]
 
@@ -313,6 +313,16 @@ class Places:
         view = node.primitive.kernel(nothing, **attributes)
         first, offset = (x.__array_interface__["data"][0] for x in (nothing, view))
         return place._replace(strides=view.strides[1:], offset=place.offset + offset - first)
+
+
+def called(node: Node) -> str | None:
+    """What a value is called: by its author, as a product by its factors, or as a part of the gradient of a value."""
+    if node.name is None and facts_of(node).product:
+        left, right = (_root(i).name for i in node.inputs)
+        if left and right:
+            return f"{left}_{right}"
+    origin = node.location.origin
+    return node.name or (f"d_{origin.name}" if origin is not None and origin.name else None)
 
 
 def _is_flat(node: Node) -> bool:

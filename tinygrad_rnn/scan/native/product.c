@@ -57,13 +57,16 @@ INLINE void tile(const int rows, const int width, long k, const num *a, long row
 
 INLINE void tiles(const int width, long m, long k, const num *a, long row, long column, const num *b, num *c, long across,
                   int add) {
-    for (; m >= ROWS; m -= ROWS, a += ROWS * row, c += ROWS * across) tile(ROWS, width, k, a, row, column, b, c, across, add);
-    switch (m) {
-    case 5: tile(5, width, k, a, row, column, b, c, across, add); break;
-    case 4: tile(4, width, k, a, row, column, b, c, across, add); break;
-    case 3: tile(3, width, k, a, row, column, b, c, across, add); break;
-    case 2: tile(2, width, k, a, row, column, b, c, across, add); break;
-    case 1: tile(1, width, k, a, row, column, b, c, across, add); break;
+    for (long count = (m + ROWS - 1) / ROWS, rows; count > 0; count--, m -= rows, a += rows * row, c += rows * across) {
+        rows = (m + count - 1) / count; /* as even as can be */
+        switch (rows) {
+        case 6: tile(6, width, k, a, row, column, b, c, across, add); break;
+        case 5: tile(5, width, k, a, row, column, b, c, across, add); break;
+        case 4: tile(4, width, k, a, row, column, b, c, across, add); break;
+        case 3: tile(3, width, k, a, row, column, b, c, across, add); break;
+        case 2: tile(2, width, k, a, row, column, b, c, across, add); break;
+        case 1: tile(1, width, k, a, row, column, b, c, across, add); break;
+        }
     }
 }
 

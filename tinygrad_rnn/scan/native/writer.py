@@ -136,15 +136,17 @@ class CSource:
 
     def _sums(self) -> None:
         """What a chunk adds to the sums over time."""
-        for time_sum in self.schedule.time_sums:
-            place = self.places[time_sum.leaf]
-            if time_sum.kind == "plain":
-                (x,) = time_sum.operands
-                with self.page.steps(), self.page.nest(x.shape) as variables:
+        plain = [time_sum for time_sum in self.schedule.time_sums if time_sum.kind == "plain"]
+        with self.page.steps(bool(plain)):
+            for time_sum in plain:
+                (x,), place = time_sum.operands, self.places[time_sum.leaf]
+                with self.page.nest(x.shape, simd=True) as variables:
                     at = self.page.at(place, x.shape, variables)
                     self.page.say(f"{self.page.name(place.memory)}[{at}] += {self.page.element(x, variables)};")
-            elif time_sum.kind == "scatter":
+        for time_sum in self.schedule.time_sums:
+            place = self.places[time_sum.leaf]
+            if time_sum.kind == "scatter":
                 with self.page.steps():
                     write_scatter(self.page, time_sum.operands[0], place, zero=False)
-            elif time_sum.kind != "steps":
+            elif time_sum.kind in ("product", "flipped product"):
                 self._products.write_sum(time_sum, place)
