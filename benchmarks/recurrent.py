@@ -29,6 +29,7 @@ FLOOR = "floor"
 CONTESTANTS = {  # name: module, function, arguments
     FLOOR: ("floor", "products"),
     "ours": ("ours", "run", "ours"),
+    "ours, native": ("ours", "run", "ours, native"),
     "ours, unrolled": ("ours", "run", "ours, unrolled"),
     "torch.nn": ("pytorch", "built_in"),
     "torch loop": ("pytorch", "loop"),
@@ -36,11 +37,11 @@ CONTESTANTS = {  # name: module, function, arguments
     "MyGrad": ("mygrad_loop", "run"),
     "autograd": ("autograd_loop", "run"),
 }
-COMPILED = ("ours",)  # our backends that the others' times are divided by
+COMPILED = ("ours", "ours, native")  # our backends that the others' times are divided by
 PEERS = ("torch.nn", "torch loop", "jax")  # whose times are
 ALWAYS = (FLOOR, *COMPILED, "torch.nn", "jax")  # timed; others where a call takes at most a PARTth of the time for a size
 PART = 4
-REFERENCES = ("torch loop", "jax", "autograd", "MyGrad", "ours, unrolled", "ours", "torch.nn")
+REFERENCES = ("torch loop", "jax", "autograd", "MyGrad", "ours, unrolled", "ours", "ours, native", "torch.nn")
 TOLERANCES = {"float64": 1e-9, "float32": 1e-4}
 EXACT, EXACT_QUICK = 500_000, 20_000  # all are compared in float64, too, where T·B·H² is at most this
 Size = tuple[int, int, int]
@@ -363,6 +364,7 @@ def notes(results: list[Result]) -> None:
 
 STYLES = {  # colours that the colour-blind can tell apart, after Okabe and Ito
     "ours": ("#000000", "o"),
+    "ours, native": ("#56B4E9", "o"),
     "ours, unrolled": ("#999999", "o"),
     "torch.nn": ("#D55E00", "s"),
     "torch loop": ("#E69F00", "D"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import tinygrad_rnn as tr
 from tinygrad_rnn import Tensor, nn
 
@@ -56,13 +54,13 @@ def normalise(a: Tensor) -> Tensor:
 
 
 CELLS = {"MGU": MGU, "LN-LSTM": LayerNormLSTM}
-BACKENDS: dict[str, dict[str, Any]] = {"ours": {"mode": "scan"}, "ours, unrolled": {"mode": "unroll"}}
-"""Options of `nn.Recurrent` and of the layers, by the name of the contestant."""
+BACKENDS = {"ours": ("scan", "numpy"), "ours, native": ("scan", "native"), "ours, unrolled": ("unroll", "numpy")}
+"""The mode of `nn.Recurrent` and of the layers, and the backend, by the name of the contestant."""
 
 
 def layer(problem: Problem, backend: str) -> nn.Module:
     """The layer, with the parameters of the problem."""
-    cell, size, dtype, options = problem.cell, problem.H, problem.dtype, BACKENDS[backend]
+    cell, size, dtype, options = problem.cell, problem.H, problem.dtype, {"mode": BACKENDS[backend][0]}
     own = cell not in CELLS
     if own and not hasattr(nn, cell):
         raise Missing(f"there is no nn.{cell}")
@@ -86,9 +84,10 @@ def run(problem: Problem, backend: str) -> Run:
     def call() -> list[Array]:
         model.zero_grad()
         x = tr.tensor(problem.x, requires_grad=True)
-        outputs, _ = model(x)
-        total = outputs.sum()
-        total.backward()
+        with tr.use(BACKENDS[backend][1]):
+            outputs, _ = model(x)
+            total = outputs.sum()
+            total.backward()
         return [total.data, x.grad.data, *(p.grad.data for p in parameters)]
 
     return call

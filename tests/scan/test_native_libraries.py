@@ -16,7 +16,7 @@ import pytest
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
 from tinygrad_rnn.cli import main
-from tinygrad_rnn.scan.native import compiler, libraries
+from tinygrad_rnn.scan.native import compiler, executable, libraries
 from tinygrad_rnn.testing.c_check import has_compiler
 
 pytestmark = pytest.mark.skipif(not has_compiler(), reason="there is no C compiler")
@@ -241,6 +241,41 @@ def test_an_operation_without_c_is_named_once():
         assert len(said) == 1 and "cubed_without_c has no C" in said[0]
     finally:
         del tr.ops.registry["cubed_without_c"]
+
+
+def test_an_operation_without_c_outside_the_cycles_is_called_from_c(monkeypatch):
+    @tr.primitive(gradient=(lambda g, y, x: g * 3 * x * x,), formula="{x}^3")
+    def cubed_by_numpy(x, *, out=None):
+        if not np.isfinite(x).all():
+            raise ValueError("no infinite cubes")
+        return np.power(x, 3, out=out)
+
+    class Own(nn.Cell):
+        input_size, state_shape = 3, (3,)
+
+        def __init__(self):
+            super().__init__()
+            self.W = nn.Parameter((3, 3), symbol="W")
+
+        def step(self, x, h):
+            h = tr.tanh(h @ cubed_by_numpy(self.W) + cubed_by_numpy(x))
+            return cubed_by_numpy(h) + x, h
+
+    def run(backend):
+        x = tr.tensor(np.concatenate([XS] * 50), requires_grad=True)
+        outputs, h = nn.Recurrent(own, backend=backend)(x)
+        return [outputs.data, h.data, *[g.data for g in tr.grad((outputs * outputs).sum() + h.sum(), [x, own.W])]]
+
+    own = Own()
+    monkeypatch.setattr(executable, "CHUNK_ROWS", 64)
+    try:
+        for expected, found in zip(run("numpy"), run("native"), strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+        assert "has no C */" in nn.Recurrent(own, backend="native").plan(T=4).source
+        with pytest.raises(Exception, match="no infinite cubes"):
+            nn.Recurrent(own, backend="native")(np.full_like(XS, np.inf))
+    finally:
+        del tr.ops.registry["cubed_by_numpy"]
 
 
 def test_a_dtype_without_c_is_named_once():

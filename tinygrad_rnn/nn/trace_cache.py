@@ -240,7 +240,7 @@ def _plan(cache: _Traces, loop: Loop, names: tuple[str | None, ...], checkpoint:
     key = signature(loop), names, checkpoint, backend
     plan: CompiledScan | None = _found(cache.plans, key)
     if plan is None:
-        plan = CompiledScan(loop, checkpoint, backend=backend_named(backend))
+        plan = CompiledScan(loop, checkpoint, backend=backend_named(backend, to_run=True))
         _keep(cache.plans, key, plan)
     return plan
 

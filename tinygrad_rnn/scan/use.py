@@ -101,10 +101,17 @@ def backend_name(argument: str | None = None) -> str:
     return found
 
 
-def backend_named(chosen: str) -> Backend:
-    """The backend of a name; the native one is imported when it is first asked for."""
-    if chosen == "native":
-        from .native import NATIVE
+def backend_named(chosen: str, to_run: bool = False) -> Backend:
+    """The backend of a name; the native one is imported when it is first asked for.
 
-        return NATIVE
+    Parameters
+    ----------
+    chosen : str
+    to_run : bool
+        Whether programs are not only written, but run: without a compiler NumPy runs them.
+    """
+    if chosen == "native":
+        from .native import NATIVE, is_ready
+
+        return NATIVE if not to_run or is_ready() else NUMPY
     return NUMPY

@@ -1,8 +1,8 @@
 """The native backend: a schedule as C, compiled on this machine."""
 
 from ..backend import Backend
-from .executable import accepts, build
+from .executable import accepts, build, is_ready
 
-__all__ = ["NATIVE"]
+__all__ = ["NATIVE", "is_ready"]
 
 NATIVE = Backend("native", lambda loop: None, build, accepts, frozenset(["merge", "sigmoid as tanh", "prebroadcast"]))

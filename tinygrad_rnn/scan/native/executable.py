@@ -11,13 +11,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..backend import NODE_BYTES, Executable
+from ..backend import NODE_BYTES, Executable, RunMemory
 from ..loop import Loop
 from ..memory_pool import MemoryPool
 from ..numpy import NUMPY
-from ..partition import When, first_batched
+from ..partition import Partition, When, first_batched
 from ..schedule import Schedule
 from ..work import Operation, size_of
+from .calls import Calls, array_at
 from .compiler import CompilerError, find_compiler
 from .groups import Group
 from .libraries import failure, program_text, runner, tell
@@ -25,7 +26,7 @@ from .places import Memory, is_made
 from .types import C_TYPES, form_of
 from .writer import CSource
 
-__all__ = ["NativeExecutable", "accepts", "build"]
+__all__ = ["NativeExecutable", "accepts", "build", "is_ready"]
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -51,7 +52,7 @@ class RunArrays:
         self.steps = steps
         self.arrays = [self._allocated(memory, length) for memory in source.page.memories]
         self.size = sum(array.nbytes for array in self.arrays)
-        self.pointers = (ctypes.c_void_p * max(1, len(self.arrays)))(*[array.ctypes.data for array in self.arrays])
+        self.pointers = (ctypes.c_void_p * (len(self.arrays) + 1))(*[array.ctypes.data for array in self.arrays])
 
     def _allocated(self, memory: Memory, length: int) -> Array:
         rows = {"chunk": length, "whole": self.steps}.get(memory.kind, 1) + memory.carry
@@ -62,11 +63,7 @@ class RunArrays:
         node = self.source.loop.outputs[index].node
         place = self.source.places[node]
         array = self.arrays[self.source.page.memories.index(place.memory)]
-        row, item = math.prod(place.memory.spec.shape), array.itemsize
-        start = place.offset + place.row * row
-        return np.ndarray(
-            (self.steps, *node.shape), node.dtype, array, start * item, tuple(item * n for n in (row, *place.strides))
-        )
+        return array_at(self.source.places, node, array, 0, self.steps)
 
 
 def allocate(count: int, dtype: np.dtype[Any]) -> Array:
@@ -75,18 +72,15 @@ def allocate(count: int, dtype: np.dtype[Any]) -> Array:
 
 
 class NativeExecutable:
-    """A schedule as C, compiled; see :class:`Executable`.
+    """A schedule as C; see :class:`Executable`.
+
+    It is compiled when it is first called. If that fails, one message says why, and NumPy runs the schedule.
 
     Parameters
     ----------
     schedule : Schedule
     run : callable, optional
         The compiled function, if it is there already.
-
-    Raises
-    ------
-    CompilerError, OSError
-        If it cannot be compiled.
     """
 
     def __init__(self, schedule: Schedule, run: Any = None) -> None:
@@ -94,7 +88,8 @@ class NativeExecutable:
         self._written = written = CSource(schedule)
         self.source = program_text(written.text, written.page.functions, written.page.types)
         self.size = NODE_BYTES * (len(schedule.nodes) + len(schedule.summing))
-        self._run = run or runner(self.source, written.page.types)
+        self._run = run
+        self._instead: Executable | None = None
         self._pool: MemoryPool[RunArrays] = MemoryPool()
         self._length = max(1, CHUNK_ROWS // max(1, written.page.batch))
         self._results = [
@@ -102,8 +97,19 @@ class NativeExecutable:
             for output, node in zip(schedule.loop.outputs, schedule.results, strict=True)
         ]
 
-    def __call__(self, inputs: Sequence[Array], steps: int) -> tuple[list[Any], RunArrays]:
+    def _compile(self) -> None:
+        try:
+            self._run = runner(self.source, self._written.page.types)
+        except (CompilerError, OSError) as error:
+            tell("fallback", f"{failure(error)}; NumPy is used")
+            self._instead = NUMPY.build(self.schedule, NUMPY.layout(self.schedule.loop))
+
+    def __call__(self, inputs: Sequence[Array], steps: int) -> tuple[list[Any], RunMemory]:
         """Run; memory is used again if a run has given some back."""
+        if self._run is None and self._instead is None:
+            self._compile()
+        if self._instead is not None:
+            return self._instead(inputs, steps)
         length = min(self._length, max(1, steps))
         memory = self._pool.take(steps) or RunArrays(self._written, steps, length)
         given = [x if x.flags.c_contiguous else np.ascontiguousarray(x) for x in inputs]
@@ -111,16 +117,31 @@ class NativeExecutable:
             None if kind is None else np.empty((steps, *kind[1]) if kind[0] == "stack" else kind[1], kind[2])
             for kind in self._results
         ]
+        calls = self._calls(memory, given, results) if self._written.page.calls else None
         failed = self._run(
             steps, self._written.page.batch, length, memory.pointers, _addresses(given), _addresses(results), DATA_OFFSET
         )
         if failed:
-            raise IndexError("an index is out of range")
+            raise (calls and calls.error) or IndexError("an index is out of range")
         return results, memory
 
-    def release(self, memory: RunArrays) -> None:
+    def _calls(self, memory: RunArrays, given: Sequence[Array], results: Sequence[Any]) -> Calls:
+        """What the C of this run calls."""
+        page = self._written.page
+        arrays = dict(zip(page.memories, memory.arrays, strict=True))
+        for one in page.called:
+            if one.given:
+                arrays[one] = (given if one.kind == "input" else results)[one.position]
+        calls = Calls(page.calls, self._written.places, arrays)
+        memory.pointers[len(memory.arrays)] = ctypes.cast(calls.function, ctypes.c_void_p)
+        return calls
+
+    def release(self, memory: Any) -> None:
         """Keep memory that nothing reads any more for a later call, if there is room for it."""
-        self._pool.give(memory)
+        if self._instead is not None:
+            self._instead.release(memory)
+        else:
+            self._pool.give(memory)
 
     @cached_property
     def _operations(self) -> list[Operation]:
@@ -178,27 +199,29 @@ def _addresses(arrays: Sequence[Any]) -> Any:
 
 
 def accepts(loop: Loop) -> bool:
-    """Whether a loop can be run natively: there is a compiler, and each operation has C. If not, one message says why."""
-    try:
-        find_compiler()
-    except CompilerError as error:
-        tell("fallback", f"{error}; NumPy is used")
-        return False
+    """Whether a loop can be run natively: each operation in a cycle has C. If not, one message says which has none."""
+    partition = Partition(loop)
     for node in loop.body:
         if node.dtype not in C_TYPES:
             tell(str(node.dtype), f"there is no {node.dtype} in C; NumPy runs the cell")
             return False
-        if is_made(node) and form_of(node) is None:
+        if is_made(node) and form_of(node) is None and partition.is_sequential(node):
             why = f"the operation {node.operation} has no C for {node.dtype}, see c= of tr.primitive"
             tell(node.operation, f"{why}; NumPy runs the cell")
             return False
     return True
 
 
-def build(schedule: Schedule, layout: Any) -> Executable:
-    """A compiled schedule; or one on NumPy, with one message, where something fails."""
+def is_ready() -> bool:
+    """Whether there is a compiler. If not, one message says so."""
     try:
-        return NativeExecutable(schedule)
-    except (CompilerError, OSError) as error:
-        tell("fallback", f"{failure(error)}; NumPy is used")
-    return NUMPY.build(schedule, NUMPY.layout(schedule.loop))
+        find_compiler()
+    except CompilerError as error:
+        tell("fallback", f"{error}; NumPy is used")
+        return False
+    return True
+
+
+def build(schedule: Schedule, layout: Any) -> Executable:
+    """A schedule as C."""
+    return NativeExecutable(schedule)

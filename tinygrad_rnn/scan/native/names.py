@@ -12,7 +12,7 @@ RESERVED = set(
         r"\w+",
         """auto break case char const continue default do double else enum extern float for goto if inline int long register
         restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof
-        main run T B t n k b i j data length memory inputs results start failed total""",
+        main run T B t n k b i j data length memory inputs results start failed total numpy""",
     )
 )
 """Words of the language, and names that every program has."""

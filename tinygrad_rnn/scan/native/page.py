@@ -38,6 +38,8 @@ class Page:
         The types whose matrices are multiplied.
     functions : list of str
         The functions of ``kernels.c`` that are called.
+    calls : list of Node
+        Operations that have no C.
     names : Names
     lines : list of str
     """
@@ -49,6 +51,7 @@ class Page:
         self.memories: list[Memory] = []
         self.types: set[str] = set()
         self.functions: list[str] = []
+        self.calls: list[Node] = []
         self.names = Names()
         self.lines: list[str] = []
         self.called: dict[Memory, str] = {}
@@ -149,6 +152,8 @@ class Page:
                 found.append(f"{const}{kind} *{called} = data_({memory.kind}s[{memory.position}], data);")
             else:
                 found.append(f"{kind} *{called} = memory[{self.memories.index(memory)}];")
+        if self.calls:
+            found.append(f"int (*numpy)(long, long, long) = memory[{len(self.memories)}];")
         return found
 
     def rows_of_chunk(self) -> list[str]:

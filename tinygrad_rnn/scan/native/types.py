@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from ...graph.node import Node
 from ...ops.core import registry
 from ...ops.facts import facts_of
-from .places import is_seen, literal_of
+from .places import literal_of
 
 __all__ = ["C_TYPES", "form_of", "line_dtype", "literal", "operand_dtype", "suffix", "template_of"]
 
@@ -92,7 +93,7 @@ def form_of(node: Node) -> str | None:
         return "einsum"
     if primitive is _SCATTER:
         return "scatter"
-    return "flat" if facts.copies or (facts.reads and not is_seen(node)) else None
+    return "flat" if facts.copies and math.prod(node.shape) == math.prod(node.inputs[0].shape) else None
 
 
 def literal(value: Any, dtype: np.dtype[Any]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...graph.node import Node
 from ..partition import INVARIANT, When
 from ..schedule import Schedule
 from .elements import write_group
@@ -125,6 +126,9 @@ class CSource:
                         write_group(self.page, self.groups, nodes)
                 continue
             form = form_of(item)
+            if form is None:
+                self._call(item)
+                continue
             if form == "product":
                 self._products.write(item, batched, once)
                 continue
@@ -132,7 +136,17 @@ class CSource:
                 if form == "scatter":
                     write_scatter(self.page, item, self.places[item], zero=True)
                 else:
-                    {"line": write_line, "flat": write_flat, "einsum": write_einsum}[str(form)](self.page, item)
+                    {"line": write_line, "flat": write_flat, "einsum": write_einsum}[form](self.page, item)
+
+    def _call(self, node: Node) -> None:
+        """An operation without C."""
+        for i in (node, *node.inputs):
+            if i in self.places:
+                self.page.name(self.places[i].memory)
+        self.page.calls.append(node)
+        self.page.say(f"/* {node.operation} has no C */")
+        steps = "start, n" if self.places.own(node) == "chunk" else "0, 0"
+        self.page.say(f"if (numpy({len(self.page.calls) - 1}, {steps})) return 1;")
 
     def _sums(self) -> None:
         """What a chunk adds to the sums over time."""

@@ -1,0 +1,156 @@
+"""Faults planted in the writer of C, each of which random cells must find.
+
+Each fault runs in a process of its own: a wrong address may end it, and that is found, too.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from native_cases import agree_closely, natively
+from planting import Edit, drop, negate, planted, replace
+from scan_cases import Difference, patched, quietly, sample
+
+from tinygrad_rnn.scan.native import executable
+from tinygrad_rnn.testing.c_check import has_compiler
+
+pytestmark = pytest.mark.skipif(not (has_compiler() and hasattr(os, "fork")), reason="there is no C compiler, or no fork")
+
+CASES = 96
+"""Random cells that a fault is given to be found in."""
+TOGETHER = 8
+"""So many are compiled at once."""
+
+
+class Fault(NamedTuple):
+    """An edit of a function, which is found by its qualified name; `rows` is how many go together in a chunk."""
+
+    name: str
+    function: str
+    edit: Edit
+    rows: int = 256
+
+
+ROWS = "f'{kind} *{name} = {name}_all + start * {factor(self.total(memory.spec.shape))};'"
+ADDED = "f'{self.page.name(place.memory)}[{at}] += {self.page.element(x, variables)};'"
+FOLLOW = "place.memory.over_time and math.prod(place.memory.spec.shape) == node.shape[0] * place.strides[0]"
+SAME = "not once and len(b.shape) == 2 and page.places.partition.is_invariant(b)"
+
+FAULTS = [
+    # -- places
+    Fault("a slot is read after its step", "Places._place_slots", replace("int(loop.reverse)", "int(not loop.reverse)")),
+    Fault("pieces of a concatenation lie on each other", "Places._parts", drop("start += 1 if stacks else piece.shape[axis]")),
+    Fault("a residual has memory for a chunk", "Places.keep_rows", replace("('whole', True)", "('chunk', True)"), 2),
+    Fault("what is read at all steps is overwritten", "Places.keep_rows", replace("('chunk', True)", "('step', False)")),
+    Fault("a copy is never made", "Places._copy", drop("self.copies.append((stage, made))")),
+    Fault("a view begins where its input does", "Places._viewed", replace("place.offset + offset - first", "place.offset")),
+    Fault("a piece that is made elsewhere is no copy", "Places._place_pieces", replace("piece not in self._found", "True")),
+    # -- groups
+    Fault("an operation does not wait", "Groups._needs", drop("self._makers(i, own, found, set())")),
+    Fault("a delay is read before it is filled", "Groups._makers", drop("found.add(filler)")),
+    Fault("a group reads its own values elsewhere", "Groups._fits", replace("not indirect", "True")),
+    Fault("a group reads its own views", "Groups._fits", replace("needs & inside <= direct", "True")),
+    # -- the page
+    Fault("a loop in reverse goes forward", "Page.steps", replace("self.backwards", "False")),
+    Fault("an axis of one element is gone along", "Page.at", replace("n != 1", "True")),
+    Fault("the offset of a part is lost", "Page.at", replace("str(place.offset)", "'0'")),
+    Fault(
+        "a chunk begins where the first one does",
+        "Page.rows_of_chunk",
+        replace(ROWS, "f'{kind} *{name} = {name}_all;'"),
+        2,
+    ),
+    # -- elementwise
+    Fault(
+        "operands change places",
+        "_expression",
+        replace(
+            "zip(node.primitive.named_arguments, node.inputs, strict=True)",
+            "zip(node.primitive.named_arguments, node.inputs[::-1], strict=True)",
+        ),
+    ),
+    Fault("brackets are left out", "_expression", replace("f'({text})'", "text")),
+    Fault("an index begins with the first element", "_gathered", replace("place.offset + found.offset", "place.offset")),
+    Fault("an index array has no stride", "write_pointers", replace("f'{at} * {stride}'", "at")),
+    # -- loops
+    Fault("a scatter adds to what was there", "write_scatter", negate("zero")),
+    Fault("a line has gaps", "write_line", replace("page.places[x].strides[-1] == 1", "True")),
+    Fault("a sum of products is over the wrong axis", "write_einsum", replace("f'{right}ZY'", "f'{right}YZ'")),
+    Fault("a reshape reads backwards", "write_flat", replace("range(len(x.shape))", "range(len(x.shape))[::-1]")),
+    # -- products
+    Fault("a sum of products is not turned", "Products.write_sum", negate("flipped")),
+    Fault("rows that do not follow are taken together", "Products._rows_follow", replace(FOLLOW, "place.memory.over_time")),
+    Fault("a matrix that changes is packed once", "Products.write", replace(SAME, "not once and len(b.shape) == 2")),
+    # -- the function
+    Fault("the state does not cross a chunk's border", "CSource._written", replace("self._carry(False)", "None"), 2),
+    Fault("chunks of a reverse loop go forward", "CSource._written", negate("self.loop.reverse"), 2),
+    Fault("a sum does not start from zero", "CSource._starts", replace("time_sum.kind == 'steps'", "True")),
+    Fault("a sum is that of its last step", "CSource._sums", replace(ADDED, ADDED.replace("+=", "="))),
+    # -- the run
+    Fault(
+        "a residual begins where its memory does",
+        "RunArrays.residual",
+        replace("place.offset + place.row * row", "place.offset"),
+    ),
+    Fault(
+        "an input is taken for one without gaps",
+        "NativeExecutable.__call__",
+        replace("x if x.flags.c_contiguous else np.ascontiguousarray(x)", "x"),
+    ),
+]
+
+SOME = FAULTS if settings().max_examples > 40 else FAULTS[3::8]
+"""All of them in the profiles "thorough" and "scan"."""
+
+
+@pytest.fixture(scope="module")
+def cases():
+    """Cells, and what NumPy says of them."""
+    return [(drawn, quietly(drawn, "scan", 1)) for drawn in sample(CASES)]
+
+
+def finds(fault: Fault, cases, folder) -> str:
+    """What shows a fault: a difference, a failure, or nothing."""
+    failures = 0
+    with patched(planted(fault.function, fault.edit), (executable, "CHUNK_ROWS", fault.rows)):
+        for start in range(0, CASES, TOGETHER):
+            some = cases[start : start + TOGETHER]
+            place = folder / str(start)
+            place.mkdir()
+            try:
+                for (_, expected), (_, _, found) in zip(
+                    some, natively([cell for cell, _ in some], place, order=1), strict=True
+                ):
+                    agree_closely(expected, found)
+            except Difference:
+                return "difference"
+            except Exception as error:
+                failures += 1
+                print(f"{fault.name}: {type(error).__name__}: {str(error)[:200]}", file=sys.stderr)
+    return "failure" if 0 < failures < CASES // TOGETHER else "nothing"
+
+
+@pytest.mark.parametrize("fault", SOME, ids=lambda fault: fault.name)
+def test_random_cells_find_a_planted_fault(fault, cases, tmp_path):
+    child = os.fork()
+    if not child:
+        status = 3
+        try:
+            status = {"difference": 0, "failure": 0, "nothing": 1}[finds(fault, cases, tmp_path)]
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0, f"none of {CASES} random cells shows that {fault.name}"
+
+
+def test_without_a_fault_they_agree(cases, tmp_path):
+    some = cases[:TOGETHER]
+    for (_, expected), (_, _, found) in zip(some, natively([cell for cell, _ in some], tmp_path, order=1), strict=True):
+        agree_closely(expected, found)
+        assert not any(np.shares_memory(x, y) for x, y in zip(expected.values(), found.values(), strict=True))
