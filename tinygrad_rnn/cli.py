@@ -342,7 +342,9 @@ def _backend(chosen: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser("tinygrad-rnn", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"tinygrad-rnn {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="demo | draw | equations | plan | check | show | backend")
+    commands = parser.add_subparsers(
+        title="commands", required=True, metavar="demo | draw | equations | plan | check | show | backend"
+    )
     _demo_options(_command(commands, "demo", "train a network on text", DEMO, DEMO_EXAMPLES))
     _draw_options(_command(commands, "draw", "draw a cell", DRAW, DRAW_EXAMPLES))
     _equations_options(_command(commands, "equations", "print a cell's equations", EQUATIONS, EQUATIONS_EXAMPLES))
