@@ -48,6 +48,16 @@ class Gated(nn.Cell):
         return h, (h, c, x)
 
 
+class Shuffled(nn.Cell):
+    """An index with an array in the loop: a further axis does not pass through it."""
+
+    input_size, state_shape = 3, (3,)
+
+    def step(self, x, h):
+        h = tr.tanh(x + 0.9 * h[:, np.array([1, 2, 0])]).named("h")
+        return h, h
+
+
 def narx():
     layer = nn.NARX(3, 2, hidden_size=4, **DOUBLE)
     xs, history, _ = layer.prepare(np.concatenate([XS[:2], XS]), RNG.normal(size=(T + 2, B, 2)))
@@ -65,6 +75,7 @@ def plain(model, xs=XS):
 
 MODELS = {
     "user's cell": lambda: plain(nn.Recurrent(Gated())),
+    "index with an array": lambda: plain(nn.Recurrent(Shuffled())),
     "bare cell": lambda: plain(nn.RNNCell(3, 4, **DOUBLE)),
     "backwards": lambda: plain(nn.Recurrent(nn.GRUCell(3, 4, **DOUBLE), reverse=True)),
     "residual": lambda: plain(nn.Recurrent(nn.ResidualCell(3, 4, **DOUBLE))),

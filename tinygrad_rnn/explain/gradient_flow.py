@@ -135,7 +135,8 @@ def gradient_flow(
         For the loss.
     loss : callable
         ``loss(outputs, targets)``: the losses L_t, shape (T,), or of each row of a batch, shape (T, batch). L_t is the
-        sum of the rows' losses then, and each row of δ(t,k) belongs to a row of the batch.
+        sum of the rows' losses then, and each row of δ(t,k) belongs to a row of the batch. Where a layer is
+        ``batch_first``, the shape is (batch, T).
     at : str
         The name of a state slot, or of any other value that the step names. Where several layers have it, the name
         and the layer: ``"h_l0"``. Built-in cells name their net input ``"a"``, which has no name in drawings.

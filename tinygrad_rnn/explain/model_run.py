@@ -23,7 +23,7 @@ from ..scan.loop import Loop
 from ..scan.primitive import item, output_number, scan
 from ..tensor import Tensor
 from ..tree import flatten
-from .loop_run import Array, LoopRun
+from .loop_run import Array, LoopRun, derived
 
 __all__ = ["Loss", "Model", "ModelRun", "Part", "run_losses", "run_model", "run_part"]
 
@@ -116,15 +116,13 @@ class ModelRun:
 
     Attributes
     ----------
-    outputs : Tensor or nested tuples of them
-        The state that a layer returns beside its outputs is left out.
     losses : Tensor, shape (T,) or (T, batch)
         What the gradients are of.
     parts : list of Part
     """
 
-    def __init__(self, outputs: Any, losses: Tensor) -> None:
-        self.outputs, self.losses = outputs, losses
+    def __init__(self, losses: Tensor) -> None:
+        self.losses = losses
         self._order = ancestors([losses.node])
         self.parts = parts_of(self._order)
         self._items: dict[Node, list[Node]] = {part.node: [] for part in self.parts}
@@ -194,7 +192,8 @@ class ModelRun:
                 continue
             into = [k for k in part.loop.float_inputs if (i := part.node.inputs[k]) in reached or i in wanted]
             if part.node not in self._runs:
-                self._runs[part.node] = LoopRun(part.plan.whole, part.inputs, part.steps)
+                plan = derived(part.plan, "as it is", lambda loop: loop)
+                self._runs[part.node] = LoopRun(plan, part.inputs, part.steps)
             for k, g in zip(into, self._runs[part.node].pull(cotangents, into, window=window), strict=True):
                 if g is not None:
                     node = part.node.inputs[k]
@@ -273,7 +272,7 @@ def _labels(scopes: Sequence[str]) -> list[str]:
 
 
 def run_losses(model: Model, xs: Any, targets: Any, loss: Loss) -> tuple[Any, Tensor]:
-    """The outputs of a model, and the losses of its steps.
+    """Run a model, and its loss: the outputs, and the losses of the steps.
 
     Parameters
     ----------
@@ -308,7 +307,7 @@ def run_losses(model: Model, xs: Any, targets: Any, loss: Loss) -> tuple[Any, Te
 
 
 def run_model(model: Model, xs: Any, targets: Any, loss: Loss) -> ModelRun:
-    """Run a model, and its loss.
+    """Run a model and its loss, and find its recurrent parts.
 
     Parameters
     ----------
@@ -322,15 +321,14 @@ def run_model(model: Model, xs: Any, targets: Any, loss: Loss) -> ModelRun:
     ShapeError, DtypeError
         As for :func:`run_losses`, or if the recurrent part has another number of steps.
     """
-    outputs, losses = run_losses(model, xs, targets, loss)
-    found = ModelRun(outputs, losses)
+    found = ModelRun(run_losses(model, xs, targets, loss)[1])
     if not found.parts:
         raise TinygradError(
             f"the loss depends on no recurrent part of {_title(model)}: a cell becomes one by nn.Recurrent(cell)"
         )
-    if all(part.steps != len(losses) for part in found.parts):
+    if all(part.steps != len(found.losses) for part in found.parts):
         raise ShapeError(
-            f"the loss has shape {losses.shape}, and the model ran over {found.parts[-1].steps} steps; "
+            f"the loss has shape {found.losses.shape}, and the model ran over {found.parts[-1].steps} steps; "
             "the loss of each step is needed, shape (T,) or (T, batch)"
         )
     return found
@@ -368,7 +366,7 @@ def run_part(model: Model, xs: Any, layer: str | None, **options: Any) -> Part:
     return found[0]
 
 
-def called(model: Model, xs: Any, *arguments: Any, **options: Any) -> Any:
+def called(model: Model, xs: Any, **options: Any) -> Any:
     """The outputs of a model, without its state; a cell is run over the sequence, and nothing is unrolled."""
     if not callable(model):
         raise TinygradError(f"a model is a Module, or a function of the input, and not {model!r:.80}")
@@ -376,7 +374,7 @@ def called(model: Model, xs: Any, *arguments: Any, **options: Any) -> Any:
     try:
         for part in unrolled:
             part.mode = "scan"
-        found = (standalone(model) if isinstance(model, Cell) else model)(xs, *arguments, **options)
+        found = (standalone(model) if isinstance(model, Cell) else model)(xs, **options)
     finally:
         for part in unrolled:
             part.mode = "unroll"
