@@ -287,6 +287,14 @@ def test_a_nan_is_told_with_the_step_and_the_value_where_it_began():
         explain.gradient_flow(nn.Recurrent(Root()), xs, None, lambda h, _: h.sum(axis=(1, 2)))
 
 
+def test_a_nan_of_another_layer_is_told_with_the_layer():
+    stack = nn.Sequential(nn.Recurrent(nn.ResidualCell(1, 1, **DOUBLE)), tr.absolute, nn.Recurrent(Root()))
+    xs = np.array([1.0, 2, 0, 1, 1])[:, None, None]
+    stack[0].cell.bias_ih.data = stack[0].cell.bias_hh.data = np.zeros(1)
+    with pytest.raises(NonFiniteError, match=r"the gradient of q_2 at step k = 1 is inf"):
+        explain.gradient_flow(stack, xs, None, lambda h, _: h.sum(axis=(1, 2)), at="h_0")
+
+
 @pytest.mark.parametrize(
     "model, xs, loss, at, error, words",
     [

@@ -51,7 +51,7 @@ def gradient_by_step(
 
     Returns
     -------
-    ndarray, shape (T, *W.shape), or (T,) of norms
+    ndarray, shape (T, …) with the shape of W, or (T,) of norms
         For an encoder, T is the number of its own steps.
 
     Raises
@@ -117,7 +117,7 @@ def parameter_of(model: Model, W: Parameter | str) -> Parameter:
 
 def _checked(found: Array, run: ModelRun) -> Array:
     if np.isnan(found).any():
-        raise NonFiniteError(nan_began(run, run.parts[-1], np.ones((1, *run.losses.shape), run.losses.dtype)))
+        raise NonFiniteError(nan_began(run, np.ones((1, *run.losses.shape), run.losses.dtype)))
     return found
 
 

@@ -55,7 +55,7 @@ class GradientFlow(Result):
     paths : dict of str to ndarray, shape (T, T)
         Of a value on which several state slots depend: the norms of the parts of δ(t,k) that come by each slot from
         step k + 1, and under ``"output"`` the part that comes by the output of step k.
-    arrays : ndarray, shape (T, T, *z.shape), or None
+    arrays : ndarray, shape (T, T, …), or None
         All δ(t,k), if they were asked for: ``arrays[t - 1, k - 1]``.
 
     Examples
@@ -216,7 +216,7 @@ def gradient_flow(
         for whole, x in zip(asked, measured(row, 1), strict=True):
             whole[row] = x[0]
         if np.isnan(norms[row]).any():
-            raise NonFiniteError(nan_began(run, part, _seeds(run.losses, row, 1)))
+            raise NonFiniteError(nan_began(run, _seeds(run.losses, row, 1)))
     absent = _absent(norms[:T])
     for x in (norms, *others[: len(paths)]):
         x[:T][absent] = np.nan

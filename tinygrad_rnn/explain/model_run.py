@@ -95,6 +95,11 @@ class Part:
                 found.setdefault(name, node)
         return found
 
+    def floats(self) -> tuple[list[str], list[Node]]:
+        """Names and nodes of the values that have a gradient."""
+        found = {name: node for name, node in self.values.items() if node.dtype.kind == "f"}
+        return list(found), list(found.values())
+
 
 def parts_of(order: Sequence[Node]) -> list[Part]:
     """The recurrent parts among the nodes of a graph, each of which is after its inputs."""

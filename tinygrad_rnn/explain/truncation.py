@@ -154,7 +154,7 @@ def truncation(
     if not whole:
         raise GradientError("no loss depends on a parameter of the model")
     if any(np.isnan(x).any() for x in whole.values()):
-        raise NonFiniteError(nan_began(run, run.parts[-1], np.ones((1, *run.losses.shape), run.losses.dtype)))
+        raise NonFiniteError(nan_began(run, np.ones((1, *run.losses.shape), run.losses.dtype)))
     truncated = {name: np.zeros_like(x) for name, x in whole.items()}
     for start in range(0, T, k1):
         stop = min(start + k1, T)
