@@ -11,7 +11,7 @@ from latex_reader import Reader
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
 from tinygrad_rnn.explain.bptt import Backward
-from tinygrad_rnn.explain.equations import Equations
+from tinygrad_rnn.explain.forward import Forward
 from tinygrad_rnn.explain.system import of_cell
 from tinygrad_rnn.explain.textbook import AS_WRITTEN, Form
 from tinygrad_rnn.graph.node import ancestors
@@ -99,7 +99,7 @@ def test_a_cell_that_cannot_be_called_says_so():
 def carry_out(cell, T=5, seed=0, form=AS_WRITTEN):
     """Gradients of the parameters by the terms that are printed, and by the engine."""
     rng = np.random.default_rng(seed)
-    found = Equations(of_cell(cell), form)
+    found = Forward(of_cell(cell), form)
     system, backward = found.system, Backward(found)
     xs = rng.normal(size=(T, system.batch, cell.input_size))
     start = cell.initial_state(system.batch)

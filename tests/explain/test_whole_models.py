@@ -9,7 +9,7 @@ from latex_reader import Page
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
 from tinygrad_rnn.explain.bptt import Backward
-from tinygrad_rnn.explain.equations import Equations
+from tinygrad_rnn.explain.forward import Forward
 from tinygrad_rnn.explain.paths import Paths
 from tinygrad_rnn.explain.system import of_module, unlike
 from tinygrad_rnn.explain.textbook import AS_WRITTEN, Form
@@ -109,7 +109,7 @@ FORMS = {
 def carried_out(model, form, seed=0, **options):
     """A page of the model's equations with values for all that is given, and the arguments of the model that it stands for."""
     paths = {p.node: path for path, p in model.named_parameters()}
-    found = Equations(of_module(model._drawn(), **options), form, Letters(notation=form.order), paths)
+    found = Forward(of_module(model._drawn(), **options), form, Letters(notation=form.order), paths)
     batch, rng = found.system.batch, np.random.default_rng(seed)
     known = {p.node: p.data for p in model.parameters()}
     sequences, fixed, outside, arguments = {}, {}, {}, {}
@@ -302,7 +302,7 @@ def test_the_paths_of_one_loss_give_its_gradient(name, net):
     cell = PATHS[name]()
     found, page, arguments = carried_out(nn.Recurrent(cell), Form(net=net))
     outputs = run(cell, arguments)
-    printed = Paths(Equations(of_module(cell), Form(net=net))).lines()
+    printed = Paths(Forward(of_module(cell), Form(net=net))).lines()
     paths = [line for line in printed if not re.search(r"prod|lVert|ij|t \\ge k", line)]
     for t in range(1, T + 1):
         once = []

@@ -14,7 +14,7 @@ from ..ops.core import apply
 from ..ops.facts import facts_of
 from ..ops.formula import OPEN, TERM
 from ..tensor import Tensor
-from .equations import Equations
+from .forward import Forward
 from .printer import over_axes
 
 __all__ = ["Backward", "Term"]
@@ -52,8 +52,8 @@ class Backward:
         The value that each leaf δ is the derivative by.
     """
 
-    def __init__(self, equations: Equations) -> None:
-        self.equations, self.system = equations, equations.system
+    def __init__(self, forward: Forward) -> None:
+        self.forward, self.system = forward, forward.system
         self.originals: dict[Node, Node] = {}
         self.deltas: dict[Node, Node] = {}
         self.starts = {initial.node: initial for initial in self.system.initials}
@@ -66,11 +66,11 @@ class Backward:
         The derivative of ℓ_t by an output comes on top. That of a value before the first step
         has those summands of its state that lie in the sequence.
         """
-        equations, readings = self.equations, self.system.readings
-        differentiable = [node for node in equations.named if node.dtype.kind == "f"]
-        found: dict[Node, list[Term]] = {node: [] for node in (*differentiable, *equations.parameters)}
+        forward, readings = self.forward, self.system.readings
+        differentiable = [node for node in forward.named if node.dtype.kind == "f"]
+        found: dict[Node, list[Term]] = {node: [] for node in (*differentiable, *forward.parameters)}
         for node in differentiable:
-            pulled = self._pull_back(node, [*differentiable, *readings, *equations.parameters])
+            pulled = self._pull_back(node, [*differentiable, *readings, *forward.parameters])
             for target, value in pulled.items():
                 source, delay, when = readings.get(target, (target, 0, ""))
                 if when == "all":
@@ -81,13 +81,13 @@ class Backward:
                 if source in found:
                     found[source].append(Term(value, delay, when, node))
         return {
-            node: sorted(terms, key=lambda term: (bool(term.when), term.later)) if node not in equations.parameters else terms
+            node: sorted(terms, key=lambda term: (bool(term.when), term.later)) if node not in forward.parameters else terms
             for node, terms in found.items()
         }
 
     def _pull_back(self, node: Node, targets: Sequence[Node]) -> dict[Node, Node]:
         """The contributions of one equation's cotangent δ to the cotangents of the values that it reads."""
-        symbols = self.equations.symbols
+        symbols = self.forward.symbols
         wanted_nodes = set(targets)
         with mode(tracing=True):
             stands: dict[Node, Tensor] = {}
@@ -103,7 +103,7 @@ class Backward:
             delta = symbolic(node.spec, node.name, "cotangent")
             self.deltas[delta.node] = node
             if node in self.system.losses:
-                self.equations.ones.add(delta.node)
+                self.forward.ones.add(delta.node)
             else:
                 symbols[delta.node] = symbols[node]._replace(delta=True)
             reached = set(ancestors([stands[node].node]))
@@ -114,27 +114,27 @@ class Backward:
 
     def _stand(self, node: Node, original: Node) -> None:
         self.originals[node] = original
-        self.equations.symbols[node] = self.equations.symbols[original]
+        self.forward.symbols[node] = self.forward.symbols[original]
 
     # -- lines -----------------------------------------------------------------------------------
 
     def lines(self) -> list[str]:
         """A LaTeX line for δ of each named value, and for the gradient of each parameter."""
-        equations = self.equations
+        forward = self.forward
         terms = self.terms()
         shorter = self._shorten(terms)
         lines = []
-        for node in reversed(equations.named):
+        for node in reversed(forward.named):
             if node in terms and node not in self.system.losses:
                 lines += self._of_value(node, terms)
-        for parameter in equations.parameters:
+        for parameter in forward.parameters:
             if total := self._from_all(parameter, terms[parameter]):
-                lines.append(rf"\frac{{\partial L}}{{\partial {equations.printer.symbol(parameter)}}} &= {sum_of(total)}")
+                lines.append(rf"\frac{{\partial L}}{{\partial {forward.printer.symbol(parameter)}}} &= {sum_of(total)}")
         return lines + shorter
 
     def _of_value(self, node: Node, terms: Mapping[Node, Sequence[Term]]) -> list[str]:
         """The lines for δ of one value: at any step t, and at the step at which it is also read from outside."""
-        symbol = self.equations.symbols[node]
+        symbol = self.forward.symbols[node]
         if node in self.starts:
             _, state, time = self.starts[node]
             inside = [term for term in terms[state] if not term.when and term.later + time > 0]
@@ -164,20 +164,20 @@ class Backward:
         return [*outside, rf"\sum_t {total}"] if inside else outside
 
     def _line(self, node: Node, summands: Sequence[str], base: str | int = "t") -> str:
-        return f"{self.equations.symbols[node]._replace(delta=True).at(0, base)} &= {sum_of(summands)}"
+        return f"{self.forward.symbols[node]._replace(delta=True).at(0, base)} &= {sum_of(summands)}"
 
     def _is_once(self, node: Node) -> bool:
         """Whether the equation of a value is not one of each step."""
         return node in self.system.once or node in self.starts
 
     def _printed(self, target: Node, terms: Sequence[Term], binds: int = OPEN, base: str | int = "t") -> list[str]:
-        equations = self.equations
-        transposed = equations.printer.is_row(target) is not False
+        forward = self.forward
+        transposed = forward.printer.is_row(target) is not False
         lines = []
         for term in terms:
-            printer = equations.printer_of(term.later, self._batch_sums(target, term.value), base)
+            printer = forward.printer_of(term.later, self._batch_sums(target, term.value), base)
             printer.prepare([term.value])
-            if equations.mixes and self._is_over_batch(target, term.value):
+            if forward.mixes and self._is_over_batch(target, term.value):
                 lines.append(r"\sum_{\text{batch}} " + printer.print(term.value, transposed, TERM))
             else:
                 lines.append(printer.print(term.value, transposed, binds))
@@ -211,18 +211,18 @@ class Backward:
             facts = facts_of(node)
             if facts.reduces and facts.is_jointly_linear and batch in over_axes(node):
                 found.add(node)
-            elif batch not in node.shape and node not in self.equations.symbols:
+            elif batch not in node.shape and node not in self.forward.symbols:
                 stack.extend(node.inputs)
         return found
 
     def _shorten(self, terms: Mapping[Node, Sequence[Term]]) -> list[str]:
         """Lines for long values that summands share, such as an inner value that its own derivative needs."""
-        equations = self.equations
+        forward = self.forward
         pairs = [(target, term.value) for target, found in terms.items() for term in found]
         dropped = set().union(*[self._batch_sums(*pair) for pair in pairs])
-        printer = equations.printer_of(dropped=dropped)
-        nodes = _down_to([value for _, value in pairs], equations.symbols)
-        return [equations.line(node, printer) for node in equations.abbreviate(nodes, printer)]
+        printer = forward.printer_of(dropped=dropped)
+        nodes = _down_to([value for _, value in pairs], forward.symbols)
+        return [forward.line(node, printer) for node in forward.abbreviate(nodes, printer)]
 
 
 def _down_to(roots: Sequence[Node], symbols: Mapping[Node, object], within: Sequence[Node] = ()) -> list[Node]:

@@ -9,9 +9,9 @@ from ..graph.node import Node, ancestors
 from ..ops.facts import facts_of
 from ..ops.formula import TERM
 from .bptt import Backward, Term, sum_of
-from .equations import Equations
+from .forward import Forward
 
-__all__ = ["Backward", "Paths"]
+__all__ = ["Paths"]
 
 
 class Paths(Backward):
@@ -37,8 +37,8 @@ class Paths(Backward):
     \delta^{z}_{t,k} &= \delta^{h}_{t,k} \odot \left(1 - h_k \odot h_k\right) \\
     """
 
-    def __init__(self, equations: Equations) -> None:
-        super().__init__(equations)
+    def __init__(self, forward: Forward) -> None:
+        super().__init__(forward)
         system = self.system
         if system.once or system.losses or any(reading.delay < 0 or reading.when for reading in system.readings.values()):
             raise TinygradError(
@@ -49,28 +49,28 @@ class Paths(Backward):
     def lines(self) -> list[str]:
         """The LaTeX lines."""
         terms = self.terms()
-        symbols = self.equations.symbols
+        symbols = self.forward.symbols
         for delta in self.deltas:
             symbols[delta] = symbols[delta]._replace(loss="t")
         states = list(dict.fromkeys(reading.node for reading in self.system.readings.values() if reading.node in terms))
         lines = [rf"{self._delta(v, loss=False)} &= \sum_{{t \ge k}} {self._delta(v)}" for v in states]
-        for node in reversed(self.equations.named):
+        for node in reversed(self.forward.named):
             if node in terms:
                 lines += self._recursion(node, terms[node])
         if states:
             lines += self._product(states)
         element = ""
-        for parameter in self.equations.parameters:
+        for parameter in self.forward.parameters:
             printed = self._printed(parameter, terms[parameter], TERM if len(terms[parameter]) == 1 else 0, base="k")
             if printed:
                 total = printed[0] if len(printed) == 1 else rf"\left({sum_of(printed)}\right)"
-                name = self.equations.printer.symbol(parameter)
+                name = self.forward.printer.symbol(parameter)
                 lines.append(rf"\frac{{\partial L}}{{\partial {name}}} &= \sum_t \sum_{{k \le t}} {total}")
                 element = element or self._element(parameter, terms[parameter])
         return [*lines, element] if element else lines
 
     def _delta(self, node: Node, step: str = "k", loss: bool = True) -> str:
-        return self.equations.symbols[node]._replace(delta=True, loss="t" if loss else "").at(0, step)
+        return self.forward.symbols[node]._replace(delta=True, loss="t" if loss else "").at(0, step)
 
     def _recursion(self, node: Node, terms: Sequence[Term]) -> list[str]:
         """δ at the step of the loss, and at earlier ones; one line where they are the same."""
@@ -80,7 +80,7 @@ class Paths(Backward):
             return [f"{self._delta(node)} &= {sum_of(now)}"]
         here = self._printed(node, [term for term in terms if term.later == 0], base="t")
         if node in self.system.outputs:
-            here = [rf"\frac{{\partial \ell_t}}{{\partial {self.equations.symbols[node].at(0)}}}", *here]
+            here = [rf"\frac{{\partial \ell_t}}{{\partial {self.forward.symbols[node].at(0)}}}", *here]
         lines = [f"{self._delta(node, 't')} &= {sum_of(here)}"]
         return [*lines, rf"{self._delta(node)} &= {sum_of([*now, *later])} \quad (k < t)"]
 
@@ -94,7 +94,7 @@ class Paths(Backward):
         parts = [(v, back) for v in states for back in range(max(r.delay for r in readings if r.node is v))]
 
         def of(step: str, ahead: int = 0) -> str:
-            printed = [self.equations.symbols[v].at(ahead - back, step) for v, back in parts]
+            printed = [self.forward.symbols[v].at(ahead - back, step) for v, back in parts]
             return printed[0] if len(printed) == 1 else rf"\left[{', '.join(printed)}\right]"
 
         jacobian = rf"\frac{{\partial {of('s')}}}{{\partial {of('s', -1)}}}"
@@ -120,12 +120,12 @@ class Paths(Backward):
             return ""
         rows, columns = product.inputs[::-1] if turned else product.inputs
         read = {self.system.readings.get(self.originals.get(node, node)) for node in ancestors([columns])}
-        if not any(reading is not None and reading.node in self.equations.named for reading in read):
+        if not any(reading is not None and reading.node in self.forward.named for reading in read):
             return ""
-        printer = self.equations.printer_of(base="k")
+        printer = self.forward.printer_of(base="k")
         printer.prepare([product])
         first, second = printer.print(rows, turned), printer.print(columns, not turned)
-        symbol = self.equations.symbols[parameter]
+        symbol = self.forward.symbols[parameter]
         name = symbol._replace(mark=",".join(filter(None, [symbol.mark, "ij"]))).at(0)
         return (
             rf"\frac{{\partial L}}{{\partial {name}}} &= \sum_t \sum_{{k \le t}} \left({first}\right)_i \left({second}\right)_j"
