@@ -16,7 +16,7 @@ from ..graph.node import ancestors
 from ..tree import rebuild
 from .bptt import Backward
 from .by_hand import Array, ByHand, Loss, Run
-from .equations import Equations
+from .forward import Forward
 from .names import subscripted
 from .plain_text import plain
 from .system import of_cell
@@ -370,7 +370,7 @@ def _formulas(hand: ByHand, xs: Any) -> _Formulas:
     inputs = [array[0] for _, array in hand.given.values()][:-1]
     example = None if xs is None else rebuild(xs, iter(inputs)) if isinstance(xs, tuple) else inputs[0]
     paths = {parameter.node: path for path, parameter in hand.network.named_parameters()}
-    found = Equations(of_cell(hand.network, example), paths=paths)
+    found = Forward(of_cell(hand.network, example), paths=paths)
     names = {node: name for name, node in hand.parameters.items()}
     blocks: dict[str, dict[str, Array]] = {}
     for leaf, part in found.parts.items():
