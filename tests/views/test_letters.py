@@ -51,3 +51,11 @@ def test_a_symbol_set_by_hand_is_the_name_of_the_parameter():
     cell.weight_ih.data = cell.weight_ih.data * 2
     assert cell.weight_ih.name == "W"
     assert tr.Parameter([1.0]).symbol is None
+
+
+def test_a_drawing_and_equations_take_the_same_letters():
+    letters = {"notation": "WU", "symbols": {"c": "C", "W_g": "W_C", "h": "隐"}}
+    for model in (nn.LSTMCell(3, 5), nn.LSTM(3, 5)):
+        source, text = model.draw(**letters).source, model.equations(**letters)
+        assert "隐" in source and "隐" in text and "W_C" in text.replace("{C}", "C")
+        assert "C_t" in text and "c_t" not in text

@@ -103,7 +103,7 @@ class Paths(Backward):
         else:
             here, end = (rf"\frac{{\partial \ell_t}}{{\partial {symbol}}}" for symbol in (of("k"), of("t", -1)))
             last = "t-1"
-        bars = r"\left\lVert {} \right\rVert".format
+        bars = r"\left\| {} \right\|".format
         return [
             rf"{here} &= \left(\prod_{{s=k+1}}^{{{last}}} \left({jacobian}\right)^{{\top}}\right) {end}",
             rf"{bars(here)} &\approx \gamma^{{{last}-k}} {bars(end)} \quad \text{{where }} {bars(jacobian)} \approx \gamma",

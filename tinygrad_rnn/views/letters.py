@@ -67,7 +67,7 @@ class Letters:
         return name
 
     def check(self, names: Iterable[str]) -> None:
-        """Refuse symbols for names that a model has not.
+        """Refuse symbols for letters that no name in a model has.
 
         Parameters
         ----------
@@ -81,7 +81,7 @@ class Letters:
         """
         there = dict.fromkeys(names)
         stems = set(map(stem_of, there))
-        unknown = [name for name in self.symbols if name not in there and name not in stems]
+        unknown = [name for name in self.symbols if name not in there and stem_of(name) not in stems]
         if unknown:
             raise ValueError(
                 f"symbols: nothing here is called {', '.join(unknown)}; the names are {', '.join(there) or 'none'}"
