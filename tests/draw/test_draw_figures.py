@@ -49,6 +49,9 @@ FIGURES = {
     "total": lambda: elman().draw(time="unrolled", loss=nn.mse, total=True),
     "total, folded": lambda: elman().draw(loss=nn.mse, total=True),
     "total, elided": lambda: elman().draw(time="unrolled", loss=nn.mse, total=True, steps=30),
+    "total of two": lambda: two_losses().draw(),
+    "total of elided steps": lambda: some_losses({14, 15}).draw(),
+    "total of the last steps": lambda: some_losses({15, 30}).draw(),
     "total of chunks": lambda: chunks().draw(),
     "one node": lambda: elman().draw(time="unrolled", shared="node"),
     "one node, folded": lambda: elman().draw(shared="node"),
@@ -73,6 +76,20 @@ FIGURES = {
     "encoder and decoder": lambda: nn.Seq2Seq(nn.RNN(3, 3), decoder()).draw(time="unrolled", loss=nn.cross_entropy),
     "x at the first step": lambda: first_step_only().draw(),
 }
+
+
+def two_losses():
+    _, h = nn.RNN(2, 3)(tr.tensor(np.ones((3, 1, 2), "float32")).named("x"))
+    losses = [nn.mse(nn.Linear(3, 1)(h[0]), np.ones((1, 1))).named(name, role="loss") for name in ("A", "B")]
+    return tr.graph((losses[0] + losses[1]).named("L", role="loss"))
+
+
+def some_losses(steps):
+    h, W, losses = tr.tensor([[0.0]]).named("h", role="initial"), nn.Parameter([[0.5]], symbol="W", dtype=float), []
+    for t, x in tr.steps(tr.tensor(np.ones((30, 1, 1))).named("x")):
+        h = tr.tanh(x + h @ W).named("h")
+        losses += [(h * h).sum().named("L", role="loss")] if t in steps else []
+    return tr.graph(h, sum(losses).named("L", role="loss"))
 
 
 def chunks():

@@ -13,13 +13,15 @@ from typing import NamedTuple
 
 from .route import rounded
 from .sketch import Arc, Sketch, Vertex
-from .style import GREY, NOTE_FONT, PLAIN, RISE, STARTS, Kind
+from .style import GREY, NODE, NOTE_FONT, PLAIN, RISE, STARTS, Kind
 from .symbols import plain, pretty, text_width
 
 __all__ = ["add_shared_parameters", "is_total", "place_totals"]
 
 ASIDE = 13.0
 """From a node's middle to where a line of a lane enters or leaves it, beside other edges."""
+CLEAR = 18.0
+"""Between a node and the lane above or below it."""
 APART = 9.0
 """Between two lanes of one gap."""
 CORNER = 5.0
@@ -36,16 +38,18 @@ def is_total(vertex: Vertex) -> bool:
 def place_totals(sketch: Sketch) -> None:
     """Put each total behind the losses that it sums up, at the end of a lane above them."""
     for total in filter(is_total, sketch.vertices):
-        arcs = [arc for arc in sketch.arcs if arc.target is total and arc.source.kind is Kind.LOSS]
-        sketch.arcs = [arc for arc in sketch.arcs if arc.target is not total or arc.source.kind is not Kind.ELISION]
-        arcs.sort(key=lambda arc: arc.source.x)
-        before, last = arcs[-2].source, arcs[-1].source
-        total.x, total.y = last.x + min(last.x - before.x, 2 * RISE) / 2, last.y + RISE / 2
-        for arc in arcs:
+        arcs = sorted((arc for arc in sketch.arcs if arc.target is total), key=lambda arc: arc.source.x)
+        # a lane that comes from before the dots goes over them
+        losses = [arc for arc in arcs if arc is arcs[0] or arc.source.kind is not Kind.ELISION]
+        sketch.arcs = [arc for arc in sketch.arcs if arc.target is not total or arc in losses]
+        xs, last = [arc.source.x for arc in losses], losses[-1].source
+        gap = min(xs[-1] - xs[-2], 2 * RISE) if len(xs) > 1 else RISE
+        total.x, total.y = last.x + max(gap / 2, NODE + 8), last.y + last.height / 2 + CLEAR
+        for arc in losses:
             v = arc.source
             start = (v.x + ASIDE, v.y + _border(v))
             arc.path = rounded([start, (start[0], total.y), (total.x - total.width / 2, total.y)], CORNER)
-            if arc is not arcs[0]:
+            if arc is not losses[0]:
                 _dot(sketch, total, arc, start[0] + CORNER, total.y)
 
 
@@ -86,7 +90,8 @@ def _lane(uses: list[Vertex], in_gap: Counter[float]) -> _Lane:
     number, y = in_gap[uses[0].y], uses[0].y
     in_gap[y] += 1
     side = -1 if number % 2 else 1
-    return _Lane(y - RISE / 2 + side * APART * (number // 2 + number % 2), -side * ASIDE, uses)
+    middle = y - max(use.height for use in uses) / 2 - CLEAR
+    return _Lane(middle + side * APART * (number // 2 + number % 2), -side * ASIDE, uses)
 
 
 def _box(symbols: Sequence[str], start: float, y: float, others: Sequence[Vertex]) -> Vertex:

@@ -1,8 +1,7 @@
 r"""TikZ: the sketch for papers and slides, whose labels TeX sets in the letters of the text around them.
 
-The file is a picture for ``\input``, and a document of its own as well: ``pdflatex net.tex`` makes
-a page of the picture's size. It needs no package but ``tikz``, and has no command that a file
-around it could have changed.
+The file is a picture for ``\input``, which needs no package but ``tikz``, and a document of its own
+as well: ``pdflatex net.tex`` makes a page of the picture's size.
 """
 
 from __future__ import annotations
