@@ -6,13 +6,17 @@ import re
 import numpy as np
 import pytest
 from draw_networks import elman
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sketch_check import faults
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
-from tinygrad_rnn.draw.marks import extent
-from tinygrad_rnn.draw.style import Kind
-from tinygrad_rnn.draw.symbols import plain
+from tinygrad_rnn.draw.marks import extent, marks
+from tinygrad_rnn.draw.style import STARTS, Kind
+from tinygrad_rnn.draw.symbols import plain, pretty
+from tinygrad_rnn.testing.choices import RandomChoices
+from tinygrad_rnn.testing.random_cells import random_cell
 
 
 def decoder(at="every_step"):
@@ -105,6 +109,23 @@ def chunks():
 def test_nothing_is_hidden_in_a_figure(name):
     drawing = FIGURES[name]()
     assert not faults(drawing.sketch, extent(drawing.sketch))
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=8, deadline=None)
+def test_parameters_of_random_cells_are_nodes_of_their_own_and_every_writer_has_all(seed):
+    run = random_cell(RandomChoices(seed))
+    drawing = nn.Recurrent(run.cell).draw(time="unrolled", inputs=run.inputs(3), steps=3, shared="node")
+    boxes = [v for v in drawing.sketch.vertices if v.kind is Kind.PARAMETER]
+    names = {symbol.strip() for box in boxes for symbol in box.label.split(",")}
+    assert names == {pretty(symbol) for symbol in drawing.sketch.owners}
+    assert not [fault for fault in faults(drawing.sketch) if fault.startswith("nodes overlap") and "parameters " in fault]
+    assert drawing.svg().count("<g ") == len(drawing.sketch.vertices) + len(drawing.sketch.arcs) + len([*marks(drawing.sketch)])
+    assert drawing.tikz().count(r"\node[") == len(drawing.sketch.vertices) + len([*marks(drawing.sketch)])
+    columns = {v.column for v in drawing.sketch.vertices if v.run is not None and v.kind not in STARTS}
+    *slides, last = drawing.build_up() if len(columns) > 1 else [drawing]
+    assert len(last.sketch.arcs) == len(drawing.sketch.arcs)
+    assert all(len(slide.sketch.vertices) < len(last.sketch.vertices) for slide in slides)
 
 
 def said(drawing):

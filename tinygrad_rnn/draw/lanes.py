@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from .route import rounded
 from .sketch import Arc, Sketch, Vertex
-from .style import GREY, NODE, NOTE_FONT, PLAIN, RISE, STARTS, Kind
+from .style import GREY, NODE, NOTE_FONT, RISE, STARTS, TINTS, Kind, Stroke
 from .symbols import plain, pretty, text_width
 
 __all__ = ["add_shared_parameters", "is_total", "place_totals"]
@@ -73,25 +73,29 @@ def add_shared_parameters(sketch: Sketch) -> None:
     for vertex in sorted(sketch.vertices, key=lambda v: v.x):
         if vertex.kind not in (*STARTS, Kind.ELISION):
             rows[vertex.family].append(vertex)
-    start = min(v.x - v.width / 2 for v in sketch.vertices) - 16
-    in_gap: Counter[float] = Counter()
+    start = min((v.x - v.width / 2 for v in sketch.vertices), default=0.0) - 16
+    found = {group: [rows[family] for family in group if family in rows] for group in groups}
+    shares = Counter(uses[0].y for rows_of in found.values() for uses in rows_of)
+    taken: Counter[float] = Counter()
     boxes: list[Vertex] = []
     for group, symbols in groups.items():
-        lanes = [_lane(rows[family], in_gap) for family in group if family in rows]
+        lanes = []
+        for uses in found[group]:
+            lanes.append(_lane(uses, taken[uses[0].y], shares[uses[0].y]))
+            taken[uses[0].y] += 1
         if lanes:
             box = _box(symbols, start, min(lane.height for lane in lanes), boxes)
+            if max(shares.values()) > 1:  # lanes side by side are told apart
+                box.color = TINTS[len(boxes) % len(TINTS)]
             _join(sketch, box, start - 2 - 4 * len(boxes), lanes)
             boxes.append(box)
     sketch.vertices += boxes
 
 
-def _lane(uses: list[Vertex], in_gap: Counter[float]) -> _Lane:
-    """A lane of its own in the gap below a row; every other one is above those before, and to the other side."""
-    number, y = in_gap[uses[0].y], uses[0].y
-    in_gap[y] += 1
-    side = -1 if number % 2 else 1
-    middle = y - max(use.height for use in uses) / 2 - CLEAR
-    return _Lane(middle + side * APART * (number // 2 + number % 2), -side * ASIDE, uses)
+def _lane(uses: list[Vertex], number: int, of: int) -> _Lane:
+    """One of several lanes in the gap below a row; every other one enters its nodes at the other side."""
+    middle = uses[0].y - max(use.height for use in uses) / 2 - CLEAR
+    return _Lane(middle + (number - (of - 1) / 2) * min(APART, CLEAR / of), -ASIDE if number % 2 == 0 else ASIDE, uses)
 
 
 def _box(symbols: Sequence[str], start: float, y: float, others: Sequence[Vertex]) -> Vertex:
@@ -101,7 +105,9 @@ def _box(symbols: Sequence[str], start: float, y: float, others: Sequence[Vertex
     box.width, box.height = text_width(label, NOTE_FONT) + 12, TALL
     box.tooltip = f"{plain(label)}: shared by all steps"
     box.x = start - box.width / 2 - 12
-    box.y = min([y, *(other.y - TALL - 4 for other in others if abs(other.y - y) < TALL + 4)])
+    while near := [other.y for other in others if abs(other.y - y) < TALL + 4]:
+        y = min(near) - TALL - 4
+    box.y = y
     return box
 
 
@@ -111,7 +117,7 @@ def _join(sketch: Sketch, box: Vertex, trunk: float, lanes: Sequence[_Lane]) -> 
         for vertex in uses:
             x = vertex.x + aside
             corners = [(trunk, box.y), (trunk, height)] if abs(height - box.y) > 1 else []
-            arc = Arc(box, vertex, PLAIN, tooltip=box.tooltip)
+            arc = Arc(box, vertex, Stroke(box.color or GREY), tooltip=box.tooltip)
             ends = [(x, height), (x, vertex.y - _border(vertex))]
             arc.path = rounded([(box.x + box.width / 2, box.y), *corners, *ends], CORNER)
             sketch.arcs.append(arc)
@@ -122,7 +128,7 @@ def _join(sketch: Sketch, box: Vertex, trunk: float, lanes: Sequence[_Lane]) -> 
 def _dot(sketch: Sketch, owner: Vertex, arc: Arc, x: float, y: float) -> None:
     """Where an edge leaves its lane, or enters it."""
     end = arc.source if arc.target is owner else arc.target
-    dot = Vertex(f"{owner.name} at {end.name}", (owner.family, "at", end.family), Kind.JUNCTION, color=GREY)
+    dot = Vertex(f"{owner.name} at {end.name}", (owner.family, "at", end.family), Kind.JUNCTION, color=arc.stroke.color)
     dot.x, dot.y, dot.width, dot.height = x, y, 5.0, 5.0
     sketch.vertices.append(dot)
 
