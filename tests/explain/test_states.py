@@ -42,7 +42,7 @@ def test_the_values_of_a_layer_in_a_network(cell, mode):
     model = Reader(cell, mode=mode)
     found = states(model, TEXT)
     expected = nn.Recurrent(cell).states(model.embedding(VOCABULARY.encode(TEXT)[:, None]))
-    assert found.values.keys() == expected.keys() and len(TEXT) == found.T
+    assert found.values.keys() == expected.keys() and len(TEXT) == found.steps
     assert all(np.allclose(found[name], x.data[:, 0], atol=1e-6) for name, x in expected.items())
     assert json.loads(json.dumps(found.to_dict()))["text"] == TEXT
 

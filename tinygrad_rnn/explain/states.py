@@ -113,10 +113,10 @@ class States:
 
     def __repr__(self) -> str:
         parts = ", ".join(f"{name} ({array.shape[1]})" for name, array in self.values.items())
-        return f"<States over {counted(self.T, 'step')}: {parts}>"
+        return f"<States over {counted(self.steps, 'step')}: {parts}>"
 
     @property
-    def T(self) -> int:
+    def steps(self) -> int:
         """How many steps there are."""
         return len(next(iter(self.values.values())))
 

@@ -95,12 +95,12 @@ class WorkedExample:
     error: float
 
     @property
-    def T(self) -> int:
+    def steps(self) -> int:
         """How many steps there are."""
         return len(self.losses)
 
     def __repr__(self) -> str:
-        return f"<WorkedExample of {self.title}, {counted(self.T, 'step')}, {self.digits} digits>"
+        return f"<WorkedExample of {self.title}, {counted(self.steps, 'step')}, {self.digits} digits>"
 
     def __str__(self) -> str:
         return self.text()
@@ -110,7 +110,7 @@ class WorkedExample:
     def text(self) -> str:
         """The sheet as plain text; ``h[2]`` is h at step 2, and ``δh[3,2]`` the derivative of L[3] by it."""
         lines = [
-            f"{self.title}, {counted(self.T, 'step')}: each number follows from printed ones, and is rounded to "
+            f"{self.title}, {counted(self.steps, 'step')}: each number follows from printed ones, and is rounded to "
             f"{self.digits} significant digits, a half up.",
             *self._section("Given", (), self._given()),
             *self._section("Forward", self.forward, self._forward()),
@@ -129,23 +129,23 @@ class WorkedExample:
         for name, array in self.parameters.items():
             yield from self._parts(name, array)
         yield from ((f"{name}[{t}]", array) for (name, t), array in self.start.items())
-        for t in range(self.T):
+        for t in range(self.steps):
             yield from ((f"{name}[{t + 1}]", array[t]) for name, array in self.inputs.items())
 
     def _forward(self) -> Lines:
-        for t in range(self.T):
+        for t in range(self.steps):
             yield from ((f"{name}[{t + 1}]", array[t]) for name, array in self.values.items())
             yield f"L[{t + 1}]", self.losses[t]
 
     def _backward(self) -> Lines:
-        for t in range(self.T):
+        for t in range(self.steps):
             for k in reversed(range(t + 1)):
                 for name, array in reversed(list(self.deltas.items())):
                     if k == t or array[t, k].any():
                         yield f"δ{name}[{t + 1},{k + 1}]", array[t, k]
 
     def _totals(self) -> Lines:
-        for k in range(self.T):
+        for k in range(self.steps):
             yield from ((f"δ{name}[{k + 1}]", array[k]) for name, array in reversed(list(self.totals.items())))
 
     def _gradients(self) -> Lines:
@@ -178,7 +178,7 @@ class WorkedExample:
 
     def to_dict(self) -> dict[str, Any]:
         """The sheet as plain data: numbers, lists and texts; δ(t,k) under the key ``"t,k"``."""
-        T = self.T
+        T = self.steps
         return {
             "title": self.title,
             "digits": self.digits,
