@@ -52,8 +52,9 @@ def test_layers_and_directions_keep_their_places(options):
     rng = np.random.default_rng(0)
     xs = rng.standard_normal((2, 5, 3) if "batch_first" in options else (5, 2, 3)).astype("float32")
     if "reverse" in options:
-        model = nn.Recurrent(nn.RNNCell(3, 4), reverse=True)
-        assert np.allclose(states(model, xs, example=1)["h"], model(xs)[0].data[:, 1])
+        for mode in ("scan", "unroll"):
+            layer = nn.Recurrent(nn.RNNCell(3, 4), mode, reverse=True)
+            assert np.allclose(states(layer, xs, example=1)["h"], layer(xs)[0].data[:, 1])
         return
     model = nn.LSTM(3, 4, num_layers=2, bidirectional=True, **options)
     found, outputs = states(model, xs, example=1), model(xs)[0].data
@@ -98,6 +99,9 @@ def test_saturation_of_bounded_values():
         assert (near.low == (found[name] < low + 0.1 * (high - low)).mean(0)).all()
         assert (near.high == (found[name] > high - 0.1 * (high - low)).mean(0)).all()
         assert near.share > 0.3
+    values = np.array([[0.05, 0.12, -0.85, -0.95]]).T
+    near = States(None, {"f": np.abs(values), "g": values}, {"f": (0, 1), "g": (-1, 1)}).saturation()
+    assert (near["f"].low, near["f"].high, near["g"].low, near["g"].high) == (0.25, 0.25, 0.5, 0)
     assert all(near.share == 0 for near in states(model, np.zeros((3, 1, 1), "float32")).saturation(0.01).values())
 
 

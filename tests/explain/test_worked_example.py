@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from decimal import ROUND_HALF_UP, Decimal
 
 import numpy as np
@@ -109,6 +110,106 @@ CELLS = {
     "time delay": nn.TimeDelayCell(2, 3, delays=[0, 2]),
     "own": Leaky(),
 }
+
+
+class Formulas:
+    """Evaluates the printed formulas with printed numbers: a juxtaposition is a product of matrices, a vector a column."""
+
+    def __init__(self, numbers):
+        self.numbers = {name: array[:, None] if array.ndim == 1 else array for name, array in numbers.items()}
+
+    def value(self, text, **at):
+        """The value of a formula at step at["t"]; δ has the loss of step at["loss"] only, if there is one."""
+        self.at = at
+        self.tokens = re.findall(r"tanh|σ|∂ℓ_t/∂[^ ]+|δ?\^?[A-Za-zŷ]'?(?:_\{[^}]*\}|_\w+)*ᵀ?|\d+|[()⊙+ᵀ-]", text)
+        found = self.sum()
+        assert not self.tokens, (text, self.tokens)
+        return found
+
+    def sum(self):
+        total = 0.0 if self.tokens[0] == "-" else self.product()
+        while self.tokens and self.tokens[0] in "+-":
+            total = total + self.product() if self.tokens.pop(0) == "+" else total - self.product()
+        return total
+
+    def product(self):
+        total = self.atoms()
+        while self.tokens and self.tokens[0] == "⊙":
+            self.tokens.pop(0)
+            total = total * self.atoms()
+        return total
+
+    def atoms(self):
+        total = self.atom()
+        while self.tokens and self.tokens[0] not in ("⊙", "+", "-", ")"):
+            total = total @ self.atom()
+        return total
+
+    def atom(self):
+        token = self.tokens.pop(0)
+        if token in ("tanh", "σ"):
+            x = self.atom()
+            return np.tanh(x) if token == "tanh" else 1 / (1 + np.exp(-x))
+        if token == "(":
+            found = self.sum()
+            assert self.tokens.pop(0) == ")"
+            return found.T if self.tokens and self.tokens[0] == "ᵀ" and self.tokens.pop(0) else found
+        return float(token) if token.isdigit() else self.symbol(token)
+
+    def symbol(self, token):
+        name, turned = token.removesuffix("ᵀ"), token.endswith("ᵀ")
+        stem, step = re.fullmatch(r"(.*?)(?:_(t|\{(?:[^{}]*,)?t[-+]?\d*\}))?", name).groups()
+        t = self.at["t"] + (int(re.sub(r"[^-+\d]", "", step) or 0) if step else 0)
+        inner = re.match(r"\{([^{}]*),t", step or "")
+        stem = f"{stem}_{inner[1]}" if inner else stem
+        if stem.startswith("∂ℓ"):
+            found = self.direct(stem.split("∂")[2].partition("_")[0], t)
+        elif stem.startswith("δ"):
+            loss = f"{self.at['loss']}," if "loss" in self.at else ""
+            found = self.numbers.get(f"{stem}[{loss}{t}]", 0 * self.numbers[f"{stem}[1]"])  # no path from that loss
+        else:
+            beyond = step and t > 1 and f"{stem}[{t}]" not in self.numbers  # after the last step, times δ = 0
+            found = self.numbers[f"{stem}[1]" if beyond else f"{stem}[{t}]" if step else stem]
+        return found.T if turned else found
+
+    def direct(self, name, t):
+        """The derivative of mse by the output, which is the only value that the loss reads."""
+        o, y = self.numbers[f"{name}[{t}]"], self.numbers[f"y[{t}]"]
+        return (self.at["loss"] == t) * 2 * (o - y) / o.size
+
+
+@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("digits", [3, 4, 7])
+def test_the_sheet_of_any_cell_is_recomputed_from_its_printed_formulas(name, digits):
+    rng, T = np.random.default_rng(digits), 3
+    width = 3 if name in ("time delay", "own") else 2
+    xs, ys = rng.standard_normal((T, 2)).round(2), rng.standard_normal((T, width)).round(2)
+    text = worked_example(CELLS[name], xs, ys, nn.mse, digits).text()
+    numbers = read(text)
+    formulas, checked = Formulas(numbers), set()
+    lines = [line.strip() for line in text.splitlines() if re.search(r"_t\b|_\{[^}]*t\}|Σ", line)]
+
+    def same(key, value):
+        assert (numbers[key] == printed(value.reshape(numbers[key].shape), digits)).all(), (key, numbers[key], value)
+        checked.add(key)
+
+    for left, _, right in (line.partition(" = ") for line in lines):
+        stem = re.sub(r"_(t|\{(.*),t\})$", lambda found: f"_{found[2]}" if found[2] else "", left)
+        for t in range(1, T + 1):
+            if left.startswith("∂L/∂"):
+                same(f"{left}[{t}]", formulas.value(right.removeprefix("Σ_t "), t=t))
+            elif left.startswith("δ"):
+                keys = [(f"{stem}[{loss},{t}]", loss) for loss in range(t, T + 1)]
+                for key, loss in (pair for pair in keys if pair[0] in numbers):
+                    same(key, formulas.value(right, t=t, loss=loss))
+            else:
+                same(f"{stem}[{t}]", formulas.value(right, t=t))
+    for key in [key for key in numbers if re.fullmatch(r"δ[^\[]*\[\d\]|∂L/∂[^\[]*", key)]:
+        stem, _, k = key.removesuffix("]").partition("[")
+        parts = [f"{stem}[{t},{k}]" for t in range(int(k), T + 1)] if k else [f"{stem}[{t}]" for t in range(1, T + 1)]
+        same(key, sum(numbers[part] for part in parts if part in numbers))
+    given = {k for k in numbers if re.fullmatch(r"[UWVbc]'?(_\w+|_\{\w+\})?|[xyL]\[.*|[a-z]\[-?0\]", k)}
+    assert checked | given == numbers.keys() and not checked & given
 
 
 @pytest.mark.parametrize("name", CELLS)

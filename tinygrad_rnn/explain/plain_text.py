@@ -39,16 +39,25 @@ def plain(latex: str) -> str:
     δh_t = Wᵀ (δh_{t+1} ⊙ (1 - h_{t+1} ⊙ h_{t+1}))
     >>> print(plain(r"\frac{\partial L}{\partial W} &= \sum_t \frac{h_t + 1}{2} \operatorname{softmax}\left(o_t\right)"))
     ∂L/∂W = Σ_t (h_t + 1)/2 softmax(o_t)
+    >>> print(plain(r"a_{r,t} &= \delta^{a_{r}}_{t+1} + \delta^{\hat{y}}_t"))
+    a_{r,t} = δa_{r,t+1} + δŷ_t
     """
     text = WORDS.sub(r"\1", latex)
     text = re.sub(r"\\(hat|tilde|bar)\{(\w)\}", lambda found: unicodedata.normalize("NFC", found[2] + ACCENTS[found[1]]), text)
     text = _fractions(text)
     text = COMMAND.sub(lambda found: SYMBOLS.get(found[0], found[0][1:]), text).replace("&", "")
-    text = re.sub(r"δ\^\{([^{}]*)\}", r"δ\1", text).replace("^{ᵀ}", "ᵀ").replace("{}_", "_")
     text = re.sub(r"_\{(\[[^{}]*\])\}", r"\1", text)  # an index
-    text = re.sub(r"_\{(\w)\}", r"_\1", text)
-    text = re.sub(r"(?<![_^])\{([^{}]*)\}", r"\1", text)
+    text = re.sub(r"_\{(\w)\}", r"_\1", text).replace("^{ᵀ}", "ᵀ").replace("{}_", "_")
+    text = re.sub(r"δ\^\{([^{}_]+)_(?:\{([^{}]+)\}|(\w+))\}_(?:\{([^{}]*)\}|(\w))", _delta, text)
+    text = re.sub(r"δ\^\{([^{}]*)\}", r"δ\1", text)
+    text = re.sub(r"(?<![_^])\{((?:[^{}]|_\{[^{}]*\})*)\}", r"\1", text)
     return re.sub(r"∂ (?=\w)", "∂", " ".join(text.split()))
+
+
+def _delta(found: re.Match[str]) -> str:
+    """The symbol of δ of a value with a subscript, at a step, as values have their step."""
+    stem, long, short, at, t = found.groups()
+    return f"δ{stem}_{{{long or short},{at or t}}}"
 
 
 def _fractions(text: str) -> str:
