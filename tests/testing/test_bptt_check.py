@@ -261,8 +261,14 @@ def test_a_wrong_delta_is_found_at_its_step(wrong, step):
         ),
         (backward, NETWORK, {"T": 0}, tr.errors.ShapeError, "T is a number of steps, 1 at least, not 0"),
         (backward, NETWORK, {"xs": np.ones((0, 2))}, tr.errors.ShapeError, "there is no step"),
-        (backward, nn.Linear(2, 3), {}, tr.errors.TinygradError, "a Linear has no recurrent cell"),
-        (backward, nn.Sequential(nn.Linear(2, 3), tr.tanh), {}, tr.errors.TinygradError, "a Sequential has no recurrent cell"),
+        (backward, nn.Linear(2, 3), {}, tr.errors.TinygradError, "Linear is no cell"),
+        (
+            backward,
+            nn.Sequential(nn.Linear(2, 3), tr.tanh),
+            {},
+            tr.errors.TinygradError,
+            "Sequential is no cell, and has no nn.Recurrent",
+        ),
     ],
 )
 def test_what_cannot_be_judged(function, model, options, kind, words):

@@ -59,8 +59,10 @@ class StepNetwork(Cell):
         layers = list(model) if isinstance(model, Sequential) else [model]
         recurrent = [k for k, layer in enumerate(layers) if isinstance(layer, (Recurrent, Cell))]
         if len(recurrent) != 1 or not isinstance(model, Module):
-            what = f"a {type(model).__name__} has {len(recurrent) or 'no'} recurrent cell{'s' * (len(recurrent) > 1)}"
-            raise TinygradError(f"{what}: give a cell, or nn.Sequential with one nn.Recurrent(cell) among layers of each step")
+            raise TinygradError(
+                f"{type(model).__name__} is no cell, and has {len(recurrent) or 'no'} nn.Recurrent(cell) among its layers: "
+                "give a cell, or nn.Sequential with one nn.Recurrent(cell) among layers that work at each step"
+            )
         (k,) = recurrent
         if getattr(layers[k], "reverse", False):
             raise TinygradError("the cell runs in reverse: give the cell, and the sequence from its end to its start")

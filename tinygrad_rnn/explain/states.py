@@ -145,7 +145,9 @@ class States:
         """
         text = self.source if isinstance(self.source, str) else None
         bound = max(map(abs, self.bounds[name])) if name in self.bounds else None
-        return heatmap(self[name], text, units=units, bound=bound, width=width, title=f"{name} over {counted(self.T, 'step')}")
+        return heatmap(
+            self[name], text, units=units, bound=bound, width=width, title=f"{name} over {counted(self.steps, 'step')}"
+        )
 
     def saturation(self, margin: float = 0.1) -> dict[str, Saturation]:
         """How often the units of bounded values are near a bound.
