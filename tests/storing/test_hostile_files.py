@@ -159,7 +159,7 @@ def test_edited_descriptions(good, path, data):
         elif how == "repeat" and isinstance(holder, list):
             holder.insert(key, copy.deepcopy(holder[key]))
         else:
-            holder[key] = data.draw(values)
+            holder[key] = copy.deepcopy(data.draw(values))
     path.write_bytes(good.with_text(json.dumps(description)))
     generator, names = tr.random.generator(), data.draw(st.sets(st.sampled_from(["vocabulary", "mean", "at"])))
     try:

@@ -387,6 +387,31 @@ def test_vocabularies_and_scalers(path):
         tr.load(path, "scaler")
 
 
+def test_what_goes_along_and_is_no_part_of_the_model(path):
+    model, alone = nn.Linear(3, 2), nn.Parameter([1.5, -2.0], symbol="z").requires_grad_(False)
+    tr.save(model, path, alone=alone, twice=(alone, [model.bias]), part=model)
+    again, first, (second, (bias,)), part = tr.load(path, "model", "alone", "twice", "part")
+    assert first is second and bias is again.bias and part is again
+    assert first.data.tolist() == [1.5, -2.0] and first.symbol == "z" and not first.requires_grad
+    with pytest.raises(DataError, match=r"other\[0\] is a GRU that is no part of the model; save it to a file of its own"):
+        tr.save(model, path, other=[nn.GRU(2, 3)])
+
+
+class InPlace(nn.Module):
+    def __init__(self, table: Any) -> None:
+        super().__init__()
+        table *= 2.0
+        self.table = table
+
+
+def test_a_constructor_that_changes_its_argument(path):
+    """A twin is made of copies; what it changes cannot be told from what was given, and is refused."""
+    model = InPlace(np.ones(3))
+    with pytest.raises(DataError, match="table is another whenever the model is made"):
+        tr.save(model, path)
+    assert model.table.tolist() == [2.0] * 3
+
+
 def test_weights_of_a_whole_model(path):
     model = nn.Sequential(nn.Embedding(4, 3), nn.GRU(3, 5))
     model[0].counts = np.arange(4)

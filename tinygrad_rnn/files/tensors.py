@@ -64,7 +64,7 @@ def write_tensors(
                 raise Refused(f"{name!r:.80} is of {array.dtype}, which {KIND} does not hold; an .npz file does")
             if name == "__metadata__":
                 raise Refused(f"{name!r} is no name for an array in {KIND}")
-        little = {name: np.array(array, array.dtype.newbyteorder("<"), order="C") for name, array in arrays.items()}
+        little = {name: array.astype(array.dtype.newbyteorder("<"), order="C", copy=False) for name, array in arrays.items()}
         content = optional("safetensors.numpy", "files", NEEDED).save(little, dict(texts or {}) or None)
         if int.from_bytes(content[:8], "little") > HEADER:
             raise Refused(f"its names and texts take more than {HEADER >> 20} MB")

@@ -15,7 +15,7 @@ from ..errors import DataError
 from ..files import Stored
 from ..init import without_numbers
 from ..nn import Module
-from ..nn.module import BOOKKEEPING
+from ..nn.module import BESIDE, BOOKKEEPING
 from ..ops.core import registry
 from ..tensor import Parameter, Tensor, tensor
 from .describe import LARGEST_INT, Json
@@ -223,9 +223,11 @@ class Builder:
         if stored.dtype.kind != "f":
             raise DataError(f"the array {name!r:.60} of {stored.dtype} is no parameter")
         self._check_shape(stored.shape)
-        blank = np.broadcast_to(np.zeros((), stored.dtype), stored.shape)
-        with without_numbers(lambda shape: None):
-            made = Parameter(blank, description["symbol"])
+        if name.startswith(BESIDE):  # none of the model's, which get their numbers when the model is made
+            made = Parameter(self.array(name), description["symbol"])
+        else:
+            with without_numbers(lambda shape: None):
+                made = Parameter(np.broadcast_to(np.zeros((), stored.dtype), stored.shape), description["symbol"])
         return made.requires_grad_(not description["frozen"])
 
     def _tensor(self, name: str, description: Json) -> Tensor:

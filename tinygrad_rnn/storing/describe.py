@@ -47,6 +47,8 @@ class Describer:
         Arrays that are none of the model's parameters.
     used : dict of type to None
         The classes that are named in the file.
+    takes_modules : bool
+        Whether modules and their parts may be described. What goes along with a model has none but the model's.
     places : mapping of int to JSON
         By identity, objects that will be there already when the description is read, and where.
 
@@ -65,6 +67,7 @@ class Describer:
         self._count = 0
         self.arrays: dict[str, npt.NDArray[Any]] = {}
         self.used: dict[type, None] = {}
+        self.takes_modules = True
         self.places: Mapping[int, Json] = {}
         self._names = names
         self._taken = set(names.values())
@@ -137,6 +140,8 @@ class Describer:
     def _object(self, value: Any, path: str) -> Json:
         kind = type(value)
         if isinstance(value, Module):
+            if not self.takes_modules:
+                raise DataError(f"{path} is a {kind.__name__} that is no part of the model; save it to a file of its own")
             described = self._module(value, path)
         elif isinstance(value, Parameter):
             name = self._names.get(id(value)) or self._stored(value.data, path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, overload
 
 import numpy as np
@@ -174,7 +174,7 @@ def _described(
         "frozen": [name for name, parameter in state.items() if not parameter.requires_grad],
     }
     comparison = _change_until_alike(model, describer, description["model"])
-    describer.places = comparison.places
+    describer.places, describer.takes_modules = comparison.places, False
     described = {name: describer.of(value, name) for name, value in values.items()}
     description["values"] = {"objects": describer.take_objects(), "named": described}
     by_name(describer.used)  # no two of one name
@@ -187,7 +187,7 @@ def _change_until_alike(model: Module, describer: Describer, description: Json) 
     for _ in range(ROUNDS):
         # arrays are described as they are at the moment, so that the twin has them
         arrays = {**{n: p.data for n, p in model.named_parameters()}, **describer.arrays}
-        stored = {name: Stored(array.shape, array.dtype, _reader(array)) for name, array in arrays.items()}
+        stored = {name: Stored(array.shape, array.dtype, array.copy) for name, array in arrays.items()}
         with apart():
             twin = Builder(stored, by_name(describer.used)).model(
                 description["objects"], description["value"], description["changes"]
@@ -206,10 +206,6 @@ def _change_until_alike(model: Module, describer: Describer, description: Json) 
         description["changes"].append({"objects": describer.take_objects(), "set": changes, "delete": gone})
     keys, name = [*[one[:2] for one in found.different], *found.gone][0]
     raise DataError(f"{'.'.join(map(str, (*keys, name)))} is another whenever the model is made of the same arguments")
-
-
-def _reader(array: npt.NDArray[Any]) -> Callable[[], npt.NDArray[Any]]:
-    return lambda: array
 
 
 # -- reading -------------------------------------------------------------------------------
