@@ -31,7 +31,8 @@ class Stream:
     The module's step is traced at the first call: the module runs over a sequence of one
     step, and each recurrent part starts from what the stream carries. The step is then a
     list of NumPy calls on memory that is used again. It is tried out on three random
-    steps first, and refused if a run over the whole sequence gives something else.
+    steps first, and refused if a run over the whole sequence gives something else. The stream
+    sees later changes of the parameters' arrays; for any other change of the module make a new stream.
 
     Parameters
     ----------
