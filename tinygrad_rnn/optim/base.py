@@ -164,8 +164,10 @@ class Optimizer:
 
         ``np.savez`` stores it.
         """
-        options = {name: np.array(value) for name, value in self.options.items()}
-        return options | {f"{i}.{n}": np.array(value) for i, memory in enumerate(self._memory) for n, value in memory.items()}
+        return {name: np.array(value) for name, value in self.options.items()} | self._remembered()
+
+    def _remembered(self) -> dict[str, Array]:
+        return {f"{i}.{name}": np.array(value) for i, memory in enumerate(self._memory) for name, value in memory.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Replace options and state by those that `state_dict` gave, whole or not at all.
@@ -194,17 +196,13 @@ class Optimizer:
             vars(self).update(before)
             raise
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"parameters": self.parameters, "options": self.options, "state": self.state_dict()}
-
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        self.parameters = check_parameters(state["parameters"])
-        for name, value in state["options"].items():
-            if not isinstance(name, str) or hasattr(type(self), name) or not _is_option(value):
-                raise self._misfit(f"{name} = {value!r:.60} is no option")
-            setattr(self, name, value)
-        check_range("lr", self.lr)
-        self.load_state_dict(state["state"])
+        """Set all attributes, of a copy or from a file, after a check of what is remembered for each parameter."""
+        if strange := [name for name in state if hasattr(type(self), name)]:
+            raise StateDictError(f"{strange[0]!r:.60} is no attribute of an instance of {type(self).__name__}")
+        vars(self).update(state)
+        self.parameters, self.lr = check_parameters(self.parameters), check_range("lr", self.lr)
+        self._memory = self._checked_memory(self._remembered())
 
     def _option(self, name: str, array: Array, like: Any) -> Any:
         """The value of an option, if it is of the kind that the option has."""
