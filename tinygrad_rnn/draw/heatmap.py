@@ -145,7 +145,7 @@ def cells(
         if kind is None:
             continue
         name = f"{rows[i]}, {columns[j]}"
-        text = MARKS.get(kind) or (short_number(number) if numbered else "−" if number < scale.low / 2 else "")
+        text = MARKS.get(kind) or (short_number(number) if numbered else "−" if number < min(scale.low / 2, 0.0) else "")
         vertex = Vertex(name, "cell", kind, text, width=size[0], height=size[1], font=FONT)
         vertex.x, vertex.y = corner[0] + j * size[0], corner[1] - (i + 0.5) * size[1]
         vertex.color = scale.color(number) if kind is Kind.CELL else None
