@@ -5,6 +5,7 @@ from .compare import Comparison, compare
 from .equations import Latex, equations
 from .gradient_by_step import gradient_by_step
 from .gradient_flow import GradientFlow, gradient_flow
+from .graphical_model import draw_graphical_model
 from .heatmaps import colored_text, draw_embedding, heatmap
 from .jacobians import Jacobians, jacobians, lyapunov
 from .properties import PROPERTIES, after_space, inside_quotes, measure, passage, position_in_line
@@ -28,6 +29,7 @@ __all__ = [
     "compare",
     "draw_backward_pass",
     "draw_embedding",
+    "draw_graphical_model",
     "equations",
     "gradient_by_step",
     "gradient_flow",
