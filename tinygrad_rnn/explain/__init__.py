@@ -1,6 +1,7 @@
 """Explanations of models: equations, examples worked out with numbers, states over a text, and measurements of gradients."""
 
 from .backward_pass import draw_backward_pass
+from .beams import draw_beams
 from .compare import Comparison, compare
 from .equations import Latex, equations
 from .gradient_by_step import gradient_by_step
@@ -28,6 +29,7 @@ __all__ = [
     "colored_text",
     "compare",
     "draw_backward_pass",
+    "draw_beams",
     "draw_embedding",
     "draw_graphical_model",
     "equations",
