@@ -14,7 +14,7 @@ import numpy.typing as npt
 from ..extras import optional
 from .baselines import Score
 
-__all__ = ["formula", "heatmap", "loss_curve", "matplotlib_figure"]
+__all__ = ["formula", "loss_curve", "matplotlib_figure"]
 
 BLUE, GREY, INK = "#0072B2", "#8a8f98", "#24292f"
 PINK = "#b0568a"
@@ -32,12 +32,12 @@ def matplotlib_figure(width: float, height: float) -> Any:
     return figure.Figure(figsize=(width, height), layout="constrained")
 
 
-def _svg(figure: Any, text: str = "path", **options: Any) -> str:
-    """The figure as SVG, its text drawn as paths, or left as text to the fonts of the reader ("none")."""
+def _svg(figure: Any, **options: Any) -> str:
+    """The figure as SVG, its text drawn as paths."""
     import matplotlib
 
     stream = io.StringIO()
-    look: Any = {"svg.hashsalt": "tinygrad_rnn", "svg.fonttype": text, "mathtext.fontset": "cm"}
+    look: Any = {"svg.hashsalt": "tinygrad_rnn", "svg.fonttype": "path", "mathtext.fontset": "cm"}
     with matplotlib.rc_context(look), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's fonts may have it
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None}, **options)
@@ -87,37 +87,6 @@ def _running_mean(values: Sequence[float], window: int = 50) -> npt.NDArray[np.f
     end = np.arange(1, len(values) + 1)
     start = end - np.minimum(window, 1 + end // 5)  # short at first, where the loss falls fast
     return (total[end] - total[start]) / (end - start)
-
-
-def heatmap(hidden: npt.NDArray[Any], text: str, labels: Sequence[str]) -> str:
-    """States of some units, a row each, over the characters of a text, a column each.
-
-    Parameters
-    ----------
-    hidden : ndarray, shape (characters, units)
-        In [-1, 1].
-    text : str
-    labels : sequence of str
-        One for each unit.
-    """
-    figure = matplotlib_figure(0.135 * len(text) + 2.7, 0.27 * len(labels) + 0.6)
-    axes = figure.subplots()
-    image = axes.pcolormesh(hidden.T, cmap="RdBu_r", vmin=-1, vmax=1, edgecolors="white", linewidth=0.4)
-    axes.set_xticks(np.arange(len(text)) + 0.5, ["␣" if c == " " else "↵" if c == "\n" else c for c in text])
-    axes.set_yticks(np.arange(len(labels)) + 0.5, labels)
-    axes.invert_yaxis()
-    axes.tick_params(length=0, labelsize=9)
-    for tick in axes.get_xticklabels():
-        tick.set_family("monospace")
-        tick.set_parse_math(False)  # the text may have dollar signs of its own
-        if tick.get_text() in "␣↵":
-            tick.set_color("#b9bec5")
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    bar = figure.colorbar(image, ax=axes, ticks=[-1, 0, 1], pad=0.008, fraction=0.02, aspect=14)
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(length=0, labelsize=8)
-    return _svg(figure, text="none")
 
 
 def formula(latex: str) -> list[str] | None:

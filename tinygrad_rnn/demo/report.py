@@ -8,11 +8,11 @@ from html import escape
 import numpy as np
 
 from ..console import counted
-from ..explain import passage, states
+from ..explain import heatmap, passage, states
 from ..nn import cross_entropy
 from .baselines import Score
 from .corpus import Corpus
-from .figures import formula, heatmap, loss_curve
+from .figures import formula, loss_curve
 from .model import CharModel
 from .page import definitions, figure, inline_svg, page, section, table
 from .settings import Settings
@@ -214,7 +214,8 @@ def _memory(results: DemoResults) -> str:
         f"The passage reads “{text[shown].strip()}”. Red is the state that goes with the feature (1, or -1 for "
         "units that go against it), blue is the other one."
     )
-    picture = figure(inline_svg(heatmap(rows, text[shown], labels), caption, "heat"), caption, wide=True)
+    drawing = heatmap(rows, text[shown], labels=labels, bound=1.0, width=SHOWN, title=caption)
+    picture = figure(drawing.svg(), caption, wide=True)
     return section("What it remembers", f"<p>{words}</p>", picture)
 
 
