@@ -71,6 +71,22 @@ def test_the_numbers_are_the_gradient_flow():
             assert arc.stroke.width == width_of(norm)
 
 
+def test_padded_steps_count_for_nothing():
+    layer = nn.RNN(3, 4, **DOUBLE)
+
+    def model(xs):
+        return layer(xs, lengths=[T, 2])[0]
+
+    def squares(outputs, _):
+        return (outputs**2).sum(axis=-1)
+
+    flow = explain.gradient_flow(model, XS, None, squares)
+    arcs = explain.draw_backward_pass(model, XS, None, squares, T).sketch.arcs
+    back = {arc.target.step: arc for arc in arcs if arc.gradient is not None and arc.source.step == arc.target.step + 1}
+    for k in range(1, T):
+        assert np.linalg.norm(back[k].gradient) == pytest.approx(flow.norms[T - 1, k - 1], rel=1e-12)
+
+
 def graph_of(outputs):
     return per_step(without_padding(Graph([x.node for x in flatten(outputs) if x.dtype.kind == "f"]).opened()))
 

@@ -12,7 +12,7 @@ from ..draw import Drawing, draw_with_gradients
 from ..graph.graph import Graph
 from ..tensor import Parameter, Tensor, tensor
 from ..tree import flatten
-from ..views import per_step, without_padding
+from ..views import per_step
 from ..views.letters import Notation
 from .gradient_by_step import gradient_by_step, parameter_of
 from .model_run import Loss, Model, run_losses
@@ -93,7 +93,7 @@ def draw_backward_pass(
         raise ValueError(f"step={step}, and there are {T} steps")
     outputs = [part.node for part in flatten(result) if isinstance(part, Tensor)]
     total = losses.named("L", role="loss")
-    graph = per_step(without_padding(Graph([*outputs, total.node]).opened()))
+    graph = per_step(Graph([*outputs, total.node]).opened())
     seeds = {node: 1.0 for k, node in enumerate(graph.outputs[-T:], 1) if step in (None, k)}
     title = f"the backward pass from {'all losses' if step is None else f'L_{step}'}"
     rows = {}
