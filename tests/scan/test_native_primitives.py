@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import tinygrad_rnn as tr
-from tinygrad_rnn.testing import GradientCheckError, random_cases
+from tinygrad_rnn.graph.node import Node, Spec, leaf
+from tinygrad_rnn.scan.native.types import form_of
+from tinygrad_rnn.testing import Case, GradientCheckError, random_cases
 from tinygrad_rnn.testing.c_check import check_c, has_compiler
 
 pytestmark = pytest.mark.skipif(not has_compiler(), reason="there is no C compiler")
@@ -46,3 +49,42 @@ def test_braces_in_c_are_those_of_inputs():
         @tr.primitive(gradient=(lambda g, y, x: 2 * g,), formula="2 {x}", c="2 * {y0}")
         def twice(x, *, out=None):
             pass
+
+
+def test_attributes_are_written_if_they_are_numbers():
+    @tr.primitive(
+        gradient=(lambda g, y, x, slope, kind: g * tr.where(x > 0, 1, slope),),
+        formula="leaky {x}",
+        facts=tr.Facts(elementwise=True),
+        shape=lambda x, slope, kind: x,
+        c="{x} > 0 ? {x} : {slope} * {x}",
+    )
+    def leaky_in_c(x, *, slope, kind, out=None):
+        return np.where(x > 0, x, slope * x).astype(x.dtype)
+
+    x = np.linspace(-2, 2, 5)
+    try:
+        for slope, kind in ((0.1, "1; exit(1)"), (np.float32(0.5), None), (2, 3)):
+            assert check_c([(leaky_in_c, Case((x,), {"slope": slope, "kind": kind}))])
+        made = Node(leaky_in_c, (leaf(Spec((5,), x.dtype)),), {"slope": "exit(1)", "kind": ""}, Spec((5,), x.dtype))
+        assert form_of(made) is None
+    finally:
+        del tr.ops.registry["leaky_in_c"]
+
+
+def test_names_never_become_code():
+    class Named(tr.nn.Cell):
+        input_size, state_shape = 2, (2,)
+
+        def __init__(self):
+            super().__init__()
+            self.W = tr.nn.Parameter((2, 2), symbol="W")
+
+        def step(self, x, h):
+            a = (x @ self.W).named("*/ exit(1); /*")
+            h = tr.tanh(a + h @ self.W).named('h"; int run(void)')
+            return h, h
+
+    source = tr.nn.Recurrent(Named(), backend="native").plan(T=3, B=2).source
+    assert "exit(1)" not in source and "(void)" not in source
+    assert source.isascii() or set(source) - set(map(chr, range(128))) <= set("ᵀ")

@@ -15,7 +15,7 @@ from .groups import Groups
 from .indexing import Indexed, indexed
 from .page import Page
 from .places import literal_of
-from .types import C_TYPES, form_of, literal, operand_dtype, template_of
+from .types import C_TYPES, form_of, literal, numbers_of, operand_dtype, template_of
 
 __all__ = ["write_group", "write_pointers"]
 
@@ -65,7 +65,7 @@ def _expression(page: Page, groups: Groups, node: Node, variables: Sequence[str]
         return literal(number.value, node.dtype)
     assert node.primitive is not None and template is not None
     dtype = operand_dtype(node)
-    texts = {name: str(value) for name, value in node.attributes.items()}
+    texts = {name: literal(value, dtype) for name, value in numbers_of(node).items()}
     for name, i in zip(node.primitive.named_arguments, node.inputs, strict=True):
         number = literal_of(i)
         if number is not None:

@@ -121,26 +121,23 @@ class Groups:
                 done(node)
                 continue
             members: list[Node] = []
-            while fitting := [k for k in ready if not members or self._fits(nodes[k], members, needs[nodes[k]])]:
+            while fitting := [k for k in ready if not members or self._fits(nodes[k], members)]:
                 members.append(take(fitting))
                 done(members[-1])
             ordered.append(Group(tuple(members)))
         assert sum(len(item.nodes) if isinstance(item, Group) else 1 for item in ordered) == len(nodes), "operations wait"
         return ordered
 
-    def _fits(self, node: Node, members: list[Node], needs: set[Node]) -> bool:
+    def _fits(self, node: Node, members: list[Node]) -> bool:
         """Whether an operation goes over the same elements, and reads the members' values at its own element alone."""
         if form_of(node) not in ("element", "gather") or node.shape != members[0].shape:
             return False
         inside = set(members)
-        direct = {i for i in self.read(node) if i in inside} if form_of(node) == "element" else set()
-        if not (needs & inside) <= direct:
-            return False
-        indirect: set[Node] = set()
+        elsewhere: set[Node] = set()
         for i in self.read(node):
-            if i not in direct:
-                self._makers(i, inside, indirect, set())
-        return not indirect
+            if i not in inside or form_of(node) == "gather":
+                self._makers(i, inside, elsewhere, set())
+        return not elsewhere
 
     # -- places ----------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["Names"]
+__all__ = ["Names", "identifier"]
 
 RESERVED = set(
     re.findall(
@@ -33,7 +33,7 @@ class Names:
 
     def new(self, name: str | None) -> str:
         """A name that is in no use yet: letters and digits of ASCII, whatever was given."""
-        stem = _identifier(name or "") or "v"
+        stem = identifier(name or "") or "v"
         found, k = stem, 1
         while found in self._given:
             k += 1
@@ -42,7 +42,14 @@ class Names:
         return found
 
 
-def _identifier(name: str) -> str:
+def identifier(name: str) -> str:
+    """A name as an identifier of C: what is not a letter or a digit of ASCII is replaced.
+
+    Examples
+    --------
+    >>> identifier("W'"), identifier("*/ exit(1); /*"), identifier("1")
+    ('W_1', 'exit_1', 'v_1')
+    """
     spelt = "".join(_letter(c) for c in name.replace("'", "_1"))
     stem = re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9_]", "_", spelt)).strip("_")[:40]
     return stem if stem[:1].isalpha() and not re.fullmatch(r"at\d+|i\d+|i_.", stem) else f"v_{stem}" if stem else ""

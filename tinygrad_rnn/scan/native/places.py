@@ -161,14 +161,6 @@ class Places:
     def __contains__(self, node: Node) -> bool:
         return node in self._found or is_seen(node)
 
-    def __setitem__(self, node: Node, place: Place) -> None:
-        self._found[node] = place
-
-    @property
-    def memories(self) -> list[Memory]:
-        """All memories, in the order in which their values were placed."""
-        return list(dict.fromkeys([*self.ends.values(), *[place.memory for place in self._found.values()]]))
-
     def new(self, node: Node, needed: Literal["once", "step", "chunk"]) -> Place:
         """Give a value memory of its own."""
         memory = Memory(needed, node.spec, called(node), over_time=needed == "chunk")
@@ -220,10 +212,8 @@ class Places:
             self._found[slot] = before
             stage = partition.stage[value]
             is_delay = i not in partition.cycle
-            made = value.primitive is not None and not is_seen(value) and literal_of(value) is None
-            free = made and not partition.is_invariant(value) and value not in self._found and value.spec == slot.spec
-            if value in partition.running:
-                free = free and partition.running[value] == i
+            free = self._is_free(value) and not partition.is_invariant(value) and value.spec == slot.spec
+            free = free and partition.running.get(value, i) == i
             if free and (is_delay or stage == partition.stage[slot]):
                 self._found[value] = after
                 self.fillers[slot] = value
@@ -237,32 +227,30 @@ class Places:
 
     def _place_outputs(self) -> None:
         """An output is made in the array that is returned, or copied there."""
-        for time_sum in self.schedule.time_sums:
-            self._found[time_sum.leaf] = Place(Memory("once", time_sum.leaf.spec), contiguous(time_sum.leaf.shape))
-        late = {time_sum.leaf for time_sum in self.schedule.time_sums}.union(self.schedule.closing)
+        sums = {time_sum.leaf for time_sum in self.schedule.time_sums}
+        late = sums.union(self.schedule.closing)
         for k, (output, node) in enumerate(zip(self.loop.outputs, self.schedule.results, strict=True)):
-            if output.kind == "final" or (node in self._residuals and output.residual and self.keeps_later(node)):
+            if output.kind == "final" or (output.residual and self._will_keep(node)):
                 continue
             at_end = output.kind == "sum"
-            memory = Memory("result", node.spec, node.name, over_time=not at_end, position=k)
-            place = Place(memory, contiguous(node.shape))
+            place = Place(Memory("result", node.spec, node.name, over_time=not at_end, position=k), contiguous(node.shape))
             if at_end:
-                leaf = self._found.get(node)
-                if (leaf is not None and node in late and node.primitive is None and leaf.memory.kind == "once") or (
-                    node in late and is_made(node) and node not in self._found and literal_of(node) is None
-                ):
-                    self._found[node] = place
-                else:
-                    self._copy(node, node.spec, place, None)
-                continue
-            free = node.primitive is not None and not is_seen(node) and literal_of(node) is None and node not in self._found
-            if free and node not in self._residuals and not self.partition.is_invariant(node):
+                free = node in late and (self._is_free(node) or (node in sums and node not in self._found))
+            else:
+                free = self._is_free(node) and node not in self._residuals and not self.partition.is_invariant(node)
+            if free:
                 self._found[node] = place
             else:
-                stage = max(0, self.partition.stage[node])
-                self._copy(node, node.spec, place, stage)
+                self._copy(node, node.spec, place, None if at_end else max(0, self.partition.stage[node]))
+        for leaf in sums:
+            if leaf not in self._found:
+                self._found[leaf] = Place(Memory("once", leaf.spec), contiguous(leaf.shape))
 
-    def keeps_later(self, node: Node) -> bool:
+    def _is_free(self, node: Node) -> bool:
+        """Whether a value can be made in any place: it is computed, and is no view and no number, and has no place yet."""
+        return node.primitive is not None and not is_seen(node) and literal_of(node) is None and node not in self._found
+
+    def _will_keep(self, node: Node) -> bool:
         """Whether a residual will have memory of this run: it is made in it, or carried."""
         node = _root(node)
         if self.partition.is_invariant(node) or literal_of(node) is not None:
@@ -275,8 +263,7 @@ class Places:
             self.new(join, self.own(join))
         self.pieces[join] = []
         for piece, place in self._parts(join):
-            made = is_made(piece) or bool(facts_of(piece).joins)
-            free = made and piece not in self._found and literal_of(piece) is None and piece not in self._residuals
+            free = self._is_free(piece) and piece not in self._residuals
             alike = piece.dtype == join.dtype and self.stage(piece) == self.stage(join)
             if free and alike and place.strides[-1:] in ((1,), ()) and not _is_flat(piece):
                 self._found[piece] = place

@@ -10,6 +10,7 @@ from ...graph.node import Node
 from ...ops.facts import facts_of
 from ..time_sums import TimeSum
 from .loops import write_einsum, write_sum_over
+from .names import identifier
 from .page import Page
 from .places import Place
 from .types import suffix
@@ -78,7 +79,7 @@ class Products:
         order = facts_of(node).reorders
         if node.name is None and order:
             return f"{self._called(node.inputs[0])}ᵀ"
-        return node.name or self.page.name(self.page.places[node].memory)
+        return identifier(node.name or "") or self.page.name(self.page.places[node].memory)
 
     def _rows_follow(self, node: Node) -> bool:
         """Whether the rows of a matrix of all steps are so far apart as those of one step."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import string
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from ...ops.core import registry
 from ...ops.facts import facts_of
 from .places import literal_of
 
-__all__ = ["C_TYPES", "form_of", "line_dtype", "literal", "operand_dtype", "suffix", "template_of"]
+__all__ = ["C_TYPES", "form_of", "line_dtype", "literal", "numbers_of", "operand_dtype", "suffix", "template_of"]
 
 C_TYPES = {
     np.dtype(np.float32): "float",
@@ -84,7 +85,7 @@ def form_of(node: Node) -> str | None:
     if template is not None:
         if _LINE.search(template) and (facts.reduces or facts.along):
             return "line"
-        return "element" if primitive.elementwise else None
+        return "element" if primitive.elementwise and _fields(template) <= {*primitive.arguments, *numbers_of(node)} else None
     if facts.reads and len(node.inputs) > 1:
         return "gather"
     if facts.product:
@@ -94,6 +95,22 @@ def form_of(node: Node) -> str | None:
     if primitive is _SCATTER:
         return "scatter"
     return "flat" if facts.copies and math.prod(node.shape) == math.prod(node.inputs[0].shape) else None
+
+
+def _fields(template: str) -> set[str]:
+    return {field for _, field, _, _ in string.Formatter().parse(template) if field is not None}
+
+
+def numbers_of(node: Node) -> dict[str, Any]:
+    """The attributes of an operation that are numbers: no others are written into a source.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> numbers_of(tr.tensor([1.0]).sum(0).node)
+    {'keepdims': False}
+    """
+    return {name: value for name, value in node.attributes.items() if isinstance(value, (bool, int, float, np.number))}
 
 
 def literal(value: Any, dtype: np.dtype[Any]) -> str:

@@ -8,6 +8,7 @@ from ..schedule import Schedule
 from .elements import write_group
 from .groups import Group, Groups
 from .loops import write_einsum, write_flat, write_line, write_scatter
+from .names import identifier
 from .page import Page, factor
 from .places import Memory, Places, literal_of
 from .products import Products
@@ -144,7 +145,7 @@ class CSource:
             if i in self.places:
                 self.page.name(self.places[i].memory)
         self.page.calls.append(node)
-        self.page.say(f"/* {node.operation} has no C */")
+        self.page.say(f"/* {identifier(node.operation)} has no C */")
         steps = "start, n" if self.places.own(node) == "chunk" else "0, 0"
         self.page.say(f"if (numpy({len(self.page.calls) - 1}, {steps})) return 1;")
 
