@@ -23,7 +23,8 @@ from tinygrad_rnn.testing.c_check import check_c, has_compiler
 
 pytestmark = pytest.mark.skipif(not (has_compiler() and hasattr(os, "fork")), reason="there is no C compiler, or no fork")
 
-CASES = 96
+THOROUGH = settings().max_examples > 40
+CASES = 96 if THOROUGH else 24
 """Random cells that a fault is given to be found in."""
 TOGETHER = 8
 """So many are compiled at once."""
@@ -127,7 +128,7 @@ FAULTS = [
     ),
 ]
 
-SOME = FAULTS if settings().max_examples > 40 else FAULTS[3::8]
+SOME = FAULTS if THOROUGH else FAULTS[::10]
 """All of them in the profiles "thorough" and "scan"."""
 
 
@@ -143,7 +144,7 @@ def finds(fault: Fault, cases, folder) -> str:
     with patched(planted(fault.function, fault.edit), (executable, "CHUNK_ROWS", fault.rows)):
         for name in fault.primitives:
             try:
-                check_c((tr.ops.registry[name], case) for case in random_cases(tr.ops.registry[name], 8))
+                check_c((tr.ops.registry[name], case) for case in random_cases(tr.ops.registry[name], 30))
             except GradientCheckError:
                 return "difference"
         for start in range(0, 0 if fault.primitives else CASES, TOGETHER):

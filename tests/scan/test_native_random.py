@@ -26,18 +26,18 @@ SHARE = max(1, settings().max_examples // 40)
 
 
 def test_random_cells_agree_to_second_order(tmp_path):
-    for _, expected, found in natively(sample(30 * SHARE), tmp_path):
+    for _, expected, found in natively(sample(24 * SHARE), tmp_path):
         agree_closely(expected, found)
 
 
 @pytest.mark.parametrize("options", [{"checkpoint": 1}, {"checkpoint": 2}, {"final_state_only": True}], ids=str)
 def test_what_is_kept_changes_no_number(options, tmp_path):
-    for _, expected, found in natively(sample(12 * SHARE)[-6 * SHARE :], tmp_path, order=1, **options):
+    for _, expected, found in natively(sample(8 * SHARE)[-4 * SHARE :], tmp_path, order=1, **options):
         agree_closely(expected, found)
 
 
 def test_chunks_of_one_and_two_steps_change_no_number(tmp_path):
-    cells = sample(20 * SHARE)[-10 * SHARE :]
+    cells = sample(14 * SHARE)[-7 * SHARE :]
     with collecting() as programs:
         expected = [quietly(drawn, "scan", 1) for drawn in cells]
     functions = programs.compile(tmp_path)
@@ -48,7 +48,7 @@ def test_chunks_of_one_and_two_steps_change_no_number(tmp_path):
 
 
 def test_float32_is_as_exact_as_with_numpy_and_the_same_in_every_run(tmp_path):
-    exact = sample(10 * SHARE)
+    exact = sample(8 * SHARE)
     singles = [in_float32(drawn) for drawn in exact]
     with collecting() as programs:
         expected = [quietly(drawn, "scan", 1) for drawn in singles]
