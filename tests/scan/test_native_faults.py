@@ -128,7 +128,7 @@ FAULTS = [
     ),
 ]
 
-SOME = FAULTS if THOROUGH else FAULTS[::10]
+SOME = FAULTS if THOROUGH else FAULTS[::16]
 """All of them in the profiles "thorough" and "scan"."""
 
 

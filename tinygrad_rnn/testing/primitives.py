@@ -98,7 +98,7 @@ def check_primitive(primitive: Primitive, *, examples: int = 50, order: int = 2)
     for case in random_cases(primitive, examples // 2, wide=True) if differentiable else ():
         _roughly_right(primitive, case)
     if primitive.c is not None and has_compiler():
-        check_c((primitive, case) for case in random_cases(primitive, min(examples, 8)))
+        check_c((primitive, case) for case in random_cases(primitive, min(examples, 6)))
     if report.undecided > report.cases:
         raise UndecidedError(
             f"{primitive.name}: the gradient is undecided in {report.undecided} of {report.cases + report.undecided} cases; "
