@@ -33,8 +33,6 @@ class Drawing:
         What the picture shows, for those who cannot see it.
     description : str
         The nodes in words.
-    text : str
-        The text form of the graph.
 
     Examples
     --------
@@ -46,10 +44,10 @@ class Drawing:
     '<svg'
     """
 
-    def __init__(self, sketch: Sketch, title: str = "", description: str = "", text: str = "", name: str = "graph") -> None:
+    def __init__(self, sketch: Sketch, title: str = "", description: str = "", name: str = "graph") -> None:
         self.sketch = sketch
         self.name = name
-        self.title, self.description, self.text = map(_writable, (title, description, text))
+        self.title, self.description = map(_writable, (title, description))
 
     @property
     def source(self) -> str:
@@ -82,8 +80,7 @@ class Drawing:
             )
         titles = [f"{self.title}, after {counted(k, 'step')}" for k in range(1, len(sketches))] + [self.title]
         return Drawings(
-            Drawing(sketch, title, self.description, self.text, self.name)
-            for sketch, title in zip(sketches, titles, strict=True)
+            Drawing(sketch, title, self.description, self.name) for sketch, title in zip(sketches, titles, strict=True)
         )
 
     def __or__(self, other: Drawing | Drawings) -> Drawings:

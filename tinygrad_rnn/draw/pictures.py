@@ -48,8 +48,6 @@ Detail = Literal["slots", "values", "ops", "layers"]
 
 COLUMNS = 10
 """Steps that are drawn before the middle ones are left out."""
-WORDY = 5000
-"""Nodes of a graph beyond which a drawing does not keep its text form: it would take long."""
 FIRST = 4
 """Steps that a module is traced over for a folded drawing, if no delay is longer."""
 LONGEST = 64
@@ -108,8 +106,7 @@ def draw(
         sketch, shown = any_graph(graph, values, options.letters)
         join(sketch, shown)
         sketch.aspect = aspect
-        text = graph.text(limit=60)
-        return Drawing(sketch, f"{name}, {kind}", text, text, name)
+        return Drawing(sketch, f"{name}, {kind}", graph.text(limit=60), name)
     return _over_time(split, time or "unrolled", detail, steps or COLUMNS, options, name, {})
 
 
@@ -247,8 +244,7 @@ def _draw_step(module: Module, inputs: Any, options: Options, highlighted: Seque
     if highlighted:
         highlight_parts(sketch, highlighted)
     sketch.aspect = options.aspect
-    text = Graph([as_tensor(value).node for value in (*flatten(step.output), *step.after)]).text(limit=60)
-    return Drawing(sketch, f"{name}, one step", _described(sketch), text, name)
+    return Drawing(sketch, f"{name}, one step", _described(sketch), name)
 
 
 def _lettered(step: Step, letters: Letters) -> Step:
@@ -339,7 +335,7 @@ def _over_time(
     if numbers:
         add_note(sketch, numbers.removeprefix(", "))
     title = f"{name}, folded over time{numbers}" if fold else f"{name}, unrolled over {counted(length, 'step')}"
-    return Drawing(sketch, title, _described(sketch), graph.text(limit=60) if len(graph) < WORDY else "", name)
+    return Drawing(sketch, title, _described(sketch), name)
 
 
 def _layer_titles(graph: Graph, runs: Runs, titles: Mapping[str, str]) -> dict[int, str]:

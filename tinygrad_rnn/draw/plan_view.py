@@ -52,7 +52,7 @@ def draw_plan(one: Pass, when: Literal["before", "after"] = "after", title: str 
     work = one.written if when == "before" else one.run
     picture = _Picture(work, [slot.name for slot in one.slots], apart=when == "after")
     said = f"{title}, {'as it was written' if when == 'before' else 'as it is run'}"
-    return Drawing(picture.placed(), said, f"{said}. {picture.words()}", picture.words(), "plan")
+    return Drawing(picture.placed(), said, f"{said}. {picture.words()}", "plan")
 
 
 class _Read(NamedTuple):
