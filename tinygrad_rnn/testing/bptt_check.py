@@ -125,7 +125,7 @@ def check_bptt(
         ``"h"``, shape (T, units): then the step is found at which δ is first wrong.
     cell : Module
         A cell, or ``nn.Sequential`` with one ``nn.Recurrent(cell)`` among layers that work at
-        each step, such as ``nn.Linear``.
+        each step, such as ``nn.Linear``. Its initial state counts as given.
     loss : callable
         ``loss(o, y)``: the loss of one step, of shapes (1, features), a number.
     T : int, optional
@@ -275,7 +275,7 @@ def _hand(cell: Any, loss: Loss, T: int | None, xs: Any, targets: Any, rng: np.r
         looks_up = any(isinstance(m.codes, int) for _, m in network.modules())
         sequences = [one_example(part if looks_up else as_floats(part)) for part in flatten(xs)]
         steps = len(sequences[0])
-        example = rebuild(xs, iter([part[:1].reshape(part.shape[1:]) for part in sequences])) if steps else None
+        example = rebuild(xs, iter([part[0] for part in sequences])) if steps else None
     else:
         sizes = {n for p in network.parameters() for n in p.shape}
         steps = T or next(n for n in itertools.count(4) if n not in sizes)
@@ -362,9 +362,15 @@ def _compared(draw: Draw, name: str) -> str:
 
 
 class Hypothesis(NamedTuple):
-    """A mistake that may have been made: the gradients that it gives.
+    """A mistake that may have been made.
 
-    `alone` is whether it touches one gradient only, whichever is asked for.
+    Attributes
+    ----------
+    words : str
+    predict : callable
+        From a run to the gradients that the mistake gives.
+    alone : bool
+        Whether it is a mistake in one gradient only, and may be one in any of them.
     """
 
     words: str
