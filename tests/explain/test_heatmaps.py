@@ -114,6 +114,18 @@ def test_contributions_stand_below_the_columns_of_their_steps():
         assert cell.label == short_number(parts[t - 1]) and cell.x == places[t].x and cell.y < places[t].y
 
 
+def test_numbers_that_are_not_finite_have_the_colours_of_the_ends():
+    found = cells(explain.heatmap([[np.inf, -2.0, -np.inf]]))
+    assert [v.fill for v in found.values()] == [signed(2.0).color(x) for x in (2.0, -2.0, -2.0)]
+    assert [v.label for v in found.values()] == ["∞", "−2", "−∞"]
+
+
+def test_a_network_without_a_state_of_its_own_has_contributions_too():
+    jordan = nn.Recurrent(nn.JordanCell(3, 4, 2, dtype=np.float64))
+    found = cells(explain.draw_backward_pass(jordan, XS, YS, squared, parameters=[jordan.cell.parameters()[0]]))
+    assert len(found) == T
+
+
 def test_symbols_stand_where_their_vectors_are():
     angle = 0.3
     plane = np.array([[3.0, 0.0], [-3.0, 0.0], [0.0, 1.0], [0.0, -1.0]]) @ [[np.cos(angle), np.sin(angle), 0], [0, 0, 1]]

@@ -1,8 +1,8 @@
 """Heatmaps: tables of numbers as coloured cells, with a scale beside them.
 
-A cell says more than its colour: small tables have numbers, others have a minus where a number is clearly
-negative, and every cell has a tooltip. An exact zero is a
-dashed cell, what was cut off has scissors, and what is absent (NaN) has a dot or is no cell.
+A cell says more than its colour: small tables have numbers, others have a minus where a number is clearly negative, and
+every cell has a tooltip. Of magnitudes an exact zero is a dashed cell, and NaN is no cell; of signed numbers NaN is a dot.
+What was cut off has scissors.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .colors import Scale
 from .drawing import Drawing
 from .numbers import short_number
 from .sketch import Sketch, Vertex
-from .style import NOTE_FONT, Kind
+from .style import NOTE_FONT, STARTS, Kind
 from .symbols import literal, plain, text_width
 
 __all__ = ["add_rows", "blocks", "cells", "heatmap_of", "scatter", "shown", "text_page"]
@@ -173,7 +173,10 @@ def add_rows(sketch: Sketch, rows: Mapping[str, Array], scale: Scale) -> None:
         By their labels.
     scale : Scale
     """
-    columns = {v.step: v.x for v in sketch.vertices if v.step is not None and v.kind is Kind.STATE}
+    columns: dict[int, float] = {}
+    for v in sorted(sketch.vertices, key=lambda v: v.kind is not Kind.STATE):
+        if v.step is not None and v.kind not in STARTS:
+            columns.setdefault(v.step, v.x)
     left = min(v.x - v.width / 2 for v in sketch.vertices)
     top = min(v.y - v.height / 2 for v in sketch.vertices) - 12
     for k, (label, numbers) in enumerate(rows.items()):

@@ -45,7 +45,7 @@ def draw_backward_pass(
     number is the gradient that its head gets by this edge, or the norm of this gradient. A value's gradient is the
     sum over the edges that end in it. The width of an edge goes with the logarithm of the norm, from 1e−6 on, in the same
     way in all pictures: pictures of several models can be compared. A gradient that is exactly zero is dashed, one
-    that is NaN is dotted and red, and a cut has scissors. Edges by which none comes are faint.
+    that is NaN is dotted and red, and a cut has scissors. Edges from data, and edges by which none comes, are faint.
 
     Parameters
     ----------

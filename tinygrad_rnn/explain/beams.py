@@ -59,8 +59,7 @@ def draw_beams(
     kept = np.flatnonzero(lengths)
     ys, lengths, totals = ys[:, kept], lengths[kept], totals[kept]
     repeated = None if context is None else np.repeat(as_tensor(context).data, len(kept), axis=0)
-    logits = decoder(ys, repeated) if context is not None else decoder(ys)
-    log_p = np.take_along_axis(log_softmax(logits).data, ys[:, :, None], axis=-1)[:, :, 0]
+    log_p = np.take_along_axis(log_softmax(decoder(ys, repeated)).data, ys[:, :, None], axis=-1)[:, :, 0]
     sequences = [tuple(ys[: lengths[k], k].tolist()) for k in range(len(kept))]
     said = [[str(y) if names is None else names[y] for y in sequence] for sequence in sequences]
     below: dict[Path, list[int]] = {}  # from each beginning to the sequences that have it

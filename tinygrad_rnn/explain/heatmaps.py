@@ -32,7 +32,7 @@ def heatmap(
     Parameters
     ----------
     states : array_like, shape (T, units)
-        Such as ``explain.states(model, text)["h"]``. NaN, as at padded steps, leaves its cell empty.
+        Such as ``explain.states(model, text)["h"]``. NaN, as at padded steps, is a dot.
     text : str or sequence of str, optional
         One for each step; their numbers if not given.
     units : sequence of int, optional
@@ -71,7 +71,7 @@ def heatmap(
     _check_length("text", steps, len(table))
     _check_length("labels", rows, len(chosen))
     tips = steps if text is None else [f"{t} {shown(step)}" for t, step in enumerate(steps, 1)]
-    scale = signed(bound or float(np.nanmax(np.abs(table))) or 1.0)
+    scale = signed(bound or _largest(table))
     return heatmap_of(table[:, chosen].T, rows, list(map(shown, steps)), scale, title, columns_said=tips, wrap=width)
 
 
@@ -110,7 +110,7 @@ def colored_text(numbers: Any, text: str, *, bound: float | None = None, width: 
     """
     row = _table(numbers, 1)
     _check_length("text", text, len(row))
-    return text_page(row, text, signed(bound or float(np.nanmax(np.abs(row))) or 1.0), title, width)
+    return text_page(row, text, signed(bound or _largest(row)), title, width)
 
 
 def triangle(norms: Array, low: float, high: float, reaches: Array | None = None, title: str = "‖δ(t,k)‖") -> Drawing:
@@ -236,6 +236,11 @@ def _table(numbers: Any, ndim: int) -> Array:
     if not np.isfinite(found).any():
         raise DataError(f"there is no number to draw in an array of shape {found.shape}")
     return found
+
+
+def _largest(table: Array) -> float:
+    """The largest finite absolute value; 1 if all are zero."""
+    return float(np.abs(table[np.isfinite(table)]).max()) or 1.0
 
 
 def _check_length(what: str, given: Sequence[Any], n: int) -> None:
