@@ -11,8 +11,9 @@ from tinygrad_rnn import nn
 from tinygrad_rnn.explain.bptt import Backward
 from tinygrad_rnn.explain.forward import Forward
 from tinygrad_rnn.explain.paths import Paths
-from tinygrad_rnn.explain.system import of_module, unlike
+from tinygrad_rnn.explain.system import unlike
 from tinygrad_rnn.explain.textbook import AS_WRITTEN, Form
+from tinygrad_rnn.explain.whole_model import of_module
 from tinygrad_rnn.graph.node import Spec, ancestors
 from tinygrad_rnn.views.letters import Letters
 
@@ -168,6 +169,11 @@ def test_a_model_computes_what_its_equations_say(name, form):
     np.testing.assert_allclose(np.stack(said).ravel(), outputs.data.ravel(), rtol=1e-5, atol=1e-6)
 
     compare_gradients(model, found, page, (((outputs + 1) ** 2) / 2).sum())
+
+
+def test_the_start_has_only_what_comes_from_the_sequence():
+    backward = Learned().equations(backward=True)
+    assert r"\delta^{h}_0 &= W^{\top} \left(\delta^{h}_1 \odot \left(1 - h_1 \odot h_1\right)\right) \\" in backward
 
 
 LOSSES = {

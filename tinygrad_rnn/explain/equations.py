@@ -12,8 +12,9 @@ from ..views.letters import Letters, Notation
 from .bptt import Backward
 from .forward import Forward
 from .paths import Paths
-from .system import of_cell, of_module
+from .system import of_cell
 from .textbook import Form
+from .whole_model import of_module
 
 __all__ = ["Latex", "equations"]
 

@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
-from ..errors import TinygradError
 from ..graph.context import mode
-from ..graph.graph import Graph, is_constant
-from ..graph.node import Node, ancestors, behind_cuts
+from ..graph.node import Node, ancestors
 from ..nn.cell import Cell
 from ..nn.module import Module
-from ..nn.module_trace import Step, symbolic, trace_step
-from ..ops.core import apply
-from ..ops.facts import facts_of, scales
-from ..tensor import Tensor
+from ..nn.module_trace import Step, trace_step
 from ..tree import flatten
-from ..views.runs import Run, Runs, longest_delay
-from ..views.symbolic_run import traced
-from .textbook import copy_of, is_affine
+from ..views.runs import Run
+from .textbook import copy_of
 
-__all__ = ["Initial", "Reading", "System", "of_cell", "of_module"]
+__all__ = ["NAMELESS", "Initial", "Reading", "System", "lengths_in", "name_outputs", "name_states", "of_cell", "unlike"]
 
-STEPS = 11
-"""Steps that a model is traced over, if no delay is longer: a number that no length in it should be a multiple of."""
-LONGEST = 127
 NAMELESS = r"state(_\d+)?"
 """What slots are called to which nobody gave a name."""
 
@@ -150,7 +141,7 @@ def of_cell(cell: Cell, inputs: Any = None) -> System:
     >>> [(leaf.name, reading.node.operation, reading.delay) for leaf, reading in system.readings.items()]
     [('h', 'tanh', 1)]
     """
-    batch = unlike(_lengths(cell), 997)
+    batch = unlike(lengths_in(cell), 997)
     step = trace_step(cell, batch, inputs)
     outputs, after = _ends(step)
     slots = [slot.node for slot in step.state]
@@ -176,8 +167,8 @@ def _ends(step: Step) -> tuple[list[Node], list[Node]]:
     for end, name in zip(after, step.fields, strict=True):
         if end.primitive is not None and end.name is None:
             end.name = name
-    _name_states([end for end in after if end.primitive is not None], [*outputs, *after])
-    _name_outputs(outputs)
+    name_states([end for end in after if end.primitive is not None], [*outputs, *after])
+    name_outputs(outputs)
     slots = [slot.node for slot in step.state]
     for i, end in enumerate(after):
         seen = [i]
@@ -186,11 +177,11 @@ def _ends(step: Step) -> tuple[list[Node], list[Node]]:
             end = after[seen[-1]]
         if end in slots or (end.primitive is None and end.role is None):  # a circle, or a constant: a value of its own
             after[i] = copy_of(after[i])
-            _name_states([after[i]], [*outputs, *after])
+            name_states([after[i]], [*outputs, *after])
     return outputs, after
 
 
-def _name_outputs(outputs: Sequence[Node], letters: str = "oyuv") -> None:
+def name_outputs(outputs: Sequence[Node], letters: str = "oyuv") -> None:
     """Give outputs without a name one: the first letter that is free."""
     taken = {node.name for node in ancestors(outputs) if node.role != "parameter"}
     name = next(letter for letter in (*letters, "out") if letter not in taken)
@@ -199,17 +190,7 @@ def _name_outputs(outputs: Sequence[Node], letters: str = "oyuv") -> None:
             end.name = name if len(outputs) == 1 else f"{name}_{number}"
 
 
-def _name_scores(output: Node) -> None:
-    """Call the affine value o of which an output without a name is a function, such as a softmax, and the output ŷ."""
-    scores = output
-    while scores.name is None and len(scores.inputs) == 1 and not facts_of(scores).is_jointly_linear:
-        (scores,) = scores.inputs
-    taken = {node.name for node in ancestors([output])}
-    if scores is not output and scores.name is None and is_affine(scores) and not taken & {"o", r"\hat{y}"}:
-        scores.name, output.name = "o", r"\hat{y}"
-
-
-def _lengths(module: Module) -> set[int]:
+def lengths_in(module: Module) -> set[int]:
     """All lengths in a module: of parameters, and whole numbers among its attributes."""
     lengths = {n for p in module.parameters() for n in p.shape}
     return lengths | {n for _, m in module.modules() for value in vars(m).values() for n in flatten(value) if type(n) is int}
@@ -226,240 +207,7 @@ def unlike(lengths: Iterable[int], start: int) -> int:
     return next(n for n in itertools.count(start, 2) if all(length % n or not length for length in lengths))
 
 
-# -- a whole model ---------------------------------------------------------------------------
-
-
-def of_module(
-    module: Module, inputs: Any = None, loss: Callable[[Tensor, Tensor], Tensor] | None = None, targets: Any = None
-) -> System:
-    """One step of everything in a model that runs over time, and what is made before and after.
-
-    Parameters
-    ----------
-    module, inputs, loss, targets
-        As for a drawing: see :meth:`tinygrad_rnn.nn.Module.draw`.
-
-    Raises
-    ------
-    TinygradError
-        If the steps are not alike, or the model runs on no input that was tried.
-    """
-    lengths = _lengths(module)
-    batch, T = unlike(lengths, 997), unlike(lengths, STEPS)
-    graph = traced(module, T, inputs, loss, targets, batch=batch)
-    if (longest := longest_delay(graph)) > T // 2:
-        if longest >= T:  # not all of the delay is seen yet
-            longest = sum(node.role == "initial" for node in graph.inputs) or T
-        T = unlike(lengths, min(LONGEST, 2 * longest + 1))
-        graph = traced(module, T, inputs, loss, targets, batch=batch)
-    return _Model(graph, batch, T).system()
-
-
-class Place(NamedTuple):
-    """Where a node of a traced model is: its run, its step in the sequence, and the node that it is in the middle step."""
-
-    run: Run
-    column: int
-    middle: Node
-
-
-class _Model:
-    """A traced graph, reduced to the middle step of each run."""
-
-    def __init__(self, graph: Graph, batch: int, T: int) -> None:
-        self.graph, self.batch, self.T = graph, batch, T
-        self.nodes = behind_cuts(graph.outputs)
-        runs = Runs(self.nodes)
-        self.places: dict[Node, Place] = {}
-        self.starts: dict[Node, list[tuple[int, Node]]] = {}
-        self.moving: set[Node | None] = set()
-        for unrolling in graph.unrollings():
-            folded = graph.fold(unrolling)
-            for column in folded.columns.values():
-                middle = column[len(column) // 2]
-                if middle is None or all(map(is_constant, filter(None, column))):
-                    continue
-                for node in filter(None, column):
-                    step = runs.step(node)
-                    assert step is not None
-                    self.places[node] = Place(step[0], step[0].column(step[1]), middle)
-            self.moving |= {folded.columns[piece.node][T // 2] for piece in folded.slices}
-            for delay in folded.delays:
-                state = next(n for n in folded.columns[delay.source] if n is not None)
-                before = [(k + 1 - delay.steps, node) for k, node in enumerate(delay.initial)]
-                self.starts.setdefault(self.places[state].middle, before)
-        self.new: dict[Node, Node] = {}
-        self.leaves: dict[Reading, Node] = {}
-        self.copies: dict[Node, Node] = {}
-        self.initials: list[Initial] = []
-        self.read_out: dict[Node, set[int]] = {}
-        for place in (self.places[node] for node in graph.outputs if node in self.places):
-            self.read_out.setdefault(place.middle, set()).add(place.column)
-
-    def system(self) -> System:
-        for node in self.nodes:
-            place = self.places.get(node)
-            if place is None or place.middle is node:
-                self._add(node)
-        ends = list(dict.fromkeys(self._end(node) for node in self.graph.outputs))
-        losses = [end for end in ends if end.role == "loss"]
-        readings = {leaf: reading._replace(node=self.new[reading.node]) for reading, leaf in self.leaves.items()}
-        initials = [initial._replace(state=self.new[initial.state]) for initial in self.initials]
-        in_steps = {self.new[p.middle]: p.run for p in self.places.values() if p.middle in self.new}
-        nameless = [n for n in ancestors(ends) if n.primitive is not None and re.fullmatch(NAMELESS, n.name or "")]
-        _name_states([*(reading.node for reading in readings.values()), *nameless], ends)
-        made = [end for end in ends if end not in losses]
-        if in_steps and len(made) == 1:
-            _name_scores(made[0])
-        _name_outputs(made, "oyuv" if in_steps else "yuvo")
-        system = System(
-            batch=self.batch,
-            ends=[*ends, *(reading.node for reading in readings.values())],
-            outputs=[] if losses else ends,
-            readings=readings,
-            initials=initials,
-            losses=losses,
-            runs=in_steps,
-            steps=self.T,
-        )
-        system.once = {n for n in system.nodes if n not in in_steps and n not in readings and n.role != "parameter"}
-        return system
-
-    def _end(self, node: Node) -> Node:
-        """An output as a node of its own: of each step, or of one step alone."""
-        place = self.places.get(node)
-        source = node
-        if place is None:
-            made = self.new[node]
-        elif self.read_out[place.middle] < set(range(1, self.T + 1)):
-            made = self._leaf(node, Reading(place.middle, when=self._when("the output", place)))
-        else:
-            source, made = place.middle, self.new[place.middle]
-        if made.primitive is not None:
-            return made
-        if source not in self.copies:
-            self.copies[source] = copy_of(made)
-            if source is not node and place is not None:
-                self.new[self.copies[source]] = self.copies[source]
-                self.places[self.copies[source]] = place._replace(middle=self.copies[source])
-        return self.copies[source]
-
-    def _when(self, reader: str, place: Place) -> str:
-        """The one step of which a value is read, first or last."""
-        when = {1: "1", self.T: "T"}.get(place.column)
-        if when is None:
-            raise TinygradError(
-                f"{reader} reads step {place.column} of {self.T} alone: equations are of all steps, of the first or of the last"
-            )
-        return when
-
-    def _add(self, node: Node) -> None:
-        """Make a node again that reads values of the middle steps, or leaves for values of other times."""
-        if node.primitive is None:
-            self.new[node] = node
-            return
-        for time, before in self.starts.get(node, ()):
-            self._add_start(node, time, before)
-        summed = self._summed(node)
-        if node in self.moving:
-            self.new[node] = self._repeated(node)
-        elif summed is not None:
-            self.new[node] = self._leaf(node, Reading(summed, when="sum"))
-        elif all(i in self.places for i in node.inputs) and self._all_steps(node):
-            self.new[node] = self._leaf(node, Reading(self.places[node.inputs[0]].middle, when="all"))
-        else:
-            made = node.again(tuple(self._read(node, i) for i in node.inputs))
-            self.new[node] = _of_one_example(made, self.batch) if node.role == "loss" else made
-
-    def _read(self, reader: Node, source: Node) -> Node:
-        """What a node reads, in the middle step of the run that makes it."""
-        place = self.places.get(source)
-        if place is None:
-            return self.new[source]
-        here = self.places.get(reader)
-        if here is None:
-            when = self._when(f"{reader.operation}{reader.location.describe()}", place)
-            return self._leaf(source, Reading(place.middle, when=when))
-        delay = here.column - place.column
-        if delay == 0 and place.middle in self.new:
-            return self.new[place.middle]
-        return self._leaf(source, Reading(place.middle, delay))
-
-    def _leaf(self, like: Node, reading: Reading) -> Node:
-        if reading not in self.leaves:
-            self.leaves[reading] = symbolic(like.spec, like.name).node
-        return self.leaves[reading]
-
-    def _all_steps(self, node: Node) -> bool:
-        """Whether a node lays the values of all steps side by side, in their order."""
-        places = [self.places[i] for i in node.inputs]
-        alike = len({place.middle for place in places}) == 1
-        return alike and facts_of(node).joins is not None and [p.column for p in places] == list(range(1, self.T + 1))
-
-    def _repeated(self, node: Node) -> Node:
-        """What a node reads at another position in each step: one value that is repeated for all steps."""
-        whole = once = node.inputs[0]
-        while facts_of(once).copies and once.shape != node.shape:
-            once = once.inputs[0]
-        if len(node.inputs) == 1 and once.shape == node.shape:
-            return self._read(node, once)
-        raise TinygradError(
-            f"{node.operation}{node.location.describe()} reads another part of {whole.name or whole.operation} at each step, "
-            "which is no sequence of the model's own; name its elements, by `for t, x in tr.steps(xs):`"
-        )
-
-    def _summed(self, node: Node) -> Node | None:
-        """The value of each step that a node is the sum of."""
-        facts = facts_of(node)
-        if not (facts.reduces and facts.is_jointly_linear) or node in self.places:
-            return None
-        (stacked,) = node.inputs
-        axes = node.attributes[facts.reduces]
-        if axes != (-len(stacked.shape),) or not all(i in self.places for i in stacked.inputs) or not stacked.inputs:
-            return None
-        return self.places[stacked.inputs[0]].middle if self._all_steps(stacked) else None
-
-    def _add_start(self, state: Node, time: int, before: Node) -> None:
-        """The equation of a value before the first step, unless it is given."""
-        place = self.places.get(before)
-        made_of = ancestors([before])
-        if not any(node.role in ("parameter", "input") or node in self.places for node in made_of):
-            return
-        new = self._leaf(before, Reading(place.middle, when="T")) if place is not None else self.new[before]
-        made = copy_of(new)
-        made.name = state.name
-        self.initials.append(Initial(made, state, time))
-
-
-def _of_one_example(loss: Node, batch: int) -> Node:
-    """A loss that is the sum or the mean over the examples as the loss of each of them."""
-    node, divisor = _uncopied(loss), 1.0
-    if scales(node) and is_constant(node.inputs[1]) and node.inputs[1].value.size == 1:
-        divisor, node = float(node.inputs[1].value) / batch, _uncopied(node.inputs[0])
-    facts = facts_of(node)
-    if not (facts.reduces and facts.is_jointly_linear and divisor == int(divisor)) or node.primitive is None:
-        return loss
-    (values,) = node.inputs
-    axes = node.attributes[facts.reduces]
-    others = tuple(a for a in axes if values.shape[a] != batch)
-    if len(others) == len(axes):
-        return loss
-    with mode(tracing=True):
-        made = apply(node.primitive, [Tensor(values)], {**node.attributes, facts.reduces: others}) if others else Tensor(values)
-        made = made / divisor if divisor != 1 else made
-    if made.node is values:
-        made = Tensor(copy_of(values))
-    made.node.name, made.node.role = loss.name, loss.role
-    return made.node
-
-
-def _uncopied(node: Node) -> Node:
-    while facts_of(node).copies:
-        (node,) = node.inputs
-    return node
-
-
-def _name_states(states: Iterable[Node], ends: Iterable[Node]) -> None:
+def name_states(states: Iterable[Node], ends: Iterable[Node]) -> None:
     """Give values that other steps read a letter, if their author gave them no name."""
     nameless = [node for node in dict.fromkeys(states) if node.name is None or re.fullmatch(NAMELESS, node.name)]
     taken = {node.name for node in ancestors(ends)}
