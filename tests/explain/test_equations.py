@@ -306,6 +306,18 @@ def test_a_layer_has_the_equations_of_its_cell(name):
         assert sorted(lines(of_layer)) == sorted(lines(of_cell))
 
 
+def test_a_value_that_comes_back_in_its_shape_is_that_value():
+    def step(self, x, h):
+        h = tr.tanh(x @ self.U + h).named("h")
+        again = h.reshape(-1, 1, 3).reshape(-1, 3)
+        return (tr.concatenate([tr.stack([again, x])[0]], axis=-1) @ self.U).named("o"), h
+
+    assert lines(cell_of(step, U=(3, 3)).equations()) == [
+        r"h_t = \tanh\left(U^{\top} x_t + h_{t-1}\right)",
+        r"o_t = U^{\top} h_t",
+    ]
+
+
 def test_values_without_names_have_letters():
     assert lines(Bare().equations()) == [
         r"o_t = h_{t-1} \odot x_t",

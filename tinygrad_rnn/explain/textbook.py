@@ -99,10 +99,12 @@ class Textbook:
         for node in nodes:
             for source in node.inputs:
                 self._readers[source].append(node)
+        known: set[Node] = set()
         for node in nodes:
             made = node if node.primitive is None else rule(node) or node.again(self._inputs(node))
-            if made.primitive is not None:
+            if made.primitive is not None and made not in known:  # and no value that the node only hands on
                 made.name, made.role = node.name, node.role
+            known.add(made)
             self._new[node] = made
         return self._new
 
@@ -127,7 +129,7 @@ class Textbook:
             if source.shape == node.shape and source.role != "parameter":
                 return self._new[source]
         facts = facts_of(source)
-        if facts.joins and len(source.inputs) == 1:
+        if facts.joins and len(source.inputs) == 1 and source.inputs[0].shape == node.shape:
             return self._new[source.inputs[0]]
         if not facts_of(node).reads or len(node.inputs) != 1:
             return None
