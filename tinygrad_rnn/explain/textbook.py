@@ -228,7 +228,7 @@ class Textbook:
             return None
         if self._is_inner(node) and adds(self._readers[node][0]):
             return None
-        summands = [Summand(*found) for found in self._summands(node)]
+        summands = list(self._summands(node))
         if not any(summand.parameter for summand in summands):
             return None
         if self.form.one_bias:
@@ -240,9 +240,9 @@ class Textbook:
         total = Tensor(summands[0].node)
         for summand in summands[1:]:
             total = add(total, Tensor(summand.node))
-        return total.node
+        return total.node if len(summands) > 1 or node.name is None else copy_of(total.node)
 
-    def _summands(self, node: Node) -> Iterable[tuple[Node, Node | None, bool, bool]]:
+    def _summands(self, node: Node) -> Iterable[Summand]:
         """The terms of a sum from left to right, those of inner sums as well."""
         stack = [node]
         while stack:
@@ -253,10 +253,11 @@ class Textbook:
             new = self._new[term]
             matrix = matrix_of(new)
             if matrix is not None:
-                yield new, matrix, False, self._is_delayed(new.inputs[0])
+                yield Summand(new, matrix, False, self._is_delayed(new.inputs[0]))
+            elif new.role == "parameter":
+                yield Summand(new, new, len(self._readers[term]) == 1, False)
             else:
-                is_bias = new.role == "parameter"
-                yield new, new if is_bias else None, is_bias and len(self._readers[term]) == 1, False
+                yield Summand(new, None, False, False)
 
     def _is_delayed(self, node: Node) -> bool:
         """Whether a value is made of values of earlier steps: not by way of a named one of its own step, or a parameter."""
@@ -286,13 +287,10 @@ class Textbook:
 
     def _joined(self, summands: Sequence[Summand]) -> list[Summand]:
         """The sum with one product for all: of the matrices side by side, and the vectors below each other."""
-        products = sorted((s for s in summands if s.parameter and not s.is_bias), key=lambda s: not s.is_delayed)
-        products = [s for s in products if matrix_of(s.node) is not None]
-        sample = products[0] if products else None
+        products = [s for s in summands if matrix_of(s.node) is not None]
+        products.sort(key=lambda s: not s.is_delayed)
         turned = [s.node.inputs[1] is not s.parameter for s in products]
-        if sample is None or len(products) < 2 or len(set(turned)) > 1:
-            return list(summands)
-        if len({s.node.inputs[0].shape[:-1] for s in products}) > 1:
+        if len(products) < 2 or len(set(turned)) > 1 or len({s.node.inputs[0].shape[:-1] for s in products}) > 1:
             return list(summands)
         parameters = [s.parameter for s in products if s.parameter is not None]
         matrices = [Tensor(self.parts.get(parameter, parameter)) for parameter in parameters]
@@ -308,7 +306,7 @@ class Textbook:
     # -- sums within functions -----------------------------------------------------------------
 
     def _name_sums(self, name: str, ends: Sequence[Node]) -> None:
-        """Name the sums of products that a nonlinear function takes."""
+        """Name the sums of products that a nonlinear function takes; after what they help to make, if that differs."""
         nodes = ancestors(ends)
         readers: dict[Node, list[Node]] = {}
         for node in nodes:
@@ -324,9 +322,9 @@ class Textbook:
             while value.name is None and len(readers.get(value, ())) == 1:
                 (value,) = readers[value]
             self.sums[source] = value
+        kinds = {value.name for value in self.sums.values()}
         for source, value in self.sums.items():
-            alone = len(self.sums) == 1 or value.name is None
-            source.name = name if alone else with_script(name, value.name or "")
+            source.name = name if len(kinds) == 1 or value.name is None else with_script(name, value.name)
 
 
 class Summand(NamedTuple):
