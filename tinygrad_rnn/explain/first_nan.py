@@ -10,7 +10,7 @@ from ..errors import GradientError
 from ..scan.compiled import CompiledScan
 from ..scan.loop import Output
 from .loop_run import Array, LoopRun
-from .model_run import ModelRun, Part
+from .model_run import ModelRun, RecurrentPart
 from .offsets import run_with_offsets, with_offsets
 
 __all__ = ["nan_began"]
@@ -61,7 +61,7 @@ def _in_gradients(run: ModelRun, seeds: Array) -> Iterator[str]:
         yield from _first(part, [name for name, _ in there], [g for _, g in there], not part.loop.reverse)
 
 
-def _first(part: Part, names: list[str], arrays: list[Array], backwards: bool) -> Iterator[str]:
+def _first(part: RecurrentPart, names: list[str], arrays: list[Array], backwards: bool) -> Iterator[str]:
     """The first value that is not finite at the first step where there is one, in words."""
     bad = np.array([~np.isfinite(x.reshape(len(x), -1)).all(axis=1) for x in arrays])  # (values, steps)
     steps = np.flatnonzero(bad.any(axis=0)) if len(bad) else bad

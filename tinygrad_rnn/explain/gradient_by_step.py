@@ -17,7 +17,7 @@ from ..scan.work import size_of
 from ..tensor import Parameter, Tensor, tensor
 from .first_nan import nan_began
 from .loop_run import Array, Ask, LoopRun, derived
-from .model_run import Loss, Model, ModelRun, Part, run_model
+from .model_run import Loss, Model, ModelRun, RecurrentPart, run_model
 from .offsets import norm
 
 __all__ = ["gradient_by_step"]
@@ -132,7 +132,7 @@ class _Uses:
         self.run, self.parameter = run, parameter
         self.ones = np.ones((1, *run.losses.shape), run.losses.dtype)
         self.parts: list[
-            tuple[Part, list[int], list[int]]
+            tuple[RecurrentPart, list[int], list[int]]
         ] = []  # with inputs that are no consts, and consts, behind which W is
         for part in run.parts:
             behind = [k for k in part.loop.float_inputs if self._is_behind(part.node.inputs[k])]
@@ -206,7 +206,7 @@ class _Uses:
                 given = part
             total[start : start + rows] += self.run.between_loops({node: given}, (self.parameter,))[self.parameter]
 
-    def _pulled(self, part: Part, others: list[int], consts: list[int], ask: Ask | None = None) -> list[Array | None]:
+    def _pulled(self, part: RecurrentPart, others: list[int], consts: list[int], ask: Ask | None = None) -> list[Array | None]:
         """Cotangents of inputs of a part, where those of consts are split by step: shape (1, T, …)."""
         try:
             cotangents = self.run.outputs_of(part, self.ones)

@@ -20,7 +20,7 @@ from ..tensor import Tensor
 from .first_nan import nan_began
 from .heatmaps import triangle
 from .loop_run import Array, derived
-from .model_run import Loss, Model, ModelRun, Part, run_model
+from .model_run import Loss, Model, ModelRun, RecurrentPart, run_model
 from .offsets import norm, run_with_offsets, slots_behind, with_offset_of_each_path, with_offsets
 from .result import Result
 
@@ -248,7 +248,7 @@ def _seeds(losses: Tensor, start: int, rows: int) -> Array:
     return seeds
 
 
-def _rows_at_once(run: ModelRun, part: Part, max_bytes: int) -> int:
+def _rows_at_once(run: ModelRun, part: RecurrentPart, max_bytes: int) -> int:
     """How many losses are differentiated at once."""
     widest = max([size_of(slot.spec) for slot in part.loop.carry], default=1)
     T = len(run.losses)

@@ -16,7 +16,7 @@ from ..scan.differentiate import step_alone
 from ..scan.loop import Loop, Output
 from .heatmaps import draw_singular_values
 from .loop_run import Array, LoopRun, derived
-from .model_run import Model, Part, run_part
+from .model_run import Model, RecurrentPart, run_part
 from .result import Result
 
 __all__ = ["Jacobians", "exponents", "jacobians", "lyapunov"]
@@ -218,7 +218,7 @@ def lyapunov(
     return exponents(part, k, max_bytes)
 
 
-def exponents(part: Part, k: int, max_bytes: int) -> Array:
+def exponents(part: RecurrentPart, k: int, max_bytes: int) -> Array:
     """The k largest Lyapunov exponents of the run of a recurrent part; see :func:`lyapunov`."""
     check_int("max_bytes", max_bytes)
     found = _Steps(part)
@@ -240,7 +240,7 @@ def exponents(part: Part, k: int, max_bytes: int) -> Array:
 class _Steps:
     """The steps of a recurrent part, each alone: the state before each of them was recorded."""
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, part: RecurrentPart) -> None:
         self.part = part
         loop = part.loop
         self._floats = [i for i, slot in enumerate(loop.carry) if slot.dtype.kind == "f"]

@@ -25,7 +25,7 @@ from ..tensor import Tensor
 from ..tree import flatten
 from .loop_run import Array, LoopRun, derived
 
-__all__ = ["Loss", "Model", "ModelRun", "Part", "run_losses", "run_model", "run_part"]
+__all__ = ["Loss", "Model", "ModelRun", "RecurrentPart", "run_losses", "run_model", "run_part"]
 
 Model = Callable[..., Any]
 """A Module, or a function of the input, such as ``lambda xs: narx.free_run(xs, history)``."""
@@ -35,7 +35,7 @@ Loss = Callable[[Any, Any], Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class RecurrentPart:
     """A recurrent part of a model: one cell that ran over the sequence.
 
     Attributes
@@ -101,10 +101,10 @@ class Part:
         return list(found), list(found.values())
 
 
-def parts_of(order: Sequence[Node]) -> list[Part]:
+def parts_of(order: Sequence[Node]) -> list[RecurrentPart]:
     """The recurrent parts among the nodes of a graph, each of which is after its inputs."""
     scans = [node for node in order if node.primitive is scan]
-    return [Part(label, node) for label, node in zip(_labels([node.scope for node in scans]), scans, strict=True)]
+    return [RecurrentPart(label, node) for label, node in zip(_labels([node.scope for node in scans]), scans, strict=True)]
 
 
 def _numbered(name: str, others: Sequence[str] | Mapping[str, Any]) -> str:
@@ -123,7 +123,7 @@ class ModelRun:
     ----------
     losses : Tensor, shape (T,) or (T, batch)
         What the gradients are of.
-    parts : list of Part
+    parts : list of RecurrentPart
     """
 
     def __init__(self, losses: Tensor) -> None:
@@ -140,15 +140,15 @@ class ModelRun:
     # -- names -----------------------------------------------------------------------------
 
     @cached_property
-    def places(self) -> dict[str, tuple[Part, Node]]:
+    def places(self) -> dict[str, tuple[RecurrentPart, Node]]:
         """All named values of all recurrent parts, by names that are unique: ``"h"``, or ``"h_l0"`` and ``"h_l1"``."""
-        found: dict[str, tuple[Part, Node]] = {}
+        found: dict[str, tuple[RecurrentPart, Node]] = {}
         for part in self.parts:
             for name, node in part.values.items():
                 found[f"{name}_{part.label}" if part.label else name] = part, node
         return found
 
-    def place(self, name: str) -> tuple[Part, Node]:
+    def place(self, name: str) -> tuple[RecurrentPart, Node]:
         """The recurrent part that has a named value, and the node of the value in its step.
 
         Raises
@@ -205,7 +205,7 @@ class ModelRun:
                     given[node] = given[node] + g if node in given else g
         return self.between_loops(given, tuple(wanted))
 
-    def outputs_of(self, part: Part, seeds: Array, window: tuple[int, int] | None = None) -> dict[int, Array]:
+    def outputs_of(self, part: RecurrentPart, seeds: Array, window: tuple[int, int] | None = None) -> dict[int, Array]:
         """Cotangents of the outputs of a part's loop, by their numbers.
 
         Raises
@@ -219,7 +219,7 @@ class ModelRun:
             raise GradientError(f"no loss depends on {part.label or 'the recurrent part'} by a path that has a gradient")
         return found
 
-    def bytes_behind(self, part: Part) -> int:
+    def bytes_behind(self, part: RecurrentPart) -> int:
         """About how much memory one cotangent of all values between a part and the losses takes."""
         nodes = [part.node, *_depending(self._order, [part.node])]
         return 4 * sum([node.value.nbytes for node in nodes if isinstance(node.value, np.ndarray)])
@@ -339,7 +339,7 @@ def run_model(model: Model, xs: Any, targets: Any, loss: Loss) -> ModelRun:
     return found
 
 
-def run_part(model: Model, xs: Any, layer: str | None, **options: Any) -> Part:
+def run_part(model: Model, xs: Any, layer: str | None, **options: Any) -> RecurrentPart:
     """Run a model without a loss.
 
     Parameters

@@ -15,7 +15,7 @@ from ..scan.compiled import CompiledScan
 from ..scan.loop import Loop
 from ..tensor import Tensor
 from .loop_run import LoopRun
-from .model_run import Part
+from .model_run import RecurrentPart
 
 __all__ = ["norm", "run_with_offsets", "slots_behind", "with_offset_of_each_path", "with_offsets"]
 
@@ -55,7 +55,7 @@ def with_offset_of_each_path(loop: Loop, node: Node) -> Loop:
     return replace(loop, sequences=(*loop.sequences, *offsets.values()), next_carry=after, outputs=outputs)
 
 
-def run_with_offsets(part: Part, plan: CompiledScan) -> LoopRun:
+def run_with_offsets(part: RecurrentPart, plan: CompiledScan) -> LoopRun:
     """The run of a part's loop that has offsets: sequences of zeros after its own sequences."""
     sequences, state, consts = part.loop.parts(part.inputs)
     added = plan.traced.sequences[len(sequences) :]

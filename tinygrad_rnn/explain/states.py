@@ -25,7 +25,7 @@ from ..sequences import Vocabulary
 from ..tree import flatten
 from .by_hand import Array, read_whole
 from .heatmaps import heatmap
-from .model_run import Part, parts_of
+from .model_run import RecurrentPart, parts_of
 from .properties import PROPERTIES, Property, measure
 
 __all__ = ["Saturation", "States", "Unit", "neighbours", "states"]
@@ -362,7 +362,7 @@ def _runs(ends: Sequence[Node], names: Collection[str]) -> list[_Run]:
     return [*(_of_scan(part, names) for part in parts_of(order)), *_of_loops(order, ends, names)]
 
 
-def _of_scan(part: Part, names: Collection[str]) -> _Run:
+def _of_scan(part: RecurrentPart, names: Collection[str]) -> _Run:
     """The values of a compiled run, computed again with each of them as an output."""
     whole = read_whole(part.loop.body, [*part.loop.next_carry, *(output.node for output in part.loop.outputs)])
     inside = {
