@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -59,8 +60,8 @@ def edge_gradients(contraction: Contraction, seeds: Mapping[Node, Any]) -> list[
     into: dict[Value, list[int]] = {}
     for k, edge in enumerate(contraction.edges):
         into.setdefault(edge.target, []).append(k)
-    shown = {value.node for value in contraction.values}
-    shared = {node for node in shown if sum(value.node is node for value in contraction.values) > 1}
+    shown = Counter(value.node for value in contraction.values)
+    shared = {node for node, values in shown.items() if values > 1}  # of two slots: which edge it comes by is not known
     totals: dict[Node, Tensor] = {}
     found: list[Array | None] = [None] * len(contraction.edges)
     with no_grad():
@@ -97,7 +98,7 @@ def _by_source(edges: Sequence[Edge], chosen: Sequence[int]) -> dict[Node, list[
     return found
 
 
-def _between(end: Node, shown: set[Node], place: Mapping[Node, int]) -> list[Node]:
+def _between(end: Node, shown: Container[Node], place: Mapping[Node, int]) -> list[Node]:
     """A value's node, and the operations between it and the values that it is made of."""
     found, stack = {end}, [end]
     while stack:
