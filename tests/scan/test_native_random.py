@@ -10,6 +10,7 @@ from hypothesis import settings
 from native_cases import (
     agree_closely,
     agree_in_float32,
+    broken,
     collecting,
     compiled,
     in_float32,
@@ -45,6 +46,12 @@ def test_chunks_of_one_and_two_steps_change_no_number(tmp_path):
         with compiled(functions), patched((executable, "CHUNK_ROWS", rows)):
             for drawn, one in zip(cells, expected, strict=True):
                 agree_closely(one, quietly(drawn, "scan", 1))
+
+
+def test_nan_and_infinities_are_where_numpy_has_them(tmp_path):
+    cells = [broken(drawn) for drawn in sample(8 * SHARE)]
+    for _, expected, found in natively(cells, tmp_path, order=1):
+        agree_closely(expected, found)
 
 
 def test_float32_is_as_exact_as_with_numpy_and_the_same_in_every_run(tmp_path):

@@ -177,13 +177,14 @@ def runner(text: str, types: set[str]) -> Any:
         If it cannot be compiled, kept or loaded.
     """
     with _lock:
-        found = _loaded.get(text)
+        program = _digest(text)
+        found = _loaded.get(program)
         if found is None:
             compiler = find_compiler()
             objects = [_product(compiler, end) for end in sorted(types)]
             key = text + "".join(path.name for path in objects)
             path = _kept("program", key, compiler, LEVEL, lambda to: link(compiler, text, objects, to, LEVEL), "so")
-            found = _loaded[text] = _typed_run(ctypes.CDLL(str(path)).run)
+            found = _loaded[program] = _typed_run(ctypes.CDLL(str(path)).run)
         return found
 
 
