@@ -121,11 +121,7 @@ FAULTS = [
         "array_at",
         replace("start + place.row", "start"),
     ),
-    Fault(
-        "an input is taken for one without gaps",
-        "NativeExecutable.__call__",
-        replace("x if x.flags.c_contiguous else np.ascontiguousarray(x)", "x"),
-    ),
+    Fault("an input is taken for one without gaps", "_as_c_reads", replace("flags.c_contiguous and flags.aligned", "True")),
 ]
 
 SOME = FAULTS if THOROUGH else FAULTS[::16]

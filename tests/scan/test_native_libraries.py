@@ -299,3 +299,14 @@ def test_compiling_longer_than_a_second_says_so_once(monkeypatch, capsys):
     outputs(), outputs(cell=nn.RNNCell(3, 4))
     assert capsys.readouterr().err.startswith("tinygrad_rnn: compiling a cell took 3.0 s; it is kept in ")
     assert not capsys.readouterr().err
+
+
+def test_inputs_that_lie_in_memory_in_any_way_are_read_right():
+    tr.seed(0)
+    layer = nn.Recurrent(nn.GRUCell(3, 4), backend="native")
+    expected = layer(XS)[0].data
+    packed = np.zeros(XS.nbytes + 1, np.uint8)[1:].view(np.float32).reshape(XS.shape)
+    packed[...] = XS
+    assert not packed.flags.aligned
+    for xs in (np.asfortranarray(XS), XS[::-1].copy()[::-1], np.stack([XS, XS], -1)[..., 0], packed):
+        assert np.array_equal(layer(tr.tensor(xs))[0].data, expected)

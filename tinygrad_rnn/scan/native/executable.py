@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from ...graph.node import Spec
 from ..backend import NODE_BYTES, Executable, RunMemory
 from ..loop import Loop
 from ..memory_pool import MemoryPool
@@ -92,6 +93,7 @@ class NativeExecutable:
         self._instead: Executable | None = None
         self._pool: MemoryPool[RunArrays] = MemoryPool()
         self._length = max(1, CHUNK_ROWS // max(1, written.page.batch))
+        self._given = [(node.spec, node in schedule.loop.sequences) for node in schedule.loop.inputs]
         self._results = [
             None if output.residual and written.places.keeps(output.node) else (output.kind, node.shape, node.dtype)
             for output, node in zip(schedule.loop.outputs, schedule.results, strict=True)
@@ -112,7 +114,9 @@ class NativeExecutable:
             return self._instead(inputs, steps)
         length = min(self._length, max(1, steps))
         memory = self._pool.take(steps) or RunArrays(self._written, steps, length)
-        given = [x if x.flags.c_contiguous else np.ascontiguousarray(x) for x in inputs]
+        given = [
+            _as_c_reads(x, spec, steps if over_time else 1) for x, (spec, over_time) in zip(inputs, self._given, strict=True)
+        ]
         results: list[Any] = [
             None if kind is None else np.empty((steps, *kind[1]) if kind[0] == "stack" else kind[1], kind[2])
             for kind in self._results
@@ -176,6 +180,22 @@ class NativeExecutable:
             places[output.node].memory for output in self.schedule.loop.outputs if output.residual and places.keeps(output.node)
         }
         return sum(size_of(memory.spec) * (steps + memory.carry) for memory in kept)
+
+
+def _as_c_reads(x: Array, spec: Spec, rows: int) -> Array:
+    """An array as C reads it: of this dtype, with so many rows at least, aligned and without gaps.
+
+    Raises
+    ------
+    ValueError
+        If it has too few elements.
+    """
+    flags = x.flags
+    if not (flags.c_contiguous and flags.aligned and x.dtype == spec.dtype):
+        x = np.require(x, spec.dtype, ["C", "A"])
+    if x.size < rows * math.prod(spec.shape):
+        raise ValueError(f"an input has the shape {x.shape}, and {rows} rows of {spec.shape} are read")
+    return x
 
 
 def _data_offset() -> int:

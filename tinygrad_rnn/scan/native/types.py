@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import string
 from typing import Any
 
@@ -31,7 +30,6 @@ C_TYPES = {
 }
 """The dtypes that programs in C have."""
 
-_LINE = re.compile(r"\{n\}")
 _SCATTER, _EINSUM = registry["scatter"], registry["einsum"]
 
 
@@ -83,8 +81,8 @@ def form_of(node: Node) -> str | None:
         return "element"
     template = template_of(node)
     if template is not None:
-        if _LINE.search(template) and (facts.reduces or facts.along):
-            return "line"
+        if facts.reduces or facts.along:
+            return "line" if "n" in _fields(template) else None
         return "element" if primitive.elementwise and _fields(template) <= {*primitive.arguments, *numbers_of(node)} else None
     if facts.reads and len(node.inputs) > 1:
         return "gather"
