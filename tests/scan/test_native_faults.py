@@ -121,7 +121,6 @@ FAULTS = [
         "array_at",
         replace("start + place.row", "start"),
     ),
-    Fault("an input is taken for one without gaps", "_as_c_reads", replace("flags.c_contiguous and flags.aligned", "True")),
 ]
 
 SOME = FAULTS if THOROUGH else FAULTS[::16]
