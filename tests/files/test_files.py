@@ -240,7 +240,7 @@ def test_a_folder_that_is_no_folder(tmp_path):
 
 
 def test_every_writer_of_the_package_is_the_one_in_files():
-    """What opens, renames or writes stands in `files` alone."""
+    """What opens, renames or writes stands in `files` alone; but programs are made in a folder of their own, and moved."""
     import tinygrad_rnn
 
     folder = Path(tinygrad_rnn.__file__).parent
@@ -251,7 +251,7 @@ def test_every_writer_of_the_package_is_the_one_in_files():
         f"{path.relative_to(folder)}: {line.strip()}"
         for path in folder.rglob("*.py")
         for line in path.read_text(encoding="utf-8").splitlines()
-        if writes.search(line) and path.parent.name != "files"
+        if writes.search(line) and path.parent.name not in ("files", "native")
     }
     assert not found
 
