@@ -60,7 +60,7 @@ FAULTS = [
         replace("place.offset + offset - first", "place.offset"),
         primitives=("getitem", "concatenate"),
     ),
-    Fault("a piece that is made elsewhere is no copy", "Places._place_pieces", replace("piece not in self._found", "True")),
+    Fault("a piece that is made elsewhere is no copy", "Places._is_free", replace("node not in self._found", "True")),
     # -- groups
     Fault("an operation does not wait", "Groups._needs", drop("self._makers(i, own, found, set())")),
     Fault("a delay is read before it is filled", "Groups._makers", drop("found.add(filler)")),
