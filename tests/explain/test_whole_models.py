@@ -226,6 +226,28 @@ def shares(expression, gradient, model):
     return [(p.node, g.data) for p, g in zip(own, tr.grad((whole * np.reshape(gradient, whole.shape)).sum(), own), strict=True)]
 
 
+def test_cuts_dropout_and_long_delays():
+    class Cut(nn.Cell):
+        state_shape, input_size = (3,), 3
+
+        def __init__(self):
+            super().__init__()
+            self.W = nn.Parameter((3, 3), symbol="W")
+
+        def step(self, x, h):
+            h = tr.tanh(x + h.detach() @ self.W).named("h")
+            return h, h
+
+    for model in (Cut(), nn.Recurrent(Cut())):
+        assert r"W^{\top} \operatorname{detach}\left(h_{t-1}\right)" in model.equations()
+        assert r"\delta^{h}_{t+1}" not in model.equations(backward=True)
+    model = nn.RNN(3, 4, recurrent_dropout=0.5)
+    assert model.equations() == nn.RNN(3, 4).equations() and model.training and model.l0.cell.drop.training
+    assert "W_{40} x_{t-40}" in nn.TimeDelay(3, 2, delays=[0, 40]).equations()
+    with pytest.raises(tr.errors.TinygradError, match="delays of more than 63 steps"):
+        nn.TimeDelay(3, 2, delays=[0, 90]).equations()
+
+
 # -- what is not printed ---------------------------------------------------------------------
 
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ..autodiff import grad
-from ..errors import TinygradError
+from ..errors import GradientError, TinygradError
 from ..graph.context import mode
 from ..graph.node import Node, ancestors
 from ..nn.module_trace import symbolic
+from ..ops import detach
 from ..ops.core import apply
 from ..ops.facts import facts_of
 from ..ops.formula import OPEN, TERM
@@ -109,6 +110,7 @@ class Backward:
             reached = set(ancestors([stands[node].node]))
             wanted = [t for t in targets if t is not node and t in stands and stands[t].node in reached]
             wanted = [t for t in wanted if t.dtype.kind == "f" and t in wanted_nodes]
+            wanted = [t for t in wanted if _is_reached(stands[node], stands[t], delta)]
             found = grad(stands[node], [stands[t] for t in wanted], delta)
         return {t: g.node for t, g in zip(wanted, found, strict=True) if delta.node in set(ancestors([g.node]))}
 
@@ -223,6 +225,17 @@ class Backward:
         printer = forward.printer_of(dropped=dropped)
         nodes = _down_to([value for _, value in pairs], forward.symbols)
         return [forward.line(node, printer) for node in forward.abbreviate(nodes, printer)]
+
+
+def _is_reached(y: Tensor, x: Tensor, delta: Tensor) -> bool:
+    """Whether a gradient comes to x: not if x is behind a ``.detach()`` on all ways."""
+    if not any(node.operation == detach.name for node in ancestors([y.node])):
+        return True
+    try:
+        grad(y, [x], delta)
+    except GradientError:
+        return False
+    return True
 
 
 def _down_to(roots: Sequence[Node], symbols: Mapping[Node, object], within: Sequence[Node] = ()) -> list[Node]:

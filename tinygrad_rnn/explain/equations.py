@@ -121,10 +121,14 @@ def equations(
         if given not in (None, known):
             raise ValueError(f"{name} is {known!r}, or not given, and not {given!r}")
     form_of_sums = Form(notation, bias == "one" or form == "joined", form == "joined", net)
-    if isinstance(module, Cell) and loss is None:
-        system = of_cell(module, inputs)
-    else:
-        system = of_module(module, inputs, loss, targets)
+    modes = [(part, part.training) for _, part in module.modules()]
+    module.eval()  # dropout is of training
+    try:
+        is_step = isinstance(module, Cell) and loss is None
+        system = of_cell(module, inputs) if is_step else of_module(module, inputs, loss, targets)
+    finally:
+        for part, training in modes:
+            part.training = training
     paths = {p.node: path for path, p in module.named_parameters()}
     found = Forward(system, form_of_sums, Letters(symbols, notation), paths)
     if backward not in (False, True, "paths"):

@@ -448,4 +448,4 @@ def _keeps_order(node: Node) -> bool:
         return moved_axes == sorted(moved_axes)
     if facts.reads:
         return all(not isinstance(part, slice) or part.step in (None, 1) for part in node.attributes[facts.reads])
-    return node.dtype == node.inputs[0].dtype
+    return node.dtype == node.inputs[0].dtype and node.shape != node.inputs[0].shape  # a cut has the shape of its source

@@ -46,10 +46,10 @@ def of_module(
     lengths = lengths_in(module)
     batch, T = unlike(lengths, 997), unlike(lengths, STEPS)
     graph = traced(module, T, inputs, loss, targets, batch=batch)
-    if (longest := longest_delay(graph)) > T // 2:
-        if longest >= T:  # not all of the delay is seen yet
-            longest = sum(node.role == "initial" for node in graph.inputs) or T
-        T = unlike(lengths, min(LONGEST, 2 * longest + 1))
+    while longest_delay(graph) > T // 2:  # the middle step does not see all of its delays yet
+        if T >= LONGEST:
+            raise TinygradError(f"equations of delays of more than {LONGEST // 2} steps are not printed")
+        T = unlike(lengths, min(LONGEST, 3 * T))
         graph = traced(module, T, inputs, loss, targets, batch=batch)
     return _Model(graph, batch, T).system()
 
