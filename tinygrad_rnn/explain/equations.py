@@ -124,8 +124,10 @@ def equations(
     modes = [(part, part.training) for _, part in module.modules()]
     module.eval()  # dropout is of training
     try:
-        is_step = isinstance(module, Cell) and loss is None
-        system = of_cell(module, inputs) if is_step else of_module(module, inputs, loss, targets)
+        if isinstance(module, Cell) and loss is None:
+            system = of_cell(module, inputs)
+        else:
+            system = of_module(module, inputs, loss, targets)
     finally:
         for part, training in modes:
             part.training = training
