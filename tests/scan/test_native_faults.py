@@ -50,17 +50,17 @@ SAME = "not once and len(b.shape) == 2 and page.places.partition.is_invariant(b)
 
 FAULTS = [
     # -- places
-    Fault("a slot is read after its step", "Places._place_slots", replace("int(loop.reverse)", "int(not loop.reverse)")),
-    Fault("pieces of a concatenation lie on each other", "Places._parts", drop("start += 1 if stacks else piece.shape[axis]")),
-    Fault("what is read at all steps is overwritten", "Places.keep_rows", replace("('chunk', True)", "('step', False)")),
-    Fault("a copy is never made", "Places._copy", drop("self.copies.append((stage, made))")),
+    Fault("a slot is read after its step", "CPlaces._place_slots", replace("int(loop.reverse)", "int(not loop.reverse)")),
+    Fault("pieces of a concatenation lie on each other", "CPlaces._parts", drop("start += 1 if stacks else piece.shape[axis]")),
+    Fault("what is read at all steps is overwritten", "CPlaces.keep_rows", replace("('chunk', True)", "('step', False)")),
+    Fault("a copy is never made", "CPlaces._copy", drop("self.copies.append((stage, made))")),
     Fault(
         "a view begins where its input does",
-        "Places._viewed",
+        "CPlaces._viewed",
         replace("place.offset + offset - first", "place.offset"),
         primitives=("getitem", "concatenate"),
     ),
-    Fault("a piece that is made elsewhere is no copy", "Places._is_free", replace("node not in self._found", "True")),
+    Fault("a piece that is made elsewhere is no copy", "CPlaces._is_free", replace("node not in self._found", "True")),
     # -- groups
     Fault("an operation does not wait", "Groups._needs", drop("self._makers(i, own, found, set())")),
     Fault("a delay is read before it is filled", "Groups._makers", drop("found.add(filler)")),

@@ -34,7 +34,7 @@ def own_classes(model: nn.Module) -> list[type]:
 
 
 def facts(model: nn.Module) -> dict[str, Any]:
-    """What tells two models apart, written down in another way than `Comparison` does it."""
+    """What tells two models apart, written down in another way than `TwinComparison` does it."""
     found: dict[str, Any] = {"repr": repr(model), "state": model.state_dict()}
     parts = dict(model.modules())
     number = {id(part): name for name, part in reversed([*parts.items(), *model.named_parameters()])}

@@ -14,12 +14,12 @@ from ..nn import Module
 from ..nn.module import attributes_of
 from ..tensor import Parameter, Tensor
 
-__all__ = ["Comparison"]
+__all__ = ["TwinComparison"]
 
 Keys = tuple[str | int, ...]
 
 
-class Comparison:
+class TwinComparison:
     """Compares a model with its twin, which was made of the model's description.
 
     The numbers of parameters are not compared, nor whether they are frozen. That a module or a
@@ -46,7 +46,7 @@ class Comparison:
     >>> model = nn.Sequential(nn.RNN(3, 5), nn.Linear(5, 2)).eval()
     >>> model[1].unit = "mV"
     >>> twin = nn.Sequential(nn.RNN(3, 5), nn.Linear(5, 2)).eval()
-    >>> Comparison(model, twin).different
+    >>> TwinComparison(model, twin).different
     [(('1',), 'unit', 'mV')]
     """
 

@@ -18,7 +18,7 @@ from ..files import Stored, read_tensors, write_tensors
 from ..nn import Module
 from ..nn.module import BESIDE
 from .build import Builder, apart
-from .compare import Comparison
+from .compare import TwinComparison
 from .describe import Describer, Json
 from .known import by_name
 
@@ -182,7 +182,7 @@ def _described(
     return {FILE_KEY: text}, {**{name: parameter.data for name, parameter in state.items()}, **describer.arrays}
 
 
-def _change_until_alike(model: Module, describer: Describer, description: Json) -> Comparison:
+def _change_until_alike(model: Module, describer: Describer, description: Json) -> TwinComparison:
     """Describe what of a model is not as its constructor makes it, until a twin made of the description is alike."""
     for _ in range(ROUNDS):
         # arrays are described as they are at the moment, so that the twin has them
@@ -192,7 +192,7 @@ def _change_until_alike(model: Module, describer: Describer, description: Json) 
             twin = Builder(stored, by_name(describer.used)).model(
                 description["objects"], description["value"], description["changes"]
             )
-        found = Comparison(model, twin)
+        found = TwinComparison(model, twin)
         if not found.alike:
             raise DataError("what its constructor makes is of another class")
         if not found.different and not found.gone:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...graph.node import Node
-from .places import Memory, Places, literal_of
+from .places import CMemory, CPlaces, literal_of
 
 __all__ = ["Calls", "array_at"]
 
@@ -28,7 +28,7 @@ class Calls:
     ----------
     nodes : sequence of Node
         The operations, by number.
-    places : Places
+    places : CPlaces
     arrays : mapping of Memory to numpy.ndarray
         Of this run.
 
@@ -39,7 +39,7 @@ class Calls:
         What a kernel has raised.
     """
 
-    def __init__(self, nodes: Sequence[Node], places: Places, arrays: Mapping[Memory, Array]) -> None:
+    def __init__(self, nodes: Sequence[Node], places: CPlaces, arrays: Mapping[CMemory, Array]) -> None:
         self.error: Exception | None = None
         self._nodes, self._places, self._arrays = nodes, places, arrays
         self.function = FUNCTION(self._call)
@@ -71,12 +71,12 @@ class Calls:
         return array_at(self._places, node, self._arrays[memory], 0 if memory.kind == "chunk" else start, n)
 
 
-def array_at(places: Places, node: Node, array: Array, start: int, n: int) -> Array:
+def array_at(places: CPlaces, node: Node, array: Array, start: int, n: int) -> Array:
     """The array of a value, with a row for each of `n` steps if it has rows.
 
     Parameters
     ----------
-    places : Places
+    places : CPlaces
     node : Node
     array : numpy.ndarray
         The memory in which the value lies.

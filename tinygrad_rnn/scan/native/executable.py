@@ -23,7 +23,7 @@ from .calls import Calls, array_at
 from .compiler import CompilerError, find_compiler
 from .groups import Group
 from .libraries import failure, program_text, runner, tell
-from .places import Memory, is_made
+from .places import CMemory, is_made
 from .types import C_TYPES, form_of
 from .writer import CSource
 
@@ -55,7 +55,7 @@ class RunArrays:
         self.size = sum(array.nbytes for array in self.arrays)
         self.pointers = (ctypes.c_void_p * (len(self.arrays) + 1))(*[array.ctypes.data for array in self.arrays])
 
-    def _allocated(self, memory: Memory, length: int) -> Array:
+    def _allocated(self, memory: CMemory, length: int) -> Array:
         rows = {"chunk": length, "whole": self.steps}.get(memory.kind, 1) + memory.carry
         return allocate(max(1, rows * math.prod(memory.spec.shape)), memory.spec.dtype)
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from ...graph.node import Node
 from ...ops.facts import facts_of
-from .places import Places, is_made, is_seen, literal_of
+from .places import CPlaces, is_made, is_seen, literal_of
 from .types import form_of
 
 __all__ = ["Group", "Groups"]
@@ -31,7 +31,7 @@ class Groups:
 
     Parameters
     ----------
-    places : Places
+    places : CPlaces
 
     Attributes
     ----------
@@ -40,7 +40,7 @@ class Groups:
         other operations alone.
     """
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: CPlaces) -> None:
         self.places, schedule = places, places.schedule
         self._slot = places.loop.slot
         self._running = places.partition.running

@@ -15,7 +15,7 @@ from ...ops.indexing import is_index_array
 from .elements import write_pointers
 from .indexing import indexed
 from .page import Page
-from .places import Place, literal_of
+from .places import CPlace, literal_of
 from .types import C_TYPES, line_dtype, template_of
 
 __all__ = ["write_einsum", "write_flat", "write_line", "write_scatter", "write_sum_over"]
@@ -69,7 +69,7 @@ def write_flat(page: Page, node: Node) -> None:
     _counted(page, x, range(len(x.shape)), f"{page.name(place.memory)}[{at}] = {page.element(x, page.variables(x.shape))};")
 
 
-def write_scatter(page: Page, node: Node, place: Place, zero: bool) -> None:
+def write_scatter(page: Page, node: Node, place: CPlace, zero: bool) -> None:
     """Each value added at its index, to zeros or to what is there."""
     name = page.name(place.memory)
     if zero:
@@ -108,7 +108,7 @@ def write_einsum(page: Page, node: Node) -> None:
 
 
 def write_sum_over(
-    page: Page, terms: Sequence[str], result: str, inputs: Sequence[Node], node: Node, place: Place, assign: str
+    page: Page, terms: Sequence[str], result: str, inputs: Sequence[Node], node: Node, place: CPlace, assign: str
 ) -> None:
     """The sum of products of inputs over the axes whose letters the result has not.
 
@@ -122,7 +122,7 @@ def write_sum_over(
     inputs : sequence of Node
     node : Node
         The result, or one of its shape and dtype.
-    place : Place
+    place : CPlace
         Of the result.
     assign : {"=", "+="}
     """

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...graph.node import Node, Spec
 from .names import Names
-from .places import Memory, Place, Places, literal_of
+from .places import CMemory, CPlace, CPlaces, literal_of
 from .types import C_TYPES, literal, suffix
 
 __all__ = ["Page", "factor"]
@@ -27,12 +27,12 @@ class Page:
 
     Parameters
     ----------
-    places : Places
+    places : CPlaces
     batch : int
 
     Attributes
     ----------
-    memories : list of Memory
+    memories : list of CMemory
         The memories that a run needs, in the order in which they were named.
     types : set of str
         The types whose matrices are multiplied.
@@ -44,17 +44,17 @@ class Page:
     lines : list of str
     """
 
-    def __init__(self, places: Places, batch: int) -> None:
+    def __init__(self, places: CPlaces, batch: int) -> None:
         self.places = places
         self.batch = batch
         self.backwards = places.loop.reverse
-        self.memories: list[Memory] = []
+        self.memories: list[CMemory] = []
         self.types: set[str] = set()
         self.functions: list[str] = []
         self.calls: list[Node] = []
         self.names = Names()
         self.lines: list[str] = []
-        self.called: dict[Memory, str] = {}
+        self.called: dict[CMemory, str] = {}
         self._depth = 0
         self._count = 0
 
@@ -130,7 +130,7 @@ class Page:
 
     # -- memory ----------------------------------------------------------------------------
 
-    def name(self, memory: Memory) -> str:
+    def name(self, memory: CMemory) -> str:
         """The name of a memory; of the rows of a chunk, if it has a row for each step."""
         if memory not in self.called:
             self.called[memory] = self.names.new(f"{memory.name}s" if memory.name and memory.over_time else memory.name)
@@ -140,7 +140,7 @@ class Page:
 
     def scratch(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], over_time: bool = False) -> str:
         """The name of memory that is written and read again in one place."""
-        return self.name(Memory("chunk" if over_time else "once", Spec(shape, dtype), name, over_time=over_time))
+        return self.name(CMemory("chunk" if over_time else "once", Spec(shape, dtype), name, over_time=over_time))
 
     def declarations(self) -> list[str]:
         """The lines that name the memories, as the function begins."""
@@ -165,12 +165,12 @@ class Page:
                 found.append(f"{kind} *{name} = {name}_all + start * {factor(self.total(memory.spec.shape))};")
         return found
 
-    def at(self, place: Place, shape: Sequence[int], index: Sequence[str], t: str = "t", also: Sequence[str] = ()) -> str:
+    def at(self, place: CPlace, shape: Sequence[int], index: Sequence[str], t: str = "t", also: Sequence[str] = ()) -> str:
         """The number of an element in its memory.
 
         Parameters
         ----------
-        place : Place
+        place : CPlace
         shape : sequence of int
             Of the value.
         index : sequence of str
@@ -229,7 +229,7 @@ class Page:
         return self._count
 
 
-def _moves(memory: Memory) -> bool:
+def _moves(memory: CMemory) -> bool:
     """Whether the rows of a chunk are elsewhere for each chunk."""
     return memory.over_time and memory.kind in ("input", "result", "whole")
 

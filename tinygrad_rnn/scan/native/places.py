@@ -16,13 +16,13 @@ from ..loop import is_scalar_constant
 from ..partition import INVARIANT, When, first_batched
 from ..schedule import Schedule
 
-__all__ = ["Memory", "Place", "Places", "contiguous", "is_made", "is_seen", "literal_of"]
+__all__ = ["CMemory", "CPlace", "CPlaces", "contiguous", "is_made", "is_seen", "literal_of"]
 
 _ASTYPE = registry["astype"]
 
 
 @dataclass(eq=False)
-class Memory:
+class CMemory:
     """The memory of one value, or of several that are parts of it.
 
     Attributes
@@ -54,12 +54,12 @@ class Memory:
         return self.kind in ("input", "result")
 
 
-class Place(NamedTuple):
+class CPlace(NamedTuple):
     """The place of a value: where in a row of a memory its elements lie.
 
     Attributes
     ----------
-    memory : Memory
+    memory : CMemory
     strides : tuple of int
         For each axis of the value, in elements.
     offset : int
@@ -68,12 +68,12 @@ class Place(NamedTuple):
         How many rows after the row of the step: 1 for one side of a slot.
     """
 
-    memory: Memory
+    memory: CMemory
     strides: tuple[int, ...]
     offset: int = 0
     row: int = 0
 
-    def part(self, axis: int, start: int, drop: bool = False) -> Place:
+    def part(self, axis: int, start: int, drop: bool = False) -> CPlace:
         """The place of a piece that begins at `start` of an axis; with `drop` the piece has this axis no more."""
         strides = list(self.strides)
         offset = self.offset + start * strides[axis]
@@ -113,7 +113,7 @@ def is_made(node: Node) -> bool:
     return node.primitive is not None and not is_seen(node) and not facts_of(node).joins
 
 
-class Places:
+class CPlaces:
     """The place of each value of a schedule, and the copies that this needs.
 
     A value is made where it is needed, if that is possible: a slot's next value in the rows of the slot, an output in the
@@ -131,7 +131,7 @@ class Places:
         For the leaf of each slot, the node that is written into its rows.
     pieces : dict of Node to list of Node
         For concatenations, the nodes that are written into their parts.
-    ends : dict of Node to Memory
+    ends : dict of Node to CMemory
         For the leaf of each slot, what the last step so far has carried on.
     """
 
@@ -140,8 +140,8 @@ class Places:
         self.copies: list[tuple[int | None, Node]] = []
         self.fillers: dict[Node, Node] = {}
         self.pieces: dict[Node, list[Node]] = {}
-        self.ends: dict[Node, Memory] = {}
-        self._found: dict[Node, Place] = {}
+        self.ends: dict[Node, CMemory] = {}
+        self._found: dict[Node, CPlace] = {}
         self._residuals = {
             node for output in self.loop.outputs if output.residual for node in (output.node, _root(output.node))
         }
@@ -152,7 +152,7 @@ class Places:
             if facts_of(node).joins:
                 self._place_pieces(node)
 
-    def __getitem__(self, node: Node) -> Place:
+    def __getitem__(self, node: Node) -> CPlace:
         """The place of a value; a view's is found through its input's."""
         if node not in self._found:
             self._found[node] = self._viewed(node)
@@ -161,10 +161,10 @@ class Places:
     def __contains__(self, node: Node) -> bool:
         return node in self._found or is_seen(node)
 
-    def new(self, node: Node, needed: Literal["once", "step", "chunk"]) -> Place:
+    def new(self, node: Node, needed: Literal["once", "step", "chunk"]) -> CPlace:
         """Give a value memory of its own."""
-        memory = Memory(needed, node.spec, called(node), over_time=needed == "chunk")
-        self._found[node] = Place(memory, contiguous(node.shape))
+        memory = CMemory(needed, node.spec, called(node), over_time=needed == "chunk")
+        self._found[node] = CPlace(memory, contiguous(node.shape))
         return self._found[node]
 
     def stage(self, node: Node) -> int | None:
@@ -198,16 +198,16 @@ class Places:
         loop = self.loop
         for k, node in enumerate(loop.inputs):
             if node not in loop.slot:
-                memory = Memory("input", node.spec, node.name, over_time=node in loop.sequences, position=k)
-                self._found[node] = Place(memory, contiguous(node.shape))
+                memory = CMemory("input", node.spec, node.name, over_time=node in loop.sequences, position=k)
+                self._found[node] = CPlace(memory, contiguous(node.shape))
 
     def _place_slots(self) -> None:
         """A slot's next value is made in the rows of the slot, or copied there."""
         partition, loop = self.partition, self.loop
         for i in self.schedule.live:
             slot, value = loop.carry[i], loop.next_carry[i]
-            memory = Memory("chunk", slot.spec, slot.name or value.name, over_time=True, carry=True)
-            before = Place(memory, contiguous(slot.shape), row=int(loop.reverse))
+            memory = CMemory("chunk", slot.spec, slot.name or value.name, over_time=True, carry=True)
+            before = CPlace(memory, contiguous(slot.shape), row=int(loop.reverse))
             after = before._replace(row=1 - before.row)
             self._found[slot] = before
             stage = partition.stage[value]
@@ -223,7 +223,7 @@ class Places:
                 )
             k = loop.finals.get(slot)
             kind: Literal["once", "result"] = "once" if k is None else "result"
-            self.ends[slot] = Memory(kind, slot.spec, f"{memory.name or 'slot'}_end", position=-1 if k is None else k)
+            self.ends[slot] = CMemory(kind, slot.spec, f"{memory.name or 'slot'}_end", position=-1 if k is None else k)
 
     def _place_outputs(self) -> None:
         """An output is made in the array that is returned, or copied there."""
@@ -233,7 +233,7 @@ class Places:
             if output.kind == "final" or (output.residual and self._will_keep(node)):
                 continue
             at_end = output.kind == "sum"
-            place = Place(Memory("result", node.spec, node.name, over_time=not at_end, position=k), contiguous(node.shape))
+            place = CPlace(CMemory("result", node.spec, node.name, over_time=not at_end, position=k), contiguous(node.shape))
             if at_end:
                 free = node in late and (self._is_free(node) or (node in sums and node not in self._found))
             else:
@@ -244,7 +244,7 @@ class Places:
                 self._copy(node, node.spec, place, None if at_end else max(0, self.partition.stage[node]))
         for leaf in sums:
             if leaf not in self._found:
-                self._found[leaf] = Place(Memory("once", leaf.spec), contiguous(leaf.shape))
+                self._found[leaf] = CPlace(CMemory("once", leaf.spec), contiguous(leaf.shape))
 
     def _is_free(self, node: Node) -> bool:
         """Whether a value can be made in any place: it is computed, and is no view and no number, and has no place yet."""
@@ -272,14 +272,14 @@ class Places:
                 spec = Spec(piece.shape, join.dtype)
                 self.pieces[join].append(self._copy(piece, spec, place, self.stage(join)))
 
-    def _parts(self, join: Node) -> Iterator[tuple[Node, Place]]:
+    def _parts(self, join: Node) -> Iterator[tuple[Node, CPlace]]:
         axis, start = join.attributes[str(facts_of(join).joins)], 0
         stacks = len(join.shape) > len(join.inputs[0].shape)
         for piece in join.inputs:
             yield piece, self[join].part(axis, start, drop=stacks)
             start += 1 if stacks else piece.shape[axis]
 
-    def _copy(self, source: Node, spec: Spec, place: Place, stage: int | None) -> Node:
+    def _copy(self, source: Node, spec: Spec, place: CPlace, stage: int | None) -> Node:
         made = Node(_ASTYPE, (source,), {"dtype": spec.dtype}, spec)
         self._found[made] = place
         self.copies.append((stage, made))
@@ -287,7 +287,7 @@ class Places:
 
     # -- views -----------------------------------------------------------------------------
 
-    def _viewed(self, node: Node) -> Place:
+    def _viewed(self, node: Node) -> CPlace:
         """The place of a view: its kernel is called on an array of no content with the strides of the input."""
         assert is_seen(node) and node.primitive is not None, node
         place, shape = self[node.inputs[0]], node.inputs[0].shape

@@ -12,7 +12,7 @@ from ..time_sums import TimeSum
 from .loops import write_einsum, write_sum_over
 from .names import identifier
 from .page import Page
-from .places import Place
+from .places import CPlace
 from .types import suffix
 
 __all__ = ["Products"]
@@ -108,7 +108,7 @@ class Products:
         self.page.types.add(end)
         self.page.say(f"pack_{end}({k}, {n}, {self.page.pointer(b, index)}, {strides[-2]}, {strides[-1]}, {name});")
 
-    def write_sum(self, time_sum: TimeSum, place: Place) -> None:
+    def write_sum(self, time_sum: TimeSum, place: CPlace) -> None:
         """Write Σ_t a_t b_t, as one product over the rows of all steps of a chunk."""
         page, (a, b) = self.page, time_sum.operands
         flipped, dtype = time_sum.kind == "flipped product", time_sum.leaf.dtype

@@ -10,7 +10,7 @@ from .groups import Group, Groups
 from .loops import write_einsum, write_flat, write_line, write_scatter
 from .names import identifier
 from .page import Page, factor
-from .places import Memory, Places, literal_of
+from .places import CMemory, CPlaces, literal_of
 from .products import Products
 from .types import form_of
 
@@ -28,7 +28,7 @@ class CSource:
     ----------
     text : str
         The function ``run``.
-    places : Places
+    places : CPlaces
     groups : Groups
     page : Page
         What the function needs besides: memories, and functions that it calls.
@@ -36,7 +36,7 @@ class CSource:
 
     def __init__(self, schedule: Schedule) -> None:
         self.schedule, self.loop = schedule, schedule.loop
-        self.places = Places(schedule)
+        self.places = CPlaces(schedule)
         self.groups = Groups(self.places)
         leaves = (*self.loop.carry, *self.loop.sequences)
         self.page = Page(self.places, next((leaf.shape[0] for leaf in leaves if leaf.shape), 1))
@@ -85,7 +85,7 @@ class CSource:
         """The initial values of slots and of sums."""
         first = len(self.loop.sequences)
         for slot, end in self.places.ends.items():
-            given = Memory("input", slot.spec, f"{end.name}_start", position=first + self.loop.slot[slot])
+            given = CMemory("input", slot.spec, f"{end.name}_start", position=first + self.loop.slot[slot])
             self._copy(self.page.name(end), self.page.name(given), self.page.total(slot.shape))
         for time_sum in self.schedule.time_sums:
             name = self.page.name(self.places[time_sum.leaf].memory)
