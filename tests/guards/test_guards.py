@@ -615,6 +615,14 @@ def test_a_glance_sees_what_a_guard_sees(place):
         assert value == 0.25 or watch.guard(twin).key != first.key
 
 
+def test_a_copy_of_a_module_does_not_end_its_glances():
+    layer = nn.Linear(2, 2)
+    copy.deepcopy(layer)  # leaves a list of slots on the class
+    reader, watch = cell(in_attribute(layer)[0]), Watch()
+    first, second, third = (watch.guard(reader) for _ in range(3))
+    assert first is second is third
+
+
 changes = st.lists(
     st.tuples(
         st.sampled_from(["set", "append", "pop", "replace", "array", "nest", "delete", "nothing", "class"]),

@@ -130,7 +130,7 @@ def picture(loop: Loop, wrong: Node) -> Drawing:
             sketch.arcs.append(Arc(square, shown[slot], PLAIN))
     join(sketch, shown)
     said = f"{graph.names[wrong]} is the first value of the step that differs"
-    return Drawing(sketch, f"step; {said}", f"{said}; it is made of {_inputs(wrong, graph)}", graph.text(), "step")
+    return Drawing(sketch, f"step; {said}", f"{said}; it is made of {_inputs(wrong, graph)}", "step")
 
 
 def _inputs(node: Node, graph: Graph) -> str:

@@ -174,9 +174,12 @@ def test_pictures_and_folding(layer):
 
 def test_equations():
     equations = nn.LSTMCell(3, 5).equations()
-    for line in (r"a_t &= U x_t + b + W h_{t-1} + b'", r"c_t &= f_t \odot c_{t-1} + i_t \odot g_t"):
+    for line in (
+        r"f_t &= \sigma\left(U_{f} x_t + b_{f} + W_{f} h_{t-1} + b'_{f}\right)",
+        r"c_t &= f_t \odot c_{t-1} + i_t \odot g_t",
+    ):
         assert line in equations
-    assert r"h_t &= n_t + z_t \odot \left(h_{t-1} - n_t\right)" in nn.GRUCell(3, 5).equations()
+    assert r"h_t &= \left(1 - z_t\right) \odot n_t + z_t \odot h_{t-1}" in nn.GRUCell(3, 5).equations()
     assert r"\delta^{c}_{t+1} \odot f_{t+1}" in nn.LSTMCell(3, 5).equations(backward=True)
     assert r"\delta^{h}_{t+1} \odot z_{t+1}" in nn.GRUCell(3, 5).equations(backward=True)
 

@@ -34,8 +34,8 @@ LARGEST_ARRAY = 4096
 DEEPEST = 50
 """How deep containers and objects may be within each other."""
 
-_PASSIVE = {"__annotations__", "__doc__", "_abc_impl"}
-"""Attributes of a class that say nothing about what its methods do."""
+_PASSIVE = {"__annotations__", "__doc__", "__slotnames__", "_abc_impl"}
+"""Attributes of a class that say nothing about what its methods do; a copy of an object leaves `__slotnames__` on its class."""
 _CONSTRUCTORS = {"__init__", "__new__", "__post_init__", "__init_subclass__", "__class_getitem__"}
 """Methods of a class that matter to code that holds the class, and not to code that holds an instance."""
 
@@ -255,8 +255,7 @@ class Walk:
             return self.unknown(value)
         if not value.__module__.startswith(_LIBRARY):
             return key
-        today, own = vars(value), original_attributes(value)
-        patches = {} if today == own else {name: part for name, part in today.items() if part is not own.get(name)}
+        patches = _patches(value)
         self.all_noted = self.all_noted and not patches
         self._note(value, _is_original, by_value=True)
         return key, tuple(map(self._type, value.__bases__)), self._named(patches, patches)
@@ -442,9 +441,17 @@ def _class_attributes(left_out: set[str], kind: type) -> list[Any]:
     return [type(kind), *kind.__bases__, *_items(space)]
 
 
+def _patches(kind: type) -> dict[str, Any]:
+    """The attributes of a class of the library that somebody has changed or added."""
+    today, own = vars(kind), original_attributes(kind)
+    if today == own:
+        return {}
+    return {name: part for name, part in today.items() if part is not own.get(name) and name not in _PASSIVE}
+
+
 def _is_original(kind: type) -> bool:
     """Whether a class of the library has the attributes that it was made with."""
-    return vars(kind) == original_attributes(kind)
+    return not _patches(kind)
 
 
 def _facts_of_tensor(value: Any) -> tuple[bool, str | None]:
