@@ -399,7 +399,7 @@ def test_a_model_prints_the_equations_of_all_its_layers():
     model = nn.Sequential(nn.LSTM(3, 5, num_layers=2, bidirectional=True), nn.Linear(10, 2))
     lines = model.equations().splitlines()[1:-1]
     assert len(lines) == 4 * 6 + 1 and lines[-1].startswith("y_t &= V")  # two layers, both directions
-    assert nn.Linear(2, 1).equations().splitlines()[1:-1] == ["o &= V x + c"]
+    assert nn.Linear(2, 1).equations().splitlines()[1:-1] == ["y &= V x + c"]
 
 
 def test_a_model_that_is_loaded_is_returned(tmp_path):
