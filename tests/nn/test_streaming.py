@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import numpy as np
 import pytest
+from counting import calls
 from hypothesis import given
 from zoo import STEPS
 
@@ -309,19 +309,8 @@ def test_wrong_inputs():
         nn.GRU(3, 4).stream(batch=0)
 
 
-def test_a_step_takes_few_calls_of_numpy():
-    """A step of a GRU is some twenty calls of NumPy; so it takes no more than as many additions take, several times over."""
+def test_a_step_takes_few_calls():
+    """A step of a GRU is some twenty calls of NumPy, and few of Python."""
     stream, x = nn.GRU(3, 16).stream(), np.ones((1, 3), "f4")
     stream(x)
-
-    def least(call: Any, n: int = 200) -> float:
-        times = []
-        for _ in range(20):
-            start = time.perf_counter()
-            for _ in range(n):
-                call()
-            times.append(time.perf_counter() - start)
-        return min(times) / n
-
-    a, out = np.ones((1, 48), "f4"), np.empty((1, 48), "f4")
-    assert least(lambda: stream(x)) < 150 * least(lambda: np.add(a, a, out))
+    assert calls(lambda: stream(x)) < 40
