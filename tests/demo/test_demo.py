@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 import tinygrad_rnn as tr
 from tinygrad_rnn.demo import UNKNOWN, CharModel, History, Settings, prose, read_text, run, split, train
 from tinygrad_rnn.demo.figures import formula, loss_curve
-from tinygrad_rnn.demo.page import inline_svg
 from tinygrad_rnn.demo.training import check_length
 from tinygrad_rnn.errors import DataError, MissingExtraError
+from tinygrad_rnn.explain.page import inline_svg
 from tinygrad_rnn.sequences import CharVocabulary
 
 TEXT = "The quick brown fox jumps over the lazy dog.\nIt barks (twice), says “wow”, and sleeps.\n" * 12

@@ -9,12 +9,12 @@ import numpy as np
 
 from ..console import counted
 from ..explain import heatmap, passage, states
+from ..explain.page import definitions, figure, inline_svg, page, section, table
 from ..nn import cross_entropy
 from .baselines import Score
 from .corpus import Corpus
 from .figures import formula, loss_curve
 from .model import CharModel
-from .page import definitions, figure, inline_svg, page, section, table
 from .settings import Settings
 from .training import History
 

@@ -10,6 +10,7 @@ from .graphical_model import draw_graphical_model
 from .heatmaps import colored_text, draw_embedding, heatmap
 from .jacobians import Jacobians, jacobians, lyapunov
 from .properties import PROPERTIES, after_space, inside_quotes, measure, passage, position_in_line
+from .report import ModelReport, report
 from .states import Saturation, States, Unit, neighbours, states
 from .truncation import Truncation, truncation
 from .worked_example import WorkedExample, worked_example
@@ -20,6 +21,7 @@ __all__ = [
     "GradientFlow",
     "Jacobians",
     "Latex",
+    "ModelReport",
     "Saturation",
     "States",
     "Truncation",
@@ -43,6 +45,7 @@ __all__ = [
     "neighbours",
     "passage",
     "position_in_line",
+    "report",
     "states",
     "truncation",
     "worked_example",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from html import escape
 
-__all__ = ["definitions", "figure", "inline_svg", "page", "section", "table"]
+__all__ = ["definitions", "figure", "formulas", "inline_svg", "page", "section", "table"]
 
 STYLE = """
 :root { --ink: #24292f; --soft: #5d636b; --line: #e3e5e8; --blue: #0072B2; --pink: #b0568a; --paper: #fff; color-scheme: light }
@@ -22,8 +22,11 @@ code, pre { font-family: ui-monospace, "SF Mono", Menlo, Consolas, "DejaVu Sans 
 pre { margin: .4rem 0 1rem; padding: .8rem 1rem; background: #f6f7f8; border-radius: 6px; white-space: pre-wrap;
       overflow-wrap: anywhere; line-height: 1.5 }
 figure { margin: 1.4rem 0 } figcaption { max-width: 44rem; color: var(--soft); font-size: .92rem }
-.picture { overflow-x: auto; padding: .4rem 0 } .picture svg { display: block; max-width: 100%; height: auto }
-.wide svg { min-width: 46rem } .formula { overflow-x: auto; padding: .15rem 0 0 1rem } .formula svg { display: block }
+.picture { overflow-x: auto; padding: .4rem 0 }
+.picture svg { display: block; max-width: 100%; max-height: 42rem; height: auto }
+.wide svg { min-width: 46rem }
+.formula { overflow-x: auto; padding: .15rem 0 .15rem 3rem; text-indent: -2rem; line-height: 2 }
+.formula math { text-indent: 0; font-size: 1.1rem }
 table { border-collapse: collapse; width: 100%; max-width: 44rem; font-variant-numeric: tabular-nums }
 thead th:nth-child(2) { text-align: right }
 th, td { padding: .35rem .8rem .35rem 0; text-align: left; border-bottom: 1px solid var(--line); font-weight: normal }
@@ -35,7 +38,10 @@ dl { display: grid; grid-template-columns: minmax(8rem, max-content) 1fr; gap: .
 dt { color: var(--soft) } dd { margin: 0; overflow-wrap: anywhere }
 mark { background: none; color: var(--blue); font-weight: 600 }
 @media (max-width: 36rem) { dl { grid-template-columns: 1fr } dd { margin-bottom: .4rem } .bar { width: 35% } }
-@media print { html { background: none } body { padding: 0; max-width: none } figure, table, pre { break-inside: avoid } }
+@media print { html { background: none } body { padding: 0; max-width: none } h2 { margin-top: 1.2rem }
+               figure, table, pre, .formula { break-inside: avoid } pre { break-before: avoid }
+               h2, section > p { break-after: avoid; break-inside: avoid }
+               .picture svg { max-height: 9.5cm } .wide svg { min-width: 0 } .formula, .picture { overflow: visible } }
 """
 
 
@@ -62,10 +68,16 @@ def section(title: str, *parts: str) -> str:
     return "\n".join([f"<section>\n<h2>{escape(title)}</h2>", *parts, "</section>"])
 
 
-def figure(content: str, caption: str, wide: bool = False) -> str:
-    """A picture with a caption; a wide picture keeps its size and can be scrolled."""
+def figure(content: str, caption: str, wide: bool = False, code: str = "") -> str:
+    """A picture with a caption, and the code that made it; a wide picture keeps its size and can be scrolled."""
     kind = "picture wide" if wide else "picture"
-    return f'<figure>\n<div class="{kind}">{content}</div>\n<figcaption>{escape(caption)}</figcaption>\n</figure>'
+    below = f"\n<pre>{escape(code)}</pre>" if code else ""
+    return f'<figure>\n<div class="{kind}">{content}</div>\n<figcaption>{escape(caption)}</figcaption>{below}\n</figure>'
+
+
+def formulas(lines: Iterable[str]) -> str:
+    """Equations, each given as lines of HTML between which it may be broken."""
+    return "\n".join(f'<div class="formula">{line}</div>' for line in lines)
 
 
 def table(head: Sequence[str], rows: Iterable[tuple[str, str]]) -> str:
@@ -102,6 +114,6 @@ def inline_svg(svg: str, alt: str, prefix: str) -> str:
 
 
 def _own_id(found: re.Match[str], prefix: str) -> str:
-    name, mark, value = found.groups()
-    is_reference = name.endswith("href")
-    return f'{name}="{mark}{prefix}-{value}"' if not is_reference or mark else found.group()
+    attribute, mark, value = found.groups()
+    is_reference = attribute.endswith("href")
+    return f'{attribute}="{mark}{prefix}-{value}"' if not is_reference or mark else found.group()

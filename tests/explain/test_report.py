@@ -1,0 +1,173 @@
+"""The report: a page that stands alone, with the pictures that its code makes, and the numbers that are measured."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tr
+from tinygrad_rnn import explain, nn
+from tinygrad_rnn.errors import DataError, ShapeError
+from tinygrad_rnn.explain import Latex, ModelReport
+from tinygrad_rnn.explain.mathml import mathml
+from tinygrad_rnn.sequences import CharVocabulary, WordVocabulary
+
+TEXT = "The cat (a small one) sat on the mat; then it said “no”. "
+
+
+class Twice(nn.Cell):
+    """A cell that the code has never seen: two states, one of which moves slowly."""
+
+    def __init__(self, input_size: int, units: int) -> None:
+        super().__init__()
+        self.A = nn.Parameter((units, units), symbol="A")
+        self.B = nn.Parameter((input_size, units), symbol="B")
+        self.state_shape = ((units,), (units,))
+
+    def step(self, x: Any, state: Any) -> Any:
+        u, s = state
+        new = tr.tanh(x @ self.B + u @ self.A + s).named("u")
+        slow = (0.9 * s + 0.1 * new).named("s")
+        return new, (new, slow)
+
+
+def text_model(vocabulary: Any, recurrent: nn.Module, units: int) -> nn.Module:
+    model = nn.Sequential(nn.Embedding(len(vocabulary), 3), recurrent, nn.Linear(units, len(vocabulary)))
+    model.vocabulary = vocabulary
+    return model
+
+
+def reports() -> dict[str, ModelReport]:
+    tr.seed(1)
+    characters = CharVocabulary(TEXT)
+    wave = np.sin(np.arange(50) / 3)
+    return {
+        "characters": explain.report(text_model(characters, nn.RNN(3, 5), 5), TEXT * 2),
+        "words": explain.report(text_model(WordVocabulary(TEXT), nn.LSTM(3, 4), 4), TEXT * 2),
+        "a series": explain.report(nn.Sequential(nn.RNN(1, 4, num_layers=2), nn.Linear(4, 1)), wave),
+        "batch first": explain.report(
+            nn.Sequential(nn.RNN(2, 3, batch_first=True), nn.Linear(3, 2)), np.stack([wave, -wave], 1)
+        ),
+        "both directions": explain.report(
+            nn.Sequential(nn.RNN(1, 3, bidirectional=True), nn.Linear(6, 3)), wave, targets=np.arange(50)[:, None] % 3
+        ),
+        "a cell of one's own": explain.report(nn.Sequential(nn.Recurrent(Twice(1, 3)), nn.Linear(3, 1)), wave),
+        "a loss of one's own": explain.report(
+            nn.RNN(1, 3), wave, targets=np.zeros(50), loss=lambda outputs, _: (outputs**2).sum(axis=-1)
+        ),
+    }
+
+
+@pytest.fixture(scope="module", name="found")
+def _found() -> dict[str, ModelReport]:
+    return reports()
+
+
+def test_each_picture_is_that_of_the_code_below_it(found: dict[str, ModelReport]) -> None:
+    for page in found.values():
+        names = {"model": page.model, "page": page, "explain": explain, "nn": nn}
+        for part in page.sections:
+            assert part.exhibits, (page, part)
+            for exhibit in part.exhibits:
+                again = eval(exhibit.code, names)
+                if isinstance(exhibit.content, Latex):
+                    assert again == exhibit.content
+                else:
+                    assert again.source == exhibit.content.source, exhibit.code
+
+
+def test_every_number_is_measured(found: dict[str, ModelReport]) -> None:
+    for page in found.values():
+        words = {part.title: part.words for part in page.sections}
+        parameters = sum(p.size for p in page.model.parameters())
+        assert f"{parameters:,} parameter" in page.lead and f"{parameters:,} parameter" in words["Unrolled over time"]
+        for name in page.flows:
+            flow = explain.gradient_flow(page.model, page.xs, page.targets, page.loss, name)
+            if np.isfinite(flow.gamma):
+                said = re.search(
+                    rf"At {name}, .{{,15}} multiplies the gradient by γ = (\S+) on average \(R² = (\S+)\): (all )?(\d+) steps?",
+                    words["Gradient flow"],
+                )
+                assert said is not None
+                assert (said[1], said[2]) == (f"{flow.gamma:.3g}", f"{flow.r_squared:.2f}")
+                lag = int(said[4])
+                assert np.all(flow.decay[:lag] >= 0.01)
+                assert flow.decay[lag] < 0.01 if not said[3] else lag == len(flow.decay) - 1
+        for name, norms in page.contributions.items():
+            again = explain.gradient_by_step(page.model, page.xs, page.targets, page.loss, name, norms=True)
+            np.testing.assert_array_equal(norms, again)
+            k = int(again.argmax())
+            share = f"{again[k] / again.sum():.1%}"
+            assert f"{name}, step {k + 1} adds most, {share} of the sum" in words["Contributions"]
+        for name, (low, high) in page.states.bounds.items():
+            near = 0.1 * (high - low)
+            values = page.states[name]
+            share = f"{np.mean((values < low + near) | (values > high - near)):.1%}"
+            if name in re.findall(r"(\w+) has \S+% of its values", words["Gate by gate"]):
+                assert f"{name} has {share} of its values" in words["Gate by gate"]
+
+
+def test_the_loss_and_its_baseline(found: dict[str, ModelReport]) -> None:
+    page = found["characters"]
+    codes = page.model.vocabulary.encode(TEXT * 2)
+    logits = page.model(codes[:-1, None]).data[:, 0]
+    p = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    bits = -np.log2(p[np.arange(len(codes) - 1), codes[1:]]).mean()
+    assert f"{bits:.3g} bits a symbol" in page.lead
+    assert f"{np.log2(len(page.model.vocabulary)):.3g}." in page.lead
+    wave = np.sin(np.arange(50) / 3)
+    assert f"the last value once more has {np.mean((wave[1:] - wave[:-1]) ** 2):.3g}." in found["a series"].lead
+
+
+def test_units_are_labelled_with_what_they_go_with(found: dict[str, ModelReport]) -> None:
+    page = found["characters"]
+    best = page.states.units(values=["h"])[0]
+    words = {part.title: part.words for part in page.sections}["States"]
+    assert f"Clearest is {best}" in words
+    assert f"unit {best.number}: {best.property}, {best.correlation:.2f}" in page.html()
+    assert "steps back" in found["a series"].html()  # of a series, what is remembered of it
+
+
+def test_the_page_stands_alone(found: dict[str, ModelReport], tmp_path: Path) -> None:
+    for page in found.values():
+        html = page.html()
+        root = ET.fromstring(re.sub(r"<!DOCTYPE html>|<meta[^>]*>", "", html))  # each element is closed
+        ids = [element.get("id") for element in root.iter() if element.get("id")]
+        assert len(ids) == len(set(ids))
+        assert not [element for element in root.iter() if element.tag.endswith("script")]
+        attributes = [pair for element in root.iter() for pair in element.attrib.items()]
+        links = [value for key, value in attributes if key.endswith(("href", "src"))]
+        assert all(link.startswith("#") for link in links)
+        assert "@import" not in html and not re.search(r"url\((?!#)", html)
+        assert len(list(root.iter("math"))) > 8
+        assert page._repr_html_().startswith("<iframe srcdoc=")
+    assert found["words"].save(tmp_path / "page.html").read_text(encoding="utf-8") == found["words"].html()
+
+
+def test_what_cannot_be_reported(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.RNN(1, 3), nn.Linear(3, 1))
+    with pytest.raises(DataError, match="needs a vocabulary"):
+        explain.report(model, "a text")
+    with pytest.raises(DataError, match="too short"):
+        explain.report(model, np.ones(2))
+    with pytest.raises(ShapeError, match="targets=…, loss=…"):
+        explain.report(nn.RNN(1, 3), np.ones(9))
+    with pytest.raises(DataError, match="the report"):
+        explain.report(model, np.ones(9), tmp_path / "no" / "page.html")
+
+
+def test_mathml_of_every_command() -> None:
+    lines = mathml(
+        r"\begin{aligned} \delta^{h}_t &= -\frac{\partial L}{\partial x_1} + {W_f}^{\top} \left(1 - \hat{y} \odot b'\right) \\"
+        r" a_{\text{net \%}} &= \operatorname{softmax}\left(E{}_{[x_t]}\right) \cdot 0.5 \end{aligned}"
+    )
+    first, second = (ET.fromstring(f"<p>{line}</p>") for line in lines)
+    assert "".join(first.itertext()).replace("\n", "") == "δth=−∂L∂x1+Wf⊤(1−y^⊙b′)"
+    assert [len(list(part)) for part in (first, second)] == [3, 2]
+    assert "".join(second.itertext()).replace("\n", "") == "anet %=softmax(E[xt])·0.5"
+    assert [part[0].tag for part in first] == ["msubsup", "mo", "mo"]

@@ -1,0 +1,460 @@
+"""A report about a model: one page from its equations to what it remembers and how far back it learns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..console import counted
+from ..draw import Drawing
+from ..errors import TinygradError
+from ..files import check_writable, write_bytes
+from ..nn.module import Module
+from ..ops import cross_entropy, mse
+from ..sequences import Vocabulary
+from .backward_pass import draw_backward_pass
+from .by_hand import Array
+from .equations import Latex
+from .gradient_by_step import gradient_by_step
+from .gradient_flow import GradientFlow, gradient_flow
+from .heatmaps import heatmap
+from .mathml import mathml
+from .model_run import Loss, run_model
+from .page import figure, formulas, page, section
+from .states import States, Unit, states
+from .task import Task, task_of
+
+__all__ = ["Exhibit", "ModelReport", "Section", "report"]
+
+ROWS, COLUMNS = 8, 30
+"""Units of a value that a picture shows, and steps side by side."""
+MATRICES = 4
+"""Parameters whose contributions are shown."""
+LOSSES: Mapping[str, Any] = {"nn.cross_entropy": cross_entropy, "nn.mse": mse}
+"""Losses by the Python expressions for them."""
+LITTLE = 0.01
+"""What counts as nothing left of a gradient."""
+
+
+class Exhibit(NamedTuple):
+    """Equations or a picture, and the Python expression that makes the same again.
+
+    Attributes
+    ----------
+    code : str
+        Of `model`, `page` (the report), `explain` and `nn`.
+    content : Latex or Drawing
+    """
+
+    code: str
+    content: Latex | Drawing
+
+
+class Section(NamedTuple):
+    """A section of a report.
+
+    Attributes
+    ----------
+    title : str
+    words : str
+        What is seen, with the numbers of this model.
+    exhibits : tuple of Exhibit
+    """
+
+    title: str
+    words: str
+    exhibits: tuple[Exhibit, ...]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class ModelReport:
+    """A page about a model, which a notebook shows.
+
+    Attributes
+    ----------
+    model : Module
+    title : str
+    lead : str
+        The first sentences.
+    sections : tuple of Section
+    source : str or ndarray
+        What the model read.
+    xs, targets : ndarray
+        The passage over which gradients are measured, and what the model is to predict.
+    loss : callable
+        ``loss(outputs, targets)``: the loss of each step.
+    shown : slice
+        Where the passage is in the source.
+    layers : str
+        What names such as ``h_l0`` mean, if there are several layers.
+    states : States
+        All named values over the source.
+    flows : dict of str to GradientFlow
+        For each state, how gradients flow back to it.
+    contributions : dict of str to ndarray, shape (T,)
+        For each matrix of the model, the norms of what each step adds to its gradient, as
+        :func:`~tinygrad_rnn.explain.gradient_by_step` measures them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_rnn import explain, nn
+    >>> page = explain.report(nn.Sequential(nn.GRU(1, 2), nn.Linear(2, 1)), np.sin(np.arange(30)))
+    >>> for part in page.sections[5:]:
+    ...     print(part.title, *[exhibit.code for exhibit in part.exhibits])
+    Gradient flow explain.gradient_flow(model, page.xs, page.targets, page.loss, 'h').draw()
+    Contributions explain.draw_backward_pass(model, page.xs, page.targets, page.loss,
+        parameters=['0.weight_hh_l0', '0.weight_ih_l0', '1.weight'], steps=6)
+    """
+
+    model: Module
+    title: str
+    lead: str
+    sections: tuple[Section, ...]
+    source: Any
+    xs: Any
+    targets: Any
+    loss: Loss
+    shown: slice
+    layers: str
+    states: States
+    flows: Mapping[str, GradientFlow]
+    contributions: Mapping[str, Array]
+
+    def __repr__(self) -> str:
+        return f"<ModelReport of {self.title}: {', '.join(part.title.lower() for part in self.sections)}>"
+
+    def parts(self) -> list[str]:
+        """The sections as HTML."""
+        return [section(part.title, f"<p>{escape(part.words)}</p>", *map(_shown, part.exhibits)) for part in self.sections]
+
+    def html(self) -> str:
+        """The page: a document that loads nothing, and runs no script."""
+        about = (
+            "Below each picture stands the Python expression that makes it: <code>model</code> is the model, and "
+            "<code>page</code> is this report, <code>explain.report(model, …)</code>."
+        )
+        head = f'<h1>{escape(self.title)}</h1>\n<p class="lead">{escape(self.lead)}</p>\n<p>{about}</p>'
+        return page(self.title, [head, *self.parts()])
+
+    def save(self, path: str | Path) -> Path:
+        """Write the page.
+
+        Raises
+        ------
+        DataError
+            If the file cannot be written.
+        """
+        return write_bytes(path, self.html().encode("utf-8", "replace"), "the report")
+
+    def _repr_html_(self) -> str:
+        return (
+            f'<iframe srcdoc="{escape(self.html(), quote=True)}" '
+            'style="width: 100%; height: 600px; border: 1px solid #d0d7de"></iframe>'
+        )
+
+
+def report(
+    model: Module,
+    data: Any,
+    out: str | Path | None = None,
+    *,
+    targets: Any = None,
+    loss: Loss | None = None,
+    vocabulary: Vocabulary | None = None,
+    title: str = "",
+) -> ModelReport:
+    """Explain a model on one page: its equations and pictures, its states over data, and how far back gradients reach.
+
+    Parameters
+    ----------
+    model : Module
+        A network that predicts something at each step.
+    data : str or array_like
+        A text, of which the model predicts each next symbol; or a series, shape (T,), (T, features) or as the model takes
+        it. The first 5000 steps are read, and pictures show a passage of 60.
+    out : str or Path, optional
+        The HTML file to write.
+    targets : array_like, optional
+        What the model is to predict from a series; the next values of the series if not given.
+    loss : callable, optional
+        ``loss(outputs, targets)``: the loss of each step, as for :func:`gradient_flow`. The cross entropy of symbols
+        and classes, or the squared error, if not given.
+    vocabulary : Vocabulary, optional
+        For a text, what makes codes of it; the model's attribute `vocabulary` if not given.
+    title : str, optional
+        The model's class if not given.
+
+    Returns
+    -------
+    ModelReport
+
+    Raises
+    ------
+    DataError
+        If the data are too short, a text has no vocabulary, or the file cannot be written.
+    ShapeError
+        If nothing says what the model is to predict.
+    TinygradError
+        If the model has no recurrence.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_rnn import explain, nn
+    >>> model = nn.Sequential(nn.RNN(1, 4), nn.Linear(4, 1))
+    >>> page = explain.report(model, np.sin(np.arange(30)))
+    >>> page
+    <ModelReport of Sequential: equations, one step, unrolled over time, gate by gate, states, gradient flow, contributions>
+    >>> page.flows["h"].norms.shape, "<script" in page.html()
+    ((29, 29), False)
+    """
+    if out is not None:
+        check_writable(out, "the report")  # before the work
+    task = task_of(model, data, targets, loss, vocabulary)
+    found = states(model, task.source, vocabulary=vocabulary)
+    run = run_model(model, task.xs, task.targets, task.loss)
+    carried = [name for name, (part, node) in run.places.items() if _in(node, part.loop.next_carry) and node.dtype.kind == "f"]
+    flows = {name: gradient_flow(model, task.xs, task.targets, task.loss, name) for name in carried}
+    made = ModelReport(
+        model,
+        title or type(model).__name__,
+        _lead(model, task),
+        (),
+        task.source,
+        task.xs,
+        task.targets,
+        task.loss,
+        task.shown,
+        _layers([part.label for part in run.parts]),
+        found,
+        flows,
+        _contributions(model, task),
+    )
+    parts = tuple(_told(*given, made, task) for given in SECTIONS)
+    made = ModelReport(**{**vars(made), "sections": parts})
+    if out is not None:
+        made.save(out)
+    return made
+
+
+def _in(node: Any, nodes: Sequence[Any]) -> bool:
+    return any(node is other for other in nodes)
+
+
+def _told(title: str, tell: Callable[[ModelReport, Task], tuple[str, list[Exhibit]]], made: ModelReport, task: Task) -> Section:
+    """A section, or why there is none."""
+    try:
+        words, exhibits = tell(made, task)
+    except TinygradError as error:
+        return Section(title, f"There is nothing to see here: {error}", ())
+    return Section(title, words, tuple(exhibits))
+
+
+def _shown(exhibit: Exhibit) -> str:
+    """An exhibit as HTML."""
+    if isinstance(exhibit.content, Latex):
+        return f"{formulas(mathml(exhibit.content))}\n<pre>{escape(exhibit.code)}</pre>"
+    is_wide = exhibit.code.startswith("explain.heatmap(")
+    return figure(exhibit.content.svg(), exhibit.content.title, is_wide, exhibit.code)
+
+
+# -- what is said --------------------------------------------------------------------------
+
+
+def _lead(model: Module, task: Task) -> str:
+    parameters = sum(p.size for p in model.parameters())
+    what, alone = task.baseline
+    beside = f"; {what} has {alone:.3g}" if np.isfinite(alone) else ""
+    return (
+        f"A {type(model).__name__} with {counted(parameters, 'parameter')} reads {task.size}, and makes a prediction at each "
+        f"step. Its mean loss is {task.mean_loss(model):.3g} {task.unit}{beside}."
+    )
+
+
+def _layers(labels: Sequence[str]) -> str:
+    """What names of values in several layers mean.
+
+    Examples
+    --------
+    >>> _layers(["l0", "l1"])
+    ' The ending of a name says the layer: l0, l1, from the first to the last.'
+    """
+    return f" The ending of a name says the layer: {', '.join(labels)}, from the first to the last." if any(labels) else ""
+
+
+def _contributions(model: Module, task: Task) -> dict[str, Array]:
+    """The norms of what each step adds to the gradients of the largest matrices that have one."""
+    found: dict[str, Array] = {}
+    matrices = [(name, p) for name, p in model.named_parameters() if p.ndim > 1]
+    for name, parameter in sorted(matrices, key=lambda pair: -pair[1].size)[:MATRICES]:
+        try:
+            found[name] = gradient_by_step(model, task.xs, task.targets, task.loss, parameter, norms=True)
+        except TinygradError:  # no loss depends on it
+            continue
+    return found
+
+
+def _equations(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
+    loss = f"loss={task.drawn}" if task.drawn else ""
+    forward, backward = f"model.equations({loss})", f"model.equations(backward=True{', ' * bool(loss)}{loss})"
+    exhibits = [
+        Exhibit(forward, made.model.equations(loss=LOSSES.get(task.drawn))),
+        Exhibit(backward, made.model.equations(True, loss=LOSSES.get(task.drawn))),
+    ]
+    n, m = (len(mathml(exhibit.content)) for exhibit in exhibits)  # type: ignore[arg-type]
+    sizes = _joined([f"{name} of {counted(made.states[name].shape[1], 'unit')}" for name in made.flows])
+    return (
+        f"The first {counted(n, 'equation')} are one step t of the model forward, which keeps {sizes}.{made.layers} "
+        f"The other {m} are backpropagation through time: δ is the derivative of the loss L by a value, a term with "
+        "t + 1 comes back from the step after, and each parameter's gradient is a sum over all steps, since all share it.",
+        exhibits,
+    )
+
+
+def _folded(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
+    steps, comes = made.shown.stop - made.shown.start, "comes" if len(made.flows) == 1 else "come"
+    return (
+        f"One step of the model, of which all {counted(steps, 'step')} of the passage are copies. Each black square is a "
+        f"delay: by it {_joined(list(made.flows))} of one step {comes} into the next, and by nothing else can the model "
+        "remember.",
+        [Exhibit("model.draw()", made.model.draw())],
+    )
+
+
+def _unrolled(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
+    parameters = sum(p.size for p in made.model.parameters())
+    code = f"model.draw(time='unrolled', steps=4{f', loss={task.drawn}' if task.drawn else ''})"
+    return (
+        f"The same step four times, time from left to right: all steps share the {counted(parameters, 'parameter')}. "
+        "A gradient flows against the arrows, so that of the loss at step 4 goes through 3 steps until it is back at step 1.",
+        [Exhibit(code, made.model.draw(time="unrolled", steps=4, loss=LOSSES.get(task.drawn)))],
+    )
+
+
+def _step(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
+    names = list(made.states.values)
+    inside = f"The inside of a step, from what comes in at the left to what goes on at the right. It makes {_joined(names)}."
+    shares = sorted((found.share, name) for name, found in made.states.saturation().items())
+    if shares:
+        inside += (
+            " A bounded function hardly passes on a gradient in the outer tenth of its range, on both sides: there "
+            f"{_joined([f'{name} has {share:.1%} of its values' for share, name in dict.fromkeys((shares[-1], shares[0]))])}."
+        )
+    return inside, [Exhibit("model.draw(time='step')", made.model.draw(time="step"))]
+
+
+def _states(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
+    told = _units(made, task)
+    columns = None if task.steps is None else task.steps[task.shown]
+    start, stop = task.shown.start, task.shown.stop
+    exhibits = []
+    for name in made.flows:
+        values = made.states[name]
+        chosen = {unit.number: f"unit {unit.number}: {unit.property}, {unit.correlation:.2f}" for unit in told.get(name, ())}
+        for unit in map(int, np.argsort(-values.std(axis=0), kind="stable")):
+            if len(chosen) < ROWS:
+                chosen.setdefault(unit, f"unit {unit}")
+        units, labels, title = list(chosen), list(chosen.values()), f"{name} at the steps {start + 1} to {stop}"
+        at = "" if columns is None else f", {columns if list(columns) != list(''.join(columns)) else ''.join(columns)!r}"
+        exhibits.append(
+            Exhibit(
+                f"explain.heatmap(page.states[{name!r}][{start}:{stop}]{at},\n"
+                f"    units={units},\n    labels={labels},\n    width={COLUMNS}, title={title!r})",
+                heatmap(values[start:stop], columns, units=units, labels=labels, width=COLUMNS, title=title),
+            )
+        )
+    every = sorted((unit for units in told.values() for unit in units), key=lambda unit: -abs(unit.correlation))
+    clearest = (
+        f"Clearest is {every[0]}{', though nobody told the model to look for it' * (task.steps is not None)}."
+        if every
+        else "No unit goes with anything of the input that was looked for."
+    )
+    return (
+        "All that the model knows of the steps before is in its states. The pictures show some units of each over a passage, "
+        "red above zero and blue below; a label tells what a unit goes with over all that was read, and the correlation. "
+        f"{clearest}",
+        exhibits,
+    )
+
+
+def _units(made: ModelReport, task: Task) -> dict[str, list[Unit]]:
+    """For each state, the units that go best with something that a reader can see."""
+    source, properties = task.properties()
+    if not properties:
+        return {}
+    n = min(len(source), made.states.steps)
+    found = States(source[:n], {name: made.states[name][:n] for name in made.flows}, {})
+    return {name: found.units(properties, [name])[:ROWS] for name in made.flows}
+
+
+def _flow(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
+    exhibits, told = [], []
+    for name, flow in made.flows.items():
+        code = f"explain.gradient_flow(model, page.xs, page.targets, page.loss, {name!r}).draw()"
+        exhibits.append(Exhibit(code, flow.draw()))
+        told.append(_reach(name, flow))
+    is_gone = any((flow.decay < LITTLE).any() for flow in made.flows.values())
+    far = " What lies further back than that, the model can hardly learn from." if is_gone else ""
+    return (
+        "A row is the loss of one step t, and a column the step k to which its gradient has come back, on one scale from "
+        "little, dark, to much, light. "
+        f"{' '.join(told)}{far}",
+        exhibits,
+    )
+
+
+def _reach(name: str, flow: GradientFlow) -> str:
+    """How far back gradients reach, in a sentence or two."""
+    if not np.isfinite(flow.gamma):
+        return f"At {name}, the norm of the whole gradient is between {flow.totals.min():.2g} and {flow.totals.max():.2g}."
+    words = f"At {name}, a step back multiplies the gradient by γ = {flow.gamma:.3g} on average (R² = {flow.r_squared:.2f})"
+    gone, last = np.flatnonzero(flow.decay < LITTLE), len(flow.decay) - 1
+    if gone.size:
+        return f"{words}: {counted(int(gone[0]), 'step')} back, less than {LITTLE:.0%} of it is left."
+    return f"{words}: all {counted(last, 'step')} back, {flow.decay[last]:.0%} of it is left."
+
+
+def _backward(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
+    names = list(made.contributions)
+    parameters, told = dict(made.model.named_parameters()), []
+    for name, norms in made.contributions.items():
+        k = int(norms.argmax())
+        at = "" if task.steps is None else f", where it reads {task.steps[task.shown.start + k]!r}"
+        share = norms[k] / norms.sum() if norms.sum() else 0.0
+        letter = f"{symbol}, " if (symbol := parameters[name].symbol) else ""
+        told.append(f"{letter}{name}, step {k + 1} adds most, {share:.1%} of the sum of all norms{at}")
+    code = f"explain.draw_backward_pass(model, page.xs, page.targets, page.loss,\n    parameters={names}, steps=6)"
+    drawing = draw_backward_pass(made.model, made.xs, made.targets, made.loss, parameters=names, steps=6)
+    return (
+        "The unrolled model once more, with the gradient that comes back by each edge; below each step is the norm of what "
+        f"that step adds to the gradient of each matrix. In the gradient of {'; of '.join(told)}.",
+        [Exhibit(code, drawing)],
+    )
+
+
+def _joined(words: Sequence[str]) -> str:
+    """Words as an enumeration.
+
+    Examples
+    --------
+    >>> _joined(["h", "c", "x"])
+    'h, c and x'
+    """
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
+
+
+SECTIONS = (
+    ("Equations", _equations),
+    ("One step", _folded),
+    ("Unrolled over time", _unrolled),
+    ("Gate by gate", _step),
+    ("States", _states),
+    ("Gradient flow", _flow),
+    ("Contributions", _backward),
+)

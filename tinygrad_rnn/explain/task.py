@@ -1,0 +1,195 @@
+"""The task of a model in a report: what the model reads, what it is to predict, and the loss of each step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..console import counted
+from ..errors import DataError, ShapeError
+from ..nn.module import Module
+from ..ops import cross_entropy, mse
+from ..sequences import Vocabulary
+from ..tensor import Tensor
+from .by_hand import Array
+from .model_run import Loss, run_losses
+from .properties import PROPERTIES, Property, passage
+
+__all__ = ["Task", "task_of"]
+
+READ, SHOWN = 5000, 60
+"""Steps that a report reads, and steps of the passage that its pictures show."""
+LAGS = (0, 1, 2, 4, 8)
+"""How many steps back a unit is looked at as a memory of the input."""
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What a model reads and what it is to predict.
+
+    Attributes
+    ----------
+    source : str or ndarray
+        The text, or the input as the model takes it.
+    steps : list of str, or None
+        The symbol of each step of a text.
+    every : tuple
+        Inputs and targets of all steps that are read.
+    xs, targets : ndarray
+        Those of the passage.
+    size : str
+        How much is read.
+    shown : slice
+        Where the passage is.
+    loss : callable
+        ``loss(outputs, targets)``: the loss of each step.
+    drawn : str
+        The loss in pictures and equations, as it is written in Python; empty if it is a user's own.
+    baseline : tuple of (str, float)
+        What predicts without a network, and its mean loss; the loss is NaN if there is nothing of this kind.
+    unit : str
+        Of the losses.
+    per_unit : float
+        Losses are divided by it.
+    """
+
+    source: Any
+    steps: list[str] | None
+    every: tuple[Any, Any]
+    xs: Any
+    targets: Any
+    size: str
+    shown: slice
+    loss: Loss
+    drawn: str
+    baseline: tuple[str, float]
+    unit: str
+    per_unit: float
+
+    def mean_loss(self, model: Module) -> float:
+        """The mean loss of all steps that are read, in `unit`."""
+        return float(run_losses(model, *self.every, self.loss)[1].data.mean()) / self.per_unit
+
+    def properties(self) -> tuple[Any, Mapping[str, Property]]:
+        """What units are compared with, and the properties of it: of characters, or the input some steps back."""
+        if self.steps is not None:
+            return self.source, PROPERTIES if list(self.source) == self.steps else {}
+        series = np.asarray(self.source, float)
+        series = series.reshape(len(series), -1) if series.ndim != 3 else series[:, 0]
+        return series, {
+            f"x{f'[{feature}]' if series.shape[1] > 1 else ''}{f', {lag} steps back' if lag > 1 else ', a step back' * lag}": (
+                lambda rows, t, lag=lag, feature=feature: rows[max(t - lag, 0)][feature]
+            )
+            for feature in range(min(series.shape[1], 3))
+            for lag in LAGS
+        }
+
+
+def task_of(model: Module, data: Any, targets: Any, loss: Loss | None, vocabulary: Vocabulary | None) -> Task:
+    """The task of a model on a text or a series.
+
+    Raises
+    ------
+    DataError
+        If a text has no vocabulary, or there are too few steps.
+    ShapeError
+        If nothing says what the model is to predict.
+    """
+    if isinstance(data, str):
+        return _of_text(model, data, loss, vocabulary)
+    return _of_series(model, np.asarray(data.data if isinstance(data, Tensor) else data), targets, loss)
+
+
+def _of_text(model: Module, text: str, loss: Loss | None, vocabulary: Vocabulary | None) -> Task:
+    vocabulary = vocabulary or getattr(model, "vocabulary", None)
+    if vocabulary is None:
+        raise DataError("a text needs a vocabulary: report(model, text, vocabulary=…), or an attribute model.vocabulary")
+    steps = list(vocabulary.split(text[: 20 * READ]))[: READ + 1]
+    if list(text[: len(steps)]) == steps:
+        text = text[: len(steps)]
+    if len(steps) < 3:
+        raise DataError(f"a text of {len(steps)} symbols is too short: a report needs 3 at least")
+    codes = vocabulary.encode(text)[: len(steps)]
+    n = min(SHOWN, len(steps) - 1)
+    is_characters = list(text) == steps
+    shown = passage(text[:-1], n) if is_characters else slice(0, n)
+    to_input = _axes(model)
+    every = to_input(codes[:-1, None]), to_input(codes[1:, None])
+    after = slice(shown.start + 1, shown.stop + 1)
+    return Task(
+        text,
+        steps,
+        every,
+        to_input(codes[shown, None]),
+        to_input(codes[after, None]),
+        f"{counted(len(steps) - 1, 'symbol')} of a text",
+        shown,
+        loss or (lambda outputs, y: cross_entropy(outputs, y, reduction="none")),
+        "" if loss else "nn.cross_entropy",
+        (
+            f"a guess among {len(vocabulary)} symbols that are all alike",
+            float("nan") if loss else float(np.log2(len(vocabulary))),
+        ),
+        "a step" if loss else "bits a symbol",
+        1.0 if loss else float(np.log(2)),
+    )
+
+
+def _of_series(model: Module, series: Array, targets: Any, loss: Loss | None) -> Task:
+    to_input = _axes(model)
+    if series.ndim < 3 and series.dtype.kind in "fiub":
+        dtype = next((p.dtype for p in model.parameters()), np.dtype(float))
+        series = to_input(series.astype(dtype).reshape(len(series), 1, -1))
+    is_next = targets is None
+    axis = 1 if _is_batch_first(model) else 0
+    if series.ndim < 2 or series.shape[axis] < 3:
+        raise DataError(f"a series of shape {series.shape} is too short: a report needs 3 steps at least")
+    n = min(series.shape[axis] - is_next, READ)
+
+    def part(array: Array, start: int, stop: int) -> Array:
+        return array[(slice(None),) * axis + (slice(start, stop),)]
+
+    ys = part(series, 1, n + 1) if is_next else np.asarray(targets.data if isinstance(targets, Tensor) else targets)
+    xs = part(series, 0, n)
+    own: Callable[[Any, Any], Any] = lambda outputs, y: mse(outputs, y, reduction="none").mean(axis=-1)  # noqa: E731
+    is_classes = ys.dtype.kind in "iu"
+    if is_classes:
+        own = lambda outputs, y: cross_entropy(outputs, y, reduction="none")  # noqa: E731
+    used = loss or own
+    try:
+        run_losses(model, part(xs, 0, 2), part(ys, 0, 2), used)
+    except ShapeError as error:
+        if loss is not None or not is_next:
+            raise
+        raise ShapeError(
+            f"the model does not predict its own next input ({error}); say what it is to predict, and by which loss: "
+            "report(model, xs, targets=…, loss=…), with the loss of each step"
+        ) from error
+    T = min(SHOWN, n)
+    repeated = float(np.mean((np.asarray(xs, float) - ys) ** 2)) if is_next and not loss else float("nan")
+    return Task(
+        xs,
+        None,
+        (xs, part(ys, 0, n)),
+        part(xs, 0, T),
+        part(ys, 0, T),
+        f"{counted(n, 'step')} of a series",
+        slice(0, T),
+        used,
+        "" if loss else "nn.cross_entropy" if is_classes else "nn.mse",
+        ("the last value once more", repeated),
+        "a step" if loss else "nats a step" if is_classes else "mean squared error",
+        1.0,
+    )
+
+
+def _is_batch_first(model: Module) -> bool:
+    return any(getattr(part, "batch_first", False) for _, part in model.modules())
+
+
+def _axes(model: Module) -> Callable[[Array], Array]:
+    """From (time, batch, …) to what the model takes."""
+    return (lambda array: np.swapaxes(array, 0, 1)) if _is_batch_first(model) else (lambda array: array)
