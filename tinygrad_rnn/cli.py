@@ -33,6 +33,8 @@ See, prove, explain and run recurrent networks.
   tinygrad-rnn plan GRUCell              what of it stays in the loop over time
   tinygrad-rnn check mycells.py:MyCell   are the gradients of your own cell right?
   tinygrad-rnn show model.safetensors    what is in a model file
+  tinygrad-rnn explain model.safetensors --text novel.txt
+                                         what does it remember, how far back does it learn?
 
 Where a cell is named, the file of a model that tr.save wrote will do as well.
 Each has a --help of its own."""
@@ -127,6 +129,19 @@ examples:
   tinygrad-rnn check mycells.py:MyCell
   tinygrad-rnn check mypackage.cells:make_cell --order 2 --examples 200"""
 
+EXPLAIN = """\
+Write a page about a model, which a browser shows: its equations, pictures of it
+folded, unrolled and gate by gate, its states while it reads, how far back its
+gradients reach, and what each step adds to the gradient. The numbers are
+measured on the data: a text, of which the model predicts each next symbol, or a
+CSV file with a row for each step, of which it predicts the next row."""
+
+EXPLAIN_EXAMPLES = """\
+examples:
+  tinygrad-rnn explain model.safetensors --text novel.txt --out novel.html
+  tinygrad-rnn explain models.py:make_model --csv series.csv
+  tinygrad-rnn explain tinygrad-rnn-demo/model.safetensors --text novel.txt \\
+      --classes tinygrad_rnn.demo.model"""
 
 BACKEND = """\
 Tell what runs compiled cells. The native backend writes a cell as C and compiles
@@ -328,6 +343,21 @@ def _check(chosen: argparse.Namespace) -> int:
     return 0
 
 
+def _explain(chosen: argparse.Namespace) -> int:
+    from .explain import report
+    from .files import check_writable, read_table, read_text
+    from .lookup import find_model, load_model, running
+
+    check_writable(chosen.out, "the report")  # before the work
+    data = read_text(chosen.text) if chosen.text else read_table(chosen.csv)
+    model = load_model(chosen.model, chosen.classes) if _is_file(chosen.model) else find_model(chosen.model)
+    with running(chosen.model):
+        page = report(model, data, chosen.out)
+    print(page.lead)
+    print(chosen.out)
+    return 0
+
+
 def _backend(chosen: argparse.Namespace) -> int:
     from .scan.native.report import report
 
@@ -343,7 +373,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser("tinygrad-rnn", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"tinygrad-rnn {__version__}")
     commands = parser.add_subparsers(
-        title="commands", required=True, metavar="demo | draw | equations | plan | check | show | backend"
+        title="commands", required=True, metavar="demo | draw | equations | plan | check | show | explain | backend"
     )
     _demo_options(_command(commands, "demo", "train a network on text", DEMO, DEMO_EXAMPLES))
     _draw_options(_command(commands, "draw", "draw a cell", DRAW, DRAW_EXAMPLES))
@@ -351,6 +381,7 @@ def _parser() -> argparse.ArgumentParser:
     _plan_options(_command(commands, "plan", "print how a cell is run", PLAN, PLAN_EXAMPLES))
     _check_options(_command(commands, "check", "check a cell's gradients", CHECK, CHECK_EXAMPLES))
     _show_options(_command(commands, "show", "print what is in a model file", SHOW, SHOW_EXAMPLES))
+    _explain_options(_command(commands, "explain", "write a page about a model", EXPLAIN, EXPLAIN_EXAMPLES))
     _backend_options(_command(commands, "backend", "what runs compiled cells", BACKEND, BACKEND_EXAMPLES))
     return parser
 
@@ -448,6 +479,16 @@ def _check_options(parser: _Parser) -> None:
         "--order", type=_positive, default=1, metavar="N", help="2: the gradient of the gradient too (%(default)s)"
     )
     parser.set_defaults(run=_check)
+
+
+def _explain_options(parser: _Parser) -> None:
+    parser.add_argument("model", metavar="MODEL", help="model.safetensors; or module:name or path/to/file.py:make_model")
+    parser.add_argument("--classes", nargs="+", default=[], metavar="FILE", help="your own classes in the file of a model")
+    data = parser.add_mutually_exclusive_group(required=True)
+    data.add_argument("--text", metavar="FILE", help="a UTF-8 text")
+    data.add_argument("--csv", metavar="FILE", help="a table of numbers: a row for each step, a column for each feature")
+    parser.add_argument("-o", "--out", type=Path, default=Path("report.html"), metavar="FILE", help="(%(default)s)")
+    parser.set_defaults(run=_explain)
 
 
 def _backend_options(parser: _Parser) -> None:

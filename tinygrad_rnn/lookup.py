@@ -17,7 +17,7 @@ from .errors import DataError, TinygradError
 from .files import read_text
 from .storing import load
 
-__all__ = ["find_cell", "load_model", "running"]
+__all__ = ["find_cell", "find_model", "load_model", "running"]
 
 CellFactory = Callable[..., nn.Cell]
 HERE = Path(__file__).parent
@@ -64,11 +64,7 @@ def find_cell(name: str) -> CellFactory:
             f"there is no cell {name!r} in tinygrad_rnn.nn, which has {', '.join(sorted(known))}; "
             "a cell of your own is module:Name or path/to/file.py:Name"
         )
-    module = _module_of_file(Path(where)) if where.endswith(".py") else _module(where)
-    found: Any = module
-    with running(name):
-        for part in attribute.split("."):
-            found = getattr(found, part, None)
+    module, found = _found(name)
     if isinstance(found, nn.Cell):
         return lambda: found
     if isinstance(found, nn.Module):
@@ -76,6 +72,49 @@ def find_cell(name: str) -> CellFactory:
     if not callable(found):
         raise DataError(f"{where} has no cell {attribute!r}; {_cells_of(module)}")
     return found
+
+
+def find_model(name: str) -> nn.Module:
+    """Find a model by the name that a user types.
+
+    Parameters
+    ----------
+    name : str
+        A module, or a file that ends in ``.py``, then a colon and the name of a model in it, or of a function without
+        arguments that makes one. That module is imported, so its code runs.
+
+    Raises
+    ------
+    DataError
+        If there is no such module or name, it fails, or it is no model.
+
+    Examples
+    --------
+    >>> find_model("tinygrad_rnn.nn:RNN")
+    Traceback (most recent call last):
+        ...
+    tinygrad_rnn.errors.DataError: tinygrad_rnn.nn:RNN failed: TypeError: ...
+    """
+    if not name.rpartition(":")[0]:
+        raise DataError(f"{name!r} is no model: name a file, model.safetensors, or path/to/file.py:make_model")
+    _, found = _found(name)
+    if callable(found) and not isinstance(found, nn.Module):
+        with running(name):
+            found = found()
+    if not isinstance(found, nn.Module):
+        raise DataError(f"{name} is of class {type(found).__name__}, and not a model, an nn.Module, or what makes one")
+    return found
+
+
+def _found(name: str) -> tuple[ModuleType, Any]:
+    """The module of a name ``module:Name`` or ``path/to/file.py:Name``, and what has this name in it, or None."""
+    where, _, attribute = name.rpartition(":")
+    module = _module_of_file(Path(where)) if where.endswith(".py") else _module(where)
+    found: Any = module
+    with running(name):
+        for part in attribute.split("."):
+            found = getattr(found, part, None)
+    return module, found
 
 
 def load_model(path: str, sources: Sequence[str] = ()) -> nn.Module:

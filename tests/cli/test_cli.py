@@ -536,3 +536,40 @@ def test_errors_are_of_the_library_s_kind_in_code_too() -> None:
 def test_a_cell_is_found_by_what_people_type(name, tmp_path):
     done = command("draw", name, "-o", "a.gv", cwd=tmp_path)
     assert done.returncode == 0 and (tmp_path / "a.gv").read_text(encoding="utf-8").startswith("digraph LSTMCell")
+
+
+MODELS = """
+from tinygrad_rnn import nn
+
+
+def make_model():
+    return nn.Sequential(nn.RNN(2, 3), nn.Linear(3, 2))
+
+
+not_a_model = 3
+"""
+
+
+def test_explain_writes_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, series, text, file = (tmp_path / name for name in ("models.py", "series.csv", "text.txt", "model.safetensors"))
+    source.write_text(MODELS)
+    series.write_text("a,b\n" + "\n".join(f"{k % 3},{k % 5}" for k in range(20)))
+    text.write_text("to be or not to be")
+    tr.save(CharModel(CharVocabulary("to be or not to be"), 3, 4), file)
+    out = tmp_path / "page.html"
+    for command, words in (
+        ([f"{source}:make_model", "--csv", str(series)], "19 steps of a series"),
+        ([str(file), "--text", str(text), "--classes", "tinygrad_rnn.demo.model"], "17 symbols of a text"),
+    ):
+        assert main(["explain", *command, "--out", str(out)]) == 0, capsys.readouterr().err
+        assert words in capsys.readouterr().out
+        assert words in out.read_text(encoding="utf-8")
+    for command, words in (
+        (["foo", "--csv", str(series)], "is no model"),
+        ([f"{source}:not_a_model", "--csv", str(series)], "of class int"),
+        ([f"{source}:make_model"], "one of the arguments --text --csv is required"),
+        ([f"{source}:make_model", "--text", str(text)], "needs a vocabulary"),
+        ([f"{source}:make_model", "--csv", str(text)], "has no row of numbers"),
+    ):
+        assert main(["explain", *command, "--out", str(out)]) == 2
+        assert words in capsys.readouterr().err
