@@ -44,17 +44,17 @@ Train a character-level language model: a plain recurrent network that learns
 to predict the next character of a text, by backpropagation through time.
 
 The end of the text is held out. The network is then scored on it in bits per
-character (what a good compressor would need), beside models that count single
-characters, pairs and triples. It writes samples, and a report of one page,
-report.html, with pictures, equations, the loss curve and what the hidden
-units remember. It takes less than a minute; Ctrl-C ends training earlier, and
-the report is still written."""
+character (what a good compressor would need), beside models that count runs of
+one to six characters. It writes samples, and a report of one page, report.html,
+with the loss curve, equations, pictures, what the hidden units remember and how
+far back the network learns. It takes about a minute; Ctrl-C ends training
+earlier, and the report is still written."""
 
 DEMO_EXAMPLES = """\
 examples:
   tinygrad-rnn demo --quick                       a first look, in some seconds
   tinygrad-rnn demo --text novel.txt --out novel  learn from a text of your own
-  tinygrad-rnn demo --hidden 256 --length 64      more memory, and gradients that
+  tinygrad-rnn demo --hidden 512 --length 64      more memory, and gradients that
                                                   reach further back"""
 
 CELL = (
@@ -402,12 +402,12 @@ def _demo_options(parser: _Parser) -> None:
     add("--out", metavar="DIR", default="tinygrad-rnn-demo", help="folder for report and model (%(default)s)")
     add("--quick", action="store_true", help="300 updates only, for a first look")
     size = parser.add_argument_group("the network")
-    size.add_argument("--hidden", type=int, metavar="N", help="hidden units (128)")
+    size.add_argument("--hidden", type=int, metavar="N", help="hidden units (256)")
     size.add_argument("--embedding", type=int, metavar="N", help="length of the vector of a character (64)")
     size.add_argument("--seed", type=int, metavar="N", help="of the initial weights and the samples (0)")
     learn = parser.add_argument_group("training")
-    learn.add_argument("--updates", type=int, metavar="N", help="updates of the weights (2500)")
-    learn.add_argument("--seconds", type=float, metavar="S", help="end training then at the latest (35)")
+    learn.add_argument("--updates", type=int, metavar="N", help="updates of the weights (3000)")
+    learn.add_argument("--seconds", type=float, metavar="S", help="end training then at the latest (60)")
     learn.add_argument("--batch", type=int, metavar="N", help="rows of text that are read side by side (32)")
     learn.add_argument("--length", type=int, metavar="N", help="characters that gradients reach back through (32)")
     learn.add_argument("--rate", type=float, metavar="R", help="Adam's learning rate (0.005)")

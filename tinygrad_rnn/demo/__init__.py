@@ -1,4 +1,4 @@
-"""The demo: a character-level language model, trained on real text in less than a minute.
+"""The demo: a character-level language model, trained on real text in about a minute.
 
 Read it in this order: `corpus` (the text and its split), `model`, `training` (truncated
 backpropagation through time), `ngram` and `baselines` (what it has to beat), `report`.

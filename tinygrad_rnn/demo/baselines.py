@@ -8,9 +8,10 @@ from .corpus import Corpus
 from .model import CharModel
 from .ngram import NGram, bits_per_character
 
-__all__ = ["Score", "count_models", "score_all"]
+__all__ = ["LONGEST", "Score", "count_models", "score_all"]
 
-NAMES = ("unigram", "bigram", "trigram")
+NAMES = ("unigram", "bigram", "trigram", "4-gram", "5-gram", "6-gram")
+LONGEST = len(NAMES)
 CONTEXT = 1000  # characters of the training part that the network reads before the first held-out one
 
 
@@ -28,9 +29,10 @@ class Score(NamedTuple):
     bits: float
 
 
-def count_models(corpus: Corpus) -> list[NGram]:
-    """Unigram, bigram and trigram models of the training part."""
-    return [NGram(corpus.training, n, len(corpus.vocabulary)) for n in range(1, len(NAMES) + 1)]
+def count_models(corpus: Corpus, longest: int = 3) -> list[NGram]:
+    """N-gram models of the training part, from unigrams on, as far as 64 bits can number their n-grams."""
+    symbols = len(corpus.vocabulary)
+    return [NGram(corpus.training, n, symbols) for n in range(1, longest + 1) if symbols**n < 2**63]
 
 
 def score_all(model: CharModel, counted: list[NGram], corpus: Corpus) -> list[Score]:

@@ -1,9 +1,8 @@
-"""Plots and formulas as SVG, by matplotlib, without a display."""
+"""Plots as SVG, by matplotlib, without a display."""
 
 from __future__ import annotations
 
 import io
-import re
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +13,7 @@ import numpy.typing as npt
 from ..extras import optional
 from .baselines import Score
 
-__all__ = ["formula", "loss_curve", "matplotlib_figure"]
+__all__ = ["loss_curve", "matplotlib_figure"]
 
 BLUE, GREY, INK = "#0072B2", "#8a8f98", "#24292f"
 PINK = "#b0568a"
@@ -87,29 +86,3 @@ def _running_mean(values: Sequence[float], window: int = 50) -> npt.NDArray[np.f
     end = np.arange(1, len(values) + 1)
     start = end - np.minimum(window, 1 + end // 5)  # short at first, where the loss falls fast
     return (total[end] - total[start]) / (end - start)
-
-
-def formula(latex: str) -> list[str] | None:
-    """Each line of some LaTeX as SVG, or None where matplotlib's mathtext cannot set it.
-
-    Parameters
-    ----------
-    latex : str
-        Lines of an ``aligned`` block, or a single formula.
-    """
-    try:
-        return [_formula_line(line) for line in _lines(latex)]
-    except ValueError:  # mathtext knows a part of LaTeX only
-        return None
-
-
-def _formula_line(line: str) -> str:
-    figure = matplotlib_figure(0.1, 0.1)
-    figure.text(0, 0, f"${line}$", fontsize=13, color=INK)
-    return _svg(figure, transparent=True, bbox_inches="tight", pad_inches=0.03)
-
-
-def _lines(latex: str) -> list[str]:
-    latex = latex.replace(r"\frac", r"\dfrac")  # mathtext sets the other one too small to read
-    inside = re.sub(r"\\(?:begin|end)\{[a-z]+\*?\}|\$\$|\\\[|\\\]", "", latex)
-    return [line for part in re.split(r"\\\\(?:\[[^\]]*\])?", inside) if (line := part.replace("&", "").strip())]

@@ -5,23 +5,19 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from html import escape
 
-import numpy as np
-
+from .. import explain
 from ..console import counted
-from ..explain import heatmap, passage, states
 from ..explain.page import definitions, figure, inline_svg, page, section, table
-from ..nn import cross_entropy
+from ..explain.report import ABOUT
+from ..explain.task import READ
 from .baselines import Score
 from .corpus import Corpus
-from .figures import formula, loss_curve
+from .figures import loss_curve
 from .model import CharModel
 from .settings import Settings
 from .training import History
 
 __all__ = ["DemoResults", "write_report"]
-
-SHOWN = 60  # characters of the heatmap
-READ = 5000  # characters that its units are chosen by
 
 
 @dataclass
@@ -63,10 +59,8 @@ def write_report(results: DemoResults) -> str:
         _summary(results),
         _comparison(results),
         _samples(results),
-        _network(results.model),
-        _equations(results.model),
         _training(results),
-        _memory(results),
+        *_explained(results),
         _settings(results),
     ]
     return page("A recurrent network that learnt to write", parts)
@@ -135,46 +129,6 @@ def _samples(results: DemoResults) -> str:
     return section("What it writes", *parts)
 
 
-def _network(model: CharModel) -> str:
-    """Both pictures of the network."""
-    views = [
-        (
-            "folded",
-            "Folded: one time step. The black square is the delay that carries the hidden state h into the next step.",
-            model.draw(),
-        ),
-        (
-            "unrolled",
-            "Unrolled: the same step, four times, with the loss L of each prediction o against the character y that came. "
-            "Every step uses the same weights, and gradients flow against the arrows.",
-            model.draw(time="unrolled", steps=4, loss=cross_entropy),
-        ),
-    ]
-    figures = [figure(inline_svg(drawing.svg(), caption, time), caption) for time, caption, drawing in views]
-    return section("The network", *figures)
-
-
-OUTPUT = r"\hat{y}_t = \mathrm{softmax}\left(c + V h_t\right)"
-
-
-def _equations(model: CharModel) -> str:
-    cell = model.recurrent.cell
-    parts: list[str] = []
-    for words, latex in (
-        ("In each time step t the cell reads a character's vector x, a row of E:", cell.equations()),
-        ("The output layer predicts the next character:", OUTPUT),
-        ("Backpropagation through time, from the last step of a chunk to its first:", cell.equations(backward=True)),
-    ):
-        lines = formula(latex)
-        if lines is None:
-            content = f"<pre>{escape(latex)}</pre>"
-        else:
-            pictures = [inline_svg(line, latex, f"equation{len(parts)}{i}") for i, line in enumerate(lines)]
-            content = "\n".join(f'<div class="formula">{picture}</div>' for picture in pictures)
-        parts += [f"<p>{words}</p>", content]
-    return section("Its equations", *parts)
-
-
 def _training(results: DemoResults) -> str:
     history = results.history
     if not history.bits:
@@ -190,37 +144,21 @@ def _training(results: DemoResults) -> str:
         if history.recent < results.scores[-1].bits
         else f"Loss of {seen}, and the mean of the last 50."
     )
+    own, best = results.scores[-1], min(results.scores[:-1], key=lambda score: score.bits)
     alt = f"Loss curve, from {history.bits[0]:.2f} down to {history.recent:.2f} bits per character"
-    return section("How it learnt", figure(inline_svg(loss_curve(history.bits, results.scores), alt, "loss"), caption))
+    return section("How it learnt", figure(inline_svg(loss_curve(history.bits, [best, own]), alt, "loss"), caption))
 
 
-def _memory(results: DemoResults) -> str:
-    model, codes = results.model, results.corpus.held_out[:READ]
-    text = model.vocabulary.decode(codes)
-    found = states(model, text)
-    units = found.units()
-    if not units:
-        return section("What it remembers", "<p>No unit was found that goes with anything a reader can see.</p>")
-    shown = passage(text, SHOWN)
-    signs = [1 if unit.correlation > 0 else -1 for unit in units]
-    rows = np.stack([found[unit.value][shown, unit.number] for unit in units], axis=1) * signs
-    labels = [f"{unit.property} · unit {unit.number}, {abs(unit.correlation):.2f}" for unit in units]
-    words = (
-        "The hidden state is all that the network knows of the text so far. Here are some of its units while it reads "
-        "held-out text: each is the one that goes best with something that a reader can see too, though nobody told "
-        "the network about it. The number is the correlation of the two."
-    )
-    caption = (
-        f"The passage reads “{text[shown].strip()}”. Red is the state that goes with the feature (1, or -1 for "
-        "units that go against it), blue is the other one."
-    )
-    drawing = heatmap(rows, text[shown], labels=labels, bound=1.0, width=SHOWN, title=caption)
-    picture = figure(drawing.svg(), caption, wide=True)
-    return section("What it remembers", f"<p>{words}</p>", picture)
+def _explained(results: DemoResults) -> list[str]:
+    """The sections of the report that any model has, over the held-out text."""
+    text = results.model.vocabulary.decode(results.corpus.held_out[: READ + 1])
+    made = explain.report(results.model, text)
+    return [f"<p>{escape(made.lead)} {ABOUT}</p>", *made.parts()]
 
 
 def _settings(results: DemoResults) -> str:
     values = asdict(results.settings)
+    values["at most, seconds of training"] = values.pop("seconds")
     values["prompt"] = repr(results.prompt)
     values["temperatures"] = ", ".join(f"{t:g}" for t in results.settings.temperatures)
     parameters = sum(parameter.size for parameter in results.model.parameters())

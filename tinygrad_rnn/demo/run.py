@@ -14,7 +14,7 @@ from ..console import counted, forgiving, shows
 from ..extras import optional
 from ..files import check_writable, make_folder, write_bytes
 from ..storing import save
-from .baselines import Score, count_models, score_all
+from .baselines import LONGEST, Score, count_models, score_all
 from .corpus import MOST, Corpus, prose, read_text, split
 from .figures import matplotlib_figure
 from .interrupt import Interrupt
@@ -71,7 +71,7 @@ def run(settings: Settings | None = None, text: str | Path | None = None, out: s
         random.seed(settings.seed)
         model = CharModel(corpus.vocabulary, settings.embedding, settings.hidden)
         _describe(corpus, model)
-        counted = count_models(corpus)
+        counted = count_models(corpus, LONGEST)
         with progress:
             history = train(model, corpus.training, settings, progress, lambda: interrupt.requested)
         _tell_end(history, settings)

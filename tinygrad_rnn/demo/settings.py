@@ -51,12 +51,12 @@ class Settings:
     tinygrad_rnn.errors.DataError: batch is 1 at least, not 0
     """
 
-    updates: int = 2500
-    seconds: float = 35.0
+    updates: int = 3000
+    seconds: float = 60.0
     batch: int = 32
     length: int = 32
     embedding: int = 64
-    hidden: int = 128
+    hidden: int = 256
     rate: float = 5e-3
     clip: float = 1.0
     temperatures: tuple[float, ...] = (0.5, 0.8, 1.0)

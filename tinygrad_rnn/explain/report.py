@@ -31,6 +31,10 @@ from .task import Task, task_of
 
 __all__ = ["Exhibit", "ModelReport", "Section", "report"]
 
+ABOUT = (
+    "Below each picture stands the Python expression that makes it: <code>model</code> is the model, and <code>page</code> is "
+    "this report, <code>explain.report(model, …)</code>."
+)
 ROWS, COLUMNS = 8, 30
 """Units of a value that a picture shows, and steps side by side."""
 MATRICES = 4
@@ -135,11 +139,7 @@ class ModelReport:
 
     def html(self) -> str:
         """The page: a document that loads nothing, and runs no script."""
-        about = (
-            "Below each picture stands the Python expression that makes it: <code>model</code> is the model, and "
-            "<code>page</code> is this report, <code>explain.report(model, …)</code>."
-        )
-        head = f'<h1>{escape(self.title)}</h1>\n<p class="lead">{escape(self.lead)}</p>\n<p>{about}</p>'
+        head = f'<h1>{escape(self.title)}</h1>\n<p class="lead">{escape(self.lead)}</p>\n<p>{ABOUT}</p>'
         return page(self.title, [head, *self.parts()])
 
     def save(self, path: str | Path) -> Path:
