@@ -17,6 +17,8 @@ __all__ = ["loss_curve", "matplotlib_figure"]
 
 BLUE, GREY, INK = "#0072B2", "#8a8f98", "#24292f"
 PINK = "#b0568a"
+LINE = 0.06
+"""Height of a label in the plot."""
 
 
 def matplotlib_figure(width: float, height: float) -> Any:
@@ -56,13 +58,19 @@ def loss_curve(bits: Sequence[float], scores: Sequence[Score]) -> str:
     updates = np.arange(1, len(bits) + 1)
     axes.plot(updates, bits, color=BLUE, alpha=0.25, linewidth=0.7)
     axes.plot(updates, _running_mean(bits), color=BLUE, linewidth=1.6)
-    for score in scores:
+    top = max([*(score.bits for score in scores), *list(bits)[:1]])
+    height = 0.0  # of the label before
+    levels = sorted(scores, key=lambda score: score.bits)
+    for score in levels:
         own = score is scores[-1]
+        height = max(score.bits, height + LINE * top)
+        for other in levels:  # no line goes through a label
+            height = other.bits if height < other.bits < height + LINE * top else height
         axes.axhline(score.bits, color=PINK if own else GREY, linewidth=1.1, linestyle="-" if own else (0, (4, 3)))
         label = f"{score.name}, held out: {score.bits:.2f}"
         axes.annotate(
             label,
-            (1, score.bits),
+            (1, height),
             xycoords=("axes fraction", "data"),
             xytext=(-4, 3),
             textcoords="offset points",
@@ -73,7 +81,6 @@ def loss_curve(bits: Sequence[float], scores: Sequence[Score]) -> str:
     axes.set_xlabel("update")
     axes.set_ylabel("bits per character")
     axes.set_xlim(1, max(2, len(bits)))
-    top = max([*(score.bits for score in scores), *list(bits)[:1]])
     lowest = min([*(score.bits for score in scores), *bits])
     axes.set_ylim(0.85 * lowest, 1.04 * top)
     for side in ("top", "right"):

@@ -153,7 +153,11 @@ def _explained(results: DemoResults) -> list[str]:
     """The sections of the report that any model has, over the held-out text."""
     text = results.model.vocabulary.decode(results.corpus.held_out[: READ + 1])
     made = explain.report(results.model, text)
-    return [f"<p>{escape(made.lead)} {ABOUT}</p>", *made.parts()]
+    about = (
+        "What follows is <code>explain.report(model, text)</code>, which explains any recurrent network: of this one, while it "
+        f"reads {counted(len(text), 'held-out character')}. {ABOUT}"
+    )
+    return [section("What it does", f"<p>{about}</p>"), *made.parts()]
 
 
 def _settings(results: DemoResults) -> str:

@@ -39,7 +39,7 @@ dt { color: var(--soft) } dd { margin: 0; overflow-wrap: anywhere }
 mark { background: none; color: var(--blue); font-weight: 600 }
 @media (max-width: 36rem) { dl { grid-template-columns: 1fr } dd { margin-bottom: .4rem } .bar { width: 35% } }
 @media print { html { background: none } body { padding: 0; max-width: none } h2 { margin-top: 1.2rem }
-               figure, table, pre, .formula { break-inside: avoid } pre { break-before: avoid }
+               figure, table, pre, dl, .formula { break-inside: avoid } pre { break-before: avoid }
                h2, section > p { break-after: avoid; break-inside: avoid }
                .picture svg { max-height: 9.5cm } .wide svg { min-width: 0 } .formula, .picture { overflow: visible } }
 """
