@@ -149,6 +149,31 @@ def test_the_page_stands_alone(found: dict[str, ModelReport], tmp_path: Path) ->
     assert found["words"].save(tmp_path / "page.html").read_text(encoding="utf-8") == found["words"].html()
 
 
+@pytest.mark.parametrize(
+    ("weight", "words"),
+    [
+        (0.0, "γ = 0 on average: 1 step back, less than 1% of it is left"),
+        (0.5, r"γ = 0\.5 on average \(R² = 1\.00\): 7 steps back, less than 1% of it is left"),
+        (2.0, r"γ = 2 on average \(R² = 1\.00\): all 18 steps back, it is 2\.62e\+05 times as large"),
+        (np.nan, "At h there is none: .* NaN"),
+    ],
+)
+def test_gradients_that_vanish_explode_or_are_nan(weight: float, words: str) -> None:
+    model = nn.Sequential(nn.RNN(1, 2, nonlinearity="relu"), nn.Linear(2, 1))
+    for parameter in model.parameters():
+        parameter.data = np.ones(parameter.shape, "float32")
+    model[0].weight_hh_l0.data = weight * np.eye(2, dtype="float32")
+    page = explain.report(model, np.abs(np.sin(np.arange(20))))
+    assert re.search(words, page.sections[5].words)
+    assert "In the gradient of ." not in page.html()
+
+
+@pytest.mark.parametrize("layer", [nn.TimeDelay(1, 3, 2), nn.Jordan(1, 3, 3)])
+def test_models_that_remember_inputs_or_outputs(layer: nn.Module) -> None:
+    page = explain.report(nn.Sequential(layer, nn.Linear(3, 1)), np.sin(np.arange(20)))
+    assert page.flows and all(part.exhibits for part in page.sections)
+
+
 def test_what_cannot_be_reported(tmp_path: Path) -> None:
     model = nn.Sequential(nn.RNN(1, 3), nn.Linear(3, 1))
     with pytest.raises(DataError, match="needs a vocabulary"):

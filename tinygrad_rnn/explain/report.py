@@ -98,8 +98,9 @@ class ModelReport:
         What names such as ``h_l0`` mean, if there are several layers.
     states : States
         All named values over the source.
-    flows : dict of str to GradientFlow
-        For each state, how gradients flow back to it.
+    flows : dict of str to GradientFlow, or to an error
+        For each state, or each named value of a model that only keeps inputs, how gradients flow back to it, or why there
+        are none.
     contributions : dict of str to ndarray, shape (T,)
         For each matrix of the model, the norms of what each step adds to its gradient, as
         :func:`~tinygrad_rnn.explain.gradient_by_step` measures them.
@@ -127,7 +128,7 @@ class ModelReport:
     shown: slice
     layers: str
     states: States
-    flows: Mapping[str, GradientFlow]
+    flows: Mapping[str, GradientFlow | TinygradError]
     contributions: Mapping[str, Array]
 
     def __repr__(self) -> str:
@@ -217,10 +218,19 @@ def report(
     if out is not None:
         check_writable(out, "the report")  # before the work
     task = task_of(model, data, targets, loss, vocabulary)
-    found = states(model, task.source, vocabulary=vocabulary)
     run = run_model(model, task.xs, task.targets, task.loss)
-    carried = [name for name, (part, node) in run.places.items() if _in(node, part.loop.next_carry) and node.dtype.kind == "f"]
-    flows = {name: gradient_flow(model, task.xs, task.targets, task.loss, name) for name in carried}
+    carried = [
+        name
+        for name, (part, node) in run.places.items()
+        if node in part.loop.next_carry and node.dtype.kind == "f" and node.primitive is not None
+    ]
+    found = states(model, task.source, names=carried, vocabulary=vocabulary)
+    flows: dict[str, GradientFlow | TinygradError] = {}
+    for name in carried or [name for name, array in found.values.items() if array.dtype.kind == "f"]:
+        try:
+            flows[name] = gradient_flow(model, task.xs, task.targets, task.loss, name)
+        except TinygradError as error:  # such as NaN, of which the page is to tell
+            flows[name] = error
     made = ModelReport(
         model,
         title or type(model).__name__,
@@ -241,10 +251,6 @@ def report(
     if out is not None:
         made.save(out)
     return made
-
-
-def _in(node: Any, nodes: Sequence[Any]) -> bool:
-    return any(node is other for other in nodes)
 
 
 def _told(title: str, tell: Callable[[ModelReport, Task], tuple[str, list[Exhibit]]], made: ModelReport, task: Task) -> Section:
@@ -396,10 +402,14 @@ def _units(made: ModelReport, task: Task) -> dict[str, list[Unit]]:
 def _flow(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
     exhibits, told = [], []
     for name, flow in made.flows.items():
+        if isinstance(flow, TinygradError):
+            told.append(f"At {name} there is none: {flow}.")
+            continue
         code = f"explain.gradient_flow(model, page.xs, page.targets, page.loss, {name!r}).draw()"
         exhibits.append(Exhibit(code, flow.draw()))
         told.append(_reach(name, flow))
-    is_gone = any((flow.decay < LITTLE).any() for flow in made.flows.values())
+    measured = [flow for flow in made.flows.values() if isinstance(flow, GradientFlow)]
+    is_gone = any((flow.decay < LITTLE).any() for flow in measured)
     far = " What lies further back than that, the model can hardly learn from." if is_gone else ""
     return (
         "A row is the loss of one step t, and a column the step k to which its gradient has come back, on one scale from "
@@ -413,11 +423,14 @@ def _reach(name: str, flow: GradientFlow) -> str:
     """How far back gradients reach, in a sentence or two."""
     if not np.isfinite(flow.gamma):
         return f"At {name}, the norm of the whole gradient is between {flow.totals.min():.2g} and {flow.totals.max():.2g}."
-    words = f"At {name}, a step back multiplies the gradient by γ = {flow.gamma:.3g} on average (R² = {flow.r_squared:.2f})"
+    fit = f" (R² = {flow.r_squared:.2f})" if np.isfinite(flow.r_squared) else ""
+    words = f"At {name}, a step back multiplies the gradient by γ = {flow.gamma:.3g} on average{fit}"
     gone, last = np.flatnonzero(flow.decay < LITTLE), len(flow.decay) - 1
     if gone.size:
         return f"{words}: {counted(int(gone[0]), 'step')} back, less than {LITTLE:.0%} of it is left."
-    return f"{words}: all {counted(last, 'step')} back, {flow.decay[last]:.0%} of it is left."
+    left = flow.decay[last]
+    end = f"it is {left:.3g} times as large" if left > 1 else f"{left:.0%} of it is left"
+    return f"{words}: all {counted(last, 'step')} back, {end}."
 
 
 def _backward(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
@@ -430,10 +443,11 @@ def _backward(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
         letter = f"{symbol}, " if (symbol := parameters[name].symbol) else ""
         told.append(f"{letter}{name}, step {k + 1} adds most, {share:.1%} of the sum of all norms{at}")
     code = f"explain.draw_backward_pass(model, page.xs, page.targets, page.loss,\n    parameters={names}, steps=6)"
+    joined = "; of ".join(told)
     drawing = draw_backward_pass(made.model, made.xs, made.targets, made.loss, parameters=names, steps=6)
     return (
         "The unrolled model once more, with the gradient that comes back by each edge; below each step is the norm of what "
-        f"that step adds to the gradient of each matrix. In the gradient of {'; of '.join(told)}.",
+        f"that step adds to the gradient of each matrix. {f'In the gradient of {joined}.' if told else ''}",
         [Exhibit(code, drawing)],
     )
 
