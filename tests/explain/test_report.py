@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import explain, nn
 from tinygrad_rnn.errors import DataError, ShapeError
 from tinygrad_rnn.explain import Latex, ModelReport
 from tinygrad_rnn.explain.mathml import mathml
+from tinygrad_rnn.explain.names import subscripted
 from tinygrad_rnn.sequences import CharVocabulary, WordVocabulary
 
 TEXT = "The cat (a small one) sat on the mat; then it said “no”. "
@@ -196,3 +199,17 @@ def test_mathml_of_every_command() -> None:
     assert [len(list(part)) for part in (first, second)] == [3, 2]
     assert "".join(second.itertext()).replace("\n", "") == "anet %=softmax(E[xt])·0.5"
     assert [part[0].tag for part in first] == ["msubsup", "mo", "mo"]
+
+
+@given(
+    st.text(st.characters(codec="utf-8", exclude_categories=["C"]), min_size=1, max_size=12)
+    | st.sampled_from([r"\mathbf{W_{1}}"])
+)
+def test_any_name_is_well_formed_and_loses_no_letter(name: str) -> None:
+    (line,) = mathml(rf"{subscripted(name, 't')} &= x + 1")
+    root = ET.fromstring(f"<p>{line}</p>")
+    shown = "".join(root.itertext())
+    assert shown.replace("\n", "").endswith("=x+1")
+    assert not any(c in "{}" and c not in name for c in shown)
+    if name.isalnum():
+        assert all(c in shown for c in name)

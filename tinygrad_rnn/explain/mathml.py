@@ -59,7 +59,7 @@ class _Reader:
     """What reads the tokens of a formula, one after another."""
 
     def __init__(self, latex: str) -> None:
-        self.latex, self.at = latex.replace("&", ""), 0
+        self.latex, self.at = re.sub(r"(?<!\\)&", "", latex), 0
 
     def token(self) -> str:
         found = TOKEN.search(self.latex, self.at)
@@ -94,16 +94,17 @@ class _Reader:
         if command in OVER:
             return f'<mover accent="true">{self.argument()}<mo>{OVER[command]}</mo></mover>'
         if command in TEXT or command[:4] == "math":
-            return f"<mi>{escape(self.words())}</mi>"
+            words = self.words()
+            return self.argument() if words is None else f"<mi>{escape(words)}</mi>"
         shown = MARKS.get(token, command if len(token) > 1 and token[0] == "\\" else token)
         kind = "mn" if shown[:1].isdigit() else "mi" if shown.isalpha() and shown != "Σ" else "mo"
         return f"<{kind}>{escape(shown)}</{kind}>" if shown else ""
 
-    def words(self) -> str:
-        """The text of a group, without its commands."""
+    def words(self) -> str | None:
+        """The text of a group, without its commands; None of a group with others in it."""
         found = re.compile(r"\s*\{((?:[^{}\\]|\\.)*)\}").match(self.latex, self.at)
         if found is None:
-            return self.token()
+            return None
         self.at = found.end()
         return re.sub(r"\\([A-Za-z]+ ?|.)", lambda m: MARKS.get(m[0].strip(), m[1]), found[1])
 
