@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scan_cases import Difference, patched, quietly
+from scan_cases import Difference, pairs, patched, quietly
 
 import tinygrad_rnn as tr
 from tinygrad_rnn.scan.native import executable, libraries
@@ -131,12 +131,10 @@ def in_float32(drawn: CellRun) -> CellRun:
 
 def agree_in_float32(exact: Mapping[str, Any], expected: Mapping[str, Any], found: Mapping[str, Any]) -> None:
     """Raise if float32 is further from float64 than 4 times what NumPy's is, and than 4 ulp of the largest number."""
-    for name, array in expected.items():
-        if (found[name].shape, found[name].dtype) != (array.shape, array.dtype):
-            raise Difference(f"{name} is {found[name].dtype}{found[name].shape}, not {array.dtype}{array.shape}")
+    for name, array, other in pairs(expected, found):
         if array.dtype != np.float32 or not np.isfinite(exact[name]).all():
             continue
-        errors = [np.abs(x.astype(np.float64) - exact[name]).max(initial=0) for x in (array, found[name])]
+        errors = [np.abs(x.astype(np.float64) - exact[name]).max(initial=0) for x in (array, other)]
         allowed = max(4 * errors[0], 4 * float(np.spacing(np.float32(max(1.0, np.abs(exact[name]).max(initial=0))))))
         if not errors[1] <= allowed:
             raise Difference(f"{name} is off by {errors[1]:.1e}, and NumPy by {errors[0]:.1e}")
@@ -144,12 +142,7 @@ def agree_in_float32(exact: Mapping[str, Any], expected: Mapping[str, Any], foun
 
 def agree_closely(expected: Mapping[str, Any], found: Mapping[str, Any], relative: float = RELATIVE) -> None:
     """Raise if names, shapes or dtypes differ, or numbers of float64 by more than rounding."""
-    if expected.keys() != found.keys():
-        raise Difference(f"only one has {sorted(expected.keys() ^ found.keys())}")
-    for name, array in expected.items():
-        other = found[name]
-        if (other.shape, other.dtype) != (array.shape, array.dtype):
-            raise Difference(f"{name} is {other.dtype}{other.shape}, not {array.dtype}{array.shape}")
+    for name, array, other in pairs(expected, found):
         finite, both = np.isfinite(array), np.isfinite(array) & np.isfinite(other)
         size = max(1.0, np.abs(array[finite]).max(initial=0)) if array.dtype.kind == "f" else 1
         error = np.abs(array[both].astype(float) - other[both].astype(float)).max(initial=0)

@@ -25,14 +25,20 @@ class Difference(AssertionError):
     """Two runs differ."""
 
 
-def agree(expected: Mapping[str, Any], found: Mapping[str, Any]) -> None:
-    """Raise if names, shapes, dtypes or numbers differ."""
+def pairs(expected: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Each name with its two arrays; raises if names, shapes or dtypes differ."""
     if expected.keys() != found.keys():
         raise Difference(f"only one has {sorted(expected.keys() ^ found.keys())}")
     for name, array in expected.items():
         other = found[name]
         if (other.shape, other.dtype) != (array.shape, array.dtype):
             raise Difference(f"{name} is {other.dtype}{other.shape}, not {array.dtype}{array.shape}")
+        yield name, array, other
+
+
+def agree(expected: Mapping[str, Any], found: Mapping[str, Any]) -> None:
+    """Raise if names, shapes, dtypes or numbers differ."""
+    for name, array, other in pairs(expected, found):
         relative = RELATIVE[array.dtype.itemsize] if array.dtype.kind == "f" else 0.0
         finite = np.abs(array[np.isfinite(array)])
         absolute = relative * ABSOLUTE * max(1.0, finite.max(initial=0))

@@ -7,16 +7,13 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-from ..graph.context import mode
 from ..graph.graph import Graph
 from ..graph.node import Node
 from ..nn.module_trace import Step
-from ..ops import astype
-from ..ops.core import apply, as_tensor
+from ..ops.core import as_tensor
 from ..ops.facts import facts_of
-from ..tensor import Tensor
 from ..tree import flatten
-from ..views.contraction import Edge, Value
+from ..views.contraction import Edge, Value, copy_of
 from ..views.gates import Gates
 from ..views.interpolations import interpolations
 from ..views.letters import Letters
@@ -132,8 +129,7 @@ class _Reading:
     def __init__(self, step: Step, letters: Letters) -> None:
         outputs, after = ([as_tensor(value).node for value in flatten(part)] for part in (step.output, tuple(step.after)))
         graph = interpolations(Graph([*outputs, *after]).opened())
-        with mode(tracing=True):  # the ends of lines: a value can be an output and a state, and read within the step
-            ends = [apply(astype, (Tensor(node),), {"dtype": node.dtype}).node for node in graph.outputs]
+        ends = [copy_of(node) for node in graph.outputs]  # a value can be an output and a state, and read within the step
         self.gates = Gates(Graph(ends))
         self.symbols = parameter_symbols(self.gates, letters)
         self.edges: dict[Node, list[Edge]] = {}

@@ -14,8 +14,8 @@ from ..nn.cell import Cell
 from ..nn.module import Module
 from ..nn.module_trace import Step, trace_step
 from ..tree import flatten
+from ..views.contraction import copy_of
 from ..views.runs import Run
-from .textbook import copy_of
 
 __all__ = ["NAMELESS", "Initial", "Reading", "System", "lengths_in", "name_outputs", "name_states", "of_cell", "unlike"]
 

@@ -15,11 +15,13 @@ from typing import NamedTuple
 from ..graph.context import mode
 from ..graph.node import Node, ancestors
 from ..nn.module_trace import symbolic
-from ..ops import add, astype, concatenate, getitem, multiply, subtract
+from ..ops import add, concatenate, getitem
 from ..ops.axes import index_along
 from ..ops.core import apply
-from ..ops.facts import adds, facts_of, multiplies
+from ..ops.facts import adds, facts_of
 from ..tensor import Tensor
+from ..views.contraction import copy_of
+from ..views.interpolations import ways_to_interpolate, with_both_weights
 from ..views.letters import Notation, number_of, stem_of
 from ..views.time_axis import moved, read_along, rearranges
 
@@ -184,16 +186,10 @@ class Textbook:
         return made
 
     def _interpolated(self, node: Node) -> Node | None:
-        """``a + s (b - a)`` as ``(1 - s) a + s b``."""
-        if not adds(node) or len(node.inputs) != 2:
-            return None
-        for a, product in (node.inputs, node.inputs[::-1]):
-            if not self._is_inner(product) or not multiplies(product):
-                continue
-            for s, difference in (product.inputs, product.inputs[::-1]):
-                if facts_of(difference).signs == (1, -1) and self._is_inner(difference) and difference.inputs[1] is a:
-                    gate, start, end = (Tensor(self._new[i]) for i in (s, a, difference.inputs[0]))
-                    return add(multiply(subtract(1, gate), start), multiply(gate, end)).node
+        """``a + z (b - a)`` as ``(1 - z) a + z b``, if nobody else reads the operations within."""
+        for found in ways_to_interpolate(node):
+            if self._is_inner(found.product) and self._is_inner(found.difference):
+                return with_both_weights(*(Tensor(self._new[i]) for i in found[:3])).node
         return None
 
     def _is_inner(self, node: Node) -> bool:
@@ -364,12 +360,6 @@ def _ordered(summands: Sequence[Summand], order: Notation) -> list[Summand]:
         return (1 if summand.is_delayed else 2), len(summands), 0
 
     return sorted(summands, key=key)
-
-
-def copy_of(node: Node) -> Node:
-    """A node of its own for a value that another node, or a leaf, has."""
-    with mode(tracing=True):
-        return apply(astype, (Tensor(node),), {"dtype": node.dtype}).node
 
 
 def matrix_of(node: Node) -> Node | None:

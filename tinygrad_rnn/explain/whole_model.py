@@ -15,10 +15,11 @@ from ..nn.module_trace import symbolic
 from ..ops.core import apply
 from ..ops.facts import facts_of, scales
 from ..tensor import Tensor
+from ..views.contraction import copy_of
 from ..views.runs import Run, Runs, longest_delay
 from ..views.symbolic_run import traced
 from .system import NAMELESS, Initial, Reading, System, lengths_in, name_outputs, name_states, unlike
-from .textbook import copy_of, is_affine
+from .textbook import is_affine
 
 __all__ = ["of_module"]
 

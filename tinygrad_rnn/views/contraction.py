@@ -14,12 +14,16 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
+from ..graph.context import mode
 from ..graph.graph import Graph, is_constant
 from ..graph.node import Node, behind_cuts
+from ..ops import astype
+from ..ops.core import apply
 from ..ops.facts import adds, facts_of
+from ..tensor import Tensor
 from .runs import Run, Runs
 
-__all__ = ["Contraction", "Edge", "Family", "Link", "Value", "contract", "cotangents", "inputs_of", "is_copy"]
+__all__ = ["Contraction", "Edge", "Family", "Link", "Value", "contract", "copy_of", "cotangents", "inputs_of", "is_copy"]
 
 Family: TypeAlias = Hashable
 """What one value of a step has in common with the same value of all other steps."""
@@ -561,6 +565,20 @@ def inputs_of(node: Node) -> tuple[Node, ...]:
     """The inputs of a node; for a cut, the node that was cut off."""
     source = node.cut
     return node.inputs if source is None else (source,)
+
+
+def copy_of(node: Node) -> Node:
+    """A node of its own for a value that another node, or a leaf, has.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.tensor([1.0]).node
+    >>> is_copy(copy_of(x)), copy_of(x).inputs == (x,)
+    (True, True)
+    """
+    with mode(tracing=True):
+        return apply(astype, (Tensor(node),), {"dtype": node.dtype}).node
 
 
 def is_copy(node: Node) -> bool:

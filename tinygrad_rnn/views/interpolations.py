@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
 from ..graph.context import at, mode
 from ..graph.graph import Graph
 from ..graph.node import Node, behind_cuts, rebased
@@ -9,7 +12,7 @@ from ..ops import add, multiply, subtract
 from ..ops.facts import adds, facts_of, multiplies
 from ..tensor import Tensor
 
-__all__ = ["interpolations"]
+__all__ = ["Interpolation", "interpolations", "ways_to_interpolate", "with_both_weights"]
 
 
 def interpolations(graph: Graph) -> Graph:
@@ -40,25 +43,61 @@ def interpolations(graph: Graph) -> Graph:
     for node in nodes:
         if not values.isdisjoint(node.inputs) or (node.primitive is None and node.role != "parameter"):
             values.add(node)
-        weights = _weights(node)
-        if weights is None or not values.issuperset(weights):
+        found = next(ways_to_interpolate(node), None)
+        if found is None or not values.issuperset(found[:3]):
             if (made := rebased(node, instead)) is not node:
                 instead[node] = made
             continue
-        a, b, z = (Tensor(instead.get(i, i)) for i in weights)
         with at(node.location), mode(tracing=True):
-            made = add(multiply(subtract(1.0, z), a), multiply(z, b)).node
+            made = with_both_weights(*(Tensor(instead.get(i, i)) for i in found[:3])).node
         made.name, made.role = node.name, node.role
         instead[node] = made
     return Graph([instead.get(node, node) for node in graph.outputs], instead) if instead else graph
 
 
-def _weights(node: Node) -> tuple[Node, Node, Node] | None:
-    """(a, b, z) of a + z ⊙ (b − a), whatever the order of its operands."""
+class Interpolation(NamedTuple):
+    """The parts of a + z ⊙ (b − a), with the two operations within it.
+
+    Attributes
+    ----------
+    start, end, weight : Node
+        a, b and z.
+    product, difference : Node
+        z ⊙ (b − a) and b − a.
+    """
+
+    start: Node
+    end: Node
+    weight: Node
+    product: Node
+    difference: Node
+
+
+def ways_to_interpolate(node: Node) -> Iterator[Interpolation]:
+    """All ways to read a node as a + z ⊙ (b − a), whatever the order of its operands.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> a, b, z = (tr.tensor([1.0]).named(name) for name in "abz")
+    >>> [(found.start.name, found.end.name, found.weight.name) for found in ways_to_interpolate(((b - a) * z + a).node)]
+    [('a', 'b', 'z')]
+    """
     if len(node.inputs) == 2 and adds(node):
         for a, product in (node.inputs, node.inputs[::-1]):
             if multiplies(product):
                 for z, difference in (product.inputs, product.inputs[::-1]):
                     if facts_of(difference).signs == (1, -1) and difference.inputs[1] is a:
-                        return a, difference.inputs[0], z
-    return None
+                        yield Interpolation(a, difference.inputs[0], z, product, difference)
+
+
+def with_both_weights(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
+    """(1 − z) ⊙ a + z ⊙ b.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> with_both_weights(tr.tensor(2.0), tr.tensor(4.0), tr.tensor(0.25))
+    tensor(2.5)
+    """
+    return add(multiply(subtract(1.0, weight), start), multiply(weight, end))
