@@ -54,6 +54,7 @@ ROOMS = (
     "draw",
     "explain",
     "testing",
+    "estimators",
     "demo",
     "cli",
     "__main__",
@@ -71,9 +72,13 @@ REACHING_UP = {
 
 # What each extra brings, by the name it is imported under.
 EXTRAS = {"pygraphviz", "safetensors", "hypothesis", "matplotlib", "tqdm", "threadpoolctl", "pytest", "torch", "scipy"}
+EXTRAS |= {"sklearn", "pandas"}
 
-# The one module that is of no use at all without an extra, and says so when it is imported.
-NEEDS_EXTRA = {"testing.strategies": "hypothesis"}
+# Modules that are of no use at all without an extra, and say so when they are imported; of a room its first module does.
+NEEDS_EXTRA = {
+    "testing.strategies": "hypothesis",
+    **dict.fromkeys(("estimators", *(f"estimators.{name}" for name in ("narx", "series", "tables"))), "sklearn"),
+}
 
 # Names of networks: rooms that serve any cell know none of them.
 NETWORKS = re.compile(r"\b(\w*Cell|\w*RNN\w*|\w*LSTM\w*|\w*GRU\w*|Elman|Jordan|NARX|TDNN|Linear|Embedding|Dropout)\b")

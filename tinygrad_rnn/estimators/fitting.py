@@ -1,0 +1,163 @@
+"""Fitting: a search over parameters that keeps those with the least error on later data."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import random
+from ..autodiff import no_grad
+from ..errors import DataError
+from ..extras import optional
+from ..optim import Adam, clip_grad_norm, lbfgs, levenberg_marquardt
+from ..tensor import Parameter, Tensor
+
+__all__ = ["SMALL", "EarlyStopping", "progress", "search", "seeded"]
+
+SMALL = 600
+"""Up to so many numbers Levenberg–Marquardt is chosen, which needs a column of the Jacobian for each."""
+SOLVERS = ("auto", "lm", "lbfgs", "adam")
+
+
+class EarlyStopping:
+    """Callback of a search: keeps the parameters with the least error, and ends it when that does not fall any more.
+
+    Parameters
+    ----------
+    parameters : sequence of Parameter
+    error : callable
+        ``error() -> float``, on data that the search does not see.
+    patience : int
+        How many iterations without a new least error end the search.
+    bar : progress bar
+
+    Attributes
+    ----------
+    least : float
+    """
+
+    def __init__(self, parameters: Sequence[Parameter], error: Callable[[], float], patience: int, bar: Any) -> None:
+        self.parameters, self.error, self.patience, self.bar = parameters, error, patience, bar
+        self.least = math.inf
+        self.since = 0
+        self.arrays = [p.data for p in parameters]
+
+    def __call__(self, loss: float) -> None:
+        """Compare the present parameters with the best so far.
+
+        Raises
+        ------
+        StopIteration
+            If the patience is at its end.
+        """
+        with no_grad(), np.errstate(all="ignore"):
+            error = self.error()
+        self.since += 1
+        if error < self.least:
+            self.least, self.since, self.arrays = error, 0, [p.data for p in self.parameters]
+        self.bar.set_postfix_str(f"{loss:.3g}, later {self.least:.3g}", refresh=False)
+        self.bar.update()
+        if self.since >= self.patience:
+            raise StopIteration
+
+    def restore(self) -> None:
+        """Set the best parameters."""
+        for p, array in zip(self.parameters, self.arrays, strict=True):
+            p.data = array
+
+
+def search(
+    residuals: Callable[[], Tensor],
+    stopping: EarlyStopping,
+    solver: str,
+    iterations: int,
+    *,
+    rate: float = 0.01,
+    clip: float = 1.0,
+) -> None:
+    """Make a sum of squares small, and set the parameters that had the least error on later data.
+
+    Parameters
+    ----------
+    residuals : callable
+        ``residuals() -> Tensor``.
+    stopping : EarlyStopping
+    solver : {"auto", "lm", "lbfgs", "adam"}
+    iterations : int
+    rate, clip : float
+        Learning rate of Adam, and the norm to which its gradient is clipped.
+
+    Raises
+    ------
+    ValueError
+        If the solver is none of these.
+    """
+    parameters = stopping.parameters
+    if solver not in SOLVERS:
+        raise DataError(f"solver is one of {', '.join(map(repr, SOLVERS))}, not {solver!r}")
+    if solver == "auto":
+        solver = "lm" if sum(p.size for p in parameters) <= SMALL else "lbfgs"
+
+    def loss() -> Tensor:
+        found = residuals()
+        return (found * found).sum()
+
+    if solver == "lm":
+        levenberg_marquardt(residuals, parameters, iterations, callback=stopping)
+    elif solver == "lbfgs":
+        lbfgs(loss, parameters, iterations, callback=stopping)
+    else:
+        adam = Adam(parameters, lr=rate)
+        for _ in range(iterations):
+            found = loss()
+            adam.zero_grad()
+            found.backward()
+            clip_grad_norm(parameters, clip)
+            adam.step()
+            try:
+                stopping(found.item())
+            except StopIteration:
+                break
+    with contextlib.suppress(StopIteration):
+        stopping(math.nan)
+    stopping.restore()
+
+
+class _NoBar:
+    def set_postfix_str(self, text: str, refresh: bool) -> None:
+        """Show nothing."""
+
+    def update(self) -> None:
+        """Show nothing."""
+
+
+@contextlib.contextmanager
+def progress(total: int, what: str, verbose: int) -> Iterator[Any]:
+    """A progress bar, if `verbose` asks for one.
+
+    Raises
+    ------
+    MissingExtraError
+        If tqdm is not installed.
+    """
+    if not verbose:
+        yield _NoBar()
+        return
+    tqdm = optional("tqdm", "sklearn", "the progress bar needs")
+    with tqdm.tqdm(total=total, desc=what) as bar:
+        yield bar
+
+
+@contextlib.contextmanager
+def seeded(rng: Any) -> Iterator[None]:
+    """Within the block the library draws its random numbers from a seed that scikit-learn's generator gives."""
+    before = random.generator()
+    try:
+        random.use(np.random.default_rng(rng.randint(2**31)))
+        yield
+    finally:
+        random.use(before)

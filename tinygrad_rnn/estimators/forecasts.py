@@ -1,0 +1,149 @@
+"""Forecasts: what comes next, within which limits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..extras import optional
+
+__all__ = ["Forecast", "check_interval", "figure_of"]
+
+BLUE, INK = "#0072B2", "#24292f"
+
+
+def check_interval(interval: float) -> float:
+    """Return the share of an interval, or raise if it is not between 0 and 1.
+
+    Raises
+    ------
+    ValueError
+        If it is not.
+
+    Examples
+    --------
+    >>> check_interval(0.9)
+    0.9
+    """
+    if not 0 < interval < 1:
+        raise ValueError(f"interval is the share of values that it has, such as 0.9, and not {interval!r}")
+    return float(interval)
+
+
+def figure_of(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
+    """An empty figure of matplotlib, with its axes, which opens no window.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+    module = optional("matplotlib.figure", "sklearn", "a plot needs")
+    figure = module.Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Forecast:
+    """The next values of a series, with an interval for each.
+
+    Attributes
+    ----------
+    mean, lower, upper : Series, DataFrame or ndarray, shape (steps,) or (steps, outputs)
+        The forecast and the limits of the interval; pandas, if the estimator was given pandas.
+    interval : float
+        The share of later values that are between the limits: for each step by itself.
+    past : as mean
+        The last values that were measured.
+    paths : ndarray, shape (paths, steps, outputs), or None
+        Simulated series of which the limits are quantiles; None where these are exact.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_rnn import datasets
+    >>> from tinygrad_rnn.estimators import ARRegressor
+    >>> years, numbers = datasets.sunspots()
+    >>> found = ARRegressor(order=2).fit(None, numbers).forecast(steps=3)
+    >>> found
+    <Forecast of 3 steps with 90 % intervals>
+    >>> bool((found.lower < found.mean).all() and (found.mean < found.upper).all())
+    True
+    """
+
+    mean: Any
+    lower: Any
+    upper: Any
+    interval: float
+    past: Any
+    paths: npt.NDArray[Any] | None = None
+
+    def plot(self) -> Any:
+        """Draw the data, the forecast and its interval.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            A notebook shows it; ``figure.savefig("forecast.svg")`` writes a file.
+
+        Raises
+        ------
+        MissingExtraError
+            If matplotlib is not installed.
+        """
+        mean, lower, upper, past = (_columns(data) for data in (self.mean, self.lower, self.upper, self.past))
+        names = _names(self.mean)
+        figure, axes = figure_of(9, 2.6 * mean.shape[1] + 0.4, mean.shape[1])
+        before, after = self._times(len(past), len(mean))
+        for k, axis in enumerate(np.atleast_1d(axes)):
+            axis.plot(before, past[:, k], color=INK, label="measured")
+            axis.plot(after, mean[:, k], color=BLUE, label="forecast")
+            label = f"{100 * self.interval:g} % interval"
+            axis.fill_between(after, lower[:, k], upper[:, k], color=BLUE, alpha=0.2, linewidth=0, label=label)
+            axis.set_ylabel(names[k])
+            axis.margins(x=0.01)
+        np.atleast_1d(axes)[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize=9)
+        return figure
+
+    def to_frame(self) -> Any:
+        """The forecast and its limits as a DataFrame of pandas.
+
+        Raises
+        ------
+        MissingExtraError
+            If pandas is not installed.
+        """
+        pandas = optional("pandas", "sklearn", "a frame needs")
+        parts = {"mean": self.mean, "lower": self.lower, "upper": self.upper}
+        names = _names(self.mean)
+        several = len(names) > 1
+        columns = {
+            f"{name} {part}" if several else part: _columns(data)[:, k]
+            for k, name in enumerate(names)
+            for part, data in parts.items()
+        }
+        return pandas.DataFrame(columns, index=getattr(self.mean, "index", None))
+
+    def _times(self, before: int, after: int) -> tuple[Any, Any]:
+        if hasattr(self.mean, "index") and hasattr(self.past, "index"):
+            return tuple(i.to_timestamp() if hasattr(i, "to_timestamp") else i for i in (self.past.index, self.mean.index))
+        return np.arange(-before, 0), np.arange(after)
+
+    def __repr__(self) -> str:
+        return f"<Forecast of {len(self.mean)} steps with {100 * self.interval:g} % intervals>"
+
+
+def _columns(data: Any) -> npt.NDArray[Any]:
+    array = np.asarray(data)
+    return array[:, None] if array.ndim == 1 else array
+
+
+def _names(data: Any) -> list[str]:
+    if hasattr(data, "columns"):
+        return [str(name) for name in data.columns]
+    name = getattr(data, "name", None)
+    count = _columns(data).shape[1]
+    return [str(name)] if name is not None else ["y"] if count == 1 else [f"y{k}" for k in range(count)]

@@ -1,0 +1,278 @@
+"""NARXRegressor: from a table to a nonlinear model with inputs, trained in open loop and then in closed loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.utils import check_random_state
+
+from .. import nn
+from ..autodiff import no_grad
+from ..checks import check_int
+from ..errors import DataError
+from ..nn.delays import Delays
+from ..sequences import pad
+from ..tensor import Tensor
+from .fitting import EarlyStopping, progress, search, seeded
+from .series import SeriesRegressor
+from .splitting import later_part
+from .tables import Table
+
+__all__ = ["NARXRegressor"]
+
+Array = npt.NDArray[Any]
+WINDOW = 100
+"""Steps of a free run in training; a longer series is cut into so many, which run side by side."""
+
+
+class NARXRegressor(SeriesRegressor):
+    """Nonlinear autoregressive model with inputs: y_t = f(x_t, x_{t-1}, …, y_{t-1}, y_{t-2}, …).
+
+    Columns are brought to mean 0 and deviation 1, and predictions back to their units. The last
+    part of each series is for validation: it ends the search, and tells the best of several starts. The model is
+    trained in open loop, with measured y fed back, and then in closed loop, with its own
+    predictions, as it is used in a free run.
+
+    Parameters
+    ----------
+    input_delays : int or sequence of int
+        K for 0, 1, …, K; or a list, such as ``[1, 2]`` where the inputs of the same step are not known.
+    output_delays : int or sequence of int
+        K for 1, …, K; or a list.
+    hidden_size : int
+        The number of tanh units; with 0 the model is linear, an ARX.
+    f : callable, optional
+        ``f(regressor_size, output_size) -> Module`` makes the function of the delayed values, in
+        place of the tanh units; see :class:`tinygrad_rnn.nn.NARXCell`.
+    closed_loop : bool
+        Whether training ends in closed loop. Open loop alone is quicker, and better one step ahead.
+    solver : {"auto", "lm", "lbfgs", "adam"}
+        Levenberg–Marquardt for up to 600 parameters, otherwise L-BFGS.
+    max_iter : int
+        Iterations in each loop, at most.
+    patience : int
+        Iterations without a new least error on the validation part, after which training ends.
+    validation_fraction : float
+        The last part of each series; with 0 training ends where its own error is least.
+    restarts : int
+        How many initial values are tried.
+    groups : str or int, optional
+        The column of X that tells several series apart: its name, or its number where X is an array.
+    random_state : int, RandomState or None
+    verbose : int
+        1 shows a progress bar.
+
+    Attributes
+    ----------
+    module_ : tinygrad_rnn.nn.NARX
+        The model, in standard units: it draws itself and prints its equations.
+    sessions_ : list of Session
+        Stretches of the series without a gap in their times.
+    reach_ : int
+        The longest delay.
+    validation_error_ : float
+        The least error on the validation part, as a mean square in standard units.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tinygrad_rnn.estimators import NARXRegressor
+    >>> u = np.random.default_rng(0).uniform(-1, 1, (300, 1))
+    >>> y = np.zeros(300)
+    >>> for t in range(1, 300):
+    ...     y[t] = 0.6 * y[t - 1] + np.tanh(2 * u[t - 1, 0])
+    >>> model = NARXRegressor(input_delays=[1], output_delays=1, hidden_size=4, random_state=0).fit(u[:250], y[:250])
+    >>> bool(model.score(u[250:], y[250:]) > 0.99)  # R² of a free run
+    True
+    >>> model.forecast(u[250:]).mean.shape
+    (50,)
+    """
+
+    def __init__(
+        self,
+        input_delays: Delays = 2,
+        output_delays: Delays = 2,
+        hidden_size: int = 5,
+        *,
+        f: Callable[[int, int], Any] | None = None,
+        closed_loop: bool = True,
+        solver: str = "auto",
+        max_iter: int = 50,
+        patience: int = 10,
+        validation_fraction: float = 0.2,
+        restarts: int = 2,
+        groups: Any = None,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.input_delays = input_delays
+        self.output_delays = output_delays
+        self.hidden_size = hidden_size
+        self.f = f
+        self.closed_loop = closed_loop
+        self.solver = solver
+        self.max_iter = max_iter
+        self.patience = patience
+        self.validation_fraction = validation_fraction
+        self.restarts = restarts
+        self.groups = groups
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _new(self) -> nn.NARX:
+        """A model with new initial values."""
+        sizes = self.n_features_in_, self.outputs_.size
+        options: dict[str, Any] = {"dtype": np.float64, "feedback_delays": self.output_delays}
+        if self.n_features_in_:
+            options["input_delays"] = self.input_delays
+        check_int("hidden_size", self.hidden_size, 0)
+        if self.f is None and self.hidden_size:
+            return nn.NARX(*sizes, hidden_size=self.hidden_size, **options)
+        regressor_size = nn.NARXCell(*sizes, hidden_size=1, **options).regressor_size
+        f = nn.Linear(regressor_size, sizes[1], dtype=np.float64) if self.f is None else self.f(regressor_size, sizes[1])
+        return nn.NARX(*sizes, f=f, **options)
+
+    def _learn(self, table: Table) -> None:
+        self.reach_ = self._new().reach
+        train, later = later_part(table, self.validation_fraction, self.reach_)
+        self._set_units(train)
+        train, later = ([(self._scaled_x(x), self.y_scaler_.transform(y)) for x, y in part] for part in (train, later))
+        check_int("max_iter", self.max_iter, 0)
+        starts = check_int("restarts", self.restarts) if self.f is not None or self.hidden_size else 1
+        rng, best = check_random_state(self.random_state), None
+        loops = ("open", "closed") if self.closed_loop else ("open",)
+        with progress(starts * len(loops) * self.max_iter, "training", self.verbose) as bar:
+            for _ in range(starts):
+                with seeded(rng):
+                    model = self._new()
+                for loop in loops:
+                    run = _Runs(model, train if loop == "open" else _windows(train, self.reach_), loop)
+                    check = _Runs(model, later or train, loop)
+                    stopping = EarlyStopping(list(model.parameters()), check.error, self.patience, bar)
+                    search(run.residuals, stopping, self.solver, self.max_iter)
+                if best is None or stopping.least < best[0]:
+                    best = stopping.least, model
+        assert best is not None  # there is one start at least
+        self.validation_error_, self.module_ = best
+        judged = _Runs(self.module_, later, "open") if sum(len(x) - self.reach_ for x, _ in later) >= 20 else None
+        found = judged or _Runs(self.module_, train, "open")
+        self.residuals_ = found.real_residuals() * self.y_scaler_.scale_
+
+    def _run(self, table: Table, horizon: int | None) -> list[Array]:
+        lengths = np.array([len(x) for x in table.x])
+        known = np.array([len(y) for y in table.y] or [0] * len(lengths))
+        T, B = int(lengths.max()), len(lengths)
+        xs = np.zeros((T, B, self.n_features_in_))
+        ys = np.zeros((T, B, self.outputs_.size))
+        for b, x in enumerate(table.x):
+            xs[: len(x), b] = self._scaled_x(x)
+            if known[b]:
+                ys[: known[b], b] = self.y_scaler_.transform(table.y[b])
+        model: nn.NARX = self.module_
+        inputs = xs if self.n_features_in_ else None
+        start = (np.repeat(data[:1], self.reach_, axis=0) for data in (xs, ys))
+        past_x, past_y = start
+        history = model.history(past_x if self.n_features_in_ else None, past_y)
+        with no_grad():
+            if horizon is None or horizon == 1:
+                mask = np.arange(T)[:, None] < known
+                if not known.any():
+                    found = model.free_run(inputs, history, steps=T, lengths=lengths)
+                elif (known >= lengths - 1).all():
+                    found = model.one_step(inputs, history, ys, lengths=lengths)
+                else:
+                    found, _ = model(inputs, history, ys, force_mask=mask, lengths=lengths)
+                values = found.data
+            else:
+                n = min(horizon, T)
+                first = model.free_run(None if inputs is None else inputs[: n - 1], history, steps=n - 1).data
+                values = np.concatenate([first, model.n_step(n, inputs, history, ys, lengths=lengths).data])
+        return [self.y_scaler_.inverse_transform(values[:n, b]) for b, n in enumerate(lengths)]
+
+    def _simulate(self, x: Array, past: Table, paths: int) -> tuple[Array, Array | None, Array | None]:
+        steps = len(x)
+        model: nn.NARX = self.module_
+        known_x, known_y = self._scaled_x(past.x[0])[:, None], self.y_scaler_.transform(past.y[0])[:, None]
+        if len(known_y) < self.reach_:
+            raise DataError(f"y_past has {len(known_y)} rows, and the longest delay is {self.reach_}; give as many at least")
+        history = model.history(known_x if self.n_features_in_ else None, known_y)
+        inputs = self._scaled_x(x)[:, None] if self.n_features_in_ else None
+        rng = check_random_state(self.random_state)
+        errors = self.residuals_ / self.y_scaler_.scale_
+        errors = errors - errors.mean(axis=0)
+        drawn = errors[rng.randint(len(errors), size=(steps, paths))]
+        noisy = nn.Recurrent(_Disturbed(model.cell))
+        with no_grad():
+            mean = model.free_run(inputs, history, steps=steps).data[:, 0]
+            many = type(history)(*(np.repeat(slot.data, paths, axis=0) for slot in history))
+            given = (np.repeat(inputs, paths, axis=1), drawn) if inputs is not None else (drawn,)
+            found = noisy(given, many)[0].data
+        restored = self.y_scaler_.inverse_transform(found.reshape(-1, self.outputs_.size)).reshape(found.shape)
+        return self.y_scaler_.inverse_transform(mean), restored.swapaxes(0, 1), None
+
+
+class _Disturbed(nn.Cell):
+    """A NARX cell with a disturbance e_t that is added to each output, and fed back with it."""
+
+    def __init__(self, cell: nn.NARXCell) -> None:
+        super().__init__()
+        self.cell, self.state_shape = cell, cell.state_shape
+
+    def step(self, given: tuple[Tensor, ...], history: Any) -> tuple[Tensor, Any]:
+        """y_t + e_t, from (x_t, e_t), or (e_t,) without an input."""
+        x, e = given if len(given) == 2 else (None, given[0])
+        y, after = self.cell.step(x, history)
+        y = y + e
+        return y, after._replace(y_1=y)
+
+
+class _Runs:
+    """Sessions side by side, and the errors of a model on them in open or closed loop.
+
+    Parameters
+    ----------
+    model : NARX
+    parts : sequence of (x, y)
+        In standard units.
+    loop : {"open", "closed"}
+    """
+
+    def __init__(self, model: nn.NARX, parts: list[tuple[Array, Array]], loop: str) -> None:
+        self.model, self.loop = model, loop
+        ys, lengths = pad([y for _, y in parts])
+        xs = pad([x for x, _ in parts])[0] if model.cell.input_size else None
+        self.xs, self.history, self.ys = model.prepare(xs, ys)
+        self.lengths = lengths - model.reach
+        self.same = bool((self.lengths == len(self.ys)).all())
+
+    def residuals(self) -> Tensor:
+        """Predictions minus measurements; zero past the end of a session."""
+        lengths = None if self.same else self.lengths
+        if self.loop == "open":
+            found = self.model.one_step(self.xs, self.history, self.ys, lengths=lengths)
+        else:
+            found = self.model.free_run(self.xs, self.history, steps=len(self.ys), lengths=lengths)
+        return found - self.ys
+
+    def error(self) -> float:
+        """The mean square."""
+        found = self.residuals().data
+        return float(np.square(found).sum() / (self.lengths.sum() * found.shape[2]))
+
+    def real_residuals(self) -> Array:
+        """Measurements minus predictions of all sessions, one after the other."""
+        with no_grad():
+            found = -self.residuals().data
+        return np.concatenate([found[:n, b] for b, n in enumerate(self.lengths)])
+
+
+def _windows(parts: list[tuple[Array, Array]], reach: int) -> list[tuple[Array, Array]]:
+    """Pieces of `WINDOW` steps, each with the history before it."""
+    return [
+        (x[start : start + reach + WINDOW], y[start : start + reach + WINDOW])
+        for x, y in parts
+        for start in range(0, len(x) - reach, WINDOW)
+    ]

@@ -1,0 +1,540 @@
+"""What all regressors of series share: sessions, units, horizons, forecasts, errors and files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.metrics import r2_score
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.validation import check_is_fitted
+
+from .. import storing
+from ..checks import is_int
+from ..console import counted
+from ..errors import DataError
+from .forecasts import Forecast, check_interval
+from .tables import Outputs, Table, frequency, read_table, times_of
+
+__all__ = ["SeriesRegressor", "check_constant", "load"]
+
+Array = npt.NDArray[Any]
+PATHS = 1000
+"""Simulated paths of which a forecast's limits are quantiles."""
+SHOWN = 200
+"""Steps of the past that a plot of a forecast shows at most."""
+KINDS: dict[str, type[SeriesRegressor]] = {}
+"""Classes of estimators, by the names that a file gives them."""
+
+
+class SeriesRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """Base of regressors whose rows are steps of time.
+
+    A subclass has the parameter `groups`, and the methods `_learn`, `_run` and `_simulate`.
+
+    Attributes
+    ----------
+    module_ : Module
+        The model.
+    sessions_ : list of Session
+        The stretches without a gap into which the data were cut.
+    """
+
+    groups: Any
+    reach_: int
+    reads_inputs = True
+    """Whether the model has inputs; if not, X tells only which rows there are."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        KINDS[cls.__name__] = cls
+
+    # -- what a subclass does ------------------------------------------------------------------
+
+    def _learn(self, table: Table) -> None:
+        """Fit the model to the sessions of a table; it sets `reach_` first."""
+        raise NotImplementedError
+
+    def _run(self, table: Table, horizon: int | None) -> list[Array]:
+        """Predict each row of each session, from the values of y that it has."""
+        raise NotImplementedError
+
+    def _simulate(self, x: Array, past: Table, paths: int) -> tuple[Array, Array | None, Array | None]:
+        """Go on after the one session of the past: mean (steps, outputs), paths, and standard deviations if they are known."""
+        raise NotImplementedError
+
+    # -- fitting -------------------------------------------------------------------------------
+
+    def fit(self, X: Any, y: Any = None) -> Any:
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : DataFrame, array of shape (rows, inputs), list of arrays, array of shape (sequences, time, inputs), or None
+            Rows are steps of time. None if there are no inputs.
+        y : Series, DataFrame, array, or list of arrays
+            What was measured at these steps.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        DataError
+            If a value is missing, no number, or all values of a column are the same; if times are
+            repeated or unsorted; if a series is too short.
+        """
+        if y is None:
+            raise DataError(
+                f"{type(self).__name__} requires y to be passed, but the target y is None; a series without inputs is y, and "
+                "has None for X: fit(None, y)"
+            )
+        table = read_table(self, X, y, fitting=True)
+        self.sessions_ = table.sessions
+        self._learn(table)
+        self._remember(table)
+        return self
+
+    def _remember(self, table: Table) -> None:
+        """Keep the end of the training data, where a forecast begins."""
+        keep = max(self.reach_, SHOWN)
+        index = table.indices[0] if table.form == "table" else None
+        self.past_ = {
+            "x": table.x[-1][-keep:],
+            "y": table.y[-1][-keep:],
+            "series": len(set(table.series)),
+            **_labels(None if index is None else index[table.rows[-1][-keep:]]),
+        }
+
+    # -- predicting ------------------------------------------------------------------------------
+
+    def predict(self, X: Any, horizon: int | None = None, y_past: Any = None) -> Any:
+        """Predict y in each row.
+
+        Parameters
+        ----------
+        X : as for `fit`
+            The inputs, of the past and of the future.
+        horizon : int, optional
+            How many steps before a row the last measurement is that its prediction may use. If it
+            is not given, all measurements in `y_past` are used, and after them the model runs freely.
+        y_past : as y for `fit`, optional
+            What was measured in the first rows of X. It may end before X does, or be NaN from some
+            row on. If it is not given, the model runs freely from the mean of y and the first inputs.
+
+        Returns
+        -------
+        Series, DataFrame, array or list of arrays
+            As X, with a row for each row of X. Before the first row the inputs and outputs are
+            taken to have been as they are in it.
+
+        Raises
+        ------
+        DataError
+            If X has other columns than for `fit`, or a value that cannot be used.
+        NotFittedError
+            If the estimator was not fitted.
+        """
+        check_is_fitted(self)
+        _check_horizon(horizon)
+        table = self._read(X, y_past)
+        whole = [len(y) == len(x) for x, y in zip(table.x, table.y, strict=False)]
+        if horizon is None and whole and all(whole):
+            raise DataError(
+                "y_past has a measurement for each row of X, so that no row is left to run freely; give the horizon, such as "
+                f"1, or only the beginning of what was measured, such as y_past=y[:{max(self.reach_, 1)}]"
+            )
+        self._check_known(table, horizon)
+        return self._restored(table, self._run(table, horizon))
+
+    def _check_known(self, table: Table, horizon: int | None) -> None:
+        """Raise if a measurement that a horizon needs is missing."""
+        known = [len(y) for y in table.y] or [0] * len(table.x)
+        for x, m in zip(table.x, known, strict=True):
+            if horizon is not None and m < len(x) - horizon:
+                raise DataError(
+                    f"horizon={horizon} predicts each row from measurements up to {horizon} rows before it, and y_past has "
+                    f"only the first {m} of {len(x)} rows; leave the horizon out to run freely after them"
+                )
+
+    def forecast(
+        self, X: Any = None, y_past: Any = None, *, steps: int | None = None, interval: float = 0.9, paths: int = PATHS
+    ) -> Forecast:
+        """Forecast the next steps, with an interval for each.
+
+        Parameters
+        ----------
+        X : as for `fit`, optional
+            Without `y_past` the inputs of the steps that follow the training data. With it the
+            inputs of its rows, and then those of the future.
+        y_past : as y for `fit`, optional
+            What was measured, if the forecast is not to follow the training data. One series.
+        steps : int, optional
+            How many, if there are no inputs.
+        interval : float
+            The share of later values that the interval of each step has.
+        paths : int
+            How many series are simulated.
+
+        Returns
+        -------
+        Forecast
+
+        Raises
+        ------
+        DataError
+            If X does not follow what was measured, or is missing.
+        ValueError
+            If the number of steps or the interval is none.
+        """
+        check_is_fitted(self)
+        check_interval(interval)
+        if steps is not None and not is_int(steps):
+            raise DataError(f"steps is how many steps ahead, 1 at least, and not {steps!r}")
+        past, future, indices = self._past_and_future(X, y_past, steps)
+        mean, found, sd = self._simulate(future, past, paths)
+        if found is not None:
+            lower, upper = np.quantile(found, [(1 - interval) / 2, (1 + interval) / 2], axis=0)
+        else:
+            from scipy.stats import norm
+
+            assert sd is not None  # a model has paths or standard deviations
+            width = norm.ppf((1 + interval) / 2) * sd
+            lower, upper = mean - width, mean + width
+        names, _, flat = self.outputs_
+        shown = [_piece(data, indices[1], names, flat) for data in (mean, lower, upper)]
+        return Forecast(shown[0], shown[1], shown[2], interval, _piece(past.y[0][-SHOWN:], indices[0], names, flat), found)
+
+    def _past_and_future(self, X: Any, y_past: Any, steps: int | None) -> tuple[Table, Array, tuple[Any, Any]]:
+        """The session that was measured, the inputs after it, and the indices of both."""
+        inputs = self.reads_inputs and self.n_features_in_ > 0
+        if y_past is None:
+            if self.past_["series"] > 1:
+                raise DataError("there were several series in training; give the one to go on with as y_past, and its inputs")
+            future, index = self._future(X, steps)
+            own = _index_of(self.past_, len(self.past_["y"]))
+            index = _next_index(own, self.past_, len(future)) if index is None else index
+            _check_follows(own, index, self.past_)
+            return _one_session(self.past_["x"], self.past_["y"]), future, (None if own is None else own[-SHOWN:], index)
+        if X is None and not inputs:
+            table = self._read(None, y_past)
+            if steps is None:
+                raise DataError("say how many steps to forecast: steps=12")
+            future = np.empty((steps, 0))
+        else:
+            table = self._read(X, y_past)
+            future = table.x[0][len(table.y[0]) :] if table.x else np.empty((0, 0))
+        if len(table.x) != 1:
+            raise DataError(
+                f"a forecast goes on with one series without gaps, and here are {counted(len(table.x), 'session')}; give the "
+                "rows of one, after its last gap"
+            )
+        m = len(table.y[0])
+        if not m:
+            raise DataError("y_past has no value that was measured")
+        future = future if steps is None else future[:steps]
+        if not len(future) or (steps is not None and len(future) < steps):
+            raise DataError(
+                f"X has {counted(len(table.x[0]), 'row')}, of which {m} were measured in y_past, and {len(future)} are left; "
+                "X has the inputs of the past and then those of the future, a row for each step to forecast"
+            )
+        index = table.indices[0]
+        if index is None:
+            pair = None, None
+        elif X is None:
+            labels = _labels(index)
+            pair = index[-SHOWN:], _next_index(index, labels, len(future))
+        else:
+            pair = index[:m][-SHOWN:], index[m : m + len(future)]
+        return _one_session(table.x[0][:m], table.y[0]), future, pair
+
+    def _future(self, X: Any, steps: int | None) -> tuple[Array, Any]:
+        """Inputs after the training data, and their index."""
+        if X is None:
+            if self.reads_inputs and self.n_features_in_:
+                raise DataError(f"X is missing: the forecast needs the {counted(self.n_features_in_, 'input')} of each step")
+            if steps is None:
+                raise DataError("say how many steps to forecast: steps=12")
+            return np.empty((steps, 0)), None
+        table = self._read(X, None)
+        if len(table.x) != 1 or (steps is not None and steps > len(table.x[0])):
+            raise DataError(
+                f"X has {counted(len(table.x), 'session')} of {[len(x) for x in table.x][:5]} rows; a forecast needs one"
+                + ("" if steps is None else f", with {steps} rows")
+            )
+        index = table.indices[0]
+        return table.x[0][:steps], None if index is None else index[:steps]
+
+    def _read(self, X: Any, y_past: Any) -> Table:
+        return read_table(self, X, y_past, fitting=False, partial=True)
+
+    def _restored(self, table: Table, parts: Sequence[Array]) -> Any:
+        return table.restored(parts, self.outputs_.names, self.outputs_.flat)
+
+    # -- errors ------------------------------------------------------------------------------------
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None, *, horizon: int | None = None) -> float:
+        """The coefficient of determination R² of predictions, of a free run if no horizon is given.
+
+        The first rows of each session are the history, and are not judged.
+
+        Parameters
+        ----------
+        X, y : as for `fit`
+        sample_weight : array of shape (rows,), optional
+        horizon : int, optional
+            As for `predict`.
+
+        Returns
+        -------
+        float
+            1 for perfect predictions, 0 for those as good as the mean of y.
+        """
+        true, found, weights = self._judged(X, y, horizon, sample_weight)
+        return float(r2_score(true, found, sample_weight=weights))
+
+    def fit_percent(self, X: Any, y: Any, *, horizon: int | None = None) -> Any:
+        """The fit in percent, 100 (1 - ‖y - ŷ‖ / ‖y - mean of y‖), of each output.
+
+        Parameters
+        ----------
+        X, y : as for `fit`
+        horizon : int, optional
+            As for `predict`; a free run if it is not given.
+
+        Returns
+        -------
+        float, or ndarray of several outputs
+        """
+        true, found, _ = self._judged(X, y, horizon)
+        distance = np.linalg.norm(true - found, axis=0) / np.linalg.norm(true - true.mean(axis=0), axis=0)
+        return 100 * (1 - float(distance[0])) if self.outputs_.flat else 100 * (1 - distance)
+
+    def residuals(self, X: Any, y: Any, *, horizon: int | None = 1) -> Any:
+        """Measurements minus predictions, one step ahead if no other horizon is given.
+
+        Parameters
+        ----------
+        X, y : as for `fit`
+        horizon : int or None
+            As for `predict`; None for a free run.
+
+        Returns
+        -------
+        As y
+            NaN in the first rows of each session, which are its history.
+        """
+        check_is_fitted(self)
+        table, found, first = self._judge(X, y, horizon)
+        parts = [np.where(np.arange(len(y))[:, None] < first, np.nan, y - p) for y, p in zip(table.y, found, strict=True)]
+        return self._restored(table, parts)
+
+    def _judge(self, X: Any, y: Any, horizon: int | None) -> tuple[Table, list[Array], int]:
+        """The table with all of y, predictions of its rows, and how many of each session are its history."""
+        _check_horizon(horizon)
+        table = read_table(self, X, y, fitting=False)
+        reach = max(self.reach_, 1)
+        first = reach + (horizon or 1) - 1
+        if all(len(x) <= first for x in table.x):
+            raise DataError(
+                f"the longest session has {counted(max(map(len, table.x)), 'row')}, and the first {first} of each are its "
+                "history; there is none left to judge"
+            )
+        known = table.y if horizon else [y[:reach] for y in table.y]
+        run = Table(table.x, known, table.rows, table.series, table.sessions, table.ends, table.form, table.indices)
+        return table, self._run(run, horizon), first
+
+    def _judged(self, X: Any, y: Any, horizon: int | None, weights: Any = None) -> tuple[Array, Array, Array | None]:
+        check_is_fitted(self)
+        table, found, first = self._judge(X, y, horizon)
+        true, guessed = (np.concatenate([part[first:] for part in parts]) for parts in (table.y, found))
+        if weights is None:
+            return true, guessed, None
+        return true, guessed, np.concatenate([np.asarray(weights)[rows[first:]] for rows in table.rows])
+
+    # -- units ---------------------------------------------------------------------------------------
+
+    def _set_units(self, parts: Sequence[tuple[Array, Array]]) -> None:
+        """Learn mean and standard deviation of each column from the training part."""
+        x, y = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        names = list(getattr(self, "feature_names_in_", range(x.shape[1])))
+        check_constant(x, names, "X")
+        check_constant(y, self.outputs_.names or range(y.shape[1]), "y")
+        self.x_scaler_ = StandardScaler().fit(x) if x.shape[1] else None
+        self.y_scaler_ = StandardScaler().fit(y)
+
+    def _scaled_x(self, x: Array) -> Array:
+        return x if self.x_scaler_ is None else self.x_scaler_.transform(x)
+
+    # -- files ---------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str], classes: Sequence[type] = ()) -> None:
+        """Write the fitted estimator to a model file, which :func:`load` reads; ``tr.load`` gives its module alone.
+
+        Parameters
+        ----------
+        path : str or path
+        classes : sequence of type
+            As for :func:`tinygrad_rnn.save`.
+
+        Raises
+        ------
+        DataError
+            As :func:`tinygrad_rnn.save` does.
+        """
+        check_is_fitted(self)
+        fitted = {name: value for name, value in vars(self).items() if name[-1] == "_" and name not in NOT_KEPT}
+        names = getattr(self, "feature_names_in_", None)
+        described = {
+            "class": type(self).__name__,
+            "parameters": {name: _stored(value) for name, value in self.get_params(deep=False).items()},
+            "fitted": fitted,
+            "outputs": list(self.outputs_),
+            "names": None if names is None else [str(name) for name in names],
+        }
+        storing.save(self.module_, path, classes=(StandardScaler, *classes), estimator=described)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        tags.regressor_tags.poor_score = True  # of a free run through rows that are no series
+        tags.non_deterministic = False
+        return tags
+
+
+NOT_KEPT = ("module_", "outputs_", "feature_names_in_", "sessions_")
+
+
+def load(path: str | os.PathLike[str], classes: Sequence[type] = ()) -> Any:
+    """Read a fitted estimator that its method `save` wrote.
+
+    Parameters
+    ----------
+    path : str or path
+    classes : sequence of type
+        Your own classes in it, such as a cell.
+
+    Raises
+    ------
+    DataError
+        As :func:`tinygrad_rnn.load` does; or if the file has a model that belongs to no estimator.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from tinygrad_rnn.estimators import ARRegressor, load
+    >>> series = np.sin(np.arange(50))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ARRegressor(order=2).fit(None, series).save(f"{folder}/ar.safetensors")
+    ...     again = load(f"{folder}/ar.safetensors")
+    >>> again, again.forecast(steps=2).mean.round(3), np.sin([50, 51]).round(3)
+    (ARRegressor(), array([-0.262,  0.67 ]), array([-0.262,  0.67 ]))
+    """
+    module, described = storing.load(path, "model", "estimator", classes=(StandardScaler, *classes))
+    if not isinstance(described, dict) or described.get("class") not in KINDS:
+        raise DataError(f"{os.fspath(path)} has no estimator of this library")
+    found: Any = KINDS[described["class"]](**described["parameters"])
+    vars(found).update(described["fitted"])
+    found.module_ = module
+    found.outputs_ = Outputs(*described["outputs"])
+    if described["names"] is not None:
+        found.feature_names_in_ = np.array(described["names"], dtype=object)
+    return found
+
+
+def _stored(value: Any) -> Any:
+    """A parameter of an estimator as a file has it: None for what makes a part of the model, which is there already."""
+    return None if callable(value) or isinstance(value, np.random.RandomState) else value
+
+
+def _check_horizon(horizon: int | None) -> None:
+    if horizon is not None and not is_int(horizon):
+        raise DataError(f"horizon is how many steps ahead, 1 at least, or None for a free run, and not {horizon!r}")
+
+
+def check_constant(values: Array, names: Any, what: str) -> None:
+    """Raise if a column has the same value in each row.
+
+    Raises
+    ------
+    DataError
+        If so; with its name.
+    """
+    same = [repr(name) for name, width in zip(names, np.ptp(values, axis=0), strict=True) if width == 0]
+    if same:
+        raise DataError(
+            f"{what} has the same value in each row of the training part, in column {', '.join(same)}: a constant tells "
+            + ("nothing of y; leave it out" if what == "X" else "nothing, and needs no model")
+        )
+
+
+def _one_session(x: Array, y: Array) -> Table:
+    return Table([x], [y], [np.arange(len(y))], [0], [], [len(y)], "table", [None])
+
+
+def _piece(values: Array, index: Any, names: Any, flat: bool) -> Any:
+    return Table([], [], [np.arange(len(values))], [0], [], [len(values)], "table", [index]).restored([values], names, flat)
+
+
+# -- the index of what comes next ---------------------------------------------------------------------
+
+
+def _labels(index: Any) -> Mapping[str, Any]:
+    """What a file keeps of the index of the past: its end and its step, as text for times and as numbers for numbers."""
+    if index is None or not len(index):
+        return {"end": None, "step": None}
+    times = times_of(index)
+    if times is not None:
+        if hasattr(index, "freqstr") and hasattr(index, "to_timestamp"):
+            return {"end": str(index[-1]), "step": f"period {index.freqstr}"}
+        usual = int(np.median(np.diff(times))) if len(index) > 1 else 1
+        return {"end": str(index[-1]), "step": frequency(index) or f"{usual}{index.unit}"}
+    if np.issubdtype(getattr(index, "dtype", object), np.integer):
+        return {"end": int(index[-1]), "step": 1 if len(index) < 2 else int(index[-1] - index[-2])}
+    return {"end": None, "step": None}
+
+
+def _index_of(labels: Mapping[str, Any], count: int) -> Any:
+    """The index of the past, from what is kept of it."""
+    end, step = labels["end"], labels["step"]
+    if end is None:
+        return None
+    import pandas as pd
+
+    if isinstance(end, int):
+        return pd.RangeIndex(end - (count - 1) * step, end + step, step)
+    if step.startswith("period "):
+        return pd.period_range(end=end, periods=count, freq=step.removeprefix("period "))
+    return pd.date_range(end=pd.Timestamp(end), periods=count, freq=step)
+
+
+def _next_index(past: Any, labels: Mapping[str, Any], count: int) -> Any:
+    """The index of the steps after the past."""
+    if past is None or labels["end"] is None:
+        return None
+    import pandas as pd
+
+    end, step = labels["end"], labels["step"]
+    if isinstance(end, int):
+        return pd.RangeIndex(end + step, end + (count + 1) * step, step)
+    if step.startswith("period "):
+        return pd.period_range(start=end, periods=count + 1, freq=step.removeprefix("period "))[1:]
+    return pd.date_range(start=pd.Timestamp(end), periods=count + 1, freq=step)[1:]
+
+
+def _check_follows(past: Any, index: Any, labels: Mapping[str, Any]) -> None:
+    """Raise if the inputs of a forecast do not begin where the training data end."""
+    if times_of(index) is None or times_of(past) is None:
+        return
+    due = _next_index(past, labels, 1)[0]
+    if index[0] != due:
+        raise DataError(
+            f"the training data end at {past[-1]}, and X begins at {index[0]} where {due} is due; to go on from elsewhere, "
+            "give what was measured since as y_past, and X from its first row on"
+        )

@@ -1,0 +1,449 @@
+"""Tables: X and y as estimators are given them, cut into sessions; and results in the form of what was given."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.utils.validation import check_array, check_consistent_length, validate_data
+
+from ..console import counted
+from ..errors import DataError
+
+__all__ = ["Outputs", "Session", "Table", "frequency", "listed", "read_table", "times_of"]
+
+Array = npt.NDArray[Any]
+GAP = 1.5
+"""A step of time that is so many times the usual one is a gap."""
+
+
+class Session(NamedTuple):
+    """A stretch of a series without a gap.
+
+    Attributes
+    ----------
+    series : object
+        The value in the column of groups, or the number of the sequence in a list; 0 for the only one.
+    start, end : object
+        Labels of the first and the last row: times, or numbers of rows.
+    steps : int
+    """
+
+    series: Any
+    start: Any
+    end: Any
+    steps: int
+
+
+@dataclass
+class Table:
+    """Sessions of X and y, and the way back to the form in which X was given.
+
+    Attributes
+    ----------
+    x : list of ndarray, shape (steps, inputs)
+        One for each session.
+    y : list of ndarray, shape (steps, outputs)
+        Those that were given, up to the first that is unknown; none of them where there is no y.
+    rows : list of ndarray of int
+        Where each session stands: rows of the table; of a list, of its sequences one after the other.
+    series : list of int
+        Number of the series to which each session belongs; those of one series are in the order of time.
+    sessions : list of Session
+    ends : list of int
+        Where the sequences of a list end, in rows; of a table only its own end.
+    form : {"table", "list", "array"}
+    indices : list
+        The pandas index of the table, or of each sequence in a list; None where there is none.
+    """
+
+    x: list[Array]
+    y: list[Array]
+    rows: list[Array]
+    series: list[int]
+    sessions: list[Session]
+    ends: list[int]
+    form: str
+    indices: list[Any] = field(default_factory=list)
+
+    def restored(self, parts: Sequence[Array], names: Sequence[Any] | None, flat: bool) -> Any:
+        """Values of all sessions in the form of X: pandas for pandas, a list for a list, else an array.
+
+        Parameters
+        ----------
+        parts : sequence of ndarray, shape (steps, outputs)
+            One for each session.
+        names : sequence of str or None
+            Of the outputs, for pandas.
+        flat : bool
+            Whether the one output has no axis of its own, as y had none.
+        """
+        whole = np.concatenate(list(parts))[np.argsort(np.concatenate(self.rows), kind="stable")]
+        pieces = np.split(whole, self.ends[:-1])
+        found = [_in_pandas(piece, index, names, flat) for piece, index in zip(pieces, self.indices, strict=True)]
+        if self.form == "table":
+            return found[0]
+        return np.stack(found) if self.form == "array" else found
+
+
+def _in_pandas(values: Array, index: Any, names: Sequence[Any] | None, flat: bool) -> Any:
+    shaped = values[:, 0] if flat else values
+    if index is None:
+        return shaped
+    import pandas as pd
+
+    if flat:
+        return pd.Series(shaped, index=index, name=names[0] if names else None)
+    return pd.DataFrame(shaped, index=index, columns=list(names) if names else None)
+
+
+def read_table(estimator: Any, X: Any, y: Any, *, fitting: bool, partial: bool = False) -> Table:
+    """Check X and y, and cut them into sessions.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        With the parameter `groups`; `n_features_in_` and the like are set on it if it is fitted, and compared if not.
+    X : DataFrame, array, list of sequences, or None
+        None if there are no inputs.
+    y : Series, DataFrame, array, list of sequences, or None
+    fitting : bool
+    partial : bool
+        Whether y may end before X does, or be NaN from some row on: it is what was measured so far.
+
+    Raises
+    ------
+    DataError
+        If a value, a name, a time or a length is not what it should be.
+    """
+    if X is None and y is None:
+        raise DataError("there is neither X nor y; give the inputs as X, or for a series without inputs y alone")
+    if X is not None and (_is_list(X) or np.ndim(X) == 3):
+        return _read_list(estimator, X, y, fitting, partial)
+    if X is None and _is_list(y):
+        return _read_list(estimator, None, y, fitting, partial)
+    labels = None
+    groups = estimator.groups
+    if groups is not None:
+        X, labels = _without_groups(X, groups)
+    inputs = _inputs(estimator, X, len(y) if X is None else None, fitting)
+    index = getattr(y if X is None else X, "index", None)
+    index = index if _is_pandas(y if X is None else X) else None
+    count = len(inputs)
+    _check_finite(inputs, _names_of(X), index, "X")
+    outputs = None
+    if y is not None:
+        outputs = _outputs(estimator, y, fitting)
+        if partial:
+            _check_same_start(index, y, count)
+            outputs = np.concatenate([outputs, np.full((count - len(outputs), outputs.shape[1]), np.nan)])
+        else:
+            check_consistent_length(inputs, outputs)
+            _check_same_start(index, y, count)
+            _check_finite(outputs, _names_of(y), index, "y")
+    found = Table([], [], [], [], [], [count], "table", [index])
+    names: list[Any] = [0] if labels is None else list(dict.fromkeys(labels.tolist()))
+    for number, name in enumerate(names):
+        rows = np.arange(count) if labels is None else np.flatnonzero(labels == name)
+        for part in _cut_at_gaps(rows, index, None if labels is None else name):
+            found.rows.append(part)
+            found.x.append(inputs[part])
+            found.series.append(number)
+            first, last = (part[0], part[-1]) if index is None else (index[part[0]], index[part[-1]])
+            found.sessions.append(Session(name, first, last, len(part)))
+            if outputs is not None:
+                found.y.append(_measured(outputs[part], partial))
+    _tell_gaps(found, fitting and index is not None)
+    return found
+
+
+def _is_list(data: Any) -> bool:
+    """Whether data are a list of sequences, and not a table."""
+    return isinstance(data, (list, tuple)) and len(data) > 0 and (_is_pandas(data[0]) or np.ndim(data[0]) >= 2)
+
+
+def _is_pandas(data: Any) -> bool:
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(data, (pandas.DataFrame, pandas.Series))
+
+
+def _names_of(data: Any) -> list[Any] | None:
+    """Names of the columns of a frame, or of a series; None of an array."""
+    if not _is_pandas(data):
+        return None
+    return list(data.columns) if hasattr(data, "columns") else [data.name]
+
+
+# -- sequences ----------------------------------------------------------------------------------
+
+
+def _read_list(estimator: Any, X: Any, y: Any, fitting: bool, partial: bool) -> Table:
+    """Sequences, each of them a session; of a 3-d array (sequences, time, features)."""
+    if estimator.groups is not None:
+        raise DataError(f"groups={estimator.groups!r} names a column of a table, and X is a list of sequences already")
+    given = y if X is None else X
+    form = "list" if _is_list(given) else "array"
+    if y is not None and len(y) != len(given):
+        raise DataError(f"X has {counted(len(given), 'sequence')}, and y has {len(y)}")
+    found = Table([], [], [], [], [], [], form)
+    end, flats = 0, set()
+    for i, sequence in enumerate(given):
+        x = np.empty((len(sequence), 0)) if X is None else _numbers(sequence, f"sequence {i} of X")
+        if x.ndim != 2:
+            raise DataError(f"sequence {i} of X has shape {x.shape}; it is (time, features)")
+        _check_finite(x, _names_of(sequence), getattr(sequence, "index", None), f"sequence {i} of X")
+        found.x.append(x)
+        if y is not None:
+            values = _numbers(y[i], f"sequence {i} of y")
+            flats.add(values.ndim)
+            values = values[:, None] if values.ndim == 1 else values
+            if len(values) > len(x) or (len(values) != len(x) and not partial):
+                raise DataError(f"sequence {i} has {counted(len(x), 'step')} in X, and {len(values)} in y")
+            if not partial:
+                _check_finite(values, None, None, f"sequence {i} of y")
+            found.y.append(_measured(values, partial))
+        found.rows.append(np.arange(end, end := end + len(x)))
+        found.ends.append(end)
+        found.series.append(i)
+        found.sessions.append(Session(i, 0, len(x) - 1, len(x)))
+        found.indices.append(sequence.index if _is_pandas(sequence) else None)
+    widths = sorted({x.shape[1] for x in found.x})
+    if len(widths) > 1:
+        raise DataError(f"the sequences of X have {widths} features; all of them need the same number")
+    if fitting:
+        estimator.n_features_in_ = widths[0]
+        estimator.outputs_ = Outputs(None, found.y[0].shape[1], flats == {1})
+        if hasattr(estimator, "feature_names_in_"):
+            del estimator.feature_names_in_
+    elif widths[0] != estimator.n_features_in_:
+        raise DataError(
+            f"X has {widths[0]} features, but {type(estimator).__name__} is expecting {estimator.n_features_in_} features as "
+            "input"
+        )
+    return found
+
+
+# -- tables ---------------------------------------------------------------------------------------
+
+
+class Outputs(NamedTuple):
+    """What y was when an estimator was fitted.
+
+    Attributes
+    ----------
+    names : list or None
+        Names of its columns, for pandas.
+    size : int
+        How many there are.
+    flat : bool
+        Whether y had one axis only.
+    """
+
+    names: list[Any] | None
+    size: int
+    flat: bool
+
+
+def _without_groups(X: Any, groups: Any) -> tuple[Any, Array]:
+    """X without its column of groups, and that column."""
+    if _is_pandas(X):
+        if groups not in X.columns:
+            raise DataError(f"there is no column {groups!r} for the groups; {listed(groups, X.columns)}")
+        return X.drop(columns=groups), X[groups].to_numpy()
+    array = np.asarray(X)
+    if not isinstance(groups, (int, np.integer)) or array.ndim != 2 or not -array.shape[1] <= groups < array.shape[1]:
+        raise DataError(f"groups={groups!r} is the number of a column where X is an array, and X has shape {array.shape}")
+    return np.delete(array, groups, axis=1), array[:, groups]
+
+
+def listed(name: object, known: Iterable[Any]) -> str:
+    """What names there are, with the nearest to one that is not among them.
+
+    Examples
+    --------
+    >>> listed("temp", ["time", "Temp", "u"])
+    "there are 'time', 'Temp', 'u'; did you mean 'Temp'?"
+    """
+    names = list(known)
+    lower = {str(other).lower(): other for other in names}
+    near = difflib.get_close_matches(str(name).lower(), lower, n=1)
+    return f"there are {', '.join(map(repr, names))}" + (f"; did you mean {lower[near[0]]!r}?" if near else "")
+
+
+def _inputs(estimator: Any, X: Any, count: int | None, fitting: bool) -> Array:
+    if X is None:
+        if fitting:
+            estimator.n_features_in_ = 0
+            if hasattr(estimator, "feature_names_in_"):
+                del estimator.feature_names_in_
+        elif estimator.n_features_in_ and estimator.reads_inputs:
+            raise DataError(f"X is missing: {type(estimator).__name__} was fitted with {estimator.n_features_in_} inputs")
+        return np.empty((count or 0, 0))
+    if estimator.n_features_in_ == 0 if not fitting else False:
+        if np.ndim(X) == 2 and np.shape(X)[1]:
+            raise DataError(f"{type(estimator).__name__} was fitted without inputs; give None for X")
+        return np.empty((len(X), 0))
+    _check_numbers(X, "X")
+    if _is_pandas(X) and hasattr(X, "columns") and not len(X.columns) and len(X):  # a frame of times alone
+        if fitting:
+            estimator.n_features_in_ = 0
+        return np.empty((len(X), 0))
+    options: dict[str, Any] = {"reset": fitting, "dtype": np.float64, "ensure_all_finite": False}
+    return validate_data(estimator, X, **options)
+
+
+def _outputs(estimator: Any, y: Any, fitting: bool) -> Array:
+    _check_numbers(y, "y")
+    array = check_array(y, ensure_2d=False, dtype=np.float64, ensure_all_finite=False, input_name="y", ensure_min_samples=0)
+    flat = array.ndim == 1
+    array = array[:, None] if flat else array
+    if fitting:
+        estimator.outputs_ = Outputs(_names_of(y), array.shape[1], flat)
+    elif array.shape[1] != estimator.outputs_.size:
+        raise DataError(f"y has {counted(array.shape[1], 'column')}, and {estimator.outputs_.size} when it was fitted")
+    return array
+
+
+def _numbers(data: Any, what: str) -> Array:
+    """A sequence as an array of floats."""
+    _check_numbers(data, what)
+    return np.asarray(data, dtype=np.float64)
+
+
+def _check_numbers(data: Any, what: str) -> None:
+    """Raise if a column of a frame, or an array, has text or times in it; with the row and the value."""
+    if not _is_pandas(data):
+        return
+    frame = data if hasattr(data, "columns") else data.to_frame()
+    for place, name in enumerate(frame.columns):
+        column = frame.iloc[:, place]
+        if getattr(column.dtype, "kind", "O") in "biuf":
+            continue
+        if getattr(column.dtype, "kind", "O") == "M":
+            raise DataError(f"column {name!r} of {what} has times; make it the index: set_index({name!r})")
+        for row, value in enumerate(column):
+            try:
+                float(value)
+            except (TypeError, ValueError):
+                if value is None or value is getattr(sys.modules.get("pandas"), "NA", None):
+                    continue
+                raise DataError(
+                    f"column {name!r} of {what} has {value!r:.40} in row {row}{_label(frame.index, row)}, and a network takes "
+                    "numbers; leave the column out, or if it has times, make it the index by set_index and pd.to_datetime"
+                ) from None
+
+
+def _label(index: Any, row: int) -> str:
+    """The label of a row, if it is not its number."""
+    return "" if index is None or index[row] == row else f" ({index[row]})"
+
+
+def _check_finite(array: Array, names: Sequence[Any] | None, index: Any, what: str) -> None:
+    bad = ~np.isfinite(array)
+    if not bad.any():
+        return
+    said = []
+    for k in np.flatnonzero(bad.any(axis=0)):
+        rows = np.flatnonzero(bad[:, k])
+        kind = "NaN" if np.isnan(array[rows, k]).all() else "inf" if np.isinf(array[rows, k]).all() else "NaN or inf"
+        column = f"column {k if names is None else repr(names[int(k)])}" if what == "X" or array.shape[1] > 1 else "it"
+        said.append(f"{column} has {kind} in {counted(len(rows), 'row')}, first in row {rows[0]}{_label(index, int(rows[0]))}")
+    more = f"; and {len(said) - 5} more columns" if len(said) > 5 else ""
+    raise DataError(
+        f"{what} has values that are missing or infinite: {'; '.join(said[:5])}{more}. Fill them in, such as by interpolation; "
+        "or leave these rows out of X and y, which makes gaps of a time index, where the series is cut"
+    )
+
+
+def _check_same_start(index: Any, y: Any, count: int) -> None:
+    """Raise if y is longer than X, or its labels are others."""
+    if len(y) > count:
+        raise DataError(
+            f"y_past has {counted(len(y), 'row')}, and X has {count}: X begins where y_past begins, with the inputs of the "
+            "past, and goes on with those of the future, such as pd.concat([X_past, X_future])"
+        )
+    own = y.index if _is_pandas(y) else None
+    if index is None or own is None or not len(own) or own.equals(index[: len(own)]):
+        return
+    row = next(i for i, (mine, other) in enumerate(zip(index, own, strict=False)) if mine != other)
+    raise DataError(
+        f"X and y have other labels in row {row}: {index[row]} and {own[row]}; their rows belong together, and a history "
+        "y_past begins where X does: X has the inputs of the past, and then those of the future, such as "
+        "pd.concat([X_past, X_future])"
+    )
+
+
+def _measured(values: Array, partial: bool) -> Array:
+    """The values before the first that is unknown."""
+    if not partial:
+        return values
+    known = np.asarray(np.isfinite(values).all(axis=1))
+    count = int(known.sum())
+    if known[count:].any():
+        raise DataError(
+            f"y_past has a NaN in row {int(np.argmin(known))}, and values after it; only the rows at its end may be unknown"
+        )
+    return values[:count]
+
+
+# -- times -----------------------------------------------------------------------------------------
+
+
+def times_of(index: Any) -> npt.NDArray[np.int64] | None:
+    """The times of a pandas index as integers; None if it has no times."""
+    pandas = sys.modules.get("pandas")
+    if pandas is None or not isinstance(index, (pandas.DatetimeIndex, pandas.TimedeltaIndex, pandas.PeriodIndex)):
+        return None
+    return np.asarray(index.astype("int64"))
+
+
+def frequency(index: Any) -> str | None:
+    """The step of regular times, as pandas writes it, such as ``"h"`` or ``"MS"``; None if there is none."""
+    import pandas as pd
+
+    if isinstance(index, pd.PeriodIndex) or len(index) < 3:
+        return None
+    with warnings.catch_warnings():  # pandas is about to give an offset in place of a text
+        warnings.simplefilter("ignore")
+        found = pd.infer_freq(index)
+    return getattr(found, "freqstr", found)
+
+
+def _cut_at_gaps(rows: Array, index: Any, name: Any) -> list[Array]:
+    """Rows of one series, cut where a step of time is longer than usual."""
+    times = times_of(index)
+    if times is None or len(rows) < 2:
+        return [rows]
+    steps = np.diff(times[rows])
+    if (steps <= 0).any():
+        at = int(np.argmax(steps <= 0))
+        first, second = index[rows[at]], index[rows[at + 1]]
+        where = f"row {rows[at + 1]}" + ("" if name is None else f", in the series {name!r}")
+        if first == second:
+            raise DataError(
+                f"two rows have the time {second} (the second is {where}); keep one: df[~df.index.duplicated()]; of several "
+                "series in one table, groups= names the column that tells them apart"
+            )
+        raise DataError(f"the times are not in order: {second} comes after {first} ({where}); sort them: df.sort_index()")
+    if frequency(index[rows]) is not None:  # months have different lengths, and business days leave out weekends
+        return [rows]
+    return np.split(rows, np.flatnonzero(steps > GAP * np.median(steps)) + 1)
+
+
+def _tell_gaps(table: Table, tell: bool) -> None:
+    gaps = [
+        f"{one.end} to {other.start}"
+        for one, other, a, b in zip(table.sessions, table.sessions[1:], table.series, table.series[1:], strict=False)
+        if a == b
+    ]
+    if gaps and tell:
+        shown = "; ".join(gaps[:5]) + (f"; and {len(gaps) - 5} more" if len(gaps) > 5 else "")
+        warnings.warn(
+            f"the time index has {counted(len(gaps), 'gap')}, where the series is cut into sessions: {shown}", stacklevel=4
+        )
