@@ -25,11 +25,12 @@ class Kept(Generic[Value]):
         None, once there was no room.
     """
 
-    __slots__ = ("value", "_key", "__weakref__")
+    __slots__ = ("value", "_key", "_reference", "__weakref__")
 
-    def __init__(self, value: Value, key: int) -> None:
-        self.value: Value | None = value
+    def __init__(self, key: int) -> None:
+        self.value: Value | None = None
         self._key = key
+        self._reference = weakref.ref(self, lambda _: _cache.gone.append(key))
 
 
 class _Cache:
@@ -45,6 +46,13 @@ class _Cache:
 
     def forget(self, key: int) -> None:
         self.total -= self.entries.pop(key, (None, 0))[1]
+
+    def add(self, entry: Kept[Value], value: Value, size: int) -> None:
+        if size <= self.limit:
+            entry.value = value
+            self.entries[entry._key] = entry._reference, size
+            self.total += size
+        self.make_room()
 
     def make_room(self) -> None:
         while self.gone:
@@ -64,15 +72,15 @@ def keep(value: Value, size: int) -> Kept[Value]:
     """Make an entry for a value of this size in bytes; an entry above the limit is empty at once."""
     with _cache.lock:
         _cache.serial += 1
-        key = _cache.serial
-        entry = Kept(value, key)
-        if size > _cache.limit:
-            entry.value = None
-        else:
-            _cache.entries[key] = weakref.ref(entry, lambda _: _cache.gone.append(key)), size
-            _cache.total += size
-        _cache.make_room()
+        entry: Kept[Value] = Kept(_cache.serial)
+        _cache.add(entry, value, size)
         return entry
+
+
+def keep_again(entry: Kept[Value], value: Value, size: int) -> None:
+    """Fill an entry whose value was taken."""
+    with _cache.lock:
+        _cache.add(entry, value, size)
 
 
 def touch(entry: Kept[Value], size: int) -> Value | None:

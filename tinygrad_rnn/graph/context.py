@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ContextDecorator, contextmanager
 from contextvars import ContextVar, copy_context
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -147,6 +147,8 @@ def outside_left_loops() -> Location:
     """The current location; loops that the user's code has left are over, even if their iterators are still held."""
     location = current().location
     unrolling = location.unrolling
+    if unrolling is None:
+        return location
     while unrolling is not None:
         if unrolling.askers is not None and is_left(unrolling.askers):
             unrolling.over = True
@@ -155,15 +157,18 @@ def outside_left_loops() -> Location:
     return current().location
 
 
-@contextmanager
-def at(location: Location) -> Iterator[None]:
+class at:
     """Give the nodes that are made inside the block this location."""
-    before = current().location
-    move(location)
-    try:
-        yield
-    finally:
-        restore(before)
+
+    def __init__(self, location: Location) -> None:
+        self._location = location
+
+    def __enter__(self) -> None:
+        self._before = current().location
+        move(self._location)
+
+    def __exit__(self, *error: object) -> None:
+        restore(self._before)
 
 
 @contextmanager
@@ -188,19 +193,27 @@ def scope(name: str) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def mode(*, recording: bool | None = None, tracing: bool | None = None, debugging: bool | None = None) -> Iterator[None]:
+class mode(ContextDecorator):
     """Change what `apply` does, inside the block and in this thread or task only."""
-    before = current()
-    _set_mode(
-        before.recording if recording is None else recording,
-        before.tracing if tracing is None else tracing,
-        before.debugging if debugging is None else debugging,
-    )
-    try:
-        yield
-    finally:
-        _set_mode(before.recording, before.tracing, before.debugging)
+
+    def __init__(self, *, recording: bool | None = None, tracing: bool | None = None, debugging: bool | None = None) -> None:
+        self._changes = recording, tracing, debugging
+
+    def _recreate_cm(self) -> mode:
+        recording, tracing, debugging = self._changes
+        return mode(recording=recording, tracing=tracing, debugging=debugging)
+
+    def __enter__(self) -> None:
+        self._before = before = current()
+        recording, tracing, debugging = self._changes
+        _set_mode(
+            before.recording if recording is None else recording,
+            before.tracing if tracing is None else tracing,
+            before.debugging if debugging is None else debugging,
+        )
+
+    def __exit__(self, *error: object) -> None:
+        _set_mode(self._before.recording, self._before.tracing, self._before.debugging)
 
 
 def _set_mode(recording: bool, tracing: bool, debugging: bool) -> None:

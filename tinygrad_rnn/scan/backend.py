@@ -38,7 +38,7 @@ class Executable(Protocol):
     source: str
     size: int
 
-    def __call__(self, inputs: Sequence[Any], steps: int) -> tuple[list[Any], RunMemory]:
+    def __call__(self, inputs: Sequence[Any], steps: int) -> tuple[Sequence[Any], RunMemory]:
         """Run.
 
         Parameters
@@ -50,7 +50,7 @@ class Executable(Protocol):
 
         Returns
         -------
-        results : list of numpy.ndarray
+        results : sequence of numpy.ndarray
             One for each output; None for a residual.
         memory : RunMemory
             It holds the residuals until :meth:`release`.

@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import threading
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
-from ..cache import Kept, keep, take
+from ..cache import Kept, keep, keep_again, take
 
 __all__ = ["MemoryPool"]
 
 
-class _Sized(Protocol):
+class _Pooled(Protocol):
     steps: int
+    entry: Kept[Any] | None
 
     @property
     def size(self) -> int:
         """Bytes."""
 
 
-SomeMemory = TypeVar("SomeMemory", bound=_Sized)
+SomeMemory = TypeVar("SomeMemory", bound=_Pooled)
 
 
 class MemoryPool(Generic[SomeMemory]):
-    """The memory of earlier runs of one program, by their number of steps; the cache of the process bounds it."""
+    """The memory of earlier runs of one program, by their number of steps; the cache of the process bounds it.
+
+    While a run has the memory, the memory holds its entry of the cache, to be given back with it.
+    """
 
     def __init__(self) -> None:
         self._free: dict[int, list[Kept[SomeMemory]]] = {}
@@ -30,20 +34,30 @@ class MemoryPool(Generic[SomeMemory]):
 
     def take(self, steps: int) -> SomeMemory | None:
         """Memory that nothing reads any more; None if there is none for so many steps."""
-        memory = None
         with self._lock:
-            free = self._free.get(steps, [])
-            while free and memory is None:
-                memory = take(free.pop())
-        return memory
+            free = self._free.get(steps)
+            while free:
+                entry = free.pop()
+                memory = take(entry)
+                if memory is not None:
+                    memory.entry = entry
+                    return memory
+        return None
 
     def give(self, memory: SomeMemory) -> None:
         """Keep memory that nothing reads any more for a later call, if there is room for it."""
-        entry = keep(memory, memory.size)
+        entry, memory.entry = memory.entry, None
+        if entry is None:
+            entry = keep(memory, memory.size)
+        else:
+            keep_again(entry, memory, memory.size)
+        if entry.value is None:
+            return
         with self._lock:
             free = self._free.setdefault(memory.steps, [])
-            free[:] = [kept for kept in free if kept.value is not None]
-            if len(free) < 4 and entry.value is not None:
+            if len(free) > 3:
+                free[:] = [kept for kept in free if kept.value is not None]
+            if len(free) < 4:
                 free.append(entry)
             while len(self._free) > 8:  # lengths that no longer turn up
                 self._free.pop(next(iter(self._free)))

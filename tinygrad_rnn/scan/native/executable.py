@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ...graph.node import Spec
+from ...cache import Kept
 from ..backend import NODE_BYTES, Executable, RunMemory
 from ..loop import Loop
 from ..memory_pool import MemoryPool
@@ -42,6 +42,10 @@ class RunArrays:
     ----------
     steps : int
         T.
+    length : int
+        How many steps are computed together outside the loop.
+    entry : Kept or None
+        See :class:`MemoryPool`.
     size : int
         Bytes.
     pointers : ctypes array
@@ -51,6 +55,9 @@ class RunArrays:
     def __init__(self, source: CSource, steps: int, length: int) -> None:
         self.source = source
         self.steps = steps
+        self.length = length
+        self.entry: Kept[RunArrays] | None = None
+        self._residuals: dict[int, Array] = {}
         self.arrays = [self._allocated(memory, length) for memory in source.page.memories]
         self.size = sum(array.nbytes for array in self.arrays)
         self.pointers = (ctypes.c_void_p * (len(self.arrays) + 1))(*[array.ctypes.data for array in self.arrays])
@@ -61,10 +68,12 @@ class RunArrays:
 
     def residual(self, index: int) -> Array:
         """The values at all steps of an output that stays in this memory."""
-        node = self.source.loop.outputs[index].node
-        place = self.source.places[node]
-        array = self.arrays[self.source.page.memories.index(place.memory)]
-        return array_at(self.source.places, node, array, 0, self.steps)
+        if index not in self._residuals:  # each run in this memory reads the same view
+            node = self.source.loop.outputs[index].node
+            place = self.source.places[node]
+            array = self.arrays[self.source.page.memories.index(place.memory)]
+            self._residuals[index] = array_at(self.source.places, node, array, 0, self.steps)
+        return self._residuals[index]
 
 
 def allocate(count: int, dtype: np.dtype[Any]) -> Array:
@@ -93,7 +102,9 @@ class NativeExecutable:
         self._instead: Executable | None = None
         self._pool: MemoryPool[RunArrays] = MemoryPool()
         self._length = max(1, CHUNK_ROWS // max(1, written.page.batch))
-        self._given = [(node.spec, node in schedule.loop.sequences) for node in schedule.loop.inputs]
+        self._given = [
+            (node.dtype, math.prod(node.shape), node in schedule.loop.sequences, node.spec) for node in schedule.loop.inputs
+        ]
         self._results = [
             None if output.residual and written.places.keeps(output.node) else (output.kind, node.shape, node.dtype)
             for output, node in zip(schedule.loop.outputs, schedule.results, strict=True)
@@ -106,28 +117,46 @@ class NativeExecutable:
             tell("fallback", f"{failure(error)}; NumPy is used")
             self._instead = NUMPY.build(self.schedule, NUMPY.layout(self.schedule.loop))
 
-    def __call__(self, inputs: Sequence[Array], steps: int) -> tuple[list[Any], RunMemory]:
+    def __call__(self, inputs: Sequence[Array], steps: int) -> tuple[Sequence[Any], RunMemory]:
         """Run; memory is used again if a run has given some back."""
         if self._run is None and self._instead is None:
             self._compile()
         if self._instead is not None:
             return self._instead(inputs, steps)
-        length = min(self._length, max(1, steps))
-        memory = self._pool.take(steps) or RunArrays(self._written, steps, length)
-        given = [
-            _as_c_reads(x, spec, steps if over_time else 1) for x, (spec, over_time) in zip(inputs, self._given, strict=True)
-        ]
-        results: list[Any] = [
-            None if kind is None else np.empty((steps, *kind[1]) if kind[0] == "stack" else kind[1], kind[2])
-            for kind in self._results
-        ]
-        calls = self._calls(memory, given, results) if self._written.page.calls else None
+        page = self._written.page
+        memory = self._pool.take(steps) or RunArrays(self._written, steps, min(self._length, max(1, steps)))
+        given = self._as_c_reads(inputs, steps)
+        results = tuple(
+            [
+                None if kind is None else np.empty((steps, *kind[1]) if kind[0] == "stack" else kind[1], kind[2])
+                for kind in self._results
+            ]
+        )
+        calls = self._calls(memory, given, results) if page.calls else None
         failed = self._run(
-            steps, self._written.page.batch, length, memory.pointers, _addresses(given), _addresses(results), DATA_OFFSET
+            steps, page.batch, memory.length, memory.pointers, _addresses(given), _addresses(results), DATA_OFFSET
         )
         if failed:
             raise (calls and calls.error) or IndexError("an index is out of range")
         return results, memory
+
+    def _as_c_reads(self, inputs: Sequence[Array], steps: int) -> tuple[Array, ...]:
+        """The inputs as C reads them: of their dtypes, with as many rows as steps at least, aligned and without gaps.
+
+        Raises
+        ------
+        ValueError
+            If one has too few elements.
+        """
+        found = []
+        for x, (dtype, size, over_time, spec) in zip(inputs, self._given, strict=True):
+            if x.flags.num & IN_ORDER != IN_ORDER or x.dtype != dtype:
+                x = np.array(x, dtype, order="C")
+            if x.size < (steps * size if over_time else size):
+                rows = steps if over_time else 1
+                raise ValueError(f"an input has the shape {x.shape}, and {rows} rows of {spec.shape} are read")
+            found.append(x)
+        return tuple(found)
 
     def _calls(self, memory: RunArrays, given: Sequence[Array], results: Sequence[Any]) -> Calls:
         """What the C of this run calls."""
@@ -182,40 +211,31 @@ class NativeExecutable:
         return sum(size_of(memory.spec) * (steps + memory.carry) for memory in kept)
 
 
-def _as_c_reads(x: Array, spec: Spec, rows: int) -> Array:
-    """An array as C reads it: of this dtype, with so many rows at least, aligned and without gaps.
-
-    Raises
-    ------
-    ValueError
-        If it has too few elements.
-    """
-    flags = x.flags
-    if not (flags.c_contiguous and flags.aligned and x.dtype == spec.dtype):
-        x = np.require(x, spec.dtype, ["C", "A"])
-    if x.size < rows * math.prod(spec.shape):
-        raise ValueError(f"an input has the shape {x.shape}, and {rows} rows of {spec.shape} are read")
-    return x
+IN_ORDER = 0x101
+"""NumPy's flags of an array without gaps, C_CONTIGUOUS, that is aligned."""
 
 
 def _data_offset() -> int:
-    """Where in NumPy's array objects the address of the data stands; −1 if it is not where it was looked for."""
+    """Where in NumPy's array objects the address of the data stands; −1 if it, or what a tuple holds, is not where it was looked for."""
     offset = 2 * ctypes.sizeof(ctypes.c_void_p)
-    arrays = [np.empty(n) for n in (1, 5)]
+    arrays = tuple([np.empty(n) for n in (1, 5)])
     try:
+        held = (ctypes.c_void_p * len(arrays)).from_address(id(arrays) + tuple.__basicsize__)
         found = [ctypes.c_void_p.from_address(id(array) + offset).value for array in arrays]
     except (ValueError, TypeError):
         return -1
-    return offset if found == [array.ctypes.data for array in arrays] else -1
+    as_expected = list(held) == [*map(id, arrays)] and found == [array.ctypes.data for array in arrays]
+    return offset if as_expected else -1
 
 
 DATA_OFFSET = _data_offset()
 
 
-def _addresses(arrays: Sequence[Any]) -> Any:
-    """The arrays as C finds them: their objects, whose data C reads itself, since to ask for it takes a microsecond each."""
-    found = map(id, arrays) if DATA_OFFSET >= 0 else [0 if x is None else x.ctypes.data for x in arrays]
-    return (ctypes.c_void_p * max(1, len(arrays)))(*found)
+def _addresses(arrays: tuple[Any, ...]) -> Any:
+    """The arrays as C finds them: their objects in the tuple, whose data C reads itself, since to ask for it takes a microsecond each."""
+    if DATA_OFFSET >= 0:
+        return id(arrays) + tuple.__basicsize__
+    return (ctypes.c_void_p * max(1, len(arrays)))(*[0 if x is None else x.ctypes.data for x in arrays])
 
 
 def accepts(loop: Loop) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from ...cache import Kept
 from ...graph.node import Node, Spec
 from ...ops.axes import index_along
 from ...ops.facts import facts_of
@@ -77,6 +78,7 @@ class Memory:
         self.program = program
         self._loop = program.schedule.loop
         self.steps = steps
+        self.entry: Kept[Memory] | None = None
         self.batch_last = batch_last
         self.batch = max([n for b in program.buffers if b.extent != "once" for n in b.spec.shape[:1]], default=1)
         self.length = min(steps, _chunk(program, self.batch))
