@@ -9,6 +9,9 @@ from docutils import nodes
 
 from . import elsewhere, formulas, reference
 
+WIDE = ("models/gallery",)
+"""Pages that have the room of the table of contents too, so that two pictures stand side by side."""
+
 
 def _read(app: Any, docname: str, source: list[str]) -> None:
     """Links lead to built pages, and lists of pages are the side bar."""
@@ -29,7 +32,13 @@ def _draw(app: Any, doctree: nodes.document) -> None:
             app.env.note_dependency(str(path))
             svg = path.read_text(encoding="utf-8")
             html = f'<span class="drawing">{svg[svg.index("<svg") :]}</span>'
+            image.parent["classes"] = ["drawings"]
             image.replace_self(nodes.raw("", html, format="html"))
+
+
+def _widen(app: Any, docname: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    if docname in WIDE:
+        context["furo_hide_toc"] = True
 
 
 def _inline(self: Any, node: nodes.math) -> None:
@@ -49,5 +58,6 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("builder-inited", elsewhere.write)
     app.connect("source-read", _read)
     app.connect("doctree-read", _draw, priority=400)  # before Sphinx copies the images
+    app.connect("html-page-context", _widen, priority=900)  # after the theme
     app.connect("autodoc-process-docstring", reference.facts)
     return {"parallel_read_safe": False, "parallel_write_safe": True}

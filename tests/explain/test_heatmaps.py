@@ -10,6 +10,7 @@ from tinygrad_rnn.draw.colors import ink_on, magnitudes, signed
 from tinygrad_rnn.draw.heatmap import blocks
 from tinygrad_rnn.draw.numbers import short_number
 from tinygrad_rnn.draw.style import Kind
+from tinygrad_rnn.draw.symbols import literal, text_width
 from tinygrad_rnn.errors import DataError
 from tinygrad_rnn.sequences import CharVocabulary
 
@@ -53,6 +54,12 @@ def test_zero_cut_absent_and_tiny_cells_look_different():
     cut, zero, tiny = found["t = 8, k = 1"], found["t = 5, k = 3"], found["t = 6, k = 3"]
     assert [(v.kind, v.label) for v in (cut, zero, tiny)] == [(Kind.LOST, "✂"), (Kind.ZERO, "0"), (Kind.CELL, "1e−30")]
     assert "t = 1, k = 2" not in found
+
+
+def test_every_number_has_room_in_its_cell():
+    found = cells(explain.heatmap(np.array([[-7.9e-3, 0.5], [float("nan"), -1.2e-10]]), "ab"))
+    assert [v.label for v in found.values()] == ["−7.9e−3", "·", "0.5", "−1.2e−10"]
+    assert all(text_width(literal(v.label), v.font) < v.width for v in found.values())
 
 
 def test_long_triangles_are_drawn_in_blocks_of_their_largest_norms():

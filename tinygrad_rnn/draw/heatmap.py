@@ -29,7 +29,7 @@ NUMBERED = 14
 MOST = 40
 """Rows and columns of a square table; each cell of a larger one stands for a block."""
 CELL = (38.0, 24.0)
-"""Width and height of a cell with a number."""
+"""Width, if its number needs no more, and height of a cell with a number."""
 SMALL = (13.0, 15.0)
 """Width and height of a cell without one."""
 FONT = 10.0
@@ -80,7 +80,7 @@ def heatmap_of(
     [('cell', '1'), ('cell', '0.1'), ('zero', '0')]
     """
     numbered = len(rows) <= NUMBERED and len(columns) <= NUMBERED
-    width, height = CELL if numbered else SMALL
+    width, height = _cell(table) if numbered else SMALL
     said = rows_said or rows, columns_said or columns
     wrap = -(-len(columns) // -(-len(columns) // wrap))  # lines of one length
     sketch = Sketch()
@@ -107,6 +107,12 @@ def heatmap_of(
     least, most = (f"{short_number(number)}, {where}" for number, where in (min(known), max(known)))
     words = f"{title}, {scale.words()}; the smallest number is {least}; the largest is {most}."
     return Drawing(sketch, title, words, name="heatmap")
+
+
+def _cell(table: Array) -> tuple[float, float]:
+    """Width and height of a cell in which each number of a table has room."""
+    widest = max((text_width(literal(short_number(x)), FONT) for x in table.ravel() if not np.isnan(x)), default=0.0)
+    return max(CELL[0], widest + 8), CELL[1]
 
 
 def _spaced(labels: Sequence[str], distance: float, room: float) -> range:
