@@ -12,6 +12,11 @@ a folder of their own. Below a block stands what it gave: what it printed and it
 A page is up to date if its text is what the code gives now, but for numbers of the size of rounding errors. A picture
 is up to date if it was made from the same DOT text, or else from the same code; its file ends with a fingerprint of that.
 What is up to date is left as it is. Nothing here needs Sphinx.
+
+A page in the folder of a language is a translation: ``zh/tutorial/bptt.md`` has the blocks of ``tutorial/bptt.md``, in the
+same order, or none. An empty block is filled from the original, and what a block gives is copied from there. A block may
+have its own comments, texts and options of PRESENTATION, and may exchange the letters U and W. A block whose code differs by
+that is run, together with the blocks that read its names; no other block is run a second time.
 """
 
 from __future__ import annotations
@@ -46,6 +51,10 @@ BLOCK = (
     r"(?:\n(?:!\[[^\n]*\]\([\w./]*pictures/\w+/[\w-]+\.svg\)\n)+)?"
 )
 PART = re.compile(f"{HEADING}|{BLOCK}", re.DOTALL | re.MULTILINE)
+LANGUAGES = ("zh",)
+PRESENTATION = {"notation", "symbols", "bias", "net", "form"}  # options of draw and equations that a translation may set
+LETTER = re.compile(r"(?<![A-Za-z])(d?)([UW])(?![A-Za-z])")
+PICTURE = re.compile(r"(?<=\]\()[\w./]*(?=pictures/\w+/[\w-]+\.svg\))")
 ROUNDING = re.compile(r"\b[\d.]+e-(0[789]|[1-9]\d)\b")
 
 
@@ -79,6 +88,29 @@ class Result(NamedTuple):
     pictures: dict[Path, Picture]
 
 
+class Pair(NamedTuple):
+    """A block of a translation, and the block of the original that it stands for."""
+
+    code: str
+    original: re.Match[str]
+    heading: str
+
+    def differs(self) -> tuple[bool, bool]:
+        """Whether the translation's code gives something else; and whether it sets names to something else."""
+        if self.original["kind"] != "python":
+            return False, False
+        (mine, value), (theirs, other) = map(_statements, (self.code, self.original["code"]))
+        return (mine, value) != (theirs, other), mine != theirs
+
+    def is_translation(self) -> bool:
+        """Whether the two blocks differ in presentation alone."""
+        theirs = self.original["code"]
+        if self.original["kind"] != "python":
+            return self.code == theirs
+        exchanged = LETTER.sub(lambda found: found[1] + {"U": "W", "W": "U"}[found[2]], theirs)
+        return _without_presentation(self.code) in map(_without_presentation, (theirs, exchanged))
+
+
 def pages() -> list[Path]:
     """README, and every page of the docs that is kept in the repository."""
     found = (path for path in DOCS.rglob("*.md") if not {"_build", "generated"} & set(path.relative_to(DOCS).parts))
@@ -93,9 +125,22 @@ def run(path: Path) -> Result:
     PageError
         If a block fails, and the text below it does not begin with the name of the error.
     """
+    original = original_of(path)
     with _Running(path) as page:
-        text = PART.sub(page.part, path.read_text(encoding="utf-8"))
+        if original is None:
+            text = PART.sub(page.part, path.read_text(encoding="utf-8"))
+        else:
+            text = _translation(page, original)
         return Result(text, page.pictures)
+
+
+def original_of(path: Path) -> Path | None:
+    """The page that a page is a translation of, or None."""
+    for language in LANGUAGES:
+        if DOCS / language in path.parents:
+            original = DOCS / path.relative_to(DOCS / language)
+            return original if original.exists() else None
+    return None
 
 
 def differences(path: Path) -> list[str]:
@@ -124,6 +169,125 @@ def update(path: Path) -> list[str]:
     return changed
 
 
+def _translation(page: _Running, original: Path) -> str:
+    """A translation as its code and its original would have it."""
+    text = page.path.read_text(encoding="utf-8")
+    pairs = _pairs(page.path, original)
+    if not pairs:
+        return text
+    differ, needed = _to_run(pairs)
+    folder = os.path.relpath(original.parent, page.path.parent)
+    blocks = []
+    for k, (code, theirs, heading) in enumerate(pairs):
+        opening = f"```{theirs['kind']}{theirs['varies'] or ''}\n"
+        given = theirs[0].removeprefix(opening + theirs["code"])
+        given = code + PICTURE.sub(lambda found: Path(os.path.normpath(Path(folder, found[0]))).as_posix() + "/", given)
+        if k in needed:
+            page.heading = heading
+            now = page.given(theirs["kind"], code, theirs["text"] or "")
+            given = now if k in differ else given
+        blocks.append(opening + given)
+    page.pictures = {file: picture for file, picture in page.pictures.items() if any(file.name in block for block in blocks)}
+    following = iter(blocks)
+    return PART.sub(lambda match: match[0] if match["heading"] else next(following), text)
+
+
+def _pairs(path: Path, original: Path) -> list[Pair]:
+    """The blocks of a translation with those of its original.
+
+    Raises
+    ------
+    PageError
+        If the pages have other blocks.
+    """
+    mine = [match for match in PART.finditer(path.read_text(encoding="utf-8")) if not match["heading"]]
+    theirs, heading = [], ""
+    for match in PART.finditer(original.read_text(encoding="utf-8")):
+        heading = match["heading"] or heading
+        theirs += [] if match["heading"] else [(match, heading)]
+    if not mine:
+        return []
+    if len(mine) != len(theirs):
+        raise PageError(f"{path} has {len(mine)} blocks of code, and {original} has {len(theirs)}; a translation has them all")
+    pairs = []
+    for own, (match, heading) in zip(mine, theirs, strict=True):
+        pair = Pair(own["code"] or match["code"], match, heading)
+        if not pair.is_translation():
+            raise PageError(
+                f"{path}, the block that stands for one under {heading!r}: the code differs from the original's by more than "
+                f"comments, texts and letters; empty the block, and python docs/run.py {path.stem} fills it\n{pair.code}"
+            )
+        pairs.append(pair)
+    return pairs
+
+
+def _statements(code: str) -> tuple[list[str], str]:
+    """What a block does, and the last value of it, which it shows."""
+    *body, last = map(ast.dump, ast.parse(code).body or [ast.Pass()])
+    return (body, last) if last.startswith("Expr(") else ([*body, last], "")
+
+
+def _without_presentation(code: str) -> str:
+    """What a block does, without its texts and the options that only change how something is shown."""
+    tree = ast.parse(code)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            node.keywords = [keyword for keyword in node.keywords if keyword.arg not in PRESENTATION]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            node.value = ""
+    return ast.dump(tree)
+
+
+def _to_run(pairs: list[Pair]) -> tuple[set[int], set[int]]:
+    """Blocks that give something else than the original's; and those to run for that: they, and what they read names of."""
+    writer: dict[str, int] = {}
+    sources: list[set[int]] = []
+    differ, changed = set(), set()
+    for k, pair in enumerate(pairs):
+        reads, writes = _names(pair.code) if pair.original["kind"] == "python" else (set(), set())
+        sources.append({writer[name] for name in reads & set(writer)})
+        gives, sets = pair.differs()
+        if gives or sources[k] & changed:
+            differ.add(k)
+        if sets or sources[k] & changed:
+            changed.add(k)
+        writer.update(dict.fromkeys(writes, k))
+    needed = set(differ)
+    for k in reversed(range(len(pairs))):
+        if k in needed:
+            needed |= sources[k]
+    return differ, needed
+
+
+def _names(code: str) -> tuple[set[str], set[str]]:
+    """Names that a block reads from blocks before it, and names that it sets or whose values it changes."""
+    reads: set[str] = set()
+    file = re.match(r"# (\w+)\.py\n", code)
+    writes = {file[1]} if file else set()
+    for statement in ast.parse(code).body:
+        loaded, stored, inside = set(), set(), set()
+        for node in ast.walk(statement):
+            if isinstance(node, ast.Name):
+                (loaded if isinstance(node.ctx, ast.Load) else stored).add(node.id)
+            elif isinstance(node, ast.arg):
+                inside.add(node.arg)
+            elif isinstance(node, ast.alias):
+                stored.add((node.asname or node.name).partition(".")[0])
+            elif isinstance(node, ast.ImportFrom):
+                loaded.add(node.module or "")
+            elif isinstance(node, (ast.For, ast.comprehension)):
+                inside |= {name.id for name in ast.walk(node.target) if isinstance(name, ast.Name)}
+            elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+                loaded.add(node.target.id)
+            elif isinstance(node, (ast.Attribute, ast.Subscript)) and isinstance(node.ctx, ast.Store):
+                stored |= {name.id for name in ast.walk(node.value) if isinstance(name, ast.Name)}
+        if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
+            inside, stored = inside | stored, {statement.name}
+        reads |= loaded - writes - inside
+        writes |= stored
+    return reads, writes
+
+
 def _compared(text: str) -> str:
     """A page without what may differ: rounding errors, and what blocks gave whose text varies."""
 
@@ -136,7 +300,9 @@ def _compared(text: str) -> str:
 
 
 def _needless(path: Path, result: Result) -> list[Path]:
-    return sorted(set((PICTURES / path.stem).glob("*")) - set(result.pictures))
+    of_language = {file for language in LANGUAGES for file in (PICTURES / path.stem).glob(f"*-{language}.svg")}
+    drawn = of_language if original_of(path) else set((PICTURES / path.stem).glob("*")) - of_language
+    return sorted(drawn - set(result.pictures))
 
 
 class _Running:
@@ -176,14 +342,14 @@ class _Running:
         if match["heading"]:
             self.heading = match["heading"]
             return match[0]
+        return f"```{match['kind']}{match['varies'] or ''}\n{self.given(match['kind'], match['code'], match['text'] or '')}"
+
+    def given(self, kind: str, code: str, kept: str) -> str:
+        """A block's code, and what it gives; `kept` is the text that stands there now."""
         try:
-            if match["kind"] == "console":
-                given = self._console(match["code"])
-            else:
-                given = self._python(match["code"], match["text"] or "")
-            return f"```{match['kind']}{match['varies'] or ''}\n{given}"
+            return self._console(code) if kind == "console" else self._python(code, kept)
         except PageError as error:
-            raise PageError(f"{self.path.name}, under {self.heading!r}: {error}\n{match['code']}") from error.__cause__
+            raise PageError(f"{self.path.name}, under {self.heading!r}: {error}\n{code}") from error.__cause__
 
     def _python(self, code: str, kept: str) -> str:
         self.code += code
@@ -256,7 +422,8 @@ class _Running:
         for picture in pictures:
             name = "-".join(re.findall("[a-z0-9]+", self.heading.lower())[:5])
             folder = PICTURES / self.path.stem
-            numbered = (folder / f"{name}{n}.svg" for n in ("", *(f"-{k}" for k in range(2, 100))))
+            language = f"-{self.path.relative_to(DOCS).parts[0]}" if original_of(self.path) else ""
+            numbered = (folder / f"{name}{n}{language}.svg" for n in ("", *(f"-{k}" for k in range(2, 100))))
             file = next(file for file in numbered if file not in self.pictures)
             self.pictures[file] = picture
             lines.append(f"![{picture.alt}]({Path(os.path.relpath(file, self.path.parent)).as_posix()})\n")
@@ -292,6 +459,8 @@ def _at(folder: str) -> Iterator[None]:
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
     chosen = [path for path in pages() if not sys.argv[1:] or path.stem in sys.argv[1:]]
+    originals = [path for path in chosen if not original_of(path)]
     with ProcessPoolExecutor() as pool:
-        for path, changed in zip(chosen, pool.map(update, chosen), strict=True):
-            print(f"{path.relative_to(ROOT)}: {', '.join(changed) or 'as it was'}", flush=True)
+        for group in originals, [path for path in chosen if path not in originals]:  # translations copy what originals give
+            for path, changed in zip(group, pool.map(update, group), strict=True):
+                print(f"{path.relative_to(ROOT)}: {', '.join(changed) or 'as it was'}", flush=True)
