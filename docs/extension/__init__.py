@@ -19,7 +19,7 @@ def _read(app: Any, docname: str, source: list[str]) -> None:
         return
     path = Path(app.srcdir) / f"{docname}.md"
     source[0] = elsewhere.linked(source[0], path, docname)
-    if docname in ("index", "reference"):
+    if docname in ("index", "reference", "zh/index"):
         source[0] += elsewhere.side_bar(source[0])
 
 
