@@ -94,6 +94,8 @@ class CompiledScan:
     @property
     def saving(self) -> Loop:
         """The loop with the residuals of its gradient as further outputs."""
+        if self._saving is not None:
+            return self._saving
         with self._lock:
             if self._saving is None:
                 saved: Collection[Node] | None = () if self.checkpoint == 1 else None
@@ -111,6 +113,8 @@ class CompiledScan:
 
     def executable(self, save: bool) -> Executable:
         """The program; with `save` it keeps the residuals."""
+        if (made := self._executables.get(save)) is not None:
+            return made
         with self._lock:
             if save not in self._executables:
                 self._executables[save] = self.backend.build(Schedule(self.rewritten(save)), self.layout)
@@ -134,6 +138,8 @@ class CompiledScan:
             Slots whose value after the last step has a cotangent.
         """
         key = tuple(given), tuple(wanted), tuple(sorted(ends))
+        if (made := self._reverses.get(key)) is not None:
+            return made
         with self._lock:
             if key not in self._reverses:
                 saved = [output.node for output in self.saving.outputs if output.residual]

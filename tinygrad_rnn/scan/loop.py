@@ -89,6 +89,11 @@ class Loop:
         """The number of the output with a slot's final value, for the leaf of each slot that has such an output."""
         return {output.node: i for i, output in enumerate(self.outputs) if output.kind == "final"}
 
+    @cached_property
+    def final_slots(self) -> dict[int, int]:
+        """The number of the slot whose final value an output is, by the number of the output."""
+        return {i: self.slot[node] for node, i in self.finals.items()}
+
     @property
     def float_inputs(self) -> list[int]:
         """Numbers of the inputs that can have a cotangent: those of floats."""

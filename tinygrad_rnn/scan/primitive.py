@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import math
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,9 @@ from .compiled import CompiledScan
 from .loop import Loop
 
 __all__ = ["Run", "item", "output_number", "run", "scan"]
+
+Value: TypeAlias = Any
+"""A Tensor, or an array where nothing is recorded."""
 
 
 class Run(Results):
@@ -86,9 +90,9 @@ def _reversed(
 
 def _parted(loop: Loop, cotangents: dict[int, Tensor]) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
     """Cotangents of outputs, as those of final values, by the number of the slot, and all others."""
-    final = {i: loop.slot[node] for node, i in loop.finals.items()}
-    ends = {final[i]: g for i, g in cotangents.items() if i in final}
-    return ends, {i: g for i, g in cotangents.items() if i not in final}
+    slots = loop.final_slots
+    ends = {slots[i]: g for i, g in cotangents.items() if i in slots}
+    return ends, {i: g for i, g in cotangents.items() if i not in slots}
 
 
 class _Backward:
@@ -119,8 +123,9 @@ class _Backward:
         self.plan = plan
         self.steps = steps
         self.first_slot = len(self.sequences)
-        self.stacks = [cotangents[i] for i in self.given if plan.saving.outputs[i].kind == "stack"]
-        self.sums = [cotangents[i] for i in self.given if plan.saving.outputs[i].kind == "sum"]
+        outputs = plan.saving.outputs
+        self.stacks = [cotangents[i] for i in self.given if outputs[i].kind == "stack"]
+        self.sums = [cotangents[i] for i in self.given if outputs[i].kind == "sum"]
 
     def loop(self, wanted: Sequence[int], ends: dict[int, Tensor], count: int) -> tuple[dict[int, Tensor], bool]:
         """Cotangents of inputs from those of slots after the first `count` steps, and whether zeros stood in for any."""
@@ -139,10 +144,10 @@ class _Backward:
         )
         return dict(zip(reverse.results, found, strict=True)), any(i not in ends for i in reverse.slots)
 
-    def _first(self, count: int, sequences: Sequence[Tensor]) -> list[Tensor]:
+    def _first(self, count: int, sequences: list[Value]) -> list[Value]:
         """The elements of the first steps that are run; all of what has no more."""
         if count == self.steps:
-            return list(sequences)
+            return sequences
         start = self.steps - count if self.plan.loop.reverse else 0
         return [x if len(x) == count else x[start : start + count] for x in sequences]
 
@@ -221,7 +226,7 @@ class _Backward:
 def _is_finite(x: Tensor) -> bool:
     """Whether all numbers are finite: the sum of squares tells it quickly, unless it overflows itself."""
     value = x.node.value
-    return bool(np.isfinite(np.vdot(value, value)) or np.isfinite(value).all())
+    return math.isfinite(np.vdot(value, value)) or bool(np.isfinite(value).all())
 
 
 def _reversed_in_segments(
@@ -266,14 +271,19 @@ def _reversed_segment(
     return {k: g for k, g in zip(wanted, found, strict=True) if g is not None}
 
 
-def _zeros(like: Tensor) -> Tensor:
-    return Tensor(constant(np.zeros(like.shape, like.dtype)))
+def _zeros(like: Tensor) -> npt.NDArray[Any]:
+    return np.zeros(like.shape, like.dtype)
 
 
-def _read(results: Tensor, index: int) -> Tensor:
-    if current().recording:
+def _read(results: Tensor, index: int) -> Value:
+    """One of the results of a run: a tensor with a node, or an array if nothing is recorded."""
+    here = current()
+    value = results.node.value[index]
+    if not here.recording:
+        return value
+    if not here.eager:
         return apply(item, (results,), {"index": index})
-    return Tensor(constant(results.node.value[index]))
+    return Tensor(Node(item, (results.node,), {"index": index}, value, here.location))
 
 
 def _cuts(node: Node, order: Sequence[Node]) -> dict[int, tuple[Node, Location]]:
@@ -316,14 +326,14 @@ def output_number(node: Node) -> int:
 
 
 def run(
-    plan: CompiledScan, sequences: Sequence[Tensor], state: Sequence[Tensor], consts: Sequence[Tensor], steps: int
+    plan: CompiledScan, sequences: Sequence[Value], state: Sequence[Value], consts: Sequence[Value], steps: int
 ) -> list[Tensor]:
     """Apply a loop to sequences: one node, and one more for each output that is read.
 
     Parameters
     ----------
     plan : CompiledScan
-    sequences, state, consts : sequence of Tensor
+    sequences, state, consts : sequence of Tensor or numpy.ndarray
         For the leaves of the plan's loop.
     steps : int
         T.
@@ -335,7 +345,7 @@ def run(
     """
     inputs = (*sequences, *state, *consts)
     if not current().recording:  # nobody will ask for the node, and these calls are many
-        values = _run(*[x.node.value for x in inputs], plan=plan, steps=steps).values
-        return [Tensor(constant(value)) for value in values]
+        arrays = [x if isinstance(x, np.ndarray) else x.node.value for x in inputs]
+        return [Tensor(constant(value)) for value in _run(*arrays, plan=plan, steps=steps).values]
     results = apply(scan, inputs, {"plan": plan, "steps": steps})
     return [_read(results, i) for i in range(len(plan.loop.outputs))]
