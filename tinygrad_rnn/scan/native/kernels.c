@@ -36,29 +36,18 @@ static inline float log_f(float x) { return __builtin_logf(x); }
 
 static inline double log_d(double x) { return __builtin_log(x); }
 
-/* e^x = 2^k e^r with |r| <= ln(2)/2, and a polynomial for e^r; 2^k is multiplied in two halves, for numbers near 0 */
-static inline float exp_f(float x) {
-    float y = x > 89.0f ? 89.0f : x < -104.0f ? -104.0f : x;
-    float rounded = y * 1.44269504f + 12582912.0f; /* 1.5 * 2^23: what is added is rounded to a whole number */
-    float k = rounded - 12582912.0f;
-    float r = (y - k * 0.693359375f) + k * 2.12194440e-4f;
+/* e^r - 1 for |r| <= ln(2)/2 */
+static inline float expm1_near_0_f(float r) {
     float p = 1.9875691500e-4f;
     p = p * r + 1.3981999507e-3f;
     p = p * r + 8.3334519073e-3f;
     p = p * r + 4.1665795894e-2f;
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
-    p = p * (r * r) + r + 1.0f;
-    int whole = (int)(x == x ? k : 0.0f), half = whole >> 1;
-    union { int bits; float number; } one = {(half + 127) << 23}, other = {(whole - half + 127) << 23};
-    return x == x ? p * one.number * other.number : x;
+    return p * (r * r) + r;
 }
 
-static inline double exp_d(double x) {
-    double y = x > 710.0 ? 710.0 : x < -746.0 ? -746.0 : x;
-    double rounded = y * 1.4426950408889634 + 6755399441055744.0; /* 1.5 * 2^52 */
-    double k = rounded - 6755399441055744.0;
-    double r = (y - k * 0.693147180369123816490) - k * 1.90821492927058770002e-10;
+static inline double expm1_near_0_d(double r) {
     double p = 1.6059043836821613e-10;
     p = p * r + 2.0876756987868100e-9;
     p = p * r + 2.5052108385441720e-8;
@@ -71,31 +60,48 @@ static inline double exp_d(double x) {
     p = p * r + 4.1666666666666664e-2;
     p = p * r + 1.6666666666666666e-1;
     p = p * r + 0.5;
-    p = p * (r * r) + r + 1.0;
+    return p * (r * r) + r;
+}
+
+/* e^x = 2^k e^r with |r| <= ln(2)/2; 2^k is multiplied in two halves, for numbers near 0 */
+static inline float exp_f(float x) {
+    float y = x > 89.0f ? 89.0f : x < -104.0f ? -104.0f : x;
+    float rounded = y * 1.44269504f + 12582912.0f; /* 1.5 * 2^23: what is added is rounded to a whole number */
+    float k = rounded - 12582912.0f;
+    float p = expm1_near_0_f((y - k * 0.693359375f) + k * 2.12194440e-4f) + 1.0f;
+    int whole = (int)(x == x ? k : 0.0f), half = whole >> 1;
+    union { int bits; float number; } one = {(half + 127) << 23}, other = {(whole - half + 127) << 23};
+    return x == x ? p * one.number * other.number : x;
+}
+
+static inline double exp_d(double x) {
+    double y = x > 710.0 ? 710.0 : x < -746.0 ? -746.0 : x;
+    double rounded = y * 1.4426950408889634 + 6755399441055744.0; /* 1.5 * 2^52 */
+    double k = rounded - 6755399441055744.0;
+    double p = expm1_near_0_d((y - k * 0.693147180369123816490) - k * 1.90821492927058770002e-10) + 1.0;
     long long whole = (long long)(x == x ? k : 0.0), half = whole >> 1;
     union { long long bits; double number; } one = {(half + 1023) << 52}, other = {(whole - half + 1023) << 52};
     return x == x ? p * one.number * other.number : x;
 }
 
+/* With e = e^(-2|x|) - 1, tanh |x| = -e / (e + 2): exact near 0 as well. The last bits of what is rounded are k. */
 static inline float tanh_f(float x) {
-    float size = x < 0.0f ? -x : x, z = x * x;
-    float p = -5.70498872745e-3f;
-    p = p * z + 2.06390887954e-2f;
-    p = p * z - 5.37397155531e-2f;
-    p = p * z + 1.33314422036e-1f;
-    p = p * z - 3.33332819422e-1f;
-    float small = p * z * x + x;
-    float large = 1.0f - 2.0f / (exp_f(2.0f * size) + 1.0f);
-    return size < 0.625f ? small : x < 0.0f ? -large : large;
+    float size = __builtin_fabsf(x), y = size > 10.0f ? -20.0f : size * -2.0f;
+    union { float number; unsigned bits; } rounded = {y * 1.44269504f + 12582912.0f};
+    float k = rounded.number - 12582912.0f;
+    union { unsigned bits; float number; } scale = {(rounded.bits << 23) + (127u << 23)};
+    float e = scale.number * expm1_near_0_f((y - k * 0.693359375f) + k * 2.12194440e-4f) + (scale.number - 1.0f);
+    return __builtin_copysignf(e / (e + 2.0f), x);
 }
 
 static inline double tanh_d(double x) {
-    double size = x < 0.0 ? -x : x, z = x * x;
-    double p = (-9.64399179425052238628e-1 * z - 9.92877231001918586564e1) * z - 1.61468768441708447952e3;
-    double q = ((z + 1.12811678491632931402e2) * z + 2.23548839060100448583e3) * z + 4.84406305325125486048e3;
-    double small = x + x * z * (p / q);
-    double large = 1.0 - 2.0 / (exp_d(2.0 * size) + 1.0);
-    return size < 0.625 ? small : x < 0.0 ? -large : large;
+    double size = __builtin_fabs(x), y = size > 20.0 ? -40.0 : size * -2.0;
+    union { double number; unsigned long long bits; } rounded = {y * 1.4426950408889634 + 6755399441055744.0};
+    double k = rounded.number - 6755399441055744.0;
+    union { unsigned long long bits; double number; } scale = {(rounded.bits << 52) + (1023ULL << 52)};
+    double r = (y - k * 0.693147180369123816490) - k * 1.90821492927058770002e-10;
+    double e = scale.number * expm1_near_0_d(r) + (scale.number - 1.0);
+    return __builtin_copysign(e / (e + 2.0), x);
 }
 
 static inline num sigmoid_num(num x) {

@@ -1,104 +1,132 @@
 /* Matrix products of packed matrices. This file is compiled once for each type, and linked to every program.
 
-   A matrix of k rows and n columns is packed into panels of columns, as wide as 4 vectors; the last one is as narrow as it can
-   be. A panel is k rows without gaps, zeros after the last column. A tile of 6 rows and 4 vectors of the result stays in the
-   registers while all of k is gone through; with 16 registers instead of 32, it is 6 rows and 2 vectors. */
+   A matrix of k rows and n columns is packed into panels, one vector wide: a panel is k rows without gaps. The last panel
+   holds the last columns, and overlaps the one before it, so that every panel is full; only a matrix that is narrower than a
+   vector is filled up with zeros. A tile of some rows and vectors of the result stays in the registers while all of k is gone
+   through. Its size is such that the processor's multipliers never wait: 24 sums with 32 registers, 12 with 16. */
 #if defined __AVX512F__
-enum { BYTES = 64, WIDE = 4 };
+enum { BYTES = 64, ROWS = 8 };
 #elif defined __AVX__
-enum { BYTES = 32, WIDE = 2 };
+enum { BYTES = 32, ROWS = 4 };
 #else
-enum { BYTES = 16, WIDE = 2 };
+enum { BYTES = 16, ROWS = 4 };
 #endif
-enum { ROWS = 6, LANES = BYTES / sizeof(num) };
+enum { LANES = BYTES / sizeof(num), DEPTH = 256, PAGE = 4096 };
 typedef num vector __attribute__((vector_size(BYTES), aligned(sizeof(num)), may_alias));
 
-/* The number of vectors that a panel is wide, if so many columns are left */
-static inline long width_(long columns) {
-    long vectors = (columns + LANES - 1) / LANES;
-    return vectors < WIDE ? vectors : WIDE;
-}
+static inline long least(long a, long b) { return a < b ? a : b; }
+
+/* The first column of a panel */
+static inline long column_(long panel, long n) { return n < LANES ? 0 : least(panel * LANES, n - LANES); }
 
 void pack_num(long k, long n, const num *b, long row, long column, num *panels) {
-    for (long first = 0, wide; first < n; first += wide, panels += k * wide) {
-        wide = width_(n - first) * LANES;
-        long columns = n - first < wide ? n - first : wide;
-        for (long i = 0; i < k; i++) {
-            const num *from = b + i * row + first * column;
-            num *to = panels + i * wide;
-            if (column == 1)
-                for (long j = 0; j < columns; j++) to[j] = from[j];
-            else
-                for (long j = 0; j < columns; j++) to[j] = from[j * column];
-            for (long j = columns; j < wide; j++) to[j] = 0;
-        }
+    long columns = least(n, LANES);
+    for (long p = 0; p * LANES < n; p++, panels += k * LANES) {
+        const num *from = b + column_(p, n) * column;
+        if (columns < LANES)
+            for (long i = 0; i < k * LANES; i++) panels[i] = 0;
+        if (column == 1 && columns == LANES)
+            for (long i = 0; i < k; i++) *(vector *)(panels + i * LANES) = *(const vector *)(from + i * row);
+        else
+            for (long j = 0; j < columns; j++)
+                for (long i = 0; i < k; i++) panels[i * LANES + j] = from[i * row + j * column];
     }
 }
 
-#define INLINE static inline __attribute__((always_inline))
-
-INLINE void tile(const int rows, const int width, long k, const num *a, long row, long column, const num *b, num *c,
-                 long across, int add) {
-    vector sum[ROWS][WIDE];
-#pragma GCC unroll 6
+/* c = a b, or c += a b, for few rows and panels; columns are where the vectors of c begin */
+static inline __attribute__((always_inline)) void tile(const int rows, const int width, long k, const num *a, long row, long column,
+                                                       const num *b, long panel, num *c, long across, const long *columns, int add) {
+    vector sum[rows][width];
+#pragma GCC unroll 8
     for (int i = 0; i < rows; i++)
-#pragma GCC unroll 4
-        for (int j = 0; j < width; j++) sum[i][j] = add ? *(vector *)(c + i * across + j * LANES) : (vector){0};
-    for (long l = 0; l < k; l++, a += column, b += width * LANES)
-#pragma GCC unroll 6
+#pragma GCC unroll 8
+        for (int j = 0; j < width; j++) sum[i][j] = add ? *(vector *)(c + i * across + columns[j]) : (vector){0};
+    for (long l = 0; l < k; l++, a += column, b += LANES)
+#pragma GCC unroll 8
         for (int i = 0; i < rows; i++)
-#pragma GCC unroll 4
-            for (int j = 0; j < width; j++) sum[i][j] += a[i * row] * *(const vector *)(b + j * LANES);
-#pragma GCC unroll 6
+#pragma GCC unroll 8
+            for (int j = 0; j < width; j++) sum[i][j] += a[i * row] * *(const vector *)(b + j * panel);
+#pragma GCC unroll 8
     for (int i = 0; i < rows; i++)
-#pragma GCC unroll 4
-        for (int j = 0; j < width; j++) *(vector *)(c + i * across + j * LANES) = sum[i][j];
+#pragma GCC unroll 8
+        for (int j = 0; j < width; j++) *(vector *)(c + i * across + columns[j]) = sum[i][j];
 }
 
-INLINE void tiles(const int width, long m, long k, const num *a, long row, long column, const num *b, num *c, long across,
-                  int add) {
-    for (long count = (m + ROWS - 1) / ROWS, rows; count > 0; count--, m -= rows, a += rows * row, c += rows * across) {
-        rows = (m + count - 1) / count; /* as even as can be */
-        switch (rows) {
-        case 6: tile(6, width, k, a, row, column, b, c, across, add); break;
-        case 5: tile(5, width, k, a, row, column, b, c, across, add); break;
-        case 4: tile(4, width, k, a, row, column, b, c, across, add); break;
-        case 3: tile(3, width, k, a, row, column, b, c, across, add); break;
-        case 2: tile(2, width, k, a, row, column, b, c, across, add); break;
-        case 1: tile(1, width, k, a, row, column, b, c, across, add); break;
-        }
-    }
-}
+#define TILE(rows, width) \
+    case rows * 10 + width: tile(rows, width, k, a, row, column, b, panel, c, across, columns, add); break;
+#define UP_TO_2(rows) TILE(rows, 1) TILE(rows, 2)
+#define UP_TO_3(rows) UP_TO_2(rows) TILE(rows, 3)
+#define UP_TO_4(rows) UP_TO_3(rows) TILE(rows, 4)
 
-static void columns_(long width, long m, long k, const num *a, long row, long column, const num *b, num *c, long across, int add) {
-    switch (width) {
-    case 1: tiles(1, m, k, a, row, column, b, c, across, add); break;
-    case 2: tiles(2, m, k, a, row, column, b, c, across, add); break;
+/* No copy of this for some arguments: there are many tiles, and compiling them takes most of the time */
+#if defined __clang__
+__attribute__((noinline))
+#else
+__attribute__((noinline, noclone))
+#endif
+static void any_tile(long rows, long width, long k, const num *a, long row, long column, const num *b, long panel, num *c,
+                     long across, const long *columns, int add) {
+    switch (rows * 10 + width) {
+        UP_TO_4(1) TILE(1, 5) TILE(1, 6) UP_TO_4(2) UP_TO_4(3)
 #if defined __AVX512F__
-    case 3: tiles(3, m, k, a, row, column, b, c, across, add); break;
-    case 4: tiles(4, m, k, a, row, column, b, c, across, add); break;
+        UP_TO_4(4) UP_TO_4(5) UP_TO_4(6) UP_TO_3(7) UP_TO_3(8)
+#else
+        UP_TO_3(4)
 #endif
     }
 }
 
-/* c = a b, or c += a b, for a of m rows whose rows and columns are so far apart; the rows of c have no gaps */
-void product_num(long m, long n, long k, const num *a, long row, long column, const num *panels, num *c, long across, int add) {
-    for (long first = 0, wide; first < n; first += wide, panels += k * wide) {
-        long width = width_(n - first), rest = n - first;
-        wide = width * LANES;
-        if (rest >= wide) {
-            columns_(width, m, k, a, row, column, panels, c + first, across, add);
-            continue;
-        }
-        for (long i = 0; i < m; i += ROWS) { /* the last columns fill no vector: they go through a tile of their own */
-            num whole[ROWS * WIDE * LANES];
-            long rows = m - i < ROWS ? m - i : ROWS;
-            columns_(width, rows, k, a + i * row, row, column, panels, whole, wide, 0);
+/* How large a part is, if n are parted as evenly as can be */
+static inline long share_(int n, int parts, int part) { return n / parts + (part < n % parts); }
+
+/* The panels of a tile of so many rows, at the most */
+static inline long width_(long rows) { return rows == 1 ? 6 : rows > ROWS * 3 / 4 ? 3 : 4; }
+
+/* c = a b, or c += a b, in tiles of so many rows at the most */
+static void block(long most, long m, long n, long k, const num *a, long row, long column, const num *b, long panel, num *c,
+                  long across, int add) {
+    long panels = (n + LANES - 1) / LANES, tiles = (m + most - 1) / most, widest = width_(share_(m, tiles, 0));
+    long groups = (panels + widest - 1) / widest;
+    for (long group = 0, p = 0, width; group < groups; group++, p += width) {
+        width = share_(panels, groups, group); /* never 1 of several: panels that overlap are in one tile */
+        long columns[6];
+        for (long j = 0; j < width; j++) columns[j] = column_(p + j, n);
+        for (long part = 0, i = 0, rows; part < tiles; part++, i += rows) {
+            rows = share_(m, tiles, part);
+            if (n >= LANES) {
+                any_tile(rows, width, k, a + i * row, row, column, b + p * panel, panel, c + i * across, across, columns, add);
+                continue;
+            }
+            num whole[ROWS * LANES];
+            any_tile(rows, 1, k, a + i * row, row, column, b, panel, whole, LANES, columns, 0);
             for (long r = 0; r < rows; r++)
-                for (long j = 0; j < rest; j++) {
-                    num *to = c + (i + r) * across + first + j;
-                    *to = add ? *to + whole[r * wide + j] : whole[r * wide + j];
+                for (long j = 0; j < n; j++) {
+                    num *to = c + (i + r) * across + j;
+                    *to = add ? *to + whole[r * LANES + j] : whole[r * LANES + j];
                 }
+        }
+    }
+}
+
+/* c = a b, or c += a b, for a of m rows whose rows and columns are so far apart; the columns of c have no gaps */
+void product_num(long m, long n, long k, const num *a, long row, long column, const num *panels, num *c, long across, int add) {
+    if (m <= 0 || n <= 0) return;
+    if (k <= 0 || column * (long)sizeof(num) < PAGE) { /* wide tiles go through a less often, if it is transposed */
+        block(column == 1 ? ROWS : ROWS * 3 / 4, m, n, k, a, row, column, panels, k * LANES, c, across, add);
+        return;
+    }
+    num strip[ROWS * DEPTH]; /* some rows of a, one column after the other: where they lie, columns drive each other out of the cache */
+    for (long l = 0, depth; l < k; l += depth) {
+        depth = least(k - l, DEPTH);
+        for (long i = 0, rows; i < m; i += rows) {
+            rows = least(m - i, ROWS);
+            const num *from = a + l * column + i * row;
+            if (rows == ROWS && row == 1)
+                for (long s = 0; s < depth; s++) __builtin_memcpy(strip + s * ROWS, from + s * column, ROWS * sizeof(num));
+            else
+                for (long s = 0; s < depth; s++)
+                    for (long r = 0; r < rows; r++) strip[s * ROWS + r] = from[s * column + r * row];
+            block(ROWS, rows, n, depth, strip, 1, ROWS, panels + l * LANES, k * LANES, c + i * across, across, add || l);
         }
     }
 }

@@ -17,8 +17,8 @@ from .types import suffix
 
 __all__ = ["Products"]
 
-PANEL = 64
-"""Columns of packed matrices are a multiple of this at the most."""
+PANEL = 16
+"""Columns of packed matrices are filled up to a multiple of this at the most."""
 
 
 class Products:
