@@ -18,6 +18,7 @@ from . import datasets, errors, nn, ops, optim, scan, sequences
 from ._version import __version__
 from .autodiff import debug, grad, jacobian, jvp, no_grad
 from .cache import cache_limit
+from .compilation import compile
 from .graph.context import scope
 from .graph.graph import Graph, graph
 from .ops import *
@@ -42,6 +43,7 @@ __all__ = [
     "Tensor",
     "__version__",
     "cache_limit",
+    "compile",
     "datasets",
     "debug",
     "errors",

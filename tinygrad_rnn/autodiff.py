@@ -14,7 +14,7 @@ import numpy as np
 
 from .errors import DtypeError, GradientError, ShapeError
 from .graph.context import Location, current, mode, move
-from .graph.node import Node, Results, ancestors
+from .graph.node import Node, Results, Spec, ancestors
 from .ops import TensorLike, stack
 from .ops.core import Part, Sparse, apply, as_tensor, constant, registry
 from .ops.indexing import scatter
@@ -91,7 +91,8 @@ def backward(output: Tensor, gradient: TensorLike | None = None) -> None:
     if not leaves:
         raise GradientError(_why_nothing(output, order))
     with no_grad():
-        cotangent = Tensor(constant(_cotangent(output, gradient).node.value))
+        given = _cotangent(output, gradient)
+        cotangent = given.detach() if isinstance(given.node.value, Spec) else Tensor(constant(given.node.value))
         table = pull(order, [(output.node, cotangent)], leaves)
         for node in leaves:
             tensor = node.leaf() if node.leaf is not None else None

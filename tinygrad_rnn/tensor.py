@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -98,10 +98,11 @@ class Tensor:
         value = self._node.value
         if isinstance(value, Spec):
             name = self._node.name or self._node.operation or "a tensor"
-            raise TraceError(
-                f"{asked} of {name} {self.shape}: a step is recorded once for all t, before there are values; "
-                f'{advice}, or use mode="unroll"'
-            )
+            if current().recorder is not None:
+                why, otherwise = "a compiled function is recorded once for many calls", "do it outside, with what it returns"
+            else:
+                why, otherwise = "a step is recorded once for all t", 'use mode="unroll"'
+            raise TraceError(f"{asked} of {name} {self.shape}: {why}, before there are values; {advice}, or {otherwise}")
         looked = current().looked
         if looked is not None:
             looked.append(self._node)
@@ -277,6 +278,8 @@ class Tensor:
     def __repr__(self) -> str:
         value = self._node.value
         if isinstance(value, Spec):
+            if current().recorder is not None:
+                self._concrete("repr() or print()", "return it")
             return f"tensor(symbolic, {value})"
         shown = np.array2string(value, separator=", ", prefix="tensor(")
         dtype = "" if value.dtype in (np.float64, np.int64, bool) else f", dtype={value.dtype}"
@@ -456,6 +459,12 @@ def tensor(data: Any, requires_grad: bool = False, dtype: npt.DTypeLike | None =
     tensor([[1., 2.],
             [3., 4.]], dtype=float32)
     """
+    if isinstance(data, Tensor) and isinstance(data.node.value, Spec):
+        made = Tensor(_recorded_anew(data, dtype))
+        made._node.role = "input"
+        if requires_grad:
+            require_grad(made)
+        return made
     if isinstance(data, Tensor):
         data = data.data
     elif isinstance(data, (list, tuple)) and any(isinstance(x, Tensor) for x in data):
@@ -465,6 +474,16 @@ def tensor(data: Any, requires_grad: bool = False, dtype: npt.DTypeLike | None =
     if requires_grad:
         require_grad(made)
     return made
+
+
+def _recorded_anew(x: Tensor, dtype: npt.DTypeLike | None) -> Node:
+    """A leaf with the values that a tensor will have, in a function that is recorded."""
+    state = current()
+    if state.recorder is None:
+        x._concrete("tr.tensor()")
+    assert state.recorder is not None
+    attributes = {"dtype": x.dtype if dtype is None else np.dtype(dtype)}
+    return state.recorder.aside(Node(ops.astype, (x.node,), attributes, Spec(x.shape, attributes["dtype"])))
 
 
 class Parameter(Tensor):
@@ -539,14 +558,18 @@ class Parameter(Tensor):
 
     @data.setter
     def data(self, value: Any) -> None:
-        given = value if isinstance(value, np.ndarray) else core.as_array(value)
+        symbolic = isinstance(value, Tensor) and isinstance(value.node.value, Spec)
+        given = value if symbolic or isinstance(value, np.ndarray) else core.as_array(value)
         if given.dtype.kind not in "fiub":  # NumPy would make numbers of dates and of None
             raise DtypeError(f"parameter {self.name or ''} is of {self.dtype} and cannot become {given.dtype} values")
-        new = given.astype(self.dtype)
-        if new.shape != self.shape:
-            raise ShapeError(f"parameter {self.name or ''} has shape {self.shape} and cannot become {new.shape}")
-        old = self._node
-        rebind(self, leaf(new, old.name, "parameter", old.location))
+        if given.shape != self.shape:
+            raise ShapeError(f"parameter {self.name or ''} has shape {self.shape} and cannot become {given.shape}")
+        if symbolic:
+            made, old = _recorded_anew(cast(Tensor, value), self.dtype), self._node
+            made.name, made.role, made.location = old.name, old.role, old.location
+            rebind(self, made)
+        else:
+            rebind(self, leaf_of(self, given.astype(self.dtype)))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         make, facts = self.__reduce__()
@@ -573,6 +596,12 @@ def require_grad(tensor: Tensor) -> None:
     if tensor.dtype.kind != "f":
         raise DtypeError(f"{tensor.dtype} values have no gradient; make the tensor of floats, for instance with dtype=float")
     tensor.node.leaf = weakref.ref(tensor)
+
+
+def leaf_of(parameter: Parameter, value: npt.NDArray[Any]) -> Node:
+    """A leaf with another array for a parameter, called as its present one."""
+    old = parameter._node
+    return leaf(value, old.name, "parameter", old.location)
 
 
 def rebind(parameter: Parameter, node: Node) -> None:

@@ -739,7 +739,7 @@ def test_an_optimiser_says_which_of_its_entries_count_steps():
     w.grad = tr.tensor([1.0, -1.0])
     one.step()
     two.load_state_dict(one.state_dict())
-    assert two._memory[0]["age"] == 1 and two._memory[0]["n"].shape == (2,)
+    assert two.memories[0]["age"] == 1 and two.memories[0]["n"].shape == (2,)
     with pytest.raises(StateDictError, match=r"0\.age is a number of steps, not 0"):
         two.load_state_dict({"0.age": 0, "0.n": np.zeros(2)})
 

@@ -44,6 +44,7 @@ ROOMS = (
     "unrolling",
     "nn",
     "optim",
+    "compilation",
     "sequences",
     "datasets",
     "storing",

@@ -13,6 +13,7 @@ from .source_loops import Asker, is_left
 
 if TYPE_CHECKING:
     from .node import Node
+    from .recorder import Recorder
 
 __all__ = ["Location", "Unrolling", "current", "scope"]
 
@@ -101,9 +102,10 @@ class Context(NamedTuple):
     tracing: bool = False
     debugging: bool = False
     eager: bool = True
-    draws: list[Node] | None = None  # what a trace draws at each step
+    draws: list[Any] | None = None  # what a trace draws, at each step of a cell or in a whole function
     looked: list[Node] | None = None  # whose numbers a trace has read
     given: frozenset[Node] = frozenset()  # what the step of a cell that is being made was given
+    recorder: Recorder | None = None  # of a whole function that is being recorded
 
 
 _INITIAL = Context()
@@ -217,5 +219,5 @@ class mode(ContextDecorator):
 
 
 def _set_mode(recording: bool, tracing: bool, debugging: bool) -> None:
-    location, _, _, _, _, draws, looked, given = current()
-    _set(Context(location, recording, tracing, debugging, not (tracing or debugging), draws, looked, given))
+    location, _, _, _, _, draws, looked, given, recorder = current()
+    _set(Context(location, recording, tracing, debugging, not (tracing or debugging), draws, looked, given, recorder))

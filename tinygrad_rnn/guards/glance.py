@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from .guard import Guard, guard
@@ -31,7 +31,8 @@ class Watch:
     False
     """
 
-    def __init__(self) -> None:
+    def __init__(self, anew: Mapping[type, Collection[str]] = {}) -> None:
+        self._anew = anew
         self._last: Guard | None = None
         self._glance: _Glance | None = None
 
@@ -43,7 +44,7 @@ class Watch:
         # A second guard with an equal key is worth a glance from then on. That is taken before the guard is made
         # and after it, so that a change by another thread meanwhile is seen.
         glance = None if last is None or last.notes is None else _Glance(last, last.notes)
-        found = guard(value)
+        found = guard(value, self._anew)
         if glance is not None and found.key == glance.guard.key and glance.finds_no_change():
             self._glance = glance
             return glance.guard

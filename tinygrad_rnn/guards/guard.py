@@ -9,7 +9,7 @@ one key, which is quick to make and to compare.
 from __future__ import annotations
 
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from .code import BY_VALUE, names_in
@@ -60,13 +60,15 @@ class Guard(NamedTuple):
         return _change(self.key, later.key, stored - read if BY_VALUE.isdisjoint(read) else frozenset())
 
 
-def guard(value: Any) -> Guard:
+def guard(value: Any, anew: Mapping[type, Collection[str]] = {}) -> Guard:
     """A guard of a value and of all that its methods can reach.
 
     Parameters
     ----------
     value : Any
         A function, or an object whose methods are called.
+    anew : mapping of type to collection of str
+        Attributes to leave out, of instances of these classes; see :class:`Walk`.
 
     Examples
     --------
@@ -85,7 +87,7 @@ def guard(value: Any) -> Guard:
     >>> before.change(guard(anneal))
     'temperature'
     """
-    walk = Walk()
+    walk = Walk(anew)
     key = walk.of(value), walk.modules()
     can_be_noted = walk.complete and walk.all_noted and type(value).__weakrefoffset__
     return Guard(key, walk.held, walk.complete, walk.codes, walk.notes if can_be_noted else None)

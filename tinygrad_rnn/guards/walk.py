@@ -11,7 +11,7 @@ import random
 import sys
 import types
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias
 
@@ -82,9 +82,15 @@ class Walk:
     """One walk over what a value can reach.
 
     It runs no code of the values: no property, no ``__getattr__``, no ``__iter__``.
+
+    Parameters
+    ----------
+    anew : mapping of type to collection of str
+        Of instances of some classes, the attributes that whoever asks reads anew each time: they are left out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, anew: Mapping[type, Collection[str]] = {}) -> None:
+        self._anew = anew
         self.held: list[Callable[[], Any]] = []
         self.codes: list[types.CodeType] = []
         self.complete = True
@@ -143,11 +149,11 @@ class Walk:
     def _group(self, found: list[tuple[str, Any]], attributes: bool = False) -> Group:
         return Group(tuple([name for name, _ in found]), tuple([self.of(part) for _, part in found]), attributes)
 
-    def _attributes(self, value: Any) -> Group:
+    def _attributes(self, value: Any, left_out: Collection[str] = ()) -> Group:
         """Keys of the attributes in the dict and the slots of a value."""
         kind = rule_of(type(value))
-        self._note(value, kind.contents or _attributes_in)
-        found = list(object.__getattribute__(value, "__dict__").items()) if kind.has_dict else []  # a thread may add to it
+        self._note(value, functools.partial(_attributes_in, left_out=left_out) if left_out else kind.contents or _attributes_in)
+        found = _variables_of(value, left_out) if kind.has_dict else []
         for slot in kind.slots:
             with suppress(AttributeError):  # it is not set
                 found.append((slot.__name__, slot.__get__(value)))
@@ -191,7 +197,10 @@ class Walk:
         return self.unknown(value) if of_python else self.identity(value)
 
     def instance(self, value: Any) -> Any:
-        """Key of an instance: its class and its attributes."""
+        """Key of an instance: its class and its attributes; of one with attributes that are read anew, its address too."""
+        for kind, names in self._anew.items():
+            if isinstance(value, kind):
+                return self.identity(value), self._type(type(value)), self._attributes(value, names)
         return self._type(type(value)), self._attributes(value)
 
     def container(self, value: Any) -> Any:
@@ -415,12 +424,18 @@ def _items(value: dict[Any, Any]) -> list[Any]:
     return [*value, *value.values()]
 
 
-def _attributes_in(value: Any) -> list[Any]:
-    """The type of a value, and names and values of its attributes."""
+def _variables_of(value: Any, left_out: Collection[str]) -> list[tuple[str, Any]]:
+    """Names and values in the dict of a value, but for some."""
+    found = list(object.__getattribute__(value, "__dict__").items())  # a thread may add to it
+    return [pair for pair in found if pair[0] not in left_out] if left_out else found
+
+
+def _attributes_in(value: Any, left_out: Collection[str] = ()) -> list[Any]:
+    """The type of a value, and names and values of its attributes, but for some."""
     kind = rule_of(type(value))
     found: list[Any] = [type(value)]
     if kind.has_dict:
-        found += _items(object.__getattribute__(value, "__dict__"))
+        found += [part for pair in _variables_of(value, left_out) for part in pair]
     for slot in kind.slots:
         try:
             found.append(slot.__get__(value))

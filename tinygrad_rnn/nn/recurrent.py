@@ -232,7 +232,7 @@ class Recurrent(Module):
     def steps_of(self, call: Call) -> Outcome:
         """Make the steps of a call, as one compiled node or one by one."""
         outside_left_loops()
-        explicit = self.mode == "unroll" or not current().eager
+        explicit = self.mode == "unroll" or not (current().eager or current().recorder is not None)
         shares_zeros = call.state is None and type(self.cell).initial_state is Cell.initial_state
         if explicit or call.T == 0 or not shares_zeros:
             call = call._replace(state=call.initial_state())

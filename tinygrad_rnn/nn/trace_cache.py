@@ -16,7 +16,7 @@ import numpy as np
 from ..cache import Kept, keep, touch
 from ..errors import SideEffectError
 from ..graph.context import Location, Unrolling, at, current
-from ..graph.node import Spec
+from ..graph.node import Spec, leaf
 from ..guards import Guard, Watch, guard
 from ..ops.core import as_tensor
 from ..random import generator
@@ -88,6 +88,21 @@ class TracedStep:
         plan = self.plan.size if "plan" in self.__dict__ else 0
         return plan + self._size_of_state
 
+    def _drawn(self, steps: int) -> tuple[list[Tensor], list[Tensor]]:
+        """The random numbers of all steps, and those drawn once; in what is recorded, leaves for them."""
+        state = current()
+        if state.recorder is None or state.draws is None:
+            at_each, once = draw_all(self.trace, steps)
+            return [as_tensor(array) for array in at_each], [as_tensor(array) for array in once]
+        at_each_step = [node for node in self.trace.draws if not node.attributes["once"]]
+        specs = [Spec((steps, *node.shape), node.dtype) for node in at_each_step]
+        specs += [node.spec for node in self.trace.draws if node.attributes["once"]]
+        leaves = [leaf(spec) for spec in specs]
+        if leaves:
+            state.draws.append((leaves, functools.partial(draw_all, self.trace, steps)))
+        found = [Tensor(node) for node in leaves]
+        return found[: len(at_each_step)], found[len(at_each_step) :]
+
     def run(self, call: Call) -> Outcome:
         """Run a call of the kind that was traced."""
         if call.state is None:
@@ -96,7 +111,7 @@ class TracedStep:
             tell_initial(flatten(call.state), self.names)
         slots = flatten(call.state)
         slots = [x if x.dtype == spec.dtype else x.astype(spec.dtype) for x, spec in zip(slots, self.slots, strict=True)]
-        at_each, once = ([as_tensor(array) for array in drawn] for drawn in draw_all(self.trace, call.T))
+        at_each, once = self._drawn(call.T)
         found = run(self.plan, [*call.sequences, *at_each], slots, [*self.trace.consts, *once], call.T)
         end = len(found) - len(slots)
         start = end - len(self.unmasked_delays)

@@ -388,6 +388,8 @@ def apply(primitive: Primitive, inputs: Sequence[TensorLike], attributes: Mappin
         value = np.asarray(value)
     if state.recording:
         return tensor_class(Node(primitive, nodes, attributes, value, state.location))
+    if state.recorder is not None:
+        return tensor_class(state.recorder.aside(Node(primitive, nodes, attributes, value, state.location)))
     return tensor_class(Node(None, (), NO_ATTRIBUTES, value, NOWHERE))
 
 
@@ -420,6 +422,9 @@ def _number_like(number: Any, other: Any, primitive: Primitive) -> Node:
 def _constant(data: Any, others: Sequence[Any], primitive: Primitive | None = None) -> Node:
     """A node for an input that is not a tensor; a Python number takes its dtype from the other inputs."""
     if data.__class__ not in (int, float, bool):
+        if hasattr(data, "node_beside"):  # a number that is another one in each run of what is recorded
+            node: Node = data.node_beside([x.dtype for x in others if hasattr(x, "dtype")])
+            return node
         if holds_a_tensor(data):
             raise DtypeError("a list of tensors is not a tensor, and would lose their gradients: join them with tr.stack")
         return constant(as_array(data))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..errors import DtypeError, NonFiniteError, ShapeError
+from ..graph.context import current
+from ..graph.node import Spec
 from .activations import log_softmax
 from .arithmetic import square
 from .core import TensorLike, as_tensor, holds_a_tensor
@@ -60,6 +62,9 @@ def check_target(name: str, target: Tensor, real: Tensor | None = None) -> None:
     tinygrad_rnn.errors.NonFiniteError: mse: 1 of the 2 values of the target (2,) is NaN or inf, the first at index (1,); ...
     """
     value = target.node.value
+    recorder = current().recorder
+    if recorder is not None and isinstance(value, Spec) and value.dtype.kind == "f":
+        recorder.finite.append(target.node)
     if not isinstance(value, np.ndarray) or value.dtype.kind != "f" or np.isfinite(value).all():
         return
     bad = np.argwhere(~np.isfinite(value) if real is None else ~np.isfinite(value) & expand_mask(real, target).data)

@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from ..console import counted
 from ..errors import StateDictError
+from ..graph.context import mode
+from ..graph.node import Spec
 from ..ops.dtypes import accumulator, fits
 from ..tensor import Parameter, Tensor
 
@@ -54,6 +56,12 @@ def trainable(parameters: Iterable[Parameter]) -> list[Parameter]:
     return [parameter for parameter in parameters if parameter.requires_grad]
 
 
+def values_of(x: Tensor, dtype: npt.DTypeLike) -> Any:
+    """The values of a tensor in a dtype: an array; in a function that :func:`compile` records, a tensor."""
+    values: Any = Tensor(x.node) if isinstance(x.node.value, Spec) else x.data
+    return values if values.dtype == dtype else values.astype(dtype)
+
+
 def check_range(name: str, value: float, below: float = math.inf) -> float:
     """Return the value of an option, or raise if it is negative or not below a limit.
 
@@ -85,6 +93,11 @@ class Optimizer:
     lr : float
         Learning rate; may be set at any time.
 
+    Attributes
+    ----------
+    memories : list of dict
+        The values that `update` keeps, for each parameter.
+
     Raises
     ------
     ValueError
@@ -115,7 +128,7 @@ class Optimizer:
     def __init__(self, parameters: Iterable[Parameter], lr: float) -> None:
         self.parameters = check_parameters(parameters)
         self.lr = check_range("lr", lr)
-        self._memory: list[dict[str, Any]] = [{} for _ in self.parameters]
+        self.memories: list[dict[str, Any]] = [{} for _ in self.parameters]
 
     @property
     def state_names(self) -> tuple[str, ...]:
@@ -132,11 +145,12 @@ class Optimizer:
 
         The state of a frozen parameter stays as it is.
         """
-        for parameter, memory in zip(self.parameters, self._memory, strict=True):
-            if parameter.grad is not None and parameter.requires_grad:
-                data = parameter.data.astype(accumulator(parameter.dtype), copy=False)
-                g = parameter.grad.data.astype(data.dtype, copy=False)
-                parameter.data = data + self.update(data, g, memory)
+        with mode(recording=False):
+            for parameter, memory in zip(self.parameters, self.memories, strict=True):
+                if parameter.grad is not None and parameter.node.leaf is not None:
+                    dtype = accumulator(parameter.dtype)
+                    data, g = values_of(parameter, dtype), values_of(parameter.grad, dtype)
+                    parameter.data = data + self.update(data, g, memory)
 
     def update(self, data: Array, g: Array, memory: dict[str, Any]) -> Array:
         """Return the array to add to a parameter.
@@ -145,6 +159,7 @@ class Optimizer:
         ----------
         data, g : numpy.ndarray
             Values and gradient of the parameter, in float32 at least: ε and squares of gradients vanish in float16.
+            While :func:`compile` records a step they are tensors, so compute with operators and NumPy's functions.
         memory : dict
             Values that this method keeps for this parameter, under the names in `state_names`; empty before the first step.
 
@@ -167,7 +182,7 @@ class Optimizer:
         return {name: np.array(value) for name, value in self.options.items()} | self._remembered()
 
     def _remembered(self) -> dict[str, Array]:
-        return {f"{i}.{name}": np.array(value) for i, memory in enumerate(self._memory) for name, value in memory.items()}
+        return {f"{i}.{name}": np.array(value) for i, memory in enumerate(self.memories) for name, value in memory.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Replace options and state by those that `state_dict` gave, whole or not at all.
@@ -191,7 +206,7 @@ class Optimizer:
         options = {name: self._option(name, arrays[name], like) for name, like in before.items() if name in arrays}
         vars(self).update(options)  # what an optimiser remembers depends on its options
         try:
-            self._memory = self._checked_memory({key: array for key, array in arrays.items() if key not in options})
+            self.memories = self._checked_memory({key: array for key, array in arrays.items() if key not in options})
         except BaseException:
             vars(self).update(before)
             raise
@@ -202,7 +217,7 @@ class Optimizer:
             raise StateDictError(f"{strange[0]!r:.60} is no attribute of an instance of {type(self).__name__}")
         vars(self).update(state)
         self.parameters, self.lr = check_parameters(self.parameters), check_range("lr", self.lr)
-        self._memory = self._checked_memory(self._remembered())
+        self.memories = self._checked_memory(self._remembered())
 
     def _option(self, name: str, array: Array, like: Any) -> Any:
         """The value of an option, if it is of the kind that the option has."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import numpy as np
 
 from ..errors import NonFiniteError
-from ..tensor import Parameter, tensor
-from .base import each, trainable
+from ..graph.context import current, mode
+from ..tensor import Parameter, Tensor, tensor
+from .base import each, trainable, values_of
 
 __all__ = ["clip_grad_norm", "clip_grad_value"]
 
@@ -26,7 +29,7 @@ def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
     Returns
     -------
     float
-        The norm before (Pascanu, Mikolov and Bengio, 2013).
+        The norm before (Pascanu, Mikolov and Bengio, 2013); in a function that :func:`compile` records, a tensor.
 
     Raises
     ------
@@ -46,18 +49,33 @@ def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
     tensor([0.6, 0.8], dtype=float32)
     """
     _check_limit("max_norm", max_norm)
-    found = [(p, p.grad.data.astype(float)) for p in trainable(each(parameters)) if p.grad is not None]
-    largest = max((float(np.abs(g).max(initial=0.0)) for _, g in found), default=0.0)
-    if bad := [p.name or str(p.shape) for p, g in found if not np.isfinite(g).all()]:
-        raise NonFiniteError(f"the gradient of {', '.join(bad)} has NaN or inf; tr.debug() finds where it comes from")
-    if largest == 0:
-        return 0.0
-    # the squares of numbers as large as 1e200 would overflow
-    norm = largest * float(np.sqrt(sum(float(np.vdot(g / largest, g / largest)) for _, g in found)))
-    if norm > max_norm:
-        for p, g in found:
-            p.grad = tensor(g * (max_norm / norm), dtype=p.dtype)
-    return norm
+    clipped = [p for p in trainable(each(parameters)) if p.grad is not None]
+    with mode(recording=False):
+        found = [values_of(p.grad, float) for p in clipped if p.grad is not None]
+        norm = _norm(found, scaled=any(p.dtype.itemsize > 4 for p in clipped))
+        recorder = current().recorder
+        if recorder is not None and isinstance(norm, Tensor):
+            recorder.finite.append(norm.node)
+            factor = np.where(norm > max_norm, max_norm / norm, 1.0)
+        elif not np.isfinite(norm):
+            bad = [p.name or str(p.shape) for p, g in zip(clipped, found, strict=True) if not np.isfinite(g).all()]
+            raise NonFiniteError(f"the gradient of {', '.join(bad)} has NaN or inf; tr.debug() finds where it comes from")
+        elif norm > max_norm:
+            factor = max_norm / norm
+        else:
+            return float(norm)
+        for p, g in zip(clipped, found, strict=True):
+            p.grad = tensor(g * factor, dtype=p.dtype)
+    return cast(float, norm) if isinstance(norm, Tensor) else float(norm)
+
+
+def _norm(gradients: Sequence[Any], scaled: bool) -> Any:
+    """The joint norm of gradients in float64; scaled, if the squares of numbers as large as 1e200 could overflow."""
+    if not scaled:
+        return np.sqrt(sum(np.sum(g * g) for g in gradients))
+    largest: Any = functools.reduce(np.maximum, [np.max(np.abs(g)) for g in gradients if g.size] or [np.zeros(())])
+    scale = np.where(largest > 0, largest, 1.0)
+    return largest * np.sqrt(sum(np.sum(np.square(g / scale)) for g in gradients))
 
 
 def clip_grad_value(parameters: Iterable[Parameter], max_value: float) -> None:
@@ -85,9 +103,10 @@ def clip_grad_value(parameters: Iterable[Parameter], max_value: float) -> None:
     tensor([1. , 0.5], dtype=float32)
     """
     _check_limit("max_value", max_value)
-    for p in trainable(each(parameters)):
-        if p.grad is not None:
-            p.grad = tensor(p.grad.data.clip(-max_value, max_value), dtype=p.dtype)
+    with mode(recording=False):
+        for p in trainable(each(parameters)):
+            if p.grad is not None:
+                p.grad = tensor(np.clip(values_of(p.grad, p.dtype), -max_value, max_value), dtype=p.dtype)
 
 
 def _check_limit(name: str, value: float) -> None:

@@ -261,6 +261,6 @@ def _decayed(data: Array, g: Array, weight_decay: float) -> Array:
 def _squarable(g: Array) -> Array:
     """The gradient, clipped so that the squares of its finite elements are finite."""
     most = np.sqrt(np.finfo(g.dtype).max) / 4
-    if np.abs(g).max(initial=0) <= most:
+    if isinstance(g, np.ndarray) and np.abs(g).max(initial=0) <= most:
         return g
-    return np.where(np.isfinite(g), np.clip(g, -most, most), g)
+    return np.where(np.abs(g) < np.inf, np.clip(g, -most, most), g)

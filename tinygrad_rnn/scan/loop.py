@@ -21,17 +21,17 @@ class Output(NamedTuple):
 
     Attributes
     ----------
-    kind : {"stack", "final", "sum"}
+    kind : {"stack", "final", "sum", "once"}
         "stack": the node's values at all steps, along a new leading axis. "final": the value that
         a slot carries after the last step; the node is the slot's leaf. "sum": the sum of the
-        node's values over all steps.
+        node's values over all steps. "once": the value of a node that is the same at all steps.
     node : Node
         Any node of the body.
     residual : bool
         Whether the array stays in the run's own memory, for the gradient, and lives as long as the run.
     """
 
-    kind: Literal["stack", "final", "sum"]
+    kind: Literal["stack", "final", "sum", "once"]
     node: Node
     residual: bool = False
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..graph.context import Location, current
 from ..graph.node import Node, Results, Spec, leaf
-from ..ops.core import Part, Primitive, apply, constant
+from ..ops.core import Part, Primitive, apply, as_tensor, constant
 from ..ops.domains import Domain
 from ..ops.formula import Formula
 from ..ops.shapes import concatenate
@@ -27,6 +27,25 @@ __all__ = ["Run", "item", "output_number", "run", "scan"]
 
 Value: TypeAlias = Any
 """A Tensor, or an array where nothing is recorded."""
+
+
+class Outline(Results):
+    """The shapes of the results of a run that will be made again and again, with other values each time."""
+
+    __slots__ = ("_plan", "_steps")
+
+    def __init__(self, plan: CompiledScan, steps: int) -> None:
+        self._plan = plan
+        self._steps = steps
+
+    def read(self, node: Node, index: int) -> Tensor:
+        """One of the results of the run that `node` stands for."""
+        outputs = self._plan.loop.outputs
+        kind, value, _ = (outputs if index < len(outputs) else self._plan.saving.outputs)[index]
+        shape = (self._steps, *value.shape) if kind == "stack" else value.shape
+        state = current()
+        made = Node(item, (node,), {"index": index}, Spec(shape, value.dtype), state.location)
+        return Tensor(made if state.recording or state.recorder is None else state.recorder.aside(made))
 
 
 class Run(Results):
@@ -226,6 +245,10 @@ class _Backward:
 def _is_finite(x: Tensor) -> bool:
     """Whether all numbers are finite: the sum of squares tells it quickly, unless it overflows itself."""
     value = x.node.value
+    recorder = current().recorder
+    if recorder is not None:  # each run will look
+        recorder.finite.append(x.node)
+        return True
     return math.isfinite(np.vdot(value, value)) or bool(np.isfinite(value).all())
 
 
@@ -277,6 +300,8 @@ def _zeros(like: Tensor) -> npt.NDArray[Any]:
 
 def _read(results: Tensor, index: int) -> Value:
     """One of the results of a run: a tensor with a node, or an array if nothing is recorded."""
+    if isinstance(results.node.value, Outline):
+        return results.node.value.read(results.node, index)
     here = current()
     value = results.node.value[index]
     if not here.recording:
@@ -344,6 +369,11 @@ def run(
         The items, without the residuals.
     """
     inputs = (*sequences, *state, *consts)
+    if current().recorder is not None:
+        plan = plan.whole if plan.checkpoint not in (None, 1) else plan
+        nodes = tuple([as_tensor(x).node for x in inputs])
+        node = Node(scan, nodes, {"plan": plan, "steps": steps}, Outline(plan, steps), current().location)
+        return [_read(Tensor(node), i) for i in range(len(plan.loop.outputs))]
     if not current().recording:  # nobody will ask for the node, and these calls are many
         arrays = [x if isinstance(x, np.ndarray) else x.node.value for x in inputs]
         return [Tensor(constant(value)) for value in _run(*arrays, plan=plan, steps=steps).values]

@@ -79,23 +79,24 @@ def trace(
     TraceError
         If the step looks at the values of its tensors.
     """
+    start = Node(None, (), {}, None).serial
     leaves = [leaf(spec, name, "input") for spec, name in sequences]
     slots = [leaf(spec, name, "initial") for spec, name in state]
     before = current()
     draws: list[Node] = []
     looked: list[Node] = []
-    change(draws=draws, looked=looked)
+    change(draws=draws, looked=looked, recorder=None)
     try:
         with mode(tracing=True, recording=True):
             outputs, after = step([Tensor(node) for node in leaves], [Tensor(node) for node in slots])
     finally:
-        change(draws=before.draws, looked=before.looked)
+        change(draws=before.draws, looked=before.looked, recorder=before.recorder)
     if before.looked is not None:
         before.looked.extend(looked)
     asked = [*[Output("stack", out.node) for out in outputs], *[Output("final", node) for node in slots]]
     own = {parameter.node: parameter for parameter in parameters}
     ends = [*[output.node for output in asked], *[slot.node for slot in after]]
-    table, found = _symbolic(ends, {*leaves, *slots, *draws})
+    table, found = _symbolic(ends, {*leaves, *slots, *draws}, start)
     consts = tuple(own[node] if node in own else Tensor(node) for node in found)
     loop = Loop(
         (*leaves, *[node for node in draws if not node.attributes["once"]]),
@@ -108,25 +109,30 @@ def trace(
     return Trace(loop, consts, not looked and all(node in own for node in found), tuple(draws))
 
 
-def _symbolic(ends: Sequence[Node], leaves: set[Node]) -> tuple[dict[Node, Node], list[Node]]:
-    """A table of nodes without values that stand for the ancestors of `ends`; and the nodes with values, as consts.
+def _symbolic(ends: Sequence[Node], leaves: set[Node], start: int) -> tuple[dict[Node, Node], list[Node]]:
+    """A table of nodes without values that stand for the ancestors of `ends`; and nodes that are captured, as consts.
 
-    A node with a value was made before the step was called: its inputs are not visited.
+    A node with a value, or from before the serial number `start`, was made before the step was called: its inputs are
+    not visited.
     """
+
+    def is_own(node: Node) -> bool:
+        return isinstance(node.value, Spec) and node.serial > start
+
     seen: dict[Node, None] = {}
     stack = list(ends)
     while stack:
         node = stack.pop()
         if node not in seen:
             seen[node] = None
-            if isinstance(node.value, Spec):
+            if is_own(node):
                 stack.extend(node.inputs)
     table: dict[Node, Node] = {}
     consts = []
     for node in sorted(seen, key=lambda node: node.serial):
         if node in leaves or "number" in node.attributes:
             table[node] = node
-        elif not isinstance(node.value, Spec):
+        elif not is_own(node):
             table[node] = leaf(node.spec, node.name, node.role, node.location)
             consts.append(node)
         else:

@@ -232,16 +232,19 @@ class CPlaces:
         for k, (output, node) in enumerate(zip(self.loop.outputs, self.schedule.results, strict=True)):
             if output.kind == "final" or (output.residual and self._will_keep(node)):
                 continue
-            at_end = output.kind == "sum"
-            place = CPlace(CMemory("result", node.spec, node.name, over_time=not at_end, position=k), contiguous(node.shape))
-            if at_end:
+            at_end, over_time = output.kind == "sum", output.kind == "stack"
+            place = CPlace(CMemory("result", node.spec, node.name, over_time=over_time, position=k), contiguous(node.shape))
+            if output.kind == "once":
+                free = self._is_free(node)
+            elif at_end:
                 free = node in late and (self._is_free(node) or (node in sums and node not in self._found))
             else:
                 free = self._is_free(node) and node not in self._residuals and not self.partition.is_invariant(node)
             if free:
                 self._found[node] = place
             else:
-                self._copy(node, node.spec, place, None if at_end else max(0, self.partition.stage[node]))
+                stage = None if at_end else self.partition.stage[node]
+                self._copy(node, node.spec, place, max(0, stage) if over_time and stage is not None else stage)
         for leaf in sums:
             if leaf not in self._found:
                 self._found[leaf] = CPlace(CMemory("once", leaf.spec), contiguous(leaf.shape))

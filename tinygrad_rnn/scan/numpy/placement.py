@@ -158,8 +158,11 @@ class Placement:
         return node in self.readers.ends or any(not self.partition.is_invariant(i) for i in self.readers[node])
 
     def _returned(self, node: Node) -> Storage | None:
-        """The array that is returned, for a value that is computed for all steps at once and not read in a loop."""
+        """The array that is returned, for a value that is computed once, or for all steps at once and not read in a loop."""
         partition, outputs = self.partition, self.loop.outputs
+        if any(output.kind == "once" and output.node is node for output in outputs):
+            joins = node.primitive is _CONCATENATE
+            return None if joins or node in self.schedule.numbers else Storage("fresh")
         if (
             partition.is_sequential(node)
             or partition.is_invariant(node)

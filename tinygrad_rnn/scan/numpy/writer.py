@@ -362,6 +362,9 @@ class SourceWriter:
                 returned.append(self._name(node))
             elif output.kind == "final":
                 returned.append(f"ends[{order[node]}].copy()")
+            elif output.kind == "once":
+                fresh = self.program.storage[node].kind == "fresh"
+                returned.append(self._name(node) if fresh else f"np.array({self._array(node)})")
             elif self._is_residual(output):
                 returned.append("None")
             else:

@@ -1,0 +1,5 @@
+"""Compilation: a whole function, such as a training step, recorded once for each kind of call and run as one program."""
+
+from .compiled import CompiledFunction, compile
+
+__all__ = ["CompiledFunction", "compile"]

@@ -1,0 +1,77 @@
+"""Arguments of a call: what is the same for all calls of its kind, and the arrays, tensors and numbers that are not."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from typing import Any
+
+import numpy as np
+
+from ..errors import TraceError
+from ..tensor import Parameter, Tensor
+
+__all__ = ["kind_of", "with_leaves"]
+
+_STATIC = frozenset({int, bool, str, type(None)})
+
+
+def kind_of(value: Any, leaves: list[Any]) -> Hashable:
+    """What calls of one kind share of an argument; the arrays, tensors and floats in it are added to `leaves`.
+
+    Raises
+    ------
+    TraceError
+        If it is nothing of the kind.
+
+    Examples
+    --------
+    >>> leaves = []
+    >>> kind_of([np.zeros((2, 3)), "train", 0.5], leaves)
+    (<class 'list'>, (((2, 3), dtype('float64')), (<class 'str'>, 'train'), <class 'float'>))
+    >>> len(leaves)
+    2
+    """
+    kind = type(value)
+    if kind is np.ndarray:
+        leaves.append(value)
+        return value.shape, value.dtype
+    if kind in _STATIC:
+        return kind, value
+    if kind is float:
+        leaves.append(value)
+        return float
+    if kind is Tensor:
+        node = value.node
+        if node.leaf is None and node.primitive is not None and value.requires_grad:
+            raise TraceError(
+                f"an argument {node.value.shape} was computed from parameters, and a gradient would have to leave the compiled "
+                "function; give it as .detach(), or compute it inside"
+            )
+        leaves.append(value)
+        return "tensor", node.value.shape, node.value.dtype, node.leaf is not None
+    if isinstance(value, (tuple, list)):
+        return kind, tuple([kind_of(part, leaves) for part in value])
+    if isinstance(value, dict):
+        return kind, tuple([(key, kind_of(part, leaves)) for key, part in value.items()])
+    if isinstance(value, (np.number, np.bool_)):
+        leaves.append(np.asarray(value))
+        return "number", value.dtype
+    if isinstance(value, Parameter):
+        raise TraceError("a parameter is no argument of a compiled function; use it inside, as in model(x)")
+    raise TraceError(
+        f"an argument of a compiled function is {kind.__name__}; give arrays, tensors, numbers, texts, or lists, tuples and "
+        "dicts of them, and use models and all else inside, from outside"
+    )
+
+
+def with_leaves(value: Any, leaves: Iterator[Any]) -> Any:
+    """The argument with other arrays, tensors and floats."""
+    kind = type(value)
+    if kind is np.ndarray or kind is float or kind is Tensor or isinstance(value, (np.number, np.bool_)):
+        return next(leaves)
+    if isinstance(value, (tuple, list)):
+        parts = [with_leaves(part, leaves) for part in value]
+        return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
+    if isinstance(value, dict):
+        return {key: with_leaves(part, leaves) for key, part in value.items()}
+    return value

@@ -1,0 +1,207 @@
+"""compile: a function that is recorded once for each kind of call, and then runs as one program."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, ParamSpec, TypeVar
+
+import numpy as np
+
+from ..errors import SideEffectError, TraceError
+from ..graph.context import current
+from ..guards import Guard, Watch, guard
+from ..ops.core import constant
+from ..random import generator
+from ..scan.use import backend_name, backend_named
+from ..tensor import Tensor, leaf_of, rebind
+from .arguments import kind_of
+from .recording import Computed, Recording, Value, record
+from .state import ANEW, State
+
+__all__ = ["CompiledFunction", "compile"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+KEPT = 32
+"""Recordings that a function keeps; the oldest goes first."""
+
+_one_thread = threading.RLock()
+
+
+class _Known:
+    """The recordings that hold as long as a guard of the function does."""
+
+    def __init__(self, guard: Guard) -> None:
+        self.guard = guard
+        self.state = State(guard)
+        self.recordings: dict[Any, Recording] = {}
+
+
+class CompiledFunction(Generic[P, R]):
+    """A compiled function; see :func:`compile`.
+
+    Parameters
+    ----------
+    function : callable
+
+    Attributes
+    ----------
+    function : callable
+        The function as it was given.
+    """
+
+    def __init__(self, function: Callable[P, R]) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self._name = getattr(function, "__name__", repr(function))
+        self._watch = Watch(ANEW)
+        self._known: list[_Known] = []
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else functools.partial(self, instance)
+
+    def __repr__(self) -> str:
+        return f"<compiled {self.function!r}>"
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function: as one program, once it was recorded."""
+        context = current()
+        if context.tracing or context.debugging:
+            return self.function(*args, **kwargs)
+        leaves: list[Any] = []
+        kind = kind_of((args, kwargs), leaves)
+        known = self._find()
+        state = known.state
+        snapshot = state.snapshot(leaves)
+        key = kind, snapshot.key, context.recording, backend_name()
+        recording = known.recordings.get(key)
+        if recording is None:
+            recording = self._record(known, key, (args, kwargs), leaves)
+        source: Any = generator().bit_generator if recording.draws else None
+        before = source.state if source is not None else None
+        memories: list[Any] = []
+        try:
+            values, computed, memories = recording.run(snapshot.arrays, snapshot.numbers)
+            right = all(map(_is_finite, [values[k] for k in recording.finite]))
+        except Exception:
+            right = False
+        finally:
+            for executable, memory in memories:
+                executable.release(memory)
+        if not right:  # the function itself raises the error, or computes what the program leaves out
+            if source is not None:
+                source.state = before
+            return self.function(*args, **kwargs)
+        _commit(recording, state, leaves, values, computed)
+        result: R = _built(recording.result, values, computed)
+        return result
+
+    def _find(self) -> _Known:
+        """The recordings for what the function reads now."""
+        found = self._watch.guard(self.function)
+        for known in self._known:
+            if known.guard is found:
+                return known
+        for known in self._known:
+            if known.guard.key == found.key and known.guard.valid:
+                known.guard = found
+                return known
+        if not found.complete:
+            raise TraceError(
+                f"{self._name} reads something beside its arguments of which nobody can tell whether it has changed: an array "
+                "of more than 4 kB, an iterator, or an object of another library. Give arrays as arguments, or as tr.tensor"
+            )
+        known = _Known(found)
+        self._known = [known, *self._known[: KEPT - 1]]
+        return known
+
+    def _record(self, known: _Known, key: Any, arguments: tuple[Any, Any], leaves: Sequence[Any]) -> Recording:
+        with _one_thread:
+            before = guard(self.function, ANEW)
+            made = record(self.function, arguments, leaves, known.state, backend_named(backend_name(), to_run=True))
+            changed = before.change(guard(self.function, ANEW))
+            if changed is not None:
+                raise SideEffectError(
+                    f"{self._name} changes {changed}: a compiled function is recorded once for all calls of its kind, and "
+                    "would not do so again. Return what it should remember, and give it as an argument to the next call"
+                )
+        recordings = known.recordings
+        recordings[key] = made
+        while len(recordings) > KEPT:
+            recordings.pop(next(iter(recordings)))
+        return made
+
+
+def _is_finite(value: Any) -> bool:
+    return bool(np.isfinite(np.vdot(value, value)) or np.isfinite(value).all())
+
+
+def _commit(recording: Recording, state: State, leaves: Sequence[Any], values: Sequence[Any], computed: Sequence[Any]) -> None:
+    """Change all that the function changes."""
+    effects = recording.effects
+    parameters: list[Any] = state.parameters(leaves)
+    for k, place in effects.parameters:
+        rebind(parameters[k], leaf_of(parameters[k], values[place]))
+    for k, grad in effects.gradients:
+        parameters[k].grad = None if grad is None else Tensor(constant(values[grad]))
+    optimizers = state.optimizers()
+    for k, lr in effects.rates:
+        optimizers[k].lr = computed[lr.place] if isinstance(lr, Computed) else lr
+    for k, memories in effects.memories:
+        for memory, found in zip(optimizers[k].memories, memories, strict=True):
+            new = {
+                name: values[value.place] if isinstance(value, Value) else _built(value, values, computed)
+                for name, value in found.items()
+            }
+            memory.clear()
+            memory.update(new)
+
+
+def _built(result: Any, values: Sequence[Any], computed: Sequence[Any]) -> Any:
+    """What the function returns."""
+    if isinstance(result, Value):
+        node = constant(values[result.place])
+        node.name, node.role = result.name, result.role
+        return Tensor(node)
+    if isinstance(result, Computed):
+        return computed[result.place]
+    if isinstance(result, (tuple, list)):
+        parts = [_built(part, values, computed) for part in result]
+        return type(result)(*parts) if hasattr(result, "_fields") else type(result)(parts)
+    if isinstance(result, Mapping):
+        return {key: _built(part, values, computed) for key, part in result.items()}
+    return result
+
+
+def compile(function: Callable[P, R]) -> CompiledFunction[P, R]:
+    """Record a function once for each kind of call, and run it as one program.
+
+    Parameters
+    ----------
+    function : callable
+        Of arrays, tensors and numbers; it may call models, `backward`, clipping and optimisers.
+
+    Returns
+    -------
+    CompiledFunction
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_rnn as tr
+    >>> w = tr.Parameter([1.0, 2.0])
+    >>> adam = tr.optim.Adam([w], lr=0.1)
+    >>> @tr.compile
+    ... def step(x):
+    ...     adam.zero_grad()
+    ...     loss = tr.mse(w * x, np.ones(2, "float32"))
+    ...     loss.backward()
+    ...     adam.step()
+    ...     return loss
+    >>> [round(step(np.float32([1, 3])).item(), 3) for _ in range(3)]
+    [12.5, 10.896, 9.401]
+    """
+    return CompiledFunction(function)

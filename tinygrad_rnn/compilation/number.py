@@ -1,0 +1,150 @@
+"""Numbers that are others in each run, such as a learning rate, and the arithmetic on them that a function does."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ..errors import TraceError
+from ..graph.context import current
+from ..graph.node import Node, Spec, leaf
+
+__all__ = ["Arithmetic", "Number"]
+
+
+class Number:
+    """A Python number of a recorded function: it records arithmetic, and becomes a value where it meets a tensor.
+
+    Each run computes it in Python's own numbers, as the function itself would.
+
+    Parameters
+    ----------
+    value : int or float
+        Of the call that is recorded: its type decides how NumPy promotes the result.
+    function : callable, optional
+        The function that makes it of `operands`; a number that is given, if there is none.
+    operands : tuple of (Number, int or float)
+
+    Examples
+    --------
+    >>> lr = Number(0.5)
+    >>> scale = lr / (1 - lr**2)
+    >>> Arithmetic([lr], [scale]).run([0.5]), Arithmetic([lr], [scale]).run([0.0])
+    ([0.6666666666666666], [0.0])
+    """
+
+    __slots__ = ("value", "function", "operands")
+
+    def __init__(self, value: Any, function: Callable[..., Any] | None = None, operands: tuple[Any, ...] = ()) -> None:
+        self.value = value
+        self.function = function
+        self.operands = operands
+
+    def node_beside(self, dtypes: Sequence[np.dtype[Any]]) -> Node:
+        """The value of shape () that stands for the number beside tensors of these dtypes."""
+        recorder = current().recorder
+        if recorder is None:
+            raise TraceError("a number of a compiled function was kept, and is used outside of it; return it instead")
+        dtype = np.result_type(*dtypes, self.value)
+        key = self, dtype
+        if key not in recorder.numbers:
+            recorder.numbers[key] = leaf(Spec((), dtype))
+        return recorder.numbers[key]
+
+    def _refused(self, *_: object) -> NoReturn:
+        raise TraceError(
+            "a number that changes from call to call, such as a learning rate or an argument, decides here: a compiled "
+            "function is recorded once for all calls of its kind. Compute with + - * / ** and NumPy's functions; or, if "
+            "it rarely changes, give it as an attribute, a global or an integer, for which the function is recorded anew"
+        )
+
+    __bool__ = __float__ = __int__ = __index__ = __lt__ = __le__ = __gt__ = __ge__ = _refused
+    __hash__ = object.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or self._refused()
+
+    def __repr__(self) -> str:
+        return f"<a number, now {self.value}>"
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        if method != "__call__" or options:
+            return NotImplemented
+        return _applied(ufunc, inputs)
+
+
+def _applied(function: Callable[..., Any], operands: tuple[Any, ...]) -> Any:
+    plain = (Number, int, float, np.number)
+    if not all(isinstance(x, plain) for x in operands):
+        return NotImplemented
+    value = function(*[x.value if isinstance(x, Number) else x for x in operands])
+    return Number(value, function, operands)
+
+
+def _operators(name: str) -> None:
+    function = getattr(operator, name)
+    setattr(Number, f"__{name}__", lambda self, other: _applied(function, (self, other)))
+    setattr(Number, f"__r{name}__", lambda self, other: _applied(function, (other, self)))
+
+
+def _unary_operator(name: str) -> None:
+    function = getattr(operator, name)
+    setattr(Number, f"__{name}__", lambda self: _applied(function, (self,)))
+
+
+for _name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow"):
+    _operators(_name)
+for _name in ("neg", "pos", "abs"):
+    _unary_operator(_name)
+
+
+class Arithmetic:
+    """What a function computes of numbers, to be done again in each run.
+
+    Parameters
+    ----------
+    given : sequence of Number
+    wanted : iterable of Number
+    """
+
+    def __init__(self, given: Sequence[Number], wanted: Iterable[Number]) -> None:
+        self._place: dict[Any, int] = {number: k for k, number in enumerate(given)}
+        self._known: dict[Any, int] = {}
+        self._constants: list[Any] = []
+        self._calls: list[tuple[Callable[..., Any], tuple[int, ...]]] = []
+        self._given = len(given)
+        operations: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+        names = [self._of(number, operations) for number in wanted]
+        start = self._given + len(self._constants)
+
+        def place(name: tuple[str, int]) -> int:
+            kind, k = name
+            return k if kind == "given" else self._given + k if kind == "constant" else start + k
+
+        self._calls = [(function, tuple(map(place, operands))) for function, operands in operations]
+        self._wanted = list(map(place, names))
+
+    def _of(self, x: Any, operations: list[tuple[Callable[..., Any], tuple[Any, ...]]]) -> tuple[str, int]:
+        if not isinstance(x, Number):
+            key: Any = ("constant", type(x), repr(x))
+            if key not in self._known:
+                self._known[key] = len(self._constants)
+                self._constants.append(x)
+            return "constant", self._known[key]
+        if x.function is None:
+            return "given", self._place[x]
+        operation = x.function, tuple([self._of(operand, operations) for operand in x.operands])
+        if operation not in self._known:
+            self._known[operation] = len(operations)
+            operations.append(operation)
+        return "made", self._known[operation]
+
+    def run(self, given: Sequence[Any]) -> list[Any]:
+        """The numbers that are wanted, from those that are given."""
+        values = [*given, *self._constants]
+        for function, operands in self._calls:
+            values.append(function(*[values[k] for k in operands]))
+        return [values[k] for k in self._wanted]

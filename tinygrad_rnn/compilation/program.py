@@ -1,0 +1,223 @@
+"""Program: a recorded graph as a list of calls, sections that run once and scans, on one table of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ..graph.node import Node, in_order, leaf
+from ..scan.backend import Backend, Executable
+from ..scan.canonical import canonical
+from ..scan.loop import Loop, Output, is_scalar_constant
+from ..scan.numpy import NUMPY
+from ..scan.primitive import item, output_number, scan
+from ..scan.schedule import Schedule
+
+__all__ = ["Program", "ScanCall", "Section"]
+
+Array: TypeAlias = npt.NDArray[Any]
+
+
+class Section:
+    """Operations between scans, which run once: a program of the backend.
+
+    Attributes
+    ----------
+    loop : Loop
+        All its inputs are consts, and all its outputs are "once".
+    executable : Executable
+    reads : tuple of int
+        Places of the inputs in the table.
+    """
+
+    def __init__(self, loop: Loop, backend: Backend, reads: Sequence[int]) -> None:
+        self.loop = canonical(loop)
+        backend = backend if backend.accepts(self.loop) else NUMPY
+        self.executable: Executable = backend.build(Schedule(self.loop), False)
+        self.reads = tuple(reads)
+        self._get = _getter(reads)
+
+    def run(self, table: list[Any], memories: list[tuple[Executable, Any]]) -> None:
+        """Add the results to the table."""
+        results, memory = self.executable(self._get(table), 1)
+        self.executable.release(memory)
+        table += results
+
+
+class ScanCall:
+    """One run of a compiled scan.
+
+    Attributes
+    ----------
+    node : Node
+        The application of `scan`.
+    executable : Executable
+    reads : tuple of int
+        Places of the inputs in the table.
+    residuals : tuple of int
+        Numbers of the outputs that stay in the memory of the run, and are read from there.
+    """
+
+    def __init__(self, node: Node, reads: Sequence[int], residuals: Sequence[int]) -> None:
+        self.node = node
+        self.steps: int = node.attributes["steps"]
+        self.executable: Executable = node.attributes["plan"].executable(bool(residuals))
+        self.reads = tuple(reads)
+        self.residuals = tuple(residuals)
+        self._get = _getter(reads)
+
+    def run(self, table: list[Any], memories: list[tuple[Executable, Any]]) -> None:
+        """Add the results to the table, and the memory of the run to the memories that are given back at the end."""
+        results, memory = self.executable(self._get(table), self.steps)
+        memories.append((self.executable, memory))
+        table += results
+        for k in self.residuals:
+            found = results[k]
+            table.append(memory.residual(k) if found is None else found)
+
+
+def _getter(places: Sequence[int]) -> Callable[[list[Any]], Sequence[Any]]:
+    if len(places) > 1:
+        return itemgetter(*places)
+    return lambda table: [table[k] for k in places]
+
+
+class Program:
+    """The calls of a recorded function.
+
+    Parameters
+    ----------
+    given : sequence of Node
+        Leaves for the arrays that each run is given, in order.
+    ends : sequence of Node
+        Values that are wanted.
+    made : mapping of Node to Node
+        Leaves that stand for nodes; see :class:`Recorder`.
+    backend : Backend
+        What runs the sections.
+
+    Attributes
+    ----------
+    calls : list of Section or ScanCall
+        In the order in which they run.
+    places : list of int
+        Of the ends, in the table.
+    constants : list of numpy.ndarray
+        What the table holds after the given arrays.
+    """
+
+    def __init__(self, given: Sequence[Node], ends: Sequence[Node], made: Mapping[Node, Node], backend: Backend) -> None:
+        nodes, resolved = _resolved(ends, made)
+        self.calls: list[Section | ScanCall] = []
+        self.constants: list[Array] = []
+        self.given = list(given)
+        self._backend = backend
+        self._place: dict[Node, int] = {node: k for k, node in enumerate(given)}
+        for node in nodes:
+            if node.primitive is None and node not in self._place:
+                if not isinstance(node.value, np.ndarray):
+                    raise AssertionError(f"{node} is given by nobody")
+                self._place[node] = len(given) + len(self.constants)
+                self.constants.append(node.value)
+        self._next = len(given) + len(self.constants)
+        wanted = [resolved[node] for node in ends]
+        self._write(nodes, wanted)
+        self.places = [self._place[node] for node in wanted]
+
+    def _write(self, nodes: Sequence[Node], wanted: Sequence[Node]) -> None:
+        scans = [node for node in nodes if node.primitive is scan]
+        number = {node: k for k, node in enumerate(scans)}
+        section: dict[Node, int] = {}
+        operations: list[list[Node]] = [[] for _ in range(len(scans) + 1)]
+        outside = set(wanted)
+        for node in nodes:
+            if node.primitive is item:
+                section[node] = number[node.inputs[0]] + 1
+            elif node.primitive is scan:
+                outside.update(node.inputs)
+            elif node.primitive is not None:
+                k = section[node] = max([section.get(i, 0) for i in node.inputs], default=0)
+                operations[k].append(node)
+                outside.update(i for i in node.inputs if section.get(i, 0) != k)
+        items: dict[Node, list[Node]] = {node: [] for node in scans}
+        for node in nodes:
+            if node.primitive is item:
+                items[node.inputs[0]].append(node)
+        for k, made in enumerate(operations):
+            if made:
+                self._write_section(made, outside)
+            if k < len(scans):
+                self._write_scan(scans[k], items[scans[k]])
+
+    def _write_section(self, nodes: Sequence[Node], outside: set[Node]) -> None:
+        table: dict[Node, Node] = {}
+        consts: list[Node] = []
+        reads: list[int] = []
+        for node in nodes:
+            for i in node.inputs:
+                if i not in table:
+                    table[i] = i if is_scalar_constant(i) else leaf(i.spec, i.name, i.role, i.location)
+                    if table[i] is not i:
+                        consts.append(table[i])
+                        reads.append(self._place[i])
+            table[node] = node.again(tuple([table[i] for i in node.inputs]))
+        results = [node for node in nodes if node in outside]
+        outputs = tuple([Output("once", table[node]) for node in results])
+        self.calls.append(Section(Loop((), (), tuple(consts), (), outputs), self._backend, reads))
+        self._place_all(results)
+
+    def _write_scan(self, node: Node, items: Sequence[Node]) -> None:
+        count = len(node.attributes["plan"].loop.outputs)
+        residuals = sorted({output_number(read) for read in items if output_number(read) >= count})
+        call = ScanCall(node, [self._place[i] for i in node.inputs], residuals)
+        self.calls.append(call)
+        of_result = {k: self._next + k for k in range(count)}
+        returned = len(node.attributes["plan"].saving.outputs) if residuals else count
+        of_result |= {k: self._next + returned + n for n, k in enumerate(residuals)}
+        self._next += returned + len(residuals)
+        for read in items:
+            self._place[read] = of_result[output_number(read)]
+
+    def _place_all(self, results: Sequence[Node]) -> None:
+        for node in results:
+            self._place[node] = self._next
+            self._next += 1
+
+    def run(self, arrays: Sequence[Array]) -> tuple[list[Any], list[tuple[Executable, Any]]]:
+        """Run all calls.
+
+        Returns
+        -------
+        table : list of numpy.ndarray
+        memories : list of (Executable, memory)
+            To be released when nothing reads the residuals any more.
+        """
+        table = [*arrays, *self.constants]
+        memories: list[tuple[Executable, Any]] = []
+        for call in self.calls:
+            call.run(table, memories)
+        return table, memories
+
+
+def _resolved(ends: Sequence[Node], made: Mapping[Node, Node]) -> tuple[list[Node], dict[Node, Node]]:
+    """All nodes that the ends need, each after its inputs, without leaves that stand for others; and what stands for each."""
+    seen: set[Node] = set()
+    stack = list(ends)
+    while stack:
+        node = stack.pop()
+        if node not in seen:
+            seen.add(node)
+            stack += [made[node]] if node in made else node.inputs
+    table: dict[Node, Node] = {}
+    for node in in_order(seen):
+        if node in made:
+            table[node] = table[made[node]]
+        elif all(table[i] is i for i in node.inputs):
+            table[node] = node
+        else:
+            table[node] = node.again(tuple([table[i] for i in node.inputs]))
+    return in_order(set(table.values())), table

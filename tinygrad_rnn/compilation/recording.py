@@ -1,0 +1,212 @@
+"""Recording: a function called once with symbolic tensors; what it computes, returns and changes."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import TinygradError, TraceError
+from ..graph.context import change, current, mode
+from ..graph.node import Node, Spec
+from ..graph.recorder import Recorder
+from ..random import generator
+from ..scan.backend import Backend
+from ..tensor import Tensor
+from .arguments import with_leaves
+from .number import Arithmetic, Number
+from .program import Program
+from .state import State, Symbols
+
+__all__ = ["Recording", "record"]
+
+Array = npt.NDArray[Any]
+
+
+class Value(NamedTuple):
+    """An array of the program's table, at a place."""
+
+    place: int
+    name: str | None = None
+    role: str | None = None
+
+
+class Computed(NamedTuple):
+    """A number, at a place among the numbers that are computed."""
+
+    place: int
+
+
+class Effects(NamedTuple):
+    """What a function changes; each place is that of a value in the table.
+
+    Attributes
+    ----------
+    parameters : list of (int, int)
+        Numbers of parameters, and the places of their new values.
+    gradients : list of (int, int or None)
+        Numbers of parameters, and the places of their new gradients; None for a gradient that is removed.
+    rates : list of (int, Any)
+        Numbers of optimisers, and their new learning rates.
+    memories : list of (int, list of dict)
+        Numbers of optimisers, and all that they remember for each parameter.
+    """
+
+    parameters: list[tuple[int, int]]
+    gradients: list[tuple[int, int | None]]
+    rates: list[tuple[int, Any]]
+    memories: list[tuple[int, list[dict[str, Any]]]]
+
+
+class Recording:
+    """A recorded function, ready to run.
+
+    Attributes
+    ----------
+    program : Program
+    draws : list of (list of int, callable)
+        Random numbers, in the order in which the function draws them: places in the table, and what draws them.
+    scalars : list of (int, dtype)
+        Numbers that meet tensors: their places among those that are computed, and their dtypes.
+    arithmetic : Arithmetic
+    result : Any
+        What the function returns, with :class:`Value` and :class:`Computed` for tensors and numbers.
+    effects : Effects
+    finite : list of int
+        Places of values that must be finite.
+    """
+
+    def __init__(
+        self,
+        symbols: Symbols,
+        recorder: Recorder,
+        draws: Sequence[Any],
+        result: Any,
+        changed: Mapping[str, Any],
+        backend: Backend,
+    ) -> None:
+        self._nodes: dict[Node, int] = {}
+        self._numbers: dict[Number, int] = {}
+        self.result = self._told(result)
+        self.effects = Effects(
+            [(k, self._place(node)) for k, node in changed["parameters"]],
+            [(k, None if grad is None else self._place(grad.node)) for k, grad in changed["gradients"]],
+            [(k, self._told(lr)) for k, lr in changed["rates"]],
+            [(k, self._told(memories)) for k, memories in changed["memories"]],
+        )
+        self.finite = [self._place(node) for node in recorder.finite]
+        groups = [(one if isinstance(one, tuple) else ([one], _drawn_once(one))) for one in draws]
+        scalars = [(self._number(number), node.dtype) for (number, _), node in recorder.numbers.items()]
+        given = [*symbols.nodes, *recorder.numbers.values(), *[node for nodes, _ in groups for node in nodes]]
+        self.scalars = scalars
+        self.draws = [(len(nodes), draw) for nodes, draw in groups]
+        self.arithmetic = Arithmetic(symbols.numbers, self._numbers)
+        self.program = Program(given, list(self._nodes), recorder.made, backend)
+
+    def _place(self, node: Node) -> int:
+        return self._nodes.setdefault(node, len(self._nodes))
+
+    def _number(self, number: Number) -> int:
+        return self._numbers.setdefault(number, len(self._numbers))
+
+    def _told(self, value: Any) -> Any:
+        """A result with the places of tensors and numbers."""
+        if isinstance(value, Tensor):
+            node = value.node
+            return Value(self._place(node), node.name, node.role) if isinstance(node.value, Spec) else value
+        if isinstance(value, Number):
+            return Computed(self._number(value))
+        if isinstance(value, (tuple, list)):
+            parts = [self._told(part) for part in value]
+            return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+        if isinstance(value, dict):
+            return {key: self._told(part) for key, part in value.items()}
+        return value
+
+    def run(self, arrays: Sequence[Array], numbers: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any]]:
+        """Compute everything; nothing is changed yet.
+
+        Returns
+        -------
+        values : list of numpy.ndarray
+            By the places that `result` and `effects` name.
+        computed : list of int or float
+        memories : list of (Executable, memory)
+        """
+        computed = self.arithmetic.run(numbers)
+        given = [*arrays, *[np.array(computed[k], dtype) for k, dtype in self.scalars]]
+        for count, draw in self.draws:
+            given += _flat(draw(), count)
+        table, memories = self.program.run(given)
+        return [table[k] for k in self.program.places], computed, memories
+
+
+def _drawn_once(node: Node) -> Callable[[], Any]:
+    draw = node.attributes["draw"]
+    return lambda: ([np.asarray(draw(generator()))], [])
+
+
+def _flat(drawn: tuple[list[Array], list[Array]], count: int) -> list[Array]:
+    found = [*drawn[0], *drawn[1]]
+    assert len(found) == count
+    return found
+
+
+def record(
+    function: Callable[..., Any], arguments: tuple[Any, Any], leaves: Sequence[Any], state: State, backend: Backend
+) -> Recording:
+    """Call a function with symbolic tensors in the place of arrays, and with leaves in the place of its state.
+
+    Raises
+    ------
+    TraceError
+        If it needs a value; with the line that asked.
+    """
+    symbols = Symbols(state, leaves)
+    recorder, draws = Recorder(), []  # type: ignore[var-annotated]
+    args, kwargs = with_leaves(arguments, iter(symbols.arguments))
+    before, source = current(), generator()
+    with symbols.in_place():
+        parameters = symbols.parameters
+        nodes = [p.node for p in parameters]
+        wanting = [node.leaf is not None for node in nodes]
+        grads = [p.grad for p in parameters]
+        rates = [optimizer.lr for optimizer in symbols.optimizers]
+        change(draws=draws, looked=None, recorder=recorder)
+        try:
+            with mode(tracing=True):
+                result = function(*args, **kwargs)
+        except TinygradError as error:
+            line = _line_of(error)
+            if line and isinstance(error, TraceError):
+                error.args = (f"{error.args[0]}\n{line}", *error.args[1:])
+            raise
+        finally:
+            change(draws=before.draws, looked=before.looked, recorder=before.recorder)
+        if [p.node.leaf is not None for p in parameters] != wanting:
+            raise TraceError("a compiled function cannot freeze parameters or unfreeze them; do it outside, before a call")
+        if generator() is not source:
+            raise TraceError("a compiled function cannot call tr.seed; call it outside")
+        changed = {
+            "parameters": _others(nodes, [p.node for p in parameters]),
+            "gradients": _others(grads, [p.grad for p in parameters]),
+            "rates": _others(rates, [optimizer.lr for optimizer in symbols.optimizers]),
+            "memories": list(enumerate([optimizer.memories for optimizer in symbols.optimizers])),
+        }
+        return Recording(symbols, recorder, draws, result, changed, backend)
+
+
+def _line_of(error: BaseException) -> str:
+    """The innermost line of the user's code that led to an error."""
+    package = str(Path(__file__).parents[1])
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(package)]
+    return f"  in line {own[-1].lineno} of {own[-1].filename}: {own[-1].line}" if own else ""
+
+
+def _others(before: Sequence[Any], after: Sequence[Any]) -> list[tuple[int, Any]]:
+    """The values that were replaced, each with its number."""
+    return [(k, new) for k, (old, new) in enumerate(zip(before, after, strict=True)) if new is not old]

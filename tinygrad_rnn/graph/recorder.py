@@ -1,0 +1,37 @@
+"""Recorder: what a whole function does that is recorded once, beside the graph that its operations make."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .node import NO_ATTRIBUTES, Node
+
+__all__ = ["Recorder"]
+
+
+class Recorder:
+    """Nodes that a function makes where nothing is recorded, as `backward` does, and what has to hold in each run.
+
+    Such a node is no part of the graph: a leaf stands for it, as for a value that was computed. So gradients
+    stop there, as they do without a recorder, and what is to be computed is known all the same.
+
+    Attributes
+    ----------
+    made : dict of Node to Node
+        For each leaf that stands for a node, the node.
+    numbers : dict
+        Nodes of numbers that are others in each run, by the number and its dtype.
+    finite : list of Node
+        Values that must be finite: if one is not, the run does not count.
+    """
+
+    def __init__(self) -> None:
+        self.made: dict[Node, Node] = {}
+        self.numbers: dict[Any, Node] = {}
+        self.finite: list[Node] = []
+
+    def aside(self, node: Node) -> Node:
+        """The leaf that stands for a node."""
+        leaf = Node(None, (), NO_ATTRIBUTES, node.value, node.location)
+        self.made[leaf] = node
+        return leaf
