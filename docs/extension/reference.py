@@ -29,6 +29,7 @@ MODULES = (
     "tinygrad_rnn.testing",
     "tinygrad_rnn.testing.strategies",
     "tinygrad_rnn.testing.random_cells",
+    "tinygrad_rnn.estimators",
     "tinygrad_rnn.ops",
     "tinygrad_rnn.errors",
 )

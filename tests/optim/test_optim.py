@@ -386,11 +386,11 @@ def narx(T, hidden=2, seed=0):
 @pytest.mark.parametrize("T", [3, 40])
 def test_jacobians_by_rows_and_by_columns(T):
     """Against differences, with fewer residuals than parameters and with more."""
-    from tinygrad_rnn.optim.second_order import _jacobian
+    from tinygrad_rnn.optim.second_order import parameter_jacobian
 
     model, residuals = narx(T)
     parameters = model.parameters()
-    found = _jacobian(residuals(), parameters)
+    found = parameter_jacobian(residuals(), parameters)
     assert found.shape == (T, sum(p.size for p in parameters))
     column, eps = 0, 1e-6
     for p in parameters:

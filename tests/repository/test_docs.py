@@ -45,6 +45,7 @@ readme_commands = _load(ROOT / ".ci" / "readme_commands.py")
 # Rooms whose names are for the library's own use; what of them is public is exported by a module of the reference.
 INTERNAL = {
     "cli": "a command, documented by --help",
+    "estimators.": "estimators exports what is public",
     "demo": "an application, told about in the tutorial",
     "__main__": "python -m tinygrad_rnn",
     "checks": "of options",
@@ -83,6 +84,7 @@ INTERNAL_NAMES = {
     "graph.node.leaf": "tr.tensor makes leaves",
     "graph.context.current": "what ops.apply does, and where",
     "nn.cell.State": "a type",
+    "optim.second_order.parameter_jacobian": "of levenberg_marquardt",
     "ops.TensorLike": "a type",
     "ops.core.TensorLike": "a type",
     **dict.fromkeys(("random.generator", "random.use"), "tr.seed sets it"),

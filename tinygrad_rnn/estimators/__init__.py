@@ -12,6 +12,7 @@ except ImportError as error:  # pragma: no cover
 from .ar import ARRegressor
 from .forecasts import Forecast
 from .narx import NARXRegressor
+from .recurrent import RecurrentClassifier, RecurrentRegressor
 from .series import load
 
-__all__ = ["ARRegressor", "Forecast", "NARXRegressor", "load"]
+__all__ = ["ARRegressor", "Forecast", "NARXRegressor", "RecurrentClassifier", "RecurrentRegressor", "load"]

@@ -10,7 +10,6 @@ import numpy.typing as npt
 from .. import nn
 from ..autodiff import no_grad
 from ..checks import check_int
-from ..console import counted
 from ..errors import DataError
 from ..sequences import pad, windows
 from .series import SeriesRegressor, check_constant
@@ -65,14 +64,14 @@ class ARRegressor(SeriesRegressor):
     def _learn(self, table: Table) -> None:
         self.reach_ = check_int("order", self.order)
         size = self.outputs_.size
-        check_constant(np.concatenate(table.y), self.outputs_.names or range(size), "y")
         rows = sum(max(len(y) - self.reach_, 0) for y in table.y)
         weights = 1 + self.reach_ * size
         if rows <= weights:
             raise DataError(
-                f"the series is too short: n_samples = {sum(map(len, table.y))} rows in {counted(len(table.y), 'session')}, of which "
-                f"{rows} are left after the histories; the {weights} weights of each output need {weights + 1} at least"
+                f"the series is too short: n_samples = {sum(map(len, table.y))}, of which {rows} are left after the history of "
+                f"each session, and the {weights} weights of each output need {weights + 1} at least"
             )
+        check_constant(np.concatenate(table.y), self.outputs_.names or range(size), "y")
         ys, lengths = pad([y for y in table.y if len(y) > self.reach_])
         self.module_ = nn.AR(self.reach_, size, dtype=np.float64).fit(ys, lengths=lengths)
         self.residuals_ = np.concatenate([(y - self._rows(y, len(y), 1))[self.reach_ :] for y in table.y])

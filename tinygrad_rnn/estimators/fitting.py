@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from .. import random
 from ..autodiff import no_grad
@@ -38,11 +39,13 @@ class EarlyStopping:
     Attributes
     ----------
     least : float
+    iterations : int
     """
 
     def __init__(self, parameters: Sequence[Parameter], error: Callable[[], float], patience: int, bar: Any) -> None:
         self.parameters, self.error, self.patience, self.bar = parameters, error, patience, bar
         self.least = math.inf
+        self.iterations = 0
         self.since = 0
         self.arrays = [p.data for p in parameters]
 
@@ -56,6 +59,7 @@ class EarlyStopping:
         """
         with no_grad(), np.errstate(all="ignore"):
             error = self.error()
+        self.iterations += 1
         self.since += 1
         if error < self.least:
             self.least, self.since, self.arrays = error, 0, [p.data for p in self.parameters]
@@ -71,43 +75,53 @@ class EarlyStopping:
 
 
 def search(
-    residuals: Callable[[], Tensor],
     stopping: EarlyStopping,
     solver: str,
     iterations: int,
     *,
+    residuals: Callable[[], Tensor] | None = None,
+    jacobian: Callable[[], npt.NDArray[Any]] | None = None,
+    loss: Callable[[], Tensor] | None = None,
     rate: float = 0.01,
     clip: float = 1.0,
 ) -> None:
-    """Make a sum of squares small, and set the parameters that had the least error on later data.
+    """Make a sum of squares or a loss small, and set the parameters that had the least error on later data.
 
     Parameters
     ----------
-    residuals : callable
-        ``residuals() -> Tensor``.
     stopping : EarlyStopping
     solver : {"auto", "lm", "lbfgs", "adam"}
     iterations : int
+    residuals : callable, optional
+        ``residuals() -> Tensor``, what is squared and summed.
+    jacobian : callable, optional
+        As for :func:`levenberg_marquardt`.
+    loss : callable, optional
+        ``loss() -> Tensor``, one number; the mean square of the residuals if it is not given.
     rate, clip : float
         Learning rate of Adam, and the norm to which its gradient is clipped.
 
     Raises
     ------
-    ValueError
-        If the solver is none of these.
+    DataError
+        If the solver is none of these, or needs residuals where there is only a loss.
     """
     parameters = stopping.parameters
     if solver not in SOLVERS:
         raise DataError(f"solver is one of {', '.join(map(repr, SOLVERS))}, not {solver!r}")
     if solver == "auto":
-        solver = "lm" if sum(p.size for p in parameters) <= SMALL else "lbfgs"
+        solver = "lm" if residuals is not None and sum(p.size for p in parameters) <= SMALL else "lbfgs"
 
-    def loss() -> Tensor:
+    def mean_square() -> Tensor:
+        assert residuals is not None  # or there is a loss
         found = residuals()
-        return (found * found).sum()
+        return (found * found).mean()
 
+    loss = loss or mean_square
     if solver == "lm":
-        levenberg_marquardt(residuals, parameters, iterations, callback=stopping)
+        if residuals is None:
+            raise DataError("solver='lm' makes a sum of squares small, which a classifier has not; take 'adam' or 'lbfgs'")
+        levenberg_marquardt(residuals, parameters, iterations, callback=stopping, jacobian=jacobian)
     elif solver == "lbfgs":
         lbfgs(loss, parameters, iterations, callback=stopping)
     else:

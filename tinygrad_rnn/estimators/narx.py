@@ -14,11 +14,11 @@ from ..autodiff import no_grad
 from ..checks import check_int
 from ..errors import DataError
 from ..nn.delays import Delays
-from ..sequences import pad
 from ..tensor import Tensor
 from .fitting import EarlyStopping, progress, search, seeded
-from .series import SeriesRegressor
-from .splitting import later_part
+from .loops import ClosedLoop, OpenLoop
+from .series import SeriesRegressor, check_long_enough
+from .splitting import Part, split_in_time
 from .tables import Table
 
 __all__ = ["NARXRegressor"]
@@ -26,6 +26,8 @@ __all__ = ["NARXRegressor"]
 Array = npt.NDArray[Any]
 WINDOW = 100
 """Steps of a free run in training; a longer series is cut into so many, which run side by side."""
+ENOUGH = 20
+"""With so many errors on the validation part those of the training part, which are smaller, are left out of intervals."""
 
 
 class NARXRegressor(SeriesRegressor):
@@ -69,6 +71,8 @@ class NARXRegressor(SeriesRegressor):
     ----------
     module_ : tinygrad_rnn.nn.NARX
         The model, in standard units: it draws itself and prints its equations.
+    n_iter_ : int
+        Iterations of all starts in all loops.
     sessions_ : list of Session
         Stretches of the series without a gap in their times.
     reach_ : int
@@ -137,29 +141,33 @@ class NARXRegressor(SeriesRegressor):
 
     def _learn(self, table: Table) -> None:
         self.reach_ = self._new().reach
-        train, later = later_part(table, self.validation_fraction, self.reach_)
+        train, later = split_in_time(table, self.validation_fraction, self.reach_)
+        train, later = ([part for part in parts if len(part.x) > self.reach_] for parts in (train, later))
+        check_long_enough(table, sum(len(part.x) - self.reach_ for part in train), self.reach_)
         self._set_units(train)
-        train, later = ([(self._scaled_x(x), self.y_scaler_.transform(y)) for x, y in part] for part in (train, later))
+        train, later = self._scaled(train), self._scaled(later)
         check_int("max_iter", self.max_iter, 0)
         starts = check_int("restarts", self.restarts) if self.f is not None or self.hidden_size else 1
-        rng, best = check_random_state(self.random_state), None
-        loops = ("open", "closed") if self.closed_loop else ("open",)
+        rng, best, self.n_iter_ = check_random_state(self.random_state), None, 0
+        loops = (OpenLoop, ClosedLoop) if self.closed_loop else (OpenLoop,)
         with progress(starts * len(loops) * self.max_iter, "training", self.verbose) as bar:
             for _ in range(starts):
                 with seeded(rng):
                     model = self._new()
                 for loop in loops:
-                    run = _Runs(model, train if loop == "open" else _windows(train, self.reach_), loop)
-                    check = _Runs(model, later or train, loop)
+                    run = loop(model, _windows(train, self.reach_))
+                    check = loop(model, later or train)
                     stopping = EarlyStopping(list(model.parameters()), check.error, self.patience, bar)
-                    search(run.residuals, stopping, self.solver, self.max_iter)
+                    search(stopping, self.solver, self.max_iter, residuals=run.residuals, jacobian=run.jacobian)
+                    self.n_iter_ += stopping.iterations
                 if best is None or stopping.least < best[0]:
                     best = stopping.least, model
         assert best is not None  # there is one start at least
         self.validation_error_, self.module_ = best
-        judged = _Runs(self.module_, later, "open") if sum(len(x) - self.reach_ for x, _ in later) >= 20 else None
-        found = judged or _Runs(self.module_, train, "open")
-        self.residuals_ = found.real_residuals() * self.y_scaler_.scale_
+        enough = sum(len(part.x) - self.reach_ for part in later) >= ENOUGH
+        with no_grad():
+            found = OpenLoop(self.module_, later if enough else train).residuals().data
+        self.residuals_ = -found * self.y_scaler_.scale_
 
     def _run(self, table: Table, horizon: int | None) -> list[Array]:
         lengths = np.array([len(x) for x in table.x])
@@ -229,50 +237,10 @@ class _Disturbed(nn.Cell):
         return y, after._replace(y_1=y)
 
 
-class _Runs:
-    """Sessions side by side, and the errors of a model on them in open or closed loop.
-
-    Parameters
-    ----------
-    model : NARX
-    parts : sequence of (x, y)
-        In standard units.
-    loop : {"open", "closed"}
-    """
-
-    def __init__(self, model: nn.NARX, parts: list[tuple[Array, Array]], loop: str) -> None:
-        self.model, self.loop = model, loop
-        ys, lengths = pad([y for _, y in parts])
-        xs = pad([x for x, _ in parts])[0] if model.cell.input_size else None
-        self.xs, self.history, self.ys = model.prepare(xs, ys)
-        self.lengths = lengths - model.reach
-        self.same = bool((self.lengths == len(self.ys)).all())
-
-    def residuals(self) -> Tensor:
-        """Predictions minus measurements; zero past the end of a session."""
-        lengths = None if self.same else self.lengths
-        if self.loop == "open":
-            found = self.model.one_step(self.xs, self.history, self.ys, lengths=lengths)
-        else:
-            found = self.model.free_run(self.xs, self.history, steps=len(self.ys), lengths=lengths)
-        return found - self.ys
-
-    def error(self) -> float:
-        """The mean square."""
-        found = self.residuals().data
-        return float(np.square(found).sum() / (self.lengths.sum() * found.shape[2]))
-
-    def real_residuals(self) -> Array:
-        """Measurements minus predictions of all sessions, one after the other."""
-        with no_grad():
-            found = -self.residuals().data
-        return np.concatenate([found[:n, b] for b, n in enumerate(self.lengths)])
-
-
-def _windows(parts: list[tuple[Array, Array]], reach: int) -> list[tuple[Array, Array]]:
+def _windows(parts: list[Part], reach: int) -> list[Part]:
     """Pieces of `WINDOW` steps, each with the history before it."""
     return [
-        (x[start : start + reach + WINDOW], y[start : start + reach + WINDOW])
-        for x, y in parts
+        Part(x[start : start + reach + WINDOW], y[start : start + reach + WINDOW])
+        for x, y, _ in parts
         for start in range(0, len(x) - reach, WINDOW)
     ]

@@ -18,23 +18,24 @@ from ..checks import is_int
 from ..console import counted
 from ..errors import DataError
 from .forecasts import Forecast, check_interval
+from .splitting import Part
 from .tables import Outputs, Table, frequency, read_table, times_of
 
-__all__ = ["SeriesRegressor", "check_constant", "load"]
+__all__ = ["SeriesEstimator", "SeriesRegressor", "check_constant", "check_long_enough", "load"]
 
 Array = npt.NDArray[Any]
 PATHS = 1000
 """Simulated paths of which a forecast's limits are quantiles."""
 SHOWN = 200
 """Steps of the past that a plot of a forecast shows at most."""
-KINDS: dict[str, type[SeriesRegressor]] = {}
+KINDS: dict[str, type[SeriesEstimator]] = {}
 """Classes of estimators, by the names that a file gives them."""
 
 
-class SeriesRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
-    """Base of regressors whose rows are steps of time.
+class SeriesEstimator(BaseEstimator):  # type: ignore[misc]
+    """Base of estimators whose rows are steps of time.
 
-    A subclass has the parameter `groups`, and the methods `_learn`, `_run` and `_simulate`.
+    A subclass has the parameter `groups`, and the methods `_learn` and `_run`.
 
     Attributes
     ----------
@@ -48,12 +49,12 @@ class SeriesRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     reach_: int
     reads_inputs = True
     """Whether the model has inputs; if not, X tells only which rows there are."""
+    takes_one_value = False
+    """Whether y may have one value for each sequence."""
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         KINDS[cls.__name__] = cls
-
-    # -- what a subclass does ------------------------------------------------------------------
 
     def _learn(self, table: Table) -> None:
         """Fit the model to the sessions of a table; it sets `reach_` first."""
@@ -62,12 +63,6 @@ class SeriesRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def _run(self, table: Table, horizon: int | None) -> list[Array]:
         """Predict each row of each session, from the values of y that it has."""
         raise NotImplementedError
-
-    def _simulate(self, x: Array, past: Table, paths: int) -> tuple[Array, Array | None, Array | None]:
-        """Go on after the one session of the past: mean (steps, outputs), paths, and standard deviations if they are known."""
-        raise NotImplementedError
-
-    # -- fitting -------------------------------------------------------------------------------
 
     def fit(self, X: Any, y: Any = None) -> Any:
         """Fit the model.
@@ -94,11 +89,15 @@ class SeriesRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
                 f"{type(self).__name__} requires y to be passed, but the target y is None; a series without inputs is y, and "
                 "has None for X: fit(None, y)"
             )
-        table = read_table(self, X, y, fitting=True)
+        table = read_table(self, X, self._encoded(y, fitting=True), fitting=True)
         self.sessions_ = table.sessions
         self._learn(table)
         self._remember(table)
         return self
+
+    def _encoded(self, y: Any, fitting: bool) -> Any:
+        """The values of y as numbers."""
+        return y
 
     def _remember(self, table: Table) -> None:
         """Keep the end of the training data, where a forecast begins."""
@@ -110,6 +109,59 @@ class SeriesRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             "series": len(set(table.series)),
             **_labels(None if index is None else index[table.rows[-1][-keep:]]),
         }
+
+    # -- units ---------------------------------------------------------------------------------------
+
+    def _set_units(self, parts: Sequence[Part]) -> None:
+        """Learn mean and standard deviation of each column from the training part."""
+        x, y = (np.concatenate([part[k] for part in parts]) for k in (0, 1))
+        names = list(getattr(self, "feature_names_in_", range(x.shape[1])))
+        check_constant(x, names, "X")
+        check_constant(y, self.outputs_.names or range(y.shape[1]), "y")
+        self.x_scaler_ = StandardScaler().fit(x) if x.shape[1] else None
+        self.y_scaler_ = StandardScaler().fit(y)
+
+    def _scaled_x(self, x: Array) -> Array:
+        return x if self.x_scaler_ is None else self.x_scaler_.transform(x)
+
+    def _scaled(self, parts: Sequence[Part]) -> list[Part]:
+        return [Part(self._scaled_x(x), self.y_scaler_.transform(y), warmup) for x, y, warmup in parts]
+
+    # -- files ---------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str], classes: Sequence[type] = ()) -> None:
+        """Write the fitted estimator to a model file, which :func:`load` reads; ``tr.load`` gives its module alone.
+
+        Parameters
+        ----------
+        path : str or path
+        classes : sequence of type
+            As for :func:`tinygrad_rnn.save`.
+
+        Raises
+        ------
+        DataError
+            As :func:`tinygrad_rnn.save` does.
+        """
+        check_is_fitted(self)
+        fitted = {name: value for name, value in vars(self).items() if name[-1] == "_" and name not in NOT_KEPT}
+        names = getattr(self, "feature_names_in_", None)
+        described = {
+            "class": type(self).__name__,
+            "parameters": {name: _stored(value) for name, value in self.get_params(deep=False).items()},
+            "fitted": fitted,
+            "outputs": list(self.outputs_),
+            "names": None if names is None else [str(name) for name in names],
+        }
+        storing.save(self.module_, path, classes=(StandardScaler, *classes), estimator=described)
+
+
+class SeriesRegressor(RegressorMixin, SeriesEstimator):  # type: ignore[misc]
+    """Base of regressors whose rows are steps of time; a subclass has the method `_simulate` besides."""
+
+    def _simulate(self, x: Array, past: Table, paths: int) -> tuple[Array, Array | None, Array | None]:
+        """Go on after the one session of the past: mean (steps, outputs), paths, and standard deviations if they are known."""
+        raise NotImplementedError
 
     # -- predicting ------------------------------------------------------------------------------
 
@@ -206,7 +258,7 @@ class SeriesRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             assert sd is not None  # a model has paths or standard deviations
             width = norm.ppf((1 + interval) / 2) * sd
             lower, upper = mean - width, mean + width
-        names, _, flat = self.outputs_
+        names, flat = self.outputs_.names, self.outputs_.flat
         shown = [_piece(data, indices[1], names, flat) for data in (mean, lower, upper)]
         return Forecast(shown[0], shown[1], shown[2], interval, _piece(past.y[0][-SHOWN:], indices[0], names, flat), found)
 
@@ -357,48 +409,6 @@ class SeriesRegressor(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             return true, guessed, None
         return true, guessed, np.concatenate([np.asarray(weights)[rows[first:]] for rows in table.rows])
 
-    # -- units ---------------------------------------------------------------------------------------
-
-    def _set_units(self, parts: Sequence[tuple[Array, Array]]) -> None:
-        """Learn mean and standard deviation of each column from the training part."""
-        x, y = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        names = list(getattr(self, "feature_names_in_", range(x.shape[1])))
-        check_constant(x, names, "X")
-        check_constant(y, self.outputs_.names or range(y.shape[1]), "y")
-        self.x_scaler_ = StandardScaler().fit(x) if x.shape[1] else None
-        self.y_scaler_ = StandardScaler().fit(y)
-
-    def _scaled_x(self, x: Array) -> Array:
-        return x if self.x_scaler_ is None else self.x_scaler_.transform(x)
-
-    # -- files ---------------------------------------------------------------------------------------
-
-    def save(self, path: str | os.PathLike[str], classes: Sequence[type] = ()) -> None:
-        """Write the fitted estimator to a model file, which :func:`load` reads; ``tr.load`` gives its module alone.
-
-        Parameters
-        ----------
-        path : str or path
-        classes : sequence of type
-            As for :func:`tinygrad_rnn.save`.
-
-        Raises
-        ------
-        DataError
-            As :func:`tinygrad_rnn.save` does.
-        """
-        check_is_fitted(self)
-        fitted = {name: value for name, value in vars(self).items() if name[-1] == "_" and name not in NOT_KEPT}
-        names = getattr(self, "feature_names_in_", None)
-        described = {
-            "class": type(self).__name__,
-            "parameters": {name: _stored(value) for name, value in self.get_params(deep=False).items()},
-            "fitted": fitted,
-            "outputs": list(self.outputs_),
-            "names": None if names is None else [str(name) for name in names],
-        }
-        storing.save(self.module_, path, classes=(StandardScaler, *classes), estimator=described)
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
@@ -456,6 +466,25 @@ def _stored(value: Any) -> Any:
 def _check_horizon(horizon: int | None) -> None:
     if horizon is not None and not is_int(horizon):
         raise DataError(f"horizon is how many steps ahead, 1 at least, or None for a free run, and not {horizon!r}")
+
+
+def check_long_enough(table: Table, rows: int, reach: int) -> None:
+    """Raise if less than two rows are left for training after the histories.
+
+    Raises
+    ------
+    DataError
+        If so; with the longest session.
+    """
+    if rows >= 2:
+        return
+    longest, count = max(map(len, table.x)), len(table.x)
+    where = "it has" if count == 1 else f"of its {count} sessions between gaps the longest has"
+    hint = "; rows that were chosen at random are no series any more: choose them in order of time" if count > 5 else ""
+    raise DataError(
+        f"the series is too short: {where} n_samples = {longest}, and the longest delay is {reach}; at least "
+        f"{counted(reach + 2, 'row')} in one session are needed, beside those for validation{hint}"
+    )
 
 
 def check_constant(values: Array, names: Any, what: str) -> None:

@@ -1,65 +1,73 @@
-"""Splitting: the later part of each series, on which training is judged."""
+"""Splitting: the later part of a table, on which training is judged."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import numpy.typing as npt
 
-from ..console import counted
 from ..errors import DataError
 from .tables import Table
 
-__all__ = ["Parts", "later_part"]
+__all__ = ["Part", "split_in_time"]
 
 Array = npt.NDArray[Any]
-Parts = list[tuple[Array, Array]]
+MANY = 5
+"""Of so many series the last ones are held back; of fewer, the last rows of each."""
 
 
-def later_part(table: Table, fraction: float, reach: int) -> tuple[Parts, Parts]:
-    """Split each series in the order of time.
+class Part(NamedTuple):
+    """A stretch of a session.
+
+    Attributes
+    ----------
+    x, y : ndarray, shape (rows, columns)
+    warmup : int
+        How many of the first rows are of the earlier part, and only tell what came before.
+    """
+
+    x: Array
+    y: Array
+    warmup: int = 0
+
+
+def split_in_time(table: Table, fraction: float, warmup: int) -> tuple[list[Part], list[Part]]:
+    """Split a table in the order of time: the last rows of each series, or the last of many series, are the later part.
 
     Parameters
     ----------
     table : Table
     fraction : float
-        The share of rows in the later part.
-    reach : int
-        How many rows a session needs as its history. A session that is cut in two keeps
-        as many rows from before the cut in its later part.
+        The share of the later part.
+    warmup : int
+        How many rows from before the cut a later part has too.
 
     Returns
     -------
-    earlier, later : list of (x, y)
-        The later part is empty, if no session would have a row after its history.
+    earlier, later : list of Part
 
     Raises
     ------
     DataError
-        If no session is long enough.
+        If the fraction is none.
     """
     if not 0 <= fraction < 1:
         raise DataError(f"validation_fraction is a part of the rows, from 0 to less than 1, and not {fraction!r}")
+    parts = [Part(x, y) for x, y in zip(table.x, table.y, strict=True)]
+    names = list(dict.fromkeys(table.series))
+    if len(names) >= MANY:
+        first = len(names) - round(fraction * len(names))
+        earlier = [part for part, name in zip(parts, table.series, strict=True) if name in names[:first]]
+        return earlier, parts[len(earlier) :]
     earlier, later = [], []
-    for number in dict.fromkeys(table.series):
-        parts = [(x, y) for x, y, s in zip(table.x, table.y, table.series, strict=True) if s == number]
-        rows = sum(len(x) for x, _ in parts)
-        cut, before = rows - round(fraction * rows), 0
-        for x, y in parts:
-            k = int(np.clip(cut - before, 0, len(x)))
-            earlier.append((x[:k], y[:k]))
-            start = max(k - reach, 0)
-            if k < len(x):
-                later.append((x[start:], y[start:]))
-            before += len(x)
-    earlier, later = ([(x, y) for x, y in parts if len(x) > reach] for parts in (earlier, later))
-    if sum(len(x) - reach for x, _ in earlier) < 2:
-        longest, count = max(len(x) for x in table.x), len(table.x)
-        some = f" {count} sessions between gaps, of which the longest has" if count > 1 else ""
-        hint = "; a table whose rows were chosen at random is no series any more: choose them in order" if count > 5 else ""
-        raise DataError(
-            f"the series is too short: it has{some} n_samples = {longest} {'row' if longest == 1 else 'rows'}, and the longest "
-            f"delay is {reach}; at least {counted(reach + 3, 'row')} are needed, beside those for validation{hint}"
-        )
-    return earlier, later
+    for name in names:
+        own = [part for part, other in zip(parts, table.series, strict=True) if other == name]
+        rows = sum(len(part.x) for part in own)
+        left = rows - round(fraction * rows)
+        for x, y, _ in own:
+            k = min(max(left, 0), len(x))
+            start = max(k - warmup, 0)
+            earlier.append(Part(x[:k], y[:k]))
+            later.append(Part(x[start:], y[start:], k - start))
+            left -= len(x)
+    return [part for part in earlier if len(part.x)], [part for part in later if len(part.x) > part.warmup]

@@ -124,7 +124,7 @@ def read_table(estimator: Any, X: Any, y: Any, *, fitting: bool, partial: bool =
     """
     if X is None and y is None:
         raise DataError("there is neither X nor y; give the inputs as X, or for a series without inputs y alone")
-    if X is not None and (_is_list(X) or np.ndim(X) == 3):
+    if X is not None and (_is_list(X) or getattr(X, "ndim", 0) == 3):
         return _read_list(estimator, X, y, fitting, partial)
     if X is None and _is_list(y):
         return _read_list(estimator, None, y, fitting, partial)
@@ -193,17 +193,22 @@ def _read_list(estimator: Any, X: Any, y: Any, fitting: bool, partial: bool) -> 
         raise DataError(f"X has {counted(len(given), 'sequence')}, and y has {len(y)}")
     found = Table([], [], [], [], [], [], form)
     end, flats = 0, set()
+    one_value = y is not None and np.ndim(y[0]) == 0
+    if one_value and not estimator.takes_one_value:
+        raise DataError(f"y has one value for each sequence, and {type(estimator).__name__} needs one for each step")
     for i, sequence in enumerate(given):
         x = np.empty((len(sequence), 0)) if X is None else _numbers(sequence, f"sequence {i} of X")
-        if x.ndim != 2:
-            raise DataError(f"sequence {i} of X has shape {x.shape}; it is (time, features)")
+        if x.ndim != 2 or not len(x):
+            raise DataError(f"sequence {i} of X has shape {x.shape}; it is (time, features), with one step at least")
         _check_finite(x, _names_of(sequence), getattr(sequence, "index", None), f"sequence {i} of X")
         found.x.append(x)
         if y is not None:
-            values = _numbers(y[i], f"sequence {i} of y")
+            values = _numbers([y[i]] if one_value else y[i], f"sequence {i} of y")
             flats.add(values.ndim)
             values = values[:, None] if values.ndim == 1 else values
-            if len(values) > len(x) or (len(values) != len(x) and not partial):
+            if one_value:
+                pass
+            elif len(values) > len(x) or (len(values) != len(x) and not partial):
                 raise DataError(f"sequence {i} has {counted(len(x), 'step')} in X, and {len(values)} in y")
             if not partial:
                 _check_finite(values, None, None, f"sequence {i} of y")
@@ -218,7 +223,7 @@ def _read_list(estimator: Any, X: Any, y: Any, fitting: bool, partial: bool) -> 
         raise DataError(f"the sequences of X have {widths} features; all of them need the same number")
     if fitting:
         estimator.n_features_in_ = widths[0]
-        estimator.outputs_ = Outputs(None, found.y[0].shape[1], flats == {1})
+        estimator.outputs_ = Outputs(None, found.y[0].shape[1], flats == {1}, one_value)
         if hasattr(estimator, "feature_names_in_"):
             del estimator.feature_names_in_
     elif widths[0] != estimator.n_features_in_:
@@ -243,11 +248,14 @@ class Outputs(NamedTuple):
         How many there are.
     flat : bool
         Whether y had one axis only.
+    one_value : bool
+        Whether y had one value for each sequence, and not one for each step.
     """
 
     names: list[Any] | None
     size: int
     flat: bool
+    one_value: bool = False
 
 
 def _without_groups(X: Any, groups: Any) -> tuple[Any, Array]:
@@ -285,8 +293,8 @@ def _inputs(estimator: Any, X: Any, count: int | None, fitting: bool) -> Array:
         elif estimator.n_features_in_ and estimator.reads_inputs:
             raise DataError(f"X is missing: {type(estimator).__name__} was fitted with {estimator.n_features_in_} inputs")
         return np.empty((count or 0, 0))
-    if estimator.n_features_in_ == 0 if not fitting else False:
-        if np.ndim(X) == 2 and np.shape(X)[1]:
+    if not fitting and estimator.n_features_in_ == 0:
+        if np.size(X):
             raise DataError(f"{type(estimator).__name__} was fitted without inputs; give None for X")
         return np.empty((len(X), 0))
     _check_numbers(X, "X")

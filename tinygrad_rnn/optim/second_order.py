@@ -17,7 +17,7 @@ from ..graph.context import mode
 from ..tensor import Parameter, Tensor, tensor
 from .base import check_parameters, check_range, trainable
 
-__all__ = ["Fit", "lbfgs", "levenberg_marquardt"]
+__all__ = ["Fit", "lbfgs", "levenberg_marquardt", "parameter_jacobian"]
 
 Vector = npt.NDArray[np.float64]
 Callback = Callable[[float], object]
@@ -147,6 +147,7 @@ def levenberg_marquardt(
     max_iterations: int = 100,
     tolerance: float = 1e-8,
     callback: Callback | None = None,
+    jacobian: Callable[[], npt.NDArray[Any]] | None = None,
 ) -> Fit:
     """Minimise a sum of squares by the method of Levenberg (1944) and Marquardt (1963); it needs the extra ``scipy``.
 
@@ -170,6 +171,9 @@ def levenberg_marquardt(
         rounding of float64 it is taken as that.
     callback : callable, optional
         Called once in each iteration with the best loss so far; raise StopIteration there to end.
+    jacobian : callable, optional
+        ``jacobian() -> ndarray``, shape (residuals, numbers in the parameters that are not frozen), with the present
+        parameters, if you know a quicker way to it.
 
     Returns
     -------
@@ -217,9 +221,10 @@ def levenberg_marquardt(
         search.seen(loss)  # both methods turn back by themselves where it is not finite
         return found / unit
 
-    def jacobian(vector: Vector) -> Vector:
+    def slopes(vector: Vector) -> Vector:
         search.iterated()
-        return _jacobian(evaluated(vector), search.parameters) / unit
+        found = evaluated(vector)
+        return (parameter_jacobian(found, search.parameters) if jacobian is None else jacobian()) / unit
 
     start = evaluated(search.vector)
     shape = start.shape
@@ -234,7 +239,7 @@ def levenberg_marquardt(
         lambda: optimize.least_squares(
             values,
             search.vector,
-            jacobian,
+            slopes,
             method="lm" if count >= search.vector.size else "trf",
             x_scale="jac",
             **dict.fromkeys(("ftol", "xtol", "gtol"), max(tolerance, float(np.finfo(float).eps))),
@@ -325,7 +330,7 @@ def _flat(parts: Iterable[Tensor]) -> Vector:
     return np.concatenate([part.data.ravel() for part in parts]).astype(np.float64)
 
 
-def _jacobian(residuals: Tensor, parameters: list[Parameter]) -> Vector:
+def parameter_jacobian(residuals: Tensor, parameters: list[Parameter]) -> Vector:
     """The Jacobian, shape (residuals, parameters), computed by rows or by columns, whichever are fewer."""
     columns = sum(p.size for p in parameters)
     if residuals.size < columns:
