@@ -78,7 +78,9 @@ EXTRAS |= {"sklearn", "pandas"}
 # Modules that are of no use at all without an extra, and say so when they are imported; of a room its first module does.
 NEEDS_EXTRA = {
     "testing.strategies": "hypothesis",
-    **dict.fromkeys(("estimators", *(f"estimators.{name}" for name in ("narx", "recurrent", "series", "tables"))), "sklearn"),
+    **dict.fromkeys(
+        ("estimators", *(f"estimators.{name}" for name in ("diagnostics", "narx", "recurrent", "series", "tables"))), "sklearn"
+    ),
 }
 
 # Names of networks: rooms that serve any cell know none of them.

@@ -10,9 +10,21 @@ except ImportError as error:  # pragma: no cover
     raise MissingExtraError(f"tinygrad_rnn.estimators needs scikit-learn: {how}") from error
 
 from .ar import ARRegressor
+from .diagnostics import Diagnostics, Orders, diagnostics, select_order
 from .forecasts import Forecast
 from .narx import NARXRegressor
 from .recurrent import RecurrentClassifier, RecurrentRegressor
 from .series import load
 
-__all__ = ["ARRegressor", "Forecast", "NARXRegressor", "RecurrentClassifier", "RecurrentRegressor", "load"]
+__all__ = [
+    "ARRegressor",
+    "Diagnostics",
+    "Forecast",
+    "NARXRegressor",
+    "Orders",
+    "RecurrentClassifier",
+    "RecurrentRegressor",
+    "diagnostics",
+    "load",
+    "select_order",
+]

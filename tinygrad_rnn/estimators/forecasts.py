@@ -10,9 +10,9 @@ import numpy.typing as npt
 
 from ..extras import optional
 
-__all__ = ["Forecast", "check_interval", "figure_of"]
+__all__ = ["BLUE", "GREY", "INK", "Forecast", "check_interval", "figure_of"]
 
-BLUE, INK = "#0072B2", "#24292f"
+BLUE, GREY, INK = "#0072B2", "#8a8f98", "#24292f"
 
 
 def check_interval(interval: float) -> float:

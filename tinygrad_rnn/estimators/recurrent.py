@@ -12,7 +12,7 @@ from sklearn.base import ClassifierMixin
 from sklearn.preprocessing import LabelEncoder, StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from .. import nn
 from ..autodiff import no_grad
@@ -131,7 +131,7 @@ class RecurrentEstimator(SeriesEstimator):
         one_value = self.outputs_.one_value
         with no_grad():
             run = _Runs(self.module_, [Part(self._scaled_x(x), np.zeros((len(x), 1))) for x in xs], one_value)
-            found = run.outputs().data
+            found = run.outputs().data.astype(float)
         return list(found[:, None]) if one_value else [found[: len(x), b] for b, x in enumerate(xs)]
 
     def _form(self, table: Table, parts: list[Array]) -> Any:
@@ -271,11 +271,14 @@ class RecurrentClassifier(ClassifierMixin, RecurrentEstimator):  # type: ignore[
 
     def _encoded(self, y: Any, fitting: bool) -> Any:
         sequences = isinstance(y, (list, tuple)) and len(y) and np.ndim(y[0]) >= 1
+        y = y if sequences or hasattr(y, "iloc") else np.asarray(y)
+        if not sequences and y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
         flat = np.concatenate([np.asarray(part).ravel() for part in y]) if sequences else np.asarray(y).ravel()
         check_classification_targets(flat)
         encoder = LabelEncoder().fit(flat)
         self.classes_ = encoder.classes_
-        if len(self.classes_) < 2:
+        if len(self.classes_) == 1:
             raise DataError(f"y has one class only, {self.classes_[0]!r}; there is nothing to tell apart")
         if sequences:
             return [encoder.transform(np.asarray(part).ravel()) for part in y]

@@ -140,12 +140,11 @@ def read_table(estimator: Any, X: Any, y: Any, *, fitting: bool, partial: bool =
     outputs = None
     if y is not None:
         outputs = _outputs(estimator, y, fitting)
+        _check_same_start(index, getattr(y, "index", None) if _is_pandas(y) else None, len(outputs), count, partial)
         if partial:
-            _check_same_start(index, y, count)
             outputs = np.concatenate([outputs, np.full((count - len(outputs), outputs.shape[1]), np.nan)])
         else:
             check_consistent_length(inputs, outputs)
-            _check_same_start(index, y, count)
             _check_finite(outputs, _names_of(y), index, "y")
     found = Table([], [], [], [], [], [count], "table", [index])
     names: list[Any] = [0] if labels is None else list(dict.fromkeys(labels.tolist()))
@@ -369,15 +368,14 @@ def _check_finite(array: Array, names: Sequence[Any] | None, index: Any, what: s
     )
 
 
-def _check_same_start(index: Any, y: Any, count: int) -> None:
-    """Raise if y is longer than X, or its labels are others."""
-    if len(y) > count:
+def _check_same_start(index: Any, own: Any, rows: int, count: int, partial: bool) -> None:
+    """Raise if a history is longer than X, or the labels of y are others than those of X."""
+    if partial and rows > count:
         raise DataError(
-            f"y_past has {counted(len(y), 'row')}, and X has {count}: X begins where y_past begins, with the inputs of the "
+            f"y_past has {counted(rows, 'row')}, and X has {count}: X begins where y_past begins, with the inputs of the "
             "past, and goes on with those of the future, such as pd.concat([X_past, X_future])"
         )
-    own = y.index if _is_pandas(y) else None
-    if index is None or own is None or not len(own) or own.equals(index[: len(own)]):
+    if index is None or own is None or own[:count].equals(index[:rows]):
         return
     row = next(i for i, (mine, other) in enumerate(zip(index, own, strict=False)) if mine != other)
     raise DataError(

@@ -1,0 +1,299 @@
+"""Diagnostics: what the residuals of a model still know, and which delays to choose."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import clone
+from sklearn.model_selection import ParameterGrid
+
+from ..checks import check_int
+from ..errors import DataError
+from .forecasts import BLUE, GREY, INK, figure_of
+from .series import SeriesRegressor
+from .tables import read_table
+
+__all__ = ["Diagnostics", "Orders", "diagnostics", "select_order"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Diagnostics:
+    """Residuals of a model, and their correlations.
+
+    Attributes
+    ----------
+    residuals : as y
+        Measurements minus predictions one step ahead; NaN in the first rows of each session.
+    autocorrelation : ndarray, shape (outputs, lags + 1)
+        From lag 0, which is 1. A model that knows all that the past says of y leaves residuals without it.
+    input_correlation : ndarray, shape (outputs, inputs, 2 lags + 1)
+        Of e_t with u_{t-k}, for k from -lags to lags. What stands out at positive k is an effect of the input that the
+        model does not have; at negative k the input reacts to y.
+    bound : float
+        Of 100 correlations of independent series 95 are within ± bound.
+    fit_percent : float or ndarray
+        One step ahead.
+    inputs : list of str
+        Names of the inputs.
+    """
+
+    residuals: Any
+    autocorrelation: Array
+    input_correlation: Array
+    bound: float
+    fit_percent: Any
+    inputs: list[str]
+
+    def plot(self) -> Any:
+        """Draw the residuals of the first output, their autocorrelation, and their correlation with each input.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        MissingExtraError
+            If matplotlib is not installed.
+        """
+        count = 2 + len(self.inputs)
+        figure, axes = figure_of(9, 1.9 * count, count)
+        values = np.asarray(self.residuals).reshape(len(self.residuals), -1)[:, 0]
+        index = getattr(self.residuals, "index", np.arange(len(values)))
+        axes[0].plot(index.to_timestamp() if hasattr(index, "to_timestamp") else index, values, color=INK, linewidth=0.8)
+        axes[0].set_title("residuals one step ahead", loc="left", fontsize=10)
+        lags = self.autocorrelation.shape[1] - 1
+        bars = [("autocorrelation of the residuals", np.arange(1, lags + 1), self.autocorrelation[0, 1:])]
+        bars += [
+            (f"correlation with {name}, k steps before", np.arange(-lags, lags + 1), row)
+            for name, row in zip(self.inputs, self.input_correlation[0], strict=True)
+        ]
+        for axis, (title, ks, heights) in zip(axes[1:], bars, strict=True):
+            axis.axhspan(-self.bound, self.bound, color=GREY, alpha=0.2, linewidth=0)
+            axis.vlines(ks, 0, heights, color=BLUE, linewidth=2)
+            axis.axhline(0, color=INK, linewidth=0.6)
+            axis.set_title(title, loc="left", fontsize=10)
+            axis.set_xlabel("k")
+        return figure
+
+    def __repr__(self) -> str:
+        lags = self.autocorrelation.shape[1] - 1
+        outside = (abs(self.autocorrelation[:, 1:]) > self.bound).sum(), (abs(self.input_correlation) > self.bound).sum()
+        sizes = self.autocorrelation[:, 1:].size, self.input_correlation.size
+        fit = ", ".join(f"{value:.1f}" for value in np.atleast_1d(self.fit_percent))
+        inputs = f", {outside[1]} of {sizes[1]} correlations with inputs" if sizes[1] else ""
+        return (
+            f"<Diagnostics: fit {fit} % one step ahead; outside of ±{self.bound:.2f} are {outside[0]} of {sizes[0]} "
+            f"autocorrelations{inputs}, up to lag {lags}>"
+        )
+
+
+def diagnostics(model: SeriesRegressor, X: Any, y: Any, lags: int = 20) -> Diagnostics:
+    """Compare the residuals of a model with each other and with its inputs.
+
+    Parameters
+    ----------
+    model : fitted estimator
+    X, y : as for its `fit`
+    lags : int
+
+    Returns
+    -------
+    Diagnostics
+
+    Raises
+    ------
+    DataError
+        If there are no more residuals than lags.
+
+    References
+    ----------
+    Ljung, *System Identification*, 2nd edition, 1999, section 16.6, on residual analysis.
+
+    Examples
+    --------
+    >>> from tinygrad_rnn import datasets
+    >>> from tinygrad_rnn.estimators import ARRegressor, diagnostics
+    >>> years, numbers = datasets.sunspots()
+    >>> diagnostics(ARRegressor(order=1).fit(None, numbers), None, numbers, lags=12)
+    <Diagnostics: fit 43.3 % one step ahead; outside of ±0.11 are 11 of 12 autocorrelations, up to lag 12>
+    """
+    check_int("lags", lags)
+    residuals = model.residuals(X, y)
+    table = read_table(model, X, y, fitting=False)
+    first = max(model.reach_, 1)
+    flat = [np.asarray(part, float).reshape(len(part), -1) for part in (residuals if table.form != "table" else [residuals])]
+    whole = np.concatenate(flat)
+    errors = [whole[rows][first:] for rows in table.rows]
+    inputs = [x[first:] for x in table.x] if model.reads_inputs else [np.empty((len(e), 0)) for e in errors]
+    count = sum(map(len, errors))
+    if max(map(len, errors)) <= lags:
+        raise DataError(f"the longest session has {max(map(len, errors))} residuals, too few for correlations up to lag {lags}")
+    names = [str(name) for name in getattr(model, "feature_names_in_", [f"input {k}" for k in range(inputs[0].shape[1])])]
+    both = _correlations(errors, errors, range(lags + 1))
+    return Diagnostics(
+        residuals,
+        np.diagonal(both, axis1=1, axis2=2).T,
+        _correlations(errors, inputs, range(-lags, lags + 1)).transpose(1, 2, 0),
+        1.96 / np.sqrt(count),
+        model.fit_percent(X, y, horizon=1),
+        names if inputs[0].shape[1] else [],
+    )
+
+
+def _correlations(first: Sequence[Array], second: Sequence[Array], lags: Sequence[int]) -> Array:
+    """Of first_t with second_{t-k} for each k, within sessions: shape (lags, columns of first, columns of second)."""
+    pairs = [[part - np.concatenate(parts).mean(axis=0) for part in parts] for parts in (first, second)]
+    scales = [np.sqrt(sum(np.square(part).sum(axis=0) for part in parts)) for parts in pairs]
+    found = np.zeros((len(lags), len(scales[0]), len(scales[1])))
+    for i, k in enumerate(lags):
+        for a, b in zip(*pairs, strict=True):
+            n = len(a) - abs(k)
+            if n > 0:
+                found[i] += a[max(k, 0) :][:n].T @ b[max(-k, 0) :][:n]
+    with np.errstate(invalid="ignore"):
+        return np.nan_to_num(found / (scales[0][:, None] * scales[1]))
+
+
+class Orders:
+    """A table of candidates, each with its criteria; :func:`select_order` makes it.
+
+    Attributes
+    ----------
+    rows : list of dict
+        For each candidate its ``parameters``, and ``size``, ``aic``, ``bic``, ``one_step`` and ``free_run``.
+    """
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self.rows = list(rows)
+
+    def best(self, criterion: str = "free_run") -> dict[str, Any]:
+        """The parameters of the candidate with the least of one criterion.
+
+        Parameters
+        ----------
+        criterion : {"aic", "bic", "one_step", "free_run"}
+        """
+        if criterion not in CRITERIA:
+            raise DataError(f"a criterion is one of {', '.join(map(repr, CRITERIA))}, not {criterion!r}")
+        return dict(min(self.rows, key=lambda row: row[criterion])["parameters"])
+
+    def to_frame(self) -> Any:
+        """The table as a DataFrame of pandas."""
+        import pandas as pd
+
+        return pd.DataFrame([{**row["parameters"], **{k: v for k, v in row.items() if k != "parameters"}} for row in self.rows])
+
+    def __repr__(self) -> str:
+        names = list(self.rows[0]["parameters"])
+        lines = [[*names, "numbers", "AIC", "BIC", "one step", "free run"]]
+        least = {name: min(row[name] for row in self.rows) for name in CRITERIA}
+        for row in self.rows:
+            cells = [f"{row[name]:.4g}" + ("*" if row[name] == least[name] else " ") for name in CRITERIA]
+            lines.append([*(str(row["parameters"][name]) for name in names), str(row["size"]), *cells])
+        widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
+        return "\n".join("  ".join(c.rjust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+CRITERIA = ("aic", "bic", "one_step", "free_run")
+
+
+def select_order(
+    estimator: SeriesRegressor, X: Any, y: Any, grid: Mapping[str, Sequence[Any]], validation_fraction: float = 0.2
+) -> Orders:
+    """Fit a model for each combination of parameters, such as delays, and compare them.
+
+    Each is fitted to the first rows. AIC = n ln(RSS/n) + 2p and BIC = n ln(RSS/n) + p ln n are of its errors there, one
+    step ahead, in the same n rows for all; p is how many numbers it has. The root mean square errors are of the last rows,
+    one step ahead, and in a free run from what was measured before them.
+
+    Parameters
+    ----------
+    estimator : NARXRegressor or ARRegressor
+    X, y : table or array
+        One series, in the order of time.
+    grid : mapping of str to sequence
+        As for :class:`sklearn.model_selection.GridSearchCV`.
+    validation_fraction : float
+        The share of the last rows.
+
+    Returns
+    -------
+    Orders
+        It prints as a table, in which a star marks the least of each column.
+
+    Raises
+    ------
+    DataError
+        If there are several series, or a series is too short.
+
+    References
+    ----------
+    Akaike, "A new look at the statistical model identification", 1974. Schwarz, "Estimating the dimension of a model", 1978.
+
+    Examples
+    --------
+    >>> from tinygrad_rnn import datasets
+    >>> from tinygrad_rnn.estimators import ARRegressor, select_order
+    >>> years, numbers = datasets.sunspots()
+    >>> found = select_order(ARRegressor(), None, numbers, {"order": [1, 2, 9]})
+    >>> found
+    order  numbers    AIC    BIC  one step  free run
+        1        2  1434   1440     32.02     57.29
+        2        3  1285   1295*    22.83     55.43
+        9       10  1267*  1302     19.44*    43.06*
+    >>> found.best("bic")
+    {'order': 2}
+    """
+    if estimator.groups is not None or isinstance(X if X is not None else y, list):
+        raise DataError("orders are selected on one series; give the rows of one")
+    if not 0 < validation_fraction < 1:
+        raise DataError(
+            f"validation_fraction is a part of the rows, more than 0 and less than 1, and not {validation_fraction!r}"
+        )
+    count = len(y)
+    k = count - round(validation_fraction * count)
+    models = []
+    for parameters in ParameterGrid(dict(grid)):
+        model = clone(estimator).set_params(**parameters)
+        models.append((parameters, model.fit(_rows(X, 0, k), _rows(y, 0, k))))
+    reach = max(max(model.reach_, 1) for _, model in models)
+    if k <= reach:
+        raise DataError(f"the first {k} rows are no more than the longest delay, {reach}")
+    later = np.asarray(y, float)[k:]
+    fitted = [np.asarray(model.residuals(_rows(X, 0, k), _rows(y, 0, k)), float).reshape(k, -1) for _, model in models]
+    common = np.all([np.isfinite(errors) for errors in fitted], axis=(0, 2))
+    rows = []
+    for (parameters, model), found in zip(models, fitted, strict=True):
+        errors, n = found[common], int(common.sum())
+        size = sum(p.size for name, p in model.module_.named_parameters() if name != "log_sigma")
+        spread = n * float(np.log(np.square(errors).mean(axis=0)).sum())
+        past, history = _rows(X, k - reach, count), _rows(y, k - reach, k)
+        steps = None if X is not None else count - k
+        ahead = np.asarray(model.predict(past, horizon=1, y_past=_rows(y, k - reach, count)), float)[reach:]
+        free = np.asarray(model.forecast(past, history, steps=steps, paths=1).mean, float)
+        rows.append(
+            {
+                "parameters": parameters,
+                "size": size,
+                "aic": spread + 2 * size,
+                "bic": spread + size * np.log(n),
+                "one_step": _rms(later - ahead),
+                "free_run": _rms(later - free),
+            }
+        )
+    return Orders(rows)
+
+
+def _rows(data: Any, start: int, stop: int) -> Any:
+    return None if data is None else data.iloc[start:stop] if hasattr(data, "iloc") else np.asarray(data)[start:stop]
+
+
+def _rms(errors: Array) -> float:
+    return float(np.sqrt(np.square(errors).mean()))
