@@ -71,6 +71,41 @@ def test_a_hidden_name_is_there_when_it_is_asked_for():
         assert np.allclose(np.tanh(found["a"]), found["h"], atol=1e-6)
 
 
+class Attending(nn.Cell):
+    """Reads S source vectors, weighted by how well each fits the state; the weights are called α."""
+
+    def __init__(self, source, size, dtype=float):
+        super().__init__()
+        self.Q = nn.Parameter((size, size), symbol="Q", dtype=dtype)
+        self.U = nn.Parameter((size, size), symbol="U", dtype=dtype)
+        self.state_shape = ((size,), (source, size))
+
+    def step(self, x, state):
+        h, memory = state
+        scores = memory @ (h @ self.Q)[..., None]
+        weights = tr.softmax(scores[..., 0]).named("α")
+        h = tr.tanh(x @ self.U + (weights[..., None] * memory).sum(axis=1)).named("h")
+        return h, (h, memory)
+
+
+@pytest.mark.parametrize("mode", ["scan", "unroll"])
+def test_attention_weights_are_there_by_the_name_that_their_cell_gives(mode):
+    rng = np.random.default_rng(0)
+    cell = Attending(source=4, size=3)
+    xs, h, memory = rng.normal(size=(5, 2, 3)), rng.normal(size=(2, 3)), rng.normal(size=(2, 4, 3))
+    found = states(nn.Recurrent(cell, mode=mode), xs, example=1, state=(h, memory))
+    assert list(found.values) == ["α", "h"]
+    h, memory, alphas = h[1], memory[1], []
+    for x in xs[:, 1]:  # in NumPy, for one example
+        scores = np.array([source @ (h @ cell.Q.data) for source in memory])
+        alphas.append(np.exp(scores) / np.exp(scores).sum())
+        h = np.tanh(x @ cell.U.data + sum(a * source for a, source in zip(alphas[-1], memory, strict=True)))
+    assert np.allclose(found["α"], alphas)  # (step, source position)
+    assert np.allclose(found["h"][-1], h)
+    cells = [vertex.tooltip for vertex in found.draw("α").sketch.vertices if vertex.family == "cell"]
+    assert len(cells) == 5 * 4 and cells[0].startswith("unit 0, 1: ")
+
+
 def test_a_loop_of_a_users_own():
     W = nn.Parameter((3, 3), symbol="W")
 

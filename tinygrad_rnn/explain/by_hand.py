@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -413,7 +414,8 @@ def one_example(sequence: Any) -> Array:
 
 def read_whole(order: Sequence[Node], ends: Sequence[Node]) -> set[Node]:
     """The values that are not only taken apart again, as the gates of a cell side by side are."""
-    return {*ends, *(source for node in order if not facts_of(node).reads for source in node.inputs)}
+    parts = {node for node in order if facts_of(node).reads and math.prod(node.shape) < math.prod(node.inputs[0].shape)}
+    return {*ends, *(source for node in order if node not in parts for source in node.inputs)}
 
 
 def _by_name(named: Iterable[tuple[Node, str]]) -> dict[str, Node]:
