@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -24,7 +25,7 @@ def _load() -> ModuleType:
 run = _load()
 
 
-@pytest.mark.parametrize("path", run.pages(), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", run.pages(), ids=lambda path: path.relative_to(ROOT).with_suffix("").as_posix())
 def test_a_page_shows_what_its_code_gives(path: Path) -> None:
     differences = "\n".join(run.differences(path))
     assert not differences, f"{differences}\npython docs/run.py {path.stem} writes the page anew; look at the difference"
@@ -157,3 +158,125 @@ def test_blocks_share_files_and_leave_nothing_behind(tmp_path: Path) -> None:
     assert "2.0" in run.run(path).text
     assert "of_a_page" not in sys.modules
     assert (set(tr.ops.registry), Path.cwd(), list(sys.path)) == before
+
+
+# -- translations ----------------------------------------------------------------------------
+
+ORIGINAL = """# Letters
+
+```python
+U, W = 2, 3
+```
+
+```python
+print(U - W)
+```
+
+```text
+-1
+```
+
+```python
+from tinygrad_rnn import nn
+
+nn.RNNCell(2, 3).draw()
+```
+
+![RNNCell, folded over time](pictures/page/letters.svg)
+
+```python
+"shown" + str(1)
+```
+
+```text
+'shown1, and not computed again'
+```
+"""
+TRANSLATION = """# 字母
+
+```python
+{}```
+
+```python
+```
+
+那么：
+
+```python
+{}```
+
+```python
+```
+"""
+
+
+@pytest.fixture
+def translation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a translation of a page goes."""
+    monkeypatch.setattr(run, "DOCS", tmp_path)
+    monkeypatch.setattr(run, "PICTURES", tmp_path / "pictures")
+    (tmp_path / "page.md").write_text(ORIGINAL, encoding="utf-8")
+    (tmp_path / "zh").mkdir()
+    return tmp_path / "zh" / "page.md"
+
+
+def test_a_translation_has_the_code_and_the_output_of_its_original(translation: Path) -> None:
+    translation.write_text(TRANSLATION.format("", ""), encoding="utf-8")
+    run.update(translation)
+    expected = ORIGINAL.replace("# Letters", "# 字母").replace("pictures/", "../pictures/")
+    expected = expected.replace("-1\n```\n", "-1\n```\n\n那么：\n")
+    assert translation.read_text(encoding="utf-8") == expected
+    assert run.differences(translation) == [] == list(translation.parents[1].glob("pictures/*"))
+
+
+def test_a_block_of_a_translation_that_differs_is_run_with_all_that_reads_its_names(translation: Path) -> None:
+    draw = 'from tinygrad_rnn import nn\n\nnn.RNNCell(2, 3).draw(notation="WU")  # 图\n'
+    translation.write_text(TRANSLATION.format("W, U = 2, 3\n", draw), encoding="utf-8")
+    run.update(translation)
+    text = translation.read_text(encoding="utf-8")
+    assert "```text\n1\n```" in text and "'shown1, and not computed again'" in text
+    assert draw in text and "(../pictures/page/letters-zh.svg)" in text
+    picture = translation.parents[1] / "pictures" / "page" / "letters-zh.svg"
+    assert run.differences(translation) == []
+    assert (
+        run.differences(translation.parents[1] / "page.md") != []
+    )  # its text is none of the code's, and the picture is missing
+    assert picture.exists()
+    translation.write_text(text.replace("```text\n1\n", "```text\n-1\n"), encoding="utf-8")
+    assert run.differences(translation)
+    translation.write_text(TRANSLATION.format("", ""), encoding="utf-8")
+    run.update(translation)
+    assert not picture.exists()
+
+
+@pytest.mark.parametrize(
+    "mine, message",
+    [
+        (TRANSLATION.format("U, W = 2, 4\n", ""), "the code differs"),
+        (TRANSLATION.format("", "from tinygrad_rnn import nn\n\nnn.GRUCell(2, 3).draw()\n"), "the code differs"),
+        ("# 字母\n\n```python\nU, W = 2, 3\n```\n", "1 blocks of code"),
+    ],
+)
+def test_a_translation_of_other_code_is_refused(translation: Path, mine: str, message: str) -> None:
+    translation.write_text(mine, encoding="utf-8")
+    with pytest.raises(run.PageError, match=message):
+        run.differences(translation)
+
+
+# -- from your notes to the library ----------------------------------------------------------
+
+CALL = re.compile(r"^\| .*? \| `([^`]+)` \| ", re.MULTILINE)
+
+
+def test_each_call_for_what_stands_in_notes_runs_and_is_the_same_in_each_language() -> None:
+    path = run.DOCS / "from_your_notes.md"
+    text = path.read_text(encoding="utf-8")
+    calls = CALL.findall(text)
+    assert len(calls) > 70
+    with run._Running(path) as page:
+        run.PART.sub(page.part, text)
+        for call in calls:
+            assert eval(call, page.namespace) is not False, call
+    for language in run.LANGUAGES:
+        translated = CALL.findall((run.DOCS / language / path.name).read_text(encoding="utf-8"))
+        assert list(map(run._without_presentation, translated)) == list(map(run._without_presentation, calls))
