@@ -95,13 +95,6 @@ class Pair(NamedTuple):
     original: re.Match[str]
     heading: str
 
-    def differs(self) -> tuple[bool, bool]:
-        """Whether the translation's code gives something else; and whether it sets names to something else."""
-        if self.original["kind"] != "python":
-            return False, False
-        (mine, value), (theirs, other) = map(_statements, (self.code, self.original["code"]))
-        return (mine, value) != (theirs, other), mine != theirs
-
     def is_translation(self) -> bool:
         """Whether the two blocks differ in presentation alone."""
         theirs = self.original["code"]
@@ -221,12 +214,6 @@ def _pairs(path: Path, original: Path) -> list[Pair]:
     return pairs
 
 
-def _statements(code: str) -> tuple[list[str], str]:
-    """What a block does, and the last value of it, which it shows."""
-    *body, last = map(ast.dump, ast.parse(code).body or [ast.Pass()])
-    return (body, last) if last.startswith("Expr(") else ([*body, last], "")
-
-
 def _without_presentation(code: str) -> str:
     """What a block does, without its texts and the options that only change how something is shown."""
     tree = ast.parse(code)
@@ -244,48 +231,49 @@ def _to_run(pairs: list[Pair]) -> tuple[set[int], set[int]]:
     sources: list[set[int]] = []
     differ, changed = set(), set()
     for k, pair in enumerate(pairs):
-        reads, writes = _names(pair.code) if pair.original["kind"] == "python" else (set(), set())
-        sources.append({writer[name] for name in reads & set(writer)})
-        gives, sets = pair.differs()
-        if gives or sources[k] & changed:
-            differ.add(k)
-        if sets or sources[k] & changed:
-            changed.add(k)
-        writer.update(dict.fromkeys(writes, k))
+        sources.append(set())
+        if pair.original["kind"] != "python":
+            continue
+        theirs = set(map(ast.dump, ast.parse(pair.original["code"]).body))
+        for statement in ast.parse(pair.code).body:
+            reads, writes = _names(statement)
+            sources[k] |= {writer[name] for name in reads & set(writer)}
+            if ast.dump(statement) not in theirs or reads & changed:
+                differ.add(k)
+                changed |= writes
+            else:
+                changed -= writes
+            writer.update(dict.fromkeys(writes, k))
+        if file := re.match(r"# (\w+)\.py\n", pair.code):
+            writer[file[1]] = k
+            changed |= {file[1]} if k in differ else set()
     needed = set(differ)
     for k in reversed(range(len(pairs))):
-        if k in needed:
-            needed |= sources[k]
+        needed |= sources[k] if k in needed else set()
     return differ, needed
 
 
-def _names(code: str) -> tuple[set[str], set[str]]:
-    """Names that a block reads from blocks before it, and names that it sets or whose values it changes."""
-    reads: set[str] = set()
-    file = re.match(r"# (\w+)\.py\n", code)
-    writes = {file[1]} if file else set()
-    for statement in ast.parse(code).body:
-        loaded, stored, inside = set(), set(), set()
-        for node in ast.walk(statement):
-            if isinstance(node, ast.Name):
-                (loaded if isinstance(node.ctx, ast.Load) else stored).add(node.id)
-            elif isinstance(node, ast.arg):
-                inside.add(node.arg)
-            elif isinstance(node, ast.alias):
-                stored.add((node.asname or node.name).partition(".")[0])
-            elif isinstance(node, ast.ImportFrom):
-                loaded.add(node.module or "")
-            elif isinstance(node, (ast.For, ast.comprehension)):
-                inside |= {name.id for name in ast.walk(node.target) if isinstance(name, ast.Name)}
-            elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
-                loaded.add(node.target.id)
-            elif isinstance(node, (ast.Attribute, ast.Subscript)) and isinstance(node.ctx, ast.Store):
-                stored |= {name.id for name in ast.walk(node.value) if isinstance(name, ast.Name)}
-        if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
-            inside, stored = inside | stored, {statement.name}
-        reads |= loaded - writes - inside
-        writes |= stored
-    return reads, writes
+def _names(statement: ast.stmt) -> tuple[set[str], set[str]]:
+    """Names that a statement reads, modules among them; and names that it sets, or whose values it changes."""
+    reads, writes, inside = set(), set(), set()
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Name):
+            (reads if isinstance(node.ctx, ast.Load) else writes).add(node.id)
+        elif isinstance(node, ast.arg):
+            inside.add(node.arg)
+        elif isinstance(node, ast.alias):
+            writes.add((node.asname or node.name).partition(".")[0])
+        elif isinstance(node, ast.ImportFrom):
+            reads.add(node.module or "")
+        elif isinstance(node, (ast.For, ast.comprehension)):
+            inside |= {name.id for name in ast.walk(node.target) if isinstance(name, ast.Name)}
+        elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+            reads.add(node.target.id)
+        elif isinstance(node, (ast.Attribute, ast.Subscript)) and isinstance(node.ctx, ast.Store):
+            writes |= {name.id for name in ast.walk(node.value) if isinstance(name, ast.Name)}
+    if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
+        inside, writes = inside | writes, {statement.name}
+    return reads - inside, writes
 
 
 def _compared(text: str) -> str:
