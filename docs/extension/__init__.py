@@ -9,7 +9,7 @@ from docutils import nodes
 
 from . import elsewhere, formulas, reference
 
-WIDE = ("models/gallery",)
+WIDE = ("models/gallery", "zh/models/gallery")
 """Pages that have the room of the table of contents too, so that two pictures stand side by side."""
 
 
