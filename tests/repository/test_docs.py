@@ -302,6 +302,18 @@ def test_every_page_of_the_docs_is_listed() -> None:
     assert DOCS / "index.md" in {ROOT / target for target in _targets(_prose(ROOT / "README.md"))}
 
 
+def _terms(path: Path) -> list[tuple[str, str]]:
+    """The first and the third column of a glossary: a term, and the same in the other language."""
+    rows = [line.split("|") for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    return [(term.strip(), other.strip()) for _, term, _, other, sentence, _ in rows if sentence.strip()]
+
+
+def test_both_glossaries_have_the_same_terms() -> None:
+    english, chinese = _terms(DOCS / "glossary.md"), _terms(DOCS / "zh" / "glossary.md")
+    assert len(english) > 60
+    assert english == [(other, term) for term, other in chinese]
+
+
 def test_every_picture_of_the_docs_is_shown() -> None:
     shown = {Path(os.path.normpath(path.parent / target)) for path in TEXTS for target in _targets(_prose(path))}
     assert {path for path in KEPT if path.is_relative_to(DOCS / "pictures")} <= shown
