@@ -11,7 +11,7 @@ of numbers. Here they are between 0 and 1, σ(z) = min(max(z, 0), 1), and the co
     v = σ(2p + 2r + b - 2)       a b was read, and the count was 0 already
     o = 2r - v - 1               1 for a word aⁿbⁿ with n ≥ 1, and at most 0 for any other
 
-The units on the right of an equals sign are those of the step before, but in o; a and b are 1 for the letter read and
+After an equals sign a unit stands for its value at the step before, but in o; a and b are 1 for the letter read and
 0 for the other. At the start p is 1. The number q is p as long as letters a come, and then r. If an a comes after a b,
 both are 0 from then on, and no word is recognised any more. This is Elman's network, h_t = σ(W h_{t-1} + U x_t + b),
 o_t = V h_t + c. None of its weights can be left out.

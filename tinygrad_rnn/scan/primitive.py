@@ -53,7 +53,7 @@ class Run(Results):
 
     __slots__ = ("values", "_executable", "_memory")
 
-    def __init__(self, values: list[Any], executable: Executable, memory: RunMemory) -> None:
+    def __init__(self, values: Sequence[Any], executable: Executable, memory: RunMemory) -> None:
         self.values = values
         self._executable = executable
         self._memory = memory
@@ -163,7 +163,7 @@ class _Backward:
         )
         return dict(zip(reverse.results, found, strict=True)), any(i not in ends for i in reverse.slots)
 
-    def _first(self, count: int, sequences: list[Value]) -> list[Value]:
+    def _first(self, count: int, sequences: Sequence[Value]) -> Sequence[Value]:
         """The elements of the first steps that are run; all of what has no more."""
         if count == self.steps:
             return sequences
