@@ -17,7 +17,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 
-import tinygrad_rnn as tr
+# before NumPy is imported, here and in programs that tests start
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+os.environ |= dict.fromkeys(THREADS, "1")  # each process has a core of its own
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each program would compile the library anew
+
+import tinygrad_rnn as tr  # noqa: E402
 
 TEST_SEED = int(os.environ.get("TEST_SEED", "0"))
 tr.seed(TEST_SEED)  # for what test files make when they are imported
@@ -26,8 +31,8 @@ PHASES = tuple(phase for phase in Phase if phase is not Phase.explain)
 """Without the one that explains failures: for it hypothesis traces every line of every example, which doubles their time."""
 
 COMMON = {"phases": PHASES, "deadline": None, "suppress_health_check": list(HealthCheck)}
-settings.register_profile("suite", max_examples=20, derandomize=True, database=None, **COMMON)
-settings.register_profile("ci", max_examples=40, derandomize=True, database=None, **COMMON)
+settings.register_profile("suite", max_examples=10, derandomize=True, database=None, **COMMON)
+settings.register_profile("ci", max_examples=30, derandomize=True, database=None, **COMMON)
 settings.register_profile("thorough", max_examples=400, derandomize=False, **COMMON)
 settings.register_profile("scan", max_examples=2000, derandomize=False, print_blob=True, **COMMON)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
