@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
@@ -18,6 +19,7 @@ from tinygrad_rnn.errors import DataError, ShapeError
 from tinygrad_rnn.explain import Latex, ModelReport
 from tinygrad_rnn.explain.mathml import mathml
 from tinygrad_rnn.explain.names import subscripted
+from tinygrad_rnn.explain.report import _flow
 from tinygrad_rnn.sequences import CharVocabulary, WordVocabulary
 
 TEXT = "The cat (a small one) sat on the mat; then it said “no”. "
@@ -125,6 +127,28 @@ def test_the_loss_and_its_baseline(found: dict[str, ModelReport]) -> None:
     assert f"{np.log2(len(page.model.vocabulary)):.3g}." in page.lead
     wave = np.sin(np.arange(50) / 3)
     assert f"the last value once more has {np.mean((wave[1:] - wave[:-1]) ** 2):.3g}." in found["a series"].lead
+
+
+def test_targets_that_are_given_are_guessed_without_the_input() -> None:
+    model = nn.Sequential(nn.RNN(1, 3), nn.Linear(3, 2))
+    model[0].weight_hh_l0.requires_grad_(False)
+    xs, rng = np.sin(np.arange(30)), np.random.default_rng(0)
+    ys = rng.normal((3.0, -1.0), size=(30, 1, 2))
+    lead = explain.report(model, xs, targets=ys).lead
+    assert f"always the mean has {ys.var(axis=0).mean():.3g}." in lead
+    assert lead.endswith("No training moves what is frozen: 0.weight_hh_l0.")
+    classes = np.arange(30)[:, None] % 3 // 2  # two of three are 0
+    lead = explain.report(model, xs, targets=classes).lead
+    assert f"a guess by the frequencies of the classes has {np.log(3) - np.log(4) / 3:.3g}." in lead
+
+
+def test_of_several_states_the_one_whose_gradient_reaches_farthest_counts(found: dict[str, ModelReport]) -> None:
+    page, flow = found["a cell of one's own"], found["a cell of one's own"].flows["u"]
+    for factor, is_said in ((0.8, True), (1.0, False)):  # 0.5^7 and 0.8^21 are the first powers below 1%
+        flows = {name: dataclasses.replace(flow, decay=g ** np.arange(50.0)) for name, g in (("u", 0.5), ("s", factor))}
+        words, _ = _flow(dataclasses.replace(page, flows=flows), None)
+        assert "7 steps back, less than 1% of it is left" in words
+        assert ("What lies further back than 21 steps, the model can hardly learn" in words) == is_said == ("hardly" in words)
 
 
 def test_units_are_labelled_with_what_they_go_with(found: dict[str, ModelReport]) -> None:

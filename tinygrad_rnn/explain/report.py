@@ -274,12 +274,15 @@ def _shown(exhibit: Exhibit) -> str:
 
 
 def _lead(model: Module, task: Task) -> str:
-    parameters = sum(p.size for p in model.parameters())
+    parameters = dict(model.named_parameters())
+    frozen = [name for name, p in parameters.items() if not p.requires_grad]
     what, alone = task.baseline
     beside = f"; {what} has {alone:.3g}" if np.isfinite(alone) else ""
+    size = sum(p.size for p in parameters.values())
     return (
-        f"A {type(model).__name__} with {counted(parameters, 'parameter')} reads {task.size}, and makes a prediction at each "
+        f"A {type(model).__name__} with {counted(size, 'parameter')} reads {task.size}, and makes a prediction at each "
         f"step. Its mean loss is {task.mean_loss(model):.3g} {task.unit}{beside}."
+        f"{f' No training moves what is frozen: {_joined(frozen)}.' if frozen else ''}"
     )
 
 
@@ -409,8 +412,10 @@ def _flow(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
         exhibits.append(Exhibit(code, flow.draw()))
         told.append(_reach(name, flow))
     measured = [flow for flow in made.flows.values() if isinstance(flow, GradientFlow)]
-    is_gone = any((flow.decay < LITTLE).any() for flow in measured)
-    far = " What lies further back than that, the model can hardly learn from." if is_gone else ""
+    reaches = [_reached(flow) for flow in measured]
+    farthest = max((reach for reach in reaches if reach is not None), default=0)
+    is_gone = bool(reaches) and None not in reaches
+    far = f" What lies further back than {counted(farthest, 'step')}, the model can hardly learn from." if is_gone else ""
     return (
         "A row is the loss of one step t, and a column the step k to which its gradient has come back, on one scale from "
         "little, dark, to much, light. "
@@ -419,15 +424,22 @@ def _flow(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
     )
 
 
+def _reached(flow: GradientFlow) -> int | None:
+    """How many steps back so little of the gradient is left that it counts as nothing, if there is such a step."""
+    gone = np.flatnonzero(flow.decay < LITTLE)
+    return int(gone[0]) if gone.size else None
+
+
 def _reach(name: str, flow: GradientFlow) -> str:
     """How far back gradients reach, in a sentence or two."""
     if not np.isfinite(flow.gamma):
         return f"At {name}, the norm of the whole gradient is between {flow.totals.min():.2g} and {flow.totals.max():.2g}."
     fit = f" (R² = {flow.r_squared:.2f})" if np.isfinite(flow.r_squared) else ""
     words = f"At {name}, a step back multiplies the gradient by γ = {flow.gamma:.3g} on average{fit}"
-    gone, last = np.flatnonzero(flow.decay < LITTLE), len(flow.decay) - 1
-    if gone.size:
-        return f"{words}: {counted(int(gone[0]), 'step')} back, less than {LITTLE:.0%} of it is left."
+    reach = _reached(flow)
+    if reach is not None:
+        return f"{words}: {counted(reach, 'step')} back, less than {LITTLE:.0%} of it is left."
+    last = len(flow.decay) - 1
     left = flow.decay[last]
     end = f"it is {left:.3g} times as large" if left > 1 else f"{left:.0%} of it is left"
     return f"{words}: all {counted(last, 'step')} back, {end}."

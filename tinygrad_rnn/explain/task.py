@@ -169,21 +169,43 @@ def _of_series(model: Module, series: Array, targets: Any, loss: Loss | None) ->
             "report(model, xs, targets=…, loss=…), with the loss of each step"
         ) from error
     T = min(SHOWN, n)
-    repeated = float(np.mean((np.asarray(xs, float) - ys) ** 2)) if is_next and not loss else float("nan")
+    read = part(ys, 0, n)
+    baseline = ("", float("nan")) if loss else _repeated(xs, read) if is_next else _guessed(read)
     return Task(
         xs,
         None,
-        (xs, part(ys, 0, n)),
+        (xs, read),
         part(xs, 0, T),
         part(ys, 0, T),
         f"{counted(n, 'step')} of a series",
         slice(0, T),
         used,
         "" if loss else "nn.cross_entropy" if is_classes else "nn.mse",
-        ("the last value once more", repeated),
+        baseline,
         "a step" if loss else "nats a step" if is_classes else "mean squared error",
         1.0,
     )
+
+
+def _repeated(xs: Array, ys: Array) -> tuple[str, float]:
+    """A prediction that each value comes once more."""
+    return "the last value once more", float(np.mean((np.asarray(xs, float) - ys) ** 2))
+
+
+def _guessed(ys: Array) -> tuple[str, float]:
+    """A prediction that knows how often each class comes, or the mean of the targets, and nothing of the input.
+
+    Examples
+    --------
+    >>> _guessed(np.array([[0], [1], [1], [0]]))
+    ('a guess by the frequencies of the classes', 0.6931471805599453)
+    >>> _guessed(np.array([[[1.0]], [[3.0]]]))
+    ('always the mean', 1.0)
+    """
+    if ys.dtype.kind not in "iu":
+        return "always the mean", float(np.mean((ys - np.mean(ys, axis=tuple(range(ys.ndim - 1)), dtype=float)) ** 2))
+    shares = np.unique(ys, return_counts=True)[1] / ys.size
+    return "a guess by the frequencies of the classes", float(-(shares * np.log(shares)).sum())
 
 
 def _is_batch_first(model: Module) -> bool:
