@@ -5,7 +5,7 @@ A gradient is a graph as well. One walk, `pull`, serves all of them.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, overload
 from weakref import WeakSet
@@ -91,14 +91,17 @@ def backward(output: Tensor, gradient: TensorLike | None = None) -> None:
     if not leaves:
         raise GradientError(_why_nothing(output, order))
     with no_grad():
-        given = _cotangent(output, gradient)
-        cotangent = given.detach() if isinstance(given.node.value, Spec) else Tensor(constant(given.node.value))
+        cotangent = _cotangent(output, gradient)
+        if gradient is not None:
+            given = cotangent.node.value
+            cotangent = cotangent.detach() if isinstance(given, Spec) else Tensor(constant(given))
         table = pull(order, [(output.node, cotangent)], leaves)
         for node in leaves:
             tensor = node.leaf() if node.leaf is not None else None
             found = table.get(node)
             if tensor is not None and found is not None:
-                tensor.grad = found if tensor.grad is None else tensor.grad + found
+                before = tensor.grad
+                tensor._grad = found if before is None else before + found  # it has the leaf's shape
 
 
 def _why_nothing(output: Tensor, order: list[Node]) -> str:
@@ -119,7 +122,7 @@ def _cotangent(output: Tensor, gradient: TensorLike | None) -> Tensor:
             )
         if output.dtype.kind != "f":
             raise DtypeError(f"{output.dtype} values have no gradient")
-        return as_tensor(np.ones((), output.dtype))
+        return Tensor(constant(np.array(1, output.dtype)))
     cotangent = as_tensor(gradient)
     if cotangent.shape != output.shape:
         raise ShapeError(f"cotangent {cotangent.shape} for an output {output.shape}: give one of the output's shape")
@@ -149,10 +152,11 @@ def pull(order: Sequence[Node], cotangents: Sequence[tuple[Node, Tensor]], wante
     state = current()
     tagging = state.recording or state.debugging
     before = state.location
-    table: dict[Node, Any] = {}
+    sums = _Sums(in_place=not tagging)
+    table = sums.table
     parts: dict[Node, list[Any]] = {}
     for node, g in cotangents:
-        table[node] = table[node] + g if node in table else g
+        sums.add(node, g)
     try:
         for node in reversed(order):
             if node in parts:
@@ -162,27 +166,68 @@ def pull(order: Sequence[Node], cotangents: Sequence[tuple[Node, Tensor]], wante
                 if isinstance(node.value, Results):
                     table[node] = found
                 else:
-                    g = scatter(found, node.shape)
-                    table[node] = _added(table[node], g) if node in table else g
-            if node not in table:
+                    sums.add(node, scatter(found, node.shape))
+            total = table.get(node)
+            if total is None:
                 continue
-            if table[node].__class__ is Tensor and table[node].node.value.dtype != node.value.dtype:
-                table[node] = table[node].astype(node.value.dtype)  # what `_added` has added up
+            if node in sums.wide:
+                total = table[node] = total.astype(node.value.dtype)
             if node.primitive is None or node not in needed:
                 continue
-            g = table[node] if node in keep else table.pop(node)
+            if node not in keep:
+                del table[node]
             if tagging:
                 move(node.location._replace(origin=node))
-            for source, gx in pullback(node, g, needed):
-                if isinstance(gx, (Sparse, Part)):
-                    parts.setdefault(source, []).append(gx)
-                elif source in table:
-                    table[source] = _added(table[source], gx)
+            for source, gx in pullback(node, total, needed):
+                if gx.__class__ is Tensor:
+                    sums.add(source, gx)
                 else:
-                    table[source] = gx
+                    parts.setdefault(source, []).append(gx)
     finally:
-        move(before)
+        if tagging:
+            move(before)
     return table
+
+
+class _Sums:
+    """The cotangents of nodes, added up where a node has several.
+
+    Parameters
+    ----------
+    in_place : bool
+        Whether a sum may be overwritten by the next one: nothing is recorded or looked at.
+
+    Attributes
+    ----------
+    table : dict of Node to Tensor
+    wide : set of Node
+        Nodes of float16 whose cotangents have been added up in float32.
+    """
+
+    def __init__(self, in_place: bool) -> None:
+        self.table: dict[Node, Any] = {}
+        self.wide: set[Node] = set()
+        self._in_place = in_place
+        self._own: set[Node] = set()  # whose cotangents are arrays that were made here
+
+    def add(self, node: Node, g: Tensor) -> None:
+        """Add a cotangent of a node; in float32 for float16, since there may be one for each of many steps."""
+        before = self.table.get(node)
+        if before is None:
+            self.table[node] = g
+            return
+        if g.node.value.dtype == HALF:
+            g = g.astype(np.float32)
+            self.wide.add(node)
+        if node in self._own:
+            np.add(before.node.value, g.node.value, before.node.value)
+            return
+        self.table[node] = before + g
+        if self._in_place:
+            self._own.add(node)
+
+
+HALF = np.dtype(np.float16)
 
 
 @overload
@@ -276,26 +321,21 @@ def pullback(node: Node, g: Tensor, wanted: Container[Node]) -> list[tuple[Node,
     list of (Node, Tensor, Sparse or Part)
         One for each wanted input that has a gradient; an input that is used twice has two.
     """
-    rules = node.primitive.gradient  # type: ignore[union-attr]
-    attributes = node.attributes
+    rules: Any = node.primitive.gradient  # type: ignore[union-attr]
+    inputs, attributes = node.inputs, node.attributes
     y = Tensor(node)
-    xs = [Tensor(i) for i in node.inputs]
-    variadic = rules.__class__ is not tuple
-    if variadic:
-        positions = [i for i, x in enumerate(node.inputs) if x in wanted]
-        found = dict(zip(positions, rules(positions, g, y, *xs, **attributes), strict=True))  # type: ignore[operator]
+    xs = [Tensor(x) for x in inputs]
+    pairs: Iterable[tuple[Node, Any]]
+    if rules.__class__ is not tuple:
+        positions = [i for i, x in enumerate(inputs) if x in wanted]
+        found = rules(positions, g, y, *xs, **attributes)
+        pairs = zip([inputs[i] for i in positions], found, strict=True)
+    elif attributes:
+        pairs = [(x, rule(g, y, *xs, **attributes)) for x, rule in zip(inputs, rules, strict=True) if rule and x in wanted]
+    else:
+        pairs = [(x, rule(g, y, *xs)) for x, rule in zip(inputs, rules, strict=True) if rule and x in wanted]
     pulled: list[tuple[Node, Tensor | Sparse | Part]] = []
-    position = -1
-    for x in node.inputs:
-        position += 1
-        if x not in wanted:
-            continue
-        if variadic:
-            gx = found[position]
-        elif rule := rules[position]:  # type: ignore[index]
-            gx = rule(g, y, *xs, **attributes) if attributes else rule(g, y, *xs)
-        else:
-            continue
+    for x, gx in pairs:
         if gx is None:
             continue
         if gx.__class__ is not Sparse and gx.__class__ is not Part:
@@ -328,13 +368,6 @@ records: WeakSet[Node] = WeakSet()
 
 runs_of_their_own: WeakSet[Node] = WeakSet()
 """Values of runs that were made for these values only, so that a loss of another run does not depend on them."""
-
-
-def _added(a: Tensor, b: Tensor) -> Tensor:
-    """The sum of two cotangents of one node, in float32 for float16: there may be one for each of many steps."""
-    if b.node.value.dtype == np.float16:
-        b = b.astype(np.float32)
-    return a + b
 
 
 class _Cut(NamedTuple):

@@ -73,8 +73,7 @@ class LoopRun:
         self.plan, self.loop, self.inputs, self.steps = plan, plan.traced, inputs, steps
         executable = self.plan.executable(True)
         with np.errstate(all="ignore"):  # the model ran before, and what is not finite is looked for in the results
-            values, memory = executable(inputs, steps)
-        self.outputs = Run(values, executable, memory)
+            self.outputs = Run(*executable(inputs, steps), executable)
 
     def pull(
         self,

@@ -2,6 +2,6 @@
 
 from .glance import Watch
 from .guard import Guard, guard
-from .walk import Unread
+from .walk import Unread, UnreadDict
 
-__all__ = ["Guard", "Unread", "Watch", "guard"]
+__all__ = ["Guard", "Unread", "UnreadDict", "Watch", "guard"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from .guard import Guard, guard
 from .walk import Note, rule_of
@@ -52,15 +52,12 @@ class Watch:
         return found
 
 
-class _Contents:
+class _Contents(NamedTuple):
     """What one object or container held: the identities of the parts, and the contents of containers among them."""
 
-    __slots__ = ("read", "ids", "inner")
-
-    def __init__(self, read: Callable[[Any], list[Any]]) -> None:
-        self.read = read
-        self.ids: list[int] = []
-        self.inner: list[tuple[int, type, _Contents]] = []
+    read: Callable[[Any], list[Any]]
+    ids: list[int]
+    inner: list[tuple[int, type, _Contents]]
 
 
 class _Glance:
@@ -74,7 +71,7 @@ class _Glance:
         self.guard = guard
         self._possible = True
         self._numbers: list[Any] = []
-        self._values: list[tuple[Note, Any]] = []
+        self._values: list[tuple[Callable[[], Any], Callable[[Any], Any], Any]] = []
         self._owners: list[tuple[Callable[[], Any], _Contents]] = []
         containers: set[int] = set()
         waiting: list[tuple[_Contents, Any]] = []
@@ -83,23 +80,23 @@ class _Glance:
             if owner is None:
                 self._possible = False
             elif note.by_value:
-                self._values.append((note, note.read(owner)))
+                self._values.append((note.owner, note.read, note.read(owner)))
             else:
-                contents = _Contents(note.read)
+                contents = _Contents(note.read, [], [])
                 self._owners.append((note.owner, contents))
                 waiting.append((contents, owner))
         while waiting and self._possible:
             contents, owner = waiting.pop()
             values = contents.read(owner)
-            contents.ids = list(map(id, values))
+            contents.ids[:] = map(id, values)
             for position, value in enumerate(values):
                 kind = rule_of(type(value))
-                if kind.is_number:
+                if _is_fixed(value):
                     self._numbers.append(value)
                 elif kind.contents is not None:
                     if id(value) not in containers:  # once is enough, and a list may hold itself
                         containers.add(id(value))
-                        inner = _Contents(kind.contents)
+                        inner = _Contents(kind.contents, [], [])
                         contents.inner.append((position, type(value), inner))
                         waiting.append((inner, value))
                 elif not (type(value).__weakrefoffset__ or kind.by_address):
@@ -110,18 +107,28 @@ class _Glance:
         if not self._possible:
             return False
         try:
-            for note, before in self._values:
-                if note.read(note.owner()) != before:
+            for reference, read, before in self._values:
+                if read(reference()) != before:
                     return False
-            waiting = [(contents, reference()) for reference, contents in self._owners]
-            for contents, owner in waiting:
-                values = contents.read(owner)
-                if list(map(id, values)) != contents.ids:
+            for reference, contents in self._owners:
+                if not _has(reference(), *contents):
                     return False
-                for position, kind, inner in contents.inner:
-                    if type(values[position]) is not kind:
-                        return False
-                    waiting.append((inner, values[position]))
         except Exception:  # an object is gone, or another thread changes it at the moment
             return False
         return True
+
+
+def _has(owner: Any, read: Callable[[Any], list[Any]], ids: list[int], inner: list[tuple[int, type, _Contents]]) -> bool:
+    """Whether an object or a container holds the same as when the glance was made."""
+    values = read(owner)
+    if list(map(id, values)) != ids:
+        return False
+    for position, kind, contents in inner:
+        if type(values[position]) is not kind or not _has(values[position], *contents):
+            return False
+    return True
+
+
+def _is_fixed(value: Any) -> bool:
+    """Whether a value is a number or a text, or a tuple of nothing else: it never changes, and holds no other object."""
+    return rule_of(type(value)).is_number or (type(value) is tuple and all(map(_is_fixed, value)))

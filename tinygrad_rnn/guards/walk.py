@@ -23,7 +23,7 @@ from ..ops.core import Primitive
 from ..tensor import Parameter, Tensor
 from .code import BY_VALUE, GLOBALS_BY_VALUE, IMPURE, has_own_code, is_ours, is_pure, is_replaced, names_in, original_attributes
 
-__all__ = ["Group", "Missing", "Note", "TypeRule", "Unread", "Walk", "rule_of"]
+__all__ = ["Group", "Missing", "Note", "TypeRule", "Unread", "UnreadDict", "Walk", "rule_of"]
 
 LARGEST = 1000
 """How many values a guard looks at."""
@@ -76,6 +76,12 @@ class Unread:
 
     def __init__(self, value: Any) -> None:
         self.value = value
+
+
+class UnreadDict(dict[Any, Any]):
+    """A dict that no step reads, or that follows from attributes which a guard reads; see :class:`Unread`."""
+
+    __slots__ = ("__weakref__",)
 
 
 class Walk:
@@ -152,7 +158,8 @@ class Walk:
     def _attributes(self, value: Any, left_out: Collection[str] = ()) -> Group:
         """Keys of the attributes in the dict and the slots of a value."""
         kind = rule_of(type(value))
-        self._note(value, functools.partial(_attributes_in, left_out=left_out) if left_out else kind.contents or _attributes_in)
+        contents = kind.contents or (_attributes_in if kind.slots or not kind.has_dict else _items_of_dict)
+        self._note(value, functools.partial(_attributes_in, left_out=left_out) if left_out else contents)
         found = _variables_of(value, left_out) if kind.has_dict else []
         for slot in kind.slots:
             with suppress(AttributeError):  # it is not set
@@ -326,7 +333,7 @@ _DESCRIPTORS = (
 )
 _WAYS: tuple[tuple[Any, _Way], ...] = (
     (Tensor, Walk.tensor),  # its values are read afresh by whoever runs a trace
-    ((Node, Primitive, Unread, logging.Logger, type(vars(Group)["names"])), Walk.identity),
+    ((Node, Primitive, Unread, UnreadDict, logging.Logger, type(vars(Group)["names"])), Walk.identity),
     (np.ufunc, Walk.ufunc),
     (_DESCRIPTORS, Walk.descriptor),
     ((float, complex, str, bytes, int, type(...), slice, range, np.generic, np.dtype), Walk.exact),
@@ -444,6 +451,12 @@ def _attributes_in(value: Any, left_out: Collection[str] = ()) -> list[Any]:
     return found
 
 
+def _items_of_dict(value: Any) -> list[Any]:
+    """The same of a value whose attributes are all in its dict."""
+    space = object.__getattribute__(value, "__dict__")
+    return [type(value), *space, *space.values()]
+
+
 def _variables(names: Iterable[str] | None, module: types.ModuleType) -> list[Any]:
     """The type of a module, and its variables of these names, or all."""
     space = vars(module)
@@ -466,12 +479,12 @@ def _patches(kind: type) -> dict[str, Any]:
 
 def _is_original(kind: type) -> bool:
     """Whether a class of the library has the attributes that it was made with."""
-    return not _patches(kind)
+    return vars(kind) == original_attributes(kind) or not _patches(kind)
 
 
 def _facts_of_tensor(value: Any) -> tuple[bool, str | None]:
     """Whether a tensor wants a gradient, and its symbol."""
-    return value.node.leaf is not None, getattr(value, "symbol", None)
+    return value.node.leaf is not None, getattr(value, "_symbol", None)
 
 
 def _parts_of_method(value: types.MethodType) -> list[Any]:

@@ -181,13 +181,18 @@ class Call(NamedTuple):
     @property
     def sequences(self) -> list[Tensor]:
         """All sequences with one element for each step: inputs, forcing data, forcing mask, mask of lengths."""
-        return [*self.inputs, *self.force.values(), *[given for given in (self.mask, self.valid) if given is not None]]
+        found = [*self.inputs, *self.force.values()]
+        if self.mask is not None:
+            found.append(self.mask)
+        if self.valid is not None:
+            found.append(self.valid)
+        return found
 
     @property
     def element_names(self) -> list[str | None]:
         """Names of the elements of each sequence, or None where the sequence is computed."""
-        names = [*self.input_names, *self.force, *["mask" for given in (self.mask, self.valid) if given is not None]]
-        return [name if sequence.node.primitive is None else None for sequence, name in zip(self.sequences, names, strict=True)]
+        names = [*self.input_names, *self.force, "mask", "mask"]
+        return [name if x.node.primitive is None else None for x, name in zip(self.sequences, names, strict=False)]
 
     def initial_state(self) -> State:
         """The state before step 1; a state that was given is checked against the cell's own, and cast."""
@@ -260,6 +265,7 @@ class Call(NamedTuple):
 
     def outcome(
         self,
+        state: State,
         output: Any,
         sequences: Sequence[Tensor],
         final: Sequence[Tensor],
@@ -270,6 +276,8 @@ class Call(NamedTuple):
 
         Parameters
         ----------
+        state : State
+            The state before step 1.
         output : Any
             The structure of a step's output.
         sequences : sequence of Tensor
@@ -287,8 +295,8 @@ class Call(NamedTuple):
             lengths = self.valid.data.sum(axis=0)
             for k, values in delays.items():  # the last value of each row
                 last = values[np.maximum(lengths - 1, 0), np.arange(len(lengths))]
-                slots[k] = where(expand_mask(as_tensor(lengths > 0), last), last, flatten(self.state)[k])
-        state = rebuild(self.state, iter(slots))
+                slots[k] = where(expand_mask(as_tensor(lengths > 0), last), last, flatten(state)[k])
+        state = rebuild(state, iter(slots))
         if self.final_state_only:
             return Outcome(None, state, {})
         outputs = rebuild(output, iter(sequences))
@@ -304,7 +312,7 @@ class Call(NamedTuple):
         with mode(tracing=True, recording=True):
             step = self.step([Tensor(leaf(Spec(x.shape[1:], x.dtype))) for x in self.sequences], flatten(self.state))
         empty = [as_tensor(np.zeros((0, *part.shape), part.dtype)) for part in flatten(step.output)]
-        return self.outcome(step.output, empty, flatten(self.state), step.recorded)
+        return self.outcome(self.state, step.output, empty, flatten(self.state), step.recorded)
 
     def _checked(self, result: Any, slots: list[Tensor], t: int) -> tuple[Any, State]:
         """The output and the next state of a step as tensors, if the state has the shapes that it had."""
@@ -347,7 +355,7 @@ def _sequences(xs: Any, steps: int | None) -> tuple[list[Tensor], int, int | Non
     for x in inputs:
         if x.ndim < 2 or (x.ndim == 2 and x.dtype.kind == "f"):
             raise ShapeError(f"an input sequence is {_expected(x)}")
-    if len({x.shape[:2] for x in inputs}) > 1:
+    if len(inputs) > 1 and len({x.shape[:2] for x in inputs}) > 1:
         raise ShapeError(f"input sequences differ in (time, batch): {', '.join(str(x.shape) for x in inputs)}")
     T, batch_size = inputs[0].shape[:2]
     if steps not in (None, T):

@@ -16,7 +16,7 @@ from ..checks import clean_name
 from ..errors import StateDictError, TinygradError
 from ..files import Stored, read_arrays, write_arrays, write_tensors
 from ..graph.context import Location, at, current
-from ..guards import Unread
+from ..guards import Unread, UnreadDict
 from ..ops.dtypes import fits
 from ..pytorch import missing
 from ..tensor import Parameter, Tensor
@@ -150,8 +150,8 @@ class Module:
 
     def __init__(self) -> None:
         # what was set before is there as well: a list that is empty now may not stay so
-        self._children: dict[str, Any] = {name: value for name, value in self.__dict__.items() if _may_hold(value)}
-        self.__dict__["_held"] = {}
+        self._children = UnreadDict({name: value for name, value in self.__dict__.items() if _may_hold(value)})
+        self.__dict__["_held"] = UnreadDict()
         self._name = ""
         self.training = True
 
@@ -186,7 +186,7 @@ class Module:
 
     def __copy__(self) -> Module:
         twin = type(self).__new__(type(self))
-        twin.__dict__.update(self.__dict__, _children=dict(self._children))
+        twin.__dict__.update(self.__dict__, _children=UnreadDict(self._children))
         return twin
 
     def __delattr__(self, name: str) -> None:
@@ -212,7 +212,7 @@ class Module:
                         f"two parts of this {type(self).__name__} are both called {path!r}; give one another key"
                     )
                 parts[path] = part
-        held = {path: part for path, part in parts.items() if path not in self._children}
+        held = UnreadDict({path: part for path, part in parts.items() if path not in self._children})
         before = self._held
         if len(held) != len(before) or any(before.get(path) is not part for path, part in held.items()):
             for path, part in held.items():
@@ -242,7 +242,7 @@ class Module:
             if not self._name:
                 return method(*inputs, **options)
             here = current().location
-            with at(here._replace(scope=f"{here.scope}.{self._name}" if here.scope else self._name)):
+            with at(Location(f"{here.scope}.{self._name}" if here.scope else self._name, *here[1:])):
                 return method(*inputs, **options)
         except TinygradError as error:
             if not hasattr(error, "layer"):  # the innermost layer is the one to name

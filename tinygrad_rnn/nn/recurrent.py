@@ -293,7 +293,7 @@ class Recurrent(Module):
             ordered = steps[::-1] if self.reverse else steps
             sequences = [stack(column) for column in zip(*[flatten(found.output) for found in ordered], strict=True)]
         delays = {k: stack([found.slots[k] for found in steps]) for k in unmasked}
-        return call.outcome(steps[0].output, sequences, slots, steps[0].recorded, delays)
+        return call.outcome(call.state, steps[0].output, sequences, slots, steps[0].recorded, delays)
 
     def _look_ahead(self, call: Call) -> Collection[int]:
         """Slots that need no mask past a row's end; a step that a scan refuses is refused here too.

@@ -209,7 +209,7 @@ class RecurrentLayer(Module):
         own = dict(options)
         if not last:
             own.pop("final_state_only", None)
-        if isinstance(force := own.get("force"), Mapping):
+        if (force := own.get("force")) is not None and isinstance(force, Mapping):
             names = [other for other, _ in self.cells()]
             parts = {key: re.fullmatch(r"(.+)_(l\d+(?:_reverse)?)", key) for key in force}
             if len(names) == 1:  # h is h_l0 then
@@ -256,7 +256,7 @@ class RecurrentLayer(Module):
         self, column: Sequence[Any], join: Callable[[Sequence[Any]], Any], key: Callable[[Any], Any] = tuple
     ) -> Any:
         """One slot of all cells: joined if all shapes are equal, otherwise a tuple by layers."""
-        if len({key(one) for one in column}) == 1:
+        if len(column) == 1 or len({key(one) for one in column}) == 1:
             return join(column)
         directions = 1 + self.bidirectional
         return tuple(join(column[k : k + directions]) for k in range(0, len(column), directions))

@@ -105,22 +105,38 @@ class TracedStep:
 
     def run(self, call: Call) -> Outcome:
         """Run a call of the kind that was traced."""
-        if call.state is None:
-            call = call._replace(state=self.state)
+        state, sequences, consts = call.state, call.sequences, [*self.trace.consts]
+        if state is None:
+            state, slots = self.state, self._own_slots
         else:
-            tell_initial(flatten(call.state), self.names)
-        slots = flatten(call.state)
-        slots = [x if x.dtype == spec.dtype else x.astype(spec.dtype) for x, spec in zip(slots, self.slots, strict=True)]
-        at_each, once = self._drawn(call.T)
-        found = run(self.plan, [*call.sequences, *at_each], slots, [*self.trace.consts, *once], call.T)
+            slots = flatten(state)
+            tell_initial(slots, self.names)
+            slots = self._cast(slots)
+        if self.trace.draws:
+            at_each, once = self._drawn(call.T)
+            sequences, consts = [*sequences, *at_each], [*consts, *once]
+        found = run(self.plan, sequences, slots, consts, call.T)
         end = len(found) - len(slots)
         start = end - len(self.unmasked_delays)
         outputs, of_delays, final = found[:start], found[start:end], found[end:]
-        for x, after in zip(final, self.trace.loop.next_carry, strict=True):
-            if x.node.primitive is not None and after.primitive is not None:
-                x.node.name = after.name
-        delays = dict(zip(self.unmasked_delays, of_delays, strict=True))
-        return call.outcome(self.output, outputs, final, self.recorded, delays)
+        for x, name in zip(final, self._computed_names, strict=True):
+            if name is not None and x.node.primitive is not None:
+                x.node.name = name
+        return call.outcome(
+            state, self.output, outputs, final, self.recorded, dict(zip(self.unmasked_delays, of_delays, strict=True))
+        )
+
+    def _cast(self, slots: list[Tensor]) -> list[Tensor]:
+        return [x if x.dtype == spec.dtype else x.astype(spec.dtype) for x, spec in zip(slots, self.slots, strict=True)]
+
+    @functools.cached_property
+    def _own_slots(self) -> list[Tensor]:
+        return self._cast(flatten(self.state))
+
+    @functools.cached_property
+    def _computed_names(self) -> list[str | None]:
+        """The names that the step gave to what the slots carry on, where it has computed that."""
+        return [None if node.primitive is None else node.name for node in self.trace.loop.next_carry]
 
 
 _GENERATORS: dict[str, Any] = {
@@ -135,7 +151,25 @@ class _Traces:
     def __init__(self) -> None:
         self.watch = Watch()
         self.steps: dict[Any, Kept[TracedStep]] = {}
+        self._of_one_guard: tuple[Guard | None, dict[Any, Kept[TracedStep]]] = None, {}
         self.plans: dict[Any, Kept[CompiledScan]] = {}
+
+    def found(self, kind: Any, reached: Guard) -> TracedStep | None:
+        """The traced step for a kind of call and a guard, if it is still kept."""
+        last, by_kind = self._of_one_guard
+        if reached is not last:  # a watch that sees no change gives the same guard: no need to compare its key again
+            by_kind = {}
+            self._of_one_guard = reached, by_kind
+        entry = by_kind.get(kind) or self.steps.get((kind, reached.key))
+        if entry is None:
+            return None
+        by_kind[kind] = entry
+        return _touched(entry)
+
+    def keep(self, kind: Any, made: TracedStep) -> None:
+        """Keep a traced step for the calls of its kind while its guard has the same key."""
+        _keep(self.steps, (kind, made.guard.key), made)
+        self._of_one_guard = None, {}
 
 
 _caches: WeakKeyDictionary[Any, _Traces] = WeakKeyDictionary()
@@ -176,7 +210,7 @@ def traced_step(recurrent: Any, call: Call) -> TracedStep:
         backend_name(recurrent.backend),
     )
     reached = cache.watch.guard(cell)
-    found: TracedStep | None = _found(cache.steps, (kind, reached.key))
+    found = cache.found(kind, reached)
     if found is not None and found.lasting:
         return found
     if call.state is None:
@@ -187,7 +221,7 @@ def traced_step(recurrent: Any, call: Call) -> TracedStep:
         if found is None:
             made = replace(made, guard=_without_side_effects(cell, made, make))
     tell_initial(flatten(call.state), made.names)
-    _keep(cache.steps, (kind, made.guard.key), made)
+    cache.keep(kind, made)
     return made
 
 
@@ -253,7 +287,7 @@ def _trace(cache: _Traces, recurrent: Any, call: Call, reached: Guard) -> Traced
 
 def _plan(cache: _Traces, loop: Loop, names: tuple[str | None, ...], checkpoint: int | None, backend: str) -> CompiledScan:
     key = signature(loop), names, checkpoint, backend
-    plan: CompiledScan | None = _found(cache.plans, key)
+    plan: CompiledScan | None = _touched(cache.plans.get(key))
     if plan is None:
         plan = CompiledScan(loop, checkpoint, backend=backend_named(backend, to_run=True))
         _keep(cache.plans, key, plan)
@@ -268,8 +302,7 @@ def _keep(kept: dict[Any, Kept[Any]], key: Any, value: TracedStep | CompiledScan
         kept.pop(next(iter(kept)), None)
 
 
-def _found(kept: dict[Any, Kept[Any]], key: Any) -> Any:
-    """A cached value, if it is still kept; its size is updated, since programs are made when first needed."""
-    entry = kept.get(key)
+def _touched(entry: Kept[Any] | None) -> Any:
+    """The value of an entry, if it is still kept; its size is updated, since programs are made when first needed."""
     value = None if entry is None else entry.value
     return None if entry is None or value is None else touch(entry, value.size)

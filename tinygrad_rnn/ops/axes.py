@@ -24,7 +24,9 @@ def negative_axes(name: str, axis: Axis, ndim: int) -> tuple[int, ...]:
     >>> negative_axes("sum", (0, -1), 3)
     (-3, -1)
     """
-    axes = range(ndim) if axis is None else [_integer(name, a) for a in (axis if isinstance(axis, tuple) else (axis,))]
+    if axis is None:
+        return tuple(range(-ndim, 0))
+    axes = [_integer(name, a) for a in (axis if isinstance(axis, tuple) else (axis,))]
     for a in axes:
         if not -ndim <= a < ndim:
             raise ShapeError(f"{name}: axis {a} is out of bounds for a tensor of {ndim} dimensions")

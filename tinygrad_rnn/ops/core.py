@@ -139,9 +139,9 @@ class Primitive:
             If it has not as many inputs, or no attribute of such a name.
         """
         fewest = len(self.named_arguments)
-        if len(inputs) < fewest or (len(inputs) > fewest == len(self.arguments)):
+        if len(inputs) != fewest and (len(inputs) < fewest or fewest == len(self.arguments)):
             raise TypeError(f"{self.name} takes {', '.join(self.arguments)}, and was given {len(inputs)} inputs")
-        if attributes.keys() != self.attributes:
+        if (attributes or self.attributes) and attributes.keys() != self.attributes:
             expected = ", ".join(sorted(self.attributes)) or "none"
             raise TypeError(f"{self.name} takes these attributes: {expected}; and was given {', '.join(attributes) or 'none'}")
         return apply(self, inputs, attributes)

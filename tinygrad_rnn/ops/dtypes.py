@@ -149,7 +149,10 @@ def widens_halves(kernel: Kernel) -> Kernel:
 
     @functools.wraps(kernel)
     def wide(*xs: Array, out: Array | None = None, **attributes: Any) -> Any:
-        if "e" not in [x.dtype.char for x in xs]:  # float16, in NumPy's letters: faster than to compare dtypes
+        for x in xs:
+            if x.dtype.char == "e":  # float16, in NumPy's letters: faster than to compare dtypes
+                break
+        else:
             return kernel(*xs, out=out, **attributes)
         y = kernel(*[x.astype(_SINGLE) if x.dtype == _HALF else x for x in xs], **attributes)
         if out is None:

@@ -113,7 +113,7 @@ def _getitem_index(choose: Choose, x: Shape, *arrays: Shape) -> Mapping[str, Any
 )
 def _getitem(x, *arrays, index, out=None):
     if not arrays:
-        return filled(x[index], out)
+        return x[index] if out is None else filled(x[index], out)
     found = _with_arrays(index, arrays)
     _check_codes(index, found, x.shape)
     return filled(x[found], out)
@@ -135,7 +135,7 @@ def getitem(x: TensorLike, index: Any) -> Tensor:
     tensor([2., 4.])
     """
     x = as_tensor(x)
-    if index.__class__ is int:
+    if index is None or index.__class__ is int:
         return apply(_getitem, (x,), {"index": (index,)})
     return _read(x, index)
 

@@ -70,7 +70,7 @@ def _splits(shape: Shape, into: Shape) -> bool:
     view=lambda attributes, shape: _splits(shape, attributes["shape"]),
 )
 def _reshape(x, *, shape, out=None):
-    return filled(x.reshape(shape), out)
+    return x.reshape(shape) if out is None else filled(x.reshape(shape), out)
 
 
 def reshape(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
@@ -113,7 +113,7 @@ def reshape(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
     view=lambda attributes, shape: True,
 )
 def _transpose(x, *, axes, out=None):
-    return filled(x.transpose(axes), out)
+    return x.transpose(axes) if out is None else filled(x.transpose(axes), out)
 
 
 def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> Tensor:
@@ -235,6 +235,10 @@ def squeeze(x: TensorLike, axis: Axis = None) -> Tensor:
     view=lambda attributes, shape: True,
 )
 def _broadcast_to(x, *, shape, out=None):
+    if out is None and x.size == 1 and x.ndim <= len(shape):  # faster than np.broadcast_to
+        view = np.ndarray(shape, x.dtype, x, 0, (0,) * len(shape))
+        view.flags.writeable = False
+        return view
     return filled(np.broadcast_to(x, shape), out)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -53,10 +53,10 @@ class Run(Results):
 
     __slots__ = ("values", "_executable", "_memory")
 
-    def __init__(self, values: Sequence[Any], executable: Executable, memory: RunMemory) -> None:
+    def __init__(self, values: Sequence[Any], memory: RunMemory, executable: Executable) -> None:
         self.values = values
-        self._executable = executable
         self._memory = memory
+        self._executable = executable
 
     def __getitem__(self, index: int) -> npt.NDArray[Any]:
         found: npt.NDArray[Any] | None = self.values[index]
@@ -74,13 +74,12 @@ def _run(*arrays: Any, plan: CompiledScan, steps: int, out: Any = None) -> Run |
         if save and plan.checkpoint is not None and 1 < plan.checkpoint < steps:
             return run_in_segments(plan, arrays, steps)
         executable = plan.executable(save)
-        values, memory = executable(arrays, steps)
+        return Run(*executable(arrays, steps), executable)
     except Exception:
         from .open import run_step_by_step
 
         run_step_by_step(plan, arrays, steps)  # it raises the error with its step
         raise
-    return Run(values, executable, memory)
 
 
 def _gradient(positions: list[int], parts: list[Part], y: Tensor, *inputs: Tensor, plan: CompiledScan, steps: int) -> list[Any]:
@@ -152,7 +151,7 @@ class _Backward:
         y = self._run_of(count) if current().recording else self.y
         sequences = [
             *self._first(count, [*self.stacks, *self.sequences]),
-            *self._first(count, [_read(y, i) for i in reverse.read]),
+            *self._first(count, _read(y, reverse.read)),
         ]
         found = run(
             plan,
@@ -227,10 +226,10 @@ class _Backward:
             return [x[None] for x in self.state]
         if current().recording and final.keys() >= set(state):
             y = self._run_of(count - 1)
-            return [_read(y, final[leaf])[None] for leaf in state]
+            return [x[None] for x in _read(y, [final[leaf] for leaf in state])]
         residuals = {item.node: i for i, item in enumerate(self.plan.saving.outputs) if item.residual}
         return [
-            _read(self.y, residuals[leaf])[at : at + 1] if leaf in residuals else x[None]
+            _read(self.y, [residuals[leaf]])[0][at : at + 1] if leaf in residuals else x[None]
             for leaf, x in zip(state, self.state, strict=True)
         ]
 
@@ -288,8 +287,7 @@ def _reversed_segment(
 ) -> dict[int, Tensor]:
     """The cotangents of a segment's inputs; what it saved for them is free again then."""
     executable = plan.executable(True)
-    values, memory = executable(arrays, steps)
-    y = Tensor(leaf(Run(values, executable, memory)))
+    y = Tensor(leaf(Run(*executable(arrays, steps), executable)))
     found = _reversed(wanted, given, y, [Tensor(constant(x)) for x in arrays], plan, steps)
     return {k: g for k, g in zip(wanted, found, strict=True) if g is not None}
 
@@ -298,17 +296,17 @@ def _zeros(like: Tensor) -> npt.NDArray[Any]:
     return np.zeros(like.shape, like.dtype)
 
 
-def _read(results: Tensor, index: int) -> Value:
-    """One of the results of a run: a tensor with a node, or an array if nothing is recorded."""
-    if isinstance(results.node.value, Outline):
-        return results.node.value.read(results.node, index)
-    here = current()
-    value = results.node.value[index]
+def _read(results: Tensor, indices: Iterable[int]) -> list[Value]:
+    """Some of the results of a run: tensors with nodes, or arrays if nothing is recorded."""
+    here, node = current(), results.node
+    values = node.value
+    if isinstance(values, Outline):
+        return [values.read(node, i) for i in indices]
     if not here.recording:
-        return value
+        return [values[i] for i in indices]
     if not here.eager:
-        return apply(item, (results,), {"index": index})
-    return Tensor(Node(item, (results.node,), {"index": index}, value, here.location))
+        return [apply(item, (results,), {"index": i}) for i in indices]
+    return [Tensor(Node(item, (node,), {"index": i}, values[i], here.location)) for i in indices]
 
 
 def _cuts(node: Node, order: Sequence[Node]) -> dict[int, tuple[Node, Location]]:
@@ -373,9 +371,8 @@ def run(
         plan = plan.whole if plan.checkpoint not in (None, 1) else plan
         nodes = tuple([as_tensor(x).node for x in inputs])
         node = Node(scan, nodes, {"plan": plan, "steps": steps}, Outline(plan, steps), current().location)
-        return [_read(Tensor(node), i) for i in range(len(plan.loop.outputs))]
+        return _read(Tensor(node), range(len(plan.loop.outputs)))
     if not current().recording:  # nobody will ask for the node, and these calls are many
         arrays = [x if isinstance(x, np.ndarray) else x.node.value for x in inputs]
-        return [Tensor(constant(value)) for value in _run(*arrays, plan=plan, steps=steps).values]
-    results = apply(scan, inputs, {"plan": plan, "steps": steps})
-    return [_read(results, i) for i in range(len(plan.loop.outputs))]
+        return [Tensor(leaf(value)) for value in _run(*arrays, plan=plan, steps=steps).values]
+    return _read(apply(scan, inputs, {"plan": plan, "steps": steps}), range(len(plan.loop.outputs)))

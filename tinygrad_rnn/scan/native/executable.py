@@ -222,7 +222,7 @@ IN_ORDER = 0x101
 
 
 def _data_offset() -> int:
-    """Offset of the address of the data in NumPy's array objects; −1 if it, or a tuple's items, are found elsewhere."""
+    """Where in NumPy's array objects the address of the data stands; −1 if arrays or tuples are laid out in another way."""
     offset = 2 * ctypes.sizeof(ctypes.c_void_p)
     arrays = tuple([np.empty(n) for n in (1, 5)])
     try:
@@ -238,7 +238,7 @@ DATA_OFFSET = _data_offset()
 
 
 def _addresses(arrays: tuple[Any, ...]) -> Any:
-    """Addresses of the array objects of the tuple: C reads from these where the data are, which takes NumPy a microsecond each."""
+    """The arrays as C finds them: the objects in a tuple. C reads where their data are, which takes Python a microsecond."""
     if DATA_OFFSET >= 0:
         return id(arrays) + tuple.__basicsize__
     return (ctypes.c_void_p * max(1, len(arrays)))(*[0 if x is None else x.ctypes.data for x in arrays])
