@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, TypeAlias
@@ -9,7 +10,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..graph.node import Node, in_order, leaf
+from ..graph.node import Node, Spec, leaf
+from ..ops.core import registry
+from ..ops.facts import facts_of
 from ..scan.backend import Backend, Executable
 from ..scan.canonical import canonical
 from ..scan.loop import Loop, Output, is_scalar_constant
@@ -18,6 +21,8 @@ from ..scan.primitive import item, output_number, scan
 from ..scan.schedule import Schedule
 
 __all__ = ["Program", "ScanCall", "Section"]
+
+_TRANSPOSE = registry["transpose"]
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -112,6 +117,10 @@ class Program:
 
     def __init__(self, given: Sequence[Node], ends: Sequence[Node], made: Mapping[Node, Node], backend: Backend) -> None:
         nodes, resolved = _resolved(ends, made)
+        turned = _turned(nodes, [resolved[node] for node in ends])
+        if turned:
+            nodes, again = _resolved([resolved[node] for node in ends], turned)
+            resolved = {node: again[found] for node, found in resolved.items() if found in again}
         self.calls: list[Section | ScanCall] = []
         self.constants: list[Array] = []
         self.given = list(given)
@@ -130,19 +139,15 @@ class Program:
 
     def _write(self, nodes: Sequence[Node], wanted: Sequence[Node]) -> None:
         scans = [node for node in nodes if node.primitive is scan]
-        number = {node: k for k, node in enumerate(scans)}
-        section: dict[Node, int] = {}
+        section = _sections(nodes, scans, wanted)
         operations: list[list[Node]] = [[] for _ in range(len(scans) + 1)]
         outside = set(wanted)
         for node in nodes:
-            if node.primitive is item:
-                section[node] = number[node.inputs[0]] + 1
-            elif node.primitive is scan:
+            if node.primitive is scan:
                 outside.update(node.inputs)
-            elif node.primitive is not None:
-                k = section[node] = max([section.get(i, 0) for i in node.inputs], default=0)
-                operations[k].append(node)
-                outside.update(i for i in node.inputs if section.get(i, 0) != k)
+            elif node.primitive is not None and node.primitive is not item:
+                operations[section[node]].append(node)
+                outside.update(i for i in node.inputs if section.get(i) != section[node])
         items: dict[Node, list[Node]] = {node: [] for node in scans}
         for node in nodes:
             if node.primitive is item:
@@ -203,21 +208,53 @@ class Program:
         return table, memories
 
 
+def _sections(nodes: Sequence[Node], scans: Sequence[Node], wanted: Sequence[Node]) -> dict[Node, int]:
+    """The section of each operation: section k is before scan k. Each is as late as its readers allow, to keep little."""
+    last = len(scans)
+    section = dict.fromkeys(wanted, last)
+    number = {node: k for k, node in enumerate(scans)}
+    for node in reversed(nodes):
+        at = number[node] if node.primitive is scan else last if node.primitive is item else section[node]
+        for i in node.inputs:
+            section[i] = min(section.get(i, last), at)
+    return section
+
+
+def _turned(nodes: Sequence[Node], wanted: Sequence[Node]) -> dict[Node, Node]:
+    """For transposed products that nobody reads otherwise, the product of the transposes: it lies in memory as it is read."""
+    readers = Counter([*wanted, *[i for node in nodes for i in node.inputs]])
+    found: dict[Node, Node] = {}
+    for node in nodes:
+        if node.primitive is _TRANSPOSE and node.attributes == {"axes": (-1, -2)} and readers[node.inputs[0]] == 1:
+            (product,) = node.inputs
+            if facts_of(product).product and all(len(i.shape) == 2 for i in product.inputs):
+                sides = [_transposed(i) for i in reversed(product.inputs)]
+                found[node] = Node(product.primitive, tuple(sides), product.attributes, node.value, node.location)
+    return found
+
+
+def _transposed(x: Node) -> Node:
+    return Node(_TRANSPOSE, (x,), {"axes": (-1, -2)}, Spec(x.shape[::-1], x.dtype), x.location)
+
+
 def _resolved(ends: Sequence[Node], made: Mapping[Node, Node]) -> tuple[list[Node], dict[Node, Node]]:
     """All nodes that the ends need, each after its inputs, without leaves that stand for others; and what stands for each."""
-    seen: set[Node] = set()
-    stack = list(ends)
-    while stack:
-        node = stack.pop()
-        if node not in seen:
-            seen.add(node)
-            stack += [made[node]] if node in made else node.inputs
     table: dict[Node, Node] = {}
-    for node in in_order(seen):
+    stack = list(reversed(ends))
+    while stack:
+        node = stack[-1]
+        needs = (made[node],) if node in made else node.inputs
+        missing = [i for i in needs if i not in table]
+        if node in table or missing:
+            stack += reversed(missing)
+            if node in table:
+                stack.pop()
+            continue
+        stack.pop()
         if node in made:
             table[node] = table[made[node]]
         elif all(table[i] is i for i in node.inputs):
             table[node] = node
         else:
             table[node] = node.again(tuple([table[i] for i in node.inputs]))
-    return in_order(set(table.values())), table
+    return list(dict.fromkeys(table.values())), table

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 import numpy as np
 
 from ...graph.node import Node
+from ...ops.core import registry
 from ...ops.facts import facts_of
 from ...ops.indexing import is_index_array
 from .elements import write_pointers
@@ -19,6 +20,8 @@ from .places import CPlace, literal_of
 from .types import C_TYPES, line_dtype, template_of
 
 __all__ = ["write_einsum", "write_flat", "write_line", "write_scatter", "write_sum_over"]
+
+_SUM = registry["sum"]
 
 
 def write_line(page: Page, node: Node) -> None:
@@ -34,10 +37,13 @@ def write_line(page: Page, node: Node) -> None:
     free = [axis for axis in range(rank) if axis not in axes]
     dtype, lengths = line_dtype(node), [x.shape[axis] for axis in axes]
     count = " * ".join(page.size(x.shape[axis], axis) for axis in axes) or "1"
+    if node.primitive is _SUM and free and axes == list(range(len(axes))) and x.dtype == node.dtype == dtype:
+        _write_sum_of_rows(page, node, axes)
+        return
     with page.nest(x.shape, free) as variables:
         outer = [variables[axis] if axis in free else "0" for axis in range(rank)]
         index = outer if len(node.shape) == rank else [variables[axis] for axis in free]
-        together = axes == [rank - 1]
+        together = axes == list(range(rank - len(axes), rank)) and _without_gaps(page, x, axes)
         if together and literal_of(x) is None and x.dtype == dtype and page.places[x].strides[-1] == 1:
             source = page.pointer(x, outer)
         else:
@@ -47,11 +53,32 @@ def write_line(page: Page, node: Node) -> None:
             page.say(f"{page.element(node, index)} = {page.call(template.format(n=count, x=source), dtype)};")
             return
         wide = node.dtype if node.dtype.kind == "f" else np.dtype(np.int64)
-        straight = together and node.dtype == wide and page.places[node].strides[-1] == 1
+        straight = together and len(axes) == 1 and node.dtype == wide and page.places[node].strides[-1] == 1
         target = page.pointer(node, outer) if straight else page.scratch("line", (math.prod(lengths),), wide)
         page.say(f"{page.call(template.format(n=count, x=source, y=target), dtype)};")
         if not straight:
             _counted(page, x, axes, f"{page.element(node, variables)} = {target}[k++];")
+
+
+def _without_gaps(page: Page, x: Node, axes: Sequence[int]) -> bool:
+    """Whether the elements along the last axes follow each other."""
+    strides = page.places[x].strides if literal_of(x) is None else ()
+    return len(axes) == 1 or all(strides[k] == strides[k + 1] * x.shape[k + 1] for k in axes[:-1] if strides)
+
+
+def _write_sum_of_rows(page: Page, node: Node, axes: Sequence[int]) -> None:
+    """A sum over the first axes: whole rows are added, in their order."""
+    (x,) = node.inputs
+    free = range(len(axes), len(x.shape))
+
+    def total(variables: Sequence[str]) -> str:
+        kept = ["0"] * (len(node.shape) - len(free))
+        return page.element(node, [*kept, *[variables[axis] for axis in free]])
+
+    with page.nest(x.shape, free, simd=True) as variables:
+        page.say(f"{total(variables)} = 0;")
+    with page.nest(x.shape, simd=True) as variables:
+        page.say(f"{total(variables)} += {page.element(x, variables)};")
 
 
 def _counted(page: Page, x: Node, axes: Sequence[int], line: str) -> None:

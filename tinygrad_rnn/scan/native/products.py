@@ -59,10 +59,12 @@ class Products:
         page.say(f"/* {self._called(node)} = {self._called(a)} {self._called(b)} */")
         same = not once and len(b.shape) == 2 and page.places.partition.is_invariant(b)
         flat = same and batched and len(node.shape) == 2 and self._rows_follow(a) and self._rows_follow(node)
+        of_all = once and math.prod(b.shape[:-2]) == 1 and self._are_one_matrix(a, node)
+        m = math.prod(node.shape[:-1]) if of_all else m
         with ExitStack() as stack:
             stack.enter_context(page.steps(batched and not flat))
-            *index, _, _ = stack.enter_context(page.nest(node.shape, range(len(node.shape) - 2)))
-            index += ["0", "0"]
+            *index, _, _ = stack.enter_context(page.nest(node.shape, () if of_all else range(len(node.shape) - 2)))
+            index = ["0"] * len(node.shape) if of_all else [*index, "0", "0"]
             depth = page.size(k, 0) if len(b.shape) == 2 and not same else str(k)
             panels = self._packed_before(b) if same else self._packed(b, depth, columns, index)
             rows = page.size(m, 0) if len(node.shape) == 2 else str(m)
@@ -85,6 +87,12 @@ class Products:
         """Whether the rows of a matrix of all steps are so far apart as those of one step."""
         place = self.page.places[node]
         return place.memory.over_time and math.prod(place.memory.spec.shape) == node.shape[0] * place.strides[0]
+
+    def _are_one_matrix(self, a: Node, node: Node) -> bool:
+        """Whether the rows of all matrices of a batch are equally far apart, in the first operand and in the product."""
+        strides = [self.page.places[i].strides for i in (a, node)]
+        axes = range(len(node.shape) - 2)
+        return a.shape[:-1] == node.shape[:-1] and all(s[k] == s[k + 1] * node.shape[k + 1] for s in strides for k in axes)
 
     def _packed_before(self, b: Node) -> str:
         """The name of a matrix that is packed before the first step."""
