@@ -263,4 +263,4 @@ def _squarable(g: Array) -> Array:
     most = np.sqrt(np.finfo(g.dtype).max) / 4
     if isinstance(g, np.ndarray) and np.abs(g).max(initial=0) <= most:
         return g
-    return np.where(np.abs(g) < np.inf, np.clip(g, -most, most), g)
+    return np.where(g - g == 0, np.clip(g, -most, most), g)  # inf - inf is NaN

@@ -72,8 +72,9 @@ def _expression(page: Page, groups: Groups, node: Node, variables: Sequence[str]
             texts[name] = literal(np.asarray(number.value).astype(dtype), dtype)
         else:
             text = held[i] if groups.in_register(i, node) else page.element(i, variables)
+            decides = i.dtype.kind == "b" and template.startswith(f"{{{name}}} ?")
             bare = _SIMPLE.fullmatch(text) or (i.dtype == dtype and _CALL.fullmatch(template))
-            texts[name] = f"{'' if i.dtype == dtype else f'({C_TYPES[dtype]})'}{text if bare else f'({text})'}"
+            texts[name] = f"{'' if decides or i.dtype == dtype else f'({C_TYPES[dtype]})'}{text if bare else f'({text})'}"
     return page.call(template.format(**texts), dtype)
 
 

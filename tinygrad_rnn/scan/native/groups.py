@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ...graph.node import Node
 from ...ops.facts import facts_of
+from ..partition import INVARIANT
 from .places import CPlaces, is_made, is_seen, literal_of
 from .types import form_of
 
@@ -51,7 +52,7 @@ class Groups:
         at_stage[None] += [node for node in schedule.closing if is_made(node)]
         for stage, copy in places.copies:
             at_stage[stage].append(copy)
-        self.stages = {stage: self._ordered(nodes) for stage, nodes in at_stage.items()}
+        self.stages = {stage: self._ordered(nodes, once=stage is None or stage == INVARIANT) for stage, nodes in at_stage.items()}
         self._group = {
             node: item for items in self.stages.values() for item in items if isinstance(item, Group) for node in item.nodes
         }
@@ -89,7 +90,7 @@ class Groups:
         """The values that must be there before an operation; a running sum reads its slot of the step before."""
         return (self.places.partition.term(node),) if node in self._running else node.inputs
 
-    def _ordered(self, nodes: Sequence[Node]) -> list[Group | Node]:
+    def _ordered(self, nodes: Sequence[Node], once: bool) -> list[Group | Node]:
         own, number = set(nodes), {node: k for k, node in enumerate(nodes)}
         needs = {node: self._needs(node, own) for node in nodes}
         missing = {node: len(found) for node, found in needs.items()}
@@ -97,6 +98,7 @@ class Groups:
         for node, found in needs.items():
             for i in found:
                 readers[i].append(node)
+        loops = self._loops_after(nodes, readers) if once else dict.fromkeys(nodes, 0)
         ready = [k for k, node in enumerate(nodes) if not missing[node]]
         heapq.heapify(ready)
         ordered: list[Group | Node] = []
@@ -121,12 +123,25 @@ class Groups:
                 done(node)
                 continue
             members: list[Node] = []
-            while fitting := [k for k in ready if not members or self._fits(nodes[k], members)]:
+            most = max(loops[nodes[k]] for k in ready)
+            while fitting := [
+                k for k in ready if loops[nodes[k]] == most and (not members or self._fits(nodes[k], members))
+            ]:
                 members.append(take(fitting))
                 done(members[-1])
             ordered.append(Group(tuple(members)))
         assert sum(len(item.nodes) if isinstance(item, Group) else 1 for item in ordered) == len(nodes), "operations wait"
         return ordered
+
+    def _loops_after(self, nodes: Sequence[Node], readers: Mapping[Node, Sequence[Node]]) -> dict[Node, int]:
+        """For operations that are done once, how many loops follow at least: what is read late is not computed early."""
+        found: dict[Node, int] = {}
+        for node in reversed(nodes):
+            found[node] = max(
+                [found[reader] + (not self._fits(reader, [node]) or form_of(node) != "element") for reader in readers[node]],
+                default=0,
+            )
+        return found
 
     def _fits(self, node: Node, members: list[Node]) -> bool:
         """Whether an operation goes over the same elements, and reads the members' values at its own element alone."""
