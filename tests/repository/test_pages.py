@@ -238,10 +238,10 @@ def test_a_block_of_a_translation_that_differs_is_run_with_all_that_reads_its_na
     assert draw in text and "(../pictures/page/letters-zh.svg)" in text
     picture = translation.parents[1] / "pictures" / "page" / "letters-zh.svg"
     assert run.differences(translation) == []
-    assert (
-        run.differences(translation.parents[1] / "page.md") != []
-    )  # its text is none of the code's, and the picture is missing
+    assert run.update(translation.parents[1] / "page.md") == ["page.md", "letters.svg"]
     assert picture.exists()
+    assert run.differences(translation)  # the output that it copied is another now
+    run.update(translation)
     translation.write_text(text.replace("```text\n1\n", "```text\n-1\n"), encoding="utf-8")
     assert run.differences(translation)
     translation.write_text(TRANSLATION.format("", ""), encoding="utf-8")
