@@ -249,6 +249,13 @@ def test_a_block_of_a_translation_that_differs_is_run_with_all_that_reads_its_na
     assert not picture.exists()
 
 
+def test_what_a_block_of_a_translation_reads_is_run_before_it(translation: Path) -> None:
+    text = TRANSLATION.format("", "").replace("```python\n```\n\n那么", "```python\nprint(W - U)\n```\n\n那么")
+    translation.write_text(text, encoding="utf-8")
+    run.update(translation)
+    assert "print(W - U)\n```\n\n```text\n1\n```" in translation.read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     "mine, message",
     [
