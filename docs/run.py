@@ -232,7 +232,10 @@ def _to_run(pairs: list[Pair]) -> tuple[set[int], set[int]]:
     differ, changed = set(), set()
     for k, pair in enumerate(pairs):
         sources.append(set())
-        if pair.original["kind"] != "python":
+        if pair.original["kind"] != "python":  # a command, which may name a file that a block wrote
+            words = set(re.findall(r"\w+", pair.code))
+            sources[k] |= {writer[name] for name in words & set(writer)}
+            differ |= {k} if words & changed else set()
             continue
         theirs = set(map(ast.dump, ast.parse(pair.original["code"]).body))
         for statement in ast.parse(pair.code).body:
