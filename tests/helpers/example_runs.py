@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import functools
-import subprocess
+import io
+import runpy
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from typing import NamedTuple
+
+import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
@@ -23,10 +28,16 @@ class Run(NamedTuple):
 
 @functools.cache
 def quick(name: str, seed: int = 0) -> Run:
-    """``python examples/<name>.py --quick --seed <seed> --out <a folder>``, where a warning is an error."""
+    """``python examples/<name>.py --quick --seed <seed> --out <a folder>``, where a warning is an error.
+
+    They run in this process, since to import what they need takes a program of its own as long as a quick run.
+    """
     folder = tempfile.TemporaryDirectory(prefix=f"{name}-")
     atexit.register(folder.cleanup)
-    call = [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py"), "--quick", "--seed", str(seed), "--out", folder.name]
-    done = subprocess.run(call, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return Run(done.stdout, Path(folder.name))
+    script, printed = str(EXAMPLES / f"{name}.py"), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings(), contextlib.redirect_stdout(printed):
+        warnings.simplefilter("error")
+        patch.setattr(sys, "argv", [script, "--quick", "--seed", str(seed), "--out", folder.name])
+        patch.setenv("MPLBACKEND", "Agg")
+        runpy.run_path(script, run_name="__main__")
+    return Run(printed.getvalue(), Path(folder.name))
