@@ -151,6 +151,23 @@ def test_of_several_states_the_one_whose_gradient_reaches_farthest_counts(found:
         assert ("What lies further back than 21 steps, the model can hardly learn" in words) == is_said == ("hardly" in words)
 
 
+def test_a_model_that_needs_what_came_before_is_run_as_it_is_said() -> None:
+    narx, wave = nn.NARX(1, 1, input_delays=1, feedback_delays=2, hidden_size=3), np.sin(np.arange(40))[:, None, None]
+    xs, history, ys = narx.prepare(np.roll(wave, 3, axis=0), wave)
+    with pytest.raises(ShapeError, match=r"(?s)what came before.*say how it is run: report\(model, xs, targets=…, run=lambda"):
+        explain.report(narx, xs, targets=ys)
+    page = explain.report(narx, xs, targets=ys, run=lambda xs: narx.free_run(xs, history))
+    assert f"Its mean loss is {np.mean((narx.free_run(xs, history).data - ys) ** 2):.3g} mean squared error" in page.lead
+    for part in page.sections:
+        for exhibit in part.exhibits:
+            again = eval(exhibit.code, {"model": narx, "page": page, "explain": explain, "nn": nn})
+            assert again == exhibit.content if isinstance(again, Latex) else again.source == exhibit.content.source
+    labels = {vertex.label for vertex in page.sections[-1].exhibits[0].content.sketch.vertices}
+    assert {"x_{1}", "x_{0}", "ŷ_{1}", "ŷ_{−1}", "y_{1}"} <= labels  # inputs and histories under their names
+    opened = explain.report(narx, xs, targets=ys, run=lambda xs: narx.one_step(xs, history, ys[: len(xs)]))
+    assert "less than 1% of it is left" in opened.sections[5].words and "hardly" not in opened.sections[5].words
+
+
 def test_units_are_labelled_with_what_they_go_with(found: dict[str, ModelReport]) -> None:
     page = found["characters"]
     best = page.states.units(values=["h"])[0]

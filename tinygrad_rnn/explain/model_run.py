@@ -25,7 +25,7 @@ from ..tensor import Tensor
 from ..tree import flatten
 from .loop_run import Array, LoopRun, derived
 
-__all__ = ["Loss", "Model", "ModelRun", "RecurrentPart", "run_losses", "run_model", "run_part"]
+__all__ = ["Loss", "Model", "ModelRun", "RecurrentPart", "called", "is_batch_first", "run_losses", "run_model", "run_part"]
 
 Model = Callable[..., Any]
 """A Module, or a function of the input, such as ``lambda xs: narx.free_run(xs, history)``."""
@@ -302,7 +302,7 @@ def run_losses(model: Model, xs: Any, targets: Any, loss: Loss) -> tuple[Any, Te
             f"the loss has shape {losses.shape}, and the loss of each step is needed, shape (T,) or (T, batch); "
             "such as lambda outputs, targets: ((outputs - targets) ** 2).sum(axis=-1)"
         )
-    if any(getattr(part, "batch_first", False) for part in _modules(model)) and losses.ndim == 2:
+    if is_batch_first(model) and losses.ndim == 2:
         losses = losses.T
     if not len(losses):
         raise ShapeError("T = 0: there is no step, and so no gradient")
@@ -384,6 +384,11 @@ def called(model: Model, xs: Any, **options: Any) -> Any:
         for part in unrolled:
             part.mode = "unroll"
     return found[0] if isinstance(found, tuple) else found
+
+
+def is_batch_first(model: Model) -> bool:
+    """Whether a part of a model takes the axis of the batch before that of time."""
+    return any(getattr(part, "batch_first", False) for part in _modules(model))
 
 
 def _modules(model: Model) -> list[Any]:

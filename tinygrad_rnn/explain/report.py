@@ -24,7 +24,7 @@ from .gradient_by_step import gradient_by_step
 from .gradient_flow import GradientFlow, gradient_flow
 from .heatmaps import heatmap
 from .mathml import mathml
-from .model_run import Loss, run_model
+from .model_run import Loss, Model, run_model
 from .page import figure, formulas, page, section
 from .states import States, Unit, states
 from .task import Task, task_of
@@ -83,6 +83,8 @@ class ModelReport:
     ----------
     model : Module
     title : str
+    run : callable
+        The model, or how it is run on an input.
     lead : str
         The first sentences.
     sections : tuple of Section
@@ -119,6 +121,7 @@ class ModelReport:
 
     model: Module
     title: str
+    run: Model
     lead: str
     sections: tuple[Section, ...]
     source: Any
@@ -130,6 +133,11 @@ class ModelReport:
     states: States
     flows: Mapping[str, GradientFlow | TinygradError]
     contributions: Mapping[str, Array]
+
+    @property
+    def called(self) -> str:
+        """What is run, as it is written in the expressions."""
+        return "model" if self.run is self.model else "page.run"
 
     def __repr__(self) -> str:
         return f"<ModelReport of {self.title}: {', '.join(part.title.lower() for part in self.sections)}>"
@@ -167,6 +175,7 @@ def report(
     *,
     targets: Any = None,
     loss: Loss | None = None,
+    run: Model | None = None,
     vocabulary: Vocabulary | None = None,
     title: str = "",
 ) -> ModelReport:
@@ -186,6 +195,9 @@ def report(
     loss : callable, optional
         ``loss(outputs, targets)``: the loss of each step, as for :func:`gradient_flow`. The cross entropy of symbols
         and classes, or the squared error, if not given.
+    run : callable, optional
+        How the model is run on an input, for a model that needs more than the input, such as
+        ``lambda xs: narx.free_run(xs, history)``. It is called with the first steps of a series, and with all of them.
     vocabulary : Vocabulary, optional
         For a text, what makes codes of it; the model's attribute `vocabulary` if not given.
     title : str, optional
@@ -200,7 +212,7 @@ def report(
     DataError
         If the data are too short, a text has no vocabulary, or the file cannot be written.
     ShapeError
-        If nothing says what the model is to predict.
+        If nothing says what the model is to predict, or the model needs more than its input.
     TinygradError
         If the model has no recurrence.
 
@@ -217,34 +229,36 @@ def report(
     """
     if out is not None:
         check_writable(out, "the report")  # before the work
-    task = task_of(model, data, targets, loss, vocabulary)
-    run = run_model(model, task.xs, task.targets, task.loss)
+    called = model if run is None else run
+    task = task_of(model, called, data, targets, loss, vocabulary)
+    first = run_model(called, task.xs, task.targets, task.loss)
     carried = [
         name
-        for name, (part, node) in run.places.items()
+        for name, (part, node) in first.places.items()
         if node in part.loop.next_carry and node.dtype.kind == "f" and node.primitive is not None
     ]
-    found = states(model, task.source, names=carried, vocabulary=vocabulary)
+    found = states(called, task.source, names=carried, vocabulary=vocabulary)
     flows: dict[str, GradientFlow | TinygradError] = {}
     for name in carried or [name for name, array in found.values.items() if array.dtype.kind == "f"]:
         try:
-            flows[name] = gradient_flow(model, task.xs, task.targets, task.loss, name)
+            flows[name] = gradient_flow(called, task.xs, task.targets, task.loss, name)
         except TinygradError as error:  # such as NaN, of which the page is to tell
             flows[name] = error
     made = ModelReport(
         model,
         title or type(model).__name__,
-        _lead(model, task),
+        called,
+        _lead(model, called, task),
         (),
         task.source,
         task.xs,
         task.targets,
         task.loss,
         task.shown,
-        _layers([part.label for part in run.parts]),
+        _layers([part.label for part in first.parts]),
         found,
         flows,
-        _contributions(model, task),
+        _contributions(model, called, task),
     )
     parts = tuple(_told(*given, made, task) for given in SECTIONS)
     made = ModelReport(**{**vars(made), "sections": parts})
@@ -273,7 +287,7 @@ def _shown(exhibit: Exhibit) -> str:
 # -- what is said --------------------------------------------------------------------------
 
 
-def _lead(model: Module, task: Task) -> str:
+def _lead(model: Module, called: Model, task: Task) -> str:
     parameters = dict(model.named_parameters())
     frozen = [name for name, p in parameters.items() if not p.requires_grad]
     what, alone = task.baseline
@@ -281,7 +295,7 @@ def _lead(model: Module, task: Task) -> str:
     size = sum(p.size for p in parameters.values())
     return (
         f"A {type(model).__name__} with {counted(size, 'parameter')} reads {task.size}, and makes a prediction at each "
-        f"step. Its mean loss is {task.mean_loss(model):.3g} {task.unit}{beside}."
+        f"step. Its mean loss is {task.mean_loss(called):.3g} {task.unit}{beside}."
         f"{f' No training moves what is frozen: {_joined(frozen)}.' if frozen else ''}"
     )
 
@@ -297,13 +311,13 @@ def _layers(labels: Sequence[str]) -> str:
     return f" The ending of a name says the layer: {', '.join(labels)}, from the first to the last." if any(labels) else ""
 
 
-def _contributions(model: Module, task: Task) -> dict[str, Array]:
+def _contributions(model: Module, called: Model, task: Task) -> dict[str, Array]:
     """The norms of what each step adds to the gradients of the largest matrices that have one."""
     found: dict[str, Array] = {}
     matrices = [(name, p) for name, p in model.named_parameters() if p.ndim > 1]
     for name, parameter in sorted(matrices, key=lambda pair: -pair[1].size)[:MATRICES]:
         try:
-            found[name] = gradient_by_step(model, task.xs, task.targets, task.loss, parameter, norms=True)
+            found[name] = gradient_by_step(called, task.xs, task.targets, task.loss, parameter, norms=True)
         except TinygradError:  # no loss depends on it
             continue
     return found
@@ -408,13 +422,13 @@ def _flow(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
         if isinstance(flow, TinygradError):
             told.append(f"At {name} there is none: {flow}.")
             continue
-        code = f"explain.gradient_flow(model, page.xs, page.targets, page.loss, {name!r}).draw()"
+        code = f"explain.gradient_flow({made.called}, page.xs, page.targets, page.loss, {name!r}).draw()"
         exhibits.append(Exhibit(code, flow.draw()))
         told.append(_reach(name, flow))
     measured = [flow for flow in made.flows.values() if isinstance(flow, GradientFlow)]
     reaches = [_reached(flow) for flow in measured]
     farthest = max((reach for reach in reaches if reach is not None), default=0)
-    is_gone = bool(reaches) and None not in reaches
+    is_gone = None not in reaches and any(flow.decay[1:].any() for flow in measured)  # not where only inputs are kept
     far = f" What lies further back than {counted(farthest, 'step')}, the model can hardly learn from." if is_gone else ""
     return (
         "A row is the loss of one step t, and a column the step k to which its gradient has come back, on one scale from "
@@ -454,9 +468,11 @@ def _backward(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
         share = norms[k] / norms.sum() if norms.sum() else 0.0
         letter = f"{symbol}, " if (symbol := parameters[name].symbol) else ""
         told.append(f"{letter}{name}, step {k + 1} adds most, {share:.1%} of the sum of all norms{at}")
-    code = f"explain.draw_backward_pass(model, page.xs, page.targets, page.loss,\n    parameters={names}, steps=6)"
+    given = f"{names}" if made.run is made.model else f"[dict(model.named_parameters())[name] for name in {names}]"
+    code = f"explain.draw_backward_pass({made.called}, page.xs, page.targets, page.loss,\n    parameters={given}, steps=6)"
     joined = "; of ".join(told)
-    drawing = draw_backward_pass(made.model, made.xs, made.targets, made.loss, parameters=names, steps=6)
+    matrices = [parameters[name] for name in names]
+    drawing = draw_backward_pass(made.run, made.xs, made.targets, made.loss, parameters=matrices, steps=6)
     return (
         "The unrolled model once more, with the gradient that comes back by each edge; below each step is the norm of what "
         f"that step adds to the gradient of each matrix. {f'In the gradient of {joined}.' if told else ''}",

@@ -25,7 +25,7 @@ from ..sequences import Vocabulary
 from ..tree import flatten
 from .by_hand import Array, read_whole
 from .heatmaps import heatmap
-from .model_run import RecurrentPart, parts_of
+from .model_run import Model, RecurrentPart, is_batch_first, parts_of
 from .properties import PROPERTIES, Property, measure
 
 __all__ = ["Saturation", "States", "Unit", "neighbours", "states"]
@@ -227,7 +227,7 @@ class States:
 
 
 def states(
-    model: Module,
+    model: Model,
     text_or_xs: Any,
     *,
     names: Collection[str] = (),
@@ -239,8 +239,9 @@ def states(
 
     Parameters
     ----------
-    model : Module
-        A cell, a layer or a network, in one direction or both, with any number of layers.
+    model : Module or callable
+        A cell, a layer or a network, in one direction or both, with any number of layers; or a function of the input, such
+        as ``lambda xs: narx.free_run(xs, history)``.
     text_or_xs : str or array_like
         A text; or the input as the model takes it, such as (T, batch, features).
     names : collection of str
@@ -280,7 +281,7 @@ def states(
         if vocabulary is None:
             raise DataError("a text needs a vocabulary: states(model, text, vocabulary=…), or an attribute model.vocabulary")
         codes = vocabulary.encode(xs)
-        first = any(getattr(part, "batch_first", False) for _, part in model.modules())
+        first = is_batch_first(model)
         xs = codes[None] if first else codes[:, None]
     if any(np.size(part) == 0 for part in flatten(xs)):
         raise DataError(f"there is no step: the {'text' if isinstance(text_or_xs, str) else 'sequence'} is empty")

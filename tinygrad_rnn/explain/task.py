@@ -15,7 +15,7 @@ from ..ops import cross_entropy, mse
 from ..sequences import Vocabulary
 from ..tensor import Tensor
 from .by_hand import Array
-from .model_run import Loss, run_losses
+from .model_run import Loss, Model, called, is_batch_first, run_losses
 from .properties import PROPERTIES, Property, passage
 
 __all__ = ["Task", "task_of"]
@@ -69,7 +69,7 @@ class Task:
     unit: str
     per_unit: float
 
-    def mean_loss(self, model: Module) -> float:
+    def mean_loss(self, model: Model) -> float:
         """The mean loss of all steps that are read, in `unit`."""
         return float(run_losses(model, *self.every, self.loss)[1].data.mean()) / self.per_unit
 
@@ -88,19 +88,19 @@ class Task:
         }
 
 
-def task_of(model: Module, data: Any, targets: Any, loss: Loss | None, vocabulary: Vocabulary | None) -> Task:
-    """The task of a model on a text or a series.
+def task_of(model: Module, run: Model, data: Any, targets: Any, loss: Loss | None, vocabulary: Vocabulary | None) -> Task:
+    """The task of a model on a text or a series; `run` is the model, or how it is run on an input.
 
     Raises
     ------
     DataError
         If a text has no vocabulary, or there are too few steps.
     ShapeError
-        If nothing says what the model is to predict.
+        If nothing says what the model is to predict, or the model needs more than its input.
     """
     if isinstance(data, str):
         return _of_text(model, data, loss, vocabulary)
-    return _of_series(model, np.asarray(data.data if isinstance(data, Tensor) else data), targets, loss)
+    return _of_series(model, run, np.asarray(data.data if isinstance(data, Tensor) else data), targets, loss)
 
 
 def _of_text(model: Module, text: str, loss: Loss | None, vocabulary: Vocabulary | None) -> Task:
@@ -138,13 +138,13 @@ def _of_text(model: Module, text: str, loss: Loss | None, vocabulary: Vocabulary
     )
 
 
-def _of_series(model: Module, series: Array, targets: Any, loss: Loss | None) -> Task:
+def _of_series(model: Module, run: Model, series: Array, targets: Any, loss: Loss | None) -> Task:
     to_input = _axes(model)
     if series.ndim < 3 and series.dtype.kind in "fiub":
         dtype = next((p.dtype for p in model.parameters()), np.dtype(float))
         series = to_input(series.astype(dtype).reshape(len(series), 1, -1))
     is_next = targets is None
-    axis = 1 if _is_batch_first(model) else 0
+    axis = 1 if is_batch_first(model) else 0
     if series.ndim < 2 or series.shape[axis] < 3:
         raise DataError(f"a series of shape {series.shape} is too short: a report needs 3 steps at least")
     n = min(series.shape[axis] - is_next, READ)
@@ -160,7 +160,14 @@ def _of_series(model: Module, series: Array, targets: Any, loss: Loss | None) ->
         own = lambda outputs, y: cross_entropy(outputs, y, reduction="none")  # noqa: E731
     used = loss or own
     try:
-        run_losses(model, part(xs, 0, 2), part(ys, 0, 2), used)
+        called(run, part(xs, 0, 2))
+    except (ShapeError, TypeError) as error:
+        raise ShapeError(
+            f"the model does not run on the series ({error}); if it needs more than its input, such as what came before, say "
+            "how it is run: report(model, xs, targets=…, run=lambda xs: …), called with the first steps and with all"
+        ) from error
+    try:
+        run_losses(run, part(xs, 0, 2), part(ys, 0, 2), used)
     except ShapeError as error:
         if loss is not None or not is_next:
             raise
@@ -208,10 +215,6 @@ def _guessed(ys: Array) -> tuple[str, float]:
     return "a guess by the frequencies of the classes", float(-(shares * np.log(shares)).sum())
 
 
-def _is_batch_first(model: Module) -> bool:
-    return any(getattr(part, "batch_first", False) for _, part in model.modules())
-
-
 def _axes(model: Module) -> Callable[[Array], Array]:
     """From (time, batch, …) to what the model takes."""
-    return (lambda array: np.swapaxes(array, 0, 1)) if _is_batch_first(model) else (lambda array: array)
+    return (lambda array: np.swapaxes(array, 0, 1)) if is_batch_first(model) else (lambda array: array)

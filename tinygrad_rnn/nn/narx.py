@@ -14,6 +14,7 @@ from ..errors import DataError, ShapeError
 from ..ops import TensorLike, concatenate, stack
 from ..ops.lengths import mask_padding, sequence_mask
 from ..tensor import Tensor
+from ..unrolling import as_input
 from .cell import State
 from .delays import Delays, FromHistory, check_input, sequence
 from .narx_cell import NARXCell
@@ -171,11 +172,12 @@ class NARX(FromHistory):
         ShapeError
             If something has another shape than the model needs, or the history is missing.
         """
+        steps = None
         if ys is not None:
-            ys = sequence(ys, "ys", self.cell.output_size)
-            options |= {"force": {"y_1": ys}, "steps": len(ys)}
-        inputs = self._inputs(xs, None if ys is None else len(ys))
-        return super().forward(inputs, history, **options)
+            steps = len(sequence(ys, "ys", self.cell.output_size))
+            options |= {"force": {"y_1": as_input(ys)}, "steps": steps}
+        self._inputs(xs, steps)
+        return super().forward(None if xs is None else as_input(xs), history, **options)  # arrays are inputs in pictures
 
     def one_step(
         self, xs: TensorLike | None, history: State, ys: TensorLike, *, lengths: npt.ArrayLike | None = None
