@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from .. import random
 from ..autodiff import no_grad
-from ..errors import DataError
+from ..errors import DataError, NonFiniteError
 from ..extras import optional
 from ..optim import Adam, clip_grad_norm, lbfgs, levenberg_marquardt
 from ..tensor import Parameter, Tensor
@@ -118,6 +118,25 @@ def search(
         return (found * found).mean()
 
     loss = loss or mean_square
+    with np.errstate(all="ignore"), contextlib.suppress(NonFiniteError):  # a free run may grow without bound
+        _run(solver, parameters, iterations, stopping, residuals, jacobian, loss, rate, clip)
+    with contextlib.suppress(StopIteration):
+        stopping(math.nan)
+    stopping.restore()
+
+
+def _run(
+    solver: str,
+    parameters: Sequence[Parameter],
+    iterations: int,
+    stopping: EarlyStopping,
+    residuals: Callable[[], Tensor] | None,
+    jacobian: Callable[[], npt.NDArray[Any]] | None,
+    loss: Callable[[], Tensor],
+    rate: float,
+    clip: float,
+) -> None:
+    """Move the parameters until the solver or the callback ends."""
     if solver == "lm":
         if residuals is None:
             raise DataError("solver='lm' makes a sum of squares small, which a classifier has not; take 'adam' or 'lbfgs'")
@@ -136,9 +155,6 @@ def search(
                 stopping(found.item())
             except StopIteration:
                 break
-    with contextlib.suppress(StopIteration):
-        stopping(math.nan)
-    stopping.restore()
 
 
 class _NoBar:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -164,6 +165,12 @@ class NARXRegressor(SeriesRegressor):
                     best = stopping.least, model
         assert best is not None  # there is one start at least
         self.validation_error_, self.module_ = best
+        if not np.isfinite(self.validation_error_):
+            warnings.warn(
+                "in a free run the outputs of the model grow without bound; its predictions one step ahead may be of use. "
+                "Fewer delays, tanh units (hidden_size=5) or more data may help",
+                stacklevel=3,
+            )
         enough = sum(len(part.x) - self.reach_ for part in later) >= ENOUGH
         with no_grad():
             found = OpenLoop(self.module_, later if enough else train).residuals().data

@@ -275,6 +275,8 @@ class RecurrentClassifier(ClassifierMixin, RecurrentEstimator):  # type: ignore[
         if not sequences and y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
         flat = np.concatenate([np.asarray(part).ravel() for part in y]) if sequences else np.asarray(y).ravel()
+        if flat.dtype.kind == "f" and not np.isfinite(flat).all():
+            raise DataError(f"y has NaN or inf in row {int(np.argmin(np.isfinite(flat)))}, where a class should be")
         check_classification_targets(flat)
         encoder = LabelEncoder().fit(flat)
         self.classes_ = encoder.classes_

@@ -390,8 +390,8 @@ class SeriesRegressor(RegressorMixin, SeriesEstimator):  # type: ignore[misc]
         """The table with all of y, predictions of its rows, and how many of each session are its history."""
         _check_horizon(horizon)
         table = read_table(self, X, y, fitting=False)
-        reach = max(self.reach_, 1)
-        first = reach + (horizon or 1) - 1
+        reach = self.reach_
+        first = reach + (horizon or 1) - 1 if reach else 0
         if all(len(x) <= first for x in table.x):
             raise DataError(
                 f"the longest session has {counted(max(map(len, table.x)), 'row')}, and the first {first} of each are its "

@@ -439,7 +439,15 @@ def _cut_at_gaps(rows: Array, index: Any, name: Any) -> list[Array]:
         raise DataError(f"the times are not in order: {second} comes after {first} ({where}); sort them: df.sort_index()")
     if frequency(index[rows]) is not None:  # months have different lengths, and business days leave out weekends
         return [rows]
-    return np.split(rows, np.flatnonzero(steps > GAP * np.median(steps)) + 1)
+    usual = np.median(steps)
+    if np.mean(abs(steps - usual) < usual / 4) < 0.5:
+        found = index[rows].to_series().diff()
+        raise DataError(
+            f"the times are irregular: the steps between rows{'' if name is None else f' of the series {name!r}'} are from "
+            f"{found.min()} to {found.max()}. A model of a series needs equal steps: resample, such "
+            "as by df.resample('h').mean(). Rows that were chosen at random are no series: choose them in order of time"
+        )
+    return np.split(rows, np.flatnonzero(steps > GAP * usual) + 1)
 
 
 def _tell_gaps(table: Table, tell: bool) -> None:

@@ -1,0 +1,84 @@
+"""Plots, correlations of residuals and selection of delays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from plants import ar2, table, tank
+
+from tinygrad_rnn.errors import DataError
+from tinygrad_rnn.estimators import ARRegressor, NARXRegressor, diagnostics, select_order
+
+
+def test_correlations_are_those_of_numpy():
+    u, y = tank(200)
+    model = NARXRegressor(0, 1, 0, closed_loop=False).fit(u, y)  # too few delays
+    found = diagnostics(model, u, y, lags=5)
+    e = model.residuals(u, y)[1:]
+    inputs = u[1:]
+    np.testing.assert_allclose(found.residuals[1:], e)
+    for k in (1, 4):
+        expected = np.sum((e - e.mean())[k:] * (e - e.mean())[:-k]) / np.sum((e - e.mean()) ** 2)
+        assert found.autocorrelation[0, k] == pytest.approx(expected)
+    for j in (0, 1):
+        v = inputs[:, j] - inputs[:, j].mean()
+        expected = np.sum((e - e.mean())[2:] * v[:-2]) / np.sqrt(np.sum((e - e.mean()) ** 2) * np.sum(v**2))
+        assert found.input_correlation[0, j, 5 + 2] == pytest.approx(expected)
+    # the effect of u1 one step before is not in the model, and stands out where it should
+    assert abs(found.input_correlation[0, 0]).argmax() == 5 + 1
+    assert found.bound == pytest.approx(1.96 / np.sqrt(199))
+    figure = found.plot()
+    assert len(figure.axes) == 4
+
+
+def test_a_right_model_leaves_residuals_without_correlations():
+    y = ar2(2000, np.random.default_rng(1))
+    found = diagnostics(ARRegressor(order=2).fit(None, y), None, y)
+    assert (abs(found.autocorrelation[0, 1:]) < 1.5 * found.bound).all()
+    assert "0 of 20" in repr(found) or "1 of 20" in repr(found) or "2 of 20" in repr(found)
+    with pytest.raises(DataError, match="too few for correlations up to lag 3000"):
+        diagnostics(ARRegressor(order=2).fit(None, y), None, y, lags=3000)
+
+
+def test_criteria_are_their_formulas_and_find_the_order():
+    y = ar2(500, np.random.default_rng(0))
+    found = select_order(ARRegressor(), None, y, {"order": [1, 2, 3, 6]})
+    assert found.best("bic") == {"order": 2}
+    k = 400
+    for row in found.rows:
+        model = ARRegressor(**row["parameters"]).fit(None, y[:k])
+        errors = model.residuals(None, y[:k])[6:]  # the same rows for all
+        n, p = 394, 1 + row["parameters"]["order"]
+        assert row["size"] == p
+        assert row["aic"] == pytest.approx(n * np.log(np.mean(errors**2)) + 2 * p)
+        assert row["bic"] == pytest.approx(n * np.log(np.mean(errors**2)) + p * np.log(n))
+        assert row["free_run"] == pytest.approx(np.std(y[k:] - model.forecast(steps=100).mean), rel=0.1)
+    assert list(found.to_frame().columns) == ["order", "size", "aic", "bic", "one_step", "free_run"]
+    assert repr(found).splitlines()[0].split() == ["order", "numbers", "AIC", "BIC", "one", "step", "free", "run"]
+    with pytest.raises(DataError, match="a criterion is one of 'aic'"):
+        found.best("AIC")
+
+
+def test_delays_of_a_table_are_selected():
+    data = table(200)
+    model = NARXRegressor(hidden_size=3, closed_loop=False, max_iter=15, restarts=1, random_state=0)
+    grid = {"input_delays": [[1], [1, 2]], "output_delays": [2]}
+    found = select_order(model, data[["flow", "valve"]], data["level"], grid)
+    assert found.best() == {"input_delays": [1, 2], "output_delays": 2}
+    with pytest.raises(DataError, match="one series"):
+        select_order(NARXRegressor(groups="plant"), data[["flow"]], data["level"], grid)
+
+
+def test_a_plot_has_the_data_the_forecast_and_its_interval():
+    data = table(80)
+    model = ARRegressor(order=2).fit(None, data["level"])
+    figure = model.forecast(steps=5).plot()
+    (axis,) = figure.axes
+    past, ahead = axis.lines
+    np.testing.assert_array_equal(past.get_ydata(), data["level"])
+    assert pd.Timestamp(ahead.get_xdata()[0]) == data.index[-1] + pd.Timedelta("1h")
+    assert axis.get_ylabel() == "level"
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["measured", "forecast", "90 % interval"]
+    two = ARRegressor(order=1).fit(None, data[["level", "flow"]].to_numpy()).forecast(steps=5)
+    assert len(two.plot().axes) == 2 and list(two.to_frame().columns)[:2] == ["y0 mean", "y0 lower"]

@@ -1,0 +1,206 @@
+"""Tables, lists and arrays in, the same out; sessions at gaps; and one clear error for each kind of bad input."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from plants import table, tank
+from sklearn.exceptions import NotFittedError
+
+from tinygrad_rnn.errors import DataError
+from tinygrad_rnn.estimators import ARRegressor, NARXRegressor, RecurrentClassifier, RecurrentRegressor
+
+QUICK = {"hidden_size": 2, "max_iter": 2, "restarts": 1, "random_state": 0}
+INPUTS = ["flow", "valve"]
+
+
+@pytest.fixture(scope="module")
+def data():
+    return table(80)
+
+
+@pytest.fixture(scope="module")
+def fitted(data):
+    return NARXRegressor(**QUICK).fit(data[INPUTS], data["level"])
+
+
+# -- forms ------------------------------------------------------------------------------------
+
+
+def test_pandas_in_and_out(data, fitted):
+    found = fitted.predict(data[INPUTS])
+    assert found.name == "level" and found.index.equals(data.index)
+    two = NARXRegressor(**QUICK).fit(data[INPUTS], data[["level", "flow"]]).predict(data[INPUTS])
+    assert list(two.columns) == ["level", "flow"] and two.index.equals(data.index)
+
+
+def test_all_forms_of_the_same_series_give_the_same(data, fitted):
+    x, y = data[INPUTS].to_numpy(), data["level"].to_numpy()
+    as_arrays = NARXRegressor(**QUICK).fit(x, y).predict(x)
+    np.testing.assert_allclose(as_arrays, fitted.predict(data[INPUTS]), rtol=1e-12)
+    (of_list,) = NARXRegressor(**QUICK).fit([x], [y]).predict([x])
+    np.testing.assert_allclose(of_list, as_arrays, rtol=1e-12)
+    np.testing.assert_allclose(NARXRegressor(**QUICK).fit(x[None], y[None]).predict(x[None]), as_arrays[None], rtol=1e-12)
+
+
+@pytest.mark.parametrize("model", [NARXRegressor(**QUICK), ARRegressor()], ids=lambda m: type(m).__name__)
+def test_groups_are_series_wherever_their_rows_stand(model):
+    """A table of two series, row about row, is a list of the two."""
+    parts = [table(50, seed=seed).assign(plant=name) for seed, name in enumerate("ab")]
+    mixed = pd.concat(parts).sort_index(kind="stable")
+    columns = [*INPUTS, "plant"]
+    found = model.set_params(groups="plant").fit(mixed[columns], mixed["level"]).predict(mixed[columns])
+    assert [s.series for s in model.sessions_] == ["a", "b"]
+    lists = [p[INPUTS].to_numpy() for p in parts], [p["level"].to_numpy() for p in parts]
+    of_lists = model.set_params(groups=None).fit(*lists).predict(lists[0])
+    for name, expected in zip("ab", of_lists, strict=True):
+        np.testing.assert_allclose(found[mixed["plant"] == name], expected)
+
+
+def test_gaps_cut_a_series_and_are_told(data):
+    holes = data.drop(data.index[[20, 21, 50]])
+    model = NARXRegressor(**QUICK)
+    with pytest.warns(UserWarning, match=r"2 gaps.*2024-01-01 19:00:00 to 2024-01-01 22:00:00; 2024-01-03 01:00") as told:
+        model.fit(holes[INPUTS], holes["level"])
+    assert told[0].filename == __file__
+    assert [s.steps for s in model.sessions_] == [20, 28, 29]
+    assert model.sessions_[1].start == data.index[22]
+    # nothing passes over a gap: each session is predicted as it is alone
+    found = model.predict(holes[INPUTS])
+    np.testing.assert_allclose(found[20:48], model.predict(holes[INPUTS][20:48]))
+    residuals = model.residuals(holes[INPUTS], holes["level"])
+    assert residuals.isna().sum() == 3 * model.reach_
+
+
+@pytest.mark.parametrize("freq", ["MS", "B", "QE", "W"])
+def test_months_and_weekends_are_no_gaps(freq):
+    index = pd.date_range("2020-01-01", periods=40, freq=freq)
+    model = ARRegressor().fit(None, pd.Series(np.sin(np.arange(40.0)), index))
+    assert len(model.sessions_) == 1
+    assert model.forecast(steps=3).mean.index.equals(pd.date_range(index[-1], periods=4, freq=freq)[1:])
+
+
+def test_one_value_for_each_sequence():
+    rng = np.random.default_rng(0)
+    xs = [rng.normal(size=(n, 1)) for n in rng.integers(3, 9, 40)]
+    model = RecurrentRegressor("rnn", 6, max_iter=150, random_state=0).fit(xs, [x.sum() for x in xs])
+    assert model.score(xs, [x.sum() for x in xs]) > 0.8
+    assert model.residuals(xs, [x.sum() for x in xs]).shape == (40,)
+    classes = RecurrentClassifier("rnn", 4, max_iter=40, random_state=0).fit(xs, [x.sum() > 0 for x in xs])
+    assert classes.score(xs, [x.sum() > 0 for x in xs]) > 0.9
+    assert classes.predict_proba(xs).shape == (40, 2)
+
+
+def test_a_class_for_each_step():
+    u, _ = tank(200)
+    y = np.where(np.convolve(u[:, 0], [1, 1])[:200] > 0, "open", "shut")
+    model = RecurrentClassifier("rnn", 4, learning_rate=0.05, max_iter=60, random_state=0).fit(u, y)
+    assert (model.predict(u) == y).mean() > 0.9
+    np.testing.assert_allclose(model.predict_proba(u).sum(axis=1), 1)
+
+
+# -- errors -------------------------------------------------------------------------------------
+
+
+def with_value(data, row, column, value):
+    changed = data.astype({column: object})
+    changed.iloc[row, changed.columns.get_loc(column)] = value
+    return changed
+
+
+BAD = {
+    "text": (lambda d: with_value(d, 7, "flow", "n/a"), r"column 'flow' of X has 'n/a' in row 7 \(2024-01-01 07:00:00\)"),
+    "text in y": (lambda d: with_value(d, 5, "level", "high"), r"column 'level' of y has 'high' in row 5 \(2024-01-01 05"),
+    "missing": (
+        lambda d: d.replace({"valve": {d.iloc[9, 1]: np.nan}}),
+        r"X has .*'valve' has NaN in 1 row, first in row 9 \(2024",
+    ),
+    "missing y": (lambda d: d.assign(level=[np.nan] * 4 + [*d["level"][4:]]), r"y has .*NaN in 4 rows, first in row 0 \(2024"),
+    "infinite": (lambda d: d.replace({"flow": {d.iloc[3, 0]: np.inf}}), r"'flow' has inf in 1 row, first in row 3"),
+    "repeated": (lambda d: pd.concat([d[:5], d[4:]]), r"two rows have the time 2024-01-01 04:00:00 .*row 5.*duplicated"),
+    "unsorted": (lambda d: pd.concat([d[5:], d[:5]]), r"not in order: 2024-01-01 00:00:00 comes after .*sort_index"),
+    "short": (lambda d: d[:3], r"too short: it has n_samples = 3, and the longest delay is 2; at least 4 rows"),
+    "constant": (lambda d: d.assign(valve=1.0), r"X has the same value .* column 'valve'"),
+    "constant y": (lambda d: d.assign(level=1.0), r"y has the same value .* column 'level'"),
+    "at random": (
+        lambda d: d.sample(20, random_state=0).sort_index(),
+        r"irregular: .* from 0 days 01:00:00 to 0 days 15.*chosen at random",
+    ),
+    "times": (lambda d: d.assign(valve=d.index), r"column 'valve' of X has times; make it the index: set_index\('valve'\)"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:the time index has")
+@pytest.mark.parametrize("make, message", BAD.values(), ids=BAD)
+def test_bad_data(data, make, message):
+    bad = make(data)
+    with pytest.raises(DataError, match=message):
+        NARXRegressor(**QUICK).fit(bad[INPUTS], bad["level"])
+
+
+CALLS = {
+    "horizon 0": (
+        lambda m, d: m.predict(d[INPUTS], horizon=0, y_past=d["level"]),
+        "horizon is how many steps ahead, 1 at least",
+    ),
+    "no measurements": (lambda m, d: m.predict(d[INPUTS], horizon=2), r"y_past has only the first 0 of 80 rows"),
+    "nothing to run": (lambda m, d: m.predict(d[INPUTS], y_past=d["level"]), r"no row is left to run freely.*y\[:2\]"),
+    "a column less": (lambda m, d: m.predict(d[["flow"]]), "Feature names seen at fit time, yet now missing:\n- valve"),
+    "another column": (
+        lambda m, d: m.predict(d.rename(columns={"flow": "Flow"})[["Flow", "valve"]]),
+        "unseen at fit time:\n- Flow",
+    ),
+    "no inputs": (lambda m, d: m.predict(None, y_past=d["level"]), "X is missing: NARXRegressor was fitted with 2 inputs"),
+    "no inputs ahead": (lambda m, d: m.forecast(steps=3), "X is missing: the forecast needs the 2 inputs of each step"),
+    "a gap before": (
+        lambda m, d: m.forecast(d[INPUTS].shift(100, "h")),
+        "data end at 2024-01-04 07:00:00, and X begins at 2024-01-05 04",
+    ),
+    "past apart": (
+        lambda m, d: m.forecast(d[INPUTS][50:], d["level"][:50]),
+        r"X begins where y_past begins.*pd.concat|other labels in row 0",
+    ),
+    "interval": (lambda m, d: m.forecast(d[INPUTS].shift(80, "h"), interval=90), "interval is the share .* such as 0.9"),
+    "a hole in the past": (
+        lambda m, d: m.predict(d[INPUTS], y_past=d["level"].where(d.index.hour != 3)),
+        "a NaN in row 3, and values after",
+    ),
+    "no y": (lambda m, d: NARXRegressor().fit(d[INPUTS]), r"the target y is None.*fit\(None, y\)"),
+    "no group": (
+        lambda m, d: NARXRegressor(groups="Valve").fit(d[INPUTS], d["level"]),
+        "no column 'Valve'.*did you mean 'valve'",
+    ),
+    "solver": (
+        lambda m, d: NARXRegressor(solver="sgd").fit(d[INPUTS], d["level"]),
+        "solver is one of 'auto', 'lm', 'lbfgs', 'adam'",
+    ),
+    "fraction": (lambda m, d: NARXRegressor(validation_fraction=1).fit(d[INPUTS], d["level"]), "validation_fraction is a part"),
+    "lengths": (lambda m, d: NARXRegressor().fit(d[INPUTS], d["level"][:70]), "inconsistent numbers of samples"),
+    "of a list": (
+        lambda m, d: NARXRegressor().fit([d[INPUTS].to_numpy()], [d["level"][:9].to_numpy()]),
+        "80 steps in X, and 9 in y",
+    ),
+    "one value": (
+        lambda m, d: NARXRegressor().fit([d[INPUTS].to_numpy()], [1.0]),
+        "one value for each sequence, and NARXRegressor needs",
+    ),
+    "no inputs at all": (lambda m, d: RecurrentRegressor().fit(None, d["level"]), "needs inputs X; a series without"),
+    "one class": (lambda m, d: RecurrentClassifier().fit(d[INPUTS], d["level"] > 0), "y has one class only"),
+}
+
+
+@pytest.mark.parametrize("call, message", CALLS.values(), ids=CALLS)
+def test_bad_calls(data, fitted, call, message):
+    with pytest.raises(ValueError, match=re.compile(message, re.DOTALL)):
+        call(fitted, data)
+
+
+@pytest.mark.parametrize("kind", [NARXRegressor, ARRegressor, RecurrentRegressor, RecurrentClassifier])
+def test_not_fitted(data, kind, tmp_path):
+    for call in (lambda: kind().predict(data[INPUTS]), lambda: kind().save(tmp_path / "model.safetensors")):
+        with pytest.raises(NotFittedError):
+            call()
+    assert not any(tmp_path.iterdir())
