@@ -67,25 +67,26 @@ def poisoned(count: int, dtype: np.dtype[Any]) -> Any:
 
 
 @contextmanager
-def compiled(functions: Mapping[str, Any], poison: Callable[..., Any] = poisoned) -> Iterator[None]:
-    """Run natively, by these functions alone."""
+def compiled(functions: Mapping[str, Any], poison: Callable[..., Any] = poisoned, threads: int = 1) -> Iterator[None]:
+    """Run natively, by these functions alone; in threads, however small a run is."""
 
     def known(text: str, types: set[str]) -> Any:
         return functions[text]
 
-    with patched((executable, "runner", known), (executable, "allocate", poison)), tr.use("native"):
+    here = (executable, "runner", known), (executable, "allocate", poison), (executable, "LEAST_WORK", 1)
+    with patched(*here), tr.use("native", threads=threads):
         yield
 
 
 def natively(
-    cells: Sequence[CellRun], folder: Path, level: str = "-O0", order: int = 2, **options: Any
+    cells: Sequence[CellRun], folder: Path, level: str = "-O0", order: int = 2, threads: int = 1, **options: Any
 ) -> Iterator[tuple[CellRun, dict[str, Any], dict[str, Any]]]:
     """Each cell, with what NumPy makes of its programs, and what they make natively."""
     with collecting() as programs:
         expected = [quietly(drawn, "scan", order, **options) for drawn in cells]
     functions = programs.compile(folder, level)
     for drawn, by_numpy in zip(cells, expected, strict=True):
-        with compiled(functions):
+        with compiled(functions, threads=threads):
             yield drawn, by_numpy, quietly(drawn, "scan", order, **options)
 
 
@@ -151,13 +152,13 @@ def agree_closely(expected: Mapping[str, Any], found: Mapping[str, Any], relativ
             raise Difference(f"{name} differs by {error:.1e}: it is {other.tolist()}, not {array.tolist()}")
 
 
-def main(count: int, start: int = 0, level: str = "-O0", together: int = 40) -> int:
+def main(count: int, start: int = 0, threads: int = 1, level: str = "-O0", together: int = 40) -> int:
     """Hold random cells to NumPy, and print those that differ; the number of these."""
     wrong = 0
     for first in range(start, start + count, together):
         cells = [random_cell(RandomChoices(seed), lengths=True) for seed in range(first, min(first + together, start + count))]
         with tempfile.TemporaryDirectory() as folder:
-            for seed, (_, expected, found) in enumerate(natively(cells, Path(folder), level), first):
+            for seed, (_, expected, found) in enumerate(natively(cells, Path(folder), level, threads=threads), first):
                 try:
                     agree_closely(expected, found)
                 except Difference as error:
@@ -168,4 +169,4 @@ def main(count: int, start: int = 0, level: str = "-O0", together: int = 40) -> 
 
 
 if __name__ == "__main__":
-    sys.exit(main(*map(int, sys.argv[1:3])) > 0)
+    sys.exit(main(*map(int, sys.argv[1:4]), *sys.argv[4:5]) > 0)

@@ -33,7 +33,8 @@ TOGETHER = 8
 class Fault(NamedTuple):
     """An edit of a function, which is found by its qualified name.
 
-    `rows` is how many go together in a chunk. With `primitives`, the cases of these are enough to find it.
+    `rows` is how many go together in a chunk. With `primitives`, the cases of these are enough to find it. Parts of the batch
+    run in `threads`.
     """
 
     name: str
@@ -41,9 +42,10 @@ class Fault(NamedTuple):
     edit: Edit
     rows: int = 256
     primitives: tuple[str, ...] = ()
+    threads: int = 1
 
 
-ROWS = "f'{kind} *{name} = {name}_all + start * {factor(self.total(memory.spec.shape))};'"
+ROWS = "f'{kind} *{name} = {name}_all + start * {factor(self.row(memory))}{own};'"
 ADDED = "f'{self.page.name(place.memory)}[{at}] += {self.page.element(x, variables)};'"
 FOLLOW = "place.memory.over_time and math.prod(place.memory.spec.shape) == node.shape[0] * place.strides[0]"
 SAME = "not once and len(b.shape) == 2 and page.places.partition.is_invariant(b)"
@@ -115,6 +117,25 @@ FAULTS = [
     Fault("chunks of a reverse loop go forward", "CSource._written", negate("self.loop.reverse"), 2),
     Fault("a sum does not start from zero", "CSource._starts", replace("time_sum.kind == 'steps'", "True")),
     Fault("a sum is that of its last step", "CSource._sums", replace(ADDED, ADDED.replace("+=", "="))),
+    # -- parts of a batch
+    Fault("each part begins with the first sequence", "_first", replace("'first'", "'0'"), threads=3),
+    Fault("rows of other parts do not lie between those of a part", "Page.row", replace("'S'", "'B'"), threads=3),
+    Fault("a copy of a part's rows has all of them", "Products._joined", replace("'S * {apart}'", "'B * {apart}'"), threads=3),
+    Fault(
+        "sums of the parts are not added up",
+        "NativeExecutable._run_parts",
+        replace("kind == 'part'", "kind == 'parts'"),
+        threads=3,
+    ),
+    Fault(
+        "sequences that meet in a sum are run apart",
+        "Rows._kind",
+        replace("facts.is_jointly_linear and facts.reduces", "facts.reduces"),
+        threads=3,
+    ),
+    Fault(
+        "a product of sums is a sum of products", "Rows._kind", replace("'part' if k in group else 'same'", "'part'"), threads=3
+    ),
     # -- the run
     Fault(
         "a residual begins where its memory does",
@@ -148,7 +169,7 @@ def finds(fault: Fault, cases, folder) -> str:
             place.mkdir()
             try:
                 for (_, expected), (_, _, found) in zip(
-                    some, natively([cell for cell, _ in some], place, order=1), strict=True
+                    some, natively([cell for cell, _ in some], place, order=1, threads=fault.threads), strict=True
                 ):
                     agree_closely(expected, found)
             except Difference:

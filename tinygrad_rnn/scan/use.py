@@ -6,18 +6,20 @@ import os
 from contextvars import ContextVar, Token
 from types import TracebackType
 
+from ..checks import check_int
 from .backend import Backend
 from .numpy import NUMPY
 
-__all__ = ["BACKENDS", "backend_name", "backend_named", "check_backend", "use"]
+__all__ = ["BACKENDS", "backend_name", "backend_named", "check_backend", "thread_count", "use"]
 
 BACKENDS = ("numpy", "native")
 """The names of all backends."""
 
 VARIABLE = "TINYGRAD_RNN_BACKEND"
+THREADS_VARIABLE = "TINYGRAD_RNN_THREADS"
 
-_in_context: ContextVar[str | None] = ContextVar("backend", default=None)
-_everywhere: list[str | None] = [None]
+_in_context: ContextVar[use | None] = ContextVar("use", default=None)
+_everywhere: list[use | None] = [None]
 
 
 class use:
@@ -28,14 +30,20 @@ class use:
     backend="native")``, comes first, then the innermost ``with`` block, then the last call, then the environment variable
     ``TINYGRAD_RNN_BACKEND``.
 
+    With `threads`, the native backend runs parts of a batch in so many threads, where a run is long enough and the sequences
+    of the batch do not meet but in sums over the batch. These are added up in a fixed order: two runs give the same bits,
+    though not those of one thread. The threads are counted where a pass runs, a backward pass as well.
+
     Parameters
     ----------
     name : {"numpy", "native"}
+    threads : int, optional
+        Of the native backend. The environment variable ``TINYGRAD_RNN_THREADS`` is used if nothing is chosen, and else 1.
 
     Raises
     ------
     ValueError
-        If there is no such backend.
+        If there is no such backend, if `threads` is no positive integer, or if it is more than 1 for NumPy.
 
     Examples
     --------
@@ -47,15 +55,18 @@ class use:
     'numpy'
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, threads: int | None = None) -> None:
         self.name = check_backend(name)
+        self.threads = threads if threads is None else check_int("threads", threads)
+        if name != "native" and self.threads not in (None, 1):
+            raise ValueError(f'threads={threads} are for the native backend: use("native", threads={threads})')
         self._before = _everywhere[0]
-        self._token: Token[str | None] | None = None
-        _everywhere[0] = self.name
+        self._token: Token[use | None] | None = None
+        _everywhere[0] = self
 
     def __enter__(self) -> use:
         _everywhere[0] = self._before
-        self._token = _in_context.set(self.name)
+        self._token = _in_context.set(self)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
@@ -63,7 +74,7 @@ class use:
         _in_context.reset(self._token)
 
     def __repr__(self) -> str:
-        return f"use({self.name!r})"
+        return f"use({self.name!r}{'' if self.threads is None else f', threads={self.threads}'})"
 
 
 def check_backend(name: str) -> str:
@@ -92,13 +103,37 @@ def backend_name(argument: str | None = None) -> str:
     ValueError
         If the environment variable names a backend that does not exist.
     """
-    found = argument or _in_context.get() or _everywhere[0]
+    chosen = _in_context.get() or _everywhere[0]
+    found = argument or (chosen and chosen.name)
     if found is None:
         given = os.environ.get(VARIABLE) or "numpy"
         if given not in BACKENDS:
             raise ValueError(f"{VARIABLE}={given}: a backend is {' or '.join(BACKENDS)}")
         found = given
     return found
+
+
+def thread_count() -> int:
+    """How many threads the native backend is to use.
+
+    Raises
+    ------
+    ValueError
+        If the environment variable holds no positive integer.
+
+    Examples
+    --------
+    >>> with use("native", threads=2):
+    ...     thread_count()
+    2
+    """
+    chosen = _in_context.get() or _everywhere[0]
+    if chosen is not None and chosen.threads is not None:
+        return chosen.threads
+    given = os.environ.get(THREADS_VARIABLE) or "1"
+    if not given.isdecimal() or int(given) < 1:
+        raise ValueError(f"{THREADS_VARIABLE}={given}: it is a number of threads, such as 2")
+    return int(given)
 
 
 def backend_named(chosen: str, to_run: bool = False) -> Backend:

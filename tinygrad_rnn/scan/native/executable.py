@@ -5,25 +5,28 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from ...cache import Kept
+from ...ops.facts import facts_of
 from ..backend import NODE_BYTES, Executable, RunMemory
 from ..loop import Loop
 from ..memory_pool import MemoryPool
 from ..numpy import NUMPY
 from ..partition import Partition, When, first_batched
 from ..schedule import Schedule
+from ..use import thread_count
 from ..work import Operation, size_of
 from .calls import Calls, array_at
 from .compiler import CompilerError, find_compiler
 from .groups import Group
 from .libraries import failure, program_text, runner, tell
 from .places import CMemory, is_made
+from .threads import parted, run_together
 from .types import C_TYPES, form_of
 from .writer import CSource
 
@@ -37,6 +40,12 @@ CHUNK_ROWS = 256
 
 CACHE_LINE = 64
 """Bytes."""
+
+OF_AN_ELEMENT = 10
+"""An elementwise operation takes about as long as so many products of two numbers."""
+
+LEAST_WORK = 4_000_000
+"""Products of two numbers that a thread has to do at least: a tenth of a millisecond, where to start it takes half of that."""
 
 
 class RunArrays:
@@ -62,13 +71,26 @@ class RunArrays:
         self.length = length
         self.entry: Kept[RunArrays] | None = None
         self._residuals: dict[int, Array] = {}
+        self._parts: dict[tuple[int, int], tuple[list[Array], Any]] = {}
         self.arrays = [self._allocated(memory, length) for memory in source.page.memories]
         self.size = sum(array.nbytes for array in self.arrays)
-        self.pointers = (ctypes.c_void_p * (len(self.arrays) + 1))(*[array.ctypes.data for array in self.arrays])
+        self.pointers = _pointers(self.arrays)
 
     def _allocated(self, memory: CMemory, length: int) -> Array:
         rows = {"chunk": length, "whole": self.steps}.get(memory.kind, 1) + memory.carry
         return allocate(max(1, rows * math.prod(memory.spec.shape)), memory.spec.dtype)
+
+    def of_part(self, number: int, length: int) -> Any:
+        """The pointers for a part of the batch: all parts share the memory of residuals, and have their own besides."""
+        if (number, length) not in self._parts:
+            memories = self.source.page.memories
+            own = [
+                array if memory.kind == "whole" else self._allocated(memory, length)
+                for memory, array in zip(memories, self.arrays, strict=True)
+            ]
+            self._parts[number, length] = own, _pointers(own)
+            self.size += sum(array.nbytes for memory, array in zip(memories, own, strict=True) if memory.kind != "whole")
+        return self._parts[number, length][1]
 
     def residual(self, index: int) -> Array:
         """The values at all steps of an output that stays in this memory."""
@@ -78,6 +100,10 @@ class RunArrays:
             array = self.arrays[self.source.page.memories.index(place.memory)]
             self._residuals[index] = array_at(self.source.places, node, array, 0, self.steps)
         return self._residuals[index]
+
+
+def _pointers(arrays: Sequence[Array]) -> Any:
+    return (ctypes.c_void_p * (len(arrays) + 1))(*[array.ctypes.data for array in arrays])
 
 
 def allocate(count: int, dtype: np.dtype[Any]) -> Array:
@@ -139,12 +165,61 @@ class NativeExecutable:
             ]
         )
         calls = self._calls(memory, given, results) if page.calls else None
-        failed = self._run(
-            steps, page.batch, memory.length, memory.pointers, _addresses(given), _addresses(results), DATA_OFFSET
-        )
+        threads = thread_count()
+        if threads > 1 and (count := min(threads, page.batch, int(steps * self._work / LEAST_WORK))) > 1:
+            failed = self._run_parts(count, steps, memory, given, results)
+        else:
+            failed = self._run(
+                steps, page.batch, page.batch, 0, memory.length, memory.pointers, _addresses(given), _addresses(results),
+                DATA_OFFSET,
+            )  # fmt: skip
         if failed:
             raise (calls and calls.error) or IndexError("an index is out of range")
         return results, memory
+
+    @cached_property
+    def _work(self) -> int:
+        """About how many products of two numbers a step has; 0 if sequences of the batch meet, so that it cannot be parted."""
+        if self._written.page.rows is None:
+            return 0
+        found = sum(
+            math.prod(node.shape) * (node.inputs[0].shape[-1] if facts_of(node).product else OF_AN_ELEMENT)
+            for node in self.schedule.nodes
+            if is_made(node)
+        )
+        return found + sum(
+            math.prod(time_sum.leaf.shape) * (self._written.page.batch if "product" in time_sum.kind else 1)
+            for time_sum in self.schedule.time_sums
+        )
+
+    def _run_parts(self, count: int, steps: int, memory: RunArrays, given: tuple[Array, ...], results: tuple[Any, ...]) -> bool:
+        """Run parts of the batch in threads; sums over the batch are those of the parts, added up in order."""
+        page = self._written.page
+        assert page.rows is not None
+        kinds = [
+            0 if output.kind != "sum" else page.rows.kinds[node]
+            for output, node in zip(self.schedule.loop.outputs, self.schedule.results, strict=True)
+        ]
+        parts = parted(page.batch, count)
+        length = min(max(1, steps), max(1, CHUNK_ROWS // parts[0].count))
+        everywhere = [results, *[
+            tuple([x if kind == 0 else np.empty_like(x) for x, kind in zip(results, kinds, strict=True)]) for _ in parts[1:]
+        ]]  # fmt: skip
+
+        def call(k: int) -> int:
+            failed: int = self._run(
+                steps, parts[k].count, page.batch, parts[k].first, length, pointers[k], _addresses(given),
+                _addresses(everywhere[k]), DATA_OFFSET,
+            )  # fmt: skip
+            return failed
+
+        pointers = [memory.of_part(k, length) for k in range(count)]
+        failed = run_together([partial(call, k) for k in range(count)])
+        for others in everywhere[1:]:
+            for x, other, kind in zip(results, others, kinds, strict=True):
+                if kind == "part":
+                    np.add(x, other, out=x)
+        return any(failed)
 
     def _as_c_reads(self, inputs: Sequence[Array], steps: int) -> tuple[Array, ...]:
         """The inputs as C reads them: of their dtypes, with as many rows as steps at least, aligned and without gaps.

@@ -159,6 +159,13 @@ static num sum_num(long n, const num *x) {
     return total;
 }
 
+/* The blocks of n steps without what lies between them: copied into a room, if anything does */
+static const num *joined_num(long n, long count, long size, long step, const num *x, num *room) {
+    if (size == step) return x;
+    for (long t = 0; t < n; t++) __builtin_memcpy(room + t * size, x + t * step, count * sizeof(num));
+    return room;
+}
+
 static num max_num(long n, const num *x) {
     num y = x[0];
     for (long i = 1; i < n; i++) y = x[i] > y || x[i] != x[i] ? x[i] : y;

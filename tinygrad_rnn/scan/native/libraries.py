@@ -33,6 +33,8 @@ static void *data_(void *object, long offset) { return offset < 0 ? object : *(v
 PRODUCTS = """\
 void pack_{0}(long k, long n, const {1} *b, long row, long column, {1} *panels);
 void product_{0}(long m, long n, long k, const {1} *a, long row, long column, const {1} *panels, {1} *c, long across, int add);
+void products_{0}(long n, long m, long columns, long k, const {1} *a, long further, long row, long column, const {1} *panels,
+                  {1} *c, long beyond, long across);
 """
 TYPES = {"f": "float", "d": "double", "i": "long long"}
 
@@ -223,7 +225,7 @@ def runners(sources: Mapping[str, CSource], place: Path, level: str = "-O0") -> 
 def _typed_run(function: Any) -> Any:
     """A function ``run``, with the types of its arguments."""
     long, pointer = ctypes.c_long, ctypes.c_void_p
-    function.argtypes = (long, long, long, pointer, pointer, pointer, long)
+    function.argtypes = (long, long, long, long, long, pointer, pointer, pointer, long)
     function.restype = ctypes.c_int
     return function
 

@@ -13,6 +13,7 @@ import numpy as np
 from ...graph.node import Node, Spec
 from .names import Names
 from .places import CMemory, CPlace, CPlaces, literal_of
+from .rows import rows_of
 from .types import C_TYPES, literal, suffix
 
 __all__ = ["Page", "factor"]
@@ -22,8 +23,11 @@ class Page:
     """Lines of C about values that have places.
 
     The number of steps and the batch size are arguments of the function; features are numbers in the source. A size that is
-    equal to the batch size may be called B anywhere: the source is written anew for each batch size, and right for that one.
+    equal to the batch size may be called B: the source is written anew for each batch size, and right for that one.
     Two batch sizes with one source share the compiled function.
+
+    If the sequences of a batch do not meet, a call may be for some of them: for B of S sequences, from `first` on. Arrays of
+    the caller and residuals are those of all S; the other memory is that of the call.
 
     Parameters
     ----------
@@ -34,6 +38,8 @@ class Page:
     ----------
     memories : list of CMemory
         The memories that a run needs, in the order in which they were named.
+    rows : Rows or None
+        The kinds of values, if a call may be for some sequences.
     types : set of str
         The types whose matrices are multiplied.
     functions : list of str
@@ -47,6 +53,7 @@ class Page:
     def __init__(self, places: CPlaces, batch: int) -> None:
         self.places = places
         self.batch = batch
+        self.rows = rows_of(places.schedule, batch) if batch > 1 else None
         self.backwards = places.loop.reverse
         self.memories: list[CMemory] = []
         self.types: set[str] = set()
@@ -57,6 +64,7 @@ class Page:
         self.called: dict[CMemory, str] = {}
         self._depth = 0
         self._count = 0
+        self._has_rows = True
 
     # -- lines -----------------------------------------------------------------------------
 
@@ -110,6 +118,13 @@ class Page:
                 stack.enter_context(self.loop(variables[axis], self.size(shape[axis], axis)))
             yield variables
 
+    @contextmanager
+    def about(self, node: Node) -> Iterator[None]:
+        """Lines in which a size is the batch size only if the operation goes over its sequences."""
+        self._has_rows = self.rows is None or self.rows.has(node)
+        yield
+        self._has_rows = True
+
     def variables(self, shape: Sequence[int]) -> list[str]:
         """The names of the variables of loops over a shape: b over the batch, j over the last axis."""
         found = []
@@ -121,12 +136,26 @@ class Page:
 
     def size(self, n: int, axis: int) -> str:
         """The length of an axis."""
-        return "B" if axis == 0 and n == self.batch != 1 else str(n)
+        return "B" if axis == 0 and n == self.batch != 1 and self._has_rows else str(n)
 
     def total(self, shape: Sequence[int]) -> str:
         """The number of elements of a shape."""
         first, rest = (self.size(shape[0], 0), math.prod(shape[1:])) if shape else ("1", 1)
-        return str(math.prod(shape)) if first != "B" else "B" if rest == 1 else f"B * {rest}"
+        return str(math.prod(shape)) if first != "B" else _times("B", str(rest))
+
+    def row(self, memory: CMemory) -> str:
+        """The number of elements from one step to the next."""
+        shape = memory.spec.shape
+        return _times("S", str(math.prod(shape[1:]))) if self.is_shared(memory) else self.total(shape)
+
+    def is_shared(self, memory: CMemory) -> bool:
+        """Whether a memory has the rows of all S sequences."""
+        if self.rows is None or memory.kind not in ("input", "result", "whole") or memory.spec.shape[:1] != (self.batch,):
+            return False
+        if memory.kind == "whole":
+            return True
+        nodes = self.places.loop.inputs if memory.kind == "input" else self.places.schedule.results
+        return self.rows.kinds.get(nodes[memory.position]) == 0
 
     # -- memory ----------------------------------------------------------------------------
 
@@ -149,7 +178,9 @@ class Page:
             kind, called = C_TYPES[memory.spec.dtype], f"{name}_all" if _moves(memory) else name
             if memory.given:
                 const = "const " * (memory.kind == "input")
-                found.append(f"{const}{kind} *{called} = data_({memory.kind}s[{memory.position}], data);")
+                own = "" if memory.over_time or not self.is_shared(memory) else f" + {_first(memory)}"
+                array = f"data_({memory.kind}s[{memory.position}], data)"
+                found.append(f"{const}{kind} *{called} = {f'({const}{kind} *){array}{own}' if own else array};")
             else:
                 found.append(f"{kind} *{called} = memory[{self.memories.index(memory)}];")
         if self.calls:
@@ -162,7 +193,8 @@ class Page:
         for memory, name in self.called.items():
             if _moves(memory):
                 kind = "const " * (memory.kind == "input") + C_TYPES[memory.spec.dtype]
-                found.append(f"{kind} *{name} = {name}_all + start * {factor(self.total(memory.spec.shape))};")
+                own = f" + {_first(memory)}" if self.is_shared(memory) else ""
+                found.append(f"{kind} *{name} = {name}_all + start * {factor(self.row(memory))}{own};")
         return found
 
     def at(self, place: CPlace, shape: Sequence[int], index: Sequence[str], t: str = "t", also: Sequence[str] = ()) -> str:
@@ -190,9 +222,10 @@ class Page:
             if place.row:
                 t = str(place.row) if t == "0" else f"({t} + {place.row})"
             if pairs and pairs[0][0] == "b" and math.prod(row) == self.batch * pairs[0][1]:
-                terms.append(_times({"0": "b", "1": "B + b"}.get(t, f"{t} * B + b"), str(pairs.pop(0)[1])))
+                size = "S" if self.is_shared(place.memory) else "B"
+                terms.append(_times({"0": "b", "1": f"{size} + b"}.get(t, f"{t} * {size} + b"), str(pairs.pop(0)[1])))
             elif t != "0":
-                terms.append(_times(t, self.total(row)))
+                terms.append(_times(t, self.row(place.memory)))
         if place.offset:
             terms.append(str(place.offset))
         terms += [_times(i, factor(str(stride))) for i, stride in pairs]
@@ -232,6 +265,11 @@ class Page:
 def _moves(memory: CMemory) -> bool:
     """Whether the rows of a chunk are elsewhere for each chunk."""
     return memory.over_time and memory.kind in ("input", "result", "whole")
+
+
+def _first(memory: CMemory) -> str:
+    """The first element of the first sequence of a call."""
+    return _times("first", str(math.prod(memory.spec.shape[1:])))
 
 
 def _times(text: str, factors: str) -> str:

@@ -130,3 +130,10 @@ void product_num(long m, long n, long k, const num *a, long row, long column, co
         }
     }
 }
+
+/* c = a b for the rows of n steps, so far apart in a and in c: in one product, if nothing lies between them */
+void products_num(long n, long m, long columns, long k, const num *a, long further, long row, long column, const num *panels,
+                  num *c, long beyond, long across) {
+    if (further == m * row && beyond == m * across) m *= n, n = 1;
+    for (long t = 0; t < n; t++) product_num(m, columns, k, a + t * further, row, column, panels, c + t * beyond, across, 0);
+}

@@ -12,7 +12,7 @@ from ..time_sums import TimeSum
 from .loops import write_einsum, write_sum_over
 from .names import identifier
 from .page import Page
-from .places import CPlace
+from .places import CMemory, CPlace
 from .types import suffix
 
 __all__ = ["Products"]
@@ -71,8 +71,16 @@ class Products:
             if flat:
                 rows = "n" if m == 1 else f"n * {rows}"
             t, (row, column) = "0" if flat else "t", page.places[a].strides[-2:]
+            end, memories = suffix(node.dtype), (page.places[a].memory, out.memory)
+            if flat and any(map(page.is_shared, memories)):
+                further = [page.row(memory) for memory in memories]
+                page.say(
+                    f"products_{end}(n, {page.size(m, 0)}, {columns}, {depth}, {page.pointer(a, index, t)}, {further[0]}, {row}, "
+                    f"{column}, {panels}, {page.pointer(node, index, t)}, {further[1]}, {out.strides[-2]});"
+                )
+                return
             page.say(
-                f"product_{suffix(node.dtype)}({rows}, {columns}, {depth}, {page.pointer(a, index, t)}, {row}, {column}, "
+                f"product_{end}({rows}, {columns}, {depth}, {page.pointer(a, index, t)}, {row}, {column}, "
                 f"{panels}, {page.pointer(node, index, t)}, {out.strides[-2]}, 0);"
             )
 
@@ -134,6 +142,9 @@ class Products:
         depth = steps if not follow else "n" if k == 1 else f"n * {steps}"
         with page.steps(not follow):
             x, y = page.pointer(a, ["0", "0"], t), page.pointer(b, ["0", "0"], t)
+            if follow:
+                x = self._joined(x, left.memory, k, left.strides[1], a.shape[0])
+                y = self._joined(y, right.memory, k, right.strides[0], b.shape[1])
             rows, columns = a.shape[0], b.shape[1]
             if flipped:  # the transpose is a product too: bᵀ aᵀ
                 x, y, rows, columns = y, x, columns, rows
@@ -144,6 +155,15 @@ class Products:
                 f"product_{end}({rows}, {columns}, {depth}, {x}, {left.strides[0]}, {left.strides[1]}, {packed}, "
                 f"{page.name(place.memory)}, {columns}, 1);"
             )
+
+    def _joined(self, rows: str, memory: CMemory, k: int, apart: int, width: int) -> str:
+        """The rows of all steps of a chunk, one after the other: a copy of them, if others lie between those of this call."""
+        page = self.page
+        if not page.is_shared(memory):
+            return rows
+        room = page.scratch("rows", (k, apart), memory.spec.dtype, over_time=True)
+        copied = f"B * {apart}" if width == apart else f"B * {apart} - {apart - width}"
+        return page.call(f"joined_(n, {copied}, B * {apart}, S * {apart}, {rows}, {room})", memory.spec.dtype)
 
 
 def _padded(n: int) -> int:

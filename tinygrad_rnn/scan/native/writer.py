@@ -60,7 +60,7 @@ class CSource:
         fails = any("&failed" in line for line in (*once, *stages, *sums, *end))
         return "\n".join(
             [
-                "int run(long T, long B, long length, void **memory, void **inputs, void **results, long data) {",
+                "int run(long T, long B, long S, long first, long length, void **memory, void **inputs, void **results, long data) {",
                 *[f"    {line}" for line in page.declarations()],
                 *["    int failed = 0;"] * fails,
                 *once,
@@ -91,15 +91,17 @@ class CSource:
             name = self.page.name(self.places[time_sum.leaf].memory)
             if time_sum.kind == "steps":
                 self.page.say(f"{name}[0] = T;")
-            else:
+                continue
+            with self.page.about(time_sum.leaf):
                 self.page.say(f"for (long i = 0; i < {self.page.total(time_sum.leaf.shape)}; i++) {name}[i] = 0;")
 
     def _carry(self, first: bool) -> None:
         """What the slots carry, copied into the first row of a chunk, or out of the last one."""
         for slot, end in self.places.ends.items():
-            rows, count = self.page.name(self.places[slot].memory), self.page.total(slot.shape)
+            memory, count = self.places[slot].memory, self.page.total(slot.shape)
+            rows = self.page.name(memory)
             if first == self.loop.reverse:
-                rows = f"({rows} + n * {factor(count)})"
+                rows = f"({rows} + n * {factor(self.page.row(memory))})"
             to, source = (rows, self.page.name(end)) if first else (self.page.name(end), rows)
             self._copy(to, source, count)
 
@@ -119,20 +121,24 @@ class CSource:
         once = stage is None or stage == INVARIANT
         batched = stage is not None and When.of(stage) is When.BATCHED
         for item in self.groups.stages.get(stage, ()):
-            if isinstance(item, Group):
-                # a number that is repeated is written where it is read, and has memory for other readers alone
-                nodes = [node for node in item.nodes if node in self.places or literal_of(node) is None]
-                if nodes:
-                    with self.page.steps(batched):
-                        write_group(self.page, self.groups, nodes)
-                continue
-            form = form_of(item)
-            if form is None:
-                self._call(item)
-                continue
-            if form == "product":
-                self._products.write(item, batched, once)
-                continue
+            # a number that is repeated is written where it is read, and has memory for other readers alone
+            nodes = item.nodes if isinstance(item, Group) else (item,)
+            nodes = tuple([node for node in nodes if node in self.places or literal_of(node) is None])
+            if nodes:
+                with self.page.about(nodes[0]):
+                    self._item(nodes if isinstance(item, Group) else item, batched, once)
+
+    def _item(self, item: tuple[Node, ...] | Node, batched: bool, once: bool) -> None:
+        if isinstance(item, tuple):
+            with self.page.steps(batched):
+                write_group(self.page, self.groups, item)
+            return
+        form = form_of(item)
+        if form is None:
+            self._call(item)
+        elif form == "product":
+            self._products.write(item, batched, once)
+        else:
             with self.page.steps(batched):
                 if form == "scatter":
                     write_scatter(self.page, item, self.places[item], zero=True)

@@ -1,0 +1,170 @@
+"""Parts of a batch run in threads: the same numbers but for the rounding of sums, and the same bits in every run."""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from native_cases import agree_closely, collecting, compiled, natively
+from scan_cases import patched, quietly, sample
+
+import tinygrad_rnn as tr
+from tinygrad_rnn import nn
+from tinygrad_rnn.scan import use as chosen
+from tinygrad_rnn.scan.native import executable
+from tinygrad_rnn.scan.native.threads import run_together
+from tinygrad_rnn.testing.c_check import has_compiler
+
+pytestmark = pytest.mark.skipif(not has_compiler(), reason="there is no C compiler")
+
+SHARE = max(1, settings().max_examples // 40)
+
+
+@pytest.fixture
+def in_parts(monkeypatch):
+    """The numbers of parts of the runs so far."""
+    found = []
+    run = executable.NativeExecutable._run_parts
+
+    def noted(self, count, *rest):
+        found.append(count)
+        return run(self, count, *rest)
+
+    monkeypatch.setattr(executable.NativeExecutable, "_run_parts", noted)
+    return found
+
+
+def made(cell=nn.LSTM):
+    """A layer with as many units as there are sequences below, or nearly."""
+    tr.seed(0)
+    return cell(3, 5, dtype="float64")
+
+
+def gradients(B, layer=None, later=None):
+    """Outputs and gradients of a layer."""
+    layer, rng = layer or made(), np.random.default_rng(0)
+    x = tr.tensor(rng.normal(size=(6, B, 3)), requires_grad=True)
+    y, _ = layer(x)
+    with tr.use("native", threads=later) if later else nullcontext():
+        (y * rng.normal(size=y.shape)).sum().backward()
+    return [y.data, x.grad.data, *[parameter.grad.data for parameter in layer.parameters()]]
+
+
+@pytest.fixture(scope="module")
+def functions(tmp_path_factory):
+    """The programs of the layers below, compiled."""
+    with collecting() as programs:
+        for B, cell in ((5, nn.LSTM), (4, nn.LSTM), (1, nn.LSTM), (5, nn.GRU)):
+            gradients(B, made(cell))
+    return programs.compile(tmp_path_factory.mktemp("programs"))
+
+
+def test_random_cells_agree_in_parts(in_parts, tmp_path):
+    for _, expected, found in natively(sample(12 * SHARE)[-6 * SHARE :], tmp_path, order=1, threads=3):
+        agree_closely(expected, found)
+    assert len(in_parts) > 3 * SHARE and set(in_parts) <= {2, 3}
+
+
+@pytest.mark.parametrize("cell", [nn.LSTM, nn.GRU])
+def test_bits_are_the_same_in_every_run_and_numbers_those_of_one_thread(cell, functions, in_parts):
+    with compiled(functions):
+        alone = gradients(5, made(cell))
+    for threads in (2, 3, 8):
+        with compiled(functions, threads=threads):
+            runs = [gradients(5, made(cell)) for _ in range(2)]
+        for one, other, again in zip(alone, *runs, strict=True):
+            np.testing.assert_allclose(other, one, rtol=1e-12, atol=1e-12)
+            np.testing.assert_array_equal(other, again)
+    assert in_parts == [2] * 4 + [3] * 4 + [5] * 4
+
+
+def test_a_backward_pass_in_other_threads_than_its_forward_pass(functions, in_parts):
+    found = []
+    for threads, later in ((1, 3), (3, 1), (2, 3)):
+        with compiled(functions, threads=threads):
+            found.append(gradients(4, later=later))
+    for other in found[1:]:
+        for one, array in zip(found[0], other, strict=True):
+            np.testing.assert_allclose(array, one, rtol=1e-12, atol=1e-12)
+    assert in_parts == [3, 3, 2, 3]
+
+
+def test_one_sequence_or_little_work_is_one_thread(functions, in_parts):
+    with compiled(functions, threads=2):
+        gradients(1)
+        with patched((executable, "LEAST_WORK", 10**9)):
+            gradients(5)
+    assert not in_parts
+
+
+def test_threads_of_python_may_run_parts_at_once(functions):
+    with compiled(functions, threads=2):
+        expected = gradients(5)
+        found = []
+
+        def run(layer):
+            with tr.use("native", threads=2):
+                found.append(gradients(5, layer))
+
+        threads = [threading.Thread(target=run, args=(made(),)) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(found) == 6
+    for one in found:
+        for array, other in zip(expected, one, strict=True):
+            np.testing.assert_array_equal(array, other)
+
+
+@pytest.mark.parametrize("wrong", [0, 1, 2])
+def test_an_error_in_a_thread_is_raised_when_all_have_ended(wrong):
+    ended = []
+
+    def call(k):
+        if k == wrong:
+            raise MemoryError(f"part {k}")
+        ended.append(k)
+        return 0
+
+    with pytest.raises(MemoryError, match=f"part {wrong}"):
+        run_together([lambda k=k: call(k) for k in range(3)])
+    assert sorted(ended) == sorted({0, 1, 2} - {wrong})
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+def test_a_process_that_is_forked_has_threads_of_its_own():
+    assert run_together([lambda: 1, lambda: 2]) == [1, 2]
+    child = os.fork()
+    if not child:
+        os._exit(0 if run_together([lambda: 3, lambda: 4]) == [3, 4] else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_the_number_of_threads_is_chosen_as_the_backend_is(monkeypatch):
+    monkeypatch.setattr(chosen, "_everywhere", [None])
+    monkeypatch.delenv("TINYGRAD_RNN_THREADS", raising=False)
+    assert chosen.thread_count() == 1
+    monkeypatch.setenv("TINYGRAD_RNN_THREADS", "3")
+    assert chosen.thread_count() == 3
+    tr.use("native")
+    assert chosen.thread_count() == 3
+    tr.use("native", threads=2)
+    assert chosen.thread_count() == 2
+    with tr.use("native", threads=4):
+        assert chosen.thread_count() == 4
+    assert repr(tr.use("native", threads=2)) == "use('native', threads=2)"
+    for threads in (0, -1, 1.5, "2"):
+        with pytest.raises(ValueError, match="threads is a whole number"):
+            tr.use("native", threads=threads)
+    with pytest.raises(ValueError, match="for the native backend"):
+        tr.use("numpy", threads=2)
+    for wrong in ("two", "0", "-1"):
+        monkeypatch.setattr(chosen, "_everywhere", [None])
+        monkeypatch.setenv("TINYGRAD_RNN_THREADS", wrong)
+        with pytest.raises(ValueError, match=f"TINYGRAD_RNN_THREADS={wrong}"):
+            chosen.thread_count()

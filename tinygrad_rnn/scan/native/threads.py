@@ -1,0 +1,62 @@
+"""Threads: parts of a batch, each run in a thread of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+__all__ = ["Part", "parted", "run_together"]
+
+_pool: list[ThreadPoolExecutor] = []
+
+
+class Part(NamedTuple):
+    """Some sequences of a batch.
+
+    Attributes
+    ----------
+    first : int
+    count : int
+    """
+
+    first: int
+    count: int
+
+
+def parted(batch: int, count: int) -> list[Part]:
+    """The parts of a batch, as even as can be.
+
+    Examples
+    --------
+    >>> parted(5, 2)
+    [Part(first=0, count=3), Part(first=3, count=2)]
+    """
+    starts = [-(-batch * k // count) for k in range(count + 1)]
+    return [Part(start, stop - start) for start, stop in zip(starts, starts[1:], strict=False)]
+
+
+def run_together(calls: Sequence[Callable[[], int]]) -> list[int]:
+    """What calls return, each of which runs in a thread; the first one in this thread.
+
+    Raises
+    ------
+    Exception
+        What a call raises, after all have ended.
+    """
+    if not _pool:
+        _pool.append(ThreadPoolExecutor(max(4, os.cpu_count() or 1), "tinygrad_rnn"))
+    others = [_pool[0].submit(call) for call in calls[1:]]
+    try:
+        first = calls[0]()
+    finally:  # a thread that still runs writes into the arrays of this run
+        errors = [other.exception() for other in others]
+    for error in errors:
+        if error is not None:
+            raise error
+    return [first, *[other.result() for other in others]]
+
+
+if hasattr(os, "register_at_fork"):  # a process that is forked has none of the threads
+    os.register_at_fork(after_in_child=_pool.clear)
