@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -284,11 +285,25 @@ def _scatter(*inputs, indices, shape, out=None):
         found = out
         found[...] = 0
     for index, value, arrays in parts:
-        if arrays:
-            np.add.at(found, _with_arrays(index, arrays), value)
-        else:
+        if not arrays:
             found[index] += value
+        elif all(map(is_index_array, index)) and found.flags.c_contiguous:
+            _add_elements(found, arrays, value)
+        else:
+            np.add.at(found, _with_arrays(index, arrays), value)
     return found if found is out else filled(found.astype(dtype, copy=False), out)
+
+
+def _add_elements(found: Any, arrays: Sequence[Any], value: Any) -> None:
+    """``np.add.at`` for arrays that index the leading axes, element by element: it is fast for elements of a vector only."""
+    numbers: Any = 0
+    for array, n in zip(arrays, found.shape, strict=False):
+        array = array.astype(np.intp)  # products of small integers would wrap around
+        numbers = numbers * n + np.where(array < 0, array + n, array)
+    width = math.prod(found.shape[len(arrays) :])
+    if width != 1:
+        numbers = numbers[..., None] * width + np.arange(width)
+    np.add.at(found.reshape(-1), numbers.ravel(), value.ravel())
 
 
 def scatter(parts: Sequence[Sparse], shape: Shape) -> Tensor:
