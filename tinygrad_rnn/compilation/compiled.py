@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import SideEffectError, TraceError
 from ..graph.context import current
-from ..guards import Guard, Watch, guard
+from ..guards import Guard, Unread, Watch, guard
 from ..ops.core import constant
 from ..random import generator
 from ..scan.use import backend_name, backend_named
@@ -40,6 +40,14 @@ class _Known:
         self.recordings: dict[Any, Recording] = {}
 
 
+class _Cache:
+    """What a compiled function keeps between calls."""
+
+    def __init__(self) -> None:
+        self.watch = Watch(ANEW)
+        self.known: list[_Known] = []
+
+
 class CompiledFunction(Generic[P, R]):
     """A compiled function; see :func:`compile`.
 
@@ -57,8 +65,7 @@ class CompiledFunction(Generic[P, R]):
         functools.update_wrapper(self, function)
         self.function = function
         self._name = getattr(function, "__name__", repr(function))
-        self._watch = Watch(ANEW)
-        self._known: list[_Known] = []
+        self._cache = Unread(_Cache())
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else functools.partial(self, instance)
@@ -101,21 +108,21 @@ class CompiledFunction(Generic[P, R]):
 
     def _find(self) -> _Known:
         """The recordings for what the function reads now."""
-        found = self._watch.guard(self.function)
-        for known in self._known:
+        found = self._cache.value.watch.guard(self.function)
+        for known in self._cache.value.known:
             if known.guard is found:
                 return known
-        for known in self._known:
+        for known in self._cache.value.known:
             if known.guard.key == found.key and known.guard.valid:
                 known.guard = found
                 return known
         if not found.complete:
             raise TraceError(
-                f"{self._name} reads something beside its arguments of which nobody can tell whether it has changed: an array "
-                "of more than 4 kB, an iterator, or an object of another library. Give arrays as arguments, or as tr.tensor"
+                f"{self._name} reads a {found.unknown} beside its arguments, of which it is not known whether it has changed; "
+                "give arrays as arguments or as tr.tensor, and leave all else outside"
             )
         known = _Known(found)
-        self._known = [known, *self._known[: KEPT - 1]]
+        self._cache.value.known = [known, *self._cache.value.known[: KEPT - 1]]
         return known
 
     def _record(self, known: _Known, key: Any, arguments: tuple[Any, Any], leaves: Sequence[Any]) -> Recording:

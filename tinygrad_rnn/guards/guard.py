@@ -33,6 +33,8 @@ class Guard(NamedTuple):
         Code of the functions outside this library that can be reached.
     notes : list of Note, optional
         What can change of each object that was read; None if there is more that can change.
+    unknown : str, optional
+        The kind of the first value that may hold anything, if the key is not complete.
     """
 
     key: Any
@@ -40,6 +42,7 @@ class Guard(NamedTuple):
     complete: bool
     codes: list[types.CodeType]
     notes: list[Note] | None
+    unknown: str | None = None
 
     @property
     def valid(self) -> bool:
@@ -90,7 +93,7 @@ def guard(value: Any, anew: Mapping[type, Collection[str]] = {}) -> Guard:
     walk = Walk(anew)
     key = walk.of(value), walk.modules()
     can_be_noted = walk.complete and walk.all_noted and type(value).__weakrefoffset__
-    return Guard(key, walk.held, walk.complete, walk.codes, walk.notes if can_be_noted else None)
+    return Guard(key, walk.held, walk.complete, walk.codes, walk.notes if can_be_noted else None, walk.first_unknown)
 
 
 def _change(before: Any, after: Any, unread: frozenset[str], name: str = "a value") -> str | None:

@@ -100,6 +100,7 @@ class Walk:
         self.held: list[Callable[[], Any]] = []
         self.codes: list[types.CodeType] = []
         self.complete = True
+        self.first_unknown: str | None = None  # what it is that may hold anything
         self.notes: list[Note] = []
         self.all_noted = True  # whether the notes tell all that can change
         self._names: set[str] = set()  # of attributes that the codes read
@@ -175,6 +176,9 @@ class Walk:
 
     def unknown(self, value: Any) -> Any:
         """Key of a value that may hold anything: none, and the guard is not complete."""
+        if self.complete:
+            size = f" of {value.nbytes:,} bytes" if isinstance(value, np.ndarray) else ""
+            self.first_unknown = f"{type(value).__name__}{size}"
         self.complete = False
 
     def exact(self, value: Any) -> Any:

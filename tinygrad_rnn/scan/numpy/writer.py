@@ -363,8 +363,8 @@ class SourceWriter:
             elif output.kind == "final":
                 returned.append(f"ends[{order[node]}].copy()")
             elif output.kind == "once":
-                fresh = self.program.storage[node].kind == "fresh"
-                returned.append(self._name(node) if fresh else f"np.array({self._array(node)})")
+                copied = self.program.storage[node].kind != "fresh" or node.shape == ()  # ufuncs return numbers
+                returned.append(f"np.array({self._array(node)})" if copied else self._name(node))
             elif self._is_residual(output):
                 returned.append("None")
             else:
