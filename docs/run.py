@@ -200,17 +200,14 @@ def _pairs(path: Path, original: Path) -> list[Pair]:
         theirs += [] if match["heading"] else [(match, heading)]
     if not mine:
         return []
-    if len(mine) != len(theirs):
-        raise PageError(f"{path} has {len(mine)} blocks of code, and {original} has {len(theirs)}; a translation has them all")
-    pairs = []
-    for own, (match, heading) in zip(mine, theirs, strict=True):
-        pair = Pair(own["code"] or match["code"], match, heading)
-        if not pair.is_translation():
-            raise PageError(
-                f"{path}, the block that stands for one under {heading!r}: the code differs from the original's by more than "
-                f"comments, texts and letters; empty the block, and python docs/run.py {path.stem} fills it\n{pair.code}"
-            )
-        pairs.append(pair)
+    pairs = [Pair(own["code"] or match["code"], match, heading) for own, (match, heading) in zip(mine, theirs, strict=False)]
+    other = [pair.heading for pair in pairs if not pair.is_translation()]
+    if other or len(mine) != len(theirs):
+        raise PageError(
+            f"{path}, the block for one under {(other or [theirs[len(pairs) - 1][1]])[0]!r}: its code is another than in {original}, by more "
+            f"than comments, texts and letters; there are {len(mine)} blocks here and {len(theirs)} there. Empty the block, or add an "
+            f"empty one, and python docs/run.py {path.stem} fills it"
+        )
     return pairs
 
 
