@@ -201,12 +201,12 @@ def _pairs(path: Path, original: Path) -> list[Pair]:
     if not mine:
         return []
     pairs = [Pair(own["code"] or match["code"], match, heading) for own, (match, heading) in zip(mine, theirs, strict=False)]
-    other = [pair.heading for pair in pairs if not pair.is_translation()]
-    if other or len(mine) != len(theirs):
+    headings = [pair.heading for pair in pairs if not pair.is_translation()]
+    if headings or len(mine) != len(theirs):
         raise PageError(
-            f"{path}, the block for one under {(other or [theirs[len(pairs) - 1][1]])[0]!r}: its code is another than in {original}, by more "
-            f"than comments, texts and letters; there are {len(mine)} blocks here and {len(theirs)} there. Empty the block, or add an "
-            f"empty one, and python docs/run.py {path.stem} fills it"
+            f"{path}, the block for one under {(headings or [theirs[len(pairs) - 1][1]])[0]!r}: its code is another than in "
+            f"{original}, by more than comments, texts and letters; there are {len(mine)} blocks here and {len(theirs)} there. "
+            f"Empty the block, or add an empty one, and python docs/run.py {path.stem} fills it"
         )
     return pairs
 
