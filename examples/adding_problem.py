@@ -84,7 +84,7 @@ def main():
     parser.add_argument("--seed", type=int, default=0, help="of the weights and of the sequences")
     parser.add_argument("--out", type=Path, help="folder for the curves (none are drawn if not given)")
     chosen = parser.parse_args()
-    steps, hidden, updates, batch, rate = (25, 32, 500, 32, 1e-2) if chosen.quick else (100, 32, 3000, 32, 5e-3)
+    steps, hidden, updates, batch, rate = (25, 32, 360, 32, 1e-2) if chosen.quick else (100, 32, 3000, 32, 5e-3)
 
     xs, targets = adding_problem(steps, 2000, rng=10_000 + chosen.seed)
     print(f"sequences of {steps} steps, {hidden} hidden units, {updates} updates of {batch} sequences")

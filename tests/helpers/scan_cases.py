@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tr
+from tinygrad_rnn import nn
 from tinygrad_rnn.scan.compiled import CompiledScan
 from tinygrad_rnn.scan.numpy import arrays
 from tinygrad_rnn.testing.choices import RandomChoices
-from tinygrad_rnn.testing.random_cells import CellRun, leaves, outcome, random_cell, run
+from tinygrad_rnn.testing.random_cells import CellRun, layer_of, leaves, outcome, random_cell, run
 
 RELATIVE = {8: 1e-8, 4: 1e-3}
 """Of float64 and float32, by size: what is looser than this is a fault and no rounding."""
@@ -46,10 +47,11 @@ def agree(expected: Mapping[str, Any], found: Mapping[str, Any]) -> None:
             raise Difference(f"{name} is {other.tolist()}, not {array.tolist()}")
 
 
-def quietly(drawn: CellRun, mode: str, order: int = 2, **options: Any) -> dict[str, Any]:
+def quietly(drawn: CellRun, mode: str, order: int = 2, final_state_only: bool = False, **options: Any) -> dict[str, Any]:
     """All that a run comes to; its gradients both recorded and by ``.backward()``, which records nothing."""
     with np.errstate(all="ignore"):
-        return run(drawn, mode, order, **options) | backward(drawn, mode, **options)
+        layer, given = layer_of(drawn, mode, **options), {"final_state_only": final_state_only}
+        return run(drawn, layer, order, **given) | backward(drawn, layer, **given)
 
 
 _unrolled: dict[Any, dict[str, Any]] = {}
@@ -71,14 +73,14 @@ def check(drawn: CellRun, order: int = 2, **options: Any) -> None:
     agree(unrolled(drawn, order, **only), quietly(drawn, "scan", order, **options))
 
 
-def backward(drawn: CellRun, mode: str, **options: Any) -> dict[str, Any]:
+def backward(drawn: CellRun, layer: nn.Recurrent, **options: Any) -> dict[str, Any]:
     """The first gradients without recording."""
     values = {
         name: value if value.requires_grad or value.dtype.kind != "f" else tr.tensor(value.data, requires_grad=True)
         for name, value in leaves(drawn).items()
     }
     floats = {name: value for name, value in values.items() if value.dtype.kind == "f"}
-    ends = outcome(drawn, values, mode, **options)
+    ends = outcome(drawn, values, layer, **options)
     total = sum((ends[name] * array).sum() for name, array in drawn.cotangents.items() if name in ends)
     for value in floats.values():
         value.grad = None

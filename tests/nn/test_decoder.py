@@ -131,7 +131,7 @@ def test_scan_is_unroll(configuration, T, B, data):
         np.testing.assert_allclose(a.data, b.data, rtol=1e-9, atol=1e-10)
 
 
-@settings(max_examples=10)
+@settings(max_examples=settings().max_examples // 2)
 @given(configurations, st.integers(1, 3))
 def test_gradients_under_teacher_forcing(configuration, T):
     made = decoder(scale=1.0, **configuration)
@@ -234,7 +234,6 @@ def sequences(found, i, k=None):
     return tuple(int(y) for y in found.ys[(slice(None), *pick)][: found.lengths[pick]])
 
 
-@settings(max_examples=25)
 @given(configurations, st.integers(1, 4), st.booleans())
 def test_a_wide_beam_is_exhaustive(configuration, T, ends):
     made = decoder(end=1 if ends else None, scale=1.5, **configuration)

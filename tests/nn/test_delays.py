@@ -5,7 +5,7 @@ import pickle
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinygrad_rnn as tr
@@ -109,7 +109,7 @@ def test_a_stack_sees_the_sum_of_its_delays():
 
 
 def test_gradients_of_the_cell():
-    report = check_cell(nn.TimeDelayCell, order=2, examples=8)
+    report = check_cell(nn.TimeDelayCell, order=2, examples=settings().max_examples // 2)
     assert report.runs and not report.unreached
     without = check_cell(lambda: nn.TimeDelayCell(2, 1, [0, 3], bias=False, nonlinearity=None), examples=5)
     assert without.parameters == ["W_0", "W_3"]

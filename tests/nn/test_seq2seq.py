@@ -81,7 +81,7 @@ def test_scan_is_unroll_and_padding_changes_nothing(pair, T, N, seed):
         np.testing.assert_allclose(a, c, rtol=1e-9, atol=1e-10)
 
 
-@settings(max_examples=6)
+@settings(max_examples=settings().max_examples // 2)
 @given(models())
 def test_gradients(pair):
     model, _ = pair

@@ -6,16 +6,15 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from first_difference import first_difference
 from hypothesis import Phase, given, settings
-from scan_cases import check, chunks, plans, sample
+from scan_cases import check, chunks, plans, quietly, sample
 
 import tinygrad_rnn as tr
 from tinygrad_rnn.scan.partition import partition_of
 from tinygrad_rnn.scan.rewrites import REWRITES, without
-from tinygrad_rnn.testing.random_cells import CellRun, leaves, outcome, run
+from tinygrad_rnn.testing.random_cells import CellRun, leaves, outcome
 from tinygrad_rnn.testing.strategies import cells
 
 RARE = 0.02  # of the cells, at the least, let a rewrite find something
@@ -95,8 +94,8 @@ def test_random_cells_reach_every_rewrite_kind_of_slot_and_primitive(capsys):
     count = int(200 * min(max(SHARE, 0.5), 5))
     fired, slots, primitives, loops = (Counter[str]() for _ in range(4))
     for drawn in sample(count):
-        with plans() as made, np.errstate(all="ignore"):
-            run(drawn, "scan")
+        with plans() as made:
+            quietly(drawn, "scan", 1)
         fired.update({name for plan in made for name in plan.fired})
         for where, some in (("forward", made[:1]), ("reverse", made[1:])):
             found = [partition_of(plan.loop) for plan in some]

@@ -19,7 +19,7 @@ from tinygrad_rnn.testing.cases import random_cases
 from tinygrad_rnn.testing.cells.product_motifs import _lying
 from tinygrad_rnn.testing.cells.recipe import Equation, Recipe
 from tinygrad_rnn.testing.choices import RandomChoices
-from tinygrad_rnn.testing.random_cells import CellRun, leaves, outcome, random_cell, run
+from tinygrad_rnn.testing.random_cells import CellRun, layer_of, leaves, outcome, random_cell, run
 from tinygrad_rnn.tree import flatten, rebuild
 
 EXAMPLES = settings().max_examples
@@ -89,17 +89,17 @@ def test_lengths_are_drawn_when_asked_for(drawn):
 def test_gradients_are_those_of_numbers():
     """Where a cell cuts its graph there is nothing to compare; a kink at a given point says nothing."""
     judged = 0
-    for seed in range(80):
+    for seed in range(4 * EXAMPLES):
         drawn = random_cell(RandomChoices(seed))
-        own = dict(drawn.cell.named_parameters())
+        own, layer = dict(drawn.cell.named_parameters()), layer_of(drawn)
         values = {name: x for name, x in leaves(drawn).items() if x.dtype.kind == "f" and name not in own}
         if "detach" in kinds_of(drawn) or not drawn.cotangents or not (values or own):
             continue
 
-        def ends(*tensors, drawn=drawn, values=values):
+        def ends(*tensors, drawn=drawn, values=values, layer=layer):
             given = leaves(drawn) | dict(zip(values, tensors, strict=True))
             drawn.captured.update({name: given[name] for name in drawn.captured if name in given})
-            found = outcome(drawn, given)
+            found = outcome(drawn, given, layer)
             return [found[name] for name in drawn.cotangents]
 
         wrt = [*range(len(values)), *own.values()]
@@ -108,7 +108,7 @@ def test_gradients_are_those_of_numbers():
         except (KinkError, UndecidedError):
             continue
         judged += 1
-    assert judged >= 50
+    assert judged >= 2 * EXAMPLES
 
 
 # -- what they cover -------------------------------------------------------------------------
@@ -151,7 +151,7 @@ NOT_IN_A_STEP = {
 
 @pytest.fixture(scope="module")
 def kinds(drawn_cells) -> Counter[str]:
-    """How many of the drawn cells are of each kind."""
+    """How many of the drawn cells are of each kind, and have each primitive in their traced steps."""
     return Counter(kind for drawn in drawn_cells for kind in kinds_of(drawn))
 
 
@@ -187,10 +187,8 @@ def test_all_kinds_occur(drawn_cells, kinds):
 
 def test_all_primitives_occur(drawn_cells, kinds):
     own = {name for name, p in tr.ops.registry.items() if getattr(p, "__module__", "").startswith("tinygrad_rnn.")}
-    counts = Counter(
-        kind.removeprefix("primitive ") for drawn in drawn_cells for kind in kinds_of(drawn) if "primitive " in kind
-    )
-    print(f"\nof {len(drawn_cells)} traced steps, as many have\n{table(counts, own)}")
+    counts = {kind.removeprefix("primitive "): n for kind, n in kinds.items() if kind.startswith("primitive ")}
+    print(f"\nof {len(drawn_cells)} traced steps, as many have\n{table(Counter(counts), own)}")
     assert not own - set(counts) - set(NOT_IN_A_STEP)
     assert not set(counts) & set(NOT_IN_A_STEP)
 
@@ -217,9 +215,13 @@ def test_how_slices_lie_is_said_rightly(starts, width, whole, expected):
     assert sorted(_lying(starts, width, whole)) == sorted(expected.split(", "))
 
 
-def spread(draw) -> dict[str, int]:
-    """In how many of 300 runs each feature of the numbers occurs."""
-    runs = [draw(RandomChoices(seed), True) for seed in range(300)]
+@pytest.fixture(scope="module")
+def runs() -> list[CellRun]:
+    return [random_cell(RandomChoices(seed), True) for seed in range(300)]
+
+
+def spread(runs: Iterable[CellRun]) -> dict[str, int]:
+    """In how many runs each feature of the numbers occurs."""
     counts: Counter[str] = Counter()
     for one in runs:
         start = np.concatenate([np.ravel(a) for a in flatten(one.state)]) if one.state is not None else np.zeros(0)
@@ -238,8 +240,8 @@ def spread(draw) -> dict[str, int]:
     return counts
 
 
-def test_the_numbers_of_a_run_are_spread():
-    counts = spread(random_cell)
+def test_the_numbers_of_a_run_are_spread(runs):
+    counts = spread(runs)
     assert min(counts.values()) >= 5, counts
 
 
@@ -257,17 +259,12 @@ def map_nested(f, nested):
 
 
 @pytest.mark.parametrize("name", POORER)
-def test_a_poorer_draw_is_noticed(name):
-    def poorer(choose, lengths):
-        drawn = random_cell(choose, lengths)
-        return replace(drawn, **POORER[name](drawn))
-
-    assert min(spread(poorer).values()) < 5
+def test_a_poorer_draw_is_noticed(name, runs):
+    assert min(spread(replace(drawn, **POORER[name](drawn)) for drawn in runs).values()) < 5
 
 
-def test_labels_of_a_run_are_those_of_its_numbers():
-    for seed in range(100):
-        drawn = random_cell(RandomChoices(seed), lengths=True)
+def test_labels_of_a_run_are_those_of_its_numbers(runs):
+    for drawn in runs[:100]:
         recipe, said = drawn.cell.recipe, kinds_of(drawn)
         outputs = flatten(recipe.output)
         assert f"T={drawn.T}" in said and f"B={drawn.batch_size}" in said and f"{len(recipe.slots)} slots" in said

@@ -32,7 +32,7 @@ from .cells.step_builder import StepBuilder
 from .choices import RandomChoices
 from .gradients.subject import grad_or_zero
 
-__all__ = ["CellRun", "leaves", "outcome", "random_cell", "run"]
+__all__ = ["CellRun", "layer_of", "leaves", "outcome", "random_cell", "run"]
 
 Array = npt.NDArray[Any]
 
@@ -269,7 +269,11 @@ def leaves(drawn: CellRun) -> dict[str, Tensor]:
 
 
 def outcome(
-    drawn: CellRun, values: Mapping[str, Tensor], mode: str = "unroll", final_state_only: bool = False, **options: Any
+    drawn: CellRun,
+    values: Mapping[str, Tensor],
+    mode: str | nn.Recurrent = "unroll",
+    final_state_only: bool = False,
+    **options: Any,
 ) -> dict[str, Tensor]:
     """Outputs and final states of a run with these values.
 
@@ -278,7 +282,8 @@ def outcome(
     drawn : CellRun
     values : Mapping
         As :func:`leaves` returns them; parameters and captured tensors are the cell's own.
-    mode : str
+    mode : str or Recurrent
+        How the cell is run, or the layer of an earlier run, which has traced it: see :func:`layer_of`.
     final_state_only : bool
         Whether to leave the outputs out.
     **options
@@ -301,21 +306,41 @@ def outcome(
         given |= {"force": {slot: values[f"force {slot}"] for slot in drawn.force}, "force_mask": drawn.force_mask}
     if drawn.lengths is not None:
         given["lengths"] = drawn.lengths
-    recurrent: Any = nn.Recurrent
+    layer: Any = mode if isinstance(mode, nn.Recurrent) else layer_of(drawn, mode, **options)
     given["final_state_only"] = final_state_only
-    outputs, final = recurrent(drawn.cell, mode=mode, reverse=drawn.reverse, **options)(xs, state, **given)
+    outputs, final = layer(xs, state, **given)
     found = {} if final_state_only else {f"output[{i}]": leaf for i, leaf in enumerate(flatten(outputs))}
     return found | {f"state[{slot}]": leaf for slot, leaf in zip(recipe.slots, flatten(final), strict=True)}
 
 
-def run(drawn: CellRun, mode: str = "unroll", order: int = 1, **options: Any) -> dict[str, Array]:
-    """Outputs, final states and gradients of a run, by name.
+def layer_of(drawn: CellRun, mode: str = "unroll", **options: Any) -> nn.Recurrent:
+    """A layer that makes the steps of a run, for several calls of :func:`outcome`: the first one traces the cell.
 
     Parameters
     ----------
     drawn : CellRun
     mode : str
+    **options
         Of :class:`tinygrad_rnn.nn.Recurrent`.
+
+    Examples
+    --------
+    >>> from tinygrad_rnn.testing.choices import RandomChoices
+    >>> layer_of(random_cell(RandomChoices(5)), "scan").mode
+    'scan'
+    """
+    recurrent: Any = nn.Recurrent
+    return recurrent(drawn.cell, mode=mode, reverse=drawn.reverse, **options)
+
+
+def run(drawn: CellRun, mode: str | nn.Recurrent = "unroll", order: int = 1, **options: Any) -> dict[str, Array]:
+    """Outputs, final states and gradients of a run, by name.
+
+    Parameters
+    ----------
+    drawn : CellRun
+    mode : str or Recurrent
+        As in :func:`outcome`.
     order : int
         0 is without gradients; 2 is with those of a random combination of the first ones
         too, by the cotangents as well.
