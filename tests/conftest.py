@@ -101,10 +101,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the longest files first, and leave out what needs dot or PyTorch where they are missing; .ci/run runs these."""
+    """Put the longest files first, and leave out what needs dot or PyTorch where they are missing, or runs TeX unasked."""
     order = {name: i for i, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(Path(_scope(item.nodeid)).stem, len(order)))
     missing = {"dot": shutil.which("dot") is None, "torch": find_spec("torch") is None}
+    missing["tex"] = "tex" not in config.getoption("markexpr")
     if out := [item for item in items if any(missing[mark] and item.get_closest_marker(mark) for mark in missing)]:
         config.hook.pytest_deselected(items=out)
         items[:] = [item for item in items if item not in out]

@@ -132,11 +132,13 @@ def compiled(folder, source, engine="pdflatex"):
     return int(re.search(r"Output written on main\.pdf \((\d+) page", log.replace("\n", ""))[1])
 
 
+@pytest.mark.tex
 @pytest.mark.parametrize("name", ["unrolled", "masked and cut", "special"])
 def test_a_file_is_a_document_of_one_page(tmp_path, name):
     assert compiled(tmp_path, PICTURES[name]().tikz()) == 1
 
 
+@pytest.mark.tex
 def test_a_file_is_a_picture_in_another_document(tmp_path):
     pictures = [PICTURES["unrolled"](), *PICTURES["unrolled"]().build_up()]
     for k, picture in enumerate(pictures):
@@ -149,6 +151,7 @@ def test_a_file_is_a_picture_in_another_document(tmp_path):
     assert compiled(tmp_path, source) == 2 * len(pictures)
 
 
+@pytest.mark.tex
 def test_lualatex_sets_chinese_names(tmp_path):
     fonts = subprocess.run(["fc-list", "Noto Serif CJK SC"], capture_output=True).stdout if shutil.which("fc-list") else b""
     if not fonts:
