@@ -140,8 +140,8 @@ EXPLAIN_EXAMPLES = """\
 examples:
   tinygrad-rnn explain model.safetensors --text novel.txt --out novel.html
   tinygrad-rnn explain models.py:make_model --csv series.csv
-  tinygrad-rnn explain tinygrad-rnn-demo/model.safetensors --text novel.txt \\
-      --classes tinygrad_rnn.demo.model"""
+  tinygrad-rnn explain tinygrad-rnn-demo/model.safetensors --text novel.txt
+  tinygrad-rnn explain own.safetensors --csv series.csv --classes mycells.py"""
 
 BACKEND = """\
 Tell what runs compiled cells. The native backend writes a cell as C and compiles
@@ -289,13 +289,21 @@ def _is_file(name: str) -> bool:
     return name.endswith(".safetensors")
 
 
+def _loaded(path: str, sources: Sequence[str]) -> Module:
+    """The model in a file: of the library's classes, of those in a user's files, or the demo's."""
+    from .demo.model import CharModel
+    from .lookup import load_model
+
+    return load_model(path, sources, known=[CharModel])
+
+
 def _module(chosen: argparse.Namespace) -> Module:
     """The cell of a name, or the model in a file."""
-    from .lookup import find_cell, load_model, running
+    from .lookup import find_cell, running
     from .testing.cells import make_cell
 
     if _is_file(chosen.cell):
-        return load_model(chosen.cell, chosen.classes)
+        return _loaded(chosen.cell, chosen.classes)
     factory = find_cell(chosen.cell)
     with running(chosen.cell):
         return make_cell(factory, chosen.input_size, chosen.hidden_size)
@@ -303,12 +311,12 @@ def _module(chosen: argparse.Namespace) -> Module:
 
 def _factory(chosen: argparse.Namespace) -> Callable[..., Cell]:
     """What makes the cell of a name, or the one cell of the model in a file."""
-    from .lookup import find_cell, load_model
+    from .lookup import find_cell
     from .nn import Cell
 
     if not _is_file(chosen.cell):
         return find_cell(chosen.cell)
-    model = load_model(chosen.cell, chosen.classes)
+    model = _loaded(chosen.cell, chosen.classes)
     cells = {path: part for path, part in model.modules() if isinstance(part, Cell)}
     outer = [cell for path, cell in cells.items() if not any(path != p and f"{path}.".startswith(f"{p}.") for p in cells if p)]
     outer = [cells[""]] if "" in cells else outer
@@ -346,11 +354,11 @@ def _check(chosen: argparse.Namespace) -> int:
 def _explain(chosen: argparse.Namespace) -> int:
     from .explain import report
     from .files import check_writable, read_table, read_text
-    from .lookup import find_model, load_model, running
+    from .lookup import find_model, running
 
     check_writable(chosen.out, "the report")  # before the work
     data = read_text(chosen.text) if chosen.text else read_table(chosen.csv)
-    model = load_model(chosen.model, chosen.classes) if _is_file(chosen.model) else find_model(chosen.model)
+    model = _loaded(chosen.model, chosen.classes) if _is_file(chosen.model) else find_model(chosen.model)
     with running(chosen.model):
         page = report(model, data, chosen.out)
     print(page.lead)

@@ -117,7 +117,7 @@ def _found(name: str) -> tuple[ModuleType, Any]:
     return module, found
 
 
-def load_model(path: str, sources: Sequence[str] = ()) -> nn.Module:
+def load_model(path: str, sources: Sequence[str] = (), known: Sequence[type[nn.Module]] = ()) -> nn.Module:
     """Load a model file, with the classes of a user's own modules.
 
     Parameters
@@ -125,6 +125,8 @@ def load_model(path: str, sources: Sequence[str] = ()) -> nn.Module:
     path : str
     sources : sequence of str
         Modules, or files that end in ``.py``, whose classes the model is made of. They are imported, so their code runs.
+    known : sequence of type
+        Further classes that the model may be made of, unless one in `sources` has the same name.
 
     Raises
     ------
@@ -145,7 +147,8 @@ def load_model(path: str, sources: Sequence[str] = ()) -> nn.Module:
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, nn.Module) and value.__module__ == module.__name__
     ]
-    return load(path, classes=own)
+    names = {kind.__name__ for kind in own}
+    return load(path, classes=[*own, *[kind for kind in known if kind.__name__ not in names]])
 
 
 def _cells_of(module: ModuleType) -> str:

@@ -550,6 +550,15 @@ not_a_model = 3
 """
 
 
+def test_a_class_of_ones_own_may_be_called_as_the_demos(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, file = tmp_path / "own.py", tmp_path / "own.safetensors"
+    source.write_text("from tinygrad_rnn import nn\nclass CharModel(nn.Sequential):\n    pass\n")
+    own = type("CharModel", (nn.Sequential,), {})
+    tr.save(own(nn.RNN(2, 3), nn.Linear(3, 2)), file)
+    assert main(["equations", str(file), "--classes", str(source)]) == 0, capsys.readouterr().err
+    assert r"o_t &=" in capsys.readouterr().out
+
+
 def test_explain_writes_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, series, text, file = (tmp_path / name for name in ("models.py", "series.csv", "text.txt", "model.safetensors"))
     source.write_text(MODELS)
@@ -559,7 +568,7 @@ def test_explain_writes_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str
     out = tmp_path / "page.html"
     for command, words in (
         ([f"{source}:make_model", "--csv", str(series)], "19 steps of a series"),
-        ([str(file), "--text", str(text), "--classes", "tinygrad_rnn.demo.model"], "17 symbols of a text"),
+        ([str(file), "--text", str(text)], "17 symbols of a text"),  # the demo's class is known
     ):
         assert main(["explain", *command, "--out", str(out)]) == 0, capsys.readouterr().err
         assert words in capsys.readouterr().out
