@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import explain, nn
+from tinygrad_rnn.draw.symbols import plain
 from tinygrad_rnn.errors import DataError, ShapeError
 from tinygrad_rnn.explain import Latex, ModelReport
 from tinygrad_rnn.explain.mathml import mathml
@@ -94,8 +95,9 @@ def test_every_number_is_measured(found: dict[str, ModelReport]) -> None:
         for name in page.flows:
             flow = explain.gradient_flow(page.model, page.xs, page.targets, page.loss, name)
             if np.isfinite(flow.gamma):
+                at = re.escape(page.letter(name))
                 said = re.search(
-                    rf"At {name}, .{{,15}} multiplies the gradient by γ = (\S+) on average \(R² = (\S+)\): (all )?(\d+) steps?",
+                    rf"At {at}, .{{,15}} multiplies the gradient by γ = (\S+) on average \(R² = (\S+)\): (all )?(\d+) steps?",
                     words["Gradient flow"],
                 )
                 assert said is not None
@@ -113,8 +115,8 @@ def test_every_number_is_measured(found: dict[str, ModelReport]) -> None:
             near = 0.1 * (high - low)
             values = page.states[name]
             share = f"{np.mean((values < low + near) | (values > high - near)):.1%}"
-            if name in re.findall(r"(\w+) has \S+% of its values", words["Gate by gate"]):
-                assert f"{name} has {share} of its values" in words["Gate by gate"]
+            if f" {page.letter(name)} has " in words["Gate by gate"]:
+                assert f"{page.letter(name)} has {share} of its values" in words["Gate by gate"]
 
 
 def test_the_loss_and_its_baseline(found: dict[str, ModelReport]) -> None:
@@ -149,6 +151,18 @@ def test_of_several_states_the_one_whose_gradient_reaches_farthest_counts(found:
         words, _ = _flow(dataclasses.replace(page, flows=flows), None)
         assert "7 steps back, less than 1% of it is left" in words
         assert ("What lies further back than 21 steps, the model can hardly learn" in words) == is_said == ("hardly" in words)
+
+
+def test_values_are_called_as_in_the_pictures(found: dict[str, ModelReport]) -> None:
+    mixed = explain.report(nn.Sequential(nn.GRU(1, 2), nn.RNN(2, 2), nn.Linear(2, 1)), np.sin(np.arange(9)))
+    assert [exhibit.content.title for exhibit in mixed.sections[3].exhibits] == ["GRUCell, one step", "RNNCell, one step"]
+    for page in (mixed, found["a series"], found["both directions"], found["words"]):
+        labels = {plain(vertex.label) for vertex in page.sections[2].exhibits[0].content.sketch.vertices}
+        assert {f"{page.letter(name)}₁" for name in page.flows} <= labels
+        for name in page.flows:
+            assert page.letter(name) in page.sections[1].words and (
+                name == page.letter(name) or name not in page.sections[5].words
+            )
 
 
 def test_a_model_that_needs_what_came_before_is_run_as_it_is_said() -> None:

@@ -61,6 +61,11 @@ class RecurrentPart:
         return self.plan.traced
 
     @property
+    def reverse(self) -> bool:
+        """Whether it starts at the end of the sequence."""
+        return self.loop.reverse
+
+    @property
     def steps(self) -> int:
         """T."""
         steps: int = self.node.attributes["steps"]

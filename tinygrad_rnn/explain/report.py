@@ -12,11 +12,14 @@ import numpy as np
 
 from ..console import counted
 from ..draw import Drawing
+from ..draw.symbols import plain, pretty
 from ..errors import TinygradError
 from ..files import check_writable, write_bytes
+from ..nn.cell import Cell
 from ..nn.module import Module
 from ..ops import cross_entropy, mse
 from ..sequences import Vocabulary
+from ..views.letters import layer_marks
 from .backward_pass import draw_backward_pass
 from .by_hand import Array
 from .equations import Latex
@@ -24,7 +27,7 @@ from .gradient_by_step import gradient_by_step
 from .gradient_flow import GradientFlow, gradient_flow
 from .heatmaps import heatmap
 from .mathml import mathml
-from .model_run import Loss, Model, run_model
+from .model_run import Loss, Model, RecurrentPart, run_model
 from .page import figure, formulas, page, section
 from .states import States, Unit, states
 from .task import Task, task_of
@@ -96,8 +99,8 @@ class ModelReport:
         ``loss(outputs, targets)``: the loss of each step.
     shown : slice
         Where the passage is in the source.
-    layers : str
-        What names such as ``h_l0`` mean, if there are several layers.
+    letters : dict of str to str
+        What pictures and equations call the values of `states`: ``h⁽¹⁾`` is ``"h_l0"`` in Python.
     states : States
         All named values over the source.
     flows : dict of str to GradientFlow, or to an error
@@ -129,7 +132,7 @@ class ModelReport:
     targets: Any
     loss: Loss
     shown: slice
-    layers: str
+    letters: Mapping[str, str]
     states: States
     flows: Mapping[str, GradientFlow | TinygradError]
     contributions: Mapping[str, Array]
@@ -138,6 +141,10 @@ class ModelReport:
     def called(self) -> str:
         """What is run, as it is written in the expressions."""
         return "model" if self.run is self.model else "page.run"
+
+    def letter(self, name: str) -> str:
+        """What pictures and equations call a value of `states`."""
+        return self.letters.get(name, name)
 
     def __repr__(self) -> str:
         return f"<ModelReport of {self.title}: {', '.join(part.title.lower() for part in self.sections)}>"
@@ -255,7 +262,7 @@ def report(
         task.targets,
         task.loss,
         task.shown,
-        _layers([part.label for part in first.parts]),
+        _letters(first.parts),
         found,
         flows,
         _contributions(model, called, task),
@@ -300,15 +307,17 @@ def _lead(model: Module, called: Model, task: Task) -> str:
     )
 
 
-def _layers(labels: Sequence[str]) -> str:
-    """What names of values in several layers mean.
-
-    Examples
-    --------
-    >>> _layers(["l0", "l1"])
-    ' The ending of a name says the layer: l0, l1, from the first to the last.'
-    """
-    return f" The ending of a name says the layer: {', '.join(labels)}, from the first to the last." if any(labels) else ""
+def _letters(parts: Sequence[RecurrentPart]) -> dict[str, str]:
+    """What pictures and equations call the values of recurrent parts, by the names that Python has for them."""
+    owners: dict[str, list[RecurrentPart]] = {}
+    for part in parts:
+        for name in part.values:
+            owners.setdefault(name, []).append(part)
+    found = {}
+    for name, those in owners.items():
+        for part, mark in zip(those, layer_marks(those) if len(those) > 1 else [""], strict=True):
+            found[f"{name}_{part.label}" if part.label else name] = plain(pretty(name) + mark)
+    return found
 
 
 def _contributions(model: Module, called: Model, task: Task) -> dict[str, Array]:
@@ -331,9 +340,11 @@ def _equations(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
         Exhibit(backward, made.model.equations(True, loss=LOSSES.get(task.drawn))),
     ]
     n, m = (len(mathml(exhibit.content)) for exhibit in exhibits)  # type: ignore[arg-type]
-    sizes = _joined([f"{name} of {counted(made.states[name].shape[1], 'unit')}" for name in made.flows])
+    sizes = _joined([f"{made.letter(name)} of {counted(made.states[name].shape[1], 'unit')}" for name in made.flows])
+    otherwise = _joined([f"{made.letter(name)} is {name!r}" for name in made.flows if made.letter(name) != name])
+    in_code = f" In Python {otherwise}." if otherwise else ""
     return (
-        f"The first {counted(n, 'equation')} are one step t of the model forward, which keeps {sizes}.{made.layers} "
+        f"The first {counted(n, 'equation')} are one step t of the model forward, which keeps {sizes}.{in_code} "
         f"The other {m} are backpropagation through time: δ is the derivative of the loss L by a value, a term with "
         "t + 1 comes back from the step after, and each parameter's gradient is a sum over all steps, since all share it.",
         exhibits,
@@ -342,10 +353,10 @@ def _equations(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
 
 def _folded(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
     steps, comes = made.shown.stop - made.shown.start, "comes" if len(made.flows) == 1 else "come"
+    carried = _joined([made.letter(name) for name in made.flows])
     return (
         f"One step of the model, of which all {counted(steps, 'step')} of the passage are copies. Each black square is a "
-        f"delay: by it {_joined(list(made.flows))} of one step {comes} into the next, and by nothing else can the model "
-        "remember.",
+        f"delay: by it {carried} of one step {comes} into the next, and by nothing else can the model remember.",
         [Exhibit("model.draw()", made.model.draw())],
     )
 
@@ -361,15 +372,22 @@ def _unrolled(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
 
 
 def _step(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
-    names = list(made.states.values)
+    names = list(map(made.letter, made.states.values))
     inside = f"The inside of a step, from what comes in at the left to what goes on at the right. It makes {_joined(names)}."
-    shares = sorted((found.share, name) for name, found in made.states.saturation().items())
+    shares = sorted((found.share, made.letter(name)) for name, found in made.states.saturation().items())
     if shares:
         inside += (
             " A bounded function hardly passes on a gradient in the outer tenth of its range, on both sides: there "
             f"{_joined([f'{name} has {share:.1%} of its values' for share, name in dict.fromkeys((shares[-1], shares[0]))])}."
         )
-    return inside, [Exhibit("model.draw(time='step')", made.model.draw(time="step"))]
+    cells = {type(part): path for path, part in reversed([*made.model.modules()]) if isinstance(part, Cell)}
+    if len(cells) < 2:
+        return inside, [Exhibit("model.draw(time='step')", made.model.draw(time="step"))]
+    parts = dict(made.model.modules())
+    return inside, [
+        Exhibit(f"dict(model.modules())[{path!r}].draw(time='step')", parts[path].draw(time="step"))
+        for path in reversed(cells.values())
+    ]
 
 
 def _states(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
@@ -383,7 +401,7 @@ def _states(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
         for unit in map(int, np.argsort(-values.std(axis=0), kind="stable")):
             if len(chosen) < ROWS:
                 chosen.setdefault(unit, f"unit {unit}")
-        units, labels, title = list(chosen), list(chosen.values()), f"{name} at the steps {start + 1} to {stop}"
+        units, labels, title = list(chosen), list(chosen.values()), f"{made.letter(name)} at the steps {start + 1} to {stop}"
         at = "" if columns is None else f", {columns if list(columns) != list(''.join(columns)) else ''.join(columns)!r}"
         exhibits.append(
             Exhibit(
@@ -392,7 +410,8 @@ def _states(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
                 heatmap(values[start:stop], columns, units=units, labels=labels, width=COLUMNS, title=title),
             )
         )
-    every = sorted((unit for units in told.values() for unit in units), key=lambda unit: -abs(unit.correlation))
+    every = [unit._replace(value=made.letter(unit.value)) for units in told.values() for unit in units]
+    every.sort(key=lambda unit: -abs(unit.correlation))
     clearest = (
         f"Clearest is {every[0]}{', though nobody told the model to look for it' * (task.steps is not None)}."
         if every
@@ -420,11 +439,11 @@ def _flow(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
     exhibits, told = [], []
     for name, flow in made.flows.items():
         if isinstance(flow, TinygradError):
-            told.append(f"At {name} there is none: {flow}.")
+            told.append(f"At {made.letter(name)} there is none: {flow}.")
             continue
         code = f"explain.gradient_flow({made.called}, page.xs, page.targets, page.loss, {name!r}).draw()"
         exhibits.append(Exhibit(code, flow.draw()))
-        told.append(_reach(name, flow))
+        told.append(_reach(made.letter(name), flow))
     measured = [flow for flow in made.flows.values() if isinstance(flow, GradientFlow)]
     reaches = [_reached(flow) for flow in measured]
     farthest = max((reach for reach in reaches if reach is not None), default=0)

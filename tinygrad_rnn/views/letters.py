@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, get_args
-
-from .runs import Run
+from typing import Literal, Protocol, get_args
 
 __all__ = ["Letters", "Notation", "layer_marks", "number_of", "stem_of"]
 
@@ -112,7 +110,15 @@ def number_of(name: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def layer_marks(runs: Sequence[Run]) -> list[str]:
+class Directed(Protocol):
+    """What runs over a sequence: a run of a graph, or a recurrent part of a model."""
+
+    @property
+    def reverse(self) -> bool:
+        """Whether it starts at the end of the sequence."""
+
+
+def layer_marks(runs: Sequence[Directed]) -> list[str]:
     """What tells apart equal names in several runs: arrows for two directions, numbers for layers.
 
     Examples
