@@ -60,12 +60,17 @@ VOCABULARY = Vocabulary(
 )
 
 
+def one_of(phrases, rng):
+    """One of some phrases, at random."""
+    return phrases[rng.integers(len(phrases))]
+
+
 def sentence(year, words, rng):
     """A sentence of at most so many words, as a list of symbols, and the place of its year, counted from 1."""
-    phrases = [spelt(" ".join(rng.choice(part) for part in (WHO, WENT, PLACES)))]
+    phrases = [spelt(" ".join(one_of(part, rng) for part in (WHO, WENT, PLACES)))]
     room, second = words - len(phrases[0]) - 5, rng.random() < 0.5
     while room > 0:
-        phrase = spelt(rng.choice(NUMBERS).format(rng.integers(2, 3000)) if second else rng.choice(MORE))
+        phrase = spelt(one_of(NUMBERS, rng).format(rng.integers(2, 3000)) if second else one_of(MORE, rng))
         second = False
         room -= len(phrase)
         if room >= 0:
@@ -80,7 +85,7 @@ def sentences(count, years, shortest, longest, rng, places=None):
     """So many sentences, as codes, and the digits of their years, (count, 4); if `places` are given, with the year there."""
     codes, digits = [], []
     while len(codes) < count:
-        year = rng.choice(years)
+        year = one_of(years, rng)
         found, place = sentence(year, rng.integers(shortest, longest + 1), rng)
         if shortest <= len(found) and (places is None or place in places):
             codes.append(VOCABULARY.encode(found))
