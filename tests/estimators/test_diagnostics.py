@@ -77,7 +77,7 @@ def test_a_plot_has_the_data_the_forecast_and_its_interval():
     (axis,) = figure.axes
     past, ahead = axis.lines
     np.testing.assert_array_equal(past.get_ydata(), data["level"])
-    assert pd.Timestamp(ahead.get_xdata()[0]) == data.index[-1] + pd.Timedelta("1h")
+    assert [pd.Timestamp(x) for x in ahead.get_xdata()] == list(data.index[-1] + pd.to_timedelta(range(6), "h"))
     assert axis.get_ylabel() == "level"
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["measured", "forecast", "90 % interval"]
     two = ARRegressor(order=1).fit(None, data[["level", "flow"]].to_numpy()).forecast(steps=5)

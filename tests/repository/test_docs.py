@@ -103,6 +103,7 @@ NO_EXAMPLE = {
     **dict.fromkeys(("Case", "check_case"), "parts of check_primitive, which has the example"),
     **dict.fromkeys(("Report", "CellReport", "PrimitiveReport"), "what the checks return; they have the examples"),
     "Fit": "what lbfgs and levenberg_marquardt return; they have the examples",
+    **dict.fromkeys(("Diagnostics", "Orders"), "what diagnostics and select_order return; they have the examples"),
     "fold": "Graph.fold has the example",
     "elements": "arrays and tensors, made of it, have examples",
     "zeros": "nn.init: as its line says",

@@ -13,7 +13,7 @@ from sklearn.model_selection import ParameterGrid
 
 from ..checks import check_int
 from ..errors import DataError
-from .forecasts import BLUE, GREY, INK, figure_of
+from .forecasts import BLUE, GREY, INK, figure_of, set_times
 from .series import SeriesRegressor
 from .tables import read_table
 
@@ -66,8 +66,8 @@ class Diagnostics:
         figure, axes = figure_of(9, 1.9 * count, count)
         values = np.asarray(self.residuals).reshape(len(self.residuals), -1)[:, 0]
         index = getattr(self.residuals, "index", np.arange(len(values)))
-        axes[0].plot(index.to_timestamp() if hasattr(index, "to_timestamp") else index, values, color=INK, linewidth=0.8)
-        axes[0].set_title("residuals one step ahead", loc="left", fontsize=10)
+        axes[0].plot(set_times(axes[0], index), values, color=INK, linewidth=0.8)
+        axes[0].set_title("residuals one step ahead", fontsize=10)
         lags = self.autocorrelation.shape[1] - 1
         bars = [("autocorrelation of the residuals", np.arange(1, lags + 1), self.autocorrelation[0, 1:])]
         bars += [
@@ -78,7 +78,7 @@ class Diagnostics:
             axis.axhspan(-self.bound, self.bound, color=GREY, alpha=0.2, linewidth=0)
             axis.vlines(ks, 0, heights, color=BLUE, linewidth=2)
             axis.axhline(0, color=INK, linewidth=0.6)
-            axis.set_title(title, loc="left", fontsize=10)
+            axis.set_title(title, fontsize=10)
             axis.set_xlabel("k")
         return figure
 

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ..extras import optional
+from .tables import times_of
 
-__all__ = ["BLUE", "GREY", "INK", "Forecast", "check_interval", "figure_of"]
+__all__ = ["BLUE", "GREY", "INK", "Forecast", "check_interval", "figure_of", "set_times"]
 
 BLUE, GREY, INK = "#0072B2", "#8a8f98", "#24292f"
 
@@ -44,6 +45,18 @@ def figure_of(width: float, height: float, rows: int = 1, columns: int = 1) -> t
     module = optional("matplotlib.figure", "sklearn", "a plot needs")
     figure = module.Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns)
+
+
+def set_times(axis: Any, index: Any) -> Any:
+    """What matplotlib draws for an index, after its labels are made short, if they are times."""
+    times = index.to_timestamp() if hasattr(index, "to_timestamp") else index
+    if times_of(times) is not None and not hasattr(times, "total_seconds"):
+        dates = optional("matplotlib.dates", "sklearn", "a plot needs")
+        locator = dates.AutoDateLocator()
+        axis.xaxis.set_major_locator(locator)
+        axis.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
+    axis.set_xlabel(getattr(index, "name", None) or ("time" if times_of(times) is not None else "step"))
+    return times
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -97,12 +110,18 @@ class Forecast:
         mean, lower, upper, past = (_columns(data) for data in (self.mean, self.lower, self.upper, self.past))
         names = _names(self.mean)
         figure, axes = figure_of(9, 2.6 * mean.shape[1] + 0.4, mean.shape[1])
-        before, after = self._times(len(past), len(mean))
+        indices = [getattr(data, "index", None) for data in (self.past, self.mean)]
+        if any(index is None for index in indices):
+            indices = [np.arange(-len(past), 0), np.arange(len(mean))]
+        # the lines go on from the last measurement
+        mean, lower, upper = (np.concatenate([past[-1:], part]) for part in (mean, lower, upper))
         for k, axis in enumerate(np.atleast_1d(axes)):
+            before, after = (set_times(axis, index) for index in indices)
+            joined = [*before[-1:], *after]
             axis.plot(before, past[:, k], color=INK, label="measured")
-            axis.plot(after, mean[:, k], color=BLUE, label="forecast")
+            axis.plot(joined, mean[:, k], color=BLUE, label="forecast")
             label = f"{100 * self.interval:g} % interval"
-            axis.fill_between(after, lower[:, k], upper[:, k], color=BLUE, alpha=0.2, linewidth=0, label=label)
+            axis.fill_between(joined, lower[:, k], upper[:, k], color=BLUE, alpha=0.2, linewidth=0, label=label)
             axis.set_ylabel(names[k])
             axis.margins(x=0.01)
         np.atleast_1d(axes)[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize=9)
@@ -126,11 +145,6 @@ class Forecast:
             for part, data in parts.items()
         }
         return pandas.DataFrame(columns, index=getattr(self.mean, "index", None))
-
-    def _times(self, before: int, after: int) -> tuple[Any, Any]:
-        if hasattr(self.mean, "index") and hasattr(self.past, "index"):
-            return tuple(i.to_timestamp() if hasattr(i, "to_timestamp") else i for i in (self.past.index, self.mean.index))
-        return np.arange(-before, 0), np.arange(after)
 
     def __repr__(self) -> str:
         return f"<Forecast of {len(self.mean)} steps with {100 * self.interval:g} % intervals>"

@@ -27,8 +27,6 @@ __all__ = ["NARXRegressor"]
 Array = npt.NDArray[Any]
 WINDOW = 100
 """Steps of a free run in training; a longer series is cut into so many, which run side by side."""
-ENOUGH = 20
-"""With so many errors on the validation part those of the training part, which are smaller, are left out of intervals."""
 
 
 class NARXRegressor(SeriesRegressor):
@@ -171,10 +169,17 @@ class NARXRegressor(SeriesRegressor):
                 "Fewer delays, tanh units (hidden_size=5) or more data may help",
                 stacklevel=3,
             )
-        enough = sum(len(part.x) - self.reach_ for part in later) >= ENOUGH
+        self.residuals_ = self._errors(train, later) * self.y_scaler_.scale_
+
+    def _errors(self, train: list[Part], later: list[Part]) -> Array:
+        """Errors one step ahead; those of the training part enlarged by their degrees of freedom, as on new data."""
+        model: nn.NARX = self.module_
         with no_grad():
-            found = OpenLoop(self.module_, later if enough else train).residuals().data
-        self.residuals_ = -found * self.y_scaler_.scale_
+            found = [-OpenLoop(model, parts).residuals().data for parts in (train, later) if parts]
+        n, p = len(found[0]), sum(parameter.size for parameter in model.parameters()) / self.outputs_.size
+        if len(found) > 1 and n < 2 * p:
+            return found[1]
+        return np.concatenate([found[0] * np.sqrt(n / (n - p)) if n >= 2 * p else found[0], *found[1:]])
 
     def _run(self, table: Table, horizon: int | None) -> list[Array]:
         lengths = np.array([len(x) for x in table.x])

@@ -269,8 +269,8 @@ class SeriesRegressor(RegressorMixin, SeriesEstimator):  # type: ignore[misc]
             if self.past_["series"] > 1:
                 raise DataError("there were several series in training; give the one to go on with as y_past, and its inputs")
             future, index = self._future(X, steps)
-            own = _index_of(self.past_, len(self.past_["y"]))
-            index = _next_index(own, self.past_, len(future)) if index is None else index
+            own = _index_of(self.past_, len(self.past_["y"]), 0)
+            index = _index_of(self.past_, 0, len(future)) if index is None else index
             _check_follows(own, index, self.past_)
             return _one_session(self.past_["x"], self.past_["y"]), future, (None if own is None else own[-SHOWN:], index)
         if X is None and not inputs:
@@ -299,8 +299,7 @@ class SeriesRegressor(RegressorMixin, SeriesEstimator):  # type: ignore[misc]
         if index is None:
             pair = None, None
         elif X is None:
-            labels = _labels(index)
-            pair = index[-SHOWN:], _next_index(index, labels, len(future))
+            pair = index[-SHOWN:], _index_of(_labels(index), 0, len(future))
         else:
             pair = index[:m][-SHOWN:], index[m : m + len(future)]
         return _one_session(table.x[0][:m], table.y[0]), future, pair
@@ -515,53 +514,43 @@ def _piece(values: Array, index: Any, names: Any, flat: bool) -> Any:
 
 
 def _labels(index: Any) -> Mapping[str, Any]:
-    """What a file keeps of the index of the past: its end and its step, as text for times and as numbers for numbers."""
+    """What a file keeps of the index of the past: name, end and step, as text for times and as numbers for numbers."""
     if index is None or not len(index):
-        return {"end": None, "step": None}
+        return {"name": None, "end": None, "step": None}
+    found: dict[str, Any] = {"name": None if index.name is None else str(index.name), "end": None, "step": None}
     times = times_of(index)
+    if times is not None and hasattr(index, "to_timestamp"):
+        return {**found, "end": str(index[-1]), "step": f"period {index.freqstr}"}
     if times is not None:
-        if hasattr(index, "freqstr") and hasattr(index, "to_timestamp"):
-            return {"end": str(index[-1]), "step": f"period {index.freqstr}"}
         usual = int(np.median(np.diff(times))) if len(index) > 1 else 1
-        return {"end": str(index[-1]), "step": frequency(index) or f"{usual}{index.unit}"}
+        return {**found, "end": str(index[-1]), "step": frequency(index) or f"{usual}{index.unit}"}
     if np.issubdtype(getattr(index, "dtype", object), np.integer):
-        return {"end": int(index[-1]), "step": 1 if len(index) < 2 else int(index[-1] - index[-2])}
-    return {"end": None, "step": None}
+        return {**found, "end": int(index[-1]), "step": 1 if len(index) < 2 else int(index[-1] - index[-2])}
+    return found
 
 
-def _index_of(labels: Mapping[str, Any], count: int) -> Any:
-    """The index of the past, from what is kept of it."""
+def _index_of(labels: Mapping[str, Any], before: int, after: int) -> Any:
+    """An index of some labels that end where the past ends, or begin after it; None if the past has none."""
     end, step = labels["end"], labels["step"]
     if end is None:
         return None
     import pandas as pd
 
     if isinstance(end, int):
-        return pd.RangeIndex(end - (count - 1) * step, end + step, step)
+        return pd.RangeIndex(end - (before - 1) * step, end + (after + 1) * step, step, name=labels["name"])
     if step.startswith("period "):
-        return pd.period_range(end=end, periods=count, freq=step.removeprefix("period "))
-    return pd.date_range(end=pd.Timestamp(end), periods=count, freq=step)
-
-
-def _next_index(past: Any, labels: Mapping[str, Any], count: int) -> Any:
-    """The index of the steps after the past."""
-    if past is None or labels["end"] is None:
-        return None
-    import pandas as pd
-
-    end, step = labels["end"], labels["step"]
-    if isinstance(end, int):
-        return pd.RangeIndex(end + step, end + (count + 1) * step, step)
-    if step.startswith("period "):
-        return pd.period_range(start=end, periods=count + 1, freq=step.removeprefix("period "))[1:]
-    return pd.date_range(start=pd.Timestamp(end), periods=count + 1, freq=step)[1:]
+        last = pd.Period(end, freq=step.removeprefix("period "))
+        return pd.period_range(last - (before - 1), periods=before + after, freq=last.freq, name=labels["name"])
+    past = pd.date_range(end=pd.Timestamp(end), periods=max(before, 1), freq=step)
+    whole = pd.date_range(past[0], periods=max(before, 1) + after, freq=step, name=labels["name"])
+    return whole[max(before, 1) - before :]
 
 
 def _check_follows(past: Any, index: Any, labels: Mapping[str, Any]) -> None:
     """Raise if the inputs of a forecast do not begin where the training data end."""
     if times_of(index) is None or times_of(past) is None:
         return
-    due = _next_index(past, labels, 1)[0]
+    due = _index_of(labels, 0, 1)[0]
     if index[0] != due:
         raise DataError(
             f"the training data end at {past[-1]}, and X begins at {index[0]} where {due} is due; to go on from elsewhere, "
