@@ -103,14 +103,15 @@ def backend_name(argument: str | None = None) -> str:
     ValueError
         If the environment variable names a backend that does not exist.
     """
+    if argument:
+        return argument
     chosen = _in_context.get() or _everywhere[0]
-    found = argument or (chosen and chosen.name)
-    if found is None:
-        given = os.environ.get(VARIABLE) or "numpy"
-        if given not in BACKENDS:
-            raise ValueError(f"{VARIABLE}={given}: a backend is {' or '.join(BACKENDS)}")
-        found = given
-    return found
+    if chosen is not None:
+        return chosen.name
+    given = os.environ.get(VARIABLE) or "numpy"
+    if given not in BACKENDS:
+        raise ValueError(f"{VARIABLE}={given}: a backend is {' or '.join(BACKENDS)}")
+    return given
 
 
 def thread_count() -> int:

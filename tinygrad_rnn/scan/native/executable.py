@@ -165,23 +165,23 @@ class NativeExecutable:
             ]
         )
         calls = self._calls(memory, given, results) if page.calls else None
-        threads = thread_count()
-        if threads > 1 and (count := min(threads, page.batch, int(steps * self._work / LEAST_WORK))) > 1:
+        count = 1 if page.rows is None else thread_count()
+        if count > 1:
+            count = min(count, page.batch, int(steps * self._work / LEAST_WORK))
+        if count > 1:
             failed = self._run_parts(count, steps, memory, given, results)
         else:
             failed = self._run(
-                steps, page.batch, page.batch, 0, memory.length, memory.pointers, _addresses(given), _addresses(results),
-                DATA_OFFSET,
-            )  # fmt: skip
+                *(steps, page.batch, page.batch, 0, memory.length, memory.pointers),
+                *(_addresses(given), _addresses(results), DATA_OFFSET),
+            )
         if failed:
             raise (calls and calls.error) or IndexError("an index is out of range")
         return results, memory
 
     @cached_property
     def _work(self) -> int:
-        """About how many products of two numbers a step has; 0 if sequences of the batch meet, so that it cannot be parted."""
-        if self._written.page.rows is None:
-            return 0
+        """About how many products of two numbers a step has."""
         found = sum(
             math.prod(node.shape) * (node.inputs[0].shape[-1] if facts_of(node).product else OF_AN_ELEMENT)
             for node in self.schedule.nodes
@@ -201,21 +201,15 @@ class NativeExecutable:
             for output, node in zip(self.schedule.loop.outputs, self.schedule.results, strict=True)
         ]
         parts = parted(page.batch, count)
-        length = min(max(1, steps), max(1, CHUNK_ROWS // parts[0].count))
-        everywhere = [results, *[
-            tuple([x if kind == 0 else np.empty_like(x) for x, kind in zip(results, kinds, strict=True)]) for _ in parts[1:]
-        ]]  # fmt: skip
-
-        def call(k: int) -> int:
-            failed: int = self._run(
-                steps, parts[k].count, page.batch, parts[k].first, length, pointers[k], _addresses(given),
-                _addresses(everywhere[k]), DATA_OFFSET,
-            )  # fmt: skip
-            return failed
-
-        pointers = [memory.of_part(k, length) for k in range(count)]
-        failed = run_together([partial(call, k) for k in range(count)])
-        for others in everywhere[1:]:
+        length = min(max(1, steps), max(1, CHUNK_ROWS // parts[0].size))
+        found, calls = [results], []
+        for k, part in enumerate(parts):
+            if k:  # sums of its own
+                found.append(tuple([x if kind == 0 else np.empty_like(x) for x, kind in zip(results, kinds, strict=True)]))
+            sizes, pointers = (steps, part.size, page.batch, part.first, length), memory.of_part(k, length)
+            calls.append(partial(self._run, *sizes, pointers, _addresses(given), _addresses(found[k]), DATA_OFFSET))
+        failed = run_together(calls)
+        for others in found[1:]:
             for x, other, kind in zip(results, others, kinds, strict=True):
                 if kind == "part":
                     np.add(x, other, out=x)
@@ -313,7 +307,7 @@ DATA_OFFSET = _data_offset()
 
 
 def _addresses(arrays: tuple[Any, ...]) -> Any:
-    """The arrays as C finds them: the objects in a tuple. C reads where their data are, which takes Python a microsecond."""
+    """Addresses of the array objects of the tuple: C reads there where the data are, which takes NumPy a microsecond each."""
     if DATA_OFFSET >= 0:
         return id(arrays) + tuple.__basicsize__
     return (ctypes.c_void_p * max(1, len(arrays)))(*[0 if x is None else x.ctypes.data for x in arrays])

@@ -75,8 +75,8 @@ class Products:
             if flat and any(map(page.is_shared, memories)):
                 further = [page.row(memory) for memory in memories]
                 page.say(
-                    f"products_{end}(n, {page.size(m, 0)}, {columns}, {depth}, {page.pointer(a, index, t)}, {further[0]}, {row}, "
-                    f"{column}, {panels}, {page.pointer(node, index, t)}, {further[1]}, {out.strides[-2]});"
+                    f"products_{end}(n, {page.size(m, 0)}, {columns}, {depth}, {page.pointer(a, index, t)}, {further[0]}, "
+                    f"{row}, {column}, {panels}, {page.pointer(node, index, t)}, {further[1]}, {out.strides[-2]});"
                 )
                 return
             page.say(

@@ -151,15 +151,10 @@ class Rows:
         return found[0]
 
     def _kind_of_product(self, node: Node, given: list[Kind]) -> Kind:
-        left, right = given
-        if len({node.dtype, *[i.dtype for i in node.inputs]}) == 1:
-            if (
-                left == 0
-                and right == "same"
-                and len(node.inputs[0].shape) == len(node.shape)
-                and (len(node.inputs[1].shape) == 2)
-            ):
-                return 0
+        left, right = (len(i.shape) for i in node.inputs)
+        alike = len({node.dtype, *[i.dtype for i in node.inputs]}) == 1
+        if alike and given == [0, "same"] and left == len(node.shape) and right == 2:
+            return 0
         raise _MeetError
 
     def _kind_of_sum(self, time_sum: TimeSum) -> Kind:

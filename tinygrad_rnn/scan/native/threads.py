@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import NamedTuple
 
 __all__ = ["Part", "parted", "run_together"]
@@ -18,11 +19,11 @@ class Part(NamedTuple):
     Attributes
     ----------
     first : int
-    count : int
+    size : int
     """
 
     first: int
-    count: int
+    size: int
 
 
 def parted(batch: int, count: int) -> list[Part]:
@@ -31,10 +32,10 @@ def parted(batch: int, count: int) -> list[Part]:
     Examples
     --------
     >>> parted(5, 2)
-    [Part(first=0, count=3), Part(first=3, count=2)]
+    [Part(first=0, size=3), Part(first=3, size=2)]
     """
     starts = [-(-batch * k // count) for k in range(count + 1)]
-    return [Part(start, stop - start) for start, stop in zip(starts, starts[1:], strict=False)]
+    return [Part(start, stop - start) for start, stop in pairwise(starts)]
 
 
 def run_together(calls: Sequence[Callable[[], int]]) -> list[int]:

@@ -60,7 +60,8 @@ class CSource:
         fails = any("&failed" in line for line in (*once, *stages, *sums, *end))
         return "\n".join(
             [
-                "int run(long T, long B, long S, long first, long length, void **memory, void **inputs, void **results, long data) {",
+                "int run(long T, long B, long S, long first, long length, void **memory, void **inputs, void **results,",
+                "        long data) {",
                 *[f"    {line}" for line in page.declarations()],
                 *["    int failed = 0;"] * fails,
                 *once,
