@@ -128,13 +128,10 @@ FAULTS = [
         threads=3,
     ),
     Fault(
-        "sequences that meet in a sum are run apart",
-        "Rows._kind",
-        replace("facts.is_jointly_linear and facts.reduces", "facts.reduces"),
+        "what is of each sequence is read as if it were of all",
+        "Rows._is_aligned",
+        replace("self._has_rows(i)", "False"),
         threads=3,
-    ),
-    Fault(
-        "a product of sums is a sum of products", "Rows._kind", replace("'part' if k in group else 'same'", "'part'"), threads=3
     ),
     # -- the run
     Fault(

@@ -73,6 +73,7 @@ def options(**choices: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, An
 
 flag, nonlinearity = st.booleans(), st.sampled_from(["tanh", "relu", "sigmoid"])
 mode, checkpoint = st.sampled_from(["scan", "unroll"]), st.none() | st.integers(1, 3)
+backend = st.sampled_from([None, "numpy", "native"])
 
 
 @st.composite
@@ -94,7 +95,7 @@ def layers(draw: Any) -> nn.Module:
     found = draw(
         options(
             num_layers=st.integers(1, 3), bias=flag, batch_first=flag, dropout=rates, bidirectional=flag, dtype=dtypes,
-            recurrent_dropout=rates, mode=mode, checkpoint=checkpoint,
+            recurrent_dropout=rates, mode=mode, checkpoint=checkpoint, backend=backend,
             **({"nonlinearity": nonlinearity} if kind == "RNN" else {}),
         )
     )  # fmt: skip

@@ -47,6 +47,7 @@ class RNN(RecurrentLayer):
         all steps of a run (Gal and Ghahramani, 2016).
     mode : {"scan", "unroll"}
     checkpoint : int, optional
+    backend : {"numpy", "native"}, optional
         How the cells are applied; see :class:`Recurrent`.
 
     Attributes
@@ -80,6 +81,7 @@ class RNN(RecurrentLayer):
         recurrent_dropout: float = 0.0,
         mode: Mode = "scan",
         checkpoint: int | None = None,
+        backend: str | None = None,
     ) -> None:
         super().__init__(RNNCell, **_arguments(locals()))
 
@@ -110,6 +112,7 @@ class LSTM(RecurrentLayer):
         all steps of a run (Gal and Ghahramani, 2016).
     mode : {"scan", "unroll"}
     checkpoint : int, optional
+    backend : {"numpy", "native"}, optional
         How the cells are applied; see :class:`Recurrent`.
 
     Attributes
@@ -147,6 +150,7 @@ class LSTM(RecurrentLayer):
         recurrent_dropout: float = 0.0,
         mode: Mode = "scan",
         checkpoint: int | None = None,
+        backend: str | None = None,
     ) -> None:
         super().__init__(LSTMCell, **_arguments(locals()))
 
@@ -175,6 +179,7 @@ class GRU(RecurrentLayer):
         all steps of a run (Gal and Ghahramani, 2016).
     mode : {"scan", "unroll"}
     checkpoint : int, optional
+    backend : {"numpy", "native"}, optional
         How the cells are applied; see :class:`Recurrent`.
 
     Attributes
@@ -209,5 +214,6 @@ class GRU(RecurrentLayer):
         recurrent_dropout: float = 0.0,
         mode: Mode = "scan",
         checkpoint: int | None = None,
+        backend: str | None = None,
     ) -> None:
         super().__init__(GRUCell, **_arguments(locals()))

@@ -50,6 +50,7 @@ class RecurrentLayer(Module):
         of both stand side by side.
     mode : {"scan", "unroll"}
     checkpoint : int, optional
+    backend : {"numpy", "native"}, optional
         How the cells are applied; see :class:`Recurrent`.
     **options
         Further arguments of each cell.
@@ -83,6 +84,7 @@ class RecurrentLayer(Module):
         *,
         mode: Mode = "scan",
         checkpoint: int | None = None,
+        backend: str | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -93,7 +95,7 @@ class RecurrentLayer(Module):
         for k, size in enumerate(self.sizes):
             for reverse in (False, True)[: 1 + bidirectional]:
                 made = cell(input_size, size, **options)
-                setattr(self, f"l{k}" + "_reverse" * reverse, Recurrent(made, mode, reverse, checkpoint))
+                setattr(self, f"l{k}" + "_reverse" * reverse, Recurrent(made, mode, reverse, checkpoint, backend))
             input_size = getattr(made, "output_size", size) * (1 + bidirectional)
         self.dropout = Dropout(dropout)
         if dropout and self.num_layers == 1:

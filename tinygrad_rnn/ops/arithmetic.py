@@ -194,7 +194,7 @@ def _power_shape(a: Spec, b: Spec) -> Spec:
     formula=Formula(r"{a:base}^{{{b}}}", special=(("b", 1, "{a}"),)),
     shape=_power_shape,
     domain=Domain(POSITIVE, REAL),
-    c={"f": "pow_({a}, {b})"},
+    c={"f": "pow_({a}, {b})", "iub": "power_({a}, {b}, &failed)"},
 )
 def power(a, b):
     """`a` to the power of `b`, elementwise; the gradient in `b` is taken as 0 where `a` is 0.

@@ -152,6 +152,15 @@ static inline long long floor_divide_i(long long a, long long b) {
     return a / b - (a % b && (b < 0) != (a < 0));
 }
 
+/* NumPy has no integers to negative powers */
+static inline long long power_i(long long a, long long b, int *failed) {
+    long long y = 1;
+    if (b < 0) *failed = 1;
+    for (; b > 0; b >>= 1, a *= a)
+        if (b & 1) y *= a;
+    return y;
+}
+
 static num sum_num(long n, const num *x) {
     num total = 0;
 #pragma omp simd reduction(+ : total)

@@ -161,7 +161,7 @@ class Products:
         page = self.page
         if not page.is_shared(memory):
             return rows
-        room = page.scratch("rows", (k, apart), memory.spec.dtype, over_time=True)
+        room = page.scratch("row", (k, apart), memory.spec.dtype, over_time=True)
         copied = f"B * {apart}" if width == apart else f"B * {apart} - {apart - width}"
         return page.call(f"joined_(n, {copied}, B * {apart}, S * {apart}, {rows}, {room})", memory.spec.dtype)
 
