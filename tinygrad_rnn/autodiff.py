@@ -5,7 +5,7 @@ A gradient is a graph as well. One walk, `pull`, serves all of them.
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, overload
 from weakref import WeakSet
@@ -216,11 +216,11 @@ class _Sums:
         if before is None:
             self.table[node] = g
             return
-        if g.node.value.dtype == HALF:
+        if g._node.value.dtype == HALF:
             g = g.astype(np.float32)
             self.wide.add(node)
         if node in self._own:
-            np.add(before.node.value, g.node.value, before.node.value)
+            np.add(before._node.value, g._node.value, before._node.value)
             return
         self.table[node] = before + g
         if self._in_place:
@@ -323,31 +323,32 @@ def pullback(node: Node, g: Tensor, wanted: Container[Node]) -> list[tuple[Node,
     """
     rules: Any = node.primitive.gradient  # type: ignore[union-attr]
     inputs, attributes = node.inputs, node.attributes
-    y = Tensor(node)
-    xs = [Tensor(x) for x in inputs]
-    pairs: Iterable[tuple[Node, Any]]
+    y, xs = Tensor(node), [*map(Tensor, inputs)]
+    pulled: list[tuple[Node, Tensor | Sparse | Part]] = []
     if rules.__class__ is not tuple:
         positions = [i for i, x in enumerate(inputs) if x in wanted]
-        found = rules(positions, g, y, *xs, **attributes)
-        pairs = zip([inputs[i] for i in positions], found, strict=True)
-    elif attributes:
-        pairs = [(x, rule(g, y, *xs, **attributes)) for x, rule in zip(inputs, rules, strict=True) if rule and x in wanted]
-    else:
-        pairs = [(x, rule(g, y, *xs)) for x, rule in zip(inputs, rules, strict=True) if rule and x in wanted]
-    pulled: list[tuple[Node, Tensor | Sparse | Part]] = []
-    for x, gx in pairs:
-        if gx is None:
-            continue
-        if gx.__class__ is not Sparse and gx.__class__ is not Part:
-            if gx.__class__ is not Tensor:  # a number, an array, a Parameter
-                gx = Tensor(as_tensor(gx).node)
-            value, own = gx.node.value, x.value
-            if value.shape != own.shape:
-                gx = _unbroadcast(gx, own.shape)
-            if value.dtype != own.dtype:
-                gx = gx.astype(own.dtype)
-        pulled.append((x, gx))
+        for i, gx in zip(positions, rules(positions, g, y, *xs, **attributes), strict=True):
+            if gx is not None:
+                pulled.append((inputs[i], _fitted(gx, inputs[i].value)))
+        return pulled
+    for x, rule in zip(inputs, rules, strict=True):
+        if rule is not None and x in wanted:
+            gx = rule(g, y, *xs, **attributes) if attributes else rule(g, y, *xs)
+            if gx is not None:
+                pulled.append((x, _fitted(gx, x.value)))
     return pulled
+
+
+def _fitted(g: Any, value: Any) -> Tensor | Sparse | Part:
+    """What a gradient rule returned as a cotangent of this value: a tensor of its shape and dtype, or a part of one."""
+    if g.__class__ is Sparse or g.__class__ is Part:
+        part: Sparse | Part = g
+        return part
+    found: Tensor = g if g.__class__ is Tensor else Tensor(as_tensor(g).node)  # a number, an array, a Parameter
+    own = found._node.value
+    if own.shape != value.shape:
+        found = _unbroadcast(found, value.shape)
+    return found if own.dtype is value.dtype or own.dtype == value.dtype else found.astype(value.dtype)
 
 
 def _unbroadcast(g: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -129,7 +129,7 @@ class Tensor:
     @property
     def ndim(self) -> int:
         """Number of axes."""
-        return len(self._node.value.shape)
+        return self._node.value.ndim
 
     @property
     def size(self) -> int:
@@ -431,7 +431,7 @@ core.tensor_class = Tensor
 
 
 # Every operation asks for these, so they are read in C.
-for _name, _path in (("node", "_node"), ("shape", "_node.value.shape"), ("dtype", "_node.value.dtype")):
+for _name, _path in {"node": "_node", **{name: f"_node.value.{name}" for name in ("shape", "dtype", "ndim")}}.items():
     setattr(Tensor, _name, property(attrgetter(_path), doc=getattr(Tensor, _name).__doc__))
 
 

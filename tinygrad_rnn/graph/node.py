@@ -40,6 +40,11 @@ class Spec(NamedTuple):
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
 
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+        return len(self.shape)
+
     def __str__(self) -> str:
         return f"{self.dtype} {self.shape}"
 
@@ -97,6 +102,10 @@ class Node:
         "serial",
         "__weakref__",
     )
+    name: str | None
+    role: str | None
+    hidden: str | None
+    leaf: weakref.ref[Any] | None
 
     def __init__(
         self,
@@ -111,10 +120,7 @@ class Node:
         self.attributes = attributes
         self.value = value
         self.location = location
-        self.name: str | None = None
-        self.role: str | None = None
-        self.hidden: str | None = None
-        self.leaf: weakref.ref[Any] | None = None
+        self.name = self.role = self.hidden = self.leaf = None
         self.serial = next(_serials)
 
     @property

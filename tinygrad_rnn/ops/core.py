@@ -364,13 +364,13 @@ def apply(primitive: Primitive, inputs: Sequence[TensorLike], attributes: Mappin
     if n == 2:  # one and two inputs are spelt out: most of a network's operations
         a, b = inputs
         nodes: tuple[Node, ...] = (
-            a.node if isinstance(a, tensor_class) else _number_like(a, b, primitive),
-            b.node if isinstance(b, tensor_class) else _number_like(b, a, primitive),
+            a._node if isinstance(a, tensor_class) else _number_like(a, b, primitive),
+            b._node if isinstance(b, tensor_class) else _number_like(b, a, primitive),
         )
     elif n == 1 and isinstance(inputs[0], tensor_class):
-        nodes = (inputs[0].node,)
+        nodes = (inputs[0]._node,)
     else:
-        nodes = tuple([x.node if isinstance(x, tensor_class) else _constant(x, inputs) for x in inputs])
+        nodes = tuple([x._node if isinstance(x, tensor_class) else _constant(x, inputs) for x in inputs])
     try:
         if not state.eager:
             value = _look_or_trace(primitive, nodes, attributes)
@@ -384,7 +384,7 @@ def apply(primitive: Primitive, inputs: Sequence[TensorLike], attributes: Mappin
         raise
     except (ValueError, TypeError, IndexError, OverflowError) as error:
         raise explained(primitive, nodes, attributes, error) from None
-    if not isinstance(value, _value_types):
+    if value.__class__ is not np.ndarray and not isinstance(value, _value_types):
         value = np.asarray(value)
     if state.recording:
         return tensor_class(Node(primitive, nodes, attributes, value, state.location))

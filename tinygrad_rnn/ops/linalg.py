@@ -81,7 +81,7 @@ def matmul(a: TensorLike, b: TensorLike) -> Tensor:
     tensor([[11.]])
     """
     a, b = as_tensor(a), as_tensor(b)
-    if len(a.node.value.shape) > 1 and len(b.node.value.shape) > 1:
+    if a.ndim > 1 and b.ndim > 1:
         return apply(_matmul, (a, b))
     if a.ndim == 0 or b.ndim == 0:
         raise ShapeError(f"matmul: {a.shape} @ {b.shape}: a number has no axis to sum over; use *")

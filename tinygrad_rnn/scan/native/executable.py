@@ -94,12 +94,12 @@ class RunArrays:
 
     def residual(self, index: int) -> Array:
         """The values at all steps of an output that stays in this memory."""
-        if index not in self._residuals:  # each run in this memory reads the same view
+        found = self._residuals.get(index)
+        if found is None:  # each run in this memory reads the same view
             node = self.source.loop.outputs[index].node
-            place = self.source.places[node]
-            array = self.arrays[self.source.page.memories.index(place.memory)]
-            self._residuals[index] = array_at(self.source.places, node, array, 0, self.steps)
-        return self._residuals[index]
+            array = self.arrays[self.source.page.memories.index(self.source.places[node].memory)]
+            found = self._residuals[index] = array_at(self.source.places, node, array, 0, self.steps)
+        return found
 
 
 def _pointers(arrays: Sequence[Array]) -> Any:

@@ -84,6 +84,7 @@ class Memory:
         self.length = min(steps, _chunk(program, self.batch))
         self._arrays = [self._allocate(buffer) for buffer in program.buffers]
         self._views: dict[Any, Any] = {}
+        self._residuals: dict[int, Array] = {}
         self.constant = [_formed(self._view(node, None), form) for node, form in needs.constant]
         bounds = [(start, min(start + self.length, steps)) for start in range(0, steps, max(1, self.length))]
         self.chunks = [self._chunk(needs, *pair) for pair in (bounds[::-1] if self._loop.reverse else bounds)]
@@ -109,7 +110,9 @@ class Memory:
 
     def residual(self, index: int) -> Array:
         """The values at all steps of an output that stays in this memory."""
-        found: Array = self._view(self._loop.outputs[index].node, (0, self.steps))
+        found: Array | None = self._residuals.get(index)
+        if found is None:  # each run in this memory reads the same view
+            found = self._residuals[index] = self._view(self._loop.outputs[index].node, (0, self.steps))
         return found
 
     def _chunk(self, needs: Needs, start: int, stop: int) -> tuple[Any, ...]:
