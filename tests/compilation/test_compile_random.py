@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from compiled_twins import CELLS, CLIPPING, E, OPTIMIZERS, V, Twin, difference
+from compiled_twins import CELLS, CLIPPING, OPTIMIZERS, E, Twin, V, difference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,8 +15,8 @@ from tinygrad_rnn.scan.native import libraries
 
 SHAPES = ((3, 2), (4, 1), (3, 2), (1, 2))
 EVENTS = (
-    "call", "call", "call", "numbers", "state", "scale", "accumulate", "evaluate", "another dtype", "a class that does not exist",
-    "NaN", "freeze", "unfreeze", "learning rate", "eval", "train", "new optimiser", "rebind", "state dict", "no gradients",
+    "call", "call", "call", "numbers", "state", "scale", "accumulate", "evaluate", "another dtype",
+    "a class that does not exist", "NaN", "freeze", "unfreeze", "learning rate", "eval", "train", "new optimiser", "rebind", "state dict", "no gradients",
 )  # fmt: skip
 
 
@@ -64,7 +64,9 @@ def happen(twin: Twin, event: str, k: int) -> Any:
     return None
 
 
-def hold_together(cell: str, optimizer: str, clipping: str, dtype: Any, events: list[tuple[str, int]], tolerance: float) -> Twin:
+def hold_together(
+    cell: str, optimizer: str, clipping: str, dtype: Any, events: list[tuple[str, int]], tolerance: float
+) -> Twin:
     plain, compiled = (Twin(compiled, cell, optimizer, clipping, dtype) for compiled in (False, True))
     for n, (event, k) in enumerate(events):
         told = f"{events[: n + 1]}"
@@ -81,3 +83,13 @@ events = st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 6)), min_siz
 @settings(max_examples=12)
 def test_a_compiled_step_does_the_same(cell: str, optimizer: str, clipping: str, events: list[tuple[str, int]]) -> None:
     hold_together(cell, optimizer, clipping, float, [("call", 0), *events, ("call", 0)], 1e-9)
+
+
+@pytest.mark.parametrize("cell, optimizer, clipping", [("GRU", "own", "norm"), ("own", "Adam", "value")])
+def test_a_natively_compiled_step_does_the_same(
+    cell: str, optimizer: str, clipping: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(libraries, "LEVEL", "-O0")  # it compiles in a fifth of the time
+    told = ["call", "call", "evaluate", "learning rate", "call", "NaN", "a class that does not exist", "call", "freeze", "call"]
+    with tr.use("native"):
+        hold_together(cell, optimizer, clipping, float, [(event, 0) for event in told], 1e-9)

@@ -17,8 +17,9 @@ from ..random import generator
 from ..scan.use import backend_name, backend_named
 from ..tensor import Tensor, leaf_of, rebind
 from .arguments import kind_of
+from .plan import StepPlan
 from .recording import Computed, Recording, Value, record
-from .state import ANEW, State
+from .state import ANEW, Snapshot, State
 
 __all__ = ["CompiledFunction", "compile"]
 
@@ -78,15 +79,7 @@ class CompiledFunction(Generic[P, R]):
         context = current()
         if context.tracing or context.debugging:
             return self.function(*args, **kwargs)
-        leaves: list[Any] = []
-        kind = kind_of((args, kwargs), leaves)
-        known = self._find()
-        state = known.state
-        snapshot = state.snapshot(leaves)
-        key = kind, snapshot.key, context.recording, backend_name()
-        recording = known.recordings.get(key)
-        if recording is None:
-            recording = self._record(known, key, (args, kwargs), leaves)
+        recording, state, leaves, snapshot = self._prepared((args, kwargs))
         source: Any = generator().bit_generator if recording.draws else None
         before = source.state if source is not None else None
         memories: list[Any] = []
@@ -105,6 +98,34 @@ class CompiledFunction(Generic[P, R]):
         _commit(recording, state, leaves, values, computed)
         result: R = _built(recording.result, values, computed)
         return result
+
+    def plan(self, *args: P.args, **kwargs: P.kwargs) -> StepPlan:
+        """How calls of this kind run: sections that run once, and scans, in order. Nothing is run or changed.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from tinygrad_rnn import nn
+        >>> rnn = nn.RNN(2, 3)
+        >>> print(compile(lambda x: rnn(x)[0].sum()).plan(np.zeros((5, 1, 2), "float32")))
+        <lambda>: 2 calls
+        1  scan     of 5 steps, ...
+        2  section  1 operation: sum
+        """
+        recording, *_ = self._prepared((args, kwargs))
+        return StepPlan(self._name, recording.program.calls)
+
+    def _prepared(self, arguments: tuple[Any, Any]) -> tuple[Recording, State, list[Any], Snapshot]:
+        """The recording for calls of this kind, and what it is given."""
+        leaves: list[Any] = []
+        kind = kind_of(arguments, leaves)
+        known = self._find()
+        snapshot = known.state.snapshot(leaves)
+        key = kind, snapshot.key, current().recording, backend_name()
+        recording = known.recordings.get(key)
+        if recording is None:
+            recording = self._record(known, key, arguments, leaves)
+        return recording, known.state, leaves, snapshot
 
     def _find(self) -> _Known:
         """The recordings for what the function reads now."""
@@ -209,6 +230,6 @@ def compile(function: Callable[P, R]) -> CompiledFunction[P, R]:
     ...     adam.step()
     ...     return loss
     >>> [round(step(np.float32([1, 3])).item(), 3) for _ in range(3)]
-    [12.5, 10.896, 9.401]
+    [12.5, 11.045, 9.683]
     """
     return CompiledFunction(function)

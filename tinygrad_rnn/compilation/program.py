@@ -10,9 +10,11 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import TraceError
 from ..graph.node import Node, Spec, leaf
 from ..ops.core import registry
 from ..ops.facts import facts_of
+from ..ops.messages import describe
 from ..scan.backend import Backend, Executable
 from ..scan.canonical import canonical
 from ..scan.loop import Loop, Output, is_scalar_constant
@@ -128,8 +130,11 @@ class Program:
         self._place: dict[Node, int] = {node: k for k, node in enumerate(given)}
         for node in nodes:
             if node.primitive is None and node not in self._place:
-                if not isinstance(node.value, np.ndarray):
-                    raise AssertionError(f"{node} is given by nobody")
+                if node.leaf is not None or not isinstance(node.value, np.ndarray):
+                    raise TraceError(
+                        f"{describe(node)} is made within the compiled function, or is found by it in a way that cannot be "
+                        "followed; make parameters outside, and keep them in modules, lists or variables"
+                    )
                 self._place[node] = len(given) + len(self.constants)
                 self.constants.append(node.value)
         self._next = len(given) + len(self.constants)

@@ -307,7 +307,7 @@ class Walk:
             self.of(value.__kwdefaults__),
             self._named(value.__dict__, list(value.__dict__)),
         )
-        if is_ours(home):
+        if is_ours(home) and not code.co_filename.startswith("<doctest"):  # an example is a user's code
             self._note(value, functools.partial(_parts_of_function, (), ()))
             return key if is_pure(home, value.__name__) else self.unknown(value)
         read = names_in(code)

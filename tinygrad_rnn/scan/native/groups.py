@@ -52,7 +52,9 @@ class Groups:
         at_stage[None] += [node for node in schedule.closing if is_made(node)]
         for stage, copy in places.copies:
             at_stage[stage].append(copy)
-        self.stages = {stage: self._ordered(nodes, once=stage is None or stage == INVARIANT) for stage, nodes in at_stage.items()}
+        self.stages = {
+            stage: self._ordered(nodes, once=stage is None or stage == INVARIANT) for stage, nodes in at_stage.items()
+        }
         self._group = {
             node: item for items in self.stages.values() for item in items if isinstance(item, Group) for node in item.nodes
         }
@@ -98,7 +100,7 @@ class Groups:
         for node, found in needs.items():
             for i in found:
                 readers[i].append(node)
-        loops = self._loops_after(nodes, readers) if once else dict.fromkeys(nodes, 0)
+        loops = self._loops_after(needs, readers) if once else dict.fromkeys(nodes, 0)
         ready = [k for k, node in enumerate(nodes) if not missing[node]]
         heapq.heapify(ready)
         ordered: list[Group | Node] = []
@@ -124,23 +126,26 @@ class Groups:
                 continue
             members: list[Node] = []
             most = max(loops[nodes[k]] for k in ready)
-            while fitting := [
-                k for k in ready if loops[nodes[k]] == most and (not members or self._fits(nodes[k], members))
-            ]:
+            while fitting := [k for k in ready if loops[nodes[k]] == most and (not members or self._fits(nodes[k], members))]:
                 members.append(take(fitting))
                 done(members[-1])
             ordered.append(Group(tuple(members)))
         assert sum(len(item.nodes) if isinstance(item, Group) else 1 for item in ordered) == len(nodes), "operations wait"
         return ordered
 
-    def _loops_after(self, nodes: Sequence[Node], readers: Mapping[Node, Sequence[Node]]) -> dict[Node, int]:
+    def _loops_after(self, needs: Mapping[Node, set[Node]], readers: Mapping[Node, Sequence[Node]]) -> dict[Node, int]:
         """For operations that are done once, how many loops follow at least: what is read late is not computed early."""
-        found: dict[Node, int] = {}
-        for node in reversed(nodes):
-            found[node] = max(
-                [found[reader] + (not self._fits(reader, [node]) or form_of(node) != "element") for reader in readers[node]],
-                default=0,
-            )
+        found = dict.fromkeys(needs, 0)
+        waiting = {node: len(readers[node]) for node in needs}
+        ready = [node for node, count in waiting.items() if not count]
+        while ready:
+            reader = ready.pop()
+            for node in needs[reader]:
+                apart = form_of(node) != "element" or not self._fits(reader, [node])
+                found[node] = max(found[node], found[reader] + apart)
+                waiting[node] -= 1
+                if not waiting[node]:
+                    ready.append(node)
         return found
 
     def _fits(self, node: Node, members: list[Node]) -> bool:

@@ -1,0 +1,345 @@
+"""What a compiled function refuses, keeps and gives back."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tr
+from tinygrad_rnn import nn, optim
+from tinygrad_rnn.compilation import compiled as module
+from tinygrad_rnn.compilation.number import Arithmetic, Number
+from tinygrad_rnn.compilation.program import ScanCall, Section
+
+X = np.float32([[1.0, -2.0]])
+
+
+class Counter:
+    def __init__(self) -> None:
+        self.calls = 0
+
+
+def line_of(function: Callable[..., Any], text: str) -> int:
+    lines, start = inspect.getsourcelines(function)
+    return start + next(k for k, line in enumerate(lines) if text in line)
+
+
+def refused(function: Callable[..., Any], *args: Any, words: str, text: str = "") -> None:
+    """The compiled function raises an error with these words, and with the line that has this text."""
+    with pytest.raises(tr.errors.TraceError, match=words) as caught:
+        tr.compile(function)(*args)
+    if text:
+        assert f"in line {line_of(function, text)} of {__file__}: " in str(caught.value)
+
+
+# -- refusals ------------------------------------------------------------------------------
+
+
+def condition(x: Any) -> Any:
+    if x.sum() > 0:
+        return x
+    return -x
+
+
+def number_of(x: Any) -> Any:
+    return x * float(x[0, 0])
+
+
+def item_of(x: Any) -> Any:
+    return (x * x).sum().item()
+
+
+def array_of(x: Any) -> Any:
+    return np.linalg.norm(x.data)
+
+
+def printed(x: Any) -> Any:
+    print("loss", x)
+    return x
+
+
+def written(x: Any) -> Any:
+    return f"{x.sum():.3f}"
+
+
+def decided_by_a_number(x: Any, rate: float) -> Any:
+    return x if rate > 0.5 else -x
+
+
+def looped(x: Any) -> Any:
+    while x.max() > 1:
+        x = x / 2
+    return x
+
+
+@pytest.mark.parametrize(
+    "function, args, words, text",
+    [
+        (condition, (X,), "truth value.*recorded once for many calls.*tr.where", "if x.sum() > 0:"),
+        (number_of, (X,), r"float\(\)", "float(x[0, 0])"),
+        (item_of, (X,), r"item\(\)", ".item()"),
+        (array_of, (X,), "data of x|data of input", "x.data"),
+        (printed, (X,), "print.*return it", 'print("loss", x)'),
+        (written, (X,), r"format\(\)", 'f"{x.sum():.3f}"'),
+        (decided_by_a_number, (X, 0.6), "a number that changes from call to call", "rate > 0.5"),
+        (looped, (X,), "truth value", "while x.max() > 1:"),
+    ],
+)
+def test_what_needs_a_value_is_refused_with_its_line(function: Any, args: Any, words: str, text: str) -> None:
+    refused(function, *args, words=words, text=text)
+
+
+def test_what_it_changes_must_be_of_the_library() -> None:
+    counter, seen = Counter(), []
+
+    def counts(x: Any) -> Any:
+        counter.calls += 1
+        return x * counter.calls
+
+    def collects(x: Any) -> Any:
+        seen.append(1)
+        return x * len(seen)
+
+    refused(counts, X, words="counts changes calls.*give it as an argument")
+    refused(collects, X, words="collects changes")
+    w = tr.Parameter([1.0])
+
+    def freezes(x: Any) -> Any:
+        w.requires_grad_(False)
+        return x * w
+
+    refused(freezes, X, words="cannot freeze")
+    assert w.requires_grad and w.item() == 1.0 and isinstance(w.data, np.ndarray)
+    refused(lambda x: tr.seed(0) or x, X, words="cannot call tr.seed")
+
+
+def test_what_it_reads_must_be_known() -> None:
+    large = np.zeros(2000)
+    refused(lambda x: x + large[:2], X, words="reads a ndarray of 16,000 bytes.*arguments or as tr.tensor")
+    tensor = tr.tensor(large)
+    assert tr.compile(lambda x: x + tensor[:2])(X).shape == (1, 2)
+    refused(lambda model, x: model(x), nn.Linear(2, 3), X, words="an argument of a compiled function is Linear")
+    w = tr.Parameter([1.0, 2.0])
+    refused(lambda w, x: w * x, w, X, words="a parameter is no argument")
+    refused(lambda s, x: (s * x).sum().backward(), w * 2, X, words=r"computed from parameters.*detach")
+
+
+def test_a_failed_call_changes_nothing() -> None:
+    model = nn.Linear(2, 3)
+    adam = optim.Adam(model.parameters(), lr=0.1)
+
+    @tr.compile
+    def step(x: Any, y: Any) -> Any:
+        adam.zero_grad()
+        loss = tr.cross_entropy(model(x), y)
+        loss.backward()
+        adam.step()
+        return loss
+
+    step(X, [0]), step(X, [1])
+    before = copy.deepcopy((model.state_dict(), adam.state_dict()))
+    for y, error in (([3], "classes go from 3 to 3, and there are 3 logits"), ([0.5], "class targets are integers")):
+        with pytest.raises(tr.errors.TinygradError, match=error):
+            step(X, np.array(y))
+    with pytest.raises(tr.errors.ShapeError, match="features"):
+        step(X[:, :1], [0])
+    np.testing.assert_equal((model.state_dict(), adam.state_dict()), before)
+    assert step(X, [0]).item() > 0
+
+
+# -- what it keeps, and gives ----------------------------------------------------------------
+
+
+def test_values_that_somebody_holds_stay() -> None:
+    w = tr.Parameter([1.0, 2.0])
+    adam = optim.Adam([w], lr=0.1)
+
+    @tr.compile
+    def step(x: Any) -> Any:
+        adam.zero_grad()
+        loss = tr.square(w * x).sum()
+        loss.backward()
+        adam.step()
+        return loss, w * 1
+
+    held = []
+    for _ in range(6):
+        loss, copied = step(X)
+        held.append((loss, copied, w.data, w.grad, w.data.copy(), w.grad.data.copy(), loss.item()))
+    for loss, copied, data, grad, data_then, grad_then, loss_then in held:
+        np.testing.assert_array_equal(data, data_then)
+        np.testing.assert_array_equal(copied.data, data_then)
+        np.testing.assert_array_equal(grad.data, grad_then)
+        assert loss.item() == loss_then and not data.flags.writeable
+
+
+def test_a_function_is_recorded_once_for_each_kind_of_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = nn.Linear(2, 3)
+    rate = tr.tensor(2.0)
+
+    def function(x: Any, scale: float = 1.0, name: str = "a", **more: Any) -> Any:
+        return model(x) * scale * rate, name, more
+
+    kinds: list[int] = []
+    record = module.record
+    monkeypatch.setattr(module, "record", lambda *args: (kinds.append(1), record(*args))[1])
+    compiled = tr.compile(function)
+    for n, args, kwargs in (
+        (1, (X,), {}),
+        (1, (X * 2,), {}),
+        (2, (X, 0.5), {}),
+        (2, (X, 2.5), {}),
+        (3, (X, 2), {}),
+        (4, (X.astype(float),), {}),
+        (5, (np.vstack([X, X]),), {}),
+        (6, (X,), {"name": "b"}),
+        (7, (X,), {"extra": [X, (1, {"k": X})]}),
+        (7, (X * 3,), {"extra": [X, (1, {"k": X})]}),
+        (8, (tr.tensor(X),), {}),
+    ):
+        found = compiled(*args, **kwargs)
+        expected = function(*args, **kwargs)
+        np.testing.assert_allclose(found[0].data, expected[0].data, rtol=1e-6)
+        assert found[0].dtype == expected[0].dtype and found[1] == expected[1] and len(kinds) == n
+    model.weight.data = model.weight.data * 2
+    compiled(X)
+    assert len(kinds) == 8
+    model.eval()
+    compiled(X)
+    assert len(kinds) == 9
+    with tr.no_grad():
+        compiled(X)
+    assert len(kinds) == 10
+
+
+def test_a_tensor_that_wants_a_gradient_gets_it() -> None:
+    model = nn.GRU(2, 3)
+
+    def step(x: Any) -> Any:
+        outputs, _ = model(x)
+        outputs.sum().backward()
+        return outputs
+
+    gradients = []
+    for function in (step, tr.compile(step)):
+        model.zero_grad()
+        x = tr.tensor(X[:, None], requires_grad=True)
+        for _ in range(2):
+            function(x)
+        gradients.append([x.grad.data, model.weight_hh_l0.grad.data])
+    np.testing.assert_allclose(gradients[1][0], gradients[0][0], rtol=1e-6)
+    np.testing.assert_allclose(gradients[1][1], gradients[0][1], rtol=1e-6)
+
+
+def test_second_order_is_compiled_as_well() -> None:
+    cell = nn.Recurrent(nn.RNNCell(2, 3, dtype=float))
+    x = np.random.default_rng(0).normal(size=(4, 2, 2))
+
+    def step(x: Any) -> Any:
+        outputs, _ = cell(x)
+        first = tr.grad(tr.square(outputs).sum(), cell.parameters())
+        penalty = sum((tr.square(g).sum() for g in first), tr.square(outputs).sum())
+        penalty.backward()
+        return penalty
+
+    step(x)
+    right = [p.grad.data for p in cell.parameters()]
+    cell.zero_grad()
+    tr.compile(step)(x)
+    for p, g in zip(cell.parameters(), right, strict=True):
+        np.testing.assert_allclose(p.grad.data, g, rtol=1e-9)
+
+
+def test_a_learning_rate_may_be_an_argument_or_set_inside() -> None:
+    results = []
+    for wrap in (lambda f: f, tr.compile):
+        w = tr.Parameter([1.0, 2.0], dtype=float)
+        adam = optim.Adam([w], lr=0.1)
+
+        def step(lr: float, *, w: Any = w, adam: Any = adam) -> None:
+            adam.lr = lr / 2
+            adam.zero_grad()
+            tr.square(w).sum().backward()
+            adam.step()
+
+        function = wrap(step)
+        for lr in (0.1, 0.2, 0.3):
+            function(lr)
+        results.append((w.data, adam.lr, adam.state_dict()))
+    np.testing.assert_equal(results[1][1], 0.15)
+    np.testing.assert_allclose(results[1][0], results[0][0], rtol=1e-12)
+
+
+def test_a_compiled_function_within_another_and_in_a_step_is_the_function_itself() -> None:
+    inner = tr.compile(lambda x: tr.tanh(x) * 2)
+    outer = tr.compile(lambda x: inner(x) + 1)
+    np.testing.assert_allclose(outer(X).data, np.tanh(X) * 2 + 1, rtol=1e-6)
+    with tr.debug():
+        assert np.isfinite(outer(X).data).all()
+
+
+def test_a_method_is_compiled_too() -> None:
+    class Trainer:
+        def __init__(self) -> None:
+            self.model = nn.Linear(2, 1)
+            self.sgd = optim.SGD(self.model.parameters(), lr=0.1)
+            self.step = tr.compile(self.update)
+
+        def update(self, x: Any) -> Any:
+            self.sgd.zero_grad()
+            loss = tr.square(self.model(x)).mean()
+            loss.backward()
+            self.sgd.step()
+            return loss
+
+    trainer = Trainer()
+    losses = [trainer.step(X).item() for _ in range(3)]
+    assert losses == sorted(losses, reverse=True) and losses[0] > losses[-1]
+
+
+def test_threads_record_one_after_another() -> None:
+    w = tr.Parameter([2.0])
+    step = tr.compile(lambda x: (w * x).sum())
+    found: list[float] = []
+    threads = [threading.Thread(target=lambda k=k: found.append(step(np.float32([k])).item())) for k in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == [2.0 * k for k in range(8)]
+
+
+def test_a_step_is_sections_and_scans() -> None:
+    model, out = nn.LSTM(2, 3), nn.Linear(3, 2)
+    sgd = optim.SGD([*model.parameters(), *out.parameters()], lr=0.1)
+
+    @tr.compile
+    def step(x: Any) -> Any:
+        sgd.zero_grad()
+        loss = tr.square(out(model(x)[0])).mean()
+        loss.backward()
+        sgd.step()
+        return loss
+
+    plan = step.plan(X[:, None])
+    assert [type(call) for call in plan.calls] == [ScanCall, Section, ScanCall, Section]
+    text = str(plan)
+    assert "scan     of 1 step" in text and "in reverse" in text and "matmul" in text and "def run(" in plan.source
+
+
+def test_numbers_are_those_of_python() -> None:
+    lr, n = Number(0.1), Number(3)
+    wanted = [-(lr / (1 - 0.9**n)), np.sqrt(lr), 2 * lr - n % 2 + abs(-n) // 2, n + 1]
+    arithmetic = Arithmetic([lr, n], wanted)
+    for a, b in ((0.1, 3), (0.25, 4)):
+        found = arithmetic.run([a, b])
+        right = [-(a / (1 - 0.9**b)), np.sqrt(a), 2 * a - b % 2 + abs(-b) // 2, b + 1]
+        assert found == right and list(map(type, found)) == list(map(type, right))
+    with pytest.raises(ZeroDivisionError):
+        Arithmetic([lr], [1 / lr]).run([0.0])
