@@ -16,7 +16,8 @@ from tinygrad_rnn.scan.native import libraries
 SHAPES = ((3, 2), (4, 1), (3, 2), (1, 2))
 EVENTS = (
     "call", "call", "call", "numbers", "state", "scale", "accumulate", "evaluate", "another dtype",
-    "a class that does not exist", "NaN", "freeze", "unfreeze", "learning rate", "eval", "train", "new optimiser", "rebind", "state dict", "no gradients",
+    "a class that does not exist", "NaN", "freeze", "unfreeze", "learning rate", "eval", "train", "new optimiser", "rebind",
+    "state dict", "no gradients",
 )  # fmt: skip
 
 

@@ -45,7 +45,8 @@ class StepPlan:
         lines = [f"{self.name}: {many}"]
         width = len(str(len(self.calls)))
         for k, call in enumerate(self.calls, 1):
-            operations = Counter(operation.node.operation for operation in call.executable.operations())
+            done = call.executable.operations()
+            operations = Counter(one.kind if one.node.primitive is None else one.node.operation for one in done)
             kinds = ", ".join(name if n == 1 else f"{n} {name}" for name, n in operations.items())
             text = f"{counted(operations.total(), 'operation')}: {kinds}"
             kind = "section"
