@@ -41,6 +41,12 @@ def _widen(app: Any, docname: str, template: str, context: dict[str, Any], doctr
         context["furo_hide_toc"] = True
 
 
+def _tell_language(app: Any, docname: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """What fonts are chosen by, and what a page is read aloud in."""
+    if docname.startswith("zh/"):
+        context["language"] = "zh-CN"
+
+
 def _inline(self: Any, node: nodes.math) -> None:
     self.body.append(formulas.svg(node.astext(), False))
     raise nodes.SkipNode
@@ -59,5 +65,6 @@ def setup(app: Any) -> dict[str, bool]:
     app.connect("source-read", _read)
     app.connect("doctree-read", _draw, priority=400)  # before Sphinx copies the images
     app.connect("html-page-context", _widen, priority=900)  # after the theme
+    app.connect("html-page-context", _tell_language)
     app.connect("autodoc-process-docstring", reference.facts)
     return {"parallel_read_safe": False, "parallel_write_safe": True}
