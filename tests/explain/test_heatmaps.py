@@ -121,6 +121,11 @@ def test_contributions_stand_below_the_columns_of_their_steps():
         assert cell.label == short_number(parts[t - 1]) and cell.x == places[t].x and cell.y < places[t].y
 
 
+def test_contributions_are_named_in_the_letters_of_the_picture():
+    drawing = explain.draw_backward_pass(MODEL, XS, YS, squared, parameters=[MODEL[0].cell.weight_hh], notation="WU")
+    assert "∂L/∂U, t = 1" in cells(drawing)
+
+
 def test_numbers_that_are_not_finite_have_the_colours_of_the_ends():
     found = cells(explain.heatmap([[np.inf, -2.0, -np.inf]]))
     assert [v.fill for v in found.values()] == [signed(2.0).color(x) for x in (2.0, -2.0, -2.0)]

@@ -13,7 +13,7 @@ from ..graph.graph import Graph
 from ..tensor import Parameter, Tensor, tensor
 from ..tree import flatten
 from ..views import per_step
-from ..views.letters import Notation
+from ..views.letters import Letters, Notation
 from .gradient_by_step import gradient_by_step, parameter_of
 from .model_run import Loss, Model, run_losses
 
@@ -96,10 +96,10 @@ def draw_backward_pass(
     graph = per_step(Graph([*outputs, total.node]).opened())
     seeds = {node: 1.0 for k, node in enumerate(graph.outputs[-T:], 1) if step in (None, k)}
     title = f"the backward pass from {'all losses' if step is None else f'L_{step}'}"
-    rows = {}
+    letters, rows = Letters(symbols, notation), {}
     for W in parameters:
         parameter = parameter_of(model, W)
-        label = f"∂L/∂{parameter.symbol or parameter.name or W}"
+        label = f"∂L/∂{letters(parameter.symbol or parameter.name or str(W))}"
         rows[label] = gradient_by_step(model, xs, targets, loss if step is None else _one_of(loss, step), parameter, norms=True)
     return draw_with_gradients(graph, seeds, rows, detail, steps, values, title, labels, aspect, symbols, notation)
 
