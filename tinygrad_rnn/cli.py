@@ -9,6 +9,7 @@ import signal
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
@@ -28,6 +29,10 @@ ABOUT = """\
 See, prove, explain and run recurrent networks.
 
   tinygrad-rnn demo                      train a network on text, and get a report about it
+  tinygrad-rnn forecast plant.csv --target level --inputs pump
+                                         a model of a machine or a series, and a report
+  tinygrad-rnn predict out/model.safetensors plant.csv
+                                         what that model says of new data
   tinygrad-rnn draw RNNCell              a picture of a recurrent cell
   tinygrad-rnn equations LSTMCell        the equations of its step, as LaTeX
   tinygrad-rnn plan GRUCell              what of it stays in the loop over time
@@ -142,6 +147,38 @@ examples:
   tinygrad-rnn explain models.py:make_model --csv series.csv
   tinygrad-rnn explain tinygrad-rnn-demo/model.safetensors --text novel.txt
   tinygrad-rnn explain own.safetensors --csv series.csv --classes mycells.py"""
+
+FORECAST = """\
+Learn a series from a table, and forecast it. The table is a CSV file with a row
+for each step of time, whose first line names the columns. A NARX network learns to
+predict the target from its own past and the inputs, y_t = f(x_t, x_{t-1}, …,
+y_{t-1}, …), and stands beside an AR model and the last value.
+
+The last fifth of the rows is held back from training, and errors are those there.
+Rows at the end that have inputs and no target are forecast too; without inputs, the
+steps after the last row. The folder gets report.html, model.safetensors, which
+`tinygrad-rnn predict` reads, and forecast.csv. It takes some seconds.
+
+Needs the extra "sklearn"."""
+
+FORECAST_EXAMPLES = """\
+examples:
+  tinygrad-rnn forecast plant.csv --target level --inputs pump,valve --delays 1-3 --horizon 50 --out out
+  tinygrad-rnn forecast sales.csv --target sold --delays 1-12 --horizon 12"""
+
+PREDICT = """\
+Predict with a model that `tinygrad-rnn forecast`, or an estimator's save, wrote.
+The table needs the columns that the model was fitted with. Where the target was
+measured, predictions are one step ahead, or as many as --horizon says; in the rows
+after the last measurement the model runs freely. Without a column of the target it
+runs freely from the first row.
+
+A CSV file is written, with the times, the target, and the prediction."""
+
+PREDICT_EXAMPLES = """\
+examples:
+  tinygrad-rnn predict out/model.safetensors tomorrow.csv --out predicted.csv
+  tinygrad-rnn predict out/model.safetensors plant.csv --horizon 10"""
 
 BACKEND = """\
 Tell what runs compiled cells. The native backend writes a cell as C and compiles
@@ -366,6 +403,51 @@ def _explain(chosen: argparse.Namespace) -> int:
     return 0
 
 
+def _forecast(chosen: argparse.Namespace) -> int:
+    from .estimators import forecast_report, read_csv_series
+
+    series = read_csv_series(chosen.table, chosen.target, chosen.inputs, chosen.time, chosen.drop_missing)
+    for line in series.found:
+        print(line)
+    with _without_warnings():
+        report = forecast_report(
+            series, chosen.delays, chosen.horizon, hidden_size=chosen.hidden, random_state=chosen.seed, verbose=int(sys.stderr.isatty())
+        )
+        written = report.save(chosen.out)
+    print(report.lead)
+    for path in written:
+        print(path)
+    return 0
+
+
+def _predict(chosen: argparse.Namespace) -> int:
+    from .estimators import load, predict_csv
+    from .files import check_writable, write_bytes
+
+    check_writable(chosen.out, "the predictions")
+    with _without_warnings():
+        frame = predict_csv(load(chosen.model), chosen.table, chosen.horizon, chosen.time)
+    write_bytes(chosen.out, frame.to_csv(index=frame.index.name is not None).encode(), "the predictions")
+    print(chosen.out)
+    return 0
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Within the block a warning is printed as one line, and only once."""
+    with warnings.catch_warnings():
+        said: set[str] = set()
+
+        def show(message: Warning | str, *_: object) -> None:
+            if str(message) not in said:
+                said.add(str(message))
+                print(f"note: {message}", file=sys.stderr)
+
+        warnings.showwarning = show  # type: ignore[assignment]
+        warnings.simplefilter("always")
+        yield
+
+
 def _backend(chosen: argparse.Namespace) -> int:
     from .scan.native.report import report
 
@@ -381,9 +463,13 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser("tinygrad-rnn", description=ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--version", action="version", version=f"tinygrad-rnn {__version__}")
     commands = parser.add_subparsers(
-        title="commands", required=True, metavar="demo | draw | equations | plan | check | show | explain | backend"
+        title="commands",
+        required=True,
+        metavar="COMMAND",
     )
     _demo_options(_command(commands, "demo", "train a network on text", DEMO, DEMO_EXAMPLES))
+    _forecast_options(_command(commands, "forecast", "learn a series from a table", FORECAST, FORECAST_EXAMPLES))
+    _predict_options(_command(commands, "predict", "predict with a model of a series", PREDICT, PREDICT_EXAMPLES))
     _draw_options(_command(commands, "draw", "draw a cell", DRAW, DRAW_EXAMPLES))
     _equations_options(_command(commands, "equations", "print a cell's equations", EQUATIONS, EQUATIONS_EXAMPLES))
     _plan_options(_command(commands, "plan", "print how a cell is run", PLAN, PLAN_EXAMPLES))
@@ -427,6 +513,53 @@ def _demo_options(parser: _Parser) -> None:
     write.add_argument("--sample", type=int, metavar="N", help="characters of a sample (300)")
     write.add_argument("--prompt", metavar="TEXT", help='what the network reads before it writes ("The ")')
     parser.set_defaults(run=_demo)
+
+
+def _forecast_options(parser: _Parser) -> None:
+    add = parser.add_argument
+    add("table", metavar="FILE", help="a CSV file with a row for each step, whose first line names the columns")
+    add("--target", required=True, metavar="NAME", help="the column to forecast")
+    add("--inputs", type=_names, default=[], metavar="NAMES", help="columns that the target depends on: u1,u2")
+    add(
+        "--delays",
+        type=_numbers,
+        default=[1, 2],
+        metavar="K",
+        help="steps back that are read: 3, 1-3, 0-2 or 1,2,12 (1-2)",
+    )
+    add("--horizon", type=_positive, default=10, metavar="N", help="steps to forecast (%(default)s)")
+    add("--time", metavar="NAME", help="the column of the times, if it is not called time, date, datetime, timestamp or t")
+    add("--drop-missing", action="store_true", help="leave out rows without all values, and cut the series there")
+    add("--hidden", type=_positive, default=5, metavar="N", help="units of the network (%(default)s)")
+    add("--seed", type=int, default=0, metavar="N", help="of the initial weights (%(default)s)")
+    add("-o", "--out", type=Path, default=Path("forecast"), metavar="DIR", help="folder for report and model (%(default)s)")
+    parser.set_defaults(run=_forecast)
+
+
+def _predict_options(parser: _Parser) -> None:
+    add = parser.add_argument
+    add("model", metavar="MODEL", help="the file of a fitted estimator, such as out/model.safetensors")
+    add("table", metavar="FILE", help="a CSV file with the columns that the model was fitted with")
+    add("--horizon", type=_positive, metavar="N", help="steps ahead where the target was measured (1)")
+    add("--time", metavar="NAME", help="the column of the times, if it is not called time, date, datetime, timestamp or t")
+    add("-o", "--out", type=Path, default=Path("predicted.csv"), metavar="FILE", help="(%(default)s)")
+    parser.set_defaults(run=_predict)
+
+
+def _names(text: str) -> list[str]:
+    """Split names at commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _numbers(text: str) -> list[int]:
+    """Convert an argument such as ``3``, ``1-3`` or ``1,2,12`` to whole numbers."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        if not first.isdecimal() or not (last or first).isdecimal() or int(last or first) < int(first):
+            raise argparse.ArgumentTypeError(f"{text} is not a number of steps, a range such as 1-3, or a list such as 1,2,12")
+        found += range(int(first), int(last or first) + 1)
+    return found
 
 
 def _cell_options(parser: _Parser, input_size: int | None = 3, hidden_size: int | None = 4) -> None:

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from .extras import optional
 
-__all__ = ["counted", "forgiving", "preformatted", "progress_bar", "shows"]
+__all__ = ["counted", "forgiving", "joined", "preformatted", "progress_bar", "shows"]
 
 Item = TypeVar("Item")
 
@@ -33,6 +33,17 @@ def counted(n: int, noun: str, plural: str = "") -> str:
     ('1 step', '1,200 steps', '0 axes')
     """
     return f"{n:,} {noun if n == 1 else plural or f'{noun}s'}"
+
+
+def joined(words: Sequence[str]) -> str:
+    """Words as an enumeration.
+
+    Examples
+    --------
+    >>> joined(["h", "c", "x"])
+    'h, c and x'
+    """
+    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 def preformatted(text: str) -> str:

@@ -9,6 +9,7 @@ batch of one series of one feature.
 """
 
 from .long_memory import adding_problem, copy_memory
+from .plants import two_tanks
 from .time_series import mackey_glass, narma10, sunspots
 from .written import date_in_words, in_words, written_dates, written_numbers
 
@@ -20,6 +21,7 @@ __all__ = [
     "mackey_glass",
     "narma10",
     "sunspots",
+    "two_tanks",
     "written_dates",
     "written_numbers",
 ]

@@ -1,48 +1,19 @@
-"""Plots as SVG, by matplotlib, without a display."""
+"""The demo's loss curve, as SVG."""
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..extras import optional
+from ..plots import BLUE, GREY, PINK, figure_svg, new_figure
 from .baselines import Score
 
-__all__ = ["loss_curve", "matplotlib_figure"]
+__all__ = ["loss_curve"]
 
-BLUE, GREY, INK = "#0072B2", "#8a8f98", "#24292f"
-PINK = "#b0568a"
 LINE = 0.06
 """Height of a label in the plot."""
-
-
-def matplotlib_figure(width: float, height: float) -> Any:
-    """An empty matplotlib figure of a size in inches, which opens no window.
-
-    Raises
-    ------
-    MissingExtraError
-        If matplotlib is not installed.
-    """
-    figure = optional("matplotlib.figure", "demo", "the plots of the report need")
-    return figure.Figure(figsize=(width, height), layout="constrained")
-
-
-def _svg(figure: Any, **options: Any) -> str:
-    """The figure as SVG, its text drawn as paths."""
-    import matplotlib
-
-    stream = io.StringIO()
-    look: Any = {"svg.hashsalt": "tinygrad_rnn", "svg.fonttype": "path", "mathtext.fontset": "cm"}
-    with matplotlib.rc_context(look), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's fonts may have it
-        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None}, **options)
-    return stream.getvalue()
 
 
 def loss_curve(bits: Sequence[float], scores: Sequence[Score]) -> str:
@@ -53,8 +24,7 @@ def loss_curve(bits: Sequence[float], scores: Sequence[Score]) -> str:
     bits : sequence of float
     scores : sequence of Score
     """
-    figure = matplotlib_figure(8, 3.6)
-    axes = figure.subplots()
+    figure, axes = new_figure(8, 3.6, extra="demo")
     updates = np.arange(1, len(bits) + 1)
     axes.plot(updates, bits, color=BLUE, alpha=0.25, linewidth=0.7)
     axes.plot(updates, _running_mean(bits), color=BLUE, linewidth=1.6)
@@ -85,7 +55,7 @@ def loss_curve(bits: Sequence[float], scores: Sequence[Score]) -> str:
     axes.set_ylim(0.85 * lowest, 1.04 * top)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
-    return _svg(figure)
+    return figure_svg(figure)
 
 
 def _running_mean(values: Sequence[float], window: int = 50) -> npt.NDArray[np.float64]:

@@ -13,10 +13,10 @@ from .._version import __version__
 from ..console import counted, forgiving, shows
 from ..extras import optional
 from ..files import check_writable, make_folder, write_bytes
+from ..plots import new_figure
 from ..storing import save
 from .baselines import LONGEST, Score, count_models, score_all
 from .corpus import MOST, Corpus, prose, read_text, split
-from .figures import matplotlib_figure
 from .interrupt import Interrupt
 from .model import CharModel
 from .progress import Progress
@@ -61,7 +61,7 @@ def run(settings: Settings | None = None, text: str | Path | None = None, out: s
     one_thread = optional("threadpoolctl", "demo", "a steady pace needs").threadpool_limits(1, user_api="blas")
     with Interrupt() as interrupt, one_thread:
         progress = Progress(settings.updates)
-        matplotlib_figure(1, 1)  # better missing now than after training
+        new_figure(1, 1, extra="demo")  # better missing now than after training
         optional("safetensors", "demo", "the file of the model needs")
         corpus = _corpus(text)
         check_length(len(corpus.training), settings)

@@ -13,7 +13,8 @@ from sklearn.model_selection import ParameterGrid
 
 from ..checks import check_int
 from ..errors import DataError
-from .forecasts import BLUE, GREY, INK, figure_of, set_times
+from ..plots import BLUE, GREY, INK, new_figure
+from .forecasts import set_times
 from .series import SeriesRegressor
 from .tables import read_table
 
@@ -63,7 +64,7 @@ class Diagnostics:
             If matplotlib is not installed.
         """
         count = 2 + len(self.inputs)
-        figure, axes = figure_of(9, 1.9 * count, count)
+        figure, axes = new_figure(9, 1.9 * count, count, extra="sklearn")
         values = np.asarray(self.residuals).reshape(len(self.residuals), -1)[:, 0]
         index = getattr(self.residuals, "index", np.arange(len(values)))
         axes[0].plot(set_times(axes[0], index), values, color=INK, linewidth=0.8)

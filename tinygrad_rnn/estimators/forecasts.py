@@ -9,11 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from ..extras import optional
+from ..plots import BLUE, INK, new_figure
 from .tables import times_of
 
-__all__ = ["BLUE", "GREY", "INK", "Forecast", "check_interval", "figure_of", "set_times"]
-
-BLUE, GREY, INK = "#0072B2", "#8a8f98", "#24292f"
+__all__ = ["Forecast", "check_interval", "set_times"]
 
 
 def check_interval(interval: float) -> float:
@@ -32,19 +31,6 @@ def check_interval(interval: float) -> float:
     if not 0 < interval < 1:
         raise ValueError(f"interval is the share of values that it has, such as 0.9, and not {interval!r}")
     return float(interval)
-
-
-def figure_of(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Any, Any]:
-    """An empty figure of matplotlib, with its axes, which opens no window.
-
-    Raises
-    ------
-    MissingExtraError
-        If matplotlib is not installed.
-    """
-    module = optional("matplotlib.figure", "sklearn", "a plot needs")
-    figure = module.Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(rows, columns)
 
 
 def set_times(axis: Any, index: Any) -> Any:
@@ -109,7 +95,7 @@ class Forecast:
         """
         mean, lower, upper, past = (_columns(data) for data in (self.mean, self.lower, self.upper, self.past))
         names = _names(self.mean)
-        figure, axes = figure_of(9, 2.6 * mean.shape[1] + 0.4, mean.shape[1])
+        figure, axes = new_figure(9, 2.6 * mean.shape[1] + 0.4, mean.shape[1], extra="sklearn")
         indices = [getattr(data, "index", None) for data in (self.past, self.mean)]
         if any(index is None for index in indices):
             indices = [np.arange(-len(past), 0), np.arange(len(mean))]

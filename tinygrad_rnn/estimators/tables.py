@@ -296,7 +296,7 @@ def _inputs(estimator: Any, X: Any, count: int | None, fitting: bool) -> Array:
         if np.size(X):
             raise DataError(f"{type(estimator).__name__} was fitted without inputs; give None for X")
         return np.empty((len(X), 0))
-    _check_numbers(X, "X")
+    check_numbers(X, "X")
     if _is_pandas(X) and hasattr(X, "columns") and not len(X.columns) and len(X):  # a frame of times alone
         if fitting:
             estimator.n_features_in_ = 0
@@ -306,7 +306,7 @@ def _inputs(estimator: Any, X: Any, count: int | None, fitting: bool) -> Array:
 
 
 def _outputs(estimator: Any, y: Any, fitting: bool) -> Array:
-    _check_numbers(y, "y")
+    check_numbers(y, "y")
     array = check_array(y, ensure_2d=False, dtype=np.float64, ensure_all_finite=False, input_name="y", ensure_min_samples=0)
     flat = array.ndim == 1
     array = array[:, None] if flat else array
@@ -319,11 +319,11 @@ def _outputs(estimator: Any, y: Any, fitting: bool) -> Array:
 
 def _numbers(data: Any, what: str) -> Array:
     """A sequence as an array of floats."""
-    _check_numbers(data, what)
+    check_numbers(data, what)
     return np.asarray(data, dtype=np.float64)
 
 
-def _check_numbers(data: Any, what: str) -> None:
+def check_numbers(data: Any, what: str) -> None:
     """Raise if a column of a frame, or an array, has text or times in it; with the row and the value."""
     if not _is_pandas(data):
         return

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..console import counted
+from ..console import counted, joined
 from ..draw import Drawing
 from ..draw.symbols import plain, pretty
 from ..errors import TinygradError
@@ -303,7 +303,7 @@ def _lead(model: Module, called: Model, task: Task) -> str:
     return (
         f"A {type(model).__name__} with {counted(size, 'parameter')} reads {task.size}, and makes a prediction at each "
         f"step. Its mean loss is {task.mean_loss(called):.3g} {task.unit}{beside}."
-        f"{f' No training moves what is frozen: {_joined(frozen)}.' if frozen else ''}"
+        f"{f' No training moves what is frozen: {joined(frozen)}.' if frozen else ''}"
     )
 
 
@@ -340,8 +340,8 @@ def _equations(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
         Exhibit(backward, made.model.equations(True, loss=LOSSES.get(task.drawn))),
     ]
     n, m = (len(mathml(exhibit.content)) for exhibit in exhibits)  # type: ignore[arg-type]
-    sizes = _joined([f"{made.letter(name)} of {counted(made.states[name].shape[1], 'unit')}" for name in made.flows])
-    otherwise = _joined([f"{made.letter(name)} is {name!r}" for name in made.flows if made.letter(name) != name])
+    sizes = joined([f"{made.letter(name)} of {counted(made.states[name].shape[1], 'unit')}" for name in made.flows])
+    otherwise = joined([f"{made.letter(name)} is {name!r}" for name in made.flows if made.letter(name) != name])
     in_code = f" In Python {otherwise}." if otherwise else ""
     return (
         f"The first {counted(n, 'equation')} are one step t of the model forward, which keeps {sizes}.{in_code} "
@@ -353,7 +353,7 @@ def _equations(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
 
 def _folded(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
     steps, comes = made.shown.stop - made.shown.start, "comes" if len(made.flows) == 1 else "come"
-    carried = _joined([made.letter(name) for name in made.flows])
+    carried = joined([made.letter(name) for name in made.flows])
     return (
         f"One step of the model, of which all {counted(steps, 'step')} of the passage are copies. Each black square is a "
         f"delay: by it {carried} of one step {comes} into the next, and by nothing else can the model remember.",
@@ -373,12 +373,12 @@ def _unrolled(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
 
 def _step(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
     names = list(map(made.letter, made.states.values))
-    inside = f"The inside of a step, from what comes in at the left to what goes on at the right. It makes {_joined(names)}."
+    inside = f"The inside of a step, from what comes in at the left to what goes on at the right. It makes {joined(names)}."
     shares = sorted((found.share, made.letter(name)) for name, found in made.states.saturation().items())
     if shares:
         inside += (
             " A bounded function hardly passes on a gradient in the outer tenth of its range, on both sides: there "
-            f"{_joined([f'{name} has {share:.1%} of its values' for share, name in dict.fromkeys((shares[-1], shares[0]))])}."
+            f"{joined([f'{name} has {share:.1%} of its values' for share, name in dict.fromkeys((shares[-1], shares[0]))])}."
         )
     cells = {type(part): path for path, part in reversed([*made.model.modules()]) if isinstance(part, Cell)}
     if len(cells) < 2:
@@ -489,25 +489,14 @@ def _backward(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
         told.append(f"{letter}{name}, step {k + 1} adds most, {share:.1%} of the sum of all norms{at}")
     given = f"{names}" if made.run is made.model else f"[dict(model.named_parameters())[name] for name in {names}]"
     code = f"explain.draw_backward_pass({made.called}, page.xs, page.targets, page.loss,\n    parameters={given}, steps=6)"
-    joined = "; of ".join(told)
+    said = "; of ".join(told)
     matrices = [parameters[name] for name in names]
     drawing = draw_backward_pass(made.run, made.xs, made.targets, made.loss, parameters=matrices, steps=6)
     return (
         "The unrolled model once more, with the gradient that comes back by each edge; below each step is the norm of what "
-        f"that step adds to the gradient of each matrix. {f'In the gradient of {joined}.' if told else ''}",
+        f"that step adds to the gradient of each matrix. {f'In the gradient of {said}.' if told else ''}",
         [Exhibit(code, drawing)],
     )
-
-
-def _joined(words: Sequence[str]) -> str:
-    """Words as an enumeration.
-
-    Examples
-    --------
-    >>> _joined(["h", "c", "x"])
-    'h, c and x'
-    """
-    return " and ".join(filter(None, [", ".join(words[:-1]), *words[-1:]]))
 
 
 SECTIONS = (

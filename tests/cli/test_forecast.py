@@ -1,0 +1,122 @@
+"""tinygrad-rnn forecast and predict: from a CSV file to a report and a model, and from these to predictions."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tinygrad_rnn import datasets
+from tinygrad_rnn.cli import main
+
+pandas = pytest.importorskip("pandas")
+pytest.importorskip("sklearn")
+from tinygrad_rnn import estimators  # noqa: E402 (it needs scikit-learn)
+
+ROWS = 240
+
+
+@pytest.fixture(scope="module")
+def plant() -> list[str]:
+    """Lines of a plant's table, with a break after row 100."""
+    u, y = datasets.two_tanks(ROWS, rng=3)
+    times = pandas.date_range("2026-03-02", periods=2 * ROWS, freq="16s")[[t + 50 * (t >= 100) for t in range(ROWS)]]
+    return ["time,pump,level", *[f"{time},{a:.4f},{b:.4f}" for time, a, b in zip(times, u, y, strict=True)]]
+
+
+@pytest.fixture(scope="module")
+def made(plant: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with plant.csv, in which the command was run; the last five rows have no level."""
+    folder = tmp_path_factory.mktemp("plant")
+    lines = [*plant[:-5], *[line.rpartition(",")[0] + "," for line in plant[-5:]]]
+    (folder / "plant.csv").write_text("\n".join(lines), encoding="utf-8")
+    arguments = ["--target", "level", "--inputs", "pump", "--delays", "1-2", "--horizon", "12", "--hidden", "2"]
+    assert main(["forecast", str(folder / "plant.csv"), *arguments, "--out", str(folder / "out")]) == 0
+    return folder
+
+
+def test_the_folder_has_a_page_a_model_and_a_forecast(made: Path) -> None:
+    assert sorted(path.name for path in (made / "out").iterdir()) == ["forecast.csv", "model.safetensors", "report.html"]
+    page = (made / "out/report.html").read_text("utf-8")
+    assert not re.search(r"<script|(?:src|href)=[\"']?https?:", page)
+    assert page.count("<svg") == 6, "data, two forecasts, residuals, folded and unrolled network"
+    found = pandas.read_csv(made / "out/forecast.csv")
+    assert len(found) == 5, "the rows whose input is known"
+    assert (found.lower < found["mean"]).all()
+
+
+def test_the_page_has_the_errors_that_the_model_makes(made: Path) -> None:
+    series = estimators.read_csv_series(made / "plant.csv", "level", ["pump"])
+    model = estimators.load(made / "out/model.safetensors")
+    m = series.measured
+    start = m - round(0.2 * m)
+    X, y = series.inputs.iloc[start:m], series.target.iloc[start:m]
+    own = (made / "out/report.html").read_text("utf-8").partition('class="own">')[2].partition("</tr>")[0]
+    shown = [float(cell) for cell in re.findall(r'"number">([^<]+)<', own)]
+    # the AR model and the last value have as long a history, but for one row: all are judged in the same rows
+    for horizon, error in zip((1, 12, None), shown, strict=True):
+        residuals = model.residuals(X, y, horizon=horizon).dropna()
+        assert error == pytest.approx(float(np.sqrt(np.square(residuals).mean())), rel=1e-3)
+
+
+def test_predictions_are_those_of_the_model(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = made / "predicted.csv"
+    assert main(["predict", str(made / "out/model.safetensors"), str(made / "plant.csv"), "--out", str(out)]) == 0
+    found = pandas.read_csv(out, index_col="time", parse_dates=True)
+    series = estimators.read_csv_series(made / "plant.csv", "level", ["pump"])
+    model, m = estimators.load(made / "out/model.safetensors"), series.measured
+    expected = model.predict(series.inputs, y_past=series.target)
+    np.testing.assert_allclose(found.predicted, expected, rtol=1e-12)
+    assert found.level.isna().sum() == len(series.target) - m == 5
+
+
+def test_without_inputs_the_next_steps_are_forecast(tmp_path: Path) -> None:
+    path = tmp_path / "spots.csv"
+    path.write_text("\n".join(["spots", *map(str, datasets.sunspots()[1][:150])]), encoding="utf-8")
+    out = tmp_path / "out"
+    arguments = ["--target", "spots", "--delays", "1-2", "--horizon", "4", "--hidden", "1", "--out", str(out)]
+    assert main(["forecast", str(path), *arguments]) == 0
+    assert list(pandas.read_csv(out / "forecast.csv").iloc[:, 0]) == [150, 151, 152, 153]
+
+
+BAD = {
+    "no such column": (lambda rows: rows, ["--target", "levl"], r"no column 'levl'; there are .*did you mean 'level'"),
+    "text": (lambda rows: [*rows[:7], rows[7].rpartition(",")[0] + ",high", *rows[8:]], [], r"'level' .* 'high' in row 6"),
+    "missing": (lambda rows: [*rows[:7], rows[7].rpartition(",")[0] + ",", *rows[8:]], [], r"'level' in 1 row, first in row 6"),
+    "twice": (lambda rows: [*rows[:7], rows[6], *rows[7:]], [], r"two rows have the time"),
+    "unsorted": (lambda rows: [rows[0], *rows[:0:-1]], [], r"not in order"),
+    "no times": (lambda rows: [rows[0], "soon" + rows[1][19:], *rows[2:]], [], r"'time' .* no times"),
+    "short": (lambda rows: rows[:12], ["--delays", "1-9"], r"too few to forecast 10 steps from 9 rows before"),
+    "constant": (lambda rows: [re.sub(r",[^,]*,", ",1,", row) if k else row for k, row in enumerate(rows)], [], r"'pump'"),
+    "far": (lambda rows: rows, ["--horizon", "900"], r"horizon"),
+    "no steps": (lambda rows: rows, ["--horizon", "0"], r"--horizon: 0 is not a whole number"),
+    "no delay": (lambda rows: rows, ["--delays", "0"], r"no step before the present"),
+    "no number": (lambda rows: rows, ["--delays", "1-x"], r"1-x is not a number of steps"),
+    "empty": (lambda rows: [], [], r"no table|No columns"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_bad_input_is_one_error_and_writes_nothing(
+    what: str, plant: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change, arguments, words = BAD[what]
+    path = tmp_path / "plant.csv"
+    path.write_text("\n".join(change(plant)), encoding="utf-8")
+    given = ["--target", "level", "--inputs", "pump", "--hidden", "1", *arguments]
+    assert main(["forecast", str(path), *given, "--out", str(tmp_path / "out")]) == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("tinygrad-rnn: ")
+    assert re.search(words, last), last
+    assert [p.name for p in tmp_path.iterdir()] == ["plant.csv"]
+
+
+def test_other_columns_at_predicting(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "other.csv"
+    path.write_text("pomp\n1\n2\n", encoding="utf-8")
+    out = tmp_path / "predicted.csv"
+    assert main(["predict", str(made / "out/model.safetensors"), str(path), "--out", str(out)]) == 2
+    assert "no column 'pump'; there are 'pomp'; did you mean 'pomp'?" in capsys.readouterr().err
+    assert not out.exists()

@@ -1,0 +1,235 @@
+"""A CSV file of a plant or a series as a table: which columns it has, where it has gaps, what is missing."""
+
+from __future__ import annotations
+
+import io
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..console import counted
+from ..errors import DataError
+from ..extras import optional
+from ..files import read_text
+from .tables import check_numbers, frequency, listed
+
+__all__ = ["CsvSeries", "predict_csv", "read_csv_series"]
+
+TIME_NAMES = ("time", "date", "datetime", "timestamp", "t")
+"""Names of columns that are taken as times, without their unit and in any case."""
+
+
+class CsvSeries(NamedTuple):
+    """What a CSV file has.
+
+    Attributes
+    ----------
+    inputs : DataFrame
+        The inputs of all rows; without columns if the model has none. Its index has the times.
+    target : Series
+        NaN at the end where only the inputs are known.
+    found : list of str
+        What the file has, in words, a line each.
+    """
+
+    inputs: Any
+    target: Any
+    found: list[str]
+
+    @property
+    def measured(self) -> int:
+        """The number of rows before the first that has no target."""
+        return int(self.target.notna().sum())
+
+
+def read_csv_series(
+    path: str | os.PathLike[str],
+    target: str,
+    inputs: Sequence[str] = (),
+    time: str | None = None,
+    drop_missing: bool = False,
+) -> CsvSeries:
+    r"""Read a table with a row for each step, whose first line names the columns.
+
+    Columns are separated by commas, semicolons or tabs. A column called time, date, datetime, timestamp or t, with or without
+    a unit, has the times; numbers are seconds.
+
+    Parameters
+    ----------
+    path : str or path
+    target : str
+        The column to predict. Its last rows may be empty: the rows whose inputs are known in advance.
+    inputs : sequence of str
+    time : str, optional
+        The column of the times, if it has another name.
+    drop_missing : bool
+        Whether rows without all values are left out, which makes gaps in the times.
+
+    Raises
+    ------
+    DataError
+        If there is no such file or column, or a value is missing or no number; with its row.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "plant.csv")
+    ...     _ = path.write_text("time,valve,level\n0,0.1,2\n5,0.2,3\n10,0.2,\n")
+    ...     series = read_csv_series(path, "level", ["valve"])
+    >>> series.measured, len(series.inputs)
+    (2, 3)
+    >>> series.found
+    ['3 rows; 1 at the end has no level, and is to be forecast', 'time: 0 days 00:00:00 to 0 days 00:00:10, every 5s']
+    """
+    asked = [target, *inputs]
+    if repeated := [name for name in asked if asked.count(name) > 1]:
+        raise DataError(f"column {repeated[0]!r} is asked for twice; the target's past is an input anyway")
+    frame, columns = _read(path, asked, time)
+    table = _as_numbers(frame[asked], path)
+    time = table.index.name
+    known = np.flatnonzero(table[target].notna())
+    if not len(known):
+        raise DataError(f"column {target!r} has no value")
+    end = int(known[-1]) + 1
+    missing = table.iloc[:end].isna().any(axis=1) | np.isinf(table.iloc[:end]).any(axis=1)
+    found = [_rows(len(table), len(table) - end, target)]
+    if missing.any():
+        where = _missing(table.iloc[:end], int(missing.sum()))
+        if not drop_missing:
+            raise DataError(
+                f"{where}. Fill them in; or leave these rows out by --drop-missing, which cuts the series there"
+                if time
+                else f"{where}. Fill them in: without a column of times rows cannot be left out, since the others would join"
+            )
+        if time is None:
+            raise DataError("--drop-missing needs a column of times, since a series is cut where its times have a gap")
+        found.append(f"{where}; left out")
+        table = table[~missing.reindex(table.index, fill_value=False)] if missing.index.is_unique else table
+    if time is not None:
+        step = frequency(table.index)
+        found.append(f"{time}: {table.index[0]} to {table.index[-1]}" + (f", every {step}" if step else ""))
+    unused = [name for name in columns if name not in (*asked, time)]
+    if unused:
+        found.append(f"not used: {', '.join(unused)}")
+    return CsvSeries(table[list(inputs)], table[target], found)
+
+
+def predict_csv(model: Any, path: str | os.PathLike[str], horizon: int | None = None, time: str | None = None) -> Any:
+    r"""Predict the target of a fitted model in each row of a table.
+
+    Parameters
+    ----------
+    model : estimator
+        Fitted to a table whose columns have names.
+    path : str or path
+        A CSV file with the columns of the inputs, and that of the target where it was measured.
+    horizon : int, optional
+        Steps ahead in the rows where the target was measured, 1 if not given. In the rows after them the model runs freely.
+    time : str, optional
+        The column of the times, as for :func:`read_csv_series`.
+
+    Returns
+    -------
+    DataFrame
+        The target, if it is in the table, and a column ``predicted``.
+
+    Raises
+    ------
+    DataError
+        If a column is missing, or a value is missing or no number.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import pandas as pd
+    >>> from tinygrad_rnn.estimators import LastValueRegressor
+    >>> model = LastValueRegressor().fit(None, pd.Series([1.0, 2.0], name="level"))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = pathlib.Path(folder, "plant.csv")
+    ...     _ = path.write_text("level,other\n5,0\n7,0\n,0\n")
+    ...     predict_csv(model, path)
+       level  predicted
+    0    5.0        5.0
+    1    7.0        5.0
+    2    NaN        7.0
+    """
+    names = model.outputs_.names
+    if names is None or (model.reads_inputs and model.n_features_in_ and not hasattr(model, "feature_names_in_")):
+        raise DataError("the model was fitted to arrays, whose columns have no names; it can be used from Python alone")
+    inputs = list(getattr(model, "feature_names_in_", ())) if model.reads_inputs else []
+    frame, columns = _read(path, inputs, time)
+    X = _as_numbers(frame[inputs], path)
+    if names[0] not in columns:
+        return model.predict(X).rename("predicted").to_frame()
+    y = _as_numbers(frame[[names[0]]], path)[names[0]]
+    known = np.flatnonzero(y.notna())
+    m = int(known[-1]) + 1 if len(known) else 0
+    measured = model.predict(X.iloc[:m], horizon=horizon or 1, y_past=y.iloc[:m]) if m else y.iloc[:0]
+    rest = model.predict(X, y_past=y.iloc[:m] if m else None).iloc[m:] if m < len(X) else y.iloc[:0]
+    pandas = optional("pandas", "sklearn", "tables need")
+    return pandas.DataFrame({names[0]: y, "predicted": np.concatenate([measured, rest])}, index=X.index)
+
+
+def _read(path: str | os.PathLike[str], asked: Sequence[str], time: str | None) -> tuple[Any, list[str]]:
+    """A table whose index has the times, if it has a column of times; and the names of its columns in the file."""
+    pandas = optional("pandas", "sklearn", "tables need")
+    text = read_text(path, 200_000_000).lstrip("\ufeff")
+    separator = max(",;\t", key=text.partition("\n")[0].count)
+    try:
+        frame = pandas.read_csv(io.StringIO(text), sep=separator, skipinitialspace=True)
+    except (pandas.errors.ParserError, pandas.errors.EmptyDataError, ValueError) as error:
+        raise DataError(f"{os.fspath(path)} is no table that pandas can read: {error}") from None
+    frame.columns = columns = [str(name).strip() for name in frame.columns]
+    for name in [*asked, *([] if time is None else [time])]:
+        if name not in columns:
+            raise DataError(f"{os.fspath(path)} has no column {name!r}; {listed(name, columns)}")
+    time = time or next((name for name in columns if name not in asked and _is_time(name)), None)
+    if time is not None:
+        frame = frame.set_index(_times(pandas, frame[time], path).rename(time))
+    return frame, columns
+
+
+def _as_numbers(table: Any, path: str | os.PathLike[str]) -> Any:
+    check_numbers(table, Path(path).name)
+    return table.astype(float)
+
+
+def _is_time(name: str) -> bool:
+    words = name.lower().replace("[", " ").replace("(", " ").split()
+    return bool(words) and words[0] in TIME_NAMES
+
+
+def _times(pandas: Any, column: Any, path: Any) -> Any:
+    """A column of times as an index."""
+    if column.isna().any():
+        raise DataError(f"column {column.name!r} of times is empty in row {int(column.isna().to_numpy().argmax())}")
+    try:
+        if column.dtype.kind in "iuf":
+            return pandas.TimedeltaIndex(pandas.to_timedelta(column, unit="s"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # a column of which pandas guesses no one format
+            return pandas.DatetimeIndex(pandas.to_datetime(column))
+    except (ValueError, TypeError, OverflowError, UserWarning) as error:
+        first = str(error).splitlines()[0]
+        raise DataError(f"column {column.name!r} of {os.fspath(path)} has values that are no times: {first}") from None
+
+
+def _rows(count: int, later: int, target: str) -> str:
+    has, is_ = ("has", "is") if later == 1 else ("have", "are")
+    return counted(count, "row") + (f"; {later} at the end {has} no {target}, and {is_} to be forecast" if later else "")
+
+
+def _missing(table: Any, count: int) -> str:
+    """Which values are missing or infinite."""
+    said = []
+    for name in table.columns:
+        rows = np.flatnonzero(~np.isfinite(table[name].to_numpy()))
+        if len(rows):
+            label = "" if table.index[rows[0]] == rows[0] else f" ({table.index[rows[0]]})"
+            said.append(f"{name!r} in {counted(len(rows), 'row')}, first in row {rows[0]}{label}")
+    return f"{counted(count, 'row')} {'has' if count == 1 else 'have'} no number: {'; '.join(said)}"

@@ -1,0 +1,49 @@
+"""LastValueRegressor: the next value is the last one, which each model of a series has to beat."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .series import SeriesRegressor
+from .tables import Table
+
+__all__ = ["LastValueRegressor"]
+
+Array = npt.NDArray[Any]
+
+
+class LastValueRegressor(SeriesRegressor):
+    """The last measured value as the prediction of all later ones, a baseline.
+
+    Parameters
+    ----------
+    groups : str or int, optional
+        The column of X that tells several series apart.
+
+    Examples
+    --------
+    >>> from tinygrad_rnn.estimators import LastValueRegressor
+    >>> LastValueRegressor().fit(None, [1.0, 2.0, 4.0]).predict(None, horizon=1, y_past=[5.0, 7.0, 6.0])
+    array([5., 5., 7.])
+    """
+
+    reads_inputs = False
+
+    def __init__(self, *, groups: Any = None) -> None:
+        self.groups = groups
+
+    def _learn(self, table: Table) -> None:
+        self.reach_ = 1
+        self.mean_ = np.concatenate(table.y).mean(axis=0)
+
+    def _run(self, table: Table, horizon: int | None) -> list[Array]:
+        known = table.y or [np.empty((0, self.outputs_.size))] * len(table.x)
+        return [self._rows(y, len(x), horizon or 1) for x, y in zip(table.x, known, strict=True)]
+
+    def _rows(self, y: Array, rows: int, n: int) -> Array:
+        if not len(y):
+            return np.repeat(self.mean_[None], rows, axis=0)
+        return y[np.clip(np.arange(rows) - n, 0, len(y) - 1)]
