@@ -54,6 +54,7 @@ INTERNAL = {
     "graph.source_loops": "how tr.steps finds out that a loop was left",
     "_start": "Ctrl-C before all else",
     "console": "how the commands print",
+    "plots": "matplotlib's figures, which the demo and the estimators fill",
     "files": "how files are written and read",
     "lookup": "what the commands find a cell with",
     "_version": "one string",
@@ -332,7 +333,7 @@ def test_pictures_can_be_seen_in_a_repository_browser(path: Path) -> None:
 
 
 def test_pictures_are_small_together() -> None:
-    assert sum(path.stat().st_size for path in KEPT if path.suffix in (".svg", ".png")) < 6e6
+    assert sum(path.stat().st_size for path in KEPT if path.suffix in (".svg", ".png")) < 8e6
 
 
 @pytest.mark.parametrize("path", [p for p in TEXTS if DOCS in p.parents], ids=lambda p: str(p.relative_to(ROOT)))

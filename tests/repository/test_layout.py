@@ -31,6 +31,7 @@ ROOMS = (
     "extras",
     "files",
     "console",
+    "plots",
     "random",
     "init",
     "graph",

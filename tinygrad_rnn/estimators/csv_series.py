@@ -34,6 +34,12 @@ class CsvSeries(NamedTuple):
         NaN at the end where only the inputs are known.
     found : list of str
         What the file has, in words, a line each.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> CsvSeries(pd.DataFrame({"pump": [1.0, 2.0]}), pd.Series([3.0, None], name="level"), []).measured
+    1
     """
 
     inputs: Any

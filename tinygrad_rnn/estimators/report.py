@@ -59,6 +59,16 @@ class ForecastReport:
         Of the steps after the last measured row, where the inputs are known or there are none.
     residuals : Diagnostics
         In the rows that were held back.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from tinygrad_rnn import datasets
+    >>> u, y = datasets.two_tanks(200, rng=0)
+    >>> series = CsvSeries(pd.DataFrame({"pump": u}), pd.Series(y, name="level"), [])
+    >>> report = forecast_report(series, horizon=5, hidden_size=1)
+    >>> list(report.errors), report.judged, len(report.truth), report.later
+    (['NARX', 'AR(2)', 'last value'], 34, 5, None)
     """
 
     series: CsvSeries
