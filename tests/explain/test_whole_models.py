@@ -355,3 +355,15 @@ def test_the_state_is_handed_on_by_the_product_of_jacobians():
     with pytest.raises(ValueError, match="backward is True, False"):
         rnn_cell = nn.RNNCell(3, 4)
         rnn_cell.equations(backward="path")
+
+
+@pytest.mark.parametrize(
+    "model",
+    [nn.NARX(1, 1, feedback_delays=1, hidden_size=2), nn.Sequential(nn.LSTM(1, 2), nn.Linear(2, 1))],
+    ids=["NARX", "gates"],
+)
+def test_what_a_model_says_of_its_target_y_has_a_hat(model: nn.Module) -> None:
+    latex = str(model.equations(loss=nn.mse))
+    assert r"\hat{y}_t &= V h_t" in latex and r"\left(\hat{y}_t - y_t\right)" in latex
+    assert "y^{(" not in latex and "y^{(" not in str(model.equations(True, loss=nn.mse))
+    assert r"\hat" not in str(model.equations())  # without a target there is one y, or o

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from ..graph.node import Node
 from ..views.letters import Letters, layer_marks, stem_of
@@ -95,9 +95,11 @@ class Forward:
         starts = {initial.node: initial for initial in system.initials}
         called = [node for node in [*inputs, *self.parameters, *self.named] if node not in starts]
         runs = system.runs | {p: run for p, run in self._runs_of_parameters().items() if run is not None}
-        layers = _layers(called, runs)
         letters.check(map(name_of, called))
-        names = {node: layered(letters(name_of(node)), layers.get(node, "")) for node in called}
+        alone = {node: letters(name_of(node)) for node in called}
+        alone |= _hats(alone, inputs, self.named)
+        layers = _layers(alone, runs)
+        names = {node: layered(name, layers.get(node, "")) for node, name in alone.items()}
         marks = _marks(names, {node: paths.get(node, node.scope) for node in called}, set(paths))
         symbols = {}
         for node in called:
@@ -156,6 +158,20 @@ def name_of(node: Node) -> str:
     return node.name or node.operation
 
 
+def _hats(names: Mapping[Node, str], inputs: Iterable[Node], made: Iterable[Node]) -> dict[Node, str]:
+    """What a model makes and calls as one of its inputs, such as a target y, has a hat, as in drawings."""
+    taken, given = set(names.values()), {names[node] for node in inputs if node in names}
+    found = {}
+    for node in made:
+        name = names.get(node)
+        if name in given:
+            stem = stem_of(name)
+            hatted = rf"\hat{{{stem}}}{name[len(stem) :]}"
+            if hatted not in taken:
+                found[node] = hatted
+    return found
+
+
 def layered(name: str, mark: str) -> str:
     r"""A name with the mark of its layer: an arrow over its letter, a number above.
 
@@ -172,12 +188,12 @@ def layered(name: str, mark: str) -> str:
     return name + number
 
 
-def _layers(nodes: Sequence[Node], runs: Mapping[Node, Run]) -> dict[Node, str]:
+def _layers(names: Mapping[Node, str], runs: Mapping[Node, Run]) -> dict[Node, str]:
     """The marks of layers and directions, for values of one name in several runs, and parameters of one letter."""
     groups: dict[tuple[bool, str], list[Node]] = {}
-    for node in nodes:
+    for node, name in names.items():
         is_parameter = node.role == "parameter"
-        groups.setdefault((is_parameter, stem_of(name_of(node)) if is_parameter else name_of(node)), []).append(node)
+        groups.setdefault((is_parameter, stem_of(name) if is_parameter else name), []).append(node)
     found = {}
     for group in groups.values():
         owners = sorted({runs[node] for node in group if node in runs}, key=lambda run: run.number)
