@@ -13,7 +13,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
-from tinygrad_rnn.estimators import ARRegressor, NARXRegressor, RecurrentClassifier, RecurrentRegressor
+from tinygrad_rnn.estimators import ARRegressor, NARXRegressor, RecurrentClassifier, RecurrentRegressor, load
 
 IN_ORDER = {
     "check_methods_sample_order_invariance": "rows are steps of time: in another order they are another series",
@@ -49,7 +49,7 @@ class Leaky(nn.Cell):
         return h, h
 
 
-def test_a_cell_of_ones_own_in_a_pipeline_in_a_search():
+def test_a_cell_of_ones_own_in_a_pipeline_in_a_search_and_in_a_file(tmp_path):
     data = table(160)
     model = make_pipeline(MinMaxScaler().set_output(transform="pandas"), RecurrentRegressor(Leaky, max_iter=25, random_state=0))
     grid = {"recurrentregressor__hidden_size": [1, 6], "recurrentregressor__cell": [Leaky, "gru"]}
@@ -59,6 +59,10 @@ def test_a_cell_of_ones_own_in_a_pipeline_in_a_search():
     assert isinstance(cell, Leaky) or search.best_params_["recurrentregressor__cell"] == "gru"
     assert search.cv_results_["mean_test_score"].max() > search.cv_results_["mean_test_score"].min()
     assert search.predict(data[["flow", "valve"]]).index.equals(data.index)
+    own = RecurrentRegressor(Leaky, 2, max_iter=1, random_state=0).fit(data[["flow", "valve"]], data["level"])
+    own.save(tmp_path / "own.safetensors")
+    again = load(tmp_path / "own.safetensors", classes=[Leaky])
+    assert again.cell is Leaky and again.predict(data[["flow", "valve"]]).equals(own.predict(data[["flow", "valve"]]))
 
 
 def test_a_search_over_delays_finds_those_of_the_plant():

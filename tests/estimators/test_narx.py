@@ -163,7 +163,10 @@ def test_a_function_of_ones_own_in_place_of_the_units(tmp_path):
     model = NARXRegressor([1, 2], 2, f=f, max_iter=15, restarts=1, random_state=0).fit(u, y)
     assert set(made) == {(6, 1)} and model.score(u, y, horizon=1) > 0.9
     model.save(tmp_path / "own.safetensors")
-    np.testing.assert_array_equal(load(tmp_path / "own.safetensors").predict(u), model.predict(u))
+    again = load(tmp_path / "own.safetensors")
+    np.testing.assert_array_equal(again.predict(u), model.predict(u))
+    with pytest.raises(DataError, match=r"no code of the function .*\.f, .* set_params"):
+        again.fit(u, y)
 
 
 def test_a_file_has_all_that_a_forecast_needs(plant, tmp_path):

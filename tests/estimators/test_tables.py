@@ -10,6 +10,7 @@ import pytest
 from plants import table, tank
 from sklearn.exceptions import NotFittedError
 
+from tinygrad_rnn import nn
 from tinygrad_rnn.errors import DataError
 from tinygrad_rnn.estimators import ARRegressor, NARXRegressor, RecurrentClassifier, RecurrentRegressor
 
@@ -49,11 +50,11 @@ def test_all_forms_of_the_same_series_give_the_same(data, fitted):
 @pytest.mark.parametrize("model", [NARXRegressor(**QUICK), ARRegressor()], ids=lambda m: type(m).__name__)
 def test_groups_are_series_wherever_their_rows_stand(model):
     """A table of two series, row about row, is a list of the two."""
-    parts = [table(50, seed=seed).assign(plant=name) for seed, name in enumerate("ab")]
+    parts = [table(50 - 8 * seed, seed=seed).assign(plant=name) for seed, name in enumerate("ab")]
     mixed = pd.concat(parts).sort_index(kind="stable")
     columns = [*INPUTS, "plant"]
     found = model.set_params(groups="plant").fit(mixed[columns], mixed["level"]).predict(mixed[columns])
-    assert [s.series for s in model.sessions_] == ["a", "b"]
+    assert [(s.series, s.steps) for s in model.sessions_] == [("a", 50), ("b", 42)]
     lists = [p[INPUTS].to_numpy() for p in parts], [p["level"].to_numpy() for p in parts]
     of_lists = model.set_params(groups=None).fit(*lists).predict(lists[0])
     for name, expected in zip("ab", of_lists, strict=True):
@@ -73,6 +74,13 @@ def test_gaps_cut_a_series_and_are_told(data):
     np.testing.assert_allclose(found[20:48], model.predict(holes[INPUTS][20:48]))
     residuals = model.residuals(holes[INPUTS], holes["level"])
     assert residuals.isna().sum() == 3 * model.reach_
+
+
+def test_rows_that_are_left_out_are_gaps_of_whole_numbers_too(data):
+    numbered = data.reset_index(drop=True).drop(index=[30, 31])
+    with pytest.warns(UserWarning, match="1 gap.*: 29 to 32"):
+        model = ARRegressor().fit(numbered[INPUTS], numbered["level"])
+    assert [s.steps for s in model.sessions_] == [30, 48]
 
 
 @pytest.mark.parametrize("freq", ["MS", "B", "QE", "W"])
@@ -120,8 +128,11 @@ BAD = {
     ),
     "missing y": (lambda d: d.assign(level=[np.nan] * 4 + [*d["level"][4:]]), r"y has .*NaN in 4 rows, first in row 0 \(2024"),
     "infinite": (lambda d: d.replace({"flow": {d.iloc[3, 0]: np.inf}}), r"'flow' has inf in 1 row, first in row 3"),
-    "repeated": (lambda d: pd.concat([d[:5], d[4:]]), r"two rows have the time 2024-01-01 04:00:00 .*row 5.*duplicated"),
-    "unsorted": (lambda d: pd.concat([d[5:], d[:5]]), r"not in order: 2024-01-01 00:00:00 comes after .*sort_index"),
+    "repeated": (
+        lambda d: pd.concat([d[:5], d[4:]]),
+        r"two rows have the time 2024-01-01 04:00:00, the second is row 5.*duplicated",
+    ),
+    "unsorted": (lambda d: pd.concat([d[5:], d[:5]]), r"not in order: 2024-01-01 00:00:00 comes after .*row 75; sort_index"),
     "short": (lambda d: d[:3], r"too short: it has n_samples = 3, and the longest delay is 2; at least 4 rows"),
     "constant": (lambda d: d.assign(valve=1.0), r"X has the same value .* column 'valve'"),
     "constant y": (lambda d: d.assign(level=1.0), r"y has the same value .* column 'level'"),
@@ -129,11 +140,15 @@ BAD = {
         lambda d: d.sample(20, random_state=0).sort_index(),
         r"irregular: .* from 0 days 01:00:00 to 0 days 15.*chosen at random",
     ),
+    "shuffled": (
+        lambda d: d.reset_index(drop=True).sample(frac=0.8, random_state=0),
+        r"not in order: \d+ comes after \d+, in row",
+    ),
     "times": (lambda d: d.assign(valve=d.index), r"column 'valve' of X has times; make it the index: set_index\('valve'\)"),
 }
 
 
-@pytest.mark.filterwarnings("ignore:the time index has")
+@pytest.mark.filterwarnings("ignore:the index has")
 @pytest.mark.parametrize("make, message", BAD.values(), ids=BAD)
 def test_bad_data(data, make, message):
     bad = make(data)
@@ -172,6 +187,11 @@ CALLS = {
     "no group": (
         lambda m, d: NARXRegressor(groups="Valve").fit(d[INPUTS], d["level"]),
         "no column 'Valve'.*did you mean 'valve'",
+    ),
+    "a name": (lambda m, d: NARXRegressor().fit(d[INPUTS], "level"), r"such as df\['level'\], and not a name"),
+    "no cell": (
+        lambda m, d: RecurrentRegressor(nn.GRU).fit(d[INPUTS], d["level"]),
+        "'gru', or makes an nn.Cell, one step; GRU is none",
     ),
     "solver": (
         lambda m, d: NARXRegressor(solver="sgd").fit(d[INPUTS], d["level"]),

@@ -19,8 +19,8 @@ from ..tensor import Parameter, Tensor
 
 __all__ = ["SMALL", "EarlyStopping", "progress", "search", "seeded"]
 
-SMALL = 600
-"""Up to so many numbers Levenberg–Marquardt is chosen, which needs a column of the Jacobian for each."""
+SMALL, LARGEST = 600, 20_000_000
+"""Up to so many parameters Levenberg–Marquardt is chosen, and up to so many elements of its Jacobian."""
 SOLVERS = ("auto", "lm", "lbfgs", "adam")
 
 
@@ -49,21 +49,25 @@ class EarlyStopping:
         self.since = 0
         self.arrays = [p.data for p in parameters]
 
+    def compare(self) -> None:
+        """Keep the present parameters, if their error is less than any before."""
+        with no_grad(), np.errstate(all="ignore"):
+            error = self.error()
+        self.since += 1
+        if error < self.least:
+            self.least, self.since, self.arrays = error, 0, [p.data for p in self.parameters]
+
     def __call__(self, loss: float) -> None:
-        """Compare the present parameters with the best so far.
+        """Compare, show the progress, and end the search if the patience is at its end.
 
         Raises
         ------
         StopIteration
-            If the patience is at its end.
+            If so.
         """
-        with no_grad(), np.errstate(all="ignore"):
-            error = self.error()
+        self.compare()
         self.iterations += 1
-        self.since += 1
-        if error < self.least:
-            self.least, self.since, self.arrays = error, 0, [p.data for p in self.parameters]
-        self.bar.set_postfix_str(f"{loss:.3g}, later {self.least:.3g}", refresh=False)
+        self.bar.set_postfix_str(f"error on later data {self.least:.3g}", refresh=False)
         self.bar.update()
         if self.since >= self.patience:
             raise StopIteration
@@ -110,7 +114,10 @@ def search(
     if solver not in SOLVERS:
         raise DataError(f"solver is one of {', '.join(map(repr, SOLVERS))}, not {solver!r}")
     if solver == "auto":
-        solver = "lm" if residuals is not None and sum(p.size for p in parameters) <= SMALL else "lbfgs"
+        size = sum(p.size for p in parameters)
+        with no_grad():
+            elements = math.inf if residuals is None else size * residuals().size
+        solver = "lm" if size <= SMALL and elements <= LARGEST else "lbfgs"
 
     def mean_square() -> Tensor:
         assert residuals is not None  # or there is a loss
@@ -120,8 +127,7 @@ def search(
     loss = loss or mean_square
     with np.errstate(all="ignore"), contextlib.suppress(NonFiniteError):  # a free run may grow without bound
         _run(solver, parameters, iterations, stopping, residuals, jacobian, loss, rate, clip)
-    with contextlib.suppress(StopIteration):
-        stopping(math.nan)
+    stopping.compare()
     stopping.restore()
 
 

@@ -71,6 +71,8 @@ class RecurrentEstimator(SeriesEstimator):
         """A model with new initial values."""
         make = find_cell(self.cell) if isinstance(self.cell, str) else self.cell
         cell = make(self.n_features_in_, check_int("hidden_size", self.hidden_size))
+        if not isinstance(cell, nn.Cell):
+            raise DataError(f"cell is a name such as 'gru', or makes an nn.Cell, one step; {type(cell).__name__} is none")
         with no_grad():
             found, _ = cell(np.zeros((1, self.n_features_in_), np.float32), cell.initial_state(1))
         if not isinstance(found, Tensor) or found.ndim != 2:

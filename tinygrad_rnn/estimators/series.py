@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from sklearn.metrics import r2_score
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
-from .. import storing
+from .. import nn, storing
 from ..checks import is_int
 from ..console import counted
 from ..errors import DataError
@@ -448,7 +449,9 @@ def load(path: str | os.PathLike[str], classes: Sequence[type] = ()) -> Any:
     module, described = storing.load(path, "model", "estimator", classes=(StandardScaler, *classes))
     if not isinstance(described, dict) or described.get("class") not in KINDS:
         raise DataError(f"{os.fspath(path)} has no estimator of this library")
-    found: Any = KINDS[described["class"]](**described["parameters"])
+    found: Any = KINDS[described["class"]](
+        **{name: _restored_parameter(value) for name, value in described["parameters"].items()}
+    )
     vars(found).update(described["fitted"])
     found.module_ = module
     found.outputs_ = Outputs(*described["outputs"])
@@ -458,8 +461,18 @@ def load(path: str | os.PathLike[str], classes: Sequence[type] = ()) -> Any:
 
 
 def _stored(value: Any) -> Any:
-    """A parameter of an estimator as a file has it: None for what makes a part of the model, which is there already."""
-    return None if callable(value) or isinstance(value, np.random.RandomState) else value
+    """A parameter of an estimator as a file has it: for a function its name, since a file holds no code."""
+    if callable(value) and not (isinstance(value, type) and issubclass(value, nn.Module)):
+        return {"function": str(getattr(value, "__qualname__", type(value).__name__))}
+    return None if isinstance(value, np.random.RandomState) else value
+
+
+def _restored_parameter(value: Any) -> Any:
+    return functools.partial(_lost, value["function"]) if isinstance(value, dict) and "function" in value else value
+
+
+def _lost(name: str, *arguments: Any) -> Any:
+    raise DataError(f"the file has no code of the function {name}, so that it makes no new model; set it again by set_params")
 
 
 def _check_horizon(horizon: int | None) -> None:

@@ -122,6 +122,8 @@ def read_table(estimator: Any, X: Any, y: Any, *, fitting: bool, partial: bool =
     DataError
         If a value, a name, a time or a length is not what it should be.
     """
+    if isinstance(y, str):
+        raise DataError(f"y is what was measured, such as df[{y!r}], and not a name")
     if X is None and y is None:
         raise DataError("there is neither X nor y; give the inputs as X, or for a series without inputs y alone")
     if X is not None and (_is_list(X) or getattr(X, "ndim", 0) == 3):
@@ -364,7 +366,7 @@ def _check_finite(array: Array, names: Sequence[Any] | None, index: Any, what: s
     more = f"; and {len(said) - 5} more columns" if len(said) > 5 else ""
     raise DataError(
         f"{what} has values that are missing or infinite: {'; '.join(said[:5])}{more}. Fill them in, such as by interpolation; "
-        "or leave these rows out of X and y, which makes gaps of a time index, where the series is cut"
+        "or leave these rows out of X and y, such as by dropna: at gaps of its index a series is cut"
     )
 
 
@@ -422,30 +424,36 @@ def frequency(index: Any) -> str | None:
 
 
 def _cut_at_gaps(rows: Array, index: Any, name: Any) -> list[Array]:
-    """Rows of one series, cut where a step of time is longer than usual."""
+    """Rows of one series, cut where a step of its index, of times or whole numbers, is longer than usual."""
     times = times_of(index)
+    kind = "time" if times is not None else "index"
+    if times is None and getattr(getattr(index, "dtype", None), "kind", "") in ("i", "u"):
+        times = np.asarray(index, dtype=np.int64)
     if times is None or len(rows) < 2:
         return [rows]
     steps = np.diff(times[rows])
+    where = "" if name is None else f" of the series {name!r}"
     if (steps <= 0).any():
         at = int(np.argmax(steps <= 0))
-        first, second = index[rows[at]], index[rows[at + 1]]
-        where = f"row {rows[at + 1]}" + ("" if name is None else f", in the series {name!r}")
+        first, second, row = index[rows[at]], index[rows[at + 1]], rows[at + 1]
+        other = "of several series in one table, groups= names the column that tells them apart"
+        if kind == "index":
+            other += "; and if the index does not tell the order of time, reset_index(drop=True)"
         if first == second:
             raise DataError(
-                f"two rows have the time {second} (the second is {where}); keep one: df[~df.index.duplicated()]; of several "
-                "series in one table, groups= names the column that tells them apart"
+                f"two rows{where} have the {kind} {second}, the second is row {row}; keep one: df[~df.index.duplicated()]; "
+                f"{other}"
             )
-        raise DataError(f"the times are not in order: {second} comes after {first} ({where}); sort them: df.sort_index()")
-    if frequency(index[rows]) is not None:  # months have different lengths, and business days leave out weekends
-        return [rows]
+        raise DataError(f"the rows{where} are not in order: {second} comes after {first}, in row {row}; sort_index(); {other}")
+    if kind == "time" and frequency(index[rows]) is not None:
+        return [rows]  # months have different lengths, and business days leave out weekends
     usual = np.median(steps)
     if np.mean(abs(steps - usual) < usual / 4) < 0.5:
         found = index[rows].to_series().diff()
         raise DataError(
-            f"the times are irregular: the steps between rows{'' if name is None else f' of the series {name!r}'} are from "
-            f"{found.min()} to {found.max()}. A model of a series needs equal steps: resample, such "
-            "as by df.resample('h').mean(). Rows that were chosen at random are no series: choose them in order of time"
+            f"the {kind} is irregular: steps between rows{where} are from {found.min()} to {found.max()}. A model of a series "
+            "needs equal steps: resample, such as by df.resample('h').mean(). Rows that were chosen at random are no series: "
+            "choose them in order of time"
         )
     return np.split(rows, np.flatnonzero(steps > GAP * usual) + 1)
 
@@ -459,5 +467,5 @@ def _tell_gaps(table: Table, tell: bool) -> None:
     if gaps and tell:
         shown = "; ".join(gaps[:5]) + (f"; and {len(gaps) - 5} more" if len(gaps) > 5 else "")
         warnings.warn(
-            f"the time index has {counted(len(gaps), 'gap')}, where the series is cut into sessions: {shown}", stacklevel=4
+            f"the index has {counted(len(gaps), 'gap')}, where the series is cut into sessions: {shown}", stacklevel=4
         )
