@@ -12,7 +12,8 @@ from tinygrad_rnn import nn
 from tinygrad_rnn.errors import DataError
 from tinygrad_rnn.estimators import NARXRegressor, RecurrentRegressor, load
 from tinygrad_rnn.estimators.loops import ClosedLoop, OpenLoop
-from tinygrad_rnn.estimators.splitting import Part
+from tinygrad_rnn.estimators.splitting import Part, split_in_time
+from tinygrad_rnn.estimators.tables import read_table
 from tinygrad_rnn.optim.second_order import parameter_jacobian
 
 INPUTS = ["flow", "valve"]
@@ -69,6 +70,8 @@ def test_n_steps_are_runs_from_each_row(plant, n):
 def test_the_plant_is_learnt_and_the_horizons_have_the_errors_they_should(plant):
     model, data = plant
     x, y = data[INPUTS][500:], data["level"][500:]
+    _, later = split_in_time(read_table(model, data[INPUTS][:500], data["level"][:500], fitting=False), 0.2, model.reach_)
+    assert ClosedLoop(model.module_, model._scaled(later)).error() == pytest.approx(model.validation_error_)
     assert model.score(x, y) > 0.95 and model.score(x, y, horizon=1) > model.score(x, y)
     # the noise of one step has a deviation of 2.5, and in a free run its memory adds to it
     assert 2 < model.residuals(x, y).std() < 3.2 < 5
