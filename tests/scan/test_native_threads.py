@@ -101,6 +101,28 @@ def test_one_sequence_or_little_work_is_one_thread(functions, in_parts):
     assert not in_parts
 
 
+class Apart(nn.Cell):
+    """A cell that may read what is of each sequence, or what is of all."""
+
+    input_size, state_shape = 3, (3,)
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+        self.rows = np.arange(15.0).reshape(5, 3)
+
+    def step(self, x, h):
+        beside = {"apart": h * self.rows[0], "captured": h * self.rows, "all": h - h.mean(0), "turned": (h.T * 2).T}[self.how]
+        h = tr.tanh(x + beside)
+        return h, h
+
+
+@pytest.mark.parametrize(("how", "apart"), [("apart", True), ("turned", False), ("captured", False), ("all", False)])
+def test_sequences_that_may_meet_are_not_run_apart(how, apart):
+    source = nn.Recurrent(Apart(how), backend="native").plan(T=3, B=5).forward.source
+    assert ("+ first" in source) == apart
+
+
 def test_threads_of_python_may_run_parts_at_once(functions):
     with compiled(functions, threads=2):
         expected = gradients(5)

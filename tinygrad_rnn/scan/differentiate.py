@@ -82,7 +82,8 @@ def differentiate(
         (cotangents if kind == "stack" else sums).append(g)
         seeds.append((node, Tensor(g)))
     slots = _slots_with_cotangents(forward, given, ends)
-    carried = {i: leaf(forward.carry[i].spec, f"δ_{forward.carry[i].name or i}") for i in slots}
+    names = {i: forward.carry[i].name or forward.next_carry[i].name or i for i in slots}
+    carried = {i: leaf(forward.carry[i].spec, f"δ_{name}") for i, name in names.items()}
     seeds += [(forward.next_carry[i], Tensor(g)) for i, g in carried.items()]
     inputs = forward.inputs
     targets = [inputs[k] for k in forward.float_inputs]
