@@ -216,11 +216,11 @@ class _Sums:
         if before is None:
             self.table[node] = g
             return
-        if g._node.value.dtype == HALF:
+        if g.node.value.dtype == HALF:
             g = g.astype(np.float32)
             self.wide.add(node)
         if node in self._own:
-            np.add(before._node.value, g._node.value, before._node.value)
+            np.add(before.node.value, g.node.value, before.node.value)
             return
         self.table[node] = before + g
         if self._in_place:

@@ -364,13 +364,13 @@ def apply(primitive: Primitive, inputs: Sequence[TensorLike], attributes: Mappin
     if n == 2:  # one and two inputs are spelt out: most of a network's operations
         a, b = inputs
         nodes: tuple[Node, ...] = (
-            a._node if isinstance(a, tensor_class) else _number_like(a, b, primitive),
-            b._node if isinstance(b, tensor_class) else _number_like(b, a, primitive),
+            a.node if isinstance(a, tensor_class) else _number_like(a, b, primitive),
+            b.node if isinstance(b, tensor_class) else _number_like(b, a, primitive),
         )
     elif n == 1 and isinstance(inputs[0], tensor_class):
-        nodes = (inputs[0]._node,)
+        nodes = (inputs[0].node,)
     else:
-        nodes = tuple([x._node if isinstance(x, tensor_class) else _constant(x, inputs) for x in inputs])
+        nodes = tuple([x.node if isinstance(x, tensor_class) else _constant(x, inputs) for x in inputs])
     try:
         if not state.eager:
             value = _look_or_trace(primitive, nodes, attributes)
