@@ -152,7 +152,7 @@ def pull(order: Sequence[Node], cotangents: Sequence[tuple[Node, Tensor]], wante
     state = current()
     tagging = state.recording or state.debugging
     before = state.location
-    sums = _Sums(in_place=not tagging)
+    sums = _Sums(in_place=state.eager and not state.recording)
     table = sums.table
     parts: dict[Node, list[Any]] = {}
     for node, g in cotangents:

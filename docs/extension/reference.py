@@ -19,6 +19,7 @@ MODULES = (
     "tinygrad_rnn.nn.init",
     "tinygrad_rnn.scan",
     "tinygrad_rnn.optim",
+    "tinygrad_rnn.compilation",
     "tinygrad_rnn.sequences",
     "tinygrad_rnn.datasets",
     "tinygrad_rnn.autodiff",

@@ -75,6 +75,8 @@ INTERNAL = {
     "ops.messages": "errors of kernels and shape rules",
     "ops.lengths": "where the rows of a padded batch are real",
     "scan.": "how a step is compiled; scan exports what is public",
+    "compilation.": "how a function is compiled; compilation exports what is public",
+    "graph.recorder": "what a compiled function records beside its graph",
     "pytorch": "shown in pytorch.md",
     "protocols": "what NumPy's functions do with tensors",
     "testing.": "how a gradient is judged; testing exports what is public, testing.strategies is public itself",

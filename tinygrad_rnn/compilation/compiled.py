@@ -50,7 +50,7 @@ class _Cache:
 
 
 class CompiledFunction(Generic[P, R]):
-    """A compiled function; see :func:`compile`.
+    """A compiled function, as :func:`compile` makes it.
 
     Parameters
     ----------
@@ -60,6 +60,14 @@ class CompiledFunction(Generic[P, R]):
     ----------
     function : callable
         The function as it was given.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_rnn as tr
+    >>> twice = CompiledFunction(lambda x: x * 2)
+    >>> twice(np.ones(2))
+    tensor([2., 2.])
     """
 
     def __init__(self, function: Callable[P, R]) -> None:
@@ -205,16 +213,27 @@ def _built(result: Any, values: Sequence[Any], computed: Sequence[Any]) -> Any:
 
 
 def compile(function: Callable[P, R]) -> CompiledFunction[P, R]:
-    """Record a function once for each kind of call, and run it as one program.
+    """Record a function once for each kind of call, and run it as one program on the chosen backend.
+
+    It computes what the function computes, changes what the function changes (parameters, their gradients, and what
+    optimisers remember), draws the same random numbers, and raises the same errors.
 
     Parameters
     ----------
     function : callable
-        Of arrays, tensors and numbers; it may call models, `backward`, clipping and optimisers.
+        A function of arrays, tensors, numbers and texts, and lists, tuples and dicts of them. It may call models,
+        `backward`, clipping and optimisers. Arrays are tensors in it, and what it returns has no graph.
 
     Returns
     -------
     CompiledFunction
+
+    Raises
+    ------
+    TraceError
+        At the first call of a kind, if the function needs the value of a tensor; with the line.
+    SideEffectError
+        If the function changes anything else that it reads.
 
     Examples
     --------
