@@ -343,3 +343,41 @@ def test_numbers_are_those_of_python() -> None:
         assert found == right and list(map(type, found)) == list(map(type, right))
     with pytest.raises(ZeroDivisionError):
         Arithmetic([lr], [1 / lr]).run([0.0])
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize("backend", ["numpy", "native"])
+def test_the_losses_are_those_of_pytorch(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from tinygrad_rnn.scan.native import libraries
+
+    monkeypatch.setattr(libraries, "LEVEL", "-O0")
+    torch.manual_seed(0)
+    theirs = torch.nn.ModuleList([torch.nn.Embedding(7, 3), torch.nn.GRU(3, 4, bidirectional=True), torch.nn.Linear(8, 7)])
+    ours = [nn.Embedding(7, 3), nn.GRU(3, 4, bidirectional=True), nn.Linear(8, 7)]
+    for one, other in zip(ours, theirs, strict=True):
+        one.load_state_dict({name: value.detach().numpy() for name, value in other.state_dict().items()})
+    parameters = [p for module in ours for p in module.parameters()]
+    adam, torch_adam = optim.AdamW(parameters, lr=0.03), torch.optim.AdamW(theirs.parameters(), lr=0.03)
+
+    @tr.compile
+    def step(x: Any, y: Any) -> Any:
+        adam.zero_grad()
+        loss = tr.cross_entropy(ours[2](ours[1](ours[0](x))[0]), y)
+        loss.backward()
+        optim.clip_grad_norm(parameters, 0.5)
+        adam.step()
+        return loss
+
+    random = np.random.default_rng(0)
+    with tr.use(backend):
+        for _ in range(12):
+            x, y = random.integers(0, 7, (2, 5, 3))
+            torch_adam.zero_grad()
+            scores = theirs[2](theirs[1](theirs[0](torch.tensor(x)))[0])
+            loss = torch.nn.functional.cross_entropy(scores.flatten(0, 1), torch.tensor(y).flatten())
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(theirs.parameters(), 0.5)
+            torch_adam.step()
+            assert step(x, y).item() == pytest.approx(loss.item(), abs=2e-5)
