@@ -16,13 +16,15 @@ What is up to date is left as it is. Nothing here needs Sphinx.
 A page in the folder of a language is a translation: ``zh/tutorial/bptt.md`` has the blocks of ``tutorial/bptt.md``, in the
 same order, or none. An empty block is filled from the original, and what a block gives is copied from there. A block may
 have its own comments, texts and options of PRESENTATION, and may exchange the letters U and W. A block whose code differs by
-that is run, together with the blocks that read its names; no other block is run a second time.
+that, or that reads names which mean something else by that, is run right after the original's, with the same random numbers;
+no other block is run a second time. It must not change objects of the blocks before it.
 """
 
 from __future__ import annotations
 
 import ast
 import contextlib
+import copy
 import difflib
 import functools
 import io
@@ -84,6 +86,7 @@ class Picture(NamedTuple):
 class Result(NamedTuple):
     """A page as its code would have it, and its pictures by the names of their files."""
 
+    path: Path
     text: str
     pictures: dict[Path, Picture]
 
@@ -95,6 +98,22 @@ class Pair(NamedTuple):
     original: re.Match[str]
     heading: str
 
+    def differs(self, changed: set[str]) -> bool:
+        """Whether the translation's block gives something else; `changed` names mean something else there, and are updated."""
+        if self.original["kind"] != "python":  # a command, which may name a file that a block wrote
+            return bool(changed & set(re.findall(r"\w+", self.code)))
+        theirs, found = set(map(ast.dump, ast.parse(self.original["code"]).body)), False
+        for statement in ast.parse(self.code).body:
+            reads, writes = _names(statement)
+            if ast.dump(statement) not in theirs or reads & changed:
+                found = True
+                changed |= writes
+            else:
+                changed -= writes
+        if found and (file := re.match(r"# (\w+)\.py\n", self.code)):
+            changed.add(file[1])
+        return found
+
     def is_translation(self) -> bool:
         """Whether the two blocks differ in presentation alone."""
         theirs = self.original["code"]
@@ -105,84 +124,73 @@ class Pair(NamedTuple):
 
 
 def pages() -> list[Path]:
-    """README, and every page of the docs that is kept in the repository."""
+    """README, and every page of the docs that is kept in the repository and is no translation."""
     found = (path for path in DOCS.rglob("*.md") if not {"_build", "generated"} & set(path.relative_to(DOCS).parts))
-    return [ROOT / "README.md", *sorted(found)]
+    return [ROOT / "README.md", *sorted(path for path in found if not _language(path) or not _original(path).exists())]
 
 
-def run(path: Path) -> Result:
-    """Run a page.
+def run(path: Path) -> list[Result]:
+    """Run a page with its translations.
 
     Raises
     ------
     PageError
-        If a block fails, and the text below it does not begin with the name of the error.
+        If a block fails, and the text below it does not begin with the name of the error; or if a translation has other code.
     """
-    original = original_of(path)
     with _Running(path) as page:
-        if original is None:
-            text = PART.sub(page.part, path.read_text(encoding="utf-8"))
-        else:
-            text = _translation(page, original)
-        return Result(text, page.pictures)
+        folders = [DOCS / language for language in LANGUAGES if DOCS in path.parents]
+        others = [other for folder in folders if (other := folder / path.relative_to(DOCS)).exists()]
+        translations = [_Translation(other, page) for other in others]
+
+        def part(match: re.Match[str]) -> str:
+            before = dict(page.namespace), page.random_numbers()
+            given = page.part(match)
+            if not match["heading"]:
+                for translation in translations:
+                    translation.follow(given, *before)
+            return given
+
+        text = PART.sub(part, path.read_text(encoding="utf-8"))
+        return [Result(path, text, page.pictures), *(translation.result() for translation in translations)]
 
 
-def original_of(path: Path) -> Path | None:
-    """The page that a page is a translation of, or None."""
-    for language in LANGUAGES:
-        if DOCS / language in path.parents:
-            original = DOCS / path.relative_to(DOCS / language)
-            return original if original.exists() else None
-    return None
+def _language(path: Path) -> str:
+    """The language of a translation, or nothing."""
+    return next((language for language in LANGUAGES if DOCS / language in path.parents), "")
+
+
+def _original(path: Path) -> Path:
+    """The page that a translation is of."""
+    return DOCS / path.relative_to(DOCS / _language(path))
 
 
 def differences(path: Path) -> list[str]:
-    """How a page and its pictures differ from what its code gives: lines to read, none if they are up to date."""
-    result = run(path)
-    kept, now = (_compared(text).splitlines() for text in (path.read_text(encoding="utf-8"), result.text))
-    found = list(difflib.unified_diff(kept, now, "kept", "now", lineterm="", n=1))
-    found += [f"{file.name} is of other code" for file, picture in result.pictures.items() if not picture.is_in(file)]
-    return found + [f"{file.name} is on no page" for file in _needless(path, result)]
+    """How a page, its translations and their pictures differ from what their code gives: lines to read, none if they don't."""
+    found = []
+    for result in run(path):
+        kept, now = (_compared(text).splitlines() for text in (result.path.read_text(encoding="utf-8"), result.text))
+        found += difflib.unified_diff(kept, now, "kept", "now", lineterm="", n=1)
+        found += [f"{file.name} is of other code" for file, picture in result.pictures.items() if not picture.is_in(file)]
+        found += [f"{file.name} is on no page" for file in _needless(result)]
+    return found
 
 
 def update(path: Path) -> list[str]:
-    """Write a page and its pictures anew; the names of the files that changed."""
-    result, changed = run(path), []
-    for file in _needless(path, result):
-        file.unlink()
-        changed.append(f"{file.name} (removed)")
-    for file, picture in result.pictures.items():
-        if not picture.is_in(file):
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(picture.svg(), encoding="utf-8")
-            changed.append(file.name)
-    if _compared(result.text) != _compared(path.read_text(encoding="utf-8")):
-        path.write_text(result.text, encoding="utf-8")
-        changed.insert(0, path.name)
+    """Write a page, its translations and their pictures anew; the names of the files that changed."""
+    changed = []
+    for result in run(path):
+        for file in _needless(result):
+            file.unlink()
+            changed.append(f"{file.name} (removed)")
+        for file, picture in result.pictures.items():
+            if not picture.is_in(file):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_text(picture.svg(), encoding="utf-8")
+                changed.append(file.name)
+        if _compared(result.text) != _compared(result.path.read_text(encoding="utf-8")):
+            result.path.write_text(result.text, encoding="utf-8")
+            changed.insert(0, result.path.name)
     return changed
-
-
-def _translation(page: _Running, original: Path) -> str:
-    """A translation as its code and its original would have it."""
-    text = page.path.read_text(encoding="utf-8")
-    pairs = _pairs(page.path, original)
-    if not pairs:
-        return text
-    differ, needed = _to_run(pairs)
-    folder = os.path.relpath(original.parent, page.path.parent)
-    blocks = []
-    for k, (code, theirs, heading) in enumerate(pairs):
-        opening = f"```{theirs['kind']}{theirs['varies'] or ''}\n"
-        given = theirs[0].removeprefix(opening + theirs["code"])
-        given = code + PICTURE.sub(lambda found: Path(os.path.normpath(Path(folder, found[0]))).as_posix() + "/", given)
-        if k in needed:
-            page.heading = heading
-            now = page.given(theirs["kind"], code, theirs["text"] or "")
-            given = now if k in differ else given
-        blocks.append(opening + given)
-    page.pictures = {file: picture for file, picture in page.pictures.items() if any(file.name in block for block in blocks)}
-    following = iter(blocks)
-    return PART.sub(lambda match: match[0] if match["heading"] else next(following), text)
 
 
 def _pairs(path: Path, original: Path) -> list[Pair]:
@@ -222,37 +230,6 @@ def _without_presentation(code: str) -> str:
     return ast.dump(tree)
 
 
-def _to_run(pairs: list[Pair]) -> tuple[set[int], set[int]]:
-    """Blocks that give something else than the original's; and those to run for that: they, and what they read names of."""
-    writer: dict[str, int] = {}
-    sources: list[set[int]] = []
-    differ, changed = set(), set()
-    for k, pair in enumerate(pairs):
-        sources.append(set())
-        if pair.original["kind"] != "python":  # a command, which may name a file that a block wrote
-            words = set(re.findall(r"\w+", pair.code))
-            sources[k] |= {writer[name] for name in words & set(writer)}
-            differ |= {k} if words & changed else set()
-            continue
-        theirs = set(map(ast.dump, ast.parse(pair.original["code"]).body))
-        for statement in ast.parse(pair.code).body:
-            reads, writes = _names(statement)
-            sources[k] |= {writer[name] for name in reads & set(writer)}
-            if ast.dump(statement) not in theirs or reads & changed:
-                differ.add(k)
-                changed |= writes
-            else:
-                changed -= writes
-            writer.update(dict.fromkeys(writes, k))
-        if file := re.match(r"# (\w+)\.py\n", pair.code):
-            writer[file[1]] = k
-            changed |= {file[1]} if k in differ else set()
-    needed = set(differ)
-    for k in reversed(range(len(pairs))):
-        needed |= sources[k] if k in needed else set()
-    return differ, needed
-
-
 def _names(statement: ast.stmt) -> tuple[set[str], set[str]]:
     """Names that a statement reads, modules among them; and names that it sets, or whose values it changes."""
     reads, writes, inside = set(), set(), set()
@@ -287,9 +264,10 @@ def _compared(text: str) -> str:
     return ROUNDING.sub("a rounding error", PART.sub(part, text))
 
 
-def _needless(path: Path, result: Result) -> list[Path]:
-    of_language = {file for language in LANGUAGES for file in (PICTURES / path.stem).glob(f"*-{language}.svg")}
-    drawn = of_language if original_of(path) else set((PICTURES / path.stem).glob("*")) - of_language
+def _needless(result: Result) -> list[Path]:
+    folder, language = PICTURES / result.path.stem, _language(result.path)
+    translated = {file for other in LANGUAGES for file in folder.glob(f"*-{other}.svg")}
+    drawn = set(folder.glob(f"*-{language}.svg")) if language else set(folder.glob("*")) - translated
     return sorted(drawn - set(result.pictures))
 
 
@@ -324,6 +302,15 @@ class _Running:
             if str(getattr(module, "__file__", "")).startswith(self.folder.name):
                 del sys.modules[name]
         self.folder.cleanup()
+
+    def random_numbers(self) -> list[tuple[Any, Any]]:
+        """The generators of random numbers that blocks may draw from, with their states."""
+        import numpy as np
+
+        from tinygrad_rnn.random import generator
+
+        found = [generator(), *(value for value in self.namespace.values() if isinstance(value, np.random.Generator))]
+        return [(value, value.bit_generator.state) for value in found]
 
     def part(self, match: re.Match[str]) -> str:
         """What stands in the place of a heading, or of a block and all that is below it."""
@@ -410,12 +397,56 @@ class _Running:
         for picture in pictures:
             name = "-".join(re.findall("[a-z0-9]+", self.heading.lower())[:5])
             folder = PICTURES / self.path.stem
-            language = f"-{self.path.relative_to(DOCS).parts[0]}" if original_of(self.path) else ""
+            language = f"-{_language(self.path)}" if _language(self.path) else ""
             numbered = (folder / f"{name}{n}{language}.svg" for n in ("", *(f"-{k}" for k in range(2, 100))))
             file = next(file for file in numbered if file not in self.pictures)
             self.pictures[file] = picture
             lines.append(f"![{picture.alt}]({Path(os.path.relpath(file, self.path.parent)).as_posix()})\n")
         return "".join(["\n", *lines]) if lines else ""
+
+
+class _Translation:
+    """A translation while its original runs."""
+
+    def __init__(self, path: Path, page: _Running) -> None:
+        self.path, self.page = path, page
+        self.pairs = iter(_pairs(path, page.path))
+        self.folder = os.path.relpath(page.path.parent, path.parent)
+        self.changed: set[str] = set()
+        self.names: dict[str, Any] = {}  # that mean something else than in the original
+        self.pictures: dict[Path, Picture] = {}
+        self.blocks: list[str] = []
+
+    def follow(self, given: str, namespace: dict[str, Any], random_numbers: list[tuple[Any, Any]]) -> None:
+        """Take what a block of the original gave, or run the translation's where the original's started from."""
+        if (pair := next(self.pairs, None)) is None:
+            return
+        opening = f"```{pair.original['kind']}{pair.original['varies'] or ''}\n"
+        below = PICTURE.sub(self._from_here, given.removeprefix(opening + pair.original["code"]))
+        if not pair.differs(self.changed):
+            self.blocks.append(opening + pair.code + below)
+            return
+        page, after = copy.copy(self.page), self.page.random_numbers()
+        page.path, page.pictures, page.namespace = self.path, self.pictures, namespace | self.names
+        _restore(random_numbers)
+        self.blocks.append(opening + page.given(pair.original["kind"], pair.code, pair.original["text"] or ""))
+        _restore(after)
+        self.names = {name: page.namespace[name] for name in self.changed if name in page.namespace}
+
+    def result(self) -> Result:
+        """The translation as its code and its original would have it."""
+        text, blocks = self.path.read_text(encoding="utf-8"), iter(self.blocks)
+        if self.blocks:
+            text = PART.sub(lambda match: match[0] if match["heading"] else next(blocks), text)
+        return Result(self.path, text, self.pictures)
+
+    def _from_here(self, found: re.Match[str]) -> str:
+        return Path(os.path.normpath(Path(self.folder, found[0]))).as_posix() + "/"
+
+
+def _restore(random_numbers: list[tuple[Any, Any]]) -> None:
+    for generator, state in random_numbers:
+        generator.bit_generator.state = state
 
 
 def _fingerprint(source: str) -> str:
@@ -447,8 +478,6 @@ def _at(folder: str) -> Iterator[None]:
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
     chosen = [path for path in pages() if not sys.argv[1:] or path.stem in sys.argv[1:]]
-    originals = [path for path in chosen if not original_of(path)]
     with ProcessPoolExecutor() as pool:
-        for group in originals, [path for path in chosen if path not in originals]:  # translations copy what originals give
-            for path, changed in zip(group, pool.map(update, group), strict=True):
-                print(f"{path.relative_to(ROOT)}: {', '.join(changed) or 'as it was'}", flush=True)
+        for path, changed in zip(chosen, pool.map(update, chosen), strict=True):
+            print(f"{path.relative_to(ROOT)}: {', '.join(changed) or 'as it was'}", flush=True)

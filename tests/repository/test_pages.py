@@ -115,7 +115,7 @@ def test_what_a_block_gives_stands_below_it(tmp_path: Path, code: str, given: st
     path = tmp_path / "page.md"
     path.write_text(f"```python\n{code}\n```\n\nProse.\n", encoding="utf-8")
     expected = f"\n```{given}\n```\n" if given else ""
-    assert run.run(path).text == f"```python\n{code}\n```\n{expected}\nProse.\n"
+    assert run.run(path)[0].text == f"```python\n{code}\n```\n{expected}\nProse.\n"
 
 
 def test_an_error_has_to_be_expected(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_an_error_has_to_be_expected(tmp_path: Path) -> None:
         with pytest.raises(run.PageError, match=r"(?s)page\.md.*int\('x'\)"):
             run.run(path)
     path.write_text(block + "\n```text\nValueError:\n```\n", encoding="utf-8")
-    assert "ValueError: invalid literal" in run.run(path).text
+    assert "ValueError: invalid literal" in run.run(path)[0].text
 
 
 def test_rounding_errors_and_what_varies_are_not_compared(tmp_path: Path) -> None:
@@ -155,7 +155,7 @@ def test_blocks_share_files_and_leave_nothing_behind(tmp_path: Path) -> None:
         "root(4.0)\n```\n\n```py\n1 / 0\n```\n",
         encoding="utf-8",
     )
-    assert "2.0" in run.run(path).text
+    assert "2.0" in run.run(path)[0].text
     assert "of_a_page" not in sys.modules
     assert (set(tr.ops.registry), Path.cwd(), list(sys.path)) == before
 
@@ -185,11 +185,12 @@ nn.RNNCell(2, 3).draw()
 ![RNNCell, folded over time](pictures/page/letters.svg)
 
 ```python
-"shown" + str(1)
+runs = globals().get("runs", 0) + 1
+runs
 ```
 
 ```text
-'shown1, and not computed again'
+1
 ```
 """
 TRANSLATION = """# 字母
@@ -198,7 +199,7 @@ TRANSLATION = """# 字母
 {}```
 
 ```python
-```
+{}```
 
 那么：
 
@@ -211,63 +212,75 @@ TRANSLATION = """# 字母
 
 
 @pytest.fixture
-def translation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where a translation of a page goes."""
+def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """A page that is up to date, and where its translation goes."""
     monkeypatch.setattr(run, "DOCS", tmp_path)
     monkeypatch.setattr(run, "PICTURES", tmp_path / "pictures")
     (tmp_path / "page.md").write_text(ORIGINAL, encoding="utf-8")
+    run.update(tmp_path / "page.md")
     (tmp_path / "zh").mkdir()
-    return tmp_path / "zh" / "page.md"
+    return tmp_path / "page.md", tmp_path / "zh" / "page.md"
 
 
-def test_a_translation_has_the_code_and_the_output_of_its_original(translation: Path) -> None:
-    translation.write_text(TRANSLATION.format("", ""), encoding="utf-8")
-    run.update(translation)
+def test_a_translation_has_the_code_and_the_output_of_its_original(pages: tuple[Path, Path]) -> None:
+    page, translation = pages
+    translation.write_text(TRANSLATION.format("", "", ""), encoding="utf-8")
+    assert run.differences(page)
+    assert run.update(page) == ["page.md"]
     expected = ORIGINAL.replace("# Letters", "# 字母").replace("pictures/", "../pictures/")
     expected = expected.replace("-1\n```\n", "-1\n```\n\n那么：\n")
     assert translation.read_text(encoding="utf-8") == expected
-    assert run.differences(translation) == [] == list(translation.parents[1].glob("pictures/*"))
+    assert page.read_text(encoding="utf-8") == ORIGINAL
+    assert run.differences(page) == []
 
 
-def test_a_block_of_a_translation_that_differs_is_run_with_all_that_reads_its_names(translation: Path) -> None:
+def test_a_block_of_a_translation_that_differs_is_run_with_all_that_reads_its_names(pages: tuple[Path, Path]) -> None:
+    page, translation = pages
     draw = 'from tinygrad_rnn import nn\n\nnn.RNNCell(2, 3).draw(notation="WU")  # 图\n'
-    translation.write_text(TRANSLATION.format("W, U = 2, 3\n", draw), encoding="utf-8")
-    run.update(translation)
+    translation.write_text(TRANSLATION.format("W, U = 2, 3\n", "", draw), encoding="utf-8")
+    assert run.update(page) == ["page.md", "letters-zh.svg"]
     text = translation.read_text(encoding="utf-8")
-    assert "```text\n1\n```" in text and "'shown1, and not computed again'" in text
+    assert "```text\n1\n```\n\n那么" in text  # U - W
     assert draw in text and "(../pictures/page/letters-zh.svg)" in text
-    picture = translation.parents[1] / "pictures" / "page" / "letters-zh.svg"
-    assert run.differences(translation) == []
-    assert run.update(translation.parents[1] / "page.md") == ["page.md", "letters.svg"]
-    assert picture.exists()
-    assert run.differences(translation)  # the output that it copied is another now
-    run.update(translation)
-    translation.write_text(text.replace("```text\n1\n", "```text\n-1\n"), encoding="utf-8")
-    assert run.differences(translation)
-    translation.write_text(TRANSLATION.format("", ""), encoding="utf-8")
-    run.update(translation)
-    assert not picture.exists()
+    assert run.differences(page) == []
+    assert page.read_text(encoding="utf-8") == ORIGINAL
+    translation.write_text(text.replace("```text\n1\n```\n\n那么", "```text\n-1\n```\n\n那么"), encoding="utf-8")
+    assert run.differences(page)
+    translation.write_text(TRANSLATION.format("", "", ""), encoding="utf-8")
+    assert run.update(page) == ["page.md", "letters-zh.svg (removed)"]
 
 
-def test_what_a_block_of_a_translation_reads_is_run_before_it(translation: Path) -> None:
-    text = TRANSLATION.format("", "").replace("```python\n```\n\n那么", "```python\nprint(W - U)\n```\n\n那么")
-    translation.write_text(text, encoding="utf-8")
-    run.update(translation)
+def test_a_block_of_a_translation_reads_the_names_of_its_original(pages: tuple[Path, Path]) -> None:
+    page, translation = pages
+    translation.write_text(TRANSLATION.format("", "print(W - U)\n", ""), encoding="utf-8")
+    run.update(page)
     assert "print(W - U)\n```\n\n```text\n1\n```" in translation.read_text(encoding="utf-8")
+
+
+def test_a_translation_draws_the_random_numbers_of_its_original(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run, "DOCS", tmp_path)
+    (tmp_path / "zh").mkdir()
+    blocks = "```python\nimport numpy as np\n\nrng = np.random.default_rng(0)\n```\n\n"
+    shown = "```python\nprint({} rng.random())\n```\n\n```text\nx\n```\n\n"
+    for folder, word in (("", '"random",'), ("zh", '"随机数",')):
+        (tmp_path / folder / "page.md").write_text(blocks + shown.format(word) * 2, encoding="utf-8")
+    mine, theirs = (re.findall(r"[\d.]{6,}", result.text) for result in run.run(tmp_path / "page.md"))
+    assert mine == theirs and len(set(mine)) == 2
 
 
 @pytest.mark.parametrize(
     "mine, message",
     [
-        (TRANSLATION.format("U, W = 2, 4\n", ""), "its code is another"),
-        (TRANSLATION.format("", "from tinygrad_rnn import nn\n\nnn.GRUCell(2, 3).draw()\n"), "its code is another"),
+        (TRANSLATION.format("U, W = 2, 4\n", "", ""), "its code is another"),
+        (TRANSLATION.format("", "", "from tinygrad_rnn import nn\n\nnn.GRUCell(2, 3).draw()\n"), "its code is another"),
         ("# 字母\n\n```python\nU, W = 2, 3\n```\n", "1 blocks here and 4 there"),
     ],
 )
-def test_a_translation_of_other_code_is_refused(translation: Path, mine: str, message: str) -> None:
+def test_a_translation_of_other_code_is_refused(pages: tuple[Path, Path], mine: str, message: str) -> None:
+    page, translation = pages
     translation.write_text(mine, encoding="utf-8")
     with pytest.raises(run.PageError, match=message):
-        run.differences(translation)
+        run.differences(page)
 
 
 # -- from your notes to the library ----------------------------------------------------------
