@@ -17,28 +17,28 @@ BRANCH = "take Python's if out of the loop, or use tr.where"
 
 
 def is_cut(node: Node) -> bool:
-    """Whether a leaf is what a ``.detach()`` made."""
+    """Whether a leaf was made by ``.detach()``."""
     return node.primitive is None and "source" in node.attributes
 
 
 def cut_name(node: Node) -> str:
-    """How an error calls what was cut off, which may be gone."""
+    """Name, in an error, of the value that a leaf was detached from; the value may be freed by now."""
     return (node.cut.name if node.cut is not None else None) or "the state"
 
 
 def static_arguments(node: Node) -> Mapping[str, Any]:
-    """Static arguments; a cut has none, for its source is another at every step."""
+    """Static arguments of a node; none for a cut, whose source differs at every step."""
     return {} if node.primitive is None else node.attributes
 
 
 class SameStep(NamedTuple):
-    """An operation reads the value at this position of its own step."""
+    """An operation reads the value at a position of its own step."""
 
     position: int
 
 
 class Earlier(NamedTuple):
-    """An operation reads the value at this position some steps earlier, and at the first steps initial values."""
+    """An operation reads the value at a position some steps earlier, and initial values at the first steps."""
 
     position: int
     steps: int
@@ -46,7 +46,7 @@ class Earlier(NamedTuple):
 
 
 class Shared(NamedTuple):
-    """An operation reads one value from outside the steps, the same one at all of them."""
+    """An operation reads one value from outside the steps, the same value at all steps."""
 
     node: Node
 
@@ -58,7 +58,7 @@ class Outside(NamedTuple):
 
 
 class Alignment:
-    """Lays the steps beside step 1 and finds out what each operation reads."""
+    """Aligns every step with step 1, and finds out where each operation's inputs come from."""
 
     def __init__(self, graph: Graph, unrolling: Unrolling, steps: list[list[Node]]) -> None:
         self.graph, self.unrolling, self.steps = graph, unrolling, steps
@@ -74,7 +74,7 @@ class Alignment:
         self._check_collected()
 
     def _key(self, node: Node) -> Hashable:
-        """What an operation does; what it reads is judged later."""
+        """The operation of a node as a key for alignment; the node's inputs are compared later."""
         name = node.name if node.primitive is not None else None
         return (
             node.primitive or node.operation,
@@ -90,7 +90,7 @@ class Alignment:
         return all(step is None or step[0] is not self.unrolling for step in moments)
 
     def _align(self, t: int) -> None:
-        """Give each operation of step t its place beside one of step 1, in order."""
+        """Match each operation of step t with an operation of step 1, in order."""
         at = 0
         extra: list[Node] = []  # of the last step, of use only after it
         left_out: list[int] = []  # nothing after this step reads it, so it is no part of the graph
@@ -116,7 +116,7 @@ class Alignment:
             self.columns[i].append(None)
 
     def _reads_alike(self, t: int, position: int, node: Node) -> bool:
-        """Whether a node of step t reads those values of its own step that step 1's does, and the same parts of them."""
+        """Whether a node of step t reads the same values of its own step, and the same slices, as a node of step 1."""
         first = self.firsts[position]
         if exact(static_arguments(node)) != exact(static_arguments(first)) and not (
             self._reads_outside(node) and self._reads_outside(first)  # another part of a sequence at each step
@@ -125,12 +125,12 @@ class Alignment:
         return all(self._here(t, i) == self._here(1, j) for i, j in zip(node.inputs, first.inputs, strict=True))
 
     def _here(self, t: int, node: Node) -> int | None:
-        """The position of a value of step t, or None for all others."""
+        """The position of a value within step t; None for values from elsewhere."""
         row = self.row.get(node)
         return row[1] if row is not None and row[0] == t else None
 
     def _stands_for(self, extra: Node, position: int) -> bool:
-        """Whether the last step makes an operation in the place of another, and not only for an output."""
+        """Whether the last step makes an operation in place of another, and not only for an output."""
         first = self.firsts[position]
         read = {self._here(self.T, i) for i in extra.inputs} & {self._here(1, i) for i in first.inputs}
         return bool(read - {None}) and extra.name in (None, first.name)
@@ -147,7 +147,7 @@ class Alignment:
         raise FoldError(f"step {t} differs from step 1: {why}")
 
     def _differ(self, t: int, node: Node | None, first: Node | None) -> NoReturn:
-        """Say what about an operation of step t is not as in step 1, and what to do."""
+        """Raise a FoldError that says how an operation of step t differs from step 1, and how to mend it."""
 
         def say(n: Node) -> str:
             return f"{n.operation}{f' ({n.name})' if n.name and n.primitive else ''}"
@@ -188,7 +188,7 @@ class Alignment:
         self._refuse(t, f"its {say(node)}{where} reads {names[read]} where step 1's reads {names[before]}; {BRANCH}")
 
     def _unlike(self, t: int, position: int, slot: int, expected: Node, hint: str = "") -> NoReturn:
-        """Say that an operation of step t reads something else."""
+        """Raise a FoldError: an operation of step t has other inputs than in step 1."""
         node = self.columns[position][t - 1]
         assert node is not None
         read, first = node.inputs[slot], self.firsts[position].inputs[slot]
@@ -204,14 +204,14 @@ class Alignment:
         self._refuse(t, f"{node.operation}{called}{scope} reads {say(read)} {wanted}{hint}")
 
     def _check_left_out(self) -> None:
-        """A node may be missing at the end only, where no later step is left to read it."""
+        """Check that operations are missing only at the end, where no later step is left to read them."""
         for first, column in zip(self.firsts, self.columns, strict=True):
             for t in range(2, self.T):
                 if column[t - 1] is None and column[t] is not None:
                     self._differ(t, None, first)
 
     def _check_collected(self) -> None:
-        """Where one value of every step is taken, as by a stack, it has to be the same value of each."""
+        """Check that an operation which collects values from all steps, such as a stack, takes the same value of each."""
         if self.T < 3:  # of two different ones, neither is wrong
             return
         after = (n.inputs for n in self.graph.nodes if len(n.inputs) == self.T and n not in self.row)
@@ -227,7 +227,7 @@ class Alignment:
     # -- what each operation reads ---------------------------------------------------------
 
     def source(self, position: int, slot: int) -> SameStep | Earlier | Shared | Outside:
-        """Where one input of one operation comes from, at every step alike, or an error."""
+        """The source of one input of one operation, the same at every step, or an error."""
         read = [(t, n.inputs[slot]) for t, n in enumerate(self.columns[position], 1) if n is not None]
         rows = [self.row.get(source) for _, source in read]
         if rows[0] is not None:  # step 1 reads a value of its own, so every step has to
@@ -247,7 +247,7 @@ class Alignment:
         return Earlier(source, d, tuple(node for t, node in read if t <= d))
 
     def _outside(self, position: int, slot: int, read: tuple[Node, ...]) -> Shared | Outside:
-        """One value for all steps, or another at each."""
+        """The source of an input from outside the steps: one value for all steps, or another value at each."""
         values = [same_value(node) for node in read]
         if len(set(values)) == 1:
             return Shared(read[0])

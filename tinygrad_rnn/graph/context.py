@@ -19,7 +19,7 @@ __all__ = ["Location", "Unrolling", "current", "scope"]
 
 
 class SharedDraws:
-    """Random numbers that the first step of an unrolling has drawn, for all of its steps."""
+    """Random numbers drawn at the first step of an unrolling for all of its steps."""
 
     __slots__ = ("drawn", "calls")
 
@@ -91,7 +91,7 @@ NOWHERE = Location()
 
 
 class Context(NamedTuple):
-    """What `ops.apply` does in one thread or asyncio task, and where.
+    """State of `ops.apply` in one thread or asyncio task: its mode and location.
 
     `eager` is False while tracing (record everything, run nothing) or debugging (look at
     every result); both are rare, so that the hot path asks for one flag.
@@ -117,7 +117,7 @@ current: Callable[[], Context] = _context.get
 
 
 def _set(context: Context) -> None:
-    """Make this the context of the thread or task.
+    """Make a context the current one of the thread or task.
 
     Before Python 3.12, ``ContextVar.set`` may collect garbage. A loop over steps that is freed then
     sets the variable as well, and would free the mapping that the interpreter is copying, if nobody held it.
@@ -128,17 +128,17 @@ def _set(context: Context) -> None:
 
 
 def change(**new: Any) -> None:
-    """Replace fields of this thread's or task's context."""
+    """Replace fields of the current context of the thread or task."""
     _set(current()._replace(**new))
 
 
 def move(location: Location) -> None:
-    """Give the nodes that are made from now on this location."""
+    """Set the location of nodes that are made from now on."""
     _set(Context(location, *current()[1:]))
 
 
 def restore(location: Location) -> None:
-    """Go back to a location; if its loop is over by now, to where that loop was started."""
+    """Return to a location; if its loop has ended, to the location where the loop was started."""
     scope = location.scope
     while location.unrolling is not None and location.unrolling.over:
         location = (location.unrolling.outer or NOWHERE)._replace(scope=scope)
@@ -146,7 +146,7 @@ def restore(location: Location) -> None:
 
 
 def outside_left_loops() -> Location:
-    """The current location; loops that the user's code has left are over, even if their iterators are still held."""
+    """The current location; a loop that the user's code has left counts as ended, even if its iterator still exists."""
     location = current().location
     unrolling = location.unrolling
     if unrolling is None:
@@ -160,7 +160,7 @@ def outside_left_loops() -> Location:
 
 
 class at:
-    """Give the nodes that are made inside the block this location."""
+    """Set the location of nodes that are made inside the block."""
 
     def __init__(self, location: Location) -> None:
         self._location = location
@@ -175,7 +175,7 @@ class at:
 
 @contextmanager
 def scope(name: str) -> Iterator[None]:
-    """Tag the nodes made inside with a module path.
+    """Tag the nodes made inside the block with a module path.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ def scope(name: str) -> Iterator[None]:
 
 
 class mode(ContextDecorator):
-    """Change what `apply` does, inside the block and in this thread or task only."""
+    """Change the mode of `apply` inside the block, in this thread or task only."""
 
     def __init__(self, *, recording: bool | None = None, tracing: bool | None = None, debugging: bool | None = None) -> None:
         self._changes = recording, tracing, debugging

@@ -69,16 +69,16 @@ class Slice(NamedTuple):
     attributes: tuple[Mapping[str, Any], ...]
 
     def courses(self, T: int) -> tuple[Course | None, ...]:
-        """How each integer goes with the step, of T; None where it goes unevenly."""
+        """The course of each integer of the index over T steps; None where it changes unevenly."""
         return tuple(_course(column, T) for column in zip(*self.numbers(), strict=True))
 
     def numbers(self) -> tuple[tuple[int, ...], ...]:
-        """The integers at each step."""
+        """The integers of the index at each step."""
         return tuple(numbers(attributes)[1] for attributes in self.attributes)
 
 
 class Course(NamedTuple):
-    """An integer that goes evenly with the step: `value` at the first step, or at the last."""
+    """An integer that changes evenly with the step, given by its `value` at the first or at the last step."""
 
     anchor: str
     value: int
@@ -88,7 +88,7 @@ class Course(NamedTuple):
         return self.value + self.slope * (t - (1 if self.anchor == "first" else T))
 
     def __str__(self) -> str:
-        """The element that it is the position of, counted from 1 as steps are."""
+        """The course as a formula for the element's number, counted from 1 as steps are."""
         if self.slope == 0:
             return str(self.value)
         if self.value or abs(self.slope) > 1:
@@ -108,7 +108,7 @@ def _course(values: Sequence[int], T: int) -> Course | None:
 
 
 class Cut(NamedTuple):
-    """A leaf of the body behind a ``.detach()``: the value goes on, the gradient does not.
+    """A leaf of the body behind a ``.detach()``: the value passes, the gradient does not.
 
     Attributes
     ----------
@@ -222,7 +222,7 @@ class Folded:
 
     @cached_property
     def _signatures(self) -> list[tuple[Node, Signature]]:
-        """Each node of the body with what it computes, free of names."""
+        """The signature of each node of the body, free of names."""
         position = {node: i for i, node in enumerate(self.body)}
         slices = {piece.node: piece for piece in self.slices}
         origin: dict[Node, Hashable] = {}
@@ -260,7 +260,7 @@ class Folded:
     # -- looking ---------------------------------------------------------------------------
 
     def text(self) -> str:
-        """One step in words, a line for each node."""
+        """The step in words, a line for each node."""
         width = max((len(name) for name in self._names.values()), default=0)
         lines = [f"  {self._names[node]:{width}}  {self._say(node)}" for node in self.body]
         return "\n".join([f"step t = 1..{self.T}", *lines])
@@ -269,7 +269,7 @@ class Folded:
 
     @cached_property
     def _names(self) -> dict[Node, str]:
-        """The names of the graph, with the step left out."""
+        """Names of the body's nodes, without the step."""
         names: dict[Node, str] = {}
         for node, column in self.columns.items():
             name = self.graph.names[next(n for n in column if n is not None)]
@@ -282,7 +282,7 @@ class Folded:
 
     @cached_property
     def _origins(self) -> dict[Node, str]:
-        """What the leaves of the body are, in words."""
+        """Origins of the body's leaves in words."""
         said: dict[Node, str] = {}
         for delay in self.delays:
             source = self._names[delay.source]
@@ -320,13 +320,13 @@ class Folded:
         symbols: Mapping[str, str] | None = None,
         notation: Literal["UW", "WU"] | None = None,
     ) -> Drawing:
-        """Draw the folded graph; the options are those of :meth:`Graph.draw`."""
+        """Draw the folded graph, with the options of :meth:`Graph.draw`."""
         return self.graph.draw(time, detail, steps, values, backward, name, labels, shared, aspect, symbols, notation)
 
     # -- unfolding -------------------------------------------------------------------------
 
     def unfold(self, T: int | None = None) -> Graph:
-        """The graph of T steps; of as many as were folded, it is the graph that was folded.
+        """The graph of T steps; for the number of steps that were folded, the original graph.
 
         Another length is known if there were two steps at least, if all that changes from
         step to step is where an input sequence is read, at even distances, and if nothing
@@ -349,7 +349,7 @@ class Folded:
 
 
 class Signature(NamedTuple):
-    """What one node of a body computes; two folded graphs differ first where one of these does."""
+    """The computation of one node of a body; two folded graphs differ at the first unequal signature."""
 
     operation: Any
     shape_or_dtype: Spec
@@ -359,7 +359,7 @@ class Signature(NamedTuple):
 
 
 class _Word(str):
-    """A word that stands in a static argument, without quotes."""
+    """A word that is printed without quotes in a static argument."""
 
     __repr__ = str.__str__
 
@@ -408,7 +408,7 @@ def fold(graph: Graph, unrolling: Unrolling) -> Folded:
 
 
 def _folded(steps: Alignment) -> Folded:
-    """Make one step of steps that are alike."""
+    """Merge steps that are alike into one step."""
     body: list[Node] = []
     twin: list[Node] = []  # position in step 1 -> node of the body
     shared: dict[Hashable, Node] = {}
@@ -460,7 +460,7 @@ def _folded(steps: Alignment) -> Folded:
 
 
 def _cut_from(steps: Alignment, column: list[Node | None], twin: list[Node]) -> tuple[Node | None, int]:
-    """What the last step's leaf was cut off from, and how many steps earlier that is."""
+    """The value that the last step's leaf was detached from, and how many steps earlier that value was made."""
     last = [(t, node.cut) for t, node in enumerate(column, 1) if node is not None][-1]
     t, source = last
     if source is None or source not in steps.row:

@@ -25,7 +25,7 @@ NodeLike: TypeAlias = Union["Node", "Tensor", str]
 
 
 class Graph:
-    """What some outputs were computed from.
+    """The computation graph of some outputs: all nodes that they depend on.
 
     Nodes have stable names, made of scope, given name or primitive, and step. Two graphs are
     equal if they apply the same primitives to the same inputs, under the same names, scopes
@@ -74,7 +74,7 @@ class Graph:
 
     @cached_property
     def names(self) -> dict[Node, str]:
-        """A stable name for each node, also for those that :meth:`opened` brings."""
+        """A stable name for each node, also for the nodes that :meth:`opened` makes."""
         names = _names(self.nodes)
         return _Names(names, self) if self._expand is not None else names
 
@@ -143,7 +143,7 @@ class Graph:
     # -- asking ----------------------------------------------------------------------------
 
     def node(self, which: NodeLike) -> Node:
-        """The node of a tensor, of a name, or the node itself.
+        """The node of a tensor or of a name; a node itself is returned as it is.
 
         Raises
         ------
@@ -156,7 +156,7 @@ class Graph:
         return found  # type: ignore[return-value]
 
     def users(self, which: NodeLike) -> tuple[Node, ...]:
-        """The nodes that take this one as an input, in order."""
+        """The nodes that take a node as an input, in order."""
         asked = self.node(which)
         if asked not in self.names:
             return self.opened().users(asked)
@@ -168,7 +168,7 @@ class Graph:
         return tuple(self._users[asked])
 
     def uses(self, parameter: NodeLike) -> tuple[Node, ...]:
-        """Every application that takes this value as an input: the ledger of a shared weight.
+        """Every operation that takes a value as an input, such as all uses of a shared weight.
 
         Examples
         --------
@@ -190,7 +190,7 @@ class Graph:
         return start in set(ancestors([end]))
 
     def paths(self, x: NodeLike, y: NodeLike) -> Iterator[tuple[Node, ...]]:
-        """Every path from `x` to `y`, one at a time: there may be very many.
+        """Every path from `x` to `y`, yielded one at a time, since there may be very many.
 
         Examples
         --------
@@ -214,7 +214,7 @@ class Graph:
             stack += [(*path, user) for user in graph.users(path[-1]) if user in between]
 
     def _explicit(self, *which: NodeLike) -> tuple[Graph, list[Node]]:
-        """The graph with its scans opened, and what stands there for these nodes; this graph, for a scan itself."""
+        """The graph with its scans opened, and the counterparts of some nodes; unchanged if a node is a scan itself."""
         nodes = [self.node(one) for one in which]
         if any(isinstance(node.value, Results) for node in nodes):
             return self, nodes
@@ -225,12 +225,12 @@ class Graph:
 
     @cached_property
     def _expand(self) -> Callable[[Sequence[Node]], Mapping[Node, Node]] | None:
-        """The rule of a primitive in the graph that is made of other operations; None if there is none."""
+        """The rule that replaces a primitive in this graph by other operations, or None."""
         rules = (node.primitive.expand for node in behind_cuts(self.outputs) if node.primitive is not None)
         return next((rule for rule in rules if rule is not None), None)
 
     def opened(self) -> Graph:
-        """The same graph with the steps of every scan made one by one; this one, if it has no scan.
+        """The same graph with every scan replaced by its single steps; this graph if it has no scan.
 
         Whatever speaks of steps asks it by itself: folding, drawings, the ledger of a shared
         weight, paths, equality. Nodes that depend on no scan are the same in both.
@@ -254,7 +254,7 @@ class Graph:
         return self._opened
 
     def fold(self, unrolling: Unrolling | None = None) -> Folded:
-        """The verified quotient by the time of one unrolling; see :func:`fold.fold`.
+        """The verified quotient of the graph by the time of one unrolling; see :func:`fold.fold`.
 
         Parameters
         ----------
@@ -297,7 +297,7 @@ class Graph:
         symbols: Mapping[str, str] | None = None,
         notation: Literal["UW", "WU"] | None = None,
     ) -> Drawing:
-        """Draw the graph: over time if it has steps, else as it is.
+        """Draw the graph: over time if it has steps, otherwise as it is.
 
         Parameters
         ----------
@@ -359,7 +359,7 @@ class Graph:
 
 
 def graph(*outputs: Tensor) -> Graph:
-    """The graph of what these values were computed from.
+    """The graph of all nodes that some values depend on.
 
     Parameters
     ----------
@@ -379,7 +379,7 @@ def graph(*outputs: Tensor) -> Graph:
 
 
 def outer_step(node: Node) -> tuple[Unrolling, int] | None:
-    """The outermost (unrolling, t) that a node belongs to, for a loop may run in a loop."""
+    """The outermost (unrolling, t) of a node, since a loop may run within a loop."""
     location = node.location
     if location.unrolling is None or location.t is None:
         return None
@@ -394,14 +394,14 @@ def outer_step(node: Node) -> tuple[Unrolling, int] | None:
 
 
 def _leaves_first(nodes: list[Node]) -> list[Node]:
-    """Leaves by first use, so that two graphs of one computation have one order."""
+    """Nodes with leaves first, ordered by first use, so that graphs of one computation have one order."""
     leaves = dict.fromkeys(i for node in nodes for i in node.inputs if i.primitive is None)
     alone = [node for node in nodes if node.primitive is None and node not in leaves]
     return [*leaves, *alone, *(node for node in nodes if node.primitive is not None)]
 
 
 class _Names(dict[Node, str]):
-    """The names of a graph; it is opened for a node that it does not have."""
+    """Names of a graph's nodes; the graph is opened when the name of an unknown node is asked for."""
 
     def __init__(self, names: dict[Node, str], graph: Graph) -> None:
         super().__init__(names)
@@ -412,7 +412,7 @@ class _Names(dict[Node, str]):
 
 
 def _names(nodes: Sequence[Node]) -> dict[Node, str]:
-    """Names from scope, given name or operation, and step; equal ones are numbered in order."""
+    """Names from scope, given name or operation, and step; equal names are numbered in order."""
     numbers: dict[Unrolling, str] = {}
     runs: dict[str, int] = {}
     counts: dict[tuple[str, str], int] = {}
@@ -444,7 +444,7 @@ def _number(node: Node) -> str:
 
 
 def shown(value: Any) -> str:
-    """A static argument as the text form has it, such as ``0:3`` for a slice."""
+    """A static argument as the text form shows it, such as ``0:3`` for a slice."""
     if isinstance(value, tuple):
         inside = ", ".join(map(shown, value))
         return f"({inside},)" if len(value) == 1 else f"({inside})"

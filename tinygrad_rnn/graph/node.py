@@ -23,7 +23,7 @@ _serials = itertools.count()
 
 
 class Spec(NamedTuple):
-    """The shape and dtype of a value that is not there.
+    """The shape and dtype of a value, without the value.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class Spec(NamedTuple):
 
 
 class Results:
-    """Several values of one node, which other nodes read one by one: together they have no shape and no dtype.
+    """Several values of one node, read one by one by other nodes; together they have no shape and no dtype.
 
     The gradient rule of such a node is given no single cotangent, but the parts that its readers
     pull back. See `Part` in ``ops.core``.
@@ -152,7 +152,7 @@ class Node:
 
     @property
     def cut(self) -> Node | None:
-        """The node that a ``.detach()`` cut this one off from, while that one is alive."""
+        """The node that a ``.detach()`` cut this node off from, if that node is still alive."""
         source = self.attributes.get("source")
         return None if source is None else source()
 
@@ -163,7 +163,7 @@ class Node:
         value: Any = None,
         location: Location | None = None,
     ) -> Node:
-        """The same application to other inputs, called as this one is.
+        """The same operation on other inputs, with the same name.
 
         Parameters
         ----------
@@ -183,7 +183,7 @@ class Node:
 
     @property
     def operation(self) -> str:
-        """Name of the primitive, or of the role of a leaf."""
+        """Name of the primitive; for a leaf, its role."""
         if self.primitive is not None:
             return self.primitive.name
         return "detach" if "source" in self.attributes else self.role or "constant"
@@ -195,7 +195,7 @@ class Node:
 
 
 class CutOff:
-    """Finds the node that a ``.detach()`` cut off, without keeping it alive.
+    """A weak reference to the node that a ``.detach()`` cut off.
 
     One of the results of an operation that has several is gone with its tensor, and found
     again as long as the operation is there.
@@ -229,7 +229,7 @@ class CutOff:
             self._facts = (node.primitive, node.attributes, node.value, node.location, node.name, node.role, node.serial)
 
     def __call__(self) -> Node | None:
-        """The node, or None if it is gone for good."""
+        """The node, or None if it was freed."""
         node = self._node()
         whole = None if node is not None or self._whole is None else self._whole()
         if whole is not None:
@@ -241,7 +241,7 @@ class CutOff:
 
 
 def rebased(node: Node, instead: Mapping[Node, Node]) -> Node:
-    """The node, made again upon what stands for those that it reads, belongs to or was cut off from.
+    """A copy of a node with counterparts for its inputs, its origin and its cut.
 
     Itself, if nothing stands for any of them.
 
@@ -261,7 +261,7 @@ def rebased(node: Node, instead: Mapping[Node, Node]) -> Node:
 
 
 def leaf(value: Any, name: str | None = None, role: str | None = None, location: Location = NOWHERE) -> Node:
-    """A leaf: a value that no primitive made."""
+    """Make a leaf: a node that no primitive computed."""
     node = Node(None, (), NO_ATTRIBUTES, value, location)
     node.name = name
     node.role = role
@@ -275,7 +275,7 @@ _serial = attrgetter("serial")
 
 
 def ancestors(outputs: Iterable[Node]) -> list[Node]:
-    """The outputs and all that they depend on, each after its inputs.
+    """The outputs and all nodes that they depend on, each after its inputs.
 
     Examples
     --------
@@ -295,12 +295,12 @@ def ancestors(outputs: Iterable[Node]) -> list[Node]:
 
 
 def in_order(nodes: Iterable[Node]) -> list[Node]:
-    """Nodes in the order in which they were made, so that each is after its inputs."""
+    """Nodes in the order of their creation, so that each node is after its inputs."""
     return sorted(nodes, key=_serial)
 
 
 def behind_cuts(outputs: Sequence[Node]) -> list[Node]:
-    """Ancestors, and those of the nodes that a ``.detach()`` cut off and that are still alive."""
+    """Ancestors of nodes, also beyond cuts: through values that were detached and are still alive."""
     ends = dict.fromkeys(outputs)
     while True:
         nodes = ancestors(ends)

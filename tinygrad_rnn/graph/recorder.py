@@ -10,7 +10,7 @@ __all__ = ["Recorder"]
 
 
 class Recorder:
-    """Nodes that a function makes where nothing is recorded, as `backward` does, and what has to hold in each run.
+    """The nodes that a function makes while nothing else is recorded, and the conditions under which they hold.
 
     Such a node is no part of the graph: a leaf stands for it, as for a value that was computed. So gradients
     stop there, as they do without a recorder, and what is to be computed is known all the same.
@@ -31,7 +31,7 @@ class Recorder:
         self.finite: list[Node] = []
 
     def aside(self, node: Node) -> Node:
-        """The leaf that stands for a node."""
+        """The leaf that replaces a node in the recording."""
         leaf = Node(None, (), NO_ATTRIBUTES, node.value, node.location)
         self.made[leaf] = node
         return leaf

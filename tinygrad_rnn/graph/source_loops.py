@@ -18,7 +18,7 @@ __all__ = ["Asker", "askers", "is_left"]
 
 
 class Asker(NamedTuple):
-    """A frame that asked for the next step, without a reference to it, which would keep its variables alive.
+    """A frame that asked an iterator for the next step, kept without a reference, so that its variables are freed.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class Asker(NamedTuple):
 
 
 def askers() -> list[Asker]:
-    """Who asks the caller of this function: a frame, or if that is a generator's, those that it yields to as well."""
+    """The frames that called this function's caller; for the frame of a generator, the frames it yields to as well."""
     found: list[Asker] = []
     frame: FrameType | None = sys._getframe(2)
     while frame is not None:
@@ -48,7 +48,7 @@ def askers() -> list[Asker]:
 
 
 def is_left(asked: list[Asker]) -> bool:
-    """Whether the innermost of the askers that is running stands outside the loop it asked from, or none is running."""
+    """Whether the innermost running asker has left the loop it asked from, or no asker is running."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         for asker in asked:
@@ -75,7 +75,7 @@ def _loop_around(code: CodeType, last: int) -> frozenset[int]:
 
 @functools.lru_cache(maxsize=256)
 def _loops(code: CodeType) -> tuple[list[int], list[frozenset[int]]]:
-    """Offsets of all instructions, and of those of each loop: from where its start can be reached by a jump back."""
+    """Offsets of all instructions of a code object, and of the instructions within each of its loops."""
     bytecode = dis.Bytecode(code)
     instructions = list(bytecode)
     offsets = [each.offset for each in instructions]

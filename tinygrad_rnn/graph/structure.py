@@ -12,7 +12,7 @@ from .node import Node, Spec
 
 
 def is_constant(node: Node) -> bool:
-    """Whether a leaf is nothing but its value: no name, no role, no gradient, no cut."""
+    """Whether a leaf is only its value: it has no name, role, gradient or cut."""
     return (
         node.primitive is None
         and node.name is None
@@ -27,7 +27,7 @@ _PLAIN = frozenset({bool, int, str, type(None), type(Ellipsis)})
 
 
 def exact(value: Any) -> Hashable:
-    """A static argument or an array to the last bit: 1, 1.0, True, 0.0 and -0.0 are all different.
+    """A static argument or an array as a key that is exact to the last bit: 1, 1.0, True, 0.0 and -0.0 all differ.
 
     Examples
     --------
@@ -58,7 +58,7 @@ def exact(value: Any) -> Hashable:
 
 
 class Same:
-    """Equal for one and the same object only, which it keeps alive.
+    """A key that is equal for one and the same object only, and keeps the object alive.
 
     Examples
     --------
@@ -80,21 +80,21 @@ class Same:
 
 
 def same_value(node: Node) -> Hashable:
-    """What two nodes share if either could stand for the other: constants are their value."""
+    """A key that two interchangeable nodes share: for a constant, its value."""
     if not is_constant(node):
         return node
     return node.spec if isinstance(node.value, Spec) else exact(node.value)
 
 
 def exactly(node: Node) -> str:
-    """A constant, with all digits that tell it from others."""
+    """A constant as text, with all digits."""
     if isinstance(node.value, Spec):
         return f"constant{node.shape}"
     return repr(node.value.item()) if node.value.size == 1 else " ".join(str(node.value).split())
 
 
 def structure(outputs: Sequence[Node]) -> tuple[Hashable, ...]:
-    """A graph as a value: equal for two graphs that compute the same in the same places.
+    """A graph as a hashable value: equal for two graphs of the same operations at the same locations.
 
     It has a line for each node, in the order in which a walk from the outputs reaches it, so
     the order of creation does not count. A line holds primitive, inputs, static arguments,
@@ -106,7 +106,7 @@ def structure(outputs: Sequence[Node]) -> tuple[Hashable, ...]:
 
 
 def line_by_line(outputs: Sequence[Node]) -> Iterator[tuple[Hashable, Node]]:
-    """The lines of :func:`structure`, each with the node that it was written at; the last has the outputs."""
+    """Lines of :func:`structure`, each with the node that it describes; the last line has the outputs."""
     found: dict[Hashable, int] = {}  # node, or value of a constant -> number
     known: dict[Node, int] = {}
     runs: dict[Unrolling, int] = {}
@@ -155,7 +155,7 @@ def line_by_line(outputs: Sequence[Node]) -> Iterator[tuple[Hashable, Node]]:
 
 
 def numbers(attributes: Mapping[str, Any]) -> tuple[Hashable, tuple[int, ...]]:
-    """The integers in static arguments, such as a position in an index, and what is around them.
+    """The integers in static arguments, such as positions in an index, and the structure around them.
 
     Examples
     --------
@@ -175,7 +175,7 @@ def numbers(attributes: Mapping[str, Any]) -> tuple[Hashable, tuple[int, ...]]:
 
 
 def with_numbers(attributes: Mapping[str, Any], new: Sequence[Any]) -> dict[str, Any]:
-    """The static arguments with other integers in the places where :func:`numbers` finds them.
+    """Static arguments with other integers in the places that :func:`numbers` finds.
 
     Examples
     --------

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def copied(node: Node, inputs: tuple[Node, ...], attributes: Mapping[str, Any], location: Location) -> Node:
-    """The same application to other inputs, without its value."""
+    """The same operation on other inputs, without its value."""
     return node.again(inputs, attributes, node.spec, location)
 
 
 class Unfolding:
-    """Makes a graph of T steps; `refuse` everything that is not known for another length."""
+    """Builder of a graph of T steps; `refuse` rejects everything that is unknown for another length."""
 
     def __init__(self, folded: Folded, T: int) -> None:
         self.folded, self.T = folded, T
@@ -40,7 +40,7 @@ class Unfolding:
         }
 
     def graph(self) -> Graph:
-        """The graph; its outputs are what they were, at the last step or at every one."""
+        """The unfolded graph, with the original outputs at the last step or at every step."""
         folded = self.folded
         if self.longer:
             self._lengthen()
@@ -59,7 +59,7 @@ class Unfolding:
     # -- input sequences of another length -------------------------------------------------
 
     def _lengthen(self) -> None:
-        """Inputs that are read step by step become inputs of as many elements as there are steps now."""
+        """Replace inputs that are read step by step by inputs with an element for each of the new steps."""
         if self.folded.T == 1:
             self._refuse("one step tells no delay, for nothing shows what a second one reads from the first; fold two or more")
         called = self.folded.graph.names
@@ -81,7 +81,7 @@ class Unfolding:
                     self._refuse(f"{called[node]} reads {called[source]}, the input sequence, as a whole")
 
     def _longer_input(self, node: Node, source: Node) -> Node:
-        """Time is the axis along which a longer input has the parts that the steps read."""
+        """A longer input whose time axis is the axis along which the steps read it."""
         for axis, length in enumerate(source.shape):
             shape = (*source.shape[:axis], length + self.T - self.folded.T, *source.shape[axis + 1 :])
             if shape[axis] > 0 and self._reads(node, Spec(shape, source.dtype)):
@@ -89,7 +89,7 @@ class Unfolding:
         self._refuse(f"what they read of {self.folded.graph.names[source]} does not go on evenly from step to step")
 
     def _reads(self, node: Node, source: Spec) -> bool:
-        """Whether the first and the last step can read their parts of such an input."""
+        """Whether the first and the last step can read their parts of a longer input."""
         assert node.primitive is not None
         others = [i.spec for i in node.inputs[1:]]
         for t in (1, self.T):
@@ -102,7 +102,7 @@ class Unfolding:
         return True
 
     def _arguments(self, node: Node, t: int) -> Mapping[str, Any] | None:
-        """What a node that reads parts has at step t; None if it doesn't follow from the steps that were folded."""
+        """Static arguments, at step t, of a node that reads slices; None if the folded steps do not determine them."""
         known = self.slices[node].attributes
         if not self.longer:
             return known[t - 1]
@@ -138,7 +138,7 @@ class Unfolding:
             self.made[t, node] = copied(node, inputs, attributes, self._place(node.location, t))
 
     def _place(self, location: Location, t: int) -> Location:
-        """The place at step t; a loop within the step runs anew in each."""
+        """The location of a node at step t; a loop within the step starts anew at each step."""
         unrolling = location.unrolling
         if unrolling is self.folded.unrolling or unrolling is None or unrolling.outer is None:
             return location._replace(t=t)
@@ -159,7 +159,7 @@ class Unfolding:
         return self.new.get(node, node)
 
     def _after(self, node: Node) -> Node:
-        """What a value is, as seen from after the steps; of the steps, only the last is known at any length."""
+        """The counterpart of a value as it is read after the loop; only values of the last step are known for any length."""
         if node not in self.was:
             return self._out(node)
         t, body = self.was[node]
@@ -168,7 +168,7 @@ class Unfolding:
         return self.made[self.T if self.longer else t, body]
 
     def _of_each_step(self, nodes: Sequence[Node]) -> list[Node] | None:
-        """The same value of every step, in order, if that is what the nodes are."""
+        """The same value at every step, in order, if the nodes are one; otherwise None."""
         column = collected(nodes, self.was.get, self.folded.T)
         if column is None or len({body for _, body in column}) > 1:
             return None
@@ -194,7 +194,7 @@ class Unfolding:
 
 
 def collected(nodes: Sequence[Node], find: Callable[[Node], tuple[int, Any] | None], T: int) -> list[tuple[int, Any]] | None:
-    """(t, what) of one value of each of T steps, in order or in reverse; None if the nodes are something else."""
+    """(t, position) of one value at each of T steps, in order or in reverse; None if nodes are not such a collection."""
     found = list(_found(nodes, find)) if len(nodes) == T > 1 else []
     order = [t for t, _ in found]
     upwards = list(range(1, T + 1))

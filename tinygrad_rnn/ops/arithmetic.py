@@ -76,7 +76,7 @@ def add(a, b):
 
 
 def _not_of_booleans(*specs: Spec) -> Spec:
-    """Shape rule of what NumPy refuses to do with booleans alone."""
+    """Shape rule of an operation that NumPy refuses for booleans alone."""
     found = elementwise(*specs)
     if found.dtype.kind == "b":
         raise DtypeError("booleans have no sign and no difference; use == or ~, or .astype(int) first")
@@ -368,7 +368,7 @@ def sign(x):
 
 
 def _like(ufunc: Any) -> Any:
-    """Shape rule of an elementwise primitive whose dtype, of integers and booleans, only NumPy's ufunc knows."""
+    """Shape rule of an elementwise primitive whose dtype for integers and booleans is that of NumPy's ufunc."""
 
     def shape(*specs: Spec) -> Spec:
         found = ufunc(*[np.ones((), spec.dtype) for spec in specs])
@@ -427,7 +427,7 @@ def floor_divide(a, b):
     c={"f": "remainder_({a}, {b})", "i": "remainder_({a}, {b})", "ub": "{b} ? {a} % {b} : 0"},
 )
 def remainder(a, b):
-    """What remains of the quotient rounded down, elementwise, as ``a % b`` has it; of the sign of `b`.
+    """Remainder of the floor division, elementwise, as ``a % b`` has it; its sign is that of `b`.
 
     The derivative is 1 in `a`, and the negative of the rounded quotient in `b`.
 
@@ -453,7 +453,7 @@ mod = remainder
     c="{a} > {b} || {a} != {a} ? {a} : {b}",
 )
 def maximum(a, b):
-    """The larger of two, elementwise; equal ones share the gradient in halves.
+    """The larger of two values, elementwise; equal values share the gradient in halves.
 
     Examples
     --------
@@ -474,7 +474,7 @@ def maximum(a, b):
     c="{a} < {b} || {a} != {a} ? {a} : {b}",
 )
 def minimum(a, b):
-    """The smaller of two, elementwise; equal ones share the gradient in halves.
+    """The smaller of two values, elementwise; equal values share the gradient in halves.
 
     Examples
     --------
@@ -523,7 +523,7 @@ def where(condition, a, b, *, out=None):
 
 
 def clip(x: TensorLike, min: TensorLike | None = None, max: TensorLike | None = None) -> Tensor:
-    """Limit the values to an interval; the gradient passes at its ends, and not beyond.
+    """Limit the values to an interval; the gradient passes within the interval and at its ends, and is 0 beyond.
 
     Parameters
     ----------
@@ -583,7 +583,7 @@ not_equal = _comparison(np.not_equal, r"\ne", "≠", "!=")
     c="{a} && {b}",
 )
 def logical_and(a, b):
-    """Both, elementwise.
+    """Logical "and", elementwise.
 
     Examples
     --------
@@ -602,7 +602,7 @@ def logical_and(a, b):
     c="{a} || {b}",
 )
 def logical_or(a, b):
-    """At least one of both, elementwise.
+    """Logical "or", elementwise.
 
     Examples
     --------
@@ -621,7 +621,7 @@ def logical_or(a, b):
     c="!{x}",
 )
 def logical_not(x):
-    """The opposite, elementwise.
+    """Logical "not", elementwise.
 
     Examples
     --------
@@ -649,7 +649,7 @@ def _real(dtype: Any) -> np.dtype[Any]:
     c="{x}",
 )
 def astype(x, *, dtype, out=None):
-    """The same values in another dtype.
+    """The same values, converted to another dtype.
 
     Examples
     --------
@@ -672,7 +672,7 @@ def astype(x, *, dtype, out=None):
     c="{x}",
 )
 def detach(x, *, out=None):
-    """The same values, with no gradient to `x`: what ``t.detach()`` records in a trace.
+    """The same values, without a gradient to `x`: the operation that ``t.detach()`` records in a trace.
 
     Examples
     --------

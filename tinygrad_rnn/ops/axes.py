@@ -53,7 +53,7 @@ def negative_axis(name: str, axis: Any, ndim: int) -> int:
 
 
 def _integer(name: str, axis: Any) -> int:
-    """An axis as an integer; a boolean is refused: it is an argument such as `keepdims` in the wrong place."""
+    """An axis as an integer; a boolean is refused, since it is likely `keepdims` in the wrong place."""
     try:
         if not isinstance(axis, (bool, np.bool_)):
             return operator.index(axis)
@@ -63,30 +63,30 @@ def _integer(name: str, axis: Any) -> int:
 
 
 def kept(shape: Shape, axes: tuple[int, ...]) -> Shape:
-    """The shape with length 1 along the axes."""
+    """A shape with length 1 along some axes, as `keepdims` makes it."""
     return tuple(1 if i - len(shape) in axes else n for i, n in enumerate(shape))
 
 
 def index_along(axis: int, part: Any) -> tuple[Any, ...]:
-    """The index that takes a part along one negative axis."""
+    """The index that takes a slice along one negative axis."""
     return (..., part, *[slice(None)] * (-axis - 1))
 
 
 def expand_to(y: Any, x: Any, axis: tuple[int, ...], keepdims: bool) -> Any:
-    """A reduction's result, with its axes back as length 1, ready to broadcast against x."""
+    """A reduction's result with the reduced axes restored as length 1, ready to broadcast against x."""
     return y if keepdims or not axis else y.reshape(kept(x.shape, axis))
 
 
 def NOT_EMPTY(choose: Choose) -> list[Shape]:
-    """The shape of an input that has elements, for the tests that draw them."""
+    """Draw the shape of an input that has elements, for tests."""
     return [tuple(n or 1 for n in choose.shape(1))]
 
 
 def AXES(choose: Choose, shape: Shape) -> Mapping[str, Any]:
-    """Attributes of a reduction, for the tests that draw them."""
+    """Draw the attributes of a reduction, for tests."""
     return {"axis": choose.axes(len(shape)), "keepdims": choose.flag()}
 
 
 def AXIS(choose: Choose, shape: Shape) -> Mapping[str, Any]:
-    """Attributes of an operation along one axis, for the tests that draw them."""
+    """Draw the attributes of an operation along one axis, for tests."""
     return {"axis": choose.integer(-len(shape), -1)}

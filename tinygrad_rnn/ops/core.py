@@ -29,7 +29,7 @@ TensorLike: TypeAlias = Union["Tensor", npt.ArrayLike]
 
 
 class Sparse(NamedTuple):
-    """A cotangent that is zero outside an index: what reading a part of an array pulls back.
+    """A cotangent that is zero outside an index: the pullback of reading a slice of an array.
 
     Backward gathers all of them that reach one node into a single `scatter`, so that
     reading an array step by step costs as much as reading it once.
@@ -41,7 +41,7 @@ class Sparse(NamedTuple):
 
 
 class Part(NamedTuple):
-    """The cotangent of one result of a node that has several; `item` is the number of the result."""
+    """The cotangent of one result of a node that has several results; `item` is the index of the result."""
 
     value: Tensor
     item: int
@@ -117,17 +117,17 @@ class Primitive:
 
     @property
     def is_ufunc(self) -> bool:
-        """Whether NumPy computes floats element by element in C, so that a result may overwrite an operand."""
+        """Whether the kernel is a ufunc on floats, so that its result may overwrite an operand."""
         return self.ufunc is not None and self.ufunc.signature is None
 
     @property
     def elementwise(self) -> bool:
-        """Whether each element of the result depends on the elements at its own place, after broadcasting."""
+        """Whether each element of the result depends only on elements at the same position, after broadcasting."""
         return self.is_ufunc or self.facts.elementwise or bool(self.facts.signs)
 
     @property
     def symbol(self) -> str:
-        """What a drawing calls the operation."""
+        """Text of the operation in drawings."""
         return self.facts.symbol or self.name
 
     def __call__(self, *inputs: TensorLike, **attributes: Any) -> Tensor:
@@ -176,7 +176,7 @@ def elementwise(*specs: Spec) -> Spec:
 
 
 def elementwise_float(*specs: Spec) -> Spec:
-    """Shape rule of an elementwise primitive whose result is floats even of integers."""
+    """Shape rule of an elementwise primitive whose result is of floats, for integers too."""
     shape, dtype = elementwise(*specs)
     return Spec(shape, as_float(dtype))
 
@@ -319,7 +319,7 @@ def _check_kernel(name: str, kernel: Callable[..., Any]) -> None:
 
 
 def filled(value: Any, out: Any) -> Any:
-    """What a kernel returns: the value, or `out` with the value copied into it."""
+    """The return value of a kernel: the given value, or `out` with the value copied into it."""
     if out is None:
         return value
     np.copyto(out, value)
@@ -333,7 +333,7 @@ tensor_class: type[Tensor] = None  # type: ignore[assignment]  # set by tensor.p
 
 
 def apply(primitive: Primitive, inputs: Sequence[TensorLike], attributes: Mapping[str, Any] = NO_ATTRIBUTES) -> Tensor:
-    """Apply a primitive: check, run its kernel if there is anything to run, record a node.
+    """Apply a primitive: check the inputs, run its kernel if the inputs have values, and record a node.
 
     Parameters
     ----------
@@ -440,7 +440,7 @@ def _constant(data: Any, others: Sequence[Any], primitive: Primitive | None = No
 
 
 def _too_large(number: float, dtypes: Sequence[np.dtype[Any]], primitive: Primitive | None) -> npt.NDArray[Any]:
-    """The array of a Python integer beyond the dtype of the other inputs, if the result has another dtype, as ``<`` has.
+    """The array of a Python integer that the dtype of the other inputs cannot hold, for a comparison such as ``<``.
 
     Raises
     ------
@@ -466,7 +466,7 @@ NUMBER: Mapping[str, Any] = {"number": True}
 
 
 def constant(value: npt.NDArray[Any], attributes: Mapping[str, Any] = NO_ATTRIBUTES) -> Node:
-    """A leaf that holds an array; the caller may not change the array any more.
+    """Make a leaf that holds an array; the caller must not change the array any more.
 
     Raises
     ------
@@ -486,7 +486,7 @@ def constant(value: npt.NDArray[Any], attributes: Mapping[str, Any] = NO_ATTRIBU
 
 
 def as_array(data: Any, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:
-    """An array of numbers that are not a tensor yet, such as a nested list.
+    """Convert data that is not a tensor yet, such as a nested list, to an array of numbers.
 
     Raises
     ------
@@ -502,5 +502,5 @@ def as_array(data: Any, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:
 
 
 def as_tensor(x: TensorLike) -> Tensor:
-    """A tensor as it is; a constant tensor of any other data."""
+    """Return a tensor as it is, and other data as a constant tensor."""
     return x if isinstance(x, tensor_class) else tensor_class(_constant(x, ()))

@@ -35,33 +35,33 @@ BOOLEAN = Interval(0, 1, "bool")
 
 
 class Choose(Protocol):
-    """The choices of which a case is made; `testing.strategies` makes them with hypothesis."""
+    """Protocol of the random choices that make a case; `testing.strategies` implements it with hypothesis."""
 
     def integer(self, low: int, high: int) -> int:
-        """An integer, both ends included."""
+        """Draw an integer, both ends included."""
 
     def flag(self) -> bool:
-        """True or False."""
+        """Draw True or False."""
 
     def pick(self, options: Sequence[Any]) -> Any:
-        """One of the options."""
+        """Draw one of the options."""
 
     def shape(self, min_ndim: int = 0, max_ndim: int = 3) -> Shape:
-        """A small shape; lengths of 0 and 1 occur."""
+        """Draw a small shape; lengths of 0 and 1 occur."""
 
     def axes(self, ndim: int) -> tuple[int, ...]:
-        """Distinct negative axes, maybe none, maybe all."""
+        """Draw distinct negative axes: none, some or all."""
 
     def permutation(self, n: int) -> tuple[int, ...]:
-        """An order of ``range(n)``."""
+        """Draw a permutation of ``range(n)``."""
 
     def index(self, shape: Shape) -> tuple[Any, ...]:
-        """A basic index (integers, slices, None, Ellipsis) into an array of this shape."""
+        """Draw a basic index (integers, slices, None, Ellipsis) into an array of a shape."""
 
 
 @dataclass(frozen=True)
 class Domain:
-    """Where a primitive is defined, and where it has a derivative.
+    """The set where a primitive is defined, and the points where it has no derivative.
 
     Parameters
     ----------
@@ -106,7 +106,7 @@ class Domain:
         vars(self).update(inputs=given, signature=signature, shapes=shapes, attributes=attributes, kinks=kinks, stops=stops)
 
     def of(self, position: int) -> Interval:
-        """The interval of one input."""
+        """The interval from which one input is drawn."""
         return self.inputs[position] if len(self.inputs) > 1 else self.inputs[0]
 
     def __str__(self) -> str:

@@ -30,7 +30,7 @@ _HALF, _SINGLE, _DOUBLE = np.dtype(np.float16), np.dtype(np.float32), np.dtype(n
 
 
 def as_float(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Dtype of the result of a function that is none of integers: float64 for integers and booleans.
+    """Dtype of the result of a function of floats: float64 for integer and boolean inputs.
 
     NumPy gives float16 for those of 8 bits, and float32 for those of 16 bits: exp(12) would overflow.
 
@@ -43,7 +43,7 @@ def as_float(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Dtype in which values of this dtype are averaged: float64 for integers, float32 for float16.
+    """Dtype in which values are averaged: float64 for integers, float32 for float16.
 
     Examples
     --------
@@ -54,7 +54,7 @@ def accumulator(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def fits(array: Array, dtype: np.dtype[Any]) -> bool:
-    """Whether the finite numbers of an array are finite in a dtype of floats.
+    """Whether all finite numbers of an array stay finite in another float dtype.
 
     Examples
     --------
@@ -66,7 +66,7 @@ def fits(array: Array, dtype: np.dtype[Any]) -> bool:
 
 
 def widened(x: Tensor) -> Tensor:
-    """The tensor in the dtype in which its values are averaged: see :func:`accumulator`.
+    """A tensor converted to the dtype in which its values are averaged; see :func:`accumulator`.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def widened(x: Tensor) -> Tensor:
 
 
 def narrowed(y: Tensor, x: Tensor) -> Tensor:
-    """What was computed of ``widened(x)``, in the dtype that a function of x has: see :func:`as_float`.
+    """The result of a computation on ``widened(x)``, converted back to the result dtype; see :func:`as_float`.
 
     Examples
     --------
@@ -93,7 +93,7 @@ def narrowed(y: Tensor, x: Tensor) -> Tensor:
 
 
 def makes_floats(ufunc: np.ufunc) -> bool:
-    """Whether NumPy's function has floats for results where all inputs are integers.
+    """Whether a NumPy function returns floats for integers.
 
     Examples
     --------
@@ -105,7 +105,7 @@ def makes_floats(ufunc: np.ufunc) -> bool:
 
 
 def takes_integers_as_floats(kernel: Kernel) -> Kernel:
-    """The kernel, with inputs in float64 if all of them are integers or booleans.
+    """A kernel that converts inputs to float64 if all of them are integers or booleans.
 
     Examples
     --------
@@ -138,7 +138,7 @@ def takes_integers_as_floats(kernel: Kernel) -> Kernel:
 
 
 def widens_halves(kernel: Kernel) -> Kernel:
-    """The kernel, with inputs of float16 in float32, and the result rounded to the inputs' common dtype.
+    """A kernel that computes float16 inputs in float32, and rounds the result to the inputs' common dtype.
 
     Examples
     --------

@@ -13,7 +13,7 @@ Linearity: TypeAlias = Literal["jointly", "each"]
 
 
 class Facts(NamedTuple):
-    """What an operation is, whatever its inputs are.
+    """Algebraic facts about an operation that hold for all inputs.
 
     A primitive that declares nothing is opaque: it is computed, differentiated and drawn as one
     operation. Each fact lets the rest of the library do more with it, and
@@ -88,11 +88,11 @@ class Facts(NamedTuple):
 
     @property
     def is_linear_in_each(self) -> bool:
-        """Whether the operation is linear in each input while the others are held."""
+        """Whether the operation is linear in each input while the others are held fixed."""
         return self.linear == "each" or self.product
 
     def linear_groups(self, arguments: Sequence[str], count: int) -> list[range | tuple[int, ...]]:
-        """Positions of the inputs in which the operation is jointly linear, while all others are held.
+        """Groups of input positions; the operation is jointly linear in a group while all others are held fixed.
 
         Parameters
         ----------
@@ -120,7 +120,7 @@ OPAQUE = Facts()
 
 
 def facts_of(node: Node) -> Facts:
-    """The facts of a node's operation; of a leaf, none.
+    """Facts of a node's operation; a leaf has none.
 
     Examples
     --------
@@ -160,7 +160,7 @@ def multiplies(node: Node) -> bool:
 
 
 def scales(node: Node) -> bool:
-    """Whether a node is its first input times an elementwise function of the second: a product or a quotient.
+    """Whether a node is its first input times an elementwise function of its second, as a product or a quotient is.
 
     Examples
     --------
@@ -176,7 +176,7 @@ def scales(node: Node) -> bool:
 
 
 def check_facts(name: str, facts: Facts, arguments: Sequence[str], attributes: Iterable[str]) -> None:
-    """Refuse facts that speak of inputs or attributes that a primitive has not.
+    """Refuse facts about inputs or attributes that a primitive does not have.
 
     Raises
     ------

@@ -17,7 +17,7 @@ PRECEDENCE |= {"symbol": SYMBOL, "base": SYMBOL}
 
 
 class Formula(NamedTuple):
-    r"""A LaTeX template with the names of the inputs, and how tightly it binds.
+    r"""A LaTeX template with placeholders for the inputs, and its binding strength.
 
     Attributes
     ----------
@@ -95,7 +95,7 @@ def check_formula(name: str, formula: Formula, arguments: Sequence[str], attribu
 
 
 def check_template(name: str, c: str | Mapping[str, str] | None, arguments: Sequence[str], attributes: Sequence[str]) -> None:
-    """Refuse C with a placeholder that is no input, and no attribute.
+    """Refuse a C template with a placeholder that is no input and no attribute.
 
     Raises
     ------

@@ -31,7 +31,7 @@ __all__ = ["getitem", "take", "take_along_axis"]
 
 @dataclass(frozen=True)
 class IndexArray:
-    """Stands for an integer array in the template of an index.
+    """Placeholder for an integer array in the template of an index.
 
     Attributes
     ----------
@@ -60,7 +60,7 @@ _BASIC = {int, slice, type(None), type(...)}
 
 
 def is_index_array(part: Any) -> bool:
-    """Whether a part of an index's template stands for an array.
+    """Whether a part of an index template is the placeholder of an array.
 
     Examples
     --------
@@ -76,7 +76,7 @@ def _with_arrays(template: tuple[Any, ...], arrays: Sequence[Any]) -> tuple[Any,
 
 
 def _check_codes(template: tuple[Any, ...], index: tuple[Any, ...], shape: Shape) -> None:
-    """Raise if codes are not positions of the axis at which they stand."""
+    """Raise if codes are not valid positions along their axis."""
     for part, codes, n in zip(template, index, shape, strict=False):
         if not is_index_array(part) or part.codes is None or not codes.size:
             continue
@@ -142,7 +142,7 @@ def getitem(x: TensorLike, index: Any) -> Tensor:
 
 
 def _read(x: Tensor, index: Any, arrays_are: IndexArray = ARRAY) -> Tensor:
-    """``x[index]``; `arrays_are` stands for the index's arrays in the template."""
+    """Compute ``x[index]``; `arrays_are` lists the arrays for the placeholders of the index."""
     parts = index if isinstance(index, tuple) else (index,)
     if not _BASIC.issuperset(map(type, parts)):
         _check_masks(x.shape, parts)
@@ -165,7 +165,7 @@ def _read(x: Tensor, index: Any, arrays_are: IndexArray = ARRAY) -> Tensor:
 
 
 def look_up(table: Tensor, codes: TensorLike, names: IndexArray) -> Tensor:
-    """The rows of a table that integer codes stand for.
+    """The rows of a table at integer codes.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ def look_up(table: Tensor, codes: TensorLike, names: IndexArray) -> Tensor:
 
 
 def pick(x: Tensor, codes: Tensor, names: IndexArray) -> Tensor:
-    """The element of the last axis that each code stands for; else as :func:`look_up`.
+    """The element of the last axis at each code; see :func:`look_up` for errors.
 
     Examples
     --------
@@ -200,7 +200,7 @@ def pick(x: Tensor, codes: Tensor, names: IndexArray) -> Tensor:
 
 
 def _check_masks(shape: Shape, parts: tuple[Any, ...]) -> None:
-    """A mask has the shape of the axes that it stands for."""
+    """Check that a boolean mask has the shape of the axes that it indexes."""
     arrays = [part if hasattr(part, "dtype") else np.asarray(part) for part in parts]
     masks = [array.shape if array.dtype.kind == "b" else None for array in arrays]
     if not any(mask is not None for mask in masks):
@@ -217,7 +217,7 @@ def _check_masks(shape: Shape, parts: tuple[Any, ...]) -> None:
 
 
 def _index_arrays(part: Any) -> list[Any]:
-    """The integer arrays that an array of integers or booleans stands for."""
+    """The integer arrays that are equivalent to an index array of integers or booleans."""
     array = part if hasattr(part, "_node") else np.asarray(part)
     if array.dtype.kind == "b":
         if current().tracing and hasattr(part, "_node"):
@@ -231,7 +231,7 @@ def _index_arrays(part: Any) -> list[Any]:
 
 
 def _scatter_parts(inputs: Sequence[Any], indices: tuple[tuple[Any, ...], ...]) -> list[tuple[tuple[Any, ...], Any, list[Any]]]:
-    """Each index, with its value and its arrays."""
+    """Each index of a scatter, with its value and its arrays."""
     rest = iter(inputs)
     return [(index, next(rest), [next(rest) for part in index if is_index_array(part)]) for index in indices]
 
@@ -272,7 +272,7 @@ def _scatter_leading(attributes: Mapping[str, Any], shapes: list[Shape]) -> Any:
     leading=_scatter_leading,
 )
 def _scatter(*inputs, indices, shape, out=None):
-    """Zeros, with each value added at its index: the transpose of reading parts.
+    """Zeros with each value added at its index: the transpose of reading slices.
 
     The inputs are, for each index, the value and then the index's integer arrays.
     """
@@ -295,7 +295,7 @@ def _scatter(*inputs, indices, shape, out=None):
 
 
 def _add_elements(found: Any, arrays: Sequence[Any], value: Any) -> None:
-    """``np.add.at`` for arrays that index the leading axes, element by element: it is fast for elements of a vector only."""
+    """Add elements like ``np.add.at`` for arrays that index the leading axes; fast for vectors only."""
     numbers: Any = 0
     for array, n in zip(arrays, found.shape, strict=False):
         array = array.astype(np.intp)  # products of small integers would wrap around
@@ -307,13 +307,13 @@ def _add_elements(found: Any, arrays: Sequence[Any], value: Any) -> None:
 
 
 def scatter(parts: Sequence[Sparse], shape: Shape) -> Tensor:
-    """The cotangent that `parts` add up to: zeros of `shape`, with each part added at its index."""
+    """Zeros of `shape` with each part added at its index: the sum of sparse cotangents."""
     inputs = [tensor for part in parts for tensor in (part.value, *part.arrays)]
     return apply(_scatter, inputs, {"indices": tuple(part.at for part in parts), "shape": shape})
 
 
 def take(x: TensorLike, indices: TensorLike, axis: int | None = None) -> Tensor:
-    """Elements along an axis by their positions; of the flattened array if no axis is given.
+    """Elements at positions along an axis; of the flattened array if no axis is given.
 
     Examples
     --------
@@ -330,7 +330,7 @@ def take(x: TensorLike, indices: TensorLike, axis: int | None = None) -> Tensor:
 
 
 def take_along_axis(x: TensorLike, indices: TensorLike, axis: int | None) -> Tensor:
-    """One element for each index, from the same position of the other axes; of the flattened array if the axis is None.
+    """Elements selected along an axis by an index for each; of the flattened array if the axis is None.
 
     Examples
     --------

@@ -18,7 +18,7 @@ __all__ = ["expand_mask", "mask_padding", "sequence_mask"]
 
 
 def sequence_mask(lengths: TensorLike, T: int, batch_size: int) -> Tensor:
-    """The mask that is True where rows of these lengths have not ended.
+    """A mask that is True at steps within each row's length.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def sequence_mask(lengths: TensorLike, T: int, batch_size: int) -> Tensor:
 
 
 def expand_mask(mask: Tensor, x: Tensor) -> Tensor:
-    """The mask with axes of length 1 added, to broadcast against x.
+    """A mask with axes of length 1 added, so that it broadcasts against x.
 
     Examples
     --------
@@ -65,7 +65,7 @@ def expand_mask(mask: Tensor, x: Tensor) -> Tensor:
 
 
 def mask_padding(x: Tensor, real: Tensor | None) -> Tensor:
-    """The values with zeros where a mask of lengths is False; unchanged without a mask.
+    """Values with zeros where a mask of lengths is False; unchanged without a mask.
 
     Examples
     --------

@@ -68,7 +68,7 @@ def _matmul(a, b):
 
 
 def matmul(a: TensorLike, b: TensorLike) -> Tensor:
-    """Matrix product over the last two axes, broadcast over the others; vectors as NumPy has them.
+    """Matrix product over the last two axes, broadcast over the others; vectors as in NumPy.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def matmul(a: TensorLike, b: TensorLike) -> Tensor:
 
 
 def dot(a: TensorLike, b: TensorLike) -> Tensor:
-    """Sums of products over the last axis of `a` and the second-last of `b`, or its only one; with a number, the product.
+    """Sums of products over the last axis of `a` and the second-last axis of `b`, as ``np.dot`` computes them.
 
     Of vectors and matrices it is :func:`matmul`. Of more axes, each row of `a` meets each column of `b`.
 
@@ -121,7 +121,7 @@ def dot(a: TensorLike, b: TensorLike) -> Tensor:
 
 
 def outer(a: TensorLike, b: TensorLike) -> Tensor:
-    """Every product of an element of `a` and one of `b`, both flattened.
+    """Products of each element of `a` with each element of `b`, both flattened.
 
     Examples
     --------
@@ -160,7 +160,7 @@ def _einsum_rules(positions: list[int], g: Any, y: Any, *xs: Any, subscripts: st
 
 
 def _einsum_rule(position: int, g: Any, *xs: Any, subscripts: str) -> Any:
-    """The product of g and the other operands, over all axes but this operand's."""
+    """Cotangent of one operand of einsum: the product of g and the other operands, summed over all other axes."""
     before, result = subscripts.split("->")
     terms = before.split(",")
     mine = terms[position]
@@ -249,7 +249,7 @@ def einsum(subscripts: str, *operands: TensorLike) -> Tensor:
 
 
 def _diagonals(term: str, x: Tensor) -> tuple[str, Tensor]:
-    """The term with each letter once, and the diagonals of x that it stands for."""
+    """The diagonals of x for a term with repeated letters, and the term with each letter once."""
     for letter in sorted(set(term)):
         while term.count(letter) > 1:
             first, second = term.index(letter), term.rindex(letter)
@@ -264,7 +264,7 @@ def _diagonals(term: str, x: Tensor) -> tuple[str, Tensor]:
 
 
 def _explicit(subscripts: str, ndims: list[int]) -> tuple[list[str], str]:
-    """The terms and the result, with letters in place of ``...`` and of a missing ``->``."""
+    """Terms and result of an einsum, with letters in place of ``...`` and of a missing ``->``."""
     before, arrow, result = subscripts.partition("->")
     terms = before.split(",")
     if len(terms) != len(ndims):

@@ -37,7 +37,7 @@ def _outputs(name: str, given: TensorLike) -> Tensor:
 
 
 def check_target(name: str, target: Tensor, real: Tensor | None = None) -> None:
-    """Refuse NaN and inf in a target: one of them would make every parameter NaN at the next step.
+    """Refuse NaN and inf in a target: they would make every parameter NaN at the next update.
 
     Parameters
     ----------
@@ -77,14 +77,14 @@ def check_target(name: str, target: Tensor, real: Tensor | None = None) -> None:
 
 
 def _widened(*tensors: Tensor) -> tuple[np.dtype[Any], list[Tensor]]:
-    """The dtype of a loss of these tensors, and the tensors in the dtype in which it is computed."""
+    """The dtype of a loss, and the tensors converted to the dtype in which the loss is computed."""
     common = np.result_type(*[x.dtype for x in tensors])
     wide = accumulator(common)
     return as_float(common), [x if wide == common else x.astype(wide) for x in tensors]
 
 
 def _real(name: str, losses: tuple[int, ...], lengths: TensorLike | None, batch_first: bool) -> Tensor | None:
-    """Where losses of this shape are of real steps; None if all are."""
+    """Mask of losses at steps that are not padding; None if there is no padding."""
     if lengths is None:
         return None
     if len(losses) < 2:

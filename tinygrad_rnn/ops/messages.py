@@ -19,7 +19,7 @@ __all__ = ["OutOfRange", "describe", "explained", "report_non_finite"]
 
 
 def describe(node: Node) -> str:
-    """Name a value in an error message: by its own name if it has one, with its shape."""
+    """A value in an error message: its name if it has one, and its shape."""
     name, source = node.name, node.cut
     if source is not None:
         return f"the cut of {describe(source)}"
@@ -30,11 +30,11 @@ def describe(node: Node) -> str:
 
 
 class OutOfRange(IndexError):
-    """Codes of a kernel's input that stand for nothing; the message does not need the primitive's name."""
+    """Codes of a kernel's input that are no valid positions; the message omits the primitive's name."""
 
 
 def explained(primitive: Primitive, nodes: tuple[Node, ...], attributes: Mapping[str, Any], error: Exception) -> TinygradError:
-    """Return the error to raise for one of a kernel or shape rule: with the primitive, the layer, the step and the inputs."""
+    """Extend an error of a kernel or shape rule by the primitive, the layer, the step and the inputs."""
     where = current().location.describe()
     names = list(primitive.named_arguments)
     names += [f"input {i}" for i in range(len(names), len(nodes))]
@@ -58,7 +58,7 @@ def explained(primitive: Primitive, nodes: tuple[Node, ...], attributes: Mapping
 
 
 def report_non_finite(primitive: Primitive, nodes: tuple[Node, ...], value: Any) -> None:
-    """Raise for a result that is NaN or inf, with the line of the user's code that asked for the operation.
+    """Raise for a NaN or inf result, with the line of the user's code that requested the operation.
 
     Raises
     ------

@@ -75,7 +75,7 @@ def sum(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 def _gap(x: Any, *, axis: tuple[int, ...], keepdims: bool) -> Any:
-    """How far the largest element is from the second largest: at 0 the maximum has a kink."""
+    """Distance of the largest element from the second largest: the maximum has a kink where the distance is 0."""
     if not axis:
         return np.ones(())
     first = -x.ndim
@@ -94,7 +94,7 @@ def _of_the_winners(g: Any, y: Any, x: Any, axis: tuple[int, ...], keepdims: boo
 
 
 def _winner(name: str, ufunc: np.ufunc, kinks: Any) -> Primitive:
-    """The reduction by a function that chooses one of two."""
+    """A reduction by a function that selects one of two values."""
 
     def kernel(x, *, axis, keepdims, out=None):
         return ufunc.reduce(x, axis=axis, keepdims=keepdims, out=out)
@@ -123,7 +123,7 @@ def _extreme(primitive: Primitive, x: TensorLike, axis: Axis, keepdims: bool) ->
 
 
 def max(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Largest element over axes; equal ones share the gradient evenly.
+    """Largest element over axes; equal elements share the gradient evenly.
 
     Raises
     ------
@@ -139,7 +139,7 @@ def max(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 
 def min(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Smallest element over axes; equal ones share the gradient evenly.
+    """Smallest element over axes; equal elements share the gradient evenly.
 
     Raises
     ------
@@ -172,7 +172,7 @@ def _argmax(x, *, axis, keepdims, out=None):
 
 
 def argmax(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
-    """Positions of the largest elements along an axis, or among all in order; integers, which have no gradient.
+    """Positions of the largest elements along an axis, or in the flattened array; integers, without a gradient.
 
     Of equal elements the first counts.
 
@@ -201,7 +201,7 @@ def _with_axes(choose: Choose) -> list[Shape]:
 
 
 def _along(name: str, x: TensorLike, axis: int | None) -> tuple[Tensor, int]:
-    """The tensor and an axis of it; all elements in order along one axis if none is given."""
+    """A tensor with one of its axes; the flattened tensor if no axis is given."""
     x = as_tensor(x)
     if axis is None:
         x, axis = x.reshape(x.size), 0
@@ -221,7 +221,7 @@ def _argsort(x, *, axis, out=None):
 
 
 def argsort(x: TensorLike, axis: int | None = -1) -> Tensor:
-    """Positions of the elements in ascending order along an axis, or of all if it is None; integers, without a gradient.
+    """Positions of the elements in ascending order along an axis, or of the flattened array; integers, without a gradient.
 
     Equal elements stay in order.
 
@@ -240,7 +240,7 @@ def argsort(x: TensorLike, axis: int | None = -1) -> Tensor:
 
 
 def sort(x: TensorLike, axis: int | None = -1) -> Tensor:
-    """The elements in ascending order along an axis, or all of them if it is None; each keeps its own gradient.
+    """Elements in ascending order along an axis, or of the flattened array; the gradient follows each element.
 
     Raises
     ------
@@ -318,7 +318,7 @@ def std(x: TensorLike, axis: Axis = None, ddof: int = 0, keepdims: bool = False)
 
 
 def prod(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Product over axes, by halves, so that its gradient is right where elements are 0.
+    """Product over axes, computed by halves, so that its gradient is right where elements are 0.
 
     Examples
     --------
@@ -357,7 +357,7 @@ def _cumsum(x, *, axis, out=None):
 
 
 def cumsum(x: TensorLike, axis: int | None = None) -> Tensor:
-    """Cumulative sum along an axis, or of all elements in order if none is given.
+    """Cumulative sum along an axis, or over the flattened array.
 
     Raises
     ------

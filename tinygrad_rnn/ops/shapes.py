@@ -49,7 +49,7 @@ def _reshaped(x: Spec, shape: Shape) -> Spec:
 
 
 def _splits(shape: Shape, into: Shape) -> bool:
-    """Whether each axis of `into` is a part of one of `shape`, so that any layout has such a view."""
+    """Whether each axis of `into` is a part of one axis of `shape`, so that any memory layout has such a view."""
     rest = iter([n for n in into if n != 1])
     for n in shape:
         while n != 1:
@@ -74,7 +74,7 @@ def _reshape(x, *, shape, out=None):
 
 
 def reshape(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
-    """The same elements, in the same order, in another shape.
+    """The elements of `x` in the same order, in another shape.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def _transpose(x, *, axes, out=None):
 
 
 def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> Tensor:
-    """The axes in another order; reversed, if none is given.
+    """The array with its axes permuted; reversed if no order is given.
 
     Raises
     ------
@@ -141,12 +141,12 @@ def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> Tensor:
 
 
 def _several(axes: Any) -> tuple[Any, ...]:
-    """The axes that are given as one, or as a tuple or list."""
+    """Axes as a tuple, if they are given as one integer, a tuple or a list."""
     return tuple(axes) if isinstance(axes, (tuple, list)) else (axes,)
 
 
 def swapaxes(x: TensorLike, axis1: int, axis2: int) -> Tensor:
-    """Two axes exchanged.
+    """The array with two axes exchanged.
 
     Examples
     --------
@@ -161,7 +161,7 @@ def swapaxes(x: TensorLike, axis1: int, axis2: int) -> Tensor:
 
 
 def moveaxis(x: TensorLike, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
-    """Axes moved to other positions; the rest stay in order.
+    """The array with axes moved to other positions; the remaining axes keep their order.
 
     Examples
     --------
@@ -180,7 +180,7 @@ def moveaxis(x: TensorLike, source: int | Sequence[int], destination: int | Sequ
 
 
 def expand_dims(x: TensorLike, axis: int | tuple[int, ...]) -> Tensor:
-    """New axes of length 1, at these positions of the result.
+    """The array with new axes of length 1 at given positions of the result.
 
     Examples
     --------
@@ -196,7 +196,7 @@ def expand_dims(x: TensorLike, axis: int | tuple[int, ...]) -> Tensor:
 
 
 def squeeze(x: TensorLike, axis: Axis = None) -> Tensor:
-    """Without axes of length 1: all of them, or those named.
+    """The array without axes of length 1: without all of them, or the given ones.
 
     Raises
     ------
@@ -247,7 +247,7 @@ def _cannot_broadcast(x: Spec, shape: Shape) -> Spec:
 
 
 def broadcast_to(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
-    """Repeated, without a copy, to a shape that `x` broadcasts to.
+    """The array repeated, without a copy, to a shape that `x` broadcasts to.
 
     Raises
     ------
@@ -332,7 +332,7 @@ def _concatenate(*xs, axis, out=None):
 
 
 def concatenate(xs: Sequence[TensorLike], axis: int | None = 0) -> Tensor:
-    """The arrays one after another along an axis that they have, or all flattened if it is None.
+    """Arrays joined along an existing axis, or flattened and joined if the axis is None.
 
     Raises
     ------
@@ -374,7 +374,7 @@ def _stack(*xs, axis, out=None):
 
 
 def stack(xs: Sequence[TensorLike], axis: int = 0) -> Tensor:
-    """Arrays of one shape, side by side along a new axis.
+    """Arrays of one shape, joined along a new axis.
 
     Raises
     ------
@@ -392,7 +392,7 @@ def stack(xs: Sequence[TensorLike], axis: int = 0) -> Tensor:
 
 
 def split(x: TensorLike, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
-    """Parts along an axis: equal ones, or those between the positions given.
+    """Parts of an array along an axis: equal parts, or the parts between given positions.
 
     Raises
     ------
@@ -431,7 +431,7 @@ def flip(x: TensorLike, axis: Axis = None) -> Tensor:
 
 
 def roll(x: TensorLike, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Tensor:
-    """The elements moved along axes; those that are moved past the end come in again at the start.
+    """The elements shifted along axes; elements that leave at the end come in again at the start.
 
     Parameters
     ----------
