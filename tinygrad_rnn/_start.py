@@ -29,7 +29,7 @@ def is_command(called: list[str]) -> bool:
 
 
 def quit_at_once(number: int, frame: FrameType | None) -> None:
-    """Handle the signal of Ctrl-C where nothing has begun, or all is done."""
+    """Handle Ctrl-C before the command has begun, or after it has finished."""
     os.write(2, MESSAGE)
     os._exit(130)
 

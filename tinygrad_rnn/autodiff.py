@@ -40,7 +40,7 @@ def no_grad() -> AbstractContextManager[None]:
 
 
 def debug() -> AbstractContextManager[None]:
-    """Look at every result inside the block, and raise at the first NaN or inf.
+    """Check every result inside the block, and raise at the first NaN or inf.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def debug() -> AbstractContextManager[None]:
 
 
 def backward(output: Tensor, gradient: TensorLike | None = None) -> None:
-    """Add to ``.grad`` of every leaf that requires it the gradient of `output`.
+    """Compute the gradient of `output`, and add it to ``.grad`` of every leaf that requires a gradient.
 
     It records nothing, changes no graph, and may be called again.
 
@@ -132,7 +132,7 @@ def _cotangent(output: Tensor, gradient: TensorLike | None) -> Tensor:
 
 
 def pull(order: Sequence[Node], cotangents: Sequence[tuple[Node, Tensor]], wanted: Sequence[Node]) -> dict[Node, Tensor]:
-    """The cotangents of nodes from those of others; nodes that nothing depends on are left out.
+    """Cotangents of nodes, given those of other nodes; a node on which none of these depends is left out.
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ def pull(order: Sequence[Node], cotangents: Sequence[tuple[Node, Tensor]], wante
 
 
 class _Sums:
-    """The cotangents of nodes, added up where a node has several.
+    """Sums of the cotangents that reach each node.
 
     Parameters
     ----------
@@ -211,7 +211,7 @@ class _Sums:
         self._own: set[Node] = set()  # whose cotangents are arrays that were made here
 
     def add(self, node: Node, g: Tensor) -> None:
-        """Add a cotangent of a node; in float32 for float16, since there may be one for each of many steps."""
+        """Add to the cotangent of a node; float16 is summed in float32, since there may be a term for each of many steps."""
         before = self.table.get(node)
         if before is None:
             self.table[node] = g
@@ -235,7 +235,7 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor, cotangents: Any = N
 @overload
 def grad(outputs: Tensor | Sequence[Tensor], inputs: Sequence[Tensor], cotangents: Any = None) -> list[Tensor]: ...
 def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], cotangents: Any = None) -> Any:
-    """The gradients of `outputs` with respect to `inputs`, recorded, so that it nests.
+    """The gradients of `outputs` with respect to `inputs`, recorded, so that they can be differentiated again.
 
     Parameters
     ----------
@@ -304,7 +304,7 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], 
 
 
 def pullback(node: Node, g: Tensor, wanted: Container[Node]) -> list[tuple[Node, Tensor | Sparse | Part]]:
-    """The cotangents of a node's inputs from that of its output.
+    """Cotangents of a node's inputs, given the cotangent of its output.
 
     Broadcasting is undone here and nowhere else, and each cotangent gets its input's dtype.
 
@@ -340,7 +340,7 @@ def pullback(node: Node, g: Tensor, wanted: Container[Node]) -> list[tuple[Node,
 
 
 def _fitted(g: Any, value: Any) -> Tensor | Sparse | Part:
-    """What a gradient rule returned as a cotangent of this value: a tensor of its shape and dtype, or a part of one."""
+    """A gradient rule's result as a cotangent of a value, after a check of its shape: a tensor, or a part of one."""
     if g.__class__ is Sparse or g.__class__ is Part:
         part: Sparse | Part = g
         return part
@@ -352,7 +352,7 @@ def _fitted(g: Any, value: Any) -> Tensor | Sparse | Part:
 
 
 def _unbroadcast(g: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Sum over the axes that broadcasting added or lengthened."""
+    """Sum a cotangent over the axes that broadcasting added or lengthened."""
     have = g.node.value.shape
     extra = len(have) - len(shape)
     longer = tuple([i - len(have) for i in range(max(extra, 0), len(have)) if shape[i - extra] == 1 != have[i]])
@@ -372,14 +372,14 @@ runs_of_their_own: WeakSet[Node] = WeakSet()
 
 
 class _Cut(NamedTuple):
-    """A node of the graph that a ``.detach()`` cut off, and where."""
+    """A node that a ``.detach()`` cut off from the graph, and the place of the cut."""
 
     source: Node
     words: str
 
 
 def _cuts(order: Sequence[Node]) -> Iterator[_Cut]:
-    """The cuts of a graph: leaves that know what they were detached from, and inputs of operations."""
+    """The cuts of a graph: detached leaves, and detached inputs of operations."""
     for node in order:
         source = node.cut
         if source is not None:
@@ -395,7 +395,7 @@ def _cut_inputs(node: Node, order: Sequence[Node]) -> Mapping[int, tuple[Node, L
 
 
 def _reached(outputs: Sequence[Node], order: Sequence[Node]) -> set[Node]:
-    """The nodes that the outputs depend on, before any cut."""
+    """The nodes that the outputs depend on without crossing a cut."""
     cut = {node: set(_cut_inputs(node, order)) for node in order if node.primitive is not None and node.primitive.cuts}
     if not any(cut.values()):
         return set(order)
@@ -464,7 +464,7 @@ def jvp(outputs: Any, inputs: Any, tangents: Any) -> Any:
 
 
 def jacobian(outputs: Tensor, inputs: Tensor) -> Tensor:
-    """All derivatives of one tensor by another, recorded.
+    """All derivatives of one tensor with respect to another, recorded.
 
     Parameters
     ----------

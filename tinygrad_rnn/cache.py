@@ -15,7 +15,7 @@ Value = TypeVar("Value")
 
 
 class Kept(Generic[Value]):
-    """A value that is kept while there is room for it.
+    """A cached value, which is dropped when room is needed.
 
     Who keeps it holds this entry, and this entry alone: the value goes with it.
 
@@ -34,7 +34,7 @@ class Kept(Generic[Value]):
 
 
 class _Cache:
-    """The entries of the whole process with their sizes, the least recently used first; it keeps no entry alive."""
+    """All entries of the process with their sizes, the least recently used first; the cache keeps no entry alive."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -69,7 +69,7 @@ _cache = _Cache(512 << 20)
 
 
 def keep(value: Value, size: int) -> Kept[Value]:
-    """Make an entry for a value of this size in bytes; an entry above the limit is empty at once."""
+    """Make an entry for a value of a size in bytes; an entry larger than the limit is empty at once."""
     with _cache.lock:
         _cache.serial += 1
         entry: Kept[Value] = Kept(_cache.serial)
@@ -78,13 +78,13 @@ def keep(value: Value, size: int) -> Kept[Value]:
 
 
 def keep_again(entry: Kept[Value], value: Value, size: int) -> None:
-    """Fill an entry whose value was taken."""
+    """Fill an entry after its value was taken out."""
     with _cache.lock:
         _cache.add(entry, value, size)
 
 
 def touch(entry: Kept[Value], size: int) -> Value | None:
-    """Return an entry's value if it is still there, update its size, and mark it as used."""
+    """Return an entry's value if it is still cached, update its size, and mark it as used."""
     with _cache.lock:
         known = _cache.entries.get(entry._key)
         value = entry.value
@@ -98,7 +98,7 @@ def touch(entry: Kept[Value], size: int) -> Value | None:
 
 
 def take(entry: Kept[Value]) -> Value | None:
-    """Return an entry's value if it is still there, and keep it no longer."""
+    """Take an entry's value out of the cache, if it is still there."""
     with _cache.lock:
         _cache.forget(entry._key)
         value, entry.value = entry.value, None
@@ -106,7 +106,7 @@ def take(entry: Kept[Value]) -> Value | None:
 
 
 def held() -> int:
-    """Number of bytes that are kept."""
+    """Number of bytes in the cache."""
     with _cache.lock:
         _cache.make_room()
         return _cache.total

@@ -11,7 +11,7 @@ __all__ = ["check_int", "clean_name", "is_int"]
 
 
 def clean_name(name: str) -> str:
-    """A name without control characters, for a value, parameter, module or scope.
+    """A name for a value, parameter, module or scope, without control characters.
 
     Pictures, text forms and equations show names, and XML has no control characters. So
     each of them is replaced by its picture. A name of spaces alone is none.

@@ -257,7 +257,7 @@ def _drop_output(*streams: TextIO | None) -> None:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Within the block, Ctrl-C raises KeyboardInterrupt."""
+    """Raise KeyboardInterrupt at Ctrl-C inside the block."""
     before = signal.getsignal(signal.SIGINT)
     if before is not quit_at_once or threading.current_thread() is not threading.main_thread():
         yield
@@ -322,12 +322,12 @@ def _show(chosen: argparse.Namespace) -> int:
 
 
 def _is_file(name: str) -> bool:
-    """Whether a name is that of a model file."""
+    """Whether an argument names a model file."""
     return name.endswith(".safetensors")
 
 
 def _loaded(path: str, sources: Sequence[str]) -> Module:
-    """The model in a file: of the library's classes, of those in a user's files, or the demo's."""
+    """The model in a file: made of the library's classes, of classes in the user's files, or the demo's model."""
     from .demo.model import CharModel
     from .lookup import load_model
 
@@ -335,7 +335,7 @@ def _loaded(path: str, sources: Sequence[str]) -> Module:
 
 
 def _module(chosen: argparse.Namespace) -> Module:
-    """The cell of a name, or the model in a file."""
+    """The cell of a given name, or the model in a file."""
     from .lookup import find_cell, running
     from .testing.cells import make_cell
 
@@ -347,7 +347,7 @@ def _module(chosen: argparse.Namespace) -> Module:
 
 
 def _factory(chosen: argparse.Namespace) -> Callable[..., Cell]:
-    """What makes the cell of a name, or the one cell of the model in a file."""
+    """A function that makes the cell of a given name, or the one cell of the model in a file."""
     from .lookup import find_cell
     from .nn import Cell
 
@@ -563,7 +563,7 @@ def _numbers(text: str) -> list[int]:
 
 
 def _cell_options(parser: _Parser, input_size: int | None = 3, hidden_size: int | None = 4) -> None:
-    """What says of which cell, or of which model."""
+    """Add the options that select a cell or a model to a command."""
     given = "%(default)s" if input_size else "drawn if not given"
     parser.add_argument("cell", metavar="CELL", help=CELL)
     parser.add_argument("--classes", nargs="+", default=[], metavar="FILE", help="your own classes in the file of a model")

@@ -47,7 +47,7 @@ def joined(words: Sequence[str]) -> str:
 
 
 def preformatted(text: str) -> str:
-    """A text as HTML, for a notebook: its lines and columns stay as they are.
+    """A text as HTML for a notebook, with lines and columns preserved.
 
     Examples
     --------
@@ -59,7 +59,7 @@ def preformatted(text: str) -> str:
 
 @contextlib.contextmanager
 def forgiving() -> Iterator[None]:
-    """Within the block, characters that the terminal cannot encode are printed as escapes.
+    """Print escapes, inside the block, for characters that the terminal cannot encode.
 
     Examples
     --------
@@ -81,7 +81,7 @@ def _set_errors(stream: io.TextIOWrapper, errors: str) -> None:
 
 
 def shows(text: str) -> bool:
-    """Whether standard output can show a text.
+    """Whether standard output can print a text.
 
     Examples
     --------
@@ -96,7 +96,7 @@ def shows(text: str) -> bool:
 
 
 def progress_bar(items: Sequence[Item], what: str, show: bool | None) -> Iterable[Item]:
-    """The items, with a progress bar on standard error while they are gone through.
+    """Yield the items, with a progress bar on standard error.
 
     Parameters
     ----------

@@ -23,59 +23,59 @@ __all__ = [
 
 
 class TinygradError(Exception):
-    """Base of every error that the library raises on purpose."""
+    """Base class of all errors that the library raises on purpose."""
 
 
 class ShapeError(TinygradError, ValueError):
-    """Shapes, axes or a state's structure that do not fit together."""
+    """Shapes, axes or state structures do not fit together."""
 
 
 class LengthError(ShapeError, TypeError):
-    """The length, the elements or the one number of a tensor that has none, as Python asks for it."""
+    """A tensor has no length, no elements to iterate over, or is not a single number."""
 
 
 class DtypeError(TinygradError, TypeError):
-    """A dtype that an operation cannot take, or that has no gradient."""
+    """An operation cannot take a dtype, or a dtype has no gradient."""
 
 
 class GradientError(TinygradError, RuntimeError):
-    """A gradient that was asked for and does not exist."""
+    """A gradient was requested that does not exist."""
 
 
 class ImmutableError(TinygradError, TypeError):
-    """An attempt to change a tensor in place."""
+    """A tensor was to be changed in place."""
 
 
 class TraceError(TinygradError, TypeError):
-    """The value of a symbolic tensor was asked for; it has a shape and a dtype only."""
+    """The value of a symbolic tensor was requested, which has only a shape and a dtype."""
 
 
 class SideEffectError(TraceError):
-    """A step of a cell changes what it reads, or reads what changes by itself: a random number, a counter, the time."""
+    """A cell's step changes a variable that it reads, or reads one that changes by itself, such as a counter or the time."""
 
 
 class NonFiniteError(TinygradError, FloatingPointError):
-    """NaN or inf, where they are looked for: under :func:`tinygrad_rnn.debug`, in a loss's target, when clipping, in a fit."""
+    """NaN or inf was found by :func:`tinygrad_rnn.debug`, in a loss's target, when clipping, or in a fit."""
 
 
 class FoldError(TinygradError, ValueError):
-    """A graph whose steps differ, or that has no steps, was to be folded."""
+    """A graph cannot be folded: its steps differ, or it has no steps."""
 
 
 class StateDictError(TinygradError, KeyError):
-    """Names or shapes of stored parameters that do not match the module's."""
+    """Names or shapes of stored parameters do not match those of the module."""
 
     def __str__(self) -> str:  # KeyError would print the repr, with its newlines escaped
         return str(self.args[0]) if self.args else ""
 
 
 class DataError(TinygradError, ValueError):
-    """A text, a file or a sequence that cannot be used."""
+    """A text, a file or a sequence cannot be used."""
 
 
 class RendererError(TinygradError, RuntimeError):
-    """A picture was asked for and nothing here can render DOT."""
+    """A picture was requested in a format that needs a renderer, and none is installed."""
 
 
 class MissingExtraError(TinygradError, ImportError):
-    """An optional dependency is missing; the message names the extra that has it."""
+    """An optional dependency is missing; the message names the extra that installs it."""

@@ -21,7 +21,7 @@ _check: ContextVar[Callable[[Shape], None] | None] = ContextVar("check of shapes
 
 @contextmanager
 def without_numbers(check: Callable[[Shape], None]) -> Iterator[None]:
-    """Within the block, initial values are zeros that take no memory and no random numbers, whatever their shape.
+    """Make initial values, inside the block, as zeros that take no memory and no random numbers.
 
     So a network can be made to see its shapes, before its numbers come from elsewhere.
 
@@ -47,12 +47,12 @@ def without_numbers(check: Callable[[Shape], None]) -> Iterator[None]:
 
 
 def has_no_numbers(array: Any) -> bool:
-    """Whether an array was made within :func:`without_numbers`, where one zero stands for all its elements."""
+    """Whether an array was made within :func:`without_numbers`, with one zero for all its elements."""
     return _check.get() is not None and isinstance(array, np.ndarray) and array.size > 1 and not any(array.strides)
 
 
 def cast(array: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    """A copy of an array in a dtype; of an array without numbers, another one without."""
+    """A copy of an array in another dtype; an array of :func:`without_numbers` stays without memory."""
     return np.broadcast_to(np.zeros((), dtype), array.shape) if has_no_numbers(array) else array.astype(dtype)
 
 

@@ -107,7 +107,7 @@ def find_model(name: str) -> nn.Module:
 
 
 def _found(name: str) -> tuple[ModuleType, Any]:
-    """The module of a name ``module:Name`` or ``path/to/file.py:Name``, and what has this name in it, or None."""
+    """The module of a name ``module:Name`` or ``path/to/file.py:Name``, and the object of this name in it, or None."""
     where, _, attribute = name.rpartition(":")
     module = _module_of_file(Path(where)) if where.endswith(".py") else _module(where)
     found: Any = module
@@ -118,7 +118,7 @@ def _found(name: str) -> tuple[ModuleType, Any]:
 
 
 def load_model(path: str, sources: Sequence[str] = (), known: Sequence[type[nn.Module]] = ()) -> nn.Module:
-    """Load a model file, with the classes of a user's own modules.
+    """Load a model file whose classes may be in a user's own modules.
 
     Parameters
     ----------
@@ -158,7 +158,7 @@ def _cells_of(module: ModuleType) -> str:
 
 @contextmanager
 def running(name: str, doing: str = "failed", verdicts: type[Exception] = TinygradError) -> Iterator[None]:
-    """Within the block, any exception of a user's code becomes an error that names its file and line.
+    """Convert any exception of a user's code, inside the block, to an error that names the file and line.
 
     Errors of the library pass as they are, and so does Ctrl-C.
 

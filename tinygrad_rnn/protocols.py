@@ -39,7 +39,7 @@ SHAPE_ONLY = {"zeros_like", "ones_like", "full_like", "empty_like"}
 
 
 def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    """What ``__array_ufunc__`` answers.
+    """Implement ``__array_ufunc__``: a NumPy ufunc called with tensors.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], options: d
 
 
 def call_function(function: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    """What ``__array_function__`` answers.
+    """Implement ``__array_function__``: a NumPy function called with tensors.
 
     Raises
     ------
@@ -82,7 +82,7 @@ def call_function(function: Callable[..., Any], args: tuple[Any, ...], options: 
 def _by_name(
     name: str, function: Callable[..., Any], ours: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of NumPy's function as those of ours: the variadic ones, and the others by our names."""
+    """Arguments of a NumPy function, under the names of our function: variadic arguments, and all others."""
     signature, names = _correspondence(function, ours)
     found = signature.bind(*args, **options).arguments
     positional: tuple[Any, ...] = ()
@@ -109,7 +109,7 @@ def _by_name(
 
 @functools.cache
 def _correspondence(function: Callable[..., Any], ours: Callable[..., Any]) -> tuple[inspect.Signature, dict[str, str]]:
-    """The signature of NumPy's function, and our names of those of its parameters that we have."""
+    """The signature of a NumPy function, and our names for the parameters that we support."""
     name = function.__name__
     try:
         signature = inspect.signature(function)
@@ -125,7 +125,7 @@ def _correspondence(function: Callable[..., Any], ours: Callable[..., Any]) -> t
 
 
 def _is_default(name: str, value: Any, default: Any = None) -> bool:
-    """Whether an argument that we do not have asks for nothing."""
+    """Whether an argument that we do not support has its default value."""
     if name in NO_MATTER or value is None or value is default or value is np._NoValue:
         return True
     return isinstance(value, (str, bool)) and value in (default, UFUNC_DEFAULTS.get(name))
@@ -141,7 +141,7 @@ def _refuse(name: str, ours: Callable[..., Any], given: Mapping[str, Any]) -> No
 
 
 def _outside_the_graph(name: str, function: Callable[..., Any], args: Any, options: Any, in_place: bool) -> Any:
-    """What NumPy answers, if it is not floats: for those a gradient would be lost without a word."""
+    """NumPy's own result, if it is not of floats: for floats, a gradient would be lost silently."""
 
     def bare(x: Any) -> Any:
         if isinstance(x, core.tensor_class):
@@ -168,6 +168,6 @@ def _has_floats(found: Any) -> bool:
 
 @functools.cache
 def _ufuncs() -> dict[Any, Callable[..., Any]]:
-    """NumPy's ufuncs, and the functions here that have their name."""
+    """NumPy's ufuncs, and our functions of the same names."""
     found = {getattr(np, name, None): getattr(ops, name) for name in ops.functions}
     return {ufunc: function for ufunc, function in found.items() if isinstance(ufunc, np.ufunc)}

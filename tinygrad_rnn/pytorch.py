@@ -9,7 +9,7 @@ __all__ = ["HABITS", "Habit", "markdown", "missing"]
 
 
 class Habit(NamedTuple):
-    """Names of PyTorch that have other names, or no counterpart, here.
+    """A name of PyTorch that has another name, or no counterpart, in this library.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Habit(NamedTuple):
     why: str = ""
 
     def written(self, name: str) -> str:
-        """The code that replaces one of PyTorch's names."""
+        """The code that replaces a name of PyTorch."""
         return self.here.replace("NAME", name)
 
 
@@ -155,7 +155,7 @@ _BY_NAME = {(habit.owner, name): habit for habit in HABITS for name in habit.nam
 
 
 def missing(owner: str, name: str, called: str) -> AttributeError:
-    """The error for a missing name, with the counterpart if PyTorch has the name.
+    """The error for a missing name, with our counterpart if the name is PyTorch's.
 
     Parameters
     ----------
@@ -180,7 +180,7 @@ def missing(owner: str, name: str, called: str) -> AttributeError:
 
 
 def markdown() -> str:
-    """The table in Markdown, as docs/pytorch.md shows it.
+    """The table of PyTorch's names and ours in Markdown, as docs/pytorch.md shows it.
 
     Examples
     --------

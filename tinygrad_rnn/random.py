@@ -10,7 +10,7 @@ _generator = np.random.default_rng()
 
 
 def seed(n: int | None) -> None:
-    """Make all random numbers of the library repeatable: initial weights, dropout, samples.
+    """Make all random numbers of the library repeatable: initial weights, dropout and samples.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def seed(n: int | None) -> None:
 
 
 def use(generator: np.random.Generator) -> None:
-    """Draw the library's random numbers from this generator."""
+    """Draw all random numbers of the library from a given generator."""
     global _generator
     _generator = generator
 

@@ -20,7 +20,7 @@ Draw = Callable[[np.random.Generator], npt.NDArray[Any]]
 
 
 def sample(draw: Draw, once: bool = False) -> Tensor:
-    """Draw random numbers, anew at every call and at every step of a cell.
+    """Draw random numbers, new ones at every call and at every step of a cell.
 
     A cell's step is traced once; this is how its trace knows what to draw for each step.
 
@@ -55,7 +55,7 @@ def _drawn(draw: Draw, once: bool) -> Tensor:
 
 
 def _shared(draw: Draw) -> Tensor:
-    """The numbers that the same draw of this step gave at the first step of the run."""
+    """The random numbers that a draw gave at the first step of the run, to be shared by all steps."""
     location = current().location
     assert location.unrolling is not None
     draws = location.unrolling.draws

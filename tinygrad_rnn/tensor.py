@@ -34,7 +34,7 @@ _Operator: TypeAlias = "Callable[[Tensor, TensorLike], Tensor]"
 
 
 def _operator(primitive: ops.Primitive) -> tuple[_Operator, _Operator]:
-    """The methods of an operator: with the tensor as its left operand, and as its right one."""
+    """The methods of an operator, for a tensor as the left and as the right operand."""
 
     def left(self: Tensor, other: TensorLike) -> Tensor:
         return apply(primitive, (self, other))
@@ -46,7 +46,7 @@ def _operator(primitive: ops.Primitive) -> tuple[_Operator, _Operator]:
 
 
 class Tensor:
-    """An immutable array value, with its place in a graph.
+    """An immutable array value that knows its node in a computation graph.
 
     Make one with :func:`tensor`; every operation on it makes a new one and records how.
 
@@ -143,7 +143,7 @@ class Tensor:
 
     @property
     def name(self) -> str | None:
-        """The name given by :meth:`named`, if any."""
+        """The name given by :meth:`named`, or None."""
         return self._node.name
 
     def named(self, name: str, role: str | None = None, *, hidden: bool = False) -> Tensor:
@@ -181,14 +181,14 @@ class Tensor:
 
     @property
     def requires_grad(self) -> bool:
-        """Whether a leaf that wants a gradient is among the ancestors (walks the graph)."""
+        """Whether the value depends on a leaf that requires a gradient; walks the graph."""
         from .graph.node import ancestors
 
         return any(node.leaf is not None for node in ancestors([self._node]))
 
     @property
     def grad(self) -> Tensor | None:
-        """What `backward` has added up so far."""
+        """The gradient that `backward` has accumulated so far, or None."""
         return getattr(self, "_grad", None)
 
     @grad.setter
@@ -200,7 +200,7 @@ class Tensor:
         self._grad = value
 
     def backward(self, gradient: TensorLike | None = None) -> None:
-        """Add to ``.grad`` of every leaf that requires it the gradient of this value.
+        """Compute the gradient of this value, and add it to ``.grad`` of every leaf that requires a gradient.
 
         Parameters
         ----------
@@ -217,7 +217,7 @@ class Tensor:
         backward(self, gradient)
 
     def detach(self) -> Tensor:
-        """The same values as a new leaf: gradients stop here, and the cut is drawn.
+        """The same values as a new leaf: gradients stop here, and drawings show the cut.
 
         The graph before the cut is not kept alive by it, but for what a step of a cell makes.
         """
@@ -233,11 +233,11 @@ class Tensor:
         return self._scalar("item()")
 
     def numpy(self) -> npt.NDArray[Any]:
-        """The values, as an array of your own that may be written to."""
+        """The values as a new array that may be written to."""
         return self._concrete("numpy()").copy()
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
-        """What ``np.asarray(t)``, plots and NumPy's assertions get: the values, outside the graph, as `data` has them."""
+        """The values as an array outside the graph, for ``np.asarray(t)``, plots and NumPy's assertions."""
         self._concrete("np.asarray")
         return np.array(self.data, dtype=dtype, copy=copy)
 
@@ -376,22 +376,22 @@ class Tensor:
         return ops.transpose(self)
 
     def reshape(self, *shape: int | Sequence[int]) -> Tensor:
-        """See :func:`tinygrad_rnn.reshape`; the lengths may stand alone or in a tuple."""
+        """The same elements in another shape, as lengths or a tuple; see :func:`tinygrad_rnn.reshape`."""
         return ops.reshape(self, shape[0] if len(shape) == 1 else shape)  # type: ignore[arg-type]
 
     def flatten(self) -> Tensor:
-        """All elements along one axis."""
+        """All elements along a single axis."""
         return ops.reshape(self, self.size)
 
     ravel = flatten
 
     def transpose(self, *axes: int | Sequence[int] | None) -> Tensor:
-        """See :func:`tinygrad_rnn.transpose`; the axes may stand alone or in a tuple."""
+        """The tensor with permuted axes, given one by one or as a tuple; see :func:`tinygrad_rnn.transpose`."""
         order = axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes or None
         return ops.transpose(self, order)  # type: ignore[arg-type]
 
     def astype(self, dtype: npt.DTypeLike) -> Tensor:
-        """The same values in another dtype."""
+        """The same values, converted to another dtype."""
         return apply(ops.astype, (self,), {"dtype": np.dtype(dtype)})
 
     def argmin(self, axis: int | None = None) -> npt.NDArray[Any]:
@@ -420,7 +420,7 @@ class Tensor:
 
 
 def _logical(x: TensorLike) -> Tensor:
-    """The operand of & | ~, which are logical here, not bitwise."""
+    """An operand of & | ~, which are logical for tensors, not bitwise."""
     tensor = core.as_tensor(x)
     if tensor.dtype.kind != "b":
         raise DtypeError(f"& | ~ take booleans, and this is {tensor.dtype}; compare first, as in (a > 0) & (b > 0)")
@@ -436,7 +436,7 @@ for _name, _path in {"node": "_node", **{name: f"_node.value.{name}" for name in
 
 
 def tensor(data: Any, requires_grad: bool = False, dtype: npt.DTypeLike | None = None) -> Tensor:
-    """A tensor of a copy of the data.
+    """Make a tensor from a copy of the data.
 
     Parameters
     ----------
@@ -477,7 +477,7 @@ def tensor(data: Any, requires_grad: bool = False, dtype: npt.DTypeLike | None =
 
 
 def _recorded_anew(x: Tensor, dtype: npt.DTypeLike | None) -> Node:
-    """A leaf with the values that a tensor will have, in a function that is recorded."""
+    """A new leaf for a tensor's values, inside a function that is recorded."""
     state = current()
     if state.recorder is None:
         x._concrete("tr.tensor()")
@@ -487,7 +487,7 @@ def _recorded_anew(x: Tensor, dtype: npt.DTypeLike | None) -> Node:
 
 
 class Parameter(Tensor):
-    """A leaf with a name, which requires a gradient and whose array can be rebound.
+    """A named leaf that requires a gradient and whose array can be rebound.
 
     Parameters
     ----------
@@ -540,7 +540,7 @@ class Parameter(Tensor):
 
     @property
     def symbol(self) -> str | None:
-        """What equations and drawings call the parameter; set it to call it something else."""
+        """The parameter's symbol in equations and drawings; set it to use another one."""
         return self._symbol
 
     @symbol.setter
@@ -586,7 +586,7 @@ class Parameter(Tensor):
 
 
 def require_grad(tensor: Tensor) -> None:
-    """Make a leaf one that `backward` leaves a gradient in.
+    """Make a leaf require a gradient, for `backward`.
 
     Raises
     ------
@@ -599,13 +599,13 @@ def require_grad(tensor: Tensor) -> None:
 
 
 def leaf_of(parameter: Parameter, value: npt.NDArray[Any]) -> Node:
-    """A leaf with another array for a parameter, called as its present one."""
+    """A new leaf of a parameter with another array and the same name."""
     old = parameter._node
     return leaf(value, old.name, "parameter", old.location)
 
 
 def rebind(parameter: Parameter, node: Node) -> None:
-    """Give a parameter another node, and so another array; it wants a gradient if it did before."""
+    """Give a parameter another node, and so another array; it stays frozen or unfrozen."""
     wants = parameter.node.leaf is not None
     parameter._node = node
     if wants:
@@ -615,7 +615,7 @@ def rebind(parameter: Parameter, node: Node) -> None:
 def _restored(
     kind: type[Tensor], value: Any, wants: bool, name: str | None, role: str | None, scope: str, symbol: str | None = None
 ) -> Tensor:
-    """A leaf as it was before it was copied or pickled: `wants` is whether it wants a gradient."""
+    """A leaf restored from a copy or a pickle; `wants` says whether the leaf requires a gradient."""
     made = kind.__new__(kind)
     Tensor.__init__(made, leaf(value, name, role, Location(scope)))
     if isinstance(made, Parameter):

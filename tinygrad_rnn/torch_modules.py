@@ -43,7 +43,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {"Tanh": ops.tanh, "ReLU": ops.relu, 
 
 
 def from_torch(module: Any) -> nn.Module:
-    """Make a module of PyTorch again here, with its weights.
+    """Convert a PyTorch module to a module of this library, with its weights.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def from_torch(module: Any) -> nn.Module:
 
 
 def to_torch(module: nn.Module) -> Any:
-    """Make a module of PyTorch with the weights of a module of this library.
+    """Convert a module of this library to a PyTorch module, with its weights.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ def to_torch(module: nn.Module) -> Any:
 
 
 def _from(module: Any, known: dict[int, Any]) -> Any:
-    """The counterpart of a part; the same for a part that stands in several places."""
+    """The converted counterpart of a submodule; one counterpart for a submodule that occurs several times."""
     if id(module) in known:
         return known[id(module)]
     kind = type(module).__name__
@@ -203,7 +203,7 @@ def _dtype(name: str) -> npt.DTypeLike:
 
 
 def _tied(named: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, list[str]]]:
-    """The first name of each parameter that has several, and the others."""
+    """The first name of each parameter that has several names, and its other names."""
     found: dict[int, list[str]] = {}
     for name, parameter in named:
         found.setdefault(id(parameter), []).append(name)

@@ -22,7 +22,7 @@ def flatten(nested: Any) -> list[Any]:
 
 
 def rebuild(like: Any, leaves: Iterator[Any], depth: int | None = None) -> Any:
-    """Nested tuples of the same structure, named ones too, with other leaves.
+    """Nested tuples of the same structure, named tuples included, with other leaves.
 
     Examples
     --------
@@ -36,7 +36,7 @@ def rebuild(like: Any, leaves: Iterator[Any], depth: int | None = None) -> Any:
 
 
 def nesting(nested: Any) -> Any:
-    """The structure of nested tuples, as a hashable value; whether a leaf is None counts.
+    """The structure of nested tuples as a hashable value, which includes the positions of None.
 
     Examples
     --------

@@ -55,7 +55,7 @@ def steps(*sequences: TensorLike, reverse: bool = False) -> Iterator[tuple[Any, 
 
 
 def as_input(sequence: TensorLike) -> Tensor:
-    """A sequence for a loop over steps, as a tensor; an array counts as an input, not as a constant."""
+    """A sequence for a loop over steps, as a tensor; an array becomes an input, not a constant."""
     x = as_tensor(sequence)
     if not isinstance(sequence, Tensor):
         x.node.role = "input"
@@ -63,7 +63,7 @@ def as_input(sequence: TensorLike) -> Tensor:
 
 
 class Steps(Iterator[tuple[Any, ...]]):
-    """The iterator that :func:`steps` returns, over any number of sequences, also none.
+    """The iterator of :func:`steps`, over any number of sequences, possibly none.
 
     What is made is tagged with the step, until the loop has ended or is left. A loop that was
     left can be resumed.
@@ -109,7 +109,7 @@ class Steps(Iterator[tuple[Any, ...]]):
         return self._t, *[element(x, name, position) for x, name in zip(self._sequences, self._names, strict=True)]
 
     def close(self) -> None:
-        """End the tagging, and return to the location at which the loop was started."""
+        """End the tagging of nodes, and return to the location where the loop was started."""
         if self._unrolling is not None:
             self._unrolling.over = True
             restore(current().location)
@@ -118,7 +118,7 @@ class Steps(Iterator[tuple[Any, ...]]):
 
 
 def element(sequence: Tensor, name: str | None, position: int) -> Tensor:
-    """One element of a sequence, under the sequence's name, so that x stands for x_t in every drawing."""
+    """One element of a sequence, with the sequence's name, so that drawings show it as x_t."""
     x = sequence[position]
     if sequence.node.primitive is None:
         x.node.name = name

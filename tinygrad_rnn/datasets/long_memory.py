@@ -12,7 +12,7 @@ Floats = npt.NDArray[np.float32]
 
 
 def adding_problem(steps: int, batch_size: int, *, rng: int | np.random.Generator | None) -> tuple[Floats, Floats]:
-    """The adding problem: two of many numbers are marked, and their sum is the target.
+    """The adding problem: two of many numbers are marked, and the target is their sum.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def adding_problem(steps: int, batch_size: int, *, rng: int | np.random.Generato
 def copy_memory(
     delay: int, batch_size: int, *, rng: int | np.random.Generator | None, length: int = 10, symbols: int = 8
 ) -> tuple[Codes, Codes]:
-    """The copy memory problem: read some symbols, wait, and repeat them when asked to.
+    """The copy memory problem: read some symbols, wait, and repeat them on a signal.
 
     Parameters
     ----------

@@ -63,7 +63,7 @@ def in_words(n: int) -> str:
 
 
 def written_numbers(count: int, *, rng: int | np.random.Generator | None, below: int = 1000) -> list[tuple[str, str]]:
-    """Numbers in words, each with its digits; no number comes twice.
+    """Numbers in English words with their digits, without repetition.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ def written_dates(
     first: datetime.date = datetime.date(1900, 1, 1),
     last: datetime.date = datetime.date(2099, 12, 31),
 ) -> list[tuple[str, str]]:
-    """Dates as people write them, each in a style drawn at random, and as ISO 8601 does; none comes twice.
+    """Dates in a random style with their ISO 8601 form, without repetition.
 
     Parameters
     ----------
@@ -165,7 +165,7 @@ def written_dates(
 
 
 def _different(count: int, below: int, rng: int | np.random.Generator | None) -> list[int]:
-    """Distinct numbers, drawn from 0, …, below - 1."""
+    """Draw distinct numbers from 0, …, below - 1."""
     if not 0 <= count <= below:
         raise ValueError(f"there are {max(0, below)} to choose from, and {count} were asked for, none twice")
     return np.random.default_rng(rng).choice(below, count, replace=False).tolist()

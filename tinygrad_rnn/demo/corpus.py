@@ -97,7 +97,7 @@ def split(text: str, source: str = "a text") -> Corpus:
 
 
 def prose(topics: Mapping[str, str] | None = None) -> str:
-    """The English sentences of Python's own help texts, which every Python brings with it.
+    """The English sentences of Python's own help texts, which every installation has.
 
     Tables, code, grammar and headings are left out, and so is every paragraph that was
     there before, since many topics contain others whole: a model is not to be tested on

@@ -14,7 +14,7 @@ MESSAGE = b"\nStopping: the report and the model are still written. Ctrl-C once 
 
 
 class Interrupt:
-    """Within the block, the first Ctrl-C only sets `requested`, and the second one is raised.
+    """Handle Ctrl-C inside the block: the first sets `requested`, the second raises KeyboardInterrupt.
 
     Attributes
     ----------

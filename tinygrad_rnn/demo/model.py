@@ -92,7 +92,7 @@ class CharModel(Module):
             yield probabilities.data[:, 0], hidden.data[:, 0], state
 
     def score(self, codes: Codes, before: Codes) -> npt.NDArray[np.float64]:
-        """The probability that the model gave to each code, after those before it.
+        """The probability that the model assigns to each code, given the codes before it.
 
         Parameters
         ----------

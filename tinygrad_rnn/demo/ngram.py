@@ -137,7 +137,7 @@ class NGram:
         return self._probability(grams)
 
     def score(self, codes: npt.ArrayLike, before: npt.ArrayLike = ()) -> Floats:
-        """The probability that the model gave to each code, after those before it.
+        """The probability that the model assigns to each code, given the codes before it.
 
         Parameters
         ----------
@@ -159,7 +159,7 @@ class NGram:
 
 
 def bits_per_character(probabilities: npt.ArrayLike) -> float:
-    """The mean of -log2 of the probabilities that a model gave to the characters that came.
+    """The mean of -log2 p over a text, for the probabilities p that a model gave to its characters.
 
     Examples
     --------

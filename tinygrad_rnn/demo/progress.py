@@ -65,6 +65,6 @@ class Progress:
 
 
 def _size() -> dict[str, int]:
-    """The size of the terminal: 80 by 24 where it says 0 by 0, which tqdm would believe."""
+    """The size of the terminal; 80 by 24 if the terminal reports 0 by 0, which would confuse tqdm."""
     size = shutil.get_terminal_size()
     return {"ncols": size.columns, "nrows": size.lines}

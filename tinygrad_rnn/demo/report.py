@@ -22,7 +22,7 @@ __all__ = ["DemoResults", "write_report"]
 
 @dataclass
 class DemoResults:
-    """The results of the demo, which the report shows.
+    """The results of the demo for the report.
 
     Attributes
     ----------
@@ -150,7 +150,7 @@ def _training(results: DemoResults) -> str:
 
 
 def _explained(results: DemoResults) -> list[str]:
-    """The sections of the report that any model has, over the held-out text."""
+    """The report's sections from `explain.report`, computed over the held-out text."""
     text = results.model.vocabulary.decode(results.corpus.held_out[: READ + 1])
     made = explain.report(results.model, text)
     about = (

@@ -58,7 +58,7 @@ class Stored(NamedTuple):
 
 @contextlib.contextmanager
 def read_npz(path: AnyPath) -> Iterator[dict[str, Stored]]:
-    """Open an ``.npz`` file of arrays, whose shapes and dtypes are known before an array is read.
+    """Open an ``.npz`` file of arrays; shapes and dtypes are known before an array is read.
 
     So whoever knows what to expect can refuse the file first, and no file can take more
     memory than what was expected. Nothing in a file is executed.
@@ -97,7 +97,7 @@ def read_npz(path: AnyPath) -> Iterator[dict[str, Stored]]:
 
 
 class _Cautious(io.BufferedReader):
-    """A file that refuses to read large parts, since the size of a directory is only a claim of the file."""
+    """A file that refuses very large reads, since the sizes in a file's directory cannot be trusted."""
 
     def read(self, size: int | None = -1) -> bytes:
         there = os.fstat(self.fileno()).st_size - self.tell()  # a reader makes room for all that is asked for
@@ -146,7 +146,7 @@ _FIELD = re.compile(
 
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]:
-    """Shape, dtype, Fortran order and length in bytes of an ``.npy`` header, parsed as text, not as Python."""
+    """Shape, dtype, Fortran order and byte length of an ``.npy`` header, parsed without evaluating Python."""
     start = file.read(8)
     width = {b"\x93NUMPY\x01\x00": 2, b"\x93NUMPY\x02\x00": 4, b"\x93NUMPY\x03\x00": 4}.get(start)
     if width is None:

@@ -30,21 +30,21 @@ WORDS = {
 
 
 class Refused(OSError):
-    """Raised for a path that this room refuses, though the system might not."""
+    """A path is refused by the library, though the operating system might allow it."""
 
 
 class Damage(ValueError):
-    """Raised for a damaged file, with words for the damage."""
+    """A file is damaged; the message describes the damage."""
 
 
 def kind_of(found: os.stat_result) -> str:
-    """What stands at a path that is no file, in words."""
+    """The kind of a path that is no regular file, in words."""
     return KINDS.get(stat.S_IFMT(found.st_mode), "something else")
 
 
 @contextlib.contextmanager
 def told(what: str, path: AnyPath) -> Iterator[None]:
-    """Within the block, errors of the system about a path become errors of this library."""
+    """Convert the system's errors about a path, inside the block, to errors of this library."""
     try:
         name = os.fsencode(path)
         if not name:
@@ -61,7 +61,7 @@ def told(what: str, path: AnyPath) -> Iterator[None]:
 
 @contextlib.contextmanager
 def undamaged(path: AnyPath, kind: str) -> Iterator[None]:
-    """Within the block, any error of a reader becomes an error about a damaged file.
+    """Convert any error of a reader, inside the block, to an error about a damaged file.
 
     Parameters
     ----------
@@ -79,13 +79,13 @@ def undamaged(path: AnyPath, kind: str) -> Iterator[None]:
 
 
 def check_regular(path: AnyPath) -> None:
-    """Raise if there is a folder, a pipe or a device at a path, from which nothing is read."""
+    """Raise if a path is a folder, a pipe or a device, from which nothing is read."""
     if not stat.S_ISREG((found := Path(path).stat()).st_mode):
         raise Refused(f"it is {kind_of(found)}, not a file")
 
 
 def shown(path: AnyPath) -> str:
-    """A path as a message shows it, in one line of limited length."""
+    """A path as error messages show it, in one line of limited length."""
     text = os.fsdecode(path)
     text = text if text.isprintable() and text.strip() else repr(text)
     return text if len(text) <= 300 else f"{text[:100]}…{text[-60:]}"

@@ -74,7 +74,7 @@ def write_tensors(
 
 @contextlib.contextmanager
 def read_tensors(path: AnyPath) -> Iterator[TensorFile]:
-    """Open a ``.safetensors`` file, whose texts, shapes and dtypes are known before an array is read.
+    """Open a ``.safetensors`` file; texts, shapes and dtypes are known before an array is read.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def read_tensors(path: AnyPath) -> Iterator[TensorFile]:
 
 @contextlib.contextmanager
 def read_arrays(path: AnyPath) -> Iterator[dict[str, Stored]]:
-    """Open a file of arrays, an ``.npz`` or a ``.safetensors`` file, whatever it is called.
+    """Open an ``.npz`` or ``.safetensors`` file of arrays, whatever its suffix.
 
     Raises
     ------

@@ -57,7 +57,7 @@ def _not_text(path: AnyPath, data: bytes, position: int) -> DataError:
 
 
 def _guessed(data: bytes) -> tuple[str | None, str]:
-    """The likely encoding of a text that is not UTF-8, as iconv calls it and in words; None if it is no text."""
+    """The likely encoding of a text that is not UTF-8, as iconv's name and in words; None for binary data."""
     for mark, encoding in (
         (b"\xff\xfe\0\0", "UTF-32"),
         (b"\0\0\xfe\xff", "UTF-32"),

@@ -75,7 +75,7 @@ def make_folder(path: AnyPath, what: str = "the folder") -> Path:
 
 @contextlib.contextmanager
 def replacing(path: AnyPath, what: str = "") -> Iterator[IO[bytes]]:
-    """Open a new file, which replaces the file of this name when the block ends without an error.
+    """Open a new file that replaces an existing file when the block ends without an error.
 
     Until then, and if the block fails, the older file stays as it was. A symbolic link is
     followed, the older file's permissions are kept, and no other file is left behind. Of
@@ -125,7 +125,7 @@ def write_bytes(path: AnyPath, content: bytes, what: str = "") -> Path:
 
 
 def _target(path: AnyPath) -> tuple[Path, os.stat_result | None]:
-    """The end of a path's symbolic links, and the status of the file there, if there is one."""
+    """The file at the end of a path's symbolic links, and its status if it exists."""
     target = Path(os.path.realpath(path))
     try:
         found = target.stat()
@@ -141,13 +141,13 @@ def _target(path: AnyPath) -> tuple[Path, os.stat_result | None]:
 
 
 def _part(folder: Path, mode: int) -> tuple[int, Path]:
-    """Make a new file in a folder, under a name that no other writer has."""
+    """Make a new file in a folder, under a name that no other writer uses."""
     part = folder / f".{secrets.token_hex(8)}.part"
     return os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode), part
 
 
 def _take_over(part: Path, before: os.stat_result) -> None:
-    """Give a file the owner and the permissions of the file that it replaces."""
+    """Copy the owner and the permissions of the replaced file to the new file."""
     if hasattr(os, "chown"):
         with contextlib.suppress(OSError):  # only root may give a file away
             os.chown(part, before.st_uid, before.st_gid)

@@ -80,7 +80,7 @@ def names_in(code: types.CodeType) -> NamesInCode:
 
 @functools.cache
 def is_ours(module: str | None) -> bool:
-    """Whether code of a module reads only what it is given: this library, NumPy and Python's own modules."""
+    """Whether a module's code reads only its arguments: true for this library, NumPy and Python's own modules."""
     first = _first(module)
     if first in sys.stdlib_module_names:
         file = getattr(sys.modules.get(first), "__file__", None)  # a user's file may have the name of a standard one
@@ -90,26 +90,26 @@ def is_ours(module: str | None) -> bool:
 
 @functools.cache
 def is_pure(module: str | None, name: str) -> bool:
-    """Whether a function or class of a module depends on nothing but its arguments."""
+    """Whether a function or class of a module depends on its arguments only."""
     return _first(module).lstrip("_") in _PURE and name not in IMPURE
 
 
 def _first(module: Any) -> str:
-    """Name of a module's package."""
+    """Name of the top-level package of a module."""
     return module.partition(".")[0] if isinstance(module, str) else ""
 
 
 def has_own_code(kind: type) -> bool:
-    """Whether a class is a user's; one that is made by `exec` may say that it is a builtin."""
+    """Whether a class is a user's; a class made by `exec` may claim to be a builtin."""
     return not is_ours(kind.__module__) or (kind.__module__ == "builtins" and bool(kind.__flags__ & 1 << 9))
 
 
 @functools.cache
 def original_attributes(kind: type) -> dict[str, Any]:
-    """Attributes of a class of the library, before anyone patches it."""
+    """Attributes of a library class as they were before any patch."""
     return dict(vars(kind))
 
 
 def is_replaced(name: str) -> bool:
-    """Whether a builtin is another one than Python's."""
+    """Whether a builtin was replaced by another object."""
     return vars(builtins).get(name) is not _BUILTINS.get(name)

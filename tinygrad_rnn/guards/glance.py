@@ -12,7 +12,7 @@ __all__ = ["Watch"]
 
 
 class Watch:
-    """The guard of a value that is asked for again and again, made anew only when a glance finds a difference.
+    """The guard of a value that is requested again and again, remade only when a quick check finds a difference.
 
     To make a guard takes a walk over all values. A glance only compares the same objects by
     identity, and by contents where they change in place. It may take an equal value for a
@@ -37,7 +37,7 @@ class Watch:
         self._glance: _Glance | None = None
 
     def guard(self, value: Any) -> Guard:
-        """Return a guard of the value; every call of one watch is for the same value."""
+        """The guard of a value; all calls of one watch are about the same value."""
         glance, last = self._glance, self._last
         if glance is not None and glance.finds_no_change():
             return glance.guard
@@ -53,7 +53,7 @@ class Watch:
 
 
 class _Contents(NamedTuple):
-    """What one object or container held: the identities of the parts, and the contents of containers among them."""
+    """The former contents of an object or container: identities of its parts, and contents of containers among them."""
 
     read: Callable[[Any], list[Any]]
     ids: list[int]
@@ -61,7 +61,7 @@ class _Contents(NamedTuple):
 
 
 class _Glance:
-    """All that can change of what a guard has read, as it was at one moment.
+    """A snapshot of everything that can change among the values that a guard has read.
 
     An identity says something only while no other object can have the same address. So numbers and texts are held
     here, other objects are known by weak references, and containers, which have none, by their contents.
@@ -103,7 +103,7 @@ class _Glance:
                     self._possible = False
 
     def finds_no_change(self) -> bool:
-        """Whether every object is the same, with the same contents, as when the glance was made."""
+        """Whether every object is the same as in the snapshot, with the same contents."""
         if not self._possible:
             return False
         try:
@@ -119,7 +119,7 @@ class _Glance:
 
 
 def _has(owner: Any, read: Callable[[Any], list[Any]], ids: list[int], inner: list[tuple[int, type, _Contents]]) -> bool:
-    """Whether an object or a container holds the same as when the glance was made."""
+    """Whether an object or a container has the same contents as in a snapshot."""
     values = read(owner)
     if list(map(id, values)) != ids:
         return False
@@ -130,5 +130,5 @@ def _has(owner: Any, read: Callable[[Any], list[Any]], ids: list[int], inner: li
 
 
 def _is_fixed(value: Any) -> bool:
-    """Whether a value is a number or a text, or a tuple of nothing else: it never changes, and holds no other object."""
+    """Whether a value is a number or a text, or a tuple of these, so that it never changes."""
     return rule_of(type(value)).is_number or (type(value) is tuple and all(map(_is_fixed, value)))

@@ -19,7 +19,7 @@ __all__ = ["Guard", "guard"]
 
 
 class Guard(NamedTuple):
-    """What a value can reach, at one moment.
+    """Key of everything that a value can reach, at one moment.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Guard(NamedTuple):
 
     @property
     def valid(self) -> bool:
-        """Whether an equal key of today proves that nothing has changed: no address has got a new owner."""
+        """Whether an equal key proves that nothing has changed: no address in the key has a new owner."""
         for reference in self.held:
             if reference() is None:
                 return False
@@ -64,7 +64,7 @@ class Guard(NamedTuple):
 
 
 def guard(value: Any, anew: Mapping[type, Collection[str]] = {}) -> Guard:
-    """A guard of a value and of all that its methods can reach.
+    """Make a guard of a value and of everything that its methods can reach.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ _CONSTRUCTORS = {"__init__", "__new__", "__post_init__", "__init_subclass__", "_
 
 
 class Group(NamedTuple):
-    """Keys of values that have names: attributes, globals, the variables of a closure."""
+    """Keys of named values, such as attributes, globals or closure variables."""
 
     names: tuple[str, ...]
     keys: tuple[Any, ...]
@@ -49,11 +49,11 @@ class Group(NamedTuple):
 
 
 class Missing:
-    """Stands for a variable that is not set."""
+    """Placeholder of a variable that is not set."""
 
 
 class Note(NamedTuple):
-    """What can change of one object that a walk has read, beside the object itself.
+    """The changeable facts of one object that a walk has read, beside the object itself.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ class Note(NamedTuple):
 
 
 class Unread:
-    """A holder of a value that no step reads: a guard knows the holder by its address and does not look inside."""
+    """A holder of a value that no step reads; a guard records the holder's address and does not look inside."""
 
     __slots__ = ("value", "__weakref__")
 
@@ -79,13 +79,13 @@ class Unread:
 
 
 class UnreadDict(dict[Any, Any]):
-    """A dict that no step reads, or that follows from attributes which a guard reads; see :class:`Unread`."""
+    """A dict that no step reads, or that is determined by attributes which a guard reads; see :class:`Unread`."""
 
     __slots__ = ("__weakref__",)
 
 
 class Walk:
-    """One walk over what a value can reach.
+    """One walk over all values that a value can reach.
 
     It runs no code of the values: no property, no ``__getattr__``, no ``__iter__``.
 
@@ -129,7 +129,7 @@ class Walk:
             self._depth -= 1
 
     def modules(self) -> tuple[Group, ...]:
-        """Variables of all modules that can be reached, if any code reads an attribute of that name."""
+        """Keys of the variables of all reachable modules whose names any code reads as attributes."""
         found: list[Group] = []
         known = -1
         while known < (known := len(self._names) + len(self._modules)):  # these variables may lead to more of both
@@ -146,7 +146,7 @@ class Walk:
         return tuple(found)
 
     def _note(self, owner: Any, read: Callable[[Any], Any], by_value: bool = False) -> None:
-        """Note what can change of a value; of one without weak references, whatever holds it notes that."""
+        """Note what can change in a value; for a value without weak references, its holder notes this."""
         if type(owner).__weakrefoffset__:
             self.notes.append(Note(weakref.ref(owner), read, by_value))
 
@@ -168,25 +168,25 @@ class Walk:
         return self._group(found, True)
 
     def _further(self, value: Any) -> Any:
-        """The class and the attributes of a value, if its kind has any beside the value itself."""
+        """The class and the attributes of a value, if values of its kind have any."""
         kind = rule_of(type(value))
         return self.instance(value) if kind.has_dict or kind.slots else None
 
     # -- one way for each kind of value, chosen by _look_up --------------------------------------
 
     def unknown(self, value: Any) -> Any:
-        """Key of a value that may hold anything: none, and the guard is not complete."""
+        """Key of a value that may hold anything: there is none, and the guard is incomplete."""
         if self.complete:
             size = f" of {value.nbytes:,} bytes" if isinstance(value, np.ndarray) else ""
             self.first_unknown = f"{type(value).__name__}{size}"
         self.complete = False
 
     def exact(self, value: Any) -> Any:
-        """Key of a number, a text or the like: its value to the last bit, and attributes that a class of the user adds."""
+        """Key of a number, a text or similar: the exact value, and attributes that a user's class adds."""
         return exact(value), self._further(value)
 
     def identity(self, value: Any) -> Any:
-        """Key of an object that is only itself: its address."""
+        """Key of an object that is compared by identity: its address."""
         try:
             self.held.append(weakref.ref(value))
         except TypeError:
@@ -194,7 +194,7 @@ class Walk:
         return id(value)
 
     def tensor(self, value: Any) -> Any:
-        """Key of a tensor: its address, and whether it wants a gradient. Each run of a trace reads the array afresh."""
+        """Key of a tensor: its address, and whether it requires a gradient; its array is read anew at each run of a trace."""
         self._note(value, _facts_of_tensor, by_value=True)
         return self.identity(value), *_facts_of_tensor(value), self._further(value)
 
@@ -203,12 +203,12 @@ class Walk:
         return self.identity(value.__objclass__), value.__name__  # it would keep its class alive
 
     def ufunc(self, value: Any) -> Any:
-        """Key of a NumPy ufunc: its address; one that is made of a Python function is unknown."""
+        """Key of a NumPy ufunc: its address; a ufunc made from a Python function is unknown."""
         of_python = all(set(kinds) <= set("O->") for kinds in value.types)  # made by np.frompyfunc
         return self.unknown(value) if of_python else self.identity(value)
 
     def instance(self, value: Any) -> Any:
-        """Key of an instance: its class and its attributes; of one with attributes that are read anew, its address too."""
+        """Key of an instance: its class and its attributes, and its address if attributes are read anew at each run."""
         for kind, names in self._anew.items():
             if isinstance(value, kind):
                 return self.identity(value), self._type(type(value)), self._attributes(value, names)
@@ -261,7 +261,7 @@ class Walk:
         return self._class(value, self.of, _PASSIVE)
 
     def _type(self, value: type) -> Any:
-        """The class of an instance, which was made before."""
+        """The class of an instance, whose key was made before."""
         return self._once((id(value), "type"), value, lambda self, value: self._class(value, self._type, _NOT_OF_INSTANCES))
 
     def _class(self, value: type, way: Callable[[Any], Any], left_out: set[str]) -> Any:
@@ -355,7 +355,7 @@ _WAYS: tuple[tuple[Any, _Way], ...] = (
 
 
 class TypeRule(NamedTuple):
-    """How the walk treats values of one type.
+    """A rule for how the walk treats values of one type.
 
     Attributes
     ----------
@@ -385,7 +385,7 @@ _kinds_of_users: weakref.WeakKeyDictionary[type, TypeRule] = weakref.WeakKeyDict
 
 
 def rule_of(kind: type) -> TypeRule:
-    """The rule for a type, looked up once."""
+    """The rule for a type, cached."""
     found = _kinds.get(kind) or _kinds_of_users.get(kind)
     if found is None:
         found = _look_up(kind)
@@ -416,7 +416,7 @@ _NUMBERS = {float, complex, str, bytes, int, bool, type(None), type(...), range}
 
 
 def _contents_of(kind: type, way: _Way, has_dict: bool) -> Callable[[Any], list[Any]] | None:
-    """The way to list what values hold, of a type without weak references; None if there is none, or it is not known."""
+    """A function that lists the contents of values without weak references; None if there is none for the type."""
     if kind in (dict, collections.OrderedDict):
         return _items
     if kind in (list, set, frozenset, collections.deque) or (
@@ -436,13 +436,13 @@ def _items(value: dict[Any, Any]) -> list[Any]:
 
 
 def _variables_of(value: Any, left_out: Collection[str]) -> list[tuple[str, Any]]:
-    """Names and values in the dict of a value, but for some."""
+    """Names and values in the dict of a value, without the excluded names."""
     found = list(object.__getattribute__(value, "__dict__").items())  # a thread may add to it
     return [pair for pair in found if pair[0] not in left_out] if left_out else found
 
 
 def _attributes_in(value: Any, left_out: Collection[str] = ()) -> list[Any]:
-    """The type of a value, and names and values of its attributes, but for some."""
+    """The type of a value, and names and values of its attributes, without the excluded names."""
     kind = rule_of(type(value))
     found: list[Any] = [type(value)]
     if kind.has_dict:
@@ -456,25 +456,25 @@ def _attributes_in(value: Any, left_out: Collection[str] = ()) -> list[Any]:
 
 
 def _items_of_dict(value: Any) -> list[Any]:
-    """The same of a value whose attributes are all in its dict."""
+    """The type and attributes of a value whose attributes are all in its dict."""
     space = object.__getattribute__(value, "__dict__")
     return [type(value), *space, *space.values()]
 
 
 def _variables(names: Iterable[str] | None, module: types.ModuleType) -> list[Any]:
-    """The type of a module, and its variables of these names, or all."""
+    """The type of a module, and all its variables, or those of given names."""
     space = vars(module)
     return [type(module), *(_items(space) if names is None else [space.get(name, Missing) for name in names])]
 
 
 def _class_attributes(left_out: set[str], kind: type) -> list[Any]:
-    """The bases and the metaclass of a class, and its attributes, but for some."""
+    """The bases, the metaclass and the attributes of a class, without the excluded names."""
     space = {name: part for name, part in vars(kind).items() if name not in left_out}
     return [type(kind), *kind.__bases__, *_items(space)]
 
 
 def _patches(kind: type) -> dict[str, Any]:
-    """The attributes of a class of the library that somebody has changed or added."""
+    """Attributes of a library class that were changed or added after import."""
     today, own = vars(kind), original_attributes(kind)
     if today == own:
         return {}
@@ -482,7 +482,7 @@ def _patches(kind: type) -> dict[str, Any]:
 
 
 def _is_original(kind: type) -> bool:
-    """Whether a class of the library has the attributes that it was made with."""
+    """Whether a library class has the attributes that it was defined with."""
     return vars(kind) == original_attributes(kind) or not _patches(kind)
 
 
@@ -504,7 +504,7 @@ def _owner_of_descriptor(value: Any) -> list[Any]:
 
 
 def _parts_of_function(names: Iterable[str] | None, imports: Iterable[str], value: types.FunctionType) -> list[Any]:
-    """All that a function holds, and the variables that its code reads: those of these names, or all."""
+    """All parts of a function, and the variables that its code reads: all, or those of given names."""
     space, of_python = value.__globals__, vars(builtins)
     return [
         value.__code__,

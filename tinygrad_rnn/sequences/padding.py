@@ -90,7 +90,7 @@ def pad(sequences: Sequence[npt.ArrayLike], value: float = 0, batch_first: bool 
 
 
 def _in_dtype(value: Any, dtype: np.dtype[Any]) -> Array | None:
-    """The number in this dtype, or None if the dtype cannot hold it."""
+    """A number converted to a dtype, or None if the dtype cannot hold it."""
     given = np.asarray(value)
     if given.dtype.kind not in ("biufc" if dtype.kind == "c" else "biuf"):
         return None
@@ -101,7 +101,7 @@ def _in_dtype(value: Any, dtype: np.dtype[Any]) -> Array | None:
 
 
 def unpad(padded: npt.ArrayLike, lengths: npt.ArrayLike, batch_first: bool = False) -> list[Array]:
-    """The sequences that :func:`pad` laid side by side, as views.
+    """The sequences of a padded array, each with its own length, as views.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def unpad(padded: npt.ArrayLike, lengths: npt.ArrayLike, batch_first: bool = Fal
 
 
 def reverse_padded(padded: ArrayOrTensor, lengths: npt.ArrayLike, batch_first: bool = False) -> ArrayOrTensor:
-    """Reverse each sequence over its real part; the padding stays in its place.
+    """Reverse each sequence of a padded array over its length; the padding stays in place.
 
     Parameters
     ----------

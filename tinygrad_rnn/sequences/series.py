@@ -237,7 +237,7 @@ def tbptt_chunks(codes: npt.ArrayLike, batch_size: int, length: int) -> Iterator
 
 
 def _in_step(series: Sequence[npt.ArrayLike]) -> list[Array]:
-    """The series as arrays, after a check that all have one length."""
+    """Several series as arrays, after a check that all have one length."""
     arrays = [np.asarray(one) for one in series]
     if not arrays or any(array.ndim == 0 for array in arrays):
         raise DataError("give one series or more, each with a time axis")

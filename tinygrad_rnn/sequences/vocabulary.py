@@ -18,7 +18,7 @@ Codes = npt.NDArray[np.int64]
 
 
 class Vocabulary:
-    """Symbols and their codes 0, 1, 2, …; the base of character and word vocabularies.
+    """Symbols and their codes 0, 1, 2, …; the base class of character and word vocabularies.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ class Vocabulary:
         return symbol in self._codes
 
     def __getitem__(self, symbol: str) -> int:
-        """The code of one symbol, special or not.
+        """The code of one symbol, which may be a special one.
 
         Raises
         ------
@@ -98,7 +98,7 @@ class Vocabulary:
         return self._codes[symbol]
 
     def split(self, text: str) -> Iterable[str]:
-        """Split a text into the parts that have codes."""
+        """Split a text into its symbols: the parts that have codes."""
         return text.split()
 
     def encode(self, text: str | Iterable[str]) -> Codes:

@@ -29,7 +29,7 @@ FEW = 1 << 16
 
 
 class Builder:
-    """Builds the values that a :class:`Describer` described.
+    """Builds values from the descriptions that a :class:`Describer` made.
 
     A module is made by a call of its class. Its parameters have no numbers at first, so an
     architecture that is only claimed takes no memory.
@@ -59,7 +59,7 @@ class Builder:
         self._made = 0
 
     def model(self, objects: Sequence[Json], value: Json, changes: Sequence[Json]) -> Module:
-        """Make the model, and change in it what was changed after it was made."""
+        """Make the model, and apply the changes that were made after its construction."""
         self.objects(objects)
         root = self.value(value)
         if not isinstance(root, Module):
@@ -70,7 +70,7 @@ class Builder:
         return root
 
     def change(self, change: Json) -> None:
-        """Set and delete attributes of modules in the model; all values are made before the first is set."""
+        """Set and delete attributes of modules in the model; all values are made before the first one is set."""
         self.objects(change["objects"])
         found = [(self._module_at(keys), _attribute(name), self.value(value)) for keys, name, value in change["set"]]
         gone = [(self._module_at(keys), _attribute(name)) for keys, name in change["delete"]]
@@ -95,7 +95,7 @@ class Builder:
         return make(self, content)
 
     def _one_of(self, description: Json, ways: Mapping[str, Callable[..., Any]]) -> tuple[Any, Callable[..., Any]]:
-        """The content of a description, and the way to make a value of this kind."""
+        """The content of a description, and the method that builds a value of its kind."""
         kind = next(iter(description), "") if isinstance(description, dict) else ""
         if kind not in ways:
             raise DataError(f"it describes a value as {description!r:.60}")
@@ -159,7 +159,7 @@ class Builder:
         return self._objects[number]
 
     def _at(self, keys: Sequence[str | int]) -> Any:
-        """The value that stands at a place in the model: keys of attributes and of containers."""
+        """The value at a path in the model: keys of attributes and of containers."""
         found: Any = self._root
         for key in keys:
             if isinstance(found, Module):
@@ -211,7 +211,7 @@ class Builder:
             raise DataError(f"{name} cannot be made of its arguments: {type(error).__name__}: {error!s:.300}") from error
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
-        """Refuse a parameter for which the file cannot have the numbers."""
+        """Refuse a parameter larger than the file's content."""
         self._made += 1
         if np.prod(shape, dtype=object) > self._most:
             raise DataError(f"it describes a parameter of shape {shape!s:.80}, and has {self._numbers} numbers in all")
@@ -237,7 +237,7 @@ class Builder:
         return self.array(name)
 
     def array(self, name: str) -> npt.NDArray[Any]:
-        """An array of the file, read once."""
+        """An array of the file, read at most once."""
         if name not in self._read:
             self._read[name] = self._stored(name).read()
         return self._read[name]
@@ -291,7 +291,7 @@ def _limited(number: int) -> int:
 
 @contextlib.contextmanager
 def apart() -> Iterator[None]:
-    """Within the block, what constructors do leaves no trace: no random number is missing after it, no warning is given."""
+    """Undo side effects of constructors after the block: random generators are restored, warnings are dropped."""
     ours, numpys = random.generator(), np.random.get_state()  # noqa: NPY002
     try:
         random.use(np.random.default_rng(0))

@@ -20,7 +20,7 @@ Keys = tuple[str | int, ...]
 
 
 class TwinComparison:
-    """Compares a model with its twin, which was made of the model's description.
+    """Compares a model with its twin, a model built from its description.
 
     The numbers of parameters are not compared, nor whether they are frozen. That a module or a
     parameter stands in two places counts.
@@ -75,7 +75,7 @@ class TwinComparison:
             self._above.discard(id(mine))
 
     def _same_object(self, mine: Module | Parameter, other: Any, keys: Keys) -> bool:
-        """Whether two modules or parameters are counterparts; the attributes of modules are compared at the first meeting."""
+        """Whether two modules or parameters are counterparts; modules' attributes are compared once."""
         if id(mine) in self._pairs or id(other) in self._taken:
             return self._pairs.get(id(mine)) is other
         if type(mine) is not type(other):
@@ -116,7 +116,7 @@ class TwinComparison:
 
 
 def _parts_of_function(value: Any) -> Sequence[Any] | None:
-    """All that makes a function what it is; None for what is none, or is compared by identity."""
+    """All parts of a function that decide its behaviour; None if the function is compared by identity."""
     if isinstance(value, types.FunctionType):
         cells = [cell.cell_contents for cell in value.__closure__ or ()]
         return [value.__code__, value.__defaults__, value.__kwdefaults__, cells]

@@ -27,7 +27,7 @@ LARGEST_INT = 1 << 600
 
 
 class Describer:
-    """Describes values for one file.
+    """Describes values as JSON for one file.
 
     A description is JSON. None, booleans, numbers and strings stand for themselves. Any other
     value is a dictionary whose first key says its kind, such as ``{"tuple": [1, 2]}``. Modules,
@@ -177,7 +177,7 @@ class Describer:
         return class_name(kind)
 
     def _stored(self, array: npt.NDArray[Any], path: str) -> str:
-        """Keep an array that is no parameter of the model, under a name of its own."""
+        """Store an array that is no parameter of the model, under a new name."""
         name, n = f"{BESIDE}{path}", 1
         while name in self._taken:
             name, n = f"{BESIDE}{path} ({n + 1})", n + 1
@@ -187,7 +187,7 @@ class Describer:
 
 
 def _argument_names(kind: type, count: int) -> Iterator[str]:
-    """What the first positional arguments of a class are called."""
+    """Names of the first positional arguments of a class."""
     known = list(inspect.signature(kind).parameters.values())
     for i in range(count):
         last = min(i, next((k for k, parameter in enumerate(known) if parameter.kind is parameter.VAR_POSITIONAL), i))
@@ -196,7 +196,7 @@ def _argument_names(kind: type, count: int) -> Iterator[str]:
 
 
 def _state_of(value: Any, path: str) -> Any:
-    """The attributes of an object, or what its class says in their place by ``__getstate__``."""
+    """The attributes of an object, or the state that its ``__getstate__`` returns."""
     own = getattr(type(value), "__getstate__", None)
     if own is not None and own is not getattr(object, "__getstate__", None):
         return own(value)
@@ -206,7 +206,7 @@ def _state_of(value: Any, path: str) -> Any:
 
 
 def _kind_of(value: Any) -> str:
-    """What a value is that a file does not hold, and what to do about it."""
+    """Words for a value that a file cannot hold, with advice."""
     if callable(value) and not isinstance(value, type):
         called = getattr(value, "__qualname__", type(value).__name__)
         return (

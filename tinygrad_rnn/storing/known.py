@@ -39,19 +39,19 @@ LIBRARY: dict[type, str] = {kind: name for name, kind in CLASSES.items()}
 
 
 def class_name(kind: type) -> str:
-    """The name of a class in a file: with its room for one of the library, alone for a user's."""
+    """The name of a class in a file: with its module for a class of the library, alone for a user's."""
     return LIBRARY.get(kind, kind.__name__)
 
 
 def function_name(function: Any) -> str | None:
-    """The name of a function of the library, or of a registered primitive; None for any other."""
+    """The name of a library function or a registered primitive; None for any other function."""
     known = {**registry, **FUNCTIONS}
     name = getattr(function, "name", getattr(function, "__name__", None))
     return name if isinstance(name, str) and known.get(name) is function else None
 
 
 def by_name(classes: Iterable[type]) -> Mapping[str, type]:
-    """All classes that a file may name, with those that a user hands in.
+    """All classes that a file may name, among them those that a user passes.
 
     Raises
     ------

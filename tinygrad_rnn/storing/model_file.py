@@ -41,7 +41,7 @@ def save(
     classes: Sequence[type] = (),
     **values: Any,
 ) -> None:
-    """Write a whole model to a ``.safetensors`` file: its architecture, its parameters, and what goes along with it.
+    """Write a whole model to a ``.safetensors`` file: architecture, parameters and additional values.
 
     The file holds the parameters under the names of `state_dict`, and the architecture as
     JSON: class and arguments of each module, and what was changed since the constructor. It is
@@ -102,7 +102,7 @@ def load(path: AnyPath, *, classes: Sequence[type] = ()) -> Module: ...
 @overload
 def load(path: AnyPath, name: str, /, *names: str, classes: Sequence[type] = ()) -> Any: ...
 def load(path: AnyPath, *names: str, classes: Sequence[type] = ()) -> Any:
-    """Read a model that :func:`save` wrote, or what went along with it.
+    """Read a model, or its additional values, from a file that :func:`save` wrote.
 
     Nothing in the file is executed: modules of this library come from a table, and your own
     classes from `classes`. Names, shapes and dtypes are compared before an array is read, so
@@ -163,7 +163,7 @@ def load(path: AnyPath, *names: str, classes: Sequence[type] = ()) -> Any:
 def _described(
     model: Module, values: Mapping[str, Any], classes: Sequence[type]
 ) -> tuple[dict[str, str], dict[str, npt.NDArray[Any]]]:
-    """The texts and arrays of a file."""
+    """The texts and arrays of a model file."""
     state = dict(model.named_parameters())
     describer = Describer({id(parameter): name for name, parameter in state.items()}, classes)
     root = describer.of(model, type(model).__name__)
@@ -183,7 +183,7 @@ def _described(
 
 
 def _change_until_alike(model: Module, describer: Describer, description: Json) -> TwinComparison:
-    """Describe what of a model is not as its constructor makes it, until a twin made of the description is alike."""
+    """Describe later changes to a model, until a twin built from the description is equal to the model."""
     for _ in range(ROUNDS):
         # arrays are described as they are at the moment, so that the twin has them
         arrays = {**{n: p.data for n, p in model.named_parameters()}, **describer.arrays}
@@ -212,7 +212,7 @@ def _change_until_alike(model: Module, describer: Describer, description: Json) 
 
 
 class Contents(NamedTuple):
-    """A model file that is open, before anything of it is made.
+    """A model file that is open, before any object is built.
 
     Attributes
     ----------
@@ -269,7 +269,7 @@ def _parsed(text: str) -> dict[str, Json]:
 
 
 def _built(contents: Contents, names: Sequence[str], classes: Sequence[type]) -> dict[str, Any]:
-    """The model, and the values of these names."""
+    """The model, and the additional values of the given names."""
     description = contents.description
     with errors_of(contents.path):
         builder = Builder(contents.arrays, by_name(classes))
@@ -296,7 +296,7 @@ def _built(contents: Contents, names: Sequence[str], classes: Sequence[type]) ->
 
 @contextlib.contextmanager
 def errors_of(what: str) -> Iterator[None]:
-    """Within the block, an error says of what it is, and any error about a damaged description becomes a DataError."""
+    """Name the file in errors inside the block, and convert errors about a damaged description to a DataError."""
     try:
         yield
     except DataError as error:

@@ -19,7 +19,7 @@ MOST = 60
 
 
 def summary(path: str | os.PathLike[str]) -> str:
-    """What is in a ``.safetensors`` file: architecture, parameters, and what goes along.
+    """Contents of a ``.safetensors`` file in words: architecture, parameters and additional values.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def _table(title: str, arrays: Mapping[str, Stored], frozen: Sequence[str]) -> l
 
 
 def _all_said(objects: Sequence[Json]) -> list[str]:
-    """Each object in words; an object has only those before it in it."""
+    """Each object of a file in words; an object refers only to earlier objects."""
     said: list[str] = []
     for description in objects:
         kind, content = next(iter(description.items()))
@@ -95,7 +95,7 @@ def _all_said(objects: Sequence[Json]) -> list[str]:
 
 
 def _said(value: Json, objects: Sequence[str], most: int = MOST) -> str:
-    """A value in words."""
+    """A value of a file in words."""
     if not isinstance(value, dict):
         return _short(repr(value), most)
     kind, content = next(iter(value.items()))
@@ -114,5 +114,5 @@ def _short(text: str, most: int) -> str:
 
 
 def _plain(text: str) -> str:
-    """A text of a file as a terminal may show it."""
+    """A text of a file, made safe for a terminal."""
     return text if text.isprintable() else repr(text)
