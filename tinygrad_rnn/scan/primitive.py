@@ -109,6 +109,8 @@ def _reversed(
 def _parted(loop: Loop, cotangents: dict[int, Tensor]) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
     """Cotangents of outputs, as those of final values, by the number of the slot, and all others."""
     slots = loop.final_slots
+    if slots.keys().isdisjoint(cotangents):
+        return {}, cotangents
     ends = {slots[i]: g for i, g in cotangents.items() if i in slots}
     return ends, {i: g for i, g in cotangents.items() if i not in slots}
 
