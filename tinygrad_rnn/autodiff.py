@@ -101,7 +101,7 @@ def backward(output: Tensor, gradient: TensorLike | None = None) -> None:
             found = table.get(node)
             if tensor is not None and found is not None:
                 before = tensor.grad
-                tensor._grad = found if before is None else before + found  # it has the leaf's shape
+                tensor.grad = found if before is None else before + found
 
 
 def _why_nothing(output: Tensor, order: list[Node]) -> str:
@@ -345,7 +345,7 @@ def _fitted(g: Any, value: Any) -> Tensor | Sparse | Part:
         part: Sparse | Part = g
         return part
     found: Tensor = g if g.__class__ is Tensor else Tensor(as_tensor(g).node)  # a number, an array, a Parameter
-    own = found._node.value
+    own = found.node.value
     if own.shape != value.shape:
         found = _unbroadcast(found, value.shape)
     return found if own.dtype is value.dtype or own.dtype == value.dtype else found.astype(value.dtype)

@@ -411,7 +411,12 @@ def _forecast(chosen: argparse.Namespace) -> int:
         print(line)
     with _without_warnings():
         report = forecast_report(
-            series, chosen.delays, chosen.horizon, hidden_size=chosen.hidden, random_state=chosen.seed, verbose=int(sys.stderr.isatty())
+            series,
+            chosen.delays,
+            chosen.horizon,
+            hidden_size=chosen.hidden,
+            random_state=chosen.seed,
+            verbose=int(sys.stderr.isatty()),
         )
         written = report.save(chosen.out)
     print(report.lead)

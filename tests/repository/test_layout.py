@@ -86,7 +86,8 @@ NEEDS_EXTRA = {
 
 # Names of networks: rooms that serve any cell know none of them.
 NETWORKS = re.compile(r"\b(\w*Cell|\w*RNN\w*|\w*LSTM\w*|\w*GRU\w*|Elman|Jordan|NARX|TDNN|Linear|Embedding|Dropout)\b")
-MAY_SAY_CELL = {"Cell", "TINYGRAD_RNN_BACKEND", "TINYGRAD_RNN_CACHE"}  # the protocol itself, and environment variables
+# The protocol itself, and environment variables.
+MAY_SAY_CELL = {"Cell", *(f"TINYGRAD_RNN_{name}" for name in ("BACKEND", "CACHE", "THREADS"))}
 SERVE_ANY_CELL = ("graph", "ops", "scan", "views", "draw", "testing", "explain")
 
 
@@ -339,9 +340,10 @@ def test_extras_have_what_is_asked_of_them() -> None:
     for module, tree in MODULES.items():
         for node in ast.walk(tree):
             called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
-            if called in ("optional", "extras.optional", "installing") and module != "extras":
+            if called in ("optional", "extras.optional", "installing", "new_figure") and module not in ("extras", "plots"):
                 assert isinstance(node, ast.Call)
-                name, extra = (ast.literal_eval(argument) for argument in node.args[:2])
+                named = [keyword.value for keyword in node.keywords if keyword.arg == "extra"]
+                name, extra = ("matplotlib", *map(ast.literal_eval, named)) if named else map(ast.literal_eval, node.args[:2])
                 if extra not in extras or name.partition(".")[0] not in brought(extra):
                     wrong.append(f"{module}:{node.lineno}: the extra {extra} does not bring {name}")
     assert not wrong, "\n".join(wrong)

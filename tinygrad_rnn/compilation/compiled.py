@@ -110,6 +110,11 @@ class CompiledFunction(Generic[P, R]):
     def plan(self, *args: P.args, **kwargs: P.kwargs) -> StepPlan:
         """How calls of this kind run: sections that run once, and scans, in order. Nothing is run or changed.
 
+        Parameters
+        ----------
+        *args, **kwargs
+            Those of a call.
+
         Examples
         --------
         >>> import numpy as np

@@ -15,6 +15,9 @@ __all__ = ["BACKENDS", "backend_name", "backend_named", "check_backend", "thread
 BACKENDS = ("numpy", "native")
 """The names of all backends."""
 
+THREADED = ("native",)
+"""Those that split a batch over threads."""
+
 VARIABLE = "TINYGRAD_RNN_BACKEND"
 THREADS_VARIABLE = "TINYGRAD_RNN_THREADS"
 
@@ -58,7 +61,7 @@ class use:
     def __init__(self, name: str, threads: int | None = None) -> None:
         self.name = check_backend(name)
         self.threads = threads if threads is None else check_int("threads", threads)
-        if name != "native" and self.threads not in (None, 1):
+        if self.threads not in (None, 1) and self.name not in THREADED:
             raise ValueError(f'threads={threads} are for the native backend: use("native", threads={threads})')
         self._before = _everywhere[0]
         self._token: Token[use | None] | None = None
