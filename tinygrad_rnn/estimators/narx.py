@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,10 @@ __all__ = ["NARXRegressor"]
 Array = npt.NDArray[Any]
 WINDOW = 100
 """Steps of a free run in training; a longer series is cut into so many, which run side by side."""
+
+
+DISTURBED: MutableMapping[nn.NARX, nn.Recurrent] = weakref.WeakKeyDictionary()
+"""For each model its runs with disturbances, so that their step is compiled once."""
 
 
 class NARXRegressor(SeriesRegressor):
@@ -224,7 +229,7 @@ class NARXRegressor(SeriesRegressor):
         errors = self.residuals_ / self.y_scaler_.scale_
         errors = errors - errors.mean(axis=0)
         drawn = errors[rng.randint(len(errors), size=(steps, paths))]
-        noisy = nn.Recurrent(_Disturbed(model.cell))
+        noisy = DISTURBED.setdefault(model, nn.Recurrent(_Disturbed(model.cell)))
         with no_grad():
             mean = model.free_run(inputs, history, steps=steps).data[:, 0]
             many = type(history)(*(np.repeat(slot.data, paths, axis=0) for slot in history))
