@@ -44,6 +44,7 @@ LONGEST = (
     "test_checker",
     "test_gradients",
     "test_pages",
+    "test_habits",
     "test_scan_faults",
     "test_random_cells",
     "test_draw_graphs",

@@ -177,14 +177,18 @@ class NARXRegressor(SeriesRegressor):
         self.residuals_ = self._errors(train, later) * self.y_scaler_.scale_
 
     def _errors(self, train: list[Part], later: list[Part]) -> Array:
-        """Errors one step ahead; those of the training part enlarged by their degrees of freedom, as on new data."""
+        """Errors one step ahead; those of the training part, of n rows, enlarged to what p parameters make of them on new data.
+
+        By the factor of the final prediction error, (n + p) / (n - p) (Akaike, "Fitting autoregressive models for
+        prediction", 1969).
+        """
         model: nn.NARX = self.module_
         with no_grad():
             found = [-OpenLoop(model, parts).residuals().data for parts in (train, later) if parts]
         n, p = len(found[0]), sum(parameter.size for parameter in model.parameters()) / self.outputs_.size
-        if len(found) > 1 and n < 2 * p:
-            return found[1]
-        return np.concatenate([found[0] * np.sqrt(n / (n - p)) if n >= 2 * p else found[0], *found[1:]])
+        if n >= 2 * p:
+            return np.concatenate([found[0] * np.sqrt((n + p) / (n - p)), *found[1:]])
+        return found[-1]
 
     def _run(self, table: Table, horizon: int | None) -> list[Array]:
         lengths = np.array([len(x) for x in table.x])
