@@ -38,6 +38,8 @@ settings.register_profile("scan", max_examples=2000, derandomize=False, print_bl
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 
+collect_ignore_glob = [] if find_spec("sklearn") else ["estimators/*"]  # without scikit-learn there are no estimators
+
 LONGEST = (
     "test_examples",
     "test_scan_random",
