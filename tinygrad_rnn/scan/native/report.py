@@ -17,7 +17,7 @@ from ..schedule import Schedule
 from ..use import backend_name
 from .compiler import CompilerError, find_compiler
 from .executable import NativeExecutable
-from .libraries import cached_files, folder, forget_all, program_text, runners
+from .libraries import LEVEL, cached_files, folder, forget_all, program_text, runners
 from .writer import CSource
 
 __all__ = ["report"]
@@ -63,7 +63,7 @@ def _trial() -> str:
     written = CSource(schedule)
     text = program_text(written.text, written.page.functions, written.page.types)
     with tempfile.TemporaryDirectory() as place:
-        run = NativeExecutable(schedule, runners({text: written}, Path(place))[text])
+        run = NativeExecutable(schedule, runners({text: written}, Path(place), LEVEL)[text])
         xs = np.linspace(-2, 2, 6, dtype=np.float32).reshape(2, 3)
         right = np.allclose(run([xs], 2)[0][0], np.tanh(xs), rtol=1e-5)
     return "compiles, loads, and gives right numbers" if right else "compiles and loads, but gives wrong numbers"
