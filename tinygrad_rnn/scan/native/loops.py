@@ -43,8 +43,8 @@ def write_line(page: Page, node: Node) -> None:
     with page.nest(x.shape, free) as variables:
         outer = [variables[axis] if axis in free else "0" for axis in range(rank)]
         index = outer if len(node.shape) == rank else [variables[axis] for axis in free]
-        together = axes == list(range(rank - len(axes), rank)) and _without_gaps(page, x, axes)
-        if together and literal_of(x) is None and x.dtype == dtype and page.places[x].strides[-1:] in ((), (1,)):
+        together = bool(axes) and axes == list(range(rank - len(axes), rank)) and _without_gaps(page, x, axes)
+        if together and literal_of(x) is None and x.dtype == dtype and page.places[x].strides[-1] == 1:
             source = page.pointer(x, outer)
         else:
             source = page.scratch("line", (math.prod(lengths),), dtype)
