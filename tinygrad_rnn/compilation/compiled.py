@@ -90,15 +90,11 @@ class CompiledFunction(Generic[P, R]):
         recording, state, leaves, snapshot = self._prepared((args, kwargs))
         source: Any = generator().bit_generator if recording.draws else None
         before = source.state if source is not None else None
-        memories: list[Any] = []
         try:
-            values, computed, memories = recording.run(snapshot.arrays, snapshot.numbers)
+            values, computed = recording.run(snapshot.arrays, snapshot.numbers)
             right = all(map(_is_finite, [values[k] for k in recording.finite]))
         except Exception:
             right = False
-        finally:
-            for executable, memory in memories:
-                executable.release(memory)
         if not right:  # the function itself raises the error, or computes what the program leaves out
             if source is not None:
                 source.state = before

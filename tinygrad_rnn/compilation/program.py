@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
@@ -15,12 +16,13 @@ from ..graph.node import Node, Spec, leaf
 from ..ops.core import registry
 from ..ops.facts import facts_of
 from ..ops.messages import describe
-from ..scan.backend import Backend, Executable
+from ..scan.backend import Backend, Executable, InTurn
 from ..scan.canonical import canonical
 from ..scan.loop import Loop, Output, is_scalar_constant
 from ..scan.numpy import NUMPY
 from ..scan.primitive import item, output_number, scan
 from ..scan.schedule import Schedule
+from ..scan.use import thread_count
 
 __all__ = ["Program", "ScanCall", "Section"]
 
@@ -34,12 +36,16 @@ class Section:
 
     Attributes
     ----------
+    steps : int
+        One.
     loop : Loop
         All its inputs are consts, and all its outputs are "once".
     executable : Executable
     reads : tuple of int
         Places of the inputs in the table.
     """
+
+    steps = 1
 
     def __init__(self, loop: Loop, backend: Backend, reads: Sequence[int]) -> None:
         self.loop = canonical(loop)
@@ -124,6 +130,7 @@ class Program:
             nodes, again = _resolved([resolved[node] for node in ends], turned)
             resolved = {node: again[found] for node, found in resolved.items() if found in again}
         self.calls: list[Section | ScanCall] = []
+        self._residuals: set[int] = set()
         self.constants: list[Array] = []
         self.given = list(given)
         self._backend = backend
@@ -141,6 +148,7 @@ class Program:
         wanted = [resolved[node] for node in ends]
         self._write(nodes, wanted)
         self.places = [self._place[node] for node in wanted]
+        self._borrowed = [n for n, place in enumerate(self.places) if place in self._residuals]
 
     def _write(self, nodes: Sequence[Node], wanted: Sequence[Node]) -> None:
         scans = [node for node in nodes if node.primitive is scan]
@@ -188,6 +196,7 @@ class Program:
         of_result = {k: self._next + k for k in range(count)}
         returned = len(node.attributes["plan"].saving.outputs) if residuals else count
         of_result |= {k: self._next + returned + n for n, k in enumerate(residuals)}
+        self._residuals.update(of_result[k] for k in residuals)
         self._next += returned + len(residuals)
         for read in items:
             self._place[read] = of_result[output_number(read)]
@@ -197,20 +206,33 @@ class Program:
             self._place[node] = self._next
             self._next += 1
 
-    def run(self, arrays: Sequence[Array]) -> tuple[list[Any], list[tuple[Executable, Any]]]:
-        """Run all calls.
+    def run(self, arrays: Sequence[Array]) -> list[Any]:
+        """The values of the ends. All calls are one call of the backend, if it has such."""
+        table: Sequence[Any] = [*arrays, *self.constants]
+        if thread_count() == 1 and self._together is not None:
+            table, memory = self._together.run(table)
+            memories = [(self._together, memory)]
+        else:
+            memories = []
+            for call in self.calls:
+                call.run(table, memories)  # type: ignore[arg-type]
+        values = [table[place] for place in self.places]
+        for n in self._borrowed:  # in the memory of a run
+            values[n] = values[n].copy()
+        for executable, memory in memories:
+            executable.release(memory)
+        return values
 
-        Returns
-        -------
-        table : list of numpy.ndarray
-        memories : list of (Executable, memory)
-            To be released when nothing reads the residuals any more.
-        """
-        table = [*arrays, *self.constants]
-        memories: list[tuple[Executable, Any]] = []
+    @functools.cached_property
+    def _together(self) -> Any:
+        first = len(self.given) + len(self.constants)
+        turns = []
+        place = first
         for call in self.calls:
-            call.run(table, memories)
-        return table, memories
+            residuals = call.residuals if isinstance(call, ScanCall) else ()
+            turns.append(InTurn(call.executable, call.steps, call.reads, place, residuals))
+            place += len(call.executable.schedule.loop.outputs) + len(residuals)
+        return self._backend.together(turns, first, set(self.places))
 
 
 def _sections(nodes: Sequence[Node], scans: Sequence[Node], wanted: Sequence[Node]) -> dict[Node, int]:

@@ -127,7 +127,7 @@ class Recording:
             return {key: self._told(part) for key, part in value.items()}
         return value
 
-    def run(self, arrays: Sequence[Array], numbers: Sequence[Any]) -> tuple[list[Any], list[Any], list[Any]]:
+    def run(self, arrays: Sequence[Array], numbers: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """Compute everything; nothing is changed yet.
 
         Returns
@@ -135,14 +135,12 @@ class Recording:
         values : list of numpy.ndarray
             By the places that `result` and `effects` name.
         computed : list of int or float
-        memories : list of (Executable, memory)
         """
         computed = self.arithmetic.run(numbers)
         given = [*arrays, *[np.array(computed[k], dtype) for k, dtype in self.scalars]]
         for count, draw in self.draws:
             given += _flat(draw(), count)
-        table, memories = self.program.run(given)
-        return [table[k] for k in self.program.places], computed, memories
+        return self.program.run(given), computed
 
 
 def _drawn_once(node: Node) -> Callable[[], Any]:

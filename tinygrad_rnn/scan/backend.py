@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from .loop import Loop
 from .schedule import Schedule
 from .work import Operation
 
-__all__ = ["NODE_BYTES", "Backend", "Executable", "RunMemory"]
+__all__ = ["NODE_BYTES", "Backend", "Executable", "InTurn", "RunMemory"]
 
 NODE_BYTES = 2600
 """About how much an executable takes for each value: measured for the built-in cells on NumPy."""
@@ -66,6 +66,28 @@ class Executable(Protocol):
         """Bytes of the memory that is kept for the gradient."""
 
 
+class InTurn(NamedTuple):
+    """One of several runs that follow each other on a table of arrays, to which each adds its results.
+
+    Attributes
+    ----------
+    executable : Executable
+    steps : int
+    reads : tuple of int
+        Places of the inputs in the table.
+    results : int
+        The place of the first result.
+    residuals : tuple of int
+        Numbers of the outputs that stay in the run's memory; their arrays follow the results.
+    """
+
+    executable: Executable
+    steps: int
+    reads: tuple[int, ...]
+    results: int
+    residuals: tuple[int, ...]
+
+
 class Backend(NamedTuple):
     """A way to run schedules.
 
@@ -78,6 +100,10 @@ class Backend(NamedTuple):
         ``build(schedule, layout) -> Executable``.
     accepts : callable
         ``accepts(loop) -> bool``: whether the backend can run a loop. If not, it has said why, and NumPy runs the loop.
+    together : callable
+        ``together(calls, first, wanted)``: one call for runs that follow each other, or None if there is no such call.
+        `first` is the number of arrays that the table begins with, and `wanted` holds the places of results that are
+        given away. It has ``run(given) -> (table, memory)`` and ``release(memory)``.
     left_out : frozenset of str
         Names of rewrites that do not pay on this backend.
     """
@@ -86,4 +112,5 @@ class Backend(NamedTuple):
     layout: Callable[[Loop], Any]
     build: Callable[[Schedule, Any], Executable]
     accepts: Callable[[Loop], bool] = lambda loop: True
+    together: Callable[[Sequence[InTurn], int, Collection[int]], Any] = lambda calls, first, wanted: None
     left_out: frozenset[str] = frozenset()

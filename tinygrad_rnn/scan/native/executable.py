@@ -156,14 +156,9 @@ class NativeExecutable:
         if self._instead is not None:
             return self._instead(inputs, steps)
         page = self._written.page
-        memory = self._pool.take(steps) or RunArrays(self._written, steps, min(self._length, max(1, steps)))
+        memory = self._pool.take(steps) or self.memory(steps)
         given = self._as_c_reads(inputs, steps)
-        results = tuple(
-            [
-                None if kind is None else np.empty((steps, *kind[1]) if kind[0] == "stack" else kind[1], kind[2])
-                for kind in self._results
-            ]
-        )
+        results = tuple([None if spec is None else np.empty(*spec) for spec in self.specs(steps)])
         calls = self._calls(memory, given, results) if page.calls else None
         count = 1 if page.rows is None else thread_count()
         if count > 1:
@@ -178,6 +173,32 @@ class NativeExecutable:
         if failed:
             raise (calls and calls.error) or IndexError("an index is out of range")
         return results, memory
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether a run is nothing but a call of C."""
+        if self._run is None and self._instead is None:
+            self._compile()
+        return self._instead is None and not self._written.page.calls
+
+    @property
+    def function(self) -> tuple[int, int]:
+        """The address of the compiled function, and the batch size."""
+        return ctypes.cast(self._run, ctypes.c_void_p).value or 0, self._written.page.batch
+
+    def memory(self, steps: int) -> RunArrays:
+        """Memory for a run of so many steps."""
+        return RunArrays(self._written, steps, min(self._length, max(1, steps)))
+
+    def specs(self, steps: int) -> list[tuple[tuple[int, ...], np.dtype[Any]] | None]:
+        """The shape and dtype of each result; None for a residual."""
+        return [
+            None if kind is None else ((steps, *kind[1]) if kind[0] == "stack" else kind[1], kind[2]) for kind in self._results
+        ]
+
+    def reads(self, steps: int) -> list[tuple[np.dtype[Any], int]]:
+        """The dtype of each input, and how many elements are read."""
+        return [(dtype, steps * size if over_time else size) for dtype, size, over_time, _ in self._given]
 
     @cached_property
     def _work(self) -> int:

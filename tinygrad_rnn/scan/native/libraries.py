@@ -222,6 +222,47 @@ def runners(sources: Mapping[str, CSource], place: Path, level: str = "-O0") -> 
     return {text: _typed_run(getattr(library, f"run_{k}")) for k, text in enumerate(sources)}
 
 
+SEQUENCER = """\
+struct call {
+    int (*run)(long, long, long, long, long, void **, void **, void **, long);
+    long steps, batch, length;
+    void **memory;
+    long count;
+    const long *inputs;
+    long results;
+};
+
+/* Calls one after another on a table of NumPy objects, to which each adds its results; 0 if none has failed */
+int run_all(long count, const struct call *calls, void **table, void **inputs, long data) {
+    for (const struct call *c = calls; c < calls + count; c++) {
+        for (long k = 0; k < c->count; k++) inputs[k] = table[c->inputs[k]];
+        if (c->run(c->steps, c->batch, c->batch, 0, c->length, c->memory, inputs, table + c->results, data)) return 1;
+    }
+    return 0;
+}
+"""
+
+
+def sequencer() -> Any:
+    """The compiled function that calls several programs.
+
+    Raises
+    ------
+    CompilerError, OSError
+        If it cannot be compiled, kept or loaded.
+    """
+    with _lock:
+        found = _loaded.get("sequencer")
+        if found is None:
+            compiler = find_compiler()
+            path = _kept("program", SEQUENCER, compiler, LEVEL, lambda to: link(compiler, SEQUENCER, [], to, LEVEL), "so")
+            found = _loaded["sequencer"] = ctypes.CDLL(str(path)).run_all
+            long, pointer = ctypes.c_long, ctypes.c_void_p
+            found.argtypes = (long, pointer, pointer, pointer, long)
+            found.restype = ctypes.c_int
+        return found
+
+
 def _typed_run(function: Any) -> Any:
     """A function ``run``, with the types of its arguments."""
     long, pointer = ctypes.c_long, ctypes.c_void_p
