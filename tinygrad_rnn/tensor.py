@@ -606,10 +606,8 @@ def leaf_of(parameter: Parameter, value: npt.NDArray[Any]) -> Node:
 
 def rebind(parameter: Parameter, node: Node) -> None:
     """Give a parameter another node, and so another array; it stays frozen or unfrozen."""
-    wants = parameter.node.leaf is not None
+    node.leaf = parameter._node.leaf
     parameter._node = node
-    if wants:
-        require_grad(parameter)
 
 
 def _restored(

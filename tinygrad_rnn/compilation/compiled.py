@@ -188,13 +188,10 @@ def _commit(recording: Recording, state: State, leaves: Sequence[Any], values: S
     for k, lr in effects.rates:
         optimizers[k].lr = computed[lr.place] if isinstance(lr, Computed) else lr
     for k, memories in effects.memories:
-        for memory, found in zip(optimizers[k].memories, memories, strict=True):
-            new = {
-                name: values[value.place] if isinstance(value, Value) else _built(value, values, computed)
-                for name, value in found.items()
-            }
-            memory.clear()
-            memory.update(new)
+        optimizers[k].memories[:] = [
+            {name: values[x.place] if type(x) is Value else _built(x, values, computed) for name, x in memory.items()}
+            for memory in memories
+        ]
 
 
 def _built(result: Any, values: Sequence[Any], computed: Sequence[Any]) -> Any:
