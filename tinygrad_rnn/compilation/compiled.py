@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar
@@ -173,7 +174,7 @@ class CompiledFunction(Generic[P, R]):
 
 
 def _is_finite(value: Any) -> bool:
-    return bool(np.isfinite(np.vdot(value, value)) or np.isfinite(value).all())
+    return math.isfinite(np.vdot(value, value)) or bool(np.isfinite(value).all())
 
 
 def _commit(recording: Recording, state: State, leaves: Sequence[Any], values: Sequence[Any], computed: Sequence[Any]) -> None:

@@ -101,6 +101,10 @@ class _Glance:
                         waiting.append((inner, value))
                 elif not (type(value).__weakrefoffset__ or kind.by_address):
                     self._possible = False
+        # what holds no containers is compared together
+        self._flat = [(reference, contents.read) for reference, contents in self._owners if not contents.inner]
+        self._flat_ids = [found for _, contents in self._owners if not contents.inner for found in contents.ids]
+        self._owners = [entry for entry in self._owners if entry[1].inner]
 
     def finds_no_change(self) -> bool:
         """Whether every object is the same as in the snapshot, with the same contents."""
@@ -110,6 +114,11 @@ class _Glance:
             for reference, read, before in self._values:
                 if read(reference()) != before:
                     return False
+            values: list[Any] = []
+            for reference, read in self._flat:
+                values += read(reference())
+            if list(map(id, values)) != self._flat_ids:
+                return False
             for reference, contents in self._owners:
                 if not _has(reference(), *contents):
                     return False
