@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["Parameter", "Tensor", "tensor"]
 
 # What to do in a step in place of what needs a value.
-COMPUTE = "compute with functions of tinygrad_rnn, and look at values outside, by states(xs)"
+LOOK = ", and look at values outside, by states(xs)"
+COMPUTE = f"compute with functions of tinygrad_rnn{LOOK}"
 CHOOSE = "use tr.where(condition, a, b), which has both branches"
 LOGIC = "use tr.min or tr.max of numbers, such as tr.max(condition.astype(float))"
 
@@ -100,6 +101,7 @@ class Tensor:
             name = self._node.name or self._node.operation or "a tensor"
             if current().recorder is not None:
                 why, otherwise = "a compiled function is recorded once for many calls", "do it outside, with what it returns"
+                advice = advice.removesuffix(LOOK)
             else:
                 why, otherwise = "a step is recorded once for all t", 'use mode="unroll"'
             raise TraceError(f"{asked} of {name} {self.shape}: {why}, before there are values; {advice}, or {otherwise}")

@@ -237,6 +237,23 @@ def test_a_tensor_that_wants_a_gradient_gets_it() -> None:
     np.testing.assert_allclose(gradients[1][1], gradients[0][1], rtol=1e-6)
 
 
+def test_lengths_are_a_list_and_checkpoints_give_the_same() -> None:
+    model = nn.LSTM(2, 3, bidirectional=True, checkpoint=2)
+    x = np.random.default_rng(0).normal(size=(5, 2, 2)).astype(np.float32)
+
+    def step(x: Any, lengths: Any) -> Any:
+        model.zero_grad()
+        loss = tr.square(model(x, lengths=lengths)[0]).sum()
+        loss.backward()
+        return loss
+
+    for lengths in ([5, 2], [0, 3]):
+        right = step(x, lengths).item(), model.weight_hh_l0.grad.data
+        assert tr.compile(step)(x, lengths).item() == pytest.approx(right[0], rel=1e-6)
+        np.testing.assert_allclose(model.weight_hh_l0.grad.data, right[1], atol=1e-6)
+    refused(step, x, np.array([5, 2]), words="lengths are known.*a list of integers", text="lengths=lengths")
+
+
 def test_second_order_is_compiled_as_well() -> None:
     cell = nn.Recurrent(nn.RNNCell(2, 3, dtype=float))
     x = np.random.default_rng(0).normal(size=(4, 2, 2))

@@ -109,8 +109,13 @@ class CompiledFunction(Generic[P, R]):
 
         Parameters
         ----------
-        *args, **kwargs
-            Those of a call.
+        *args
+        **kwargs
+            As for a call.
+
+        Returns
+        -------
+        StepPlan
 
         Examples
         --------

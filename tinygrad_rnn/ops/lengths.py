@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..console import counted
-from ..errors import DtypeError, ShapeError
+from ..errors import DtypeError, ShapeError, TraceError
+from ..graph.node import Spec
 from .arithmetic import where
 from .core import TensorLike, as_tensor
 
@@ -34,6 +35,8 @@ def sequence_mask(lengths: TensorLike, T: int, batch_size: int) -> Tensor:
     ------
     DtypeError
         If the lengths are not integers.
+    TraceError
+        If they are symbolic.
     ShapeError
         If there is not one for each row, or one is negative or longer than T.
 
@@ -43,7 +46,12 @@ def sequence_mask(lengths: TensorLike, T: int, batch_size: int) -> Tensor:
     array([[ True,  True, False],
            [False, False, False]])
     """
-    found = as_tensor(lengths).data
+    given = as_tensor(lengths)
+    if isinstance(given.node.value, Spec):
+        raise TraceError(
+            "lengths are known while a function is compiled: give a list of integers, for which it is recorded anew"
+        )
+    found = given.data
     if found.dtype.kind not in "iu" and found.size:
         raise DtypeError(f"lengths are integers, not {found.dtype}")
     if found.shape != (batch_size,):
