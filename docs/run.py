@@ -426,11 +426,11 @@ class _Translation:
         if not pair.differs(self.changed):
             self.blocks.append(opening + pair.code + below)
             return
-        page, after = copy.copy(self.page), self.page.random_numbers()
+        page = copy.copy(self.page)
         page.path, page.pictures, page.namespace = self.path, self.pictures, namespace | self.names
-        _restore(random_numbers)
+        for generator, state in random_numbers:
+            generator.bit_generator.state = state
         self.blocks.append(opening + page.given(pair.original["kind"], pair.code, pair.original["text"] or ""))
-        _restore(after)
         self.names = {name: page.namespace[name] for name in self.changed if name in page.namespace}
 
     def result(self) -> Result:
@@ -442,11 +442,6 @@ class _Translation:
 
     def _from_here(self, found: re.Match[str]) -> str:
         return Path(os.path.normpath(Path(self.folder, found[0]))).as_posix() + "/"
-
-
-def _restore(random_numbers: list[tuple[Any, Any]]) -> None:
-    for generator, state in random_numbers:
-        generator.bit_generator.state = state
 
 
 def _fingerprint(source: str) -> str:

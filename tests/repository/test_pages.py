@@ -165,7 +165,10 @@ def test_blocks_share_files_and_leave_nothing_behind(tmp_path: Path) -> None:
 ORIGINAL = """# Letters
 
 ```python
+import itertools
+
 U, W = 2, 3
+count = itertools.count(1)
 ```
 
 ```python
@@ -185,8 +188,8 @@ nn.RNNCell(2, 3).draw()
 ![RNNCell, folded over time](pictures/page/letters.svg)
 
 ```python
-runs = globals().get("runs", 0) + 1
-runs
+U = next(count)
+U
 ```
 
 ```text
@@ -237,11 +240,14 @@ def test_a_translation_has_the_code_and_the_output_of_its_original(pages: tuple[
 def test_a_block_of_a_translation_that_differs_is_run_with_all_that_reads_its_names(pages: tuple[Path, Path]) -> None:
     page, translation = pages
     draw = 'from tinygrad_rnn import nn\n\nnn.RNNCell(2, 3).draw(notation="WU")  # 图\n'
-    translation.write_text(TRANSLATION.format("W, U = 2, 3\n", "", draw), encoding="utf-8")
+    translation.write_text(
+        TRANSLATION.format("import itertools\n\nW, U = 2, 3\ncount = itertools.count(1)\n", "", draw), encoding="utf-8"
+    )
     assert run.update(page) == ["page.md", "letters-zh.svg"]
     text = translation.read_text(encoding="utf-8")
     assert "```text\n1\n```\n\n那么" in text  # U - W
     assert draw in text and "(../pictures/page/letters-zh.svg)" in text
+    assert text.endswith("U\n```\n\n```text\n1\n```\n")  # the last block is run once, for U is set anew in it
     assert run.differences(page) == []
     assert page.read_text(encoding="utf-8") == ORIGINAL
     translation.write_text(text.replace("```text\n1\n```\n\n那么", "```text\n-1\n```\n\n那么"), encoding="utf-8")
@@ -271,7 +277,7 @@ def test_a_translation_draws_the_random_numbers_of_its_original(tmp_path: Path, 
 @pytest.mark.parametrize(
     "mine, message",
     [
-        (TRANSLATION.format("U, W = 2, 4\n", "", ""), "its code is another"),
+        (TRANSLATION.format("import itertools\n\nU, W = 2, 4\ncount = itertools.count(1)\n", "", ""), "its code is another"),
         (TRANSLATION.format("", "", "from tinygrad_rnn import nn\n\nnn.GRUCell(2, 3).draw()\n"), "its code is another"),
         ("# 字母\n\n```python\nU, W = 2, 3\n```\n", "1 blocks here and 4 there"),
     ],
