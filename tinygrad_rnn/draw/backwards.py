@@ -20,7 +20,7 @@ THINNEST, DECADE, THICKEST = 1.0, 0.8, 9.0
 
 
 def width_of(norm: float) -> float:
-    """The width of an edge, on one logarithmic scale for all pictures.
+    """The width of an edge for a gradient's norm, on one logarithmic scale for all pictures.
 
     Examples
     --------
@@ -32,7 +32,7 @@ def width_of(norm: float) -> float:
 
 
 def turn_round(sketch: Sketch) -> None:
-    """Turn the edges by which a gradient comes back, and label them with it, or with its norm; all others are faint.
+    """Reverse the edges through which a gradient returns, label them with the gradient or its norm, and fade all others.
 
     A gradient that is exactly zero is dashed, one that is NaN is dotted and red, one that is cut off
     has scissors and no number, and a tiny one is thin and has a number.

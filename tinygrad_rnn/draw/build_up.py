@@ -17,7 +17,7 @@ __all__ = ["built_up"]
 
 
 def built_up(sketch: Sketch) -> list[Sketch]:
-    """The sketches after each step, the last one of which is the whole.
+    """Sketches of the picture after each step; the last one is complete.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ def built_up(sketch: Sketch) -> list[Sketch]:
 
 
 def _stages(sketch: Sketch) -> dict[Vertex, float]:
-    """The step with which each node comes, as a column; before all of them, if it is of no step and joins none."""
+    """The step, as a column, at which each node appears; nodes of no step that join none appear first."""
     made_of: dict[Vertex, list[Vertex]] = defaultdict(list)
     read_by: dict[Vertex, list[Vertex]] = defaultdict(list)
     for arc in sketch.arcs:
@@ -49,7 +49,7 @@ def _stages(sketch: Sketch) -> dict[Vertex, float]:
 
 
 def _until(sketch: Sketch, stages: dict[Vertex, float], stage: float, page: Box) -> Sketch:
-    """What is there after one step."""
+    """The part of a sketch that is visible after one step."""
     shown = {v for v, first in stages.items() if first <= stage}
     arcs = [arc for arc in sketch.arcs if arc.source in shown and arc.target in shown]
     lines = [evenly(arc.path) for arc in arcs if arc.path is not None]

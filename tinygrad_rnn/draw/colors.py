@@ -19,7 +19,7 @@ DIVERGING = ("#2166AC", "#4393C3", "#92C5DE", "#D1E5F0", "#F7F7F7", "#FDDBC7", "
 
 
 class Scale(NamedTuple):
-    """What number has what colour; numbers outside have the colour of the nearer end.
+    """A map from numbers to colours; numbers outside the range take the colour of the nearer end.
 
     Attributes
     ----------
@@ -44,25 +44,25 @@ class Scale(NamedTuple):
     logarithmic: bool = False
 
     def place(self, number: float) -> float:
-        """Where a number stands on the scale, from 0 to 1."""
+        """Position of a number on the scale, from 0 to 1."""
         low, high, x = (math.log10(max(v, 1e-300)) if self.logarithmic else v for v in (self.low, self.high, number))
         return min(max((x - low) / (high - low or 1.0), 0.0), 1.0)
 
     def color(self, number: float) -> str:
-        """The colour of a number that is not NaN."""
+        """Colour of a number that is not NaN."""
         at = self.place(number) * (len(self.colors) - 1)
         k = min(int(at), len(self.colors) - 2)
         ends = [np.array([int(c[i : i + 2], 16) for i in (1, 3, 5)]) for c in self.colors[k : k + 2]]
         return "#" + "".join(f"{int(c):02x}" for c in np.round(ends[0] + (at - k) * (ends[1] - ends[0])))
 
     def at(self, place: float) -> float:
-        """The number at a place from 0 to 1."""
+        """Number at a position from 0 to 1."""
         if self.logarithmic:
             return float(self.low * (self.high / self.low) ** place)
         return self.low + (self.high - self.low) * place
 
     def ticks(self) -> list[float]:
-        """Numbers to be written beside the scale: powers of ten, or the ends and the middle."""
+        """Numbers to write beside the scale: powers of ten, or the ends and the middle."""
         if not self.logarithmic:
             return [self.low, (self.low + self.high) / 2, self.high]
         first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
@@ -75,17 +75,17 @@ class Scale(NamedTuple):
 
 
 def magnitudes(low: float, high: float) -> Scale:
-    """A logarithmic scale of numbers that are not negative."""
+    """A logarithmic colour scale for non-negative numbers."""
     return Scale(low, high, VIRIDIS, True)
 
 
 def signed(bound: float) -> Scale:
-    """A scale from -bound to bound, white at zero."""
+    """A colour scale from -bound to bound, white at zero."""
     return Scale(-bound, bound, DIVERGING)
 
 
 def ink_on(color: str) -> str:
-    """Black or white, whichever can be read on a colour.
+    """Black or white, whichever is readable on a colour.
 
     Examples
     --------
@@ -98,5 +98,5 @@ def ink_on(color: str) -> str:
 
 
 def _linear(channel: float) -> float:
-    """The light of a channel of an sRGB colour."""
+    """Linear light intensity of one channel of an sRGB colour."""
     return channel / 12.92 if channel <= 0.04045 else float(((channel + 0.055) / 1.055) ** 2.4)

@@ -25,7 +25,7 @@ LANE = 30.0
 
 
 def close(sketch: Sketch) -> None:
-    """Take every edge between steps through its squares."""
+    """Draw every edge between steps through black squares, the delays."""
     delayed: dict[Vertex, list[Arc]] = defaultdict(list)
     for arc in sketch.arcs:
         if arc.lag:
@@ -65,7 +65,7 @@ def _square(sketch: Sketch, source: Vertex, k: int, x: float, y: float, note_at:
 
 
 def _loop(sketch: Sketch, source: Vertex, arcs: list[Arc]) -> None:
-    """Two arcs of one circle, with the square on the far side."""
+    """A self-loop: two arcs of one circle, with the square on the far side."""
     right = source.x + source.width / 2
     cx, cy = right + 22, source.y
     square = _square(sketch, source, 1, cx + LOOP, cy, (20, 0))
@@ -86,7 +86,7 @@ def _loop(sketch: Sketch, source: Vertex, arcs: list[Arc]) -> None:
 
 
 def _circle(cx: float, cy: float, start: float, end: float) -> Points:
-    """An arc of the loop's circle, by cubics of at most a quarter."""
+    """An arc of a self-loop's circle, as cubic curves of at most a quarter."""
     n = max(1, math.ceil(abs(end - start) / (math.pi / 2)))
     step = (end - start) / n
     k = 4 / 3 * math.tan(step / 4)
@@ -101,7 +101,7 @@ def _circle(cx: float, cy: float, start: float, end: float) -> Points:
 
 
 def _chain(sketch: Sketch, source: Vertex, arcs: list[Arc]) -> None:
-    """Tapped delays: squares in a row to the right of what they delay."""
+    """Tapped delays: squares in a row to the right of the delayed value."""
     x = max(v.x + v.width / 2 for v in sketch.vertices if abs(v.y - source.y) < 20) + REACH
     side = 16 if sum(a.target.y - source.y for a in arcs) < 0 else -16  # away from where the lines go
     squares = [_square(sketch, source, k + 1, x + LINK * k, source.y, (0, side)) for k in range(max(a.lag for a in arcs))]
@@ -156,7 +156,7 @@ def _trunk(sketch: Sketch, source: Vertex, arcs: list[Arc], lane: float, free: d
 
 
 def _branch(sketch: Sketch, square: Vertex, arc: Arc, lane: float, shift: float, depth: float, goes_on: bool) -> Arc:
-    """From the square along the trunk into one target."""
+    """A line from the square along the trunk into one target."""
     target = arc.target
     back = arc.between(square, target)
     border = target.x + _beside(target, shift)
@@ -187,7 +187,7 @@ def _branch(sketch: Sketch, square: Vertex, arc: Arc, lane: float, shift: float,
 
 
 def _is_clear(sketch: Sketch, arc: Arc) -> bool:
-    """Whether an edge runs through no node but those that it joins."""
+    """Whether an edge crosses no node except its own ends."""
     assert arc.path is not None
     points = evenly(arc.path)
     others = (v for v in sketch.vertices if v not in (arc.source, arc.target) and v.kind is not Kind.JUNCTION)
@@ -195,10 +195,10 @@ def _is_clear(sketch: Sketch, arc: Arc) -> bool:
 
 
 def _beside(v: Vertex, up: float) -> float:
-    """From the middle of a node to its side, so far above the middle."""
+    """Distance from a node's middle to its side, at a given height above the middle."""
     return v.width / 2 * (math.sqrt(max(0.0, 1 - (2 * up / v.height) ** 2)) if v.round else 1.0)
 
 
 def _above(v: Vertex, aside: float) -> float:
-    """From the middle of a node to its top, so far beside the middle."""
+    """Distance from a node's middle to its top, at a given offset beside the middle."""
     return v.height / 2 * (math.sqrt(max(0.0, 1 - (2 * aside / v.width) ** 2)) if v.round else 1.0)

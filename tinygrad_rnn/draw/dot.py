@@ -15,7 +15,7 @@ __all__ = ["written"]
 
 
 def written(sketch: Sketch, name: str) -> str:
-    """The DOT of a sketch whose nodes have places and whose edges have paths.
+    """The DOT text of a sketch whose nodes have positions and whose edges have paths.
 
     Any Graphviz draws the same from it: nothing is left to a layout.
     """
@@ -54,7 +54,7 @@ def written(sketch: Sketch, name: str) -> str:
 
 
 def identifier(name: str) -> str:
-    """A node's name in DOT, where a colon would start a port, and brackets HTML."""
+    """A node's name quoted for DOT, where a colon would start a port and brackets would start HTML."""
     return name.translate(_LOOKALIKES)
 
 
@@ -62,7 +62,7 @@ _LOOKALIKES = str.maketrans({":": "∶", "\\": "∖", "<": "‹", ">": "›", "\
 
 
 def _label(label: str) -> str:
-    """A label in DOT: as HTML if it has scripts, else as text."""
+    """A label in DOT: HTML if it has subscripts or superscripts, plain text otherwise."""
     found = parts(label)
     if all(level == BASE for _, level in found):
         return str(graphviz.escape(plain(label)))

@@ -51,15 +51,15 @@ class Drawing:
 
     @property
     def source(self) -> str:
-        """The DOT text; the same in every run."""
+        """The DOT text of the picture; the same in every run."""
         return _writable(written(self.sketch, self.name))
 
     def svg(self) -> str:
-        """The picture as an SVG element, accessible, with ids of its own; nothing has to be installed for it."""
+        """The picture as an accessible SVG element with unique ids; needs no installed renderer."""
         return _writable(svg(self.sketch, self.name, self.title, self.description))
 
     def build_up(self) -> Drawings:
-        """The picture after each step, for one slide after another; everything keeps its place.
+        """The picture after each step, for a series of slides; node positions do not change.
 
         Raises
         ------
@@ -87,7 +87,7 @@ class Drawing:
         return Drawings([self]) | other
 
     def tikz(self) -> str:
-        r"""The picture for LaTeX: for ``\input`` in a paper or a slide, and a document of its own as well.
+        r"""The picture for LaTeX: a text for ``\\input``, and a complete document as well.
 
         TeX sets the labels. A document with the picture needs ``\usepackage{tikz}``, and
         ``\resizebox{\linewidth}{!}{\input{net}}`` makes it as wide as the text. Names in
@@ -102,7 +102,7 @@ class Drawing:
         return _writable(tikz(self.sketch, self.title))
 
     def save(self, path: str | Path) -> Path:
-        """Write the picture; the format is that of the suffix.
+        """Write the picture to a file; the suffix decides the format.
 
         Parameters
         ----------
@@ -159,5 +159,5 @@ class Drawing:
 
 
 def _writable(text: str) -> str:
-    """A text with another character in place of those that no file of XML can hold."""
+    """A text in which characters that XML cannot hold are replaced."""
     return re.sub("[\0-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]", "\N{REPLACEMENT CHARACTER}", text)

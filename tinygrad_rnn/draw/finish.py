@@ -38,7 +38,7 @@ Meeting: TypeAlias = "tuple[Hashable, int]"
 
 
 def tell_targets(sketch: Sketch) -> None:
-    """An input that its own step reads for nothing but a loss is a target; a value of its name has a hat."""
+    """Mark as targets the inputs that only a loss reads, and put a hat on values of the same name."""
     uses: dict[Hashable, set[Kind]] = defaultdict(set)
     for arc in sketch.arcs:
         if arc.source.kind is Kind.INPUT and arc.lag == 0:
@@ -55,7 +55,7 @@ def tell_targets(sketch: Sketch) -> None:
 
 
 def give_strokes(sketch: Sketch) -> None:
-    """An edge's colour is its kind: from an input, recurrent, into an output."""
+    """Colour each edge by its kind: from an input, recurrent, or into an output."""
     kinds = {v.family: v.kind for v in sketch.vertices if v.kind not in STARTS}
     read_at_once = {arc.source.family for arc in sketch.arcs if arc.lag == 0 and arc.target.kind is not Kind.LOSS}
     for vertex in sketch.vertices:
@@ -97,7 +97,7 @@ def _stroke(arc: Arc, kind: Kind, forced: bool) -> Stroke:
 
 
 def bundle(sketch: Sketch) -> None:
-    """Two or more sources that meet the same three or more sinks go through one dot."""
+    """Merge edges from two or more sources to the same three or more sinks through one dot."""
     number = 0
     while (shared := _shared_sinks(sketch)) is not None:
         number += 1
@@ -137,18 +137,18 @@ def _through_dot(sketch: Sketch, number: int, sources: set[Meeting], sinks: set[
 
 
 def _leaves_alike(a: Arc, b: Arc) -> bool:
-    """Whether two edges come from one value, and go to one step."""
+    """Whether two edges start at one value and lead to one step."""
     return a.source is b.source and a.target.column == b.target.column
 
 
 def _added(gradients: Iterable[Points | None]) -> Points | None:
-    """What comes back by several edges together; None if none has a gradient."""
+    """Sum of the gradients of several edges; None if no edge has a gradient."""
     known = [g for g in gradients if g is not None]
     return sum(known[1:], known[0]) if known else None
 
 
 def _side_by_side(gradients: Iterable[Points | None]) -> Points | None:
-    """The gradient of several values joined to one; None if none has a gradient."""
+    """Gradients of several values, concatenated; None if no value has a gradient."""
     known = [g.ravel() for g in gradients if g is not None]
     return np.concatenate(known) if known else None
 
@@ -173,7 +173,7 @@ def _shared_sinks(sketch: Sketch) -> tuple[set[Meeting], set[Hashable]] | None:
 
 
 def elide(sketch: Sketch, shown: int) -> None:
-    """Leave out the middle steps of each unrolling, with a column of dots where they were.
+    """Replace the middle steps of each unrolling by a column of dots.
 
     Parameters
     ----------
@@ -234,7 +234,7 @@ def _spans(sketch: Sketch) -> list[tuple[int, int]]:
 
 
 def _gaps(columns: list[int]) -> list[tuple[int, int]]:
-    """Runs of neighbouring columns, first and last."""
+    """First and last column of each run of neighbouring columns."""
     gaps: list[tuple[int, int]] = []
     for column in columns:
         if gaps and gaps[-1][1] == column - 1:
@@ -245,7 +245,7 @@ def _gaps(columns: list[int]) -> list[tuple[int, int]]:
 
 
 def add_note(sketch: Sketch, text: str) -> None:
-    """A line of text below the graph."""
+    """Add a line of text below the graph."""
     note = Vertex(text, "note", Kind.NOTE, text, font=NOTE_FONT, height=NOTE_FONT * 1.3)
     note.width = text_width(text, NOTE_FONT)
     left = min(v.x - v.width / 2 for v in sketch.vertices)

@@ -19,7 +19,7 @@ __all__ = ["folded"]
 
 
 def folded(sketch: Sketch, layout: Layout | None = None) -> Sketch:
-    """One step of a sketch with its delays, every node and edge in its place.
+    """One step of a sketch with its delays, with positions and paths.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def folded(sketch: Sketch, layout: Layout | None = None) -> Sketch:
 
 
 def _quotient(sketch: Sketch) -> Sketch:
-    """The sketch with one vertex for all steps of a value, and one arc for all steps of an edge."""
+    """A sketch with one vertex for all steps of a value, and one arc for all steps of an edge."""
     model: dict[Hashable, Vertex] = {}
     columns: dict[int | None, set[int | None]] = defaultdict(set)
     for v in sorted(sketch.vertices, key=lambda v: v.kind in STARTS):

@@ -22,7 +22,7 @@ STROKES = {Kind.INPUT: FROM_INPUT, Kind.STATE: FROM_STATE, Kind.OUTPUT: INTO_OUT
 
 
 def graphical_model(contraction: Contraction, found: Dependences, notes: Sequence[str], title: str) -> Drawing:
-    """The graphical model over the targets of a contracted graph.
+    """Draw the graphical model over the targets of a contracted graph.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def _kind(value: Value, found: Dependences) -> Kind:
 
 
 def _rows(found: Dependences) -> dict[Value, int]:
-    """The row of each node: inputs, states one above the other, targets."""
+    """The row of each node: inputs below, then states one above another, targets on top."""
     values = dict.fromkeys([*found.targets, *(p for parents in found.parents.values() for p in parents), *found.parents])
     kinds = {value: _kind(value, found) for value in values}
     states: dict[Hashable, None] = dict.fromkeys(value.family for value in values if kinds[value] is Kind.STATE)

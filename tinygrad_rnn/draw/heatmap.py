@@ -53,7 +53,7 @@ def heatmap_of(
     cut: Array | None = None,
     wrap: int = MOST,
 ) -> Drawing:
-    """A table of numbers as a picture.
+    """Draw a table of numbers as coloured cells.
 
     Parameters
     ----------
@@ -110,13 +110,13 @@ def heatmap_of(
 
 
 def _cell(table: Array) -> tuple[float, float]:
-    """Width and height of a cell in which each number of a table has room."""
+    """Width and height of a cell that has room for each number of a table."""
     widest = max((text_width(literal(short_number(x)), FONT) for x in table.ravel() if not np.isnan(x)), default=0.0)
     return max(CELL[0], widest + 8), CELL[1]
 
 
 def _spaced(labels: Sequence[str], distance: float, room: float) -> range:
-    """Which labels are written: all, or every second, third, … where they need more room than there is."""
+    """The labels to write: all, or every second, third, … if there is too little room."""
     return range(0, len(labels), max(1, int(np.ceil((room + 3) / distance))))
 
 
@@ -160,7 +160,7 @@ def cells(
 
 
 def _kind(number: float, is_cut: bool, scale: Scale) -> Kind | None:
-    """What a number's cell is drawn as; nothing where a table of magnitudes has no number."""
+    """The kind of cell for a number; None where a table of magnitudes has no number."""
     if np.isnan(number):
         return None if scale.logarithmic else Kind.ABSENT
     if is_cut:
@@ -169,7 +169,7 @@ def _kind(number: float, is_cut: bool, scale: Scale) -> Kind | None:
 
 
 def add_rows(sketch: Sketch, rows: Mapping[str, Array], scale: Scale) -> None:
-    """Rows of cells below an unrolled picture, each number below the column of its step.
+    """Add rows of coloured cells below an unrolled picture, each number below the column of its step.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ def add_rows(sketch: Sketch, rows: Mapping[str, Array], scale: Scale) -> None:
 
 
 def text_page(numbers: Array, text: str, scale: Scale, title: str, width: int = 60) -> Drawing:
-    """A text whose characters stand on the colours of numbers.
+    """Draw a text whose characters stand on the colours of numbers.
 
     Parameters
     ----------
@@ -227,7 +227,7 @@ def text_page(numbers: Array, text: str, scale: Scale, title: str, width: int = 
 
 
 def scatter(points: Array, labels: Sequence[str], title: str, axes: tuple[str, str]) -> Drawing:
-    """Labels at points of the plane.
+    """Draw labels at points of the plane.
 
     Parameters
     ----------
@@ -251,7 +251,7 @@ def scatter(points: Array, labels: Sequence[str], title: str, axes: tuple[str, s
 
 
 def shown(character: str) -> str:
-    """A character as it is drawn.
+    """A character made visible, such as a space.
 
     Examples
     --------
@@ -264,7 +264,7 @@ def shown(character: str) -> str:
 
 
 def blocks(table: Array, most: int = MOST) -> tuple[Array, int]:
-    """The largest number of each block of n × n, for a table that has too many cells; and n."""
+    """Largest numbers of blocks of n × n cells, for a table with too many cells, and n."""
     n = -(-max(table.shape) // most)
     if n <= 1:
         return table, 1
@@ -275,7 +275,7 @@ def blocks(table: Array, most: int = MOST) -> tuple[Array, int]:
 
 
 def _bar(scale: Scale, x: float, bottom: float) -> Iterator[Vertex]:
-    """The scale, from its low end at the bottom to its high end."""
+    """A bar that explains the colour scale, with low values at the bottom."""
     height = -bottom / STEPS
     for k in range(STEPS):
         cell = Vertex(f"scale {k}", "scale", Kind.CELL, width=14.0, height=height + 0.5)

@@ -17,7 +17,7 @@ ON = 2.0
 
 
 def highlight(sketch: Sketch, names: Sequence[str]) -> None:
-    """Make everything faint but the nodes of some names and the lines that begin or end there.
+    """Fade all nodes and edges except nodes of given names and the edges that start or end there.
 
     A line is shown from the node where it begins: through joints, and along the lines of the same
     node from which it branches off.
@@ -58,7 +58,7 @@ def _is_joint(vertex: Vertex) -> bool:
 
 
 def _whole(arc: Arc, arcs: Sequence[Arc]) -> Points:
-    """The path of an edge from its source on, with the part that another edge draws for both."""
+    """The complete path of an edge from its source, including a part that is drawn with another edge."""
     assert arc.path is not None
     for before in arcs:
         if before is arc or before.source is not arc.source or before.path is None:

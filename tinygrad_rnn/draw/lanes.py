@@ -31,12 +31,12 @@ TALL = 20.0
 
 
 def is_total(vertex: Vertex) -> bool:
-    """Whether a node of an unrolled drawing is what the losses of all steps are summed up to."""
+    """Whether a node of an unrolled drawing is the total of the losses of all steps."""
     return vertex.kind is Kind.LOSS and vertex.run is None and vertex.column is None
 
 
 def place_totals(sketch: Sketch) -> None:
-    """Put each total behind the losses that it sums up, at the end of a lane above them."""
+    """Place each total behind the losses that it sums, at the end of a line above them."""
     for total in filter(is_total, sketch.vertices):
         arcs = sorted((arc for arc in sketch.arcs if arc.target is total), key=lambda arc: arc.source.x)
         # a lane that comes from before the dots goes over them
@@ -54,7 +54,7 @@ def place_totals(sketch: Sketch) -> None:
 
 
 class _Lane(NamedTuple):
-    """A line below a row, and the nodes of that row that it leads to."""
+    """A horizontal line below a row, and the nodes of the row that branches of the line enter."""
 
     height: float
     aside: float
@@ -62,7 +62,7 @@ class _Lane(NamedTuple):
 
 
 def add_shared_parameters(sketch: Sketch) -> None:
-    """A node for the parameters that the same values are made with, and an edge to each of these values.
+    """Add a node for each group of shared parameters, with an edge to every value computed with them.
 
     The rows of the sketch have their places, and its edges have none yet.
     """
@@ -93,13 +93,13 @@ def add_shared_parameters(sketch: Sketch) -> None:
 
 
 def _lane(uses: list[Vertex], number: int, of: int) -> _Lane:
-    """One of several lanes in the gap below a row; every other one enters its nodes at the other side."""
+    """One of several horizontal lines in the gap below a row; alternate lines enter their nodes at alternate sides."""
     middle = uses[0].y - max(use.height for use in uses) / 2 - CLEAR
     return _Lane(middle + (number - (of - 1) / 2) * min(APART, CLEAR / of), -ASIDE if number % 2 == 0 else ASIDE, uses)
 
 
 def _box(symbols: Sequence[str], start: float, y: float, others: Sequence[Vertex]) -> Vertex:
-    """A node for some parameters, left of a place, and not on another one."""
+    """A node for some parameters, left of a position, at a free spot."""
     label = ", ".join(map(pretty, symbols))
     box = Vertex(f"parameters {plain(label)}", ("parameters", label), Kind.PARAMETER, label, font=NOTE_FONT)
     box.width, box.height = text_width(label, NOTE_FONT) + 12, TALL
@@ -112,7 +112,7 @@ def _box(symbols: Sequence[str], start: float, y: float, others: Sequence[Vertex
 
 
 def _join(sketch: Sketch, box: Vertex, trunk: float, lanes: Sequence[_Lane]) -> None:
-    """An edge from a box to each node that reads it, by a trunk beside the box and a lane below the node."""
+    """Connect a box to each node that reads it, by a vertical line beside the box and a horizontal one below the node."""
     for height, aside, uses in lanes:
         for vertex in uses:
             x = vertex.x + aside
@@ -126,7 +126,7 @@ def _join(sketch: Sketch, box: Vertex, trunk: float, lanes: Sequence[_Lane]) -> 
 
 
 def _dot(sketch: Sketch, owner: Vertex, arc: Arc, x: float, y: float) -> None:
-    """Where an edge leaves its lane, or enters it."""
+    """A dot where an edge leaves or enters a horizontal line."""
     end = arc.source if arc.target is owner else arc.target
     dot = Vertex(f"{owner.name} at {end.name}", (owner.family, "at", end.family), Kind.JUNCTION, color=arc.stroke.color)
     dot.x, dot.y, dot.width, dot.height = x, y, 5.0, 5.0
@@ -134,7 +134,7 @@ def _dot(sketch: Sketch, owner: Vertex, arc: Arc, x: float, y: float) -> None:
 
 
 def _border(v: Vertex) -> float:
-    """How far above or below its middle a node ends, at a line of a lane."""
+    """Distance from a node's middle to its border, above or below, where a line enters."""
     if v.shape not in ("circle", "ellipse"):
         return v.height / 2
     return v.height / 2 * (1 - (2 * ASIDE / v.width) ** 2) ** 0.5

@@ -17,7 +17,7 @@ CHIP = 20.0
 
 
 def merged(sketch: Sketch, titles: Mapping[int, str]) -> Sketch:
-    """The values of each unrolling and step in one box.
+    """The sketch with one box for all values of one unrolling and step.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def merged(sketch: Sketch, titles: Mapping[int, str]) -> Sketch:
 
 
 def _members(sketch: Sketch) -> set[Hashable]:
-    """The families inside the boxes: states, and what they are made of within their step."""
+    """Families of values in each box: states, and the values of the same step from which they are computed."""
     inside = {v.family for v in sketch.vertices if v.kind is Kind.STATE}
     inside |= {a.source.family for a in sketch.arcs if a.lag and a.source.kind is Kind.OUTPUT}
     runs = {v.run for v in sketch.vertices if v.family in inside}
@@ -94,7 +94,7 @@ def _members(sketch: Sketch) -> set[Hashable]:
 
 
 def add_parameters(sketch: Sketch) -> None:
-    """Each shared parameter once, at the start of the row that it belongs to."""
+    """Add each shared parameter once, at the start of its row."""
     start = min((v.x - v.width / 2 for v in sketch.vertices), default=0.0) - 24
     lefts: dict[float, float] = {}  # of what is there already, by row
     rows = {v.family: v.y for v in sketch.vertices}

@@ -23,7 +23,7 @@ SWEEPS = 12
 
 
 def layered(sketch: Sketch, bands: Mapping[Vertex, float] | None = None) -> None:
-    """Give every vertex a place, and every arc a path.
+    """Give every vertex a position and every arc a path, by a layered layout.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def _band(row: Iterable[Vertex], bands: Mapping[Vertex, float]) -> float | None:
 def _levels(
     vertices: Sequence[Vertex], ups: Sequence[tuple[Vertex, Vertex]], bands: Mapping[Vertex, float]
 ) -> dict[Vertex, int]:
-    """Longest paths; what reads nothing stands just below its first reader, and no band begins before the last has ended."""
+    """Level of each vertex by longest paths; inputs stand just below their first reader, and bands do not overlap."""
     below: dict[Vertex, list[Vertex]] = {vertex: [] for vertex in vertices}
     above: dict[Vertex, list[Vertex]] = {vertex: [] for vertex in vertices}
     for low, high in ups:
@@ -98,7 +98,7 @@ def _levels(
 
 
 def _chain(arc: Arc, low: Vertex, high: Vertex, level: dict[Vertex, int]) -> list[Vertex]:
-    """The ends of a line, and a bend in each layer between them; one of these has room for the label."""
+    """The ends of a line with a bend in each layer between them, one of which has room for the label."""
     n, m = level[low], level[high]
     bends = [Vertex("bend", arc, Kind.JUNCTION, width=2.0, height=0.0) for _ in range(abs(m - n) - 1)]
     for k, bend in enumerate(bends, 1):
@@ -109,7 +109,7 @@ def _chain(arc: Arc, low: Vertex, high: Vertex, level: dict[Vertex, int]) -> lis
 
 
 def _order(rows: list[list[Vertex]], links: Mapping[Vertex, list[Vertex]], level: Mapping[Vertex, int]) -> None:
-    """Sort each layer by where its neighbours are, downwards and upwards in turn; keep what crosses least."""
+    """Sort each layer by the positions of neighbours, in sweeps down and up; keep the order with the fewest crossings."""
     best = [list(row) for row in rows]
     least = math.inf
     for sweep in range(2 * SWEEPS):
@@ -138,7 +138,7 @@ def _crossings(rows: Sequence[Sequence[Vertex]], links: Mapping[Vertex, list[Ver
 
 
 def _shift(rows: Sequence[Sequence[Vertex]], links: Mapping[Vertex, list[Vertex]], level: Mapping[Vertex, int]) -> None:
-    """Move all nodes towards their neighbours of the layer before, upwards and downwards in turn."""
+    """Move nodes towards their neighbours in the previous layer, in sweeps up and down."""
     for row in rows:
         _spread(row, [0.0] * len(row))
     for sweep in range(2 * SWEEPS + 1):
@@ -152,7 +152,7 @@ def _shift(rows: Sequence[Sequence[Vertex]], links: Mapping[Vertex, list[Vertex]
 
 
 def _spread(row: Sequence[Vertex], wanted: Sequence[float]) -> None:
-    """The places nearest to those that are wanted, in order and without overlap: neighbours that would overlap move as one."""
+    """Positions nearest to wanted ones, in order and without overlap; overlapping neighbours move together."""
     gaps = [(a.width + b.width) / 2 + ASIDE for a, b in itertools.pairwise(row)]
     offsets = list(itertools.accumulate(gaps, initial=0.0))
     blocks: list[tuple[float, int]] = []
@@ -168,7 +168,7 @@ def _spread(row: Sequence[Vertex], wanted: Sequence[float]) -> None:
 
 
 def _draw(chains: Mapping[Arc, list[Vertex]], tops: Mapping[Vertex, float]) -> None:
-    """Lines that leave nodes upwards and enter them from below, side by side."""
+    """Draw lines that leave nodes at the top and enter nodes at the bottom, side by side."""
     ports: dict[tuple[Vertex, bool], list[Arc]] = defaultdict(list)
     toward: dict[tuple[Arc, bool], float] = {}
     for arc, chain in chains.items():
@@ -197,6 +197,6 @@ def _draw(chains: Mapping[Arc, list[Vertex]], tops: Mapping[Vertex, float]) -> N
 
 
 def _curve(p: Points, q: Points) -> Points:
-    """A curve that leaves and enters upwards."""
+    """A curve that leaves and enters nodes vertically."""
     half = np.array([0.0, (q[1] - p[1]) / 2])
     return np.stack([p, p + half, q - half, q])

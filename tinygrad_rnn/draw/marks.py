@@ -15,7 +15,7 @@ __all__ = ["extent", "head", "layers", "marks", "shaft"]
 
 
 def shaft(arc: Arc) -> Points:
-    """The line of an edge: it ends where the arrow's head begins."""
+    """The line of an edge, shortened to where its arrowhead begins."""
     assert arc.path is not None
     if not arc.head:
         return arc.path
@@ -30,7 +30,7 @@ def shaft(arc: Arc) -> Points:
 
 
 def head(arc: Arc, body: Points) -> Points:
-    """The corners of an arrow's head, as large as its line is thick."""
+    """Corners of an arrowhead, in proportion to the width of its line."""
     assert arc.path is not None
     tip, base = arc.path[-1], body[-1]
     along = (tip - base) / (float(np.hypot(*(tip - base))) or 1.0)
@@ -39,18 +39,18 @@ def head(arc: Arc, body: Points) -> Points:
 
 
 def _more(arc: Arc) -> float:
-    """By how much the head of a thick arrow is longer than usual."""
+    """Additional length of the arrowhead of a thick edge."""
     return max(0.0, arc.stroke.width - WIDEST)
 
 
 def layers(sketch: Sketch) -> tuple[list[Vertex], list[Vertex]]:
-    """The nodes that are below the edges, and those that cover them."""
+    """Nodes drawn below the edges, and nodes drawn above them."""
     frames = [vertex for vertex in sketch.vertices if vertex.kind is Kind.FRAME]
     return frames, [vertex for vertex in sketch.vertices if vertex.kind is not Kind.FRAME]
 
 
 def marks(sketch: Sketch) -> Iterator[Vertex]:
-    """Scissors where an edge is cut, and labels that interrupt their edge: they are drawn after all edges."""
+    """Scissors on cut edges, and labels that interrupt their edge; both are drawn after all edges."""
     for arc in sketch.arcs:
         if arc.cut:
             assert arc.path is not None
@@ -69,7 +69,7 @@ def marks(sketch: Sketch) -> Iterator[Vertex]:
 
 
 def extent(sketch: Sketch) -> Box:
-    """The bounding box of all nodes, edges and labels; widened to the aspect that the sketch is to have."""
+    """The bounding box of all nodes, edges and labels, widened to the sketch's aspect ratio."""
     if sketch.page is not None:
         return sketch.page
     corners = [(v.x - v.width / 2, v.y - v.height / 2) for v in sketch.vertices]

@@ -28,7 +28,7 @@ SHARED = 0.8
 
 
 class Port(NamedTuple):
-    """Where a line may start or end: the spot, the direction outwards, and what it costs."""
+    """A point where a line may start or end, with its outward direction and its cost."""
 
     spot: Spot
     outwards: Direction | None
@@ -36,7 +36,7 @@ class Port(NamedTuple):
 
 
 class Maze:
-    """A grid with nodes, which lines go around.
+    """A grid with obstacles, for the routing of right-angled lines around nodes.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class Maze:
         self.bent: dict[Spot, set[Hashable]] = defaultdict(set)
 
     def block(self, centre: Spot, half_width: int, half_height: int) -> None:
-        """Keep lines out of a rectangle, and if they can, from its sides."""
+        """Forbid lines in a rectangle, and make its border expensive."""
         x, y = centre
         for dx in range(-half_width - 1, half_width + 2):
             for dy in range(-half_height - 1, half_height + 2):
@@ -68,7 +68,7 @@ class Maze:
                 (self.blocked if inside else self.near).add((x + dx, y + dy))
 
     def route(self, net: Hashable, starts: Iterable[Port], ends: Iterable[Port]) -> list[Spot]:
-        """The corners of a line from one of the starts to one of the ends; it is then there.
+        """Find the corners of a line from one of the starts to one of the ends, and mark the line as taken.
 
         Parameters
         ----------
@@ -123,7 +123,7 @@ class Maze:
         return []
 
     def take(self, net: Hashable, turns: Sequence[Spot]) -> None:
-        """Mark a line, given by its corners, as the net's."""
+        """Mark a line, given by its corners, as taken by a net."""
         spots = [turns[0]]
         for end in turns[1:]:
             (x, y), (u, v) = spots[-1], end
@@ -157,7 +157,7 @@ class Maze:
         state: tuple[Spot, Direction | None],
         came: dict[tuple[Spot, Direction | None], tuple[Spot, Direction | None] | None],
     ) -> list[Spot]:
-        """The way to a state, from corner to corner, marked as the net's."""
+        """Trace the path back from a search state, and mark it as taken by the net."""
         spots = []
         at: tuple[Spot, Direction | None] | None = state
         while at is not None:
@@ -170,7 +170,7 @@ class Maze:
 
 
 def corners(spots: Sequence[Spot]) -> list[Spot]:
-    """The ends of a way, and where it turns.
+    """Both ends of a path, and the points where the path turns.
 
     Examples
     --------
@@ -194,5 +194,5 @@ def _stretch(a: Spot, b: Spot) -> tuple[Spot, Spot]:
 
 
 def _distance(spot: Spot, goals: Iterable[Spot]) -> float:
-    """About what is still to be paid, so that the search goes straight on."""
+    """Estimated cost of the rest of a path, for A* search."""
     return min(abs(spot[0] - x) + abs(spot[1] - y) + (BEND if spot[0] != x and spot[1] != y else 0.0) for x, y in goals)

@@ -43,7 +43,7 @@ FALLBACK = {
 
 
 def names_of(contraction: Contraction, letters: Letters = OWN) -> dict[Value, str]:
-    """What each value is called: its name, or what its role is called where no author used that for something else.
+    """Displayed names of values: the author's name, or the name of the value's role if no author used that one.
 
     An output is called after its role, too, if a gate of its run has its name.
     """
@@ -60,7 +60,7 @@ def names_of(contraction: Contraction, letters: Letters = OWN) -> dict[Value, st
 
 
 def run_marks(names: Mapping[Value, str], continued: Mapping[Run, tuple[Run, int]]) -> dict[tuple[Run | None, str], str]:
-    """What tells apart values of one name in several runs: arrows, or numbers of layers; runs that go on are one."""
+    """Marks of values with equal names in several runs: arrows or layer numbers; continued runs count as one."""
     owners: dict[str, list[Run]] = {}
     for value, name in names.items():
         if value.run is not None and value.role in ("state", "value", "output"):
@@ -77,7 +77,7 @@ def run_marks(names: Mapping[Value, str], continued: Mapping[Run, tuple[Run, int
 
 
 def parameter_symbols(contraction: Contraction, letters: Letters = OWN) -> dict[Node, str]:
-    """The reader's symbol for each parameter; equal ones are told apart by the unrolling that uses them."""
+    """Displayed symbol of each parameter; equal symbols are told apart by the unrolling that uses the parameter."""
     nodes, runs = contraction.nodes, contraction.runs
     parameters = [node for node in nodes if node.role == "parameter"]
     of: dict[Node, Node] = {node: node for node in parameters}
@@ -111,7 +111,7 @@ def parameter_symbols(contraction: Contraction, letters: Letters = OWN) -> dict[
 
 
 def edge_label(firsts: Sequence[str], labels: Sequence[str]) -> tuple[str, str]:
-    """An edge's label and tooltip: two parameters at the most, else their stem."""
+    """Label and tooltip of an edge: up to two parameters, otherwise their stem."""
     everything = " ".join(map(pretty, labels))
     if len(labels) <= 2:
         return everything, plain(everything) or "no parameter"
@@ -128,7 +128,7 @@ def _shown_spec(spec: Spec) -> str:
 
 
 def tooltip(node: Node, bias: Sequence[str]) -> str:
-    """What is said when a node is pointed at: its shape and dtype, and what it does."""
+    """Text shown when the pointer is over a node: shape, dtype and operation."""
     lines = [_shown_spec(node.spec)]
     if node.primitive is not None:
         lines.append(f"{node.operation}" + (f" + {plain(pretty_sum(bias))}" if bias else ""))
@@ -136,7 +136,7 @@ def tooltip(node: Node, bias: Sequence[str]) -> str:
 
 
 def operation_text(node: Node, constants: Container[Node]) -> str:
-    """The symbol of an operation, with the number that it takes if it takes one and something else."""
+    """Symbol of an operation, with a constant operand if there is one."""
     assert node.primitive is not None
     symbol = literal(node.primitive.symbol)
     numbers = [i for i in node.inputs if i in constants and i.shape == () and isinstance(i.value, np.ndarray)]
@@ -147,5 +147,5 @@ def operation_text(node: Node, constants: Container[Node]) -> str:
 
 
 def pretty_sum(symbols: Sequence[str]) -> str:
-    """Parameters in a sum."""
+    """Label of a sum of parameters."""
     return " + ".join(map(pretty, symbols))

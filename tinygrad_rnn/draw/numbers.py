@@ -20,7 +20,7 @@ SMALL = 4
 
 
 def gradients_of(nodes: Iterable[Node], outputs: Iterable[Node], seeds: Mapping[Node, Any] | None = None) -> dict[Node, Any]:
-    """The gradient of the one number among the outputs with respect to every value before it.
+    """Gradients of the single scalar output of a graph with respect to all values before it.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def gradients_of(nodes: Iterable[Node], outputs: Iterable[Node], seeds: Mapping[
 
 
 def described(node: Node, gradients: Mapping[Node, Any]) -> list[str]:
-    """The value of a node, and its gradient if it has one, a line each."""
+    """The value of a node and its gradient, if any, a line each."""
     lines = [_array(node.value)] if isinstance(node.value, np.ndarray) else []
     if node in gradients:
         lines.append(f"∂ {_array(gradients[node])}")
@@ -58,7 +58,7 @@ def described(node: Node, gradients: Mapping[Node, Any]) -> list[str]:
 
 
 def symbols_of(node: Node, letters: Sequence[str]) -> list[str]:
-    """What the codes of a small array of integers stand for, on one line; no line for any other value.
+    """Symbols of the codes in a small integer array, on one line; no line for other values.
 
     Examples
     --------
@@ -75,7 +75,7 @@ def symbols_of(node: Node, letters: Sequence[str]) -> list[str]:
 
 
 def _array(value: Any) -> str:
-    """A small array in full; shape, least, mean and largest value of a larger one.
+    """A small array in full; shape, minimum, mean and maximum of a larger array.
 
     Examples
     --------

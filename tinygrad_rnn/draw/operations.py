@@ -19,7 +19,7 @@ __all__ = ["add_legend", "operations"]
 
 
 class _Operations(Contraction):
-    """A contraction that leaves out only copies, and sums that go on in the next sum."""
+    """A contraction to operations that hides only copies and partial sums."""
 
     def __init__(self, graph: Graph) -> None:
         self.users: dict[Node, list[Node]] = {}
@@ -48,7 +48,7 @@ class _Operations(Contraction):
 
 
 def operations(graph: Graph, options: Options, timeless: bool = False) -> tuple[Sketch, dict[str, str]]:
-    """A graph with a box for each operation, and the colours of its parameters."""
+    """A graph drawn with a box for each operation, and colours for its parameters."""
     contraction = _Operations(graph)
     sketch, shown = sketched(contraction, options, timeless)
     symbols = parameter_symbols(contraction, options.letters)
@@ -72,7 +72,7 @@ def operations(graph: Graph, options: Options, timeless: bool = False) -> tuple[
 
 
 def _text(contraction: Contraction, value: Value, factors: list[str], biases: list[str]) -> str:
-    """What an operation is, with the parameters and the number that it takes."""
+    """Text of an operation, with its parameters and constant operand."""
     node = value.node
     assert node.primitive is not None
     shown = literal(node.primitive.symbol)
@@ -86,7 +86,7 @@ def _text(contraction: Contraction, value: Value, factors: list[str], biases: li
 
 
 def add_legend(sketch: Sketch, tints: Mapping[str, str]) -> None:
-    """Put a legend of the parameters below the graph: their colours and their numbers, if they have any."""
+    """Add a legend of the parameters below the graph, with their colours and values."""
     x = min(v.x - v.width / 2 for v in sketch.vertices)
     y = min(v.y - v.height / 2 for v in sketch.vertices) - RISE * 0.5
     colors = Counter(v.color for v in sketch.vertices if v.kind is Kind.PRODUCT)

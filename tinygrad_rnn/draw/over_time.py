@@ -23,7 +23,7 @@ Shared = Literal["label", "node"]
 
 
 class Options(NamedTuple):
-    """How a picture over time says what it says.
+    """Options of a picture over time, such as labels, notation and detail.
 
     Attributes
     ----------
@@ -52,7 +52,7 @@ class Options(NamedTuple):
 def sketched(
     contraction: Contraction, options: Options, timeless: bool, functional: bool = False
 ) -> tuple[Sketch, dict[Value, Vertex]]:
-    """A vertex for each value and an arc for each edge, all without places.
+    """The sketch of a graph over time, a vertex for each value and an arc for each edge, without positions.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def sketched(
 
 
 def _tell_functions(sketch: Sketch, functions: Mapping[Vertex, str], functional: bool) -> None:
-    """Label edges with the function that makes their target: those from states, if it is made of any."""
+    """Label edges with the function that computes their target, on edges from states if there are any."""
     of_states = {arc.target for arc in sketch.arcs if arc.lag or arc.source.kind in STARTS}
     for arc in sketch.arcs:
         f = functions.get(arc.target)
@@ -132,7 +132,7 @@ def _tell_functions(sketch: Sketch, functions: Mapping[Vertex, str], functional:
 
 
 def _unique(value: Value, alike: dict[tuple[str, bool], list[Hashable]], timeless: bool) -> str:
-    """A name that no other vertex has, from scope, name and step."""
+    """A unique name for a vertex, from scope, name and step."""
     base = value.name or (value.role if value.role in ("operation", "product") else FALLBACK[value.role])
     base = f"{value.scope}.{base}" if value.scope else base
     families = alike.setdefault((base, timeless or value.column is None), [])

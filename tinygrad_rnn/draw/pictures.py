@@ -68,7 +68,7 @@ def draw(
     symbols: Mapping[str, str] | None = None,
     notation: Notation | None = None,
 ) -> Drawing:
-    """Draw a graph: over time if it has steps, else as it is.
+    """Draw a graph: over time if it has steps, otherwise as it is.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def draw_with_gradients(
     symbols: Mapping[str, str] | None = None,
     notation: Notation | None = None,
 ) -> Drawing:
-    """Draw what comes back to each value of an unrolled graph, in the places of the forward picture.
+    """Draw the gradient of each value in an unrolled graph, in the layout of the forward picture.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def draw_module(
     symbols: Mapping[str, str] | None = None,
     notation: Notation | None = None,
 ) -> Drawing:
-    """Draw a network: it is run over symbols, so no data is needed.
+    """Draw a network, run with symbolic tensors, so that no data is needed.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ def _has_memory(graph: Graph) -> bool:
 
 
 def _draw_step(module: Module, inputs: Any, options: Options, highlighted: Sequence[str]) -> Drawing:
-    """One step of the only cell there is."""
+    """Draw one step of a module's only cell."""
     cells = [module] if isinstance(module, Cell) else [part for _, part in module.modules() if isinstance(part, Cell)]
     if len({type(cell) for cell in cells}) != 1:
         found = ", ".join(dict.fromkeys(type(cell).__name__ for cell in cells)) or "none"
@@ -248,7 +248,7 @@ def _draw_step(module: Module, inputs: Any, options: Options, highlighted: Seque
 
 
 def _lettered(step: Step, letters: Letters) -> Step:
-    """A step that was traced for this picture alone, its values called as the reader calls them."""
+    """A new trace of a step, in which values have the reader's names."""
     nodes = Graph([as_tensor(value).node for value in (*flatten(step.output), *step.after)]).nodes
     letters.check(node.name for node in nodes if node.name)
     for node in dict.fromkeys((*nodes, *(slot.node for slot in step.state))):
@@ -339,7 +339,7 @@ def _over_time(
 
 
 def _layer_titles(graph: Graph, runs: Runs, titles: Mapping[str, str]) -> dict[int, str]:
-    """What each unrolling is called: by its module, and by a number if there are several."""
+    """Title of each unrolling: its module's name, with a number if there are several."""
     scopes: dict[int, str] = {}
     for node in graph.nodes:
         step = runs.step(node)
@@ -358,6 +358,6 @@ def _layer_titles(graph: Graph, runs: Runs, titles: Mapping[str, str]) -> dict[i
 
 
 def _described(sketch: Sketch) -> str:
-    """The edges in words, for those who cannot see the picture."""
+    """The edges of a picture in words, for screen readers."""
     edges = [plain(f"{a.source.label} → {a.target.label}" + (f" by {a.label}" if a.label else "")) for a in sketch.arcs[:60]]
     return ("; ".join(edges) + "." + sketch.description).replace("\n", " ")

@@ -23,7 +23,7 @@ MOST = 160
 
 
 def any_graph(graph: Graph, values: bool, letters: Letters = OWN) -> tuple[Sketch, dict[Node, Vertex]]:
-    """A vertex for each operation of a graph and an arc for each operand, without places.
+    """The sketch of a graph: a vertex for each operation and an arc for each operand, without positions.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def any_graph(graph: Graph, values: bool, letters: Letters = OWN) -> tuple[Sketc
 
 
 def join(sketch: Sketch, shown: dict[Node, Vertex]) -> None:
-    """Give a sketch its places, and each gradient a dotted line to the operation that it belongs to."""
+    """Place the nodes of a sketch, and draw a dotted line from each gradient to its operation."""
     layered(sketch)
     for node, vertex in shown.items():
         origin = shown.get(node.location.origin) if node.location.origin is not None else None

@@ -34,7 +34,7 @@ HEADING = 14.0
 
 
 def draw_plan(one: Pass, when: Literal["before", "after"] = "after", title: str = "plan") -> Drawing:
-    """A picture of one pass of a plan, before or after it was taken apart.
+    """Draw one pass of a plan, before or after partitioning.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def draw_plan(one: Pass, when: Literal["before", "after"] = "after", title: str 
 
 
 class _Read(NamedTuple):
-    """Where a value that is read comes from: a node of the picture, or text; and how it is looked at."""
+    """The source of an operand: a node of the picture or a text, and the view through which it is read."""
 
     node: Node
     views: str
@@ -102,7 +102,7 @@ class _Picture:
             self._put("outside", end, Kind.DATA, label, f"result\n{node.spec}")
 
     def _seen(self, node: Node) -> _Read:
-        """Through views, which are no operations."""
+        """The value behind views, which are no operations."""
         views: list[str] = []
         flipped = False
         while node.primitive is not None and is_view(node) and self._is_passed(node):
@@ -117,11 +117,11 @@ class _Picture:
         return _Read(node, " ".join(views[:1]), flipped)
 
     def _is_passed(self, node: Node) -> bool:
-        """Whether it is not made, or is a parameter made wider."""
+        """Whether a value comes from outside the pass, or is a copy of a value that is made once."""
         return node not in self.made or (self.apart and self.made[node].when is When.ONCE and facts_of(node).copies)
 
     def _text(self, read: _Read) -> str | None:
-        """A number or a parameter, which is said in the box that reads it."""
+        """Text of a number or a parameter, which is written in the box that reads it."""
         node = read.node
         if is_scalar_constant(node):
             return _number(node)
@@ -136,7 +136,7 @@ class _Picture:
         self.reads.setdefault((source, into), []).append(read.views)
 
     def _source(self, node: Node) -> Node:
-        """The node, which is put into the picture if it is not there yet."""
+        """The node of an operand, added to the picture if missing."""
         one = self.made.get(node)
         prepared = self.apart and self.work.partition.is_invariant(node) and node.primitive is not None
         if node in self.shown or node in self.slots or (one is not None and not prepared):
@@ -155,7 +155,7 @@ class _Picture:
         return node
 
     def _outside(self, node: Node) -> tuple[Kind, str, str]:
-        """What comes from elsewhere: an input, a cotangent, or what was kept of the forward pass."""
+        """A value from outside the pass: an input, a cotangent, or a residual of the forward pass."""
         value = self.work.given.get(node, node)
         name = self.work.names.get(node) or self.work.names.get(value) or value.name
         label = _pretty(name) if name else ""
@@ -167,7 +167,7 @@ class _Picture:
         return Kind.DATA, label, f"given as a sequence\n{node.spec}"
 
     def _formula(self, node: Node) -> str:
-        """An operation on what has names, or only what it is called."""
+        """An operation as a formula of named operands, or only its name."""
         names = [self.work.names.get(self._seen(i).node) or self._seen(i).node.name for i in node.inputs]
         shown = [_pretty(name) for name in names if name]
         if len(shown) != len(names) or not 1 <= len(names) <= 2:
@@ -213,7 +213,7 @@ class _Picture:
         return multiplies(one.node) and len({self._seen(node) for node in one.reads}) == 1
 
     def _prepared(self, node: Node) -> tuple[Kind, str, str]:
-        """One box for all that is done once to make a value."""
+        """One box for all operations that prepare a value once."""
         before = ancestors([node])
         names = [_pretty(i.name or "constant") for i in before if i in self.consts]
         done = [i.operation for i in before if i in self.made or facts_of(i).joins]
@@ -236,7 +236,7 @@ class _Picture:
     # -- places ----------------------------------------------------------------------------
 
     def placed(self) -> Sketch:
-        """The sketch, every stage in a frame of its own, the first one lowest."""
+        """The sketch, with a frame for each stage, the first stage lowest."""
         for (source, into), views in self.reads.items():
             labels = list(dict.fromkeys(view for view in views if view))
             arc = Arc(self.shown[source], self.shown[into], PLAIN)
@@ -308,7 +308,7 @@ class _Picture:
                 self.sketch.vertices.append(chip)
 
     def words(self) -> str:
-        """The operations in words, by when they are done."""
+        """The operations in words, by stage."""
         found: dict[str, list[str]] = {}
         for place, inside in self.places.items():
             if place != "outside":
@@ -323,7 +323,7 @@ def _number(node: Node) -> str:
 
 
 def _numbers(node: Node) -> list[str]:
-    """The numbers, side by side, that a value is made of, if it is made of nothing else."""
+    """Numbers in a constant expression, in order and without repetition; empty if the expression has other parts."""
     if is_scalar_constant(node):
         return [_number(node)]
     parts = [_numbers(i) for i in node.inputs]

@@ -19,7 +19,7 @@ Layout: TypeAlias = "Mapping[str, tuple[float, float]]"
 
 
 def share_columns(sketch: Sketch, lengths: dict[int, int]) -> None:
-    """Move each unrolling beside, or after, those that it reads from.
+    """Move each unrolling beside the unrollings that it reads, or after them.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def share_columns(sketch: Sketch, lengths: dict[int, int]) -> None:
 
 
 def _columns_of_others(sketch: Sketch) -> None:
-    """What belongs to no step stands after all that it was made of, else amid what reads it."""
+    """Columns of nodes without a step: after all their inputs, or else in the middle of their readers."""
     incoming: dict[Vertex, list[Vertex]] = defaultdict(list)
     outgoing: dict[Vertex, list[Vertex]] = defaultdict(list)
     for arc in sketch.arcs:
@@ -72,12 +72,12 @@ def _columns_of_others(sketch: Sketch) -> None:
 
 
 def _sums_up(vertex: Vertex, sources: Sequence[Vertex]) -> bool:
-    """Whether a node is the total of several losses, which stands behind them."""
+    """Whether a node is the total of several losses, which is placed behind them."""
     return vertex.kind is Kind.LOSS and sum(source.kind is Kind.LOSS for source in sources) > 1
 
 
 def set_rows(sketch: Sketch) -> None:
-    """Rows by the longest path within a step; a value that its own next step reads has one to itself."""
+    """Set rows by the longest path within a step; a recurrent value has a row of its own."""
     families = list(dict.fromkeys(v.family for v in sketch.vertices if v.kind not in (Kind.NOTE, Kind.DELAY)))
     kinds = {v.family: v.kind for v in sorted(sketch.vertices, key=lambda v: v.kind not in STARTS)}
     columns: dict[Family, set[int]] = defaultdict(set)
@@ -137,7 +137,7 @@ def set_rows(sketch: Sketch) -> None:
 
 
 def _even_ends(rows: dict[Family, int], kinds: dict[Family, Kind]) -> None:
-    """Losses have the top row."""
+    """Move all losses to the top row."""
     losses = [family for family in rows if kinds[family] is Kind.LOSS]
     others = [row for family, row in rows.items() if kinds[family] is not Kind.LOSS]
     for family in losses:
@@ -145,7 +145,7 @@ def _even_ends(rows: dict[Family, int], kinds: dict[Family, Kind]) -> None:
 
 
 def _lower_constants(sketch: Sketch, rows: dict[Family, int], kinds: dict[Family, Kind]) -> None:
-    """An input of no step stands below those of the steps."""
+    """Move inputs without a step below the inputs of the steps."""
     of_steps = {v.family for v in sketch.vertices if v.run is not None}
     constant = {f for f, row in rows.items() if row == 0 and kinds[f] is Kind.INPUT and f not in of_steps}
     if any(row == 0 and family in of_steps for family, row in rows.items()):
@@ -157,7 +157,7 @@ def _overlap(a: tuple[int, int], b: tuple[int, int]) -> bool:
 
 
 def _ordered(families: list[Family], before: dict[Family, dict[Family, None]]) -> list[Family]:
-    """Families after what they are made of; a cycle is broken where it is met."""
+    """Families of values, each after the families that it depends on; cycles are broken where they are met."""
     order: dict[Family, None] = {}
     entered: set[Family] = set()
     stack = [(family, False) for family in reversed(families)]
@@ -173,7 +173,7 @@ def _ordered(families: list[Family], before: dict[Family, dict[Family, None]]) -
 
 
 def place(sketch: Sketch, free: bool = False, layout: Layout | None = None) -> None:
-    """Give every node its x and y.
+    """Set the coordinates of every node.
 
     Parameters
     ----------
@@ -221,7 +221,7 @@ WIDEST = 2.0
 
 
 def _stretch(sketch: Sketch, aspect: float) -> None:
-    """Move columns or rows apart, so that the picture is nearly as wide as its aspect says."""
+    """Stretch columns or rows so that the picture has nearly the wanted aspect ratio."""
     xs, ys = ([getattr(v, axis) for v in sketch.vertices] for axis in "xy")
     width, height = max(xs) - min(xs), max(ys) - min(ys)
     border = NODE + 2 * PAD
@@ -233,7 +233,7 @@ def _stretch(sketch: Sketch, aspect: float) -> None:
 
 
 def _make_room(sketch: Sketch, pitch: float) -> None:
-    """A start that stands where something else does, such as the step before it, moves between the columns."""
+    """Move an initial value between the columns if its position is occupied."""
     standing = [v for v in sketch.vertices if v.kind not in (*STARTS, Kind.MASK, Kind.NOTE)]
     for vertex in sketch.vertices:
         if vertex.kind in STARTS and any(_meet(vertex, other) for other in standing):
@@ -241,7 +241,7 @@ def _make_room(sketch: Sketch, pitch: float) -> None:
 
 
 def _skips(sketch: Sketch) -> int:
-    """Edges of one step that pass over a row."""
+    """Edges within one step that pass over a row."""
     return sum(
         1 for a in sketch.arcs if a.lag == 0 and a.source.column == a.target.column and abs(a.source.row - a.target.row) > 1
     )
@@ -252,7 +252,7 @@ ASIDE = ((-45, -40), (-60, -24), (45, -40), (-45, 40), (45, 40), (-70, -40), (70
 
 
 def _place_masks(sketch: Sketch) -> None:
-    """Each family of masks at one side of the values that it decides about."""
+    """Place each family of masks at one side of the values that the mask selects."""
     others = [v for v in sketch.vertices if v.kind not in (Kind.MASK, Kind.NOTE)]
     deciding: dict[Family, dict[Vertex, Vertex]] = defaultdict(dict)
     for arc in sketch.arcs:

@@ -31,7 +31,7 @@ sys.stdout.buffer.write(graph.draw(format=sys.argv[1], prog=graph.graph_attr["la
 
 
 def render(source: str, form: str, limit: float = LIMIT) -> bytes:
-    """A picture of DOT text.
+    """Render DOT text as a picture, with Graphviz.
 
     Parameters
     ----------

@@ -33,7 +33,7 @@ _T = np.linspace(0, 1, 33)
 
 
 def route(sketch: Sketch) -> None:
-    """Give every edge without a path one, and every label its place."""
+    """Give a path to every edge without one, and a position to every label."""
     groups: dict[Hashable, list[Arc]] = {}
     fixed = [arc for arc in sketch.arcs if arc.path is not None]
     for arc in sketch.arcs:
@@ -67,7 +67,7 @@ def route(sketch: Sketch) -> None:
 
 
 def _cheapest(model: Arc, tried: Iterable[Arc], following: Points | None, obstacles: _Obstacles) -> Points:
-    """The first of the cheapest curves, where each of some edges of one shape is to have it, the following one too."""
+    """The first of the cheapest curves; edges of one shape all get the same curve."""
     best, curve = np.inf, np.empty((0, 2))
     offsets = [(arc, _centre(arc.source) - _centre(model.source)) for arc in tried]
     for candidates in (sorted(_candidates(model), key=lambda item: item[1]), _detours(model, obstacles)):
@@ -88,7 +88,7 @@ def _cheapest(model: Arc, tried: Iterable[Arc], following: Points | None, obstac
 
 
 def branch_dots(sketch: Sketch) -> None:
-    """A dot where an edge to a bundle leaves the line that it shares with another edge."""
+    """Dots where an edge leaves the line that it shares with another edge to a bundle."""
     onwards = {arc.source for arc in sketch.arcs if arc.lag and arc.source.row == arc.target.row}
     for arc in list(sketch.arcs):
         if arc.source not in onwards or arc.target.kind is not Kind.JUNCTION or arc.path is None or len(arc.path) == 4:
@@ -121,12 +121,12 @@ def _centre(vertex: Vertex) -> Points:
 
 
 def bezier(*points: Sequence[float]) -> Points:
-    """Control points as an array."""
+    """Control points of a curve as an array."""
     return np.array(points, float)
 
 
 def straight(p: Points, q: Points) -> Points:
-    """A straight line, as a cubic."""
+    """A straight line as a cubic curve."""
     return np.stack([p, p + (q - p) / 3, p + (q - p) * 2 / 3, q])
 
 
@@ -148,7 +148,7 @@ def rounded(corners: Sequence[Any], radius: float = TURN) -> Points:
 
 
 def _candidates(arc: Arc) -> Iterator[tuple[Points, float]]:
-    """Curves from centre to centre, each with what its form costs."""
+    """Candidate curves from centre to centre, each with the cost of its form."""
     p, q = _centre(arc.source), _centre(arc.target)
     chord = q - p
     length = float(np.hypot(*chord)) or 1.0
@@ -175,7 +175,7 @@ def _candidates(arc: Arc) -> Iterator[tuple[Points, float]]:
 
 
 def _detours(arc: Arc, obstacles: _Obstacles) -> Iterator[tuple[Points, float]]:
-    """Right-angled ways between the rows and through gaps in them, the shortest first."""
+    """Right-angled paths between rows and through gaps in them, the shortest first."""
     s, t = arc.source, arc.target
     found = []
     for out, into in itertools.product((1, -1), (1, -1)):
@@ -192,12 +192,12 @@ def _detours(arc: Arc, obstacles: _Obstacles) -> Iterator[tuple[Points, float]]:
 
 
 def polyline(path: Points) -> Points:
-    """Points along curves."""
+    """Points along curves, at equal parameters."""
     return np.concatenate([_evaluate(path[k : k + 4], _T) for k in range(0, len(path) - 1, 3)])
 
 
 def evenly(path: Points) -> Points:
-    """Points along curves, as far from each other on long ones as on short ones."""
+    """Points along curves, at equal distances."""
     points = polyline(path)
     along = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
     at = np.linspace(0.0, along[-1], int(along[-1] / SPACING) + 2)
@@ -211,21 +211,21 @@ def _evaluate(c: Points, t: Any) -> Points:
 
 
 def clip(curve: Points, source: Vertex | None, target: Vertex | None) -> Points:
-    """The part of a curve between the borders of the nodes in whose centres it starts and ends."""
+    """The part of a curve between the borders of its start and end nodes."""
     if source is not None:
         curve = _outside(curve, source)
     return curve if target is None else _outside(curve[::-1], target)[::-1]
 
 
 def _outside(curve: Points, vertex: Vertex) -> Points:
-    """A curve without its start in a node: the cubic in which it leaves the node for the last time is cut, and begins it."""
+    """The part of a curve after it last leaves its start node."""
     k = max((k for k in range(0, len(curve) - 1, 3) if _inside(vertex, curve[k : k + 1])[0]), default=0)
     leaving = curve[k : k + 4]
     return np.concatenate([part_of(leaving, min(_leaves(leaving, vertex), 0.999), 1.0), curve[k + 4 :]])
 
 
 def part_of(c: Points, t0: float, t1: float) -> Points:
-    """The cubic between two parameters."""
+    """The part of a cubic curve between two parameters."""
 
     def blossom(a: float, b: float, d: float) -> Points:
         points = c
@@ -237,7 +237,7 @@ def part_of(c: Points, t0: float, t1: float) -> Points:
 
 
 def _leaves(curve: Points, vertex: Vertex) -> float:
-    """Where a curve that starts at a node's centre leaves it for the last time."""
+    """The parameter at which a curve from a node's centre leaves the node for the last time."""
     low, high = 0.0, 1.0
     for n in (64, 1024, 1024):  # ever finer
         t = np.linspace(low, high, n + 1)
@@ -262,7 +262,7 @@ def _inside(vertex: Vertex, points: Points) -> Any:
 
 
 class _Obstacles:
-    """What is on the card already."""
+    """Nodes, curves and labels that are already placed."""
 
     def __init__(self, vertices: Sequence[Vertex]) -> None:
         self.vertices = {v: k for k, v in enumerate(vertices)}
@@ -280,7 +280,7 @@ class _Obstacles:
         self.labels.append((x, y, width / 2, height / 2))
 
     def near(self, points: Points, margin: float) -> Points:
-        """The points of all curves in the bounding box of some points, or as near to it as a margin."""
+        """Points of all curves in the bounding box of some points, enlarged by a margin."""
         low, high = points.min(0) - margin, points.max(0) + margin
         boxes = np.reshape(self.boxes, (-1, 2, 2))
         close = np.nonzero(((boxes[:, 1] >= low) & (boxes[:, 0] <= high)).all(1))[0]
@@ -288,7 +288,7 @@ class _Obstacles:
         return found[((found >= low) & (found <= high)).all(1)]
 
     def gaps(self, low: float, high: float, wanted: Sequence[float]) -> list[float]:
-        """Where a level band is free, as near as can be to each of some places."""
+        """Free positions of a horizontal line, nearest to each of some wanted positions."""
         y, h = self.centres[:, 1], self.halves[:, 1] + CLEAR
         there = (y + h > low) & (y - h < high)
         x, w = self.centres[there, 0], self.halves[there, 0] + CLEAR
@@ -298,7 +298,7 @@ class _Obstacles:
         return sorted({float(free[k]) for k in nearest})
 
     def hits(self, points: Points, arc: Arc) -> float:
-        """What it costs a curve to run through nodes, or close by."""
+        """Cost of a curve that runs through nodes or close to them."""
         points = points[~(_inside(arc.source, points) | _inside(arc.target, points))]
         if not len(points):
             return 0.0
@@ -311,7 +311,7 @@ class _Obstacles:
 
 
 def _running(points: Points, others: Points) -> float:
-    """What it costs to run along other curves, or across them: the squares of a fine grid that they share."""
+    """Cost of running along other curves or across them: the number of shared squares of a fine grid."""
     if not len(others):
         return 0.0
     cells, taken = (np.unique((p // 6.0).astype(np.int64) @ (1 << 24, 1)) for p in (points[3:-3], others))
@@ -322,7 +322,7 @@ def _running(points: Points, others: Points) -> float:
 
 
 def _label_place(arc: Arc, tried: Sequence[Arc], obstacles: _Obstacles) -> tuple[float, float]:
-    """The freest place on or beside an edge, for all of some edges of its shape; rather to the right, or below."""
+    """The freest position on or beside an edge, for all edges of one shape; right and below are preferred."""
     half = np.array([text_width(arc.label, EDGE_FONT) / 2, LABEL_HEIGHT / 2])
     around = []
     for other in tried:
@@ -343,7 +343,7 @@ def _label_place(arc: Arc, tried: Sequence[Arc], obstacles: _Obstacles) -> tuple
 
 
 def _label_candidates(arc: Arc, half: Points) -> Iterator[tuple[Points, float]]:
-    """Places of a label, each with what it costs not to be the usual one."""
+    """Candidate positions of a label, each with the cost of its distance from the usual one."""
     assert arc.path is not None
     points = polyline(arc.path)
     lengths = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])
@@ -366,7 +366,7 @@ def _label_candidates(arc: Arc, half: Points) -> Iterator[tuple[Points, float]]:
 
 
 def _label_cost(at: Points, half: Points, curves: Points, foreign: Points, obstacles: _Obstacles) -> float:
-    """What it costs to write over nodes, labels and curves, or near to curves of others."""
+    """Cost of a label over nodes, labels and curves, or close to other edges' curves."""
     on = (np.abs(curves - at) < half + np.array([0.5, -1.0])).all(1).sum()
     cost = min(80.0, 8.0 * float(on))
     cost += min(6.0, 0.8 * float((np.abs(foreign - at) < half + 5).all(1).sum()))

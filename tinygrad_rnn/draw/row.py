@@ -11,7 +11,7 @@ __all__ = ["Drawings"]
 
 
 class Drawings(tuple["Drawing", ...]):
-    """Drawings that a notebook shows as a row: ``model.draw() | model.draw(time="unrolled")``.
+    """Several drawings that a notebook shows in a row: ``model.draw() | model.draw(time="unrolled")``.
 
     Examples
     --------

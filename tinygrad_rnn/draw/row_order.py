@@ -25,7 +25,7 @@ WORK = 20_000_000
 
 
 def spread(sketch: Sketch, gap: float, free: bool) -> dict[Family, float]:
-    """Sideways steps within a column, few crossings and hits, in the order of cost.
+    """Horizontal offsets of nodes in a column, with few crossings and few edges through nodes, by cost.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def spread(sketch: Sketch, gap: float, free: bool) -> dict[Family, float]:
 
 
 def _fullest(columns: Mapping[Family, Mapping[int, Vertex]], waiting: Sequence[Family]) -> int:
-    """The column that has most of the nodes that wait for a place; a start or dots count only if there is nothing else."""
+    """The column with the most unplaced nodes; initial values and dots count only if nothing else is left."""
     counts: Counter[int] = Counter()
     for family in waiting:
         for column, v in columns[family].items():
@@ -65,7 +65,7 @@ def _fullest(columns: Mapping[Family, Mapping[int, Vertex]], waiting: Sequence[F
 def _spread_column(
     sketch: Sketch, column: int, heights: dict[Family, float], offsets: dict[Family, float], gap: float, free: bool
 ) -> None:
-    """Give offsets to the families of one column that have none yet, beside those that have one."""
+    """Give offsets to the unplaced families of one column, beside the placed ones."""
     rows: dict[float, list[Family]] = defaultdict(list)
     for family, height in heights.items():
         if family not in offsets:
@@ -98,7 +98,7 @@ def _spread_column(
 
 
 class _Cost:
-    """What an order of the rows costs, for any offsets; what does not depend on them is found once."""
+    """Cost of an order of the rows for any offsets; the constant part is computed once."""
 
     def __init__(
         self,
@@ -128,7 +128,7 @@ class _Cost:
         self.orders = WORK // (len(first) + len(over) + 1)  # as many as may be tried
 
     def _points(self, arcs: Any, at: Any, rows: Any) -> tuple[Any, ...]:
-        """Points on arcs at some heights: the ends, how far up from the first, and how far it is to the other."""
+        """Coefficients of points on arcs at some heights, as fractions of the way between the ends."""
         s, t = self.ends[arcs].T
         return s, t, at - rows[s], rows[t] - rows[s]
 
@@ -142,7 +142,7 @@ class _Cost:
 
 
 def _improve(offsets: dict[Family, float], rows: Mapping[float, list[Family]], cost: _Cost, gap: float, free: bool) -> None:
-    """Reorder rows, and move lone nodes, as long as that lowers the cost."""
+    """Reorder rows and move single nodes while the cost decreases."""
     best, left = cost(offsets), cost.orders
     for _ in range(4):
         before = best
@@ -162,7 +162,7 @@ def _improve(offsets: dict[Family, float], rows: Mapping[float, list[Family]], c
 
 
 def _orders(row: list[Family], offsets: Mapping[Family, float], gap: float, free: bool) -> Iterator[dict[Family, float]]:
-    """Other places for the nodes of a row, as they are now: one moves, all are permuted, or two are exchanged."""
+    """Alternative offsets for the nodes of a row: one node moves, all are permuted, or two are exchanged."""
     if len(row) == 1:
         yield from ({row[0]: step * gap / 2} for step in (0, 1, -1, 2, -2) if free)
     elif len(row) <= 5:

@@ -70,7 +70,7 @@ class Vertex:
 
     @property
     def border(self) -> str:
-        """The colour of its outline."""
+        """Colour of the node's outline."""
         if self.kind is Kind.CELL:
             return LOOKS[self.kind].color
         color = self.color or LOOKS[self.kind].color
@@ -78,7 +78,7 @@ class Vertex:
 
     @property
     def fill(self) -> str:
-        """Its colour, light enough to read on."""
+        """Fill colour of the node, light enough for text."""
         look = LOOKS[self.kind]
         if self.faint:
             return self.border if self.kind is Kind.JUNCTION else CARD
@@ -90,7 +90,7 @@ class Vertex:
 
     @property
     def ink(self) -> str:
-        """The colour of its label."""
+        """Colour of the node's label."""
         look = LOOKS[self.kind]
         if self.kind is Kind.DELAY:
             return CARD
@@ -104,16 +104,16 @@ class Vertex:
 
     @property
     def shape(self) -> str:
-        """Its outline, as Graphviz calls it."""
+        """Shape of the node, by Graphviz's name."""
         return "box" if self.boxed else LOOKS[self.kind].shape
 
     @property
     def round(self) -> bool:
-        """Whether its outline is a circle."""
+        """Whether the node is a circle."""
         return self.shape in ("circle", "point")
 
     def fit(self, padding: float = 16.0) -> None:
-        """Make it as wide as its label needs."""
+        """Widen the node to its label."""
         lines = self.label.split("\n")
         self.width = max(self.width, max(text_width(line, self.font) for line in lines) + padding)
         self.height = self.width if self.round else max(self.height, len(lines) * self.font * 1.3 + 10)
@@ -160,14 +160,14 @@ class Arc:
     gradient: npt.NDArray[np.float64] | None = None
 
     def between(self, source: Vertex, target: Vertex, lag: int = 0) -> Arc:
-        """The same edge between other nodes, without a path; a mask says which value goes on, and has no lag."""
+        """The same edge between other nodes, without a path; the edge of a mask has no lag."""
         lag = 0 if source.kind is Kind.MASK else lag
         return replace(self, source=source, target=target, lag=lag, path=None, label_at=None, held=False)
 
 
 @dataclass
 class Sketch:
-    """Nodes and edges, and what is said about them.
+    """Nodes and edges of a drawing, with its texts and options.
 
     Attributes
     ----------

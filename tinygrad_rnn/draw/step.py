@@ -24,7 +24,7 @@ __all__ = ["Diagram", "Line", "Role", "StepPart", "diagram"]
 
 
 class Role(str, Enum):
-    """What a part of a step's picture is."""
+    """Roles of the parts in a picture of a step."""
 
     INPUT = "input"
     BEFORE = "state before"
@@ -36,7 +36,7 @@ class Role(str, Enum):
 
 
 class Line(NamedTuple):
-    """How one part reads another: behind which parameters, with a sign −, without a gradient."""
+    """An edge in a picture of a step, with the parameters on it, its sign, and whether a gradient passes."""
 
     parameters: tuple[str, ...] = ()
     minus: bool = False
@@ -45,7 +45,7 @@ class Line(NamedTuple):
 
 @dataclass(eq=False)
 class StepPart:
-    """A gate, an operation, or an end of a line.
+    """A node in a picture of a step: a gate, an operation, or an end of a line.
 
     Attributes
     ----------
@@ -75,7 +75,7 @@ class StepPart:
 
 @dataclass
 class Diagram:
-    """The parts of one step, each after those that it reads.
+    """All parts of a picture of one step, each after the parts that it reads.
 
     Attributes
     ----------
@@ -93,18 +93,18 @@ class Diagram:
 
     @property
     def parts(self) -> list[StepPart]:
-        """All of them."""
+        """All parts, each after the parts that it reads."""
         return [*self.inputs, *self.before, *self.inner, *self.after, *self.outputs]
 
     def arcs(self) -> Iterator[tuple[StepPart, StepPart, Line]]:
-        """Every line, from what is read to what reads it."""
+        """All lines, each with its source and its target."""
         for part in self.parts:
             for read, line in part.reads.items():
                 yield read, part, line
 
 
 def diagram(step: Step, letters: Letters = OWN) -> Diagram:
-    """The parts of a traced step.
+    """Make the diagram of a traced step.
 
     Parameters
     ----------
@@ -124,7 +124,7 @@ def diagram(step: Step, letters: Letters = OWN) -> Diagram:
 
 
 class _Reading:
-    """The parts of a step, read off its contraction."""
+    """Reads the parts of a step off the step's contraction."""
 
     def __init__(self, step: Step, letters: Letters) -> None:
         outputs, after = ([as_tensor(value).node for value in flatten(part)] for part in (step.output, tuple(step.after)))
@@ -157,7 +157,7 @@ class _Reading:
         self.diagram = Diagram(self.inputs, before, inner, after_ends, output_ends)
 
     def _inner(self) -> list[StepPart]:
-        """The gates and operations; inputs are found on the way."""
+        """Collect the gates and operations; inputs are found on the way."""
         found = []
         for value in self.gates.values:
             if value.role == "operation":
@@ -169,14 +169,14 @@ class _Reading:
         return found
 
     def _lines(self, node: Node) -> dict[StepPart, Line]:
-        """The lines that end at a part."""
+        """Lines that end at a part."""
         return {
             self.parts[source.node]: Line(tuple(self.symbols[p] for p in link.parameters), link.minus, link.cut)
             for source, _, _, link, _ in self.edges.get(node, ())
         }
 
     def _operation(self, value: Value) -> StepPart:
-        """A gate or an operation, with the numbers and the parameters in it."""
+        """The part of a gate or an operation, with its constants and parameters."""
         node, reads, joins = value.node, self._lines(value.node), facts_of(value.node).joins is not None
         factors = tuple(dict.fromkeys(symbol for line in reads.values() for symbol in line.parameters))
         biases = [self.symbols[p] for p in value.biases]
@@ -206,7 +206,7 @@ class _Reading:
         return part
 
     def _name_after_copies(self, graph: Graph) -> None:
-        """Call parts without a name as a copy of their value is called."""
+        """Give unnamed parts the name of a copy of their value."""
         for node in graph.nodes:
             if node.primitive is not None and self.gates.is_value(node) and self.gates.passes(node):
                 _name(self.parts[next(iter(self.gates.terms[node]))], node)
@@ -222,7 +222,7 @@ class _Reading:
 
 
 def _slot_names(step: Step, after: Sequence[Node]) -> list[tuple[str, int]]:
-    """Name and age of each slot: one without a field that copies slot s is s, a step earlier."""
+    """Name and age of each slot; an unnamed slot that copies slot s has the name of s, one step earlier."""
     state = {tensor.node: number for number, tensor in enumerate(step.state)}
     found = [(name, 0) for name in step.names]
     for _ in step.names:  # once round for every link of a chain
@@ -234,7 +234,7 @@ def _slot_names(step: Step, after: Sequence[Node]) -> list[tuple[str, int]]:
 
 
 def _source(node: Node) -> StepPart:
-    """An input, or numbers that are drawn at random."""
+    """The part of an input, or of numbers drawn at random."""
     if "draw" not in node.attributes:
         name = pretty(node.name or "x")
         return StepPart(Role.INPUT, "", name, plain(name), note=str(node.spec))
@@ -252,6 +252,6 @@ def _key(name: str) -> str:
 
 
 def _stems(symbols: Iterable[str]) -> list[str]:
-    """At most two symbols, then dots."""
+    """Up to two symbols, then dots."""
     shown = list(map(pretty, symbols))
     return shown if len(shown) <= 2 else [*shown[:2], "…"]

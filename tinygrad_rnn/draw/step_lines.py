@@ -26,7 +26,7 @@ ENDS = (Role.INPUT, Role.BEFORE, Role.AFTER, Role.OUTPUT)
 
 
 def step_sketch(diagram: Diagram, layout: Layout) -> Sketch:
-    """The picture of a step, every part and line in its place.
+    """The sketch of a step, with positions of all parts and paths of all lines.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ class _Lines:
         return not self._is_on_lane(source, target), abs(x - u) + abs(y - v), source.key, target.key
 
     def _is_on_lane(self, source: StepPart, target: StepPart) -> bool:
-        """Whether a line is a stretch of a state's straight line."""
+        """Whether a line is a part of a state's straight line."""
         slot = self.lane_of.get(source, -1)
         if slot < 0 or self.lane_of.get(target) != slot:
             return False
@@ -111,7 +111,7 @@ class _Lines:
         return path.index(target) == path.index(source) + 1
 
     def _upright(self, joint: StepPart) -> None:
-        """The line in which what a joint joins is met."""
+        """The vertical line on which lines enter a joint."""
         spots = sorted({self.places.entries[read, joint] for read in joint.reads} | {self.places.at[joint]})
         if len(spots) > 1:
             self.maze.take(joint, [spots[0], spots[-1]])
@@ -149,7 +149,7 @@ class _Lines:
         self.sketch.arcs.append(arc)
 
     def _onwards(self, source: StepPart, points: list[tuple[float, float]], before: set[Spot]) -> list[tuple[float, float]]:
-        """The part of a line that leaves those that its source has already, from a dot on."""
+        """The part of a line after it leaves the lines of the same source, from a dot on."""
         spots = list(_spots(points))
         last = max((k for k, spot in enumerate(spots) if spot in before), default=None)
         if last is None:
@@ -160,7 +160,7 @@ class _Lines:
         return [(x, y), *rest]
 
     def _border(self, part: StepPart, port: Spot) -> tuple[float, float]:
-        """Where a line touches the node."""
+        """The point where a line touches a node."""
         x, y = self.places.at[part]
         width, height = size(part)
         dx, dy = port[0] - x, port[1] - y
@@ -209,7 +209,7 @@ class _Lines:
         return FROM_BUNDLE if source.role is Role.JOINT else PLAIN._replace(width=1.3)
 
     def _draw(self) -> None:
-        """Round corners, but for those that another line of the same source leaves from."""
+        """Draw a line with rounded corners, except where another line of the same source branches off."""
         for arc, (source, points) in self.corners.items():
             pieces, sharp = [[points[0]]], {(UNIT * x, UNIT * y) for part, (x, y) in self.dots if part is source}
             for point in points[1:]:
@@ -229,7 +229,7 @@ class _Lines:
 
 
 def _simple(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Without points in the middle of straight lines."""
+    """A line without the interior points of straight stretches."""
     found: list[tuple[float, float]] = []
     for point in points:
         if found and abs(found[-1][0] - point[0]) + abs(found[-1][1] - point[1]) < 1e-9:
@@ -241,7 +241,7 @@ def _simple(points: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _spots(points: list[tuple[float, float]]) -> Iterable[Spot]:
-    """The spots of the grid on a line, in order."""
+    """Grid points of a line, in order."""
     for (x, y), (u, v) in itertools.pairwise(points):
         n = round(max(abs(u - x), abs(v - y)) / UNIT) or 1
         for k in range(n + 1):
@@ -251,7 +251,7 @@ def _spots(points: list[tuple[float, float]]) -> Iterable[Spot]:
 
 
 def _after(points: list[tuple[float, float]], k: int, at: tuple[float, float]) -> bool:
-    """Whether a corner of a line comes after a point on it."""
+    """Whether a corner of a line comes after a given point of it."""
     for n, ((x, y), (u, v)) in enumerate(itertools.pairwise(points)):
         if min(x, u) <= at[0] <= max(x, u) and min(y, v) <= at[1] <= max(y, v):
             last = n

@@ -30,7 +30,7 @@ LANE = 2 * TOP
 
 @dataclass
 class Places:
-    """Where everything is, in units of the grid.
+    """Positions of all parts of a step's picture, in grid units.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class Places:
 
 
 def size(part: StepPart) -> tuple[float, float]:
-    """Width and height in points."""
+    """Width and height of a part in points."""
     width = text_width(label(part), NODE_FONT)
     if part.role is Role.GATE:
         return max(48.0, width + 10), SMALL
@@ -63,18 +63,18 @@ def size(part: StepPart) -> tuple[float, float]:
 
 
 def label(part: StepPart) -> str:
-    """What is written on it: an operation's name stands where its line ends."""
+    """Text on a part; an operation's name stands at the end of its line."""
     return f"{part.text} {part.name}".strip() if part.role is not Role.OPERATION or len(part.text) > 2 else part.text
 
 
 def half(part: StepPart) -> tuple[int, int]:
-    """How far it reaches on the grid, beside and above its centre."""
+    """Half the width and height of a part, in grid units."""
     width, height = size(part)
     return math.ceil((width / 2 + 4) / UNIT) - 1, math.ceil((height / 2 + 4) / UNIT) - 1
 
 
 def joined(diagram: Diagram) -> Diagram:
-    """With a joint for every two or more ends of lines that the same gates read.
+    """The diagram with a joint wherever the same gates read two or more line ends.
 
     A gate alone has one too, if it reads nothing else.
     """
@@ -130,7 +130,7 @@ class _Placing:
                 self.right = max(self.right, self.at[part][0] + max(0, half(part)[0] - 3))
 
     def _ordered(self) -> list[StepPart]:
-        """The parts after what they read, each as late as can be; first what makes the lines that go through."""
+        """Parts after the parts that they read, each as late as possible; parts on state lines come first."""
         order: dict[StepPart, None] = {}
         roots = [*(part for path in self.lanes.values() for part in path), *self.diagram.after, *self.diagram.outputs]
         stack = [(part, False) for part in reversed([*roots, *self.diagram.inner])]
@@ -190,7 +190,7 @@ class _Placing:
 
 
 def placed(diagram: Diagram, layout: Layout) -> Places:
-    """A place for every part.
+    """Positions for all parts of a step's diagram.
 
     Parameters
     ----------
@@ -257,7 +257,7 @@ def placed(diagram: Diagram, layout: Layout) -> Places:
 
 
 def _apart(one: StepPart, other: StepPart) -> int:
-    """How far from each other the centres of two parts are, if they stand side by side."""
+    """Distance between the centres of two parts that stand side by side."""
     return half(one)[0] + half(other)[0] + 2
 
 
@@ -268,12 +268,12 @@ def _side_by_side(inputs: Sequence[StepPart]) -> list[int]:
 
 
 def _beside(ends: Sequence[StepPart]) -> int:
-    """How far from the frame the ends of states stand, all in one column."""
+    """Distance of the states' line ends from the frame, all in one column."""
     return max((half(part)[0] for part in ends), default=0) + 3
 
 
 def _exits(diagram: Diagram, heights: Mapping[int, int], lanes: Mapping[int, list[StepPart]], bus: int) -> dict[int, int]:
-    """How high the lines leave: at the height they came in, as far as that can be."""
+    """Heights at which state lines leave: the heights at which they enter, if possible."""
     exits = {slot: heights[slot] for slot in lanes}
     sources = {end.slots[0]: next(iter(end.reads)) for end in diagram.after}
     for slot, source in sources.items():
@@ -291,13 +291,13 @@ def _exits(diagram: Diagram, heights: Mapping[int, int], lanes: Mapping[int, lis
 
 
 def _is_open(at: Mapping[StepPart, tuple[int, int]], x: int, source: StepPart) -> bool:
-    """Whether nothing stands above what an output leaves from."""
+    """Whether nothing stands above the part from which an output leaves."""
     y = at[source][1]
     return not any(abs(x - other) < half(part)[0] + 2 and above > y for part, (other, above) in at.items() if part.reads)
 
 
 def _lanes(diagram: Diagram) -> dict[int, list[StepPart]]:
-    """The slots that go through operations alone from before to after, with these operations."""
+    """Slots whose previous and next value are linked by operations alone, with these operations."""
     users: dict[StepPart, list[StepPart]] = {}
     for read, part, line in diagram.arcs():
         if not line.parameters:
@@ -315,7 +315,7 @@ def _lanes(diagram: Diagram) -> dict[int, list[StepPart]]:
 def _longest(
     before: StepPart, after: StepPart, users: Mapping[StepPart, list[StepPart]], taken: set[StepPart]
 ) -> list[StepPart]:
-    """The operations on the longest way between two ends, through no gate."""
+    """Operations on the longest path between two ends that crosses no gate."""
     paths: dict[StepPart, list[StepPart]] = {after: []}
     order = list(_reached(before, users, taken))
     for part in reversed(order):
@@ -326,7 +326,7 @@ def _longest(
 
 
 def _reached(start: StepPart, users: Mapping[StepPart, list[StepPart]], taken: set[StepPart]) -> Iterator[StepPart]:
-    """The operations after a part, each after those before it."""
+    """Operations that follow a part, in order."""
     order: dict[StepPart, None] = {}
     entered: set[StepPart] = set()
     stack = [(start, False)]

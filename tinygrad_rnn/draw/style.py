@@ -46,7 +46,7 @@ DASHES = {"dashed": "5,2", "dotted": "1,5"}
 
 
 class Kind(str, Enum):
-    """What a node of a drawing stands for."""
+    """Kinds of nodes in a drawing."""
 
     INPUT = "input"
     STATE = "state"
@@ -87,7 +87,7 @@ STARTS = (Kind.INITIAL, Kind.START)
 
 
 class Look(NamedTuple):
-    """How one kind of node is drawn; plain text is written in its colour."""
+    """Style of one kind of node; plain text is written in the style's colour."""
 
     color: str
     fill: str
@@ -133,7 +133,7 @@ LOOKS = {
 
 
 class Stroke(NamedTuple):
-    """How one kind of edge is drawn."""
+    """Style of one kind of edge."""
 
     color: str
     width: float = LINE

@@ -22,7 +22,7 @@ SHIFT = {LOWERED: -0.2, BASE: 0.0, RAISED: 0.35}
 
 
 def svg(sketch: Sketch, name: str, title: str = "", description: str = "") -> str:
-    """A sketch whose nodes have places and whose edges have paths, as an SVG element.
+    """A sketch, whose nodes have positions and whose edges have paths, as an SVG element.
 
     Each node is a group of the class ``node`` and of its kind, each edge one of the class
     ``edge`` and of the kinds of its ends: ``edge from-input to-state``. A group has a tooltip,
@@ -55,7 +55,7 @@ def svg(sketch: Sketch, name: str, title: str = "", description: str = "") -> st
 
 
 def _arranged(sketch: Sketch) -> Iterator[tuple[str, str, str, str]]:
-    """Class, name, tooltip and content of each group: what is below before what covers it."""
+    """Class, name, tooltip and content of each SVG group, in drawing order."""
     frames, others = layers(sketch)
     yield from map(_node, frames)
     yield from map(_edge, sketch.arcs)
@@ -63,17 +63,17 @@ def _arranged(sketch: Sketch) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _slug(name: str) -> str:
-    """A name without the characters that an id cannot have: h[1] is h-1."""
+    """A name as part of an id, without characters that ids cannot have: h[1] becomes h-1."""
     return re.sub(r"[^\w.]+", "-", name).strip("-") or "unnamed"
 
 
 def _n(number: float) -> str:
-    """A coordinate, to a tenth of a point."""
+    """A coordinate as text, rounded to a tenth of a point."""
     return f"{round(float(number), 1) + 0.0:.1f}".removesuffix(".0")
 
 
 def _points(points: Points) -> str:
-    """Points, where SVG counts downwards."""
+    """Points as text, with y downwards as in SVG."""
     return " ".join(f"{_n(x)},{_n(-y)}" for x, y in points)
 
 
@@ -83,7 +83,7 @@ def _node(vertex: Vertex) -> tuple[str, str, str, str]:
 
 
 def _outline(vertex: Vertex) -> str:
-    """The shape of a node."""
+    """The SVG element of a node's outline."""
     look = LOOKS[vertex.kind]
     shape = vertex.shape
     x, y, w, h = vertex.x, -vertex.y, vertex.width, vertex.height
@@ -107,7 +107,7 @@ def _vertex_text(vertex: Vertex) -> str:
 
 
 def _lines(label: str, x: float, y: float, size: float, ink: str) -> Iterator[str]:
-    """The lines of a label around a point."""
+    """The text elements of a label's lines, centred at a point."""
     lines = label.split("\n")
     for k, line in enumerate(lines):
         baseline = -y + size * (0.34 + 1.2 * (k - (len(lines) - 1) / 2))
@@ -115,7 +115,7 @@ def _lines(label: str, x: float, y: float, size: float, ink: str) -> Iterator[st
 
 
 def _runs(line: str, size: float) -> Iterator[str]:
-    """The text of a line, its scripts in smaller letters above and below."""
+    """The text spans of a line, with smaller letters in subscripts and superscripts."""
     risen = 0.0
     for text, level in parts(line):
         rise = size * SHIFT[level]

@@ -57,7 +57,7 @@ Part = tuple[str, int]
 
 @lru_cache(1024)
 def parts(label: str) -> tuple[Part, ...]:
-    r"""The text of a label in pieces of one level: 0 on the line, 1 in a superscript, −1 in a subscript.
+    r"""The text of a label in pieces with levels: 0 on the line, 1 in a superscript, −1 in a subscript.
 
     Examples
     --------
@@ -79,7 +79,7 @@ def parts(label: str) -> tuple[Part, ...]:
 
 
 def literal(text: str) -> str:
-    r"""A label that shows a text as it is.
+    r"""A label that shows a text unchanged.
 
     Examples
     --------
@@ -94,7 +94,7 @@ def _label(found: Iterable[Part]) -> str:
 
 
 def plain(label: str) -> str:
-    """A label without markup, for tooltips and names: scripts of digits and signs are Unicode's.
+    """A label as plain text, for tooltips and names; digits and signs in scripts become Unicode characters.
 
     Examples
     --------
@@ -112,7 +112,7 @@ def plain(label: str) -> str:
 
 @lru_cache(1024)
 def pretty(symbol: str) -> str:
-    r"""The label of a symbol of TeX's kind; of a label, the label itself.
+    r"""The label of a symbol in TeX's syntax; a label is returned as it is.
 
     Examples
     --------
@@ -139,7 +139,7 @@ def pretty(symbol: str) -> str:
 
 @lru_cache(1024)
 def indexed(name: str, index: int | str | None) -> str:
-    """The label of a name with a time below it; an index of the name's own goes up, or before the time.
+    """The label of a name with a time subscript; the name's own index becomes a superscript, or precedes the time.
 
     Examples
     --------
@@ -158,7 +158,7 @@ def indexed(name: str, index: int | str | None) -> str:
 
 
 def stem(symbol: str) -> str:
-    """A symbol without its indices: what the matrices of all gates have in common.
+    """A symbol without its indices, such as the common letter of all gates' matrices.
 
     Examples
     --------
@@ -173,7 +173,7 @@ _WIDE = set("mwMW→←…∗")
 
 
 def text_width(label: str, size: float) -> float:
-    """About how wide a line of a label is, in points: too wide rather than too narrow.
+    """Approximate width of a label's line in points, rather too wide than too narrow.
 
     Examples
     --------
@@ -187,7 +187,7 @@ def text_width(label: str, size: float) -> float:
 
 @lru_cache(1024)
 def _units(c: str) -> float:
-    """Width of a character, in sizes of the font."""
+    """Width of a character, relative to the font size."""
     if unicodedata.combining(c):
         return 0.0
     if unicodedata.east_asian_width(c) in "WF":

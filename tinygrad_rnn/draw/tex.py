@@ -39,7 +39,7 @@ PIECE = re.compile(f"[A-Za-z]{{2,}}|.[{''.join(OVER)}]|[^\0-\u036f{re.escape(''.
 
 
 def tex(label: str) -> str:
-    r"""One line of a label in TeX.
+    r"""One line of a label as TeX.
 
     Examples
     --------

@@ -45,7 +45,7 @@ LETTERS = r"""\ifx\Umathchar\undefined
 
 
 def tikz(sketch: Sketch, title: str = "") -> str:
-    """A sketch whose nodes have places and whose edges have paths, as a file for TeX.
+    """A sketch, whose nodes have positions and whose edges have paths, as TikZ for LaTeX.
 
     Nodes are called as in SVG: what is added behind the picture can point at ``(h-1)``.
 
@@ -78,7 +78,7 @@ def tikz(sketch: Sketch, title: str = "") -> str:
 
 
 def _drawn(sketch: Sketch) -> Iterator[str]:
-    """The lines of a picture: what is below before what covers it."""
+    """The lines of a TikZ picture, in drawing order."""
     frames, others = layers(sketch)
     yield from (line for vertex in frames for line in _node(vertex))
     yield from (line for arc in sketch.arcs for line in _edge(arc))
@@ -135,7 +135,7 @@ def _edge(arc: Arc) -> Iterator[str]:
 
 
 def _path(points: Points) -> str:
-    """Curves as TikZ writes them; straight ones as lines."""
+    """Curves in TikZ's syntax, straight curves as lines."""
     text = _at(points[0])
     for k in range(0, len(points) - 1, 3):
         a, b, c, d = points[k : k + 4]
@@ -145,7 +145,7 @@ def _path(points: Points) -> str:
 
 
 def _text(label: str, size: float, ink: str) -> str:
-    """A label in its size and colour, a line of TeX for each of its lines."""
+    """A label in its size and colour as TeX, line by line."""
     if not label:
         return ""
     command = next(command for least, command in SIZES if size >= least)

@@ -105,7 +105,7 @@ def draw_backward_pass(
 
 
 def _one_of(loss: Loss, step: int) -> Loss:
-    """The loss of one step, and zero at all others."""
+    """Loss function that counts one step only, with zero at all others."""
 
     def alone(outputs: Any, targets: Any) -> Any:
         losses = loss(outputs, targets)
@@ -117,7 +117,7 @@ def _one_of(loss: Loss, step: int) -> Loss:
 
 
 def _named(targets: Any) -> Any:
-    """Targets under the name y, if they are one array."""
+    """Targets, named y if they are one array."""
     try:
         array = None if targets is None or isinstance(targets, Tensor) else np.asarray(targets)
     except ValueError:  # of several shapes

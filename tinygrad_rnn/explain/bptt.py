@@ -22,7 +22,7 @@ __all__ = ["Backward", "Term"]
 
 
 class Term(NamedTuple):
-    """A summand of the derivative by a value, from one equation that reads the value.
+    """A term of a value's derivative, from one equation that reads the value.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class Term(NamedTuple):
 
 
 class Backward:
-    """The derivatives that each equation passes back.
+    """Equations of the backward pass of a system.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class Backward:
     # -- the summands --------------------------------------------------------------------------
 
     def terms(self) -> dict[Node, list[Term]]:
-        """The summands of the derivative of the loss by each named value and parameter.
+        """Terms of the loss's derivative with respect to each named value and parameter.
 
         The derivative of ℓ_t by an output comes on top. That of a value before the first step
         has those summands of its state that lie in the sequence.
@@ -87,7 +87,7 @@ class Backward:
         }
 
     def _pull_back(self, node: Node, targets: Sequence[Node]) -> dict[Node, Node]:
-        """The contributions of one equation's cotangent δ to the cotangents of the values that it reads."""
+        """Contributions of one equation's cotangent δ to the cotangents of the values that the equation reads."""
         symbols = self.forward.symbols
         wanted_nodes = set(targets)
         with mode(tracing=True):
@@ -135,7 +135,7 @@ class Backward:
         return lines + shorter
 
     def _of_value(self, node: Node, terms: Mapping[Node, Sequence[Term]]) -> list[str]:
-        """The lines for δ of one value: at any step t, and at the step at which it is also read from outside."""
+        """Lines for δ of one value: at any step t, and at the step where the value is also read from outside."""
         symbol = self.forward.symbols[node]
         if node in self.starts:
             _, state, time = self.starts[node]
@@ -158,7 +158,7 @@ class Backward:
         return lines
 
     def _from_all(self, target: Node, terms: Sequence[Term]) -> list[str]:
-        """The summands of the derivative by what all steps share, those of the steps in one sum over t."""
+        """Terms of the derivative with respect to a shared value; terms of steps are in one sum over t."""
         steps = [term for term in terms if not self._is_once(term.equation)]
         outside = self._printed(target, [term for term in terms if self._is_once(term.equation)])
         inside = self._printed(target, steps, TERM if len(steps) == 1 else OPEN)
@@ -169,7 +169,7 @@ class Backward:
         return f"{self.forward.symbols[node]._replace(delta=True).at(0, base)} &= {sum_of(summands)}"
 
     def _is_once(self, node: Node) -> bool:
-        """Whether the equation of a value is not one of each step."""
+        """Whether the equation of a value holds once, not at each step."""
         return node in self.system.once or node in self.starts
 
     def _printed(self, target: Node, terms: Sequence[Term], binds: int = OPEN, base: str | int = "t") -> list[str]:
@@ -186,13 +186,13 @@ class Backward:
         return lines
 
     def _is_over_batch(self, target: Node, value: Node) -> bool:
-        """Whether a summand is a sum over examples: from values of each example to a shared target."""
+        """Whether a term is a sum over examples, from values of each example to a shared value."""
         batch = self.system.batch
         each = any(batch in leaf.shape for leaf in ancestors([value]) if leaf in self.deltas)
         return each and batch not in target.shape
 
     def _batch_sums(self, target: Node, value: Node) -> set[Node]:
-        """The sums over examples with which the derivative by a shared value begins.
+        """Leading sums over examples in the derivative with respect to a shared value.
 
         They are left out for one example, or said once for the whole term. A mean over the
         examples within the step is none of them: the way to it leads past an example's own
@@ -218,7 +218,7 @@ class Backward:
         return found
 
     def _shorten(self, terms: Mapping[Node, Sequence[Term]]) -> list[str]:
-        """Lines for long values that summands share, such as an inner value that its own derivative needs."""
+        """Lines that name long expressions shared by several terms, such as a repeated inner value."""
         forward = self.forward
         pairs = [(target, term.value) for target, found in terms.items() for term in found]
         dropped = set().union(*[self._batch_sums(*pair) for pair in pairs])
@@ -228,7 +228,7 @@ class Backward:
 
 
 def _is_reached(y: Tensor, x: Tensor, delta: Tensor) -> bool:
-    """Whether a gradient comes to x: not if x is behind a ``.detach()`` on all ways."""
+    """Whether a gradient reaches x, by a path without a ``.detach()``."""
     if not any(node.operation == detach.name for node in ancestors([y.node])):
         return True
     try:
@@ -239,7 +239,7 @@ def _is_reached(y: Tensor, x: Tensor, delta: Tensor) -> bool:
 
 
 def _down_to(roots: Sequence[Node], symbols: Mapping[Node, object], within: Sequence[Node] = ()) -> list[Node]:
-    """The nodes that the roots are computed from, down to leaves and to values with a symbol."""
+    """Nodes from the roots down to leaves and values with a symbol."""
     seen = set(roots)
     stack = list(seen)
     while stack:

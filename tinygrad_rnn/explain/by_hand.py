@@ -77,11 +77,11 @@ class StepNetwork(Cell):
         self.eval()
 
     def initial_state(self, batch_size: int, dtype: npt.DTypeLike | None = None) -> State:
-        """That of the cell."""
+        """The initial state of the cell."""
         return self.cell.initial_state(batch_size, dtype)
 
     def step(self, x: Any, state: Any) -> tuple[Any, Any]:
-        """The output of the last layer, and the next state of the cell; values with a hidden name show it."""
+        """Output of the last layer and next state of the cell; values with a hidden name are shown."""
         for layer in self.before:
             x = layer(x)
         output, after = self.cell(x, state)
@@ -100,18 +100,18 @@ class StepNetwork(Cell):
 
 
 class _WithLoss(Cell):
-    """A step of a network, and its loss: from (x, target) to the loss."""
+    """A step of a network with its loss: a map from (x, target) to the loss."""
 
     def __init__(self, network: StepNetwork, loss: Loss) -> None:
         super().__init__()
         self.network, self.loss = network, loss
 
     def initial_state(self, batch_size: int, dtype: npt.DTypeLike | None = None) -> State:
-        """That of the network."""
+        """The initial state of the network."""
         return self.network.initial_state(batch_size, dtype)
 
     def step(self, given: Any, state: Any) -> tuple[Any, Any]:
-        """The loss of step t from (x_t, y_t), or from y_t alone, and the next state."""
+        """Loss of step t from (x_t, y_t) or from y_t alone, and the next state."""
         x, y = given if isinstance(given, tuple) else (None, given)
         for name, part in (("x", x), ("y", y)):
             parts = [] if part is None else flatten(part)
@@ -198,14 +198,14 @@ class ByHand:
         self._differentiable = sources
 
     def tell_parameters_from_values(self) -> None:
-        """Give a prime to the name of each parameter that a value has as well, such as the bias c of an output."""
+        """Add a prime to parameters that share a value's name, such as the bias c of an output."""
         renamed = {f"{name}'" if name in self.values else name: node for name, node in self.parameters.items()}
         for name, node in renamed.items():
             node.name = name
         self.parameters = renamed
 
     def _traced(self, xs: Any, sequences: list[Array], loss: Loss) -> tuple[Step, list[Array]]:
-        """One step of the network with its loss, and the sequences that it is for."""
+        """One traced step of the network with its loss, and its sequences."""
         if len({len(x) for x in sequences}) > 1:
             raise ShapeError(f"inputs and targets differ in length: {', '.join(str(x.shape) for x in sequences)}")
         if not len(sequences[-1]):
@@ -228,7 +228,7 @@ class ByHand:
 
     @property
     def reads_target(self) -> bool:
-        """Whether the loss takes the target as an index: it is a class."""
+        """Whether the target is an integer class, which the loss uses as an index."""
         same = {next(reversed(self.given.values()))[0]}
         for node in self.order:
             if facts_of(node).copies and not same.isdisjoint(node.inputs):
@@ -238,7 +238,7 @@ class ByHand:
         return False
 
     def start(self) -> list[Array]:
-        """The initial values of the slots, as the cell has them."""
+        """Initial values of the slots."""
         with no_grad():
             return [slot.data.astype(np.float64) if slot.dtype.kind == "f" else slot.data for slot in self._initial()]
 
@@ -246,7 +246,7 @@ class ByHand:
         return flatten(self.network.initial_state(1))
 
     def arrays(self) -> dict[str, Array]:
-        """The present values of the parameters."""
+        """Current values of the parameters."""
         return {name: node.value for name, node in self.parameters.items()}
 
     def forward(
@@ -293,7 +293,7 @@ class ByHand:
         known: Mapping[Node, Array] | None = None,
         pulled: Pulled | None = None,
     ) -> dict[Node, Array]:
-        """Go back through one step: the cotangents of its nodes.
+        """Cotangents of the nodes of one step.
 
         Parameters
         ----------
@@ -335,7 +335,7 @@ class ByHand:
     def backward(
         self, run: Run, seeds: Sequence[float], rounded: Callable[[Array], Array] | None = None
     ) -> list[dict[Node, Array]]:
-        """The cotangents of the nodes of each step, of the sum of the losses times `seeds`."""
+        """Cotangents of the nodes of each step, for the sum of the losses weighted by `seeds`."""
         tables: list[dict[Node, Array]] = []
         carried: dict[int, Array] = {}
         for t in reversed(range(self.T)):
@@ -344,15 +344,15 @@ class ByHand:
         return tables[::-1]
 
     def carried(self, table: Mapping[Node, Array]) -> dict[int, Array]:
-        """The cotangents of the slots, which the step before adds to those of what it carries on."""
+        """Cotangents of the slots, which are added to those of the next states of the step before."""
         return {k: table[slot] for k, slot in enumerate(self.slots) if slot in table}
 
     def has_derivative(self, node: Node, position: int) -> bool:
-        """Whether a cotangent is pulled back from an operation to this input."""
+        """Whether an operation passes a cotangent to one of its inputs."""
         return node in self._differentiable and node.inputs[position] in self._differentiable
 
     def rule(self, concrete: Node, node: Node, g: Array, only: Iterable[int] | None = None) -> list[tuple[int, Array]]:
-        """The cotangents of an operation's inputs, by their positions.
+        """Cotangents of an operation's inputs, by position.
 
         Parameters
         ----------
@@ -377,12 +377,12 @@ class ByHand:
 
 
 def as_floats(sequence: Any) -> Array:
-    """A sequence of floats, of whatever numbers it is."""
+    """A sequence converted to floats."""
     return np.asarray(as_tensor(sequence).data, np.float64)
 
 
 def one_example(sequence: Any) -> Array:
-    """One sequence with a batch axis, (T, 1, …); floats are float64.
+    """One sequence with a batch axis, (T, 1, …), and floats in float64.
 
     Parameters
     ----------
@@ -413,13 +413,13 @@ def one_example(sequence: Any) -> Array:
 
 
 def read_whole(order: Sequence[Node], ends: Sequence[Node]) -> set[Node]:
-    """The values that are not only taken apart again, as the gates of a cell side by side are."""
+    """Values that are read as a whole, unlike the stacked gates of a cell, which are only sliced."""
     parts = {node for node in order if facts_of(node).reads and math.prod(node.shape) < math.prod(node.inputs[0].shape)}
     return {*ends, *(source for node in order if node not in parts for source in node.inputs)}
 
 
 def _by_name(named: Iterable[tuple[Node, str]]) -> dict[str, Node]:
-    """Nodes by name; the second node of a name has a number."""
+    """Nodes by name; repeated names are numbered."""
     found: dict[str, Node] = {}
     for node, name in named:
         numbered = itertools.chain([name], (f"{name}_{k}" for k in itertools.count(2)))

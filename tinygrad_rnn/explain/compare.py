@@ -31,7 +31,7 @@ CellMaker: TypeAlias = Callable[[int, int], Cell]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Comparison(Result):
-    """What :func:`compare` has measured, by the names of the models.
+    """Measurements of :func:`compare`, by the names of the models.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class Comparison(Result):
         return {name: flow.gamma for name, flow in self.flows.items()}
 
     def draw(self) -> Drawing:
-        """Draw how much of the gradient is left after each lag: a row for each model, on one scale."""
+        """Draw the gradient that remains after each lag: a row for each model, on one scale."""
         return draw_decay({name: flow.decay for name, flow in self.flows.items()}, "‖δ(t,t−n)‖ / ‖δ(t,t)‖")
 
     def __repr__(self) -> str:
@@ -168,12 +168,12 @@ class Readout(Module):
         self.c = Parameter((output_size,), symbol="c", dtype=dtype)
 
     def forward(self, hs: Tensor) -> Tensor:
-        """The outputs of all steps."""
+        """Outputs of all steps."""
         return hs @ self.V + self.c
 
 
 def _of_size(name: str, make: CellMaker, hidden_size: int, xs: Any, targets: Any) -> Module:
-    """A cell of a hidden size, over the sequence, and a readout."""
+    """A recurrent model: a cell of a hidden size over the sequence, and a readout."""
     if not callable(make):
         raise TinygradError(f"{name}: give a Module, or a function that makes a cell of two sizes, not {make!r:.80}")
     inputs, wanted = np.asarray(xs), np.asarray(targets)
@@ -192,7 +192,7 @@ def _count(model: Module) -> int:
 
 
 def _closest(name: str, make: CellMaker, parameters: int, xs: Any, targets: Any) -> Module:
-    """The model whose number of parameters is closest to a given one."""
+    """The model with a number of parameters closest to a target."""
     most = 1
     while _count(_of_size(name, make, most, xs, targets)) < parameters and most < parameters:
         most *= 2

@@ -17,7 +17,7 @@ __all__ = ["nan_began"]
 
 
 def nan_began(run: ModelRun, seeds: Array) -> str:
-    """Words for the step and the value in which the first NaN or inf turned up, forwards or in a gradient.
+    """Step and value where the first NaN or inf appeared, forwards or in a gradient, in words.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def nan_began(run: ModelRun, seeds: Array) -> str:
 
 
 def _in_the_forward_pass(run: ModelRun) -> Iterator[str]:
-    """Values that are not finite, the first of each recurrent part."""
+    """The first values that are not finite, for each recurrent part."""
     for part in run.parts:
         names, nodes = part.floats()
         plan = CompiledScan(part.loop.asking(Output("stack", node) for node in nodes))
@@ -48,7 +48,7 @@ def _in_the_forward_pass(run: ModelRun) -> Iterator[str]:
 
 
 def _in_gradients(run: ModelRun, seeds: Array) -> Iterator[str]:
-    """Values whose gradients are not finite, the first of each recurrent part on the way back from the losses."""
+    """The first values with gradients that are not finite, for each recurrent part, backwards from the losses."""
     for part in run.parts[::-1]:
         names, nodes = part.floats()
         offsets = range(len(part.loop.sequences), len(part.loop.sequences) + len(nodes))
@@ -62,7 +62,7 @@ def _in_gradients(run: ModelRun, seeds: Array) -> Iterator[str]:
 
 
 def _first(part: RecurrentPart, names: list[str], arrays: list[Array], backwards: bool) -> Iterator[str]:
-    """The first value that is not finite at the first step where there is one, in words."""
+    """The first value that is not finite, at the first step that has one, in words."""
     bad = np.array([~np.isfinite(x.reshape(len(x), -1)).all(axis=1) for x in arrays])  # (values, steps)
     steps = np.flatnonzero(bad.any(axis=0)) if len(bad) else bad
     if len(steps):

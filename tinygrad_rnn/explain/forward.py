@@ -20,7 +20,7 @@ LONG = 200
 
 
 class Forward:
-    """The equations of a system: its named values, in the form and with the letters of a reader.
+    """Forward equations of a system: its named values, in a reader's form and symbols.
 
     Parameters
     ----------
@@ -65,13 +65,13 @@ class Forward:
         self.named = sorted([*self.named, *self.abbreviate(self.nodes, self.printer)], key=lambda node: node.serial)
 
     def printer_of(self, later: int = 0, dropped: Iterable[Node] = (), base: str | int = "t") -> Printer:
-        """A printer of values at a step, some steps after t or after a certain step."""
+        """A printer of values at step t, a number of steps later, or at a fixed step."""
         over_time = any(reading.when in ("sum", "all") for reading in self.system.readings.values())
         steps = self.system.steps if over_time else 0
         return Printer(self.symbols, self.system.batch, later, set(dropped), base, steps, self.ones)
 
     def lines(self) -> list[str]:
-        """A LaTeX line for each named value, and for each slot with a name given by the author."""
+        """LaTeX lines for each named value, and for each slot that the author named."""
         lines = [self.line(node, self.printer) for node in self.named]
         lines = [line for line in lines if line.partition(" &= ")[0] != line.partition(" &= ")[2]]
         for name, slot in self.system.held:  # the author's own: say what it holds
@@ -84,7 +84,7 @@ class Forward:
         return lines
 
     def line(self, node: Node, printer: Printer) -> str:
-        """The equation of a named value."""
+        """The equation of a named value, as a line of LaTeX."""
         return f"{printer.symbol(node)} &= {printer.right_side(node)}"
 
     # -- symbols -----------------------------------------------------------------------------
@@ -113,7 +113,7 @@ class Forward:
         return symbols
 
     def _runs_of_parameters(self) -> dict[Node, Run | None]:
-        """The first run that uses each parameter, None if it is used outside as well."""
+        """The first run that uses each parameter; None if the parameter is also used outside of runs."""
         of: dict[Node, dict[Run | None, None]] = {}
         helps: dict[Node, set[Node]] = {}
         for node in self.nodes:
@@ -131,7 +131,7 @@ class Forward:
     # -- values without a name ---------------------------------------------------------------
 
     def abbreviate(self, nodes: Iterable[Node], printer: Printer) -> list[Node]:
-        """Name long values that are used more than once, so that the text does not outgrow the graph."""
+        """Name long values that occur more than once, to keep the text short."""
         uses: dict[Node, int] = {}
         nodes = list(nodes)
         for node in nodes:
@@ -154,12 +154,12 @@ class Forward:
 
 
 def name_of(node: Node) -> str:
-    """What the author of a model calls a value or a parameter."""
+    """The author's name of a value or a parameter."""
     return node.name or node.operation
 
 
 def _hats(names: Mapping[Node, str], inputs: Iterable[Node], made: Iterable[Node]) -> dict[Node, str]:
-    """What a model makes and calls as one of its inputs, such as a target y, has a hat, as in drawings."""
+    """Names with hats for computed values that share an input's name, such as ŷ for a target y, as in drawings."""
     taken, given = set(names.values()), {names[node] for node in inputs if node in names}
     found = {}
     for node in made:
@@ -173,7 +173,7 @@ def _hats(names: Mapping[Node, str], inputs: Iterable[Node], made: Iterable[Node
 
 
 def layered(name: str, mark: str) -> str:
-    r"""A name with the mark of its layer: an arrow over its letter, a number above.
+    r"""A name with the mark of its layer: an arrow over the letter, or a number above.
 
     Examples
     --------
@@ -189,7 +189,7 @@ def layered(name: str, mark: str) -> str:
 
 
 def _layers(names: Mapping[Node, str], runs: Mapping[Node, Run]) -> dict[Node, str]:
-    """The marks of layers and directions, for values of one name in several runs, and parameters of one letter."""
+    """Marks of layers and directions, for values and parameters with equal names in several runs."""
     groups: dict[tuple[bool, str], list[Node]] = {}
     for node, name in names.items():
         is_parameter = node.role == "parameter"
@@ -204,7 +204,7 @@ def _layers(names: Mapping[Node, str], runs: Mapping[Node, Run]) -> dict[Node, s
 
 
 def _marks(names: Mapping[Node, str], places: Mapping[Node, str], with_path: set[Node]) -> dict[Node, str]:
-    """For nodes of equal names, a LaTeX mark of where each is in the model."""
+    """LaTeX marks that tell nodes with equal names apart by their position in the model."""
     groups: dict[tuple[bool, str], list[Node]] = {}
     for node, name in names.items():
         groups.setdefault((node.role == "parameter", name), []).append(node)

@@ -33,7 +33,7 @@ def gradient_by_step(
     norms: bool = False,
     max_bytes: int = 1 << 28,
 ) -> Array:
-    """The gradient of the sum of all losses by a parameter, split by the step in which the parameter was used.
+    """Gradient of the total loss with respect to a parameter, split by the step in which the parameter is used.
 
     ∂L/∂W = Σ_k ∂L/∂W^(k), where W^(k) is the copy of W that step k reads. ``W.grad`` has their sum only.
 
@@ -99,7 +99,7 @@ def gradient_by_step(
 
 
 def parameter_of(model: Model, W: Parameter | str) -> Parameter:
-    """A parameter of a model, by its name or as it is.
+    """The parameter of a model with a given name; a parameter is returned as it is.
 
     Raises
     ------
@@ -122,7 +122,7 @@ def _checked(found: Array, run: ModelRun) -> Array:
 
 
 class _Uses:
-    """All uses of a parameter: those in the steps of the recurrent parts, and those in layers outside of them.
+    """All uses of a parameter: in the steps of recurrent parts, and in layers outside of them.
 
     A gradient comes to a layer outside by the losses, or by an input of a recurrent part. Each of these is cut into its
     steps, and goes on to the parameter step by step.
@@ -148,11 +148,11 @@ class _Uses:
         (self.steps,) = steps
 
     def _is_behind(self, node: Node) -> bool:
-        """Whether a node depends on the parameter by a path that goes through no loop."""
+        """Whether a node depends on the parameter by a path outside of loops."""
         return bool(self.run.traced((node,), (self.parameter,))[1])
 
     def norms_of_the_only_one(self) -> Array | None:
-        """The norms of the contributions, if the parameter is used in the steps of one recurrent part and nowhere else."""
+        """Norms of the contributions, if only the steps of one recurrent part use the parameter."""
         if self.outside or len(self.parts) != 1:
             return None
         ((part, others, consts),) = self.parts
@@ -162,7 +162,7 @@ class _Uses:
         return None if found is None else found[0]
 
     def contributions(self, max_bytes: int) -> Array:
-        """The contributions of all uses, shape (T, *W.shape)."""
+        """Contributions of all uses, shape (T, *W.shape)."""
         T = self.steps
         total = np.zeros((T, *self.parameter.shape), self.parameter.dtype)
         if self.outside:
@@ -180,7 +180,7 @@ class _Uses:
         return total
 
     def _add(self, total: Array, node: Node, steps: Array, over_time: bool, max_bytes: int) -> None:
-        """Add what comes to the parameter from a node, whose cotangent is given for each step.
+        """Add the contributions of a node, whose cotangent is given for each step.
 
         Parameters
         ----------
@@ -207,7 +207,7 @@ class _Uses:
             total[start : start + rows] += self.run.between_loops({node: given}, (self.parameter,))[self.parameter]
 
     def _pulled(self, part: RecurrentPart, others: list[int], consts: list[int], ask: Ask | None = None) -> list[Array | None]:
-        """Cotangents of inputs of a part, where those of consts are split by step: shape (1, T, …)."""
+        """Cotangents of a part's inputs, with those of consts split by step: shape (1, T, …)."""
         try:
             cotangents = self.run.outputs_of(part, self.ones)
         except GradientError:  # the losses do not depend on it
@@ -228,7 +228,7 @@ def _norm_of_each(parts: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _unshared(loop: Loop, numbers: tuple[int, ...]) -> Loop:
-    """The loop in which some consts are sequences, the last ones, so that each step has a copy of its own."""
+    """The loop with some consts turned into sequences, so that each step has its own copy."""
     moved = [loop.inputs[k] for k in numbers]
     consts = tuple([node for node in loop.consts if node not in moved])
     return replace(loop, sequences=(*loop.sequences, *moved), consts=consts)

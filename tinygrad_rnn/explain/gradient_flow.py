@@ -78,11 +78,11 @@ class GradientFlow(Result):
 
     @property
     def line(self) -> Array:
-        """γ^n for each lag n = 0, 1, …, T − 1: the line that was fitted to `decay`."""
+        """The fitted line γ^n for each lag n = 0, 1, …, T − 1."""
         return self.gamma ** np.arange(len(self.decay), dtype=float)
 
     def draw(self, low: float = LOW, high: float = HIGH) -> Drawing:
-        """Draw the norms as a triangle: a row for each loss t, a column for each step k.
+        """Draw the norms as a triangle, with a row for each loss t and a column for each step k.
 
         Parameters
         ----------
@@ -227,7 +227,7 @@ def gradient_flow(
 
 
 def _norms(parts: Sequence[Tensor]) -> list[Tensor]:
-    """Of the cotangent of a value at one step the norm, and those of its parts, if there are several."""
+    """Norm of a value's cotangent at one step, and norms of its parts if there are several."""
     whole = functools.reduce(operator.add, parts)
     return [norm(whole), *([norm(x) for x in parts] if len(parts) > 1 else [])]
 
@@ -237,7 +237,7 @@ def _whole_and_norms(parts: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _seeds(losses: Tensor, start: int, rows: int) -> Array:
-    """Cotangents of the losses: 1 at one step for each row, and at all steps for the row T; 0 for rows after it."""
+    """Cotangents of the losses: row t selects loss t, row T selects all losses; 0 beyond a sequence's end."""
     T = len(losses)
     seeds = np.zeros((rows, *losses.shape), losses.dtype)
     for row, t in enumerate(range(start, start + rows)):
@@ -249,7 +249,7 @@ def _seeds(losses: Tensor, start: int, rows: int) -> Array:
 
 
 def _rows_at_once(run: ModelRun, part: RecurrentPart, max_bytes: int) -> int:
-    """How many losses are differentiated at once."""
+    """Number of losses that are differentiated at once."""
     widest = max([size_of(slot.spec) for slot in part.loop.carry], default=1)
     T = len(run.losses)
     most = max(1, min(T + 1, max(8, CHUNK_BYTES // widest), max_bytes // run.bytes_behind(part)))
@@ -257,7 +257,7 @@ def _rows_at_once(run: ModelRun, part: RecurrentPart, max_bytes: int) -> int:
 
 
 def _absent(norms: Array) -> Array:
-    """Where a value comes after the loss, so that the loss cannot depend on it."""
+    """Mask of pairs in which the value comes after the loss, which then cannot depend on it."""
     T, K = norms.shape
     every = np.ones((T, K), bool)
     if T != K:
@@ -267,7 +267,7 @@ def _absent(norms: Array) -> Array:
 
 
 def _decay(norms: Array, least: float) -> tuple[Array, float, float]:
-    """For each lag the geometric mean of ‖δ(t,k)‖ / ‖δ(t,t)‖, and γ and R² of the line that fits its logarithms.
+    """Geometric mean of ‖δ(t,k)‖ / ‖δ(t,t)‖ for each lag, and γ and R² of a line fitted to its logarithm.
 
     The line is fitted to norms that are not less than `least`: below, floats lose their digits.
     """

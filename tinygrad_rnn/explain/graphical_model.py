@@ -30,7 +30,7 @@ def draw_graphical_model(
     targets: Any = None,
     force: Sequence[str] = (),
 ) -> Drawing:
-    """Draw the targets of a network as random variables, each with edges from all that its distribution depends on.
+    """Draw a network's targets as random variables, with edges from all variables that they depend on.
 
     The edges are the paths of the network's own graph. No data is needed.
 
@@ -83,7 +83,7 @@ def draw_graphical_model(
 
 
 def _notes(model: Module, contraction: Contraction, found: Dependences) -> list[str]:
-    """Whether the targets depend on each other, and what a table of their probabilities would need."""
+    """Notes on whether targets depend on each other, and on the size of a table of their probabilities."""
     if not any(p in found.targets for parents in found.parents.values() for p in parents):
         return ["Given x, the targets are independent of each other."]
     classes = {

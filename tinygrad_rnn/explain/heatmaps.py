@@ -114,7 +114,7 @@ def colored_text(numbers: Any, text: str, *, bound: float | None = None, width: 
 
 
 def triangle(norms: Array, low: float, high: float, reaches: Array | None = None, title: str = "‖δ(t,k)‖") -> Drawing:
-    """What the loss of each step t sends back to each step k.
+    """Draw, for the loss of each step t, its gradient at each step k.
 
     Parameters
     ----------
@@ -147,7 +147,7 @@ def triangle(norms: Array, low: float, high: float, reaches: Array | None = None
 
 
 def _spans(size: int, n: int) -> list[str]:
-    """Steps, n at a time.
+    """Labels of groups of n steps.
 
     Examples
     --------
@@ -159,7 +159,7 @@ def _spans(size: int, n: int) -> list[str]:
 
 
 def draw_singular_values(sizes: Array, title: str) -> Drawing:
-    """Singular values over time: white is 1, red stretches, and blue shrinks.
+    """Draw singular values over time: white is 1, red stretches, blue shrinks.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ def draw_singular_values(sizes: Array, title: str) -> Drawing:
 
 
 def draw_decay(decays: Mapping[str, Array], title: str) -> Drawing:
-    """How much of a gradient is left after each lag: a row for each model, on one scale.
+    """Draw the gradient that remains after each lag: a row for each model, on one scale.
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ def draw_decay(decays: Mapping[str, Array], title: str) -> Drawing:
 
 
 def draw_embedding(vectors: Any, symbols: Sequence[str], *, title: str = "embedding") -> Drawing:
-    """Draw symbols in the plane in which their vectors differ most.
+    """Draw symbols as points in the plane of the two main directions of their vectors.
 
     Parameters
     ----------
@@ -229,7 +229,7 @@ def draw_embedding(vectors: Any, symbols: Sequence[str], *, title: str = "embedd
 
 
 def _table(numbers: Any, ndim: int) -> Array:
-    """Numbers as an array of so many axes, with one that is not NaN."""
+    """Numbers as an array with a given number of axes, after a check that one of them is not NaN."""
     found = np.asarray(numbers.data if isinstance(numbers, Tensor) else numbers, float)
     if found.ndim != ndim:
         raise DataError(f"numbers of shape {found.shape}, and {ndim} axes are needed")

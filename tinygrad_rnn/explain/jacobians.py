@@ -50,7 +50,7 @@ class Jacobians(Result):
     arrays: Array
 
     def block(self, of: str, by: str) -> Array:
-        """The derivative of one slot with respect to another: ∂c_t/∂h_{t−1} is ``block("c", "h")``.
+        """Derivative of one slot with respect to another: ``block("c", "h")`` is ∂c_t/∂h_{t−1}.
 
         Raises
         ------
@@ -62,7 +62,7 @@ class Jacobians(Result):
         return self.arrays[:, :, self.slots[of], self.slots[by]]
 
     def draw(self, example: int = 0, running: bool = False) -> Drawing:
-        """Draw the singular values of each step: white is 1, red stretches the state, and blue shrinks it.
+        """Draw the singular values of each step: white is 1, red stretches the state, blue shrinks it.
 
         Parameters
         ----------
@@ -165,7 +165,7 @@ def lyapunov(
     layer: str | None = None,
     max_bytes: int = 1 << 28,
 ) -> Array:
-    """The k largest Lyapunov exponents: the mean growth, by each step, of small differences between two states.
+    """The k largest Lyapunov exponents: the mean growth per step of small differences between two states.
 
     A volume of k dimensions is carried along the trajectory by the step Jacobians. Its axes are made orthogonal at each
     step, by QR, and the exponents are the means of the logarithms of their lengths.
@@ -219,7 +219,7 @@ def lyapunov(
 
 
 def exponents(part: RecurrentPart, k: int, max_bytes: int) -> Array:
-    """The k largest Lyapunov exponents of the run of a recurrent part; see :func:`lyapunov`."""
+    """The k largest Lyapunov exponents of a recurrent part's run; see :func:`lyapunov`."""
     check_int("max_bytes", max_bytes)
     found = _Steps(part)
     D = found.elements
@@ -238,7 +238,7 @@ def exponents(part: RecurrentPart, k: int, max_bytes: int) -> Array:
 
 
 class _Steps:
-    """The steps of a recurrent part, each alone: the state before each of them was recorded."""
+    """The steps of a recurrent part as separate runs, each from its recorded state."""
 
     def __init__(self, part: RecurrentPart) -> None:
         self.part = part
@@ -263,11 +263,11 @@ class _Steps:
 
     @property
     def size(self) -> int:
-        """Bytes of the Jacobians of one step."""
+        """Size in bytes of the Jacobians of one step."""
         return self.batch * self.elements**2 * max(self.part.loop.carry[i].dtype.itemsize for i in self._floats)
 
     def jacobians(self, max_bytes: int) -> Iterator[Array]:
-        """Blocks of the step Jacobians, shape (steps, batch, D, D), in the order in which the steps are run."""
+        """Blocks of the step Jacobians, shape (steps, batch, D, D), in running order."""
         T, rows = self.part.steps, max(1, min(BLOCK, max_bytes // (4 * self.size)))
         bounds = [(start, min(start + rows, T)) for start in range(0, T, rows)]
         backwards = self.part.loop.reverse
@@ -293,7 +293,7 @@ class _Steps:
         return np.ascontiguousarray(np.moveaxis(rows[:D], 0, 2))
 
     def _basis(self, steps: int) -> dict[int, Array]:
-        """A cotangent for each element of the state, and a last one of all elements of the first row of the batch."""
+        """A unit cotangent for each element of the state, and a last one for all elements of the first row."""
         found = {}
         for i, place in zip(self._floats, self.slots.values(), strict=True):
             slot = self.part.loop.carry[i]
@@ -313,5 +313,5 @@ def _recording_states(loop: Loop) -> Loop:
 
 
 def _alone(loop: Loop) -> Loop:
-    """The steps without the loop: their outputs are the next values of the slots."""
+    """The step without its loop: the next slot values are its outputs."""
     return step_alone(replace(loop, outputs=()))

@@ -29,7 +29,7 @@ Ask = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 
 
 class _Backward(NamedTuple):
-    """The reverse of a loop: as it was derived, compiled, and whether it takes all cotangents at once."""
+    """The reverse of a loop: derived, compiled, and perhaps able to take all cotangents at once."""
 
     reverse: Reverse
     plan: CompiledScan
@@ -41,7 +41,7 @@ _backwards: WeakKeyDictionary[CompiledScan, dict[Any, _Backward]] = WeakKeyDicti
 
 
 def derived(plan: CompiledScan, key: Any, make: Callable[[Loop], Loop]) -> CompiledScan:
-    """A loop that is made out of the loop of a plan, compiled; it is kept for as long as the plan.
+    """A compiled loop derived from a plan's loop, cached with the plan.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ def derived(plan: CompiledScan, key: Any, make: Callable[[Loop], Loop]) -> Compi
 
 
 class LoopRun:
-    """One run of a loop. Cotangents are pulled through it by a reverse loop, for many of them at once.
+    """One run of a loop, through which many cotangents can be pulled at once.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class LoopRun:
         ask: Ask | None = None,
         window: tuple[int, int] | None = None,
     ) -> list[Array | None]:
-        """Cotangents of inputs from those of outputs.
+        """Cotangents of inputs from cotangents of outputs.
 
         Parameters
         ----------
@@ -133,7 +133,7 @@ class LoopRun:
         return [by_input.get(k) if from_the_start or self.loop.inputs[k] not in self.loop.slot else None for k in wanted]
 
     def _span(self, stacks: Collection[Array], to_the_end: bool) -> tuple[int, int]:
-        """The positions of the steps that some cotangent reaches."""
+        """Positions of the steps that some cotangent reaches."""
         T = self.steps
         if to_the_end:
             return 0, T

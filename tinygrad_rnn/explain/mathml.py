@@ -25,7 +25,7 @@ OVER |= {"vec": "→", "overrightarrow": "→", "overleftarrow": "←"}
 
 
 def mathml(latex: str) -> list[str]:
-    r"""Each equation as MathML, in pieces between which a browser may break the line.
+    r"""Equations as MathML, in pieces between which a browser may break the line.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def mathml(latex: str) -> list[str]:
 
 
 def _pieces(line: str) -> Iterator[str]:
-    """The parts of an equation: each begins with a sign that is in no parentheses."""
+    """Pieces of an equation; each begins with a sign outside of parentheses."""
     piece, depth, after_sign = "", 0, True
     for element in _Reader(line).row():
         depth += (element in ("<mo>(</mo>", "<mo>[</mo>")) - (element in ("<mo>)</mo>", "<mo>]</mo>"))
@@ -56,7 +56,7 @@ def _pieces(line: str) -> Iterator[str]:
 
 
 class _Reader:
-    """What reads the tokens of a formula, one after another."""
+    """Reads the tokens of a formula one after another."""
 
     def __init__(self, latex: str) -> None:
         self.latex, self.at = re.sub(r"(?<!\\)&", "", latex), 0
@@ -67,7 +67,7 @@ class _Reader:
         return found[0] if found else ""
 
     def row(self) -> list[str]:
-        """The elements up to the end of a group, each with its scripts."""
+        """MathML elements up to the end of a group, each with its scripts."""
         found: list[list[str]] = []
         while (token := self.token()) not in ("", "}"):
             if token in "_^'":
@@ -82,7 +82,7 @@ class _Reader:
         return self.element(self.token())
 
     def element(self, token: str) -> str:
-        """The element that begins with a token."""
+        """The MathML element that begins with a token."""
         command = token[1:]
         if token == "{":
             return _one(self.row())
@@ -101,7 +101,7 @@ class _Reader:
         return f"<{kind}>{escape(shown)}</{kind}>" if shown else ""
 
     def words(self) -> str | None:
-        """The text of a group, without its commands; None of a group with others in it."""
+        """The text of a group without commands; None for a group within which groups are nested."""
         found = re.compile(r"\s*\{((?:[^{}\\]|\\.)*)\}").match(self.latex, self.at)
         if found is None:
             return None

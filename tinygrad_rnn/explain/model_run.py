@@ -36,7 +36,7 @@ Loss = Callable[[Any, Any], Any]
 
 @dataclass(frozen=True, eq=False)
 class RecurrentPart:
-    """A recurrent part of a model: one cell that ran over the sequence.
+    """A recurrent part of a model: one cell that was run over the sequence.
 
     Attributes
     ----------
@@ -57,23 +57,23 @@ class RecurrentPart:
 
     @property
     def loop(self) -> Loop:
-        """The step, as its author wrote it."""
+        """The loop of the step as its author wrote it."""
         return self.plan.traced
 
     @property
     def reverse(self) -> bool:
-        """Whether it starts at the end of the sequence."""
+        """Whether the run starts at the end of the sequence."""
         return self.loop.reverse
 
     @property
     def steps(self) -> int:
-        """T."""
+        """Number of steps T."""
         steps: int = self.node.attributes["steps"]
         return steps
 
     @property
     def inputs(self) -> list[Array]:
-        """Arrays of the inputs of the loop."""
+        """Arrays for the inputs of the loop."""
         return [node.value for node in self.node.inputs]
 
     @cached_property
@@ -87,7 +87,7 @@ class RecurrentPart:
 
     @cached_property
     def values(self) -> dict[str, Node]:
-        """The values of a step that have a name: inputs, values that the cell names, and slots."""
+        """Named values of a step: inputs, values that the cell names, and slots."""
         loop = self.loop
         every = loop.needed_for([*[output.node for output in loop.outputs], *loop.next_carry])
         named = [node for node in every if node.primitive is not None or node in loop.sequences]
@@ -101,19 +101,19 @@ class RecurrentPart:
         return found
 
     def floats(self) -> tuple[list[str], list[Node]]:
-        """Names and nodes of the values that have a gradient."""
+        """Names and nodes of values that have a gradient."""
         found = {name: node for name, node in self.values.items() if node.dtype.kind == "f"}
         return list(found), list(found.values())
 
 
 def parts_of(order: Sequence[Node]) -> list[RecurrentPart]:
-    """The recurrent parts among the nodes of a graph, each of which is after its inputs."""
+    """Recurrent parts among the nodes of a graph, in order."""
     scans = [node for node in order if node.primitive is scan]
     return [RecurrentPart(label, node) for label, node in zip(_labels([node.scope for node in scans]), scans, strict=True)]
 
 
 def _numbered(name: str, others: Sequence[str] | Mapping[str, Any]) -> str:
-    """The name, or the name with a number if it is taken."""
+    """A name, with a number if the name is taken."""
     k, found = 1, name
     while found in others:
         k += 1
@@ -146,7 +146,7 @@ class ModelRun:
 
     @cached_property
     def places(self) -> dict[str, tuple[RecurrentPart, Node]]:
-        """All named values of all recurrent parts, by names that are unique: ``"h"``, or ``"h_l0"`` and ``"h_l1"``."""
+        """All named values of all recurrent parts, under unique names: ``"h"``, or ``"h_l0"`` and ``"h_l1"``."""
         found: dict[str, tuple[RecurrentPart, Node]] = {}
         for part in self.parts:
             for name, node in part.values.items():
@@ -154,7 +154,7 @@ class ModelRun:
         return found
 
     def place(self, name: str) -> tuple[RecurrentPart, Node]:
-        """The recurrent part that has a named value, and the node of the value in its step.
+        """The recurrent part that has a named value, and the value's node in the step.
 
         Raises
         ------
@@ -178,7 +178,7 @@ class ModelRun:
     # -- gradients -------------------------------------------------------------------------
 
     def pull(self, seeds: Array, wanted: Sequence[Node], window: tuple[int, int] | None = None) -> dict[Node, Array]:
-        """Cotangents of nodes of the graph from those of the losses; without nodes on which no loss depends.
+        """Cotangents of graph nodes from those of the losses; nodes without an influence on a loss are left out.
 
         Parameters
         ----------
@@ -211,7 +211,7 @@ class ModelRun:
         return self.between_loops(given, tuple(wanted))
 
     def outputs_of(self, part: RecurrentPart, seeds: Array, window: tuple[int, int] | None = None) -> dict[int, Array]:
-        """Cotangents of the outputs of a part's loop, by their numbers.
+        """Cotangents of the outputs of a part's loop, by index.
 
         Raises
         ------
@@ -225,12 +225,12 @@ class ModelRun:
         return found
 
     def bytes_behind(self, part: RecurrentPart) -> int:
-        """About how much memory one cotangent of all values between a part and the losses takes."""
+        """Approximate memory of one cotangent of all values between a part and the losses."""
         nodes = [part.node, *_depending(self._order, [part.node])]
         return 4 * sum([node.value.nbytes for node in nodes if isinstance(node.value, np.ndarray)])
 
     def between_loops(self, given: Mapping[Node, Array], wanted: tuple[Node, ...]) -> dict[Node, Array]:
-        """Cotangents of nodes from those of others, by paths that go through no loop."""
+        """Cotangents of nodes from other nodes' cotangents, by paths outside of loops."""
         leaves, found, order = self.traced(tuple(given), wanted)
         n = len(next(iter(given.values())))
         with mode(recording=False), np.errstate(all="ignore"):
@@ -238,7 +238,7 @@ class ModelRun:
         return {node: lifted[g].node.value for node, g in found.items() if g in lifted}
 
     def traced(self, given: tuple[Node, ...], wanted: tuple[Node, ...]) -> Any:
-        """Leaves for cotangents that are given, symbolic cotangents that are wanted, and the operations between them."""
+        """Leaves for given cotangents, symbolic wanted cotangents, and the operations between them."""
         if (given, wanted) not in self._traces:
             order = [node for node in self._order if node.primitive is not scan]
             leaves = {node: leaf(node.spec) for node in given}
@@ -250,7 +250,7 @@ class ModelRun:
 
 
 def _depending(order: Sequence[Node], wanted: Sequence[Node]) -> set[Node]:
-    """The nodes that depend on some of `wanted`, without these."""
+    """Nodes that depend on some of `wanted`, without these."""
     sources, found = set(wanted), set()
     for node in order:
         if not sources.isdisjoint(node.inputs):
@@ -260,7 +260,7 @@ def _depending(order: Sequence[Node], wanted: Sequence[Node]) -> set[Node]:
 
 
 def _labels(scopes: Sequence[str]) -> list[str]:
-    """The ends of paths, as short as they are unique; none for a single path. What ran several times has numbers.
+    """Path ends, as short as uniqueness allows; empty for a single path, numbered for repeated runs.
 
     Examples
     --------
@@ -282,7 +282,7 @@ def _labels(scopes: Sequence[str]) -> list[str]:
 
 
 def run_losses(model: Model, xs: Any, targets: Any, loss: Loss) -> tuple[Any, Tensor]:
-    """Run a model, and its loss: the outputs, and the losses of the steps.
+    """Run a model and its loss: returns the outputs, and the losses of the steps.
 
     Parameters
     ----------
@@ -377,7 +377,7 @@ def run_part(model: Model, xs: Any, layer: str | None, **options: Any) -> Recurr
 
 
 def called(model: Model, xs: Any, **options: Any) -> Any:
-    """The outputs of a model, without its state; a cell is run over the sequence, and nothing is unrolled."""
+    """Outputs of a model, without its state; a cell is run over the sequence by a scan."""
     if not callable(model):
         raise TinygradError(f"a model is a Module, or a function of the input, and not {model!r:.80}")
     unrolled = [part for part in _modules(model) if isinstance(part, Recurrent) and part.mode == "unroll"]
@@ -392,7 +392,7 @@ def called(model: Model, xs: Any, **options: Any) -> Any:
 
 
 def is_batch_first(model: Model) -> bool:
-    """Whether a part of a model takes the axis of the batch before that of time."""
+    """Whether a part of a model takes the batch axis before the time axis."""
     return any(getattr(part, "batch_first", False) for part in _modules(model))
 
 

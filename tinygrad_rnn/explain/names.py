@@ -36,7 +36,7 @@ DEEPEST = 4
 
 
 class _NoTeXError(Exception):
-    """A name that is not written in TeX's syntax."""
+    """A name is not in TeX's syntax."""
 
 
 def subscripted(name: str, *more: str) -> str:
@@ -75,7 +75,7 @@ def word(text: str) -> str:
 
 
 def _parsed(name: str, depth: int) -> tuple[str, list[str], list[str]]:
-    """The stem, superscripts and subscripts of a name in TeX's syntax."""
+    """Stem, superscripts and subscripts of a name in TeX's syntax."""
     stem, primes, at = "", 0, 0
     scripts: dict[str, list[str]] = {"^": [], "_": []}
     while at < len(name):
@@ -170,7 +170,7 @@ def _spaced(command: str, name: str, end: int) -> str:
 
 
 def _as_written(name: str) -> str:
-    """The LaTeX of a name shown letter by letter, as text and symbols."""
+    """LaTeX of a name shown letter by letter, as text and symbols."""
     pieces = []
     own = re.escape("".join([*SPECIAL, *GREEK]))
     for run in re.findall(f"[{own}]|[^{own}]+", name):

@@ -21,7 +21,7 @@ __all__ = ["norm", "run_with_offsets", "slots_behind", "with_offset_of_each_path
 
 
 def with_offsets(loop: Loop, *nodes: Node) -> Loop:
-    """The loop in which each of these values is added to a further sequence, the last ones of the loop, in order.
+    """The loop with offsets added to some values; the offsets are additional sequences, the last ones, in order.
 
     Parameters
     ----------
@@ -36,12 +36,12 @@ def with_offsets(loop: Loop, *nodes: Node) -> Loop:
 
 
 def slots_behind(loop: Loop, node: Node) -> list[int]:
-    """The slots whose next value depends on a value of the same step."""
+    """Slots whose next value depends on a value of the same step."""
     return [i for i, end in enumerate(loop.next_carry) if node in ancestors([end])]
 
 
 def with_offset_of_each_path(loop: Loop, node: Node) -> Loop:
-    """The loop in which a value has an offset of its own for each of :func:`slots_behind`, and one for the outputs.
+    """The loop with a separate offset of one value for each of :func:`slots_behind`, and one for outputs.
 
     The sum of the offsets' cotangents is the cotangent of the value.
     """
@@ -56,7 +56,7 @@ def with_offset_of_each_path(loop: Loop, node: Node) -> Loop:
 
 
 def run_with_offsets(part: RecurrentPart, plan: CompiledScan) -> LoopRun:
-    """The run of a part's loop that has offsets: sequences of zeros after its own sequences."""
+    """Run a part's loop with offsets, which are sequences of zeros after its own sequences."""
     sequences, state, consts = part.loop.parts(part.inputs)
     added = plan.traced.sequences[len(sequences) :]
     zeros = [np.broadcast_to(np.zeros((), node.dtype), (part.steps, *node.shape)) for node in added]
@@ -64,7 +64,7 @@ def run_with_offsets(part: RecurrentPart, plan: CompiledScan) -> LoopRun:
 
 
 def _rebuilt(ends: Sequence[Node], offsets: Mapping[Node, Node]) -> dict[Node, Node]:
-    """What stands for the nodes that depend on a value with an offset, if it is added there."""
+    """Replacements of the nodes that depend on a value with an offset."""
     found: dict[Node, Node] = {}
     for node in ancestors(ends):
         made = node
@@ -79,7 +79,7 @@ def _rebuilt(ends: Sequence[Node], offsets: Mapping[Node, Node]) -> dict[Node, N
 
 
 def norm(x: Tensor) -> Tensor:
-    """The Euclidean norm of all elements; it neither overflows nor underflows where its value does not.
+    """Euclidean norm of all elements, without avoidable overflow or underflow.
 
     Examples
     --------

@@ -46,7 +46,7 @@ mark { background: none; color: var(--blue); font-weight: 600 }
 
 
 def page(title: str, parts: Iterable[str]) -> str:
-    """The whole HTML document.
+    """The complete HTML document.
 
     Parameters
     ----------
@@ -64,24 +64,24 @@ def page(title: str, parts: Iterable[str]) -> str:
 
 
 def section(title: str, *parts: str) -> str:
-    """A section of the page: a heading with HTML below it."""
+    """A section of the page: a heading and its HTML content."""
     return "\n".join([f"<section>\n<h2>{escape(title)}</h2>", *parts, "</section>"])
 
 
 def figure(content: str, caption: str, wide: bool = False, code: str = "") -> str:
-    """A picture with a caption, and the code that made it; a wide picture keeps its size and can be scrolled."""
+    """A picture with a caption and the code that draws it; a wide picture can be scrolled."""
     kind = "picture wide" if wide else "picture"
     below = f"\n<pre>{escape(code)}</pre>" if code else ""
     return f'<figure>\n<div class="{kind}">{content}</div>\n<figcaption>{escape(caption)}</figcaption>{below}\n</figure>'
 
 
 def formulas(lines: Iterable[str]) -> str:
-    """Equations, each given as lines of HTML between which it may be broken."""
+    """Equations as HTML, each as lines that may be broken."""
     return "\n".join(f'<div class="formula">{line}</div>' for line in lines)
 
 
 def table(head: Sequence[str], rows: Iterable[tuple[str, str]]) -> str:
-    """An HTML table of rows of ready-made cells, each with the class of its row."""
+    """An HTML table of rows of cells, each with a row class."""
     heads = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
     body = "\n".join(f'<tr class="{kind}">{cells}</tr>' for kind, cells in rows)
     return f"<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"

@@ -15,7 +15,7 @@ __all__ = ["Paths"]
 
 
 class Paths(Backward):
-    r"""The derivative of the loss of step t alone by values of step k, δ_{t,k}.
+    r"""Derivatives δ_{t,k} of the loss of step t alone with respect to values of step k.
 
     The recursion of :class:`Backward` for one loss; δ as the sum over all losses; the product
     of the steps' Jacobians, and its growth γ^(t-k); the gradients of the parameters as double
@@ -47,7 +47,7 @@ class Paths(Backward):
             )
 
     def lines(self) -> list[str]:
-        """The LaTeX lines."""
+        """LaTeX lines of these derivatives."""
         terms = self.terms()
         symbols = self.forward.symbols
         for delta in self.deltas:
@@ -73,7 +73,7 @@ class Paths(Backward):
         return self.forward.symbols[node]._replace(delta=True, loss="t" if loss else "").at(0, step)
 
     def _recursion(self, node: Node, terms: Sequence[Term]) -> list[str]:
-        """δ at the step of the loss, and at earlier ones; one line where they are the same."""
+        """Lines of δ at the loss's step and at earlier steps; one line where both are the same."""
         now = self._printed(node, [term for term in terms if term.later == 0], base="k")
         later = self._printed(node, [term for term in terms if term.later], base="k")
         if not later and node not in self.system.outputs:
@@ -85,7 +85,7 @@ class Paths(Backward):
         return [*lines, rf"{self._delta(node)} &= {sum_of([*now, *later])} \quad (k < t)"]
 
     def _product(self, states: Sequence[Node]) -> list[str]:
-        """The derivative by the state as a product of Jacobians, and how it grows.
+        """Lines of the derivative with respect to the state as a product of Jacobians, and its growth.
 
         δ of a value that is the whole state and the only output is that derivative. In general
         δ counts ways within the step as well, such as those from c_t to h_t.
@@ -110,7 +110,7 @@ class Paths(Backward):
         ]
 
     def _element(self, parameter: Node, terms: Sequence[Term]) -> str:
-        """One element of the gradient of a matrix that multiplies a value of an earlier step."""
+        """Line of one element of the gradient of a matrix that multiplies an earlier value."""
         if len(terms) != 1 or len(parameter.shape) != 2:
             return ""
         product, turned = terms[0].value, False

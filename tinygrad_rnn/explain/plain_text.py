@@ -55,13 +55,13 @@ def plain(latex: str) -> str:
 
 
 def _delta(found: re.Match[str]) -> str:
-    """The symbol of δ of a value with a subscript, at a step, as values have their step."""
+    """Symbol of δ with the value's name as subscript, at a step, as plain text."""
     stem, long, short, at, t = found.groups()
     return f"δ{stem}_{{{long or short},{at or t}}}"
 
 
 def _fractions(text: str) -> str:
-    r"""Write \frac{a}{b} as a/b, with parentheses around sums and products."""
+    r"""Convert \\frac{a}{b} to a/b, with parentheses around sums and products."""
     at = text.rfind(r"\frac{")
     while at >= 0:
         above, middle = _group(text, at + 5)
@@ -73,7 +73,7 @@ def _fractions(text: str) -> str:
 
 
 def _group(text: str, at: int) -> tuple[str, int]:
-    """The content of a pair of braces that begins here, and where the pair ends."""
+    """Content of the brace pair that begins here, and the pair's end."""
     level = 0
     for end in range(at, len(text)):
         level += {"{": 1, "}": -1}.get(text[end], 0)

@@ -25,7 +25,7 @@ __all__ = ["Printer", "Symbol", "over_axes"]
 
 
 class Symbol(NamedTuple):
-    r"""The symbol of a value in equations: its name, delay and marks.
+    r"""Symbol of a value in equations: name, delay and marks.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Symbol(NamedTuple):
     loss: str = ""
 
     def at(self, later: int, base: str | int = "t") -> str:
-        """The symbol in an equation that is read so many steps after step t, or after another step."""
+        """LaTeX of the symbol, read a number of steps after step t or after another step."""
         marks = [self.mark] if self.mark else []
         if self.when == "all":
             ends = (subscripted(self.name, *marks, "1"), subscripted(self.name, *marks, "T"))
@@ -77,12 +77,12 @@ class Symbol(NamedTuple):
 
     @property
     def binds(self) -> int:
-        """How tightly it binds."""
+        """Binding strength of the symbol."""
         return {"sum": TERM, "all": ATOM}.get(self.when, SYMBOL)
 
 
 def over_axes(node: Node) -> list[int]:
-    """The lengths of the axes that an operation reduces or goes along."""
+    """Lengths of the axes along which an operation reduces or accumulates."""
     facts = facts_of(node)
     if facts.axes is None:
         return []
@@ -92,7 +92,7 @@ def over_axes(node: Node) -> list[int]:
 
 
 class Printer:
-    r"""Prints nodes as LaTeX, with values of step t or of a later step.
+    r"""Prints nodes as LaTeX, with values at step t or a later step.
 
     Parameters
     ----------
@@ -132,17 +132,17 @@ class Printer:
         return self.symbols[node].at(self.later, self.base) if node in self.symbols else r"\text{constant}"
 
     def right_side(self, node: Node) -> str:
-        """The LaTeX formula of a named value, in terms of other values."""
+        """LaTeX formula of a named value in terms of other values."""
         self.prepare(node.inputs)
         return self._apply(node, self.is_row(node) is not False)[0]
 
     def print(self, node: Node, transposed: bool, binds: int = OPEN) -> str:
-        """The LaTeX of a value, in parentheses if it binds less tightly than its context."""
+        """LaTeX of a value, in parentheses where its context binds more tightly."""
         latex, own = self.form(node, transposed)
         return latex if own >= binds else rf"\left({latex}\right)"
 
     def prepare(self, nodes: Iterable[Node]) -> None:
-        """Print all values that nodes depend on, inner ones first, so that depth is no limit."""
+        """Print all values below some nodes, inner ones first, so that depth is no limit."""
         stack = list(nodes)
         while stack:
             node = stack[-1]
@@ -153,14 +153,14 @@ class Printer:
                 self.form(node, True), self.form(node, False)
 
     def form(self, node: Node, transposed: bool) -> tuple[str, int]:
-        """The LaTeX of a value, and how tightly it binds."""
+        """LaTeX of a value, and its binding strength."""
         key = node, transposed
         if key not in self.forms:
             self.forms[key] = self._form(node, transposed)
         return self.forms[key]
 
     def is_row(self, node: Node) -> bool | None:
-        """Whether a value has an example in each row and is printed transposed; None for a vector.
+        """Whether a value with an example in each row is printed transposed; None for a vector.
 
         A matrix of parameters, or one made of them, is printed as it is.
         """
@@ -172,7 +172,7 @@ class Printer:
         return None if node.role != "parameter" and sum(n > 1 for n in shape) < 2 else False
 
     def number(self, node: Node) -> Any:
-        """The single number that all elements of a value are known to equal, or None."""
+        """The number that all elements of a value equal, or None if unknown."""
         stack = [node]
         while stack:
             last = stack[-1]
@@ -185,7 +185,7 @@ class Printer:
         return self.numbers[node]
 
     def _may_be_number(self, node: Node) -> bool:
-        """Whether a value is one number, or elementwise made of such."""
+        """Whether a value is one number, or an elementwise function of such values."""
         if node in self.symbols or node.value.dtype.kind not in "fiub":
             return False
         is_spread = node.primitive is not None and (node.primitive.elementwise or node.primitive.facts.copies)
@@ -259,7 +259,7 @@ class Printer:
 
 
 class _Argument:
-    """An input in a formula's template: ``{x}``, ``{x:product}``, ``{x:T}``, ``{x:atom,T}``, ``{x:own}``."""
+    """An input of a formula template: ``{x}``, ``{x:product}``, ``{x:T}``, ``{x:atom,T}``, ``{x:own}``."""
 
     def __init__(self, printer: Printer, nodes: list[Node], transposed: bool) -> None:
         self.printer, self.nodes, self.transposed = printer, nodes, transposed
@@ -279,7 +279,7 @@ class _Argument:
 
 
 class _Index:
-    """Prints indices, without the axis of the examples, and with index arrays."""
+    """Prints indices, index arrays among them, without the axis of the examples."""
 
     def __init__(self, printer: Printer, node: Node, arrays: list[Node]) -> None:
         self.printer, self.arrays = printer, iter(arrays)
@@ -307,7 +307,7 @@ class _Index:
 
 
 class _Attribute:
-    """A static argument in a formula's template: ``{index:index}``, ``{subscripts:typed}``, or as it is."""
+    """A static argument of a formula template: ``{index:index}``, ``{subscripts:typed}``, or without a format."""
 
     def __init__(self, value: Any, index: _Index) -> None:
         self.value, self.index = value, index
@@ -320,14 +320,14 @@ class _Attribute:
 
 
 def _over(axes: list[int], batch: int) -> str:
-    """The subscript of a reduction over examples, or nothing for one over features."""
+    """Subscript of a reduction over examples; empty for a reduction over features."""
     if batch not in axes:
         return ""
     return r"_{\text{batch}}" if all(n in (1, batch) for n in axes) else r"_{\text{all}}"
 
 
 def _numeral(value: float, batch: int, steps: int = 0) -> tuple[str, int]:
-    """The LaTeX of a number, where the batch size is printed as B and the number of steps as T."""
+    """LaTeX of a number; the batch size is printed as B and the number of steps as T."""
     for length, letter in ((batch, "B"), (steps, "T")):
         if length and value and value % length == 0:
             if value == length:

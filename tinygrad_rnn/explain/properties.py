@@ -22,7 +22,7 @@ VOWELS = "aeiouäöüàâáåéèêëíîïóôúûyаеёиоуыэюя"
 
 
 def inside_quotes(text: str, position: int) -> bool:
-    """Whether a character stands between quotation marks; the end of a line closes them.
+    """Whether a character stands between quotation marks; a line end closes them.
 
     Examples
     --------
@@ -34,7 +34,7 @@ def inside_quotes(text: str, position: int) -> bool:
 
 
 def position_in_line(text: str, position: int) -> int:
-    """How many characters of its line stand before a character.
+    """Position of a character in its line, from 0.
 
     Examples
     --------
@@ -45,7 +45,7 @@ def position_in_line(text: str, position: int) -> int:
 
 
 def after_space(text: str, position: int) -> bool:
-    """Whether a character comes after a space, or begins the text.
+    """Whether a character follows a space or begins the text.
 
     Examples
     --------
@@ -93,7 +93,7 @@ PROPERTIES: Mapping[str, Property] = MappingProxyType(
 
 
 def measure(text: Any, properties: Mapping[str, Property] = PROPERTIES) -> dict[str, Floats]:
-    """The numbers of each property over a text, without those that are the same everywhere.
+    """Numbers of each property over a text, without constant properties.
 
     Examples
     --------
@@ -105,7 +105,7 @@ def measure(text: Any, properties: Mapping[str, Property] = PROPERTIES) -> dict[
 
 
 def passage(text: str, length: int) -> slice:
-    """The passage of a text, from the start of a line or word, that shows most properties.
+    """The passage of a text, from the start of a line or word, that shows the most properties.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def _inside(text: str, position: int, opening: str) -> bool:
 
 @functools.lru_cache(maxsize=16)
 def _inside_of_line(line: str, opening: str) -> list[bool]:
-    """Whether each character of a line stands between a pair of marks."""
+    """Whether each character of one line stands between a pair of marks."""
     closing, open_, found = QUOTES[opening], False, []
     for c in line:
         if open_ and c in (closing, "\n"):

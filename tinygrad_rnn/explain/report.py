@@ -49,7 +49,7 @@ LITTLE = 0.01
 
 
 class Exhibit(NamedTuple):
-    """Equations or a picture, and the Python expression that makes the same again.
+    """Equations or a picture of a report, and the Python expression that reproduces it.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class Section(NamedTuple):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ModelReport:
-    """A page about a model, which a notebook shows.
+    """A page about a model; notebooks display it.
 
     Attributes
     ----------
@@ -139,27 +139,27 @@ class ModelReport:
 
     @property
     def called(self) -> str:
-        """What is run, as it is written in the expressions."""
+        """The expression for the model in the report's code."""
         return "model" if self.run is self.model else "page.run"
 
     def letter(self, name: str) -> str:
-        """What pictures and equations call a value of `states`."""
+        """Symbol of a value of `states` in pictures and equations."""
         return self.letters.get(name, name)
 
     def __repr__(self) -> str:
         return f"<ModelReport of {self.title}: {', '.join(part.title.lower() for part in self.sections)}>"
 
     def parts(self) -> list[str]:
-        """The sections as HTML."""
+        """Sections as HTML."""
         return [section(part.title, f"<p>{escape(part.words)}</p>", *map(_shown, part.exhibits)) for part in self.sections]
 
     def html(self) -> str:
-        """The page: a document that loads nothing, and runs no script."""
+        """The page as a self-contained document without scripts."""
         head = f'<h1>{escape(self.title)}</h1>\n<p class="lead">{escape(self.lead)}</p>\n<p>{ABOUT}</p>'
         return page(self.title, [head, *self.parts()])
 
     def save(self, path: str | Path) -> Path:
-        """Write the page.
+        """Write the page to a file.
 
         Raises
         ------
@@ -186,7 +186,7 @@ def report(
     vocabulary: Vocabulary | None = None,
     title: str = "",
 ) -> ModelReport:
-    """Explain a model on one page: its equations and pictures, its states over data, and how far back gradients reach.
+    """Explain a model on one page: equations and pictures, states over data, and the reach of gradients.
 
     Parameters
     ----------
@@ -275,7 +275,7 @@ def report(
 
 
 def _told(title: str, tell: Callable[[ModelReport, Task], tuple[str, list[Exhibit]]], made: ModelReport, task: Task) -> Section:
-    """A section, or why there is none."""
+    """A section, or the reason why it is missing."""
     try:
         words, exhibits = tell(made, task)
     except TinygradError as error:
@@ -308,7 +308,7 @@ def _lead(model: Module, called: Model, task: Task) -> str:
 
 
 def _letters(parts: Sequence[RecurrentPart]) -> dict[str, str]:
-    """What pictures and equations call the values of recurrent parts, by the names that Python has for them."""
+    """Symbols in pictures and equations for the values of recurrent parts, by their Python names."""
     owners: dict[str, list[RecurrentPart]] = {}
     for part in parts:
         for name in part.values:
@@ -321,7 +321,7 @@ def _letters(parts: Sequence[RecurrentPart]) -> dict[str, str]:
 
 
 def _contributions(model: Module, called: Model, task: Task) -> dict[str, Array]:
-    """The norms of what each step adds to the gradients of the largest matrices that have one."""
+    """Norms of each step's contribution to the gradients of the largest matrices."""
     found: dict[str, Array] = {}
     matrices = [(name, p) for name, p in model.named_parameters() if p.ndim > 1]
     for name, parameter in sorted(matrices, key=lambda pair: -pair[1].size)[:MATRICES]:
@@ -426,7 +426,7 @@ def _states(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
 
 
 def _units(made: ModelReport, task: Task) -> dict[str, list[Unit]]:
-    """For each state, the units that go best with something that a reader can see."""
+    """For each state, the units that correlate best with a visible property of the text."""
     source, properties = task.properties()
     if not properties:
         return {}
@@ -458,13 +458,13 @@ def _flow(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
 
 
 def _reached(flow: GradientFlow) -> int | None:
-    """How many steps back so little of the gradient is left that it counts as nothing, if there is such a step."""
+    """Number of steps after which the remaining gradient is negligible, or None."""
     gone = np.flatnonzero(flow.decay < LITTLE)
     return int(gone[0]) if gone.size else None
 
 
 def _reach(name: str, flow: GradientFlow) -> str:
-    """How far back gradients reach, in a sentence or two."""
+    """The reach of gradients in a sentence or two."""
     if not np.isfinite(flow.gamma):
         return f"At {name}, the norm of the whole gradient is between {flow.totals.min():.2g} and {flow.totals.max():.2g}."
     fit = f" (R² = {flow.r_squared:.2f})" if np.isfinite(flow.r_squared) else ""

@@ -13,7 +13,7 @@ class Result:
     """Base of the frozen dataclasses that measurements return."""
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields by name, as a new dictionary, with dictionaries for measurements in them; arrays are not copied.
+        """All fields as a new dictionary, with nested measurements as dictionaries; arrays are not copied.
 
         Examples
         --------

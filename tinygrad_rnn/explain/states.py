@@ -62,7 +62,7 @@ class Unit(NamedTuple):
 
 
 class Saturation(NamedTuple):
-    """How often each unit of a bounded value is near one of its bounds.
+    """How often each unit of a bounded value is near a bound.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ class Saturation(NamedTuple):
 
     @property
     def share(self) -> float:
-        """The fraction of all units and steps that is near a bound."""
+        """Fraction of all units and steps near a bound."""
         return float(np.mean(self.low + self.high))
 
 
@@ -117,7 +117,7 @@ class States:
 
     @property
     def steps(self) -> int:
-        """How many steps there are."""
+        """Number of steps."""
         return len(next(iter(self.values.values())))
 
     def __getitem__(self, name: str) -> Array:
@@ -133,7 +133,7 @@ class States:
         return self.values[name]
 
     def draw(self, name: str, units: Sequence[int] | None = None, width: int = 60) -> Drawing:
-        """Draw one named value over what was read: a row for each unit, a column for each step.
+        """Draw one named value over the input: a row for each unit, a column for each step.
 
         Parameters
         ----------
@@ -178,7 +178,7 @@ class States:
     def units(
         self, properties: Mapping[str, Property] | Property | None = None, values: Sequence[str] = (), least: float = CLEAR
     ) -> list[Unit]:
-        """For each property of what was read, the unit that correlates with it best; no unit twice.
+        """For each property of the input, the unit that correlates best with it; units are not repeated.
 
         Parameters
         ----------
@@ -221,7 +221,7 @@ class States:
         return found
 
     def to_dict(self) -> dict[str, Any]:
-        """The values as plain lists, with what was read if it is a text."""
+        """Values as plain lists, with the input if it is a text."""
         text = self.source if isinstance(self.source, str) else None
         return {"text": text, "values": {name: array.tolist() for name, array in self.values.items()}}
 
@@ -303,7 +303,7 @@ def states(
 
 
 def neighbours(model: Any, symbol: str, n: int = 5, *, vocabulary: Vocabulary | None = None) -> list[tuple[str, float]]:
-    """The symbols whose vectors in an embedding are most like that of one symbol.
+    """Symbols whose embedding vectors are most similar to that of a given symbol.
 
     Parameters
     ----------
@@ -358,13 +358,13 @@ class _Run(NamedTuple):
 
 
 def _runs(ends: Sequence[Node], names: Collection[str]) -> list[_Run]:
-    """The runs behind some results, with the values that have a name, or one of these hidden names."""
+    """Runs behind some results, with the values that have a name, or a hidden name among the given ones."""
     order = ancestors(ends)
     return [*(_of_scan(part, names) for part in parts_of(order)), *_of_loops(order, ends, names)]
 
 
 def _of_scan(part: RecurrentPart, names: Collection[str]) -> _Run:
-    """The values of a compiled run, computed again with each of them as an output."""
+    """Values of a compiled run, recomputed with each of them as an output."""
     whole = read_whole(part.loop.body, [*part.loop.next_carry, *(output.node for output in part.loop.outputs)])
     inside = {
         name: node
@@ -379,7 +379,7 @@ def _of_scan(part: RecurrentPart, names: Collection[str]) -> _Run:
 
 
 def _of_loops(order: Sequence[Node], ends: Sequence[Node], names: Collection[str]) -> Iterator[_Run]:
-    """The values of loops in Python, whose steps have a node for each operation."""
+    """Values of Python loops, whose steps have a node for each operation."""
     loops: dict[Unrolling, dict[tuple[str, str], dict[int, Node]]] = {}
     whole = read_whole(order, ends)
     for node in order:
@@ -406,7 +406,7 @@ def _row(array: Array, example: int) -> Array:
 
 
 def _bounds(node: Node) -> tuple[float, float] | None:
-    """The bounds of the function that makes a value, past what only moves its elements."""
+    """Bounds of a value's function; operations that only move elements are ignored."""
     while facts_of(node).bounds is None and (facts_of(node).reads or facts_of(node).copies or facts_of(node).reorders):
         node = node.inputs[0]
     return facts_of(node).bounds

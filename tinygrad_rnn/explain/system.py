@@ -42,7 +42,7 @@ class Reading(NamedTuple):
 
 
 class Initial(NamedTuple):
-    """A value of the time before the first step that is computed.
+    """A value before the first computed step.
 
     Attributes
     ----------
@@ -61,7 +61,7 @@ class Initial(NamedTuple):
 
 @dataclass
 class System:
-    """Values of one step and values that are made once, and how they read each other.
+    """Equations of one step, and of values computed once, with the references between them.
 
     Attributes
     ----------
@@ -98,7 +98,7 @@ class System:
 
     @property
     def nodes(self) -> list[Node]:
-        """All values and leaves, each after those that it is made of."""
+        """All values and leaves, each after its inputs."""
         return ancestors(self.all_ends)
 
     @property
@@ -107,7 +107,7 @@ class System:
         return [*self.ends, *(initial.node for initial in self.initials)]
 
     def rewritten(self, new: Mapping[Node, Node]) -> System:
-        """The system with other nodes for its ends and for the values that are read at other times."""
+        """The system with replacements for its ends and for the values read at other times."""
 
         def of(node: Node) -> Node:
             return new.get(node, node)
@@ -160,7 +160,7 @@ def of_cell(cell: Cell, inputs: Any = None) -> System:
 
 
 def _ends(step: Step) -> tuple[list[Node], list[Node]]:
-    """The outputs and next states with names; an output that only passes a value on gets its own node."""
+    """Outputs and next states with names; an output that only passes a value on gets its own node."""
     with mode(tracing=True):
         outputs = [t.node if t.node.primitive is not None else copy_of(t.node) for t in flatten(step.output)]
     after = [t.node for t in step.after]
@@ -182,7 +182,7 @@ def _ends(step: Step) -> tuple[list[Node], list[Node]]:
 
 
 def name_outputs(outputs: Sequence[Node], letters: str = "oyuv") -> None:
-    """Give outputs without a name one: the first letter that is free."""
+    """Name the unnamed outputs by the first free letter."""
     taken = {node.name for node in ancestors(outputs) if node.role != "parameter"}
     name = next(letter for letter in (*letters, "out") if letter not in taken)
     for number, end in enumerate(outputs, start=1):
@@ -191,13 +191,13 @@ def name_outputs(outputs: Sequence[Node], letters: str = "oyuv") -> None:
 
 
 def lengths_in(module: Module) -> set[int]:
-    """All lengths in a module: of parameters, and whole numbers among its attributes."""
+    """All lengths in a module: axes of parameters, and integers among its attributes."""
     lengths = {n for p in module.parameters() for n in p.shape}
     return lengths | {n for _, m in module.modules() for value in vars(m).values() for n in flatten(value) if type(n) is int}
 
 
 def unlike(lengths: Iterable[int], start: int) -> int:
-    """A length of which none of these is a multiple, so that an axis of it can be recognised.
+    """A length of which no given length is a multiple, so that its axis can be recognised.
 
     Examples
     --------
@@ -208,7 +208,7 @@ def unlike(lengths: Iterable[int], start: int) -> int:
 
 
 def name_states(states: Iterable[Node], ends: Iterable[Node]) -> None:
-    """Give values that other steps read a letter, if their author gave them no name."""
+    """Name values that other steps read, if their author gave no name."""
     nameless = [node for node in dict.fromkeys(states) if node.name is None or re.fullmatch(NAMELESS, node.name)]
     taken = {node.name for node in ancestors(ends)}
     free = (name for name in itertools.chain("hsvmpq", (f"h_{k}" for k in itertools.count(1))) if name not in taken)

@@ -28,7 +28,7 @@ LAGS = (0, 1, 2, 4, 8)
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What a model reads and what it is to predict.
+    """Input and targets of a model, with a loss.
 
     Attributes
     ----------
@@ -70,11 +70,11 @@ class Task:
     per_unit: float
 
     def mean_loss(self, model: Model) -> float:
-        """The mean loss of all steps that are read, in `unit`."""
+        """Mean loss over all steps that are read, in `unit`."""
         return float(run_losses(model, *self.every, self.loss)[1].data.mean()) / self.per_unit
 
     def properties(self) -> tuple[Any, Mapping[str, Property]]:
-        """What units are compared with, and the properties of it: of characters, or the input some steps back."""
+        """Properties that units are compared with: those of characters, or the input some steps back."""
         if self.steps is not None:
             return self.source, PROPERTIES if list(self.source) == self.steps else {}
         series = np.asarray(self.source, float)
@@ -89,7 +89,7 @@ class Task:
 
 
 def task_of(model: Module, run: Model, data: Any, targets: Any, loss: Loss | None, vocabulary: Vocabulary | None) -> Task:
-    """The task of a model on a text or a series; `run` is the model, or how it is run on an input.
+    """The task of a model on a text or a series; `run` is the model, or a function that runs it.
 
     Raises
     ------
@@ -195,12 +195,12 @@ def _of_series(model: Module, run: Model, series: Array, targets: Any, loss: Los
 
 
 def _repeated(xs: Array, ys: Array) -> tuple[str, float]:
-    """A prediction that each value comes once more."""
+    """Name and loss of the prediction that each value is repeated."""
     return "the last value once more", float(np.mean((np.asarray(xs, float) - ys) ** 2))
 
 
 def _guessed(ys: Array) -> tuple[str, float]:
-    """A prediction that knows how often each class comes, or the mean of the targets, and nothing of the input.
+    """Name and loss of a prediction that ignores the input: class frequencies, or the mean of the targets.
 
     Examples
     --------
@@ -216,5 +216,5 @@ def _guessed(ys: Array) -> tuple[str, float]:
 
 
 def _axes(model: Module) -> Callable[[Array], Array]:
-    """From (time, batch, …) to what the model takes."""
+    """Convert (time, batch, …) to the model's order of axes."""
     return (lambda array: np.swapaxes(array, 0, 1)) if is_batch_first(model) else (lambda array: array)

@@ -33,7 +33,7 @@ DEEPEST = 100
 
 
 class Form(NamedTuple):
-    """How sums are written.
+    """Forms in which sums can be written.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ AS_WRITTEN = Form()
 
 
 class Textbook:
-    """A step rewritten, node by node.
+    """Rewrites a step node by node into a textbook's form.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class Textbook:
                 self._name_sums(form.net, [self.new[end] for end in ends])
 
     def _rebuilt(self, ends: Sequence[Node], rule: Callable[[Node], Node | None]) -> dict[Node, Node]:
-        """Every operation made anew, so that the order stays: by a rule, or else as it was."""
+        """All operations rebuilt in order, each by a rule or unchanged."""
         nodes = ancestors(ends)
         self._new: dict[Node, Node] = {}
         self._ends = set(ends)
@@ -124,7 +124,7 @@ class Textbook:
         return self._interpolated(node)
 
     def _taken_apart(self, node: Node) -> Node | None:
-        """What a node only hands on: a value in its own shape again, or one of several side by side."""
+        """The value that a node only passes on: its input in the same shape, or one of several joined values."""
         source = node
         while _keeps_order(source):
             (source,) = source.inputs
@@ -143,7 +143,7 @@ class Textbook:
         return None
 
     def _part(self, node: Node, axis: int, start: int, stop: int, depth: int = 0) -> Node | None:
-        """A part of an affine value along an axis, made of parts of the parameters; None if it is none."""
+        """A slice of an affine value, made from slices of its parameters; None if there is none."""
         if depth > DEEPEST:
             return None
         if len(node.shape) < -axis or node.shape[axis] == 1:
@@ -172,7 +172,7 @@ class Textbook:
         return apply(node.primitive, [Tensor(i) for i in inputs if i is not None], node.attributes).node
 
     def _block(self, parameter: Node, axis: int, start: int, stop: int) -> Node:
-        """The leaf that stands for a part of a parameter."""
+        """A leaf for a slice of a parameter."""
         key = parameter, axis, start, stop
         if key not in self._blocks:
             part = getitem(Tensor(parameter), index_along(axis, slice(start, stop))).node
@@ -186,18 +186,18 @@ class Textbook:
         return made
 
     def _interpolated(self, node: Node) -> Node | None:
-        """``a + z (b - a)`` as ``(1 - z) a + z b``, if nobody else reads the operations within."""
+        """``a + z (b - a)`` as ``(1 - z) a + z b``, if nothing else reads the inner operations."""
         for found in ways_to_interpolate(node):
             if self._is_inner(found.product) and self._is_inner(found.difference):
                 return with_both_weights(*(Tensor(self._new[i]) for i in found[:3])).node
         return None
 
     def _is_inner(self, node: Node) -> bool:
-        """Whether a value has no name and is read once."""
+        """Whether a value is unnamed and read once."""
         return node.name is None and node not in self._ends and len(self._readers[node]) == 1
 
     def _name_blocks(self, ends: Sequence[Node]) -> None:
-        """Call each part of a parameter after the one named value that it helps to make, else by a number."""
+        """Name each parameter slice after the only named value computed from it, otherwise by a number."""
         helps: dict[Node, set[Node]] = {}
         values: dict[Node, set[str]] = {block: set() for block in self._blocks.values()}
         for node in ancestors(ends):
@@ -219,7 +219,7 @@ class Textbook:
     # -- sums ------------------------------------------------------------------------------------
 
     def _summed(self, node: Node) -> Node | None:
-        """A whole sum in the wanted form; None if it is a part of a sum, or has no parameter."""
+        """A complete sum in the wanted form; None for a part of a sum, or a sum without a parameter."""
         if self.form._replace(net=None) == AS_WRITTEN or not adds(node):
             return None
         if self._is_inner(node) and adds(self._readers[node][0]):
@@ -239,7 +239,7 @@ class Textbook:
         return total.node if len(summands) > 1 or node.name is None else copy_of(total.node)
 
     def _summands(self, node: Node) -> Iterable[Summand]:
-        """The terms of a sum from left to right, those of inner sums as well."""
+        """Terms of a sum from left to right, with those of inner sums."""
         stack = [node]
         while stack:
             term = stack.pop()
@@ -256,7 +256,7 @@ class Textbook:
                 yield Summand(new, None, False, False)
 
     def _is_delayed(self, node: Node) -> bool:
-        """Whether a value is made of values of earlier steps: not by way of a named one of its own step, or a parameter."""
+        """Whether a value reads a delayed value, by a path without named values and products with parameters."""
         seen, stack = {node}, [node]
         while stack:
             source = stack.pop()
@@ -269,7 +269,7 @@ class Textbook:
         return False
 
     def _with_one_bias(self, summands: Sequence[Summand]) -> list[Summand]:
-        """The sum with one leaf for all biases that nothing else reads."""
+        """The sum with one leaf in place of all biases that nothing else reads."""
         biases = [summand for summand in summands if summand.is_bias]
         if len(biases) < 2 or len({bias.node.spec for bias in biases}) > 1:
             return list(summands)
@@ -282,7 +282,7 @@ class Textbook:
         return [Summand(one, one, True, False) if summand is first else summand for summand in kept]
 
     def _joined(self, summands: Sequence[Summand]) -> list[Summand]:
-        """The sum with one product for all: of the matrices side by side, and the vectors below each other."""
+        """The sum with one product: matrices side by side times stacked vectors."""
         products = [s for s in summands if matrix_of(s.node) is not None]
         products.sort(key=lambda s: not s.is_delayed)
         turned = [s.node.inputs[1] is not s.parameter for s in products]
@@ -302,7 +302,7 @@ class Textbook:
     # -- sums within functions -----------------------------------------------------------------
 
     def _name_sums(self, name: str, ends: Sequence[Node]) -> None:
-        """Name the sums of products that a nonlinear function takes; after what they help to make, if that differs."""
+        """Name the sums of products inside nonlinear functions, after the values computed from them if these differ."""
         nodes = ancestors(ends)
         readers: dict[Node, list[Node]] = {}
         for node in nodes:
@@ -344,7 +344,7 @@ class Summand(NamedTuple):
 
 
 def _ordered(summands: Sequence[Summand], order: Notation) -> list[Summand]:
-    """A sum in the order of a notation; numbered parameters are one family, in the order of their numbers."""
+    """A sum in the order of a notation; numbered parameters of one family are sorted by number."""
     families: dict[str, int] = {}
 
     def key(summand: Summand) -> tuple[int, int, int]:
@@ -363,7 +363,7 @@ def _ordered(summands: Sequence[Summand], order: Notation) -> list[Summand]:
 
 
 def matrix_of(node: Node) -> Node | None:
-    """The parameter of which a node is the product with a vector, the parameter behind the vector.
+    """The parameter in a node's product of a vector and a parameter; None for other nodes.
 
     Examples
     --------
@@ -382,7 +382,7 @@ def matrix_of(node: Node) -> Node | None:
 
 
 def is_affine(node: Node) -> bool:
-    """Whether a node is the product of a parameter with a vector, or a sum with such a product.
+    """Whether a node is a product of a parameter and a vector, or a sum that contains one.
 
     Examples
     --------
@@ -402,7 +402,7 @@ def is_affine(node: Node) -> bool:
 
 
 def with_script(name: str, script: str) -> str:
-    """A name with a further subscript.
+    """A name with an additional subscript.
 
     Examples
     --------
@@ -415,7 +415,7 @@ def with_script(name: str, script: str) -> str:
 
 
 def _slice(node: Node) -> tuple[int, int, int] | None:
-    """Axis, start and stop of a node that reads a slice of one value along one of the last two axes."""
+    """Axis, start and stop of a node that reads one slice along one of the last two axes."""
     if not facts_of(node).reads or len(node.inputs) != 1:
         return None
     shape = node.inputs[0].shape
@@ -428,7 +428,7 @@ def _slice(node: Node) -> tuple[int, int, int] | None:
 
 
 def _keeps_order(node: Node) -> bool:
-    """Whether a node has the elements of its one input, each once and in their order: its shape may differ."""
+    """Whether a node keeps each element of its one input once, in order; the shape may differ."""
     if not rearranges(node) or math.prod(node.shape) != math.prod(node.inputs[0].shape):
         return False
     facts = facts_of(node)

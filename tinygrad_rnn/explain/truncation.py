@@ -64,12 +64,12 @@ class Truncation(Result):
 
     @cached_property
     def relative_bias(self) -> dict[str, float]:
-        """For each parameter the norm of the bias over the norm of the whole gradient."""
+        """Norm of the bias over norm of the whole gradient, for each parameter."""
         sizes = {name: float(np.linalg.norm(whole)) for name, whole in self.whole.items()}
         return {name: float(np.linalg.norm(x)) / (sizes[name] or 1.0) for name, x in self.bias.items()}
 
     def draw(self, flow: GradientFlow) -> Drawing:
-        """Draw the triangle of a gradient flow of the same sequence, with scissors where truncation cuts the gradient off."""
+        """Draw the triangle of a gradient flow of the same sequence, with scissors at the truncation."""
         title = f"‖δ(t,k)‖ at {flow.at}, truncated with k1 = {self.k1}, k2 = {self.k2}"
         return triangle(flow.norms, LOW, HIGH, self.reaches, title)
 
@@ -84,7 +84,7 @@ class Truncation(Result):
 def truncation(
     model: Model, xs: Any, targets: Any, loss: Loss, k1: int, k2: int | None = None, *, parameters: Sequence[Parameter] = ()
 ) -> Truncation:
-    """What truncated BPTT leaves out of the gradient, exactly.
+    """Compute exactly the part of the gradient that truncated BPTT leaves out.
 
     As in :func:`nn.truncated_bptt`: the losses of k1 steps at a time are differentiated together, and their gradient
     goes k2 steps back from the last of them. The parameters stay as they are between these turns, so the difference to
@@ -144,7 +144,7 @@ def truncation(
     reaches = np.zeros((T, T), bool)
 
     def gradients(steps: slice, window: tuple[int, int] | None) -> dict[str, Array]:
-        """The gradients of the losses at some steps, cut to a window."""
+        """Gradients of the losses at some steps, truncated to a window."""
         seeds = np.zeros((1, *run.losses.shape), run.losses.dtype)
         seeds[:, steps] = 1
         found = run.pull(seeds, tuple(nodes.values()), window)

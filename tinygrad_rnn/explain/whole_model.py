@@ -32,7 +32,7 @@ LONGEST = 127
 def of_module(
     module: Module, inputs: Any = None, loss: Callable[[Tensor, Tensor], Tensor] | None = None, targets: Any = None
 ) -> System:
-    """One step of everything in a model that runs over time, and what is made before and after.
+    """The system of a model that runs over time: one step, and the values computed before and after it.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ class _Model:
         return system
 
     def _end(self, node: Node) -> Node:
-        """An output as a node of its own: of each step, or of one step alone."""
+        """An output as a separate node: of each step, or of one step alone."""
         place = self.places.get(node)
         source = node
         if place is None:
@@ -145,7 +145,7 @@ class _Model:
         return self.copies[source]
 
     def _when(self, reader: str, place: Place) -> str:
-        """The one step of which a value is read, first or last."""
+        """The only step, first or last, at which a value is read."""
         when = {1: "1", self.T: "T"}.get(place.column)
         if when is None:
             raise TinygradError(
@@ -154,7 +154,7 @@ class _Model:
         return when
 
     def _add(self, node: Node) -> None:
-        """Make a node again that reads values of the middle steps, or leaves for values of other times."""
+        """Rebuild a node on values of middle steps, or on leaves for values of other times."""
         if node.primitive is None:
             self.new[node] = node
             return
@@ -172,7 +172,7 @@ class _Model:
             self.new[node] = _of_one_example(made, self.batch) if node.role == "loss" else made
 
     def _read(self, reader: Node, source: Node) -> Node:
-        """What a node reads, in the middle step of the run that makes it."""
+        """The source of an operand, in the middle step of its run."""
         place = self.places.get(source)
         if place is None:
             return self.new[source]
@@ -191,13 +191,13 @@ class _Model:
         return self.leaves[reading]
 
     def _all_steps(self, node: Node) -> bool:
-        """Whether a node lays the values of all steps side by side, in their order."""
+        """Whether a node stacks the values of all steps in order."""
         places = [self.places[i] for i in node.inputs]
         alike = len({place.middle for place in places}) == 1
         return alike and facts_of(node).joins is not None and [p.column for p in places] == list(range(1, self.T + 1))
 
     def _repeated(self, node: Node) -> Node:
-        """What a node reads at another position in each step: one value that is repeated for all steps."""
+        """The value that a node reads at each step, if it is one value repeated for all steps."""
         whole = once = node.inputs[0]
         while facts_of(once).copies and once.shape != node.shape:
             once = once.inputs[0]
@@ -209,7 +209,7 @@ class _Model:
         )
 
     def _summed(self, node: Node) -> Node | None:
-        """The value of each step that a node is the sum of."""
+        """The value of each step, for a node that sums over steps."""
         facts = facts_of(node)
         if not (facts.reduces and facts.is_jointly_linear) or node in self.places:
             return None
@@ -220,7 +220,7 @@ class _Model:
         return self.places[stacked.inputs[0]].middle if self._all_steps(stacked) else None
 
     def _add_start(self, state: Node, time: int, before: Node) -> None:
-        """The equation of a value before the first step, unless it is given."""
+        """Add the equation of a value before the first step, unless that value is given."""
         place = self.places.get(before)
         made_of = ancestors([before])
         if not any(node.role in ("parameter", "input") or node in self.places for node in made_of):
@@ -232,7 +232,7 @@ class _Model:
 
 
 def _of_one_example(loss: Node, batch: int) -> Node:
-    """A loss that is the sum or the mean over the examples as the loss of each of them."""
+    """Each example's loss, for a loss that is a sum or mean over examples."""
     node, divisor = _uncopied(loss), 1.0
     if scales(node) and is_constant(node.inputs[1]) and node.inputs[1].value.size == 1:
         divisor, node = float(node.inputs[1].value) / batch, _uncopied(node.inputs[0])
@@ -260,7 +260,7 @@ def _uncopied(node: Node) -> Node:
 
 
 def _name_scores(output: Node) -> None:
-    """Call the affine value o of which an output without a name is a function, such as a softmax, and the output ŷ."""
+    """Give the name o to an affine value below an unnamed output such as a softmax, and ŷ to the output."""
     scores = output
     while scores.name is None and len(scores.inputs) == 1 and not facts_of(scores).is_jointly_linear:
         (scores,) = scores.inputs

@@ -33,7 +33,7 @@ Lines = Iterator[tuple[str, Array]]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class WorkedExample:
-    """Backpropagation through time over a short sequence, with all numbers.
+    """Backpropagation through time over a short sequence, with all its numbers.
 
     Each number is computed from printed ones, and then rounded as it is printed. So whoever
     computes it from the sheet alone gets the same last digit.
@@ -96,7 +96,7 @@ class WorkedExample:
 
     @property
     def steps(self) -> int:
-        """How many steps there are."""
+        """Number of steps."""
         return len(self.losses)
 
     def __repr__(self) -> str:
@@ -108,7 +108,7 @@ class WorkedExample:
     # -- as text, as LaTeX, as data --------------------------------------------------------
 
     def text(self) -> str:
-        """The sheet as plain text; ``h[2]`` is h at step 2, and ``δh[3,2]`` the derivative of L[3] by it."""
+        """The sheet as plain text; ``h[2]`` is h at step 2, ``δh[3,2]`` is the derivative of L[3] with respect to it."""
         lines = [
             f"{self.title}, {counted(self.steps, 'step')}: each number follows from printed ones, and is rounded to "
             f"{self.digits} significant digits, a half up.",
@@ -156,7 +156,7 @@ class WorkedExample:
                 yield f"∂L/∂{symbol}", total
 
     def _parts(self, name: str, array: Array) -> Lines:
-        """An array of a parameter, or those of its parts if the equations are written with these."""
+        """Array of a parameter, or arrays of its slices if the equations use these."""
         if name not in self.blocks:
             yield name, array
         for symbol, positions in self.blocks.get(name, {}).items():
@@ -177,7 +177,7 @@ class WorkedExample:
         return "$$\\begin{aligned}\n" + " \\\\\n".join(found) + "\n\\end{aligned}$$"
 
     def to_dict(self) -> dict[str, Any]:
-        """The sheet as plain data: numbers, lists and texts; δ(t,k) under the key ``"t,k"``."""
+        """The sheet as plain data: numbers, lists and texts; δ(t,k) has the key ``"t,k"``."""
         T = self.steps
         return {
             "title": self.title,
@@ -198,7 +198,7 @@ class WorkedExample:
 
 
 def worked_example(model: Any, xs: Any, targets: Any, loss: Loss, digits: int | None = None) -> WorkedExample:
-    r"""Backpropagation through time worked out with numbers, so that a student can check it by hand.
+    r"""Work out backpropagation through time with numbers, so that a student can check it by hand.
 
     Parameters
     ----------
@@ -308,7 +308,7 @@ def _sheet(
     title: str,
     formulas: _Formulas,
 ) -> WorkedExample:
-    """The sheet with so many digits; `right` are the gradients of full precision."""
+    """The sheet with a given number of digits; `right` are the gradients in full precision."""
     rounded, T = rounding(digits), hand.T
     parameters = {name: rounded(array) for name, array in hand.arrays().items()}
     given = {name: rounded(array) if array.dtype.kind == "f" else array for name, array in given.items()}
@@ -351,12 +351,12 @@ def _sheet(
 
 
 def _alone(array: Array, axis: int) -> Array:
-    """An array without the batch axis of its one example."""
+    """An array without the batch axis, for a single example."""
     return array.squeeze(axis) if array.ndim > axis and array.shape[axis] == 1 else array
 
 
 class _Formulas(NamedTuple):
-    """The equations of a network, and the parts of parameters that they are written with.
+    """Equations of a network, with the parameter slices that occur in them.
 
     `blocks` has for each such parameter the symbols of its parts, and the positions of their elements.
     """
@@ -409,7 +409,7 @@ def _check_finite(hand: ByHand, run: Run) -> None:
 
 
 def rounding(digits: int) -> Callable[[Array], Array]:
-    """Round to significant digits, halves away from zero, as one does by hand.
+    """Round to significant digits, halves away from zero, as by hand.
 
     A number in binary may be a little below the half that it stands for: 0.15625 · 2 ≈ 0.3125. So the last
     bits do not count.
@@ -428,7 +428,7 @@ def rounding(digits: int) -> Callable[[Array], Array]:
 
 
 def _text(array: Any, digits: int) -> str:
-    """Numbers in brackets, as Python reads them."""
+    """Numbers in brackets, in Python's syntax."""
     if np.ndim(array):
         return f"[{', '.join(_text(part, digits) for part in array)}]"
     return str(array) if np.asarray(array).dtype.kind in "iub" else f"{array:.{digits}g}"

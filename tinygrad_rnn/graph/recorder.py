@@ -10,7 +10,7 @@ __all__ = ["Recorder"]
 
 
 class Recorder:
-    """The nodes that a function makes while nothing else is recorded, and the conditions under which they hold.
+    """The nodes that a function makes while the graph records nothing, and the conditions under which they hold.
 
     Such a node is no part of the graph: a leaf stands for it, as for a value that was computed. So gradients
     stop there, as they do without a recorder, and what is to be computed is known all the same.

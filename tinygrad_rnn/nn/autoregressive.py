@@ -138,7 +138,7 @@ class AR(FromHistory):
         return np.exp(self.log_sigma.data)
 
     def history(self, ys: TensorLike) -> State:
-        """The state after these values of the series, the oldest first: (n, batch, size).
+        """The state after past values of the series, the oldest first: (n, batch, size).
 
         Raises
         ------
@@ -281,7 +281,7 @@ class AR(FromHistory):
     def _after_history(
         self, ys: TensorLike, history: State | None, lengths: npt.ArrayLike | None
     ) -> tuple[State, Tensor, Tensor]:
-        """The history, the values after it, and the mask of the values that are not padding."""
+        """The history, later values, and the mask of values that are not padding."""
         ys = sequence(ys, "ys", self.cell.size)
         T, B = ys.shape[:2]
         real = sequence_mask(np.full(B, T) if lengths is None else lengths, T, B)
@@ -295,13 +295,13 @@ class AR(FromHistory):
 
 
 def _units(values: npt.NDArray[Any], from_zero: bool) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Offset and unit of each variable, so that all values lie in [0, 1], or from zero in [-1, 1]."""
+    """Offset and unit of each variable, which map all values to [0, 1], or to [-1, 1] without an offset."""
     low = np.zeros(values.shape[1]) if from_zero else values.min(axis=0)
     span = np.abs(values - low).max(axis=0)
     return low, np.where(span > 0, span, 1.0)
 
 
 def _rounding(series: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """The least σ that is more than rounding of the largest value of each variable."""
+    """The least σ of each variable that exceeds the rounding of its largest value."""
     largest = np.abs(series).reshape(-1, series.shape[-1]).max(axis=0)
     return np.maximum(np.finfo(float).eps * largest, np.finfo(dtype).tiny)

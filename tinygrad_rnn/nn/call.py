@@ -412,7 +412,7 @@ def outline(nested: Any) -> str:
 
 @contextmanager
 def _given(tensors: Sequence[Tensor]) -> Iterator[None]:
-    """Within the block, the step's arguments count as given: a name that the step gives to one makes a new value.
+    """Treat the step's arguments as given, inside the block: naming one makes a new value.
 
     So the names that a step gives do not depend on what its arguments are called already, as an initial
     state may be, and what the step before has made.
@@ -426,7 +426,7 @@ def _given(tensors: Sequence[Tensor]) -> Iterator[None]:
 
 
 def check_forced(forced: Iterable[str], names: Collection[str]) -> None:
-    """Raise if a slot to force is none of the state's slots."""
+    """Raise if a slot to force is not in the state."""
     for name in forced:
         if name not in names:
             raise ShapeError(f"force: there is no slot {name!r}; the state has {', '.join(names)}")
@@ -515,7 +515,7 @@ def tell_initial(slots: list[Tensor], names: list[str]) -> None:
 
 
 def _tell_outputs(output: Any, new: list[Tensor], names: list[str], given: Sequence[Tensor]) -> None:
-    """Name the values that a step has made, and mark its outputs; its arguments stay as they are."""
+    """Name the values that a step has made, and mark its outputs; the step's arguments keep their names."""
     untold = {None, detach}
     before = {x.node for x in given}
     for slot, name in zip(new, names, strict=True):

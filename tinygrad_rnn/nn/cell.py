@@ -189,14 +189,14 @@ class RNNCell(Cell):
         self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh = cell_parameters(1, input_size, hidden_size, bias, dtype)
 
     def step(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """h_t from x_t, shape (batch, input_size), and h_{t-1}, shape (batch, hidden_size)."""
+        """Compute h_t from x_t, shape (batch, input_size), and h_{t-1}, shape (batch, hidden_size)."""
         a = linear(x, self.weight_ih, self.bias_ih) + linear(self.drop(h), self.weight_hh, self.bias_hh)
         h = self.f(a.named("a", hidden=True)).named("h")
         return h, h
 
 
 def function_of(nonlinearity: str) -> Callable[[Tensor], Tensor]:
-    """The activation function of this name.
+    """The activation function of a given name.
 
     Raises
     ------
@@ -229,7 +229,7 @@ def cell_parameters(
 
 
 def _is_one(shape: Any) -> bool:
-    """Whether a shape is that of one tensor, and not a tuple of shapes."""
+    """Whether a shape is that of one tensor, not a tuple of shapes."""
     return isinstance(shape, (int, np.integer)) or all(isinstance(n, (int, np.integer)) for n in shape)
 
 

@@ -114,7 +114,7 @@ class Decoder(Module):
                 self.R = Linear(context_size, u.shape[-1], dtype=u.dtype, symbols=("R", "b"))
 
     def drawn_with(self, xs: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        """The sequence to be written, which is the target as well, and a context."""
+        """The arguments for drawing a decoder: the target sequence, and a context."""
         ys = symbolic(xs.node.spec, "y", "input")
         if self.context_size is None:
             return (ys,), ys
@@ -311,7 +311,7 @@ class Decoder(Module):
             return search(step, y, tuple(held), max_steps=most, end=end, **how)
 
     def _begin(self, context: TensorLike | None, state: State | None, batch_size: int) -> tuple[Any, ...]:
-        """y_0, h_0, and the context that every step reads, if there is one."""
+        """The start of a run: y_0, h_0, and the context that every step reads, if there is one."""
         y, h = self.cell.initial_state(check_int("batch_size", batch_size, least=0))
         needed = None if self.context_size is None else (batch_size, self.context_size)
         if context is None and needed is not None:

@@ -145,7 +145,7 @@ class DelayCell(Cell):
         return super().initial_state(batch_size, dtype) if self.state_shape else self.state_shape
 
     def history(self, **past: TensorLike) -> State:
-        """The state after these past values.
+        """The state after given past values.
 
         Parameters
         ----------

@@ -57,7 +57,7 @@ def _tell_path(parameter: Parameter, path: str) -> None:
 
 
 def forget_name(module: Module) -> None:
-    """Remove a module's name, so that its nodes are made under its caller's scope."""
+    """Remove a module's name, so that its nodes have the caller's scope."""
     module._name = ""
 
 
@@ -70,7 +70,7 @@ BESIDE = "/"
 
 
 def attributes_of(module: Module) -> dict[str, Any]:
-    """The attributes that make a module what it is; not those for bookkeeping, nor cached properties."""
+    """The attributes that define a module, without bookkeeping and cached properties."""
     kind = type(module)
     return {
         name: value
@@ -80,7 +80,7 @@ def attributes_of(module: Module) -> dict[str, Any]:
 
 
 def remember_arguments(module: Module, *args: Any, **kwargs: Any) -> None:
-    """Remember with which arguments a module could be made, of one that was made in another way."""
+    """Record constructor arguments that would make a module which was made in another way."""
     module.__dict__["_made_with"] = Unread((args, kwargs))
 
 
@@ -229,7 +229,7 @@ class Module:
             _tell_path(parameter, path)
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
-        """The computation of the module, which a subclass writes and a call of the module runs."""
+        """Compute the module's outputs; subclasses define this method, and calls of the module run it."""
         raise NotImplementedError(f"{type(self).__name__} has no forward method; write what it computes there")
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
@@ -389,7 +389,7 @@ class Module:
             parameter.data = arrays[name]
 
     def check_state_dict(self, state: Mapping[str, npt.NDArray[Any] | Stored]) -> dict[str, Parameter]:
-        """The parameter for each array of a state, after a check that names, shapes and dtypes fit.
+        """The parameter for each array of a state, after a check of names, shapes and dtypes.
 
         A parameter that stands in several places may have any of these names, or all.
 
@@ -575,11 +575,11 @@ class Module:
         )
 
     def _drawn(self) -> Module:
-        """The module that is shown when this module is drawn."""
+        """The module to show when this module is drawn."""
         return self
 
     def drawn_with(self, xs: Any) -> tuple[tuple[Any, ...], Tensor | None]:
-        """The arguments with which this module is drawn, and the targets, if they are among these.
+        """Arguments for drawing this module, and targets if they are among the arguments.
 
         A module that takes more than a sequence of inputs overrides this, to make the rest.
 

@@ -207,7 +207,7 @@ class RecurrentLayer(Module):
         return (as_given(output) if isinstance(output, Tensor) else output), self._joined(final, alone)
 
     def _own(self, name: str, options: Mapping[str, Any], last: bool) -> dict[str, Any]:
-        """The options of a call that concern one cell."""
+        """The options of a call for one of the cells."""
         own = dict(options)
         if not last:
             own.pop("final_state_only", None)
@@ -271,7 +271,7 @@ class RecurrentLayer(Module):
             yield f"{name}_{layer}" if inside else path, parameter
 
     def _home(self, name: str) -> tuple[Cell, str] | None:
-        """The cell that has the parameter of this name, and the parameter's name in the cell."""
+        """The cell that owns the parameter of a given name, and the parameter's name in the cell."""
         parts = re.fullmatch(r"(\w+)_(l\d+(?:_reverse)?)", name)
         run = parts and self.__dict__.get(parts[2])
         if parts and isinstance(run, Recurrent) and isinstance(getattr(run.cell, parts[1], None), Parameter):

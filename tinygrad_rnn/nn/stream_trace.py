@@ -32,7 +32,7 @@ TRIED = 3
 
 
 class StreamTrace:
-    """A trace of one step of a module, whose recurrent parts start from a state that is given.
+    """A trace of one step of a module whose recurrent parts start from a given state.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ class StreamTrace:
         return found[0] if isinstance(found, tuple) else found
 
     def _forcing(self, call: Call, names: Sequence[str], data: Sequence[Tensor]) -> Call:
-        """A call with the forced data of those of its slots that are forced."""
+        """A call with forced data for its forced slots."""
         found = dict(call.force)
         for name, sequence in zip(self._forced, data, strict=True):
             slot = name if name in names else f"{name}_1"
@@ -118,7 +118,7 @@ class StreamTrace:
         return call._replace(force=found)
 
     def _run_whole(self) -> tuple[tuple[State, ...], Any]:
-        """What the recurrent parts start from, and the output for the random sequences."""
+        """Initial states of the recurrent parts, and the output for the random sequences."""
         starts: list[State] = []
         sequences = [tensor(array) for array in self.data]
 
@@ -194,7 +194,7 @@ def _name(part: Recurrent) -> str:
 
 
 def _time_axis(one: Tensor, several: Tensor) -> int | None:
-    """The axis of an output along which one step and some steps differ; None if there is none."""
+    """The axis of an output whose length depends on the number of steps; None if there is none."""
     if one.shape == several.shape:
         return None
     axes = [k for k, (a, b) in enumerate(zip(one.shape, several.shape, strict=False)) if (a, b) == (1, TRIED)]
@@ -204,12 +204,12 @@ def _time_axis(one: Tensor, several: Tensor) -> int | None:
 
 
 def _element(y: Tensor, axis: int | None) -> Tensor:
-    """The only element along an axis, if there is one."""
+    """The single element along an axis, if there is an axis."""
     return y if axis is None else y[(slice(None),) * axis + (0,)]
 
 
 def _alike(array: Array, codes: int, generator: np.random.Generator) -> Array:
-    """A random sequence of some steps, of elements like this one."""
+    """A random sequence of several steps with the form of a given element."""
     shape = (TRIED, *array.shape)
     if array.dtype.kind == "f":
         return generator.normal(size=shape).astype(array.dtype)
@@ -218,7 +218,7 @@ def _alike(array: Array, codes: int, generator: np.random.Generator) -> Array:
 
 @contextmanager
 def _no_draws_used() -> Iterator[None]:
-    """Within the block, random numbers come from a generator that is not used otherwise."""
+    """Draw random numbers, inside the block, from a separate generator."""
     before = random.generator()
     random.use(np.random.default_rng(0))
     try:

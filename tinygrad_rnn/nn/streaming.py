@@ -26,7 +26,7 @@ Array = npt.NDArray[Any]
 
 
 class Stream:
-    """A module that is run one step at a time, with its state inside; :meth:`Module.stream` makes it.
+    """A module that is run one step at a time and keeps its state; made by :meth:`Module.stream`.
 
     The module's step is traced at the first call: the module runs over a sequence of one
     step, and each recurrent part starts from what the stream carries. The step is then a
@@ -118,7 +118,7 @@ class Stream:
 
     @property
     def state(self) -> Any:
-        """What is carried into the next step, as copies; set it to go on from elsewhere.
+        """Copies of the carried values; assign to it to continue from another state.
 
         The state of the module's recurrent part, in the structure that its cell has; of several
         parts a tuple with the state of each. None before the first step.
@@ -137,19 +137,19 @@ class Stream:
             self._step.carry(given)
 
     def reset(self) -> None:
-        """Start again, from the module's initial state."""
+        """Return to the module's initial state."""
         self._waiting = None
         if self._step is not None:
             self._step.carry(self._step.initial)
 
     def copy(self) -> Stream:
-        """A stream of the same module that goes on by itself from the state of this one."""
+        """An independent stream of the same module, in the same state."""
         twin = Stream(self.module, self.batch, **self.options)
         twin._waiting = self._carried()
         return twin
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the module with the state to a file; ``tr.load(path, "stream")`` goes on with it.
+        """Write the module and the state to a file; ``tr.load(path, "stream")`` continues with it.
 
         Raises
         ------
@@ -171,7 +171,7 @@ class Stream:
         return self._waiting if self._step is None else [slot.copy() for slot in self._step.program.state]
 
     def _switched(self, key: Any, x: Any, given: Sequence[Array], forced: Sequence[str]) -> _Step:
-        """The step for inputs of this kind, made if there is none, which goes on from the present state."""
+        """The step for a kind of inputs, made if needed, which continues from the present state."""
         carried = self._carried()
         step = self._steps.get(key)
         if step is None:
@@ -205,14 +205,14 @@ class _Step:
         self.program = OneStep(self._loop, [*[parameter.data for parameter in self.parameters], *self._once])
 
     def refresh(self) -> None:
-        """Make the program anew, if a parameter has another array."""
+        """Remake the program if a parameter has another array."""
         if [parameter.node for parameter in self.parameters] != self.nodes:
             before = self.program.state
             self._make()
             self.carry(before)
 
     def carry(self, state: Sequence[Array]) -> None:
-        """Set what the slots carry.
+        """Set the carried values of the slots.
 
         Raises
         ------
@@ -227,7 +227,7 @@ class _Step:
             slot[...] = array
 
     def run(self, given: Sequence[Array]) -> list[Array]:
-        """Make one step, and give copies of the outputs."""
+        """Make one step, and return copies of the outputs."""
         program = self.program
         for element, array in zip(program.elements, given):  # noqa: B905, random numbers follow
             element[...] = array

@@ -85,7 +85,7 @@ class TimeDelayCell(DelayCell):
         self.weights = TapSum({f"W_{k}": input_size for k in self.delays}, output_size, "b" if bias else None, dtype)
 
     def step(self, x: Tensor, history: Any) -> tuple[Tensor, State]:
-        """h_t from x_t, shape (batch, input_size), and x_{t-1}, …, x_{t-K}."""
+        """Compute h_t from x_t, shape (batch, input_size), and x_{t-1}, …, x_{t-K}."""
         xs = (x, *history)
         a = self.weights(*(xs[k] for k in self.delays))
         h = (self.f(a) if self.f else a).named("h")
@@ -151,7 +151,7 @@ class TimeDelay(Recurrent):
         super().__init__(cell, mode)
 
     def history(self, xs: TensorLike) -> State:
-        """The state after these inputs, the oldest first: (n, batch, input_size).
+        """The state after given inputs, the oldest first: (n, batch, input_size).
 
         Raises
         ------

@@ -75,7 +75,7 @@ class TracedStep:
 
     @property
     def lasting(self) -> bool:
-        """Whether the trace may be used again at a later call whose guard has the same key."""
+        """Whether the trace may be used at a later call with an equal guard."""
         return self.trace.lasting and self.guard.valid
 
     @functools.cached_property
@@ -84,12 +84,12 @@ class TracedStep:
 
     @property
     def size(self) -> int:
-        """About how many bytes the traced step takes, with its plan, which is freed with its last holder."""
+        """Approximate bytes of the traced step and of its plan, which are freed together."""
         plan = self.plan.size if "plan" in self.__dict__ else 0
         return plan + self._size_of_state
 
     def _drawn(self, steps: int) -> tuple[list[Tensor], list[Tensor]]:
-        """The random numbers of all steps, and those drawn once; in what is recorded, leaves for them."""
+        """Random numbers of all steps, and those drawn once; leaves for them while recording."""
         state = current()
         if state.recorder is None or state.draws is None:
             at_each, once = draw_all(self.trace, steps)
@@ -104,7 +104,7 @@ class TracedStep:
         return found[: len(at_each_step)], found[len(at_each_step) :]
 
     def run(self, call: Call) -> Outcome:
-        """Run a call of the kind that was traced."""
+        """Run a call of the traced kind."""
         state, sequences, consts = call.state, call.sequences, [*self.trace.consts]
         if state is None:
             state, slots = self.state, self._own_slots
@@ -135,7 +135,7 @@ class TracedStep:
 
     @functools.cached_property
     def _computed_names(self) -> list[str | None]:
-        """The names that the step gave to what the slots carry on, where it has computed that."""
+        """Names that the step gave to computed next values of slots."""
         return [None if node.primitive is None else node.name for node in self.trace.loop.next_carry]
 
 
@@ -226,7 +226,7 @@ def traced_step(recurrent: Any, call: Call) -> TracedStep:
 
 
 def _without_side_effects(cell: Cell, first: TracedStep, again: Callable[[Guard], TracedStep]) -> Guard:
-    """A guard of the step, after a second trace has changed nothing and made the same.
+    """A guard of the step, after a second trace that changed nothing and equals the first.
 
     The first trace may change something: a step may keep values that it computes when it is first called.
     """
@@ -244,7 +244,7 @@ def _without_side_effects(cell: Cell, first: TracedStep, again: Callable[[Guard]
 
 
 def _observed(cell: Any) -> Guard:
-    """A guard of a cell and of all random generators that its code can reach."""
+    """A guard of a cell and of all random generators reachable by its code."""
     return guard(SimpleNamespace(**_GENERATORS, **{"the library's random generator": generator()}, step=cell))
 
 
@@ -303,6 +303,6 @@ def _keep(kept: dict[Any, Kept[Any]], key: Any, value: TracedStep | CompiledScan
 
 
 def _touched(entry: Kept[Any] | None) -> Any:
-    """The value of an entry, if it is still kept; its size is updated, since programs are made when first needed."""
+    """The value of a cache entry, if still cached; its size is updated, since programs are made when first needed."""
     value = None if entry is None else entry.value
     return None if entry is None or value is None else touch(entry, value.size)

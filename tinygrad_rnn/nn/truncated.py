@@ -123,7 +123,7 @@ def _at(start: int, stop: int, axis: int) -> At:
 
 
 def _between(nested: Any, start: int, stop: int, axis: int) -> Any:
-    """The steps from start to stop of sequences; a part of an input is an input too, so that drawings name it."""
+    """The steps of sequences from start to stop; a part of an input is an input too, so that drawings name it."""
 
     def part(x: Tensor) -> Tensor:
         if (start, stop) == (0, x.shape[axis]):

@@ -142,7 +142,7 @@ def getitem(x: TensorLike, index: Any) -> Tensor:
 
 
 def _read(x: Tensor, index: Any, arrays_are: IndexArray = ARRAY) -> Tensor:
-    """Compute ``x[index]``; `arrays_are` lists the arrays for the placeholders of the index."""
+    """Compute ``x[index]``; `arrays_are` is the placeholder of arrays in the index template."""
     parts = index if isinstance(index, tuple) else (index,)
     if not _BASIC.issuperset(map(type, parts)):
         _check_masks(x.shape, parts)

@@ -211,7 +211,7 @@ class Builder:
             raise DataError(f"{name} cannot be made of its arguments: {type(error).__name__}: {error!s:.300}") from error
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
-        """Refuse a parameter larger than the file's content."""
+        """Refuse a parameter with more numbers than the file holds."""
         self._made += 1
         if np.prod(shape, dtype=object) > self._most:
             raise DataError(f"it describes a parameter of shape {shape!s:.80}, and has {self._numbers} numbers in all")

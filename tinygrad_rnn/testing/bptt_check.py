@@ -194,7 +194,7 @@ def check_bptt(
 
 @dataclass
 class Draw:
-    """One run with drawn values: what is right, and what the student says.
+    """One run with drawn values: the right gradients, and the student's.
 
     Attributes
     ----------
@@ -223,7 +223,7 @@ class Draw:
         return {name: np.tensordot(weights, self.parts(node), 2) for name, node in self.hand.parameters.items()}
 
     def parts(self, node: Node) -> Array:
-        """What the loss of step t adds at step k to the cotangent of a node: shape (T, T, *node.shape)."""
+        """The cotangent of a node at step k from the loss of step t: shape (T, T, *node.shape)."""
         zeros = np.zeros(node.shape)
         return np.array([[table.get(node, zeros) for table in tables] for tables in self.by_loss])
 
@@ -233,7 +233,7 @@ class Draw:
         return self.hand.backward(self.run, [1.0] * self.hand.T)
 
     def changed(self, change: Change, carries: bool = True, adds: bool = True) -> dict[str, Array]:
-        """The gradients with a changed operation: in what is carried to the step before, in what is summed, or in both."""
+        """Gradients with a changed operation: in the gradient carried to the step before, in the sum, or in both."""
         hand, found = self.hand, {name: np.zeros(node.shape) for name, node in self.hand.parameters.items()}
         carried: dict[int, Array] = {}
         for t in reversed(range(hand.T)):
@@ -248,7 +248,7 @@ class Draw:
 
 
 def _draws(function: Any, cell: Any, loss: Loss, T: int | None, xs: Any, targets: Any, seed: int) -> list[Draw]:
-    """Two runs of one sequence, which is drawn if none is given, with drawn parameters."""
+    """Two runs of one sequence, with drawn parameters; the sequence is drawn too if none is given."""
     hand = _hand(cell, loss, T, xs, targets, np.random.default_rng([seed, 0]))
     given = {name: array for name, (_, array) in hand.given.items()}
     *inputs, target = [array[:, 0] for array in given.values()]
@@ -266,7 +266,7 @@ def _draws(function: Any, cell: Any, loss: Loss, T: int | None, xs: Any, targets
 
 
 def _hand(cell: Any, loss: Loss, T: int | None, xs: Any, targets: Any, rng: np.random.Generator) -> ByHand:
-    """The network over a sequence, which is drawn if it is not given."""
+    """A network over a sequence, which is drawn if none is given."""
     if T is not None and T < 1:
         raise ShapeError(f"T is a number of steps, 1 at least, not {T}")
     network = StepNetwork(cell)
@@ -304,7 +304,7 @@ def _drawn(spec: Spec, steps: int, codes: int, rng: np.random.Generator) -> Arra
 
 
 def _check_names(draw: Draw, names: Sequence[str]) -> None:
-    """Raise if a gradient is missing, or there is one of something unknown.
+    """Raise if a gradient is missing, or has an unknown name.
 
     Raises
     ------
@@ -320,7 +320,7 @@ def _check_names(draw: Draw, names: Sequence[str]) -> None:
 
 
 def _alike(a: Array, b: Array) -> bool:
-    """Whether two gradients are the same, where an axis of length 1 does not count."""
+    """Whether two gradients are equal, up to axes of length 1."""
     if a.shape != b.shape and np.squeeze(a).shape != np.squeeze(b).shape:
         return False
     return _error(a, b) <= CLOSE
@@ -331,7 +331,7 @@ def _error(a: Array, b: Array) -> float:
 
 
 def _first_wrong_step(draws: Sequence[Draw], name: str) -> str | None:
-    """Where the student's δ of a value is first wrong, on the way back in time, in words."""
+    """The first wrong δ of the student on the way back in time, in words."""
     for draw in draws:
         node = draw.hand.values[name]
         right = draw.parts(node).sum(0)
@@ -348,7 +348,7 @@ def _first_wrong_step(draws: Sequence[Draw], name: str) -> str | None:
 
 
 def _compared(draw: Draw, name: str) -> str:
-    """A wrong gradient that nothing explains, in words."""
+    """Words about a wrong gradient that no mistake explains."""
     said, right = draw.student[name], draw.right[name]
     if np.squeeze(said).shape != np.squeeze(right).shape:
         return f"{name}: it has shape {said.shape}, and {name} has {right.shape}"
@@ -362,7 +362,7 @@ def _compared(draw: Draw, name: str) -> str:
 
 
 class Hypothesis(NamedTuple):
-    """A mistake that may have been made.
+    """A mistake that may explain wrong gradients.
 
     Attributes
     ----------
@@ -379,7 +379,7 @@ class Hypothesis(NamedTuple):
 
 
 def _explained(draws: Sequence[Draw], wrong: Sequence[str]) -> list[Mistake]:
-    """Mistakes that explain wrong gradients: one that explains all, or else as few as will do."""
+    """Mistakes that explain the wrong gradients: one for all of them, otherwise as few as possible."""
     if not wrong:
         return []
     right = [name for name in draws[0].hand.parameters if name not in wrong]
@@ -411,7 +411,7 @@ def _explained(draws: Sequence[Draw], wrong: Sequence[str]) -> list[Mistake]:
 
 
 def _scale(draws: Sequence[Draw], name: str) -> str | None:
-    """The factor by which a gradient is wrong, in words; None if it is no multiple of the right one."""
+    """The factor by which a gradient is wrong, in words; None if the gradient is no multiple of the right one."""
     factors = []
     for draw in draws:
         said, right = draw.student[name], draw.right[name]
@@ -431,7 +431,7 @@ def _scale(draws: Sequence[Draw], name: str) -> str | None:
 
 
 def _hypotheses(hand: ByHand) -> Iterator[Hypothesis]:
-    """All mistakes that are tried, the simplest first."""
+    """All mistakes to try, the simplest first."""
     for weights in weightings(hand.T):
         yield Hypothesis(weights.words, functools.partial(Draw.summed, weights=weights.table))
     yield from _turned()

@@ -19,7 +19,7 @@ Outside = Literal["zeros", "wrap"]
 
 
 class Weights(NamedTuple):
-    """A sum over some of the pairs of a loss and a step.
+    """Weights of a sum over pairs of a loss and a step, such as a sum that leaves some out.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class Weights(NamedTuple):
 
 
 def weightings(T: int) -> Iterator[Weights]:
-    """The sums over time that are taken by mistake: steps or losses that are left out.
+    """Common mistakes in the sum over time: steps or losses that are left out.
 
     Examples
     --------
@@ -56,7 +56,7 @@ def weightings(T: int) -> Iterator[Weights]:
 
 @dataclass(frozen=True)
 class Change:
-    """One operation of a step that is pulled back wrongly to one of its inputs, or slots through which nothing comes back.
+    """A mistake in one operation of a step: a wrong pullback to one input, or slots that pass no gradient back.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ class Change:
     slots: frozenset[int] = frozenset()
 
     def pulled(self, hand: ByHand, run: Run, t: int, node: Node, g: Array) -> list[tuple[int, Array]] | None:
-        """The cotangents of an operation's inputs at step t, from 0; None if it is pulled back as it should be."""
+        """Cotangents of an operation's inputs at step t, from 0; None if the change does not concern the operation."""
         if node is not self.node or (self.kind == "overwritten" and t == hand.T - 1):
             return None
         concrete = run[t][node]
@@ -112,7 +112,7 @@ class Change:
         return [*found, *hand.rule(other, node, g, [self.position])]
 
     def _shifted(self, hand: ByHand, run: Run, t: int, node: Node) -> Array:
-        """The value of a node so many steps later, or what stands for it outside the sequence."""
+        """The value of a node a number of steps later, or a substitute outside the sequence."""
         at = t + self.shift
         if 0 <= at < hand.T:
             return _array(run[at][node])
@@ -124,7 +124,7 @@ class Change:
 
 
 def changes_of(hand: ByHand) -> Iterator[Change]:
-    """All changes of a network's step, those that are told best first.
+    """All changes of a network's step; a change with a clearer explanation comes first.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def changes_of(hand: ByHand) -> Iterator[Change]:
 
 
 class _Names:
-    """What the values of a step are called in sentences."""
+    """Names of a step's values in sentences."""
 
     def __init__(self, hand: ByHand) -> None:
         self.parameters = {node: name for name, node in hand.parameters.items()}
@@ -155,7 +155,7 @@ class _Names:
         return node in self.timed or node in self.parameters
 
     def said(self, node: Node, later: int = 0) -> str:
-        """A value in words, as ``h_{t-1}``."""
+        """The name of a value in a sentence, such as ``h_{t-1}``."""
         if node in self.parameters:
             return self.parameters[node]
         if node in self.timed:
@@ -165,7 +165,7 @@ class _Names:
         return inside or f"the argument of {node.operation}" if node.primitive is None else inside or f"the {node.operation}"
 
     def matrix(self, node: Node) -> str | None:
-        """The parameter that a value is, turned or not."""
+        """The parameter behind a value, transposed or not."""
         while node.primitive is not None and (facts_of(node).reorders or facts_of(node).copies):
             node = node.inputs[0]
         return self.parameters.get(node)

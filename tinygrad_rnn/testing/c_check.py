@@ -38,7 +38,7 @@ def has_compiler() -> bool:
 
 
 def check_c(cases: Iterable[tuple[Primitive, Case]], level: str = "-O0") -> int:
-    """Check the C of primitives on cases: it gives what the kernels give, and NaN and infinities where they do.
+    """Check on cases that the C of primitives gives the results of the kernels, with the same NaN and infinities.
 
     Each case is run in float64 and float32, and with inputs that lie in memory the other way round. Elementwise primitives of
     floats also meet NaN, infinities and zeros of both signs.
@@ -82,7 +82,7 @@ def check_c(cases: Iterable[tuple[Primitive, Case]], level: str = "-O0") -> int:
 
 
 def _variants(primitive: Primitive, case: Case) -> Iterable[tuple[Case, bool]]:
-    """The cases to run, each with whether its inputs lie in memory the other way round."""
+    """The cases to run; for each, whether its inputs have the other memory order."""
     for dtype in (np.float64, np.float32):
         inputs = tuple([x.astype(dtype) if x.dtype.kind == "f" else x for x in case.inputs])
         yield Case(inputs, case.attributes), False

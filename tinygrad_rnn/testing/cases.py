@@ -86,7 +86,7 @@ def make_case(primitive: Primitive, choose: RandomChoices, scale: float = 1.0) -
 
 
 def _together(choose: RandomChoices, count: int) -> list[Shape]:
-    """Draw shapes that broadcast together, the first of them often the full one."""
+    """Draw shapes that broadcast together, of which the first is often the full one."""
     full = choose.shape()
     found = []
     for i in range(count):
@@ -119,7 +119,7 @@ def _numbers(rng: np.random.Generator, interval: Interval, shape: Shape, scale: 
 
 
 def bounds(interval: Interval, scale: float = 1.0) -> tuple[float, float]:
-    """The least and the greatest number that are drawn from an interval."""
+    """Least and greatest number to draw from an interval."""
     low, high, span = interval.low, interval.high, SPAN * scale
     if np.isinf(low) and np.isinf(high):
         return -span, span
@@ -134,7 +134,7 @@ LAYOUTS = ("C", "F", "strided", "reversed")
 
 
 def laid_out(value: Array, layout: str) -> Array:
-    """The same array in another memory layout, such as Fortran order or with strides."""
+    """A copy of an array in another memory layout, such as Fortran order or with strides."""
     if layout == "F":
         return np.asfortranarray(value) if value.ndim else value
     if layout == "reversed" and value.ndim:

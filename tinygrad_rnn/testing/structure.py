@@ -274,7 +274,7 @@ def _outputs(model: Module, like: Any, sequences: Sequence[Tensor], T: int) -> l
 
 
 def _assert_causal_by_numbers(model: Module, run: _Run) -> None:
-    """Change the inputs from some step on, and assert that the outputs before it stay as they were.
+    """Assert that changing the inputs from some step on leaves all earlier outputs unchanged.
 
     Raises
     ------
@@ -335,7 +335,7 @@ def _path(sources: Sequence[Node], ends: Sequence[Node]) -> list[str]:
 
 
 def _uses(graph: Graph, parameter: Node) -> list[Node]:
-    """The operations that use a parameter; one that turns it for all steps, as W.T does, is none of them."""
+    """Operations that use a parameter; an operation that transposes it for all steps, as W.T does, does not count."""
     found: list[Node] = []
     stack = [parameter]
     while stack:
@@ -350,7 +350,7 @@ def _times(n: int) -> str:
 
 
 def _at_steps(nodes: Sequence[Node]) -> str:
-    """The steps of some operations, in words."""
+    """Steps of some operations, in words."""
     steps = sorted({moment[1] for node in nodes if (moment := outer_step(node)) is not None})
     if not steps:
         return ""
@@ -362,7 +362,7 @@ def _at_steps(nodes: Sequence[Node]) -> str:
 
 
 def _say(graph: Graph, node: Node) -> str:
-    """One operation of a graph: its name, and what it is."""
+    """An operation of a graph in words: its name and its formula."""
     if node.primitive is None:
         return f"{graph.names[node]} {node.spec}"
     arguments = ", ".join(graph.names[i] for i in node.inputs)

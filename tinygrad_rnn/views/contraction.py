@@ -59,7 +59,7 @@ class Link(NamedTuple):
     minus: bool = False
 
     def merged(self, other: Link) -> Link:
-        """The paths of both."""
+        """A link with the paths of two links."""
         return Link(
             union(self.firsts, other.firsts),
             union(self.parameters, other.parameters),
@@ -103,7 +103,7 @@ class Value:
 
 
 class Edge(NamedTuple):
-    """What one value is to another, by all paths with parameters or by all without.
+    """An edge between two values: all paths with parameters, or all paths without, merged.
 
     Attributes
     ----------
@@ -127,12 +127,12 @@ Sources: TypeAlias = "dict[tuple[Value, bool], Link]"
 
 
 def union(a: tuple[Node, ...], b: tuple[Node, ...]) -> tuple[Node, ...]:
-    """The nodes of both, in order, each once."""
+    """The nodes of both collections, in order and without repetition."""
     return a if not b or a == b else tuple(dict.fromkeys(a + b))
 
 
 def contract(graph: Graph, detail: str | None = "values") -> Contraction:
-    """The graph contracted to its named values.
+    """Contract a graph to its named values.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def contract(graph: Graph, detail: str | None = "values") -> Contraction:
 
 
 def _readouts(contraction: Contraction) -> set[Family]:
-    """States that are read out of their own step's values by a product: outputs that are fed back."""
+    """States that are linear readouts of values of their own step: outputs that are fed back."""
     by_product: set[Family] = set()
     otherwise: set[Family] = set()
     for source, target, lag, link, _ in contraction.edges:
@@ -188,13 +188,13 @@ def _readouts(contraction: Contraction) -> set[Family]:
 
 
 def _judged(contraction: Contraction) -> set[Family]:
-    """Values that only losses read: they are outputs."""
+    """Values that only losses read, which are outputs."""
     by_losses = {edge.source.family for edge in contraction.edges if edge.target.role == "loss"}
     return by_losses - {edge.source.family for edge in contraction.edges if edge.target.role != "loss"}
 
 
 class Contraction:
-    """One contraction.
+    """Contracts a graph to the values that a drawing shows.
 
     Parameters
     ----------
@@ -241,16 +241,16 @@ class Contraction:
         self._contract()
 
     def name(self, node: Node) -> str | None:
-        """The name that its author gave to a node; ∂h for the cotangent of h."""
+        """The author's name of a node; ∂h for the cotangent of h."""
         return f"∂{self.cotangents[node].name}" if node in self.cotangents else node.name
 
     def step(self, node: Node) -> tuple[Run, int] | None:
-        """The run and the step of a node; a cotangent has those of its value, on the way back."""
+        """Run and step of a node; a cotangent has its value's step, in the backward run."""
         step = self.runs.step(self.cotangents.get(node, node))
         return self.runs.back(step) if step is not None and node in self.cotangents else step
 
     def factors(self, node: Node) -> tuple[Node, ...]:
-        """The parameters that an operation takes."""
+        """Parameters that are operands of an operation."""
         return tuple(
             p
             for position, i in enumerate(node.inputs)
@@ -259,14 +259,14 @@ class Contraction:
         )
 
     def weights(self) -> dict[Value, tuple[Node, ...]]:
-        """The parameters that help to make each value: those on its paths, then those that it adds."""
+        """Parameters used to compute each value: those on its paths, then added ones."""
         found: dict[Value, tuple[Node, ...]] = dict.fromkeys(self.values, ())
         for edge in self.edges:
             found[edge.target] = union(found[edge.target], edge.link.parameters)
         return {value: union(weights, value.biases) for value, weights in found.items()}
 
     def continued(self) -> dict[Run, tuple[Run, int]]:
-        """For runs that go on with a state of an earlier one, by the same parameters: the first run, and the steps before.
+        """For each run that continues an earlier one with the same parameters: the first run, and the steps before.
 
         Truncated backpropagation through time makes such runs, a chunk of a sequence each.
         """
@@ -285,7 +285,7 @@ class Contraction:
         return found
 
     def role(self, node: Node) -> str | None:
-        """The role of the value that shows an operation; None if the operation is part of an edge."""
+        """Role of the value that a drawing shows for an operation; None for an operation within an edge."""
         if node.primitive is None:
             return None  # a cut: its source stands for it
         if node.role in ("input", "mask", "loss"):
@@ -306,7 +306,7 @@ class Contraction:
     # -- families, states and initial values ------------------------------------------------
 
     def _families(self) -> dict[Node, Family]:
-        """For each node, a key that it shares with the same node of all other steps.
+        """A key of each node, shared with the same node of all other steps.
 
         Parameters that several steps share tell operations apart: what a first step does
         besides is not mistaken for what all steps do.
@@ -329,7 +329,7 @@ class Contraction:
         return families
 
     def _initials(self) -> dict[tuple[Node, int], tuple[Family, int]]:
-        """The state, and its step, for each input that a first step reads from outside and later steps from earlier ones.
+        """State and step of each initial value: a value that a first step reads instead of an earlier step's.
 
         The states are found on the way, what a later step of the same run reads; and which
         runs go side by side, so that one reads the same steps of the other.
@@ -367,7 +367,7 @@ class Contraction:
         return initials
 
     def _chosen(self, node: Node) -> list[Node]:
-        """The named values of one step between which a node without a name chooses, by a mask."""
+        """The named values of one step between which an unnamed node selects by a mask."""
         step = self.step(node)
         if node.name is not None or step is None or not any(i.dtype.kind == "b" for i in node.inputs):
             return []
@@ -375,7 +375,7 @@ class Contraction:
         return [i for i in values if i.name is not None] if all(self.step(i) == step for i in values) else []
 
     def _read_initially(self) -> set[Node]:
-        """Leaves that are read as the initial value of a state only: they are shown as the initial state."""
+        """Leaves that are read only as the initial value of a state, and are drawn as the initial state."""
         found = {inputs_of(node)[position] for node, position in self.initials}
         for node in self.nodes:
             for position, read in enumerate(inputs_of(node)):
@@ -399,7 +399,7 @@ class Contraction:
         self.values = [v for v in self.values if v in joined or (v in shown and v.role not in ("input", "initial", "mask"))]
 
     def _classify(self) -> None:
-        """Find the nodes into which no value goes: those of parameters, and constants."""
+        """Find the nodes that depend on no value: those of parameters, and constants."""
         for node in self.nodes:
             inputs = inputs_of(node)
             if any((node, k) in self.initials or self.is_value(i) for k, i in enumerate(inputs)):
@@ -415,7 +415,7 @@ class Contraction:
                 self.constants.add(node)
 
     def is_value(self, node: Node) -> bool:
-        """Whether a node is made of more than parameters and constants."""
+        """Whether a node depends on more than parameters and constants."""
         return node not in self.parameters and node not in self.constants
 
     def _leaf(self, node: Node) -> Sources:
@@ -448,7 +448,7 @@ class Contraction:
         return {(value, True): Link()}
 
     def _paths(self, node: Node, inputs: Sequence[Node], sources: dict[Node, Sources], factors: tuple[Node, ...]) -> Sources:
-        """The paths into a node, from those into its inputs."""
+        """The paths into a node, computed from the paths into its inputs."""
         found: Sources = {}
         signs = facts_of(node).signs
         in_sum, negative = bool(signs), {k for k, sign in enumerate(signs) if sign < 0}
@@ -480,7 +480,7 @@ class Contraction:
         return bool(values) and all(link.held for link in values)
 
     def _is_sum_of_losses(self, node: Node, inputs: Sequence[Node]) -> bool:
-        """Whether a node is no more than the losses of the steps together."""
+        """Whether a node is only a sum of the losses of the steps."""
         computed = [i for i in inputs if i not in self.constants]
         if not computed or not all(i.role == "loss" or i in self._sums_of_losses for i in computed):
             return False
@@ -489,7 +489,7 @@ class Contraction:
         return len({self.step(loss) for i in computed for loss in self._summed(i)}) > 1
 
     def _summed(self, total: Node) -> Sequence[Node]:
-        """The losses behind a sum of losses, in order."""
+        """The losses in a sum of losses, in order."""
         found: dict[Node, None] = {}
         stack = [total]
         while stack:
@@ -509,7 +509,7 @@ class Contraction:
         return self.values[-1]
 
     def _initial(self, node: Node, position: int, read: Node, before: Sources) -> Sources:
-        """The value of a state before step 1."""
+        """The initial value of a state, before step 1."""
         family, t = self.initials[node, position]
         if any(value.run is not None and value.role != "input" for value, _ in before):
             return before  # another run's value: the edge comes from there
@@ -523,7 +523,7 @@ class Contraction:
         return {(self.starts[family, t], True): Link(cut=_uncut(read) is not read)}
 
     def _carrier(self, family: Family, initial: Node) -> Family:
-        """The slot to which an initial value belongs; a slot that data force has another name than the data."""
+        """The slot of an initial value; forced slots and their data have different names."""
         own = self.names.get(family)
         if initial.name in (None, own) or (own is not None and self.roles.get(family) != "input"):
             return family
@@ -544,7 +544,7 @@ class Contraction:
 
 
 def cotangents(nodes: Sequence[Node], runs: Runs) -> dict[Node, Node]:
-    """From cotangents to the named values that they belong to: what the first operation of a value's gradient reads.
+    """The named value of each cotangent: the value that the first operation of its gradient reads.
 
     A sum of two cotangents has the origin of the second one, and is no first operation.
     """
@@ -562,13 +562,13 @@ def cotangents(nodes: Sequence[Node], runs: Runs) -> dict[Node, Node]:
 
 
 def inputs_of(node: Node) -> tuple[Node, ...]:
-    """The inputs of a node; for a cut, the node that was cut off."""
+    """Inputs of a node; for a cut, the node that was detached."""
     source = node.cut
     return node.inputs if source is None else (source,)
 
 
 def copy_of(node: Node) -> Node:
-    """A node of its own for a value that another node, or a leaf, has.
+    """A separate node for a value that another node, or a leaf, has already.
 
     Examples
     --------
@@ -582,19 +582,19 @@ def copy_of(node: Node) -> Node:
 
 
 def is_copy(node: Node) -> bool:
-    """Whether a node has the elements of its input, and passes the gradient on: a drawing sees through it."""
+    """Whether a node only copies its input and passes the gradient, so that drawings hide the node."""
     return node.primitive is None or (node.primitive.facts.copies and not stops_gradient(node, 0))
 
 
 def stops_gradient(node: Node, position: int) -> bool:
-    """Whether a primitive passes a float value on and no gradient back."""
+    """Whether a primitive passes a float value forwards but no gradient backwards."""
     rules = node.primitive.gradient if node.primitive is not None else ()
     stops = isinstance(rules, tuple) and position < len(rules) and rules[position] is None
     return stops and all(np.dtype(n.dtype).kind == "f" for n in (node, node.inputs[position]))
 
 
 def _weight(node: Node) -> Node | None:
-    """The parameter that a node is, or is a view of."""
+    """The parameter that a node is a view of, or None."""
     while len(node.inputs) == 1:
         (node,) = node.inputs
     return node if node.role == "parameter" else None

@@ -10,7 +10,7 @@ __all__ = ["Dependences", "dependences"]
 
 
 class Dependences(NamedTuple):
-    """What depends on what, once deterministic values are passed through.
+    """Dependences between random variables and inputs, traced through deterministic values.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class Dependences(NamedTuple):
 
 
 def dependences(contraction: Contraction, states: bool = False, shifted: bool = False) -> Dependences:
-    """The dependences of the targets of a model, which are the random variables of its graphical model.
+    """Dependences of a model's targets, the random variables of its graphical model.
 
     Parameters
     ----------

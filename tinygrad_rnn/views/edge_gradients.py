@@ -21,7 +21,7 @@ Array: TypeAlias = npt.NDArray[Any]
 
 
 def edge_gradients(contraction: Contraction, seeds: Mapping[Node, Any]) -> list[Array | None]:
-    """For each edge the part of the gradient of its source that comes back by this edge.
+    """For each edge, the part of its source's gradient that flows back along the edge.
 
     The gradient of a value is the sum over the edges that leave it. Each value is passed once, from
     the last to the first, so the work is that of one backward pass.
@@ -99,7 +99,7 @@ def _by_source(edges: Sequence[Edge], chosen: Sequence[int]) -> dict[Node, list[
 
 
 def _between(end: Node, shown: Container[Node], place: Mapping[Node, int]) -> list[Node]:
-    """A value's node, and the operations between it and the values that it is made of."""
+    """The node of a value, and the operations between it and the values that it is computed from."""
     found, stack = {end}, [end]
     while stack:
         for node in stack.pop().inputs:
@@ -110,6 +110,6 @@ def _between(end: Node, shown: Container[Node], place: Mapping[Node, int]) -> li
 
 
 def _pulled(order: Sequence[Node], end: Node, g: Tensor, source: Node) -> Tensor:
-    """What comes back to a source from the cotangent of the last of these nodes; zeros if nothing does."""
+    """The gradient of a source from the cotangent of the last node of a path; zeros if no gradient passes."""
     found = pull([source, *order], [(end, g)], [source]).get(source)
     return tensor(np.zeros(source.shape, source.dtype)) if found is None else found

@@ -9,7 +9,7 @@ __all__ = ["without_padding"]
 
 
 def without_padding(graph: Graph) -> Graph:
-    """The graph with each value in place of what it is where its row has ended.
+    """The graph without padding: each value replaces its masked version.
 
     A run with lengths chooses at each step between a value and what stands past the end of
     the row, by a mask that it has marked.

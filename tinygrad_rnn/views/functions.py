@@ -16,7 +16,7 @@ SYMBOL = re.compile(r"[^\W\d_](_\d+)?")
 
 
 def functions_of(contraction: Contraction) -> dict[Value, str]:
-    """The function that makes each value, for those that one function makes.
+    """The function that computes each value, if a single function does.
 
     A module, or a scope, that is named by a letter is a function. It makes a value if all
     operations between the value and the values before it are within that scope.
@@ -43,7 +43,7 @@ def functions_of(contraction: Contraction) -> dict[Value, str]:
 
 
 def _between(node: Node, shown: set[Node]) -> Iterable[Node]:
-    """The operations that make a node out of nodes that are shown, and of parameters."""
+    """Operations that compute a node from drawn nodes and parameters."""
     seen = {node}
     stack = [node]
     while stack:
@@ -56,7 +56,7 @@ def _between(node: Node, shown: set[Node]) -> Iterable[Node]:
 
 
 def _common(operations: Iterable[Node]) -> str | None:
-    """The innermost function in whose scope all of some operations are; copies may be outside."""
+    """The innermost function whose scope holds all of some operations; copies may be outside."""
     common: list[str] | None = None
     for node in operations:
         path = node.scope.split(".")

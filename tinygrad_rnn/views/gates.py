@@ -22,7 +22,7 @@ Terms: TypeAlias = "dict[Node, bool]"
 
 
 class Gates(Contraction):
-    """A step contracted to its operations, but for the linear ones that the next operation can take in.
+    """A step contracted to its gates: linear operations merge into the operation that reads them.
 
     An operation is linear here if it is a sum of values, each as it is or behind a product with
     parameters. A function of one value can take such a sum in. A product of two values cannot, so
@@ -57,19 +57,19 @@ class Gates(Contraction):
         super().__init__(graph)
 
     def role(self, node: Node) -> str | None:
-        """The role of the value that shows an operation; None if the operation is part of an edge."""
+        """Role of the value that a drawing shows for an operation; None for an operation within an edge."""
         return "end" if node in self.outputs else "operation" if node in self.parts else None
 
     def is_linear(self, node: Node) -> bool:
-        """Whether a value is a sum of others, behind linear maps or not."""
+        """Whether a value is a sum of other values or of linear maps of them."""
         return node not in self.terms.get(node, (node,))
 
     def is_weighted(self, node: Node) -> bool:
-        """Whether each term of a linear value is behind parameters."""
+        """Whether parameters multiply each term of a linear value."""
         return all(self.terms[node].values())
 
     def passes(self, node: Node) -> bool:
-        """Whether a linear value is another value, unchanged."""
+        """Whether a linear value is a copy of another value."""
         return self.is_linear(node) and list(self.terms[node].values()) == [False] and node not in self.biased
 
     def _contract(self) -> None:
@@ -84,11 +84,11 @@ class Gates(Contraction):
         super()._contract()
 
     def _read(self, node: Node) -> list[Node]:
-        """The values that an operation reads."""
+        """Values that an operation reads."""
         return [i for i in inputs_of(node) if self.is_value(i)]
 
     def _terms(self, node: Node) -> Terms | None:
-        """What a linear operation is a sum of; None if the operation is not linear, or is better shown."""
+        """Terms of a linear operation; None if the operation is not linear, or should be drawn."""
         facts, read, weighted = facts_of(node), self._read(node), bool(self.factors(node))
         if not read:
             return None
@@ -108,11 +108,11 @@ class Gates(Contraction):
         return {value: weighted or own for i in read for value, own in self._seen(i).items()}
 
     def _seen(self, node: Node) -> Terms:
-        """What a value is to those that read it: an end of the step is one value, whatever it is a sum of."""
+        """The links of a value for its readers: the end of a step counts as one value, even if it is a sum."""
         return {node: False} if node in self.kept and not self.passes(node) else self.terms[node]
 
     def _choose(self) -> None:
-        """Find the operations that are parts, from the ends backwards."""
+        """Select the operations that become parts, from the ends backwards."""
         whole: set[Node] = set()  # what a part reads as one value
         split: set[Node] = set()  # the terms of a sum that is a part
         for node in reversed(self.nodes):

@@ -16,7 +16,7 @@ __all__ = ["Interpolation", "interpolations", "ways_to_interpolate", "with_both_
 
 
 def interpolations(graph: Graph) -> Graph:
-    """The graph with (1 − z) ⊙ a + z ⊙ b in place of each a + z ⊙ (b − a).
+    """The graph in which each a + z ⊙ (b − a) is replaced by (1 − z) ⊙ a + z ⊙ b.
 
     The first form has one product less, and is the one that cells compute. The second form shows
     both weights. Only interpolations between values are rewritten, not those with parameters.
@@ -56,7 +56,7 @@ def interpolations(graph: Graph) -> Graph:
 
 
 class Interpolation(NamedTuple):
-    """The parts of a + z ⊙ (b − a), with the two operations within it.
+    """The parts of a + z ⊙ (b − a), and the two operations within.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class Interpolation(NamedTuple):
 
 
 def ways_to_interpolate(node: Node) -> Iterator[Interpolation]:
-    """All ways to read a node as a + z ⊙ (b − a), whatever the order of its operands.
+    """All ways to match a node with a + z ⊙ (b − a), for any order of its operands.
 
     Examples
     --------
@@ -92,7 +92,7 @@ def ways_to_interpolate(node: Node) -> Iterator[Interpolation]:
 
 
 def with_both_weights(start: Tensor, end: Tensor, weight: Tensor) -> Tensor:
-    """(1 − z) ⊙ a + z ⊙ b.
+    """Make (1 − z) ⊙ a + z ⊙ b.
 
     Examples
     --------

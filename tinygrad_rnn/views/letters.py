@@ -16,7 +16,7 @@ _STEM = re.compile(r"(\\[A-Za-z]+\{[^{}]*\}|\\[A-Za-z]+|[^\\_^'{}]+)(.*)", re.DO
 
 
 class Letters:
-    r"""What a reader calls the values and parameters of a model.
+    r"""A reader's symbols for the values and parameters of a model.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ class Letters:
                 raise ValueError(f"symbols has names of the model and the reader's: texts, and not {name!r}: {symbol!r}")
 
     def __call__(self, name: str) -> str:
-        """What the reader calls the value or parameter of this name."""
+        """The reader's symbol for the value or parameter of a name."""
         if name in self.symbols:
             return self.symbols[name]
         found = _STEM.fullmatch(name)
@@ -65,7 +65,7 @@ class Letters:
         return name
 
     def check(self, names: Iterable[str]) -> None:
-        """Refuse symbols for letters that no name in a model has.
+        """Refuse symbols for letters that occur in no name of a model.
 
         Parameters
         ----------
@@ -87,7 +87,7 @@ class Letters:
 
 
 def stem_of(name: str) -> str:
-    r"""A name's letter, with its accent, and without primes and scripts.
+    r"""The letter of a name, with its accent, without primes and scripts.
 
     Examples
     --------
@@ -99,7 +99,7 @@ def stem_of(name: str) -> str:
 
 
 def number_of(name: str) -> int | None:
-    """The number that a name's subscript begins with, or None.
+    """The number at the start of a name's subscript, or None.
 
     Examples
     --------
@@ -111,15 +111,15 @@ def number_of(name: str) -> int | None:
 
 
 class Directed(Protocol):
-    """What runs over a sequence: a run of a graph, or a recurrent part of a model."""
+    """Protocol of anything that runs over a sequence, forwards or in reverse."""
 
     @property
     def reverse(self) -> bool:
-        """Whether it starts at the end of the sequence."""
+        """Whether the run starts at the end of the sequence."""
 
 
 def layer_marks(runs: Sequence[Directed]) -> list[str]:
-    """What tells apart equal names in several runs: arrows for two directions, numbers for layers.
+    """Marks for equal names in several runs: arrows for two directions, numbers for layers.
 
     Examples
     --------

@@ -26,7 +26,7 @@ Moment: TypeAlias = "tuple[Unrolling, int] | None"
 
 
 def per_step(graph: Graph) -> Graph:
-    """The same computation, with whole-sequence operations split into their steps.
+    """The same computation, with whole-sequence operations split into steps.
 
     A stack over time, read at one step, is the value of that step. A leaf sequence becomes
     a leaf for each step. A primitive through which the time axis only passes is applied at
@@ -57,7 +57,7 @@ def per_step(graph: Graph) -> Graph:
 
 
 class _Pass:
-    """One run over the nodes: `new` maps each to what replaces it, `elements` to its steps."""
+    """One pass over the nodes: `new` maps each node to its replacement, `elements` to its steps."""
 
     def __init__(self, nodes: Sequence[Node]) -> None:
         self.nodes = nodes
@@ -131,7 +131,7 @@ class _Pass:
     # -- operations ------------------------------------------------------------------------
 
     def _read(self, node: Node) -> Node | None:
-        """The node that stands for ``sequence[t]``, if the sequence is split into its steps."""
+        """The replacement of ``sequence[t]``, if the sequence is split into steps."""
         if not node.inputs or node.inputs[0] not in self.elements:
             return None
         sequence = node.inputs[0]
@@ -147,7 +147,7 @@ class _Pass:
         return element
 
     def _distribute(self, node: Node) -> None:
-        """Apply a primitive at each step, if time only passes through it."""
+        """Apply a primitive at each step, if the time axis only passes through it."""
         known = [i for i in node.inputs if i in self.elements]
         moments = self.moments[node]
         T = len(moments)
@@ -178,7 +178,7 @@ class _Pass:
         ]
 
     def _reduce(self, node: Node) -> Node | None:
-        """A reduction over time and other axes: first the others, at each step, then time."""
+        """Split a reduction over time and other axes: first over the others at each step, then over time."""
         (sequence,) = node.inputs
         reduces = facts_of(node).reduces
         axes = node.attributes[reduces] if reduces else None
@@ -211,7 +211,7 @@ class _Pass:
         return made
 
     def _tell_losses(self, total: Node) -> None:
-        """The parts of a loss that is summed over time are the losses of the steps."""
+        """Mark the terms of a loss that is summed over time as the losses of the steps."""
         node = total
         while node not in self.sums:
             computed = [i for i in node.inputs if not is_constant(i)]
@@ -234,7 +234,7 @@ class Along(NamedTuple):
 
 
 def _sequences(nodes: Sequence[Node]) -> dict[Node, Along]:
-    """The nodes that have a time axis."""
+    """Nodes that have a time axis, with the axis."""
     found: dict[Node, Along] = {}
     for node in nodes:  # downwards from stacks over time
         if outer_step(node) is not None or node.primitive is None:
@@ -275,7 +275,7 @@ def _sequences(nodes: Sequence[Node]) -> dict[Node, Along]:
 
 
 def _onwards(node: Node, read: Node, along: Along) -> Along | None:
-    """The time axis of a result, from the time axis of one of its inputs."""
+    """Time axis of a result, from the time axis of one of its inputs."""
     part = read_along(node, along.axis)
     if isinstance(part, slice):
         return Along(along.moments[part], along.axis)
@@ -290,7 +290,7 @@ def _onwards(node: Node, read: Node, along: Along) -> Along | None:
 
 
 def _backwards(node: Node, read: Node, axis: int) -> int | None:
-    """The time axis of an input, from the time axis of the result."""
+    """Time axis of an input, from the time axis of the result."""
     if rearranges(node):
         return next((a for a in range(-len(read.shape), 0) if moved(node, a) == axis), None)
     leading = axis == -len(node.shape)
@@ -299,7 +299,7 @@ def _backwards(node: Node, read: Node, axis: int) -> int | None:
 
 
 def _moments(read: Mapping[int, Sequence[tuple[Unrolling, int]]], T: int) -> list[Moment]:
-    """The step of each element of a sequence, from the steps that read it.
+    """Step of each element of a sequence, from the steps that read the element.
 
     What only another unrolling reads, which reads others of the same elements too, such as
     the last target where the targets are forced, is of the first one's step all the same.
@@ -314,12 +314,12 @@ def _moments(read: Mapping[int, Sequence[tuple[Unrolling, int]]], T: int) -> lis
 
 
 def _is_over_time(node: Node) -> bool:
-    """Whether an operation lays values side by side along a new leading axis."""
+    """Whether an operation stacks the values of steps along a new leading axis."""
     joins = facts_of(node).joins
     return joins is not None and node.attributes[joins] == -len(node.shape) and len(node.shape) > len(node.inputs[0].shape)
 
 
 def _lengthens(node: Node, axis: int) -> bool:
-    """Whether an operation lays sequences one behind the other, along their time axis."""
+    """Whether an operation joins sequences along their time axis."""
     joins = facts_of(node).joins
     return joins is not None and not _is_over_time(node) and node.attributes[joins] % len(node.shape) == axis + len(node.shape)

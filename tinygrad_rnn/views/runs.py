@@ -14,7 +14,7 @@ __all__ = ["Run", "Runs", "longest_delay"]
 
 
 class Run(NamedTuple):
-    """One unrolling of a graph, or the gradient that goes back through it.
+    """One unrolling of a graph, or its backward pass.
 
     Attributes
     ----------
@@ -34,17 +34,17 @@ class Run(NamedTuple):
 
     @property
     def reverse(self) -> bool:
-        """Whether it starts at the end of the sequence."""
+        """Whether the run starts at the end of the sequence."""
         return self.unrolling.reverse != self.backward
 
     def column(self, t: int) -> int:
-        """The place of step t in the sequence, as :meth:`Runs.step` counts steps."""
+        """Position of step t in the sequence, as :meth:`Runs.step` counts steps."""
         t = -t if self.backward else t
         return self.length + 1 - t if self.unrolling.reverse else t
 
 
 class Runs:
-    """The runs of a graph, in the order of their start.
+    """All runs of a graph, in the order of their start.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class Runs:
         return iter(self._runs.values())
 
     def step(self, node: Node) -> tuple[Run, int] | None:
-        """The run and the step of a node, or None; a gradient's steps are counted −T, …, −1, as it comes to them."""
+        """Run and step of a node, or None; backward steps are counted −T, …, −1, in their order."""
         found = outer_step(node)
         if found is None:
             return None
@@ -90,13 +90,13 @@ class Runs:
         return self._runs[found[0], backward], -found[1] if backward else found[1]
 
     def back(self, step: tuple[Run, int]) -> tuple[Run, int]:
-        """The same step of the gradient's run."""
+        """The same step of the backward run."""
         run, t = step
         return self._runs[run.unrolling, True], -t
 
 
 def longest_delay(graph: Graph) -> int:
-    """How many steps earlier a step of the graph reads a value; the number of steps, if the longest is not seen yet.
+    """The longest delay, in steps, with which a step reads a value; the number of steps if none is found.
 
     A run whose steps are not alike has no delays that are known.
 

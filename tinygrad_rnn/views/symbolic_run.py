@@ -42,7 +42,7 @@ def traced(
     total: bool = False,
     batch: int = BATCH,
 ) -> Graph:
-    """The graph of a module over T steps, whole-sequence operations split into steps.
+    """The graph of a module over T steps, with whole-sequence operations split into steps.
 
     Parameters
     ----------
@@ -91,13 +91,13 @@ def traced(
 
 
 def _time_first(output: Any, T: int) -> Tensor:
-    """An output of a module whose sequences have time second: those are turned."""
+    """An output of a module with the time axis moved to the front."""
     value = as_tensor(output)
     return swapaxes(value, 0, 1) if value.ndim > 1 and value.shape[1] == T else value
 
 
 def _symbols(example: Any, T: int, axis: int) -> Any:
-    """Symbolic sequences of T steps, along this axis, like this example."""
+    """Symbolic sequences of T steps along an axis, with the other axes of an example."""
     if isinstance(example, tuple) and not isinstance(example, Spec):
         return rebuild(example, iter([_symbols(part, T, axis) for part in example]), depth=1)
     spec = example if isinstance(example, Spec) else as_tensor(example).node.spec
@@ -106,7 +106,7 @@ def _symbols(example: Any, T: int, axis: int) -> Any:
 
 
 def _forced(module: Module, names: Sequence[str], T: int, sequence: Any) -> dict[str, Tensor]:
-    """A sequence for each slot of these names."""
+    """A forcing sequence for each slot of given names."""
     if not names:
         return {}
     element = None

@@ -22,7 +22,7 @@ __all__ = ["AtStep", "Way", "at_one_step", "element", "moved", "moves_only", "re
 
 
 class Way(Enum):
-    """How an input of a whole-sequence operation is read at one step."""
+    """The way in which one step reads an input of a whole-sequence operation."""
 
     STEPS = "its element of the step"
     WHOLE = "as it is"
@@ -31,7 +31,7 @@ class Way(Enum):
 
 
 class AtStep(NamedTuple):
-    """A whole-sequence operation at one step.
+    """A whole-sequence operation, restricted to one step.
 
     Attributes
     ----------
@@ -48,7 +48,7 @@ class AtStep(NamedTuple):
 
 
 def element(value: Any, t: int, axis: int) -> Any:
-    """A value at one position of a negative axis; a Spec, if it has no numbers."""
+    """A value at one position of a negative axis; only a Spec for a value without numbers."""
     k = axis + len(value.shape)
     if isinstance(value, np.ndarray):
         return value[(slice(None),) * k + (t,)]
@@ -59,13 +59,13 @@ def element(value: Any, t: int, axis: int) -> Any:
 
 
 def rearranges(node: Node) -> bool:
-    """Whether an operation only puts the elements of its one input elsewhere."""
+    """Whether an operation only moves the elements of its one input."""
     facts = facts_of(node)
     return len(node.inputs) == 1 and bool(facts.copies or facts.reorders or facts.reads)
 
 
 def moved(node: Node, axis: int) -> int | None:
-    """The axis to which a rearrangement takes an axis of its input; None if it does not take the axis whole.
+    """New position of an axis after a rearrangement; None if the axis is split or merged.
 
     Examples
     --------
@@ -89,7 +89,7 @@ def moved(node: Node, axis: int) -> int | None:
 
 
 def moves_only(node: Node, before: int, after: int) -> bool:
-    """Whether a rearrangement takes the time axis elsewhere, and leaves each step's value as it is."""
+    """Whether a rearrangement moves only the time axis, and keeps each step's value."""
     if not rearranges(node) or node.name or node.role or before == after or facts_of(node).reads:
         return False
     (read,) = node.inputs
@@ -100,7 +100,7 @@ def moves_only(node: Node, before: int, after: int) -> bool:
 
 
 def _index(node: Node) -> tuple[Any, ...]:
-    """The index by which a node reads a part, with a slice for each axis that it leaves as it is."""
+    """Index with which a node reads a slice, with a full slice for each axis that it keeps."""
     index: tuple[Any, ...] = node.attributes[facts_of(node).reads or ""]
     missing = len(node.inputs[0].shape) - sum(part is not None and part is not Ellipsis for part in index)
     at = index.index(Ellipsis) if Ellipsis in index else len(index)
@@ -108,7 +108,7 @@ def _index(node: Node) -> tuple[Any, ...]:
 
 
 def _position(node: Node, axis: int) -> int | None:
-    """The axis of the result along which a node without index arrays reads a slice of an axis of its input."""
+    """The axis of the result that comes from a given axis of the input, for a read without index arrays."""
     place, counted = 0, len(node.inputs[0].shape) + axis
     for part in _index(node):
         if counted == 0 and part is not None:
@@ -120,7 +120,7 @@ def _position(node: Node, axis: int) -> int | None:
 
 
 def read_along(node: Node, axis: int) -> Any:
-    """The index along an axis of what a node reads, if only this axis is indexed; else None."""
+    """The index of a node along one axis, if only this axis is indexed; otherwise None."""
     if not facts_of(node).reads or len(node.inputs) > 1:
         return None
     index = _index(node)
@@ -134,7 +134,7 @@ def read_along(node: Node, axis: int) -> Any:
 
 
 def at_one_step(node: Node, axes: Mapping[Node, int], axis: int) -> AtStep | None:
-    """What a whole-sequence operation is at one step; None if time does not only pass through it.
+    """A whole-sequence operation at one step; None if time does more than pass through it.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def at_one_step(node: Node, axes: Mapping[Node, int], axis: int) -> AtStep | Non
 
 
 def _ruled(node: Node, specs: Sequence[Spec], attributes: Mapping[str, Any]) -> Spec | None:
-    """What the shape rule says; None if these inputs do not fit."""
+    """Result of the shape rule; None if the inputs do not fit."""
     assert node.primitive is not None
     try:
         return node.primitive.shape(*specs, **attributes)
@@ -187,7 +187,7 @@ def _ruled(node: Node, specs: Sequence[Spec], attributes: Mapping[str, Any]) -> 
 
 
 def _meets(node: Node, own: int, axis: int) -> bool:
-    """Whether elements of different steps meet in an operation along axes."""
+    """Whether an operation along axes combines elements of different steps."""
     facts = facts_of(node)
     if facts.axes is None:
         return False
@@ -196,7 +196,7 @@ def _meets(node: Node, own: int, axis: int) -> bool:
 
 
 def _leads(node: Node, attributes: Mapping[str, Any], axes: Mapping[Node, int], axis: int) -> bool:
-    """Whether the axes up to that of time are leading axes, which pass through.
+    """Whether all axes up to the time axis are leading axes, which pass through.
 
     An axis that is leading passes. So does the one behind it, if the operation can do without both.
     """
@@ -218,7 +218,7 @@ def _leads(node: Node, attributes: Mapping[str, Any], axes: Mapping[Node, int], 
 
 
 def _is_row_by_row(node: Node, axes: Mapping[Node, int], axis: int) -> bool:
-    """Whether a product with one matrix has the steps among the rows of the other factor."""
+    """Whether, in a product with one matrix, the steps are among the rows of the other factor."""
     if not facts_of(node).product:
         return False
     first, second = node.inputs
@@ -226,7 +226,7 @@ def _is_row_by_row(node: Node, axes: Mapping[Node, int], axis: int) -> bool:
 
 
 def _shorter(attributes: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The attributes, and those with one entry less in one of them."""
+    """Variants of the attributes: unchanged, and with one entry removed from one of them."""
     yield attributes
     for key, value in attributes.items():
         if isinstance(value, tuple):
@@ -234,7 +234,7 @@ def _shorter(attributes: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _without(node: Node, axis: int) -> Mapping[str, Any]:
-    """The attributes of a rearrangement without one axis of its input, which it takes whole."""
+    """Attributes of a rearrangement without one axis of its input, if the axis stays whole."""
     facts, attributes = facts_of(node), node.attributes
     n = len(node.inputs[0].shape)
     if facts.reorders:
@@ -253,7 +253,7 @@ def _without(node: Node, axis: int) -> Mapping[str, Any]:
 
 
 def _read_by_arrays(node: Node, axes: Mapping[Node, int], axis: int) -> AtStep | None:
-    """Reading by index arrays that stand side by side, with slices around them."""
+    """A read at one step by index arrays that stand side by side, with slices around them."""
     read, *arrays = node.inputs
     index = _index(node)
     places = [k for k, part in enumerate(index) if is_index_array(part)]
@@ -289,7 +289,7 @@ def _read_by_arrays(node: Node, axes: Mapping[Node, int], axis: int) -> AtStep |
 
 
 def _counts(node: Node, axis: int) -> bool:
-    """Whether a constant is 0, 1, 2, … along an axis, and the same along all others: an index that goes with time."""
+    """Whether a constant is 0, 1, 2, … along one axis and constant along the others: an index for time."""
     value = node.value
     return (
         is_constant(node)

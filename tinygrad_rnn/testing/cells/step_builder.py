@@ -128,7 +128,7 @@ class StepBuilder:
         return value
 
     def add_codes(self, name: str, count: int) -> Value:
-        """An input of integer codes."""
+        """Add an input of integer codes."""
         self.shapes[name] = (BATCH,)
         value = Value(name, tensor(self.rng.integers(0, count, ROWS)))
         self.codes.append(value)
@@ -158,7 +158,7 @@ class StepBuilder:
         return self.keep(self.tag(motif(self), motif.__name__))
 
     def weight(self, *shape: int, share: bool = True) -> Value:
-        """A parameter, or one that already exists, or a captured tensor or array in its place."""
+        """Draw a new parameter, an existing one, or a captured tensor or array in its place."""
         there = [v for v in self._weights.get(shape, []) if share]
         if there and self.choose.flag():
             return self.choose.pick(there)
@@ -179,7 +179,7 @@ class StepBuilder:
         return value
 
     def constant(self, array: Array) -> Value:
-        """A captured array of integers or booleans."""
+        """Add a captured array of integers or booleans."""
         name = f"c{len(self.captured) + 1}"
         self.captured[name] = array
         self.shapes[name] = array.shape

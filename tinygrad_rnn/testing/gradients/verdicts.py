@@ -27,13 +27,13 @@ class GradientCheckError(AssertionError):
 
 
 class KinkError(GradientCheckError):
-    """There is no derivative at this point, so no gradient can be right or wrong there."""
+    """The function has no derivative at this point, so no gradient can be right or wrong there."""
 
     verdict = "kink"
 
 
 class UndecidedError(GradientCheckError):
-    """No oracle sees the derivative at this point beside rounding: the gradient may be right or wrong."""
+    """No oracle can tell the derivative from rounding at this point: the gradient may be right or wrong."""
 
     verdict = "undecided"
 
