@@ -110,7 +110,7 @@ def carry_out(cell, T=5, seed=0, form=AS_WRITTEN):
 
     values = [{}]
     for t in range(1, T + 1):
-        now = dict(zip(system.readings, slots, strict=True))
+        now = dict(zip(system.references, slots, strict=True))
         now |= {node: xs[t - 1] for node in found.nodes if node.role == "input"}
         for part, expression in found.parts.items():
             evaluate(expression, now)
@@ -118,7 +118,7 @@ def carry_out(cell, T=5, seed=0, form=AS_WRITTEN):
         evaluate_all(system.ends, now)
         values.append(now)
         slots = [now[node] for node in system.ends[len(system.outputs) :]]
-        for slot, (source, delay, _) in system.readings.items():  # what the symbols in the text say of slots
+        for slot, (source, delay, _) in system.references.items():  # what the symbols in the text say of slots
             assert t <= delay or source not in values[t - delay] or np.allclose(now[slot], values[t - delay][source])
     delta = [{node: np.zeros(node.shape) for node in found.named} for _ in range(T + 1)]
     terms = backward.terms()

@@ -19,7 +19,7 @@ from ..scan.use import backend_name, backend_named
 from ..tensor import Tensor, leaf_of, rebind
 from .arguments import kind_of
 from .plan import StepPlan
-from .recording import Computed, Recording, Value, record
+from .recording import Computed, Recording, TableValue, record
 from .state import ANEW, Snapshot, State
 
 __all__ = ["CompiledFunction", "compile"]
@@ -195,14 +195,14 @@ def _commit(recording: Recording, state: State, leaves: Sequence[Any], values: S
         optimizers[k].lr = computed[lr.place] if isinstance(lr, Computed) else lr
     for k, memories in effects.memories:
         optimizers[k].memories[:] = [
-            {name: values[x.place] if type(x) is Value else _built(x, values, computed) for name, x in memory.items()}
+            {name: values[x.place] if type(x) is TableValue else _built(x, values, computed) for name, x in memory.items()}
             for memory in memories
         ]
 
 
 def _built(result: Any, values: Sequence[Any], computed: Sequence[Any]) -> Any:
     """What the function returns."""
-    if isinstance(result, Value):
+    if isinstance(result, TableValue):
         node = constant(values[result.place])
         node.name, node.role = result.name, result.role
         return Tensor(node)

@@ -27,7 +27,7 @@ __all__ = ["Recording", "record"]
 Array = npt.NDArray[Any]
 
 
-class Value(NamedTuple):
+class TableValue(NamedTuple):
     """An array of the program's table, at a place."""
 
     place: int
@@ -74,7 +74,7 @@ class Recording:
         Numbers that meet tensors: their places among those that are computed, and their dtypes.
     arithmetic : Arithmetic
     result : Any
-        What the function returns, with :class:`Value` and :class:`Computed` for tensors and numbers.
+        What the function returns, with :class:`TableValue` and :class:`Computed` for tensors and numbers.
     effects : Effects
     finite : list of int
         Places of values that must be finite.
@@ -117,7 +117,7 @@ class Recording:
         """A result with the places of tensors and numbers."""
         if isinstance(value, Tensor):
             node = value.node
-            return Value(self._place(node), node.name, node.role) if isinstance(node.value, Spec) else value
+            return TableValue(self._place(node), node.name, node.role) if isinstance(node.value, Spec) else value
         if isinstance(value, Number):
             return Computed(self._number(value))
         if isinstance(value, (tuple, list)):

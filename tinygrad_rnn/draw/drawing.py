@@ -87,7 +87,7 @@ class Drawing:
         return Drawings([self]) | other
 
     def tikz(self) -> str:
-        r"""The picture for LaTeX: a text for ``\\input``, and a complete document as well.
+        r"""The picture for LaTeX: a text for ``\input``, and a complete document as well.
 
         TeX sets the labels. A document with the picture needs ``\usepackage{tikz}``, and
         ``\resizebox{\linewidth}{!}{\input{net}}`` makes it as wide as the text. Names in

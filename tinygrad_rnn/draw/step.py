@@ -120,10 +120,10 @@ def diagram(step: Step, letters: Letters = OWN) -> Diagram:
     >>> [part.text for part in diagram(trace_step(nn.RNNCell(3, 5))).inner]
     ['tanh']
     """
-    return _Reading(step, letters).diagram
+    return _StepReader(step, letters).diagram
 
 
-class _Reading:
+class _StepReader:
     """Reads the parts of a step off the step's contraction."""
 
     def __init__(self, step: Step, letters: Letters) -> None:

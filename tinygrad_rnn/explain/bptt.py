@@ -67,13 +67,13 @@ class Backward:
         The derivative of ℓ_t by an output comes on top. That of a value before the first step
         has those summands of its state that lie in the sequence.
         """
-        forward, readings = self.forward, self.system.readings
+        forward, references = self.forward, self.system.references
         differentiable = [node for node in forward.named if node.dtype.kind == "f"]
         found: dict[Node, list[Term]] = {node: [] for node in (*differentiable, *forward.parameters)}
         for node in differentiable:
-            pulled = self._pull_back(node, [*differentiable, *readings, *forward.parameters])
+            pulled = self._pull_back(node, [*differentiable, *references, *forward.parameters])
             for target, value in pulled.items():
-                source, delay, when = readings.get(target, (target, 0, ""))
+                source, delay, when = references.get(target, (target, 0, ""))
                 if when == "all":
                     raise TinygradError(
                         f"{node.name} reads the values of {source.name} at all steps: its backward equations are not printed; "

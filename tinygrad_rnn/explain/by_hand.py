@@ -26,17 +26,17 @@ from ..ops.indexing import scatter
 from ..tensor import Tensor, rebind
 from ..tree import flatten, rebuild
 
-__all__ = ["Array", "ByHand", "Loss", "Run", "StepNetwork", "as_floats", "one_example", "read_whole"]
+__all__ = ["Array", "ByHand", "Loss", "HandRun", "StepNetwork", "as_floats", "one_example", "read_whole"]
 
 Array: TypeAlias = npt.NDArray[Any]
 
 Loss: TypeAlias = Callable[[Any, Any], Any]
 """``loss(o, y)``: the loss of one step, a number."""
 
-Run: TypeAlias = "list[dict[Node, Node]]"
+HandRun: TypeAlias = "list[dict[Node, Node]]"
 """For each step, and each node of the traced step, the node that has its value at that step."""
 
-Pulled: TypeAlias = Callable[[Run, int, Node, Array], "list[tuple[int, Array]] | None"]
+Pulled: TypeAlias = Callable[[HandRun, int, Node, Array], "list[tuple[int, Array]] | None"]
 """``pulled(run, t, node, g)``: other cotangents for the inputs of an operation, by their positions, or None."""
 
 
@@ -255,7 +255,7 @@ class ByHand:
         given: Mapping[str, Array],
         start: Sequence[Array],
         rounded: Callable[[Array], Array] | None = None,
-    ) -> Run:
+    ) -> HandRun:
         """Compute all values of all steps.
 
         Parameters
@@ -285,7 +285,7 @@ class ByHand:
 
     def pull(
         self,
-        run: Run,
+        run: HandRun,
         t: int,
         seed: float,
         carried: Mapping[int, Array],
@@ -297,7 +297,7 @@ class ByHand:
 
         Parameters
         ----------
-        run : Run
+        run : HandRun
         t : int
             The step, from 0.
         seed : float
@@ -333,7 +333,7 @@ class ByHand:
         return table
 
     def backward(
-        self, run: Run, seeds: Sequence[float], rounded: Callable[[Array], Array] | None = None
+        self, run: HandRun, seeds: Sequence[float], rounded: Callable[[Array], Array] | None = None
     ) -> list[dict[Node, Array]]:
         """Cotangents of the nodes of each step, for the sum of the losses weighted by `seeds`."""
         tables: list[dict[Node, Array]] = []

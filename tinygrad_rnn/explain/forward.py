@@ -47,8 +47,8 @@ class Forward:
     def __init__(
         self, system: System, form: Form = AS_WRITTEN, letters: Letters | None = None, paths: Mapping[Node, str] | None = None
     ) -> None:
-        delayed = [leaf for leaf, reading in system.readings.items() if reading.delay]
-        book = Textbook([*system.all_ends, *(reading.node for reading in system.readings.values())], delayed, form)
+        delayed = [leaf for leaf, reference in system.references.items() if reference.delay]
+        book = Textbook([*system.all_ends, *(reference.node for reference in system.references.values())], delayed, form)
         self.system, self.parts = system.rewritten(book.new), book.parts
         self.ones: set[Node] = set()
         for total, value in book.sums.items():
@@ -66,7 +66,7 @@ class Forward:
 
     def printer_of(self, later: int = 0, dropped: Iterable[Node] = (), base: str | int = "t") -> Printer:
         """A printer of values at step t, a number of steps later, or at a fixed step."""
-        over_time = any(reading.when in ("sum", "all") for reading in self.system.readings.values())
+        over_time = any(reference.when in ("sum", "all") for reference in self.system.references.values())
         steps = self.system.steps if over_time else 0
         return Printer(self.symbols, self.system.batch, later, set(dropped), base, steps, self.ones)
 
@@ -107,7 +107,7 @@ class Forward:
             symbols[node] = Symbol(names[node], None if is_fixed else 0, mark=marks[node])
         for node, initial in starts.items():
             symbols[node] = symbols[initial.state]._replace(delay=None, when=str(initial.time))
-        for leaf, (node, delay, when) in system.readings.items():
+        for leaf, (node, delay, when) in system.references.items():
             symbol = symbols[node]
             symbols[leaf] = symbol._replace(delay=None if symbol.delay is None or when else delay, when=when)
         return symbols

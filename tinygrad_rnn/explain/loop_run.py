@@ -17,7 +17,7 @@ from ..scan.compiled import CompiledScan
 from ..scan.differentiate import Reverse
 from ..scan.lift import NotLiftableError, lifted_loop
 from ..scan.loop import Loop, Output
-from ..scan.primitive import Run, run
+from ..scan.primitive import RunResults, run
 from ..tensor import Tensor
 
 __all__ = ["Array", "Ask", "LoopRun", "derived"]
@@ -28,7 +28,7 @@ Ask = Callable[[Sequence[Tensor]], Sequence[Tensor]]
 """From the symbolic cotangents of sequences at one step to the values that are asked for instead of them."""
 
 
-class _Backward(NamedTuple):
+class _ReverseLoop(NamedTuple):
     """The reverse of a loop: derived, compiled, and perhaps able to take all cotangents at once."""
 
     reverse: Reverse
@@ -37,7 +37,7 @@ class _Backward(NamedTuple):
 
 
 _derived: WeakKeyDictionary[CompiledScan, dict[Any, CompiledScan]] = WeakKeyDictionary()
-_backwards: WeakKeyDictionary[CompiledScan, dict[Any, _Backward]] = WeakKeyDictionary()
+_backwards: WeakKeyDictionary[CompiledScan, dict[Any, _ReverseLoop]] = WeakKeyDictionary()
 
 
 def derived(plan: CompiledScan, key: Any, make: Callable[[Loop], Loop]) -> CompiledScan:
@@ -73,7 +73,7 @@ class LoopRun:
         self.plan, self.loop, self.inputs, self.steps = plan, plan.traced, inputs, steps
         executable = self.plan.executable(True)
         with np.errstate(all="ignore"):  # the model ran before, and what is not finite is looked for in the results
-            self.outputs = Run(*executable(inputs, steps), executable)
+            self.outputs = RunResults(*executable(inputs, steps), executable)
 
     def pull(
         self,
@@ -148,7 +148,9 @@ class LoopRun:
         whole[:, start:stop] = part
         return whole
 
-    def _run(self, backward: _Backward, given: Sequence[Array], carry: Sequence[Array], start: int, stop: int) -> list[Array]:
+    def _run(
+        self, backward: _ReverseLoop, given: Sequence[Array], carry: Sequence[Array], start: int, stop: int
+    ) -> list[Array]:
         sequences, _, consts = self.loop.parts(self.inputs)
         kept = [self.outputs[i] for i in backward.reverse.read]
         inputs = [*given, *[x[start:stop] for x in (*sequences, *kept)]]
@@ -157,7 +159,7 @@ class LoopRun:
             found = run(backward.plan, _tensors(inputs), _tensors(carry), _tensors(captured), stop - start)
         return [x.node.value for x in found]
 
-    def _backward(self, *key: Any) -> _Backward:
+    def _backward(self, *key: Any) -> _ReverseLoop:
         made = _backwards.setdefault(self.plan, {})
         if key not in made:
             made[key] = self._made(*key)
@@ -165,7 +167,7 @@ class LoopRun:
 
     def _made(
         self, given: tuple[int, ...], ends: tuple[int, ...], wanted: tuple[int, ...], ask: Ask | None, n: int
-    ) -> _Backward:
+    ) -> _ReverseLoop:
         reverse, _ = self.plan.reverse(given, wanted, ends)
         loop = reverse.loop
         if ask is not None:
@@ -174,9 +176,9 @@ class LoopRun:
                 asked = ask([Tensor(of_input[k]) if k in of_input else _zeros(self.loop, k) for k in wanted])
             loop = replace(loop, outputs=tuple([Output("stack", x.node) for x in asked]))
         try:
-            return _Backward(reverse, CompiledScan(lifted_loop(loop, [*loop.sequences[: len(given)], *loop.carry], n)), True)
+            return _ReverseLoop(reverse, CompiledScan(lifted_loop(loop, [*loop.sequences[: len(given)], *loop.carry], n)), True)
         except NotLiftableError:
-            return _Backward(reverse, CompiledScan(loop), False)
+            return _ReverseLoop(reverse, CompiledScan(loop), False)
 
 
 def _tensors(arrays: Sequence[Array]) -> list[Tensor]:

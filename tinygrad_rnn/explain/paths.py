@@ -40,7 +40,11 @@ class Paths(Backward):
     def __init__(self, forward: Forward) -> None:
         super().__init__(forward)
         system = self.system
-        if system.once or system.losses or any(reading.delay < 0 or reading.when for reading in system.readings.values()):
+        if (
+            system.once
+            or system.losses
+            or any(reference.delay < 0 or reference.when for reference in system.references.values())
+        ):
             raise TinygradError(
                 'backward="paths" is of steps from the first to the last, without values outside of them and without loss=; '
                 "print those of the recurrent layer"
@@ -52,7 +56,7 @@ class Paths(Backward):
         symbols = self.forward.symbols
         for delta in self.deltas:
             symbols[delta] = symbols[delta]._replace(loss="t")
-        states = list(dict.fromkeys(reading.node for reading in self.system.readings.values() if reading.node in terms))
+        states = list(dict.fromkeys(reference.node for reference in self.system.references.values() if reference.node in terms))
         lines = [rf"{self._delta(v, loss=False)} &= \sum_{{t \ge k}} {self._delta(v)}" for v in states]
         for node in reversed(self.forward.named):
             if node in terms:
@@ -90,8 +94,8 @@ class Paths(Backward):
         δ of a value that is the whole state and the only output is that derivative. In general
         δ counts ways within the step as well, such as those from c_t to h_t.
         """
-        readings = self.system.readings.values()
-        parts = [(v, back) for v in states for back in range(max(r.delay for r in readings if r.node is v))]
+        references = self.system.references.values()
+        parts = [(v, back) for v in states for back in range(max(r.delay for r in references if r.node is v))]
 
         def of(step: str, ahead: int = 0) -> str:
             printed = [self.forward.symbols[v].at(ahead - back, step) for v, back in parts]
@@ -119,8 +123,8 @@ class Paths(Backward):
         if not facts_of(product).product:
             return ""
         rows, columns = product.inputs[::-1] if turned else product.inputs
-        read = {self.system.readings.get(self.originals.get(node, node)) for node in ancestors([columns])}
-        if not any(reading is not None and reading.node in self.forward.named for reading in read):
+        read = {self.system.references.get(self.originals.get(node, node)) for node in ancestors([columns])}
+        if not any(reference is not None and reference.node in self.forward.named for reference in read):
             return ""
         printer = self.forward.printer_of(base="k")
         printer.prepare([product])

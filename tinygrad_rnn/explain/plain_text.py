@@ -61,7 +61,7 @@ def _delta(found: re.Match[str]) -> str:
 
 
 def _fractions(text: str) -> str:
-    r"""Convert \\frac{a}{b} to a/b, with parentheses around sums and products."""
+    r"""Convert \frac{a}{b} to a/b, with parentheses around sums and products."""
     at = text.rfind(r"\frac{")
     while at >= 0:
         above, middle = _group(text, at + 5)

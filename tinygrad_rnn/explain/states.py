@@ -350,20 +350,20 @@ def neighbours(model: Any, symbol: str, n: int = 5, *, vocabulary: Vocabulary | 
 # -- what a run has made -----------------------------------------------------------------------
 
 
-class _Run(NamedTuple):
+class _RunValues(NamedTuple):
     """One run of a cell or a loop: the path of the layer, and its named values, each with the array of all steps."""
 
     label: str
     values: dict[str, tuple[Node, Array]]
 
 
-def _runs(ends: Sequence[Node], names: Collection[str]) -> list[_Run]:
+def _runs(ends: Sequence[Node], names: Collection[str]) -> list[_RunValues]:
     """Runs behind some results, with the values that have a name, or a hidden name among the given ones."""
     order = ancestors(ends)
     return [*(_of_scan(part, names) for part in parts_of(order)), *_of_loops(order, ends, names)]
 
 
-def _of_scan(part: RecurrentPart, names: Collection[str]) -> _Run:
+def _of_scan(part: RecurrentPart, names: Collection[str]) -> _RunValues:
     """Values of a compiled run, recomputed with each of them as an output."""
     whole = read_whole(part.loop.body, [*part.loop.next_carry, *(output.node for output in part.loop.outputs)])
     inside = {
@@ -375,10 +375,10 @@ def _of_scan(part: RecurrentPart, names: Collection[str]) -> _Run:
     asked = CompiledScan(part.loop.asking([Output("stack", node) for node in inside.values()]))
     arrays, _ = asked.executable(False)(part.inputs, part.steps)
     stacks = arrays[len(arrays) - len(inside) :]
-    return _Run(part.label, {name: (node, array) for (name, node), array in zip(inside.items(), stacks, strict=True)})
+    return _RunValues(part.label, {name: (node, array) for (name, node), array in zip(inside.items(), stacks, strict=True)})
 
 
-def _of_loops(order: Sequence[Node], ends: Sequence[Node], names: Collection[str]) -> Iterator[_Run]:
+def _of_loops(order: Sequence[Node], ends: Sequence[Node], names: Collection[str]) -> Iterator[_RunValues]:
     """Values of Python loops, whose steps have a node for each operation."""
     loops: dict[Unrolling, dict[tuple[str, str], dict[int, Node]]] = {}
     whole = read_whole(order, ends)
@@ -394,7 +394,7 @@ def _of_loops(order: Sequence[Node], ends: Sequence[Node], names: Collection[str
             nodes = [steps[t] for t in sorted(steps, reverse=unrolling.reverse)]
             if len(nodes) == T and len({node.shape for node in nodes}) == 1:
                 found.setdefault(name, (nodes[0], np.stack([node.value for node in nodes])))
-        yield _Run(unrolling.scope, found)
+        yield _RunValues(unrolling.scope, found)
 
 
 def _row(array: Array, example: int) -> Array:

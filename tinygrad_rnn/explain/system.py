@@ -17,13 +17,13 @@ from ..tree import flatten
 from ..views.contraction import copy_of
 from ..views.runs import Run
 
-__all__ = ["NAMELESS", "Initial", "Reading", "System", "lengths_in", "name_outputs", "name_states", "of_cell", "unlike"]
+__all__ = ["NAMELESS", "Initial", "Reference", "System", "lengths_in", "name_outputs", "name_states", "of_cell", "unlike"]
 
 NAMELESS = r"state(_\d+)?"
 """What slots are called to which nobody gave a name."""
 
 
-class Reading(NamedTuple):
+class Reference(NamedTuple):
     """What a leaf stands for: a value at another time.
 
     Attributes
@@ -71,7 +71,7 @@ class System:
         All that is computed: outputs, next states, losses.
     outputs : list of Node
         Values that a loss may read; none if losses are among the ends.
-    readings : dict of Node to Reading
+    references : dict of Node to Reference
         Leaves that stand for values of another time.
     initials : list of Initial
     once : set of Node
@@ -88,7 +88,7 @@ class System:
     batch: int
     ends: list[Node]
     outputs: list[Node]
-    readings: dict[Node, Reading]
+    references: dict[Node, Reference]
     initials: list[Initial] = field(default_factory=list)
     once: set[Node] = field(default_factory=set)
     losses: list[Node] = field(default_factory=list)
@@ -116,7 +116,7 @@ class System:
             self,
             ends=[of(end) for end in self.ends],
             outputs=[of(output) for output in self.outputs],
-            readings={leaf: reading._replace(node=of(reading.node)) for leaf, reading in self.readings.items()},
+            references={leaf: reference._replace(node=of(reference.node)) for leaf, reference in self.references.items()},
             initials=[initial._replace(node=of(initial.node), state=of(initial.state)) for initial in self.initials],
             once={of(node) for node in self.once},
             losses=[of(loss) for loss in self.losses],
@@ -138,25 +138,25 @@ def of_cell(cell: Cell, inputs: Any = None) -> System:
     --------
     >>> from tinygrad_rnn import nn
     >>> system = of_cell(nn.RNNCell(3, 5))
-    >>> [(leaf.name, reading.node.operation, reading.delay) for leaf, reading in system.readings.items()]
+    >>> [(leaf.name, reference.node.operation, reference.delay) for leaf, reference in system.references.items()]
     [('h', 'tanh', 1)]
     """
     batch = unlike(lengths_in(cell), 997)
     step = trace_step(cell, batch, inputs)
     outputs, after = _ends(step)
     slots = [slot.node for slot in step.state]
-    readings = {}
+    references = {}
     for slot, node in zip(slots, after, strict=True):
         delay = 1
         while node in slots:  # a slot that hands on what another slot received
             node, delay = after[slots.index(node)], delay + 1
-        readings[slot] = Reading(node, delay)
+        references[slot] = Reference(node, delay)
     held = [
         (name, slot)
         for name, slot in zip(step.names, slots, strict=True)
-        if not re.fullmatch(rf"{NAMELESS}|{re.escape(readings[slot].node.name or '')}(_\d+)?", name)
+        if not re.fullmatch(rf"{NAMELESS}|{re.escape(references[slot].node.name or '')}(_\d+)?", name)
     ]
-    return System(batch, [*outputs, *after], outputs, readings, held=held)
+    return System(batch, [*outputs, *after], outputs, references, held=held)
 
 
 def _ends(step: Step) -> tuple[list[Node], list[Node]]:

@@ -18,7 +18,7 @@ from ..tensor import Tensor
 from ..views.contraction import copy_of
 from ..views.runs import Run, Runs, longest_delay
 from ..views.symbolic_run import traced
-from .system import NAMELESS, Initial, Reading, System, lengths_in, name_outputs, name_states, unlike
+from .system import NAMELESS, Initial, Reference, System, lengths_in, name_outputs, name_states, unlike
 from .textbook import is_affine
 
 __all__ = ["of_module"]
@@ -89,7 +89,7 @@ class _Model:
                 before = [(k + 1 - delay.steps, node) for k, node in enumerate(delay.initial)]
                 self.starts.setdefault(self.places[state].middle, before)
         self.new: dict[Node, Node] = {}
-        self.leaves: dict[Reading, Node] = {}
+        self.leaves: dict[Reference, Node] = {}
         self.copies: dict[Node, Node] = {}
         self.initials: list[Initial] = []
         self.read_out: dict[Node, set[int]] = {}
@@ -103,26 +103,26 @@ class _Model:
                 self._add(node)
         ends = list(dict.fromkeys(self._end(node) for node in self.graph.outputs))
         losses = [end for end in ends if end.role == "loss"]
-        readings = {leaf: reading._replace(node=self.new[reading.node]) for reading, leaf in self.leaves.items()}
+        references = {leaf: reference._replace(node=self.new[reference.node]) for reference, leaf in self.leaves.items()}
         initials = [initial._replace(state=self.new[initial.state]) for initial in self.initials]
         in_steps = {self.new[p.middle]: p.run for p in self.places.values() if p.middle in self.new}
         nameless = [n for n in ancestors(ends) if n.primitive is not None and re.fullmatch(NAMELESS, n.name or "")]
-        name_states([*(reading.node for reading in readings.values()), *nameless], ends)
+        name_states([*(reference.node for reference in references.values()), *nameless], ends)
         made = [end for end in ends if end not in losses]
         if in_steps and len(made) == 1:
             _name_scores(made[0])
         name_outputs(made, "oyuv" if in_steps else "yuvo")
         system = System(
             batch=self.batch,
-            ends=[*ends, *(reading.node for reading in readings.values())],
+            ends=[*ends, *(reference.node for reference in references.values())],
             outputs=[] if losses else ends,
-            readings=readings,
+            references=references,
             initials=initials,
             losses=losses,
             runs=in_steps,
             steps=self.T,
         )
-        system.once = {n for n in system.nodes if n not in in_steps and n not in readings and n.role != "parameter"}
+        system.once = {n for n in system.nodes if n not in in_steps and n not in references and n.role != "parameter"}
         return system
 
     def _end(self, node: Node) -> Node:
@@ -132,7 +132,7 @@ class _Model:
         if place is None:
             made = self.new[node]
         elif self.read_out[place.middle] < set(range(1, self.T + 1)):
-            made = self._leaf(node, Reading(place.middle, when=self._when("the output", place)))
+            made = self._leaf(node, Reference(place.middle, when=self._when("the output", place)))
         else:
             source, made = place.middle, self.new[place.middle]
         if made.primitive is not None:
@@ -164,9 +164,9 @@ class _Model:
         if node in self.moving:
             self.new[node] = self._repeated(node)
         elif summed is not None:
-            self.new[node] = self._leaf(node, Reading(summed, when="sum"))
+            self.new[node] = self._leaf(node, Reference(summed, when="sum"))
         elif all(i in self.places for i in node.inputs) and self._all_steps(node):
-            self.new[node] = self._leaf(node, Reading(self.places[node.inputs[0]].middle, when="all"))
+            self.new[node] = self._leaf(node, Reference(self.places[node.inputs[0]].middle, when="all"))
         else:
             made = node.again(tuple(self._read(node, i) for i in node.inputs))
             self.new[node] = _of_one_example(made, self.batch) if node.role == "loss" else made
@@ -179,16 +179,16 @@ class _Model:
         here = self.places.get(reader)
         if here is None:
             when = self._when(f"{reader.operation}{reader.location.describe()}", place)
-            return self._leaf(source, Reading(place.middle, when=when))
+            return self._leaf(source, Reference(place.middle, when=when))
         delay = here.column - place.column
         if delay == 0 and place.middle in self.new:
             return self.new[place.middle]
-        return self._leaf(source, Reading(place.middle, delay))
+        return self._leaf(source, Reference(place.middle, delay))
 
-    def _leaf(self, like: Node, reading: Reading) -> Node:
-        if reading not in self.leaves:
-            self.leaves[reading] = symbolic(like.spec, like.name).node
-        return self.leaves[reading]
+    def _leaf(self, like: Node, reference: Reference) -> Node:
+        if reference not in self.leaves:
+            self.leaves[reference] = symbolic(like.spec, like.name).node
+        return self.leaves[reference]
 
     def _all_steps(self, node: Node) -> bool:
         """Whether a node stacks the values of all steps in order."""
@@ -225,7 +225,7 @@ class _Model:
         made_of = ancestors([before])
         if not any(node.role in ("parameter", "input") or node in self.places for node in made_of):
             return
-        new = self._leaf(before, Reading(place.middle, when="T")) if place is not None else self.new[before]
+        new = self._leaf(before, Reference(place.middle, when="T")) if place is not None else self.new[before]
         made = copy_of(new)
         made.name = state.name
         self.initials.append(Initial(made, state, time))

@@ -15,7 +15,7 @@ from ..errors import NonFiniteError
 from ..graph.node import ancestors
 from ..tree import rebuild
 from .bptt import Backward
-from .by_hand import Array, ByHand, Loss, Run
+from .by_hand import Array, ByHand, HandRun, Loss
 from .forward import Forward
 from .names import subscripted
 from .plain_text import plain
@@ -391,7 +391,7 @@ def _title(model: Any) -> str:
     )
 
 
-def _check_finite(hand: ByHand, run: Run) -> None:
+def _check_finite(hand: ByHand, run: HandRun) -> None:
     """Raise if a value is NaN or inf.
 
     Raises

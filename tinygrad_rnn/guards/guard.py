@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from .code import BY_VALUE, names_in
-from .walk import Group, Note, Walk
+from .walk import NamedKeys, Note, Walk
 
 __all__ = ["Guard", "guard"]
 
@@ -99,7 +99,7 @@ def guard(value: Any, anew: Mapping[type, Collection[str]] = {}) -> Guard:
 def _change(before: Any, after: Any, unread: frozenset[str], name: str = "a value") -> str | None:
     if before == after:
         return None
-    if isinstance(before, Group) and isinstance(after, Group) and before.names == after.names:
+    if isinstance(before, NamedKeys) and isinstance(after, NamedKeys) and before.names == after.names:
         for inner, old, new in zip(before.names, before.keys, after.keys, strict=True):
             if not (before.attributes and inner in unread) and (found := _change(old, new, unread, inner)) is not None:
                 return found

@@ -23,7 +23,7 @@ from ..ops.core import Primitive
 from ..tensor import Parameter, Tensor
 from .code import BY_VALUE, GLOBALS_BY_VALUE, IMPURE, has_own_code, is_ours, is_pure, is_replaced, names_in, original_attributes
 
-__all__ = ["Group", "Missing", "Note", "TypeRule", "Unread", "UnreadDict", "Walk", "rule_of"]
+__all__ = ["NamedKeys", "Missing", "Note", "TypeRule", "Unread", "UnreadDict", "Walk", "rule_of"]
 
 LARGEST = 1000
 """How many values a guard looks at."""
@@ -40,7 +40,7 @@ _CONSTRUCTORS = {"__init__", "__new__", "__post_init__", "__init_subclass__", "_
 """Methods of a class that matter to code that holds the class, and not to code that holds an instance."""
 
 
-class Group(NamedTuple):
+class NamedKeys(NamedTuple):
     """Keys of named values, such as attributes, globals or closure variables."""
 
     names: tuple[str, ...]
@@ -128,9 +128,9 @@ class Walk:
         finally:
             self._depth -= 1
 
-    def modules(self) -> tuple[Group, ...]:
+    def modules(self) -> tuple[NamedKeys, ...]:
         """Keys of the variables of all reachable modules whose names any code reads as attributes."""
-        found: list[Group] = []
+        found: list[NamedKeys] = []
         known = -1
         while known < (known := len(self._names) + len(self._modules)):  # these variables may lead to more of both
             by_value = not BY_VALUE.isdisjoint(self._names)
@@ -150,13 +150,13 @@ class Walk:
         if type(owner).__weakrefoffset__:
             self.notes.append(Note(weakref.ref(owner), read, by_value))
 
-    def _named(self, space: Mapping[str, Any], names: Iterable[str]) -> Group:
+    def _named(self, space: Mapping[str, Any], names: Iterable[str]) -> NamedKeys:
         return self._group([(name, space[name]) for name in names if name in space])
 
-    def _group(self, found: list[tuple[str, Any]], attributes: bool = False) -> Group:
-        return Group(tuple([name for name, _ in found]), tuple([self.of(part) for _, part in found]), attributes)
+    def _group(self, found: list[tuple[str, Any]], attributes: bool = False) -> NamedKeys:
+        return NamedKeys(tuple([name for name, _ in found]), tuple([self.of(part) for _, part in found]), attributes)
 
-    def _attributes(self, value: Any, left_out: Collection[str] = ()) -> Group:
+    def _attributes(self, value: Any, left_out: Collection[str] = ()) -> NamedKeys:
         """Keys of the attributes in the dict and the slots of a value."""
         kind = rule_of(type(value))
         contents = kind.contents or (_attributes_in if kind.slots or not kind.has_dict else _items_of_dict)
@@ -337,7 +337,7 @@ _DESCRIPTORS = (
 )
 _WAYS: tuple[tuple[Any, _Way], ...] = (
     (Tensor, Walk.tensor),  # its values are read afresh by whoever runs a trace
-    ((Node, Primitive, Unread, UnreadDict, logging.Logger, type(vars(Group)["names"])), Walk.identity),
+    ((Node, Primitive, Unread, UnreadDict, logging.Logger, type(vars(NamedKeys)["names"])), Walk.identity),
     (np.ufunc, Walk.ufunc),
     (_DESCRIPTORS, Walk.descriptor),
     ((float, complex, str, bytes, int, type(...), slice, range, np.generic, np.dtype), Walk.exact),

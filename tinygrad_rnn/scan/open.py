@@ -51,7 +51,7 @@ def opened(nodes: Sequence[Node]) -> dict[Node, Node]:
     """
     whole = {node.inputs[0] for node in nodes if node.primitive is item and _is_residual(node)}
     table: dict[Node, Node] = {}
-    runs: dict[Node, _Run] = {}
+    runs: dict[Node, _OpenedRun] = {}
     with np.errstate(all="ignore"):  # the scan has said it already
         for node in nodes:
             if node.primitive is scan:
@@ -99,7 +99,7 @@ def _is_residual(node: Node) -> bool:
 
 
 @dataclass
-class _Run:
+class _OpenedRun:
     """The steps of one scan: for each position in the sequences, what the body's nodes are there."""
 
     loop: Loop
@@ -115,7 +115,7 @@ class _Run:
         return len(self.positions) - position if self.unrolling.reverse else position + 1
 
 
-def _steps(node: Node, inputs: Sequence[Node], whole: bool, runs: dict[Node, _Run]) -> _Run:
+def _steps(node: Node, inputs: Sequence[Node], whole: bool, runs: dict[Node, _OpenedRun]) -> _OpenedRun:
     """Make the steps, in the order in which they are run.
 
     Parameters
@@ -126,7 +126,7 @@ def _steps(node: Node, inputs: Sequence[Node], whole: bool, runs: dict[Node, _Ru
         What stands for its inputs.
     whole : bool
         Whether its residuals are read, which a loop has that was rewritten.
-    runs : dict of Node to _Run
+    runs : dict of Node to _OpenedRun
         Scans before this one.
     """
     plan, T = node.attributes["plan"], node.attributes["steps"]
@@ -134,7 +134,7 @@ def _steps(node: Node, inputs: Sequence[Node], whole: bool, runs: dict[Node, _Ru
     sequences, state, given = loop.parts(inputs)
     forward = runs.get(node.location.origin) if node.location.origin is not None else None
     unrolling = forward.unrolling if forward else Unrolling(node.scope, node.location, loop.reverse)
-    run = _Run(loop, unrolling, [{} for _ in range(T)], list(state), set())
+    run = _OpenedRun(loop, unrolling, [{} for _ in range(T)], list(state), set())
     columns = {made: column for before in runs.values() for made, column in before.columns.items()}
     order = loop.body
     read = set(order)
@@ -208,7 +208,7 @@ def _applied(primitive: Primitive, inputs: tuple[Node, ...], attributes: Any, sp
 class _Places:
     """Where the nodes of a traced step are made at one step of a run."""
 
-    def __init__(self, scan: Node, unrolling: Unrolling, t: int, runs: dict[Node, _Run], position: int) -> None:
+    def __init__(self, scan: Node, unrolling: Unrolling, t: int, runs: dict[Node, _OpenedRun], position: int) -> None:
         self.here = Location(scan.scope, unrolling, t)
         self._positions = [run.positions[position] for run in runs.values() if position < len(run.positions)]
         self._known: dict[Location, Location] = {}
@@ -248,7 +248,7 @@ class _Places:
 # -- its results -----------------------------------------------------------------------------
 
 
-def _result(node: Node, run: _Run) -> Node:
+def _result(node: Node, run: _OpenedRun) -> Node:
     """What stands for one result: a value of the last step, or all of one made into one array."""
     index = node.attributes["index"]
     if index in run.results:

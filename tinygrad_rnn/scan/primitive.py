@@ -23,7 +23,7 @@ from .checkpoint import Segments, run_in_segments, spans
 from .compiled import CompiledScan
 from .loop import Loop
 
-__all__ = ["Run", "item", "output_number", "run", "scan"]
+__all__ = ["RunResults", "item", "output_number", "run", "scan"]
 
 Value: TypeAlias = Any
 """A Tensor, or an array where nothing is recorded."""
@@ -48,7 +48,7 @@ class Outline(Results):
         return Tensor(made if state.recording or state.recorder is None else state.recorder.aside(made))
 
 
-class Run(Results):
+class RunResults(Results):
     """The results of one run of a loop; the memory of its residuals is used again when it is freed."""
 
     __slots__ = ("values", "_executable", "_memory")
@@ -68,13 +68,13 @@ class Run(Results):
         self._executable.release(self._memory)
 
 
-def _run(*arrays: Any, plan: CompiledScan, steps: int, out: Any = None) -> Run | Segments:
+def _run(*arrays: Any, plan: CompiledScan, steps: int, out: Any = None) -> RunResults | Segments:
     save = current().recording
     try:
         if save and plan.checkpoint is not None and 1 < plan.checkpoint < steps:
             return run_in_segments(plan, arrays, steps)
         executable = plan.executable(save)
-        return Run(*executable(arrays, steps), executable)
+        return RunResults(*executable(arrays, steps), executable)
     except Exception:
         from .open import run_step_by_step
 
@@ -289,7 +289,7 @@ def _reversed_segment(
 ) -> dict[int, Tensor]:
     """The cotangents of a segment's inputs; what it saved for them is free again then."""
     executable = plan.executable(True)
-    y = Tensor(leaf(Run(*executable(arrays, steps), executable)))
+    y = Tensor(leaf(RunResults(*executable(arrays, steps), executable)))
     found = _reversed(wanted, given, y, [Tensor(constant(x)) for x in arrays], plan, steps)
     return {k: g for k, g in zip(wanted, found, strict=True) if g is not None}
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..console import counted
 from ..errors import ShapeError
-from ..explain.by_hand import Array, ByHand, Loss, Run, StepNetwork, as_floats, one_example
+from ..explain.by_hand import Array, ByHand, HandRun, Loss, StepNetwork, as_floats, one_example
 from ..graph.node import Node, Spec
 from ..nn.module_trace import trace_step
 from ..ops import mse
@@ -199,12 +199,12 @@ class Draw:
     Attributes
     ----------
     hand : ByHand
-    run : Run
+    run : HandRun
     student : dict of str to ndarray
     """
 
     hand: ByHand
-    run: Run
+    run: HandRun
     student: dict[str, Array]
 
     @functools.cached_property

@@ -8,7 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from ..explain.by_hand import Array, ByHand, Run
+from ..explain.by_hand import Array, ByHand, HandRun
 from ..graph.node import Node, leaf
 from ..ops.facts import facts_of
 
@@ -87,7 +87,7 @@ class Change:
     outside: Outside = "zeros"
     slots: frozenset[int] = frozenset()
 
-    def pulled(self, hand: ByHand, run: Run, t: int, node: Node, g: Array) -> list[tuple[int, Array]] | None:
+    def pulled(self, hand: ByHand, run: HandRun, t: int, node: Node, g: Array) -> list[tuple[int, Array]] | None:
         """Cotangents of an operation's inputs at step t, from 0; None if the change does not concern the operation."""
         if node is not self.node or (self.kind == "overwritten" and t == hand.T - 1):
             return None
@@ -111,7 +111,7 @@ class Change:
         other = Node(node.primitive, tuple(map(leaf, values)), node.attributes, result)
         return [*found, *hand.rule(other, node, g, [self.position])]
 
-    def _shifted(self, hand: ByHand, run: Run, t: int, node: Node) -> Array:
+    def _shifted(self, hand: ByHand, run: HandRun, t: int, node: Node) -> Array:
         """The value of a node a number of steps later, or a substitute outside the sequence."""
         at = t + self.shift
         if 0 <= at < hand.T:
@@ -130,7 +130,7 @@ def changes_of(hand: ByHand) -> Iterator[Change]:
     ----------
     hand : ByHand
     """
-    names = _Names(hand)
+    names = _Wording(hand)
     for k, slot in enumerate(hand.slots):
         yield Change(f"the gradient that {names.said(slot, 1)} gets from step t+1 is forgotten", slots=frozenset([k]))
     edges = [(node, k) for node in hand.order for k in range(len(node.inputs)) if hand.has_derivative(node, k)]
@@ -140,7 +140,7 @@ def changes_of(hand: ByHand) -> Iterator[Change]:
             yield from kind(names, node, k)
 
 
-class _Names:
+class _Wording:
     """Names of a step's values in sentences."""
 
     def __init__(self, hand: ByHand) -> None:
@@ -175,14 +175,14 @@ def _array(node: Node) -> Any:
     return node.value
 
 
-def _transposed(names: _Names, node: Node, k: int) -> Iterator[Change]:
+def _transposed(names: _Wording, node: Node, k: int) -> Iterator[Change]:
     for other, source in enumerate(node.inputs):
         matrix = names.matrix(source)
         if other != k and matrix and len(source.shape) == 2 and source.shape[0] == source.shape[1]:
             yield Change(f"{matrix} is transposed the wrong way", node, k, "transposed", other)
 
 
-def _shifted(names: _Names, node: Node, k: int) -> Iterator[Change]:
+def _shifted(names: _Wording, node: Node, k: int) -> Iterator[Change]:
     sources: Sequence[tuple[int, Node]] = [*enumerate(node.inputs), (-1, node)]
     for other, source in sources:
         if source in names.timed:
@@ -192,7 +192,7 @@ def _shifted(names: _Names, node: Node, k: int) -> Iterator[Change]:
                     yield Change(words, node, k, "shifted", other, shift, outside)
 
 
-def _slopes(names: _Names, node: Node, k: int) -> Iterator[Change]:
+def _slopes(names: _Wording, node: Node, k: int) -> Iterator[Change]:
     primitive = node.primitive
     if primitive and primitive.elementwise and len(node.inputs) == 1 and not primitive.facts.is_jointly_linear:
         f, result = node.operation, names.said(node) if names.knows(node) else "its result"
@@ -202,7 +202,7 @@ def _slopes(names: _Names, node: Node, k: int) -> Iterator[Change]:
         yield Change(f"the derivative of {f} is taken at {result}, not at {argument}", node, k, "again")
 
 
-def _dropped(names: _Names, node: Node, k: int) -> Iterator[Change]:
+def _dropped(names: _Wording, node: Node, k: int) -> Iterator[Change]:
     source = node.inputs[k]
     through = [m for other, i in enumerate(node.inputs) if other != k and (m := names.matrix(i))]
     way = f"through {', '.join(through)}" if through else f"from {names.said(node)}"

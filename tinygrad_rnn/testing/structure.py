@@ -214,7 +214,7 @@ def difference(first: Graph, second: Graph) -> str | None:
 # -- which inputs reach which outputs --------------------------------------------------------
 
 
-class _Run(NamedTuple):
+class _SymbolicRun(NamedTuple):
     """A symbolic run: the structure of its input, and for each step the inputs, the outputs, and all they depend on."""
 
     like: Any
@@ -223,8 +223,8 @@ class _Run(NamedTuple):
     reached: list[set[Node]]
 
 
-def _symbolic_run(model: Module, T: int, inputs: Any) -> _Run:
-    def run(specs: Sequence[Spec], like: Any) -> _Run:
+def _symbolic_run(model: Module, T: int, inputs: Any) -> _SymbolicRun:
+    def run(specs: Sequence[Spec], like: Any) -> _SymbolicRun:
         here = Unrolling()  # elements with steps, so that what is done to a whole sequence is split into its steps
         places = [Location("", here, t) for t in range(1, T + 1)]
         with at(Location()), mode(tracing=True, recording=True):
@@ -233,9 +233,9 @@ def _symbolic_run(model: Module, T: int, inputs: Any) -> _Run:
             elements = [output[t] for t in range(T) for output in outputs]
         split = per_step(Graph([element.node for element in elements])).outputs
         each = [list(split[t * len(outputs) : (t + 1) * len(outputs)]) for t in range(T)]
-        return _Run(like, [[x.node for x in xs] for xs in steps], each, [set(ancestors(nodes)) for nodes in each])
+        return _SymbolicRun(like, [[x.node for x in xs] for xs in steps], each, [set(ancestors(nodes)) for nodes in each])
 
-    def alone(spec: Spec | None) -> _Run:
+    def alone(spec: Spec | None) -> _SymbolicRun:
         if spec is None:
             raise ShapeError(f"{type(model).__name__} has no input that an output could depend on")
         return run([Spec((BATCH, *spec.shape), spec.dtype)], None)
@@ -273,7 +273,7 @@ def _outputs(model: Module, like: Any, sequences: Sequence[Tensor], T: int) -> l
     return found
 
 
-def _assert_causal_by_numbers(model: Module, run: _Run) -> None:
+def _assert_causal_by_numbers(model: Module, run: _SymbolicRun) -> None:
     """Assert that changing the inputs from some step on leaves all earlier outputs unchanged.
 
     Raises

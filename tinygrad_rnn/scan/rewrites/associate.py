@@ -17,7 +17,7 @@ __all__ = ["associate"]
 _ADD, _MULTIPLY, _ASTYPE = registry["add"], registry["multiply"], registry["astype"]
 
 
-class Summand(NamedTuple):
+class ScaledTerm(NamedTuple):
     """A summand, coefficient times atom. The coefficient is of a lower stage; None stands for 1.
 
     A summand without an atom is of a lower stage altogether.
@@ -44,7 +44,7 @@ class _Associate:
         self.readers = Readers.of_loop(loop)
         self.builder = NodeBuilder()
         self.passed: dict[Node, float] = {}
-        self.terms: dict[Node, list[Summand]] = {}
+        self.terms: dict[Node, list[ScaledTerm]] = {}
 
     def better(self, node: Node) -> Node | None:
         """The node in fewer operations, or None."""
@@ -90,19 +90,19 @@ class _Associate:
     def _lower(self, node: Node, than: Node) -> bool:
         return self.partition.stage[node] < self.partition.stage[than]
 
-    def _sum(self, node: Node, root: Node, scale: Node | None) -> list[Summand]:
+    def _sum(self, node: Node, root: Node, scale: Node | None) -> list[ScaledTerm]:
         """The summands of a node, each times `scale`."""
         if self._lower(node, root):
             alike = adds(node) and node.dtype == root.dtype and not self.partition.is_invariant(node)
             if scale is None and alike and self.readers.count(node) == 1:
                 return [term for i in node.inputs for term in self._sum(i, root, None)]
-            return [Summand(self._times(scale, self._promoted(node, root)), None)]
+            return [ScaledTerm(self._times(scale, self._promoted(node, root)), None)]
         if not self._passes(node, root):
-            return [Summand(scale, self._in_dtype_of(root, node))]
+            return [ScaledTerm(scale, self._in_dtype_of(root, node))]
         terms = self._parts(node, root, scale)
         plain = sum(term.coefficient is scale and term.atom is not None for term in terms)
         if scale is not None and node is not root and facts_of(node).signs and plain > 1:
-            return [Summand(scale, self._in_dtype_of(root, node))]  # (a + b) · c is cheaper than a · c + b · c
+            return [ScaledTerm(scale, self._in_dtype_of(root, node))]  # (a + b) · c is cheaper than a · c + b · c
         self.passed[node] = 1.0 if node is root else 1.0 / self.readers.count(node)
         return terms
 
@@ -118,7 +118,7 @@ class _Associate:
             )
         return self.readers.count(node) == 1 or len(node.inputs) == 1
 
-    def _parts(self, node: Node, root: Node, scale: Node | None) -> list[Summand]:
+    def _parts(self, node: Node, root: Node, scale: Node | None) -> list[ScaledTerm]:
         primitive, inputs = node.primitive, node.inputs
         if signs := facts_of(node).signs:
             signed = [scale if sign > 0 else self._times(scale, self._number(-1.0, root)) for sign in signs]
@@ -126,7 +126,7 @@ class _Associate:
         assert primitive is not None
         core, other = inputs if self._lower(inputs[1], node) else inputs[::-1]
         if not self._lower(other, node) or (not multiplies(node) and core is not inputs[0]):
-            return [Summand(scale, self._in_dtype_of(root, node))]
+            return [ScaledTerm(scale, self._in_dtype_of(root, node))]
         other = self._promoted(other, root)
         if not multiplies(node):
             other = self.builder.make(primitive, (self._number(1.0, other), other))

@@ -8,21 +8,21 @@ import numpy as np
 
 from .product_motifs import CHAINS, GATES, activated
 from .recipe import BATCH
-from .step_builder import StepBuilder, Value
+from .step_builder import StepBuilder, StepValue
 
 __all__ = ["ACROSS", "DELAYED", "MOTIFS", "Motif"]
 
-Motif = Callable[[StepBuilder], Value]
+Motif = Callable[[StepBuilder], StepValue]
 
 # -- elementwise ---------------------------------------------------------------------------
 
 
-def activation(b: StepBuilder) -> Value:
+def activation(b: StepBuilder) -> StepValue:
     """Write f(a), with a chain of functions for f."""
     return activated(b, b.vector(), b.choose.pick(CHAINS))
 
 
-def two_values(b: StepBuilder) -> Value:
+def two_values(b: StepBuilder) -> StepValue:
     """Write a + c, or another function of two values."""
     a = b.vector()
     c = b.vector(a.size)
@@ -34,14 +34,14 @@ def two_values(b: StepBuilder) -> Value:
     return b(operation, a, c)
 
 
-def used_twice(b: StepBuilder) -> Value:
+def used_twice(b: StepBuilder) -> StepValue:
     """Write a f(a): one value read twice."""
     a = b.vector()
     how = b.choose.pick(("multiply", "add", "same"))
     return b("multiply", a, a) if how == "same" else b(how, a, activated(b, a, b.choose.pick(CHAINS)))
 
 
-def diagonal(b: StepBuilder) -> Value:
+def diagonal(b: StepBuilder) -> StepValue:
     """Write a w + c, with vectors or numbers for weights."""
     a = b.vector()
     w, c = (b.weight(*b.choose.pick(((a.size,), (1,), (), (1, a.size)))) for _ in range(2))
@@ -49,19 +49,19 @@ def diagonal(b: StepBuilder) -> Value:
     return b.tag(total, "scalar weight") if w.sample.ndim == 0 else total
 
 
-def interpolation(b: StepBuilder) -> Value:
+def interpolation(b: StepBuilder) -> StepValue:
     """Write z a + (1 - z) c, with a gate z."""
     a = b.vector()
     c, z = b.vector(a.size), b("sigmoid", b.vector(a.size))
     return b("add", b("multiply", z, a), b("multiply", b("subtract", 1.0, z), c))
 
 
-def clipped(b: StepBuilder) -> Value:
+def clipped(b: StepBuilder) -> StepValue:
     """Write a value clipped to an interval."""
     return b("clip", b.vector(), min=-b.number(), max=b.number())
 
 
-def stepped(b: StepBuilder) -> Value:
+def stepped(b: StepBuilder) -> StepValue:
     """Write a plus a multiple of ⌊a⌋, ⌊a / c⌋ or a mod c."""
     a = b.vector()
     of = b("add", a, b.number())
@@ -70,7 +70,7 @@ def stepped(b: StepBuilder) -> Value:
     return b("add", a, b("multiply", steps, b.number()))
 
 
-def cut(b: StepBuilder) -> Value:
+def cut(b: StepBuilder) -> StepValue:
     """Write a detached value, or a product with one: no gradient passes."""
     a = b.vector()
     return b("multiply", b.vector(a.size), b("detach", a)) if b.choose.flag() else b("detach", a)
@@ -79,7 +79,7 @@ def cut(b: StepBuilder) -> Value:
 # -- reductions ----------------------------------------------------------------------------
 
 
-def reduction(b: StepBuilder) -> Value:
+def reduction(b: StepBuilder) -> StepValue:
     """Write a value minus, or times, its sum, mean, maximum, minimum or logsumexp over the features."""
     a = b.vector()
     how = b.choose.pick(("sum", "mean", "max", "logsumexp", "min"))
@@ -91,7 +91,7 @@ def reduction(b: StepBuilder) -> Value:
     return b(b.choose.pick(("subtract", "multiply")), a, total)
 
 
-def normalised(b: StepBuilder) -> Value:
+def normalised(b: StepBuilder) -> StepValue:
     """Write a layer normalisation."""
     a = b.vector()
     centred = b("subtract", a, b("mean", a, axis=-1, keepdims=True))
@@ -99,19 +99,19 @@ def normalised(b: StepBuilder) -> Value:
     return b("add", b("multiply", b("divide", centred, size), b.weight(a.size)), b.weight(a.size))
 
 
-def distribution(b: StepBuilder) -> Value:
+def distribution(b: StepBuilder) -> StepValue:
     """Write a softmax over the features, or its logarithm."""
     return b(b.choose.pick(("softmax", "log_softmax")), b.vector(), axis=-1)
 
 
-def ordered(b: StepBuilder) -> Value:
+def ordered(b: StepBuilder) -> StepValue:
     """Write the features sorted by their values."""
     a = b.vector()
     order = b("argsort", b("add", a, b.weight(a.size, share=False)), axis=-1)
     return b("take_along_axis", a, order, axis=-1)
 
 
-def running_sum(b: StepBuilder) -> Value:
+def running_sum(b: StepBuilder) -> StepValue:
     """Write a cumulative sum over the features."""
     return b("cumsum", b.vector(), axis=-1)
 
@@ -119,7 +119,7 @@ def running_sum(b: StepBuilder) -> Value:
 # -- masks and codes -----------------------------------------------------------------------
 
 
-def mask(b: StepBuilder, size: int) -> Value:
+def mask(b: StepBuilder, size: int) -> StepValue:
     """Write booleans that broadcast against a value of this size."""
     form = b.choose.pick(("compared", "captured", "not", "both", "either", *["codes"] * 3))
     if form == "captured":
@@ -138,7 +138,7 @@ def mask(b: StepBuilder, size: int) -> Value:
     return compared
 
 
-def chosen(b: StepBuilder) -> Value:
+def chosen(b: StepBuilder) -> StepValue:
     """Write elements of one value or another, chosen by a mask."""
     a = b.vector()
     m = mask(b, a.size)
@@ -148,7 +148,7 @@ def chosen(b: StepBuilder) -> Value:
     return b("where", m, a, b.vector(a.size) if form == "two" else 0.0)
 
 
-def looked_up(b: StepBuilder) -> Value:
+def looked_up(b: StepBuilder) -> StepValue:
     """Write a look-up: matrix rows or one-hot vectors by codes, rows by the largest feature, or features by position."""
     if b.codes and b.choose.flag():
         same = b("equal", b("reshape", b.choose.pick(b.codes), shape=(BATCH, 1)), b.constant(np.arange(3)))
@@ -166,7 +166,7 @@ def looked_up(b: StepBuilder) -> Value:
 # -- shapes --------------------------------------------------------------------------------
 
 
-def reshaped(b: StepBuilder) -> Value:
+def reshaped(b: StepBuilder) -> StepValue:
     """Write a value that passes through another shape and back."""
     a = b.vector()
     chain = b.choose.pick(CHAINS)
@@ -179,14 +179,14 @@ def reshaped(b: StepBuilder) -> Value:
     return b.tag(b("mean", weighted, axis=b.choose.pick((-1, -2))), "through another rank")
 
 
-def strided(b: StepBuilder) -> Value:
+def strided(b: StepBuilder) -> StepValue:
     """Write the features backwards, or every second one, or a few at an end."""
     a = b.vector()
     part = b.choose.pick((slice(None, None, -1), slice(None, None, 2), slice(-1, None), slice(0, -1 if a.size > 1 else None)))
     return b("getitem", a, index=(Ellipsis, part))
 
 
-def padded(b: StepBuilder) -> Value:
+def padded(b: StepBuilder) -> StepValue:
     """Write a value padded with a parameter at one end or both."""
     a = b.vector()
     edge = b("broadcast_to", b.weight(1), shape=(BATCH, 1))
@@ -194,7 +194,7 @@ def padded(b: StepBuilder) -> Value:
     return b("concatenate", *parts, axis=-1)
 
 
-def contraction(b: StepBuilder) -> Value:
+def contraction(b: StepBuilder) -> StepValue:
     """Write an einsum of two or three values."""
     a, n = b.vector(), b.features()
     form = b.choose.pick(("bi,ij->bj", "bi,bi->b", "bi,ij,bj->bi"))
@@ -205,7 +205,7 @@ def contraction(b: StepBuilder) -> Value:
     return b("einsum", a, b.weight(a.size, n), b.vector(n), subscripts=form)
 
 
-def attention(b: StepBuilder) -> Value:
+def attention(b: StepBuilder) -> StepValue:
     """Write attention: values weighted by how well they fit a query."""
     query = b.vector()
     n = query.size
@@ -221,7 +221,7 @@ def attention(b: StepBuilder) -> Value:
     return b("sum", b("multiply", weights, memory), axis=1)
 
 
-def read_matrix(b: StepBuilder) -> Value:
+def read_matrix(b: StepBuilder) -> StepValue:
     """Write the product of a query and a matrix, where each row of the batch has its own matrix."""
     matrices = [v for v in b.usable() if v.sample.ndim == 3]
     query = b.vector()
@@ -230,7 +230,7 @@ def read_matrix(b: StepBuilder) -> Value:
     return b("reshape", b("matmul", row, matrix), shape=(BATCH, matrix.size))
 
 
-def across_the_batch(b: StepBuilder) -> Value:
+def across_the_batch(b: StepBuilder) -> StepValue:
     """Write a value in which each row of the batch depends on the other rows."""
     a = b.vector()
     if b.choose.flag():

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from .step_builder import StepBuilder, Value
+from .step_builder import StepBuilder, StepValue
 
 __all__ = ["BOUNDED", "CHAINS", "GATES", "activated"]
 
@@ -32,7 +32,7 @@ CHAINS = (
 )
 
 
-def activated(b: StepBuilder, value: Value, chain: tuple[str, ...]) -> Value:
+def activated(b: StepBuilder, value: StepValue, chain: tuple[str, ...]) -> StepValue:
     """Apply the functions of a chain, one after another; kinks are shifted away from all values."""
     for link in chain:
         if link == "shift":
@@ -50,7 +50,7 @@ def activated(b: StepBuilder, value: Value, chain: tuple[str, ...]) -> Value:
     return value
 
 
-def _total(b: StepBuilder, parts: list[Value]) -> Value:
+def _total(b: StepBuilder, parts: list[StepValue]) -> StepValue:
     """Combine parts by products and sums in turn, so that every part counts in another way."""
     total = parts[0]
     for i, part in enumerate(parts[1:]):
@@ -58,59 +58,59 @@ def _total(b: StepBuilder, parts: list[Value]) -> Value:
     return total
 
 
-def _matrix(b: StepBuilder, rows: int, columns: int) -> Value:
+def _matrix(b: StepBuilder, rows: int, columns: int) -> StepValue:
     """A weight matrix: a parameter, or computed in the step from parameters."""
     kinds = (*[plain_weight] * 3, masked_weight, transposed_weight, weight_softmax, scaled_weight, weight_product)
     kind = b.choose.pick((*kinds, *[gram_matrix] * 3 * (rows == columns)))
     return b.tag(kind(b, rows, columns), kind.__name__)
 
 
-def plain_weight(b: StepBuilder, rows: int, columns: int) -> Value:
+def plain_weight(b: StepBuilder, rows: int, columns: int) -> StepValue:
     """A weight matrix that is a parameter or captured."""
     return b.weight(rows, columns)
 
 
-def masked_weight(b: StepBuilder, rows: int, columns: int) -> Value:
+def masked_weight(b: StepBuilder, rows: int, columns: int) -> StepValue:
     """Write a weight matrix times a captured mask."""
     mask = b.constant(np.asarray(b.rng.random((rows, columns)) < 0.7))
     return b("multiply", b.weight(rows, columns), mask)
 
 
-def transposed_weight(b: StepBuilder, rows: int, columns: int) -> Value:
+def transposed_weight(b: StepBuilder, rows: int, columns: int) -> StepValue:
     """Write a transposed weight matrix."""
     return b("transpose", b.weight(columns, rows))
 
 
-def weight_softmax(b: StepBuilder, rows: int, columns: int) -> Value:
+def weight_softmax(b: StepBuilder, rows: int, columns: int) -> StepValue:
     """Write the softmax of a weight matrix."""
     return b("softmax", b.weight(rows, columns), axis=b.choose.pick((-1, 0)))
 
 
-def scaled_weight(b: StepBuilder, rows: int, columns: int) -> Value:
+def scaled_weight(b: StepBuilder, rows: int, columns: int) -> StepValue:
     """Write a weight matrix times a learnt number."""
     return b("multiply", b.weight(rows, columns), b.weight())
 
 
-def weight_product(b: StepBuilder, rows: int, columns: int) -> Value:
+def weight_product(b: StepBuilder, rows: int, columns: int) -> StepValue:
     """Write the product of two weight matrices."""
     inner = b.features()
     return b("matmul", b.weight(rows, inner), b.weight(inner, columns))
 
 
-def gram_matrix(b: StepBuilder, rows: int, columns: int) -> Value:
+def gram_matrix(b: StepBuilder, rows: int, columns: int) -> StepValue:
     """Write Wᵀ W."""
     W = b.weight(b.features(), columns)
     return b("matmul", b("transpose", W), W)
 
 
-def _product(b: StepBuilder, value: Value, columns: int) -> Value:
+def _product(b: StepBuilder, value: StepValue, columns: int) -> StepValue:
     return b("matmul", value, _matrix(b, value.size, columns))
 
 
 # -- products ------------------------------------------------------------------------------
 
 
-def affine(b: StepBuilder) -> Value:
+def affine(b: StepBuilder) -> StepValue:
     """Write f(a W + c V + b)."""
     n = b.features()
     total = _product(b, b.vector(), n)
@@ -121,7 +121,7 @@ def affine(b: StepBuilder) -> Value:
     return activated(b, total, b.choose.pick(CHAINS))
 
 
-def one_matrix_twice(b: StepBuilder) -> Value:
+def one_matrix_twice(b: StepBuilder) -> StepValue:
     """Write a W + f(c W): one matrix in two products."""
     a, n = b.vector(), b.features()
     W = _matrix(b, a.size, n)
@@ -129,7 +129,7 @@ def one_matrix_twice(b: StepBuilder) -> Value:
     return b("add", b("matmul", a, W), other)
 
 
-def several_matrices(b: StepBuilder) -> Value:
+def several_matrices(b: StepBuilder) -> StepValue:
     """Write f(a W) g(a V) + h(a U): one value times several matrices."""
     a, n = b.vector(), b.features()
     chains = b.choose.pick(CHAINS), b.choose.pick(CHAINS), b.choose.pick(CHAINS)
@@ -137,14 +137,14 @@ def several_matrices(b: StepBuilder) -> Value:
     return _total(b, parts)
 
 
-def joined_product(b: StepBuilder) -> Value:
+def joined_product(b: StepBuilder) -> StepValue:
     """Write [a, c] W: the product of a concatenation."""
     parts = [b.vector() for _ in range(b.choose.integer(2, 3))]
     joined = b("concatenate", *parts, axis=-1)
     return activated(b, _product(b, joined, b.features()), b.choose.pick(CHAINS))
 
 
-def sliced_gates(b: StepBuilder) -> Value:
+def sliced_gates(b: StepBuilder) -> StepValue:
     """Write gates that are slices of one product: adjacent, apart, overlapping, repeated or reordered."""
     width = b.choose.integer(1, 3)
     whole = width * b.choose.integer(2, 4) + b.choose.integer(0, 1)
@@ -156,7 +156,7 @@ def sliced_gates(b: StepBuilder) -> Value:
     step = width if b.choose.flag() else 1
     one = b.choose.pick(CHAINS) if b.choose.flag() else None
     starts: list[int] = []
-    gates: list[Value] = []
+    gates: list[StepValue] = []
     while len(gates) < 2 or (len(gates) < 4 and b.choose.flag()):
         start = b.choose.integer(0, (whole - width) // step) * step
         part = b("getitem", z, index=(b.choose.pick((slice(None), Ellipsis)), slice(start, start + width)))
@@ -180,7 +180,7 @@ def _lying(starts: list[int], width: int, whole: int) -> list[str]:
     return [kind for kind, is_so in holds.items() if is_so]
 
 
-def joined_gates(b: StepBuilder) -> Value:
+def joined_gates(b: StepBuilder) -> StepValue:
     """Write one function of several values side by side, and take the result apart again."""
     a = b.vector()
     c, n = b.vector(a.size), a.size

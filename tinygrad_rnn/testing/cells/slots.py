@@ -7,7 +7,7 @@ from functools import partial
 
 from .motifs import Motif
 from .product_motifs import BOUNDED, activated
-from .step_builder import StepBuilder, Value
+from .step_builder import StepBuilder, StepValue
 
 __all__ = ["PATTERNS", "SlotWriter", "draw_slots"]
 
@@ -31,9 +31,9 @@ FORMS = (
 """What a slot carries on."""
 
 
-def draw_slots(b: StepBuilder, pattern: str) -> list[Value]:
+def draw_slots(b: StepBuilder, pattern: str) -> list[StepValue]:
     """Draw up to four state slots: a vector, a single number or a matrix for each row of the batch."""
-    found: list[Value] = []
+    found: list[StepValue] = []
     for _ in range(4):  # as many choices for a slot that there is not: it can be left out and nothing else changes
         there, n = b.choose.integer(0, 4) > 1, b.features()
         shape = b.choose.pick(((n,), "same", (n,), "same", (), (min(n, 3),) * 2))
@@ -51,20 +51,20 @@ class SlotWriter:
     Parameters
     ----------
     b : StepBuilder
-    slots : list of Value
+    slots : list of StepValue
     pattern : str
     motifs : sequence of Motif
     """
 
-    def __init__(self, b: StepBuilder, slots: list[Value], pattern: str, motifs: Sequence[Motif]) -> None:
+    def __init__(self, b: StepBuilder, slots: list[StepValue], pattern: str, motifs: Sequence[Motif]) -> None:
         self.b = b
         self.slots = slots
         self.pattern = pattern
         self.motifs = motifs
-        self.found: dict[str, Value] = {}
+        self.found: dict[str, StepValue] = {}
         b.pool.sort(key=lambda value: not value.slots)  # a step's simplest values first: slots, then inputs
 
-    def after(self) -> list[Value]:
+    def after(self) -> list[StepValue]:
         """The next values, in the order of the slots."""
         if self.pattern == "line" and len(self.slots) > 1:
             taps = self.b.choose.integer(2, len(self.slots))
@@ -74,7 +74,7 @@ class SlotWriter:
                 self.found[slot.name] = self.b.choose.part(partial(self.next_value, i, slot))
         return [self.found[slot.name] for slot in self.slots]
 
-    def next_value(self, i: int, slot: Value) -> Value:
+    def next_value(self, i: int, slot: StepValue) -> StepValue:
         """Write the next value of slot i; if two slots are swapped, the next values of both."""
         b, shape = self.b, slot.sample.shape[1:]
         form = b.choose.pick(FORMS) if self.pattern == "each" else "delay" if self.pattern == "line" and i == 0 else "bounded"
@@ -119,14 +119,14 @@ class SlotWriter:
             return b.tag(b("add", kept, b("multiply", b("subtract", 1.0, gate), change)), "gated slot")
         return change
 
-    def linear(self, slot: Value) -> Value:
+    def linear(self, slot: StepValue) -> StepValue:
         """Write a product of the slot and a weight that does not make the state grow."""
         b = self.b
         if slot.is_vector and b.choose.flag():
             return b.tag(b("matmul", slot, b.weight(slot.size, slot.size)), "linear slot")
         return b.tag(b("multiply", slot, b.weight(*b.choose.pick(((), slot.sample.shape[1:])))), "linear slot", "diagonal slot")
 
-    def gates(self, slot: Value) -> Value:
+    def gates(self, slot: StepValue) -> StepValue:
         """Write the slot times a gate plus a new value times a gate, with all gates slices of one product."""
         b, n = self.b, slot.size
         other = next((value for value in b.pool if value.is_vector and not value.slots), slot)
@@ -139,7 +139,7 @@ class SlotWriter:
         kept, added = b("multiply", b("sigmoid", keep), slot), b("multiply", b("sigmoid", let), b("tanh", new))
         return b.tag(b("add", kept, added), "gates side by side")
 
-    def body(self, slot: Value | None = None) -> Value:
+    def body(self, slot: StepValue | None = None) -> StepValue:
         """Write a value by a few motifs; if a slot is given, most values depend on this slot."""
         b = self.b
         value = b.some(self.motifs, 3) or b.vector()

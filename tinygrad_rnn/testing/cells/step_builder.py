@@ -13,7 +13,7 @@ from ...tensor import Tensor, tensor
 from ..choices import RandomChoices
 from .recipe import BATCH, Equation
 
-__all__ = ["StepBuilder", "Value"]
+__all__ = ["StepBuilder", "StepValue"]
 
 Array = npt.NDArray[Any]
 Shape = tuple[Any, ...]
@@ -24,7 +24,7 @@ WIDEST = 4
 LARGEST = 2.0  # values beyond it are made smaller
 
 
-class Value(NamedTuple):
+class StepValue(NamedTuple):
     """A value of the step that is being written, with a sample of it.
 
     Attributes
@@ -78,29 +78,29 @@ class StepBuilder:
         self.choose = choose
         self.rng = np.random.default_rng(choose.integer(0, 99))
         self.equations: list[Equation] = []
-        self.pool: list[Value] = []
-        self.codes: list[Value] = []
+        self.pool: list[StepValue] = []
+        self.codes: list[StepValue] = []
         self.parameters: dict[str, Array] = {}
         self.captured: dict[str, Array | Tensor] = {}
         self.shapes: dict[str, Shape] = {}
         self.allowed: frozenset[str] = frozenset()
-        self._weights: dict[Shape, list[Value]] = {}
+        self._weights: dict[Shape, list[StepValue]] = {}
         self._kinds: dict[str, set[str]] = {}
 
     # -- equations -------------------------------------------------------------------------
 
-    def __call__(self, operation: str, *arguments: Value | float, **options: Any) -> Value:
+    def __call__(self, operation: str, *arguments: StepValue | float, **options: Any) -> StepValue:
         """Append an equation, and return the value that it makes."""
         name = f"a{len(self.equations) + 1}"
-        names = tuple(a.name if isinstance(a, Value) else a for a in arguments)
+        names = tuple(a.name if isinstance(a, StepValue) else a for a in arguments)
         equation = Equation(name, operation, names, tuple(options.items()))
         with no_grad():
-            sample = equation({a.name: a.sample for a in arguments if isinstance(a, Value)}, ROWS)
+            sample = equation({a.name: a.sample for a in arguments if isinstance(a, StepValue)}, ROWS)
         self.equations.append(equation)
-        slots = frozenset().union(*[a.slots for a in arguments if isinstance(a, Value)])
-        return Value(name, sample, slots)
+        slots = frozenset().union(*[a.slots for a in arguments if isinstance(a, StepValue)])
+        return StepValue(name, sample, slots)
 
-    def tag(self, value: Value, *kinds: str) -> Value:
+    def tag(self, value: StepValue, *kinds: str) -> StepValue:
         """Record names of the motifs of which the value is an instance."""
         self._kinds.setdefault(value.name, set()).update(kinds)
         return value
@@ -119,22 +119,22 @@ class StepBuilder:
 
     # -- values ----------------------------------------------------------------------------
 
-    def add_source(self, name: str, *shape: int, slot: bool = False) -> Value:
+    def add_source(self, name: str, *shape: int, slot: bool = False) -> StepValue:
         """Add an input or a state slot."""
         self.shapes[name] = (BATCH, *shape)
         sample = tensor(self.rng.uniform(-1, 1, (ROWS, *shape)))
-        value = Value(name, sample, frozenset([name] if slot else []))
+        value = StepValue(name, sample, frozenset([name] if slot else []))
         self.pool.append(value)
         return value
 
-    def add_codes(self, name: str, count: int) -> Value:
+    def add_codes(self, name: str, count: int) -> StepValue:
         """Add an input of integer codes."""
         self.shapes[name] = (BATCH,)
-        value = Value(name, tensor(self.rng.integers(0, count, ROWS)))
+        value = StepValue(name, tensor(self.rng.integers(0, count, ROWS)))
         self.codes.append(value)
         return value
 
-    def keep(self, value: Value) -> Value:
+    def keep(self, value: StepValue) -> StepValue:
         """Add a value to those that later equations may use, scaled down if it is large."""
         largest = float(np.abs(value.sample.data).max(initial=0))
         if largest > LARGEST and self.choose.flag():
@@ -144,20 +144,20 @@ class StepBuilder:
         self.pool.append(value)
         return value
 
-    def some(self, motifs: Sequence[Callable[[StepBuilder], Value]], most: int) -> Value | None:
+    def some(self, motifs: Sequence[Callable[[StepBuilder], StepValue]], most: int) -> StepValue | None:
         """Write up to so many values by motifs, keep them all, and return the last one, or None."""
         value = None
         for _ in range(most):
             value = self.choose.part(lambda: self._one(motifs)) or value
         return value
 
-    def _one(self, motifs: Sequence[Callable[[StepBuilder], Value]]) -> Value | None:
+    def _one(self, motifs: Sequence[Callable[[StepBuilder], StepValue]]) -> StepValue | None:
         if not self.choose.flag():
             return None
         motif = self.choose.pick(motifs)
         return self.keep(self.tag(motif(self), motif.__name__))
 
-    def weight(self, *shape: int, share: bool = True) -> Value:
+    def weight(self, *shape: int, share: bool = True) -> StepValue:
         """Draw a new parameter, an existing one, or a captured tensor or array in its place."""
         there = [v for v in self._weights.get(shape, []) if share]
         if there and self.choose.flag():
@@ -174,22 +174,22 @@ class StepBuilder:
             sample = tensor(array, requires_grad=form == "tensor")
             self.captured[name] = sample if form == "tensor" else array
         self.shapes[name] = shape
-        value = Value(name, sample)
+        value = StepValue(name, sample)
         self._weights.setdefault(shape, []).append(value)
         return value
 
-    def constant(self, array: Array) -> Value:
+    def constant(self, array: Array) -> StepValue:
         """Add a captured array of integers or booleans."""
         name = f"c{len(self.captured) + 1}"
         self.captured[name] = array
         self.shapes[name] = array.shape
-        return Value(name, tensor(array))
+        return StepValue(name, tensor(array))
 
-    def usable(self) -> list[Value]:
+    def usable(self) -> list[StepValue]:
         """Values that depend only on slots in `allowed`."""
         return [v for v in self.pool if v.slots <= self.allowed]
 
-    def vector(self, size: int | None = None) -> Value:
+    def vector(self, size: int | None = None) -> StepValue:
         """Choose, or make, a value of shape (batch, features)."""
         there = [v for v in self.usable() if size is None or v.size == size] or self.usable()
         if not there:
@@ -206,7 +206,7 @@ class StepBuilder:
 
     # -- fitting ---------------------------------------------------------------------------
 
-    def fit(self, value: Value, *shape: int) -> Value:
+    def fit(self, value: StepValue, *shape: int) -> StepValue:
         """Convert a value to the shape (batch, *shape) by products, sums, slices or broadcasting."""
         if value.shape == (BATCH, *shape):
             return value
@@ -218,7 +218,7 @@ class StepBuilder:
             return self.tag(self("einsum", left, right, subscripts="bi,bj->bij"), "outer product")
         return self._with_size(vector, shape[0])
 
-    def _as_vector(self, value: Value) -> Value:
+    def _as_vector(self, value: StepValue) -> StepValue:
         if value.is_vector:
             return value
         if value.shape == (BATCH,):
@@ -230,7 +230,7 @@ class StepBuilder:
         size = value.size if value.sample.ndim else 1
         return self("broadcast_to", value, shape=(BATCH, size))
 
-    def _as_scalar(self, vector: Value) -> Value:
+    def _as_scalar(self, vector: StepValue) -> StepValue:
         how = self.choose.pick(("part", "sum", "mean", "product"))
         if how == "part":
             return self("getitem", vector, index=(slice(None), 0))
@@ -238,7 +238,7 @@ class StepBuilder:
             return self("einsum", vector, self.weight(vector.size), subscripts="bi,i->b")
         return self(how, vector, axis=-1)
 
-    def _with_size(self, vector: Value, size: int) -> Value:
+    def _with_size(self, vector: StepValue, size: int) -> StepValue:
         have = vector.size
         if have == size:
             return vector
