@@ -31,6 +31,11 @@ class Record(NamedTuple):
         Seconds from one step to the next.
     first : int
         In a test, so many first values of y may be used to begin a free run, and are not judged. 0 in training data.
+
+    Examples
+    --------
+    >>> Record(np.zeros(1024), np.ones(1024), period=4.0, first=5).y.shape
+    (1024,)
     """
 
     u: Floats
