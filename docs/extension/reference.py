@@ -135,6 +135,10 @@ def _entry(entry: Entry) -> list[str]:
     value, path = entry.value, entry.path
     if inspect.isclass(value):
         options = [":members:"] + ([":show-inheritance:"] if value.__bases__ != (object,) else [])
+        given = [
+            name for name in vars(value) if re.fullmatch("set_[a-z]+_request", name)
+        ]  # by scikit-learn, which tells of them
+        options += [f":exclude-members: {', '.join(given)}"] if given else []
         if issubclass(value, tuple):
             options[0] = ":members: " + ", ".join(n for n, v in vars(value).items() if inspect.isfunction(v) and n[0] != "_")
             options = options if options[0] != ":members: " else []

@@ -48,9 +48,7 @@ def sequence_mask(lengths: TensorLike, T: int, batch_size: int) -> Tensor:
     """
     given = as_tensor(lengths)
     if isinstance(given.node.value, Spec):
-        raise TraceError(
-            "lengths are known while a function is compiled: give a list of integers; each is recorded anew"
-        )
+        raise TraceError("lengths are known while a function is compiled: give a list of integers; each is recorded anew")
     found = given.data
     if found.dtype.kind not in "iu" and found.size:
         raise DtypeError(f"lengths are integers, not {found.dtype}")
