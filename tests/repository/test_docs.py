@@ -11,6 +11,7 @@ import importlib.util
 import inspect
 import os
 import re
+import runpy
 import sys
 import xml.etree.ElementTree
 from collections.abc import Callable, Iterator
@@ -143,6 +144,23 @@ def test_the_reference_lists_every_module_with_its_source() -> None:
     assert tuple(module for module, _ in listed) == reference.MODULES
     for module, source in listed:
         assert (DOCS / source).resolve() == reference.source(module).resolve()
+
+
+NO_SUBJECT = re.compile(r"(It|Its|What|That|These|Those|They|The same as|The others?|Of)\b")
+"""Beginnings of a sentence about a noun that stands elsewhere."""
+
+
+@pytest.mark.parametrize("line", ["Of the slots.", "What is read.", "It is a view.", "The other axes."])
+def test_a_line_without_a_subject_is_known(line: str) -> None:
+    assert NO_SUBJECT.match(line)
+
+
+def test_first_lines_of_docstrings_are_understood_alone() -> None:
+    first_lines = runpy.run_path(str(ROOT / "tools" / "first_lines.py"))["first_lines"]
+    lines = list(first_lines())
+    assert ("graph.graph", "Graph.names") in {(module, name) for module, name, _ in lines}
+    unclear = [f"{module} {name}: {line}" for module, name, line in lines if NO_SUBJECT.match(line)]
+    assert not unclear, f"name the subject, as in a table of contents (python tools/first_lines.py): {unclear}"
 
 
 def test_every_public_name_has_a_docstring_and_an_example() -> None:

@@ -16,7 +16,7 @@ _STATIC = frozenset({int, bool, str, type(None)})
 
 
 def kind_of(value: Any, leaves: list[Any]) -> Hashable:
-    """What calls of one kind share of an argument; the arrays, tensors and floats in it are added to `leaves`.
+    """A key shared by arguments of one kind; the arrays, tensors and floats in the argument are appended to `leaves`.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def kind_of(value: Any, leaves: list[Any]) -> Hashable:
 
 
 def with_leaves(value: Any, leaves: Iterator[Any]) -> Any:
-    """The argument with other arrays, tensors and floats."""
+    """The argument with other arrays, tensors and floats in place of its own."""
     kind = type(value)
     if kind is np.ndarray or kind is float or kind is Tensor or isinstance(value, (np.number, np.bool_)):
         return next(leaves)

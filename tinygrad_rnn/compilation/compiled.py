@@ -34,7 +34,7 @@ _one_thread = threading.RLock()
 
 
 class _Known:
-    """The recordings that hold as long as a guard of the function does."""
+    """Recordings that hold while a guard of the function is unchanged."""
 
     def __init__(self, guard: Guard) -> None:
         self.guard = guard
@@ -43,7 +43,7 @@ class _Known:
 
 
 class _Cache:
-    """What a compiled function keeps between calls."""
+    """The recordings of a compiled function between calls."""
 
     def __init__(self) -> None:
         self.watch = Watch(ANEW)
@@ -84,7 +84,7 @@ class CompiledFunction(Generic[P, R]):
         return f"<compiled {self.function!r}>"
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the function: as one program, once it was recorded."""
+        """Call the function; after its recording, it runs as one program."""
         context = current()
         if context.tracing or context.debugging:
             return self.function(*args, **kwargs)
@@ -105,7 +105,7 @@ class CompiledFunction(Generic[P, R]):
         return result
 
     def plan(self, *args: P.args, **kwargs: P.kwargs) -> StepPlan:
-        """How calls of this kind run: sections that run once, and scans, in order. Nothing is run or changed.
+        """The plan for calls of this kind: sections that run once, and scans, in order. Nothing is run or changed.
 
         Parameters
         ----------
@@ -131,7 +131,7 @@ class CompiledFunction(Generic[P, R]):
         return StepPlan(self._name, recording.program.calls)
 
     def _prepared(self, arguments: tuple[Any, Any]) -> tuple[Recording, State, list[Any], Snapshot]:
-        """The recording for calls of this kind, and what it is given."""
+        """The recording for calls of this kind, and its arguments."""
         leaves: list[Any] = []
         kind = kind_of(arguments, leaves)
         known = self._find()
@@ -143,7 +143,7 @@ class CompiledFunction(Generic[P, R]):
         return recording, known.state, leaves, snapshot
 
     def _find(self) -> _Known:
-        """The recordings for what the function reads now."""
+        """The recordings that hold for the present values of what the function reads."""
         found = self._cache.value.watch.guard(self.function)
         for known in self._cache.value.known:
             if known.guard is found:
@@ -183,7 +183,7 @@ def _is_finite(value: Any) -> bool:
 
 
 def _commit(recording: Recording, state: State, leaves: Sequence[Any], values: Sequence[Any], computed: Sequence[Any]) -> None:
-    """Change all that the function changes."""
+    """Apply all changes that the function makes."""
     effects = recording.effects
     parameters: list[Any] = state.parameters(leaves)
     for k, place in effects.parameters:
@@ -201,7 +201,7 @@ def _commit(recording: Recording, state: State, leaves: Sequence[Any], values: S
 
 
 def _built(result: Any, values: Sequence[Any], computed: Sequence[Any]) -> Any:
-    """What the function returns."""
+    """The return value of the function, built from computed values."""
     if isinstance(result, TableValue):
         node = constant(values[result.place])
         node.name, node.role = result.name, result.role

@@ -44,7 +44,7 @@ class Number:
         self.operands = operands
 
     def node_beside(self, dtypes: Sequence[np.dtype[Any]]) -> Node:
-        """The value of shape () that stands for the number beside tensors of these dtypes."""
+        """A scalar node for the number, in the dtype that a Python number takes next to tensors of some dtypes."""
         recorder = current().recorder
         if recorder is None:
             raise TraceError("a number of a compiled function was kept, and is used outside of it; return it instead")
@@ -102,7 +102,7 @@ for _name in ("neg", "pos", "abs"):
 
 
 class Arithmetic:
-    """What a function computes of numbers, to be done again in each run.
+    """Arithmetic on Python numbers that a function does, to be repeated in each run.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ class Arithmetic:
         return "made", self._known[operation]
 
     def run(self, given: Sequence[Any]) -> list[Any]:
-        """The numbers that are wanted, from those that are given."""
+        """The wanted numbers, computed from the given ones."""
         values = [*given, *self._constants]
         for function, operands in self._calls:
             values.append(function(*[values[k] for k in operands]))

@@ -13,7 +13,7 @@ __all__ = ["StepPlan"]
 
 
 class StepPlan:
-    """How a compiled function runs for one kind of call; see :meth:`CompiledFunction.plan`.
+    """The plan of a compiled function for one kind of call; see :meth:`CompiledFunction.plan`.
 
     Parameters
     ----------

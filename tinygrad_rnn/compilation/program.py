@@ -32,7 +32,7 @@ Array: TypeAlias = npt.NDArray[Any]
 
 
 class Section:
-    """Operations between scans, which run once: a program of the backend.
+    """The operations between two scans, which run once as one program of the backend.
 
     Attributes
     ----------
@@ -55,7 +55,7 @@ class Section:
         self._get = _getter(reads)
 
     def run(self, table: list[Any], memories: list[tuple[Executable, Any]]) -> None:
-        """Add the results to the table."""
+        """Run the section, and add the results to the table."""
         results, memory = self.executable(self._get(table), 1)
         self.executable.release(memory)
         table += results
@@ -84,7 +84,7 @@ class ScanCall:
         self._get = _getter(reads)
 
     def run(self, table: list[Any], memories: list[tuple[Executable, Any]]) -> None:
-        """Add the results to the table, and the memory of the run to the memories that are given back at the end."""
+        """Run the scan, add the results to the table, and list its memory, which is released at the end."""
         results, memory = self.executable(self._get(table), self.steps)
         memories.append((self.executable, memory))
         table += results
@@ -236,7 +236,7 @@ class Program:
 
 
 def _sections(nodes: Sequence[Node], scans: Sequence[Node], wanted: Sequence[Node]) -> dict[Node, int]:
-    """The section of each operation: section k is before scan k. Each is as late as its readers allow, to keep little."""
+    """The section of each operation: section k is before scan k. Each is as late as its readers allow, to save memory."""
     last = len(scans)
     section = dict.fromkeys(wanted, last)
     number = {node: k for k, node in enumerate(scans)}
@@ -248,7 +248,7 @@ def _sections(nodes: Sequence[Node], scans: Sequence[Node], wanted: Sequence[Nod
 
 
 def _turned(nodes: Sequence[Node], wanted: Sequence[Node]) -> dict[Node, Node]:
-    """For transposed products that nobody reads otherwise, the product of the transposes: it lies in memory as it is read."""
+    """Transposed products that nothing else reads, as products of transposes, whose memory layout suits their readers."""
     readers = Counter([*wanted, *[i for node in nodes for i in node.inputs]])
     found: dict[Node, Node] = {}
     for node in nodes:
@@ -265,7 +265,7 @@ def _transposed(x: Node) -> Node:
 
 
 def _resolved(ends: Sequence[Node], made: Mapping[Node, Node]) -> tuple[list[Node], dict[Node, Node]]:
-    """All nodes that the ends need, each after its inputs, without leaves that stand for others; and what stands for each."""
+    """All nodes that some ends depend on, each after its inputs, with placeholders replaced; and the replacements."""
     table: dict[Node, Node] = {}
     stack = list(reversed(ends))
     while stack:

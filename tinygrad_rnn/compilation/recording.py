@@ -28,7 +28,7 @@ Array = npt.NDArray[Any]
 
 
 class TableValue(NamedTuple):
-    """An array of the program's table, at a place."""
+    """Reference to an array in the program's table of values."""
 
     place: int
     name: str | None = None
@@ -36,13 +36,13 @@ class TableValue(NamedTuple):
 
 
 class Computed(NamedTuple):
-    """A number, at a place among the numbers that are computed."""
+    """Reference to a computed number."""
 
     place: int
 
 
 class Effects(NamedTuple):
-    """What a function changes; each place is that of a value in the table.
+    """Changes that a function makes; each place is an index of the table of values.
 
     Attributes
     ----------
@@ -114,7 +114,7 @@ class Recording:
         return self._numbers.setdefault(number, len(self._numbers))
 
     def _told(self, value: Any) -> Any:
-        """A result with the places of tensors and numbers."""
+        """A result with references in place of tensors and numbers."""
         if isinstance(value, Tensor):
             node = value.node
             return TableValue(self._place(node), node.name, node.role) if isinstance(node.value, Spec) else value
@@ -128,7 +128,7 @@ class Recording:
         return value
 
     def run(self, arrays: Sequence[Array], numbers: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-        """Compute everything; nothing is changed yet.
+        """Compute all values; nothing is changed yet.
 
         Returns
         -------
@@ -157,7 +157,7 @@ def _flat(drawn: tuple[list[Array], list[Array]], count: int) -> list[Array]:
 def record(
     function: Callable[..., Any], arguments: tuple[Any, Any], leaves: Sequence[Any], state: State, backend: Backend
 ) -> Recording:
-    """Call a function with symbolic tensors in the place of arrays, and with leaves in the place of its state.
+    """Call a function with symbolic tensors in place of arrays, and with leaves in place of its state.
 
     Raises
     ------
@@ -206,5 +206,5 @@ def _line_of(error: BaseException) -> str:
 
 
 def _others(before: Sequence[Any], after: Sequence[Any]) -> list[tuple[int, Any]]:
-    """The values that were replaced, each with its number."""
+    """The values that were replaced, each with its index."""
     return [(k, new) for k, (old, new) in enumerate(zip(before, after, strict=True)) if new is not old]

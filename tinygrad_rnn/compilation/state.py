@@ -41,7 +41,7 @@ class Snapshot(NamedTuple):
 
 
 class State:
-    """The parameters and optimisers that a function reaches, and tensors among its arguments that want a gradient.
+    """The parameters and optimisers that a function reaches, and tensor arguments that require a gradient.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class State:
         self._optimizers: list[Callable[[], Any]] = [weakref.ref(x) for x in found if isinstance(x, Optimizer)]
 
     def parameters(self, leaves: Sequence[Any] = ()) -> list[Tensor]:
-        """The parameters, and the tensors among the arguments that want a gradient."""
+        """The parameters, and the tensor arguments that require a gradient."""
         wanting = [x for x in leaves if type(x) is Tensor and x.node.leaf is not None]
         return [reference() for reference in self._parameters] + wanting
 
@@ -64,7 +64,7 @@ class State:
         return [reference() for reference in self._optimizers]
 
     def snapshot(self, leaves: Sequence[Any]) -> Snapshot:
-        """The state and the arguments as they are now."""
+        """The present values of the state and the arguments."""
         arrays: list[Array] = []
         numbers: list[Any] = []
         key: list[Any] = []
@@ -102,7 +102,7 @@ class State:
 
 
 class Symbols:
-    """Leaves and numbers that stand for a state and arguments, while a function is recorded.
+    """Placeholders, leaves and numbers, for a state and arguments while a function is recorded.
 
     Parameters
     ----------
@@ -153,7 +153,7 @@ class Symbols:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Within the block, the leaves and numbers stand in the parameters and optimisers themselves."""
+        """Put the placeholders into the parameters and optimisers themselves, inside the block."""
         try:
             for p, (_, node, grad) in zip(self.parameters, self._before, strict=True):
                 made = self._leaf(node.value, node.name, node.role)

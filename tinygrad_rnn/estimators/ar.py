@@ -82,7 +82,7 @@ class ARRegressor(SeriesRegressor):
         return [self._rows(y, len(x), horizon or 1) for x, y in zip(table.x, known, strict=True)]
 
     def _rows(self, y: Array, rows: int, n: int) -> Array:
-        """Predictions n steps ahead, and after the last of them those of a free run."""
+        """Predictions n steps ahead, followed by those of a free run."""
         model: nn.AR = self.module_
         first = y[:1] if len(y) else self._mean()[None]
         starts: Any = windows(np.concatenate([np.repeat(first, self.reach_, axis=0), y]), self.reach_)
@@ -93,7 +93,7 @@ class ARRegressor(SeriesRegressor):
         return np.concatenate([before, each, after])[:rows]
 
     def _mean(self) -> Array:
-        """The value at which the model rests."""
+        """The mean that the model's free run approaches."""
         model: nn.AR = self.module_
         return np.linalg.lstsq(np.eye(self.outputs_.size) - model.w.sum(axis=0), model.w_0, rcond=None)[0]
 

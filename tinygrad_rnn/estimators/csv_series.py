@@ -24,7 +24,7 @@ TIME_NAMES = ("time", "date", "datetime", "timestamp", "t")
 
 
 class CsvSeries(NamedTuple):
-    """What a CSV file has.
+    """The contents of a CSV file: series with their index.
 
     Attributes
     ----------

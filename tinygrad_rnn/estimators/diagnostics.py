@@ -25,7 +25,7 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Diagnostics:
-    """Residuals of a model, and their correlations.
+    """Residuals of a model and their correlations.
 
     Attributes
     ----------
@@ -96,7 +96,7 @@ class Diagnostics:
 
 
 def diagnostics(model: SeriesRegressor, X: Any, y: Any, lags: int = 20) -> Diagnostics:
-    """Compare the residuals of a model with each other and with its inputs.
+    """Correlate the residuals of a model with each other and with its inputs.
 
     Parameters
     ----------
@@ -149,7 +149,7 @@ def diagnostics(model: SeriesRegressor, X: Any, y: Any, lags: int = 20) -> Diagn
 
 
 def _correlations(first: Sequence[Array], second: Sequence[Array], lags: Sequence[int]) -> Array:
-    """Of first_t with second_{t-k} for each k, within sessions: shape (lags, columns of first, columns of second)."""
+    """Correlations of first_t with second_{t-k} within sessions: shape (lags, columns of first, columns of second)."""
     pairs = [[part - np.concatenate(parts).mean(axis=0) for part in parts] for parts in (first, second)]
     scales = [np.sqrt(sum(np.square(part).sum(axis=0) for part in parts)) for parts in pairs]
     found = np.zeros((len(lags), len(scales[0]), len(scales[1])))
@@ -163,7 +163,7 @@ def _correlations(first: Sequence[Array], second: Sequence[Array], lags: Sequenc
 
 
 class Orders:
-    """A table of candidates, each with its criteria; :func:`select_order` makes it.
+    """A table of candidates with their criteria; made by :func:`select_order`.
 
     Attributes
     ----------
@@ -175,7 +175,7 @@ class Orders:
         self.rows = list(rows)
 
     def best(self, criterion: str = "free_run") -> dict[str, Any]:
-        """The parameters of the candidate with the least of one criterion.
+        """The parameters of the candidate with the least value of a criterion.
 
         Parameters
         ----------

@@ -25,7 +25,7 @@ SOLVERS = ("auto", "lm", "lbfgs", "adam")
 
 
 class EarlyStopping:
-    """Callback of a search: keeps the parameters with the least error, and ends it when that does not fall any more.
+    """A callback of a search that keeps the best parameters, and ends the search when their error stops falling.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ class EarlyStopping:
             self.least, self.since, self.arrays = error, 0, [p.data for p in self.parameters]
 
     def __call__(self, loss: float) -> None:
-        """Compare, show the progress, and end the search if the patience is at its end.
+        """Compare the current parameters with the best ones so far.
 
         Raises
         ------
@@ -89,7 +89,7 @@ def search(
     rate: float = 0.01,
     clip: float = 1.0,
 ) -> None:
-    """Make a sum of squares or a loss small, and set the parameters that had the least error on later data.
+    """Minimise a sum of squares or a loss; the parameters with the least error on later data are kept.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def _run(
     rate: float,
     clip: float,
 ) -> None:
-    """Move the parameters until the solver or the callback ends."""
+    """Run the solver until it, or the callback, ends the search."""
     if solver == "lm":
         if residuals is None:
             raise DataError("solver='lm' makes a sum of squares small, which a classifier has not; take 'adam' or 'lbfgs'")
@@ -165,15 +165,15 @@ def _run(
 
 class _NoBar:
     def set_postfix_str(self, text: str, refresh: bool) -> None:
-        """Show nothing."""
+        """Do nothing."""
 
     def update(self) -> None:
-        """Show nothing."""
+        """Do nothing."""
 
 
 @contextlib.contextmanager
 def progress(total: int, what: str, verbose: int) -> Iterator[Any]:
-    """A progress bar, if `verbose` asks for one.
+    """A progress bar if `verbose` is true.
 
     Raises
     ------
@@ -190,7 +190,7 @@ def progress(total: int, what: str, verbose: int) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def seeded(rng: Any) -> Iterator[None]:
-    """Within the block the library draws its random numbers from a seed that scikit-learn's generator gives."""
+    """Seed the library's random numbers from scikit-learn's generator, inside the block."""
     before = random.generator()
     try:
         random.use(np.random.default_rng(rng.randint(2**31)))

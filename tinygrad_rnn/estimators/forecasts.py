@@ -16,7 +16,7 @@ __all__ = ["Forecast", "check_interval", "set_times"]
 
 
 def check_interval(interval: float) -> float:
-    """Return the share of an interval, or raise if it is not between 0 and 1.
+    """Return the coverage of an interval, or raise if it is not between 0 and 1.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def check_interval(interval: float) -> float:
 
 
 def set_times(axis: Any, index: Any) -> Any:
-    """What matplotlib draws for an index, after its labels are made short, if they are times."""
+    """Shorten the labels of a time axis; return the values that matplotlib draws for an index."""
     times = index.to_timestamp() if hasattr(index, "to_timestamp") else index
     if times_of(times) is not None and not hasattr(times, "total_seconds"):
         dates = optional("matplotlib.dates", "sklearn", "a plot needs")
@@ -47,7 +47,7 @@ def set_times(axis: Any, index: Any) -> Any:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Forecast:
-    """The next values of a series, with an interval for each.
+    """A forecast of a series, with an interval for each step.
 
     Attributes
     ----------

@@ -21,7 +21,7 @@ Array = npt.NDArray[Any]
 
 
 class OpenLoop:
-    """Predictions one step ahead from measured values.
+    """Objective of predictions one step ahead from measured values.
 
     In open loop no step depends on another, so that all rows of all sessions are one batch of a single step.
 
@@ -64,12 +64,12 @@ class OpenLoop:
         return _one_step(self.cell, self.x, self.history) - self.ys
 
     def error(self) -> float:
-        """The mean square."""
+        """Mean of the squared residuals."""
         return float(np.square(self.residuals().data).mean())
 
 
 class ClosedLoop:
-    """Free runs from the first measured values of each session.
+    """Objective of free runs from the first measured values of each session.
 
     Parameters
     ----------
@@ -98,17 +98,17 @@ class ClosedLoop:
         self.lengths = None if (self.real == len(self.ys)).all() else self.real
 
     def residuals(self) -> Tensor:
-        """Predictions minus measurements, shape (steps, sessions, outputs); zero past the end of a session."""
+        """Predictions minus measurements, shape (steps, sessions, outputs); zero beyond the end of a session."""
         return self.model.free_run(self.xs, self.history, steps=len(self.ys), lengths=self.lengths) - self.ys
 
     def error(self) -> float:
-        """The mean square."""
+        """Mean of the squared residuals."""
         with no_grad():
             found = self.residuals().data
         return float(np.square(found).sum() / (self.real.sum() * found.shape[2]))
 
     def jacobian(self) -> Array:
-        """The derivatives of the residuals by the parameters: ∂y_t/∂θ = ∂f_t/∂θ + Σ_k ∂f_t/∂y_{t-k} ∂y_{t-k}/∂θ.
+        """Derivatives of residuals by the parameters: ∂y_t/∂θ = ∂f_t/∂θ + Σ_k ∂f_t/∂y_{t-k} ∂y_{t-k}/∂θ.
 
         The partial derivatives are those of single steps, so that they are found for all steps at once; the sum is the only
         loop over time (Narendra and Parthasarathy, "Identification and control of dynamical systems using neural networks",
@@ -135,7 +135,7 @@ class ClosedLoop:
 
 
 def _delayed(model: nn.NARX, xs: Array | None, ys: Array) -> tuple[Array | None, list[Array]]:
-    """Inputs x_t and slots of the history, a row for each step and session after the first `reach` steps."""
+    """Inputs x_t and history slots, a row for each step and session after the first `reach` steps."""
     reach, T = model.reach, len(ys) - model.reach
 
     def rows(data: Array, k: int) -> Array:

@@ -131,7 +131,7 @@ class NARXRegressor(SeriesRegressor):
         self.verbose = verbose
 
     def _new(self) -> nn.NARX:
-        """A model with new initial values."""
+        """A model with freshly initialised parameters."""
         sizes = self.n_features_in_, self.outputs_.size
         options: dict[str, Any] = {"dtype": np.float64, "feedback_delays": self.output_delays}
         if self.n_features_in_:
@@ -177,7 +177,7 @@ class NARXRegressor(SeriesRegressor):
         self.residuals_ = self._errors(train, later) * self.y_scaler_.scale_
 
     def _errors(self, train: list[Part], later: list[Part]) -> Array:
-        """Errors one step ahead; those of the training part, of n rows, enlarged to what p parameters make of them on new data.
+        """Errors one step ahead; training errors are inflated by degrees of freedom, as for new data.
 
         By the factor of the final prediction error, (n + p) / (n - p) (Akaike, "Fitting autoregressive models for
         prediction", 1969).
@@ -244,7 +244,7 @@ class NARXRegressor(SeriesRegressor):
 
 
 class _Disturbed(nn.Cell):
-    """A NARX cell with a disturbance e_t that is added to each output, and fed back with it."""
+    """A NARX cell with a disturbance e_t that is added to each output and fed back with it."""
 
     def __init__(self, cell: nn.NARXCell) -> None:
         super().__init__()
@@ -259,7 +259,7 @@ class _Disturbed(nn.Cell):
 
 
 def _windows(parts: list[Part], reach: int) -> list[Part]:
-    """Pieces of `WINDOW` steps, each with the history before it."""
+    """Windows of `WINDOW` steps, each with the history before it."""
     return [
         Part(x[start : start + reach + WINDOW], y[start : start + reach + WINDOW])
         for x, y, _ in parts

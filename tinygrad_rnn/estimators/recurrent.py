@@ -32,7 +32,7 @@ Array = npt.NDArray[Any]
 
 
 class RecurrentEstimator(SeriesEstimator):
-    """What the regressor and the classifier share: a recurrent cell, a linear layer, and their training."""
+    """Base of the recurrent regressor and classifier: a recurrent cell, a linear layer, and their training."""
 
     takes_one_value = True
 
@@ -68,7 +68,7 @@ class RecurrentEstimator(SeriesEstimator):
         self.verbose = verbose
 
     def _new(self, outputs: int) -> nn.Sequential:
-        """A model with new initial values."""
+        """A model with freshly initialised parameters."""
         make = find_cell(self.cell) if isinstance(self.cell, str) else self.cell
         cell = make(self.n_features_in_, check_int("hidden_size", self.hidden_size))
         if not isinstance(cell, nn.Cell):
@@ -82,7 +82,7 @@ class RecurrentEstimator(SeriesEstimator):
         return nn.Sequential(nn.Recurrent(cell), nn.Linear(found.shape[1], outputs, dtype=found.dtype))
 
     def _train(self, table: Table, outputs: int) -> tuple[list[Part], list[Part]]:
-        """Fit a model to standard units: its parts for training and for validation."""
+        """Fit a model to standardised data, with parts for training and validation."""
         if not self.n_features_in_:
             raise DataError(
                 f"{type(self).__name__} needs inputs X; a series without inputs is for NARXRegressor or ARRegressor"
@@ -121,15 +121,15 @@ class RecurrentEstimator(SeriesEstimator):
         return train, later
 
     def _goal(self, run: _Runs) -> dict[str, Any]:
-        """What a search makes small: residuals, or a loss."""
+        """The objective of a search: residuals, or a loss."""
         raise NotImplementedError
 
     def _error(self, run: _Runs) -> float:
-        """The error on later data."""
+        """The error on validation data."""
         raise NotImplementedError
 
     def _raw(self, xs: list[Array]) -> list[Array]:
-        """Outputs of the model for sessions in their units: of each step, or of the last."""
+        """Model outputs for sessions in standardised units: of each step, or of the last."""
         one_value = self.outputs_.one_value
         with no_grad():
             run = _Runs(self.module_, [Part(self._scaled_x(x), np.zeros((len(x), 1))) for x in xs], one_value)
@@ -137,7 +137,7 @@ class RecurrentEstimator(SeriesEstimator):
         return list(found[:, None]) if one_value else [found[: len(x), b] for b, x in enumerate(xs)]
 
     def _form(self, table: Table, parts: list[Array]) -> Any:
-        """Parts in the form of X; an array, where each sequence has one value."""
+        """Values in the form of X; an array if each sequence has one value."""
         if self.outputs_.one_value:
             whole = np.concatenate(parts)
             return whole[:, 0] if self.outputs_.flat else whole
@@ -145,7 +145,7 @@ class RecurrentEstimator(SeriesEstimator):
 
 
 class RecurrentRegressor(RecurrentEstimator, SeriesRegressor):
-    """A recurrent cell and a linear layer, from the inputs so far to y: at each step, or once for each sequence.
+    """A recurrent cell and a linear layer that predict y from all inputs so far, at each step or once per sequence.
 
     Columns are brought to mean 0 and deviation 1, and predictions back to their units. A long
     series is cut into windows for training, which run side by side. The last part of each series
@@ -218,7 +218,7 @@ class RecurrentRegressor(RecurrentEstimator, SeriesRegressor):
         return float(np.square(found).sum() / (run.mask.sum() * run.ys.shape[-1]))
 
     def _check_known(self, table: Table, horizon: int | None) -> None:
-        """All horizons are the same, since no y is fed back."""
+        """Accept every horizon: all are the same, since no y is fed back."""
 
     def _run(self, table: Table, horizon: int | None) -> list[Array]:
         return [self.y_scaler_.inverse_transform(part) for part in self._raw(table.x)]
@@ -240,7 +240,7 @@ class RecurrentRegressor(RecurrentEstimator, SeriesRegressor):
 
 
 class RecurrentClassifier(ClassifierMixin, RecurrentEstimator):  # type: ignore[misc]
-    """A recurrent cell and a linear layer, from the inputs so far to a class: at each step, or once for each sequence.
+    """A recurrent cell and a linear layer that predict a class from all inputs so far, at each step or per sequence.
 
     Parameters
     ----------
@@ -318,7 +318,7 @@ class RecurrentClassifier(ClassifierMixin, RecurrentEstimator):  # type: ignore[
         return table, self._raw(table.x)
 
     def predict(self, X: Any) -> Any:
-        """The most probable class of each row, or of each sequence.
+        """The most probable class of each row or each sequence.
 
         Parameters
         ----------
@@ -328,7 +328,7 @@ class RecurrentClassifier(ClassifierMixin, RecurrentEstimator):  # type: ignore[
         return self._form(table, [self.classes_[part.argmax(axis=-1)][:, None] for part in logits])
 
     def predict_proba(self, X: Any) -> Any:
-        """The probability of each class in each row, or for each sequence: with an axis for the classes.
+        """The probability of each class for each row or each sequence, along a last axis of classes.
 
         Parameters
         ----------
@@ -348,7 +348,7 @@ class RecurrentClassifier(ClassifierMixin, RecurrentEstimator):  # type: ignore[
 
 
 class _Runs:
-    """Sessions side by side, and the outputs of a model on them.
+    """Sessions as a batch, and the model's outputs on them.
 
     Parameters
     ----------
@@ -376,14 +376,14 @@ class _Runs:
         self.ys = self.ys if self.ys.dtype.kind in "iu" else self.ys.astype(dtype)
 
     def outputs(self) -> Tensor:
-        """Of each step, (time, batch, outputs), or of the last, (batch, outputs)."""
+        """Outputs of each step, (time, batch, outputs), or of the last step, (batch, outputs)."""
         lengths = None if (self.lengths == len(self.xs)).all() else self.lengths
         found, _ = self.rnn(self.xs, lengths=lengths)
         return self.head(found[self.lengths - 1, np.arange(len(self.lengths))] if self.one_value else found)
 
 
 def _windows(parts: list[Part], window: int) -> list[Part]:
-    """Pieces of a length, each with a quarter of it from the piece before, which leads up to the state."""
+    """Windows of a length, each with a quarter of that length before it as warm-up for the state."""
     warmup = window // 4
     pieces = []
     for x, y, _ in parts:

@@ -34,7 +34,7 @@ KINDS: dict[str, type[SeriesEstimator]] = {}
 
 
 class SeriesEstimator(BaseEstimator):  # type: ignore[misc]
-    """Base of estimators whose rows are steps of time.
+    """Base class of estimators whose rows are steps of time.
 
     A subclass has the parameter `groups`, and the methods `_learn` and `_run`.
 
@@ -58,11 +58,11 @@ class SeriesEstimator(BaseEstimator):  # type: ignore[misc]
         KINDS[cls.__name__] = cls
 
     def _learn(self, table: Table) -> None:
-        """Fit the model to the sessions of a table; it sets `reach_` first."""
+        """Fit the model to the sessions of a table; sets `reach_` first."""
         raise NotImplementedError
 
     def _run(self, table: Table, horizon: int | None) -> list[Array]:
-        """Predict each row of each session, from the values of y that it has."""
+        """Predict each row of each session, with the known values of y."""
         raise NotImplementedError
 
     def fit(self, X: Any, y: Any = None) -> Any:
@@ -101,7 +101,7 @@ class SeriesEstimator(BaseEstimator):  # type: ignore[misc]
         return y
 
     def _remember(self, table: Table) -> None:
-        """Keep the end of the training data, where a forecast begins."""
+        """Keep the end of the training data as the start of forecasts."""
         keep = max(self.reach_, SHOWN)
         index = table.indices[0] if table.form == "table" else None
         self.past_ = {
@@ -114,7 +114,7 @@ class SeriesEstimator(BaseEstimator):  # type: ignore[misc]
     # -- units ---------------------------------------------------------------------------------------
 
     def _set_units(self, parts: Sequence[Part]) -> None:
-        """Learn mean and standard deviation of each column from the training part."""
+        """Learn the mean and standard deviation of each column from the training part."""
         x, y = (np.concatenate([part[k] for part in parts]) for k in (0, 1))
         names = list(getattr(self, "feature_names_in_", range(x.shape[1])))
         check_constant(x, names, "X")
@@ -158,10 +158,10 @@ class SeriesEstimator(BaseEstimator):  # type: ignore[misc]
 
 
 class SeriesRegressor(RegressorMixin, SeriesEstimator):  # type: ignore[misc]
-    """Base of regressors whose rows are steps of time; a subclass has the method `_simulate` besides."""
+    """Base class of regressors whose rows are steps of time; a subclass defines `_simulate` too."""
 
     def _simulate(self, x: Array, past: Table, paths: int) -> tuple[Array, Array | None, Array | None]:
-        """Go on after the one session of the past: mean (steps, outputs), paths, and standard deviations if they are known."""
+        """Continue the one session of the past: mean (steps, outputs), paths, and standard deviations if known."""
         raise NotImplementedError
 
     # -- predicting ------------------------------------------------------------------------------
@@ -264,7 +264,7 @@ class SeriesRegressor(RegressorMixin, SeriesEstimator):  # type: ignore[misc]
         return Forecast(shown[0], shown[1], shown[2], interval, _piece(past.y[0][-SHOWN:], indices[0], names, flat), found)
 
     def _past_and_future(self, X: Any, y_past: Any, steps: int | None) -> tuple[Table, Array, tuple[Any, Any]]:
-        """The session that was measured, the inputs after it, and the indices of both."""
+        """The measured session, the inputs after it, and the indices of both."""
         inputs = self.reads_inputs and self.n_features_in_ > 0
         if y_past is None:
             if self.past_["series"] > 1:
@@ -331,7 +331,7 @@ class SeriesRegressor(RegressorMixin, SeriesEstimator):  # type: ignore[misc]
     # -- errors ------------------------------------------------------------------------------------
 
     def score(self, X: Any, y: Any, sample_weight: Any = None, *, horizon: int | None = None) -> float:
-        """The coefficient of determination R² of predictions, of a free run if no horizon is given.
+        """The coefficient of determination R² of predictions; of a free run if no horizon is given.
 
         The first rows of each session are the history, and are not judged.
 
@@ -351,7 +351,7 @@ class SeriesRegressor(RegressorMixin, SeriesEstimator):  # type: ignore[misc]
         return float(r2_score(true, found, sample_weight=weights))
 
     def fit_percent(self, X: Any, y: Any, *, horizon: int | None = None) -> Any:
-        """The fit in percent, 100 (1 - ‖y - ŷ‖ / ‖y - mean of y‖), of each output.
+        """The fit in percent of each output, 100 (1 - ‖y - ŷ‖ / ‖y - mean of y‖).
 
         Parameters
         ----------
@@ -368,7 +368,7 @@ class SeriesRegressor(RegressorMixin, SeriesEstimator):  # type: ignore[misc]
         return 100 * (1 - float(distance[0])) if self.outputs_.flat else 100 * (1 - distance)
 
     def residuals(self, X: Any, y: Any, *, horizon: int | None = 1) -> Any:
-        """Measurements minus predictions, one step ahead if no other horizon is given.
+        """Measurements minus predictions, one step ahead unless a horizon is given.
 
         Parameters
         ----------
@@ -387,7 +387,7 @@ class SeriesRegressor(RegressorMixin, SeriesEstimator):  # type: ignore[misc]
         return self._restored(table, parts)
 
     def _judge(self, X: Any, y: Any, horizon: int | None) -> tuple[Table, list[Array], int]:
-        """The table with all of y, predictions of its rows, and how many of each session are its history."""
+        """The table with all of y, predictions for its rows, and the number of history rows of each session."""
         _check_horizon(horizon)
         table = read_table(self, X, y, fitting=False)
         reach = self.reach_
@@ -421,7 +421,7 @@ NOT_KEPT = ("module_", "outputs_", "feature_names_in_", "sessions_")
 
 
 def load(path: str | os.PathLike[str], classes: Sequence[type] = ()) -> Any:
-    """Read a fitted estimator that its method `save` wrote.
+    """Read a fitted estimator from a file that its method `save` wrote.
 
     Parameters
     ----------
@@ -461,7 +461,7 @@ def load(path: str | os.PathLike[str], classes: Sequence[type] = ()) -> Any:
 
 
 def _stored(value: Any) -> Any:
-    """A parameter of an estimator as a file has it: for a function its name, since a file holds no code."""
+    """A parameter of an estimator for a file; None for a part of the model, which is stored already."""
     if callable(value) and not (isinstance(value, type) and issubclass(value, nn.Module)):
         return {"function": str(getattr(value, "__qualname__", type(value).__name__))}
     return None if isinstance(value, np.random.RandomState) else value
@@ -481,7 +481,7 @@ def _check_horizon(horizon: int | None) -> None:
 
 
 def check_long_enough(table: Table, rows: int, reach: int) -> None:
-    """Raise if less than two rows are left for training after the histories.
+    """Raise if less than two training rows are left after the histories.
 
     Raises
     ------
@@ -500,7 +500,7 @@ def check_long_enough(table: Table, rows: int, reach: int) -> None:
 
 
 def check_constant(values: Array, names: Any, what: str) -> None:
-    """Raise if a column has the same value in each row.
+    """Raise if a column has the same value in all rows.
 
     Raises
     ------
@@ -527,7 +527,7 @@ def _piece(values: Array, index: Any, names: Any, flat: bool) -> Any:
 
 
 def _labels(index: Any) -> Mapping[str, Any]:
-    """What a file keeps of the index of the past: name, end and step, as text for times and as numbers for numbers."""
+    """The index of the past for a file: its name, end and step, as text for times and as numbers for numbers."""
     if index is None or not len(index):
         return {"name": None, "end": None, "step": None}
     found: dict[str, Any] = {"name": None if index.name is None else str(index.name), "end": None, "step": None}
@@ -543,7 +543,7 @@ def _labels(index: Any) -> Mapping[str, Any]:
 
 
 def _index_of(labels: Mapping[str, Any], before: int, after: int) -> Any:
-    """An index of some labels that end where the past ends, or begin after it; None if the past has none."""
+    """An index that ends or begins at the end of the past; None if the past has no index."""
     end, step = labels["end"], labels["step"]
     if end is None:
         return None

@@ -17,7 +17,7 @@ MANY = 5
 
 
 class Part(NamedTuple):
-    """A stretch of a session.
+    """A part of a session, with the number of rows that only warm the model up.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class Part(NamedTuple):
 
 
 def split_in_time(table: Table, fraction: float, warmup: int) -> tuple[list[Part], list[Part]]:
-    """Split a table in the order of time: the last rows of each series, or the last of many series, are the later part.
+    """Split a table by time: the later part holds the last rows of each series, or the last of many series.
 
     Parameters
     ----------

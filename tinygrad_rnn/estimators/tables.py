@@ -43,7 +43,7 @@ class Session(NamedTuple):
 
 @dataclass
 class Table:
-    """Sessions of X and y, and the way back to the form in which X was given.
+    """Sessions of X and y, and the way back to the original form of X.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ class Table:
     indices: list[Any] = field(default_factory=list)
 
     def restored(self, parts: Sequence[Array], names: Sequence[Any] | None, flat: bool) -> Any:
-        """Values of all sessions in the form of X: pandas for pandas, a list for a list, else an array.
+        """Values of all sessions in the form of X: pandas for pandas, a list for a list, otherwise an array.
 
         Parameters
         ----------
@@ -165,7 +165,7 @@ def read_table(estimator: Any, X: Any, y: Any, *, fitting: bool, partial: bool =
 
 
 def _is_list(data: Any) -> bool:
-    """Whether data are a list of sequences, and not a table."""
+    """Whether data are a list of sequences, not a table."""
     return isinstance(data, (list, tuple)) and len(data) > 0 and (_is_pandas(data[0]) or np.ndim(data[0]) >= 2)
 
 
@@ -175,7 +175,7 @@ def _is_pandas(data: Any) -> bool:
 
 
 def _names_of(data: Any) -> list[Any] | None:
-    """Names of the columns of a frame, or of a series; None of an array."""
+    """Column names of a frame or a series; None for an array."""
     if not _is_pandas(data):
         return None
     return list(data.columns) if hasattr(data, "columns") else [data.name]
@@ -185,7 +185,7 @@ def _names_of(data: Any) -> list[Any] | None:
 
 
 def _read_list(estimator: Any, X: Any, y: Any, fitting: bool, partial: bool) -> Table:
-    """Sequences, each of them a session; of a 3-d array (sequences, time, features)."""
+    """Sequences as sessions, from a list or a 3-d array (sequences, time, features)."""
     if estimator.groups is not None:
         raise DataError(f"groups={estimator.groups!r} names a column of a table, and X is a list of sequences already")
     given = y if X is None else X
@@ -239,7 +239,7 @@ def _read_list(estimator: Any, X: Any, y: Any, fitting: bool, partial: bool) -> 
 
 
 class Outputs(NamedTuple):
-    """What y was when an estimator was fitted.
+    """The form of y when an estimator was fitted.
 
     Attributes
     ----------
@@ -260,7 +260,7 @@ class Outputs(NamedTuple):
 
 
 def _without_groups(X: Any, groups: Any) -> tuple[Any, Array]:
-    """X without its column of groups, and that column."""
+    """X without its column of groups, and the column."""
     if _is_pandas(X):
         if groups not in X.columns:
             raise DataError(f"there is no column {groups!r} for the groups; {listed(groups, X.columns)}")
@@ -272,7 +272,7 @@ def _without_groups(X: Any, groups: Any) -> tuple[Any, Array]:
 
 
 def listed(name: object, known: Iterable[Any]) -> str:
-    """What names there are, with the nearest to one that is not among them.
+    """Available names for an error, with the closest match of a missing name.
 
     Examples
     --------
@@ -349,7 +349,7 @@ def check_numbers(data: Any, what: str) -> None:
 
 
 def _label(index: Any, row: int) -> str:
-    """The label of a row, if it is not its number."""
+    """The label of a row, if the label is not the row's number."""
     return "" if index is None or index[row] == row else f" ({index[row]})"
 
 
@@ -371,7 +371,7 @@ def _check_finite(array: Array, names: Sequence[Any] | None, index: Any, what: s
 
 
 def _check_same_start(index: Any, own: Any, rows: int, count: int, partial: bool) -> None:
-    """Raise if a history is longer than X, or the labels of y are others than those of X."""
+    """Raise if a history is longer than X, or if y has other labels than X."""
     if partial and rows > count:
         raise DataError(
             f"y_past has {counted(rows, 'row')}, and X has {count}: X begins where y_past begins, with the inputs of the "
@@ -388,7 +388,7 @@ def _check_same_start(index: Any, own: Any, rows: int, count: int, partial: bool
 
 
 def _measured(values: Array, partial: bool) -> Array:
-    """The values before the first that is unknown."""
+    """The values before the first missing one."""
     if not partial:
         return values
     known = np.asarray(np.isfinite(values).all(axis=1))
@@ -424,7 +424,7 @@ def frequency(index: Any) -> str | None:
 
 
 def _cut_at_gaps(rows: Array, index: Any, name: Any) -> list[Array]:
-    """Rows of one series, cut where a step of its index, of times or whole numbers, is longer than usual."""
+    """Rows of one series, cut where the time step is longer than usual."""
     times = times_of(index)
     kind = "time" if times is not None else "index"
     if times is None and getattr(getattr(index, "dtype", None), "kind", "") in ("i", "u"):

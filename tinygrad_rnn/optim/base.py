@@ -22,7 +22,7 @@ Array = npt.NDArray[Any]
 
 
 def each(parameters: Iterable[Parameter]) -> list[Parameter]:
-    """The parameters as a list, each of them once.
+    """The parameters as a list without repetition.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def each(parameters: Iterable[Parameter]) -> list[Parameter]:
 
 
 def check_parameters(parameters: Iterable[Parameter]) -> list[Parameter]:
-    """The parameters as a list, each of them once; an error if there are none.
+    """The parameters as a list without repetition, after a check that there are some.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def trainable(parameters: Iterable[Parameter]) -> list[Parameter]:
 
 
 def values_of(x: Tensor, dtype: npt.DTypeLike) -> Any:
-    """The values of a tensor in a dtype: an array; in a function that :func:`compile` records, a tensor."""
+    """The values of a tensor in a dtype: an array, or a tensor within a function that :func:`compile` records."""
     values: Any = Tensor(x.node) if isinstance(x.node.value, Spec) else x.data
     return values if values.dtype == dtype else values.astype(dtype)
 
@@ -83,7 +83,7 @@ def _is_option(value: Any) -> bool:
 
 
 class Optimizer:
-    """Base class of the optimisers, which updates every parameter that has a gradient.
+    """Base class of all optimisers, which update every parameter that has a gradient.
 
     An optimiser of your own overrides :meth:`update`, and :attr:`state_names` if it remembers arrays.
 
@@ -132,7 +132,7 @@ class Optimizer:
 
     @property
     def state_names(self) -> tuple[str, ...]:
-        """Names of the values that the optimiser keeps for each parameter from step to step."""
+        """Names of the values that the optimiser remembers for each parameter between steps."""
         return ()
 
     def zero_grad(self) -> None:
@@ -175,7 +175,7 @@ class Optimizer:
         return {name: value for name, value in vars(self).items() if _is_option(value)}
 
     def state_dict(self) -> dict[str, Array]:
-        """Return a copy of the options, and of the state of all parameters, by the parameter's number and a name: ``"0.v"``.
+        """Copies of the options and of all state; the keys of state have a parameter's number and a name: ``"0.v"``.
 
         ``np.savez`` stores it.
         """
@@ -185,7 +185,7 @@ class Optimizer:
         return {f"{i}.{name}": np.array(value) for i, memory in enumerate(self.memories) for name, value in memory.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Replace options and state by those that `state_dict` gave, whole or not at all.
+        """Replace options and state by those from `state_dict`, completely or not at all.
 
         Parameters
         ----------
@@ -212,7 +212,7 @@ class Optimizer:
             raise
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        """Set all attributes, of a copy or from a file, after a check of what is remembered for each parameter."""
+        """Set all attributes from a copy or a file, after a check of the remembered values."""
         if strange := [name for name in state if hasattr(type(self), name)]:
             raise StateDictError(f"{strange[0]!r:.60} is no attribute of an instance of {type(self).__name__}")
         vars(self).update(state)
@@ -220,14 +220,14 @@ class Optimizer:
         self.memories = self._checked_memory(self._remembered())
 
     def _option(self, name: str, array: Array, like: Any) -> Any:
-        """The value of an option, if it is of the kind that the option has."""
+        """The value of an option, after a check of its type."""
         if array.shape != np.shape(like) or array.dtype.kind not in ("b" if np.asarray(like).dtype.kind == "b" else "iuf"):
             raise self._misfit(f"the option {name} is {like!r}, and the state has {array!s:.60}")
         value = array.tolist()
         return tuple(value) if isinstance(like, tuple) else value
 
     def _checked_memory(self, state: Mapping[str, Array]) -> list[dict[str, Any]]:
-        """What is remembered for each parameter, checked against the parameters' shapes."""
+        """Remembered values of each parameter, after a check of their shapes."""
         memory = [
             {name: state[key] for name in self.state_names if (key := f"{i}.{name}") in state}
             for i in range(len(self.parameters))

@@ -70,7 +70,7 @@ def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
 
 
 def _norm(gradients: Sequence[Any], scaled: bool) -> Any:
-    """The joint norm of gradients in float64; scaled, if the squares of numbers as large as 1e200 could overflow."""
+    """The joint norm of gradients in float64, scaled where squares of numbers as large as 1e200 could overflow."""
     if not scaled:
         return np.sqrt(sum(np.sum(g * g) for g in gradients))
     largest: Any = functools.reduce(np.maximum, [np.max(np.abs(g)) for g in gradients if g.size] or [np.zeros(())])

@@ -52,7 +52,7 @@ class SGD(Optimizer):
 
     @property
     def state_names(self) -> tuple[str, ...]:
-        """The name ``v`` of the velocity, with momentum."""
+        """The velocity ``v``, if there is momentum."""
         return ("v",) if self.momentum else ()
 
     def update(self, data: Array, g: Array, memory: dict[str, Any]) -> Array:
@@ -120,7 +120,7 @@ class RMSProp(Optimizer):
 
     @property
     def state_names(self) -> tuple[str, ...]:
-        """The name of the running mean of g², or of variance and mean if centred, and of the velocity."""
+        """Names of the running mean of g², of variance and mean if centred, and of the velocity."""
         return (*(("variance", "m") if self.centered else ("s",)), *(("v",) if self.momentum else ()))
 
     def update(self, data: Array, g: Array, memory: dict[str, Any]) -> Array:
@@ -139,7 +139,7 @@ class RMSProp(Optimizer):
 
 
 class Adam(Optimizer):
-    """Adam: steps by running means of g and of g² (Kingma and Ba, 2015).
+    """Adam: steps scaled by running means of g and of g² (Kingma and Ba, 2015).
 
     Parameters
     ----------
@@ -254,7 +254,7 @@ class AdamW(Adam):
 
 
 def _decayed(data: Array, g: Array, weight_decay: float) -> Array:
-    """The gradient of the loss with weight decay, g + weight_decay · θ."""
+    """The gradient with weight decay, g + weight_decay · θ."""
     return g + weight_decay * data if weight_decay else g
 
 

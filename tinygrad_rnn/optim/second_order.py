@@ -24,7 +24,7 @@ Callback = Callable[[float], object]
 
 
 class Fit(NamedTuple):
-    """The result of a fit: best loss, iterations, and whether and why it ended.
+    """The result of a fit: best loss, number of iterations, and the reason why it ended.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ def lbfgs(
     history: int = 10,
     callback: Callback | None = None,
 ) -> Fit:
-    """Minimise a loss by L-BFGS (Liu and Nocedal, 1989); it needs the extra ``scipy``.
+    """Minimise a loss by L-BFGS (Liu and Nocedal, 1989); requires the extra ``scipy``.
 
     Every value of the loss is of all the data, with nothing random in it: no minibatches,
     and dropout in evaluation mode. The search itself is in float64. Parameters of float32
@@ -149,7 +149,7 @@ def levenberg_marquardt(
     callback: Callback | None = None,
     jacobian: Callable[[], npt.NDArray[Any]] | None = None,
 ) -> Fit:
-    """Minimise a sum of squares by the method of Levenberg (1944) and Marquardt (1963); it needs the extra ``scipy``.
+    """Minimise a sum of squares by Levenberg's (1944) and Marquardt's (1963) method; requires the extra ``scipy``.
 
     MINPACK's lmder where there are at least as many residuals as parameters, else SciPy's
     trust-region method. The Jacobian costs about twice the gradient for each parameter, or
@@ -249,7 +249,7 @@ def levenberg_marquardt(
 
 
 class _Stop(Exception):
-    """Exception that ends SciPy's search, with the reason."""
+    """Exception that ends SciPy's search, with a reason."""
 
     def __init__(self, reason: str, converged: bool = False) -> None:
         super().__init__(reason)
@@ -257,7 +257,7 @@ class _Stop(Exception):
 
 
 class _Search:
-    """The state of a search over all parameters as one vector; at the end the best point seen is restored."""
+    """State of a search over all parameters as one vector; the best point is restored at the end."""
 
     def __init__(
         self, parameters: Iterable[Parameter], max_iterations: int, tolerance: float, callback: Callback | None
@@ -279,7 +279,7 @@ class _Search:
             p.data = part.reshape(p.shape)
 
     def seen(self, loss: float, finite: bool = True) -> float:
-        """Record the loss at the present point, and return it, or a loss worse than the start's if it is not finite."""
+        """Record and return the loss at the current point, or a loss above the start's if it is not finite."""
         finite = finite and math.isfinite(loss)
         if self.loss == math.inf:
             if not finite:
@@ -331,7 +331,7 @@ def _flat(parts: Iterable[Tensor]) -> Vector:
 
 
 def parameter_jacobian(residuals: Tensor, parameters: list[Parameter]) -> Vector:
-    """The Jacobian, shape (residuals, parameters), computed by rows or by columns, whichever are fewer."""
+    """The Jacobian, shape (residuals, parameters), by rows or by columns, whichever are fewer."""
     columns = sum(p.size for p in parameters)
     if residuals.size < columns:
         with no_grad():

@@ -16,14 +16,14 @@ NODE_BYTES = 2600
 
 
 class RunMemory(Protocol):
-    """The memory of one run, in which its residuals stay."""
+    """The memory of one run, which holds its residuals."""
 
     def residual(self, index: int) -> Any:
-        """The array of an output that is a residual."""
+        """Array of an output that is a residual."""
 
 
 class Executable(Protocol):
-    """A schedule that can be run, for any number of steps and in any number of threads.
+    """A runnable schedule, for any number of steps and threads.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Executable(Protocol):
     size: int
 
     def __call__(self, inputs: Sequence[Any], steps: int) -> tuple[Sequence[Any], RunMemory]:
-        """Run.
+        """Run the schedule.
 
         Parameters
         ----------
@@ -57,13 +57,13 @@ class Executable(Protocol):
         """
 
     def release(self, memory: Any) -> None:
-        """Take back the memory of a run whose residuals nobody reads any more."""
+        """Take back the memory of a run when its residuals are not needed any more."""
 
     def operations(self) -> list[Operation]:
         """The operations of a run, in order."""
 
     def kept(self, steps: int) -> int:
-        """Bytes of the memory that is kept for the gradient."""
+        """Bytes of memory kept for the gradient."""
 
 
 class InTurn(NamedTuple):

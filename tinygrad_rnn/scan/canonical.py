@@ -22,7 +22,7 @@ _ASTYPE, _CONCATENATE, _GETITEM = registry["astype"], registry["concatenate"], r
 
 
 def canonical(loop: Loop, instead: Mapping[Node, Node] | None = None) -> Loop:
-    """The same loop, built anew.
+    """Rebuild a loop, with equal operations merged and some nodes replaced.
 
     Parameters
     ----------
@@ -55,14 +55,14 @@ def canonical(loop: Loop, instead: Mapping[Node, Node] | None = None) -> Loop:
 
 
 class NodeBuilder:
-    """A maker of nodes without values: equal operations on equal inputs are one node."""
+    """Builder of nodes without values, in which equal operations on equal inputs are one node."""
 
     def __init__(self) -> None:
         self._made: dict[Any, Node] = {}
         self._own: set[Node] = set()
 
     def number(self, node: Node) -> Node:
-        """The one leaf for a number of this dtype."""
+        """The leaf for a number of a dtype, shared by all uses."""
         return self._made.setdefault((node.dtype, node.value.tobytes()), node)
 
     def like(self, node: Node, inputs: tuple[Node, ...]) -> Node:
@@ -76,7 +76,7 @@ class NodeBuilder:
     def make(
         self, primitive: Primitive, inputs: tuple[Node, ...], attributes: Mapping[str, Any] = {}, like: Node | None = None
     ) -> Node:
-        """A node for an operation; the one that was made before, if there is one."""
+        """A node for an operation; an equal earlier node if there is one."""
         if len(inputs) > 1 and primitive.leading is None:
             inputs = self._of_one_rank(inputs)
         simpler = self._simpler(primitive, inputs, attributes)
@@ -95,7 +95,7 @@ class NodeBuilder:
         return made
 
     def _of_one_rank(self, inputs: tuple[Node, ...]) -> tuple[Node, ...]:
-        """Inputs with equal ranks, so that all may have a further leading axis; numbers stay as they are."""
+        """Inputs with equal ranks, so that all may get a further leading axis; numbers stay unchanged."""
         rank = max(len(node.shape) for node in inputs)
         if all(len(node.shape) == rank or is_scalar_constant(node) for node in inputs):
             return inputs
@@ -150,7 +150,7 @@ class NodeBuilder:
         return None
 
     def _part(self, x: Node, index: tuple[Any, ...]) -> Node | None:
-        """A simpler node for a slice: of all of a value, of a slice, or within one piece of a concatenation."""
+        """A simpler node for a slice: of a whole value, of another slice, or within one concatenated piece."""
         found = along(index, x.shape)
         if found is None:
             return None
@@ -170,7 +170,7 @@ class NodeBuilder:
         return None
 
     def _joined(self, pieces: tuple[Node, ...], axis: int) -> list[Node]:
-        """The pieces of a concatenation, where neighbouring slices of one value are one piece."""
+        """Pieces of a concatenation, with neighbouring slices of one value merged."""
         found: list[Node] = []
         for piece in pieces:
             place, before = slice_of(piece), slice_of(found[-1]) if found else None
@@ -200,13 +200,13 @@ class NodeBuilder:
 
 
 def slice_of(node: Node) -> tuple[int, int, int] | None:
-    """Where a slice along one axis lies in its input: (negative axis, start, stop); None for anything else."""
+    """Position of a slice along one axis of its input, (negative axis, start, stop); None for other nodes."""
     reads = facts_of(node).reads
     return along(node.attributes[reads], node.inputs[0].shape) if reads and len(node.inputs) == 1 else None
 
 
 def joined_axis(node: Node) -> int | None:
-    """The axis of its inputs along which a node has them side by side, as a concatenation does; None for anything else."""
+    """Axis along which a node concatenates its inputs; None for other nodes."""
     joins = facts_of(node).joins
     return node.attributes[joins] if joins and len(node.shape) == len(node.inputs[0].shape) else None
 

@@ -17,7 +17,7 @@ __all__ = ["Segments", "run_in_segments", "spans"]
 
 
 class Segments(Results):
-    """The results of a run that kept only its carry between segments.
+    """Results of a run that kept only the carry between segments.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Segments(Results):
 
 
 def spans(plan: CompiledScan, steps: int) -> Iterator[tuple[int, int]]:
-    """The start and stop of each segment, in the order in which the segments are run."""
+    """Start and stop of each segment, in running order."""
     n = plan.checkpoint or steps
     found = [(start, min(start + n, steps)) for start in range(0, steps, max(1, n))]
     return iter(found[::-1] if plan.loop.reverse else found)

@@ -21,7 +21,7 @@ __all__ = ["CompiledScan"]
 
 
 class CompiledScan:
-    """A loop with its programs and gradients, each of which is made when it is first needed.
+    """A loop with its programs and gradients, each made when first needed.
 
     Attributes
     ----------
@@ -72,13 +72,13 @@ class CompiledScan:
 
     @property
     def size(self) -> int:
-        """About how many bytes the programs take, with those of the gradients; at least what they will take."""
+        """Approximate bytes of the programs, including those of gradients."""
         whole = self.__dict__.get("whole")
         made = self._made if whole is None else self._made + whole.size
         return made if self.forward else max(made, self._expected)
 
     def _grow(self, size: int) -> None:
-        """Count the bytes of a new program, here and in the plan whose gradient this is."""
+        """Count the bytes of a new program, also in the plan whose gradient this is."""
         plan: CompiledScan | None = self
         while plan is not None:
             with plan._lock:
@@ -87,13 +87,13 @@ class CompiledScan:
 
     @functools.cached_property
     def layout(self) -> Any:
-        """How arrays lie in memory."""
+        """The memory layout of arrays."""
         alike = self.forward is not None and self.forward.backend is self.backend
         return self.forward.layout if self.forward is not None and alike else self.backend.layout(self.loop)
 
     @property
     def saving(self) -> Loop:
-        """The loop with the residuals of its gradient as further outputs."""
+        """The loop with the residuals of its gradient as additional outputs."""
         if self._saving is not None:
             return self._saving
         with self._lock:
@@ -112,7 +112,7 @@ class CompiledScan:
         return CompiledScan(self.traced, backend=self.backend)
 
     def executable(self, save: bool) -> Executable:
-        """The program; with `save` it keeps the residuals."""
+        """The program; with `save`, it also keeps residuals."""
         if (made := self._executables.get(save)) is not None:
             return made
         with self._lock:
@@ -122,7 +122,7 @@ class CompiledScan:
             return self._executables[save]
 
     def rewritten(self, save: bool) -> Loop:
-        """The loop after all rewrites, as it is run."""
+        """The loop after all rewrites, as run."""
         return rewrite(self.saving if save else self.loop, AFTER, self.off, self.fired)
 
     def reverse(self, given: Sequence[int], wanted: Sequence[int], ends: Collection[int] = ()) -> tuple[Reverse, CompiledScan]:
@@ -149,11 +149,11 @@ class CompiledScan:
 
     @functools.cached_property
     def detaches(self) -> bool:
-        """Whether there is a ``.detach()`` in the step."""
+        """Whether the step contains a ``.detach()``."""
         return any(map(detaches, self.traced.body))
 
     def cut_off(self, outputs: Collection[int]) -> dict[int, Node]:
-        """For inputs on which some outputs depend only through a ``.detach()``, the detached value."""
+        """Inputs on which some outputs depend only through a ``.detach()``, with the detached value."""
         loop = self.traced
         roots = [loop.value_of(output) for i, output in enumerate(loop.outputs) if i in outputs]
         detached = [node.inputs[0] for node in loop.needed_for(roots) if detaches(node)]
@@ -170,7 +170,7 @@ class CompiledScan:
         return {k: behind[node] for k, node in enumerate(loop.inputs) if node in behind}
 
     def slots_before(self, given: Sequence[int], ends: Collection[int], steps: int) -> set[int]:
-        """The slots whose initial value has a cotangent, if outputs `given` and the final values of slots `ends` have one."""
+        """Slots whose initial value has a cotangent, if outputs `given` and final slots `ends` have one."""
         first, found, before = len(self.loop.sequences), set(ends), None
         wanted = self.loop.float_slots
         for _ in range(steps):

@@ -20,7 +20,7 @@ __all__ = ["Reverse", "differentiate", "step_alone"]
 
 
 class Reverse(NamedTuple):
-    """A loop's gradient.
+    """The gradient of a loop.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ def differentiate(
     saved: Collection[Node] | None = None,
     ends: Collection[int] = (),
 ) -> Reverse:
-    """The loop that computes cotangents of inputs from those of outputs.
+    """Derive the loop that computes cotangents of inputs from cotangents of outputs.
 
     Parameters
     ----------
@@ -152,7 +152,7 @@ def _zeros(like: Node) -> Node:
 
 
 def _reads(forward: Loop, reverse: Loop, before: set[Node], saved: Collection[Node] | None) -> list[Node]:
-    """The residuals: nodes of the forward body whose values are read from its run, in order.
+    """Residuals: nodes of the forward body whose values the gradient reads, in order.
 
     The gradient rules read more. But the carry is kept anyway, and values that follow from it and from
     the inputs, element by element, cost less to compute again than to keep.

@@ -17,11 +17,11 @@ __all__ = ["NotLiftableError", "lift", "lifted_loop"]
 
 
 class NotLiftableError(TinygradError):
-    """A further leading axis does not pass through an operation of a step, such as an index with arrays."""
+    """An additional leading axis does not pass through some operation, such as an index with arrays."""
 
 
 def lift(nodes: Sequence[Node], given: Mapping[Node, Tensor], n: int) -> dict[Node, Tensor]:
-    """Values of nodes, with a further leading axis of length n where they depend on a leaf that has this axis.
+    """Compute nodes with an additional leading axis of length n wherever they depend on a leaf that has the axis.
 
     Outside a trace the operations are run, in a trace they are recorded.
 
@@ -68,7 +68,7 @@ def lift(nodes: Sequence[Node], given: Mapping[Node, Tensor], n: int) -> dict[No
 
 
 def _lifted(node: Node, inputs: Sequence[Tensor], found: Collection[Node], n: int) -> Tensor:
-    """One operation, where the inputs in `found` have the axis."""
+    """Compute one operation for inputs with the additional axis."""
     primitive = node.primitive
     assert primitive is not None
     shapes = [i.shape for i in node.inputs]
@@ -99,7 +99,7 @@ def _lifted(node: Node, inputs: Sequence[Tensor], found: Collection[Node], n: in
 
 
 def lifted_loop(loop: Loop, leaves: Collection[Node], n: int) -> Loop:
-    """The loop for n values of some of its inputs at once: these inputs and all outputs have a further leading axis.
+    """The loop for n values of some inputs at once: these inputs and all outputs get a leading axis.
 
     A slot has the axis too, if what it carries depends on such an input. The inputs are in the same order.
 

@@ -38,7 +38,7 @@ class Output(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Loop:
-    """One step of a recurrence.
+    """One step of a recurrence, as a graph with slots.
 
     Its inputs are, in this order: a sequence for each leaf in `sequences`, the initial
     value of each slot, and the consts. A loop never changes: a rewrite makes a new one.
@@ -70,56 +70,56 @@ class Loop:
 
     @property
     def inputs(self) -> tuple[Node, ...]:
-        """The leaves of all inputs, in order."""
+        """Leaves of all inputs, in order."""
         return (*self.sequences, *self.carry, *self.consts)
 
     def parts(self, inputs: Sequence[Value]) -> tuple[Sequence[Value], Sequence[Value], Sequence[Value]]:
-        """Values of the inputs, in order, as those of the sequences, of the slots and of the consts."""
+        """Values of the inputs, split into sequences, slots and consts."""
         first_slot = len(self.sequences)
         first_const = first_slot + len(self.carry)
         return inputs[:first_slot], inputs[first_slot:first_const], inputs[first_const:]
 
     @cached_property
     def slot(self) -> dict[Node, int]:
-        """The number of the slot of each leaf in `carry`."""
+        """Number of the slot of each leaf in `carry`."""
         return {node: i for i, node in enumerate(self.carry)}
 
     @cached_property
     def finals(self) -> dict[Node, int]:
-        """The number of the output with a slot's final value, for the leaf of each slot that has such an output."""
+        """Output number of a slot's final value, by the slot's leaf."""
         return {output.node: i for i, output in enumerate(self.outputs) if output.kind == "final"}
 
     @cached_property
     def final_slots(self) -> dict[int, int]:
-        """The number of the slot whose final value an output is, by the number of the output."""
+        """Slot number of each output that is a final value."""
         return {i: self.slot[node] for node, i in self.finals.items()}
 
     @property
     def float_inputs(self) -> list[int]:
-        """Numbers of the inputs that can have a cotangent: those of floats."""
+        """Numbers of the float inputs, which can have cotangents."""
         return [k for k, node in enumerate(self.inputs) if node.dtype.kind == "f"]
 
     @property
     def float_outputs(self) -> list[int]:
-        """Numbers of the outputs that can have a cotangent: those of floats."""
+        """Numbers of the float outputs, which can have cotangents."""
         return [k for k, output in enumerate(self.outputs) if output.node.dtype.kind == "f"]
 
     @property
     def float_slots(self) -> list[int]:
-        """Numbers among the inputs of the slots that can have a cotangent."""
+        """Input numbers of float slots, which can have cotangents."""
         return [k for k in self.float_inputs if self.inputs[k] in self.slot]
 
     def value_of(self, output: Output) -> Node:
-        """The node of the body with an output's value at each step; for a "final" output, the slot's next value."""
+        """The body's node of an output at each step; for a "final" output, the slot's next value."""
         return self.next_carry[self.slot[output.node]] if output.kind == "final" else output.node
 
     @cached_property
     def body(self) -> tuple[Node, ...]:
-        """All nodes that the outputs need, through the slots too; each after its inputs."""
+        """All nodes that the outputs depend on, through the slots too, each after its inputs."""
         return self.needed_for(output.node for output in self.outputs)
 
     def needed_for(self, roots: Iterable[Node]) -> tuple[Node, ...]:
-        """All nodes that some nodes need, through the slots too; each after its inputs."""
+        """All nodes that given nodes depend on, through the slots too, each after its inputs."""
         slot = dict(zip(self.carry, self.next_carry, strict=True))
         seen: set[Node] = set()
         stack = list(roots)
@@ -133,29 +133,29 @@ class Loop:
         return tuple(in_order(seen))
 
     def mapped(self, table: Mapping[Node, Node]) -> Loop:
-        """The loop with other nodes for some of `next_carry` and `outputs`."""
+        """The loop with replaced nodes in `next_carry` and `outputs`."""
         next_carry = tuple(table.get(node, node) for node in self.next_carry)
         outputs = tuple(output._replace(node=table.get(output.node, output.node)) for output in self.outputs)
         return replace(self, next_carry=next_carry, outputs=outputs)
 
     def asking(self, outputs: Iterable[Output]) -> Loop:
-        """The loop with further outputs."""
+        """The loop with additional outputs."""
         return replace(self, outputs=(*self.outputs, *outputs))
 
 
 def is_leaf(node: Node) -> bool:
-    """Whether no primitive made a node."""
+    """Whether a node has no primitive."""
     return node.primitive is None
 
 
 def is_scalar_constant(node: Node, value: float | None = None) -> bool:
-    """Whether a node is a number that the step was written with, of this value if one is given."""
+    """Whether a node is a number written in the step, of a given value if one is passed."""
     found = node.primitive is None and isinstance(node.value, np.ndarray) and node.value.ndim == 0
     return found and (value is None or node.value == value)
 
 
 def is_view(node: Node) -> bool:
-    """Whether a node's value is a view of its first input's, in any layout."""
+    """Whether a node's value is a view of its first input, in any layout."""
     primitive = node.primitive
     if primitive is None or primitive.view is None or node.shape == ():
         return False
@@ -163,10 +163,10 @@ def is_view(node: Node) -> bool:
 
 
 def detaches(node: Node) -> bool:
-    """Whether a node is a ``.detach()`` in a step: it passes its input on, cut off."""
+    """Whether a node is a ``.detach()`` in a step."""
     return node.primitive is not None and node.primitive.cuts is not None
 
 
 def is_ufunc(node: Node) -> bool:
-    """Whether a NumPy ufunc computes a node element by element, so that the result may overwrite an operand."""
+    """Whether a NumPy ufunc computes a node elementwise, so that the result may overwrite an operand."""
     return node.primitive is not None and node.primitive.is_ufunc

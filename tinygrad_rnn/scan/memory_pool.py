@@ -16,14 +16,14 @@ class _Pooled(Protocol):
 
     @property
     def size(self) -> int:
-        """Bytes."""
+        """Size in bytes."""
 
 
 SomeMemory = TypeVar("SomeMemory", bound=_Pooled)
 
 
 class MemoryPool(Generic[SomeMemory]):
-    """The memory of earlier runs of one program, by their number of steps; the cache of the process bounds it.
+    """Memory of earlier runs of one program, by number of steps, bounded by the process's cache.
 
     While a run has the memory, the memory holds its entry of the cache, to be given back with it.
     """
@@ -33,7 +33,7 @@ class MemoryPool(Generic[SomeMemory]):
         self._lock = threading.RLock()  # collecting garbage may free a run, and give back its memory, at any moment
 
     def take(self, steps: int) -> SomeMemory | None:
-        """Memory that nothing reads any more; None if there is none for so many steps."""
+        """Unused memory for a number of steps, or None."""
         with self._lock:
             free = self._free.get(steps)
             while free:
@@ -45,7 +45,7 @@ class MemoryPool(Generic[SomeMemory]):
         return None
 
     def give(self, memory: SomeMemory) -> None:
-        """Keep memory that nothing reads any more for a later call, if there is room for it."""
+        """Store unused memory for a later call, if there is room."""
         entry, memory.entry = memory.entry, None
         if entry is None:
             entry = keep(memory, memory.size)

@@ -24,7 +24,7 @@ _GETITEM, _STACK, _SUM = (registry[name] for name in ("getitem", "stack", "sum")
 
 
 def opened(nodes: Sequence[Node]) -> dict[Node, Node]:
-    """What stands for the nodes that depend on a scan, if the steps of all scans are made one by one.
+    """Replacements for the nodes that depend on a scan, with every scan unrolled into steps.
 
     The operations of a step are those that its author wrote, at their scopes and under their
     names; values are computed anew if there are any. The steps of a gradient are at the steps
@@ -68,7 +68,7 @@ scan.expand = opened
 
 
 def run_step_by_step(plan: CompiledScan, arrays: Sequence[Any], steps: int) -> None:
-    """Make the steps of a loop one by one as its author wrote them, for the error that the first wrong one raises.
+    """Run a loop step by step, as its author wrote it, to raise the first error of a step.
 
     A program that fails cannot say where: it does all steps at once, and not in the order in which
     they were written. This is only run then.
@@ -100,7 +100,7 @@ def _is_residual(node: Node) -> bool:
 
 @dataclass
 class _OpenedRun:
-    """The steps of one scan: for each position in the sequences, what the body's nodes are there."""
+    """The steps of one scan: at each position, the copies of the body's nodes."""
 
     loop: Loop
     unrolling: Unrolling
@@ -116,7 +116,7 @@ class _OpenedRun:
 
 
 def _steps(node: Node, inputs: Sequence[Node], whole: bool, runs: dict[Node, _OpenedRun]) -> _OpenedRun:
-    """Make the steps, in the order in which they are run.
+    """Make the steps in running order.
 
     Parameters
     ----------
@@ -168,7 +168,7 @@ def _steps(node: Node, inputs: Sequence[Node], whole: bool, runs: dict[Node, _Op
 
 
 def _element(place: Node, sequence: Node, position: int, at: Location) -> Node:
-    """What is read of a sequence at one step."""
+    """The element of a sequence that one step reads."""
     if "draw" in place.attributes and isinstance(sequence.value, np.ndarray):
         return constant(sequence.value[position].copy())
     made = Node(_GETITEM, (sequence,), {"index": (position,)}, place.spec, at)
@@ -180,7 +180,7 @@ def _element(place: Node, sequence: Node, position: int, at: Location) -> Node:
 
 
 def _made(node: Node, inputs: tuple[Node, ...], place: Location) -> Node:
-    """An operation of the body, done."""
+    """Apply an operation of the body."""
     assert node.primitive is not None
     if detaches(node):
         made = Node(None, (), {"source": weakref.ref(inputs[0])}, inputs[0].value, place)
@@ -206,7 +206,7 @@ def _applied(primitive: Primitive, inputs: tuple[Node, ...], attributes: Any, sp
 
 
 class _Places:
-    """Where the nodes of a traced step are made at one step of a run."""
+    """Locations of a traced step's nodes at one step of a run."""
 
     def __init__(self, scan: Node, unrolling: Unrolling, t: int, runs: dict[Node, _OpenedRun], position: int) -> None:
         self.here = Location(scan.scope, unrolling, t)
@@ -225,7 +225,7 @@ class _Places:
         return self._known[place]
 
     def _within(self, place: Location) -> Location:
-        """A loop in the step runs anew at each step, and the layer may be under another scope by now."""
+        """The location of a loop within the step, which runs anew at each step."""
         chain = [place]
         while (unrolling := chain[-1].unrolling) is not None and unrolling.outer is not None:
             chain.append(unrolling.outer)
@@ -249,7 +249,7 @@ class _Places:
 
 
 def _result(node: Node, run: _OpenedRun) -> Node:
-    """What stands for one result: a value of the last step, or all of one made into one array."""
+    """The node of one result: a value of the last step, or a stack over all steps."""
     index = node.attributes["index"]
     if index in run.results:
         return run.results[index]

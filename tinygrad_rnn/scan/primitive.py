@@ -39,7 +39,7 @@ class Outline(Results):
         self._steps = steps
 
     def read(self, node: Node, index: int) -> Tensor:
-        """One of the results of the run that `node` stands for."""
+        """A result of the run that `node` stands for."""
         outputs = self._plan.loop.outputs
         kind, value, _ = (outputs if index < len(outputs) else self._plan.saving.outputs)[index]
         shape = (self._steps, *value.shape) if kind == "stack" else value.shape
@@ -49,7 +49,7 @@ class Outline(Results):
 
 
 class RunResults(Results):
-    """The results of one run of a loop; the memory of its residuals is used again when it is freed."""
+    """Results of one run of a loop; the memory of residuals is reused after they are freed."""
 
     __slots__ = ("values", "_executable", "_memory")
 
@@ -148,7 +148,7 @@ class _Backward:
         self.sums = [cotangents[i] for i in self.given if outputs[i].kind == "sum"]
 
     def loop(self, wanted: Sequence[int], ends: dict[int, Tensor], count: int) -> tuple[dict[int, Tensor], bool]:
-        """Cotangents of inputs from those of slots after the first `count` steps, and whether zeros stood in for any."""
+        """Cotangents of inputs and slots after the first `count` steps, and whether zeros stood in for any."""
         reverse, plan = self.plan.reverse(self.given, wanted, ends)
         y = self._run_of(count) if current().recording else self.y
         sequences = [
@@ -165,21 +165,21 @@ class _Backward:
         return dict(zip(reverse.results, found, strict=True)), any(i not in ends for i in reverse.slots)
 
     def _first(self, count: int, sequences: Sequence[Value]) -> Sequence[Value]:
-        """The elements of the first steps that are run; all of what has no more."""
+        """The elements of the first steps; all elements of a shorter value."""
         if count == self.steps:
             return sequences
         start = self.steps - count if self.plan.loop.reverse else 0
         return [x if len(x) == count else x[start : start + count] for x in sequences]
 
     def _run_of(self, count: int) -> Tensor:
-        """A run of the first steps alone, through which no gradient comes to the others: not even zeros."""
+        """A run of the first steps only, so that no gradient, not even zeros, reaches the others."""
         if count == self.steps:
             return self.y
         inputs = (*self._first(count, self.sequences), *self.state, *self.consts)
         return apply(scan, inputs, {"plan": self.plan, "steps": count})
 
     def by_steps(self, wanted: Sequence[int], ends: dict[int, Tensor]) -> dict[int, Tensor]:
-        """The same from the last step on, each made alone, up to where the same slots have cotangents again."""
+        """Cotangents from the last step on, step by step, until the same slots have cotangents again."""
         pieces: list[dict[int, Tensor]] = []
         count, settled = self.steps, False
         while count and not settled:
@@ -200,7 +200,7 @@ class _Backward:
         return results
 
     def _step(self, wanted: Sequence[int], ends: dict[int, Tensor], count: int) -> dict[int, Tensor]:
-        """Of the step that is number `count`."""
+        """The backward pass of step number `count`."""
         wanted = sorted({*wanted, *self.plan.loop.float_slots})
         reverse, plan = self.plan.reverse_of_a_step(self.given, wanted, ends)
         at = self.steps - count if self.plan.loop.reverse else count - 1
@@ -222,7 +222,7 @@ class _Backward:
         return {k: g[0] if k in slots else g for k, g in results.items()}
 
     def _starts(self, count: int, at: int) -> list[Tensor]:
-        """What the slots carry into the step that is number `count`, as sequences of length 1."""
+        """Values that the slots carry into step number `count`, as sequences of length 1."""
         state, final = self.plan.loop.carry, self.plan.loop.finals
         if count == 1:
             return [x[None] for x in self.state]
@@ -236,7 +236,7 @@ class _Backward:
         ]
 
     def _whole(self, k: int, rest: Tensor | None, pieces: Sequence[dict[int, Tensor]], count: int) -> Tensor:
-        """The cotangent of a sequence, of the first `count` steps and of those that were made alone after them."""
+        """A sequence's cotangent over the first `count` steps and the separately run steps after them."""
         x = self.sequences[k]
         parts = [] if not count else [_zeros(x[:count]) if rest is None else rest]
         parts += [piece[k] if k in piece else _zeros(x[:1]) for piece in pieces]
@@ -244,7 +244,7 @@ class _Backward:
 
 
 def _is_finite(x: Tensor) -> bool:
-    """Whether all numbers are finite: the sum of squares tells it quickly, unless it overflows itself."""
+    """Whether all numbers are finite, found quickly from the sum of squares unless that overflows."""
     value = x.node.value
     recorder = current().recorder
     if recorder is not None:  # each run will look
@@ -261,7 +261,7 @@ def _reversed_in_segments(
     plan: CompiledScan,
     steps: int,
 ) -> list[Any]:
-    """Run each segment again, saving everything, and then its reverse; the last one first."""
+    """Run each segment again with residuals, and then its reverse; the last segment first."""
     loop, first_slot = plan.loop, len(plan.loop.sequences)
     sequences, _, consts = loop.parts([x.node.value for x in inputs])
     wanted = sorted({*positions, *loop.float_slots})
@@ -287,7 +287,7 @@ def _reversed_in_segments(
 def _reversed_segment(
     wanted: Sequence[int], given: dict[int, Tensor], arrays: Sequence[Any], plan: CompiledScan, steps: int
 ) -> dict[int, Tensor]:
-    """The cotangents of a segment's inputs; what it saved for them is free again then."""
+    """Cotangents of a segment's inputs; the memory of its residuals is freed."""
     executable = plan.executable(True)
     y = Tensor(leaf(RunResults(*executable(arrays, steps), executable)))
     found = _reversed(wanted, given, y, [Tensor(constant(x)) for x in arrays], plan, steps)
@@ -299,7 +299,7 @@ def _zeros(like: Tensor) -> npt.NDArray[Any]:
 
 
 def _read(results: Tensor, indices: Iterable[int]) -> list[Value]:
-    """Some of the results of a run: tensors with nodes, or arrays if nothing is recorded."""
+    """Results of a run: tensors with nodes, or arrays if nothing is recorded."""
     here, node = current(), results.node
     values = node.value
     if isinstance(values, Outline):

@@ -60,7 +60,7 @@ class TimeSums:
         self._leaves: dict[tuple[str, tuple[Node, ...]], Node] = {}
 
     def of(self, node: Node) -> Node:
-        """A node that is computed once, after the loop: the sum of a node's values over all steps."""
+        """The sum of a node's values over all steps, as a node that is computed once after the loop."""
         if node not in self._memo:
             self._memo[node] = self._time_sum(node)
         return self._memo[node]
@@ -99,7 +99,7 @@ class TimeSums:
 
 
 def _passes(node: Node) -> bool:
-    """Whether a sum over time is taken before a linear operation: one that moves elements, adds or multiplies them.
+    """Whether a sum over time commutes with an operation: one that moves elements, adds or multiplies them.
 
     It could be taken before every linear operation, but would not have the same last bits then.
     """

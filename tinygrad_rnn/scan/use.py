@@ -94,7 +94,7 @@ def check_backend(name: str) -> str:
 
 
 def backend_name(argument: str | None = None) -> str:
-    """The name of the backend that is to be used.
+    """The name of the backend to use.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def backend_name(argument: str | None = None) -> str:
 
 
 def thread_count() -> int:
-    """How many threads the native backend is to use.
+    """The number of threads that the native backend uses.
 
     Raises
     ------

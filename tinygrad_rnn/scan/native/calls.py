@@ -22,7 +22,7 @@ FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_long, ctypes.c_long, ctypes.c
 
 
 class Calls:
-    """What the C of one run calls.
+    """Operations that the C of one run calls back to NumPy.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ class Calls:
 
 
 def array_at(places: CPlaces, node: Node, array: Array, start: int, n: int) -> Array:
-    """The array of a value, with a row for each of `n` steps if it has rows.
+    """Array of a value, with a row for each of `n` steps if the value has rows.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ exceptions of floats has to be said: else gcc vectorises no choice between two v
 
 
 class CompilerError(Exception):
-    """A compiler that is missing, fails or hangs; the message says which."""
+    """No working compiler: it is missing, fails or hangs, as the message says."""
 
 
 class Compiler(NamedTuple):
@@ -49,7 +49,7 @@ class Compiler(NamedTuple):
 
 
 def find_compiler() -> Compiler:
-    """The C compiler of this machine: ``cc``, ``gcc`` or ``clang`` on the PATH, else the wheel ``ziglang``.
+    """The C compiler of this machine: ``cc``, ``gcc`` or ``clang`` on the PATH, or the wheel ``ziglang``.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def _found(path: str) -> Compiler:
 
 @functools.lru_cache
 def processor() -> str:
-    """What `-march=native` depends on: the processor, as the system describes it, and the size of a pointer."""
+    """The machine facts that `-march=native` depends on: the processor's description, and the size of a pointer."""
     found = [platform.machine(), platform.processor(), sys.platform, str(sys.maxsize)]
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n\n")[0].splitlines()

@@ -27,7 +27,7 @@ _CALL = re.compile(r"\w+\(\{\w+\}(, \{\w+\})*\)")
 
 
 def write_group(page: Page, groups: Groups, nodes: Sequence[Node]) -> None:
-    """One loop for operations on the elements at one place.
+    """Write one loop for a group of operations on the same elements.
 
     A value that is used once is written where it is used, unless it has a name.
     """
@@ -49,7 +49,7 @@ def write_group(page: Page, groups: Groups, nodes: Sequence[Node]) -> None:
 
 
 def _operands(node: Node, groups: Groups) -> Iterator[Node]:
-    """The values that the C of an operation reads from registers, once for each time."""
+    """Values that the C of an operation reads from registers, without repetition."""
     template = template_of(node)
     if form_of(node) != "element" or literal_of(node) is not None or template is None or node.primitive is None:
         return
@@ -88,7 +88,7 @@ def _gathered(page: Page, node: Node, variables: Sequence[str]) -> str:
 
 
 def write_pointers(page: Page, found: Indexed, arrays: Sequence[Node], variables: Sequence[str]) -> list[str]:
-    """Lines that say where index arrays point to, and the terms that this adds to the number of an element."""
+    """Write pointers for index arrays, and return the terms that they add to an element's index."""
     index = variables[found.first : found.first + found.rank]
     terms = []
     for array, (what, n, stride) in zip(arrays, found.arrays, strict=True):

@@ -107,14 +107,14 @@ def _pointers(arrays: Sequence[Array]) -> Any:
 
 
 def allocate(count: int, dtype: np.dtype[Any]) -> Array:
-    """Memory of a run, from the border of a cache line on: a vector that lies across a border takes twice the time to read."""
+    """Allocate a run's memory, aligned to cache lines: a vector across a boundary takes twice as long to read."""
     found = np.empty(count * dtype.itemsize + CACHE_LINE, np.uint8)
     start = -found.ctypes.data % CACHE_LINE
     return found[start : start + count * dtype.itemsize].view(dtype)
 
 
 class NativeExecutable:
-    """A schedule as C; see :class:`Executable`.
+    """A schedule compiled to C; see :class:`Executable`.
 
     It is compiled when it is first called. If that fails, one message says why, and NumPy runs the schedule.
 
@@ -150,7 +150,7 @@ class NativeExecutable:
             self._instead = NUMPY.build(self.schedule, NUMPY.layout(self.schedule.loop))
 
     def __call__(self, inputs: Sequence[Array], steps: int) -> tuple[Sequence[Any], RunMemory]:
-        """Run; memory is used again if a run has given some back."""
+        """Run the program, in memory of an earlier run if some was released."""
         if self._run is None and self._instead is None:
             self._compile()
         if self._instead is not None:
@@ -214,7 +214,7 @@ class NativeExecutable:
         )
 
     def _run_parts(self, count: int, steps: int, memory: RunArrays, given: tuple[Array, ...], results: tuple[Any, ...]) -> bool:
-        """Run parts of the batch in threads; sums over the batch are those of the parts, added up in order."""
+        """Run parts of the batch in threads; sums over the batch are added up in order."""
         page = self._written.page
         assert page.rows is not None
         kinds = [
@@ -237,7 +237,7 @@ class NativeExecutable:
         return any(failed)
 
     def _as_c_reads(self, inputs: Sequence[Array], steps: int) -> tuple[Array, ...]:
-        """The inputs as C reads them: of their dtypes, with as many rows as steps at least, aligned and without gaps.
+        """The inputs as C reads them: dtypes converted, aligned, contiguous, with at least a row for each step.
 
         Raises
         ------
@@ -255,7 +255,7 @@ class NativeExecutable:
         return tuple(found)
 
     def _calls(self, memory: RunArrays, given: Sequence[Array], results: Sequence[Any]) -> Calls:
-        """What the C of this run calls."""
+        """Operations that the C of this run calls back to NumPy."""
         page = self._written.page
         arrays = dict(zip(page.memories, memory.arrays, strict=True))
         for one in page.called:
@@ -266,7 +266,7 @@ class NativeExecutable:
         return calls
 
     def release(self, memory: Any) -> None:
-        """Keep memory that nothing reads any more for a later call, if there is room for it."""
+        """Store unused memory for a later call, if there is room."""
         if self._instead is not None:
             self._instead.release(memory)
         else:
@@ -299,7 +299,7 @@ class NativeExecutable:
         return list(self._operations)
 
     def kept(self, steps: int) -> int:
-        """Bytes of the memory that is kept for the gradient."""
+        """Bytes of memory kept for the gradient."""
         places = self._written.places
         kept = {
             places[output.node].memory for output in self.schedule.loop.outputs if output.residual and places.keeps(output.node)
@@ -312,7 +312,7 @@ IN_ORDER = 0x101
 
 
 def _data_offset() -> int:
-    """Where in NumPy's array objects the address of the data stands; −1 if arrays or tuples are laid out in another way."""
+    """Offset of the data address in NumPy's array objects; −1 if arrays or tuples have another layout."""
     offset = 2 * ctypes.sizeof(ctypes.c_void_p)
     arrays = tuple([np.empty(n) for n in (1, 5)])
     try:
@@ -335,7 +335,7 @@ def _addresses(arrays: tuple[Any, ...]) -> Any:
 
 
 def accepts(loop: Loop) -> bool:
-    """Whether a loop can be run natively: each operation in a cycle has C. If not, one message says which has none."""
+    """Whether a loop can run natively: each operation in a cycle has C. Otherwise one message says which has none."""
     partition = Partition(loop)
     for node in loop.body:
         if node.dtype not in C_TYPES:
@@ -349,7 +349,7 @@ def accepts(loop: Loop) -> bool:
 
 
 def is_ready() -> bool:
-    """Whether there is a compiler. If not, one message says so."""
+    """Whether a compiler was found. Otherwise one message says so."""
     try:
         find_compiler()
     except CompilerError as error:
@@ -359,5 +359,5 @@ def is_ready() -> bool:
 
 
 def build(schedule: Schedule, layout: Any) -> Executable:
-    """A schedule as C."""
+    """Compile a schedule to C."""
     return NativeExecutable(schedule)

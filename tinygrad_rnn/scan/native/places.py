@@ -202,7 +202,7 @@ class CPlaces:
                 self._found[node] = CPlace(memory, contiguous(node.shape))
 
     def _place_slots(self) -> None:
-        """A slot's next value is made in the rows of the slot, or copied there."""
+        """Place the next value of each slot in the slot's rows, or copy it there."""
         partition, loop = self.partition, self.loop
         for i in self.schedule.live:
             slot, value = loop.carry[i], loop.next_carry[i]
@@ -226,7 +226,7 @@ class CPlaces:
             self.ends[slot] = CMemory(kind, slot.spec, f"{memory.name or 'slot'}_end", position=-1 if k is None else k)
 
     def _place_outputs(self) -> None:
-        """An output is made in the array that is returned, or copied there."""
+        """Place each output in the returned array, or copy it there."""
         sums = {time_sum.leaf for time_sum in self.schedule.time_sums}
         late = sums.union(self.schedule.closing)
         for k, (output, node) in enumerate(zip(self.loop.outputs, self.schedule.results, strict=True)):
@@ -261,7 +261,7 @@ class CPlaces:
         return node.primitive is not None or node in self.loop.slot
 
     def _place_pieces(self, join: Node) -> None:
-        """The pieces of a concatenation are made in their parts of it, or copied there."""
+        """Place the pieces of each concatenation in its memory, or copy them there."""
         if join not in self._found:
             self.new(join, self.own(join))
         self.pieces[join] = []
@@ -291,7 +291,7 @@ class CPlaces:
     # -- views -----------------------------------------------------------------------------
 
     def _viewed(self, node: Node) -> CPlace:
-        """The place of a view: its kernel is called on an array of no content with the strides of the input."""
+        """The place of a view, found by calling its kernel on an empty array with the input's strides."""
         assert is_seen(node) and node.primitive is not None, node
         place, shape = self[node.inputs[0]], node.inputs[0].shape
         if 0 in node.shape:
@@ -306,7 +306,7 @@ class CPlaces:
 
 
 def called(node: Node) -> str | None:
-    """What a value is called: by its author, as a product by its factors, or as a part of the gradient of a value."""
+    """Name of a value: the author's, the factors of a product, or the value whose gradient it is part of."""
     if node.name is None and facts_of(node).product:
         left, right = (_root(i).name for i in node.inputs)
         if left and right:

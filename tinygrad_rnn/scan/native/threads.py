@@ -39,7 +39,7 @@ def parted(batch: int, count: int) -> list[Part]:
 
 
 def run_together(calls: Sequence[Callable[[], int]]) -> list[int]:
-    """What calls return, each of which runs in a thread; the first one in this thread.
+    """Run functions in threads, the first one in this thread, and return their results.
 
     Raises
     ------

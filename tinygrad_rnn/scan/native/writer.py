@@ -83,7 +83,7 @@ class CSource:
         )
 
     def _starts(self) -> None:
-        """The initial values of slots and of sums."""
+        """Write the initial values of slots and sums."""
         first = len(self.loop.sequences)
         for slot, end in self.places.ends.items():
             given = CMemory("input", slot.spec, f"{end.name}_start", position=first + self.loop.slot[slot])
@@ -97,7 +97,7 @@ class CSource:
                 self.page.say(f"for (long i = 0; i < {self.page.total(time_sum.leaf.shape)}; i++) {name}[i] = 0;")
 
     def _carry(self, first: bool) -> None:
-        """What the slots carry, copied into the first row of a chunk, or out of the last one."""
+        """Write the copies of slot values into a chunk's first row, or out of its last one."""
         for slot, end in self.places.ends.items():
             memory, count = self.places[slot].memory, self.page.total(slot.shape)
             rows = self.page.name(memory)
@@ -147,7 +147,7 @@ class CSource:
                     {"line": write_line, "flat": write_flat, "einsum": write_einsum}[form](self.page, item)
 
     def _call(self, node: Node) -> None:
-        """An operation without C."""
+        """Write an operation that has no C, as a call back to NumPy."""
         for i in (node, *node.inputs):
             if i in self.places:
                 self.page.name(self.places[i].memory)
@@ -157,7 +157,7 @@ class CSource:
         self.page.say(f"if (numpy({len(self.page.calls) - 1}, {steps})) return 1;")
 
     def _sums(self) -> None:
-        """What a chunk adds to the sums over time."""
+        """Write the terms that a chunk adds to the sums over time."""
         plain = [time_sum for time_sum in self.schedule.time_sums if time_sum.kind == "plain"]
         with self.page.steps(bool(plain)):
             for time_sum in plain:

@@ -103,7 +103,7 @@ class Placement:
         return (node for node in loop.sequences if node in read)
 
     def _place_slots(self) -> None:
-        """A slot's next value is made in the rows of the slot, or copied there."""
+        """Place the next value of each slot in the slot's rows, or copy it there."""
         partition = self.partition
         for i in self.schedule.live:
             slot, value = self.loop.carry[i], self.loop.next_carry[i]
@@ -119,7 +119,7 @@ class Placement:
                 self.carried.setdefault(last, []).append(self._copy(value, slot.spec, after))
 
     def _place_pieces(self) -> None:
-        """The pieces of a concatenation are made in their places in it."""
+        """Place the pieces of each concatenation in its memory."""
         stage = self.partition.stage
         for join in reversed(self.schedule.nodes):
             if join.primitive is _CONCATENATE:
@@ -129,7 +129,7 @@ class Placement:
                         self.storage[piece] = storage
 
     def _copy_pieces(self) -> None:
-        """The pieces that are made elsewhere are copied into the concatenation."""
+        """Copy pieces that are made elsewhere into their concatenation."""
         for join in self.schedule.nodes:
             if join.primitive is _CONCATENATE:
                 self.joined[join] = [

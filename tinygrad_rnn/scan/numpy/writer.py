@@ -420,7 +420,7 @@ class SourceWriter:
 
 
 def _views_again(fixed: Sequence[str], lines: Sequence[str]) -> list[str]:
-    """Of the lines that are run once for all runs, those that name views which `lines` read."""
+    """Lines among those run once for all runs that name views which `lines` read."""
     said = set(re.findall(r"\w+", "\n".join(lines)))
     found: list[str] = []
     for line in reversed(fixed):

@@ -18,7 +18,7 @@ _ADD, _MULTIPLY, _ASTYPE = registry["add"], registry["multiply"], registry["asty
 
 
 class ScaledTerm(NamedTuple):
-    """A summand, coefficient times atom. The coefficient is of a lower stage; None stands for 1.
+    """A term, coefficient times atom. The coefficient is of a lower stage; None stands for 1.
 
     A summand without an atom is of a lower stage altogether.
     """
@@ -47,7 +47,7 @@ class _Associate:
         self.terms: dict[Node, list[ScaledTerm]] = {}
 
     def better(self, node: Node) -> Node | None:
-        """The node in fewer operations, or None."""
+        """A cheaper version of the node, or None."""
         if not self._regroups(node) or self._is_absorbed(node):
             return None
         self.passed = {}
@@ -107,7 +107,7 @@ class _Associate:
         return terms
 
     def _passes(self, node: Node, root: Node) -> bool:
-        """Whether a node is regrouped with `root`: products always are, sums only if nothing else reads them."""
+        """Whether a node is regrouped with `root`: products always, sums only if nothing else reads them."""
         if node is root:
             return True
         if not self._regroups_with(node, root):
@@ -145,7 +145,7 @@ class _Associate:
         return self.builder.make(_ADD, (self._float(a or one, like), self._float(b or one, like)))
 
     def _promoted(self, node: Node, root: Node) -> Node:
-        """The node in the dtype of `root`, so that no precision is lost in between; masks are exact as they are."""
+        """The node in the dtype of `root`, so that no precision is lost; masks stay as they are."""
         return node if node.dtype.kind == "b" else self._in_dtype_of(root, node)
 
     def _in_dtype_of(self, root: Node, node: Node) -> Node:
