@@ -118,7 +118,7 @@ class Pair(NamedTuple):
         """Whether the two blocks differ in presentation alone."""
         theirs = self.original["code"]
         if self.original["kind"] != "python":
-            return self.code == theirs
+            return self.code.partition("\n")[0] == theirs.partition("\n")[0]  # the command
         exchanged = LETTER.sub(lambda found: found[1] + {"U": "W", "W": "U"}[found[2]], theirs)
         return _without_presentation(self.code) in map(_without_presentation, (theirs, exchanged))
 
@@ -422,9 +422,11 @@ class _Translation:
         if (pair := next(self.pairs, None)) is None:
             return
         opening = f"```{pair.original['kind']}{pair.original['varies'] or ''}\n"
-        below = PICTURE.sub(self._from_here, given.removeprefix(opening + pair.original["code"]))
         if not pair.differs(self.changed):
-            self.blocks.append(opening + pair.code + below)
+            given = PICTURE.sub(self._from_here, given)
+            if pair.original["kind"] == "python":  # with its own comments
+                given = opening + pair.code + given.removeprefix(opening + pair.original["code"])
+            self.blocks.append(given)
             return
         page = copy.copy(self.page)
         page.path, page.pictures, page.namespace = self.path, self.pictures, namespace | self.names

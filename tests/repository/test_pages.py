@@ -263,6 +263,14 @@ def test_a_block_of_a_translation_reads_the_names_of_its_original(pages: tuple[P
     assert "print(W - U)\n```\n\n```text\n1\n```" in translation.read_text(encoding="utf-8")
 
 
+def test_what_a_command_gives_now_is_below_it_in_each_language(pages: tuple[Path, Path]) -> None:
+    for path in pages:
+        path.write_text("```console\n$ tinygrad-rnn --version\ntinygrad_rnn 0\n```\n", encoding="utf-8")
+    assert run.update(pages[0]) == ["page.md", "page.md", "letters.svg (removed)"]
+    mine, theirs = (path.read_text(encoding="utf-8") for path in pages)
+    assert mine == theirs and "tinygrad_rnn 0\n" not in mine
+
+
 def test_a_translation_draws_the_random_numbers_of_its_original(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "DOCS", tmp_path)
     (tmp_path / "zh").mkdir()
