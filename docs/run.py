@@ -377,7 +377,7 @@ class _Running:
         if isinstance(value, tuple) and value:
             found = [self._drawn(part) for part in value]
             return [picture for part in found for picture in part] if all(found) else []
-        if hasattr(value, "svg") and hasattr(value, "source"):
+        if hasattr(value, "svg") and hasattr(type(value), "source"):  # which is written when it is read
             return [Picture(value.title, _fingerprint(value.source), value.svg)]
         if hasattr(value, "savefig"):
             plots = (f"{a.get_title() or a.get_ylabel()} over {a.get_xlabel()}" for a in value.axes if a.get_xlabel())

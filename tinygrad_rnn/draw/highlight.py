@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .route import evenly, part_of
+from .route import evenly, part_of, point_at
 from .sketch import Arc, Points, Sketch, Vertex
 from .style import Kind, lighter
 
@@ -66,7 +66,7 @@ def _whole(arc: Arc, arcs: Sequence[Arc]) -> Points:
         for k in range(0, len(before.path) - 1, 3):
             piece = before.path[k : k + 4]
             t = np.linspace(0, 1, 65)
-            away = np.hypot(*(np.stack([part_of(piece, 0, end)[-1] for end in t]) - arc.path[0]).T)
+            away = np.hypot(*(np.stack([point_at(piece, end) for end in t]) - arc.path[0]).T)
             if away.min() < ON and (k > 0 or away.argmin() > 0):
                 start = Arc(before.source, before.target, before.stroke)
                 start.path = np.concatenate([before.path[:k], part_of(piece, 0, t[away.argmin()])])

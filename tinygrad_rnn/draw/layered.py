@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from .route import part_of, straight
+from .route import point_at, straight
 from .sketch import Arc, Points, Sketch, Vertex
 from .style import EDGE_FONT, Kind
 from .symbols import text_width
@@ -191,7 +191,7 @@ def _draw(chains: Mapping[Arc, list[Vertex]], tops: Mapping[Vertex, float]) -> N
         path = np.concatenate([pieces[0], *(piece[1:] for piece in pieces[1:])])
         if arc.label:
             bend = chain[len(chain) // 2]
-            x, y = (bend.x, bend.y) if len(chain) > 2 else part_of(pieces[-1], 0.0, 0.6)[-1]
+            x, y = (bend.x, bend.y) if len(chain) > 2 else point_at(pieces[-1], 0.6)
             arc.label_at = round(float(x) + 5 + text_width(arc.label, EDGE_FONT) / 2, 1), round(float(y), 1)
         arc.path = path[::-1].copy() if arc.lag else path
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
 
-from .route import part_of, polyline
+from .route import part_of, point_at, polyline
 from .sketch import Arc, Box, Points, Sketch, Vertex
 from .style import ARROW, EDGE_FONT, PAD, WIDEST, Kind
 from .symbols import text_width
@@ -24,7 +25,7 @@ def shaft(arc: Arc) -> Points:
     low, high = 0.0, 1.0
     for _ in range(24):
         middle = (low + high) / 2
-        ahead = float(np.hypot(*(part_of(last, 0.0, middle)[-1] - tip)))
+        ahead = math.dist(point_at(last, middle), tip)
         low, high = (middle, high) if ahead > length else (low, middle)
     return np.concatenate([arc.path[:-4], part_of(last, 0.0, low or 0.5)])
 

@@ -226,14 +226,20 @@ def _outside(curve: Points, vertex: Vertex) -> Points:
 
 def part_of(c: Points, t0: float, t1: float) -> Points:
     """The part of a cubic curve between two parameters."""
+    return np.array([_blossom(c, *ts) for ts in ((t0, t0, t0), (t0, t0, t1), (t0, t1, t1), (t1, t1, t1))])
 
-    def blossom(a: float, b: float, d: float) -> Points:
-        points = c
-        for t in (a, b, d):
-            points = points[:-1] * (1 - t) + points[1:] * t
-        return points[0]
 
-    return np.stack([blossom(t0, t0, t0), blossom(t0, t0, t1), blossom(t0, t1, t1), blossom(t1, t1, t1)])
+def point_at(c: Points, t: float) -> tuple[float, float]:
+    """The point of a cubic curve at a parameter."""
+    return _blossom(c, t, t, t)
+
+
+def _blossom(c: Points, *ts: float) -> tuple[float, float]:
+    points = c.tolist()  # of so few numbers, Python is faster than NumPy
+    for t in ts:
+        points = [(x * (1 - t) + u * t, y * (1 - t) + v * t) for (x, y), (u, v) in itertools.pairwise(points)]
+    (point,) = points
+    return point
 
 
 def _leaves(curve: Points, vertex: Vertex) -> float:
