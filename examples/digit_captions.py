@@ -25,7 +25,6 @@ from tqdm import tqdm
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn, optim
 from tinygrad_rnn.datasets import in_words
-from tinygrad_rnn.demo.figures import matplotlib_figure
 from tinygrad_rnn.sequences import CharVocabulary, pad
 
 CAPTIONS = [in_words(n) for n in range(100)]
@@ -80,7 +79,9 @@ def nearest_centroid(train_xs, train_classes, xs):
 
 def draw(xs, captions, truth, path):
     """Some of the images with what was written below them; what is wrong is orange."""
-    figure = matplotlib_figure(10, 5)
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 5), layout="constrained")
     axes = figure.subplots(5, 5)
     for place, x, caption, right in zip(axes.flat, xs, captions, truth, strict=False):
         place.imshow(x.reshape(8, 16), cmap="gray_r")
