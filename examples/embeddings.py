@@ -35,7 +35,6 @@ from tqdm import tqdm
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn, optim
 from tinygrad_rnn.demo import NGram, Score, bits_per_character, prose
-from tinygrad_rnn.demo.figures import matplotlib_figure
 from tinygrad_rnn.sequences import WordVocabulary, tbptt_chunks
 
 WORD = r"[a-z]+(?:'[a-z]+)?|[0-9]+|[.,;:()]"
@@ -99,10 +98,12 @@ def nearest(vectors, count):
 
 def word_map(vectors, words):
     """A figure of the two directions in which the vectors differ most, with each word in its place."""
+    from matplotlib.figure import Figure
+
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     centred = unit - unit.mean(axis=0)
     places = centred @ np.linalg.svd(centred)[2][:2].T
-    figure = matplotlib_figure(9, 7)
+    figure = Figure(figsize=(9, 7), layout="constrained")
     axes = figure.subplots()
     axes.scatter(*places.T, s=6)
     for place, word in zip(places, words, strict=True):
