@@ -19,6 +19,7 @@ from ._start import quit_at_once
 from .console import forgiving
 from .errors import DataError, TinygradError
 from .extras import optional
+from .scan.use import BACKENDS
 
 if TYPE_CHECKING:
     from .nn import Cell, Module
@@ -58,6 +59,7 @@ earlier, and the report is still written."""
 DEMO_EXAMPLES = """\
 examples:
   tinygrad-rnn demo --quick                       a first look, in some seconds
+  tinygrad-rnn demo --backend native              the network runs as compiled C
   tinygrad-rnn demo --text novel.txt --out novel  learn from a text of your own
   tinygrad-rnn demo --hidden 512 --length 64      more memory, and gradients that
                                                   reach further back"""
@@ -511,6 +513,7 @@ def _demo_options(parser: _Parser) -> None:
     learn.add_argument("--length", type=int, metavar="N", help="characters that gradients reach back through (32)")
     learn.add_argument("--rate", type=float, metavar="R", help="Adam's learning rate (0.005)")
     learn.add_argument("--clip", type=float, metavar="R", help="largest norm of the gradient (1)")
+    learn.add_argument("--backend", choices=BACKENDS, help="what runs the network: NumPy, or C compiled here (numpy)")
     write = parser.add_argument_group("samples")
     write.add_argument(
         "--temperature", dest="temperatures", type=float, nargs="+", metavar="T", help="one sample each (0.5 0.8 1)"

@@ -194,6 +194,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
         (["demo", "--batch", "0"], "batch is 1 at least, not 0"),
         (["demo", "--hidden", "-3"], "hidden is 1 at least, not -3"),
         (["demo", "--rate", "0"], "rate is more than 0"),
+        (["demo", "--backend", "gpu"], "invalid choice: 'gpu' (choose from"),
         (["demo", "--seconds", "nan"], "seconds is more than 0"),
         (["demo", "--temperature", "-1"], "a temperature is 0 at least"),
         (["demo", "--text", "no/such/file"], "cannot read no/such/file"),

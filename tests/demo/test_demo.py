@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
+import warnings
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -19,6 +22,8 @@ from tinygrad_rnn.demo.figures import loss_curve
 from tinygrad_rnn.demo.training import check_length
 from tinygrad_rnn.errors import DataError, MissingExtraError
 from tinygrad_rnn.explain.page import inline_svg
+from tinygrad_rnn.scan.native import executable, is_ready
+from tinygrad_rnn.scan.native.compiler import CompilerError
 from tinygrad_rnn.sequences import CharVocabulary
 
 TEXT = "The quick brown fox jumps over the lazy dog.\nIt barks (twice), says “wow”, and sleeps.\n" * 12
@@ -227,6 +232,30 @@ def test_the_report_is_one_page_that_needs_nothing_else(tmp_path: Path, text: Pa
     assert again.score(results.corpus.held_out, results.corpus.training) == pytest.approx(
         results.model.score(results.corpus.held_out, results.corpus.training)
     )
+
+
+def test_the_backend_that_ran_is_in_the_report(tmp_path: Path, text: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shown(settings: Settings) -> tuple[str, History]:
+        results = run(settings, text, tmp_path)
+        found = re.search(r"<dt>backend</dt>\s*<dd>(\w+)</dd>", (tmp_path / "report.html").read_text(encoding="utf-8"))
+        assert found
+        return found[1], results.history
+
+    native = replace(TINY, backend="native")
+    run_natively = Mock(side_effect=executable.NativeExecutable.__call__)
+    monkeypatch.setattr(executable.NativeExecutable, "__call__", lambda *arguments: run_natively(*arguments))
+    name, expected = shown(replace(TINY, backend="numpy"))
+    assert (name, run_natively.called) == ("numpy", False)
+    if is_ready():
+        name, found = shown(native)
+        assert (name, run_natively.call_count > TINY.updates) == ("native", True)
+        np.testing.assert_allclose(found.bits, expected.bits, rtol=1e-4)
+    monkeypatch.setattr(executable, "find_compiler", Mock(side_effect=CompilerError("none")))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert shown(native)[0] == "numpy"
+    with tr.use("native"):
+        assert Settings().backend == "native"
 
 
 def test_text_in_the_report_is_never_markup(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from ..console import counted, forgiving, shows
 from ..extras import optional
 from ..files import check_writable, make_folder, write_bytes
 from ..plots import new_figure
+from ..scan.use import backend_named, use
 from ..storing import save
 from .baselines import LONGEST, Score, count_models, score_all
 from .corpus import MOST, Corpus, prose, read_text, split
@@ -56,10 +58,12 @@ def run(settings: Settings | None = None, text: str | Path | None = None, out: s
         If tqdm or matplotlib is missing.
     """
     settings = settings or Settings()
+    # what is reported is the backend that ran: without a compiler it is NumPy
+    settings = replace(settings, backend=backend_named(settings.backend, to_run=True).name)
     start = time.perf_counter()
     # small products take microseconds: on a busy machine a second thread costs more than all of them
     one_thread = optional("threadpoolctl", "demo", "a steady pace needs").threadpool_limits(1, user_api="blas")
-    with Interrupt() as interrupt, one_thread:
+    with Interrupt() as interrupt, one_thread, use(settings.backend):
         progress = Progress(settings.updates)
         new_figure(1, 1, extra="demo")  # better missing now than after training
         optional("safetensors", "demo", "the file of the model needs")
@@ -70,7 +74,7 @@ def run(settings: Settings | None = None, text: str | Path | None = None, out: s
 
         random.seed(settings.seed)
         model = CharModel(corpus.vocabulary, settings.embedding, settings.hidden)
-        _describe(corpus, model)
+        _describe(corpus, model, settings)
         counted = count_models(corpus, LONGEST)
         with progress:
             history = train(model, corpus.training, settings, progress, lambda: interrupt.requested)
@@ -123,16 +127,16 @@ def _versions() -> dict[str, str]:
 # -- what is said on the way ---------------------------------------------------------------
 
 
-def _describe(corpus: Corpus, model: CharModel) -> None:
+def _describe(corpus: Corpus, model: CharModel, settings: Settings) -> None:
     parameters = sum(parameter.size for parameter in model.parameters())
     trained, held = len(corpus.training), len(corpus.held_out)
     print(f"text      {corpus.source}: {counted(trained + held, 'character')}, {counted(len(corpus.vocabulary), 'symbol')}")
     print(f"split     the first {trained:,} to learn from, the last {held:,} held out")
     print(
         f"model     embedding {model.sizes['embedding']} → RNNCell, tanh {model.sizes['hidden']} → linear "
-        f"{len(corpus.vocabulary)}: {counted(parameters, 'parameter')}",
-        flush=True,
+        f"{len(corpus.vocabulary)}: {counted(parameters, 'parameter')}"
     )
+    print(f"backend   {settings.backend}", flush=True)
 
 
 def _tell_end(history: History, settings: Settings) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 
 from ..errors import DataError
+from ..scan.use import backend_name, check_backend
 
 __all__ = ["Settings"]
 
@@ -37,11 +38,15 @@ class Settings:
         with if that cannot be said in its characters.
     seed : int
         Of the initial weights and the samples.
+    backend : {"numpy", "native"}
+        The backend that runs the network; the one in use (see :class:`use`) if not given.
 
     Raises
     ------
     DataError
         If a number is not in its range.
+    ValueError
+        If there is no such backend.
 
     Examples
     --------
@@ -63,14 +68,15 @@ class Settings:
     sample: int = 300
     prompt: str = ""
     seed: int = 0
+    backend: str = field(default_factory=backend_name)
 
     def __post_init__(self) -> None:
+        check_backend(self.backend)
         least = {"updates": 0, "sample": 0, "seed": 0}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, int) and value < least.get(field.name, 1):
-                raise DataError(f"{field.name} is {least.get(field.name, 1)} at least, not {value}")
+        for name, value in vars(self).items():
+            if isinstance(value, int) and value < least.get(name, 1):
+                raise DataError(f"{name} is {least.get(name, 1)} at least, not {value}")
             if isinstance(value, float) and not 0 < value < float("inf"):
-                raise DataError(f"{field.name} is more than 0, not {value:g}")
+                raise DataError(f"{name} is more than 0, not {value:g}")
         if not self.temperatures or not all(0 <= t < float("inf") for t in self.temperatures):
             raise DataError(f"a temperature is 0 at least: {', '.join(f'{t:g}' for t in self.temperatures) or 'none given'}")
