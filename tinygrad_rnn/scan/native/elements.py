@@ -13,6 +13,7 @@ from ...graph.node import Node
 from ...ops.facts import facts_of
 from .groups import Groups
 from .indexing import Indexed, indexed
+from .names import identifier
 from .page import Page
 from .places import literal_of
 from .types import C_TYPES, form_of, literal, numbers_of, operand_dtype, template_of
@@ -29,19 +30,25 @@ _CALL = re.compile(r"\w+\(\{\w+\}(, \{\w+\})*\)")
 def write_group(page: Page, groups: Groups, nodes: Sequence[Node]) -> None:
     """Write one loop for a group of operations on the same elements.
 
-    A value that is used once is written where it is used, unless it has a name.
+    A value that is used once is written where it is used, unless it has a name. Above each line stands its formula.
     """
     uses = Counter(i for node in nodes for i in _operands(node, groups))
     held: dict[Node, str] = {}
+    formulas: dict[Node, str] = {}
     with page.nest(nodes[0].shape, simd=all(form_of(node) == "element" for node in nodes)) as variables:
         for node in nodes:
             gathers, stored = form_of(node) == "gather", node in page.places
             text = _gathered(page, node, variables) if gathers else _expression(page, groups, node, variables, held)
+            formula = "" if gathers or literal_of(node) is not None else _formula(page, groups, node, formulas)
             if not stored and uses[node] == 1 and node.name is None and node.dtype.kind == "f" and not gathers:
-                held[node] = text
+                held[node], formulas[node] = text, formula
                 continue
             if uses[node]:
                 held[node] = page.names.new(node.name)
+            formulas[node] = _called(page, node) if stored or not uses[node] else held[node]
+            if not re.fullmatch(r"\w*", formula):  # a copy reads by itself
+                page.say(f"/* {formulas[node]} = {formula} */")
+            if uses[node]:
                 page.say(f"{C_TYPES[node.dtype]} {held[node]} = {text};")
                 text = held[node]
             if stored:
@@ -76,6 +83,26 @@ def _expression(page: Page, groups: Groups, node: Node, variables: Sequence[str]
             bare = _SIMPLE.fullmatch(text) or (i.dtype == dtype and _CALL.fullmatch(template))
             texts[name] = f"{'' if decides or i.dtype == dtype else f'({C_TYPES[dtype]})'}{text if bare else f'({text})'}"
     return page.call(template.format(**texts), dtype)
+
+
+def _formula(page: Page, groups: Groups, node: Node, formulas: dict[Node, str]) -> str:
+    """The C of an operation without places and types, for a comment."""
+    template = template_of(node)
+    assert node.primitive is not None and template is not None
+    texts = {name: f"{value:g}" for name, value in numbers_of(node).items()}
+    for name, i in zip(node.primitive.named_arguments, node.inputs, strict=True):
+        number = literal_of(i)
+        if number is not None:
+            text = f"{np.asarray(number.value).flat[0]:g}"
+        else:
+            text = formulas[i] if groups.in_register(i, node) else _called(page, i)
+        texts[name] = text if _SIMPLE.fullmatch(text) or _CALL.fullmatch(template) else f"({text})"
+    return re.sub(r"\b([a-z]\w*)_\(", r"\1(", template.format(**texts)).replace("&failed", "")
+
+
+def _called(page: Page, node: Node) -> str:
+    """The name of a value in comments: its own, or that of the memory in which it lies."""
+    return identifier(node.name or "") or page.name(page.places[node].memory)
 
 
 def _gathered(page: Page, node: Node, variables: Sequence[str]) -> str:
