@@ -146,7 +146,7 @@ def test_the_adding_problem_has_the_baseline_that_it_says():
     np.testing.assert_allclose(((targets - 1) ** 2).mean(), 1 / 6, rtol=0.02)
     counts = inputs[..., 1].mean(axis=1)
     np.testing.assert_allclose(counts, 0.2, atol=0.01)  # every step of a half is as likely
-    with pytest.raises(ValueError, match="two of the steps"):
+    with pytest.raises(ValueError, match="marks two of the steps: give steps=2 at least, not"):
         datasets.adding_problem(1, 2, rng=0)
 
 

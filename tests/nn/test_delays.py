@@ -200,7 +200,7 @@ def test_feedback_without_a_delay_is_an_algebraic_loop(delays):
         (lambda: nn.TimeDelay(2, 3, nonlinearity="sine"), "nonlinearity is one of tanh, relu, sigmoid, not 'sine'"),
         (lambda: nn.TimeDelay(2, 3, dilation=0), "dilation is a number of steps, 1 at least, not 0"),
         (lambda: nn.TimeDelay(2, 3, dilation=1.5), "dilation"),
-        (lambda: nn.AR([1, 2]), r"order is how many steps are looked back, 1 at least, not \[1, 2\]"),
+        (lambda: nn.AR([1, 2]), r"order is the number of past steps, 1 at least, not \[1, 2\]"),
         (lambda: nn.AR(0), "order"),
         (lambda: nn.AR(1.0), "order"),
     ],

@@ -49,7 +49,7 @@ def adding_problem(steps: int, batch_size: int, *, rng: int | np.random.Generato
     True
     """
     if steps < 2:
-        raise ValueError(f"two of the steps are marked, and there are {steps}")
+        raise ValueError(f"the adding problem marks two of the steps: give steps=2 at least, not {steps}")
     rng = np.random.default_rng(rng)
     numbers = rng.random((steps, batch_size), np.float32)
     half, rows = steps // 2, np.arange(batch_size)

@@ -232,7 +232,7 @@ def _table(numbers: Any, ndim: int) -> Array:
     """Numbers as an array with a given number of axes, after a check that one of them is not NaN."""
     found = np.asarray(numbers.data if isinstance(numbers, Tensor) else numbers, float)
     if found.ndim != ndim:
-        raise DataError(f"numbers of shape {found.shape}, and {ndim} axes are needed")
+        raise DataError(f"the numbers have shape {found.shape}, and {ndim} axes are needed")
     if not np.isfinite(found).any():
         raise DataError(f"there is no number to draw in an array of shape {found.shape}")
     return found

@@ -205,7 +205,7 @@ class States:
         """
         if properties is None:
             if not isinstance(self.source, str):
-                raise DataError("say which properties: those that are known without a word are properties of a text")
+                raise DataError("give properties={name: numbers}: the default properties are those of a text")
             properties = PROPERTIES
         if not isinstance(properties, Mapping):
             properties = {getattr(properties, "__name__", "property"): properties}
@@ -400,7 +400,7 @@ def _of_loops(order: Sequence[Node], ends: Sequence[Node], names: Collection[str
 def _row(array: Array, example: int) -> Array:
     """One row of a batch of values, (T, units)."""
     if array.ndim > 1 and not -array.shape[1] <= example < array.shape[1]:
-        raise ShapeError(f"example={example} of a batch of {array.shape[1]}")
+        raise ShapeError(f"there is no example={example} in a batch of {array.shape[1]}")
     row = array[:, example] if array.ndim > 1 else array
     return np.array(row.reshape(len(row), -1))
 

@@ -64,7 +64,7 @@ class ARCell(DelayCell):
 
     def __init__(self, order: int, size: int = 1, *, dtype: npt.DTypeLike = np.float32) -> None:
         if not is_int(order):
-            raise ValueError(f"order is how many steps are looked back, 1 at least, not {order!r}")
+            raise ValueError(f"order is the number of past steps, 1 at least, not {order!r}")
         super().__init__(y=(order, size))
         self.order, self.size, self.input_size = order, size, size
         self.weights = TapSum({f"w_{k}": size for k in range(1, order + 1)}, size, "w_0", dtype)
