@@ -612,6 +612,11 @@ def rebind(parameter: Parameter, node: Node) -> None:
     parameter._node = node
 
 
+def leave_grad(tensor: Tensor, value: npt.NDArray[Any] | None) -> None:
+    """Set the gradient of a tensor to an array of its shape and dtype, which nobody changes any more; or to None."""
+    tensor._grad = None if value is None else Tensor(leaf(value))
+
+
 def _restored(
     kind: type[Tensor], value: Any, wants: bool, name: str | None, role: str | None, scope: str, symbol: str | None = None
 ) -> Tensor:

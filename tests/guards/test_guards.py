@@ -680,6 +680,34 @@ def test_a_glance_holds_nothing_alive():
     assert [reference() for reference in alive] == [None, None]
 
 
+class Holder:
+    pass
+
+
+def test_a_glance_sees_a_new_number_at_the_address_of_an_old_one():
+    held, watch = Holder(), Watch()
+    for n in range(6):
+        vars(held).clear()
+        held.a = n / 2 + 1.0  # CPython gives a float the memory of the last that was freed
+        assert [watch.guard(held).key for _ in range(4)] == [guard(held).key] * 4
+
+
+def test_a_glance_runs_no_code_of_a_container():
+    log = []
+
+    class Loud(list):
+        def __iter__(self):
+            log.append("run")
+            return super().__iter__()
+
+    held, watch = Holder(), Watch()
+    held.items = [1]
+    first, second, third = (watch.guard(held) for _ in range(3))
+    assert first is second is third
+    held.items = Loud([1])
+    assert watch.guard(held).key != first.key and not log
+
+
 # -- what Python does in a step, beside computing tensors ----------------------------------------
 
 ITERATOR, RANDOM, NUMPY, STATE = itertools.count(), random.Random(0), np.random.default_rng(0), np.random.RandomState(0)

@@ -16,7 +16,7 @@ from ..guards import Guard, Unread, Watch, guard
 from ..ops.core import constant
 from ..random import generator
 from ..scan.use import backend_name, backend_named
-from ..tensor import Tensor, leaf_of, rebind
+from ..tensor import Tensor, leaf_of, leave_grad, rebind
 from .arguments import kind_of
 from .plan import StepPlan
 from .recording import Computed, Recording, TableValue, record
@@ -189,7 +189,7 @@ def _commit(recording: Recording, state: State, leaves: Sequence[Any], values: S
     for k, place in effects.parameters:
         rebind(parameters[k], leaf_of(parameters[k], values[place]))
     for k, grad in effects.gradients:
-        parameters[k].grad = None if grad is None else Tensor(constant(values[grad]))
+        leave_grad(parameters[k], None if grad is None else values[grad])
     optimizers = state.optimizers()
     for k, lr in effects.rates:
         optimizers[k].lr = computed[lr.place] if isinstance(lr, Computed) else lr

@@ -80,8 +80,13 @@ def _applied(function: Callable[..., Any], operands: tuple[Any, ...]) -> Any:
     plain = (Number, int, float, np.number)
     if not all(isinstance(x, plain) for x in operands):
         return NotImplemented
-    value = function(*[x.value if isinstance(x, Number) else x for x in operands])
-    return Number(value, function, operands)
+    recorder = current().recorder
+    known = {} if recorder is None else recorder.computed
+    key = function, tuple([x if isinstance(x, Number) else (type(x), repr(x)) for x in operands])
+    if key not in known:
+        value = function(*[x.value if isinstance(x, Number) else x for x in operands])
+        known[key] = Number(value, function, operands)
+    return known[key]
 
 
 def _operators(name: str) -> None:

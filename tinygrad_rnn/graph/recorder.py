@@ -21,6 +21,9 @@ class Recorder:
         For each leaf that stands for a node, the node.
     numbers : dict
         Nodes of numbers that are others in each run, by the number and its dtype.
+    computed : dict
+        Numbers that are computed of others, by function and operands: each is one number, however often the function
+        computes it, such as the step size of each parameter.
     finite : list of Node
         Values that must be finite: if one is not, the run does not count.
     """
@@ -28,6 +31,7 @@ class Recorder:
     def __init__(self) -> None:
         self.made: dict[Node, Node] = {}
         self.numbers: dict[Any, Node] = {}
+        self.computed: dict[Any, Any] = {}
         self.finite: list[Node] = []
 
     def aside(self, node: Node) -> Node:

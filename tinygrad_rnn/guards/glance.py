@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
 
 from .guard import Guard, guard
-from .walk import Note, rule_of
+from .walk import DEEPEST, Note, rule_of
 
 __all__ = ["Watch"]
 
@@ -52,12 +54,13 @@ class Watch:
         return found
 
 
-class _Contents(NamedTuple):
-    """The former contents of an object or container: identities of its parts, and contents of containers among them."""
+class _Container(NamedTuple):
+    """A container among the values that an object or another container holds, and the containers in it."""
 
+    position: int
+    kind: type
     read: Callable[[Any], list[Any]]
-    ids: list[int]
-    inner: list[tuple[int, type, _Contents]]
+    inner: list[_Container]
 
 
 class _Glance:
@@ -72,9 +75,9 @@ class _Glance:
         self._possible = True
         self._numbers: list[Any] = []
         self._values: list[tuple[Callable[[], Any], Callable[[Any], Any], Any]] = []
-        self._owners: list[tuple[Callable[[], Any], _Contents]] = []
-        containers: set[int] = set()
-        waiting: list[tuple[_Contents, Any]] = []
+        self._owners: list[tuple[Callable[[], Any], Callable[[Any], list[Any]], list[_Container]]] = []
+        self._containers: set[int] = set()
+        found: list[Any] = []
         for note in notes:
             owner = note.owner()
             if owner is None:
@@ -82,29 +85,28 @@ class _Glance:
             elif note.by_value:
                 self._values.append((note.owner, note.read, note.read(owner)))
             else:
-                contents = _Contents(note.read, [], [])
-                self._owners.append((note.owner, contents))
-                waiting.append((contents, owner))
-        while waiting and self._possible:
-            contents, owner = waiting.pop()
-            values = contents.read(owner)
-            contents.ids[:] = map(id, values)
-            for position, value in enumerate(values):
-                kind = rule_of(type(value))
-                if _is_fixed(value):
-                    self._numbers.append(value)
-                elif kind.contents is not None:
-                    if id(value) not in containers:  # once is enough, and a list may hold itself
-                        containers.add(id(value))
-                        inner = _Contents(kind.contents, [], [])
-                        contents.inner.append((position, type(value), inner))
-                        waiting.append((inner, value))
-                elif not (type(value).__weakrefoffset__ or kind.by_address):
-                    self._possible = False
-        # what holds no containers is compared together
-        self._flat = [(reference, contents.read) for reference, contents in self._owners if not contents.inner]
-        self._flat_ids = [found for _, contents in self._owners if not contents.inner for found in contents.ids]
-        self._owners = [entry for entry in self._owners if entry[1].inner]
+                self._owners.append((note.owner, note.read, self._look(note.read(owner), found)))
+        self._before = _addresses(found)
+
+    def _look(self, values: list[Any], found: list[Any], depth: int = 0) -> list[_Container]:
+        """The containers among some values; adds the values, and what the containers hold, as :func:`_gather` does."""
+        found += values
+        inner: list[_Container] = []
+        if depth > DEEPEST:  # these values have changed since the guard was made
+            self._possible = False
+            return inner
+        for position, value in enumerate(values):
+            kind = rule_of(type(value))
+            if _is_fixed(value):
+                self._numbers.append(value)
+            elif kind.contents is not None:
+                if id(value) not in self._containers:  # once is enough, and a list may hold itself
+                    self._containers.add(id(value))
+                    inside = self._look(kind.contents(value), found, depth + 1)
+                    inner.append(_Container(position, type(value), kind.contents, inside))
+            elif not (type(value).__weakrefoffset__ or kind.by_address):
+                self._possible = False
+        return inner
 
     def finds_no_change(self) -> bool:
         """Whether every object is the same as in the snapshot, with the same contents."""
@@ -114,28 +116,36 @@ class _Glance:
             for reference, read, before in self._values:
                 if read(reference()) != before:
                     return False
-            values: list[Any] = []
-            for reference, read in self._flat:
-                values += read(reference())
-            if list(map(id, values)) != self._flat_ids:
-                return False
-            for reference, contents in self._owners:
-                if not _has(reference(), *contents):
+            found: list[Any] = []
+            for reference, read, inner in self._owners:
+                values = read(reference())
+                found += values
+                if inner and not _gather(values, inner, found):
                     return False
+            return bool(_addresses(found) == self._before)
         except Exception:  # an object is gone, or another thread changes it at the moment
             return False
-        return True
 
 
-def _has(owner: Any, read: Callable[[Any], list[Any]], ids: list[int], inner: list[tuple[int, type, _Contents]]) -> bool:
-    """Whether an object or a container has the same contents as in a snapshot."""
-    values = read(owner)
-    if list(map(id, values)) != ids:
-        return False
-    for position, kind, contents in inner:
-        if type(values[position]) is not kind or not _has(values[position], *contents):
+def _gather(values: list[Any], inner: list[_Container], found: list[Any]) -> bool:
+    """Add what the containers among some values hold; False if one has another type, whose code might run."""
+    for position, kind, read, further in inner:
+        container = values[position]
+        if type(container) is not kind:
+            return False
+        parts = read(container)
+        found += parts
+        if further and not _gather(parts, further, found):
             return False
     return True
+
+
+def _addresses(values: list[Any]) -> Any:
+    """Addresses of objects, to be compared with those of other objects."""
+    if sys.implementation.name != "cpython":
+        return list(map(id, values))
+    held = tuple(values)  # which has the addresses one after another in its memory
+    return ctypes.string_at(id(held) + tuple.__basicsize__, len(held) * tuple.__itemsize__)
 
 
 def _is_fixed(value: Any) -> bool:

@@ -308,7 +308,7 @@ class Walk:
             self._named(value.__dict__, list(value.__dict__)),
         )
         if is_ours(home) and not code.co_filename.startswith("<doctest"):  # an example is a user's code
-            self._note(value, functools.partial(_parts_of_function, (), ()))
+            self._note(value, _parts_of_function)
             return key if is_pure(home, value.__name__) else self.unknown(value)
         read = names_in(code)
         self.codes.append(code)
@@ -318,7 +318,7 @@ class Walk:
             self.of(sys.modules.get(path))
         by_value = not GLOBALS_BY_VALUE.isdisjoint(read.globals)
         names = [*space] if by_value else read.globals
-        self._note(value, functools.partial(_parts_of_function, None if by_value else tuple(read.globals), tuple(imports)))
+        self._note(value, functools.partial(_parts_and_variables, None if by_value else tuple(read.globals), tuple(imports)))
         of_python = [name for name in read.globals if name not in space and (name in IMPURE or is_replaced(name))]
         return key, self._named(space, names), self._named(vars(builtins), of_python)
 
@@ -503,15 +503,21 @@ def _owner_of_descriptor(value: Any) -> list[Any]:
     return [value.__objclass__]
 
 
-def _parts_of_function(names: Iterable[str] | None, imports: Iterable[str], value: types.FunctionType) -> list[Any]:
+def _parts_of_function(value: types.FunctionType) -> list[Any]:
+    """All parts of a function: its code, default arguments, closure and attributes."""
+    found = [value.__code__, value.__defaults__, value.__kwdefaults__]
+    if value.__closure__:
+        found += map(_contents, value.__closure__)
+    if value.__dict__:
+        found += _items(value.__dict__)
+    return found
+
+
+def _parts_and_variables(names: Iterable[str] | None, imports: Iterable[str], value: types.FunctionType) -> list[Any]:
     """All parts of a function, and the variables that its code reads: all, or those of given names."""
     space, of_python = value.__globals__, vars(builtins)
     return [
-        value.__code__,
-        value.__defaults__,
-        value.__kwdefaults__,
-        *[_contents(cell) for cell in value.__closure__ or ()],
-        *_items(value.__dict__),
+        *_parts_of_function(value),
         *(_items(space) if names is None else [space.get(name, of_python.get(name, Missing)) for name in names]),
         *[sys.modules.get(path) for path in imports],
     ]
