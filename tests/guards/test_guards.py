@@ -688,7 +688,7 @@ def test_a_glance_sees_a_new_number_at_the_address_of_an_old_one():
     held, watch = Holder(), Watch()
     for n in range(6):
         vars(held).clear()
-        held.a = n / 2 + 1.0  # CPython gives a float the memory of the last that was freed
+        held.a = float(n)  # CPython gives a float the memory of the last that was freed
         assert [watch.guard(held).key for _ in range(4)] == [guard(held).key] * 4
 
 
