@@ -19,6 +19,7 @@ def restrict(threads: int) -> None:
     """Keep this process, and what it starts, to that many cores and threads; before NumPy is imported."""
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = str(threads)
+    os.environ["TINYGRAD_RNN_THREADS"] = str(threads)
     eigen = "false" if threads == 1 else "true"
     os.environ["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen={eigen} intra_op_parallelism_threads={threads}"
     os.environ["JAX_PLATFORMS"] = "cpu"

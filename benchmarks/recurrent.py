@@ -70,8 +70,7 @@ def arguments() -> argparse.Namespace:
     add("--threads", type=int, default=1, help="with more than 1, each contestant has a process of its own (default: 1)")
     add("--quick", action="store_true", help="ends within a minute: the four smaller sizes, few rounds")
     add("--json", type=Path, metavar="FILE", help="write medians, deviations and what machine it was")
-    add("--picture", type=Path, metavar="FILE", help="draw the times relative to ours, a panel for each cell")
-    add("--read", type=Path, metavar="FILE", help="measure nothing; print and draw what --json wrote")
+    add("--read", type=Path, metavar="FILE", help="measure nothing; print what --json wrote")
     options = parser.parse_args()
     options.sizes = options.sizes or (QUICK if options.quick else SIZES)
     options.seconds = options.seconds or (0.4 if options.quick else 4)
@@ -360,87 +359,8 @@ def notes(results: list[Result]) -> None:
         print(f"  – {name}: compared, but not timed, where a call takes too long (up to {seconds:.1f} s)")
 
 
-# -- what is drawn ---------------------------------------------------------------------------
-
-STYLES = {  # colours that the colour-blind can tell apart, after Okabe and Ito
-    "ours": ("#000000", "o"),
-    "ours, native": ("#56B4E9", "o"),
-    "ours, unrolled": ("#999999", "o"),
-    "torch.nn": ("#D55E00", "s"),
-    "torch loop": ("#E69F00", "D"),
-    "jax": ("#0072B2", "^"),
-    "MyGrad": ("#009E73", "v"),
-    "autograd": ("#CC79A7", "P"),
-}
-
-
-def draw(report: Result, path: Path) -> None:
-    """A panel for each cell: each contestant's time divided by ours, and the floor as a shade."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-    from matplotlib.ticker import FixedLocator, NullLocator
-
-    results = report["results"]
-    cells = list(dict.fromkeys(result["cell"] for result in results))
-    timed = {name for result in results for name in result["milliseconds"]}
-    base = next((name for name in (*COMPILED, *REFERENCES) if name in timed), None)
-    if base is None:
-        sys.exit("nothing was timed that the others could be divided by")
-    columns = min(3, len(cells) + 1)
-    lines = -(-(len(cells) + 1) // columns)
-    figure, axes = pyplot.subplots(
-        lines, columns, figsize=(4.4 * columns, 3.6 * lines), sharey=True, squeeze=False, layout="constrained"
-    )
-    panels = axes.flatten()
-    every: list[float] = [1.0]
-    for cell, panel in zip(cells, panels, strict=False):
-        rows = [result for result in results if result["cell"] == cell]
-        x = np.arange(len(rows))
-        for name in (*STYLES, FLOOR):
-            y = np.array([ratio(name, base)[1](result) or np.nan for result in rows], float)
-            if np.isnan(y).all():
-                continue
-            every += [float(value) for value in y if not np.isnan(value)]
-            if name == FLOOR:
-                panel.bar(x, y, width=1, color="#e6e6e6", linewidth=0, label="floor: matrix products alone")
-                continue
-            colour, marker = STYLES[name]
-            panel.plot(x, y, color=colour, marker=marker, markersize=5.5, linewidth=2.2 if name == base else 1.3, label=name)
-        panel.set_title(cell, loc="left", fontweight="bold")
-        panel.set_xticks(x, [f"{r['T']}\n{r['B']}\n{r['H']}" for r in rows])
-        panel.set_xlim(-0.5, len(rows) - 0.5)
-        panel.annotate("T\nB\nH", (0, 0), (-8, -3.5), "axes fraction", "offset points", ha="right", va="top", color="#666666")
-        panel.set_yscale("log")
-        panel.grid(axis="y", color="#dddddd", linewidth=0.6)
-        panel.set_axisbelow(True)
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.tick_params(length=0)
-    for panel in axes[:, 0]:
-        panel.set_ylabel(f"time / {base}'s" if base != "ours" else "time / ours")
-    ticks = [
-        tick
-        for tick in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-        if min(every) <= tick <= max(every)
-    ]
-    panels[0].set_ylim(0.8 * min(every), 1.25 * max(every))
-    panels[0].yaxis.set_major_locator(FixedLocator(ticks))
-    panels[0].yaxis.set_minor_locator(NullLocator())
-    panels[0].yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-    entries = {label: handle for panel in panels for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
-    for panel in panels[len(cells) :]:
-        panel.axis("off")
-    legend = panels[len(cells)]
-    legend.legend(entries.values(), entries.keys(), loc="upper left", frameon=False, fontsize=11)
-    threads = report["threads"]
-    machine = f"{report['machine']['processor']}, {threads} thread{'s' * (threads > 1)}, float32"
-    legend.text(0.03, 0.02, f"forward + backward\n{machine}\nup: slower", transform=legend.transAxes, color="#666666")
-    figure.savefig(path, dpi=150)
-
-
 def main() -> None:
-    """Measure or read, print, write and draw."""
+    """Measure or read, print and write."""
     if OPTIONS.read:
         report = json.loads(OPTIONS.read.read_text())
     else:
@@ -470,8 +390,6 @@ def main() -> None:
     report["results"] = measured
     if OPTIONS.json:
         OPTIONS.json.write_text(json.dumps(report, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    if OPTIONS.picture:
-        draw(report, OPTIONS.picture)
 
 
 if __name__ == "__main__":

@@ -44,14 +44,18 @@ def size(text: str) -> tuple[int, ...]:
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--cells", nargs="+", choices=CELLS, default=CELLS)
-parser.add_argument("--sizes", nargs="+", type=size, default=SIZES, metavar="T,B,E,H")
+parser.add_argument("--sizes", nargs="+", type=size, metavar="T,B,E,H", help="steps, batch, embedding, hidden size")
 parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, default=list(CONTESTANTS), metavar="NAME")
-parser.add_argument("--seconds", type=float, default=3.0, help="time for each contestant, cell and size, about (default: 3)")
+parser.add_argument("--seconds", type=float, help="time for each contestant, cell and size, about (default: 3)")
+parser.add_argument("--quick", action="store_true", help="ends within a minute: the two smaller sizes, few rounds")
 parser.add_argument("--json", type=Path, metavar="FILE", help="write the results, and what machine it was")
 parser.add_argument("--read", type=Path, metavar="FILE", help="measure nothing; print what --json wrote")
 OPTIONS = parser.parse_args()
+OPTIONS.sizes = OPTIONS.sizes or (SIZES[:2] if OPTIONS.quick else SIZES)
+OPTIONS.seconds = OPTIONS.seconds or (0.1 if OPTIONS.quick else 3.0)
 restrict(1)
 
+import gc
 import importlib
 import statistics
 import sys
@@ -91,6 +95,8 @@ def measure(cell: str, sizes: tuple[int, ...]) -> dict[str, Any]:
     problem = Problem(cell, *sizes)
     steps = {name: make(problem) for name, make in makers().items()}
     deviation = agreed(steps, problem)
+    gc.collect()
+    gc.freeze()  # so that collections between turns are short
     x, y = problem.batches[0]
     turns, rounds = {}, {}
     for name, step in steps.items():
@@ -100,6 +106,7 @@ def measure(cell: str, sizes: tuple[int, ...]) -> dict[str, Any]:
         turns[name] = partial(clock, run, calls)
         rounds[name] = max(5, round(OPTIONS.seconds / (once * (calls + 1) + 0.02)))
     times = interleaved(turns, rounds)
+    gc.unfreeze()
     found = {name: 1e3 * statistics.median(values) for name, values in times.items()}
     return {"cell": cell, "size": sizes, "milliseconds": found, "deviation": deviation}
 
@@ -107,14 +114,14 @@ def measure(cell: str, sizes: tuple[int, ...]) -> dict[str, Any]:
 def heading(names: list[str]) -> str:
     """The first line of a table."""
     ratios = [f"{name} /ours" for name in PEERS if name in names] if COMPILED in names else []
-    return f"{'T, B, E, H':16}" + "".join(f"{name:>18}" for name in [*names, *ratios])
+    return f"{'T, B, E, H':16}" + "".join(f"{name:>23}" for name in [*names, *ratios])
 
 
 def row(result: dict[str, Any]) -> str:
     """The times of one size, and their ratios to ours."""
     times = result["milliseconds"]
-    cells = [f"{value:18.3g}" for value in times.values()]
-    cells += [f"{times[name] / times[COMPILED]:18.2f}" for name in PEERS if name in times and COMPILED in times]
+    cells = [f"{value:23.3g}" for value in times.values()]
+    cells += [f"{times[name] / times[COMPILED]:23.2f}" for name in PEERS if name in times and COMPILED in times]
     return f"{', '.join(map(str, result['size'])):16}" + "".join(cells)
 
 
