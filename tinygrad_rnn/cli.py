@@ -238,7 +238,10 @@ def _run(arguments: Sequence[str]) -> int:
     if not arguments:
         parser.print_help(sys.stderr)
         return 2
-    chosen = parser.parse_args(arguments)
+    chosen, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        hint = "; names are separated by commas: --inputs pump,valve" if getattr(chosen, "inputs", None) else ""
+        raise DataError(f"unrecognized arguments: {' '.join(unknown)}{hint} (see {parser.prog} {chosen.command} --help)")
     return chosen.run(chosen)
 
 
@@ -303,7 +306,8 @@ def _equations(chosen: argparse.Namespace) -> int:
 
     module = _module(chosen)
     with running(chosen.cell):
-        print(module.equations(backward=chosen.backward))
+        equations = module.equations(backward=chosen.backward)
+    print(equations)
     return 0
 
 
@@ -312,7 +316,8 @@ def _plan(chosen: argparse.Namespace) -> int:
 
     module = _module(chosen)
     with running(chosen.cell):
-        print(module.plan(T=chosen.steps, B=chosen.batch))
+        plan = module.plan(T=chosen.steps, B=chosen.batch)
+    print(plan)
     return 0
 
 
@@ -433,7 +438,7 @@ def _predict(chosen: argparse.Namespace) -> int:
 
     check_writable(chosen.out, "the predictions")
     with _without_warnings():
-        frame = predict_csv(load(chosen.model), chosen.table, chosen.horizon, chosen.time)
+        frame = predict_csv(load(chosen.model), chosen.table, chosen.horizon, chosen.time, chosen.drop_missing)
     write_bytes(chosen.out, frame.to_csv(index=frame.index.name is not None).encode(), "the predictions")
     print(chosen.out)
     return 0
@@ -471,6 +476,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"tinygrad-rnn {__version__}")
     commands = parser.add_subparsers(
         title="commands",
+        dest="command",
         required=True,
         metavar="COMMAND",
     )
@@ -527,7 +533,7 @@ def _forecast_options(parser: _Parser) -> None:
     add = parser.add_argument
     add("table", metavar="FILE", help="a CSV file with a row for each step, whose first line names the columns")
     add("--target", required=True, metavar="NAME", help="the column to forecast")
-    add("--inputs", type=_names, default=[], metavar="NAMES", help="columns that the target depends on: u1,u2")
+    add("--inputs", type=_names, default=[], metavar="NAMES", help="columns that the target depends on: pump,valve")
     add(
         "--delays",
         type=_numbers,
@@ -550,6 +556,7 @@ def _predict_options(parser: _Parser) -> None:
     add("table", metavar="FILE", help="a CSV file with the columns that the model was fitted with")
     add("--horizon", type=_positive, metavar="N", help="steps ahead where the target was measured (1)")
     add("--time", metavar="NAME", help="the column of the times, if it is not called time, date, datetime, timestamp or t")
+    add("--drop-missing", action="store_true", help="leave out rows without all values, and cut the series there")
     add("-o", "--out", type=Path, default=Path("predicted.csv"), metavar="FILE", help="(%(default)s)")
     parser.set_defaults(run=_predict)
 

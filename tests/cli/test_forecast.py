@@ -72,6 +72,27 @@ def test_predictions_are_those_of_the_model(made: Path, capsys: pytest.CaptureFi
     assert found.level.isna().sum() == len(series.target) - m == 5
 
 
+def test_rows_that_lack_a_value_are_left_out_of_predictions(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = (made / "plant.csv").read_text(encoding="utf-8").splitlines()
+    lines[50] = lines[50].rpartition(",")[0] + ","
+    (made / "holes.csv").write_text("\n".join(lines), encoding="utf-8")
+    arguments = ["predict", str(made / "out/model.safetensors"), str(made / "holes.csv"), "--out", str(made / "some.csv")]
+    assert main(arguments) == 2
+    assert "'level' in 1 row, first in row 49" in capsys.readouterr().err
+    assert main([*arguments, "--drop-missing"]) == 0
+    assert list(pandas.read_csv(made / "some.csv").time) == [
+        line.partition(",")[0] for k, line in enumerate(lines) if k not in (0, 50)
+    ]
+
+
+def test_a_decimal_comma_between_semicolons(plant: list[str], tmp_path: Path) -> None:
+    (tmp_path / "plant.csv").write_text("\n".join(plant), encoding="utf-8")
+    (tmp_path / "comma.csv").write_text("\n".join(plant).replace(",", ";").replace(".", ","), encoding="utf-8")
+    tables = [estimators.read_csv_series(tmp_path / name, "level", ["pump"]) for name in ("plant.csv", "comma.csv")]
+    pandas.testing.assert_frame_equal(tables[0].inputs, tables[1].inputs)
+    pandas.testing.assert_series_equal(tables[0].target, tables[1].target)
+
+
 def test_without_inputs_the_next_steps_are_forecast(tmp_path: Path) -> None:
     path = tmp_path / "spots.csv"
     path.write_text("\n".join(["spots", *map(str, datasets.sunspots()[1][:150])]), encoding="utf-8")
@@ -93,6 +114,7 @@ BAD = {
     "far": (lambda rows: rows, ["--horizon", "900"], r"horizon"),
     "no steps": (lambda rows: rows, ["--horizon", "0"], r"--horizon: 0 is not a whole number"),
     "no delay": (lambda rows: rows, ["--delays", "0"], r"no step before the present"),
+    "names apart": (lambda rows: rows, ["valve"], r"valve; names are separated by commas: --inputs pump,valve"),
     "no number": (lambda rows: rows, ["--delays", "1-x"], r"1-x is not a number of steps"),
     "empty": (lambda rows: [], [], r"no table|No columns"),
 }

@@ -98,3 +98,9 @@ def test_pictures_side_by_side():
     assert not re.search(r"</?script|http(?!://www\.w3\.org)", bundle["text/html"])
     with pytest.raises(TypeError):
         a | 3
+
+
+def test_pictures_side_by_side_are_saved_each_in_its_file(tmp_path):
+    row = elman().draw() | elman().draw(time="unrolled")
+    assert row.save(tmp_path / "two.gv") == [tmp_path / "two-1.gv", tmp_path / "two-2.gv"]
+    assert [path.read_text() for path in sorted(tmp_path.iterdir())] == [drawing.source for drawing in row]

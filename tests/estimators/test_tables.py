@@ -161,7 +161,7 @@ CALLS = {
         lambda m, d: m.predict(d[INPUTS], horizon=0, y_past=d["level"]),
         "horizon is how many steps ahead, 1 at least",
     ),
-    "no measurements": (lambda m, d: m.predict(d[INPUTS], horizon=2), r"y_past has only the first 0 of 80 rows"),
+    "no measurements": (lambda m, d: m.predict(d[INPUTS], horizon=2), r"y_past is missing: give what was measured"),
     "nothing to run": (lambda m, d: m.predict(d[INPUTS], y_past=d["level"]), r"no row is left to run freely.*y\[:2\]"),
     "a column less": (lambda m, d: m.predict(d[["flow"]]), "Feature names seen at fit time, yet now missing:\n- valve"),
     "another column": (
@@ -169,6 +169,7 @@ CALLS = {
         "unseen at fit time:\n- Flow",
     ),
     "no inputs": (lambda m, d: m.predict(None, y_past=d["level"]), "X is missing: NARXRegressor was fitted with 2 inputs"),
+    "steps for inputs": (lambda m, d: m.forecast(3), r"write forecast\(steps=3\)"),
     "no inputs ahead": (lambda m, d: m.forecast(steps=3), "X is missing: the forecast needs the 2 inputs of each step"),
     "a gap before": (
         lambda m, d: m.forecast(d[INPUTS].shift(100, "h")),

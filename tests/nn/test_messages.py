@@ -131,6 +131,7 @@ MISTAKES = {
     "W x": (lambda self, x, h: (np.ones((2, 2)) @ (x @ np.ones((3, 4))).T, h), r"\(2, 2\) @ \(4, 5\) do not fit: .* differ \("),
     "swapped": (lambda self, x, h: (np.ones((3, 4)) @ x, h), r"\(3, 4\) @ \(5, 3\) .*; the other way round they fit"),
     "transposed": (lambda self, x, h: (x @ np.ones((4, 3)), h), r"\(5, 3\) @ \(4, 3\) .*; with the second transposed they fit"),
+    "a vector": (lambda self, x, h: (x @ np.ones(4), h), r"\(5, 3\) @ \(4,\) do not fit: axes of length 3 and 4"),
     "not a list": (lambda self, x, h: (tr.concatenate(x, h), h), r"as one list, tr.concatenate\(\[a, b\]\)"),
     "axis": (lambda self, x, h: (tr.concatenate([x, h]), h), "joined along axis -1"),
     "name": (lambda self, x, h: (h.named(3), h), 'a name is a text, such as "h", and this is 3'),

@@ -62,7 +62,7 @@ def run(settings: Settings | None = None, text: str | Path | None = None, out: s
     settings = replace(settings, backend=backend_named(settings.backend, to_run=True).name)
     start = time.perf_counter()
     # small products take microseconds: on a busy machine a second thread costs more than all of them
-    one_thread = optional("threadpoolctl", "demo", "a steady pace needs").threadpool_limits(1, user_api="blas")
+    one_thread = optional("threadpoolctl", "demo", "the demo needs").threadpool_limits(1, user_api="blas")
     with Interrupt() as interrupt, one_thread, use(settings.backend):
         progress = Progress(settings.updates)
         new_figure(1, 1, extra="demo")  # better missing now than after training

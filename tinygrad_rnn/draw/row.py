@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -20,6 +21,36 @@ class Drawings(tuple["Drawing", ...]):
     >>> cell.draw() | cell.draw(time="unrolled") | cell.draw(time="step")
     <Drawings of RNNCell, folded over time | RNNCell, unrolled over 4 steps | RNNCell, one step>
     """
+
+    def save(self, path: str | Path) -> list[Path]:
+        """Write each drawing to a file of its own, with its number before the suffix: rnn-1.svg, rnn-2.svg.
+
+        Parameters
+        ----------
+        path : str or Path
+            The name without the numbers, such as ``"rnn.svg"``; the suffix is one of those of ``Drawing.save``.
+
+        Returns
+        -------
+        list of Path
+
+        Raises
+        ------
+        DataError, RendererError
+            As ``Drawing.save`` does.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> from tinygrad_rnn import nn
+        >>> slides = nn.RNNCell(3, 5).draw(time="unrolled", steps=2).build_up()
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     [path.name for path in slides.save(f"{folder}/rnn.svg")]
+        ['rnn-1.svg', 'rnn-2.svg']
+        """
+        path = Path(path)
+        names = [path.with_name(f"{path.stem}-{k}{path.suffix}") for k in range(1, len(self) + 1)]
+        return [drawing.save(name) for drawing, name in zip(self, names, strict=True)]
 
     def __or__(self, other: Drawing | Drawings) -> Drawings:
         if not isinstance(other, Drawings) and not hasattr(other, "sketch"):

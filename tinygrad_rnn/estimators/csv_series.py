@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,10 @@ __all__ = ["CsvSeries", "predict_csv", "read_csv_series"]
 
 TIME_NAMES = ("time", "date", "datetime", "timestamp", "t")
 """Names of columns that are taken as times, without their unit and in any case."""
+
+
+DECIMAL_COMMA = re.compile(r"(^|;) *[+-]?\d+,\d+ *(;|\r?$)", re.MULTILINE)
+"""A number with a decimal comma, in a table whose columns are separated by semicolons."""
 
 
 class CsvSeries(NamedTuple):
@@ -61,8 +66,8 @@ def read_csv_series(
 ) -> CsvSeries:
     r"""Read a table with a row for each step, whose first line names the columns.
 
-    Columns are separated by commas, semicolons or tabs. A column called time, date, datetime, timestamp or t, with or without
-    a unit, has the times; numbers are seconds.
+    Columns are separated by commas, semicolons or tabs. Where semicolons separate them, numbers may have a decimal comma. A
+    column called time, date, datetime, timestamp or t, with or without a unit, has the times; numbers are seconds.
 
     Parameters
     ----------
@@ -102,20 +107,9 @@ def read_csv_series(
     if not len(known):
         raise DataError(f"column {target!r} has no value")
     end = int(known[-1]) + 1
-    missing = table.iloc[:end].isna().any(axis=1) | np.isinf(table.iloc[:end]).any(axis=1)
     found = [_rows(len(table), len(table) - end, target)]
-    if missing.any():
-        where = _missing(table.iloc[:end], int(missing.sum()))
-        if not drop_missing:
-            raise DataError(
-                f"{where}. Fill them in; or leave these rows out by --drop-missing, which cuts the series there"
-                if time
-                else f"{where}. Fill them in: without a column of times rows cannot be left out, since the others would join"
-            )
-        if time is None:
-            raise DataError("--drop-missing needs a column of times, since a series is cut where its times have a gap")
-        found.append(f"{where}; left out")
-        table = table[~missing.reindex(table.index, fill_value=False)] if missing.index.is_unique else table
+    table, left_out = _without_missing(table, end, drop_missing)
+    found += left_out
     if time is not None:
         step = frequency(table.index)
         found.append(f"{time}: {table.index[0]} to {table.index[-1]}" + (f", every {step}" if step else ""))
@@ -125,7 +119,13 @@ def read_csv_series(
     return CsvSeries(table[list(inputs)], table[target], found)
 
 
-def predict_csv(model: Any, path: str | os.PathLike[str], horizon: int | None = None, time: str | None = None) -> Any:
+def predict_csv(
+    model: Any,
+    path: str | os.PathLike[str],
+    horizon: int | None = None,
+    time: str | None = None,
+    drop_missing: bool = False,
+) -> Any:
     r"""Predict the target of a fitted model in each row of a table.
 
     Parameters
@@ -138,6 +138,8 @@ def predict_csv(model: Any, path: str | os.PathLike[str], horizon: int | None = 
         Steps ahead in the rows where the target was measured, 1 if not given. In the rows after them the model runs freely.
     time : str, optional
         The column of the times, as for :func:`read_csv_series`.
+    drop_missing : bool
+        Whether rows without all values are left out, as for :func:`read_csv_series`.
 
     Returns
     -------
@@ -169,12 +171,14 @@ def predict_csv(model: Any, path: str | os.PathLike[str], horizon: int | None = 
         raise DataError("the model was fitted to arrays, whose columns have no names; it can be used from Python alone")
     inputs = list(getattr(model, "feature_names_in_", ())) if model.reads_inputs else []
     frame, columns = _read(path, inputs, time)
-    X = _as_numbers(frame[inputs], path)
     if names[0] not in columns:
-        return model.predict(X).rename("predicted").to_frame()
-    y = _as_numbers(frame[[names[0]]], path)[names[0]]
-    known = np.flatnonzero(y.notna())
-    m = int(known[-1]) + 1 if len(known) else 0
+        return model.predict(_as_numbers(frame[inputs], path)).rename("predicted").to_frame()
+    table = _as_numbers(frame[[*inputs, names[0]]], path)
+    known = np.flatnonzero(table[names[0]].notna())
+    later = len(table) - int(known[-1]) - 1 if len(known) else len(table)
+    table, _ = _without_missing(table, len(table) - later, drop_missing)
+    m = len(table) - later
+    X, y = table[inputs], table[names[0]]
     measured = model.predict(X.iloc[:m], horizon=horizon or 1, y_past=y.iloc[:m]) if m else y.iloc[:0]
     rest = model.predict(X, y_past=y.iloc[:m] if m else None).iloc[m:] if m < len(X) else y.iloc[:0]
     pandas = optional("pandas", "sklearn", "tables need")
@@ -186,8 +190,9 @@ def _read(path: str | os.PathLike[str], asked: Sequence[str], time: str | None) 
     pandas = optional("pandas", "sklearn", "tables need")
     text = read_text(path, 200_000_000).lstrip("\ufeff")
     separator = max(",;\t", key=text.partition("\n")[0].count)
+    decimal = "," if separator == ";" and DECIMAL_COMMA.search(text) else "."
     try:
-        frame = pandas.read_csv(io.StringIO(text), sep=separator, skipinitialspace=True)
+        frame = pandas.read_csv(io.StringIO(text), sep=separator, decimal=decimal, skipinitialspace=True)
     except (pandas.errors.ParserError, pandas.errors.EmptyDataError, ValueError) as error:
         raise DataError(f"{os.fspath(path)} is no table that pandas can read: {error}") from None
     frame.columns = columns = [str(name).strip() for name in frame.columns]
@@ -203,6 +208,25 @@ def _read(path: str | os.PathLike[str], asked: Sequence[str], time: str | None) 
 def _as_numbers(table: Any, path: str | os.PathLike[str]) -> Any:
     check_numbers(table, Path(path).name)
     return table.astype(float)
+
+
+def _without_missing(table: Any, end: int, drop: bool) -> tuple[Any, list[str]]:
+    """The table without the rows before `end` that lack a value, and in words how many were left out."""
+    missing = ~np.isfinite(table.iloc[:end]).all(axis=1)
+    if not missing.any():
+        return table, []
+    where = _missing(table.iloc[:end], int(missing.sum()))
+    timed = table.index.name is not None
+    if not drop:
+        raise DataError(
+            f"{where}. Fill them in; or leave these rows out by --drop-missing, which cuts the series there"
+            if timed
+            else f"{where}. Fill them in: without a column of times rows cannot be left out, since the others would join"
+        )
+    if not timed:
+        raise DataError("--drop-missing needs a column of times, since a series is cut where its times have a gap")
+    kept = np.append(~missing.to_numpy(), np.ones(len(table) - end, bool))
+    return table[kept], [f"{where}; left out"]
 
 
 def _is_time(name: str) -> bool:

@@ -210,9 +210,10 @@ class SeriesRegressor(RegressorMixin, SeriesEstimator):  # type: ignore[misc]
         known = [len(y) for y in table.y] or [0] * len(table.x)
         for x, m in zip(table.x, known, strict=True):
             if horizon is not None and m < len(x) - horizon:
+                lack = f"has only the first {m} of {len(x)} rows" if m else "is missing: give what was measured, y_past=y"
                 raise DataError(
-                    f"horizon={horizon} predicts each row from measurements up to {horizon} rows before it, and y_past has "
-                    f"only the first {m} of {len(x)} rows; leave the horizon out to run freely after them"
+                    f"horizon={horizon} predicts each row from measurements up to {counted(horizon, 'row')} before it, and "
+                    f"y_past {lack}; without a horizon the model runs freely after the rows that it knows"
                 )
 
     def forecast(
@@ -249,6 +250,8 @@ class SeriesRegressor(RegressorMixin, SeriesEstimator):  # type: ignore[misc]
         check_interval(interval)
         if steps is not None and not is_int(steps):
             raise DataError(f"steps is how many steps ahead, 1 at least, and not {steps!r}")
+        if is_int(X):
+            raise DataError(f"X is a table of inputs; for a number of steps write forecast(steps={X})")
         past, future, indices = self._past_and_future(X, y_past, steps)
         mean, found, sd = self._simulate(future, past, paths)
         if found is not None:

@@ -85,6 +85,9 @@ def matmul(a: TensorLike, b: TensorLike) -> Tensor:
         return apply(_matmul, (a, b))
     if a.ndim == 0 or b.ndim == 0:
         raise ShapeError(f"matmul: {a.shape} @ {b.shape}: a number has no axis to sum over; use *")
+    axis = b.shape[-2 if b.ndim > 1 else 0]
+    if a.shape[-1] != axis:  # in the shapes of the caller, not in those of a row and a column
+        raise ShapeError(f"matmul: {a.shape} @ {b.shape} do not fit: axes of length {a.shape[-1]} and {axis}")
     left = a if a.ndim > 1 else a.reshape((1, -1) if a.size else (1, 0))
     right = b if b.ndim > 1 else b.reshape((-1, 1) if b.size else (0, 1))
     y = apply(_matmul, (left, right))

@@ -258,11 +258,18 @@ def _draws(function: Any, cell: Any, loss: Loss, T: int | None, xs: Any, targets
         rng = np.random.default_rng([seed, k])
         parameters = {name: 0.7 * rng.standard_normal(array.shape) for name, array in hand.arrays().items()}
         run = hand.forward(parameters, given, hand.start())
-        said = function(*copy.deepcopy((parameters, x, target)))
+        said = function(_Parameters(copy.deepcopy(parameters)), *copy.deepcopy((x, target)))
         if not isinstance(said, Mapping):
             raise BpttError(f"a backward pass returns a dict of gradients by symbol, and this one a {type(said).__name__}")
         found.append(Draw(hand, run, {name: np.asarray(g, float) for name, g in said.items()}))
     return found
+
+
+class _Parameters(dict[str, Array]):
+    """The parameters that a student's function reads; a wrong name is told which names there are."""
+
+    def __missing__(self, name: object) -> Array:
+        raise BpttError(f"the function reads parameter {name!r}, and the parameters are {', '.join(self)}")
 
 
 def _hand(cell: Any, loss: Loss, T: int | None, xs: Any, targets: Any, rng: np.random.Generator) -> ByHand:
