@@ -11,8 +11,6 @@ import os
 import shutil
 import zlib
 from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -41,14 +39,18 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 collect_ignore_glob = [] if find_spec("sklearn") else ["estimators/*"]  # without scikit-learn there are no estimators
 
 LONGEST = (
-    "test_examples",
+    "test_pages",
     "test_scan_random",
     "test_checker",
     "test_gradients",
-    "test_pages",
+    "test_examples_problems",
+    "test_examples",
+    "test_examples_shapes",
+    "test_examples_symbols",
     "test_habits",
     "test_scan_faults",
     "test_random_cells",
+    "test_examples_systems",
     "test_draw_graphs",
     "test_recurrent_layers",
     "test_cache",
@@ -70,26 +72,6 @@ def seeded(request: pytest.FixtureRequest) -> None:
     tr.seed(zlib.crc32(request.node.nodeid.encode()) + TEST_SEED)
 
 
-def _scope(nodeid: str) -> str:
-    """What one process runs: a file, or all examples, whose runs the process keeps."""
-    name = Path(nodeid.split("::")[0]).stem
-    return "test_examples" if name.startswith("test_examples") else nodeid.split("::")[0]
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """As ``--dist=loadfile`` does, with all examples as one file."""
-    if config.getoption("dist") != "loadfile":
-        return None
-    from xdist.scheduler import LoadFileScheduling
-
-    class Scheduling(LoadFileScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            return _scope(nodeid)
-
-    return Scheduling(config, log)
-
-
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
     """No other process for a single file: there is nothing to share, and starting one takes a second."""
@@ -106,7 +88,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Put the longest files first, and leave out what needs dot or PyTorch where they are missing, or runs TeX unasked."""
     order = {name: i for i, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: order.get(Path(_scope(item.nodeid)).stem, len(order)))
+    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
     missing = {"dot": shutil.which("dot") is None, "torch": find_spec("torch") is None}
     missing["tex"] = "tex" not in config.getoption("markexpr")
     if out := [item for item in items if any(missing[mark] and item.get_closest_marker(mark) for mark in missing)]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from example_runs import quick
+from example_runs import quick, runs
+
+test_they_run = runs("sunspots", "narma10", "mackey_glass", "open_and_closed")
 
 
 def table(name: str) -> dict[str, list[float]]:

@@ -9,7 +9,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from example_runs import EXAMPLES, quick
+from example_runs import EXAMPLES, quick, runs
+
+test_they_run = runs("adding_problem", "copy_memory", "frame_classifier", "sequence_classifier")
 
 
 def load(name: str) -> SimpleNamespace:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 import pytest
-from example_runs import quick
+from example_runs import quick, runs
+
+test_they_run = runs("digit_captions", "written_numbers", "written_dates")
 
 
 def shares(printed: str) -> dict[str, float]:

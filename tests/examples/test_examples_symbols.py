@@ -12,7 +12,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from example_runs import EXAMPLES, quick
+from example_runs import EXAMPLES, quick, runs
+
+test_they_run = runs("find_the_year", "word_order", "counting", "melodies")
 
 
 def load(name: str) -> SimpleNamespace:

@@ -2,7 +2,9 @@
 
 import re
 
-from example_runs import quick
+from example_runs import quick, runs
+
+test_they_run = runs("sharing", "teacher_forcing", "residual", "dynamics", "memory")
 
 
 def rows(name):

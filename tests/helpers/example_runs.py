@@ -1,4 +1,4 @@
-"""Examples as a reader runs them, each once in the whole suite: the tests of their numbers share what was printed."""
+"""Examples as a reader runs them, each once in the whole suite: tests of an example share a file, and its run."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import atexit
 import contextlib
 import functools
 import io
+import re
 import runpy
 import sys
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,3 +43,15 @@ def quick(name: str, seed: int = 0) -> Run:
         patch.setenv("MPLBACKEND", "Agg")
         runpy.run_path(script, run_name="__main__")
     return Run(printed.getvalue(), Path(folder.name))
+
+
+def runs(*names: str) -> Callable[[str], None]:
+    """A test that examples run without a warning, and end with their numbers beside a baseline; one file's for each example."""
+
+    @pytest.mark.parametrize("name", names)
+    def test(name: str) -> None:
+        said = [line for line in quick(name).printed.splitlines() if line.strip()]
+        numbers = re.findall(r"\d+\.\d+|\d+ ?%|\d+ of \d+", "\n".join(said[-6:]))
+        assert len(numbers) >= 2, said[-6:]
+
+    return test
