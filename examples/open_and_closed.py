@@ -174,8 +174,9 @@ def plot(path, found):
         for (name, way), (one_step, free) in rows.items():
             k = WAYS.index(way)
             axis.plot(one_step, min(free, 2), "os^"[k], color=f"C{NAMES.index(name)}", fillstyle="none")
-        axis.set(title=title, xlabel="one step", ylim=(0, 2.05))
-        axis.axhline(1, color="grey", linewidth=0.5)
+        axis.set(title=title, xlabel="one step")
+        axis.set_xlim(left=0)
+        axis.set_ylim(bottom=0)
     figure.axes[0].set_ylabel("free run")
     for k, name in enumerate(NAMES):
         figure.axes[-1].plot([], [], "s", color=f"C{k}", label=name)

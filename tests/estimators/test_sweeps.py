@@ -63,8 +63,9 @@ def weights(series):
 def client():
     """Two workers, each a process of one thread; classes of this file go to them by value, as those of a notebook do."""
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": logging.CRITICAL}
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": logging.CRITICAL}
     with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
+        client.amm.stop()  # or it would drop all copies of scattered data but one
         yield client
     cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
@@ -99,7 +100,7 @@ def test_many_series_are_fitted_side_by_side(client):
 
 def test_a_worker_killed_in_a_search_loses_nothing(client, tmp_path):
     grid = {"hidden_size": [0, 1, 2], "output_delays": [1, 2]}
-    X, y = tank(120)
+    X, y = tank(130)  # not the arrays of another test: those may be on their way out while these arrive
     Mortal.flag = str(tmp_path / "killed")
     search = GridSearchCV(Mortal(max_iter=2, restarts=1, closed_loop=False, random_state=0), grid, cv=TimeSeriesSplit(2))
     expected = scores(search, X, y)

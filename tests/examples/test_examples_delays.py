@@ -50,6 +50,18 @@ def test_mackey_glass_is_predicted_84_steps_ahead_by_free_runs() -> None:
     assert nrmse["AR(18)"][0] < nrmse["NAR"][0] < 0.01 < nrmse["last value"][0]
 
 
-@pytest.mark.parametrize("name", ["sunspots", "narma10", "mackey_glass"])
+def test_who_was_trained_one_step_ahead_simulates_worse_and_closed_loops_help() -> None:
+    said = quick("open_and_closed").printed
+    rows = re.findall(r"^  (\w+) +(open|closed|open, closed) +(\d+\.\d+) +(\d+\.\d+|grows)$", said, re.MULTILINE)
+    tanks = {(name, way): (float(one), float(free.replace("grows", "inf"))) for name, way, one, free in rows[:9]}
+    assert len(rows) == 18 and len(tanks) == 9
+    for name in ("AR", "NARX", "GRU"):
+        one_step, free = tanks[name, "open"]
+        assert 2 * one_step < free
+        assert one_step <= tanks[name, "closed"][0]
+        assert tanks[name, "open, closed"][1] < free
+
+
+@pytest.mark.parametrize("name", ["sunspots", "narma10", "mackey_glass", "open_and_closed"])
 def test_pictures(name: str) -> None:
     assert (quick(name).out / f"{name}.svg").read_text(encoding="utf-8").lstrip().startswith("<?xml")
