@@ -55,7 +55,7 @@ def interleaved(turns: Mapping[str, Callable[[], float]], rounds: Mapping[str, i
 
 
 def machine() -> dict[str, Any]:
-    """Processor, cores in use, Python and the versions of the libraries that are installed."""
+    """Processor, cores in use, load at the start, Python and the versions of the libraries that are installed."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -70,6 +70,8 @@ def machine() -> dict[str, Any]:
         "processor": models[0] if models else platform.processor() or platform.machine(),
         "system": platform.platform(),
         "cores": cores,
+        "processors": os.cpu_count(),
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "python": platform.python_version(),
         "libraries": versions,
     }

@@ -107,7 +107,7 @@ def main() -> None:
         shown = "".join(f"{value:10.3f} in {part}" for part, value in times.items())
         print(f"{name:16}{', '.join(map(str, size)):16}{shown}", flush=True)
     if OPTIONS.json:
-        report = {"machine": where, "of": OPTIONS.cell, "results": results}
+        report = {"machine": where, "of": OPTIONS.cell, "quick": OPTIONS.quick, "results": results}
         OPTIONS.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 

@@ -176,7 +176,18 @@ def machine(reports: Reports) -> str:
     """What was measured on."""
     where = reports["recurrent"]["machine"]
     libraries = ", ".join(f"{name} {version}" for name, version in where["libraries"].items() if name != "jaxlib")
-    return f"{where['processor']}, {where['system']}; Python {where['python']}, {libraries}; float32."
+    notes = [
+        f"{name}: a trial with `--quick`, few sizes and rounds." for name, report in reports.items() if report.get("quick")
+    ]
+    notes += [f"{name}: the machine was busy with other work." for name, report in reports.items() if is_busy(report)]
+    warning = f"\n\n**Do not quote these times.** {' '.join(notes)}" if notes else ""
+    return f"{where['processor']}, {where['system']}; Python {where['python']}, {libraries}; float32.{warning}"
+
+
+def is_busy(report: dict[str, Any]) -> bool:
+    """Whether there was more to run than the processors and the benchmark before it can explain."""
+    where = report["machine"]
+    return (where.get("load") or 0) > (where.get("processors") or 1) + 1
 
 
 TABLES: dict[str, Callable[[Reports], str]] = {
@@ -212,8 +223,8 @@ def draw_ratios(report: dict[str, Any], base: str, letters: str, path: Path) -> 
     from matplotlib.ticker import FixedLocator, NullLocator
 
     cells, found = present(report), times(report)
-    columns = min(3, len(cells) + 1)
-    lines = -(-(len(cells) + 1) // columns)
+    columns = min(3, len(cells))
+    lines = -(-len(cells) // columns)
     figure = Figure(figsize=(4.2 * columns, 3.6 * lines), layout="constrained")
     axes = figure.subplots(lines, columns, sharey=True, squeeze=False)
     panels = list(axes.flatten())
@@ -257,9 +268,8 @@ def draw_ratios(report: dict[str, Any], base: str, letters: str, path: Path) -> 
     for panel in panels[len(cells) :]:
         panel.axis("off")
     entries = {label: handle for panel in panels for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)}
-    panels[len(cells)].legend(
-        entries.values(), entries.keys(), loc="upper left", frameon=False, title="up: slower", alignment="left"
-    )
+    options = {"loc": "outside right upper", "frameon": False, "title": "up: slower", "alignment": "left"}
+    figure.legend(entries.values(), entries.keys(), **options)
     figure.savefig(path, dpi=130, metadata={"Software": None})
 
 

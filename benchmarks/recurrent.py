@@ -369,6 +369,7 @@ def main() -> None:
             "machine": machine(),
             "threads": OPTIONS.threads,
             "dtype": "float32",
+            "quick": OPTIONS.quick,
             "seconds": OPTIONS.seconds,
             "contestants": list(contestants),
             "results": [],

@@ -157,7 +157,8 @@ def main() -> None:
     if all(COMPILED in result["milliseconds"] for result in results):
         print(f"\n{means(results)}")
     if OPTIONS.json:
-        OPTIONS.json.write_text(json.dumps({"machine": where, "results": results}, indent=1) + "\n", encoding="utf-8")
+        report = {"machine": where, "quick": OPTIONS.quick, "results": results}
+        OPTIONS.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
