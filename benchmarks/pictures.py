@@ -176,10 +176,10 @@ def machine(reports: Reports) -> str:
     """What was measured on."""
     where = reports["recurrent"]["machine"]
     libraries = ", ".join(f"{name} {version}" for name, version in where["libraries"].items() if name != "jaxlib")
-    notes = [
-        f"{name}: a trial with `--quick`, few sizes and rounds." for name, report in reports.items() if report.get("quick")
-    ]
-    notes += [f"{name}: the machine was busy with other work." for name, report in reports.items() if is_busy(report)]
+    trials = [name for name, report in reports.items() if report.get("quick")]
+    busy = [name for name, report in reports.items() if is_busy(report)]
+    notes = [f"{', '.join(trials)}: a trial with `--quick`, of few sizes and rounds."] * bool(trials)
+    notes += [f"{', '.join(busy)}: the machine was busy with other work."] * bool(busy)
     warning = f"\n\n**Do not quote these times.** {' '.join(notes)}" if notes else ""
     return f"{where['processor']}, {where['system']}; Python {where['python']}, {libraries}; float32.{warning}"
 
