@@ -24,7 +24,7 @@ NAMELESS = r"state(_\d+)?"
 
 
 class Reference(NamedTuple):
-    """What a leaf stands for: a value at another time.
+    """Value at another time, for which a leaf stands.
 
     Attributes
     ----------
