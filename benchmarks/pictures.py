@@ -23,6 +23,8 @@ PART = re.compile(r"(<!-- (\w+): made by benchmarks/pictures\.py -->\n).*?(<!-- 
 NUMPY, NATIVE, COMPILED = "ours", "ours, native", "native, compiled"
 CELLS = ("RNN", "LSTM", "GRU", "MGU", "LN-LSTM")
 NAMES = {NUMPY: "ours, NumPy", NATIVE: "native", "jax": "JAX", "torch": "PyTorch"}
+RESULTS = ("recurrent", "steps", "threads", "overhead")
+"""The files of `run_all.py`."""
 Times = dict[str, float]
 Reports = dict[str, dict[str, Any]]
 
@@ -31,8 +33,8 @@ Reports = dict[str, dict[str, Any]]
 
 
 def read(folder: Path) -> Reports:
-    """The results, by the names of their files."""
-    reports = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+    """The results that the page shows, by the names of their files."""
+    reports = {name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8")) for name in RESULTS}
     for report in reports.values():
         for result in report["results"]:
             result.setdefault("size", [result.get(name) for name in "TBH"])
