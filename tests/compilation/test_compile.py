@@ -362,6 +362,20 @@ def test_numbers_are_those_of_python() -> None:
         Arithmetic([lr], [1 / lr]).run([0.0])
 
 
+def test_what_an_optimiser_computes_for_each_parameter_is_one_number() -> None:
+    parameters = [tr.Parameter([1.0]) for _ in range(5)]
+    adam = optim.Adam(parameters, lr=0.1)
+
+    @tr.compile
+    def step(x: Any) -> None:
+        tr.square(sum(parameters) * x).sum().backward()
+        adam.step()
+
+    step(X)  # from the second step on, the count of steps is a number, too
+    recording, *_ = step._prepared(((X,), {}))
+    assert len(recording.scalars) == 2  # the step size and the correction of the second moment
+
+
 @pytest.mark.torch
 @pytest.mark.parametrize("backend", ["numpy", "native"])
 def test_the_losses_are_those_of_pytorch(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
