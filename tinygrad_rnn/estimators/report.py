@@ -105,9 +105,10 @@ class ForecastReport:
         for when, column in zip(self._horizons, zip(*self.errors.values(), strict=True), strict=True):
             best.setdefault(names[int(np.argmin(column))], []).append(when)
         least = ", and ".join(f"{name} has the least error {joined(whens)}" for name, whens in best.items())
+        one, several, free = self._horizons
         return (
-            f"A NARX network predicts {self.target}{said}. Its error is {own[0]:.3g} {self._horizons[0]}, {own[1]:.3g} "
-            f"{self._horizons[1]}, and {own[2]:.3g} {self._horizons[2]}. Of all models {least}."
+            f"A NARX network predicts {self.target}{said}. Its error {one} is {own[0]:.3g}, {several} {own[1]:.3g}, "
+            f"and {free} {own[2]:.3g}. Of all models {least}."
         )
 
     @property

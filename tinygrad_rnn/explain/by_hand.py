@@ -60,9 +60,11 @@ class StepNetwork(Cell):
         layers = list(model) if isinstance(model, Sequential) else [model]
         recurrent = [k for k, layer in enumerate(layers) if isinstance(layer, (Recurrent, Cell))]
         if len(recurrent) != 1 or not isinstance(model, Module):
+            inner = [type(m).__name__ for _, m in model.modules() if isinstance(m, Cell)] if isinstance(model, Module) else []
+            such = f", here {inner[0]}" if len(inner) == 1 else ""
             raise TinygradError(
                 f"{type(model).__name__} is no cell, and has {len(recurrent) or 'no'} nn.Recurrent(cell) among its layers: "
-                "give a cell, or nn.Sequential with one nn.Recurrent(cell) among layers that work at each step"
+                f"give a cell{such}, or nn.Sequential with one nn.Recurrent(cell) among layers that work at each step"
             )
         (k,) = recurrent
         if getattr(layers[k], "reverse", False):
