@@ -28,7 +28,7 @@ figure { margin: 1.4rem 0 } figcaption { max-width: 44rem; color: var(--soft); f
 .formula { overflow-x: auto; padding: .15rem 0 .15rem 3rem; text-indent: -2rem; line-height: 2 }
 .formula math { text-indent: 0; font-size: 1.1rem }
 table { border-collapse: collapse; width: 100%; max-width: 44rem; font-variant-numeric: tabular-nums }
-thead th:nth-child(2) { text-align: right }
+thead th:nth-child(n + 2) { text-align: right }
 th, td { padding: .35rem .8rem .35rem 0; text-align: left; border-bottom: 1px solid var(--line); font-weight: normal }
 thead th { color: var(--soft); font-size: .88rem } .number { text-align: right; white-space: nowrap }
 .own { color: var(--pink); font-weight: 600 } .bar { width: 55% }
