@@ -267,7 +267,7 @@ def _compared(text: str) -> str:
 def _needless(result: Result) -> list[Path]:
     folder, language = PICTURES / result.path.stem, _language(result.path)
     translated = {file for other in LANGUAGES for file in folder.glob(f"*-{other}.svg")}
-    drawn = set(folder.glob(f"*-{language}.svg")) if language else set(folder.glob("*")) - translated
+    drawn = set(folder.glob(f"*-{language}.svg")) if language else set(folder.glob("*.svg")) - translated
     return sorted(drawn - set(result.pictures))
 
 
