@@ -87,10 +87,11 @@ def read_csv_series(
 
     Examples
     --------
-    >>> import tempfile, pathlib
+    >>> import tempfile
+    >>> from tinygrad_rnn.files import write_bytes
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = pathlib.Path(folder, "plant.csv")
-    ...     _ = path.write_text("time,valve,level\n0,0.1,2\n5,0.2,3\n10,0.2,\n")
+    ...     path = f"{folder}/plant.csv"
+    ...     _ = write_bytes(path, b"time,valve,level\n0,0.1,2\n5,0.2,3\n10,0.2,\n")
     ...     series = read_csv_series(path, "level", ["valve"])
     >>> series.measured, len(series.inputs)
     (2, 3)
@@ -153,13 +154,14 @@ def predict_csv(
 
     Examples
     --------
-    >>> import pathlib, tempfile
+    >>> import tempfile
     >>> import pandas as pd
     >>> from tinygrad_rnn.estimators import LastValueRegressor
+    >>> from tinygrad_rnn.files import write_bytes
     >>> model = LastValueRegressor().fit(None, pd.Series([1.0, 2.0], name="level"))
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     path = pathlib.Path(folder, "plant.csv")
-    ...     _ = path.write_text("level,other\n5,0\n7,0\n,0\n")
+    ...     path = f"{folder}/plant.csv"
+    ...     _ = write_bytes(path, b"level,other\n5,0\n7,0\n,0\n")
     ...     predict_csv(model, path)
        level  predicted
     0    5.0        5.0
