@@ -168,13 +168,14 @@ def predict_csv(
     1    7.0        5.0
     2    NaN        7.0
     """
+    pandas = optional("pandas", "sklearn", "tables need")
     names = model.outputs_.names
     if names is None or (model.reads_inputs and model.n_features_in_ and not hasattr(model, "feature_names_in_")):
         raise DataError("the model was fitted to arrays, whose columns have no names; it can be used from Python alone")
     inputs = list(getattr(model, "feature_names_in_", ())) if model.reads_inputs else []
     frame, columns = _read(path, inputs, time)
     if names[0] not in columns:
-        return model.predict(_as_numbers(frame[inputs], path)).rename("predicted").to_frame()
+        return pandas.DataFrame({"predicted": model.predict(_as_numbers(frame[inputs], path))})
     table = _as_numbers(frame[[*inputs, names[0]]], path)
     known = np.flatnonzero(table[names[0]].notna())
     later = len(table) - int(known[-1]) - 1 if len(known) else len(table)
@@ -183,7 +184,6 @@ def predict_csv(
     X, y = table[inputs], table[names[0]]
     measured = model.predict(X.iloc[:m], horizon=horizon or 1, y_past=y.iloc[:m]) if m else y.iloc[:0]
     rest = model.predict(X, y_past=y.iloc[:m] if m else None).iloc[m:] if m < len(X) else y.iloc[:0]
-    pandas = optional("pandas", "sklearn", "tables need")
     return pandas.DataFrame({names[0]: y, "predicted": np.concatenate([measured, rest])}, index=X.index)
 
 
@@ -203,7 +203,8 @@ def _read(path: str | os.PathLike[str], asked: Sequence[str], time: str | None) 
             raise DataError(f"{os.fspath(path)} has no column {name!r}; {listed(name, columns)}")
     time = time or next((name for name in columns if name not in asked and _is_time(name)), None)
     if time is not None:
-        frame = frame.set_index(_times(pandas, frame[time], path).rename(time))
+        frame = frame.set_index(_times(pandas, frame[time], path))
+        frame.index.name = time
     return frame, columns
 
 
