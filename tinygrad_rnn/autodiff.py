@@ -1,6 +1,6 @@
 """Gradients: backward, grad, jvp, jacobian, and the modes no_grad and debug.
 
-A gradient is a graph as well. One walk, `pull`, serves all of them.
+The gradient is a graph, too. All functions that compute gradients share one walk through the graph, `pull`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def debug() -> AbstractContextManager[None]:
     Raises
     ------
     NonFiniteError
-        With the operation, its scope and step, the index, and the line that made it.
+        The message has the operation, its scope and step, the index of the element, and the line of code
+        that called the operation.
 
     Examples
     --------
@@ -63,13 +64,13 @@ def debug() -> AbstractContextManager[None]:
 def backward(output: Tensor, gradient: TensorLike | None = None) -> None:
     """Compute the gradient of `output`, and add it to ``.grad`` of every leaf that requires a gradient.
 
-    It records nothing, changes no graph, and may be called again.
+    `backward` records no nodes, changes no graph, and may be called again.
 
     Parameters
     ----------
     output : Tensor
     gradient : array_like, optional
-        The cotangent, of the output's shape; 1 if not given, which needs a scalar.
+        The cotangent, of the output's shape. It may be omitted for a scalar, and is then 1.
 
     Raises
     ------
@@ -132,15 +133,18 @@ def _cotangent(output: Tensor, gradient: TensorLike | None) -> Tensor:
 
 
 def pull(order: Sequence[Node], cotangents: Sequence[tuple[Node, Tensor]], wanted: Sequence[Node]) -> dict[Node, Tensor]:
-    """Cotangents of nodes, given those of other nodes; a node on which none of these depends is left out.
+    """Compute the cotangents of some nodes from given cotangents of other nodes.
+
+    A node on which none of the given nodes depends is left out.
 
     Parameters
     ----------
     order : list of Node
-        All that may lie between, each after its inputs.
+        All nodes that may lie between the two, each after its inputs.
     cotangents : sequence of (Node, Tensor)
-        They add up where a node has several.
+        The given cotangents. Several cotangents of one node are added.
     wanted : sequence of Node
+        The nodes whose cotangents are computed.
     """
     keep = set(wanted)
     needed = set(wanted)
@@ -195,7 +199,7 @@ class _Sums:
     Parameters
     ----------
     in_place : bool
-        Whether a sum may be overwritten by the next one: nothing is recorded or looked at.
+        Whether a sum may be overwritten by the next one: only if nothing is recorded or inspected.
 
     Attributes
     ----------
@@ -208,7 +212,7 @@ class _Sums:
         self.table: dict[Node, Any] = {}
         self.wide: set[Node] = set()
         self._in_place = in_place
-        self._own: set[Node] = set()  # whose cotangents are arrays that were made here
+        self._own: set[Node] = set()  # nodes whose cotangents are arrays that were made here
 
     def add(self, node: Node, g: Tensor) -> None:
         """Add to the cotangent of a node; float16 is summed in float32, since there may be a term for each of many steps."""
@@ -243,19 +247,20 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], 
     inputs : Tensor or sequence of Tensor
         Any values of the graph, not only leaves.
     cotangents : array_like or sequence of array_like, optional
-        One for each output, of its shape; 1 if not given, which needs scalars.
+        One cotangent for each output, of the output's shape. They may be omitted for scalars, and are then 1.
 
     Returns
     -------
     Tensor or list of Tensor
-        As the inputs were given; zeros where nothing depends.
+        One gradient for each input, in the form in which the inputs were given. It is zero where no
+        output depends on the input.
 
     Raises
     ------
     GradientError
-        If an output is not a scalar and has no cotangent, if an input is only reached through a
-        ``.detach()``, or if an input is a value of ``states()`` or ``recorded()``, which is a
-        record beside the outputs, and no output was computed from it.
+        If an output is not a scalar and has no cotangent; if every path to an input crosses a
+        ``.detach()``; or if an input is a value of ``states()`` or ``recorded()`` and no output was
+        computed from it: such a value is a record beside the outputs.
     DtypeError
         If an input is of integers or booleans.
 
@@ -278,7 +283,7 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], 
             raise DtypeError(f"{describe(x.node)} is of {x.dtype} values, which have no gradient")
     order = ancestors([out.node for out in outs])
     pairs = [(out.node, _cotangent(out, c)) for out, c in zip(outs, given, strict=True)]
-    # a parameter that was rebound since has another node in this graph
+    # in this graph, a parameter that was rebound later has another node
     earlier = {id(x): [n for n in order if n.leaf is not None and n.leaf() is x and n is not x.node] for x in wanted}
     reached = _reached([out.node for out in outs], order)
     graph = set(order)
@@ -306,20 +311,20 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], 
 def pullback(node: Node, g: Tensor, wanted: Container[Node]) -> list[tuple[Node, Tensor | Sparse | Part]]:
     """Cotangents of a node's inputs, given the cotangent of its output.
 
-    Broadcasting is undone here and nowhere else, and each cotangent gets its input's dtype.
+    Only this function undoes broadcasting. Each cotangent gets the dtype of its input.
 
     Parameters
     ----------
     node : Node
     g : Tensor
-        Cotangent of the node's output, of its shape; for one of several results, a list of Parts.
+        Cotangent of the node's output, of the output's shape; for one of several results, a list of Parts.
     wanted : container of Node
-        Rules of other inputs are not run.
+        Inputs whose cotangents are needed. The gradient rules of other inputs are not run.
 
     Returns
     -------
     list of (Node, Tensor, Sparse or Part)
-        One for each wanted input that has a gradient; an input that is used twice has two.
+        One entry for each wanted input that has a gradient; two entries for an input that is used twice.
     """
     rules: Any = node.primitive.gradient  # type: ignore[union-attr]
     inputs, attributes = node.inputs, node.attributes
@@ -360,7 +365,7 @@ def _unbroadcast(g: Tensor, shape: tuple[int, ...]) -> Tensor:
         g = apply(registry["sum"], (g,), {"axis": longer, "keepdims": True})
     if extra > 0:
         g = apply(registry["sum"], (g,), {"axis": tuple(range(-len(have), -len(shape))), "keepdims": False})
-    # a rule may return less than its input's shape, such as one number for all of it
+    # a rule may return less than its input's shape, such as one number for the whole input
     return g if g.node.value.shape == shape else g.broadcast_to(shape)
 
 
@@ -430,19 +435,19 @@ def _check_not_cut(target: Node, order: list[Node]) -> None:
 def jvp(outputs: Any, inputs: Any, tangents: Any) -> Any:
     """The derivative of `outputs` along `tangents` of the inputs (Jacobian times vector).
 
-    It is taken by differentiating the gradient with respect to its cotangent, in which it
-    is linear, so every rule is written once only.
+    `jvp` differentiates the gradient with respect to the gradient's cotangent. The gradient is linear
+    in the cotangent, so a primitive needs no second rule.
 
     Parameters
     ----------
     outputs, inputs : Tensor or sequence of Tensor
     tangents : array_like or sequence of array_like
-        One for each input, of its shape.
+        One tangent for each input, of the input's shape.
 
     Returns
     -------
     Tensor or list of Tensor
-        One for each output, of its shape.
+        One derivative for each output, of the output's shape.
 
     Examples
     --------
@@ -457,7 +462,7 @@ def jvp(outputs: Any, inputs: Any, tangents: Any) -> Any:
     if len(along) != len(wanted):
         raise ShapeError(f"{len(along)} tangents for {len(wanted)} inputs; give one each")
     vectors = [as_tensor(np.zeros(out.shape, out.dtype)) for out in outs]
-    with mode(recording=True):  # it is differentiated in the next line, whatever the caller's mode
+    with mode(recording=True):  # the next line differentiates this gradient, whatever the caller's mode
         gradients = grad(outs, wanted, vectors)
     found = grad(gradients, vectors, along)
     return found[0] if isinstance(outputs, Tensor) else found

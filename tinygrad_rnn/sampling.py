@@ -22,7 +22,7 @@ Draw = Callable[[np.random.Generator], npt.NDArray[Any]]
 def sample(draw: Draw, once: bool = False) -> Tensor:
     """Draw random numbers, new ones at every call and at every step of a cell.
 
-    A cell's step is traced once; this is how its trace knows what to draw for each step.
+    A cell's step is traced once. `sample` tells the trace which numbers are to be drawn again at each step.
 
     Parameters
     ----------
@@ -30,8 +30,8 @@ def sample(draw: Draw, once: bool = False) -> Tensor:
         ``draw(generator) -> array``, always of one shape and dtype. The generator is the
         library's own, which :func:`seed` sets.
     once : bool
-        Within the steps over a sequence, draw at the first one only, and give all others
-        the same numbers.
+        Whether to draw only at the first step of a sequence, and to use the same numbers at all
+        other steps.
 
     Examples
     --------
@@ -63,6 +63,6 @@ def _shared(draw: Draw) -> Tensor:
     draws.calls = location.t, n + 1
     if n == len(draws.drawn):
         outer = location.unrolling.outer
-        draws.drawn.append(_drawn(draw, outer is None or outer.unrolling is None))  # of a run within a step: anew at each step
+        draws.drawn.append(_drawn(draw, outer is None or outer.unrolling is None))  # anew at each outer step
     found: Tensor = draws.drawn[n]
     return found

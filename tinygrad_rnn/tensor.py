@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Parameter", "Tensor", "tensor"]
 
-# What to do in a step in place of what needs a value.
+# What errors advise: how a step can compute without the values, which are not known while it is traced.
 LOOK = ", and look at values outside, by states(xs)"
 COMPUTE = f"compute with functions of tinygrad_rnn{LOOK}"
 CHOOSE = "use tr.where(condition, a, b), which has both branches"
@@ -49,14 +49,15 @@ def _operator(primitive: ops.Primitive) -> tuple[_Operator, _Operator]:
 class Tensor:
     """An immutable array value that knows its node in a computation graph.
 
-    Make one with :func:`tensor`; every operation on it makes a new one and records how.
+    Make a tensor with :func:`tensor`. Every operation on tensors makes a new tensor, and records how
+    the new tensor was computed.
 
     Attributes
     ----------
     data : numpy.ndarray
         The values, read-only.
     grad : Tensor or None
-        What `backward` has added up, for a leaf that requires it; may be set to None.
+        Sum of the gradients that `backward` has computed, for a leaf that requires a gradient; may be set to None.
 
     Examples
     --------
@@ -84,11 +85,11 @@ class Tensor:
     def data(self) -> npt.NDArray[Any]:
         """The values, as a read-only array.
 
-        An array is outside the graph: what is computed from it gets no gradient, and no
-        cut is drawn. Use it to look at values, and :meth:`detach` to stop a gradient.
+        The array is outside the graph: a result computed from the array gets no gradient, and drawings
+        show no cut. Use `data` to look at values, and :meth:`detach` to stop a gradient.
         """
         value = self._concrete("data")
-        value.flags.writeable = False  # of the array itself, so that no view of it can be made writeable
+        value.flags.writeable = False  # set on the array itself, so that no view of the array can be made writeable
         return value.view()
 
     @data.setter
@@ -154,18 +155,18 @@ class Tensor:
         Parameters
         ----------
         name : str
-            Control characters in it become visible ones; an empty name gives none.
+            The name. Control characters become visible ones; an empty name gives no name.
         role : str, optional
-            One of ``tinygrad_rnn.graph.ROLES``: what the value is for.
+            Purpose of the value: one of ``tinygrad_rnn.graph.ROLES``.
         hidden : bool
-            Whether only those see the name who ask for it: ``states(xs, names=["a"])`` and
-            ``explain.gradient_flow(…, at="a")``. Drawings and equations have the value without a name.
+            Whether the name is seen only by calls that ask for it, such as ``states(xs, names=["a"])`` and
+            ``explain.gradient_flow(…, at="a")``. Drawings and equations show the value without the name.
 
         Returns
         -------
         Tensor
-            This one; or, if it has another name already or was given to the step of a cell, an
-            equal one under the new name.
+            This tensor. If this tensor has another name already, or was given to the step of a cell:
+            a new tensor of equal value with the new name.
         """
         node = self._node
         name = clean_name(name)
@@ -207,12 +208,13 @@ class Tensor:
         Parameters
         ----------
         gradient : array_like, optional
-            The cotangent, of this tensor's shape; 1 if not given, which needs a scalar.
+            The cotangent, of this tensor's shape. It may be omitted for a scalar, and is then 1.
 
         Raises
         ------
         GradientError
-            If it is not a scalar, or no leaf that requires a gradient is reached.
+            If the tensor is not a scalar and no cotangent was given, or if no leaf that requires a
+            gradient is reached.
         """
         from .autodiff import backward
 
@@ -221,7 +223,7 @@ class Tensor:
     def detach(self) -> Tensor:
         """The same values as a new leaf: gradients stop here, and drawings show the cut.
 
-        The graph before the cut is not kept alive by it, but for what a step of a cell makes.
+        The detached tensor does not keep the graph before the cut alive, except inside the step of a cell.
         """
         if current().tracing:
             return apply(ops.detach, (self,))
@@ -432,7 +434,7 @@ def _logical(x: TensorLike) -> Tensor:
 core.tensor_class = Tensor
 
 
-# Every operation asks for these, so they are read in C.
+# Every operation reads these attributes; an attrgetter reads them in C, which is faster.
 for _name, _path in {"node": "_node", **{name: f"_node.value.{name}" for name in ("shape", "dtype", "ndim")}}.items():
     setattr(Tensor, _name, property(attrgetter(_path), doc=getattr(Tensor, _name).__doc__))
 
@@ -445,14 +447,14 @@ def tensor(data: Any, requires_grad: bool = False, dtype: npt.DTypeLike | None =
     data : array_like
         Numbers or booleans.
     requires_grad : bool
-        Whether `backward` is to leave a gradient in ``.grad``.
+        Whether `backward` is to accumulate a gradient in ``.grad``.
     dtype : dtype, optional
-        What NumPy would choose if not given.
+        Dtype of the tensor. If not given, the dtype that NumPy would choose.
 
     Raises
     ------
     DtypeError
-        If the data are not numbers or booleans of one regular shape, or if integers or
+        If the data are not numbers or booleans, if nested lists are ragged, or if integers or
         booleans were to require a gradient.
 
     Examples
@@ -494,16 +496,16 @@ class Parameter(Tensor):
     Parameters
     ----------
     data : array_like or tuple of int
-        The values; or a shape, for Glorot's random matrix, or a vector of zeros.
+        The values; or a shape: a matrix is then filled with Glorot's random values, a vector with zeros.
     symbol : str, optional
-        What equations and drawings call it, such as ``"U"``, ``"W_f"`` or ``"W^f"``.
+        The parameter's symbol in equations and drawings, such as ``"U"``, ``"W_f"`` or ``"W^f"``.
     dtype : dtype, optional
-        float32 if not given, or the dtype of an array of floats.
+        Dtype of the values. If not given: the dtype of `data` if that is an array of floats, otherwise float32.
 
     Raises
     ------
     DtypeError
-        If the dtype is not one of floats.
+        If the dtype is not a float dtype.
 
     Examples
     --------
@@ -511,8 +513,8 @@ class Parameter(Tensor):
     >>> W.shape, W.dtype, W.name
     ((2, 3), dtype('float32'), 'W')
 
-    Setting ``data`` rebinds it. What was computed before keeps the old array, so its
-    gradients stay right:
+    Setting ``data`` rebinds the parameter. Results that were computed before keep the old array, so
+    their gradients stay right:
 
     >>> b = Parameter([2.0], symbol="b")
     >>> y = (b * b).sum()
@@ -562,7 +564,7 @@ class Parameter(Tensor):
     def data(self, value: Any) -> None:
         symbolic = isinstance(value, Tensor) and isinstance(value.node.value, Spec)
         given = value if symbolic or isinstance(value, np.ndarray) else core.as_array(value)
-        if given.dtype.kind not in "fiub":  # NumPy would make numbers of dates and of None
+        if given.dtype.kind not in "fiub":  # NumPy would convert dates and None to numbers
             raise DtypeError(f"parameter {self.name or ''} is of {self.dtype} and cannot become {given.dtype} values")
         if given.shape != self.shape:
             raise ShapeError(f"parameter {self.name or ''} has shape {self.shape} and cannot become {given.shape}")
@@ -593,7 +595,7 @@ def require_grad(tensor: Tensor) -> None:
     Raises
     ------
     DtypeError
-        If it is not of floats.
+        If the tensor is not of floats.
     """
     if tensor.dtype.kind != "f":
         raise DtypeError(f"{tensor.dtype} values have no gradient; make the tensor of floats, for instance with dtype=float")
@@ -613,7 +615,7 @@ def rebind(parameter: Parameter, node: Node) -> None:
 
 
 def leave_grad(tensor: Tensor, value: npt.NDArray[Any] | None) -> None:
-    """Set the gradient of a tensor to an array of its shape and dtype, which nobody changes any more; or to None."""
+    """Set the gradient of a tensor to an array of its shape and dtype, or to None; the array must not be changed later."""
     tensor._grad = None if value is None else Tensor(leaf(value))
 
 

@@ -21,14 +21,14 @@ def steps(*sequences: TensorLike, reverse: bool = False) -> Iterator[tuple[Any, 
     Parameters
     ----------
     *sequences : array_like, shape (T, …)
-        Of one length.
+        The sequences, all of one length.
     reverse : bool
-        Go from the last element to the first; t counts the steps that are made.
+        Whether to go from the last element to the first. The step t counts 1, 2, … in this case too.
 
     Yields
     ------
     t : int
-        From 1 to T.
+        Number of the step, from 1 to T.
     x : Tensor
         Element t of each sequence.
 
@@ -65,8 +65,8 @@ def as_input(sequence: TensorLike) -> Tensor:
 class Steps(Iterator[tuple[Any, ...]]):
     """The iterator of :func:`steps`, over any number of sequences, possibly none.
 
-    What is made is tagged with the step, until the loop has ended or is left. A loop that was
-    left can be resumed.
+    Nodes that are made in the loop are tagged with their step, until the loop has ended or is left.
+    A loop that was left can be resumed.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class Steps(Iterator[tuple[Any, ...]]):
     T : int
     reverse : bool
     closed : bool
-        Whether the caller always closes it. Of a user's loop, it is found out whether it was left.
+        Whether the caller always closes the iterator. If not, the iterator finds out whether its loop was left.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Steps(Iterator[tuple[Any, ...]]):
         self._unrolling: Unrolling | None = None
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        # Only the for statement holds this generator. To leave the statement ends the tagging, whoever holds the iterator.
+        # Only the for statement holds this generator. Leaving the statement ends the tagging, even if the iterator is kept.
         try:
             yield from iter(self.__next__, None)
         finally:

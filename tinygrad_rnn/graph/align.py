@@ -1,4 +1,4 @@
-"""Alignment: the steps of an unrolling laid beside step 1, operation by operation, or what differs."""
+"""Alignment: match the operations of each step of an unrolling with those of step 1, or say how they differ."""
 
 from __future__ import annotations
 
@@ -92,8 +92,8 @@ class Alignment:
     def _align(self, t: int) -> None:
         """Match each operation of step t with an operation of step 1, in order."""
         at = 0
-        extra: list[Node] = []  # of the last step, of use only after it
-        left_out: list[int] = []  # nothing after this step reads it, so it is no part of the graph
+        extra: list[Node] = []  # of the last step: operations that step 1 does not have
+        left_out: list[int] = []  # positions of operations that no later node reads
         for node in self.steps[t - 1]:
             key = self._key(node)
             found = next(
@@ -119,7 +119,7 @@ class Alignment:
         """Whether a node of step t reads the same values of its own step, and the same slices, as a node of step 1."""
         first = self.firsts[position]
         if exact(static_arguments(node)) != exact(static_arguments(first)) and not (
-            self._reads_outside(node) and self._reads_outside(first)  # another part of a sequence at each step
+            self._reads_outside(node) and self._reads_outside(first)  # for example, another part of a sequence at each step
         ):
             return False
         return all(self._here(t, i) == self._here(1, j) for i, j in zip(node.inputs, first.inputs, strict=True))
@@ -130,7 +130,7 @@ class Alignment:
         return row[1] if row is not None and row[0] == t else None
 
     def _stands_for(self, extra: Node, position: int) -> bool:
-        """Whether the last step makes an operation in place of another, and not only for an output."""
+        """Whether an extra operation of the last step replaces an operation of step 1, and does not only make an output."""
         first = self.firsts[position]
         read = {self._here(self.T, i) for i in extra.inputs} & {self._here(1, i) for i in first.inputs}
         return bool(read - {None}) and extra.name in (None, first.name)
@@ -212,7 +212,7 @@ class Alignment:
 
     def _check_collected(self) -> None:
         """Check that an operation which collects values from all steps, such as a stack, takes the same value of each."""
-        if self.T < 3:  # of two different ones, neither is wrong
+        if self.T < 3:  # of two different values, neither is wrong
             return
         after = (n.inputs for n in self.graph.nodes if len(n.inputs) == self.T and n not in self.row)
         for nodes in (self.graph.outputs, *after):
@@ -230,7 +230,7 @@ class Alignment:
         """The source of one input of one operation, the same at every step, or an error."""
         read = [(t, n.inputs[slot]) for t, n in enumerate(self.columns[position], 1) if n is not None]
         rows = [self.row.get(source) for _, source in read]
-        if rows[0] is not None:  # step 1 reads a value of its own, so every step has to
+        if rows[0] is not None:  # step 1 reads a value of step 1, so every step must read a value of its own
             source = rows[0][1]
             for (t, _), row in zip(read, rows, strict=True):
                 if row != (t, source):
@@ -239,7 +239,7 @@ class Alignment:
         inside = Counter((t - row[0], row[1]) for row, (t, _) in zip(rows, read, strict=True) if row)
         if not inside:
             return self._outside(position, slot, tuple(node for _, node in read))
-        (((d, source), _),) = inside.most_common(1)  # so that the one step which reads another value is found
+        (((d, source), _),) = inside.most_common(1)  # the most frequent source: the one step that differs is then found
         for (t, _), row in zip(read, rows, strict=True):
             expected = self.columns[source][t - d - 1] if t > d else None
             if d < 1 or (row != (t - d, source) if expected else row):
@@ -255,7 +255,7 @@ class Alignment:
         shape = [t for t, node in enumerate(read, 1) if node.spec != read[0].spec]
         shared = any(node.role == "parameter" for node in read)
         comes_back = any(map(is_constant, read)) and len(set(values)) < len(values)
-        once = len(others) == 1 and len(values) > 3  # states that swap come back too, but more often
+        once = len(others) == 1 and len(values) > 3  # values that alternate also return, but differ at more steps
         if shape or shared or comes_back or once:
             hint = "; if it is meant to be another at each step, read it from a sequence: tr.steps(xs, values)"
             self._unlike((shape or others)[0], position, slot, read[0], hint)

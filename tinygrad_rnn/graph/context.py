@@ -25,7 +25,7 @@ class SharedDraws:
 
     def __init__(self) -> None:
         self.drawn: list[Any] = []
-        self.calls: tuple[int | None, int] = (None, 0)  # a step, and how often it has asked so far
+        self.calls: tuple[int | None, int] = (None, 0)  # a step, and the number of its draws so far
 
 
 class Unrolling:
@@ -34,11 +34,11 @@ class Unrolling:
     Parameters
     ----------
     scope : str
-        The module path it was started under.
+        Module path under which the sequence was started.
     outer : Location, optional
-        Where it was started; for a loop within a loop, a step of the outer loop.
+        Location where the sequence was started; for a loop within a loop, a step of the outer loop.
     reverse : bool
-        Whether it runs from the end of the sequence to its start.
+        Whether the steps run from the end of the sequence to its start.
     """
 
     __slots__ = ("scope", "outer", "reverse", "over", "draws", "askers")
@@ -49,7 +49,7 @@ class Unrolling:
         self.reverse = reverse
         self.over = False  # set when the last step is done
         self.draws = SharedDraws()
-        self.askers: list[Asker] | None = None  # who asked for its last step, if that is the user's code
+        self.askers: list[Asker] | None = None  # frames of the user's code that asked for the last step
 
     def __repr__(self) -> str:
         return f"<Unrolling of {self.scope or 'a loop'}>"
@@ -93,8 +93,8 @@ NOWHERE = Location()
 class Context(NamedTuple):
     """State of `ops.apply` in one thread or asyncio task: its mode and location.
 
-    `eager` is False while tracing (record everything, run nothing) or debugging (look at
-    every result); both are rare, so that the hot path asks for one flag.
+    `eager` is False while tracing (all operations are recorded, none is run) and while debugging (every
+    result is checked). Both are rare, so the fast path tests this one flag.
     """
 
     location: Location = NOWHERE
@@ -102,16 +102,16 @@ class Context(NamedTuple):
     tracing: bool = False
     debugging: bool = False
     eager: bool = True
-    draws: list[Any] | None = None  # what a trace draws, at each step of a cell or in a whole function
-    looked: list[Node] | None = None  # whose numbers a trace has read
-    given: frozenset[Node] = frozenset()  # what the step of a cell that is being made was given
-    recorder: Recorder | None = None  # of a whole function that is being recorded
+    draws: list[Any] | None = None  # draws that a trace records, at each step of a cell or in a whole function
+    looked: list[Node] | None = None  # nodes whose numbers a trace has read
+    given: frozenset[Node] = frozenset()  # nodes that were given to the step of a cell that is being made
+    recorder: Recorder | None = None  # recorder of a whole function that is being recorded
 
 
 _INITIAL = Context()
 _context: ContextVar[Context] = ContextVar("tinygrad_rnn", default=_INITIAL)
 
-# A context is replaced and never changed: tasks and threads that begin with the same one do not see each other's.
+# A context is replaced and never changed: tasks and threads that begin with the same context do not see changes of others.
 current: Callable[[], Context] = _context.get
 """The context of this thread or task."""
 
@@ -119,8 +119,8 @@ current: Callable[[], Context] = _context.get
 def _set(context: Context) -> None:
     """Make a context the current one of the thread or task.
 
-    Before Python 3.12, ``ContextVar.set`` may collect garbage. A loop over steps that is freed then
-    sets the variable as well, and would free the mapping that the interpreter is copying, if nobody held it.
+    Before Python 3.12, ``ContextVar.set`` may collect garbage. If a loop over steps is freed then, the loop sets
+    the variable as well, and could free the mapping that the interpreter is copying. So this function holds the mapping.
     """
     held = copy_context() if sys.version_info < (3, 12) else None
     _context.set(context)

@@ -1,10 +1,10 @@
 """Folding: the verified quotient of a graph by the time of one unrolling, and its inverse.
 
-The nodes of step 1 become the body. Every other step is laid beside it, operation by
-operation; what an operation reads is then one of five things: a value of the same step, the
+The nodes of step 1 become the body. Every other step is matched with step 1, operation by
+operation. Each input of an operation is then one of five things: a value of the same step, the
 same value d steps earlier (a delay), one value for all steps (a parameter), another value
-from outside at each step, or another part of one sequence at each step (an input). What
-was made of the steps is the epilogue, everything else the prologue.
+from outside at each step, or another part of one sequence at each step (an input). Nodes that
+were computed from the steps are the epilogue; all other nodes are the prologue.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class Delay(NamedTuple):
     node : Node
         The leaf of the body that stands for the earlier value.
     source : Node
-        The body's node whose value it is.
+        The node of the body that computes the value.
     steps : int
-        d.
+        The delay d.
     initial : tuple of Node
-        What is read at t = 1..d, from outside.
+        Values from outside that are read at t = 1..d.
     """
 
     node: Node
@@ -62,7 +62,7 @@ class Slice(NamedTuple):
     ----------
     node : Node
     attributes : tuple of Mapping
-        The static arguments at t = 1, 2, …; they differ in integers only, such as positions.
+        The static arguments at t = 1, 2, …; only integers in them differ, such as positions.
     """
 
     node: Node
@@ -98,10 +98,10 @@ class Course(NamedTuple):
 
 def _course(values: Sequence[int], T: int) -> Course | None:
     slope = values[1] - values[0] if len(values) > 1 else 0
-    mixed = min(values) < 0 <= max(values)  # they change from counting from the end to counting from the start
+    mixed = min(values) < 0 <= max(values)  # some count from the end of the sequence, others from its start
     if mixed or any(value != values[0] + slope * k for k, value in enumerate(values)):
         return None
-    # a position keeps its distance from that end of the sequence which it counts from
+    # a position keeps its distance from the end of the sequence from which it is counted
     if slope and (slope > 0) is (values[0] < 0):
         return Course("last", values[0] + slope * (T - 1), slope)
     return Course("first", values[0], slope)
@@ -113,11 +113,11 @@ class Cut(NamedTuple):
     Attributes
     ----------
     node : Node
-        The leaf.
+        The leaf of the body.
     source : Node or None
-        The node of the body that it was cut off from; None if that lies outside, or is gone.
+        Node of the body that the leaf was cut off from; None if that node lies outside or was freed.
     steps : int
-        How many steps earlier.
+        How many steps earlier the source was computed.
     """
 
     node: Node
@@ -128,27 +128,27 @@ class Cut(NamedTuple):
 class Folded:
     """One step of a graph, with the delays that close it; made by `Graph.fold`.
 
-    Two of them are equal if their steps compute the same, operation by operation: primitives,
-    static arguments, shapes and dtypes; constants to the last bit; which weights are shared;
-    what is read how many steps earlier and what kind of value that starts from; how inputs
-    are read (from which end, which part), and what is read from outside at each step. Names,
-    scopes and the length do not count, nor does what was made before the steps or of them:
-    for the comparison, a value from before them is data of its shape and dtype.
+    Two folded graphs are equal if their steps compute the same, operation by operation. The
+    comparison covers primitives, static arguments, shapes and dtypes; constants to the last bit;
+    which weights are shared; each delay, and the kind of value that the delay starts from; how
+    inputs are read (from which end, which part); and the values from outside that are read at
+    each step. It ignores names, scopes, the length, the prologue and the epilogue. A value from
+    before the steps counts as data of its shape and dtype.
 
     Attributes
     ----------
     graph : Graph
-        What was folded.
+        The graph that was folded.
     T : int
-        How many steps it had.
+        Number of its steps.
     body : tuple of Node
-        One step, each node after its inputs.
+        The nodes of one step, each after its inputs.
     delays : tuple of Delay
     readings : tuple of Reading
     slices : tuple of Slice
     cuts : tuple of Cut
     prologue, epilogue : tuple of Node
-        What does not depend on the steps, and what was made of them.
+        Nodes that do not depend on the steps, and nodes that were computed from the steps.
 
     Examples
     --------
@@ -187,7 +187,7 @@ class Folded:
         self.readings: tuple[Reading, ...] = tuple(links[1])
         self.slices: tuple[Slice, ...] = tuple(links[2])
         self.cuts: tuple[Cut, ...] = tuple(links[3])
-        self.columns = columns  # what a node of the body was at each step; None where it was left out
+        self.columns = columns  # for each node of the body, the node at each step; None where the node was left out
 
     # -- comparing -------------------------------------------------------------------------
 
@@ -201,8 +201,8 @@ class Folded:
         Returns
         -------
         str or None
-            Both operations, and what about them differs. Names and scopes don't count: a loop
-            written by hand and a layer are the same if they compute the same.
+            Both operations, and how they differ. Names and scopes do not count: a loop written by hand
+            and a layer are equal if they compute the same.
         """
         for (node, mine), (twin, theirs) in zip(self._signatures, other._signatures, strict=False):
             if mine != theirs:
@@ -242,8 +242,8 @@ class Folded:
                 return position[source]
             if is_constant(source) and not sequence:
                 return "constant", same_value(source)
-            number = outside.setdefault(source, len(outside))  # so that it counts which weights are shared
-            shape = len(source.shape) if sequence else source.shape  # the length of a sequence is that of time
+            number = outside.setdefault(source, len(outside))  # numbered, so that shared weights are compared
+            shape = len(source.shape) if sequence else source.shape  # the length along time does not count
             return number, source.role == "parameter", shape, source.dtype
 
         found = []
@@ -328,10 +328,10 @@ class Folded:
     def unfold(self, T: int | None = None) -> Graph:
         """The graph of T steps; for the number of steps that were folded, the original graph.
 
-        Another length is known if there were two steps at least, if all that changes from
-        step to step is where an input sequence is read, at even distances, and if nothing
-        made of the steps has a constant or a static argument (which may stand for the old
-        length, as in a mean), apart from a stack of one value of each of them.
+        Another length is possible under three conditions: at least two steps were folded; from step
+        to step only the positions differ at which input sequences are read, at even distances; and no
+        node after the steps has a constant or a static argument, which may stand for the old length,
+        as in a mean. A stack of one value of every step is allowed.
 
         Parameters
         ----------
@@ -340,7 +340,7 @@ class Folded:
         Raises
         ------
         FoldError
-            If the graph cannot have another length; it says what stands in the way.
+            If the graph cannot have another length; the message gives the reason.
         """
         T = self.T if T is None else T
         if T < 1:
@@ -370,10 +370,10 @@ class _Word(str):
 def fold(graph: Graph, unrolling: Unrolling) -> Folded:
     """The verified quotient of a graph by the time of one unrolling; see :class:`Folded`.
 
-    The constants that an operation reads are one value for all steps, or a new one at each,
-    such as t itself. One that comes back, such as a 0.5 at every step but the third, is taken
-    for a mistake, and so is any value from outside that four or more steps share but for one
-    after the first. Two steps tell too little: what they read counts as another at each.
+    Constants that an operation reads are either the same at all steps, or new at each step, such as
+    t itself. A constant that returns counts as a mistake, such as a 0.5 at every step but the third.
+    So does any value from outside that all of four or more steps share, except one step after the first.
+    Two steps are too few to tell: constants that differ count as new at each step.
 
     Parameters
     ----------
@@ -383,7 +383,7 @@ def fold(graph: Graph, unrolling: Unrolling) -> Folded:
     Raises
     ------
     FoldError
-        If two steps differ: it names the step and the first operation that does.
+        If two steps differ: the message names the step and its first operation that differs.
     """
     steps: dict[int, list[Node]] = {}
     for node in graph.nodes:

@@ -29,21 +29,21 @@ class Graph:
 
     Nodes have stable names, made of scope, given name or primitive, and step. Two graphs are
     equal if they apply the same primitives to the same inputs, under the same names, scopes
-    and steps: constants count to the last bit, other leaves by name, role, shape and dtype,
-    and the order in which independent operations were made does not count. A scan counts as
-    the steps that it stands for.
+    and steps. Constants are compared to the last bit, other leaves by name, role, shape and dtype.
+    The order in which independent operations were made does not count. A scan counts as the
+    steps that it stands for.
 
     Parameters
     ----------
     outputs : sequence of Node
     instead : mapping of Node to Node, optional
-        Of a graph made out of another, what stands in it for nodes of that one.
+        For a graph made out of another graph: the nodes that replace nodes of the other graph.
 
     Attributes
     ----------
     nodes : tuple of Node
-        Each after its inputs: leaves in the order of their first use, then the operations
-        in the order of their creation.
+        All nodes, each after its inputs: leaves in the order of their first use, then the
+        operations in the order of their creation.
     inputs : tuple of Node
         The leaves that are not constants.
     outputs : tuple of Node
@@ -70,7 +70,7 @@ class Graph:
         self.inputs = tuple(node for node in self.nodes if node.primitive is None and not is_constant(node))
         self._users: dict[Node, list[Node]] | None = None
         self._opened: Graph | None = None
-        self._instead = instead or {}  # what stands for nodes of the graph it was; what was cut off lives by it
+        self._instead = instead or {}  # replacements of another graph's nodes; this reference keeps sources of cuts alive
 
     @cached_property
     def names(self) -> dict[Node, str]:
@@ -113,7 +113,7 @@ class Graph:
         Parameters
         ----------
         limit : int, optional
-            Show about as many nodes at the most, with a line for those left out.
+            Show at most about so many nodes, and one line for those left out.
         """
         sections: dict[str, list[tuple[str, str, str]]] = {}
         for node in self.nodes:
@@ -232,8 +232,8 @@ class Graph:
     def opened(self) -> Graph:
         """The same graph with every scan replaced by its single steps; this graph if it has no scan.
 
-        Whatever speaks of steps asks it by itself: folding, drawings, the ledger of a shared
-        weight, paths, equality. Nodes that depend on no scan are the same in both.
+        Functions about steps open the graph by themselves: folding, drawings, the ledger of a shared
+        weight, paths, equality. Nodes that depend on no scan are the same in both graphs.
 
         Examples
         --------
@@ -259,12 +259,12 @@ class Graph:
         Parameters
         ----------
         unrolling : Unrolling, optional
-            Which of :meth:`unrollings`; not needed if there is one.
+            The one of :meth:`unrollings` to fold; not needed if there is only one.
 
         Raises
         ------
         FoldError
-            If two steps differ (it names the step and the first operation that does), or
+            If two steps differ (the message names the step and its first operation that differs), or
             if there is nothing to fold.
         """
         from .fold import fold
@@ -302,33 +302,33 @@ class Graph:
         Parameters
         ----------
         time : {"folded", "unrolled"}, optional
-            Unrolled if not given. A graph without steps is drawn a node for each operation, and
-            has neither; a gradient's graph is not folded.
+            Form of the drawing; unrolled if not given. A graph without steps has neither form and is
+            drawn with a node for each operation. A gradient's graph is not folded.
         detail : {"slots", "values", "ops", "layers"}, optional
-            Inputs, states, outputs and losses; also named values; all operations; a box for
-            each layer and step.
+            ``"slots"`` shows inputs, states, outputs and losses; ``"values"`` also named values;
+            ``"ops"`` all operations; ``"layers"`` a box for each layer and step.
         steps : int, optional
-            Most steps that are shown before the middle ones are left out.
+            Largest number of steps to show; of more steps, the middle ones are left out.
         values : bool
-            Whether nodes show their numbers, and their gradients; folded, those of one step,
-            which their indices and a note say.
+            Whether nodes show their numbers and their gradients. A folded drawing shows the numbers of
+            one step; the indices and a note name the step.
         backward : bool
             Whether every operation of a gradient's graph is drawn, tied to the forward node
             that it belongs to. Otherwise a gradient over steps is drawn as the cotangents of the
             named values, such as ∂h, and the parameters between them.
         name : str
-            What the DOT graph is called.
+            Name of the DOT graph.
         labels : iterable of str, optional
-            What the codes 0, 1, 2, … stand for, such as a :class:`Vocabulary`: inputs, targets
-            and other values that are codes show that.
+            Labels of the codes 0, 1, 2, …, such as a :class:`Vocabulary`. Inputs, targets and other
+            values that are codes then show their labels.
         shared : {"label", "node"}
             Whether a parameter is a label of edges, or a node with an edge to each of its uses.
         aspect : float, optional
-            Width of the picture over its height, such as ``16 / 9`` for a slide.
+            Width of the picture divided by its height, such as ``16 / 9`` for a slide.
         symbols : mapping of str to str, optional
-            From the names of the model to the reader's: ``{"h": "s"}`` draws s for h, and s_1 for h_1.
+            The reader's names by the model's names: ``{"h": "s"}`` draws s for h, and s_1 for h_1.
         notation : {"UW", "WU"}, optional
-            Letters of the input's and of the recurrent matrix; the model's own are "UW".
+            Letters of the input matrix and of the recurrent matrix, in this order; the model's own are "UW".
 
         Returns
         -------
@@ -337,9 +337,9 @@ class Graph:
         Raises
         ------
         FoldError
-            If the steps differ, or there are none, and a folded drawing was asked for.
+            If a folded drawing was asked for, and the steps differ or there are none.
         ValueError
-            If time, detail, shared or aspect is none of these.
+            If time, detail, shared or aspect has a value that is not allowed.
 
         Examples
         --------
@@ -354,7 +354,7 @@ class Graph:
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
         try:
             return self.draw()._repr_mimebundle_(include, exclude)
-        except Exception:  # a notebook shows the words instead
+        except Exception:  # a notebook shows the text form instead
             return {"text/plain": self.text(limit=60)}
 
 

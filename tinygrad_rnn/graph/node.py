@@ -1,4 +1,4 @@
-"""Nodes: one application of a primitive each, and the order they stand in."""
+"""Nodes: each is one application of a primitive, or a leaf; and the order of nodes."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ class Spec(NamedTuple):
 class Results:
     """Several values of one node, read one by one by other nodes; together they have no shape and no dtype.
 
-    The gradient rule of such a node is given no single cotangent, but the parts that its readers
-    pull back. See `Part` in ``ops.core``.
+    The gradient rule of such a node is not given one cotangent. It is given the parts that the node's
+    readers pull back; see `Part` in ``ops.core``.
     """
 
     __slots__ = ()
@@ -62,15 +62,15 @@ class Results:
 class Node:
     """One application of a primitive, or a leaf.
 
-    A node never changes what it computes: a rewrite makes new nodes. Only its `name` and
-    `role`, which say how people call it, may be given later.
+    The computation of a node never changes: a rewrite makes new nodes. Only `name` and `role`, which
+    describe the node to people, may be set later.
 
     Attributes
     ----------
     primitive : Primitive or None
-        What was applied; None for a leaf.
+        The primitive that was applied; None for a leaf.
     inputs : tuple of Node
-        Ordered, with multiplicity.
+        The inputs, in order; an input that is used twice is listed twice.
     attributes : Mapping
         The static arguments of the primitive.
     value : numpy.ndarray or Spec
@@ -80,13 +80,13 @@ class Node:
     name : str or None
         The name that the author of a cell gave the value.
     role : str or None
-        What a leaf or a value is for: one of :data:`ROLES`.
+        Purpose of a leaf or of a value: one of :data:`ROLES`.
     hidden : str or None
-        A name that only those use who ask for it; see :meth:`Tensor.named`.
+        A name that is seen only by calls that ask for it; see :meth:`Tensor.named`.
     leaf : weakref.ref or None
-        The Tensor that wants the gradient of this leaf.
+        The Tensor that is to get the gradient of this leaf.
     serial : int
-        Rises in the order of creation, so it orders every graph.
+        A number that rises in the order of creation, by which every graph is ordered.
     """
 
     __slots__ = (
@@ -169,7 +169,7 @@ class Node:
         ----------
         inputs : tuple of Node
         attributes, value, location : optional
-            As this one's, if not given.
+            Those of this node, if not given.
         """
         made = Node(
             self.primitive,
@@ -197,15 +197,15 @@ class Node:
 class CutOff:
     """A weak reference to the node that a ``.detach()`` cut off.
 
-    One of the results of an operation that has several is gone with its tensor, and found
-    again as long as the operation is there.
+    If an operation has several results, the node of one result is freed with its tensor. It is found
+    again as long as the node of the operation is alive.
 
     Parameters
     ----------
     node : Node
     keep : bool
-        Whether to keep it alive after all: in a step of a cell, so that what is found of the step
-        does not depend on when garbage is collected.
+        Whether to keep the node alive after all. The step of a cell does so: a search of the step
+        must not depend on when garbage is collected.
 
     Examples
     --------
@@ -243,7 +243,7 @@ class CutOff:
 def rebased(node: Node, instead: Mapping[Node, Node]) -> Node:
     """A copy of a node with counterparts for its inputs, its origin and its cut.
 
-    Itself, if nothing stands for any of them.
+    If none of them has a counterpart, the node itself.
 
     Examples
     --------

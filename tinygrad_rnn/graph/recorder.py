@@ -1,4 +1,4 @@
-"""Recorder: what a whole function does that is recorded once, beside the graph that its operations make."""
+"""Recorder: the operations of a function that is recorded as a whole, kept beside the graph."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ __all__ = ["Recorder"]
 class Recorder:
     """The nodes that a function makes while the graph records nothing, and the conditions under which they hold.
 
-    Such a node is no part of the graph: a leaf stands for it, as for a value that was computed. So gradients
-    stop there, as they do without a recorder, and what is to be computed is known all the same.
+    Such a node is not part of the graph: a leaf replaces the node, as a leaf replaces a computed value. So
+    gradients stop at the leaf, as they do without a recorder, but the computation is still known.
 
     Attributes
     ----------
     made : dict of Node to Node
         For each leaf that stands for a node, the node.
     numbers : dict
-        Nodes of numbers that are others in each run, by the number and its dtype.
+        Nodes of numbers that differ from run to run, by the number and its dtype.
     computed : dict
-        Numbers that are computed of others, by function and operands: each is one number, however often the function
-        computes it, such as the step size of each parameter.
+        Numbers that are computed from other numbers, by function and operands. Each is one number, however often the
+        function computes it, such as the step size of each parameter.
     finite : list of Node
-        Values that must be finite: if one is not, the run does not count.
+        Values that must be finite: if one of them is not, the run does not count.
     """
 
     def __init__(self) -> None:

@@ -64,7 +64,7 @@ def _never_falls_through(opname: str) -> bool:
 
 
 def _instruction(offsets: list[int], last: int) -> int:
-    return offsets[bisect.bisect_right(offsets, last) - 1]  # what was run last may be inside an instruction's cache
+    return offsets[bisect.bisect_right(offsets, last) - 1]  # the offset that was run last may lie inside an instruction's cache
 
 
 def _loop_around(code: CodeType, last: int) -> frozenset[int]:
@@ -89,7 +89,7 @@ def _loops(code: CodeType) -> tuple[list[int], list[frozenset[int]]]:
             before[each.argval].append(each.offset)
             if each.argval <= each.offset:
                 backwards.setdefault(each.argval, []).append(each.offset)
-    for handled in getattr(bytecode, "exception_entries", ()):  # before Python 3.11 they are jumps
+    for handled in getattr(bytecode, "exception_entries", ()):  # before Python 3.11 exception handlers are jumps
         before[handled.target] += [offset for offset in offsets if handled.start <= offset < handled.end]
     loops: list[frozenset[int]] = []
     for start, ends in backwards.items():

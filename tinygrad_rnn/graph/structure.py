@@ -1,4 +1,4 @@
-"""Structure: what makes two graphs the same computation, as values that can be compared and hashed."""
+"""Structure: the computation of a graph as a value that can be compared and hashed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .node import Node, Spec
 
 
 def is_constant(node: Node) -> bool:
-    """Whether a leaf is only its value: it has no name, role, gradient or cut."""
+    """Whether a leaf is a constant: only a value, without a name, role, gradient or cut."""
     return (
         node.primitive is None
         and node.name is None
@@ -44,7 +44,7 @@ def exact(value: Any) -> Hashable:
         return value.dtype.str, value.shape, value.tobytes()
     if isinstance(value, (tuple, list)):
         return type(value), *map(exact, value)
-    if isinstance(value, (dict, Mapping)):  # to ask a dict whether it is a Mapping takes long
+    if isinstance(value, (dict, Mapping)):  # dict comes first, since the test for Mapping is slow
         return tuple((key, exact(value[key])) for key in sorted(value))
     if isinstance(value, slice):  # not hashable before Python 3.12
         return slice, exact(value.start), exact(value.stop), exact(value.step)
@@ -58,7 +58,7 @@ def exact(value: Any) -> Hashable:
 
 
 class Same:
-    """A key that is equal for one and the same object only, and keeps the object alive.
+    """A key that is equal only for the same object, and that keeps the object alive.
 
     Examples
     --------
@@ -96,11 +96,11 @@ def exactly(node: Node) -> str:
 def structure(outputs: Sequence[Node]) -> tuple[Hashable, ...]:
     """A graph as a hashable value: equal for two graphs of the same operations at the same locations.
 
-    It has a line for each node, in the order in which a walk from the outputs reaches it, so
-    the order of creation does not count. A line holds primitive, inputs, static arguments,
+    The value has a line for each node, in the order in which a walk from the outputs reaches the
+    nodes, so the order of creation does not count. A line holds primitive, inputs, static arguments,
     shape, dtype, name, scope and step. Constants count by their value, to the last bit;
-    other leaves by name, role, shape and dtype. What a cut was cut off from does not count,
-    for the graph does not keep it alive.
+    other leaves by name, role, shape and dtype. The source of a cut does not count, for the
+    graph does not keep the source alive.
     """
     return tuple(line for line, _ in line_by_line(outputs))
 
@@ -110,7 +110,7 @@ def line_by_line(outputs: Sequence[Node]) -> Iterator[tuple[Hashable, Node]]:
     found: dict[Hashable, int] = {}  # node, or value of a constant -> number
     known: dict[Node, int] = {}
     runs: dict[Unrolling, int] = {}
-    lines: list[Hashable] = []  # of the node at hand
+    lines: list[Hashable] = []  # new lines of the current node
 
     def moment(location: Location) -> Hashable:
         if location.unrolling is None:

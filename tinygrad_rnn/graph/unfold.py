@@ -1,4 +1,4 @@
-"""Unfolding: the nodes of T steps, made anew from the one step of a folded graph."""
+"""Unfolding: build the nodes of T steps from the one step of a folded graph."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Unfolding:
     def __init__(self, folded: Folded, T: int) -> None:
         self.folded, self.T = folded, T
         self.longer = folded.T != T
-        self.new: dict[Node, Node] = {}  # outside of the steps: what replaces a node
+        self.new: dict[Node, Node] = {}  # replacements of nodes outside the steps
         self.made: dict[tuple[int, Node], Node] = {}  # (t, node of the body) -> node
         self.slices = {piece.node: piece for piece in folded.slices}
         self.courses = {piece.node: piece.courses(folded.T) for piece in folded.slices}
@@ -97,7 +97,7 @@ class Unfolding:
             try:
                 if attributes is None or node.primitive.shape(source, *others, **attributes) != node.spec:
                     return False
-            except Exception:  # a primitive's own rules refuse what does not fit in ways of their own
+            except Exception:  # shape rules of primitives raise errors of various types
                 return False
         return True
 
@@ -123,7 +123,7 @@ class Unfolding:
             if t <= len(outside):
                 self.made[t, node] = self._out(outside[t - 1])
             elif self.longer and len(outside) > 1 and outside[-1] is outside[-2]:
-                self.made[t, node] = self._out(outside[-1])  # a state that never changes has reached this one
+                self.made[t, node] = self._out(outside[-1])  # a state that never changes has reached this step
             elif self.longer:
                 self._refuse(
                     f"each reads a value of its own from outside, {self.folded.graph.names[outside[-1]]} at the last one, "
@@ -168,7 +168,7 @@ class Unfolding:
         return self.made[self.T if self.longer else t, body]
 
     def _of_each_step(self, nodes: Sequence[Node]) -> list[Node] | None:
-        """The same value at every step, in order, if the nodes are one; otherwise None."""
+        """The nodes of one value at every step, in order, if the given nodes are such a value; otherwise None."""
         column = collected(nodes, self.was.get, self.folded.T)
         if column is None or len({body for _, body in column}) > 1:
             return None
@@ -184,7 +184,7 @@ class Unfolding:
         if self.longer and node.primitive is not None:
             name = self.folded.graph.names[node]
             if not gathered and (node.attributes or any(is_constant(i) for i in node.inputs)):
-                # a mean divides by the number of steps, a read of the last one holds its position
+                # a mean divides by the number of steps; a read of the last step holds its position
                 self._refuse(f"{name}, made of them, has a constant or an argument that may belong to this length")
             try:
                 copy.value = node.primitive.shape(*[i.spec for i in inputs], **node.attributes)

@@ -1,4 +1,4 @@
-"""What the code of a function reads: names of globals and attributes, and whether it depends on anything else."""
+"""The code of a function: names of the globals and attributes it reads, and whether it depends on anything else."""
 
 from __future__ import annotations
 
@@ -49,7 +49,8 @@ class NamesInCode(NamedTuple):
     Attributes
     ----------
     globals, read, stored, imports : frozenset of str
-        Globals; attributes that are read, and global names too; attributes that are set; modules.
+        Names of globals; of attributes that are read, and of globals too; of attributes that are set;
+        and of imported modules.
     """
 
     globals: frozenset[str]
@@ -83,7 +84,7 @@ def is_ours(module: str | None) -> bool:
     """Whether a module's code reads only its arguments: true for this library, NumPy and Python's own modules."""
     first = _first(module)
     if first in sys.stdlib_module_names:
-        file = getattr(sys.modules.get(first), "__file__", None)  # a user's file may have the name of a standard one
+        file = getattr(sys.modules.get(first), "__file__", None)  # a user's file may have the name of a standard module
         return file is None or Path(file).is_relative_to(_STANDARD_LIBRARY)
     return first in _OURS
 

@@ -16,9 +16,9 @@ __all__ = ["Watch"]
 class Watch:
     """The guard of a value that is requested again and again, remade only when a quick check finds a difference.
 
-    To make a guard takes a walk over all values. A glance only compares the same objects by
-    identity, and by contents where they change in place. It may take an equal value for a
-    change, and then the guard is made anew; it never takes a change for none.
+    Making a guard takes a walk over all values. A glance only compares the same objects by identity,
+    and objects that change in place by their contents. A glance may report a change where a new value
+    is equal to the old one; the guard is then made again. A glance never misses a change.
 
     Examples
     --------
@@ -43,8 +43,8 @@ class Watch:
         glance, last = self._glance, self._last
         if glance is not None and glance.finds_no_change():
             return glance.guard
-        # A second guard with an equal key is worth a glance from then on. That is taken before the guard is made
-        # and after it, so that a change by another thread meanwhile is seen.
+        # A second guard with an equal key shows that a glance is worthwhile. The glance is taken before the guard is made
+        # and checked after it, so that a change by another thread in between is seen.
         glance = None if last is None or last.notes is None else _Glance(last, last.notes)
         found = guard(value, self._anew)
         if glance is not None and found.key == glance.guard.key and glance.finds_no_change():
@@ -66,8 +66,8 @@ class _Container(NamedTuple):
 class _Glance:
     """A snapshot of everything that can change among the values that a guard has read.
 
-    An identity says something only while no other object can have the same address. So numbers and texts are held
-    here, other objects are known by weak references, and containers, which have none, by their contents.
+    An identity is meaningful only while no other object can have the same address. So numbers and texts are held
+    here, other objects are known by weak references, and containers, which have no weak references, by their contents.
     """
 
     def __init__(self, guard: Guard, notes: list[Note]) -> None:
@@ -89,7 +89,7 @@ class _Glance:
         self._before = _addresses(found)
 
     def _look(self, values: list[Any], found: list[Any], depth: int = 0) -> list[_Container]:
-        """The containers among some values; adds the values, and what the containers hold, as :func:`_gather` does."""
+        """The containers among some values; the values and the contents of the containers are added as in :func:`_gather`."""
         found += values
         inner: list[_Container] = []
         if depth > DEEPEST:  # these values have changed since the guard was made
@@ -100,7 +100,7 @@ class _Glance:
             if _is_fixed(value):
                 self._numbers.append(value)
             elif kind.contents is not None:
-                if id(value) not in self._containers:  # once is enough, and a list may hold itself
+                if id(value) not in self._containers:  # each container only once, since a list may hold itself
                     self._containers.add(id(value))
                     inside = self._look(kind.contents(value), found, depth + 1)
                     inner.append(_Container(position, type(value), kind.contents, inside))
@@ -123,12 +123,12 @@ class _Glance:
                 if inner and not _gather(values, inner, found):
                     return False
             return bool(_addresses(found) == self._before)
-        except Exception:  # an object is gone, or another thread changes it at the moment
+        except Exception:  # an object is gone, or another thread is changing it
             return False
 
 
 def _gather(values: list[Any], inner: list[_Container], found: list[Any]) -> bool:
-    """Add what the containers among some values hold; False if one has another type, whose code might run."""
+    """Add the contents of the containers among some values; False if one has another type, whose code might run."""
     for position, kind, read, further in inner:
         container = values[position]
         if type(container) is not kind:
@@ -144,7 +144,7 @@ def _addresses(values: list[Any]) -> Any:
     """Addresses of objects, to be compared with those of other objects."""
     if sys.implementation.name != "cpython":
         return list(map(id, values))
-    held = tuple(values)  # which has the addresses one after another in its memory
+    held = tuple(values)  # a tuple has the addresses of its items one after another in memory
     return ctypes.string_at(id(held) + tuple.__basicsize__, len(held) * tuple.__itemsize__)
 
 

@@ -1,8 +1,8 @@
 """Guards: has anything that a Python function reads changed since it was traced?
 
-A trace stands for a function as long as the function would do the same again. What the function
-would do follows from the values that it can reach: attributes of its objects, closures, globals
-that its code names, default arguments, containers, random generators. A guard is all of that as
+A trace can replace a function as long as the function would do the same again. The behaviour of a
+function follows from the values that it can reach: attributes of its objects, closures, globals
+that its code names, default arguments, containers, random generators. A guard holds all of these as
 one key, which is quick to make and to compare.
 """
 
@@ -24,17 +24,17 @@ class Guard(NamedTuple):
     Attributes
     ----------
     key : hashable
-        Equal in two guards of a value if nothing has changed between them.
+        A value that is equal in two guards if nothing has changed between them.
     held : list of callable
         Weak references to the objects that the key knows by their addresses.
     complete : bool
-        Whether the key holds all that can be reached. If not, equal keys prove nothing.
+        Whether the key holds everything that can be reached. If not, equal keys prove nothing.
     codes : list of code
         Code of the functions outside this library that can be reached.
     notes : list of Note, optional
-        What can change of each object that was read; None if there is more that can change.
+        For each object that was read, what can change in it; None if the notes do not cover all changes.
     unknown : str, optional
-        The kind of the first value that may hold anything, if the key is not complete.
+        Kind of the first value that may hold anything, if the key is not complete.
     """
 
     key: Any
@@ -55,7 +55,7 @@ class Guard(NamedTuple):
     def change(self, later: Guard) -> str | None:
         """Name of the first value that differs in a later guard, or None.
 
-        An attribute that is set and never read, such as a gate that is kept to be looked at, does not count.
+        An attribute that is set and never read does not count, such as a gate that is stored for later inspection.
         """
         names = [names_in(code) for code in later.codes]
         read = frozenset[str]().union(*[found.read for found in names])
@@ -71,7 +71,7 @@ def guard(value: Any, anew: Mapping[type, Collection[str]] = {}) -> Guard:
     value : Any
         A function, or an object whose methods are called.
     anew : mapping of type to collection of str
-        Attributes to leave out, of instances of these classes; see :class:`Walk`.
+        For each class, the attributes of its instances that are left out; see :class:`Walk`.
 
     Examples
     --------

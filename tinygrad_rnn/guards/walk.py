@@ -53,15 +53,15 @@ class Missing:
 
 
 class Note(NamedTuple):
-    """The changeable facts of one object that a walk has read, beside the object itself.
+    """The facts of one object that can change, and how to read them again.
 
     Attributes
     ----------
     owner : weakref.ref
     read : callable
-        ``read(owner)`` gives it as it is now: a list of objects, or a value.
+        ``read(owner)`` returns the present facts: a list of objects, or a value.
     by_value : bool
-        Whether to compare what is read as a value, and not object by object.
+        Whether to compare the facts as a value, and not object by object.
     """
 
     owner: Callable[[], Any]
@@ -87,12 +87,12 @@ class UnreadDict(dict[Any, Any]):
 class Walk:
     """One walk over all values that a value can reach.
 
-    It runs no code of the values: no property, no ``__getattr__``, no ``__iter__``.
+    The walk runs no code of the values: no property, no ``__getattr__``, no ``__iter__``.
 
     Parameters
     ----------
     anew : mapping of type to collection of str
-        Of instances of some classes, the attributes that whoever asks reads anew each time: they are left out.
+        For each class, the attributes of its instances that are left out, since the caller reads them at each run.
     """
 
     def __init__(self, anew: Mapping[type, Collection[str]] = {}) -> None:
@@ -100,13 +100,13 @@ class Walk:
         self.held: list[Callable[[], Any]] = []
         self.codes: list[types.CodeType] = []
         self.complete = True
-        self.first_unknown: str | None = None  # what it is that may hold anything
+        self.first_unknown: str | None = None  # kind of the first value that may hold anything
         self.notes: list[Note] = []
-        self.all_noted = True  # whether the notes tell all that can change
-        self._names: set[str] = set()  # of attributes that the codes read
-        self._modules: dict[int, tuple[types.ModuleType, set[str]]] = {}  # with the variables that were looked at
+        self.all_noted = True  # whether the notes cover everything that can change
+        self._names: set[str] = set()  # names of attributes that the codes read
+        self._modules: dict[int, tuple[types.ModuleType, set[str]]] = {}  # each module, with its variables that were looked at
         self._depth = 0
-        self._seen: dict[Any, tuple[int, Any]] = {}  # the value too, so that no other takes its address meanwhile
+        self._seen: dict[Any, tuple[int, Any]] = {}  # holds the value too, so that no other object takes its address
 
     def of(self, value: Any) -> Any:
         """The key of a value."""
@@ -132,7 +132,7 @@ class Walk:
         """Keys of the variables of all reachable modules whose names any code reads as attributes."""
         found: list[NamedKeys] = []
         known = -1
-        while known < (known := len(self._names) + len(self._modules)):  # these variables may lead to more of both
+        while known < (known := len(self._names) + len(self._modules)):  # these variables may lead to more names and modules
             by_value = not BY_VALUE.isdisjoint(self._names)
             for module, done in list(self._modules.values()):
                 space = vars(module)
@@ -146,7 +146,7 @@ class Walk:
         return tuple(found)
 
     def _note(self, owner: Any, read: Callable[[Any], Any], by_value: bool = False) -> None:
-        """Note what can change in a value; for a value without weak references, its holder notes this."""
+        """Note what can change in a value; if the value has no weak references, the note of its holder covers the change."""
         if type(owner).__weakrefoffset__:
             self.notes.append(Note(weakref.ref(owner), read, by_value))
 
@@ -163,7 +163,7 @@ class Walk:
         self._note(value, functools.partial(_attributes_in, left_out=left_out) if left_out else contents)
         found = _variables_of(value, left_out) if kind.has_dict else []
         for slot in kind.slots:
-            with suppress(AttributeError):  # it is not set
+            with suppress(AttributeError):  # the slot is not set
                 found.append((slot.__name__, slot.__get__(value)))
         return self._group(found, True)
 
@@ -175,7 +175,7 @@ class Walk:
     # -- one way for each kind of value, chosen by _look_up --------------------------------------
 
     def unknown(self, value: Any) -> Any:
-        """Key of a value that may hold anything: there is none, and the guard is incomplete."""
+        """Mark the guard as incomplete, since a value may hold anything and has no key."""
         if self.complete:
             size = f" of {value.nbytes:,} bytes" if isinstance(value, np.ndarray) else ""
             self.first_unknown = f"{type(value).__name__}{size}"
@@ -200,7 +200,7 @@ class Walk:
 
     def descriptor(self, value: Any) -> Any:
         """Key of an attribute that a class written in C defines: the class and the name of the attribute."""
-        return self.identity(value.__objclass__), value.__name__  # it would keep its class alive
+        return self.identity(value.__objclass__), value.__name__  # the object itself would keep its class alive
 
     def ufunc(self, value: Any) -> Any:
         """Key of a NumPy ufunc: its address; a ufunc made from a Python function is unknown."""
@@ -296,12 +296,12 @@ class Walk:
     def function(self, value: Any) -> Any:
         """Key of a function: its code, and all that the code reads."""
         code, space = value.__code__, value.__globals__
-        home = space.get("__name__")  # its __module__ may be that of a function that it wraps
+        home = space.get("__name__")  # the function's own __module__ may be that of a function that it wraps
         closure = {name: _contents(cell) for name, cell in zip(code.co_freevars, value.__closure__ or (), strict=True)}
         key = (
             self.identity(value),
             self.identity(code),
-            self._type(closure.pop("__class__")) if "__class__" in closure else None,  # of super()
+            self._type(closure.pop("__class__")) if "__class__" in closure else None,  # the class that super() uses
             self._named(closure, closure),
             self.of(value.__defaults__),
             self.of(value.__kwdefaults__),
@@ -336,7 +336,7 @@ _DESCRIPTORS = (
     types.ClassMethodDescriptorType,
 )
 _WAYS: tuple[tuple[Any, _Way], ...] = (
-    (Tensor, Walk.tensor),  # its values are read afresh by whoever runs a trace
+    (Tensor, Walk.tensor),  # the caller reads a tensor's values at each run of a trace
     ((Node, Primitive, Unread, UnreadDict, logging.Logger, type(vars(NamedKeys)["names"])), Walk.identity),
     (np.ufunc, Walk.ufunc),
     (_DESCRIPTORS, Walk.descriptor),
@@ -365,9 +365,9 @@ class TypeRule(NamedTuple):
         Descriptors of the attributes that are not in a dict.
     has_dict : bool
     contents : callable, optional
-        ``contents(value)`` lists all that a value holds, if the type has no weak references: a container has none.
+        ``contents(value)`` lists all that a value holds, for types without weak references, such as containers.
     is_number : bool
-        Whether values hold nothing and never change: numbers, texts, dtypes.
+        Whether values of the type hold nothing and never change, such as numbers, texts and dtypes.
     by_address : bool
         Whether a walk keeps a weak reference to each value, or the value itself.
     """
@@ -402,7 +402,7 @@ def _look_up(kind: type) -> TypeRule:
     for kinds, way in _WAYS:
         if issubclass(kind, kinds):
             return TypeRule(way, slots, has_dict, _contents_of(kind, way, has_dict), is_number, way in _BY_ADDRESS)
-    # more than slots, a dict and weak references: an iterator, a file, a lock, another library's array
+    # the type has more than slots, a dict and weak references: an iterator, a file, a lock, another library's array
     words = len(slots) + (kind.__dictoffset__ > 0) + (kind.__weakrefoffset__ > 0)
     hidden = kind.__itemsize__ > 0 or kind.__basicsize__ > object.__basicsize__ + 8 * words
     way = Walk.unknown if hidden else Walk.instance
@@ -437,7 +437,7 @@ def _items(value: dict[Any, Any]) -> list[Any]:
 
 def _variables_of(value: Any, left_out: Collection[str]) -> list[tuple[str, Any]]:
     """Names and values in the dict of a value, without the excluded names."""
-    found = list(object.__getattribute__(value, "__dict__").items())  # a thread may add to it
+    found = list(object.__getattribute__(value, "__dict__").items())  # a list, since a thread may add to the dict
     return [pair for pair in found if pair[0] not in left_out] if left_out else found
 
 
@@ -450,7 +450,7 @@ def _attributes_in(value: Any, left_out: Collection[str] = ()) -> list[Any]:
     for slot in kind.slots:
         try:
             found.append(slot.__get__(value))
-        except AttributeError:  # it is not set
+        except AttributeError:  # the slot is not set
             found.append(Missing)
     return found
 
@@ -526,5 +526,5 @@ def _parts_and_variables(names: Iterable[str] | None, imports: Iterable[str], va
 def _contents(cell: types.CellType) -> Any:
     try:
         return cell.cell_contents
-    except ValueError:  # it is assigned later
+    except ValueError:  # the variable is assigned later
         return None
