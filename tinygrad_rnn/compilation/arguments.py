@@ -1,4 +1,4 @@
-"""Arguments of a call: what is the same for all calls of its kind, and the arrays, tensors and numbers that are not."""
+"""Arguments of a call: the part that is the same for all calls of a kind, and the arrays, tensors and numbers that differ."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def kind_of(value: Any, leaves: list[Any]) -> Hashable:
     Raises
     ------
     TraceError
-        If it is nothing of the kind.
+        If the argument is of no kind that a compiled function takes.
 
     Examples
     --------

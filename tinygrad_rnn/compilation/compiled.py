@@ -60,7 +60,7 @@ class CompiledFunction(Generic[P, R]):
     Attributes
     ----------
     function : callable
-        The function as it was given.
+        The function that was compiled.
 
     Examples
     --------
@@ -96,7 +96,7 @@ class CompiledFunction(Generic[P, R]):
             right = all(map(_is_finite, [values[k] for k in recording.finite]))
         except Exception:
             right = False
-        if not right:  # the function itself raises the error, or computes what the program leaves out
+        if not right:  # the function itself then raises the error, or computes the values that the program leaves out
             if source is not None:
                 source.state = before
             return self.function(*args, **kwargs)
@@ -111,7 +111,7 @@ class CompiledFunction(Generic[P, R]):
         ----------
         *args
         **kwargs
-            As for a call.
+            The arguments, as for a call.
 
         Returns
         -------
@@ -219,14 +219,14 @@ def _built(result: Any, values: Sequence[Any], computed: Sequence[Any]) -> Any:
 def compile(function: Callable[P, R]) -> CompiledFunction[P, R]:
     """Record a function once for each kind of call, and run it as one program on the chosen backend.
 
-    It computes what the function computes, changes what the function changes (parameters, their gradients, and what
-    optimisers remember), draws the same random numbers, and raises the same errors.
+    The compiled function computes the same results as the function and makes the same changes (to parameters, their
+    gradients and the memories of optimisers). It draws the same random numbers and raises the same errors.
 
     Parameters
     ----------
     function : callable
-        A function of arrays, tensors, numbers and texts, and lists, tuples and dicts of them. It may call models,
-        `backward`, clipping and optimisers. Arrays are tensors in it, and what it returns has no graph.
+        A function of arrays, tensors, numbers and texts, and of lists, tuples and dicts of them. It may call models,
+        `backward`, clipping and optimisers. Inside the function arrays are tensors. The returned tensors have no graph.
 
     Returns
     -------
@@ -235,7 +235,7 @@ def compile(function: Callable[P, R]) -> CompiledFunction[P, R]:
     Raises
     ------
     TraceError
-        At the first call of a kind, if the function needs the value of a tensor; with the line.
+        At the first call of a kind, if the function needs the value of a tensor; the message names the line.
     SideEffectError
         If the function changes anything else that it reads.
 

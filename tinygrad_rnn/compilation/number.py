@@ -1,4 +1,4 @@
-"""Numbers that are others in each run, such as a learning rate, and the arithmetic on them that a function does."""
+"""Numbers that differ from run to run, such as a learning rate, and the arithmetic that a function does on them."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ __all__ = ["Arithmetic", "Number"]
 
 
 class Number:
-    """A Python number of a recorded function: it records arithmetic, and becomes a value where it meets a tensor.
+    """A Python number of a recorded function: arithmetic on it is recorded, and next to a tensor it becomes a value.
 
-    Each run computes it in Python's own numbers, as the function itself would.
+    Each run computes the number with Python's own arithmetic, as the function itself would.
 
     Parameters
     ----------
     value : int or float
-        Of the call that is recorded: its type decides how NumPy promotes the result.
+        The number in the call that is recorded. Its type decides how NumPy promotes the result.
     function : callable, optional
-        The function that makes it of `operands`; a number that is given, if there is none.
+        The function that computes the number from `operands`; none for a number that is given.
     operands : tuple of (Number, int or float)
 
     Examples
@@ -107,7 +107,7 @@ for _name in ("neg", "pos", "abs"):
 
 
 class Arithmetic:
-    """Arithmetic on Python numbers that a function does, to be repeated in each run.
+    """The arithmetic on Python numbers in a function, to be repeated in each run.
 
     Parameters
     ----------

@@ -18,9 +18,9 @@ class StepPlan:
     Parameters
     ----------
     name : str
-        Of the function.
+        Name of the function.
     calls : sequence of Section or ScanCall
-        In the order in which they run.
+        The calls, in the order in which they run.
 
     Examples
     --------

@@ -39,7 +39,7 @@ class Section:
     steps : int
         One.
     loop : Loop
-        All its inputs are consts, and all its outputs are "once".
+        The operations as a loop: all inputs are consts, and all outputs are "once".
     executable : Executable
     reads : tuple of int
         Places of the inputs in the table.
@@ -72,7 +72,7 @@ class ScanCall:
     reads : tuple of int
         Places of the inputs in the table.
     residuals : tuple of int
-        Numbers of the outputs that stay in the memory of the run, and are read from there.
+        Numbers of the outputs that stay in the memory of the run.
     """
 
     def __init__(self, node: Node, reads: Sequence[int], residuals: Sequence[int]) -> None:
@@ -105,22 +105,22 @@ class Program:
     Parameters
     ----------
     given : sequence of Node
-        Leaves for the arrays that each run is given, in order.
+        Leaves for the arrays that are given to each run, in order.
     ends : sequence of Node
-        Values that are wanted.
+        Values that are computed.
     made : mapping of Node to Node
         Leaves that stand for nodes; see :class:`Recorder`.
     backend : Backend
-        What runs the sections.
+        Backend that runs the sections.
 
     Attributes
     ----------
     calls : list of Section or ScanCall
-        In the order in which they run.
+        The calls, in the order in which they run.
     places : list of int
-        Of the ends, in the table.
+        Places of the ends in the table.
     constants : list of numpy.ndarray
-        What the table holds after the given arrays.
+        Arrays that follow the given arrays in the table.
     """
 
     def __init__(self, given: Sequence[Node], ends: Sequence[Node], made: Mapping[Node, Node], backend: Backend) -> None:
@@ -207,7 +207,7 @@ class Program:
             self._next += 1
 
     def run(self, arrays: Sequence[Array]) -> list[Any]:
-        """The values of the ends. All calls are one call of the backend, if it has such."""
+        """The values of the ends. All calls are one call of the backend, if the backend has such a call."""
         table: Sequence[Any] = [*arrays, *self.constants]
         if thread_count() == 1 and self._together is not None:
             table, memory = self._together.run(table)
@@ -217,7 +217,7 @@ class Program:
             for call in self.calls:
                 call.run(table, memories)  # type: ignore[arg-type]
         values = [table[place] for place in self.places]
-        for n in self._borrowed:  # in the memory of a run
+        for n in self._borrowed:  # values in the memory of a run
             values[n] = values[n].copy()
         for executable, memory in memories:
             executable.release(memory)
@@ -248,7 +248,7 @@ def _sections(nodes: Sequence[Node], scans: Sequence[Node], wanted: Sequence[Nod
 
 
 def _turned(nodes: Sequence[Node], wanted: Sequence[Node]) -> dict[Node, Node]:
-    """Transposed products that nothing else reads, as products of transposes, whose memory layout suits their readers."""
+    """Replacements for transposed products that nothing else reads: products of transposes, whose layout suits the readers."""
     readers = Counter([*wanted, *[i for node in nodes for i in node.inputs]])
     found: dict[Node, Node] = {}
     for node in nodes:

@@ -1,4 +1,4 @@
-"""Recording: a function called once with symbolic tensors; what it computes, returns and changes."""
+"""Recording: call a function once with symbolic tensors, and note the values it computes, returns and changes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Effects(NamedTuple):
     rates : list of (int, Any)
         Numbers of optimisers, and their new learning rates.
     memories : list of (int, list of dict)
-        Numbers of optimisers, and all that they remember for each parameter.
+        Numbers of optimisers, and their memories for each parameter.
     """
 
     parameters: list[tuple[int, int]]
@@ -69,9 +69,9 @@ class Recording:
     ----------
     program : Program
     draws : list of (list of int, callable)
-        Random numbers, in the order in which the function draws them: places in the table, and what draws them.
+        Random numbers, in the order in which the function draws them: places in the table, and the function that draws.
     scalars : list of (int, dtype)
-        Numbers that meet tensors: their places among those that are computed, and their dtypes.
+        Numbers that are used with tensors: their places among the computed numbers, and their dtypes.
     arithmetic : Arithmetic
     result : Any
         What the function returns, with :class:`TableValue` and :class:`Computed` for tensors and numbers.
@@ -133,7 +133,7 @@ class Recording:
         Returns
         -------
         values : list of numpy.ndarray
-            By the places that `result` and `effects` name.
+            Arrays by their places, which `result` and `effects` refer to.
         computed : list of int or float
         """
         computed = self.arithmetic.run(numbers)
@@ -162,7 +162,7 @@ def record(
     Raises
     ------
     TraceError
-        If it needs a value; with the line that asked.
+        If the function needs a value; the message names the line.
     """
     symbols = Symbols(state, leaves)
     recorder, draws = Recorder(), []  # type: ignore[var-annotated]

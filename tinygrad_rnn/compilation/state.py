@@ -30,7 +30,7 @@ class Snapshot(NamedTuple):
     Attributes
     ----------
     key : tuple
-        Which gradients and memories are there, and their dtypes.
+        The gradients and memories that exist, and their dtypes.
     arrays : list of numpy.ndarray
     numbers : list of int or float
     """
@@ -46,7 +46,7 @@ class State:
     Parameters
     ----------
     guard : Guard
-        Of the function.
+        The guard of the function.
     """
 
     def __init__(self, guard: Guard) -> None:
@@ -93,7 +93,7 @@ class State:
                         arrays.append(value)
                         key.append((name, value.shape, value.dtype))
                     elif name in first and type(first[name]) is type(value) and first[name] == value:
-                        key.append(name)  # a count of steps, the same for all parameters
+                        key.append(name)  # a count of steps is the same for all parameters
                     else:
                         first.setdefault(name, value)
                         numbers.append(value)
@@ -113,12 +113,12 @@ class Symbols:
     Attributes
     ----------
     nodes : list of Node
-        For the arrays of a snapshot, in order.
+        Placeholders for the arrays of a snapshot, in order.
     numbers : list of Number
-        For the numbers of a snapshot.
+        Placeholders for the numbers of a snapshot.
     arguments : list of Tensor or Number
     parameters : list of Tensor
-        As :meth:`State.parameters` has them; for an argument the tensor that stands for it.
+        The tensors of :meth:`State.parameters`; for an argument, its placeholder.
     """
 
     def __init__(self, state: State, leaves: Sequence[Any]) -> None:
@@ -157,7 +157,7 @@ class Symbols:
         try:
             for p, (_, node, grad) in zip(self.parameters, self._before, strict=True):
                 made = self._leaf(node.value, node.name, node.role)
-                if isinstance(p, Parameter):  # and not a tensor that stands for an argument
+                if isinstance(p, Parameter):  # not a tensor that stands for an argument
                     made.location = node.location
                     rebind(p, made)
                 p.grad = None if grad is None else Tensor(self._leaf(grad.node.value))

@@ -1,4 +1,4 @@
-"""The primitives by family, each with its gradient beside it, and the one `apply` for all of them."""
+"""The primitives by family, each with its gradient, and the function `apply`, which applies all of them."""
 
 from . import activations, arithmetic, core, domains, formula, indexing, linalg, losses, reductions, shapes
 from .activations import *

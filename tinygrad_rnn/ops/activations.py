@@ -55,7 +55,7 @@ def relu(x, *, out=None):
     >>> relu([-1.0, 2.0])
     tensor([0., 2.])
     """
-    return np.maximum(x, False, out=out)  # a zero that leaves every dtype as it is: 0 makes int64 of booleans
+    return np.maximum(x, False, out=out)  # False is a zero of every dtype: 0 would make int64 of booleans
 
 
 @primitive(
@@ -77,7 +77,7 @@ def softplus(x, *, out=None):
 
 
 def _largest(x: Any, axis: tuple[int, ...]) -> Any:
-    """The largest elements along axes, which are kept; of many short rows, NumPy finds them faster in the transpose."""
+    """The largest elements along axes, which are kept; for many short rows, the transpose is used, which is faster."""
     if axis == (-1,) and x.shape[-1] < 128 <= x.size // x.shape[-1]:
         columns = np.ascontiguousarray(x.reshape(-1, x.shape[-1]).T)
         return np.maximum.reduce(columns, axis=0).reshape(*x.shape[:-1], 1)
@@ -97,7 +97,7 @@ def _largest(x: Any, axis: tuple[int, ...]) -> Any:
 def _logsumexp(x, *, axis, keepdims, out=None):
     top = _largest(x, axis)
     shift = np.where(np.isfinite(top), top, 0).astype(top.dtype, copy=False)
-    with np.errstate(divide="ignore"):  # all of them -inf: the log of an empty sum is -inf
+    with np.errstate(divide="ignore"):  # if all elements are -inf: the log of an empty sum is -inf
         y = np.log(np.sum(np.exp(x - shift), axis=axis, keepdims=True)) + shift
     return filled(y if keepdims else y.squeeze(axis), out)
 
@@ -109,13 +109,13 @@ def logsumexp(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims
     ----------
     x : array_like
     axis : int or tuple of int, optional
-        All of them if not given.
+        Axes to sum over; all axes if not given.
     keepdims : bool
 
     Raises
     ------
     ShapeError
-        If an axis does not exist, or has no element.
+        If an axis does not exist, or has no elements.
 
     Examples
     --------

@@ -172,7 +172,7 @@ def square(x: TensorLike) -> Tensor:
     tensor([1., 4.])
     """
     x = as_tensor(x)
-    if x.dtype.kind == "b":  # NumPy's square counts
+    if x.dtype.kind == "b":  # NumPy's square of booleans is of int8
         x = x.astype(np.int8)
     return apply(multiply, (x, x))
 
@@ -529,7 +529,7 @@ def clip(x: TensorLike, min: TensorLike | None = None, max: TensorLike | None = 
     ----------
     x : array_like
     min, max : array_like, optional
-        A bound that is not given does not limit.
+        Bounds. A bound that is not given does not limit.
 
     Examples
     --------
@@ -538,7 +538,7 @@ def clip(x: TensorLike, min: TensorLike | None = None, max: TensorLike | None = 
     """
     if min is not None:
         x = where(less(x, min), min, x)
-    if max is not None:  # the last word, as in NumPy, where the bounds are crossed
+    if max is not None:  # applied last, as in NumPy: `max` wins if `min` is larger
         x = where(greater(x, max), max, x)
     return as_tensor(x)
 

@@ -17,7 +17,7 @@ Axis = int | tuple[int, ...] | None
 
 
 def negative_axes(name: str, axis: Axis, ndim: int) -> tuple[int, ...]:
-    """Axes counted from the end and sorted, so that a further leading axis leaves them as they are.
+    """Axes counted from the end and sorted, so that adding a leading axis does not change them.
 
     Examples
     --------
@@ -42,7 +42,7 @@ def negative_axis(name: str, axis: Any, ndim: int) -> int:
     Raises
     ------
     TypeError
-        If several are given, or none.
+        If several axes are given, or none.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The one door: what a primitive is, and `apply`, through which every operation goes."""
+"""Primitives, and the function `apply`, through which every operation goes."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ TensorLike: TypeAlias = Union["Tensor", npt.ArrayLike]
 class Sparse(NamedTuple):
     """A cotangent that is zero outside an index: the pullback of reading a slice of an array.
 
-    Backward gathers all of them that reach one node into a single `scatter`, so that
-    reading an array step by step costs as much as reading it once.
+    Backward gathers all sparse cotangents of one node into a single `scatter`. Reading an array
+    step by step then costs as much as reading the array once.
     """
 
     value: Tensor
@@ -51,18 +51,19 @@ class Part(NamedTuple):
 class Primitive:
     """An operation: kernel, gradient rules, shape rule, domain, formula and facts.
 
-    Made by :func:`primitive`; call it like a function. The docstring is the function's.
+    A primitive is made by :func:`primitive`, and is called like a function. Its docstring is that of
+    the decorated function.
 
     Attributes
     ----------
     name : str
     kernel : callable
-        ``kernel(*arrays, out=None, **attributes) -> array``. It never changes its inputs.
+        ``kernel(*arrays, out=None, **attributes) -> array``. The kernel never changes its inputs.
     gradient : tuple of (callable or None), or callable
         One rule for each input, ``rule(g, y, *inputs, **attributes)``, in Tensor
         operations; None where the gradient is zero everywhere. A variadic primitive has
         one callable, ``rule(positions, g, y, *inputs, **attributes)``, which returns the
-        cotangents of the inputs at these positions (or None) in order.
+        cotangents of the inputs at these positions in order (None for an input without a gradient).
     shape : callable
         ``shape(*specs, **attributes) -> Spec``.
     domain : Domain
@@ -70,30 +71,30 @@ class Primitive:
     arguments : tuple of str
         Names of the inputs; the last one starts with ``*`` if the primitive is variadic.
     named_arguments : tuple of str
-        The same without the variadic one.
+        The same names without the variadic argument.
     attributes : frozenset of str
         Names of the static arguments.
     leading : callable or None
-        ``leading(attributes, shapes) -> attributes`` under which a further leading axis of
-        every input passes through to the output, where `shapes` have it already; None where
-        it passes with none changed. It returns NotImplemented for attributes under which no
-        axis can pass, such as an index with arrays. Inputs that broadcast together are of
-        one rank there. `check_primitive` holds a primitive to it.
+        ``leading(attributes, shapes) -> attributes``: the attributes with which a further leading axis
+        of every input passes through to the output. The given `shapes` have that axis already. None if
+        the axis passes through with unchanged attributes. The callable returns NotImplemented for
+        attributes with which no axis can pass, such as an index with arrays. Inputs that broadcast
+        together have equal rank in these shapes. `check_primitive` tests that the callable is right.
     view : callable or None
-        ``view(attributes, shape) -> bool``: whether the kernel, called without ``out`` on an
-        input of this shape, gives a view of it, whatever its layout; None where it never does.
+        ``view(attributes, shape) -> bool``: whether the kernel, called without ``out`` on an input of
+        this shape, returns a view of the input, whatever its layout; None if it never does.
     facts : Facts
-        What else is known of it. All that asks what an operation is reads them.
+        Further facts about the operation. All code that asks for the kind of an operation reads them.
     ufunc : numpy.ufunc, optional
-        NumPy's function that does the kernel's work on floats, if there is one.
+        NumPy's function that does the same as the kernel on floats, if there is one.
     c : str or mapping of str to str, optional
         The operation in C, for the native backend; see :func:`primitive`.
     cuts : callable, optional
         ``cuts(node, order)``: inputs that the rest of a graph reaches only behind a ``.detach()`` in the node, each
-        with what was detached and where.
+        with the detached value and the place of the cut.
     expand : callable, optional
-        ``expand(nodes)``: of a graph's nodes, each after its inputs, those that stand for the ones that depend on this
-        primitive, if its applications are replaced by the operations that they are made of.
+        ``expand(nodes)``: replace the applications of this primitive by the operations that they are made of. The nodes
+        are those of a graph, each after its inputs. Returned are replacements of all nodes that depend on this primitive.
     """
 
     name: str
@@ -136,7 +137,7 @@ class Primitive:
         Raises
         ------
         TypeError
-            If it has not as many inputs, or no attribute of such a name.
+            If the number of inputs is wrong, or an attribute has an unknown name.
         """
         fewest = len(self.named_arguments)
         if len(inputs) != fewest and (len(inputs) < fewest or fewest == len(self.arguments)):
@@ -146,7 +147,7 @@ class Primitive:
             raise TypeError(f"{self.name} takes these attributes: {expected}; and was given {', '.join(attributes) or 'none'}")
         return apply(self, inputs, attributes)
 
-    def __reduce__(self) -> tuple[Any, ...]:  # there is one of each: a copy is the primitive itself
+    def __reduce__(self) -> tuple[Any, ...]:  # a primitive exists only once: its copy is the primitive itself
         return _registered, (self.name,)
 
     def __repr__(self) -> str:
@@ -198,8 +199,8 @@ def primitive(
     """Make a primitive of the decorated function and register it.
 
     The function gives the name, the names of the inputs (its positional parameters) and of
-    the attributes (its keyword-only ones), and the documentation. It is the kernel as well,
-    in NumPy, with an ``out=None`` keyword, unless `kernel` names a NumPy ufunc that is.
+    the attributes (its keyword-only ones), and the documentation. The function is also the kernel,
+    written in NumPy with an ``out=None`` keyword, unless `kernel` names a NumPy ufunc.
 
     Parameters
     ----------
@@ -207,42 +208,44 @@ def primitive(
         A NumPy ufunc that does the work; the function's body is then never run.
     gradient : tuple of (callable or None), or callable
         One rule for each input: ``rule(g, y, *inputs, **attributes)`` returns the cotangent
-        of that input from that of the output, ``g``. Write it in Tensor operations, and
-        leave broadcasting alone: it is undone afterwards. A variadic primitive gives one
-        callable for all; see :class:`Primitive`.
+        of that input from the cotangent ``g`` of the output. Write the rule in Tensor operations. Do not
+        undo broadcasting: `pullback` does it afterwards. A variadic primitive gives one
+        callable for all inputs; see :class:`Primitive`.
     formula : str or Formula
         LaTeX with the names of the inputs in braces, and TeX's own braces doubled; see
         :class:`Formula`.
     shape : callable, optional
-        ``shape(*specs, **attributes) -> Spec``; elementwise if not given, as `floating` says.
+        ``shape(*specs, **attributes) -> Spec``. If not given, the operation is elementwise, with the dtype
+        that `floating` asks for.
     domain : Domain, optional
-        Where the inputs may lie; all reals if not given.
+        Set of allowed inputs; all reals if not given.
     leading, view : callable, optional
         How a further leading axis passes through, and whether the result is a view; see
         :class:`Primitive`.
     facts : Facts, optional
-        What else is known of it, such as that it is linear; an opaque operation if not given.
+        Further facts about the operation, such as that it is linear. If not given, the operation is opaque.
     floating : bool, optional
-        Whether it is no function of integers, as exp: inputs of integers and booleans become
-        float64 before the kernel sees them. If it is not given, a ufunc says so itself, and a
-        kernel in Python is taken for one that leaves dtypes as they are.
+        Whether the operation is a function of floats only, such as exp: inputs of integers and booleans
+        become float64 before the kernel sees them. If not given: for a ufunc, NumPy's own types decide;
+        a kernel in Python is assumed to leave dtypes unchanged.
     accumulates : bool
-        Whether it adds up many values, as a sum: the kernel computes with float16 in float32,
-        and the result is rounded to float16.
+        Whether the operation adds up many values, like a sum. Its kernel then computes float16 inputs in
+        float32, and the result is rounded to float16.
     c : str or mapping of str to str, optional
-        The operation in C, for the native backend, with the names of the inputs in braces: ``"{a} + {b}"``. It is given
-        elementwise, for inputs in the dtype of the result; for a result of booleans, in the inputs' common dtype. Functions
-        whose names end in ``_``, such as ``exp_({x})``, are those of ``scan/native/kernels.c``. A reduction is given for one
-        line of elements, ``"sum_({n}, {x})"``, and an operation along an axis writes a line, ``"cumsum_({n}, {x}, {y})"``. A
-        mapping has a template for each kind of dtype, in NumPy's letters: ``{"f": …, "iu": …}``.
+        The operation in C, for the native backend, with the names of the inputs in braces: ``"{a} + {b}"``. The template
+        computes one element, for inputs in the dtype of the result; for a result of booleans, in the inputs' common dtype.
+        Functions whose names end in ``_``, such as ``exp_({x})``, are those of ``scan/native/kernels.c``. The template of a
+        reduction computes one line of elements, ``"sum_({n}, {x})"``. The template of an operation along an axis writes a
+        line, ``"cumsum_({n}, {x}, {y})"``. A mapping has a template for each kind of dtype, in NumPy's letters:
+        ``{"f": …, "iu": …}``.
 
     Raises
     ------
     ValueError
-        If the name is taken, the number of rules is not that of the inputs, the formula
-        has a placeholder that is none, or a fact is of an attribute or input that is none.
+        If the name is taken, if the number of rules is not the number of inputs, if the formula has an
+        unknown placeholder, or if a fact names an unknown attribute or input.
     TypeError
-        If the kernel takes no ``out=``, or the domain is not one of Intervals.
+        If the kernel takes no ``out=``, or the domain is not a :class:`Domain` of Intervals.
 
     Examples
     --------
@@ -311,7 +314,7 @@ def primitive(
 def _check_kernel(name: str, kernel: Callable[..., Any]) -> None:
     try:
         parameters = inspect.signature(kernel).parameters
-    except (TypeError, ValueError):  # written in C; a ufunc takes it
+    except (TypeError, ValueError):  # a function written in C has no signature; a ufunc takes `out`
         return
     out = parameters.get("out")
     if (out is None or out.default is out.empty) and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
@@ -351,7 +354,7 @@ def apply(primitive: Primitive, inputs: Sequence[TensorLike], attributes: Mappin
     Raises
     ------
     ShapeError, DtypeError
-        With the primitive, the layer, the step, and the inputs by name.
+        The message has the primitive, the layer, the step, and the inputs by name.
 
     Examples
     --------
@@ -361,7 +364,7 @@ def apply(primitive: Primitive, inputs: Sequence[TensorLike], attributes: Mappin
     """
     state = current()
     n = len(inputs)
-    if n == 2:  # one and two inputs are spelt out: most of a network's operations
+    if n == 2:  # one and two inputs are written out, since most operations of a network have so many
         a, b = inputs
         nodes: tuple[Node, ...] = (
             a.node if isinstance(a, tensor_class) else _number_like(a, b, primitive),
@@ -408,7 +411,7 @@ def _look_or_trace(primitive: Primitive, nodes: tuple[Node, ...], attributes: Ma
     return value
 
 
-# Python numbers turn up at every step of a loop; one node serves them all.
+# Python numbers occur at every step of a loop; all uses of a number share one node.
 _numbers: dict[tuple[Any, ...], Node] = {}
 
 
@@ -422,7 +425,7 @@ def _number_like(number: Any, other: Any, primitive: Primitive) -> Node:
 def _constant(data: Any, others: Sequence[Any], primitive: Primitive | None = None) -> Node:
     """A node for an input that is not a tensor; a Python number takes its dtype from the other inputs."""
     if data.__class__ not in (int, float, bool):
-        if hasattr(data, "node_beside"):  # a number that is another one in each run of what is recorded
+        if hasattr(data, "node_beside"):  # a number of a recorded function, which differs from run to run
             node: Node = data.node_beside([x.dtype for x in others if hasattr(x, "dtype")])
             return node
         if holds_a_tensor(data):
@@ -433,7 +436,7 @@ def _constant(data: Any, others: Sequence[Any], primitive: Primitive | None = No
         node = constant(np.array(data, np.result_type(*dtypes, data) if dtypes else None), NUMBER)
     except OverflowError:
         return constant(_too_large(data, dtypes, primitive), NUMBER)
-    # not 0.0, which equals -0.0, and not NaN, which does not equal itself
+    # not for 0.0, which equals -0.0, and not for NaN, which does not equal itself
     if len(dtypes) == 1 and (data or data.__class__ is int) and data == data and len(_numbers) < 1024:
         _numbers[data.__class__, data, dtypes[0]] = node
     return node
@@ -470,7 +473,7 @@ def constant(value: npt.NDArray[Any], attributes: Mapping[str, Any] = NO_ATTRIBU
 
     Raises
     ------
-    DtypeError
+    If the array is not of floats, integers or booleans.
         If it is not an array of floats, integers or booleans.
     """
     if value.dtype.kind not in "fiub":
@@ -480,7 +483,7 @@ def constant(value: npt.NDArray[Any], attributes: Mapping[str, Any] = NO_ATTRIBU
         raise DtypeError(
             f"cannot make a tensor of {', '.join(kinds)} values: use numbers{integers} or booleans of one regular shape"
         )
-    if not value.dtype.isnative:  # only arrays from files: one dtype less that is nearly another
+    if not value.dtype.isnative:  # only arrays from files have such dtypes; without them there are fewer dtypes to distinguish
         value = value.astype(value.dtype.newbyteorder("="))
     return Node(None, (), attributes, value)
 

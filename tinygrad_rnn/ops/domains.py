@@ -1,4 +1,4 @@
-"""What inputs and attributes a primitive takes: data that tests, errors and docs read."""
+"""Domains: the inputs and attributes that a primitive takes, as data that tests, errors and docs read."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BOOLEAN = Interval(0, 1, "bool")
 
 
 class Choose(Protocol):
-    """Protocol of the random choices that make a case; `testing.strategies` implements it with hypothesis."""
+    """Protocol of the random choices that make a test case; `testing.strategies` implements it with hypothesis."""
 
     def integer(self, low: int, high: int) -> int:
         """Draw an integer, both ends included."""
@@ -66,19 +66,19 @@ class Domain:
     Parameters
     ----------
     *inputs : Interval
-        One for each input; a single one stands for all.
+        One interval for each input; a single interval holds for all inputs.
     signature : str, optional
         Core dimensions in NumPy's gufunc notation, such as ``"(m,n),(n,p)->(m,p)"``.
         Without it the inputs broadcast together.
     shapes : callable, optional
-        ``shapes(choose) -> list of shapes``, where neither of the above will do.
+        ``shapes(choose) -> list of shapes``, for inputs that neither broadcast nor fit a signature.
     attributes : callable, optional
         ``attributes(choose, *shapes) -> dict`` of the static arguments.
     kinks : callable, optional
         ``kinks(*arrays, **attributes) -> array``: how far each element is from a point
         without a derivative, zero at the point itself.
     stops : bool
-        The gradient is zero on purpose, whatever the derivative.
+        Whether the gradient is zero on purpose, whatever the derivative.
 
     Examples
     --------

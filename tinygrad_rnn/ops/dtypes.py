@@ -1,4 +1,4 @@
-"""The rule for dtypes: what accumulates does so in at least float32; what is no function of integers takes them as float64."""
+"""Rules for dtypes: sums are computed in float32 at least, and functions of floats take integers as float64."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _HALF, _SINGLE, _DOUBLE = np.dtype(np.float16), np.dtype(np.float32), np.dtype(n
 def as_float(dtype: np.dtype[Any]) -> np.dtype[Any]:
     """Dtype of the result of a function of floats: float64 for integer and boolean inputs.
 
-    NumPy gives float16 for those of 8 bits, and float32 for those of 16 bits: exp(12) would overflow.
+    NumPy gives float16 for integers of 8 bits, and float32 for those of 16 bits: exp(12) would overflow.
 
     Examples
     --------
@@ -130,7 +130,7 @@ def takes_integers_as_floats(kernel: Kernel) -> Kernel:
     @functools.wraps(kernel)
     def of_any(*xs: Array, out: Array | None = None, **attributes: Any) -> Any:
         kinds = [x.dtype.kind for x in xs]
-        if "f" not in kinds and "c" not in kinds:  # complex numbers come from checks of gradients
+        if "f" not in kinds and "c" not in kinds:  # complex numbers occur in checks of gradients
             xs = tuple([x.astype(_DOUBLE) for x in xs])
         return kernel(*xs, out=out, **attributes)
 
@@ -150,7 +150,7 @@ def widens_halves(kernel: Kernel) -> Kernel:
     @functools.wraps(kernel)
     def wide(*xs: Array, out: Array | None = None, **attributes: Any) -> Any:
         for x in xs:
-            if x.dtype.char == "e":  # float16, in NumPy's letters: faster than to compare dtypes
+            if x.dtype.char == "e":  # "e" is float16 in NumPy's letters; comparing letters is faster than comparing dtypes
                 break
         else:
             return kernel(*xs, out=out, **attributes)

@@ -1,4 +1,4 @@
-"""Facts: what an operation is, as data beside its formula; rewrites, drawings and equations read them."""
+"""Facts: properties of an operation as data beside its formula; rewrites, drawings and equations read them."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class Facts(NamedTuple):
     """Algebraic facts about an operation that hold for all inputs.
 
     A primitive that declares nothing is opaque: it is computed, differentiated and drawn as one
-    operation. Each fact lets the rest of the library do more with it, and
-    :func:`tinygrad_rnn.testing.check_primitive` holds each fact to the kernel. Facts that name an attribute
-    say what the attribute means.
+    operation. Each fact lets the rest of the library do more with the primitive, and
+    :func:`tinygrad_rnn.testing.check_primitive` compares each fact with the kernel. A fact that is the name
+    of an attribute says what the attribute means.
 
     Attributes
     ----------
     elementwise : bool
-        Each element of the result depends on the elements of the inputs at its own place, after broadcasting.
-        It need not be declared where a ufunc of NumPy is the kernel.
+        Each element of the result depends only on the input elements at the same position, after broadcasting.
+        This fact need not be declared if the kernel is a ufunc of NumPy.
     copies : bool
         The result has the elements of the one input in their order: in another shape or dtype, or
         repeated by broadcasting.
@@ -32,28 +32,29 @@ class Facts(NamedTuple):
         The result is a sum, elementwise: one sign for each input, 1 or −1. ``(1, -1)`` is a − b.
     linear : {"jointly", "each"} or tuple of str, optional
         ``"jointly"``: linear in all inputs of floats together, as a concatenation is. ``"each"``: linear in
-        each input while the others are held, as a product is. Or the names of the inputs in which it is
-        jointly linear while the others are held. Facts that imply it need not be accompanied by it.
+        each input while the others are fixed, as a product is. A tuple has the names of inputs: jointly
+        linear in these while the others are fixed. A fact that implies linearity makes this fact needless.
     product : bool
         The matrix product of two inputs, over their last two axes.
     reorders : str, optional
-        The attribute with the order of the axes, as ``np.transpose`` takes it.
+        Name of the attribute with the order of the axes, as ``np.transpose`` takes it.
     reads : str, optional
-        The attribute with an index: the result is the first input at this index. Further inputs are the
-        index's integer arrays, as :class:`IndexArray` says.
+        Name of the attribute with an index: the result is the first input at this index. Further inputs are the
+        index's integer arrays; see :class:`IndexArray`.
     joins : str, optional
-        The attribute with the axis along which the inputs lie side by side: as ``np.concatenate`` has them,
-        or, if the result has one axis more, as ``np.stack`` has them.
+        Name of the attribute with the axis along which the inputs are joined: as by ``np.concatenate``,
+        or, if the result has one axis more, as by ``np.stack``.
     reduces : str, optional
-        The attribute with the axes, or the axis, that the result has no more, or with length 1. Elements
-        with other positions along the other axes do not meet, and several axes at once are as one after another.
+        Name of the attribute with the axes, or the axis, that are reduced: missing in the result, or of length 1.
+        Elements at different positions along the other axes do not meet. Reducing several axes at once is
+        the same as reducing them one after another.
     along : str, optional
-        The attribute with the axes, or the axis, along which elements meet, in a result of the input's
+        Name of the attribute with the axes, or the axis, along which elements meet, in a result of the input's
         shape. Along the other axes they do not meet.
     bounds : pair of float, optional
-        The least and the greatest value of a result, which it comes near where it saturates.
+        The least and the greatest value of a result, which the result approaches where it saturates.
     symbol : str, optional
-        What a drawing calls the operation; its name if not given. See :attr:`Primitive.symbol`.
+        The operation's text in a drawing; its name if not given. See :attr:`Primitive.symbol`.
 
     Examples
     --------
@@ -97,9 +98,9 @@ class Facts(NamedTuple):
         Parameters
         ----------
         arguments : sequence of str
-            The primitive's.
+            Names of the primitive's inputs.
         count : int
-            How many inputs there are.
+            The number of inputs.
 
         Examples
         --------
@@ -181,7 +182,7 @@ def check_facts(name: str, facts: Facts, arguments: Sequence[str], attributes: I
     Raises
     ------
     ValueError
-        With the primitive, the fact, and what it could be.
+        The message names the primitive, the fact, and the allowed values.
     TypeError
         If `facts` is not of :class:`Facts`.
     """

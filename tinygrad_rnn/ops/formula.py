@@ -1,4 +1,4 @@
-"""Formulas: an operation as LaTeX, with places for its inputs."""
+"""Formulas: an operation as LaTeX, with placeholders for its inputs."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ class Formula(NamedTuple):
     Attributes
     ----------
     latex : str
-        Such as ``r"{a:sum} + {b:sum}"``. TeX's own braces are doubled, as in
+        The template, such as ``r"{a:sum} + {b:sum}"``. TeX's own braces are doubled, as in
         ``r"\sqrt{{{x}}}"``. ``{rest}`` stands for the inputs of a variadic
-        primitive, ``{over}`` for the subscript of a reduction over more than one example,
-        and attributes for themselves: ``{index:index}`` as an index in brackets, with the
-        integer arrays in it, and ``{subscripts:typed}`` as code. ``{x:own}`` is an input as
+        primitive, and ``{over}`` for the subscript of a reduction over more than one example.
+        The name of an attribute stands for its value: ``{index:index}`` as an index in brackets, with
+        the integer arrays in it, and ``{subscripts:typed}`` as code. ``{x:own}`` is an input as
         it is stored, for places where an index counts.
     binds : int
-        From the loosest, OPEN, RELATION, SUM, TERM, PRODUCT, MATRIX, ATOM, to SYMBOL. An
-        argument that binds less than its place, such as ``{x:product}``, is put in
-        brackets; ``{x}`` is a place with brackets of its own, ``{x:base}`` one where a
-        superscript follows, and ``{x:factor}`` one with a dot before a joined vector.
+        Binding strength. From the loosest: OPEN, RELATION, SUM, TERM, PRODUCT, MATRIX, ATOM, SYMBOL.
+        An argument that binds less tightly than its placeholder, such as ``{x:product}``, is put in
+        brackets. ``{x}`` is a place that has brackets of its own, ``{x:base}`` a place before a
+        superscript, and ``{x:factor}`` a place with a dot before a joined vector.
     transposed : str, optional
-        The template of the transposed result, where ``{x:T}`` stands for an input
-        transposed; without it, every input is transposed in `latex`.
+        The template of the transposed result; ``{x:T}`` in it stands for the transpose of an input.
+        If not given, every input is transposed in `latex`.
     special : tuple of (str, float or str, str or Formula)
-        Other templates: for an input that is a known number, ``("b", 1, "{a}")``, or a Formula
-        that binds otherwise, ``("b", -1, Formula("-{a:term}", SUM))``; or for an input that a
-        certain primitive has made, with places for the inputs of that primitive:
+        Other templates for special inputs. For an input that is a known number: ``("b", 1, "{a}")``,
+        or with another binding strength ``("b", -1, Formula("-{a:term}", SUM))``. For an input that
+        was made by a certain primitive, with placeholders for the inputs of that primitive:
         ``("x", "log_softmax", r"\operatorname{{softmax}}\left({x}\right)")``.
     """
 
@@ -95,12 +95,12 @@ def check_formula(name: str, formula: Formula, arguments: Sequence[str], attribu
 
 
 def check_template(name: str, c: str | Mapping[str, str] | None, arguments: Sequence[str], attributes: Sequence[str]) -> None:
-    """Refuse a C template with a placeholder that is no input and no attribute.
+    """Refuse a C template with a placeholder that is neither an input nor an attribute.
 
     Raises
     ------
     ValueError
-        With the primitive, and what may stand in braces.
+        The message names the primitive and the allowed placeholders.
     """
     known = [*[a for a in arguments if not a.startswith("*")], *attributes, "n", "y"]
     for template in () if c is None else (c,) if isinstance(c, str) else c.values():

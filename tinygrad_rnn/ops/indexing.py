@@ -1,4 +1,4 @@
-"""Indexing: parts of an array are read, and their cotangents scattered. Dual pairs stand together: getitem and scatter."""
+"""Indexing: read parts of an array, and scatter their cotangents. Dual pairs stand together, such as getitem and scatter."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 __all__ = ["getitem", "take", "take_along_axis"]
 
-# An index is a template: integers, slices, None and Ellipsis as they are, and an IndexArray where
-# the next of the integer arrays stands, for arrays are inputs like any other.
+# An index is stored as a template. Integers, slices, None and Ellipsis stand in it as they are. Integer arrays
+# are inputs like any other; an IndexArray marks the place of each of them, in order.
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class IndexArray:
     Attributes
     ----------
     codes, counted : str or None
-        The array holds codes, of which none is negative: what the codes are called, and what they number. The
-        kernel checks them, since their values are known wherever it runs, in an explicit graph and in a
-        compiled loop. None for an index by NumPy's rules, where -1 is the last.
+        The array holds codes, none of which is negative. `codes` is the name of the codes, and `counted` the name
+        of the things that they number. The kernel checks the codes, since their values are known wherever the kernel
+        runs, in an explicit graph and in a compiled loop. None for an index by NumPy's rules, where -1 is the last.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def _check_codes(template: tuple[Any, ...], index: tuple[Any, ...], shape: Shape
     for part, codes, n in zip(template, index, shape, strict=False):
         if not is_index_array(part) or part.codes is None or not codes.size:
             continue
-        unsigned = codes.view(codes.dtype.str.replace("i", "u"))  # in which negative codes are the largest
+        unsigned = codes.view(codes.dtype.str.replace("i", "u"))  # as unsigned integers, negative codes are the largest
         if unsigned.max() >= n:
             raise OutOfRange(f"{part.codes} go from {codes.min()} to {codes.max()}, and there are {n} {part.counted}")
 
@@ -126,7 +126,7 @@ def getitem(x: TensorLike, index: Any) -> Tensor:
     Raises
     ------
     ShapeError
-        If an index is out of bounds, or there are more of them than axes.
+        If an index is out of bounds, or there are more indices than axes.
     DtypeError
         If an index is not made of integers, booleans, slices, None or Ellipsis.
 
@@ -172,7 +172,7 @@ def look_up(table: Tensor, codes: TensorLike, names: IndexArray) -> Tensor:
     table : Tensor
     codes : array_like of int
     names : IndexArray
-        What the codes and the rows are called in errors.
+        The names of the codes and of the rows in errors.
 
     Raises
     ------
@@ -274,7 +274,7 @@ def _scatter_leading(attributes: Mapping[str, Any], shapes: list[Shape]) -> Any:
 def _scatter(*inputs, indices, shape, out=None):
     """Zeros with each value added at its index: the transpose of reading slices.
 
-    The inputs are, for each index, the value and then the index's integer arrays.
+    The inputs are, for one index after another, the value and then the index's integer arrays.
     """
     parts = _scatter_parts(inputs, indices)
     dtype = np.result_type(*[value.dtype for _, value, _ in parts])
@@ -295,7 +295,7 @@ def _scatter(*inputs, indices, shape, out=None):
 
 
 def _add_elements(found: Any, arrays: Sequence[Any], value: Any) -> None:
-    """Add elements like ``np.add.at`` for arrays that index the leading axes; fast for vectors only."""
+    """Add elements like ``np.add.at``, for arrays that index the leading axes; ``np.add.at`` is fast for vectors only."""
     numbers: Any = 0
     for array, n in zip(arrays, found.shape, strict=False):
         array = array.astype(np.intp)  # products of small integers would wrap around
@@ -313,7 +313,7 @@ def scatter(parts: Sequence[Sparse], shape: Shape) -> Tensor:
 
 
 def take(x: TensorLike, indices: TensorLike, axis: int | None = None) -> Tensor:
-    """Elements at positions along an axis; of the flattened array if no axis is given.
+    """Elements at positions along an axis, or of the flattened array if no axis is given.
 
     Examples
     --------
@@ -330,7 +330,7 @@ def take(x: TensorLike, indices: TensorLike, axis: int | None = None) -> Tensor:
 
 
 def take_along_axis(x: TensorLike, indices: TensorLike, axis: int | None) -> Tensor:
-    """Elements selected along an axis by an index for each; of the flattened array if the axis is None.
+    """Elements selected along an axis by an array of indices, or from the flattened array if the axis is None.
 
     Examples
     --------

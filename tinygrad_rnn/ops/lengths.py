@@ -24,7 +24,7 @@ def sequence_mask(lengths: TensorLike, T: int, batch_size: int) -> Tensor:
     Parameters
     ----------
     lengths : array_like of int, shape (batch,)
-        From 0 to T.
+        Lengths of the rows, from 0 to T.
     T, batch_size : int
 
     Returns
@@ -36,9 +36,9 @@ def sequence_mask(lengths: TensorLike, T: int, batch_size: int) -> Tensor:
     DtypeError
         If the lengths are not integers.
     TraceError
-        If they are symbolic.
+        If the lengths are symbolic.
     ShapeError
-        If there is not one for each row, or one is negative or longer than T.
+        If there is not one length for each row, or a length is negative or longer than T.
 
     Examples
     --------

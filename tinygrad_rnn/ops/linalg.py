@@ -50,7 +50,7 @@ def _rows(x: Any) -> Any:
 
 
 def _second(g: Any, y: Any, a: Any, b: Any) -> Any:
-    if b.ndim == 2 and a.ndim > 2:  # one product over all rows, not one for each matrix of the batch
+    if b.ndim == 2 and a.ndim > 2:  # one product over all rows is faster than one for each matrix of the batch
         a, g = _rows(a), _rows(g)
     return apply(_matmul, (_transposed(a), g))
 
@@ -86,7 +86,7 @@ def matmul(a: TensorLike, b: TensorLike) -> Tensor:
     if a.ndim == 0 or b.ndim == 0:
         raise ShapeError(f"matmul: {a.shape} @ {b.shape}: a number has no axis to sum over; use *")
     axis = b.shape[-2 if b.ndim > 1 else 0]
-    if a.shape[-1] != axis:  # in the shapes of the caller, not in those of a row and a column
+    if a.shape[-1] != axis:  # the message has the shapes of the caller's operands, which may be vectors
         raise ShapeError(f"matmul: {a.shape} @ {b.shape} do not fit: axes of length {a.shape[-1]} and {axis}")
     left = a if a.ndim > 1 else a.reshape((1, -1) if a.size else (1, 0))
     right = b if b.ndim > 1 else b.reshape((-1, 1) if b.size else (0, 1))
@@ -98,7 +98,8 @@ def matmul(a: TensorLike, b: TensorLike) -> Tensor:
 def dot(a: TensorLike, b: TensorLike) -> Tensor:
     """Sums of products over the last axis of `a` and the second-last axis of `b`, as ``np.dot`` computes them.
 
-    Of vectors and matrices it is :func:`matmul`. Of more axes, each row of `a` meets each column of `b`.
+    For vectors and matrices the result is that of :func:`matmul`. With more axes, each row of `a` meets each
+    column of `b`.
 
     Raises
     ------
@@ -173,7 +174,7 @@ def _einsum_rule(position: int, g: Any, *xs: Any, subscripts: str) -> Any:
     operands = [g, *[xs[i] for i in others]]
     subscripts = ",".join([result, *[terms[i] for i in others]]) + "->" + known
     gx = apply(_einsum, operands, {"subscripts": subscripts})
-    # an axis that only this operand has was summed away: every element of it gets the same
+    # an axis that only this operand has was summed over: all its elements get the same cotangent
     gx = gx.reshape(tuple(gx.shape[known.index(letter)] if letter in known else 1 for letter in mine))
     lengths = _lengths(terms, [x.shape for x in xs])
     return gx.broadcast_to(tuple(lengths[letter] for letter in mine))
@@ -229,8 +230,8 @@ def einsum(subscripts: str, *operands: TensorLike) -> Tensor:
     Parameters
     ----------
     subscripts : str
-        Such as ``"tbi,ih->tbh"``; with ``...``, a repeated letter (a diagonal), and without
-        ``->`` as in NumPy.
+        The axes, such as ``"tbi,ih->tbh"``; ``...``, a repeated letter (a diagonal) and a missing
+        ``->`` mean the same as in NumPy.
     *operands : array_like
 
     Raises

@@ -1,4 +1,4 @@
-"""Losses: what a network's output is judged by."""
+"""Losses: functions that compare a network's output with a target."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ def check_target(name: str, target: Tensor, real: Tensor | None = None) -> None:
     Parameters
     ----------
     name : str
-        Of the loss.
+        Name of the loss.
     target : Tensor
-        An output of a model that serves as a target, and has a gradient, is not looked at.
+        The target. It is not checked if it is the output of a model and has a gradient.
     real : Tensor of bool, optional
         Where there is no padding, over the leading axes; everywhere if not given.
 
     Raises
     ------
     NonFiniteError
-        With the number of such values, and where the first is.
+        The message has the number of such values, and the position of the first.
 
     Examples
     --------
@@ -126,20 +126,20 @@ def cross_entropy(
     targets : array_like
         Integers of shape (...), the true classes, or probabilities of shape (..., n).
     reduction : {"mean", "sum", "none"}
-        ``"sum"`` adds up the losses of the real elements, ``"mean"`` divides that by their
-        number, and ``"none"`` leaves one for each, 0 in the padding.
+        ``"sum"`` adds the losses of all elements that are not padding. ``"mean"`` divides this sum by the
+        number of these elements. ``"none"`` leaves one loss for each element, 0 in the padding.
     lengths : array_like of int, shape (batch,), optional
-        How long each row is, from 0 to T, where the leading axes are (time, batch). All
-        elements are real if not given. What stands in the padding, NaN or no class,
-        changes no result and no gradient.
+        Length of each row, from 0 to T, where the leading axes are (time, batch). If not given, there
+        is no padding. The contents of the padding, such as NaN or a class that does not exist,
+        change no result and no gradient.
     batch_first : bool
-        Whether those axes are (batch, time).
+        Whether the leading axes are (batch, time).
 
     Returns
     -------
     Tensor
-        A scalar, or shape (...) without a reduction. The mean is over the classes' shape,
-        so over real steps for (time, batch); it is 0 if all lengths are.
+        A scalar, or shape (...) without a reduction. The mean is over the shape of the classes,
+        so over real steps for (time, batch); it is 0 if all lengths are 0.
 
     Raises
     ------
@@ -147,7 +147,7 @@ def cross_entropy(
         If the targets fit neither form, a class does not exist, the logits are a tuple
         of outputs and state, or the lengths do not fit.
     NonFiniteError
-        If a probability, or a class given as a float, is NaN or inf, the padding aside.
+        If a probability, or a class given as a float, is NaN or inf outside the padding.
 
     Examples
     --------
@@ -198,22 +198,21 @@ def mse(
     Parameters
     ----------
     prediction, target : array_like
-        Of one shape: a broadcast here is nearly always a mistake.
+        Arrays of one shape: broadcasting them would nearly always be a mistake.
     reduction : {"mean", "sum", "none"}
-        ``"sum"`` adds up the losses of the real elements, ``"mean"`` divides that by their
-        number, and ``"none"`` leaves one for each, 0 in the padding.
+        ``"sum"`` adds the losses of all elements that are not padding. ``"mean"`` divides this sum by the
+        number of these elements. ``"none"`` leaves one loss for each element, 0 in the padding.
     lengths : array_like of int, shape (batch,), optional
-        How long each row is, from 0 to T, where the leading axes are (time, batch). All
-        elements are real if not given. What stands in the padding, NaN too,
-        changes no result and no gradient.
+        Length of each row, from 0 to T, where the leading axes are (time, batch). If not given, there
+        is no padding. The contents of the padding, also NaN, change no result and no gradient.
     batch_first : bool
-        Whether those axes are (batch, time).
+        Whether the leading axes are (batch, time).
 
     Returns
     -------
     Tensor
-        A scalar, or the shape of the prediction without a reduction. The mean is over
-        single numbers, so over real steps times features; it is 0 if all lengths are.
+        A scalar, or the shape of the prediction without a reduction. The mean is over single
+        numbers, so over real steps times features; it is 0 if all lengths are 0.
 
     Raises
     ------
@@ -222,7 +221,7 @@ def mse(
     DtypeError
         If the prediction is a tuple of outputs and state, or the lengths are not integers.
     NonFiniteError
-        If the target has NaN or inf, the padding aside.
+        If the target has NaN or inf outside the padding.
 
     Examples
     --------

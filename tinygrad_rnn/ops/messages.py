@@ -1,4 +1,4 @@
-"""Messages: errors of kernels and shape rules, in the words of a network."""
+"""Messages: errors of kernels and shape rules, explained with the layer, the step and the names of the inputs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def describe(node: Node) -> str:
 
 
 class OutOfRange(IndexError):
-    """Codes of a kernel's input that are no valid positions; the message omits the primitive's name."""
+    """Codes of a kernel's input that are not valid positions; the message omits the primitive's name."""
 
 
 def explained(primitive: Primitive, nodes: tuple[Node, ...], attributes: Mapping[str, Any], error: Exception) -> TinygradError:
@@ -48,7 +48,7 @@ def explained(primitive: Primitive, nodes: tuple[Node, ...], attributes: Mapping
         )
     try:
         primitive.shape(*[node.spec for node in nodes], **attributes)
-    except Exception as ruled:  # the shape rule knows best why
+    except Exception as ruled:  # the error of the shape rule is clearer
         return (DtypeError if isinstance(ruled, DtypeError) else ShapeError)(f"{head}{ruled} ({shown}{given})")
     if isinstance(error, OutOfRange):
         return ShapeError(f"{error}{where} ({shown})")
@@ -63,7 +63,7 @@ def report_non_finite(primitive: Primitive, nodes: tuple[Node, ...], value: Any)
     Raises
     ------
     NonFiniteError
-        With the first such element, or with the leaf among the inputs that holds one already.
+        The message names the first such element, or the leaf among the inputs that already holds one.
     """
     held = next((i for i in nodes if i.primitive is None and not np.isfinite(i.value).all()), None)
     if held is not None:

@@ -56,9 +56,9 @@ def sum(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     ----------
     x : array_like
     axis : int or tuple of int, optional
-        All of them if not given.
+        Axes to sum over; all axes if not given.
     keepdims : bool
-        Whether the axes stay, with length 1.
+        Whether the summed axes stay in the result, with length 1.
 
     Raises
     ------
@@ -111,7 +111,7 @@ def _winner(name: str, ufunc: np.ufunc, kinks: Any) -> Primitive:
 
 
 _max = _winner("max", np.maximum, _gap)
-_min = _winner("min", np.minimum, _gap_below)  # not by negatives, which unsigned integers and booleans have not
+_min = _winner("min", np.minimum, _gap_below)  # not by negatives: unsigned integers and booleans have none
 
 
 def _extreme(primitive: Primitive, x: TensorLike, axis: Axis, keepdims: bool) -> Tensor:
@@ -128,7 +128,7 @@ def max(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     Raises
     ------
     ShapeError
-        If an axis does not exist or has no element.
+        If an axis does not exist or has no elements.
 
     Examples
     --------
@@ -144,7 +144,7 @@ def min(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     Raises
     ------
     ShapeError
-        If an axis does not exist or has no element.
+        If an axis does not exist or has no elements.
 
     Examples
     --------
@@ -174,12 +174,12 @@ def _argmax(x, *, axis, keepdims, out=None):
 def argmax(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Tensor:
     """Positions of the largest elements along an axis, or in the flattened array; integers, without a gradient.
 
-    Of equal elements the first counts.
+    Among equal elements the first is taken.
 
     Raises
     ------
     ShapeError
-        If the axis does not exist or has no element.
+        If the axis does not exist or has no elements.
 
     Examples
     --------
@@ -223,7 +223,7 @@ def _argsort(x, *, axis, out=None):
 def argsort(x: TensorLike, axis: int | None = -1) -> Tensor:
     """Positions of the elements in ascending order along an axis, or of the flattened array; integers, without a gradient.
 
-    Equal elements stay in order.
+    Equal elements keep their order.
 
     Raises
     ------
@@ -266,7 +266,7 @@ def mean(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     Raises
     ------
     ShapeError
-        If an axis does not exist or has no element.
+        If an axis does not exist or has no elements.
 
     Examples
     --------
@@ -286,7 +286,7 @@ def var(x: TensorLike, axis: Axis = None, ddof: int = 0, keepdims: bool = False)
     Raises
     ------
     ShapeError
-        If an axis does not exist, or has no more elements than `ddof`.
+        If an axis does not exist, or does not have more than `ddof` elements.
 
     Examples
     --------
@@ -318,7 +318,7 @@ def std(x: TensorLike, axis: Axis = None, ddof: int = 0, keepdims: bool = False)
 
 
 def prod(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
-    """Product over axes, computed by halves, so that its gradient is right where elements are 0.
+    """Product over axes, computed by halves, so that its gradient is also right where elements are 0.
 
     Examples
     --------

@@ -49,7 +49,7 @@ def _reshaped(x: Spec, shape: Shape) -> Spec:
 
 
 def _splits(shape: Shape, into: Shape) -> bool:
-    """Whether each axis of `into` is a part of one axis of `shape`, so that any memory layout has such a view."""
+    """Whether each axis of `into` is a part of one axis of `shape`, so that a view exists in any memory layout."""
     rest = iter([n for n in into if n != 1])
     for n in shape:
         while n != 1:
@@ -80,7 +80,7 @@ def reshape(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
     ----------
     x : array_like
     shape : int or sequence of int
-        One length may be -1: what remains.
+        The new shape. One length may be -1: it follows from the number of elements.
 
     Raises
     ------
@@ -141,7 +141,7 @@ def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> Tensor:
 
 
 def _several(axes: Any) -> tuple[Any, ...]:
-    """Axes as a tuple, if they are given as one integer, a tuple or a list."""
+    """Axes as a tuple; they may be given as one integer, a tuple or a list."""
     return tuple(axes) if isinstance(axes, (tuple, list)) else (axes,)
 
 
@@ -201,7 +201,7 @@ def squeeze(x: TensorLike, axis: Axis = None) -> Tensor:
     Raises
     ------
     ShapeError
-        If a named axis is longer than 1.
+        If an axis that was named is longer than 1.
 
     Examples
     --------
@@ -252,7 +252,7 @@ def broadcast_to(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
     Raises
     ------
     ShapeError
-        If it does not.
+        If `x` does not broadcast to the shape.
 
     Examples
     --------
@@ -262,7 +262,7 @@ def broadcast_to(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
     """
     x = as_tensor(x)
     lengths = tuple(map(operator.index, (shape,) if isinstance(shape, (int, np.integer)) else shape))
-    if len(lengths) > x.ndim:  # equal ranks first, so that a further leading axis can pass through
+    if len(lengths) > x.ndim:  # make the ranks equal first, so that a further leading axis can pass through
         x = x.reshape((1,) * (len(lengths) - x.ndim) + x.shape)
     return apply(_broadcast_to, (x,), {"shape": lengths})
 
@@ -302,7 +302,7 @@ def _joined(*specs: Spec, axis: int) -> Spec:
 
 
 def _listed(name: str, xs: Sequence[TensorLike], axis: Any) -> list[Tensor]:
-    if getattr(axis, "ndim", 0):  # the second array
+    if getattr(axis, "ndim", 0):  # the second array, passed in place of an axis
         raise ShapeError(f"{name}: give what is to be joined as one list, tr.{name}([a, b])")
     tensors = [as_tensor(x) for x in xs]
     if not tensors:
@@ -337,7 +337,7 @@ def concatenate(xs: Sequence[TensorLike], axis: int | None = 0) -> Tensor:
     Raises
     ------
     ShapeError
-        If there are none, or they differ along another axis.
+        If there are no arrays, or they differ along another axis.
 
     Examples
     --------
@@ -379,7 +379,7 @@ def stack(xs: Sequence[TensorLike], axis: int = 0) -> Tensor:
     Raises
     ------
     ShapeError
-        If there are none, or their shapes differ.
+        If there are no arrays, or their shapes differ.
 
     Examples
     --------
@@ -431,15 +431,15 @@ def flip(x: TensorLike, axis: Axis = None) -> Tensor:
 
 
 def roll(x: TensorLike, shift: int | Sequence[int], axis: int | Sequence[int] | None = None) -> Tensor:
-    """The elements shifted along axes; elements that leave at the end come in again at the start.
+    """The elements shifted along axes; elements that leave at the end return at the start.
 
     Parameters
     ----------
     x : array_like
     shift : int or sequence of int
-        By how many places, for each axis; negative towards the start.
+        Number of places for each axis; negative towards the start.
     axis : int or sequence of int, optional
-        All elements are one row if it is not given.
+        Axes of the shift. If not given, the array is flattened for the shift.
 
     Raises
     ------
@@ -479,7 +479,7 @@ def pad(x: TensorLike, pad_width: int | Sequence[Any], constant_values: float = 
     Raises
     ------
     ShapeError
-        If a width is negative, or there are not as many as axes.
+        If a width is negative, or the number of pairs is not the number of axes.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Optimisers, which rebind parameters; clipping, a schedule of the learning rate, and second-order fits."""
+"""Optimisers, which rebind parameters; gradient clipping, a schedule of the learning rate, and second-order fits."""
 
 from typing import Any as _Any
 

@@ -22,12 +22,12 @@ Array = npt.NDArray[Any]
 
 
 def each(parameters: Iterable[Parameter]) -> list[Parameter]:
-    """The parameters as a list without repetition.
+    """The parameters as a list without repetitions.
 
     Raises
     ------
     TypeError
-        If they are not parameters, or one of them alone.
+        If the objects are not parameters, or if a single parameter was given.
     """
     if isinstance(parameters, Tensor) or not isinstance(parameters, Iterable):
         raise TypeError("parameters are given as a list, [w], or as model.parameters()")
@@ -38,12 +38,12 @@ def each(parameters: Iterable[Parameter]) -> list[Parameter]:
 
 
 def check_parameters(parameters: Iterable[Parameter]) -> list[Parameter]:
-    """The parameters as a list without repetition, after a check that there are some.
+    """The parameters as a list without repetitions, after a check that the list is not empty.
 
     Raises
     ------
     ValueError
-        If there are none.
+        If there are no parameters.
     """
     found = each(parameters)
     if not found:
@@ -68,7 +68,7 @@ def check_range(name: str, value: float, below: float = math.inf) -> float:
     Raises
     ------
     ValueError
-        If it is not; with the option's name and its range.
+        If the value is out of range; the message has the option's name and its range.
     """
     if not 0 <= value < below:
         raise ValueError(f"{name} is at least 0 and below {below}, not {value}")
@@ -85,7 +85,7 @@ def _is_option(value: Any) -> bool:
 class Optimizer:
     """Base class of all optimisers, which update every parameter that has a gradient.
 
-    An optimiser of your own overrides :meth:`update`, and :attr:`state_names` if it remembers arrays.
+    An optimiser of your own overrides :meth:`update`, and :attr:`state_names` if it keeps arrays between steps.
 
     Parameters
     ----------
@@ -96,14 +96,14 @@ class Optimizer:
     Attributes
     ----------
     memories : list of dict
-        The values that `update` keeps, for each parameter.
+        For each parameter, the values that `update` keeps.
 
     Raises
     ------
     ValueError
         If there are no parameters, or the learning rate is negative or not finite.
     TypeError
-        If they are not parameters.
+        If an object is not a parameter.
 
     Examples
     --------
@@ -158,8 +158,8 @@ class Optimizer:
         Parameters
         ----------
         data, g : numpy.ndarray
-            Values and gradient of the parameter, in float32 at least: ε and squares of gradients vanish in float16.
-            While :func:`compile` records a step they are tensors, so compute with operators and NumPy's functions.
+            Values and gradient of the parameter, in at least float32: ε and squares of gradients vanish in float16.
+            While :func:`compile` records a step, both are tensors; so compute with operators and NumPy's functions.
         memory : dict
             Values that this method keeps for this parameter, under the names in `state_names`; empty before the first step.
 
@@ -177,7 +177,7 @@ class Optimizer:
     def state_dict(self) -> dict[str, Array]:
         """Copies of the options and of all state; the keys of state have a parameter's number and a name: ``"0.v"``.
 
-        ``np.savez`` stores it.
+        ``np.savez`` can store the dict.
         """
         return {name: np.array(value) for name, value in self.options.items()} | self._remembered()
 
@@ -190,21 +190,21 @@ class Optimizer:
         Parameters
         ----------
         state : mapping of str to array_like
-            For each parameter all values of `state_names`, or none of them, as before the first step.
-            Options that are not there stay as they are.
+            For each parameter, all values of `state_names`; or none of them, as before the first step.
+            Options that the mapping does not have keep their values.
 
         Raises
         ------
         StateDictError
-            If it is not of such an optimiser with parameters of these shapes.
+            If the state does not belong to such an optimiser with parameters of these shapes.
         """
         try:
             arrays = {key: np.array(value) for key, value in state.items()}
-        except ValueError as error:  # a ragged list
+        except ValueError as error:  # the list is ragged
             raise self._misfit(f"{error}") from None
         before = self.options
         options = {name: self._option(name, arrays[name], like) for name, like in before.items() if name in arrays}
-        vars(self).update(options)  # what an optimiser remembers depends on its options
+        vars(self).update(options)  # the values that an optimiser keeps depend on its options
         try:
             self.memories = self._checked_memory({key: array for key, array in arrays.items() if key not in options})
         except BaseException:

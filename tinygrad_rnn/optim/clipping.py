@@ -22,19 +22,19 @@ def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
     Parameters
     ----------
     parameters : iterable of Parameter
-        Those that are frozen or have no gradient are passed over.
+        The parameters. Those that are frozen or have no gradient are skipped.
     max_norm : float
-        0 or more; inf only measures.
+        Limit of the norm, 0 or more; with inf the norm is only measured.
 
     Returns
     -------
     float
-        The norm before (Pascanu, Mikolov and Bengio, 2013); in a function that :func:`compile` records, a tensor.
+        The norm before clipping (Pascanu, Mikolov and Bengio, 2013); in a function that :func:`compile` records, a tensor.
 
     Raises
     ------
     NonFiniteError
-        If a gradient has NaN or inf, which no scaling makes good; the gradients stay as they are.
+        If a gradient has NaN or inf, which no scaling can repair; the gradients then stay unchanged.
     ValueError
         If the limit is negative, or NaN.
 
@@ -84,9 +84,9 @@ def clip_grad_value(parameters: Iterable[Parameter], max_value: float) -> None:
     Parameters
     ----------
     parameters : iterable of Parameter
-        Those that are frozen or have no gradient are passed over.
+        The parameters. Those that are frozen or have no gradient are skipped.
     max_value : float
-        0 or more.
+        Limit of each element, 0 or more.
 
     Raises
     ------

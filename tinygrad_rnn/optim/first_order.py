@@ -23,14 +23,14 @@ class SGD(Optimizer):
     momentum : float
         μ, at least 0 and below 1.
     weight_decay : float
-        Adds this much of the parameter to its gradient.
+        This factor times the parameter is added to the parameter's gradient.
 
     Raises
     ------
     ValueError
-        If there are no parameters, or an option is not in its range.
+        If there are no parameters, or an option is out of its range.
     TypeError
-        If they are not parameters.
+        If an object is not a parameter.
 
     Examples
     --------
@@ -52,7 +52,7 @@ class SGD(Optimizer):
 
     @property
     def state_names(self) -> tuple[str, ...]:
-        """The velocity ``v``, if there is momentum."""
+        """Name of the velocity, ``v``, if there is momentum."""
         return ("v",) if self.momentum else ()
 
     def update(self, data: Array, g: Array, memory: dict[str, Any]) -> Array:
@@ -66,20 +66,20 @@ class SGD(Optimizer):
 class RMSProp(Optimizer):
     """RMSProp: steps scaled by a running mean of g² (Tieleman and Hinton, 2012), as PyTorch defines them.
 
-    s ← α s + (1 - α) g², v ← μ v + g / (√s + ε), θ ← θ - lr v. If it is centered, s is the
-    running variance of g, s ← α (s + (1 - α) (g - m)²), and m its running mean. Written as a
-    difference of running means, the variance would be less than 0 by rounding.
+    s ← α s + (1 - α) g², v ← μ v + g / (√s + ε), θ ← θ - lr v. If `centered` is true, s is the
+    running variance of g, s ← α (s + (1 - α) (g - m)²), and m the running mean of g. The variance is not
+    computed as a difference of running means, because rounding could make the difference negative.
 
     Parameters
     ----------
     parameters : iterable of Parameter
     lr : float
     alpha : float
-        α, how much of the running means is kept at each step: at least 0 and below 1.
+        α, the part of the running means that is kept at each step: at least 0 and below 1.
     eps : float
-        ε.
+        ε, which keeps the denominator away from 0.
     weight_decay : float
-        Adds this much of the parameter to its gradient.
+        This factor times the parameter is added to the parameter's gradient.
     momentum : float
         μ, at least 0 and below 1.
     centered : bool
@@ -88,9 +88,9 @@ class RMSProp(Optimizer):
     Raises
     ------
     ValueError
-        If there are no parameters, or an option is not in its range.
+        If there are no parameters, or an option is out of its range.
     TypeError
-        If they are not parameters.
+        If an object is not a parameter.
 
     Examples
     --------
@@ -146,18 +146,18 @@ class Adam(Optimizer):
     parameters : iterable of Parameter
     lr : float
     betas : pair of float
-        How much of the running means of g and of g² is kept at each step: each at least 0 and
-        below 1.
+        The parts of the running means of g and of g² that are kept at each step: each at least 0
+        and below 1.
     eps : float
     weight_decay : float
-        Adds this much of the parameter to its gradient; :class:`AdamW` does otherwise.
+        This factor times the parameter is added to the parameter's gradient; :class:`AdamW` adds nothing to the gradient.
 
     Raises
     ------
     ValueError
-        If there are no parameters, or an option is not in its range.
+        If there are no parameters, or an option is out of its range.
     TypeError
-        If they are not parameters.
+        If an object is not a parameter.
 
     Examples
     --------
@@ -207,25 +207,25 @@ class Adam(Optimizer):
 class AdamW(Adam):
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2019).
 
-    The decay is not part of the gradient, so the moments do not scale it: θ also loses
-    lr · weight_decay · θ at each step.
+    The decay is not part of the gradient, so the moments do not scale the decay: at each step, θ is also
+    reduced by lr · weight_decay · θ.
 
     Parameters
     ----------
     parameters : iterable of Parameter
     lr : float
     betas : pair of float
-        How much of the running means of g and of g² is kept at each step: each at least 0 and
-        below 1.
+        The parts of the running means of g and of g² that are kept at each step: each at least 0
+        and below 1.
     eps : float
     weight_decay : float
 
     Raises
     ------
     ValueError
-        If there are no parameters, or an option is not in its range.
+        If there are no parameters, or an option is out of its range.
     TypeError
-        If they are not parameters.
+        If an object is not a parameter.
 
     Examples
     --------

@@ -12,21 +12,21 @@ __all__ = ["WarmupCosine"]
 class WarmupCosine:
     """Linear warm-up to the optimiser's learning rate, then half a cosine down (Loshchilov and Hutter, 2017).
 
-    It sets ``optimizer.lr`` for the first update when it is made, and for the next one at
-    each :meth:`step`.
+    Making the schedule sets ``optimizer.lr`` for the first update. Each :meth:`step` sets ``optimizer.lr``
+    for the next update.
 
     Parameters
     ----------
     optimizer : Optimizer
-        Its learning rate is the peak.
+        The optimiser. Its learning rate is the peak.
     total : int
-        Updates until `final` is reached.
+        Number of updates until `final` is reached.
     warmup : int
-        Updates before the peak: update n of them, n = 1, 2, …, has n / (warmup + 1) of it.
+        Number of updates before the peak: update n, n = 1, 2, …, has n / (warmup + 1) of the peak.
     final : float
-        The learning rate from then on.
+        The learning rate after `total` updates, and from then on.
     updates : int
-        How many were made before, to go on from there.
+        Number of updates that were made before, to continue from there.
 
     Raises
     ------

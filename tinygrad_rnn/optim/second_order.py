@@ -29,11 +29,11 @@ class Fit(NamedTuple):
     Attributes
     ----------
     loss : float
-        With these values.
+        The loss with the best values.
     iterations : int
     converged : bool
     message : str
-        Why it ended.
+        The reason why the search ended.
     """
 
     loss: float
@@ -52,25 +52,25 @@ def lbfgs(
 ) -> Fit:
     """Minimise a loss by L-BFGS (Liu and Nocedal, 1989); requires the extra ``scipy``.
 
-    Every value of the loss is of all the data, with nothing random in it: no minibatches,
-    and dropout in evaluation mode. The search itself is in float64. Parameters of float32
-    work, but their rounding ends it early, at a relative tolerance of about 1e-6.
+    Every value of the loss must be computed from all the data, with nothing random in it: no
+    minibatches, and dropout in evaluation mode. The search itself is in float64. Parameters of float32
+    work, but their rounding ends the search early, at a relative tolerance of about 1e-6.
 
     Parameters
     ----------
     loss : callable
         ``loss() -> Tensor``, one number.
     parameters : iterable of Parameter
-        They are rebound, except those that are frozen. However the search ends, by Ctrl-C too,
-        the best values stay.
+        The parameters. They are rebound, except those that are frozen. However the search ends, also by
+        Ctrl-C, the parameters have the best values afterwards.
     max_iterations : int
-        With 0 the loss is evaluated, and nothing moves.
+        Largest number of iterations. With 0, the loss is evaluated and the parameters stay as they are.
     tolerance : float
-        It has converged when an iteration improves the loss by less than this part of it,
-        or no element of the gradient is larger than this part of the loss at the start. With 0
-        it goes on as far as rounding lets it. Neither depends on the unit of the loss.
+        The search has converged when an iteration improves the loss by less than this fraction of the
+        loss, or when no element of the gradient is larger than this fraction of the loss at the start.
+        With 0, the search continues until rounding ends it. Neither test depends on the unit of the loss.
     history : int
-        Steps from which the curvature is estimated, 1 at least.
+        Number of steps from which the curvature is estimated, at least 1.
     callback : callable, optional
         Called once in each iteration with the best loss so far; raise StopIteration there to end.
 
@@ -81,14 +81,14 @@ def lbfgs(
     Raises
     ------
     NonFiniteError
-        If the loss is NaN or inf at the start. Later on, such points are only avoided.
+        If the loss is NaN or inf at the start. Later on, such points are avoided.
     GradientError
         If the loss is not one number, or depends on nothing that requires a gradient; or if all
         parameters are frozen.
     ValueError
         If there are no parameters, or an option is not in its range.
     MissingExtraError
-        Without SciPy.
+        If SciPy is not installed.
 
     Examples
     --------
@@ -112,7 +112,7 @@ def lbfgs(
 
     def minimise() -> Any:
         value, gradient = start = value_and_gradient(search.vector)
-        # In this unit the search is the same for c times the loss. SciPy's own tolerances are not: a loss below 1 counts as 1.
+        # In this unit, the search is the same for c times the loss. SciPy's tolerances are not relative below a loss of 1.
         unit = abs(value) or float(np.abs(gradient).max(initial=0.0)) or 1.0
         before = now = value / unit, gradient / unit
 
@@ -151,48 +151,49 @@ def levenberg_marquardt(
 ) -> Fit:
     """Minimise a sum of squares by Levenberg's (1944) and Marquardt's (1963) method; requires the extra ``scipy``.
 
-    MINPACK's lmder where there are at least as many residuals as parameters, else SciPy's
-    trust-region method. The Jacobian costs about twice the gradient for each parameter, or
-    the gradient for each residual, whichever are fewer: this is for small networks, where
-    it is far ahead of any other method.
+    The method is MINPACK's lmder if there are at least as many residuals as parameters, otherwise
+    SciPy's trust-region method. The Jacobian costs about twice the gradient for each parameter, or
+    once the gradient for each residual, whichever are fewer. So the method is for small networks,
+    where it is far ahead of any other.
 
     Parameters
     ----------
     residuals : callable
-        ``residuals() -> Tensor``, of any shape: what is squared and summed, such as
-        ``model(xs) - ys``. As for :func:`lbfgs`, all the data and nothing random.
+        ``residuals() -> Tensor``, of any shape: the values whose squares are summed, such as
+        ``model(xs) - ys``. As for :func:`lbfgs`, they are of all the data, with nothing random.
     parameters : iterable of Parameter
-        As for :func:`lbfgs`, with the same remark on float32.
+        The parameters, as for :func:`lbfgs`, with the same remark on float32.
     max_iterations : int
-        Of which each has one Jacobian. With 0 the residuals are evaluated, and nothing moves.
+        Largest number of iterations, each with one Jacobian. With 0, the residuals are evaluated and
+        the parameters stay as they are.
     tolerance : float
-        It has converged when the relative change of the sum of squares or of the
-        parameters, or the cosine between residuals and Jacobian, is below it. Below the
-        rounding of float64 it is taken as that.
+        The search has converged when the relative change of the sum of squares, the relative change of
+        the parameters, or the cosine between residuals and Jacobian is below this number. A tolerance
+        below the rounding of float64 is replaced by that rounding.
     callback : callable, optional
         Called once in each iteration with the best loss so far; raise StopIteration there to end.
     jacobian : callable, optional
-        ``jacobian() -> ndarray``, shape (residuals, numbers in the parameters that are not frozen), with the present
-        parameters, if you know a quicker way to it.
+        ``jacobian() -> ndarray``, shape (residuals, numbers in the parameters that are not frozen), for the present
+        parameters, if you know a quicker way to compute it.
 
     Returns
     -------
     Fit
-        Its loss is the sum of squares.
+        The result; its loss is the sum of squares.
 
     Raises
     ------
     NonFiniteError
-        If the residuals have NaN or inf at the start, or their Jacobian has. Later on,
-        points with such residuals are only avoided.
+        If the residuals or their Jacobian have NaN or inf at the start. Later on,
+        points with such residuals are avoided.
     GradientError
         If the residuals depend on nothing that requires a gradient, or all parameters are frozen.
     ValueError
         If there are no parameters, or an option is not in its range.
     ShapeError
-        If there are no residuals, or one number, which is a loss and no residual.
+        If there are no residuals, or a single number, which is a loss and not a residual.
     MissingExtraError
-        Without SciPy.
+        If SciPy is not installed.
 
     Examples
     --------
@@ -205,7 +206,7 @@ def levenberg_marquardt(
     """
     optimize = optional("scipy.optimize", "scipy", "Levenberg-Marquardt needs")
     search = _Search(parameters, max_iterations, tolerance, callback)
-    latest: list[Any] = [None, None]  # a vector and its residuals: the Jacobian is wanted where they were taken
+    latest: list[Any] = [None, None]  # a vector and its residuals, for the Jacobian at the same point
 
     def evaluated(vector: Vector) -> Tensor:
         if latest[0] is None or not np.array_equal(latest[0], vector):
@@ -218,7 +219,7 @@ def levenberg_marquardt(
         found = evaluated(vector).data.astype(float).ravel()
         with np.errstate(over="ignore"):
             loss = float(found @ found)
-        search.seen(loss)  # both methods turn back by themselves where it is not finite
+        search.seen(loss)  # both methods step back by themselves where the loss is not finite
         return found / unit
 
     def slopes(vector: Vector) -> Vector:
@@ -233,8 +234,8 @@ def levenberg_marquardt(
     count = math.prod(shape)
     if not count:
         raise ShapeError("there are no residuals to make small: residuals() gave a tensor of no elements")
-    # the trust-region method judges the gradient by its size, which depends on the unit of the residuals
-    unit = math.ldexp(0.5, math.frexp(float(np.abs(start.data).max()))[1])  # a power of 2, so that nothing is rounded
+    # the trust-region method compares the gradient with a fixed size, which depends on the unit of the residuals
+    unit = math.ldexp(0.5, math.frexp(float(np.abs(start.data).max()))[1])  # a power of 2, so that scaling rounds nothing
     return search.run(
         lambda: optimize.least_squares(
             values,
@@ -338,7 +339,7 @@ def parameter_jacobian(residuals: Tensor, parameters: list[Parameter]) -> Vector
             units = np.eye(residuals.size, dtype=residuals.dtype).reshape(-1, *residuals.shape)
             found = np.stack([_flat(grad(residuals, parameters, unit)) for unit in units])
     else:
-        # a gradient is linear in its cotangent, so the derivative by that is the same for any; see `autodiff.jvp`
+        # a gradient is linear in its cotangent, so its derivative is the same for any cotangent; see `autodiff.jvp`
         cotangent = tensor(np.zeros(residuals.shape, residuals.dtype))
         with mode(recording=True):
             gradients = grad(residuals, parameters, cotangent)
