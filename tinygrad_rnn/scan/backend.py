@@ -1,4 +1,4 @@
-"""Backend: what the rest of the package asks of the code that runs a schedule."""
+"""Backend: the interface between the rest of the package and the code that runs a schedule."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Executable(Protocol):
     source : str
         The code that is run.
     size : int
-        About how many bytes the executable takes, with its schedule.
+        Approximate number of bytes of the executable, including its schedule.
     """
 
     schedule: Schedule
@@ -44,16 +44,16 @@ class Executable(Protocol):
         Parameters
         ----------
         inputs : sequence of numpy.ndarray
-            In the order in which a :class:`Loop` has them.
+            The inputs, in the order of :attr:`Loop.inputs`.
         steps : int
-            T.
+            Number of steps T.
 
         Returns
         -------
         results : sequence of numpy.ndarray
-            One for each output; None for a residual.
+            One result for each output; None for a residual.
         memory : RunMemory
-            It holds the residuals until :meth:`release`.
+            The memory of the run, which holds the residuals until :meth:`release`.
         """
 
     def release(self, memory: Any) -> None:
@@ -67,7 +67,7 @@ class Executable(Protocol):
 
 
 class InTurn(NamedTuple):
-    """One of several runs that follow each other on a table of arrays, to which each adds its results.
+    """One of several runs that follow each other on one table of arrays; each run adds its results to the table.
 
     Attributes
     ----------
@@ -78,7 +78,7 @@ class InTurn(NamedTuple):
     results : int
         The place of the first result.
     residuals : tuple of int
-        Numbers of the outputs that stay in the run's memory; their arrays follow the results.
+        Numbers of the outputs that stay in the run's memory; the arrays of these outputs follow the results.
     """
 
     executable: Executable
@@ -95,15 +95,16 @@ class Backend(NamedTuple):
     ----------
     name : str
     layout : callable
-        ``layout(loop)``: how arrays lie in memory. A gradient is built for the layout of its forward loop.
+        ``layout(loop)``: the memory layout of arrays. A gradient is built for the layout of its forward loop.
     build : callable
         ``build(schedule, layout) -> Executable``.
     accepts : callable
-        ``accepts(loop) -> bool``: whether the backend can run a loop. If not, it has said why, and NumPy runs the loop.
+        ``accepts(loop) -> bool``: whether the backend can run a loop. If it cannot, a message has said why, and NumPy
+        runs the loop.
     together : callable
         ``together(calls, first, wanted)``: one call for runs that follow each other, or None if there is no such call.
-        `first` is the number of arrays that the table begins with, and `wanted` holds the places of results that are
-        given away. It has ``run(given) -> (table, memory)`` and ``release(memory)``.
+        `first` is the number of arrays at the beginning of the table, and `wanted` holds the places of results that are
+        returned to the caller. The call has ``run(given) -> (table, memory)`` and ``release(memory)``.
     left_out : frozenset of str
         Names of rewrites that do not pay on this backend.
     """

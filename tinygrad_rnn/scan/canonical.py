@@ -1,4 +1,4 @@
-"""Canonical form: equal operations are one node, operands have equal ranks, and operations without effect are gone."""
+"""Canonical form: equal operations are one node, operands have equal ranks, and operations without effect are removed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def canonical(loop: Loop, instead: Mapping[Node, Node] | None = None) -> Loop:
     ----------
     loop : Loop
     instead : mapping of Node to Node, optional
-        For some nodes, a node of equal value that is computed in another way.
+        Replacements: for a node, a node of equal value that is computed in another way.
     """
     instead = instead or {}
     builder = NodeBuilder()
@@ -69,7 +69,7 @@ class NodeBuilder:
         """The operation of `node` on other inputs, with its name and location."""
         assert node.primitive is not None
         made = self.make(node.primitive, inputs, node.attributes, node)
-        if made.name is None and made in self._own:  # never one of the loop that is built anew
+        if made.name is None and made in self._own:  # only a node that was made here, never one of the original loop
             made.name = node.name
         return made
 

@@ -1,4 +1,4 @@
-"""Checkpoints: keep the carry of every n-th step only, and run n steps again at a time for the gradient."""
+"""Checkpoints: keep only the carry of every n-th step, and run n steps at a time again for the gradient."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["Segments", "run_in_segments", "spans"]
 
 
 class Segments(Results):
-    """Results of a run that kept only the carry between segments.
+    """The results of a run that kept only the carry between segments.
 
     Attributes
     ----------
     values : list of numpy.ndarray
-        One for each output.
+        One array for each output.
     starts : list of list of numpy.ndarray
-        The carry at the start of each segment, in the order in which the segments were run.
+        The carry at the start of each segment, in the order in which the segments ran.
     """
 
     __slots__ = ("values", "starts")
@@ -39,7 +39,7 @@ class Segments(Results):
 
 
 def spans(plan: CompiledScan, steps: int) -> Iterator[tuple[int, int]]:
-    """Start and stop of each segment, in running order."""
+    """Start and stop of each segment, in the order in which the segments ran."""
     n = plan.checkpoint or steps
     found = [(start, min(start + n, steps)) for start in range(0, steps, max(1, n))]
     return iter(found[::-1] if plan.loop.reverse else found)

@@ -26,20 +26,21 @@ class CompiledScan:
     Attributes
     ----------
     traced : Loop
-        The loop as it was given; `loop` is what the rewrites before differentiation made of it.
+        The loop as it was given. `loop` is the result of the rewrites before differentiation.
     fired : dict of str to int
-        How many values each rewrite replaced.
+        Number of values that each rewrite replaced.
 
     Parameters
     ----------
     loop : Loop
     checkpoint : int, optional
-        1: keep only the carry of each step, and compute all other values that the gradient reads again.
-        n: keep the carry of every n-th step only, and run n steps again at a time.
+        1: keep only the carry of each step, and compute all other values that the gradient reads a second time.
+        n: keep only the carry of every n-th step, and run n steps at a time again.
     forward : CompiledScan, optional
-        The compiled scan whose gradient this is. The gradient reads its memory, so it has the same layout.
+        The compiled scan whose gradient this scan is. The gradient reads the memory of `forward`, so both have the same
+        layout.
     backend : Backend
-        The one that runs it, if it can.
+        The backend that runs the loop, if it can.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class CompiledScan:
         self.off = self._chosen_off | self.backend.left_out
         self.loop = rewrite(first, BEFORE, self.off, self.fired)
         self.checkpoint = checkpoint
-        self._expected = 3 * NODE_BYTES * len(self.loop.body)  # forward and in reverse, if it is as for the built-in cells
+        self._expected = 3 * NODE_BYTES * len(self.loop.body)  # forward and reverse, estimated from the built-in cells
         self._made = 0
         self._executables: dict[bool, Executable] = {}
         self._reverses: dict[tuple[tuple[int, ...], ...], tuple[Reverse, CompiledScan]] = {}
@@ -78,7 +79,7 @@ class CompiledScan:
         return made if self.forward else max(made, self._expected)
 
     def _grow(self, size: int) -> None:
-        """Count the bytes of a new program, also in the plan whose gradient this is."""
+        """Count the bytes of a new program, also in the forward scan if this is a gradient."""
         plan: CompiledScan | None = self
         while plan is not None:
             with plan._lock:
@@ -100,7 +101,7 @@ class CompiledScan:
             if self._saving is None:
                 saved: Collection[Node] | None = () if self.checkpoint == 1 else None
                 found = differentiate(self.loop, self.loop.float_outputs, self.loop.float_inputs, saved).residuals
-                # all other values that a gradient reads follow from the carry of each step
+                # all other values that a gradient reads can be computed from the carry of each step
                 reached = set(self.loop.body)
                 kept = dict.fromkeys([*found, *[leaf for leaf in self.loop.carry if leaf in reached]])
                 self._saving = self.loop.asking(Output("stack", node, residual=True) for node in kept)
@@ -122,7 +123,7 @@ class CompiledScan:
             return self._executables[save]
 
     def rewritten(self, save: bool) -> Loop:
-        """The loop after all rewrites, as run."""
+        """The loop after all rewrites, as it is run."""
         return rewrite(self.saving if save else self.loop, AFTER, self.off, self.fired)
 
     def reverse(self, given: Sequence[int], wanted: Sequence[int], ends: Collection[int] = ()) -> tuple[Reverse, CompiledScan]:
@@ -133,7 +134,7 @@ class CompiledScan:
         given : sequence of int
             Outputs that have a cotangent.
         wanted : sequence of int
-            Inputs whose cotangent is asked for.
+            Inputs whose cotangents are wanted.
         ends : collection of int
             Slots whose value after the last step has a cotangent.
         """

@@ -1,4 +1,4 @@
-"""The gradient of a loop: again a loop, which runs in reverse and is linear in its carry."""
+"""The gradient of a loop: another loop, which runs in reverse and is linear in its carry."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Reverse(NamedTuple):
     Attributes
     ----------
     loop : Loop
-        Its sequences are, in this order: the cotangents of the "stack" outputs, the sequences
-        of the forward loop, and the residuals. What it carries starts as the cotangents of
-        the "final" outputs. Its consts are those of the forward loop, the
+        The sequences of the loop are, in this order: the cotangents of the "stack" outputs, the
+        sequences of the forward loop, and the residuals. Its carry starts as the cotangents of
+        the "final" outputs. Its consts are the consts of the forward loop, the
         cotangents of the "sum" outputs, and `arrays`.
     residuals : tuple of Node
         Nodes of the forward loop whose values at all steps the gradient reads.
@@ -36,9 +36,9 @@ class Reverse(NamedTuple):
     read : tuple of int
         The outputs of the forward loop that hold the residuals.
     results : tuple of int
-        For each output, in order, which input of the forward loop it is the cotangent of.
+        For each output, in order, the input of the forward loop whose cotangent it is.
     arrays : tuple of Node
-        Constant arrays that the rules of gradients are written with.
+        Constant arrays in the rules of gradients.
     """
 
     loop: Loop
@@ -64,12 +64,12 @@ def differentiate(
     given : sequence of int
         The outputs that have a cotangent.
     wanted : sequence of int
-        The inputs whose cotangent is asked for.
+        The inputs whose cotangents are wanted.
     saved : collection of Node, optional
         Values that the forward run keeps, besides its carry at each step. All other values that
-        the gradient rules read are computed again. If not given, any value can be read.
+        the gradient rules read are computed again. If not given, any value may be kept and read.
     ends : collection of int
-        Slots whose value after the last step has a cotangent, whether it is an output or not.
+        Slots whose value after the last step has a cotangent, whether or not that value is an output.
     """
     seeds: list[tuple[Node, Tensor]] = []
     cotangents: list[Node] = []
@@ -154,8 +154,8 @@ def _zeros(like: Node) -> Node:
 def _reads(forward: Loop, reverse: Loop, before: set[Node], saved: Collection[Node] | None) -> list[Node]:
     """Residuals: nodes of the forward body whose values the gradient reads, in order.
 
-    The gradient rules read more. But the carry is kept anyway, and values that follow from it and from
-    the inputs, element by element, cost less to compute again than to keep.
+    The gradient rules read more values. But the carry is kept in any case, and it costs less to compute values
+    again than to keep them, if they follow element by element from the carry and the inputs.
     """
     partition = partition_of(forward)
     asked = [node for made in reverse.body if made not in before for node in made.inputs if node in before]

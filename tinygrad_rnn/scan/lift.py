@@ -1,4 +1,4 @@
-"""Lifting: the same operations for many values at once, along a further leading axis."""
+"""Lifting: the same operations for many values at once, along an additional leading axis."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ class NotLiftableError(TinygradError):
 def lift(nodes: Sequence[Node], given: Mapping[Node, Tensor], n: int) -> dict[Node, Tensor]:
     """Compute nodes with an additional leading axis of length n wherever they depend on a leaf that has the axis.
 
-    Outside a trace the operations are run, in a trace they are recorded.
+    Outside a trace the operations are run; in a trace they are recorded.
 
     Parameters
     ----------
     nodes : sequence of Node
-        Each after its inputs. A node that has a value is not computed again, unless it depends on a leaf that is given.
+        The nodes, each after its inputs. A node that has a value is not computed again, unless it depends on a given leaf.
     given : mapping of Node to Tensor
-        Leaves, with the axis.
+        The given leaves, as tensors with the axis.
     n : int
 
     Returns
     -------
     dict of Node to Tensor
-        The nodes that have the axis.
+        The values of all nodes that have the axis.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def _lifted(node: Node, inputs: Sequence[Tensor], found: Collection[Node], n: in
         wide = (1,) * (rank - len(shape)) + shape
         if lifted:
             given.append(x if wide == shape else x.reshape((n, *wide)))
-        elif meets or is_scalar_constant(i):  # NumPy broadcasts it
+        elif meets or is_scalar_constant(i):  # NumPy broadcasts the input
             given.append(x)
         else:
             given.append(broadcast_to(x.reshape((1, *wide)), (n, *wide)))
@@ -99,9 +99,9 @@ def _lifted(node: Node, inputs: Sequence[Tensor], found: Collection[Node], n: in
 
 
 def lifted_loop(loop: Loop, leaves: Collection[Node], n: int) -> Loop:
-    """The loop for n values of some inputs at once: these inputs and all outputs get a leading axis.
+    """The loop for n values of some inputs at once: these inputs and all outputs get an additional leading axis.
 
-    A slot has the axis too, if what it carries depends on such an input. The inputs are in the same order.
+    A slot gets the axis too, if its values depend on such an input. The order of the inputs is unchanged.
 
     Parameters
     ----------
@@ -130,7 +130,7 @@ def lifted_loop(loop: Loop, leaves: Collection[Node], n: int) -> Loop:
         found = lift(body, {node: Tensor(made) for node, made in wide.items()}, n)
 
         def at_all(node: Node) -> Node:
-            """The node with the axis, whether it depends on it or not."""
+            """The node with the additional axis; a node that does not depend on the axis is broadcast."""
             return (found[node] if node in found else broadcast_to(Tensor(node), (n, *node.shape))).node
 
         after = [at_all(node) if slot in wide else node for slot, node in zip(loop.carry, loop.next_carry, strict=True)]

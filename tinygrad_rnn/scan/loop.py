@@ -22,13 +22,13 @@ class Output(NamedTuple):
     Attributes
     ----------
     kind : {"stack", "final", "sum", "once"}
-        "stack": the node's values at all steps, along a new leading axis. "final": the value that
-        a slot carries after the last step; the node is the slot's leaf. "sum": the sum of the
+        "stack": the node's values at all steps, along a new leading axis. "final": the value of
+        a slot after the last step; the node is the leaf of that slot. "sum": the sum of the
         node's values over all steps. "once": the value of a node that is the same at all steps.
     node : Node
         Any node of the body.
     residual : bool
-        Whether the array stays in the run's own memory, for the gradient, and lives as long as the run.
+        Whether the array stays in the run's own memory for the gradient; it then lives as long as the run.
     """
 
     kind: Literal["stack", "final", "sum", "once"]
@@ -40,8 +40,8 @@ class Output(NamedTuple):
 class Loop:
     """One step of a recurrence, as a graph with slots.
 
-    Its inputs are, in this order: a sequence for each leaf in `sequences`, the initial
-    value of each slot, and the consts. A loop never changes: a rewrite makes a new one.
+    The inputs of the loop are, in this order: a sequence for each leaf in `sequences`, the initial
+    value of each slot, and the consts. A loop never changes: a rewrite makes a new loop.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class Loop:
     reverse : bool
         Whether the steps run from the last element of the sequences to the first.
     residuals : frozenset of Node
-        The sequences that lie in the memory of another run, in the layout of this one.
+        The sequences that lie in the memory of another run, in the layout of this loop.
     """
 
     sequences: tuple[Node, ...]

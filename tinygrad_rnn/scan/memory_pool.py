@@ -1,4 +1,4 @@
-"""Pool of the memory of runs, for programs that are run again with as many steps."""
+"""Pool of the memory of runs, for programs that run again with the same number of steps."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ SomeMemory = TypeVar("SomeMemory", bound=_Pooled)
 class MemoryPool(Generic[SomeMemory]):
     """Memory of earlier runs of one program, by number of steps, bounded by the process's cache.
 
-    While a run has the memory, the memory holds its entry of the cache, to be given back with it.
+    A run holds the cache entry of its memory, so that it can return both together.
     """
 
     def __init__(self) -> None:
         self._free: dict[int, list[Kept[SomeMemory]]] = {}
-        self._lock = threading.RLock()  # collecting garbage may free a run, and give back its memory, at any moment
+        self._lock = threading.RLock()  # garbage collection may free a run, which gives back its memory, at any moment
 
     def take(self, steps: int) -> SomeMemory | None:
         """Unused memory for a number of steps, or None."""
@@ -59,5 +59,5 @@ class MemoryPool(Generic[SomeMemory]):
                 free[:] = [kept for kept in free if kept.value is not None]
             if len(free) < 4:
                 free.append(entry)
-            while len(self._free) > 8:  # lengths that no longer turn up
+            while len(self._free) > 8:  # drop memory for numbers of steps that no longer occur
                 self._free.pop(next(iter(self._free)))

@@ -26,19 +26,19 @@ _GETITEM, _STACK, _SUM = (registry[name] for name in ("getitem", "stack", "sum")
 def opened(nodes: Sequence[Node]) -> dict[Node, Node]:
     """Replacements for the nodes that depend on a scan, with every scan unrolled into steps.
 
-    The operations of a step are those that its author wrote, at their scopes and under their
-    names; values are computed anew if there are any. The steps of a gradient are at the steps
-    of the unrolling that it belongs to, and read its values.
+    The operations of a step are those that its author wrote, with their scopes and names. Their
+    values are computed again, if the scan has values. The steps of a gradient have the locations of the
+    unrolling that the gradient belongs to, and read values of that unrolling.
 
     Parameters
     ----------
     nodes : sequence of Node
-        Each after its inputs.
+        The nodes, each after its inputs.
 
     Returns
     -------
     dict of Node to Node
-        It has nothing for a scan itself, only for what reads its results.
+        Replacements of all nodes that read results of a scan; the scan itself has none.
 
     Examples
     --------
@@ -52,7 +52,7 @@ def opened(nodes: Sequence[Node]) -> dict[Node, Node]:
     whole = {node.inputs[0] for node in nodes if node.primitive is item and _is_residual(node)}
     table: dict[Node, Node] = {}
     runs: dict[Node, _OpenedRun] = {}
-    with np.errstate(all="ignore"):  # the scan has said it already
+    with np.errstate(all="ignore"):  # the scan has already given these warnings
         for node in nodes:
             if node.primitive is scan:
                 inputs = [table.get(i, i) for i in node.inputs]
@@ -70,20 +70,20 @@ scan.expand = opened
 def run_step_by_step(plan: CompiledScan, arrays: Sequence[Any], steps: int) -> None:
     """Run a loop step by step, as its author wrote it, to raise the first error of a step.
 
-    A program that fails cannot say where: it does all steps at once, and not in the order in which
-    they were written. This is only run then.
+    A program that fails cannot say where: it computes all steps at once, in another order than the
+    author's. So this function runs only after a failure.
 
     Parameters
     ----------
     plan : CompiledScan
     arrays : sequence of numpy.ndarray
-        Of the loop's sequences, its initial state, and what it captures.
+        Arrays of the loop's sequences, its initial state, and its consts.
     steps : int
 
     Raises
     ------
     Exception
-        As a loop in Python would: with the layer, the step t, and the inputs by name.
+        The error that a loop in Python would raise, with the layer, the step t, and the inputs by name.
     """
     loop = plan.traced
     inputs = [leaf(array, node.name, node.role) for node, array in zip(loop.inputs, arrays, strict=True)]
@@ -123,11 +123,11 @@ def _steps(node: Node, inputs: Sequence[Node], whole: bool, runs: dict[Node, _Op
     node : Node
         The scan.
     inputs : sequence of Node
-        What stands for its inputs.
+        Replacements of the scan's inputs.
     whole : bool
-        Whether its residuals are read, which a loop has that was rewritten.
+        Whether residuals of the scan are read. The rewritten loop is then opened, since only this loop has them.
     runs : dict of Node to _OpenedRun
-        Scans before this one.
+        The opened runs of earlier scans.
     """
     plan, T = node.attributes["plan"], node.attributes["steps"]
     loop: Loop = plan.saving if whole else plan.traced
@@ -196,11 +196,11 @@ def _applied(primitive: Primitive, inputs: tuple[Node, ...], attributes: Any, sp
         try:
             value = np.asarray(primitive.kernel(*[i.value for i in inputs], **attributes))
         except (ValueError, TypeError, IndexError) as error:
-            if not current().recording:  # then a loop in Python knows no operations of its values
+            if not current().recording:  # without recording, a loop in Python would not know the operations of its values
                 inputs = tuple([leaf(i.value, i.name) for i in inputs])
             with at(place):
                 told = error if isinstance(error, TinygradError) else explained(primitive, inputs, attributes, error)
-            told.scope = place.scope  # type: ignore[attr-defined]  # the layer is found by it
+            told.scope = place.scope  # type: ignore[attr-defined]  # the scope names the layer
             raise told from None
     return Node(primitive, inputs, attributes, value, place)
 
@@ -215,7 +215,7 @@ class _Places:
         self._inner: dict[Unrolling, Unrolling] = {}
 
     def of(self, place: Location) -> Location:
-        """The place that stands for one of the trace."""
+        """The location that corresponds to a location of the trace."""
         if place not in self._known:
             found = self._within(place)
             if place.origin is not None:

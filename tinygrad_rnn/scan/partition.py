@@ -1,4 +1,4 @@
-"""Partition: which values are truly recurrent, and which only look so.
+"""Partition: separate the values that depend on earlier steps through a cycle from all others.
 
 Each cycle's core is a loop; every other node is computed for all steps at once.
 """
@@ -48,9 +48,9 @@ class When(enum.Enum):
 class Partition:
     """When each node of a loop's body is computed.
 
-    Stages are numbered in the order in which they are run. Stage −1, `INVARIANT`, is once for the
-    whole sequence. At even stages, nodes are computed for all steps at once; at odd stages,
-    step by step, in a loop.
+    Stages are numbered in the order in which they run. Stage −1, `INVARIANT`, is computed once for the
+    whole sequence. At even stages, nodes are computed for all steps at once. At odd stages, they are
+    computed step by step, in a loop.
 
     Parameters
     ----------
@@ -64,14 +64,14 @@ class Partition:
     live : list of int
         The slots that the outputs need.
     cycle : dict of int to frozenset of int
-        For each slot in a cycle, the slots of that cycle.
+        For each slot in a cycle, all slots of that cycle.
     running : dict of Node to int
-        The next values of slots that are running sums, h_t = h_{t-1} + g_t where g does not depend on
-        h; and the slots. Such a slot, if it is narrow, is in no cycle.
+        The slots that are running sums, and their next values: h_t = h_{t-1} + g_t where g does not depend
+        on h. Such a slot, if it is narrow, is in no cycle.
     """
 
     def __init__(self, loop: Loop) -> None:
-        self._carry = loop.carry  # and not the loop, which lives as long as its partition is remembered
+        self._carry = loop.carry  # not the loop itself, which would then live as long as its partition is cached
         self.nodes = loop.body
         known = set(self.nodes)
         self.live = [i for leaf, i in loop.slot.items() if leaf in known]
@@ -103,7 +103,7 @@ class Partition:
 
     @cached_property
     def stages(self) -> int:
-        """The number of stages, not counting −1."""
+        """The number of stages, without stage −1."""
         return 1 + max(self.stage.values(), default=0)
 
     def _cycles(self, loop: Loop) -> dict[int, frozenset[int]]:
@@ -130,7 +130,7 @@ class Partition:
         return cores
 
     def _stages(self, loop: Loop) -> dict[Node, int]:
-        """The stage of each node: a node waits for its inputs, and a delay for the value that it delays."""
+        """The stage of each node: a node comes after its inputs, and a delay after the value that is delayed."""
         of_cycle = dict.fromkeys(set(self.cycle.values()), 1)
         of_delay = dict.fromkeys([i for i in self.live if i not in self.cycle], 0)
         while True:
@@ -161,7 +161,7 @@ _remembered: WeakKeyDictionary[Loop, Partition] = WeakKeyDictionary()
 
 
 def partition_of(loop: Loop) -> Partition:
-    """The partition of a loop, which is found once."""
+    """The partition of a loop; it is computed only once."""
     found = _remembered.get(loop)
     if found is None:
         found = _remembered[loop] = Partition(loop)
@@ -169,7 +169,7 @@ def partition_of(loop: Loop) -> Partition:
 
 
 def first_batched(stage: int) -> int:
-    """The first batched stage that can read a value of this stage."""
+    """The first batched stage that can read a value of a given stage."""
     return max(0, stage + stage % 2)
 
 

@@ -31,13 +31,13 @@ class Pass:
     ----------
     written : Work
         Every operation as its author, or the chain rule, wrote it. In `written_counts` all of them
-        are in the loop; their stages say which could leave it.
+        count as inside the loop; their stages say which of them could leave the loop.
     run : Work
         The operations of the program.
     written_counts, counts : Counts
     slots : tuple of Slot
     fired : dict of str to int
-        How many values each rewrite replaced.
+        Number of values that each rewrite replaced.
     source : str
         The program: calls of NumPy, or C.
     """
@@ -55,14 +55,14 @@ class Plan:
     """How a step is run, forward and backward; see :meth:`nn.Recurrent.plan`.
 
     The backward pass computes the gradients of all outputs and final states with respect to all
-    inputs that have one.
+    inputs that can have a gradient.
 
     Parameters
     ----------
     loop : Loop
         The step as it was traced.
     steps : int
-        T.
+        Number of steps T.
     title : str
     names : sequence of str
         Names of the state slots, in order.
@@ -73,9 +73,9 @@ class Plan:
     ----------
     forward : Pass
     backward : Pass or None
-        None if nothing has a gradient.
+        None if no input can have a gradient.
     fired : dict of str to int
-        How many values each rewrite replaced, in both passes.
+        Number of values that each rewrite replaced, in both passes.
 
     Examples
     --------
@@ -111,7 +111,7 @@ class Plan:
 
     @cached_property
     def fired(self) -> dict[str, int]:
-        """How many values each rewrite replaced."""
+        """The number of values that each rewrite replaced."""
         passes = [one.fired for one in (self.forward, self.backward) if one is not None]
         return {name: sum(fired.get(name, 0) for fired in passes) for name in dict.fromkeys(n for f in passes for n in f)}
 
@@ -120,12 +120,12 @@ class Plan:
         when: Literal["before", "after"] = "after",
         direction: Literal["forward", "backward"] = "forward",
     ) -> Drawing:
-        """A picture of the step, whose colours say which operations are done step by step, and which at once.
+        """A picture of the step; colours show which operations run step by step, and which run for all steps at once.
 
         Parameters
         ----------
         when : {"before", "after"}
-            As it was written, or as it is run.
+            The step as it was written, or as it is run.
         direction : {"forward", "backward"}
 
         Raises
@@ -162,7 +162,7 @@ class Plan:
         written = as_written(loop, names)
         every = self.steps * sum(size_of(operation.node.spec) for operation in written)
         kept = executable.kept(self.steps)
-        if n is not None and 1 < n < self.steps:  # one segment's, and what each segment starts from
+        if n is not None and 1 < n < self.steps:  # the bytes of one segment, and of the carry at the start of each segment
             kept = executable.kept(n) + -(-self.steps // n) * sum(size_of(node.spec) for node in loop.carry)
         return self._pass(written, _as_run(executable, names), executable, self.names, (every, kept), plan)
 
@@ -208,7 +208,7 @@ class Plan:
 
 
 def _as_run(executable: Executable, names: Sequence[str]) -> Work:
-    """The operations of a program, and its outputs but for final states."""
+    """The operations of a program, and its outputs except final states."""
     schedule = executable.schedule
     found = zip(names, schedule.loop.outputs, schedule.results, strict=False)
     results = tuple((name, node) for name, output, node in found if output.kind != "final")

@@ -30,7 +30,7 @@ Value: TypeAlias = Any
 
 
 class Outline(Results):
-    """The shapes of the results of a run that will be made again and again, with other values each time."""
+    """The shapes of the results of a run that is made many times, with new values each time."""
 
     __slots__ = ("_plan", "_steps")
 
@@ -78,7 +78,7 @@ def _run(*arrays: Any, plan: CompiledScan, steps: int, out: Any = None) -> RunRe
     except Exception:
         from .open import run_step_by_step
 
-        run_step_by_step(plan, arrays, steps)  # it raises the error with its step
+        run_step_by_step(plan, arrays, steps)  # raises the error with the step in which it occurs
         raise
 
 
@@ -89,7 +89,7 @@ def _gradient(positions: list[int], parts: list[Part], y: Tensor, *inputs: Tenso
         cotangents[index] = cotangents[index] + g if index in cotangents else g
     if not isinstance(y.node.value, Segments):
         return _reversed(positions, cotangents, y, inputs, plan, steps)
-    if current().recording:  # to be differentiated again: so the whole run is needed
+    if current().recording:  # the gradient is to be differentiated again, so the whole run is needed
         again = apply(scan, inputs, {"plan": plan.whole, "steps": steps})
         return _reversed(positions, cotangents, again, inputs, plan.whole, steps)
     return _reversed_in_segments(positions, cotangents, y.node.value, inputs, plan, steps)
@@ -107,7 +107,7 @@ def _reversed(
 
 
 def _parted(loop: Loop, cotangents: dict[int, Tensor]) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
-    """Cotangents of outputs, as those of final values, by the number of the slot, and all others."""
+    """Cotangents of outputs in two parts: those of final values, by the number of the slot, and all others."""
     slots = loop.final_slots
     if slots.keys().isdisjoint(cotangents):
         return {}, cotangents
@@ -118,14 +118,14 @@ def _parted(loop: Loop, cotangents: dict[int, Tensor]) -> tuple[dict[int, Tensor
 class _Backward:
     """The gradient of one run, in one loop or in several.
 
-    The loop carries a cotangent of each slot at every step. At the last steps some slots may have none:
-    nothing depends on their next values. Zeros stand in for it. They are right unless a derivative is
-    infinite there, where 0·∞ is NaN; only then are those steps made one by one, without them.
+    The loop carries a cotangent of each slot at every step. At the last steps some slots may have no cotangent,
+    because nothing depends on their next values; zeros replace it. Zeros are right unless a derivative is
+    infinite there, where 0·∞ is NaN. Only then are those steps computed one by one, without zeros.
 
     Parameters
     ----------
     cotangents : dict of int to Tensor
-        Of the "stack" and "sum" outputs.
+        Cotangents of the "stack" and "sum" outputs.
     y : Tensor
         The run.
     inputs : sequence of Tensor
@@ -148,7 +148,7 @@ class _Backward:
         self.sums = [cotangents[i] for i in self.given if outputs[i].kind == "sum"]
 
     def loop(self, wanted: Sequence[int], ends: dict[int, Tensor], count: int) -> tuple[dict[int, Tensor], bool]:
-        """Cotangents of inputs and slots after the first `count` steps, and whether zeros stood in for any."""
+        """Cotangents of inputs and slots after the first `count` steps, and whether zeros replaced any cotangent."""
         reverse, plan = self.plan.reverse(self.given, wanted, ends)
         y = self._run_of(count) if current().recording else self.y
         sequences = [
@@ -247,7 +247,7 @@ def _is_finite(x: Tensor) -> bool:
     """Whether all numbers are finite, found quickly from the sum of squares unless that overflows."""
     value = x.node.value
     recorder = current().recorder
-    if recorder is not None:  # each run will look
+    if recorder is not None:  # each run checks by itself
         recorder.finite.append(x.node)
         return True
     return math.isfinite(np.vdot(value, value)) or bool(np.isfinite(value).all())
@@ -345,7 +345,7 @@ item = Primitive(
 
 
 def output_number(node: Node) -> int:
-    """The number of the output of a loop that an `item` reads."""
+    """The number of the loop's output that an `item` reads."""
     number: int = node.attributes["index"]
     return number
 
@@ -353,20 +353,20 @@ def output_number(node: Node) -> int:
 def run(
     plan: CompiledScan, sequences: Sequence[Value], state: Sequence[Value], consts: Sequence[Value], steps: int
 ) -> list[Tensor]:
-    """Apply a loop to sequences: one node, and one more for each output that is read.
+    """Apply a loop to sequences, as one node and one more node for each output that is read.
 
     Parameters
     ----------
     plan : CompiledScan
     sequences, state, consts : sequence of Tensor or numpy.ndarray
-        For the leaves of the plan's loop.
+        Values for the leaves of the plan's loop.
     steps : int
-        T.
+        Number of steps T.
 
     Returns
     -------
     list of Tensor
-        The items, without the residuals.
+        The outputs, without the residuals.
     """
     inputs = (*sequences, *state, *consts)
     if current().recorder is not None:
@@ -374,7 +374,7 @@ def run(
         nodes = tuple([as_tensor(x).node for x in inputs])
         node = Node(scan, nodes, {"plan": plan, "steps": steps}, Outline(plan, steps), current().location)
         return _read(Tensor(node), range(len(plan.loop.outputs)))
-    if not current().recording:  # nobody will ask for the node, and these calls are many
+    if not current().recording:  # the node is never asked for; these calls are frequent
         arrays = [x if isinstance(x, np.ndarray) else x.node.value for x in inputs]
         return [Tensor(leaf(value)) for value in _run(*arrays, plan=plan, steps=steps).values]
     return _read(apply(scan, inputs, {"plan": plan, "steps": steps}), range(len(plan.loop.outputs)))

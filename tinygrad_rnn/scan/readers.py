@@ -16,9 +16,9 @@ class Readers:
     Parameters
     ----------
     nodes : iterable of Node
-        The values, each after its inputs.
+        The nodes of the body, each after its inputs.
     ends : iterable of Node
-        Values that are read outside the body too: a slot carries them on, or they are outputs.
+        Values that are also read outside the body: next values of slots, and outputs.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class Readers:
         return cls(loop.body, (*loop.next_carry, *(output.node for output in loop.outputs)))
 
     def __getitem__(self, node: Node) -> list[Node]:
-        """The operations that read a value, once for each operand that it is."""
+        """The operations that read a value; an operation is listed once for each operand that is the value."""
         return self._operations[node]
 
     def count(self, node: Node) -> int:
@@ -47,5 +47,5 @@ class Readers:
         return len(self[node]) + (node in self.ends)
 
     def only(self, node: Node) -> Node | None:
-        """The operation that is the one reader of a value; None if there are several, or none."""
+        """The only operation that reads a value; None if several operations read it, or none."""
         return self[node][0] if self.count(node) == 1 and self[node] else None

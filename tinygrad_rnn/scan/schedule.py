@@ -1,4 +1,4 @@
-"""Schedule: what is computed of a loop, and when. Every backend starts from it."""
+"""Schedule: which values of a loop are computed, and when. Every backend starts from the schedule."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ class Schedule:
     partition : Partition
         The stage of each node.
     time_sums : list of TimeSum
-        Sums over all steps, computed from arrays of all steps.
+        Sums over all steps; they are computed from arrays of all steps.
     sums : list of Node
-        The "sum" outputs, in order; they are operations on `time_sums`.
+        The "sum" outputs, in order, as operations on `time_sums`.
     summing : list of Node
-        The nodes of `sums`, and all that they are made of.
+        The nodes of `sums`, and all nodes that they are computed from.
     nodes : list of Node
         The nodes that are computed before the sums over time, in order.
     live : list of int
         The slots that those nodes need.
     readers : Readers
-        Of `nodes`; the slots carry the ends on.
+        The readers of each of `nodes`; their ends include the next values of slots.
     """
 
     def __init__(self, loop: Loop) -> None:
@@ -58,13 +58,13 @@ class Schedule:
 
     @cached_property
     def closing(self) -> list[Node]:
-        """The operations that are done once, after the last step, on sums over time."""
+        """The operations on sums over time, which run once after the last step."""
         before = {*self.nodes, *[time_sum.leaf for time_sum in self.time_sums]}
         return [node for node in self.summing if node not in before and node.primitive is not None]
 
     @cached_property
     def read_at_all_steps(self) -> set[Node]:
-        """Values whose arrays of all steps are read: outside their own loop, or by the caller."""
+        """Values of which the arrays of all steps are read, outside their own loop or by the caller."""
         loop, partition = self.loop, self.partition
         stage = partition.stage
         found = {output.node for output in loop.outputs if output.kind == "stack"}
@@ -85,7 +85,7 @@ class Schedule:
 
     @cached_property
     def numbers(self) -> set[Node]:
-        """Values that are computed from numbers in the step alone, so that they are the same in all runs."""
+        """Values that are computed from numbers in the step alone, and so are the same in all runs."""
         found: set[Node] = set()
         for node in self.nodes:
             if is_scalar_constant(node) or (node.primitive is not None and found.issuperset(node.inputs)):
@@ -94,6 +94,6 @@ class Schedule:
 
     @cached_property
     def results(self) -> list[Node]:
-        """For each output of the loop the node that holds it; for a "sum" one of `sums`."""
+        """For each output of the loop, the node that holds it; for a "sum" output, one of `sums`."""
         sums = iter(self.sums)
         return [next(sums) if output.kind == "sum" else output.node for output in self.loop.outputs]

@@ -23,14 +23,14 @@ class Slot(NamedTuple):
     ----------
     name : str
     kind : str
-        "cycle": its next value depends on itself, through `others` too if there are any.
-        "linear": a cycle that is linear in its slots, with coefficients that do not depend on them.
+        "cycle": the next value depends on the slot itself, also through `others` if there are any.
+        "linear": a cycle that is linear in its slots, with coefficients that do not depend on the slots.
         "additive": the next value is the slot plus a value that does not depend on the slot.
         "unchanged": the next value is the slot. "delay": the slot carries a value that does not
-        depend on it, for `steps` steps. "unused": nothing reads the slot.
+        depend on the slot, for `steps` steps. "unused": nothing reads the slot.
     steps : int
     others : tuple of str
-        The other slots of a cycle, or the value that is delayed, if it has another name.
+        The other slots of a cycle; or the delayed value, if its name is not the slot's.
     """
 
     name: str
@@ -55,11 +55,11 @@ def slots_of(loop: Loop, partition: Partition, names: Sequence[str]) -> Iterator
     Parameters
     ----------
     loop : Loop
-        As it was traced.
+        The loop as it was traced.
     partition : Partition
-        Of the loop as it is run.
+        Partition of the loop as it is run.
     names : sequence of str
-        Of the slots.
+        Names of the slots.
     """
     slot = loop.slot
     read = {node for made in loop.body for node in made.inputs} | {
@@ -85,7 +85,7 @@ def slots_of(loop: Loop, partition: Partition, names: Sequence[str]) -> Iterator
 
 
 def _kind_of_cycle(loop: Loop, cycle: Collection[int]) -> Literal["cycle", "linear", "additive"]:
-    """The kind of a cycle: linear, if the gradient of its next values does not read it; additive, if that gradient is 1."""
+    """The kind of a cycle: linear, if the gradient of its next values does not read it; additive, if this gradient is 1."""
     leaves, after = [loop.carry[i] for i in cycle], [loop.next_carry[i] for i in cycle]
     order = ancestors(after)
     inside = set(leaves)

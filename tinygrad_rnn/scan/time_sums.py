@@ -1,4 +1,4 @@
-"""Sums over time: the sum of a linear operation is the operation on a sum."""
+"""Sums over time: the sum of a linear operation is computed as the operation on a sum."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class TimeSum(NamedTuple):
 
 
 class TimeSums:
-    """Rewrites Σ_t of nodes into operations, done once, on few sums over time.
+    """Rewrites Σ_t of nodes into operations on few sums over time, which run only once.
 
-    Σ_t passes through what is linear. Σ_t a_tᵀ b_t is one product over the rows of all
-    steps, however many they are.
+    Σ_t passes through linear operations. Σ_t a_tᵀ b_t is one product over the rows of all
+    steps, whatever their number.
     """
 
     def __init__(self, partition: Partition) -> None:
@@ -88,20 +88,20 @@ class TimeSums:
             return self._leaf("scatter", node, node)
         varying = {k for k, i in enumerate(inputs) if not partition.is_invariant(i)}
         for group in facts.linear_groups(node.primitive.arguments, len(inputs)) if _passes(node) else ():
-            if varying.issubset(group) and all(inputs[k].dtype.kind == "f" for k in group):  # a sum of masks would be a mask
+            if varying.issubset(group) and all(inputs[k].dtype.kind == "f" for k in group):  # the sum of masks is no mask
                 parts = tuple([self.of(i) if k in group else i for k, i in enumerate(inputs)])
                 return make(node.primitive, parts, node.attributes)
         return self._leaf("plain", node, node)
 
     def _is_product(self, node: Node) -> bool:
-        """Whether a node is a product of two matrices that are others at each step."""
+        """Whether a node is a product of two matrices that both change from step to step."""
         return facts_of(node).product and len(node.shape) == 2 and not any(map(self.partition.is_invariant, node.inputs))
 
 
 def _passes(node: Node) -> bool:
     """Whether a sum over time commutes with an operation: one that moves elements, adds or multiplies them.
 
-    It could be taken before every linear operation, but would not have the same last bits then.
+    A sum over time would commute with every linear operation, but the last bits of the result would change.
     """
     facts = facts_of(node)
     if facts.signs:
@@ -112,7 +112,7 @@ def _passes(node: Node) -> bool:
 
 
 def _one_scatter(node: Node) -> bool:
-    """Whether the indices of a scatter begin with integer arrays, so that the scatters of all steps are one."""
+    """Whether the indices of a scatter begin with integer arrays; the scatters of all steps are then one scatter."""
     arrays = [[is_index_array(part) for part in index] for index in node.attributes["indices"]]
     counts = [sum(index) for index in arrays]
     return all(n and all(index[:n]) for n, index in zip(counts, arrays, strict=True))

@@ -1,4 +1,4 @@
-"""Trace: call a step once with symbolic tensors, and close the graph that comes out into a loop."""
+"""Trace: call a step once with symbolic tensors, and close the resulting graph into a loop."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Trace(NamedTuple):
     Attributes
     ----------
     loop : Loop
-        The last of its sequences are random numbers drawn at each step, and the last of its consts
-        are drawn once for all steps: one for each of `draws`.
+        The traced loop. Its last sequences are random numbers drawn at each step, and its last consts
+        are random numbers drawn once for all steps: one for each of `draws`.
     consts : tuple of Tensor
         The tensors that the step reads besides its arguments, for the first leaves in ``loop.consts``.
-        A Parameter is the object itself, so that each run reads its present array.
+        A Parameter is stored as the object itself, so that each run reads its present array.
     lasting : bool
         Whether the trace can be kept: all consts are Parameters, and the step has read no tensor's
-        numbers. Any other const may be another tensor or array the next time.
+        numbers. Any other const may be another tensor or array at the next call.
     draws : tuple of Node
         Random numbers, in the order of the step. Their attributes are `draw`, a function of a generator, and `once`.
     """
@@ -110,10 +110,10 @@ def trace(
 
 
 def _symbolic(ends: Sequence[Node], leaves: set[Node], start: int) -> tuple[dict[Node, Node], list[Node]]:
-    """A table of nodes without values that stand for the ancestors of `ends`; and nodes that are captured, as consts.
+    """A table of symbolic nodes that stand for the ancestors of `ends`; and the captured nodes, which become consts.
 
-    A node with a value, or from before the serial number `start`, was made before the step was called: its inputs are
-    not visited.
+    A node with a value, or with a serial number below `start`, was made before the step was called; its inputs
+    are not visited.
     """
 
     def is_own(node: Node) -> bool:
@@ -137,12 +137,12 @@ def _symbolic(ends: Sequence[Node], leaves: set[Node], start: int) -> tuple[dict
             consts.append(node)
         else:
             inputs = tuple([table[i] for i in node.inputs])
-            table[node] = node.again(inputs) if consts else node  # later ones are all made anew: their order stays
+            table[node] = node.again(inputs) if consts else node  # all later nodes are made again, to keep their order
     return table, consts
 
 
 def draw_all(trace: Trace, steps: int) -> tuple[list[npt.NDArray[Any]], list[npt.NDArray[Any]]]:
-    """The random numbers of all steps, and those drawn once; in the order in which a loop in Python would draw them."""
+    """The random numbers of all steps, and those drawn once, in the order in which a loop in Python would draw them."""
     drawn = {
         node: np.empty(node.shape if node.attributes["once"] else (steps, *node.shape), node.dtype) for node in trace.draws
     }
@@ -160,7 +160,7 @@ def draw_all(trace: Trace, steps: int) -> tuple[list[npt.NDArray[Any]], list[npt
 
 
 def signature(loop: Loop) -> tuple[Hashable, ...]:
-    """A hashable value that is equal for two loops that compute the same, whatever their consts are called."""
+    """A hashable value that is equal for two loops that compute the same; the names of consts do not count."""
     known: dict[Node, Hashable] = {}
     lines: list[Hashable] = ["backwards" if loop.reverse else "forwards"]
     for kind, nodes in (("sequence", loop.sequences), ("state", loop.carry), ("captured", loop.consts)):
@@ -168,7 +168,7 @@ def signature(loop: Loop) -> tuple[Hashable, ...]:
             known[node] = len(lines)
             lines.append((kind, node.spec))
     for node in loop.body:
-        if is_scalar_constant(node):  # by its value: nodes of numbers are shared between traces, so their order says nothing
+        if is_scalar_constant(node):  # by value: traces share nodes of numbers, so their order means nothing
             known[node] = exact(node.value)
         elif node not in known:
             known[node] = len(lines)

@@ -26,27 +26,28 @@ _everywhere: list[use | None] = [None]
 
 
 class use:
-    """Choose the backend that runs recurrent layers: from now on, or in a ``with`` block.
+    """Choose the backend that runs recurrent layers, from now on or in a ``with`` block.
 
-    ``"numpy"`` calls NumPy for each operation, and is used if nothing is chosen. ``"native"`` writes each cell as C, and
-    compiles it on this machine. Results agree but for rounding. A layer's own argument, ``nn.Recurrent(cell,
-    backend="native")``, comes first, then the innermost ``with`` block, then the last call, then the environment variable
-    ``TINYGRAD_RNN_BACKEND``.
+    ``"numpy"`` calls NumPy for each operation, and is the default. ``"native"`` writes each cell as C, and compiles
+    the C on this machine. The results of both agree except for rounding. The first of these choices holds: a layer's own
+    argument, as in ``nn.Recurrent(cell, backend="native")``; the innermost ``with`` block; the last call of this
+    function; the environment variable ``TINYGRAD_RNN_BACKEND``.
 
-    With `threads`, the native backend runs parts of a batch in so many threads, where a run is long enough and the sequences
-    of the batch do not meet but in sums over the batch. These are added up in a fixed order: two runs give the same bits,
-    though not those of one thread. The threads are counted where a pass runs, a backward pass as well.
+    With `threads`, the native backend runs parts of a batch in that many threads. It does so if a run is long enough,
+    and if the sequences of the batch meet only in sums over the batch. The sums of the parts are added in a fixed order:
+    two runs give the same bits, but not the bits of a run in one thread. The number of threads is read where a pass runs;
+    this holds for a backward pass, too.
 
     Parameters
     ----------
     name : {"numpy", "native"}
     threads : int, optional
-        Of the native backend. The environment variable ``TINYGRAD_RNN_THREADS`` is used if nothing is chosen, and else 1.
+        Number of threads of the native backend. If not given, the environment variable ``TINYGRAD_RNN_THREADS``, or else 1.
 
     Raises
     ------
     ValueError
-        If there is no such backend, if `threads` is no positive integer, or if it is more than 1 for NumPy.
+        If there is no such backend, if `threads` is not a positive integer, or if it is more than 1 for NumPy.
 
     Examples
     --------
@@ -81,12 +82,12 @@ class use:
 
 
 def check_backend(name: str) -> str:
-    """The name of a backend, or an error that lists all of them.
+    """The name of a backend; an unknown name raises an error that lists all backends.
 
     Raises
     ------
     ValueError
-        If there is none of this name.
+        If there is no backend of this name.
     """
     if name not in BACKENDS:
         raise ValueError(f"a backend is {' or '.join(map(repr, BACKENDS))}, not {name!r}")
@@ -99,7 +100,7 @@ def backend_name(argument: str | None = None) -> str:
     Parameters
     ----------
     argument : str, optional
-        A layer's own choice.
+        The layer's own choice.
 
     Raises
     ------
@@ -123,7 +124,7 @@ def thread_count() -> int:
     Raises
     ------
     ValueError
-        If the environment variable holds no positive integer.
+        If the environment variable is not a positive integer.
 
     Examples
     --------
@@ -141,13 +142,13 @@ def thread_count() -> int:
 
 
 def backend_named(chosen: str, to_run: bool = False) -> Backend:
-    """The backend of a name; the native one is imported when it is first asked for.
+    """The backend with a given name; the native backend is imported when it is first asked for.
 
     Parameters
     ----------
     chosen : str
     to_run : bool
-        Whether programs are not only written, but run: without a compiler NumPy runs them.
+        Whether programs are to be run, and not only written: without a compiler, NumPy runs them.
     """
     if chosen == "native":
         from .native import NATIVE, is_ready

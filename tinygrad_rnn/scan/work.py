@@ -1,4 +1,4 @@
-"""Work: the operations of a step, as they were written and as they are run, and their cost."""
+"""Work: the operations of a step as they were written and as they are run, and their cost."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Operation(NamedTuple):
     Attributes
     ----------
     node : Node
-        The value that is made.
+        The value that the operation computes.
     reads : tuple of Node
     when : When
     stage : int
-        As :class:`Partition` counts them.
+        Number of the stage, as in :class:`Partition`.
     kind : {"kernel", "copy", "time sum", "product"}
         A time sum is a sum over all steps; a product is such a sum of matrix products.
     """
@@ -43,11 +43,11 @@ class Counts(NamedTuple):
     Attributes
     ----------
     inside, outside : int
-        Operations in the loop, at each step; and outside of it, whatever the number of steps.
+        Number of operations in the loop, at each step; and outside the loop, for any number of steps.
     products : int
-        Matrix products in the loop, at each step.
+        Number of matrix products in the loop, at each step.
     bytes_inside, bytes_outside : int
-        Written in the loop at each step; and outside of it, for all steps together.
+        Bytes written in the loop, at each step; and outside the loop, for all steps together.
     kept : int
         Bytes that stay for the gradient.
     """
@@ -70,7 +70,7 @@ class Work:
     partition : Partition
     operations : tuple of Operation
     results : tuple of (str, Node)
-        The outputs but for final states: sequences and sums over time.
+        The outputs except final states: sequences and sums over time.
     given : dict of Node to Node
         For each leaf that stands for a value of the forward pass, that value.
     names : dict of Node to str
@@ -95,14 +95,14 @@ def as_written(loop: Loop, names: Sequence[str], outputs: int | None = None) -> 
     ----------
     loop : Loop
     names : sequence of str
-        Of its outputs.
+        Names of the loop's outputs.
     outputs : int, optional
-        For the loop of a gradient, the number of its first sequences that are cotangents. Operations
-        that the forward pass has done already are then left out.
+        For the loop of a gradient: the number of its first sequences that are cotangents. Operations
+        that the forward pass has already done are then left out.
     """
     partition = partition_of(loop)
     own = set(partition.nodes if outputs is None else (*loop.sequences[:outputs], *loop.carry))
-    for node in partition.nodes:  # what the forward pass has computed already has no origin, and reads no cotangent
+    for node in partition.nodes:  # values that the forward pass has already computed have no origin, and read no cotangent
         if node.location.origin is not None or not own.isdisjoint(node.inputs):
             own.add(node)
     operations = [
@@ -132,11 +132,11 @@ def count(work: Work, steps: int, kept: int, all_inside: bool = False) -> Counts
     ----------
     work : Work
     steps : int
-        T.
+        Number of steps T.
     kept : int
         Bytes that stay for the gradient.
     all_inside : bool
-        Whether all operations count as inside the loop, as those that were not optimised do.
+        Whether all operations count as inside the loop; so do operations that were not optimised.
     """
     inside = [one for one in work if all_inside or one.when is When.LOOP]
     outside = [] if all_inside else [one for one in work if one.when is not When.LOOP]

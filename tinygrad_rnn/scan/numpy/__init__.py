@@ -1,4 +1,4 @@
-"""The NumPy backend: a schedule as a Python function that calls NumPy on memory that was made beforehand."""
+"""The NumPy backend: a schedule as a Python function that calls NumPy on preallocated memory."""
 
 from ..backend import Backend
 from .executable import NumpyExecutable

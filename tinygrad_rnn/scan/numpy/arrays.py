@@ -38,16 +38,16 @@ Form: TypeAlias = Literal["", "T", "0"]
 
 
 class Needs(NamedTuple):
-    """The arrays and views that a program needs, for each chunk or for all.
+    """The arrays and views that a program needs, for each chunk or for the whole run.
 
     Attributes
     ----------
     constant : list of (Node, Form)
         Arrays that all steps share.
     arrays : list of Node
-        Arrays with a row for each step of a chunk.
+        Arrays with one row for each step of a chunk.
     attributed : list of Node
-        Operations whose attributes depend on how many steps a chunk has.
+        Operations whose attributes depend on the number of steps in a chunk.
     tables : list of (Node, Form)
         Arrays that a loop iterates over.
     slots : list of int
@@ -69,9 +69,9 @@ class Memory:
     program : NumpyProgram
     needs : Needs
     steps : int
-        T.
+        Number of steps T.
     batch_last : bool
-        Whether the batch, the first axis of each step's value, is the last one in memory.
+        Whether the batch, which is the first axis of each step's value, is the last axis in memory.
     """
 
     def __init__(self, program: NumpyProgram, needs: Needs, steps: int, batch_last: bool) -> None:
@@ -92,7 +92,7 @@ class Memory:
 
     @functools.cached_property
     def size(self) -> int:
-        """The bytes of the arrays, and about those of the views."""
+        """The bytes of the arrays, and approximately those of the views."""
         views = sum(
             len(table) if isinstance(table, list) else 1 for chunk in self.chunks for part in chunk[2:] for table in part
         )
@@ -102,7 +102,7 @@ class Memory:
         shape = buffer.spec.shape
         turned = self.batch_last and len(shape) > 1
         if buffer.extent == "once" and shape[:1] != (self.batch,) and self.batch < FEW_ROWS:
-            turned = False  # a matrix: vectors are multiplied faster by its columns
+            turned = False  # for a matrix, since vectors are multiplied faster by its columns
         physical = (*shape[1:], *shape[:1]) if turned else shape
         rows = {"whole": (self.steps + buffer.carry,), "chunk": (self.length + buffer.carry,)}.get(buffer.extent, ())
         array = np.empty((*rows, *physical), buffer.spec.dtype)
@@ -111,7 +111,7 @@ class Memory:
     def residual(self, index: int) -> Array:
         """The values at all steps of an output that stays in this memory."""
         found: Array | None = self._residuals.get(index)
-        if found is None:  # each run in this memory reads the same view
+        if found is None:  # all runs in this memory read the same view
             found = self._residuals[index] = self._view(self._loop.outputs[index].node, (0, self.steps))
         return found
 
@@ -126,14 +126,14 @@ class Memory:
         return start, stop, arrays, attributes, tables, firsts, lasts
 
     def _rows(self, root: Node, span: tuple[int, int]) -> Array:
-        """The rows of a value's memory for a chunk; a slot's are one more than the steps."""
+        """The rows of a value's memory for a chunk; a slot has one row more than there are steps."""
         number = self.program.number[root]
         array, buffer = self._arrays[number], self.program.buffers[number]
         start, stop = span if buffer.extent == "whole" else (0, span[1] - span[0])
         return array[start : stop + buffer.carry]
 
     def _view(self, node: Node, span: tuple[int, int] | None) -> Any:
-        """The array of a node, with a row for each step of the span if there is one."""
+        """The array of a node, with a row for each step of the span if the node has rows."""
         key = node, span
         if key not in self._views:
             self._views[key] = self._find(node, span)
@@ -197,7 +197,7 @@ def batchable(node: Node, program: NumpyProgram) -> bool:
     """Whether one call of a node's kernel can compute all steps."""
     primitive, steps = node.primitive, 7
     assert primitive is not None
-    if (index := array_index(node)) is not None:  # by arrays of all steps
+    if (index := array_index(node)) is not None:  # an index by arrays that differ from step to step
         table, *arrays = node.inputs
         first = all(map(is_index_array, index[: len(arrays)]))
         return first and not program.over_time(table)

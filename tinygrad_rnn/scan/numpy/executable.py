@@ -45,8 +45,8 @@ class NumpyExecutable:
     ----------
     schedule : Schedule
     batch_last : bool
-        Whether arrays lie in memory with the first axis of each step's value, the batch,
-        as the last one: gates are then contiguous. Kernels see no difference.
+        Whether the batch, the first axis of each step's value, is the last axis of arrays in memory.
+        Gates are then contiguous. Kernels see no difference.
     """
 
     def __init__(self, schedule: Schedule, batch_last: bool = True) -> None:
@@ -64,7 +64,7 @@ class NumpyExecutable:
         self._pool: MemoryPool[Memory] = MemoryPool()
 
     def __call__(self, inputs: Sequence[Array], steps: int) -> tuple[list[Any], Memory]:
-        """Run; memory is used again if a run has given some back."""
+        """Run the schedule; memory is used again if an earlier run has given some back."""
         memory = self._pool.take(steps)
         if memory is None:
             memory = Memory(self.program, self._needs, steps, self.batch_last)
@@ -73,7 +73,7 @@ class NumpyExecutable:
         return self._run(inputs, memory, steps), memory
 
     def release(self, memory: Memory) -> None:
-        """Keep memory that nothing reads any more for a later call, if there is room for it."""
+        """Keep memory that nothing reads any more for a later call, if there is room for the memory."""
         self._pool.give(memory)
 
     def operations(self) -> list[Operation]:

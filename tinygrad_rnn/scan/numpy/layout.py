@@ -17,15 +17,15 @@ WIDE = 512
 def batch_last(loop: Loop) -> bool:
     """Whether the batch should be the last axis in memory, rather than the features.
 
-    NumPy goes over contiguous memory in one inner loop, and over anything else in many. With
-    the batch last, gates, which are slices of features, are contiguous; with the features
-    last, values with one number for each row of the batch meet whole rows. The layout with
-    fewer inner loops is the better one.
+    NumPy runs one inner loop over contiguous memory, and many over any other memory. With the
+    batch last, gates, which are slices of features, are contiguous. With the features
+    last, values that have one number for each row of the batch can be combined with whole rows. The
+    layout with fewer inner loops is better.
     """
     if any(math.prod(leaf.shape[1:]) >= WIDE for leaf in loop.carry):
         return False
     if all(leaf.shape[:1] == (1,) for leaf in loop.carry):
-        return True  # one row lies in memory the same way, and products are turned to the faster side
+        return True  # one row has the same layout either way, and products are transposed to the faster side
     partition = partition_of(loop)
     if_last = if_first = 0
     for node in partition.nodes:

@@ -1,4 +1,4 @@
-"""Lifetimes: when each memory is needed, and which values may share one."""
+"""Lifetimes: when each memory is needed, and which values may share a memory."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ __all__ = ["Lifetime", "lifetimes", "shared"]
 
 
 class Lifetime(NamedTuple):
-    """The moments at which a value's memory is written first and read last.
+    """The moments at which a value's memory is first written and last read.
 
-    The call number i reads at moment 2i, and writes at 2i + 1 if it works element by element: its
-    result may then lie over an operand that nothing reads later. Any other call writes at 2i.
+    Call number i reads at moment 2i. It writes at 2i + 1 if it works element by element: its
+    result may then overwrite an operand that nothing reads later. Any other call writes at 2i.
     """
 
     born: float
@@ -37,10 +37,10 @@ def lifetimes(
     ----------
     once : sequence of Call
     stages : sequence of sequence of Call
-        At odd stages, step by step: arrays of all steps are then read until the last step.
+        The calls of each stage. Odd stages run step by step: arrays of all steps are then read until the last step.
     storage : dict of Node to Storage
     extents : mapping of Node to Extent
-        For each value that has memory of its own.
+        The extent of each value that has memory of its own.
     kept : iterable of Node
         Values that are read after the last call.
     """
@@ -70,7 +70,7 @@ def lifetimes(
 def shared(
     lives: Mapping[Node, Lifetime], storage: Mapping[Node, Storage], extents: Mapping[Node, Extent]
 ) -> tuple[dict[Node, int], list[Buffer]]:
-    """The number of each value's buffer, and the buffers: values of one shape whose lifetimes do not meet share one.
+    """The number of each value's buffer, and the buffers: values of one shape share one if their lifetimes do not overlap.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def shared(
     """
     number: dict[Node, int] = {}
     buffers: list[Buffer] = []
-    alike: dict[Hashable, dict[int, float]] = {}  # of buffers for one shape, when they are read last
+    alike: dict[Hashable, dict[int, float]] = {}  # for buffers of each shape, the moment of the last read
     for node, life in sorted(lives.items(), key=lambda pair: pair[1].born):
         buffer = Buffer(node.spec, extents[node], storage[node].kind == "before")
         alone = buffer.carry or buffer.extent in ("once", "whole")

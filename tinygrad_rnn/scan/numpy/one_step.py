@@ -1,4 +1,4 @@
-"""OneStep: a loop's step as calls on arrays that stay where they are, for data that come one step at a time."""
+"""OneStep: one step of a loop as calls on arrays that stay in place, for data that arrive one step at a time."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ Array = npt.NDArray[Any]
 class OneStep:
     """One step of a loop, with memory of its own.
 
-    Every value has an array of its own, so views are made once. What depends on the consts
-    alone is computed once.
+    Every value has an array of its own, so views are made only once. Values that depend on the consts
+    alone are computed only once.
 
     Parameters
     ----------
     loop : Loop
     consts : sequence of numpy.ndarray
-        In the order of the loop's.
+        The consts, in the order of the loop's.
 
     Attributes
     ----------
     elements : list of numpy.ndarray
-        Where the caller writes the elements of the sequences.
+        Arrays into which the caller writes the elements of the sequences.
     state : list of numpy.ndarray
-        What the slots carry: before a run into this step, after it into the next.
+        Values of the slots: before a run those that enter the step, after the run those that enter the next step.
     outputs : list of numpy.ndarray
-        The values of the "stack" outputs, which a run overwrites.
+        The values of the "stack" outputs; the next run overwrites them.
     """
 
     def __init__(self, loop: Loop, consts: Sequence[Array]) -> None:
@@ -54,19 +54,19 @@ class OneStep:
         self._calls += _copies([(memory[node], slot) for node, slot in zip(loop.next_carry, self.state, strict=True)])
 
     def _place(self, node: Node, memory: dict[Node, Array], changing: set[Node]) -> None:
-        """Give a value an array, and add the call that computes it."""
+        """Give a value an array, and add the call that computes the value."""
         if is_leaf(node):
             memory[node] = node.value
             return
         assert node.primitive is not None
         inputs = [memory[i] for i in node.inputs]
-        alone = len(inputs) == 1 and facts_of(node).joins is not None  # joined with nothing
+        alone = len(inputs) == 1 and facts_of(node).joins is not None  # a concatenation of one value
         if is_view(node) or alone:
             view = inputs[0].reshape(node.shape) if alone else node.primitive.kernel(*inputs, **node.attributes)
             if np.shares_memory(view, inputs[0]):
                 changes = not changing.isdisjoint(node.inputs)
                 changing.update({node} if changes else ())
-                memory[node] = view if changes or view.flags.c_contiguous else view.copy()  # products are faster
+                memory[node] = view if changes or view.flags.c_contiguous else view.copy()  # products of a copy are faster
                 return
         memory[node] = out = np.empty(node.shape, node.dtype)
         if is_ufunc(node) and not node.attributes and node.primitive.ufunc is not None and node.dtype.kind == "f":
@@ -80,14 +80,14 @@ class OneStep:
             call()
 
     def _kept(self, output: Array) -> Array:
-        """The array of an output; a copy, if it lies where the next state will."""
+        """The array of an output, or a copy if the array is also that of the next state."""
         if not any(np.may_share_memory(output, slot) for slot in self.state):
             return output
         self._calls.append(partial(np.copyto, copy := np.empty_like(output), output))
         return copy
 
     def run(self) -> None:
-        """Compute the outputs and the next state from what stands in `elements` and `state`."""
+        """Compute the outputs and the next state from the present contents of `elements` and `state`."""
         for call in self._calls:
             call()
 
@@ -100,7 +100,7 @@ def _copies(moves: list[tuple[Array, Array]]) -> list[Callable[[], Any]]:
         for k, (_, target) in enumerate(waiting):
             if not any(np.may_share_memory(source, target) for j, (source, _) in enumerate(waiting) if j != k):
                 break
-        else:  # a circle: one value waits elsewhere
+        else:  # a circle of copies: one value is saved elsewhere first
             source, target = waiting[0]
             aside = np.empty_like(source)
             ordered.append(partial(np.copyto, aside, source))

@@ -1,4 +1,4 @@
-"""Ordering: the calls of a program, each after the calls that it needs."""
+"""Ordering: the calls of a program, each after the calls whose results it reads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["calls_of"]
 
 
 def calls_of(schedule: Schedule, placement: Placement) -> tuple[list[Call], list[list[Call]]]:
-    """The calls that are made once, and those of each stage.
+    """The calls that are made once, and the calls of each stage.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def calls_of(schedule: Schedule, placement: Placement) -> tuple[list[Call], list
             calls += placement.joined.get(node, [node])
     for stage, copies in placement.carried.items():
         stages[stage] += copies
-    for stage in range(0, count, 2):  # a loop's order is that of its nodes, and slots are copied at its end
+    for stage in range(0, count, 2):  # step by step, the order is that of the loop's nodes, and slots are copied at the end
         stages[stage] = _Ordering(schedule, placement).ordered(stages[stage])
     return once, stages
 
@@ -48,7 +48,7 @@ class _Ordering:
         self.next_carry = schedule.loop.next_carry
 
     def ordered(self, calls: Sequence[Call]) -> list[Call]:
-        """The calls, each as early as its needs allow."""
+        """The calls, each as early as the values that it reads allow."""
         waiting = Counter(value for call in calls for value in self._gives(call))
         ordered: list[Call] = []
         queue = list(calls)
@@ -66,7 +66,7 @@ class _Ordering:
         return ordered
 
     def _gives(self, call: Call) -> Iterator[Hashable]:
-        """The value that a call makes, its place in a concatenation, and the slot that it fills."""
+        """The value that a call computes, its place in a concatenation, and the slot that it fills."""
         node = call.target if isinstance(call, Copy) else call
         storage = self.storage[node]
         yield node
@@ -77,7 +77,7 @@ class _Ordering:
             yield storage.of
 
     def _needs(self, call: Call) -> Iterator[Hashable]:
-        """The values, and places in concatenations, that must be there before a call is made."""
+        """The values and places in concatenations that must exist before a call is made."""
         if isinstance(call, Copy):
             found = [call.source]
         else:  # a running sum reads its slot at the first step only
@@ -92,6 +92,6 @@ class _Ordering:
             if node in self.slot:
                 if self.slot[node] not in self.partition.cycle:
                     found.append(self.next_carry[self.slot[node]])
-            elif node in self.joined:  # there when all of its pieces are
+            elif node in self.joined:  # a concatenation exists when all of its pieces do
                 found += node.inputs
                 yield from (storage for _, storage in pieces(node))

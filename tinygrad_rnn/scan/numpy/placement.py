@@ -22,10 +22,10 @@ WORTH_A_TABLE = 1024
 
 
 class Placement:
-    """The storage of each value, and the copies that this needs.
+    """The storage of each value, and the copies that become necessary.
 
-    A value is made where it is needed, if that is possible: a slot's next value in the rows of
-    the slot, the pieces of a concatenation in it, an output in the array that is returned.
+    A value is written where it is needed, if that is possible: a slot's next value into the rows of
+    the slot, a piece into its concatenation, an output into the array that is returned.
 
     Parameters
     ----------
@@ -37,9 +37,9 @@ class Placement:
     copied : list of Copy
         Sequences that are copied, because a loop reads them step by step.
     carried : dict of int to list of Copy
-        For stages, the slots' next values that are made elsewhere.
+        For each stage, copies of next values of slots that could not be written in place.
     joined : dict of Node to list of Copy
-        For concatenations, the pieces that are made elsewhere.
+        For each concatenation, copies of pieces that could not be written in place.
     """
 
     def __init__(self, schedule: Schedule) -> None:
@@ -88,7 +88,7 @@ class Placement:
                 self.storage[node] = Storage("input", position=index)
         for node in self._sequences_in_loops():
             if node not in loop.residuals or size_of(node.spec) < WORTH_A_TABLE:
-                self.storage[node] = Storage("own")  # in the layout of all other values
+                self.storage[node] = Storage("own")  # own memory has the layout of all other values
                 self.copied.append(Copy(node, node))
         for node in (*self.schedule.nodes, *self.schedule.summing):
             if is_scalar_constant(node):
@@ -129,7 +129,7 @@ class Placement:
                         self.storage[piece] = storage
 
     def _copy_pieces(self) -> None:
-        """Copy pieces that are made elsewhere into their concatenation."""
+        """Copy pieces that could not be written in place into their concatenation."""
         for join in self.schedule.nodes:
             if join.primitive is _CONCATENATE:
                 self.joined[join] = [
@@ -158,7 +158,7 @@ class Placement:
         return node in self.readers.ends or any(not self.partition.is_invariant(i) for i in self.readers[node])
 
     def _returned(self, node: Node) -> Storage | None:
-        """The array that is returned, for a value that is computed once, or for all steps at once and not read in a loop."""
+        """The returned array, for a value that is computed once, or for all steps at once and not read in a loop."""
         partition, outputs = self.partition, self.loop.outputs
         if any(output.kind == "once" and output.node is node for output in outputs):
             joins = node.primitive is _CONCATENATE
@@ -177,7 +177,7 @@ class Placement:
     def _overwritten(self, node: Node) -> Storage | None:
         """Storage of an operand that this node may overwrite: it has no other reader and is a slice of another value.
 
-        An operand with memory of its own needs no such care: memory is shared by moments of use.
+        An operand with memory of its own needs no such rule: the lifetimes decide which values share memory.
         """
         if not (is_ufunc(node) and self.partition.is_sequential(node)):
             return None
@@ -200,12 +200,12 @@ class Placement:
         return None
 
     def _is_read_in_slices(self, value: Node, operand: Node, location: tuple[int, int, int]) -> bool:
-        """Whether a value with memory of its own is read in slices only, and one region of it by `operand` alone."""
+        """Whether a value with memory of its own is read in slices only, and one of its regions by `operand` alone."""
         storage = self.storage.get(value)
         if storage is None or storage.kind != "own" or not self.partition.is_sequential(value):
             return False
         if value in self.schedule.read_at_all_steps or value in self.readers.ends or value.primitive is _CONCATENATE:
-            return False  # the pieces of a concatenation have readers of their own
+            return False  # the pieces of a concatenation have other readers
         for reader in self.readers[value]:
             other = slice_of(reader)
             if reader is operand:
@@ -216,7 +216,7 @@ class Placement:
 
 
 def pieces(join: Node) -> Iterator[tuple[Node, Storage]]:
-    """The inputs of a concatenation, and their places in it."""
+    """The inputs of a concatenation, and their places in the concatenation."""
     axis, end = join.attributes["axis"], 0
     for piece in join.inputs:
         start, end = end, end + piece.shape[axis]

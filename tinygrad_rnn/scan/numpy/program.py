@@ -1,6 +1,6 @@
 """The NumPy program: where values are stored, and which calls are made in which order.
 
-It is data, from which :class:`SourceWriter` writes source and :class:`Memory` makes arrays.
+A program is data: :class:`SourceWriter` writes source from it, and :class:`Memory` makes arrays from it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Extent: TypeAlias = Literal["once", "step", "chunk", "whole"]
 
 
 class Buffer(NamedTuple):
-    """Memory of one value, or of several that are never needed at one time.
+    """Memory of one value, or of several values that are never needed at the same time.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class Buffer(NamedTuple):
         The value at one step.
     extent : {"once", "step", "chunk", "whole"}
     carry : bool
-        Whether there is one row more: a slot's initial value, then what each step carries on.
+        Whether there is one additional row: row 0 is a slot's initial value, each later row the next carry of a step.
     """
 
     spec: Spec
@@ -40,11 +40,11 @@ class Storage(NamedTuple):
     Attributes
     ----------
     kind : str
-        "own": memory of the value's own, which may be shared with values of other moments.
+        "own": memory of the value's own, which values with other lifetimes may share.
         "before", "after": the rows of slot `of` that hold the values before, or after, each step.
-        "piece": a slice of the value `of`. "view": seen through the first input's storage.
+        "piece": a slice of the value `of`. "view": a view of the first input's storage.
         "input": the array that the caller gave. "result": an array that is returned.
-        "fresh": an array that is made anew in each run. "number": written in the source.
+        "fresh": a new array in each run. "number": written in the source.
     of : Node, optional
     part : tuple of (int, int, int), optional
         Negative axis, start and stop of a slice.
@@ -59,7 +59,7 @@ class Storage(NamedTuple):
 
 
 class Copy(NamedTuple):
-    """A value that is copied into the storage of another node, which may be there for this alone."""
+    """A value that is copied into the storage of another node, which may exist for this copy alone."""
 
     source: Node
     target: Node
@@ -79,13 +79,13 @@ class NumpyProgram:
     storage : dict of Node to Storage
     buffers : list of Buffer
     number : dict of Node to int
-        For each value with memory of its own, and each slot, the buffer.
+        The buffer of each value with memory of its own, and of each slot.
     fixed : list of Call
-        Made once for all runs: values that are computed from numbers alone.
+        Calls that are made once for all runs: they compute values from numbers alone.
     once : list of Call
-        Made at the beginning of each run.
+        Calls at the beginning of each run.
     stages : list of list of Call
-        For each chunk of steps, in order; at odd stages step by step.
+        Calls of each stage, for each chunk of steps in order. Odd stages run step by step.
     """
 
     schedule: Schedule
@@ -97,7 +97,7 @@ class NumpyProgram:
     stages: list[list[Call]]
 
     def buffer(self, node: Node) -> Buffer | None:
-        """The buffer that a value lies in, through pieces and views; None for one in another's memory."""
+        """The buffer of a value, found through pieces and views; None for a value in the caller's memory."""
         root = root_of(self.storage, node)
         return None if root is None else self.buffers[self.number[root]]
 
@@ -105,14 +105,14 @@ class NumpyProgram:
         """Whether a value has an array with a row for each step."""
         if node in self.schedule.partition.stage:
             return not self.schedule.partition.is_invariant(node)
-        storage = self.storage.get(node)  # of the target of a copy, or of a node that is made of sums over time
+        storage = self.storage.get(node)  # for the target of a copy, or for a node that is made of sums over time
         if storage is not None and storage.kind == "piece" and storage.of is not None:
             return self.over_time(storage.of)
         return storage is not None and storage.kind == "after"
 
 
 def root_of(storage: dict[Node, Storage], node: Node) -> Node | None:
-    """The value in whose memory a value lies, through pieces and views; None for one in the memory of a caller."""
+    """The value whose memory holds a value, found through pieces and views; None for a value in the caller's memory."""
     while True:
         found = storage[node]
         match found.kind:

@@ -27,16 +27,16 @@ _BY_KEYWORD = (np.maximum, np.minimum)
 class SourceWriter:
     """The source of a program.
 
-    A value's name is a letter, its number, and the name that it was given: ``w`` for an
-    array that is the same at all steps, ``x`` for one with a row for each step of a chunk,
-    ``s`` for its value at one step, ``t`` for the views that a loop goes over, ``n`` for a
-    number, ``r`` for a result.
+    A value's name is a letter, its number, and the name that the author gave. The letter is ``w`` for an
+    array that is the same at all steps, ``x`` for an array with a row for each step of a chunk,
+    ``s`` for the value at one step, ``t`` for the views over which a loop iterates, ``n`` for a
+    number, and ``r`` for a result.
 
     Parameters
     ----------
     program : NumpyProgram
     batch_last : bool
-        The layout of arrays; products are turned accordingly.
+        The layout of arrays. Products are transposed accordingly.
 
     Attributes
     ----------
@@ -45,8 +45,8 @@ class SourceWriter:
     needs : Needs
         The arrays and views that the source reads.
     source : str
-        ``def run(inputs, memory, steps) -> list of arrays``; and ``def fill(memory)``, if
-        memory holds values that are the same in all runs.
+        ``def run(inputs, memory, steps) -> list of arrays``. If memory holds values that are the
+        same in all runs, also ``def fill(memory)``.
     """
 
     def __init__(self, program: NumpyProgram, batch_last: bool) -> None:
@@ -143,9 +143,9 @@ class SourceWriter:
         assert node.primitive is not None
         name, kernel = f"_{node.primitive.name}", node.primitive.kernel
         if node.primitive.ufunc is not None and any(i.dtype.kind == "f" for i in node.inputs):
-            kernel = node.primitive.ufunc  # there are no integers to turn into floats at every step
+            kernel = node.primitive.ufunc  # no integers have to be converted to floats at every step
         while self.constants.setdefault(name, kernel) is not kernel:
-            name += "_"  # for integers too; or a user made a primitive of this name anew
+            name += "_"  # the name is taken, by the kernel for integers or by an earlier primitive of this name
         return name
 
     def _attributes(self, node: Node) -> str:
@@ -167,7 +167,7 @@ class SourceWriter:
         return f", **b{self._label(node)}"
 
     def _dynamic(self, node: Node) -> bool:
-        """Whether the array of a node is another one in every run."""
+        """Whether the array of a node is a new one in every run."""
         while self._is_view(node):
             node = node.inputs[0]
         storage = self.program.storage.get(node)
@@ -212,7 +212,7 @@ class SourceWriter:
         return [line for call in calls for line in self._batched(call)]
 
     def _array(self, node: Node) -> str:
-        """The name of the array of all steps, or of the one value that all steps share."""
+        """The name of the array of all steps, or of the single value that all steps share."""
         program = self.program
         if is_scalar_constant(node) or self._dynamic(node):
             return self._name(node)
@@ -254,7 +254,7 @@ class SourceWriter:
         return f"accumulate({self._array(slot)}{turn}, {terms}, {out}{turn})"
 
     def _repeated(self, node: Node) -> str:
-        """An array with a row for each step, also of a value that all steps share."""
+        """An array with a row for each step, also for a value that all steps share."""
         name = self._array(node)
         return name if self.program.over_time(node) else f"broadcast_to({name}, (stop - start, *{name}.shape))"
 
@@ -312,7 +312,7 @@ class SourceWriter:
         return self._const(node, form)
 
     def _form(self, operand: Node, node: Node) -> Form:
-        """The form of an operand: one number that meets many is broadcast as a scalar, which is as fast as equal shapes."""
+        """The form of an operand. A single number that is broadcast is passed as a scalar, which is as fast as equal shapes."""
         one = math.prod(operand.shape) == 1 != math.prod(node.shape)
         return "0" if one and operand.shape and self.program.over_time(operand) and is_ufunc(node) else ""
 
@@ -327,7 +327,7 @@ class SourceWriter:
         rest = f"{self._step(right, used, form)}, {self._step(node, used, form)}"
         if self.program.over_time(left):
             return f"dot({first}, {rest})"
-        return f"{self._bound.setdefault(first, f'dot_{first}')}({rest})"  # a method is found once, and costs less
+        return f"{self._bound.setdefault(first, f'dot_{first}')}({rest})"  # a bound method is looked up once, and is faster
 
     def _in_one_block(self, node: Node) -> bool:
         """Whether the memory of a value has no gaps."""
@@ -350,11 +350,11 @@ class SourceWriter:
         return lines
 
     def _is_residual(self, output: Output) -> bool:
-        """Whether an output stays in memory; a rewrite may have found that it is an array that the caller gave."""
+        """Whether an output stays in memory; a rewrite may have replaced it by an array of the caller."""
         return output.residual and self.program.over_time(output.node) and not self._dynamic(output.node)
 
     def _results(self) -> tuple[list[str], list[str]]:
-        """Lines that copy outputs, for each chunk; and what is returned."""
+        """Lines that copy outputs, for each chunk; and the values that are returned."""
         lines, returned = [], []
         order = {self.loop.carry[i]: k for k, i in enumerate(self.needs.slots)}
         for k, (output, node) in enumerate(zip(self.loop.outputs, self.schedule.results, strict=True)):
@@ -363,7 +363,7 @@ class SourceWriter:
             elif output.kind == "final":
                 returned.append(f"ends[{order[node]}].copy()")
             elif output.kind == "once":
-                copied = self.program.storage[node].kind != "fresh" or node.shape == ()  # ufuncs return numbers
+                copied = self.program.storage[node].kind != "fresh" or node.shape == ()  # for shape (), ufuncs return numbers
                 returned.append(f"np.array({self._array(node)})" if copied else self._name(node))
             elif self._is_residual(output):
                 returned.append("None")
@@ -397,7 +397,7 @@ class SourceWriter:
         return lines, closing
 
     def _part(self, time_sum: TimeSum, dtype: str, lines: list[str]) -> str:
-        """A chunk's part of a sum over time; `lines` gets what has to be said before."""
+        """A chunk's part of a sum over time; `lines` gets the lines that must come before."""
         if time_sum.kind == "plain":
             return f"add.reduce({self._array(time_sum.operands[0])}, axis=0, dtype={dtype})"
         if time_sum.kind == "scatter":
@@ -408,7 +408,7 @@ class SourceWriter:
         return f"dot({first}.T, {second})" if time_sum.kind == "product" else f"dot({second}.T, {first})"
 
     def _rows_of(self, node: Node, turned: bool, lines: list[str]) -> str:
-        """The name of one matrix with the rows of a matrix, or of its transpose, of all steps."""
+        """The name of one matrix with the rows of all steps of a matrix, or of its transpose."""
         order = facts_of(node).reorders
         if turned and order and node.attributes[order] == (-1, -2):
             node, turned = node.inputs[0], False
@@ -420,7 +420,7 @@ class SourceWriter:
 
 
 def _views_again(fixed: Sequence[str], lines: Sequence[str]) -> list[str]:
-    """Lines among those run once for all runs that name views which `lines` read."""
+    """The lines that name views which `lines` read, among the lines that are run once for all runs."""
     said = set(re.findall(r"\w+", "\n".join(lines)))
     found: list[str] = []
     for line in reversed(fixed):

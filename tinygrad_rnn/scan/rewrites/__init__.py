@@ -1,4 +1,4 @@
-"""Rewrites: functions from a loop to one that computes the same in fewer or cheaper operations."""
+"""Rewrites: functions from a loop to an equivalent loop with fewer or cheaper operations."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _off: ContextVar[frozenset[str]] = ContextVar("off", default=frozenset())
 
 @contextmanager
 def without(*names: str) -> Iterator[None]:
-    """Leave rewrites out of the plans that are made in this context, to see or to test their effect.
+    """Leave some rewrites out of the plans that are made in this context, to see or to test their effect.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def switched_off() -> frozenset[str]:
 
 
 def rewrite(loop: Loop, rewrites: Mapping[str, Rewrite], off: frozenset[str], fired: dict[str, int]) -> Loop:
-    """Try rewrites one after another, each as long as it changes the loop.
+    """Try rewrites one after another, each of them as long as it changes the loop.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def rewrite(loop: Loop, rewrites: Mapping[str, Rewrite], off: frozenset[str], fi
     off : frozenset of str
         Names of rewrites to leave out.
     fired : dict of str to int
-        For each rewrite the number of values that it replaced; it is added to.
+        Number of values that each rewrite replaced; the counts of this call are added.
     """
     for name, find in rewrites.items():
         if name in off:

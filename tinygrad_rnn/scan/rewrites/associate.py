@@ -1,4 +1,4 @@
-"""Re-association: sums and products are regrouped, so that few of their operations depend on the carry."""
+"""Re-association: regroup sums and products so that few of their operations depend on the carry."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _ADD, _MULTIPLY, _ASTYPE = registry["add"], registry["multiply"], registry["asty
 
 
 class ScaledTerm(NamedTuple):
-    """A term, coefficient times atom. The coefficient is of a lower stage; None stands for 1.
+    """A summand: coefficient times atom. The coefficient is of a lower stage; None stands for 1.
 
-    A summand without an atom is of a lower stage altogether.
+    A summand without an atom is of a lower stage as a whole.
     """
 
     coefficient: Node | None
@@ -30,9 +30,9 @@ class ScaledTerm(NamedTuple):
 def associate(loop: Loop) -> dict[Node, Node]:
     """Write values of a loop as Σ coefficient · atom, where that is fewer operations in the loop.
 
-    A reverse pass is linear in what it carries, so that each of its values is such a sum:
-    ((g · y) · (1 − y)) is g · (y · (1 − y)), whose coefficient is known for all steps
-    beforehand. Sums that are read more than once are atoms; products are passed through.
+    A reverse pass is linear in its carry, so each of its values is such a sum:
+    ((g · y) · (1 − y)) is g · (y · (1 − y)). The coefficient y · (1 − y) is computed for all steps
+    beforehand. Sums that are read more than once are atoms; products are regrouped in any case.
     """
     found = _Associate(loop)
     return {node: better for node in found.partition.nodes if (better := found.better(node)) is not None and better is not node}
@@ -69,7 +69,7 @@ class _Associate:
         return total if total.spec == node.spec else None
 
     def _regroups(self, node: Node) -> bool:
-        # integers wrap around in their own dtype, and -1 is no factor of unsigned ones
+        # integers wrap around in their own dtype, and unsigned integers have no factor -1
         linear = bool(facts_of(node).signs) or scales(node)
         return linear and node.dtype.kind == "f" and self.partition.is_sequential(node)
 
@@ -78,7 +78,7 @@ class _Associate:
         return self._regroups(node) and node.dtype == other.dtype and stage[node] == stage[other]
 
     def _is_absorbed(self, node: Node) -> bool:
-        """Whether the one reader of a node regroups it among its own summands."""
+        """Whether the only reader of a node regroups the node among its own summands."""
         reader = self.readers.only(node)
         if reader is None or not self._regroups_with(reader, node):
             return False
@@ -145,18 +145,18 @@ class _Associate:
         return self.builder.make(_ADD, (self._float(a or one, like), self._float(b or one, like)))
 
     def _promoted(self, node: Node, root: Node) -> Node:
-        """The node in the dtype of `root`, so that no precision is lost; masks stay as they are."""
+        """The node in the dtype of `root`, so that no precision is lost; masks are not converted."""
         return node if node.dtype.kind == "b" else self._in_dtype_of(root, node)
 
     def _in_dtype_of(self, root: Node, node: Node) -> Node:
         return node if node.dtype == root.dtype else self.builder.make(_ASTYPE, (node,), {"dtype": root.dtype})
 
     def _float(self, node: Node, like: Node) -> Node:
-        """The node as a float: masks are coefficients too, but the sum of two masks is a number."""
+        """The node as a float. Masks can be coefficients, but the sum of two masks must be a number."""
         return node if node.dtype.kind == "f" else self.builder.make(_ASTYPE, (node,), {"dtype": like.dtype})
 
     def _total(self, atoms: dict[Node, Node | None], rest: list[Node]) -> Node:
-        """The sum: first loop-invariant summands, then those known for all steps, and then the atoms."""
+        """The sum: first loop-invariant summands, then precomputed summands, and then the atoms."""
         make = self.builder.make
         total: Node | None = None
         for term in sorted(rest, key=lambda term: self.partition.stage.get(term, 0)):

@@ -19,7 +19,7 @@ def fold_linear(loop: Loop) -> dict[Node, Node]:
     """Σ_j a_j = a 1, (h W) V = h (W V), k (h W) = h (k W), h A − h B = h (A − B).
 
     A product minus its mean over the features, as in a normalised layer, is then one product:
-    h W − mean(h W) = h (W − mean(W)), and the matrix is known beforehand.
+    h W − mean(h W) = h (W − mean(W)). The matrix W − mean(W) is computed once.
     """
     partition, readers, builder = partition_of(loop), Readers.of_loop(loop), NodeBuilder()
     instead: dict[Node, Node] = {}

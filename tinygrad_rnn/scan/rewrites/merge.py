@@ -21,7 +21,7 @@ __all__ = ["merge"]
 def merge(loop: Loop) -> dict[Node, Node]:
     """f(z[:, 0:n]) and f(z[:, n:m]) are slices of f(z[:, 0:m]), for any elementwise f of slices.
 
-    Operands that are known before the loop are concatenated there.
+    Precomputed operands are concatenated before the loop.
     """
     partition, builder = partition_of(loop), NodeBuilder()
     groups: dict[Any, list[Node]] = defaultdict(list)
@@ -37,7 +37,7 @@ def merge(loop: Loop) -> dict[Node, Node]:
 
 
 def _signature(node: Node, partition: Partition) -> Any:
-    """A value that is equal for nodes that can be merged; None for a node that cannot."""
+    """A value that is equal for nodes that can be merged; None for a node that cannot be merged."""
     if node.primitive is None or not node.shape or not partition.is_sequential(node):
         return None
     if not node.primitive.elementwise or node.primitive.shape not in (elementwise, elementwise_float):
@@ -47,7 +47,7 @@ def _signature(node: Node, partition: Partition) -> Any:
         if is_scalar_constant(i):
             kinds.append(i)
         elif not partition.is_sequential(i):
-            kinds.append(i.dtype)  # known beforehand: their concatenation keeps the dtype
+            kinds.append(i.dtype)  # a precomputed operand: concatenation keeps the dtype
         elif (place := _slice(i)) is not None and i.shape == node.shape:
             kinds.append((i.inputs[0], place[1] - place[0] == node.shape[-1]))
         else:
@@ -67,7 +67,7 @@ def _places(node: Node, partition: Partition) -> list[tuple[int, int]]:
 
 
 def _runs(group: list[Node], partition: Partition) -> Iterator[list[Node]]:
-    """The runs of nodes whose slices follow each other in all operands."""
+    """The runs of nodes whose slices are adjacent in all operands."""
     run: list[Node] = []
     for node in sorted(group, key=lambda node: _places(node, partition)):
         if run:
@@ -108,7 +108,7 @@ def _merged(builder: NodeBuilder, run: list[Node], partition: Partition) -> dict
 
 
 def _beside(builder: NodeBuilder, pairs: list[tuple[Node, Node]]) -> Node:
-    """The concatenation of known operands, each broadcast to the width of the node that reads it."""
+    """The concatenation of precomputed operands, each broadcast to the width of the node that reads it."""
     leading = np.broadcast_shapes(*[operand.shape[:-1] for _, operand in pairs])
     wide = [builder.broadcast(x, (*leading, node.shape[-1])) for node, x in pairs]
     return builder.join(wide)

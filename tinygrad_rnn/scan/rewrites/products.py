@@ -1,4 +1,4 @@
-"""Products: of a concatenation, split into a sum; of one operand with several matrices, as one product."""
+"""Products: split the product of a concatenation into a sum; join products of one operand with several matrices."""
 
 from __future__ import annotations
 

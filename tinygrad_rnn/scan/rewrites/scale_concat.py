@@ -1,4 +1,4 @@
-"""Scaling of concatenations: a factor that is known beforehand goes to each piece."""
+"""Scaling of concatenations: a precomputed factor is moved into each piece."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def scale_concat(loop: Loop) -> dict[Node, Node]:
     for node in partition.nodes:
         if not multiplies(node) or not partition.is_sequential(node):
             continue
-        # the factor is what is known beforehand, which may be a concatenation too
+        # the factor is the precomputed operand, which may be a concatenation too
         join, factor = node.inputs if partition.stage[node.inputs[1]] < partition.stage[node] else node.inputs[::-1]
         axis = joined_axis(join)
         if axis is None or partition.stage[factor] >= partition.stage[node] or readers.count(join) != 1:
@@ -31,7 +31,7 @@ def scale_concat(loop: Loop) -> dict[Node, Node]:
         end, pieces = 0, []
         for piece in join.inputs:
             start, end = end, end + piece.shape[axis]
-            # factors that are alike along the axis, or numbers, go to each piece as they are
+            # a number, or a factor that is constant along the axis, is moved into each piece unchanged
             alike = len(factor.shape) < -axis or factor.shape[axis] == 1
             part = factor if alike else builder.part(factor, start, end, axis)
             pieces.append(builder.make(_MULTIPLY, (piece, part)))
@@ -40,7 +40,7 @@ def scale_concat(loop: Loop) -> dict[Node, Node]:
 
 
 def _takes_a_factor(piece: Node, partition: Partition, readers: Readers) -> bool:
-    """Whether a further factor of a piece costs nothing in the loop."""
+    """Whether an additional factor of a piece costs nothing in the loop."""
     if not partition.is_sequential(piece):
         return True
     if readers.count(piece) != 1:

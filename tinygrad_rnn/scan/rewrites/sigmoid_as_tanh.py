@@ -1,4 +1,4 @@
-"""Sigmoids as tanh: the gates of a cell, which are slices of one value, are one tanh."""
+"""Sigmoids as tanh: the gates of a cell, which are slices of one value, become one tanh."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SIGMOID, _TANH = registry["sigmoid"], registry["tanh"]
 def sigmoid_as_tanh(loop: Loop) -> dict[Node, Node]:
     """σ(a) = ½ + ½ tanh(a/2): one tanh serves all gates that are slices of one value.
 
-    The halves before the tanh are pushed down to the matrices, where they are taken once.
+    The factor ½ before the tanh is pushed down to the matrices, which are halved only once.
     """
     found = _Gates(loop)
     sequential = [node for node in found.partition.nodes if found.partition.is_sequential(node)]
@@ -41,7 +41,7 @@ class _Gates:
         self.moved: dict[Node, Node] = {}
 
     def replaced(self, node: Node) -> dict[Node, Node]:
-        """The nodes that replace the gates that read a value, if the halves can be pushed down."""
+        """The nodes that replace the gates that read a value, if the factor ½ can be pushed down."""
         slices = self._slices(node)
         readers = {piece: self._reader(piece) for piece in slices}
         halved = [place for piece, place in slices.items() if readers[piece].primitive is _SIGMOID]
@@ -63,18 +63,18 @@ class _Gates:
         return instead
 
     def alone(self, gate: Node) -> Node:
-        """½ + ½ tanh(a/2), where the half cannot be pushed down."""
+        """½ + ½ tanh(a/2), for a gate where the factor ½ cannot be pushed down."""
         make, half = self.builder.make, self.builder.constant(0.5, gate.dtype)
         squashed = make(_TANH, (make(_MULTIPLY, (gate.inputs[0], half)),))
         return make(_ADD, (make(_MULTIPLY, (squashed, half)), half))
 
     def _reader(self, piece: Node) -> Node:
-        """The sigmoid or tanh that reads a slice, if nothing else reads the slice; or else the slice."""
+        """The sigmoid or tanh that reads a slice, if nothing else reads the slice; otherwise the slice."""
         reader = self.readers.only(piece)
         return reader if reader is not None and reader.primitive in (_SIGMOID, _TANH) else piece
 
     def _slices(self, node: Node) -> dict[Node, tuple[int, int]]:
-        """Disjoint slices of columns, if nothing else reads the value; or all of it."""
+        """Disjoint slices of columns, if nothing else reads the value; otherwise one slice with all columns."""
         readers = self.readers[node]
         if node in self.readers.ends or not readers or facts_of(node).reads:
             return {}
@@ -92,7 +92,7 @@ class _Gates:
         return found
 
     def _vector(self, like: Node, places: list[tuple[int, int]], inside: float, outside: float) -> Node:
-        """A row with the number `inside` at some columns and `outside` elsewhere; a scalar, if the columns are all."""
+        """A row with the number `inside` at some columns and `outside` elsewhere; a scalar if these are all columns."""
         width, end, pieces = like.shape[-1], 0, []
         if places == [(0, width)]:
             return self.builder.constant(inside, like.dtype)
