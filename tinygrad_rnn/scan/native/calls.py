@@ -22,7 +22,7 @@ FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_long, ctypes.c_long, ctypes.c
 
 
 class Calls:
-    """Operations that the C of one run calls back to NumPy.
+    """Operations for which the C of one run calls back to NumPy.
 
     Parameters
     ----------
@@ -30,13 +30,13 @@ class Calls:
         The operations, by number.
     places : CPlaces
     arrays : mapping of Memory to numpy.ndarray
-        Of this run.
+        Arrays of this run.
 
     Attributes
     ----------
     function : ctypes function
     error : Exception or None
-        What a kernel has raised.
+        Error that a kernel has raised.
     """
 
     def __init__(self, nodes: Sequence[Node], places: CPlaces, arrays: Mapping[CMemory, Array]) -> None:
@@ -47,7 +47,7 @@ class Calls:
     def _call(self, number: int, start: int, n: int) -> int:
         try:
             self._compute(self._nodes[number], start, n)
-        except Exception as error:  # C cannot pass it on
+        except Exception as error:  # C cannot pass the error on
             self.error = error
             return 1
         return 0

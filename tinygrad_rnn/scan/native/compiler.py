@@ -31,7 +31,7 @@ exceptions of floats has to be said: else gcc vectorises no choice between two v
 
 
 class CompilerError(Exception):
-    """No working compiler: it is missing, fails or hangs, as the message says."""
+    """No C compiler works: it is missing, fails or hangs, as the message says."""
 
 
 class Compiler(NamedTuple):
@@ -41,7 +41,7 @@ class Compiler(NamedTuple):
     ----------
     command : tuple of str
     version : str
-        The first line of what it says about itself.
+        The first line of the compiler's output about its version.
     """
 
     command: tuple[str, ...]
@@ -54,7 +54,7 @@ def find_compiler() -> Compiler:
     Raises
     ------
     CompilerError
-        If there is none.
+        If there is no compiler.
     """
     return _found(os.environ.get("PATH", ""))
 
@@ -73,7 +73,7 @@ def _found(path: str) -> Compiler:
 
 @functools.lru_cache
 def processor() -> str:
-    """The machine facts that `-march=native` depends on: the processor's description, and the size of a pointer."""
+    """The facts about this machine that `-march=native` depends on: the processor's description and the size of a pointer."""
     found = [platform.machine(), platform.processor(), sys.platform, str(sys.maxsize)]
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").split("\n\n")[0].splitlines()
@@ -111,8 +111,8 @@ def _compiled(compiler: Compiler, text: str, target: Path, flags: Sequence[str],
 
 def _call(command: Sequence[str], timeout: float) -> str:
     name = Path(command[0]).name
-    with tempfile.TemporaryFile() as said:  # no pipe: a child that hangs would keep it open
-        try:  # in a group of its own, to end what a compiler has started as well
+    with tempfile.TemporaryFile() as said:  # not a pipe: a child that hangs would keep the pipe open
+        try:  # in a process group of its own, to end all processes that the compiler has started
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True)
         except OSError as error:
             raise CompilerError(f"{name} cannot be run: {error.strerror or error}") from None

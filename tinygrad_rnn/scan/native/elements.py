@@ -30,7 +30,7 @@ _CALL = re.compile(r"\w+\(\{\w+\}(, \{\w+\})*\)")
 def write_group(page: Page, groups: Groups, nodes: Sequence[Node]) -> None:
     """Write one loop for a group of operations on the same elements.
 
-    A value that is used once is written where it is used, unless it has a name. Above each line stands its formula.
+    A value that is used only once is written where it is used, unless it has a name. Above each line stands its formula.
     """
     uses = Counter(i for node in nodes for i in _operands(node, groups))
     held: dict[Node, str] = {}
@@ -46,7 +46,7 @@ def write_group(page: Page, groups: Groups, nodes: Sequence[Node]) -> None:
             if uses[node]:
                 held[node] = page.names.new(node.name)
             formulas[node] = _called(page, node) if stored or not uses[node] else held[node]
-            if not re.fullmatch(r"\w*", formula):  # a copy reads by itself
+            if not re.fullmatch(r"\w*", formula):  # a plain copy needs no formula
                 page.say(f"/* {formulas[node]} = {formula} */")
             if uses[node]:
                 page.say(f"{C_TYPES[node.dtype]} {held[node]} = {text};")
@@ -56,7 +56,7 @@ def write_group(page: Page, groups: Groups, nodes: Sequence[Node]) -> None:
 
 
 def _operands(node: Node, groups: Groups) -> Iterator[Node]:
-    """Values that the C of an operation reads from registers, without repetition."""
+    """Values that the C of an operation reads from registers, without repetitions."""
     template = template_of(node)
     if form_of(node) != "element" or literal_of(node) is not None or template is None or node.primitive is None:
         return
@@ -86,7 +86,7 @@ def _expression(page: Page, groups: Groups, node: Node, variables: Sequence[str]
 
 
 def _formula(page: Page, groups: Groups, node: Node, formulas: dict[Node, str]) -> str:
-    """The C of an operation without places and types, for a comment."""
+    """The C of an operation without places and types, for use in a comment."""
     template = template_of(node)
     assert node.primitive is not None and template is not None
     texts = {name: f"{value:g}" for name, value in numbers_of(node).items()}
@@ -101,7 +101,7 @@ def _formula(page: Page, groups: Groups, node: Node, formulas: dict[Node, str]) 
 
 
 def _called(page: Page, node: Node) -> str:
-    """The name of a value in comments: its own, or that of the memory in which it lies."""
+    """The name of a value in comments: its own name, or that of the memory in which the value lies."""
     return identifier(node.name or "") or page.name(page.places[node].memory)
 
 

@@ -54,13 +54,13 @@ class RunArrays:
     Attributes
     ----------
     steps : int
-        T.
+        Number of steps T.
     length : int
-        How many steps are computed together outside the loop.
+        Number of steps that are computed together outside the loop.
     entry : Kept or None
-        See :class:`MemoryPool`.
+        Entry of the cache; see :class:`MemoryPool`.
     size : int
-        Bytes.
+        Size in bytes.
     pointers : ctypes array
         The addresses of the memories, in the order in which the program names them.
     """
@@ -81,7 +81,7 @@ class RunArrays:
         return allocate(max(1, rows * math.prod(memory.spec.shape)), memory.spec.dtype)
 
     def of_part(self, number: int, length: int) -> Any:
-        """The pointers for a part of the batch: all parts share the memory of residuals, and have their own besides."""
+        """The pointers for a part of the batch. All parts share the memory of residuals; all other memory is the part's own."""
         if (number, length) not in self._parts:
             memories = self.source.page.memories
             own = [
@@ -95,7 +95,7 @@ class RunArrays:
     def residual(self, index: int) -> Array:
         """The values at all steps of an output that stays in this memory."""
         found = self._residuals.get(index)
-        if found is None:  # each run in this memory reads the same view
+        if found is None:  # all runs in this memory read the same view
             node = self.source.loop.outputs[index].node
             array = self.arrays[self.source.page.memories.index(self.source.places[node].memory)]
             found = self._residuals[index] = array_at(self.source.places, node, array, 0, self.steps)
@@ -107,7 +107,7 @@ def _pointers(arrays: Sequence[Array]) -> Any:
 
 
 def allocate(count: int, dtype: np.dtype[Any]) -> Array:
-    """Allocate a run's memory, aligned to cache lines: a vector across a boundary takes twice as long to read."""
+    """Allocate a run's memory, aligned to cache lines: reading a vector across two lines takes twice as long."""
     found = np.empty(count * dtype.itemsize + CACHE_LINE, np.uint8)
     start = -found.ctypes.data % CACHE_LINE
     return found[start : start + count * dtype.itemsize].view(dtype)
@@ -116,13 +116,13 @@ def allocate(count: int, dtype: np.dtype[Any]) -> Array:
 class NativeExecutable:
     """A schedule compiled to C; see :class:`Executable`.
 
-    It is compiled when it is first called. If that fails, one message says why, and NumPy runs the schedule.
+    The schedule is compiled at the first call. If that fails, one message says why, and NumPy runs the schedule.
 
     Parameters
     ----------
     schedule : Schedule
     run : callable, optional
-        The compiled function, if it is there already.
+        The compiled function, if it exists already.
     """
 
     def __init__(self, schedule: Schedule, run: Any = None) -> None:
@@ -150,7 +150,7 @@ class NativeExecutable:
             self._instead = NUMPY.build(self.schedule, NUMPY.layout(self.schedule.loop))
 
     def __call__(self, inputs: Sequence[Array], steps: int) -> tuple[Sequence[Any], RunMemory]:
-        """Run the program, in memory of an earlier run if some was released."""
+        """Run the program, in the memory of an earlier run if some was released."""
         if self._run is None and self._instead is None:
             self._compile()
         if self._instead is not None:
@@ -176,7 +176,7 @@ class NativeExecutable:
 
     @cached_property
     def is_plain(self) -> bool:
-        """Whether a run is nothing but a call of C."""
+        """Whether a run is only one call of C, and nothing else."""
         if self._run is None and self._instead is None:
             self._compile()
         return self._instead is None and not self._written.page.calls
@@ -187,7 +187,7 @@ class NativeExecutable:
         return ctypes.cast(self._run, ctypes.c_void_p).value or 0, self._written.page.batch
 
     def memory(self, steps: int) -> RunArrays:
-        """Memory for a run of so many steps."""
+        """Memory for a run of a given number of steps."""
         return RunArrays(self._written, steps, min(self._length, max(1, steps)))
 
     def specs(self, steps: int) -> list[tuple[tuple[int, ...], np.dtype[Any]] | None]:
@@ -197,12 +197,12 @@ class NativeExecutable:
         ]
 
     def reads(self, steps: int) -> list[tuple[np.dtype[Any], int]]:
-        """The dtype of each input, and how many elements are read."""
+        """The dtype of each input, and the number of elements that are read from the input."""
         return [(dtype, steps * size if over_time else size) for dtype, size, over_time, _ in self._given]
 
     @cached_property
     def _work(self) -> int:
-        """About how many products of two numbers a step has."""
+        """Approximate number of multiplications in the products of a step."""
         found = sum(
             math.prod(node.shape) * (node.inputs[0].shape[-1] if facts_of(node).product else OF_AN_ELEMENT)
             for node in self.schedule.nodes
@@ -214,7 +214,7 @@ class NativeExecutable:
         )
 
     def _run_parts(self, count: int, steps: int, memory: RunArrays, given: tuple[Array, ...], results: tuple[Any, ...]) -> bool:
-        """Run parts of the batch in threads; sums over the batch are added up in order."""
+        """Run the parts of the batch in threads; sums over the batch are added in a fixed order."""
         page = self._written.page
         assert page.rows is not None
         kinds = [
@@ -225,7 +225,7 @@ class NativeExecutable:
         length = min(max(1, steps), max(1, CHUNK_ROWS // parts[0].size))
         found, calls = [results], []
         for k, part in enumerate(parts):
-            if k:  # sums of its own
+            if k:  # this part has sums of its own
                 found.append(tuple([x if kind == 0 else np.empty_like(x) for x, kind in zip(results, kinds, strict=True)]))
             sizes, pointers = (steps, part.size, page.batch, part.first, length), memory.of_part(k, length)
             calls.append(partial(self._run, *sizes, pointers, _addresses(given), _addresses(found[k]), DATA_OFFSET))
@@ -242,7 +242,7 @@ class NativeExecutable:
         Raises
         ------
         ValueError
-            If one has too few elements.
+            If an input has too few elements.
         """
         found = []
         for x, (dtype, size, over_time, spec) in zip(inputs, self._given, strict=True):
@@ -255,7 +255,7 @@ class NativeExecutable:
         return tuple(found)
 
     def _calls(self, memory: RunArrays, given: Sequence[Array], results: Sequence[Any]) -> Calls:
-        """Operations that the C of this run calls back to NumPy."""
+        """The operations for which the C of this run calls back to NumPy."""
         page = self._written.page
         arrays = dict(zip(page.memories, memory.arrays, strict=True))
         for one in page.called:
@@ -328,14 +328,14 @@ DATA_OFFSET = _data_offset()
 
 
 def _addresses(arrays: tuple[Any, ...]) -> Any:
-    """Addresses of the array objects of the tuple: C reads there where the data are, which takes NumPy a microsecond each."""
+    """Addresses of the array objects of a tuple. C reads the data addresses in them; NumPy needs a microsecond for each."""
     if DATA_OFFSET >= 0:
         return id(arrays) + tuple.__basicsize__
     return (ctypes.c_void_p * max(1, len(arrays)))(*[0 if x is None else x.ctypes.data for x in arrays])
 
 
 def accepts(loop: Loop) -> bool:
-    """Whether a loop can run natively: each operation in a cycle has C. Otherwise one message says which has none."""
+    """Whether a loop can run natively: each operation in a cycle has C. If not, one message names an operation without C."""
     partition = Partition(loop)
     for node in loop.body:
         if node.dtype not in C_TYPES:
@@ -349,7 +349,7 @@ def accepts(loop: Loop) -> bool:
 
 
 def is_ready() -> bool:
-    """Whether a compiler was found. Otherwise one message says so."""
+    """Whether a compiler was found; if not, one message says so."""
     try:
         find_compiler()
     except CompilerError as error:

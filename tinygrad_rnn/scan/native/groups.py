@@ -1,4 +1,4 @@
-"""Groups: the operations of each stage in order, where neighbours that go over the same elements are one loop."""
+"""Groups: the operations of each stage in order; neighbours that loop over the same elements share one loop."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["Group", "Groups"]
 
 
 class Group(NamedTuple):
-    """Operations on the elements at one place, each after those that it reads."""
+    """Elementwise operations on the same elements, each after the operations that it reads."""
 
     nodes: tuple[Node, ...]
 
@@ -37,8 +37,8 @@ class Groups:
     Attributes
     ----------
     stages : dict of (int or None) to list of (Group or Node)
-        For each stage of the :class:`Partition`, and None for after the last step, elementwise operations in groups and all
-        other operations alone.
+        For each stage of the :class:`Partition`, and None for the time after the last step: elementwise operations in
+        groups, and all other operations singly.
     """
 
     def __init__(self, places: CPlaces) -> None:
@@ -63,7 +63,7 @@ class Groups:
     # -- order -----------------------------------------------------------------------------
 
     def _makers(self, node: Node, own: set[Node], found: set[Node], seen: set[Node]) -> None:
-        """Add the operations of a stage after which a value is there."""
+        """Add the operations of a stage that must run before a value exists."""
         if node in seen:
             return
         seen.add(node)
@@ -89,7 +89,7 @@ class Groups:
         return found
 
     def read(self, node: Node) -> tuple[Node, ...]:
-        """The values that must be there before an operation; a running sum reads its slot of the step before."""
+        """The values that must exist before an operation; a running sum reads its slot of the step before."""
         return (self.places.partition.term(node),) if node in self._running else node.inputs
 
     def _ordered(self, nodes: Sequence[Node], once: bool) -> list[Group | Node]:
@@ -119,7 +119,7 @@ class Groups:
 
         while ready:
             others = [k for k in ready if form_of(nodes[k]) not in ("element", "gather")]
-            if others:  # first, so that groups are large
+            if others:  # before groups, so that groups become large
                 node = take(others)
                 ordered.append(node)
                 done(node)
@@ -134,7 +134,7 @@ class Groups:
         return ordered
 
     def _loops_after(self, needs: Mapping[Node, set[Node]], readers: Mapping[Node, Sequence[Node]]) -> dict[Node, int]:
-        """For operations that are done once, how many loops follow at least: what is read late is not computed early."""
+        """For operations that are done once, the least number of loops that follow, to compute late what is read late."""
         found = dict.fromkeys(needs, 0)
         waiting = {node: len(readers[node]) for node in needs}
         ready = [node for node, count in waiting.items() if not count]
@@ -149,7 +149,7 @@ class Groups:
         return found
 
     def _fits(self, node: Node, members: list[Node]) -> bool:
-        """Whether an operation goes over the same elements, and reads the members' values at its own element alone."""
+        """Whether an operation loops over the same elements, and reads the members' values only at its own element."""
         if form_of(node) not in ("element", "gather") or node.shape != members[0].shape:
             return False
         inside = set(members)
@@ -166,7 +166,7 @@ class Groups:
         nodes = [*places.schedule.nodes, *places.schedule.closing, *[copy for _, copy in places.copies]]
         elsewhere = set(places.schedule.read_at_the_end)
         for node in nodes:
-            if not facts_of(node).joins:  # the pieces of a concatenation have places in it, or are copied there
+            if not facts_of(node).joins:  # a concatenation's pieces have places in its memory, or are copied there
                 elsewhere.update(i for i in node.inputs if not self.in_register(i, node))
         for node in nodes:
             if is_made(node) and node not in places and (node in elsewhere or form_of(node) not in ("element", "gather")):
@@ -174,7 +174,7 @@ class Groups:
         places.keep_rows()
 
     def in_register(self, node: Node, reader: Node) -> bool:
-        """Whether an operation has an operand in a register: as a number, or from the same group."""
+        """Whether an operation has an operand in a register, as a number or from the same group."""
         if not is_made(reader) or form_of(reader) != "element":
             return False
         if literal_of(node) is not None:

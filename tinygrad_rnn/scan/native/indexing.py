@@ -1,4 +1,4 @@
-"""Indexing: where the elements lie that an index with arrays reads, or adds to."""
+"""Indexing: the positions of the elements that an index with arrays reads, or adds to."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ class Indexed(NamedTuple):
     Attributes
     ----------
     strides : tuple of int
-        For each axis of the result; 0 for those of the index arrays.
+        The stride of each axis of the result; 0 for the axes of the index arrays.
     offset : int
-        Of the first element, in the array.
+        Position of the first element in the array.
     arrays : tuple of (IndexArray, int, int)
-        For each index array, what it is, and the length and the stride of the axis at which it stands.
+        For each index array: its placeholder, and the length and the stride of the axis that it indexes.
     first : int
-        The first of the result's axes over which the index arrays go.
+        The first axis of the result that belongs to the index arrays.
     rank : int
-        The number of those axes.
+        The number of axes that belong to the index arrays.
     """
 
     strides: tuple[int, ...]
@@ -44,9 +44,9 @@ def indexed(
     Parameters
     ----------
     shape, strides : tuple of int
-        Of the array.
+        Shape and strides of the array.
     index : tuple
-        A template, see :class:`IndexArray`.
+        Template of the index; see :class:`IndexArray`.
     arrays : sequence of tuple of int
         The shapes of the index arrays.
 
@@ -63,7 +63,7 @@ def indexed(
     axis, offset = 0, 0
     found: list[int] = []
     pointed: list[tuple[IndexArray, int, int]] = []
-    at: list[int] = []  # the parts that are arrays, or integers beside arrays
+    at: list[int] = []  # positions of index arrays, and of integers beside them
     first = 0
     for k, part in enumerate(parts):
         if part is None:
@@ -84,6 +84,6 @@ def indexed(
             else:
                 offset += (part + n if part < 0 else part) * stride
     rank = len(np.broadcast_shapes(*arrays))
-    if at and at[-1] - at[0] + 1 != len(at):  # parted by a slice: their axes come first
+    if at and at[-1] - at[0] + 1 != len(at):  # if a slice lies between them, the axes of the index arrays come first
         first = 0
     return Indexed((*found[:first], *[0] * rank, *found[first:]), offset, tuple(pointed), first, rank)

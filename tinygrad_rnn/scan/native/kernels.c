@@ -1,8 +1,8 @@
-/* Functions that templates of primitives call. A program has those that it needs.
+/* Functions that templates of primitives call. A program contains only the functions that it needs.
 
-   A block is a function; an empty line ends it. Names end in the type: _f float, _d double, _i long long. A block that
-   says `num` is written once for each type that a program asks for. Loops over them are vectorised, so there are no
-   branches in the short ones: a ?: chooses between two values that are both computed. */
+   A block is a function, and ends at an empty line. A name ends in its type: _f float, _d double, _i long long. A block with
+   the word `num` is written once for each type that a program asks for. Loops that call these functions are vectorised, so
+   short functions have no branches: a ?: chooses between two values that are both computed. */
 
 static inline float floor_f(float x) { return __builtin_floorf(x); }
 
@@ -63,10 +63,10 @@ static inline double expm1_near_0_d(double r) {
     return p * (r * r) + r;
 }
 
-/* e^x = 2^k e^r with |r| <= ln(2)/2; 2^k is multiplied in two halves, for numbers near 0 */
+/* e^x = 2^k e^r with |r| <= ln(2)/2; 2^k is multiplied as two factors, so that results near 0 are right */
 static inline float exp_f(float x) {
     float y = x > 89.0f ? 89.0f : x < -104.0f ? -104.0f : x;
-    float rounded = y * 1.44269504f + 12582912.0f; /* 1.5 * 2^23: what is added is rounded to a whole number */
+    float rounded = y * 1.44269504f + 12582912.0f; /* adding 1.5 * 2^23 rounds to a whole number */
     float k = rounded - 12582912.0f;
     float p = expm1_near_0_f((y - k * 0.693359375f) + k * 2.12194440e-4f) + 1.0f;
     int whole = (int)(x == x ? k : 0.0f), half = whole >> 1;
@@ -84,7 +84,7 @@ static inline double exp_d(double x) {
     return x == x ? p * one.number * other.number : x;
 }
 
-/* With e = e^(-2|x|) - 1, tanh |x| = -e / (e + 2): exact near 0 as well. The last bits of what is rounded are k. */
+/* With e = e^(-2|x|) - 1, tanh |x| = -e / (e + 2), which is also exact near 0. The last bits of `rounded` are k. */
 static inline float tanh_f(float x) {
     float size = __builtin_fabsf(x), y = size > 10.0f ? -20.0f : size * -2.0f;
     union { float number; unsigned bits; } rounded = {y * 1.44269504f + 12582912.0f};
@@ -113,7 +113,7 @@ static inline num softplus_num(num x) {
     return x != x ? x : (x > 0 ? x : 0) + log1p_num(exp_num(x > 0 ? -x : x));
 }
 
-/* As Python has it: the quotient is rounded down, and the remainder has the sign of b */
+/* As in Python: the quotient is rounded down, and the remainder has the sign of b */
 static inline double remainder_d(double a, double b) {
     double rest = __builtin_fmod(a, b);
     return !b ? rest : rest ? rest + ((b < 0) != (rest < 0) ? b : 0) : __builtin_copysign(0.0, b);
@@ -152,7 +152,7 @@ static inline long long floor_divide_i(long long a, long long b) {
     return a / b - (a % b && (b < 0) != (a < 0));
 }
 
-/* NumPy has no integers to negative powers */
+/* Integers to negative powers fail, as in NumPy */
 static inline long long power_i(long long a, long long b, int *failed) {
     long long y = 1;
     if (b < 0) *failed = 1;
@@ -168,7 +168,7 @@ static num sum_num(long n, const num *x) {
     return total;
 }
 
-/* The blocks of n steps without what lies between them: copied into a room, if anything does */
+/* The blocks of n steps without the gaps between them; if there are gaps, the blocks are copied into `room` */
 static const num *joined_num(long n, long count, long size, long step, const num *x, num *room) {
     if (size == step) return x;
     for (long t = 0; t < n; t++) __builtin_memcpy(room + t * size, x + t * step, count * sizeof(num));
@@ -187,7 +187,7 @@ static num min_num(long n, const num *x) {
     return y;
 }
 
-/* The first of the largest; NaN counts as larger than any number */
+/* The position of the first of the largest elements; NaN counts as larger than any number */
 static long long argmax_num(long n, const num *x) {
     long long at = 0;
     for (long i = 1; i < n && x[at] == x[at]; i++)
@@ -195,7 +195,7 @@ static long long argmax_num(long n, const num *x) {
     return at;
 }
 
-/* By insertion: equal elements stay in order, and NaN comes last */
+/* Insertion sort: equal elements keep their order, and NaN comes last */
 static void argsort_num(long n, const num *x, long long *y) {
     for (long i = 0; i < n; i++) {
         long j = i;
@@ -228,7 +228,7 @@ static void log_softmax_num(long n, const num *x, num *y) {
     for (long i = 0; i < n; i++) y[i] -= shift;
 }
 
-/* Where an index points to, by NumPy's rules: -1 is the last */
+/* The position that an index means by NumPy's rules: -1 is the last position */
 static inline long index_i(long long i, long n, int *failed) {
     long at = i < 0 ? i + n : i;
     if (at >= 0 && at < n) return at;
@@ -236,7 +236,7 @@ static inline long index_i(long long i, long n, int *failed) {
     return 0;
 }
 
-/* Where a code points to: none is negative */
+/* The position that a code means; a negative code fails */
 static inline long code_i(long long i, long n, int *failed) {
     if (i >= 0 && i < n) return i;
     *failed = 1;

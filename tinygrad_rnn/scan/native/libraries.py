@@ -1,4 +1,4 @@
-"""Libraries: compiled programs in a folder of the user's, under keys of all that they depend on."""
+"""Libraries: compiled programs in one of the user's folders, under keys made from all that the programs depend on."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _told: set[str] = set()
 
 @functools.cache
 def _blocks() -> dict[str, str]:
-    """The functions of ``kernels.c``, by name, each after those that it calls."""
+    """The functions of ``kernels.c`` by name, each after the functions that it calls."""
     text = (HERE / "kernels.c").read_text(encoding="utf-8")
     found = {}
     for block in text.split("\n\n")[2:]:
@@ -63,7 +63,7 @@ def _typed(text: str, end: str) -> str:
 
 
 def kernels(functions: Sequence[str]) -> str:
-    """The functions of ``kernels.c`` with these names, and all that they call."""
+    """The functions of ``kernels.c`` with these names, and all functions that they call."""
     blocks, needed = _blocks(), list(functions)
     for name in needed:
         for called in re.findall(r"\b(\w+_[fdi])\(", _block(name)):
@@ -82,7 +82,7 @@ def _block(name: str) -> str:
 
 
 def program_text(run: str, functions: Sequence[str], types: set[str]) -> str:
-    """The whole source of a program: what it calls, and its function ``run``."""
+    """The whole source of a program: the functions that it calls, and its function ``run``."""
     parts = [PRELUDE, *[PRODUCTS.format(end, TYPES[end]) for end in sorted(types)], kernels(functions), run]
     return "\n".join(part.rstrip("\n") + "\n" for part in parts if part)
 
@@ -91,7 +91,7 @@ def program_text(run: str, functions: Sequence[str], types: set[str]) -> str:
 
 
 def folder() -> Path:
-    """The folder of compiled programs: ``TINYGRAD_RNN_CACHE``, or one in the user's folder of caches."""
+    """The folder of compiled programs: ``TINYGRAD_RNN_CACHE``, or a folder in the user's cache folder."""
     given = os.environ.get("TINYGRAD_RNN_CACHE")
     if given:
         return Path(given)
@@ -105,7 +105,7 @@ def folder() -> Path:
 
 
 def cached_files() -> list[Path]:
-    """The files of the folder that compiling has left there."""
+    """The files that compiling has left in the folder."""
     place = folder()
     return sorted(path for path in place.iterdir() if _is_ours(path)) if place.is_dir() else []
 
@@ -115,7 +115,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def forget_all() -> int:
-    """Remove the files of :func:`cached_files`; how many they were."""
+    """Remove the files of :func:`cached_files`, and return their number."""
     found = cached_files()
     for path in found:
         path.unlink(missing_ok=True)
@@ -131,11 +131,11 @@ def _digest(*parts: str | bytes) -> str:
 
 
 def _kept(kind: str, text: str, compiler: Compiler, level: str, make: Callable[[Path], None], end: str) -> Path:
-    """The file that `make` writes, kept under a key of all that it depends on.
+    """The file that `make` writes, kept under a key made from all that the file depends on.
 
-    Another thread or process may make the same at the same time: each works in a folder of its own, and moves what is
-    finished into place. A file is used only if its checksum, in a file beside it, is right: a damaged library would end the
-    process.
+    Another thread or process may make the same file at the same time: each works in a folder of its own, and moves the
+    finished file into place. A file is used only if its checksum, in a second file, is right: a damaged library would
+    crash the process.
     """
     key = _digest(text, " ".join([level, *FLAGS, *compiler.command]), compiler.version, processor())
     place = folder()
@@ -154,7 +154,7 @@ def _kept(kind: str, text: str, compiler: Compiler, level: str, make: Callable[[
         (work / "sum").replace(checksum)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    if took > 1 and "slow" not in _told:  # no warning: how fast a machine is must fail nobody's tests
+    if took > 1 and "slow" not in _told:  # printed, not a warning: a slow machine must not fail anybody's tests
         _told.add("slow")
         print(f"tinygrad_rnn: compiling a cell took {took:.1f} s; it is kept in {place} for the next time", file=sys.stderr)
     return path
@@ -176,7 +176,7 @@ def runner(text: str, types: set[str]) -> Any:
     Raises
     ------
     CompilerError, OSError
-        If it cannot be compiled, kept or loaded.
+        If the source cannot be compiled, or the library cannot be stored or loaded.
     """
     with _lock:
         program = _digest(text)
@@ -191,7 +191,7 @@ def runner(text: str, types: set[str]) -> Any:
 
 
 def runners(sources: Mapping[str, CSource], place: Path, level: str = "-O0") -> dict[str, Any]:
-    """The compiled functions of many programs, from one call of the compiler; nothing is kept.
+    """The compiled functions of many programs, from one call of the compiler; no file is kept.
 
     Parameters
     ----------
@@ -199,12 +199,12 @@ def runners(sources: Mapping[str, CSource], place: Path, level: str = "-O0") -> 
     place : pathlib.Path
         A folder for the library.
     level : str
-        Of optimisation.
+        Level of optimisation.
 
     Raises
     ------
     CompilerError, OSError
-        If they cannot be compiled or loaded.
+        If the programs cannot be compiled or loaded.
     """
     compiler = find_compiler()
     runs = [source.text.replace("int run(", f"int run_{k}(", 1) for k, source in enumerate(sources.values())]
@@ -249,7 +249,7 @@ def sequencer() -> Any:
     Raises
     ------
     CompilerError, OSError
-        If it cannot be compiled, kept or loaded.
+        If the function cannot be compiled, stored or loaded.
     """
     with _lock:
         found = _loaded.get("sequencer")
@@ -264,7 +264,7 @@ def sequencer() -> Any:
 
 
 def _typed_run(function: Any) -> Any:
-    """A function ``run``, with the types of its arguments."""
+    """A library's function ``run``, with the types of its arguments."""
     long, pointer = ctypes.c_long, ctypes.c_void_p
     function.argtypes = (long, long, long, long, long, pointer, pointer, pointer, long)
     function.restype = ctypes.c_int
@@ -278,14 +278,14 @@ def _product(compiler: Compiler, end: str) -> Path:
 
 
 def tell(kind: str, words: str) -> None:
-    """Warn, once for each kind of message."""
+    """Give a warning, only once for each kind of message."""
     if kind not in _told:
         _told.add(kind)
         warnings.warn(f"native backend: {words}", RuntimeWarning, stacklevel=2)
 
 
 def failure(error: Exception) -> str:
-    """A compiler or a folder that failed, in words."""
+    """The failure of a compiler or a folder, in words."""
     if isinstance(error, CompilerError):
         return str(error)
     why = getattr(error, "strerror", None) or error

@@ -1,4 +1,4 @@
-"""Operations in C that are loops of their own: along lines of elements, sums of products, sums at indices."""
+"""Operations in C that need loops of their own: along lines of elements, sums of products, sums at indices."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _SUM = registry["sum"]
 
 
 def write_line(page: Page, node: Node) -> None:
-    """A function of the elements along some axes, for each place along the others.
+    """A function of the elements along some axes, for each position along the other axes.
 
-    The elements are brought together first, unless they lie together.
+    The elements are first copied together, unless they are contiguous.
     """
     (x,), facts, template = node.inputs, facts_of(node), template_of(node)
     assert template is not None
@@ -61,13 +61,13 @@ def write_line(page: Page, node: Node) -> None:
 
 
 def _without_gaps(page: Page, x: Node, axes: Sequence[int]) -> bool:
-    """Whether the elements along the last axes follow each other."""
+    """Whether the elements along the last axes are contiguous."""
     strides = page.places[x].strides if literal_of(x) is None else ()
     return len(axes) == 1 or all(strides[k] == strides[k + 1] * x.shape[k + 1] for k in axes[:-1] if strides)
 
 
 def _write_sum_of_rows(page: Page, node: Node, axes: Sequence[int]) -> None:
-    """A sum over the first axes: whole rows are added, in their order."""
+    """A sum over the first axes: whole rows are added, in order."""
     (x,) = node.inputs
     free = range(len(axes), len(x.shape))
 
@@ -82,7 +82,7 @@ def _write_sum_of_rows(page: Page, node: Node, axes: Sequence[int]) -> None:
 
 
 def _counted(page: Page, x: Node, axes: Sequence[int], line: str) -> None:
-    """A line for each element along some axes of a value, with a counter k."""
+    """A line of C for each element along some axes of a value, with a counter k."""
     with page.block():
         page.say("long k = 0;")
         with page.nest(x.shape, axes):
@@ -90,14 +90,14 @@ def _counted(page: Page, x: Node, axes: Sequence[int], line: str) -> None:
 
 
 def write_flat(page: Page, node: Node) -> None:
-    """A copy in another shape."""
+    """A copy of a value in another shape."""
     (x,), place = node.inputs, page.places[node]
     at = page.at(place._replace(strides=()), (), (), also=["k++"])
     _counted(page, x, range(len(x.shape)), f"{page.name(place.memory)}[{at}] = {page.element(x, page.variables(x.shape))};")
 
 
 def write_scatter(page: Page, node: Node, place: CPlace, zero: bool) -> None:
-    """Each value added at its index, to zeros or to what is there."""
+    """Each value added at its index, to zeros or to the present contents of the memory."""
     name = page.name(place.memory)
     if zero:
         with page.nest(node.shape) as variables:
@@ -123,7 +123,7 @@ def _indexed_shape(shape: tuple[int, ...], index: tuple[object, ...], arrays: Se
 
 
 def write_einsum(page: Page, node: Node) -> None:
-    """A sum of products over named axes; a product of matrices is one too."""
+    """A sum of products over named axes, such as a product of matrices."""
     place = page.places[node]
     if facts_of(node).product:
         outer = string.ascii_lowercase[: len(node.shape) - 2]
@@ -137,7 +137,7 @@ def write_einsum(page: Page, node: Node) -> None:
 def write_sum_over(
     page: Page, terms: Sequence[str], result: str, inputs: Sequence[Node], node: Node, place: CPlace, assign: str
 ) -> None:
-    """The sum of products of inputs over the axes whose letters the result has not.
+    """The sum of products of inputs over all axes whose letters are not in the result.
 
     Parameters
     ----------
@@ -148,9 +148,9 @@ def write_sum_over(
         Letters of the axes of the result.
     inputs : sequence of Node
     node : Node
-        The result, or one of its shape and dtype.
+        The result, or another node of its shape and dtype.
     place : CPlace
-        Of the result.
+        Place of the result.
     assign : {"=", "+="}
     """
     sizes: dict[str, str] = {}

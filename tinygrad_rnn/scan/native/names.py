@@ -1,4 +1,4 @@
-"""Names: what values are called in C, close to what they are called in the cell."""
+"""Names: the names of values in C, close to their names in the cell."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RESERVED = set(
 
 
 class Names:
-    """Names that are given out once each.
+    """Names of which each is given out only once.
 
     Examples
     --------
@@ -32,7 +32,7 @@ class Names:
         self._given = set(RESERVED)
 
     def new(self, name: str | None) -> str:
-        """A name that is in no use yet: letters and digits of ASCII, whatever was given."""
+        """A name that is not in use yet, in letters and digits of ASCII."""
         stem = identifier(name or "") or "v"
         found, k = stem, 1
         while found in self._given:
@@ -43,7 +43,7 @@ class Names:
 
 
 def identifier(name: str) -> str:
-    """A name as an identifier of C: what is not a letter or a digit of ASCII is replaced.
+    """A name as an identifier of C: characters that are not letters or digits of ASCII are replaced.
 
     Examples
     --------
@@ -56,6 +56,6 @@ def identifier(name: str) -> str:
 
 
 def _letter(c: str) -> str:
-    """A Greek letter by its name; any other as it is."""
+    """A Greek letter by its name; any other character unchanged."""
     words = unicodedata.name(c, "").split()
     return words[-1].lower() if words[:1] == ["GREEK"] and "LETTER" in words else "d" if c == "∂" else c

@@ -1,4 +1,4 @@
-"""Page: lines of C, with names for memory, sizes of loops, and the places of elements."""
+"""Page: lines of C, with names for memory, lengths of loops, and positions of elements."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ __all__ = ["Page", "factor"]
 
 
 class Page:
-    """Lines of C about values that have places.
+    """Lines of C about values that have places in memory.
 
-    The number of steps and the batch size are arguments of the function; features are numbers in the source. A size that is
-    equal to the batch size may be called B: the source is written anew for each batch size, and right for that one.
-    Two batch sizes with one source share the compiled function.
+    The number of steps and the batch size are arguments of the function; numbers of features are written in the source. A
+    length that is equal to the batch size may be called B: the source is written for each batch size, and is right for that
+    size. Two batch sizes with equal sources share the compiled function.
 
-    If the sequences of a batch do not meet, a call may be for some of them: for B of S sequences, from `first` on. Arrays of
-    the caller and residuals are those of all S; the other memory is that of the call.
+    If the sequences of a batch do not meet, a call may compute some of them: B of S sequences, beginning with `first`.
+    Arrays of the caller and residuals then have all S sequences; all other memory has the sequences of the call.
 
     Parameters
     ----------
@@ -39,9 +39,9 @@ class Page:
     memories : list of CMemory
         The memories that a run needs, in the order in which they were named.
     rows : Rows or None
-        The kinds of values, if a call may be for some sequences.
+        The kinds of values, if a call may compute some of the sequences.
     types : set of str
-        The types whose matrices are multiplied.
+        The types of the matrices that are multiplied.
     functions : list of str
         The functions of ``kernels.c`` that are called.
     calls : list of Node
@@ -105,9 +105,9 @@ class Page:
 
     @contextmanager
     def nest(self, shape: Sequence[int], axes: Sequence[int] | None = None, simd: bool = False) -> Iterator[list[str]]:
-        """Lines for each element along some axes, or all; gives the variables, "0" for an axis of one element.
+        """Lines for each element along some axes, or all axes; yields the variables, "0" for an axis of one element.
 
-        With `simd` the compiler is told that the elements of the innermost loop do not meet.
+        `simd` tells the compiler that iterations of the innermost loop are independent.
         """
         variables = self.variables(shape)
         looped = [axis for axis in (range(len(shape)) if axes is None else axes) if shape[axis] != 1]
@@ -120,13 +120,13 @@ class Page:
 
     @contextmanager
     def about(self, node: Node) -> Iterator[None]:
-        """Lines in which a size is the batch size only if the operation goes over its sequences."""
+        """Lines in which a length is the batch size only if the operation loops over the sequences of the batch."""
         self._has_rows = self.rows is None or self.rows.has(node)
         yield
         self._has_rows = True
 
     def variables(self, shape: Sequence[int]) -> list[str]:
-        """The names of the variables of loops over a shape: b over the batch, j over the last axis."""
+        """The names of the loop variables over a shape: b over the batch, j over the last axis."""
         found = []
         for axis, n in enumerate(shape):
             back = len(shape) - 1 - axis
@@ -160,7 +160,7 @@ class Page:
     # -- memory ----------------------------------------------------------------------------
 
     def name(self, memory: CMemory) -> str:
-        """The name of a memory; of the rows of a chunk, if it has a row for each step."""
+        """The name of a memory; if the memory has a row for each step, the name of the rows of a chunk."""
         if memory not in self.called:
             self.called[memory] = self.names.new(f"{memory.name}s" if memory.name and memory.over_time else memory.name)
             if not memory.given:
@@ -168,11 +168,11 @@ class Page:
         return self.called[memory]
 
     def scratch(self, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], over_time: bool = False) -> str:
-        """The name of memory that is written and read again in one place."""
+        """The name of memory that is written and read only in one place."""
         return self.name(CMemory("chunk" if over_time else "once", Spec(shape, dtype), name, over_time=over_time))
 
     def declarations(self) -> list[str]:
-        """The lines that name the memories, as the function begins."""
+        """The lines that name the memories, at the beginning of the function."""
         found = []
         for memory, name in self.called.items():
             kind, called = C_TYPES[memory.spec.dtype], f"{name}_all" if _moves(memory) else name
@@ -198,19 +198,19 @@ class Page:
         return found
 
     def at(self, place: CPlace, shape: Sequence[int], index: Sequence[str], t: str = "t", also: Sequence[str] = ()) -> str:
-        """The number of an element in its memory.
+        """The number of an element within its memory.
 
         Parameters
         ----------
         place : CPlace
         shape : sequence of int
-            Of the value.
+            Shape of the value.
         index : sequence of str
-            A variable for each axis of the result; the value may have fewer axes, which are the last ones then.
+            A variable for each axis of the result. A value with fewer axes has the last of these axes.
         t : str
-            The step.
+            Variable of the step.
         also : sequence of str
-            Further terms.
+            Terms to add to the number.
         """
         index = index[len(index) - len(shape) :]
         pairs = [
@@ -246,7 +246,7 @@ class Page:
         return self.name(place.memory) if at == "0" else f"{self.name(place.memory)} + {at}"
 
     def call(self, text: str, dtype: np.dtype[Any]) -> str:
-        """The text, where functions whose names end in ``_`` are those for a dtype."""
+        """The text, in which names of functions that end in ``_`` get the ending of a dtype."""
 
         def typed(match: re.Match[str]) -> str:
             function = f"{match[1]}{suffix(dtype)}"
@@ -257,13 +257,13 @@ class Page:
         return re.sub(r"\b([a-z]\w*_)\(", typed, text)
 
     def number(self) -> int:
-        """A number that was not given before."""
+        """A number that was not used before."""
         self._count += 1
         return self._count
 
 
 def _moves(memory: CMemory) -> bool:
-    """Whether the rows of a chunk are elsewhere for each chunk."""
+    """Whether the rows of a chunk lie elsewhere for each chunk."""
     return memory.over_time and memory.kind in ("input", "result", "whole")
 
 
@@ -277,7 +277,7 @@ def _times(text: str, factors: str) -> str:
 
 
 def factor(text: str) -> str:
-    """A factor of a product: in brackets, if it is a sum or a product itself.
+    """A factor of a product: in brackets if the factor is a sum or a product itself.
 
     Examples
     --------

@@ -23,20 +23,21 @@ _ASTYPE = registry["astype"]
 
 @dataclass(eq=False)
 class CMemory:
-    """The memory of one value, or of several that are parts of it.
+    """The memory of one value, or of several values that are parts of it.
 
     Attributes
     ----------
     kind : {"input", "result", "once", "step", "chunk", "whole"}
-        "input", "result": an array that the caller gave, or gets. "once": one row for all steps. "step": one row, which every
-        step overwrites. "chunk", "whole": a row for each step of a chunk, or of the sequence.
+        "input", "result": an array that the caller gave, or that is returned to the caller. "once": one row for all
+        steps. "step": one row, which every step overwrites. "chunk", "whole": a row for each step of a chunk, or of the
+        sequence.
     spec : Spec
-        One row.
+        Shape and dtype of one row.
     name : str or None
     over_time : bool
         Whether there is a row for each step.
     carry : bool
-        Whether there is one row more: a slot's initial value, then what each step carries on.
+        Whether there is one additional row: a slot's initial value, and then the next carry of each step.
     position : int
         Index of the input or of the output.
     """
@@ -50,22 +51,22 @@ class CMemory:
 
     @property
     def given(self) -> bool:
-        """Whether the array is the caller's."""
+        """Whether the array belongs to the caller."""
         return self.kind in ("input", "result")
 
 
 class CPlace(NamedTuple):
-    """The place of a value: where in a row of a memory its elements lie.
+    """The place of a value: the positions of its elements within a row of a memory.
 
     Attributes
     ----------
     memory : CMemory
     strides : tuple of int
-        For each axis of the value, in elements.
+        The stride of each axis of the value, in elements.
     offset : int
-        Of the first element.
+        Position of the first element.
     row : int
-        How many rows after the row of the step: 1 for one side of a slot.
+        Number of rows after the row of the step: 1 for one side of a slot.
     """
 
     memory: CMemory
@@ -74,7 +75,7 @@ class CPlace(NamedTuple):
     row: int = 0
 
     def part(self, axis: int, start: int, drop: bool = False) -> CPlace:
-        """The place of a piece that begins at `start` of an axis; with `drop` the piece has this axis no more."""
+        """The place of a piece that begins at `start` of an axis; `drop` removes this axis from the piece."""
         strides = list(self.strides)
         offset = self.offset + start * strides[axis]
         if drop:
@@ -94,7 +95,7 @@ def contiguous(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def is_seen(node: Node) -> bool:
-    """Whether a value is a view of its first input, whatever the layout, and no number."""
+    """Whether a value is a view of its first input, whatever the layout, and not a number."""
     primitive = node.primitive
     if primitive is None or primitive.view is None or literal_of(node) is not None:
         return False
@@ -109,15 +110,15 @@ def literal_of(node: Node) -> Node | None:
 
 
 def is_made(node: Node) -> bool:
-    """Whether an operation writes a value: it is no leaf, no view and no concatenation."""
+    """Whether an operation writes a value: the node is not a leaf, a view or a concatenation."""
     return node.primitive is not None and not is_seen(node) and not facts_of(node).joins
 
 
 class CPlaces:
-    """The place of each value of a schedule, and the copies that this needs.
+    """The place of each value of a schedule, and the copies that become necessary.
 
-    A value is made where it is needed, if that is possible: a slot's next value in the rows of the slot, an output in the
-    array that is returned, the pieces of a concatenation in it. Elsewhere a copy is one more operation.
+    A value is written where it is needed, if that is possible: a slot's next value into the rows of the slot, an output
+    into the returned array, a piece into its concatenation. Otherwise, a copy is an additional operation.
 
     Parameters
     ----------
@@ -126,13 +127,13 @@ class CPlaces:
     Attributes
     ----------
     copies : list of (int or None, Node)
-        Copies, each with its stage; None for after the last step.
+        The copies, each with its stage; None for the time after the last step.
     fillers : dict of Node to Node
-        For the leaf of each slot, the node that is written into its rows.
+        For the leaf of each slot, the node that is written into the slot's rows.
     pieces : dict of Node to list of Node
-        For concatenations, the nodes that are written into their parts.
+        For each concatenation, the nodes that are written into its memory.
     ends : dict of Node to CMemory
-        For the leaf of each slot, what the last step so far has carried on.
+        For the leaf of each slot, the memory of the latest next carry.
     """
 
     def __init__(self, schedule: Schedule) -> None:
@@ -153,7 +154,7 @@ class CPlaces:
                 self._place_pieces(node)
 
     def __getitem__(self, node: Node) -> CPlace:
-        """The place of a value; a view's is found through its input's."""
+        """The place of a value; the place of a view is found from that of its input."""
         if node not in self._found:
             self._found[node] = self._viewed(node)
         return self._found[node]
@@ -162,24 +163,24 @@ class CPlaces:
         return node in self._found or is_seen(node)
 
     def new(self, node: Node, needed: Literal["once", "step", "chunk"]) -> CPlace:
-        """Give a value memory of its own."""
+        """Give a value its own memory."""
         memory = CMemory(needed, node.spec, called(node), over_time=needed == "chunk")
         self._found[node] = CPlace(memory, contiguous(node.shape))
         return self._found[node]
 
     def stage(self, node: Node) -> int | None:
-        """The stage at which a value is made; None for after the last step."""
+        """The stage at which a value is computed; None for the time after the last step."""
         return self.partition.stage.get(node)
 
     def own(self, node: Node) -> Literal["once", "step", "chunk"]:
-        """The kind of memory that a value needs at least."""
+        """The smallest kind of memory that a value needs."""
         stage = self.stage(node)
         if stage is None or stage == INVARIANT:
             return "once"
         return "step" if When.of(stage) is When.LOOP else "chunk"
 
     def keep_rows(self) -> None:
-        """Turn memories into ones with a row for each step, where values of all steps are read."""
+        """Give memories a row for each step, if values of all steps are read."""
         late = {i for stage, copy in self.copies for i in copy.inputs if self.stage(i) != stage}
         for node in [*self.schedule.read_at_all_steps, *late]:
             if node in self and self[node].memory.kind == "step":
@@ -189,7 +190,7 @@ class CPlaces:
                 self[node].memory.kind, self[node].memory.over_time = "whole", True
 
     def keeps(self, node: Node) -> bool:
-        """Whether a residual stays in the memory of the run, since it is no array that the caller gave."""
+        """Whether a residual stays in the memory of the run: it does, unless its array is the caller's."""
         return not self.partition.is_invariant(node) and node in self and not self[node].memory.given
 
     # -- values with a place of their own --------------------------------------------------
@@ -250,11 +251,11 @@ class CPlaces:
                 self._found[leaf] = CPlace(CMemory("once", leaf.spec), contiguous(leaf.shape))
 
     def _is_free(self, node: Node) -> bool:
-        """Whether a value can be made in any place: it is computed, and is no view and no number, and has no place yet."""
+        """Whether a value can be written to any place: it is computed, is not a view or a number, and has no place yet."""
         return node.primitive is not None and not is_seen(node) and literal_of(node) is None and node not in self._found
 
     def _will_keep(self, node: Node) -> bool:
-        """Whether a residual will have memory of this run: it is made in it, or carried."""
+        """Whether a residual will have memory of this run: it is written there, or carried."""
         node = _root(node)
         if self.partition.is_invariant(node) or literal_of(node) is not None:
             return False
@@ -306,7 +307,7 @@ class CPlaces:
 
 
 def called(node: Node) -> str | None:
-    """Name of a value: the author's, the factors of a product, or the value whose gradient it is part of."""
+    """The name of a value: the author's, the factors of a product, or the value whose gradient it is part of."""
     if node.name is None and facts_of(node).product:
         left, right = (_root(i).name for i in node.inputs)
         if left and right:
@@ -321,7 +322,7 @@ def _is_flat(node: Node) -> bool:
 
 
 def _root(node: Node) -> Node:
-    """The value of which a node is a view; the node itself, if it is none."""
+    """The value of which a node is a view; the node itself, if it is not a view."""
     while is_seen(node):
         node = node.inputs[0]
     return node

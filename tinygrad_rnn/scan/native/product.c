@@ -1,9 +1,9 @@
 /* Matrix products of packed matrices. This file is compiled once for each type, and linked to every program.
 
-   A matrix of k rows and n columns is packed into panels, one vector wide: a panel is k rows without gaps. The last panel
-   holds the last columns, and overlaps the one before it, so that every panel is full; only a matrix that is narrower than a
-   vector is filled up with zeros. A tile of some rows and vectors of the result stays in the registers while all of k is gone
-   through. Its size is such that the processor's multipliers never wait: 24 sums with 32 registers, 12 with 16. */
+   A matrix of k rows and n columns is packed into panels. A panel is one vector wide: it holds k rows without gaps. The last
+   panel holds the last columns, and overlaps the panel before, so that every panel is full. Only a matrix that is narrower
+   than a vector is padded with zeros. A tile is some rows and some vectors of the result. It stays in the registers during
+   the loop over all of k. Its size keeps the processor's multipliers busy: 24 sums with 32 registers, 12 with 16. */
 #if defined __AVX512F__
 enum { BYTES = 64, ROWS = 8 };
 #elif defined __AVX__
@@ -33,7 +33,7 @@ void pack_num(long k, long n, const num *b, long row, long column, num *panels) 
     }
 }
 
-/* c = a b, or c += a b, for few rows and panels; columns are where the vectors of c begin */
+/* c = a b, or c += a b, for few rows and panels; the vectors of c begin at these columns */
 static inline __attribute__((always_inline)) void tile(const int rows, const int width, long k, const num *a, long row, long column,
                                                        const num *b, long panel, num *c, long across, const long *columns, int add) {
     vector sum[rows][width];
@@ -58,7 +58,7 @@ static inline __attribute__((always_inline)) void tile(const int rows, const int
 #define UP_TO_3(rows) UP_TO_2(rows) TILE(rows, 3)
 #define UP_TO_4(rows) UP_TO_3(rows) TILE(rows, 4)
 
-/* No copy of this for some arguments: there are many tiles, and compiling them takes most of the time */
+/* The compiler must not specialise this function: it has many tiles, and compiling them takes most of the time */
 #if defined __clang__
 __attribute__((noinline))
 #else
@@ -76,19 +76,19 @@ static void any_tile(long rows, long width, long k, const num *a, long row, long
     }
 }
 
-/* How large a part is, if n are parted as evenly as can be */
+/* The size of one part, if n is divided into parts as evenly as possible */
 static inline long share_(int n, int parts, int part) { return n / parts + (part < n % parts); }
 
-/* The panels of a tile of so many rows, at the most */
+/* The largest number of panels in a tile of so many rows */
 static inline long width_(long rows) { return rows == 1 ? 6 : rows > ROWS * 3 / 4 ? 3 : 4; }
 
-/* c = a b, or c += a b, in tiles of so many rows at the most */
+/* c = a b, or c += a b, in tiles of at most `most` rows */
 static void block(long most, long m, long n, long k, const num *a, long row, long column, const num *b, long panel, num *c,
                   long across, int add) {
     long panels = (n + LANES - 1) / LANES, tiles = (m + most - 1) / most, widest = width_(share_(m, tiles, 0));
     long groups = (panels + widest - 1) / widest;
     for (long group = 0, p = 0, width; group < groups; group++, p += width) {
-        width = share_(panels, groups, group); /* never 1 of several: panels that overlap are in one tile */
+        width = share_(panels, groups, group); /* never 1 of several: overlapping panels are in one tile */
         long columns[6];
         for (long j = 0; j < width; j++) columns[j] = column_(p + j, n);
         for (long part = 0, i = 0, rows; part < tiles; part++, i += rows) {
@@ -108,14 +108,14 @@ static void block(long most, long m, long n, long k, const num *a, long row, lon
     }
 }
 
-/* c = a b, or c += a b, for a of m rows whose rows and columns are so far apart; the columns of c have no gaps */
+/* c = a b, or c += a b, where a has m rows; `row` and `column` are the strides of a. The columns of c have no gaps. */
 void product_num(long m, long n, long k, const num *a, long row, long column, const num *panels, num *c, long across, int add) {
     if (m <= 0 || n <= 0) return;
-    if (k <= 0 || column * (long)sizeof(num) < PAGE) { /* wide tiles go through a less often, if it is transposed */
+    if (k <= 0 || column * (long)sizeof(num) < PAGE) { /* if a is transposed, wide tiles read a less often */
         block(column == 1 ? ROWS : ROWS * 3 / 4, m, n, k, a, row, column, panels, k * LANES, c, across, add);
         return;
     }
-    num strip[ROWS * DEPTH]; /* some rows of a, one column after the other: where they lie, columns drive each other out of the cache */
+    num strip[ROWS * DEPTH]; /* a copy of some rows of a, column by column: in a itself, columns would evict each other from the cache */
     for (long l = 0, depth; l < k; l += depth) {
         depth = least(k - l, DEPTH);
         for (long i = 0, rows; i < m; i += rows) {
@@ -131,7 +131,8 @@ void product_num(long m, long n, long k, const num *a, long row, long column, co
     }
 }
 
-/* c = a b for the rows of n steps, so far apart in a and in c: in one product, if nothing lies between them */
+/* c = a b for the rows of n steps; `further` and `beyond` are the strides from step to step in a and in c. It is one product
+   if nothing lies between the steps. */
 void products_num(long n, long m, long columns, long k, const num *a, long further, long row, long column, const num *panels,
                   num *c, long beyond, long across) {
     if (further == m * row && beyond == m * across) m *= n, n = 1;

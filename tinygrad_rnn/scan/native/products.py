@@ -1,4 +1,4 @@
-"""Products of matrices in C: the second matrix is packed, once before all steps if it is the same at each."""
+"""Products of matrices in C: the second matrix is packed; a matrix that is the same at all steps is packed only once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PANEL = 16
 
 
 class Products:
-    """The products of a program.
+    """The matrix products of a program.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class Products:
     Attributes
     ----------
     packs : list of str
-        Lines that pack matrices, for before the first step.
+        Lines that pack matrices before the first step.
     """
 
     def __init__(self, page: Page) -> None:
@@ -46,9 +46,9 @@ class Products:
         ----------
         node : Node
         batched : bool
-            Whether it is for all steps of a chunk at once.
+            Whether the product is computed for all steps of a chunk at once.
         once : bool
-            Whether it is done once, before or after all steps.
+            Whether the product is computed once, before or after all steps.
         """
         page, (a, b), out = self.page, node.inputs, self.page.places[node]
         if node.dtype.kind != "f" or {a.dtype, b.dtype} != {node.dtype} or out.strides[-1] != 1:
@@ -92,7 +92,7 @@ class Products:
         return identifier(node.name or "") or self.page.name(self.page.places[node].memory)
 
     def _rows_follow(self, node: Node) -> bool:
-        """Whether the rows of a matrix of all steps are so far apart as those of one step."""
+        """Whether the rows of a matrix have the same distance from step to step as within a step."""
         place = self.page.places[node]
         return place.memory.over_time and math.prod(place.memory.spec.shape) == node.shape[0] * place.strides[0]
 
@@ -146,7 +146,7 @@ class Products:
                 x = self._joined(x, left.memory, k, left.strides[1], a.shape[0])
                 y = self._joined(y, right.memory, k, right.strides[0], b.shape[1])
             rows, columns = a.shape[0], b.shape[1]
-            if flipped:  # the transpose is a product too: bᵀ aᵀ
+            if flipped:  # the transpose is also a product, bᵀ aᵀ
                 x, y, rows, columns = y, x, columns, rows
                 left, right = (p._replace(strides=p.strides[::-1]) for p in (right, left))
             packed = page.scratch("packed", (k, _padded(columns)), dtype, over_time=True)
@@ -157,7 +157,7 @@ class Products:
             )
 
     def _joined(self, rows: str, memory: CMemory, k: int, apart: int, width: int) -> str:
-        """The rows of all steps of a chunk, one after the other: a copy of them, if others lie between those of this call."""
+        """The rows of all steps of a chunk, one after another; a copy if rows of other sequences lie between them."""
         page = self.page
         if not page.is_shared(memory):
             return rows

@@ -1,4 +1,4 @@
-"""Report on the native backend: its compiler, whether it works, and what is kept in its folder."""
+"""Report on the native backend: its compiler, whether the compiler works, and the stored programs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def report(clear: bool = False) -> Iterator[str]:
     Parameters
     ----------
     clear : bool
-        Whether to remove the programs that are kept.
+        Whether to remove the stored programs.
 
     Examples
     --------

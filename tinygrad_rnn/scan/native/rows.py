@@ -1,4 +1,4 @@
-"""Rows: whether the sequences of a batch can be run apart, and how the results of the parts become one."""
+"""Rows: whether the sequences of a batch can be run separately, and how the results of the parts are combined."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Kind: TypeAlias = int | Literal["same", "part"]
 
 
 class _MeetError(Exception):
-    """Sequences of a batch meet in some operation, or nobody knows."""
+    """Sequences of a batch meet in some operation, or might meet."""
 
 
 class Rows:
-    """The kind of each value of a schedule whose batch can be parted.
+    """The kind of each value of a schedule whose batch can be split into parts.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class Rows:
                 raise _MeetError
 
     def has(self, node: Node) -> bool:
-        """Whether an operation goes over the sequences of the batch: over those of its result, or of an input."""
+        """Whether an operation loops over the sequences of the batch: those of its result, or of an input."""
         return any(isinstance(self.kinds.get(i), int) for i in (node, *node.inputs))
 
     def _has_rows(self, node: Node) -> bool:
@@ -80,7 +80,7 @@ class Rows:
             return "same"
         if is_seen(node):
             return self._kind_of_view(node, given[0])
-        if "part" in given:  # a sum of sums of the parts is the sum of the parts, if the operation is linear
+        if "part" in given:  # linear operations commute with the sum over the parts
             linear = facts.linear_groups(primitive.arguments, len(given))
             if any(all(kind == ("part" if k in group else "same") for k, kind in enumerate(given)) for group in linear):
                 return "part"
@@ -109,13 +109,13 @@ class Rows:
         raise _MeetError
 
     def _is_aligned(self, i: Node, kind: Kind, node: Node) -> bool:
-        """Whether each sequence reads of an operand what is its own, or the same for all."""
+        """Whether each sequence reads only its own part of an operand, or values that are the same for all sequences."""
         if kind == 0:
             return len(i.shape) == len(node.shape)
         return kind == "same" and (len(i.shape) < len(node.shape) or not self._has_rows(i) or self._batch == 1)
 
     def _is_of_rows(self, node: Node, given: list[Kind]) -> bool:
-        """Whether an einsum is one for each sequence: the letter of the sequences is the first of the result, too."""
+        """Whether an einsum acts on each sequence separately: the letter of the sequences is also the first of the result."""
         before, result = node.attributes["subscripts"].split("->")
         terms = before.split(",")
         letters = {term[0] for term, kind in zip(terms, given, strict=True) if kind == 0}
@@ -124,7 +124,7 @@ class Rows:
         return letters == set(result[:1]) and apart and all(kind in (0, "same") for kind in given)
 
     def _kind_of_view(self, node: Node, kind: Kind) -> Kind:
-        """A view has the rows where the one axis lies that moves from one sequence to the next."""
+        """The kind of a view: its rows lie along the one axis that moves from one sequence to the next."""
         if kind == "part":
             return "part"
         if kind == "same":
@@ -170,7 +170,7 @@ class Rows:
 
 
 def rows_of(schedule: Schedule, batch: int) -> Rows | None:
-    """The kinds of values, if the sequences of a batch never meet but in sums; None if they do."""
+    """The kinds of values, if the sequences of a batch meet only in sums; otherwise None."""
     try:
         return Rows(schedule, batch)
     except _MeetError:

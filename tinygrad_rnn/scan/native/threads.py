@@ -27,7 +27,7 @@ class Part(NamedTuple):
 
 
 def parted(batch: int, count: int) -> list[Part]:
-    """The parts of a batch, as even as can be.
+    """The parts of a batch, as equal in size as possible.
 
     Examples
     --------
@@ -44,14 +44,14 @@ def run_together(calls: Sequence[Callable[[], int]]) -> list[int]:
     Raises
     ------
     Exception
-        What a call raises, after all have ended.
+        The error of a call, after all calls have ended.
     """
     if not _pool:
         _pool.append(ThreadPoolExecutor(max(4, os.cpu_count() or 1), "tinygrad_rnn"))
     others = [_pool[0].submit(call) for call in calls[1:]]
     try:
         first = calls[0]()
-    finally:  # a thread that still runs writes into the arrays of this run
+    finally:  # a thread that is still running writes into the arrays of this run
         errors = [other.exception() for other in others]
     for error in errors:
         if error is not None:
@@ -59,5 +59,5 @@ def run_together(calls: Sequence[Callable[[], int]]) -> list[int]:
     return [first, *[other.result() for other in others]]
 
 
-if hasattr(os, "register_at_fork"):  # a process that is forked has none of the threads
+if hasattr(os, "register_at_fork"):  # a forked process has none of the threads
     os.register_at_fork(after_in_child=_pool.clear)

@@ -73,8 +73,8 @@ class Together:
         self._calls, self._executables = calls, executables
         self._run = sequencer()
         self._pool: MemoryPool[_Memory] = MemoryPool()
-        self._kept: list[tuple[Any, ...]] = []  # of the table, what the memory holds: call, shape and dtype, residual
-        self._fresh: list[tuple[int, Any]] = []  # and what is made anew, since it is given away
+        self._kept: list[tuple[Any, ...]] = []  # results in the table that lie in the memory: call, shape and dtype, residual
+        self._fresh: list[tuple[int, Any]] = []  # results that get a new array in each run, since they are given away
         place = first
         for k, (call, executable) in enumerate(zip(calls, executables, strict=True)):
             for spec in executable.specs(call.steps):
@@ -95,7 +95,7 @@ class Together:
         self._checked = list(self._given.items())
 
     def run(self, given: list[Any]) -> tuple[tuple[Any, ...], Any]:
-        """The whole table, and the memory, to be released when nothing reads its residuals any more."""
+        """The whole table, and the memory, which is to be released when nothing reads its residuals any more."""
         for k, (dtype, size) in self._checked:
             x = given[k]
             if x.flags.num & IN_ORDER != IN_ORDER or x.dtype != dtype:
@@ -118,13 +118,13 @@ class Together:
 
 
 def together(calls: Sequence[InTurn], first: int, wanted: Collection[int]) -> Together | None:
-    """One call for several programs; None if they cannot be called so.
+    """One call for several programs; None if the programs cannot be run in one call.
 
     Parameters
     ----------
     calls : sequence of InTurn
     first : int
-        The number of arrays that are given; the results of the calls follow them in the table.
+        The number of arrays that are given. In the table, the results of the calls follow them.
     wanted : collection of int
         Places of results that are given away.
     """

@@ -1,4 +1,4 @@
-"""Types: dtypes in C, and the C of an operation."""
+"""Types: dtypes in C, and the C templates of operations."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SCATTER, _EINSUM = registry["scatter"], registry["einsum"]
 
 
 def suffix(dtype: np.dtype[Any]) -> str:
-    """The ending of the names of functions for a dtype.
+    """The ending of function names for a dtype.
 
     Examples
     --------
@@ -56,7 +56,7 @@ def line_dtype(node: Node) -> np.dtype[Any]:
 
 
 def template_of(node: Node) -> str | None:
-    """The C of an operation on its dtype; None if there is none."""
+    """The C template of an operation for its dtype; None if there is none."""
     c = node.primitive.c if node.primitive is not None else None
     if c is None or isinstance(c, str):
         return c
@@ -70,8 +70,8 @@ def form_of(node: Node) -> str | None:
     Returns
     -------
     str or None
-        "element": an expression for each element. "gather": one with an index. "line": a function of a line of elements.
-        "product", "einsum", "scatter". "flat": a copy in another shape.
+        "element": an expression for each element. "gather": an expression with an index. "line": a function of a line of
+        elements. "product", "einsum", "scatter". "flat": a copy in another shape.
     """
     primitive, facts = node.primitive, facts_of(node)
     assert primitive is not None
@@ -100,7 +100,7 @@ def _fields(template: str) -> set[str]:
 
 
 def numbers_of(node: Node) -> dict[str, Any]:
-    """The attributes of an operation that are numbers: no others are written into a source.
+    """The attributes of an operation that are numbers; only these are written into a source.
 
     Examples
     --------

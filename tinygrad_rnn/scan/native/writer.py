@@ -31,7 +31,7 @@ class CSource:
     places : CPlaces
     groups : Groups
     page : Page
-        What the function needs besides: memories, and functions that it calls.
+        Memories that the function needs, and functions that it calls.
     """
 
     def __init__(self, schedule: Schedule) -> None:
@@ -83,7 +83,7 @@ class CSource:
         )
 
     def _starts(self) -> None:
-        """Write the initial values of slots and sums."""
+        """Write the initial values of slots and of sums."""
         first = len(self.loop.sequences)
         for slot, end in self.places.ends.items():
             given = CMemory("input", slot.spec, f"{end.name}_start", position=first + self.loop.slot[slot])
@@ -97,7 +97,7 @@ class CSource:
                 self.page.say(f"for (long i = 0; i < {self.page.total(time_sum.leaf.shape)}; i++) {name}[i] = 0;")
 
     def _carry(self, first: bool) -> None:
-        """Write the copies of slot values into a chunk's first row, or out of its last one."""
+        """Write the copies of slot values into the first row of a chunk, or out of its last row."""
         for slot, end in self.places.ends.items():
             memory, count = self.places[slot].memory, self.page.total(slot.shape)
             rows = self.page.name(memory)
@@ -122,7 +122,7 @@ class CSource:
         once = stage is None or stage == INVARIANT
         batched = stage is not None and When.of(stage) is When.BATCHED
         for item in self.groups.stages.get(stage, ()):
-            # a number that is repeated is written where it is read, and has memory for other readers alone
+            # a repeated number is written where it is read; it has memory only if other readers need the memory
             nodes = item.nodes if isinstance(item, Group) else (item,)
             nodes = tuple([node for node in nodes if node in self.places or literal_of(node) is None])
             if nodes:

@@ -26,7 +26,7 @@ class Buffer(NamedTuple):
         The value at one step.
     extent : {"once", "step", "chunk", "whole"}
     carry : bool
-        Whether there is one additional row: row 0 is a slot's initial value, each later row the next carry of a step.
+        Whether there is one additional row: a slot's initial value, and then the next carry of each step.
     """
 
     spec: Spec
