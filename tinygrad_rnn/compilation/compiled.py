@@ -28,7 +28,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 KEPT = 32
-"""Recordings that a function keeps; the oldest goes first."""
+"""Largest number of recordings that a function keeps; the oldest is dropped first."""
 
 _one_thread = threading.RLock()
 

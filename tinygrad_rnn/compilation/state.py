@@ -21,7 +21,7 @@ __all__ = ["ANEW", "Snapshot", "State", "Symbols"]
 Array = npt.NDArray[Any]
 
 ANEW: Mapping[type, Collection[str]] = {Optimizer: frozenset({"lr", "memories"})}
-"""Attributes that are read anew at each call, so that a guard leaves them out."""
+"""Attributes that are read at each call, so that a guard leaves them out."""
 
 
 class Snapshot(NamedTuple):

@@ -269,7 +269,7 @@ def leaf(value: Any, name: str | None = None, role: str | None = None, location:
 
 
 ROLES = ("parameter", "input", "initial", "output", "loss", "mask", "cotangent")
-"""What a node may be for; None for an operation's plain result or a constant."""
+"""Possible purposes of a node; None for an operation's plain result or a constant."""
 
 _serial = attrgetter("serial")
 

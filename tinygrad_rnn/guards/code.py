@@ -39,7 +39,7 @@ _PURE = _OURS.union(_STATELESS.split())
 """Packages whose functions depend on their arguments only; the rest of Python reads files, clocks and settings."""
 IMPURE = {"input", "open", "__import__", "fromfile", "fromregex", "genfromtxt", "load", "loadtxt", "memmap"}
 IMPURE |= {"get_printoptions", "geterr", "geterrcall"}
-"""Functions of these packages that do so too."""
+"""Functions of these packages that read files, clocks or settings too."""
 _BUILTINS = dict(vars(builtins))
 
 

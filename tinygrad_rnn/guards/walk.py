@@ -26,18 +26,18 @@ from .code import BY_VALUE, GLOBALS_BY_VALUE, IMPURE, has_own_code, is_ours, is_
 __all__ = ["NamedKeys", "Missing", "Note", "TypeRule", "Unread", "UnreadDict", "Walk", "rule_of"]
 
 LARGEST = 1000
-"""How many values a guard looks at."""
+"""Largest number of values that a guard reads."""
 
 LARGEST_ARRAY = 4096
-"""Bytes of an array whose values a guard holds."""
+"""Largest size, in bytes, of an array whose values a guard holds."""
 
 DEEPEST = 50
-"""How deep containers and objects may be within each other."""
+"""Largest depth of containers and objects within each other."""
 
 _PASSIVE = {"__annotations__", "__doc__", "__slotnames__", "_abc_impl"}
 """Attributes of a class that say nothing about what its methods do; a copy of an object leaves `__slotnames__` on its class."""
 _CONSTRUCTORS = {"__init__", "__new__", "__post_init__", "__init_subclass__", "__class_getitem__"}
-"""Methods of a class that matter to code that holds the class, and not to code that holds an instance."""
+"""Methods of a class that matter to code that holds the class, but not to code that holds an instance."""
 
 
 class NamedKeys(NamedTuple):
@@ -410,7 +410,7 @@ def _look_up(kind: type) -> TypeRule:
 
 
 _OFFSETS = {"__vectorcalloffset__", "__weaklistoffset__", "__dictoffset__"}
-"""Where C code keeps things of its own: no attributes."""
+"""Slots in which C code keeps its own data, and which are not attributes."""
 _BY_ADDRESS = {Walk.identity, Walk.tensor, Walk.ufunc, Walk.module, Walk.kind, Walk.builtin, Walk.function}
 _NUMBERS = {float, complex, str, bytes, int, bool, type(None), type(...), range}
 

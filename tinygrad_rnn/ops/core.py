@@ -155,7 +155,7 @@ class Primitive:
 
 
 registry: dict[str, Primitive] = {}
-"""Every primitive by its name, the user's own too."""
+"""All primitives by name, including those of the user."""
 
 
 def _registered(name: str) -> Primitive:

@@ -117,7 +117,7 @@ class Facts(NamedTuple):
 
 
 OPAQUE = Facts()
-"""What is known of an operation that declares nothing."""
+"""Facts of an operation that declares none."""
 
 
 def facts_of(node: Node) -> Facts:

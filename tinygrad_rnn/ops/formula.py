@@ -13,7 +13,7 @@ OPEN, RELATION, SUM, TERM, PRODUCT, MATRIX, ATOM, SYMBOL = range(8)
 
 PRECEDENCE = {"relation": RELATION, "sum": SUM, "term": TERM, "product": PRODUCT, "matrix": MATRIX, "atom": ATOM}
 PRECEDENCE |= {"symbol": SYMBOL, "base": SYMBOL}
-"""Places of an input in a formula, by how tightly they bind."""
+"""Places of an input in a formula, with their binding strength."""
 
 
 class Formula(NamedTuple):

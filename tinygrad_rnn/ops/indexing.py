@@ -56,7 +56,7 @@ class IndexArray:
 ARRAY = IndexArray()
 
 _BASIC = {int, slice, type(None), type(...)}
-"""Types of the parts of an index without arrays."""
+"""Types that the parts of an index without arrays may have."""
 
 
 def is_index_array(part: Any) -> bool:

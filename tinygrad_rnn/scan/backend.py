@@ -12,7 +12,7 @@ from .work import Operation
 __all__ = ["NODE_BYTES", "Backend", "Executable", "InTurn", "RunMemory"]
 
 NODE_BYTES = 2600
-"""About how much an executable takes for each value: measured for the built-in cells on NumPy."""
+"""Approximate bytes that an executable takes for each value, measured for the built-in cells on NumPy."""
 
 
 class RunMemory(Protocol):

@@ -19,7 +19,7 @@ from .loop import Loop
 __all__ = ["INVARIANT", "Partition", "When", "first_batched", "partition_of"]
 
 NARROW = 96
-"""Numbers of a slot up to which a running sum over all steps at once is faster than a loop, in NumPy."""
+"""Size of a slot up to which NumPy computes a running sum faster for all steps at once than in a loop."""
 
 INVARIANT = -1
 """The stage of values that are the same at all steps."""

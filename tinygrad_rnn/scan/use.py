@@ -16,7 +16,7 @@ BACKENDS = ("numpy", "native")
 """The names of all backends."""
 
 THREADED = ("native",)
-"""Those that split a batch over threads."""
+"""Names of the backends that split a batch over threads."""
 
 VARIABLE = "TINYGRAD_RNN_BACKEND"
 THREADS_VARIABLE = "TINYGRAD_RNN_THREADS"

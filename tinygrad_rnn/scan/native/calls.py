@@ -18,7 +18,7 @@ __all__ = ["Calls", "array_at"]
 Array: TypeAlias = npt.NDArray[Any]
 
 FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_long, ctypes.c_long, ctypes.c_long)
-"""``call(number, start, n)``: the operation, and the first step and the steps of a chunk; 0 if all went well."""
+"""``call(number, start, n)``: number of the operation, first step of a chunk, and number of its steps. 0 is success."""
 
 
 class Calls:

@@ -20,14 +20,15 @@ __all__ = ["Compiler", "CompilerError", "compile_object", "find_compiler", "link
 
 NAMES = ("cc", "gcc", "clang")
 TIMEOUT = 120.0
-"""Seconds after which a compiler hangs."""
+"""Seconds after which a compiler counts as hanging."""
 
 FLAGS = (
     *("-std=gnu11", "-march=native", "-fopenmp-simd", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
     *("-fwrapv", "-fPIC"),
 )
-"""`-fwrapv`: integers overflow as NumPy's do. Nothing that changes what NaN and inf do: no `-ffast-math`. That nobody traps
-exceptions of floats has to be said: else gcc vectorises no choice between two values for AVX2, such as those in `exp_f`."""
+"""`-fwrapv`: integers overflow as NumPy's do. No flag may change the rules for NaN and inf, so `-ffast-math` is left out.
+`-fno-trapping-math` says that nobody traps floating-point exceptions. Without it, gcc vectorises no choice between two
+values for AVX2, such as those in `exp_f`."""
 
 
 class CompilerError(Exception):

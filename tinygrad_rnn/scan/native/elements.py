@@ -21,10 +21,10 @@ from .types import C_TYPES, form_of, literal, numbers_of, operand_dtype, templat
 __all__ = ["write_group", "write_pointers"]
 
 _SIMPLE = re.compile(r"[\w.]+(\[[^\]]*\])?|\w+\([^()]*\)")
-"""An expression that needs no brackets: a name, an element, a call."""
+"""Pattern of an expression that needs no brackets: a name, an element or a call."""
 
 _CALL = re.compile(r"\w+\(\{\w+\}(, \{\w+\})*\)")
-"""The C of an operation that is a call, so that its operands need no brackets."""
+"""Pattern of an operation in C that is a call, so that its operands need no brackets."""
 
 
 def write_group(page: Page, groups: Groups, nodes: Sequence[Node]) -> None:

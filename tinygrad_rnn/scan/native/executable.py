@@ -35,17 +35,17 @@ __all__ = ["NativeExecutable", "accepts", "build", "is_ready"]
 Array: TypeAlias = npt.NDArray[Any]
 
 CHUNK_ROWS = 256
-"""Rows, of steps and sequences, that are computed together outside the loop: what they need stays in the caches."""
+"""Rows of steps and sequences that are computed together outside the loop: so many that their memory stays in the caches."""
 
 
 CACHE_LINE = 64
-"""Bytes."""
+"""Size of a cache line, in bytes."""
 
 OF_AN_ELEMENT = 10
-"""An elementwise operation takes about as long as so many products of two numbers."""
+"""Cost of an elementwise operation, in products of two numbers."""
 
 LEAST_WORK = 4_000_000
-"""Products of two numbers that a thread has to do at least: a tenth of a millisecond, where to start it takes half of that."""
+"""Least number of products for a thread. They take a tenth of a millisecond; starting the thread takes half of that."""
 
 
 class RunArrays:

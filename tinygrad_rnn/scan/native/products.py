@@ -18,7 +18,7 @@ from .types import suffix
 __all__ = ["Products"]
 
 PANEL = 16
-"""Columns of packed matrices are filled up to a multiple of this at the most."""
+"""Upper limit for padding: the columns of a packed matrix are padded at most to a multiple of this."""
 
 
 class Products:
@@ -92,7 +92,7 @@ class Products:
         return identifier(node.name or "") or self.page.name(self.page.places[node].memory)
 
     def _rows_follow(self, node: Node) -> bool:
-        """Whether the rows of a matrix have the same distance from step to step as within a step."""
+        """Whether the rows of a matrix at all steps are equally far apart, across steps as within a step."""
         place = self.page.places[node]
         return place.memory.over_time and math.prod(place.memory.spec.shape) == node.shape[0] * place.strides[0]
 

@@ -16,8 +16,8 @@ from .types import form_of
 __all__ = ["Rows", "rows_of"]
 
 Kind: TypeAlias = int | Literal["same", "part"]
-"""The axis along which the sequences of the batch lie; "same": there is none, so that each part of a batch has the same value;
-"part": a sum over the sequences, so that the values of all parts are added up."""
+"""The axis along which the sequences of the batch lie. "same": there is no such axis, so each part of a batch has the same
+value. "part": the value is a sum over the sequences, so the values of all parts are added."""
 
 
 class _MeetError(Exception):

@@ -24,13 +24,13 @@ Array: TypeAlias = npt.NDArray[Any]
 CHUNK_BYTES = 1 << 20
 """Arrays of all steps of a chunk should fit the second-level cache."""
 CHUNK_ROWS = 256
-"""Rows that a product over all steps of a chunk needs to be worth it."""
+"""Least number of rows for which a product over all steps of a chunk is worthwhile."""
 FEW_ROWS = 16
-"""The number of rows up to which a product is better done by vectors."""
+"""Number of rows up to which a product is computed faster by vectors."""
 TABLE = 1024
-"""The number of steps up to which the views of each step are made once and kept."""
+"""Number of steps up to which the views of each step are made only once, and kept."""
 VIEW_BYTES = 160
-"""About how much a view takes, besides the memory that it shows."""
+"""Approximate bytes of a view, without the memory that it shows."""
 
 
 Form: TypeAlias = Literal["", "T", "0"]

@@ -18,7 +18,7 @@ __all__ = ["Placement", "pieces"]
 _CONCATENATE, _BROADCAST = registry["concatenate"], registry["broadcast_to"]
 
 WORTH_A_TABLE = 1024
-"""Bytes of a value from which on it is cheaper to make a view of it at each step than to copy it."""
+"""Size of a value, in bytes, from which on a view at each step costs less than a copy of the value."""
 
 
 class Placement:

@@ -21,7 +21,7 @@ __all__ = ["SourceWriter"]
 
 _SUFFIX: dict[Form, str] = {"": "", "T": "T", "0": "_0"}
 _BY_KEYWORD = (np.maximum, np.minimum)
-"""Ufuncs that deprecate ``out`` by position, which is faster."""
+"""Ufuncs that deprecate ``out`` as a positional argument, which would be faster."""
 
 
 class SourceWriter:

@@ -23,7 +23,7 @@ __all__ = ["AFTER", "BEFORE", "REWRITES", "rewrite", "without"]
 Rewrite = Callable[[Loop], Mapping[Node, Node]]
 
 BEFORE: dict[str, Rewrite] = {"split concat": split_concat, "concat matrices": concat_matrices, "merge": merge}
-"""Rewrites that are tried before a loop is differentiated, so that its gradient is simpler too."""
+"""Rewrites that are tried before a loop is differentiated, so that its gradient becomes simpler too."""
 
 AFTER: dict[str, Rewrite] = {
     "concat scatters": concat_scatters,
