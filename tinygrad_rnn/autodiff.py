@@ -140,7 +140,7 @@ def pull(order: Sequence[Node], cotangents: Sequence[tuple[Node, Tensor]], wante
     Parameters
     ----------
     order : list of Node
-        All nodes that may lie between the two, each after its inputs.
+        All nodes that may lie between the given and the wanted nodes, each after its inputs.
     cotangents : sequence of (Node, Tensor)
         The given cotangents. Several cotangents of one node are added.
     wanted : sequence of Node
@@ -478,7 +478,7 @@ def jacobian(outputs: Tensor, inputs: Tensor) -> Tensor:
     Returns
     -------
     Tensor
-        Of shape ``outputs.shape + inputs.shape``.
+        The derivatives, of shape ``outputs.shape + inputs.shape``.
 
     Examples
     --------

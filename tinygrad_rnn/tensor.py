@@ -79,7 +79,7 @@ class Tensor:
     def __getattr__(self, name: str) -> Any:
         raise missing("Tensor", name, "a tensor")
 
-    # -- what it is ------------------------------------------------------------------------
+    # -- data and name ----------------------------------------------------------------------
 
     @property
     def data(self) -> npt.NDArray[Any]:

@@ -143,7 +143,7 @@ class CompiledFunction(Generic[P, R]):
         return recording, known.state, leaves, snapshot
 
     def _find(self) -> _Known:
-        """The recordings that hold for the present values of what the function reads."""
+        """The recordings that hold for the present values of everything that the function reads."""
         found = self._cache.value.watch.guard(self.function)
         for known in self._cache.value.known:
             if known.guard is found:

@@ -37,7 +37,7 @@ class Section:
     Attributes
     ----------
     steps : int
-        One.
+        Number of steps, which is 1.
     loop : Loop
         The operations as a loop: all inputs are consts, and all outputs are "once".
     executable : Executable

@@ -74,7 +74,7 @@ class Recording:
         Numbers that are used with tensors: their places among the computed numbers, and their dtypes.
     arithmetic : Arithmetic
     result : Any
-        What the function returns, with :class:`TableValue` and :class:`Computed` for tensors and numbers.
+        Return value of the function, with :class:`TableValue` and :class:`Computed` in place of tensors and numbers.
     effects : Effects
     finite : list of int
         Places of values that must be finite.

@@ -173,7 +173,7 @@ class Symbols:
                 if p is given:
                     p.grad = grad
                 if isinstance(p, Parameter):
-                    p.node.leaf = node.leaf  # it may have been frozen
+                    p.node.leaf = node.leaf  # the parameter may have been frozen
                     rebind(p, node)
             for optimizer, lr, memories in self._memories:
                 optimizer.lr, optimizer.memories = lr, memories

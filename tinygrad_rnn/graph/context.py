@@ -38,7 +38,7 @@ class Unrolling:
     outer : Location, optional
         Location where the sequence was started; for a loop within a loop, a step of the outer loop.
     reverse : bool
-        Whether the steps run from the end of the sequence to its start.
+        Whether the steps run from the end of the sequence to the start.
     """
 
     __slots__ = ("scope", "outer", "reverse", "over", "draws", "askers")
@@ -180,7 +180,7 @@ def scope(name: str) -> Iterator[None]:
     Parameters
     ----------
     name : str
-        One or more parts joined by dots; it is appended to the enclosing scope.
+        One or more parts joined by dots; the path is appended to the enclosing scope.
 
     Examples
     --------

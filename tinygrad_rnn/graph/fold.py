@@ -140,7 +140,7 @@ class Folded:
     graph : Graph
         The graph that was folded.
     T : int
-        Number of its steps.
+        Number of steps of the graph.
     body : tuple of Node
         The nodes of one step, each after its inputs.
     delays : tuple of Delay

@@ -197,7 +197,7 @@ class Node:
 class CutOff:
     """A weak reference to the node that a ``.detach()`` cut off.
 
-    If an operation has several results, the node of one result is freed with its tensor. It is found
+    If an operation has several results, the node of one result is freed with its tensor. The node is found
     again as long as the node of the operation is alive.
 
     Parameters

@@ -1,7 +1,7 @@
 """Loops of the user's code: whether the code that asked a loop for its next step can ask again, or has left it.
 
 Python tells an iterator that its loop has ended only if nothing else holds the iterator.
-A variable, a ``zip`` or a saved exception may hold it for ever.
+A variable, a ``zip`` or a saved exception may hold the iterator for ever.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["Asker", "askers", "is_left"]
 
 
 class Asker(NamedTuple):
-    """A frame that asked an iterator for the next step, kept without a reference, so that its variables are freed.
+    """A frame that asked an iterator for the next step, kept without a reference, so that the frame's variables are freed.
 
     Attributes
     ----------

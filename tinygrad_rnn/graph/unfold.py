@@ -159,7 +159,7 @@ class Unfolding:
         return self.new.get(node, node)
 
     def _after(self, node: Node) -> Node:
-        """The counterpart of a value as it is read after the loop; only values of the last step are known for any length."""
+        """The counterpart of a value that is read after the loop; only values of the last step are known for any length."""
         if node not in self.was:
             return self._out(node)
         t, body = self.was[node]

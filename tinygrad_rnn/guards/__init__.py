@@ -1,4 +1,4 @@
-"""Guards: what a function reads, apart from its arguments, and whether that has changed since an earlier call."""
+"""Guards: whether anything that a function reads, apart from its arguments, has changed since an earlier call."""
 
 from .glance import Watch
 from .guard import Guard, guard

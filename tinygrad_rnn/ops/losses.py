@@ -138,8 +138,8 @@ def cross_entropy(
     Returns
     -------
     Tensor
-        A scalar, or shape (...) without a reduction. The mean is over the shape of the classes,
-        so over real steps for (time, batch); it is 0 if all lengths are 0.
+        A scalar, or shape (...) without a reduction. The mean is over all positions of the
+        shape (...), so over real steps for (time, batch); it is 0 if all lengths are 0.
 
     Raises
     ------

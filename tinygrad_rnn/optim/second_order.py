@@ -160,7 +160,7 @@ def levenberg_marquardt(
     ----------
     residuals : callable
         ``residuals() -> Tensor``, of any shape: the values whose squares are summed, such as
-        ``model(xs) - ys``. As for :func:`lbfgs`, they are of all the data, with nothing random.
+        ``model(xs) - ys``. As for :func:`lbfgs`, the residuals are of all the data, with nothing random.
     parameters : iterable of Parameter
         The parameters, as for :func:`lbfgs`, with the same remark on float32.
     max_iterations : int

@@ -25,7 +25,7 @@ SomeMemory = TypeVar("SomeMemory", bound=_Pooled)
 class MemoryPool(Generic[SomeMemory]):
     """Memory of earlier runs of one program, by number of steps, bounded by the process's cache.
 
-    A run holds the cache entry of its memory, so that it can return both together.
+    While a run uses the memory, the memory holds its own cache entry, so that both are given back together.
     """
 
     def __init__(self) -> None:

@@ -33,7 +33,7 @@ class Schedule:
     nodes : list of Node
         The nodes that are computed before the sums over time, in order.
     live : list of int
-        The slots that those nodes need.
+        The slots that `nodes` need.
     readers : Readers
         The readers of each of `nodes`; their ends include the next values of slots.
     """

@@ -134,7 +134,7 @@ class Groups:
         return ordered
 
     def _loops_after(self, needs: Mapping[Node, set[Node]], readers: Mapping[Node, Sequence[Node]]) -> dict[Node, int]:
-        """For operations that are done once, the least number of loops that follow, to compute late what is read late."""
+        """For operations that are done once, the least number of loops that follow; values read late are made late."""
         found = dict.fromkeys(needs, 0)
         waiting = {node: len(readers[node]) for node in needs}
         ready = [node for node, count in waiting.items() if not count]

@@ -263,7 +263,7 @@ class Page:
 
 
 def _moves(memory: CMemory) -> bool:
-    """Whether the rows of a chunk lie elsewhere for each chunk."""
+    """Whether the rows of a chunk begin at another address for each chunk."""
     return memory.over_time and memory.kind in ("input", "result", "whole")
 
 
