@@ -138,7 +138,7 @@ class Unfolding:
             self.made[t, node] = copied(node, inputs, attributes, self._place(node.location, t))
 
     def _place(self, location: Location, t: int) -> Location:
-        """The location of a node at step t; a loop within the step starts anew at each step."""
+        """The location of a node at step t; a loop within the step starts again at each step."""
         unrolling = location.unrolling
         if unrolling is self.folded.unrolling or unrolling is None or unrolling.outer is None:
             return location._replace(t=t)

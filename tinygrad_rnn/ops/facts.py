@@ -46,11 +46,12 @@ class Facts(NamedTuple):
         or, if the result has one axis more, as by ``np.stack``.
     reduces : str, optional
         Name of the attribute with the axes, or the axis, that are reduced: missing in the result, or of length 1.
-        Elements at different positions along the other axes do not meet. Reducing several axes at once is
-        the same as reducing them one after another.
+        An element of the result depends only on elements at its own position along the other axes. Reducing
+        several axes at once is the same as reducing them one after another.
     along : str, optional
-        Name of the attribute with the axes, or the axis, along which elements meet, in a result of the input's
-        shape. Along the other axes they do not meet.
+        Name of the attribute with the axes, or the axis, along which an element of the result depends on several
+        elements of the input; the result has the input's shape. Along the other axes, an element of the result
+        depends only on elements at its own position.
     bounds : pair of float, optional
         The least and the greatest value of a result, which the result approaches where it saturates.
     symbol : str, optional
@@ -78,7 +79,7 @@ class Facts(NamedTuple):
 
     @property
     def axes(self) -> str | None:
-        """The attribute with the axes along which elements meet."""
+        """The attribute with the axes along which elements of the input are combined."""
         return self.reduces or self.along or self.joins
 
     @property

@@ -225,7 +225,7 @@ class _Places:
         return self._known[place]
 
     def _within(self, place: Location) -> Location:
-        """The location of a loop within the step, which runs anew at each step."""
+        """The location of a loop within the step, which runs again at each step."""
         chain = [place]
         while (unrolling := chain[-1].unrolling) is not None and unrolling.outer is not None:
             chain.append(unrolling.outer)

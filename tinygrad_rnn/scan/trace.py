@@ -71,7 +71,7 @@ def trace(
     sequences, state : sequence of (Spec, str or None)
         Shapes, dtypes and names of the arguments.
     parameters : collection of Parameter
-        The parameters whose arrays each run reads anew.
+        The parameters whose present arrays are read at each run.
     reverse : bool
 
     Raises

@@ -34,7 +34,7 @@ class use:
     function; the environment variable ``TINYGRAD_RNN_BACKEND``.
 
     With `threads`, the native backend runs parts of a batch in that many threads. It does so if a run is long enough,
-    and if the sequences of the batch meet only in sums over the batch. The sums of the parts are added in a fixed order:
+    and if only sums over the batch combine its sequences. The sums of the parts are added in a fixed order:
     two runs give the same bits, but not the bits of a run in one thread. The number of threads is read where a pass runs;
     this holds for a backward pass, too.
 

@@ -26,7 +26,7 @@ class Page:
     length that is equal to the batch size may be called B: the source is written for each batch size, and is right for that
     size. Two batch sizes with equal sources share the compiled function.
 
-    If the sequences of a batch do not meet, a call may compute some of them: B of S sequences, beginning with `first`.
+    If only sums combine the sequences of a batch, a call may compute some of the sequences: B of S, beginning with `first`.
     Arrays of the caller and residuals then have all S sequences; all other memory has the sequences of the call.
 
     Parameters

@@ -21,7 +21,7 @@ value. "part": the value is a sum over the sequences, so the values of all parts
 
 
 class _MeetError(Exception):
-    """Sequences of a batch meet in some operation, or might meet."""
+    """Some operation combines the sequences of a batch, or might combine them."""
 
 
 class Rows:
@@ -170,7 +170,7 @@ class Rows:
 
 
 def rows_of(schedule: Schedule, batch: int) -> Rows | None:
-    """The kinds of values, if the sequences of a batch meet only in sums; otherwise None."""
+    """The kinds of values, if only sums combine the sequences of a batch; otherwise None."""
     try:
         return Rows(schedule, batch)
     except _MeetError:
