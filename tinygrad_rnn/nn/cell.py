@@ -31,20 +31,21 @@ class Cell(Module):
     """One time step of a recurrent network, written once.
 
     Write ``step(x, state) -> (output, next state)``, and set ``state_shape``: the shape of
-    the state without the batch axis, such as ``(hidden_size,)``, or nested tuples of shapes; override `initial_state`
+    the state without the batch axis, such as ``(hidden_size,)``, or nested tuples of shapes. Override `initial_state`
     for a start other than zeros. State, input and output are Tensors or nested tuples of
-    them. Give values names with ``.named("h")``: pictures, equations and errors use them.
+    Tensors. Name values with ``.named("h")``: pictures, equations and errors use these names.
 
-    The step is called once for all t, and again when something that it reads has changed: an
-    attribute, a global, a closure. So it may not change what it reads, and a step that draws
-    from NumPy's random generator or counts its calls is refused. Random numbers that are new at
-    each step come from :func:`tinygrad_rnn.sample`, and a choice from :func:`tinygrad_rnn.where`.
+    The step is called once for all t, and again when a value that it reads has changed: an
+    attribute, a global, a closure. So a step that changes such a value, for example to count its
+    calls, is refused, and so is a step that draws from NumPy's random generator. Use
+    :func:`tinygrad_rnn.sample` for random numbers that are new at each step, and
+    :func:`tinygrad_rnn.where` in place of a condition on a tensor.
 
     Attributes
     ----------
     state_shape : tuple of int, or nested tuples of them
     input_name : str
-        What drawings and equations call the input.
+        Name of the input in drawings and equations.
 
     Examples
     --------
@@ -87,7 +88,7 @@ class Cell(Module):
         Raises
         ------
         ShapeError
-            If the state is not structured as ``state_shape`` is.
+            If the state has another structure than ``state_shape``.
         TinygradError
             If `step` does not take an input and a state.
         """
@@ -111,7 +112,7 @@ class Cell(Module):
         ----------
         batch_size : int
         dtype : dtype, optional
-            That of the first parameter if not given.
+            The dtype of the first parameter if not given.
         """
         if self.state_shape is None:
             raise NotImplementedError(f"{type(self).__name__}: set self.state_shape in __init__, or override initial_state")
@@ -139,8 +140,8 @@ class RNNCell(Cell):
     nonlinearity : {"tanh", "relu", "sigmoid"}
     dtype : dtype
     recurrent_dropout : float
-        While training, W reads h_{t-1} without some elements, dropped with this
-        probability: the same ones at all steps of a run (Gal and Ghahramani, 2016).
+        Probability that an element of h_{t-1} is dropped before the product with W, while
+        training. All steps of a run drop the same elements (Gal and Ghahramani, 2016).
 
     Attributes
     ----------
@@ -149,12 +150,12 @@ class RNNCell(Cell):
     weight_hh : Parameter, shape (hidden_size, hidden_size)
         W.
     bias_ih, bias_hh : Parameter or None, shape (hidden_size,)
-        b and b'. Names, layout and start, uniform within 1/√hidden_size, are PyTorch's.
+        b and b'. Names, layout and initial values, uniform within 1/√hidden_size, are PyTorch's.
 
     Raises
     ------
     ValueError
-        If the nonlinearity is none of the three.
+        If the nonlinearity is not one of these three.
 
     References
     ----------
@@ -201,7 +202,7 @@ def function_of(nonlinearity: str) -> Callable[[Tensor], Tensor]:
     Raises
     ------
     ValueError
-        If there is none.
+        If there is no function of this name.
     """
     if nonlinearity not in FUNCTIONS:
         raise ValueError(f"nonlinearity is one of {', '.join(FUNCTIONS)}, not {nonlinearity!r}")
@@ -213,12 +214,12 @@ def cell_parameters(
 ) -> tuple[Parameter, Parameter, Parameter | None, Parameter | None]:
     """Parameters U, W, b and b' of a cell, the rows of all gates one below another.
 
-    What W reads has `recurrent_size` elements, or hidden_size if it is not given.
+    The vector that W multiplies has `recurrent_size` elements, or hidden_size if not given.
 
     Raises
     ------
     ValueError
-        If the sizes are no whole numbers, or there is no hidden unit.
+        If the sizes are not whole numbers, or hidden_size is 0.
     """
     rows = gates * check_int("hidden_size", hidden_size)
     U = uniform("U", (rows, input_size), hidden_size, dtype)

@@ -35,16 +35,16 @@ def as_delays(given: Delays, name: str, first: int = 0) -> tuple[int, ...]:
     ----------
     given : int or sequence of int
     name : str
-        What errors call them.
+        Name of the argument, for errors.
     first : int
-        The smallest delay there may be, and with which those of an int begin: 1 for what is
+        The smallest allowed delay, with which the delays of an int begin: 1 for values that are
         fed back.
 
     Raises
     ------
     ValueError
-        If they are not integers, negative, zero where they are fed back, repeated or
-        unsorted, or if there are none.
+        If delays are not integers, are less than `first`, repeated or unsorted, or if there
+        are none.
 
     Examples
     --------
@@ -77,7 +77,7 @@ def sequence(given: TensorLike, name: str, size: int) -> Tensor:
     Raises
     ------
     ShapeError
-        If it is something else.
+        If the sequence has another shape.
     """
     if hasattr(given, "_fields"):
         raise ShapeError(f"{name} is a sequence, and here is a history in its place; see the order of the arguments")
@@ -94,7 +94,7 @@ def check_input(x: object, size: int) -> None:
     Raises
     ------
     ShapeError
-        If so.
+        If an input is given and the input size is 0, or the other way round.
     """
     if x is None and size:
         raise ShapeError(f"xs is missing: there is an input, of {size} features")
@@ -103,7 +103,7 @@ def check_input(x: object, size: int) -> None:
 
 
 class DelayCell(Cell):
-    """A cell whose state is a history: slot ``x_k`` holds what x was k steps ago.
+    """A cell whose state is a history: slot ``x_k`` holds the value of x from k steps ago.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ class DelayCell(Cell):
     Attributes
     ----------
     longest, sizes : dict of str to int
-        These, by name.
+        The longest delay, and the number of features, by name.
 
     Raises
     ------
@@ -150,15 +150,15 @@ class DelayCell(Cell):
         Parameters
         ----------
         **past : array_like, shape (n, batch, features)
-            What there was, the oldest first. The last values count, as many as the longest
-            delay.
+            The past values, the oldest first. Only the last values are used, as many as the
+            longest delay.
 
         Raises
         ------
         DataError
-            If there are fewer.
+            If there are fewer past values than the longest delay.
         ShapeError
-            If they have another shape.
+            If the past values have another shape.
         """
         slots: list[Tensor] = []
         for name, longest in self.longest.items():
@@ -178,7 +178,7 @@ def _history(names: tuple[str, ...]) -> Any:
     """The named tuple class with these fields, always the same class for the same names."""
     make: Any = collections.namedtuple
     kind = make("History", names)
-    kind.__reduce__ = lambda self: (_remade, (names, tuple(self)))  # pickle finds no class that is made as it is needed
+    kind.__reduce__ = lambda self: (_remade, (names, tuple(self)))  # pickle cannot find a class that was made at run time
     return kind
 
 
@@ -202,7 +202,7 @@ class FromHistory(Recurrent):
         Raises
         ------
         ShapeError
-            If it is none.
+            If the history is missing or does not fit.
         """
         names = self.cell.state_shape._fields
         if isinstance(history, tuple) and len(history) == len(names):

@@ -59,13 +59,13 @@ class LSTMCell(Cell):
     bias : bool
     dtype : dtype
     proj_size : int
-        Length of h_t if it is projected to another one than hidden_size, that of c_t.
+        Length of h_t with a projection, less than hidden_size; 0 for no projection.
     forget_bias : float, optional
-        What b + b' of the forget gate starts as; 1 keeps the memory open at first. Uniform
-        like all others if not given.
+        Initial value of b + b' of the forget gate; with 1 the gate is mostly open at first. If
+        not given, uniform like all other parameters.
     recurrent_dropout : float
-        While training, W reads h_{t-1} without some elements, dropped with this
-        probability: the same ones at all steps of a run (Gal and Ghahramani, 2016).
+        Probability that an element of h_{t-1} is dropped before the product with W, while
+        training. All steps of a run drop the same elements (Gal and Ghahramani, 2016).
 
     Attributes
     ----------
@@ -74,14 +74,14 @@ class LSTMCell(Cell):
     weight_hh : Parameter, shape (4 hidden_size, hidden_size)
         W; (4 hidden_size, proj_size) with a projection.
     bias_ih, bias_hh : Parameter or None, shape (4 hidden_size,)
-        b and b'. Names, layout and start, uniform within 1/√hidden_size, are PyTorch's.
+        b and b'. Names, layout and initial values, uniform within 1/√hidden_size, are PyTorch's.
     weight_hr : Parameter or None, shape (proj_size, hidden_size)
         P, with a projection.
 
     Raises
     ------
     ValueError
-        If a projection does not make h_t shorter, or `forget_bias` has no bias to set.
+        If a projection does not make h_t shorter, or `forget_bias` is given without a bias.
 
     References
     ----------
@@ -163,7 +163,7 @@ class GRUCell(Cell):
         h_t = n_t + z_t ⊙ (h_{t-1} - n_t)                      = (1 - z_t) ⊙ n_t + z_t ⊙ h_{t-1}
 
     The reset gate acts after the product with W_n, as in PyTorch, so that all of W h_{t-1} is
-    one product. In the paper it acts before::
+    one product. In the paper the reset gate acts before the product::
 
         n_t = tanh(U_n x_t + b_n + W_n (r_t ⊙ h_{t-1}) + b'_n) with reset_after=False
 
@@ -177,8 +177,8 @@ class GRUCell(Cell):
     reset_after : bool
         Whether the reset gate acts after the product.
     recurrent_dropout : float
-        While training, W reads h_{t-1} without some elements, dropped with this
-        probability: the same ones at all steps of a run (Gal and Ghahramani, 2016).
+        Probability that an element of h_{t-1} is dropped before the product with W, while
+        training. All steps of a run drop the same elements (Gal and Ghahramani, 2016).
 
     Attributes
     ----------
@@ -187,7 +187,7 @@ class GRUCell(Cell):
     weight_hh : Parameter, shape (3 hidden_size, hidden_size)
         W.
     bias_ih, bias_hh : Parameter or None, shape (3 hidden_size,)
-        b and b'. Names, layout and start, uniform within 1/√hidden_size, are PyTorch's.
+        b and b'. Names, layout and initial values, uniform within 1/√hidden_size, are PyTorch's.
 
     References
     ----------

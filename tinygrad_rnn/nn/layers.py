@@ -31,7 +31,7 @@ def uniform(symbol: str, shape: tuple[int, ...], fan: int, dtype: npt.DTypeLike)
     Raises
     ------
     ValueError
-        If it makes no value: its first length is 0; or if lengths are no whole numbers.
+        If the first length of the shape is 0, or if lengths are not whole numbers.
 
     Examples
     --------
@@ -65,14 +65,14 @@ class Linear(Module):
     bias : bool
     dtype : dtype
     symbols : pair of str
-        What pictures and equations call weight and bias; V and c are the textbook's for
-        the output layer of a recurrent network.
+        The letters of weight and bias in pictures and equations. The default, V and c, is the
+        textbook's for the output layer of a recurrent network.
 
     Attributes
     ----------
     weight : Parameter, shape (out_features, in_features)
     bias : Parameter or None, shape (out_features,)
-        Both start uniform within 1/√in_features, as PyTorch's do.
+        Initial values of both are uniform within 1/√in_features, as in PyTorch.
 
     Examples
     --------
@@ -110,17 +110,17 @@ class TapSum(Module):
     Parameters
     ----------
     sizes : mapping of str to int
-        For each matrix what it is called, such as ``"W_3"``, and the length of its vector.
+        From the name of each matrix, such as ``"W_3"``, to the length of its vector.
     output_size : int
     bias : str or None
-        What the bias is called, if there is one.
+        Name of the bias; None for no bias.
     dtype : dtype
 
     Attributes
     ----------
     W_0, … : Parameter, shape (output_size, length of the vector)
-        By their names. With the bias they start uniform within 1/√(sum of the lengths), as
-        if they stood side by side in one matrix.
+        The matrices, by name. Initial values of matrices and bias are uniform within
+        1/√(sum of the lengths), as for one matrix of all columns.
 
     Examples
     --------
@@ -163,7 +163,7 @@ class Embedding(Module):
     Attributes
     ----------
     weight : Parameter, shape (num_embeddings, embedding_dim)
-        Starts Gaussian of variance 1, as PyTorch's does.
+        Initial values are Gaussian with variance 1, as in PyTorch.
 
     Examples
     --------
@@ -204,12 +204,13 @@ class Dropout(Module):
         In [0, 1).
     once : bool
         Within the steps of a cell, drop the same elements at all steps of a run, as
-        recurrent connections want it (Gal and Ghahramani, 2016), and not others at each.
+        recommended for recurrent connections (Gal and Ghahramani, 2016). Otherwise each step
+        drops new elements.
 
     Raises
     ------
     ValueError
-        If p is not.
+        If p is not in [0, 1).
 
     Examples
     --------
@@ -225,7 +226,7 @@ class Dropout(Module):
         self.p, self.once = p, once
 
     def forward(self, x: TensorLike) -> Tensor:
-        """Drop elements of `x`, other ones at each call."""
+        """Drop elements of `x`; each call draws new elements to drop."""
         x = as_tensor(x)
         if x.dtype.kind != "f":
             raise DtypeError(f"dropout scales what it keeps, so it takes floats, not {x.dtype}")
@@ -242,8 +243,8 @@ class Dropout(Module):
 class Sequential(Module):
     """Layers applied one after another; of a layer that returns (outputs, state), the outputs are passed on.
 
-    The first one may take several arguments. ``model[i]`` is a layer, and ``model[:-1]`` has
-    all but the last one, which keep their names and their parameters.
+    The first layer may take several arguments. ``model[i]`` is a layer. ``model[:-1]`` has
+    all layers but the last; these layers keep their names and their parameters.
 
     Parameters
     ----------
@@ -253,7 +254,7 @@ class Sequential(Module):
     Raises
     ------
     TinygradError
-        If one of them cannot be called.
+        If a layer cannot be called.
 
     Examples
     --------
@@ -299,9 +300,9 @@ class Sequential(Module):
         Parameters
         ----------
         *inputs
-            Of the first layer.
+            Arguments of the first layer.
         **options
-            Such as ``lengths`` or ``force``: an option goes to every layer that has it.
+            Options such as ``lengths`` or ``force``; each goes to every layer that takes it.
         """
         taken = [_options_of(layer, options) for layer in self]
         if unknown := set(options).difference(*taken):
@@ -335,16 +336,16 @@ def f_or_units(
     ----------
     f : callable or None
     hidden_size : int or None
-        How many units there are, if f is None; 10 if neither is given.
+        Number of units, if f is None; 10 by default.
     sizes : mapping of str to int
-        The names of the W_k, and the lengths of the vectors; see :class:`TapSum`.
+        From the names of the W_k to the lengths of the vectors; see :class:`TapSum`.
     output_size : int
     dtype : dtype
 
     Raises
     ------
     ValueError
-        If there are both, f and hidden_size.
+        If both f and hidden_size are given.
     """
     if f is None:
         units = 10 if hidden_size is None else hidden_size

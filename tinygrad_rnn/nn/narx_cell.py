@@ -23,32 +23,33 @@ class NARXCell(DelayCell):
     Parameters
     ----------
     input_size, output_size : int
-        Without an input, input_size=0, it is a NAR.
+        With input_size=0 there is no input, and the model is a NAR.
     input_delays : int or sequence of int, optional
         K for 0, 1, …, K; or a list, such as ``[0, 3, 6]``. 0, 1, 2 if not given.
     feedback_delays : int or sequence of int
         K for 1, …, K; or a list.
     f : callable, optional
-        A Module, or a function, of the regressor: the delayed values side by side, those of
-        x first, each from the smallest delay to the largest; shape (batch, regressor_size).
-        If it is not given: h_t = tanh(b + Σ_k A_k x_{t-k} + Σ_k B_k y_{t-k}), y_t = c + V h_t.
+        A Module, or a function, of the regressor. The regressor has the delayed values side by
+        side, first x and then y, each from the smallest delay to the largest; shape (batch,
+        regressor_size).
+        Default: h_t = tanh(b + Σ_k A_k x_{t-k} + Σ_k B_k y_{t-k}), y_t = c + V h_t.
     hidden_size : int, optional
-        The length of that h_t, 10 if not given.
+        The length of h_t if f is not given; 10 by default.
     dtype : dtype
 
     Attributes
     ----------
     f.0.A_0, …, f.0.B_1, …, f.0.b, f.2.weight, f.2.bias : Parameter
-        If f was not given: A_k, shape (hidden_size, input_size), and B_k, shape
-        (hidden_size, output_size), each under the number of its delay; b; V and c.
+        The parameters of the default f: A_k, shape (hidden_size, input_size), and B_k, shape
+        (hidden_size, output_size), each numbered by its delay; b; V and c.
     regressor_size : int
 
     Raises
     ------
     ValueError
-        If delays are negative, repeated, unsorted or not integers; if one of the feedback
-        is 0, for y_t cannot be computed from itself; if there are delays of no input, or
-        both f and hidden_size.
+        If delays are negative, repeated, unsorted or not integers; if a feedback delay
+        is 0, because y_t cannot be computed from itself; if input_delays are given without an
+        input; or if both f and hidden_size are given.
 
     References
     ----------

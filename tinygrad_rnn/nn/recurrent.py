@@ -42,17 +42,19 @@ class Recurrent(Module):
     ----------
     cell : Cell
     mode : {"scan", "unroll"}
-        ``"scan"`` traces the cell's step once, finds out what is truly recurrent, and runs it
-        as one compiled node of the graph. ``"unroll"`` makes an explicit graph, with a node
-        for each operation of each step, to look into.
+        ``"scan"`` traces the cell's step once, finds the operations that are truly recurrent, and
+        runs all steps as one compiled node of the graph. ``"unroll"`` makes an explicit graph to
+        look into, with a node for each operation of each step.
     reverse : bool
-        Run from the last element of the sequence to the first; outputs keep their places.
+        Run from the last element of the sequence to the first. The output of step t still stands
+        at position t.
     checkpoint : int, optional
-        With ``"scan"``, what the gradient needs is saved for all steps if not given. 1 saves
-        what the state carries only, and computes gates again; n saves it at every n-th
-        step, and runs n steps again at a time, so that memory grows like T/n + n.
+        Saves memory with ``"scan"``. If not given, all values that the gradient reads are saved,
+        for all steps. 1 saves only the state at each step, and computes gates again. n saves the
+        state at every n-th step, and runs n steps again at a time, so that memory grows like
+        T/n + n.
     backend : {"numpy", "native"}, optional
-        What runs the compiled node; as :class:`tinygrad_rnn.use` says, if not given.
+        The backend that runs the compiled node; if not given, the one set by :class:`tinygrad_rnn.use`.
 
     Raises
     ------
@@ -113,28 +115,29 @@ class Recurrent(Module):
         Parameters
         ----------
         xs : array_like, shape (T, batch, features), nested tuples of them, or None
-            Without an input, give `steps`.
+            The input sequences; None for a cell without an input, which needs `steps`.
         state : Tensor or nested tuples of them, optional
-            What step 1 starts from; the cell's `initial_state` if not given.
+            The state before step 1; the cell's `initial_state` if not given.
         steps : int, optional
             T, for a cell without an input.
         lengths : array_like of int, shape (batch,), optional
-            How long each row is. Past its end its state is held and its outputs are zero;
-            in reverse it starts at its own end. What stands in the padding changes nothing.
+            The length of each row. After the end of a row, its state is held and its outputs are
+            zero. In reverse, each row starts at its own end. The values of the padding have no
+            effect.
         force : mapping of str to array_like, shape (T, batch, …), optional
-            Data that replaces what a named slot of the state carries from step t into the
-            next step (teacher forcing).
+            Data that replace the value that a named slot of the state carries from step t into
+            the next step (teacher forcing).
         force_mask : array_like of bool, shape (T,) or (T, batch), optional
-            Where to force; everywhere if not given.
+            True where to force; everywhere if not given.
         final_state_only : bool
-            Make no outputs: None stands for them, and no history is kept unless a gradient
-            may need it.
+            Compute no outputs, and return None in their place. No history is kept unless a
+            gradient may need it.
 
         Returns
         -------
         outputs : Tensor, shape (T, batch, features), or nested tuples of them
         state : Tensor or nested tuples of them
-            What the last step carries on.
+            The state after the last step.
 
         Raises
         ------
@@ -158,8 +161,8 @@ class Recurrent(Module):
         xs, state
             As for a call.
         names : collection of str, optional
-            Which of them. If not given all, but for a value that is only taken apart again,
-            such as the gates of an LSTM side by side.
+            Names of the wanted values. If not given, all values, except a value that is only
+            split into other values, such as the gates of an LSTM side by side.
         **options
             `steps`, `lengths`, `force` and `force_mask`, as for a call. Past the end of a row
             all values are zero.
@@ -167,13 +170,14 @@ class Recurrent(Module):
         Returns
         -------
         dict of str to Tensor, shape (T, batch, …)
-            In the order in which the step makes them; a name's second value has a number.
-            Gradients pass through them. They are computed anyway; recording them costs memory.
+            The values, in the order in which the step computes them; the second value of one name
+            has a number. Gradients pass through them. They are computed anyway; recording them
+            costs memory.
 
         Raises
         ------
         ShapeError
-            If a name is none of the step's.
+            If no value of the step has a given name.
 
         Examples
         --------
@@ -198,7 +202,7 @@ class Recurrent(Module):
         force: Mapping[str, TensorLike] | None = None,
         force_mask: TensorLike | None = None,
     ) -> tuple[Any, State, dict[str, Tensor]]:
-        """Outputs and final state, as of a call, and the named values of :meth:`states`.
+        """Outputs and final state, as a call returns them, and the named values of :meth:`states`.
 
         Examples
         --------
@@ -247,20 +251,20 @@ class Recurrent(Module):
         ----------
         T, B : int
         inputs : array_like, Spec, or nested tuples of them, optional
-            An example of the input sequence, (time, batch, features); what the cell takes is
-            found out if it is not given.
+            An example of the input sequence, (time, batch, features). If not given, several shapes
+            and dtypes are tried.
         force : sequence of str
             Slots that are forced at all steps.
 
         Returns
         -------
         Plan
-            It prints as a table, has the program's `source`, and draws itself.
+            A plan prints as a table, has the program's `source`, and draws itself.
 
         Raises
         ------
         ShapeError
-            If no input was found that fits, the example does not, or there is no such slot.
+            If no input was found that fits, if the example does not fit, or if a forced slot does not exist.
         TraceError
             If the step looks at the values of its tensors.
 
@@ -298,7 +302,7 @@ class Recurrent(Module):
     def _look_ahead(self, call: Call) -> Collection[int]:
         """Slots that need no mask past a row's end; a step that a scan refuses is refused here too.
 
-        A step that looks at the values of its tensors has no trace, and runs all the same.
+        A step that looks at the values of its tensors has no trace, but can be unrolled.
         """
         if current().eager or (call.valid is not None and not self.reverse):
             try:

@@ -31,20 +31,20 @@ class RNN(RecurrentLayer):
     ----------
     input_size, hidden_size : int
     num_layers : int or sequence of int
-        How many layers, one above the other; or the hidden size of each, the last of which
-        is `hidden_size`.
+        Number of layers, each of which reads the outputs of the layer below; or the hidden size
+        of each layer, the last equal to `hidden_size`.
     nonlinearity : {"tanh", "relu", "sigmoid"}
     bias : bool
     batch_first : bool
-        Whether inputs and outputs are (batch, time, features); states never are.
+        Whether inputs and outputs are (batch, time, features). It does not change states.
     dropout : float
         Probability that an element is dropped between two layers, while training.
     bidirectional : bool
         Whether each layer also runs from the end to the start.
     dtype : dtype
     recurrent_dropout : float
-        Probability that an element of h_{t-1} is dropped, while training: the same ones at
-        all steps of a run (Gal and Ghahramani, 2016).
+        Probability that an element of h_{t-1} is dropped, while training. All steps of a run
+        drop the same elements (Gal and Ghahramani, 2016).
     mode : {"scan", "unroll"}
     checkpoint : int, optional
     backend : {"numpy", "native"}, optional
@@ -54,7 +54,7 @@ class RNN(RecurrentLayer):
     ----------
     weight_ih_l0, weight_hh_l0 : Parameter
         U, shape (hidden_size, input_size), and W, shape (hidden_size, hidden_size).
-        Of layer k it is ``_lk``, and of the other direction ``_lk_reverse``.
+        For layer k the names end in ``_lk``, and for the reverse direction in ``_lk_reverse``.
     bias_ih_l0, bias_hh_l0 : Parameter
         b and b', shape (hidden_size,), unless `bias` is False.
 
@@ -93,23 +93,23 @@ class LSTM(RecurrentLayer):
     ----------
     input_size, hidden_size : int
     num_layers : int or sequence of int
-        How many layers, one above the other; or the hidden size of each, the last of which
-        is `hidden_size`.
+        Number of layers, each of which reads the outputs of the layer below; or the hidden size
+        of each layer, the last equal to `hidden_size`.
     bias : bool
     batch_first : bool
-        Whether inputs and outputs are (batch, time, features); states never are.
+        Whether inputs and outputs are (batch, time, features). It does not change states.
     dropout : float
         Probability that an element is dropped between two layers, while training.
     bidirectional : bool
         Whether each layer also runs from the end to the start.
     proj_size : int
-        Length of h_t if it is projected to another one than hidden_size, that of c_t.
+        Length of h_t with a projection, less than hidden_size; 0 for no projection.
     dtype : dtype
     forget_bias : float, optional
-        What b + b' of the forget gate starts as; 1 keeps the memory open at first.
+        Initial value of b + b' of the forget gate; with 1 the gate is mostly open at first.
     recurrent_dropout : float
-        Probability that an element of h_{t-1} is dropped, while training: the same ones at
-        all steps of a run (Gal and Ghahramani, 2016).
+        Probability that an element of h_{t-1} is dropped, while training. All steps of a run
+        drop the same elements (Gal and Ghahramani, 2016).
     mode : {"scan", "unroll"}
     checkpoint : int, optional
     backend : {"numpy", "native"}, optional
@@ -120,7 +120,7 @@ class LSTM(RecurrentLayer):
     weight_ih_l0, weight_hh_l0 : Parameter
         U, shape (4 hidden_size, input_size), and W, shape (4 hidden_size, hidden_size), the rows
         of gates i, f, g, o one below the other.
-        Of layer k it is ``_lk``, and of the other direction ``_lk_reverse``.
+        For layer k the names end in ``_lk``, and for the reverse direction in ``_lk_reverse``.
     bias_ih_l0, bias_hh_l0 : Parameter
         b and b', shape (4 hidden_size,), unless `bias` is False.
     weight_hr_l0 : Parameter
@@ -162,11 +162,11 @@ class GRU(RecurrentLayer):
     ----------
     input_size, hidden_size : int
     num_layers : int or sequence of int
-        How many layers, one above the other; or the hidden size of each, the last of which
-        is `hidden_size`.
+        Number of layers, each of which reads the outputs of the layer below; or the hidden size
+        of each layer, the last equal to `hidden_size`.
     bias : bool
     batch_first : bool
-        Whether inputs and outputs are (batch, time, features); states never are.
+        Whether inputs and outputs are (batch, time, features). It does not change states.
     dropout : float
         Probability that an element is dropped between two layers, while training.
     bidirectional : bool
@@ -175,8 +175,8 @@ class GRU(RecurrentLayer):
     reset_after : bool
         Whether the reset gate acts after the product with W, as in PyTorch.
     recurrent_dropout : float
-        Probability that an element of h_{t-1} is dropped, while training: the same ones at
-        all steps of a run (Gal and Ghahramani, 2016).
+        Probability that an element of h_{t-1} is dropped, while training. All steps of a run
+        drop the same elements (Gal and Ghahramani, 2016).
     mode : {"scan", "unroll"}
     checkpoint : int, optional
     backend : {"numpy", "native"}, optional
@@ -187,7 +187,7 @@ class GRU(RecurrentLayer):
     weight_ih_l0, weight_hh_l0 : Parameter
         U, shape (3 hidden_size, input_size), and W, shape (3 hidden_size, hidden_size), the rows
         of r, z, n one below the other.
-        Of layer k it is ``_lk``, and of the other direction ``_lk_reverse``.
+        For layer k the names end in ``_lk``, and for the reverse direction in ``_lk_reverse``.
     bias_ih_l0, bias_hh_l0 : Parameter
         b and b', shape (3 hidden_size,), unless `bias` is False.
 
