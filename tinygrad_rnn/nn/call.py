@@ -48,9 +48,9 @@ class Outcome(NamedTuple):
     outputs : Tensor, nested tuples of Tensors, or None
         None if no outputs were wanted.
     state : State
-        What the last step carries on.
+        The state after the last step.
     recorded : dict of str to Tensor
-        Values of all steps, by name, if the call was to record some.
+        The recorded values of all steps, by name; empty unless the call records.
     """
 
     outputs: Any
@@ -93,17 +93,18 @@ class Call(NamedTuple):
     state : State or None
         The state before step 1; None for the cell's own.
     force : dict of str to Tensor
-        Sequences that replace what slots carry.
+        Sequences that replace the carried values of slots, by the slots' names.
     mask : Tensor or None, shape (T,) or (T, batch)
-        Where to force; None for everywhere.
+        True where to force; None for everywhere.
     valid : Tensor or None, shape (T, batch)
-        Where the rows of a padded batch have not ended.
+        True where a row of a padded batch has not ended.
     final_state_only : bool
         Whether no outputs are wanted.
     recording : bool
-        Whether each step also gives values that it names.
+        Whether each step also returns its named values.
     wanted : collection of str or None
-        Names of the values to record; None for all but those that are only taken apart.
+        Names of the values to record; None for all values, except values that are only split
+        into other values.
     """
 
     cell: Cell
@@ -137,10 +138,10 @@ class Call(NamedTuple):
         Raises
         ------
         ShapeError, DtypeError
-            If something does not fit.
+            If the arguments do not fit each other or the cell.
         """
         inputs, T, batch_size = _sequences(xs, steps)
-        if batch_size is None:  # without an input, the other arguments tell it
+        if batch_size is None:  # without an input, the batch size follows from the other arguments
             shapes = [] if state is None else [slot.shape for slot in flatten(as_state(state))]
             shapes += [] if lengths is None else [np.shape(lengths)]
             shapes += [as_tensor(data).shape[1:] for data in force.values()] if isinstance(force, Mapping) else []
@@ -229,13 +230,13 @@ class Call(NamedTuple):
         Parameters
         ----------
         elements : sequence of Tensor
-            Of each of `sequences`.
+            The elements at this step, one of each of `sequences`.
         slots : list of Tensor
             The state, flat.
         t : int
-            From 1, for errors.
+            Number of the step, from 1, for errors.
         names : list of str, optional
-            Names of the slots, which step 1 finds out.
+            Names of the slots. If not given, as at step 1, they are inferred from the result.
         unmasked : collection of int
             Slots that are not held past the end of a row; see `unmasked_delays` of a `TracedStep`.
         """
@@ -281,13 +282,13 @@ class Call(NamedTuple):
         output : Any
             The structure of a step's output.
         sequences : sequence of Tensor
-            The outputs of all steps, flat; none of them if only the final state is wanted.
+            The outputs of all steps, flat; empty if only the final state is wanted.
         final : sequence of Tensor
-            What the last step carries on, flat.
+            The state after the last step, flat.
         recorded : sequence of str
             Names of the recorded values, which are the last of the sequences.
         delays : mapping of int to Tensor
-            Of slots that were not held past the end of a row, the values of all steps.
+            The values of all steps of the slots that were not held past the end of a row.
         """
         slots = list(final)
         if delays:
@@ -315,7 +316,7 @@ class Call(NamedTuple):
         return self.outcome(self.state, step.output, empty, flatten(self.state), step.recorded)
 
     def _checked(self, result: Any, slots: list[Tensor], t: int) -> tuple[Any, State]:
-        """The output and the next state of a step as tensors, if the state has the shapes that it had."""
+        """The output and the next state of a step as tensors; an error if the state has changed its shapes."""
         step = f"{type(self.cell).__name__}.step at t={t}"
         if not isinstance(result, tuple) or len(result) != 2:
             what = f"{len(result)} things" if isinstance(result, tuple) else f"a {type(result).__name__}"
@@ -414,8 +415,8 @@ def outline(nested: Any) -> str:
 def _given(tensors: Sequence[Tensor]) -> Iterator[None]:
     """Treat the step's arguments as given, inside the block: naming one makes a new value.
 
-    So the names that a step gives do not depend on what its arguments are called already, as an initial
-    state may be, and what the step before has made.
+    So the names that a step gives do not depend on names that its arguments already have, from the caller
+    or from the step before.
     """
     before = current().given
     change(given=before.union([x.node for x in tensors]))
@@ -456,7 +457,7 @@ def slot_fields(state: State) -> list[tuple[str | None, Tensor]]:
 def slot_names(after: State, before: Sequence[Tensor] = ()) -> list[str]:
     """Names of the slots: fields of a named tuple, or names that the step gave to the values.
 
-    What is only passed on from `before` tells none: a run may start from a tensor of any name.
+    A tensor that is only passed on from `before` gives no name, since a run may start from a tensor of any name.
     """
     held = {slot.node for slot in before}
     names: list[str] = []
@@ -471,13 +472,13 @@ def named_values(
 ) -> dict[str, Tensor]:
     """The values that a step has named, on the way from its arguments to its results.
 
-    If nothing is said of what is wanted, values with a hidden name are left out, and values that are
-    only taken apart: their parts have names of their own.
+    If no names are wanted in particular, values with a hidden name are left out, and values that are
+    only split into parts, since the parts have their own names.
     """
     here = current().location
     seen = {x.node for x in given}
     found: list[Node] = []
-    whole = {result.node for result in results}  # read otherwise than by parts
+    whole = {result.node for result in results}  # results, or values that are read as a whole
     stack = list(whole)
     while stack:
         node = stack.pop()

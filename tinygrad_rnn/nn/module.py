@@ -31,7 +31,7 @@ __all__ = ["Module"]
 
 
 HOLDERS = (list, tuple, dict)
-"""What modules and parameters may be put into, at any time and at any depth."""
+"""Containers that may hold modules and parameters, at any depth; their content may change at any time."""
 
 
 def _walk(path: str, value: Any, above: tuple[int, ...]) -> Iterator[tuple[str, Module | Parameter]]:
@@ -62,11 +62,11 @@ def forget_name(module: Module) -> None:
 
 
 BOOKKEEPING = frozenset({"_children", "_held", "_made_with", "_name"})
-"""Attributes of a module that follow from the others."""
+"""Attributes of a module that follow from its other attributes."""
 
 
 BESIDE = "/"
-"""The names of arrays in a file that are no parameters begin with this."""
+"""First character of the names of arrays in a file that are not parameters."""
 
 
 def attributes_of(module: Module) -> dict[str, Any]:
@@ -109,17 +109,17 @@ def _refuse_what_is_not_walked(name: str, value: Any) -> None:
 class Module:
     """Base of all layers: modules with parameters and other modules as attributes, and a method `forward`.
 
-    They may also stand in lists, tuples and dictionaries that are attributes. A part of a list
-    is called by its place, as in ``layers.0.weight``.
+    Modules and parameters may also be in lists, tuples and dictionaries that are attributes. An
+    element of a list is named by its index, as in ``layers.0.weight``.
 
     Attributes
     ----------
     training : bool
         Set by :meth:`train` and :meth:`eval`.
     codes : int or None
-        How many integer codes there are, 0, 1, …, for a module whose input is codes; set it
-        in a module of your own that looks them up. Drawings and checks that are given no
-        example make one by it.
+        For a module whose input is integer codes 0, 1, …: the number of different codes. Set it
+        in a module of your own that looks codes up. Drawings and checks use it to make an example
+        of the input if none is given.
 
     Examples
     --------
@@ -149,7 +149,7 @@ class Module:
         return made
 
     def __init__(self) -> None:
-        # what was set before is there as well: a list that is empty now may not stay so
+        # attributes set before this call count too, also an empty list, which may be filled later
         self._children = UnreadDict({name: value for name, value in self.__dict__.items() if _may_hold(value)})
         self.__dict__["_held"] = UnreadDict()
         self._name = ""
@@ -234,7 +234,7 @@ class Module:
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Run :meth:`forward` under the module's scope; errors name the layer."""
-        self._parts()  # a module that was put into a list since learns its name
+        self._parts()  # gives a name to a module that was put into a list since the last call
         return self._within(self.forward, *inputs, **options)
 
     def _within(self, method: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
@@ -272,7 +272,7 @@ class Module:
                 yield f"{name}.{path}" if path else name, module
 
     def named_parameters(self, remove_duplicate: bool = True) -> Iterator[tuple[str, Parameter]]:
-        """All parameters by path, in the order in which they were set; each once, or under each of its paths."""
+        """All parameters by path, in the order in which they were set; a shared parameter once, or under each of its paths."""
         if not remove_duplicate:
             yield from self._all_parameters()
             return
@@ -318,7 +318,7 @@ class Module:
         batch : int
             How many sequences run side by side.
         **options
-            Further arguments of the module that are the same at all steps.
+            Further arguments of the module, the same at all steps.
 
         Raises
         ------
@@ -353,7 +353,7 @@ class Module:
         Raises
         ------
         StateDictError
-            Which names are missing, which are not known, and which shapes do not fit.
+            If names are missing or not known, or shapes do not fit; the message lists them.
 
         Examples
         --------
@@ -391,17 +391,17 @@ class Module:
     def check_state_dict(self, state: Mapping[str, npt.NDArray[Any] | Stored]) -> dict[str, Parameter]:
         """The parameter for each array of a state, after a check of names, shapes and dtypes.
 
-        A parameter that stands in several places may have any of these names, or all.
+        A shared parameter has several paths. The state may have it under one of these names, or several.
 
         Parameters
         ----------
         state : mapping of str to array
-            Or to anything that has a shape and a dtype.
+            Values may be any objects with a shape and a dtype.
 
         Raises
         ------
         StateDictError
-            As for :meth:`load_state_dict`.
+            As in :meth:`load_state_dict`.
         """
         known = dict(self._all_parameters())
         found = {id(known[name]) for name in state if name in known}
@@ -426,15 +426,15 @@ class Module:
         return StateDictError("\n".join([f"this state does not fit {type(self).__name__}:", *lines]))
 
     def save(self, path: str | Path) -> None:
-        """Write the parameters to a file, whole or not at all; :func:`tinygrad_rnn.save` writes the architecture as well.
+        """Write the parameters to a file, completely or not at all; :func:`tinygrad_rnn.save` also writes the architecture.
 
-        An older file is replaced when the new one is whole, and its permissions are kept. A
-        symbolic link is followed.
+        An existing file is replaced when the new file is complete; the permissions of the existing
+        file are kept. A symbolic link is followed.
 
         Parameters
         ----------
         path : str or path
-            A name that ends in ``.npz`` makes an archive of NumPy, any other a ``.safetensors`` file.
+            A name that ends in ``.npz`` makes a NumPy archive, any other name a ``.safetensors`` file.
 
         Raises
         ------
@@ -451,17 +451,17 @@ class Module:
     def load(self, path: str | Path) -> Module:
         """Rebind the parameters to those of a file, and return the module.
 
-        The file is an ``.npz`` or a ``.safetensors`` file: of :meth:`save`, of
-        :func:`tinygrad_rnn.save`, or of a PyTorch module with the same names. Nothing in it is
-        executed. Names, shapes and dtypes are compared first, so that no file takes more
+        The file is an ``.npz`` or a ``.safetensors`` file: written by :meth:`save`, by
+        :func:`tinygrad_rnn.save`, or from a PyTorch module with the same names. Nothing in the file
+        is executed. Names, shapes and dtypes are compared first, so no file takes more
         memory than the module's own arrays.
 
         Raises
         ------
         DataError
-            If it is no such file, or is damaged.
+            If the file is not of these kinds, or is damaged.
         StateDictError
-            If its names or shapes do not fit.
+            If names or shapes in the file do not fit.
         MissingExtraError
             For a ``.safetensors`` file, if the extra ``files`` is not installed.
         """
@@ -497,35 +497,36 @@ class Module:
         Parameters
         ----------
         time : {"folded", "unrolled", "step"}
-            The step with its states closed through delays; the steps side by side; or one step
-            of the cell gate by gate, which has neither detail nor loss.
+            ``"folded"``: one step, with its states closed through delays. ``"unrolled"``: the steps
+            side by side. ``"step"``: one step of the cell gate by gate, without detail and loss.
         detail : {"slots", "values", "ops", "layers"}, optional
-            Inputs, states, outputs and losses; also named values; all operations; a box for
-            each layer and step.
+            ``"slots"``: inputs, states, outputs and losses. ``"values"``: named values too.
+            ``"ops"``: all operations. ``"layers"``: a box for each layer and step.
         steps : int
-            How many steps an unrolled drawing has; more if a delay is as long as that.
+            Number of steps of an unrolled drawing; more if a delay needs more steps.
         loss : callable, optional
             ``loss(output, target)``, drawn at each step.
         targets : array_like, optional
-            An example of the targets, (time, batch, …), if the loss takes an unusual one.
+            An example of the targets, (time, batch, …), if the loss takes unusual targets.
         inputs : array_like, optional
-            An example of the inputs, (time, batch, …), if it cannot be found out.
+            An example of the inputs, (time, batch, …), if no input that fits is found.
         values : bool
-            Whether nodes show numbers; a symbolic run has those of parameters only.
+            Whether nodes show numbers; a symbolic run has numbers of parameters only.
         force : sequence of str
             Slots that carry data y from step to step, as in training with teacher forcing, in
-            place of what the network made; the targets of the loss, if these are alike.
+            place of the network's values. The data are the targets of the loss, if their shapes
+            agree.
         total : bool
-            Whether the losses of the steps are summed up, to one node L.
+            Whether the losses of the steps are summed to one node L.
         shared : {"label", "node"}
             Whether a parameter is a label of edges, or a node with an edge to each of its uses.
         aspect : float, optional
             Width of the picture over its height, such as ``16 / 9`` for a slide.
         highlight : sequence of str
             Gates and operations of one step that are shown with their lines, while all others are
-            faint. One without a name is called what it does, such as ``"tanh c"`` or ``"i×g"``.
+            faint. A value without a name is called by its operation, such as ``"tanh c"`` or ``"i×g"``.
         symbols : mapping of str to str, optional
-            From the names of the model to the reader's: ``{"h": "s"}`` draws s for h, and s_1 for h_1.
+            From names of the model to names in the drawing: ``{"h": "s"}`` draws s for h, and s_1 for h_1.
         notation : {"UW", "WU"}, optional
             Letters of the input's and of the recurrent matrix; the model's own are "UW".
 
@@ -535,9 +536,9 @@ class Module:
 
         Notes
         -----
-        A cell may have an attribute ``layout``, from the names of its values to their places in
-        the folded drawing: how many nodes to the right, and which row. Likewise ``step_layout``
-        for the drawing of one step, where a value without a name is called what it does,
+        A cell may have an attribute ``layout``: a mapping from the names of its values to their
+        positions in the folded drawing, as (column, row). Likewise ``step_layout``
+        for the drawing of one step, where a value without a name is called by its operation,
         such as ``"tanh c"`` or ``"i×g"``.
 
         Raises
@@ -545,8 +546,8 @@ class Module:
         TinygradError
             If the module runs on no input that was tried.
         ValueError
-            If time, detail, shared or aspect is none of these, if one step is to be drawn of a module with no
-            cell or with several kinds, or if nothing in the step has a name that is to be highlighted.
+            If time, detail, shared or aspect has another value, if ``time="step"`` and the module has no
+            cell or cells of several kinds, or if a name to highlight is not in the step.
 
         Examples
         --------
@@ -581,7 +582,7 @@ class Module:
     def drawn_with(self, xs: Any) -> tuple[tuple[Any, ...], Tensor | None]:
         """Arguments for drawing this module, and targets if they are among the arguments.
 
-        A module that takes more than a sequence of inputs overrides this, to make the rest.
+        A module that takes more arguments than a sequence of inputs overrides this method.
 
         Parameters
         ----------
@@ -591,7 +592,7 @@ class Module:
         Returns
         -------
         tuple
-            What the module is called with.
+            The arguments of the module's call.
         Tensor or None
 
         Examples
@@ -621,12 +622,12 @@ class Module:
         Parameters
         ----------
         backward, inputs, loss, targets, symbols, notation, net, bias, form
-            As :func:`tinygrad_rnn.explain.equations` has them.
+            As in :func:`tinygrad_rnn.explain.equations`.
 
         Returns
         -------
         Latex
-            A text, which a notebook shows typeset.
+            A text, which notebooks show as typeset formulas.
 
         Examples
         --------
@@ -659,21 +660,22 @@ class Module:
         ----------
         T, B : int
         inputs : array_like, Spec, nested tuples of them, or mapping, optional
-            An example of the input sequence of the recurrent part, (time, batch, features);
-            of several parts, by path. It is found out if not given.
+            An example of the input sequence of the recurrent part, (time, batch, features).
+            With several recurrent parts, examples by path. If not given, several shapes and
+            dtypes are tried.
 
         Returns
         -------
         Plan, or mapping from path to Plan
-            Of the one recurrent part, or of each. It prints as a table, has the program's
-            `source`, and draws itself.
+            The plan of the only recurrent part, or the plans of all. A plan prints as a table,
+            has the program's `source`, and draws itself.
 
         Raises
         ------
         TinygradError
             If there is no recurrent part.
         ShapeError
-            If no input was found that fits, or the example does not.
+            If no input was found that fits, or the example does not fit.
 
         Examples
         --------

@@ -58,9 +58,9 @@ def symbolic(spec: Spec, name: str | None = None, role: str | None = None) -> Te
 def try_inputs(module: Module, run: Callable[[Spec | None], Result]) -> Result:
     """Call a function with the specs of inputs that a module may take, until one of them fits.
 
-    The feature size is the module's `input_size`, or that of a module in it, or the first
-    length among its parameters' shapes that fits; or else the elements are integer codes,
-    or there is no input at all. Codes come first if a module in it has `codes`.
+    These inputs are tried in order: elements with the feature size `input_size` of the module or of
+    a module in it; elements whose feature size is a length among the parameters' shapes; integer
+    codes; no input. If a module in it has `codes`, integer codes are tried first.
 
     Parameters
     ----------
@@ -72,11 +72,11 @@ def try_inputs(module: Module, run: Callable[[Spec | None], Result]) -> Result:
     Raises
     ------
     ShapeError
-        If nothing fits; with the error of the first attempt.
+        If no input fits; with the error of the first attempt.
     TraceError
         If the values of a symbolic tensor are looked at.
     Exception
-        If nothing fits, and the module's own code raised an error that is not of the
+        If no input fits, and the module's own code raised an error that is not of the
         library's kind, such as an AttributeError for a misspelt name.
     """
     first: TinygradError | None = None
@@ -92,7 +92,7 @@ def try_inputs(module: Module, run: Callable[[Spec | None], Result]) -> Result:
         except TinygradError as error:
             first = first or error
         except Exception as error:  # a mistake in the module, unless another input fits
-            if spec is not None:  # None in place of a tensor makes errors of its own
+            if spec is not None:  # without an input, an error may come from the None in place of a tensor
                 own = own or error
             elif first is None and own is None:
                 raise
@@ -138,13 +138,13 @@ def trace_step(cell: Cell, batch_size: int = 1, inputs: Any = None) -> Step:
     cell : Cell
     batch_size : int
     inputs : array_like, Tensor, Spec, or nested tuples of them, optional
-        An example of x_t, shape (batch, features); what the cell takes is found out if it
-        is not given.
+        An example of x_t, shape (batch, features). If not given, several shapes and dtypes are
+        tried.
 
     Raises
     ------
     ShapeError
-        If no input was found that the cell takes, or the example does not fit.
+        If no input was found that fits, or the example does not fit.
     TraceError
         If the step looks at the values of its tensors.
 

@@ -26,10 +26,11 @@ __all__ = ["Seq2Seq"]
 class Seq2Seq(Module):
     """An encoder and a decoder: the decoder generates a sequence from the encoder's final state.
 
-    The state is all that passes from one to the other. A decoder without a context starts
-    from it, so its cell has to be of the encoder's kind and size. A decoder with a
-    ``context_size`` takes it as one vector, all parts side by side, where its ``at`` says: at
-    the start, through a matrix that fits any two sizes, at every step, or both.
+    Only the encoder's final state passes to the decoder. A decoder without a context takes it
+    as its initial state, so the decoder's cell has to be of the encoder's kind and size. A decoder
+    with a ``context_size`` takes it as one vector, the context, with all parts side by side. The
+    decoder's ``at`` says where the context is read: at the start, through a matrix that fits any
+    two sizes, at every step, or both.
 
     Parameters
     ----------
@@ -38,7 +39,7 @@ class Seq2Seq(Module):
         layer of any number of layers and directions, :class:`Recurrent`, or your own.
     decoder : Decoder
     embedding : Module, optional
-        What the encoder's input goes through first, for inputs that are codes.
+        A layer before the encoder, for inputs that are codes.
 
     References
     ----------
@@ -66,7 +67,7 @@ class Seq2Seq(Module):
         self.codes = None if embedding is None else embedding.codes
 
     def drawn_with(self, xs: Tensor) -> tuple[tuple[Tensor, ...], Tensor]:
-        """A sequence to be read, and one to be written, which is the target as well."""
+        """A sequence to read, and a sequence to write, which is the target as well."""
         ys = symbolic(Spec(xs.shape[:2], np.dtype(np.int64)), "y", "input")
         return (xs, ys), ys
 
@@ -81,7 +82,7 @@ class Seq2Seq(Module):
         Raises
         ------
         ShapeError
-            If it has several layers or directions, and the decoder no context.
+            If the encoder has several layers or directions, and the decoder has no context.
         """
         inputs = xs if self.embedding is None else self.embedding(xs)
         _, state = self.encoder(inputs, lengths=lengths, final_state_only=True)
@@ -113,10 +114,10 @@ class Seq2Seq(Module):
         Parameters
         ----------
         xs : array_like
-            What the embedding or the encoder takes, (time, batch, …).
+            The input of the embedding or of the encoder, (time, batch, …).
         ys : array_like of int, shape (T, batch)
         lengths, target_lengths : array_like of int, shape (batch,), optional
-            How long each row of `xs` and of `ys` is.
+            The lengths of the rows of `xs` and of `ys`.
         force_mask : array_like of bool, shape (T,) or (T, batch), optional
             See :class:`Decoder`.
 

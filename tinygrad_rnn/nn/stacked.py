@@ -28,26 +28,26 @@ __all__ = ["RecurrentLayer"]
 class RecurrentLayer(Module):
     """Layers of a cell with PyTorch's arguments and parameter names; the base of RNN, LSTM and GRU.
 
-    The parameters have PyTorch's names, those of the cell with the layer's number and
-    direction: ``weight_hh_l0_reverse`` is ``weight_hh`` of the cell of ``l0_reverse``. So
-    `state_dict` has PyTorch's keys, and `load_state_dict` takes a PyTorch layer's.
+    The parameters have PyTorch's names: the name in the cell, the layer's number and the
+    direction. ``weight_hh_l0_reverse`` is ``weight_hh`` of the cell of ``l0_reverse``. So
+    `state_dict` has PyTorch's keys, and `load_state_dict` accepts the state of a PyTorch layer.
 
     Parameters
     ----------
     cell : callable
-        Makes a cell from (input_size, hidden_size). Its outputs have `hidden_size` features,
-        or as many as an attribute `output_size` of the cell says.
+        Makes a cell from (input_size, hidden_size). The outputs of the cell have `hidden_size`
+        features, or `output_size` features if the cell has this attribute.
     input_size, hidden_size : int
     num_layers : int or sequence of int
-        How many layers, each of which reads the outputs of the one below; or the hidden
-        size of each, of which the last is `hidden_size`.
+        Number of layers, each of which reads the outputs of the layer below; or the hidden size
+        of each layer, the last equal to `hidden_size`.
     batch_first : bool
-        Whether inputs and outputs are (batch, time, features); states never are.
+        Whether inputs and outputs are (batch, time, features). It does not change states.
     dropout : float
         Probability that an element is dropped between two layers, while training.
     bidirectional : bool
-        Whether each layer has a second cell that runs from the end to the start; the outputs
-        of both stand side by side.
+        Whether each layer has a second cell that runs from the end to the start. The outputs
+        of both cells are concatenated along the features.
     mode : {"scan", "unroll"}
     checkpoint : int, optional
     backend : {"numpy", "native"}, optional
@@ -108,25 +108,25 @@ class RecurrentLayer(Module):
         ----------
         xs : array_like, shape (T, batch, input_size), (batch, T, input_size) if `batch_first`, or (T, input_size)
         state : Tensor, shape (layers · directions, batch, hidden_size), or a tuple of them for an LSTM, optional
-            What each cell starts from, zeros if not given; without the batch for a single
-            sequence. Where layers differ in size, a tuple with a Tensor for each of them.
+            The initial state of each cell, zeros if not given; without the batch axis for a
+            single sequence. If layers differ in size, a tuple with a Tensor for each layer.
         **options
             Passed on to :class:`Recurrent`. ``lengths``, shape (batch,): how many steps of
             each sequence are real. ``final_state_only``: whether the outputs are not wanted.
-            ``force``: of a cell among several by its name, such as ``{"h_l1": data}``; data
-            have time first, whatever `batch_first` says.
+            ``force``: with several cells, a slot's name ends in the name of its cell, such as
+            ``{"h_l1": data}``; data always have time first, also with `batch_first`.
 
         Returns
         -------
         output : Tensor, shape as that of `xs`, with hidden_size · directions for input_size
             h of every step of the last layer.
         state : Tensor, or an LSTMState (h, c), shape as that of `state`
-            What the last step of each cell carries on.
+            The final state of each cell.
 
         Raises
         ------
         ShapeError
-            If input or state are of another shape than this layer needs.
+            If the input or the state has another shape than this layer needs.
         """
         return self._run(xs, state, options, None)
 
@@ -140,14 +140,14 @@ class RecurrentLayer(Module):
         xs, state
             As for a call.
         names : collection of str, optional
-            Which of a cell's values, such as ``["c", "f"]``; see :meth:`Recurrent.states`.
+            Names of the wanted values of a cell, such as ``["c", "f"]``; see :meth:`Recurrent.states`.
         **options
             `lengths`, `force` and `force_mask`, as for a call.
 
         Returns
         -------
         dict of str to Tensor, shape as that of the output
-            By name, layer and direction: ``"c_l0"``, ``"f_l1_reverse"``. Gradients pass through them.
+            The values, by name, layer and direction: ``"c_l0"``, ``"f_l1_reverse"``. Gradients pass through them.
 
         Examples
         --------
@@ -214,7 +214,7 @@ class RecurrentLayer(Module):
         if (force := own.get("force")) is not None and isinstance(force, Mapping):
             names = [other for other, _ in self.cells()]
             parts = {key: re.fullmatch(r"(.+)_(l\d+(?:_reverse)?)", key) for key in force}
-            if len(names) == 1:  # h is h_l0 then
+            if len(names) == 1:  # with one cell, h may be given for h_l0
                 parts = {key: part or re.fullmatch(r"(.+)()", key) for key, part in parts.items()}
             if unknown := [key for key, part in parts.items() if part is None or part[2] not in ("", *names)]:
                 raise ShapeError(f"force: {', '.join(unknown)} is of no cell; write h_{name}, and so on: {', '.join(names)}")
@@ -242,7 +242,7 @@ class RecurrentLayer(Module):
                 f"batch need {rebuild(own[0], iter(needed))}"
             )
         tensors = iter(given)
-        columns = []  # of each slot, a tensor for each cell
+        columns = []  # for each slot, one tensor per cell
         for slot in needed:
             parts = [next(tensors) for _ in (slot if isinstance(slot[0], tuple) else [slot])]
             columns.append([part[k][None] if alone else part[k] for part in parts for k in range(len(part))])

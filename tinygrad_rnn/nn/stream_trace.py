@@ -1,4 +1,4 @@
-"""The trace of a module's step for a stream, from runs over a sequence of one step and of some."""
+"""The trace of a module's step for a stream, from runs over a sequence of one step and of several steps."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class StreamTrace:
     x : nested tuples of array_like, or None
         An element of the input.
     given : sequence of numpy.ndarray
-        The same, flat, and then the forced data.
+        The arrays of `x`, flat, and then the forced data.
     forced : sequence of str
         Names of forced slots.
 
@@ -51,16 +51,16 @@ class StreamTrace:
     ----------
     trace : Trace
     start : tuple of State
-        What each recurrent part starts from.
+        The initial state of each recurrent part.
     output : Tensor or nested tuples of them
         The structure of the module's output.
     data : list of numpy.ndarray
-        Random sequences of some steps, of the kind of `given`.
+        Random sequences of several steps, with the shapes and dtypes of `given`.
 
     Raises
     ------
     ShapeError
-        If something has another shape than the module takes, or there is no such slot.
+        If an argument has another shape than the module takes, or a slot does not exist.
     TinygradError
         If a part of the module cannot be run step by step.
     """
@@ -175,7 +175,7 @@ class StreamTrace:
         Raises
         ------
         TinygradError
-            If they differ.
+            If the outputs differ.
         """
         for parts, one, whole in zip(zip(*steps, strict=True), flatten(self.output), flatten(self._whole), strict=True):
             axis = _time_axis(one, whole)

@@ -29,9 +29,9 @@ class Stream:
     """A module that is run one step at a time and keeps its state; made by :meth:`Module.stream`.
 
     The module's step is traced at the first call: the module runs over a sequence of one
-    step, and each recurrent part starts from what the stream carries. The step is then a
-    list of NumPy calls on memory that is used again. It is tried out on three random
-    steps first, and refused if a run over the whole sequence gives something else. The stream
+    step, and each recurrent part starts from the state that the stream carries. The traced step
+    becomes a list of NumPy calls on memory that is reused. The list is first tried on three random
+    steps. If a run over the whole sequence gives other outputs, the module is refused. The stream
     sees later changes of the parameters' arrays; for any other change of the module make a new stream.
 
     Parameters
@@ -58,8 +58,8 @@ class Stream:
     >>> steps[0].shape, np.allclose(steps, model(codes), atol=1e-6)
     ((1, 4), True)
 
-    Measured values are fed back in place of the model's own by the name of the slot that
-    carries them, so that a NARX model runs in open or in closed loop:
+    To feed back measured values in place of the model's own, give them by the name of the slot
+    that carries them. So a NARX model runs in open or in closed loop:
 
     >>> narx = nn.NARX(1, 1).stream()
     >>> measured, x = np.ones((1, 1)), np.zeros((1, 1))
@@ -77,7 +77,7 @@ class Stream:
         self._steps: dict[Any, _Step] = {}
         self._step: _Step | None = None
         self._key: tuple[Any, ...] = ()
-        self._waiting: list[Array] | None = None  # a state that was given before the first step
+        self._waiting: list[Array] | None = None  # a state that was set before the first step
 
     def __call__(self, x: Any = None, **forced: Any) -> Any:
         """Make one step.
@@ -87,19 +87,19 @@ class Stream:
         x : array_like, shape (batch, features) or (batch,), nested tuples of them, or None
             The element x_t of the input sequence.
         **forced : array_like, shape (batch, …)
-            By the name of a slot of the state, or of the first slot of a history such as ``y``
-            for ``y_1``: data of this step that are carried into the next one.
+            Data that replace the value that a slot carries into the next step, by the name of
+            the slot, or by the name of a history such as ``y`` for its first slot ``y_1``.
 
         Returns
         -------
         numpy.ndarray or nested tuples of them
-            The module's output at this step. A module whose output has no time axis, such as a
-            classifier, gives what it says of the sequence so far.
+            The module's output at this step. If the output has no time axis, as that of a
+            classifier, it is the output for the sequence so far.
 
         Raises
         ------
         ShapeError
-            If something has another shape than the module takes, or there is no such slot.
+            If an argument has another shape than the module takes, or a slot does not exist.
         TinygradError
             If the module cannot be run step by step: the message says why.
         """
@@ -120,8 +120,8 @@ class Stream:
     def state(self) -> Any:
         """Copies of the carried values; assign to it to continue from another state.
 
-        The state of the module's recurrent part, in the structure that its cell has; of several
-        parts a tuple with the state of each. None before the first step.
+        The state of the module's recurrent part, in the structure of its cell's state. With several
+        recurrent parts, a tuple with the state of each. None before the first step.
         """
         if self._step is None:
             return None
@@ -154,7 +154,7 @@ class Stream:
         Raises
         ------
         DataError
-            As :func:`tinygrad_rnn.save` does.
+            As in :func:`tinygrad_rnn.save`.
         """
         from ..storing import save
 
@@ -217,7 +217,7 @@ class _Step:
         Raises
         ------
         ShapeError
-            If it does not fit.
+            If the shapes do not fit.
         """
         slots = self.program.state
         if [array.shape for array in state] != [slot.shape for slot in slots]:
