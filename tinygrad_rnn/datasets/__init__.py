@@ -1,11 +1,11 @@
 """Small data sets and problem generators, for experiments that fit on a page.
 
-What is random takes an argument `rng`, always given by name: a seed, a NumPy generator, or
-None for fresh randomness.
+Random generators of data take an argument `rng`, always given by name: a seed, a NumPy
+generator, or None for new random numbers at each call.
 
-A batch is time first: (time, batch, features) of numbers, in float32, or (time, batch) of
-codes, in int64. A series is float64 and has one axis, time; ``series[:, None, None]`` is a
-batch of one series of one feature.
+A batch has time first. A batch of numbers is float32 with shape (time, batch, features); a batch
+of codes is int64 with shape (time, batch). A series is float64 and has one axis, time;
+``series[:, None, None]`` is a batch of one series of one feature.
 """
 
 from .long_memory import adding_problem, copy_memory

@@ -17,28 +17,28 @@ def adding_problem(steps: int, batch_size: int, *, rng: int | np.random.Generato
     Parameters
     ----------
     steps : int
-        2 at least.
+        The length of the sequences, at least 2.
     batch_size : int
     rng : int, Generator or None
 
     Returns
     -------
     inputs : ndarray of float32, shape (steps, batch_size, 2)
-        At each step a number, uniform in [0, 1], and a mark: 1 at one step of the first
-        half and at one of the second, 0 elsewhere.
+        At each step a number, uniform in [0, 1], and a mark. The mark is 1 at one step of the first
+        half and at one step of the second half, and 0 elsewhere.
     targets : ndarray of float32, shape (batch_size, 1)
-        The sum of the two numbers. To answer 1 always gives a mean squared error of 1/6, its
-        variance.
+        The sum of the two marked numbers. A model that always answers 1 has a mean squared error of
+        1/6, the variance of the sum.
 
     Raises
     ------
     ValueError
-        If there are no two steps to mark, or `batch_size` is negative.
+        If `steps` is less than 2, or `batch_size` is negative.
 
     References
     ----------
-    Hochreiter and Schmidhuber, "Long short-term memory", 1997; the halves are those of
-    Arjovsky, Shah and Bengio, "Unitary evolution recurrent neural networks", 2016.
+    Hochreiter and Schmidhuber, "Long short-term memory", 1997. One mark in each half is the form
+    of Arjovsky, Shah and Bengio, "Unitary evolution recurrent neural networks", 2016.
 
     Examples
     --------
@@ -67,21 +67,22 @@ def copy_memory(
     Parameters
     ----------
     delay : int
-        T, 1 at least.
+        T, the number of steps from the last symbol to the request, at least 1.
     batch_size : int
     rng : int, Generator or None
     length : int
-        How many symbols there are to remember.
+        Number of symbols to remember.
     symbols : int
-        The symbols are 1, …, this many. 0 is a blank; the next number asks for the answer.
+        Number of different symbols 1, 2, …, `symbols`. 0 is a blank, and `symbols` + 1 is the
+        request for the answer.
 
     Returns
     -------
     inputs : ndarray of int64, shape (delay + 2 length, batch_size)
-        `length` symbols at random, delay - 1 blanks, and length + 1 times the request.
+        `length` random symbols, then delay - 1 blanks, then the request length + 1 times.
     targets : ndarray of int64, shape (delay + 2 length, batch_size)
-        Blanks, and at the last `length` steps the symbols. One who forgets them, but knows when to
-        answer, has a mean cross-entropy of length ln(symbols) / (delay + 2 length).
+        Blanks, and at the last `length` steps the symbols. A model that forgets the symbols, but
+        knows when to answer, has a mean cross-entropy of length ln(symbols) / (delay + 2 length).
 
     Raises
     ------

@@ -15,20 +15,20 @@ SECONDS = 16.0
 def two_tanks(steps: int, *, noise: float = 0.02, rng: int | np.random.Generator | None) -> tuple[Floats, Floats]:
     """Two tanks, one above the other: a pump fills the upper one, and the level of the lower one is measured.
 
-    x₁' = -k √x₁ + p u and x₂' = k √x₁ - k √x₂, where k = 0.05 and p = 0.04. A tank of height 10 spills what is more. The
-    voltage u of the pump changes at random times to random values. Rows are 16 seconds apart.
+    x₁' = -k √x₁ + p u and x₂' = k √x₁ - k √x₂, where k = 0.05 and p = 0.04. The tanks have height 10; water above this level
+    is lost. The voltage u of the pump changes at random times to random values. Rows are 16 seconds apart.
 
     Parameters
     ----------
     steps : int
     noise : float
-        Standard deviation of the noise of measurement.
+        Standard deviation of the measurement noise.
     rng : int, Generator or None
 
     Returns
     -------
     u, y : ndarray of float64, shape (steps,)
-        The voltage of the pump, and the level of the lower tank. y at a place depends on u at places before it.
+        The voltage of the pump, and the level of the lower tank. ``y[t]`` depends on u at positions before t.
 
     Raises
     ------
@@ -38,7 +38,7 @@ def two_tanks(steps: int, *, noise: float = 0.02, rng: int | np.random.Generator
     References
     ----------
     The equations are those of Schoukens and Noël, "Three benchmarks addressing open challenges in nonlinear system
-    identification", 2017; the constants are not.
+    identification", 2017; the constants are our own.
 
     Examples
     --------

@@ -30,7 +30,8 @@ class Record(NamedTuple):
     period : float
         Seconds from one step to the next.
     first : int
-        In a test, so many first values of y may be used to begin a free run, and are not judged. 0 in training data.
+        In a test, the number of first values of y that may be used to begin a free run, and are not judged. 0 in
+        training data.
 
     Examples
     --------
@@ -53,19 +54,19 @@ def cascaded_tanks(path: FilePath) -> tuple[Record, Record]:
     Parameters
     ----------
     path : str or path
-        ``dataBenchmark.csv`` or ``dataBenchmark.mat``, or the folder where the archive was unpacked. A .mat needs SciPy.
+        ``dataBenchmark.csv`` or ``dataBenchmark.mat``, or the folder where the archive was unpacked. A .mat file needs SciPy.
 
     Returns
     -------
     train, test : Record
-        1,024 steps of 4 seconds each: the voltage of the pump, and that of the sensor of the lower tank's level.
+        1,024 steps of 4 seconds each: the voltage of the pump, and the voltage of the level sensor in the lower tank.
 
     Raises
     ------
     DataError
-        If there is no such file, or it does not hold these columns.
+        If the file does not exist, or does not hold the columns of this data set.
     MissingExtraError
-        If SciPy is needed, and missing.
+        If SciPy is needed, and is not installed.
 
     References
     ----------
@@ -96,7 +97,7 @@ def silverbox(path: FilePath) -> tuple[Record, Record, Record, Record]:
     Parameters
     ----------
     path : str or path
-        ``SNLS80mV.csv`` or ``SNLS80mV.mat``, or the folder where the archive was unpacked. A .mat needs SciPy.
+        ``SNLS80mV.csv`` or ``SNLS80mV.mat``, or the folder where the archive was unpacked. A .mat file needs SciPy.
 
     Returns
     -------
@@ -105,16 +106,16 @@ def silverbox(path: FilePath) -> tuple[Record, Record, Record, Record]:
     multisine : Record
         A test of the same kind, the last quarter.
     arrow : Record
-        A test by noise that grows, in the end beyond all that was in training.
+        A test with noise of growing amplitude, which in the end exceeds all amplitudes in the training data.
     arrow_within : Record
-        The 32,000 steps of it that ask for no extrapolation.
+        The 32,000 steps of `arrow` that need no extrapolation.
 
     Raises
     ------
     DataError
-        If there is no such file, or it does not hold these columns.
+        If the file does not exist, or does not hold the columns of this data set.
     MissingExtraError
-        If SciPy is needed, and missing.
+        If SciPy is needed, and is not installed.
 
     References
     ----------
@@ -146,7 +147,7 @@ def wiener_hammerstein(path: FilePath) -> tuple[Record, Record]:
     Parameters
     ----------
     path : str or path
-        ``WienerHammerBenchMark.mat`` or a .csv with the same names, or the folder that it is in. A .mat needs SciPy.
+        ``WienerHammerBenchMark.mat`` or a .csv with the same names, or the folder of the file. A .mat file needs SciPy.
 
     Returns
     -------
@@ -156,9 +157,9 @@ def wiener_hammerstein(path: FilePath) -> tuple[Record, Record]:
     Raises
     ------
     DataError
-        If there is no such file, or it does not hold these columns.
+        If the file does not exist, or does not hold the columns of this data set.
     MissingExtraError
-        If SciPy is needed, and missing.
+        If SciPy is needed, and is not installed.
 
     References
     ----------
@@ -202,7 +203,7 @@ def _read(
 
 
 def _find(path: Path, stem: str, archive: str, page: str) -> Path:
-    """The file itself, or the one in a folder or in its subfolders of one level."""
+    """The file itself, or the file in a folder or in its direct subfolders."""
     if path.is_file():
         return path
     for name in (f"{stem}.csv", f"{stem}.mat"):
@@ -216,7 +217,7 @@ def _find(path: Path, stem: str, archive: str, page: str) -> Path:
 
 
 def _from_csv(file: Path, names: tuple[str, ...]) -> dict[str, Floats]:
-    """Columns by the names in the first line; a number that is given once stands in the first row."""
+    """Columns by the names in the first line; a single number, such as a period, is in the first row of its column."""
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             rows = [row for row in csv.reader(stream) if any(map(str.strip, row))]

@@ -25,8 +25,8 @@ def sunspots() -> tuple[npt.NDArray[np.int64], Floats]:
 
     Notes
     -----
-    The Zurich numbers, later the international ones in their first version; those of 2015
-    and after are scaled anew. Public data of the NOAA's National Geophysical Data Center,
+    These are the Zurich numbers, later the first version of the international numbers; versions
+    since 2015 have another scale. Public data of the NOAA's National Geophysical Data Center,
     from the World Data Center SILSO, Royal Observatory of Belgium.
 
     References
@@ -61,14 +61,14 @@ def narma10(steps: int, *, rng: int | np.random.Generator | None) -> tuple[Float
     Returns
     -------
     u, y : ndarray of float64, shape (steps,)
-        The input and the series. y at a place depends on u at places before it.
+        The input and the series. ``y[t]`` depends on u at positions before t.
 
     Raises
     ------
     ValueError
         If steps is negative.
     DataError
-        If the series grows without bound, as it does for a rare input; try another seed.
+        If the series grows without bound, which is rare; try another seed.
 
     References
     ----------
@@ -103,12 +103,12 @@ def mackey_glass(
     ----------
     steps : int
     tau : int
-        τ, 1 at least.
+        τ, at least 1.
     a, b : float
     n : int
     x0 : float
     substeps : int
-        How many steps of the integrator make a unit of time.
+        Number of steps of the integrator in a unit of time.
 
     Returns
     -------
@@ -122,9 +122,9 @@ def mackey_glass(
 
     Notes
     -----
-    Integrated by the classical Runge–Kutta method of fourth order. It needs the delayed
-    value in the middle of a step as well, where the series has not been computed: it is that
-    of the cubic through the values and the slopes at both ends of the step,
+    The series is integrated by the classical Runge–Kutta method of fourth order. This method also
+    needs the delayed value in the middle of a step, where the series was not computed. The value is
+    interpolated by the cubic through the values and the slopes at both ends of the step,
     (x_0 + x_1)/2 + h (x'_0 - x'_1)/8, which keeps the order of the method.
 
     References

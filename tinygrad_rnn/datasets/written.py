@@ -43,7 +43,7 @@ def in_words(n: int) -> str:
     Raises
     ------
     ValueError
-        If it is not.
+        If n is outside this range.
 
     Examples
     --------
@@ -99,12 +99,12 @@ def date_in_words(date: datetime.date, style: int = 0) -> str:
     ----------
     date : datetime.date
     style : int
-        Which of the seven ways of writing it: 0, …, 6.
+        The number of the style: 0, …, 6, in the order of the example.
 
     Raises
     ------
     ValueError
-        If there is no such style.
+        If style is not one of these numbers.
 
     Examples
     --------

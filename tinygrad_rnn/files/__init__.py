@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, and read without trust in their content."""
+"""Files: written completely or not at all, and read without trust in their content."""
 
 from .npz import Stored, write_arrays
 from .table import read_table

@@ -1,4 +1,4 @@
-"""Arrays in ``.npz`` files, read without trust in what the files claim."""
+"""Arrays in ``.npz`` files, read without trust in the sizes that the files declare."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from .writing import replacing
 __all__ = ["Stored", "read_npz", "write_arrays"]
 
 HEADER = 10_000
-"""Bytes of the header of an ``.npy`` file that are read at the most, as in NumPy."""
+"""Most bytes that are read of the header of an ``.npy`` file, as in NumPy."""
 LONGEST = 60_000
-"""Bytes of an array's name at the most; the format ends at 65,535 with what stands beside it."""
+"""Most bytes of an array's name; the format allows 65,535 for the name and its additional fields."""
 DIRECTORY = 4 << 20
-"""Bytes of the directory of an ``.npz`` file that are read at the most: some ten thousand arrays."""
+"""Most bytes that are read of the directory of an ``.npz`` file: enough for some ten thousand arrays."""
 KIND = "an .npz file of arrays"
 PART = 1 << 20
 """Bytes of an array that are read at a time."""
 
 
 def write_arrays(path: AnyPath, arrays: Mapping[str, npt.NDArray[Any]], what: str = "") -> None:
-    """Write arrays to an ``.npz`` file, whole or not at all; see :func:`replacing`."""
+    """Write arrays to an ``.npz`` file, completely or not at all; see :func:`replacing`."""
     with replacing(path, what) as file, zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
             if "\0" in name or len(name.encode()) > LONGEST:
@@ -48,7 +48,7 @@ class Stored(NamedTuple):
     shape : tuple of int
     dtype : dtype
     read : callable
-        Gives the array. Nothing of its size exists before.
+        Returns the array. No memory is taken for the array before this call.
     """
 
     shape: tuple[int, ...]
@@ -60,8 +60,8 @@ class Stored(NamedTuple):
 def read_npz(path: AnyPath) -> Iterator[dict[str, Stored]]:
     """Open an ``.npz`` file of arrays; shapes and dtypes are known before an array is read.
 
-    So whoever knows what to expect can refuse the file first, and no file can take more
-    memory than what was expected. Nothing in a file is executed.
+    So a caller that knows the expected shapes can refuse the file before an array is read, and no
+    file can take more memory than expected. Nothing in a file is executed.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ def read_npz(path: AnyPath) -> Iterator[dict[str, Stored]]:
     Raises
     ------
     DataError
-        If it cannot be read, or is no such file, or is damaged.
+        If the file cannot be read, is not an ``.npz`` file, or is damaged.
 
     Examples
     --------
@@ -100,7 +100,7 @@ class _Cautious(io.BufferedReader):
     """A file that refuses very large reads, since the sizes in a file's directory cannot be trusted."""
 
     def read(self, size: int | None = -1) -> bytes:
-        there = os.fstat(self.fileno()).st_size - self.tell()  # a reader makes room for all that is asked for
+        there = os.fstat(self.fileno()).st_size - self.tell()  # a reader allocates all that is asked for
         size = there if size is None or size < 0 else min(size, there)
         if size > DIRECTORY:
             raise Damage("its directory is too large")
@@ -133,7 +133,7 @@ def _stored(path: AnyPath, archive: zipfile.ZipFile, member: zipfile.ZipInfo) ->
                 if not got:
                     raise Damage(f"{name!r:.80} in it is cut off")
                 done += got
-            file.read(1)  # at its end the checksum is compared
+            file.read(1)  # reading to the end compares the checksum
             return array.T if fortran else array
 
     return Stored(shape, dtype, read)

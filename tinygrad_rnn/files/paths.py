@@ -1,4 +1,4 @@
-"""Paths: what the system says about one, as errors of this library."""
+"""Paths: the system's errors about a path, converted to errors of this library."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def undamaged(path: AnyPath, kind: str) -> Iterator[None]:
         yield
     except TinygradError:
         raise
-    except Exception as error:  # readers raise a dozen kinds, of which few are documented
+    except Exception as error:  # readers raise a dozen kinds of errors, most of them undocumented
         why = str(error) if isinstance(error, (Damage, zipfile.BadZipFile)) else f"{type(error).__name__}: {error}"
         raise DataError(f"{shown(path)} is not {kind}, or is damaged: {why:.200}") from None
 

@@ -28,7 +28,7 @@ def read_table(path: AnyPath) -> npt.NDArray[np.float64]:
     Raises
     ------
     DataError
-        If the file cannot be read, has no numbers, or a line is not like the others; with the number of the line.
+        If the file cannot be read, has no numbers, or a line differs in form from the others; the message has its number.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Arrays and texts in ``.safetensors`` files, by the library of that name."""
+"""Arrays and texts in ``.safetensors`` files, read and written by the library safetensors."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ __all__ = ["TensorFile", "read_arrays", "read_tensors", "write_tensors"]
 KIND = "a .safetensors file"
 NEEDED = "whole models and .safetensors files need"
 HEADER = 8 << 20
-"""Bytes of the header at the most: names, shapes and texts."""
+"""Most bytes of the header, which has names, shapes and texts."""
 DTYPES = {
     "BOOL": "?",
     **{f"{kind}{8 * size}": f"{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)},
     **{f"F{8 * size}": f"f{size}" for size in (2, 4, 8)},
     "C64": "c8",
 }
-"""The dtypes that such a file and NumPy have in common, by the file's names."""
+"""The dtypes that ``.safetensors`` files and NumPy have in common, by their names in files."""
 WRITTEN = frozenset(map(np.dtype, DTYPES.values()))
 
 
@@ -49,12 +49,12 @@ class TensorFile(NamedTuple):
 def write_tensors(
     path: AnyPath, arrays: Mapping[str, npt.NDArray[Any]], texts: Mapping[str, str] | None = None, what: str = ""
 ) -> None:
-    """Write arrays and texts to a ``.safetensors`` file, whole or not at all; see :func:`replacing`.
+    """Write arrays and texts to a ``.safetensors`` file, completely or not at all; see :func:`replacing`.
 
     Raises
     ------
     DataError
-        If the file cannot be written, or does not hold an array of such a dtype or name.
+        If the file cannot be written, or if the format does not allow the dtype or the name of an array.
     MissingExtraError
         If the library safetensors is not installed.
     """
@@ -79,7 +79,7 @@ def read_tensors(path: AnyPath) -> Iterator[TensorFile]:
     Raises
     ------
     DataError
-        If it cannot be read, or is no such file, or is damaged.
+        If the file cannot be read, is not a ``.safetensors`` file, or is damaged.
     MissingExtraError
         If the library safetensors is not installed.
 
@@ -118,9 +118,9 @@ def read_arrays(path: AnyPath) -> Iterator[dict[str, Stored]]:
     Raises
     ------
     DataError
-        If it is neither, or is damaged.
+        If the file is of neither kind, or is damaged.
     MissingExtraError
-        If it is a ``.safetensors`` file, and the library is not installed.
+        If the file is a ``.safetensors`` file, and the library safetensors is not installed.
     """
     with told("read", path):
         check_regular(path)

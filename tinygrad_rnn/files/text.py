@@ -1,4 +1,4 @@
-"""Text files, and what to do about those in another encoding."""
+"""Text files in UTF-8, and advice for files in another encoding."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ def read_text(path: AnyPath, most: int = 5_000_000) -> str:
     ----------
     path : str or path
     most : int
-        Characters after which a longer text is cut off; the rest is not read.
+        Largest number of characters that are read; the rest of a longer text is left out.
 
     Raises
     ------
     DataError
-        If it cannot be read, or is not text, or is text in another encoding; the message
-        then has a command that converts it.
+        If the file cannot be read, is not text, or is in another encoding; in the last case the
+        message has a command that converts the file.
     """
     with told("read", path), Path(path).open("rb") as file:
         data = file.read(4 * most + 4)  # no character has more than four bytes
     try:
         text = data[: 4 * most].decode("utf-8")
     except UnicodeDecodeError as error:
-        if len(data) <= 4 * most or error.start < 4 * most - 3:  # otherwise it is only the cut
+        if len(data) <= 4 * most or error.start < 4 * most - 3:  # otherwise only the cut split a character
             raise _not_text(path, data, error.start) from None
         text = data[: error.start].decode("utf-8")
     if "\0" in text:

@@ -1,4 +1,4 @@
-"""Files written whole or not at all."""
+"""Files written completely or not at all."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ def check_writable(path: AnyPath, what: str = "") -> None:
     ----------
     path : str or path
     what : str
-        What is to be written, for the error: ``"the drawing"``.
+        Words for the content, for the error: ``"the drawing"``.
 
     Raises
     ------
     DataError
-        If the path is no name of a file, or there is no folder to hold it, or a folder, a
-        pipe, a device or a read-only file has that name.
+        If the path is not a name for a file, if its folder does not exist, or if a folder, a
+        pipe, a device or a read-only file has this name.
 
     Examples
     --------
@@ -50,12 +50,12 @@ def make_folder(path: AnyPath, what: str = "the folder") -> Path:
     ----------
     path : str or path
     what : str
-        What it is called in the error.
+        Words for the folder, for the error.
 
     Raises
     ------
     DataError
-        If it cannot be made, or takes no files.
+        If the folder cannot be made, or files cannot be written to it.
 
     Examples
     --------
@@ -77,15 +77,15 @@ def make_folder(path: AnyPath, what: str = "the folder") -> Path:
 def replacing(path: AnyPath, what: str = "") -> Iterator[IO[bytes]]:
     """Open a new file that replaces an existing file when the block ends without an error.
 
-    Until then, and if the block fails, the older file stays as it was. A symbolic link is
-    followed, the older file's permissions are kept, and no other file is left behind. Of
-    several writers at once the last one to end wins.
+    Until then, and if the block fails, the existing file stays as it was. A symbolic link is
+    followed, the permissions of the existing file are kept, and no temporary file is left behind.
+    If several writers write at once, the file of the last writer to end is kept.
 
     Parameters
     ----------
     path : str or path
     what : str
-        What is written, for the error: ``"the drawing"``.
+        Words for the content, for the error: ``"the drawing"``.
 
     Raises
     ------
@@ -103,13 +103,13 @@ def replacing(path: AnyPath, what: str = "") -> Iterator[IO[bytes]]:
     """
     with told(_to_write(what), path):
         target, before = _target(path)
-        # a new file gets what the umask leaves; one that replaces another is private until it is that other
+        # a new file has the permissions that the umask allows; a replacement is private until it gets those of the old file
         number, part = _part(target.parent, 0o666 if before is None else 0o600)
         try:
             with io.FileIO(number, "wb") as raw, io.BufferedWriter(raw) as file:
                 yield cast("IO[bytes]", file)
                 file.flush()
-                os.fsync(number)  # a full disk may tell no earlier
+                os.fsync(number)  # a full disk may cause no error before this call
             if before is not None:
                 _take_over(part, before)
             part.replace(target)
@@ -118,7 +118,7 @@ def replacing(path: AnyPath, what: str = "") -> Iterator[IO[bytes]]:
 
 
 def write_bytes(path: AnyPath, content: bytes, what: str = "") -> Path:
-    """Write a file, whole or not at all; see :func:`replacing`."""
+    """Write a file, completely or not at all; see :func:`replacing`."""
     with replacing(path, what) as file:
         file.write(content)
     return Path(path)
@@ -149,7 +149,7 @@ def _part(folder: Path, mode: int) -> tuple[int, Path]:
 def _take_over(part: Path, before: os.stat_result) -> None:
     """Copy the owner and the permissions of the replaced file to the new file."""
     if hasattr(os, "chown"):
-        with contextlib.suppress(OSError):  # only root may give a file away
+        with contextlib.suppress(OSError):  # only root may change the owner of a file
             os.chown(part, before.st_uid, before.st_gid)
     part.chmod(stat.S_IMODE(before.st_mode))
 

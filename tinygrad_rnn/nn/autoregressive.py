@@ -28,14 +28,14 @@ __all__ = ["AR", "ARCell"]
 class ARCell(DelayCell):
     """Autoregressive cell: y_t = w_0 + Σ_k w_k y_{t-k} + ε_t, for k = 1, …, order.
 
-    The noise ε_t is its input; without an input there is none, and y_t is the mean. The
-    output is y_t, and the state y_{t-1}, …, y_{t-order}.
+    The noise ε_t is the cell's input. Without an input there is no noise, and y_t is the mean. The
+    output is y_t, and the state is y_{t-1}, …, y_{t-order}.
 
     Parameters
     ----------
     order : int
     size : int
-        How many variables a series has; with several, the w_k are matrices.
+        Number of variables of a series; with several, the w_k are matrices.
     dtype : dtype
 
     Attributes
@@ -79,24 +79,24 @@ class ARCell(DelayCell):
 class AR(FromHistory):
     """Autoregressive model: y_t = w_0 + Σ_k w_k y_{t-k} + ε_t, with ε_t ~ N(0, σ²).
 
-    `fit` estimates it, `one_step`, `forecast` and `sample` use it. Called as it is, it turns
-    noise into a series: ``ar(noise, history) -> (ys, state)``.
+    `fit` estimates the parameters; `one_step`, `forecast` and `sample` use them. A call of the
+    model turns noise into a series: ``ar(noise, history) -> (ys, state)``.
 
     Parameters
     ----------
     order : int
     size : int
-        How many variables a series has; with several, the w_k are matrices, and the noises
-        of the variables are independent, each with its σ.
+        Number of variables of a series; with several, the w_k are matrices, and the noises
+        of the variables are independent, each with its own σ.
     dtype : dtype
     mode : {"scan", "unroll"}
 
     Attributes
     ----------
     cell : ARCell
-        It has the w_k.
+        The cell, which has the w_k.
     log_sigma : Parameter, shape (size,)
-        ln σ, 0 at first.
+        ln σ, initially 0.
 
     Raises
     ------
@@ -143,7 +143,7 @@ class AR(FromHistory):
         Raises
         ------
         DataError
-            If there are fewer than `order`.
+            If there are fewer than `order` values.
         """
         return self.cell.history(y=ys)
 
@@ -154,9 +154,9 @@ class AR(FromHistory):
         ----------
         ys : array_like, shape (T, batch, size)
         history : State
-            What came before, of :meth:`history`.
+            The values before ys, as a state made by :meth:`history`.
         lengths : array_like of int, shape (batch,), optional
-            How many values of each series are real; the means are zero past its end.
+            How many values of each series are real; the means are zero after the end of a series.
 
         Returns
         -------
@@ -172,7 +172,7 @@ class AR(FromHistory):
     def sample(self, history: State, steps: int) -> Tensor:
         """Draw a series from the model: (steps, batch, size).
 
-        :func:`tinygrad_rnn.seed` sets the random numbers.
+        :func:`tinygrad_rnn.seed` makes the random numbers reproducible.
         """
         shape = (steps, len(self._checked(history)[0]), self.cell.size)
         noise = sample(lambda generator: generator.standard_normal(shape).astype(self.log_sigma.dtype))
@@ -185,15 +185,15 @@ class AR(FromHistory):
         ----------
         ys : array_like, shape (T, batch, size)
         history : State, optional
-            What came before, of :meth:`history`. If it is not given, the first `order`
-            values are the history, and the others are judged.
+            The values before ys, as a state made by :meth:`history`. If not given, the first `order`
+            values of ys are the history, and the likelihood is that of the other values.
         lengths : array_like of int, shape (batch,), optional
-            How many values of each series are real; the others count for nothing.
+            How many values of each series are real; the others are ignored.
 
         Returns
         -------
         Tensor, shape (batch,)
-            It has a gradient, in ln σ too.
+            The log-likelihoods, differentiable with respect to all parameters, also ln σ.
         """
         history, ys, real = self._after_history(ys, history, lengths)
         for values in (*history, ys):
@@ -205,19 +205,19 @@ class AR(FromHistory):
     def fit(self, ys: TensorLike, history: State | None = None, *, lengths: npt.ArrayLike | None = None) -> AR:
         """Set the parameters to the maximum-likelihood estimate, given the history.
 
-        With normal noise these w are the least squares solution, which is computed in
-        closed form, and σ² = RSS / n, with the sum of squared residuals over all n values of
-        a variable. That is the maximum-likelihood estimate; multiply σ² by n / (n - p), with
-        the p = 1 + order · size weights of a variable, for the one without bias. In another
-        unit, c · ys, the w_k are the same. Frozen parameters stay as they are, and the others
-        are the best for these.
+        With normal noise the estimate of w is the least squares solution, which is computed in
+        closed form, and σ² = RSS / n, where RSS is the sum of squared residuals over all n values
+        of a variable. For the estimate of σ² without bias, multiply σ² by n / (n - p), where
+        p = 1 + order · size is the number of weights of a variable. In another
+        unit, c · ys, the w_k are the same. Frozen parameters keep their values, and the other
+        parameters are fitted with these values.
 
         Parameters
         ----------
         ys : array_like, shape (T, batch, size)
-            Several series are fitted together.
+            One or several series; several series are fitted together.
         history, lengths : optional
-            As for :meth:`log_likelihood`.
+            As in :meth:`log_likelihood`.
 
         Returns
         -------
@@ -238,8 +238,8 @@ class AR(FromHistory):
         Y = series[order:][real.data]
         weights, w, size = self.cell.weights, self.w.astype(float), self.cell.size
         free, offset = np.array([getattr(weights, name).requires_grad for name in weights.names]), weights.w_0.requires_grad
-        # Least squares see only what stands out of the largest number by more than rounding does. So each variable is
-        # counted from its lowest value, in its own unit; from 0 if w_0 is frozen, for then the level is not free.
+        # Least squares lose differences that are smaller than the rounding of the largest number. So each variable is
+        # shifted by its lowest value and scaled. It is not shifted if w_0 is frozen, since the level is then fixed.
         low, unit = _units(np.concatenate([*lagged, Y]), from_zero=not offset)
         target, lags = (Y - low) / unit, [(y - low) / unit for y in lagged]
         if not offset:
@@ -250,7 +250,7 @@ class AR(FromHistory):
         if len(Y) <= X.shape[1]:
             raise DataError(f"{len(Y)} values after the history are too few to estimate the {X.shape[1]} weights of each")
         solution, *_ = np.linalg.lstsq(X, target, rcond=None)
-        solution[~X.any(axis=0)] = 0  # exactly: of a variable that never changes nothing can be said
+        solution[~X.any(axis=0)] = 0  # exactly 0: a variable that never changes determines no weight
         sigma = unit * np.sqrt(np.square(target - X @ solution).mean(axis=0))
         w[free] = solution[: free.sum() * size].reshape(-1, size, size).swapaxes(1, 2) * unit[:, None] / unit
         for name, w_k in itertools.compress(zip(weights.names, w, strict=True), free):
@@ -264,9 +264,9 @@ class AR(FromHistory):
     def poles(self) -> npt.NDArray[Any]:
         """The complex roots of z^order - Σ_k w_k z^(order-k), the largest first.
 
-        Each is a mode of the series: with r e^{iω} comes an oscillation of the period
-        2π / ω steps, that decays by a factor r in each. With several variables these are the
-        eigenvalues of the companion matrix.
+        Each root is a mode of the series. The root r e^{iω} is an oscillation with a period of
+        2π / ω steps, which decays by a factor r at each step. With several variables the poles are
+        the eigenvalues of the companion matrix.
         """
         size, order = self.cell.size, self.cell.order
         companion = np.eye(order * size, k=-size)

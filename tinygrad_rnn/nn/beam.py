@@ -24,13 +24,13 @@ class Sequences(NamedTuple):
     Attributes
     ----------
     ys : ndarray of int, shape (T, batch), or (T, batch, width) of a beam search
-        The symbols, the end symbol too, which also fills what is behind it. T is the length of
-        the longest.
+        The symbols, including the end symbol, which also fills the padding. T is the length of
+        the longest sequence.
     lengths : ndarray of int, shape (batch,) or (batch, width)
-        With the end symbol.
+        The lengths, including the end symbol.
     log_likelihood : ndarray, shape (batch,) or (batch, width)
-        Of each sequence, under the model itself whatever the temperature, as
-        :func:`log_likelihood` says it.
+        The log-likelihood of each sequence, computed with temperature 1, as by
+        :func:`log_likelihood`.
 
     Examples
     --------
@@ -52,10 +52,10 @@ def write(step: Step, y: Tensor, state: State, choose: Callable[[Tensor], Tensor
     Parameters
     ----------
     step : callable
-        ``step(y, state) -> (logits, state)``: from symbols, shape (batch,), to the logits of the next.
+        ``step(y, state) -> (logits, state)``: from symbols, shape (batch,), to the logits of the next symbols.
     y : Tensor of int, shape (batch,)
     state : Tensor or nested tuples of them, shape (batch, …)
-        What the first step starts from.
+        The state before the first step.
     choose : callable
         From logits, shape (batch, n), to a symbol for each row.
     max_steps : int
@@ -79,20 +79,21 @@ def write(step: Step, y: Tensor, state: State, choose: Callable[[Tensor], Tensor
 def beam_search(step: Step, y: Tensor, state: State, width: int, max_steps: int, end: int) -> Sequences:
     """The likeliest sequences of each row that a beam search of this width finds, best first.
 
-    After each symbol the `width` likeliest beginnings are kept, ended or not. A width of 1 is
-    greedy. It is exact if no more beginnings exist than it keeps. Where fewer sequences
-    exist than that, the rest has length 0 and log-likelihood -inf.
+    After each symbol the `width` likeliest partial sequences are kept, ended or not. A width of 1
+    is a greedy search. The search is exact if at most `width` partial sequences exist at each
+    step. If fewer than `width` sequences exist, the remaining results have length 0 and
+    log-likelihood -inf.
 
     Parameters
     ----------
     step, y, state, max_steps, end
-        As for :func:`write`; rows of the batch are repeated, `width` times each.
+        As in :func:`write`; each row of the batch is repeated `width` times.
     width : int
     """
     batch_size = len(y.data)
     rows = np.arange(batch_size)[:, None]
     best = np.full((batch_size, width), -np.inf)  # log-likelihoods
-    best[:, 0] = 0  # one beginning, the empty one
+    best[:, 0] = 0  # at first only the empty sequence
     written = np.zeros((0, batch_size, width), np.intp)
     lengths, going = np.zeros((batch_size, width), np.intp), np.isfinite(best)
     y, state = _rows(y, np.repeat(rows, width)), _rows(state, np.repeat(rows, width))
@@ -100,7 +101,7 @@ def beam_search(step: Step, y: Tensor, state: State, width: int, max_steps: int,
         logits, state = step(y, state)
         log_p = np.array(log_softmax(logits).data, np.float64).reshape(batch_size, width, -1)
         n = log_p.shape[-1]
-        log_p[~going] = np.where(np.arange(n) == end, 0, -np.inf)  # what has ended stays as it is
+        log_p[~going] = np.where(np.arange(n) == end, 0, -np.inf)  # a sequence that has ended does not change
         total = (best[..., None] + log_p).reshape(batch_size, -1)
         chosen = np.argsort(-total, axis=-1, kind="stable")[:, :width]
         parent, symbol = np.divmod(chosen, n)

@@ -38,23 +38,25 @@ __all__ = ["Decoder"]
 class Decoder(Module):
     """A network from a vector to sequences of symbols, in which each symbol is read back before the next.
 
-    The vector x, the context, can come in at two places, which make different models:
+    The vector x, the context, can be read at the start, at every step, or both. These are
+    different models:
 
     ``at="start"``
-        h_0 = R_0 x + b_0: what later steps know of x is what the state has kept.
+        h_0 = R_0 x + b_0: later steps know only the part of x that the state has kept.
     ``at="every_step"``
-        u_t = E[y_{t-1}] + R x + b: no step has to remember x, and h_0 is the cell's own.
+        u_t = E[y_{t-1}] + R x + b: no step has to remember x, and h_0 is the cell's own initial state.
     ``at="both"``
-        Both, each with its matrix.
+        Both, each with its own matrix.
 
     Parameters
     ----------
     embedding, cell, readout, start, temperature
-        As for :class:`DecoderCell`; the temperature is for the symbols that are not forced.
+        As in :class:`DecoderCell`; the temperature is for the symbols that are not forced.
     end : int, optional
-        The symbol that ends a sequence, and is part of it; without one they go on.
+        The symbol that ends a sequence, and is part of the sequence. If not given, sequences end
+        only at `max_steps`.
     context_size : int, optional
-        Number of features of the context; none is read if not given.
+        Number of features of the context; if not given, there is no context.
     at : {"start", "every_step", "both"}
     mode : {"scan", "unroll"}
         See :class:`Recurrent`.
@@ -62,10 +64,10 @@ class Decoder(Module):
     Raises
     ------
     ValueError
-        If `start` or `end` are no symbols, `at` is none of the three, or the temperature is
-        not above 0.
+        If `start` or `end` is no symbol of the embedding, `at` is none of these three, or the
+        temperature is not above 0.
     TinygradError
-        If `cell` is none, such as a layer over time.
+        If `cell` is not a cell, but for example a layer over time.
 
     References
     ----------
@@ -141,18 +143,19 @@ class Decoder(Module):
         Parameters
         ----------
         ys : array_like of int, shape (T, batch)
-            The sequences to be written, without the start symbol and with the end symbol.
+            The target sequences, without the start symbol and with the end symbol.
             Step t reads ``ys[t - 1]`` and predicts ``ys[t]``.
         context : array_like, shape (batch, context_size), optional
         state : Tensor or nested tuples of them, optional
-            The cell's initial state, instead of one made of the context or the cell's own.
+            The initial state, in place of a state made from the context or the cell's own initial
+            state.
         lengths : array_like of int, shape (batch,), optional
-            How long each sequence is. Logits past its end are zero, and what stands there is
-            not read.
+            The length of each sequence. Logits after its end are zero, and symbols after its end
+            are not read.
         force_mask : array_like of bool, shape (T,) or (T, batch), optional
-            Where the next step reads the given symbol; where not, it reads the one that the
-            network would have written. ``generator.random((T, batch)) < p`` is scheduled
-            sampling (Bengio et al., 2015), with p falling from 1 in the course of training.
+            True where the next step reads the given symbol, and False where it reads the symbol
+            that the network chose. For scheduled sampling (Bengio et al., 2015), use
+            ``generator.random((T, batch)) < p``, with p falling from 1 in the course of training.
 
         Returns
         -------
@@ -191,7 +194,7 @@ class Decoder(Module):
         Parameters
         ----------
         ys, context, state, lengths
-            As for a call.
+            As in a call.
 
         Returns
         -------
@@ -208,11 +211,11 @@ class Decoder(Module):
         ----------
         context : array_like, shape (batch, context_size), optional
         max_steps : int
-            Where to stop sequences that have not ended by then.
+            Length at which sequences are stopped that have not ended before.
         state : Tensor or nested tuples of them, optional
-            As for a call.
+            As in a call.
         batch_size : int
-            How many sequences, if neither context nor state tell.
+            Number of sequences, if neither context nor state is given.
 
         Returns
         -------
@@ -221,7 +224,7 @@ class Decoder(Module):
         Raises
         ------
         ValueError
-            If `max_steps` is less than 1, or `batch_size` than 0.
+            If `max_steps` is less than 1, or `batch_size` is negative.
         ShapeError
             If context or state do not fit.
         """
@@ -241,9 +244,10 @@ class Decoder(Module):
         Parameters
         ----------
         context, max_steps, state, batch_size
-            As for :meth:`greedy`.
+            As in :meth:`greedy`.
         temperature : float
-            Above 0: 1 is the model itself, less is closer to greedy.
+            A number above 0. 1 draws from the model's distribution; a smaller temperature is closer
+            to a greedy choice.
 
         Returns
         -------
@@ -271,11 +275,11 @@ class Decoder(Module):
         Parameters
         ----------
         context, max_steps, state, batch_size
-            As for :meth:`greedy`.
+            As in :meth:`greedy`.
         width : int
-            How many beginnings are kept after each symbol. 1 is greedy. With at least as many
-            as there are, the search is exact; where there are fewer sequences than that, the
-            rest has length 0 and log-likelihood -inf.
+            Number of partial sequences that are kept after each symbol; 1 is a greedy search. If at
+            most `width` partial sequences exist at each step, the search is exact. If fewer than
+            `width` sequences exist, the remaining results have length 0 and log-likelihood -inf.
 
         Returns
         -------
@@ -304,14 +308,14 @@ class Decoder(Module):
             y, *held = self._begin(context, state, batch_size)
 
             def step(y: Tensor, held: tuple[State, ...]) -> tuple[Tensor, tuple[State, ...]]:
-                next(steps)  # so that these are steps of one run, and what it draws once stays
+                next(steps)  # marks these as steps of one run, so that numbers drawn once per run stay the same
                 logits, h = self.cell.logits(y, *held)
                 return logits, (h, *held[1:])
 
             return search(step, y, tuple(held), max_steps=most, end=end, **how)
 
     def _begin(self, context: TensorLike | None, state: State | None, batch_size: int) -> tuple[Any, ...]:
-        """The start of a run: y_0, h_0, and the context that every step reads, if there is one."""
+        """The start of a run: y_0, h_0, and the context if every step reads it."""
         y, h = self.cell.initial_state(check_int("batch_size", batch_size, least=0))
         needed = None if self.context_size is None else (batch_size, self.context_size)
         if context is None and needed is not None:

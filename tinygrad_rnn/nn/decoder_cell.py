@@ -27,7 +27,7 @@ class DecoderState(NamedTuple):
     y : Tensor of int, shape (batch,)
         The last symbol.
     h : Tensor or nested tuples of them
-        The state of the cell within.
+        The state of the inner cell.
 
     Examples
     --------
@@ -45,16 +45,16 @@ class DecoderState(NamedTuple):
 class DecoderCell(Cell):
     """A cell that reads the symbol that it wrote at the step before, and an optional input.
 
-    With f for the step of the cell within::
+    With f for the step of the inner cell::
 
         u_t = E[y_{t-1}] + x_t          x_t only if there is an input
         h_t = f(u_t, h_{t-1})
         o_t = c + V h_t                 logits
         y_t = argmax o_t                or drawn from softmax(o_t / temperature)
 
-    The output is o_t, and the state a :class:`DecoderState`. Force its slot ``y``, and what
-    is read are the true symbols: all that depends on them alone is then computed for all
-    steps at once.
+    The output is o_t, and the state is a :class:`DecoderState`. To make the cell read the true
+    symbols, force the slot ``y``. Values that depend only on the true symbols are then computed
+    for all steps at once.
 
     Parameters
     ----------
@@ -67,15 +67,15 @@ class DecoderCell(Cell):
     start : int
         The symbol before the first one, y_0.
     temperature : float, optional
-        Above 0: the symbols are drawn, by the Gumbel-max method. The likeliest is taken if
-        it is not given.
+        If given, above 0: symbols are drawn at this temperature, by the Gumbel-max method. If
+        not given, the likeliest symbol is taken.
 
     Raises
     ------
     ValueError
         If `start` is no symbol of the embedding, or the temperature is not above 0.
     TinygradError
-        If `cell` is none, such as a layer over time.
+        If `cell` is not a cell, but for example a layer over time.
 
     References
     ----------
@@ -83,8 +83,8 @@ class DecoderCell(Cell):
 
     Examples
     --------
-    Twenty letters, drawn one after another; what an input would be read through is a layer
-    before: ``nn.Sequential(nn.Linear(7, 3, symbols=("R", "b")), nn.Recurrent(cell))``.
+    Twenty letters, drawn one after another. For an input of another size, put a layer
+    before the cell: ``nn.Sequential(nn.Linear(7, 3, symbols=("R", "b")), nn.Recurrent(cell))``.
 
     >>> from tinygrad_rnn import nn
     >>> cell = nn.DecoderCell(nn.Embedding(4, 3), nn.RNNCell(3, 5), nn.Linear(5, 4), start=0, temperature=1.0)

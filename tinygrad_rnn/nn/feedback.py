@@ -16,17 +16,17 @@ __all__ = ["Jordan", "JordanCell"]
 class JordanCell(Cell):
     """Jordan's cell with output feedback: h_t = f(U x_t + W o_{t-1} + b), o_t = c + V h_t.
 
-    The state is o: nothing of the past reaches step t but the output before. That makes it
-    weaker than a network with h_{t-1} in it, unless o is rich in what was, and easier to
-    train: with targets in place of o_{t-1} (teacher forcing) its steps depend on each other
-    no more, and are computed all at once.
+    The state is o: only the output o_{t-1} carries information from the past to step t. So the
+    network is less powerful than a network that reads h_{t-1}, unless o holds all that matters of
+    the past. But it is easier to train: with targets in place of o_{t-1} (teacher forcing) the steps
+    do not depend on each other, and are computed all at once.
 
     Parameters
     ----------
     input_size, hidden_size : int
     output_size : int, optional
-        hidden_size if not given, so that the cell can be made of two sizes as every other
-        can, and checked: ``tinygrad-rnn check JordanCell``. A network says how long o is.
+        Length of o; hidden_size if not given. The default lets ``tinygrad-rnn check JordanCell``
+        make the cell from two sizes, like every other cell.
     nonlinearity : {"tanh", "relu", "sigmoid"}
     bias : bool
     dtype : dtype
@@ -40,7 +40,7 @@ class JordanCell(Cell):
     weight_ho : Parameter, shape (output_size, hidden_size)
         V.
     bias_h, bias_o : Parameter or None
-        b, shape (hidden_size,), and c, shape (output_size,). All start uniform within
+        b, shape (hidden_size,), and c, shape (output_size,). All initial values are uniform within
         1/√hidden_size.
 
     References
@@ -89,9 +89,9 @@ class JordanCell(Cell):
 class Jordan(Recurrent):
     """Jordan's network over a sequence; the equations are those of :class:`JordanCell`.
 
-    Targets go in by `force`: ``jordan(xs, force={"o": ys})`` feeds y_{t-1} back in place of
-    o_{t-1} (teacher forcing), at all steps or, with `force_mask`, at some. Without it the
-    network runs on its own outputs.
+    Give targets by `force`: ``jordan(xs, force={"o": ys})`` feeds y_{t-1} back in place of
+    o_{t-1} (teacher forcing), at all steps or, with `force_mask`, at some steps. Without `force`
+    the network reads its own outputs.
 
     Parameters
     ----------

@@ -14,26 +14,26 @@ def log_likelihood(logits: TensorLike, ys: TensorLike, lengths: npt.ArrayLike | 
     """The log-probability of each sequence in nats, Σ_t log p(y_t | the symbols before).
 
     By the chain rule of probability, p(y_1, …, y_T) = Π_t p(y_t | y_1, …, y_{t-1}), given the
-    input if there is one. Which of these conditions the logits of step t know is the
-    network's affair: all of them if its outputs are fed back, and none of y if they are not.
+    input if there is an input. The network decides on which earlier symbols the logits of step t
+    depend: on all of them if its outputs are fed back, and on none if they are not.
 
     Parameters
     ----------
     logits : array_like, shape (T, batch, n)
-        Before the softmax.
+        The outputs before the softmax.
     ys : array_like of int, shape (T, batch)
     lengths : array_like of int, shape (batch,), optional
-        How long each sequence is; the rest counts nothing.
+        The length of each sequence; symbols after its end are ignored.
 
     Returns
     -------
     Tensor, shape (batch,)
-        Divide by -ln 2 and by the lengths for bits per symbol.
+        The log-probabilities. For bits per symbol, divide them by -ln 2 and by the lengths.
 
     Raises
     ------
     ShapeError, DtypeError
-        If the symbols do not fit the logits, or the lengths do not fit them.
+        If the symbols do not fit the logits, or the lengths do not fit the symbols.
 
     References
     ----------

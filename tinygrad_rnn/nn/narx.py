@@ -28,19 +28,20 @@ class NARX(FromHistory):
 
     In *open loop* (series-parallel) the measured y are fed back. Then nothing is recurrent,
     and all steps are computed at once. In *closed loop* (parallel) the model's own outputs
-    are. Both are one model with one set of parameters::
+    are fed back. Both loops use the same parameters::
 
         narx(xs, history)       closed loop    -> (predictions, state)
         narx(xs, history, ys)   open loop      -> (predictions, state)
 
-    `one_step`, `n_step` and `free_run` are the three ways to predict. All of them need to
-    know what came before the first step: `history` makes this state, and `prepare` splits it
-    off the data. The state that a run returns is the history of the next.
+    `one_step`, `n_step` and `free_run` are the three ways to predict. Each needs the values
+    before the first step, as a state. `history` makes this state, and `prepare` splits it
+    off the data. The state that a run returns is the history of the next run.
 
     Parameters
     ----------
     input_size, output_size : int
-        Without an input, input_size=0, it is a NAR: xs is None, and `steps` says how long to run.
+        With input_size=0 there is no input, and the model is a NAR: xs is None, and `steps` is the
+        number of steps.
     input_delays : int or sequence of int, optional
         K for 0, 1, …, K; or a list, such as ``[0, 3, 6]``. 0, 1, 2 if not given.
     feedback_delays : int or sequence of int
@@ -48,14 +49,14 @@ class NARX(FromHistory):
     f : callable, optional
         A Module, or a function, of the delayed values side by side; see :class:`NARXCell`.
     hidden_size : int, optional
-        Of the layer of tanh units that f is if it is not given.
+        Number of tanh units if f is not given.
     dtype : dtype
     mode : {"scan", "unroll"}
 
     Raises
     ------
     ValueError
-        As :class:`NARXCell` says.
+        As in :class:`NARXCell`.
 
     Examples
     --------
@@ -101,12 +102,12 @@ class NARX(FromHistory):
         ----------
         xs : array_like, shape (n, batch, input_size), or None without an input
         ys : array_like, shape (m, batch, output_size)
-            The last values count, of each as many as its longest delay.
+            Only the last values are used, of xs and of ys as many as the longest delay of each.
 
         Raises
         ------
         DataError
-            If there are fewer.
+            If there are fewer values than the longest delay.
         """
         inputs = self._inputs(xs)
         return self.cell.history(y=ys) if inputs is None else self.cell.history(x=inputs, y=ys)
@@ -122,12 +123,12 @@ class NARX(FromHistory):
         Returns
         -------
         xs : array_like or None
-            The steps after the first `reach`, as they were given. If they have `lengths`, these
-            are less by `reach`.
+            The steps after the first `reach` steps. If you use `lengths`, subtract `reach` from
+            each length.
         history : State
-            What the first `reach` steps say.
+            The state after the first `reach` steps.
         ys : array_like
-            As xs.
+            The outputs at the same steps.
 
         Raises
         ------
@@ -152,25 +153,25 @@ class NARX(FromHistory):
         ----------
         xs : array_like, shape (T, batch, input_size), or None without an input
         history : State
-            What came before: of :meth:`history`, :meth:`prepare`, or the run before. Only a stream
-            carries it by itself.
+            The state before the first step, from :meth:`history`, :meth:`prepare`, or an earlier
+            run. Only in a stream it need not be given.
         ys : array_like, shape (T, batch, output_size), optional
-            What is fed back in place of the outputs.
+            The measured outputs, which are fed back in place of the model's outputs.
         **options
-            `steps`, `lengths`, `force_mask` and `final_state_only`, as :class:`Recurrent`
-            takes them. ``force_mask``, shape (T,) or (T, batch), says where ys is fed back;
-            elsewhere the outputs are.
+            `steps`, `lengths`, `force_mask` and `final_state_only`, as in :class:`Recurrent`.
+            ``force_mask``, shape (T,) or (T, batch), is True where ys is fed back, and False where
+            the model's outputs are fed back.
 
         Returns
         -------
         predictions : Tensor, shape (T, batch, output_size)
         state : State
-            The history of what comes next.
+            The history for a run over the next steps.
 
         Raises
         ------
         ShapeError
-            If something has another shape than the model needs, or the history is missing.
+            If an argument has another shape than the model needs, or the history is missing.
         """
         steps = None
         if ys is not None:
@@ -190,12 +191,12 @@ class NARX(FromHistory):
         history : State
         ys : array_like, shape (T, batch, output_size)
         lengths : array_like of int, shape (batch,), optional
-            How many steps of each session are real; the predictions are zero past its end.
+            How many steps of each session are real; the predictions are zero after its end.
 
         Returns
         -------
         Tensor, shape (T, batch, output_size)
-            To compare with ys.
+            The predictions of ys.
         """
         return self(xs, history, ys, lengths=lengths)[0]
 
@@ -209,7 +210,7 @@ class NARX(FromHistory):
         xs : array_like, shape (T, batch, input_size), or None without an input
         history : State
         steps : int, optional
-            T, without an input.
+            T, for a model without an input.
         lengths : array_like of int, shape (batch,), optional
 
         Returns
@@ -223,8 +224,8 @@ class NARX(FromHistory):
     ) -> Tensor:
         """Predict each y_t from the measured outputs up to y_{t-n}, and from predictions after t - n.
 
-        The runs of n steps, one from each step of the data, are one batch. With n = 1 it is
-        `one_step`, with n = T the last prediction of `free_run`.
+        The runs of n steps, one from each step of the data, are computed as one batch. With n = 1
+        the result is that of `one_step`; with n = T it is the last prediction of `free_run`.
 
         Parameters
         ----------
@@ -238,7 +239,7 @@ class NARX(FromHistory):
         Returns
         -------
         Tensor, shape (T - n + 1, batch, output_size)
-            To compare with ``ys[n - 1:]``: the first is of y_n, the last of y_T.
+            Compare them with ``ys[n - 1:]``: the first prediction is of y_n, the last of y_T.
 
         Raises
         ------

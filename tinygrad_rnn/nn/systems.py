@@ -25,22 +25,22 @@ class SystemCell(Cell):
     Parameters
     ----------
     input_size : int
-        0 for a system without an input: it is run with ``(None, steps=T)``.
+        0 for a system without an input, which is run with ``(None, steps=T)``.
     state_size : int
     f : callable, optional
-        A Module, or a function, called with s, or s and x. If it is not given: a layer of
-        tanh units, h_t = tanh(b + W s_{t-1} + U x_t), s_t = c + V h_t. With enough of them
-        it comes as close to any continuous f, on a bounded set, as one likes.
+        A Module, or a function, called with s, or with s and x. If not given: a layer of
+        tanh units, h_t = tanh(b + W s_{t-1} + U x_t), s_t = c + V h_t. With enough units
+        this layer approximates any continuous f on a bounded set as closely as you like.
     hidden_size : int, optional
-        How many units those are, 10 if not given.
+        Number of these tanh units; 10 if not given.
     dtype : dtype
 
     Raises
     ------
     ValueError
-        If there are both f and hidden_size.
+        If both f and hidden_size are given.
     ShapeError
-        By a run with an input and a system that has none, or the reverse.
+        In a run: if an input is given to a system without an input, or the other way round.
 
     References
     ----------
@@ -76,7 +76,7 @@ class SystemCell(Cell):
     def step(self, x: Tensor | None, s: Tensor) -> tuple[Tensor, Tensor]:
         """s_t from s_{t-1}, shape (batch, state_size), and x_t, shape (batch, input_size), or None."""
         check_input(x, self.input_size)
-        with nullcontext() if isinstance(self.f, Module) else scope("f"):  # a module says itself that it is f
+        with nullcontext() if isinstance(self.f, Module) else scope("f"):  # a module has the name f already
             s = (self.f(s) if x is None else self.f(s, x)).named("s")
         return s, s
 
@@ -84,19 +84,19 @@ class SystemCell(Cell):
 class ResidualCell(Cell):
     """A residual cell: h_t = h_{t-1} + g(x_t; θ), or h_t = h_{t-1} + g(x_t, h_{t-1}; θ).
 
-    With g(x_t, h_{t-1}) = f(U x_t + b + W h_{t-1} + b'), or without W and b'. Without them
-    the derivative of h_t by h_{t-1} is the identity, and the state a sum over time of
-    g(x_t), which needs no loop. With them it is the identity and something: over many steps
-    the gradient seldom vanishes, but it may explode.
+    Here g(x_t, h_{t-1}) = f(U x_t + b + W h_{t-1} + b'), or f without the terms W h_{t-1} and b'.
+    Without these terms, the derivative of h_t with respect to h_{t-1} is the identity, and the state
+    is a sum over time of g(x_t), which needs no loop. With them, the derivative is the identity plus
+    the derivative of g: over many steps the gradient seldom vanishes, but it may explode.
 
-    The sum is outside of f; where it is inside, as some libraries' residual option has it,
-    the identity path too passes through f at each step.
+    The sum is outside of f. With the sum inside f, as in the residual option of some libraries,
+    the identity path also passes through f at each step.
 
     Parameters
     ----------
     input_size, hidden_size : int
     recurrent : bool
-        Whether g reads h_{t-1} too.
+        Whether g also reads h_{t-1}.
     nonlinearity : {"tanh", "relu", "sigmoid"}
         f.
     bias : bool
@@ -109,12 +109,12 @@ class ResidualCell(Cell):
     weight_hh : Parameter or None, shape (hidden_size, hidden_size)
         W.
     bias_ih, bias_hh : Parameter or None, shape (hidden_size,)
-        b and b'. All start uniform within 1/√hidden_size.
+        b and b'. All initial values are uniform within 1/√hidden_size.
 
     References
     ----------
     He, Zhang, Ren and Sun, "Deep residual learning for image recognition", 2016, for the
-    identity path over depth; here it goes over time.
+    identity path over depth; here the path goes over time.
 
     Examples
     --------

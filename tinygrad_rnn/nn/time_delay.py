@@ -21,8 +21,8 @@ __all__ = ["TimeDelay", "TimeDelayCell"]
 class TimeDelayCell(DelayCell):
     """Time-delay cell: h_t = f(b + Σ_k W_k x_{t-k}), over some delays k.
 
-    Its state is the history x_{t-1}, …, x_{t-K} of a :class:`DelayCell`; no h is fed back. So
-    each slot of the state is a pure delay, and a whole sequence is computed without a loop
+    The cell's state is the history x_{t-1}, …, x_{t-K} of a :class:`DelayCell`; h is not fed back.
+    So each slot of the state is a pure delay, and a whole sequence is computed without a loop
     over time.
 
     Parameters
@@ -31,7 +31,7 @@ class TimeDelayCell(DelayCell):
     delays : int or sequence of int
         K for 0, 1, …, K; or a list, such as ``[0, 3, 6]``.
     dilation : int
-        What all delays are multiplied by.
+        A factor by which all delays are multiplied.
     bias : bool
     nonlinearity : {"tanh", "relu", "sigmoid"} or None
         f; None for a linear layer.
@@ -40,16 +40,16 @@ class TimeDelayCell(DelayCell):
     Attributes
     ----------
     weights.W_0, weights.W_1, … : Parameter, shape (output_size, input_size)
-        One for each delay, under its number.
+        One matrix for each delay, numbered by the delay.
     weights.b : Parameter, shape (output_size,)
-        Unless `bias` is False. All start uniform within 1/√(input_size · number of delays),
-        as PyTorch's convolutions do.
+        The bias, unless `bias` is False. All initial values are uniform within
+        1/√(input_size · number of delays), as in PyTorch's convolutions.
 
     Raises
     ------
     ValueError
         If delays are negative, repeated, unsorted or not integers, the dilation is not
-        positive, or the nonlinearity is none of the three.
+        positive, or the nonlinearity is not one of these.
 
     References
     ----------
@@ -95,9 +95,9 @@ class TimeDelayCell(DelayCell):
 class TimeDelay(Recurrent):
     """Time-delay layer: a :class:`TimeDelayCell` over a sequence; several in a row make a TDNN.
 
-    It is called as :class:`Recurrent` is, ``layer(xs, state) -> (outputs, state)``. Before
-    the first step there were zeros, or what the state says: see :meth:`history`. So a
-    sequence can be run in pieces, and gives what it gives as a whole.
+    The layer is called like :class:`Recurrent`, ``layer(xs, state) -> (outputs, state)``. The
+    inputs before the first step are zeros, or those of the state: see :meth:`history`. So a
+    sequence can be run in pieces, with the same outputs as in one run.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ class TimeDelay(Recurrent):
     delays : int or sequence of int
         K for 0, 1, …, K; or a list, such as ``[0, 3, 6]``.
     dilation : int
-        What all delays are multiplied by.
+        A factor by which all delays are multiplied.
     bias : bool
     nonlinearity : {"tanh", "relu", "sigmoid"} or None
         f; None for a linear layer.
@@ -115,7 +115,7 @@ class TimeDelay(Recurrent):
     Raises
     ------
     ValueError
-        As :class:`TimeDelayCell` says.
+        As in :class:`TimeDelayCell`.
 
     Examples
     --------
@@ -125,7 +125,7 @@ class TimeDelay(Recurrent):
     >>> tdnn(np.ones((15, 2, 16), "float32")).shape
     (15, 2, 3)
 
-    What it says at a step depends on seven steps of the input. There is no loop:
+    The output at a step depends on seven steps of the input. There is no loop:
 
     >>> tdnn[1].plan(T=15, B=2).forward.counts.inside
     0
@@ -156,6 +156,6 @@ class TimeDelay(Recurrent):
         Raises
         ------
         DataError
-            If there are fewer than the longest delay.
+            If there are fewer inputs than the longest delay.
         """
         return self.cell.history(x=xs)

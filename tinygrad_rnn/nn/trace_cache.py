@@ -42,7 +42,7 @@ class TracedStep:
     ----------
     trace : Trace
     guard : Guard
-        All that the step could reach when it was traced.
+        A record of all values that the step could reach when it was traced.
     make_plan : callable
         ``make_plan() -> CompiledScan``, called when the plan is first needed.
     output : Any
@@ -50,7 +50,7 @@ class TracedStep:
     names, recorded : list of str
         Names of the slots, and of the recorded values.
     state : State
-        The state that the first call started from: the zeros of all calls that are given no other.
+        The initial state of the first call: zeros, shared by all calls without an initial state.
     slots : tuple of Spec
         Shapes and dtypes that initial states are cast to.
     unmasked_delays : tuple of int
@@ -157,7 +157,7 @@ class _Traces:
     def found(self, kind: Any, reached: Guard) -> TracedStep | None:
         """The traced step for a kind of call and a guard, if it is still kept."""
         last, by_kind = self._of_one_guard
-        if reached is not last:  # a watch that sees no change gives the same guard: no need to compare its key again
+        if reached is not last:  # a watch without changes returns the same guard, whose key was compared before
             by_kind = {}
             self._of_one_guard = reached, by_kind
         entry = by_kind.get(kind) or self.steps.get((kind, reached.key))
@@ -174,10 +174,10 @@ class _Traces:
 
 _caches: WeakKeyDictionary[Any, _Traces] = WeakKeyDictionary()
 ATTEMPTS = 3
-"""How often a step is looked at for side effects: what changes once may have been changed by another thread."""
+"""How often a step is checked for side effects: a single change may have been made by another thread."""
 _one_thread = threading.RLock()
 KEPT = 32
-"""Traces, and plans, that a module keeps at the most, if all modules' are below `cache_limit`; the oldest goes first."""
+"""Most traces, and most plans, that a module keeps; `cache_limit` bounds the bytes of all modules. The oldest goes first."""
 
 
 def traced_step(recurrent: Any, call: Call) -> TracedStep:
@@ -185,13 +185,13 @@ def traced_step(recurrent: Any, call: Call) -> TracedStep:
 
     Calls without an initial state share the zeros of the first one.
 
-    A trace that captures anything but the cell's own parameters, or whose guard is not complete,
-    is made anew at each call; its plan is kept.
+    If a trace captures other tensors than the cell's own parameters, or its guard is not complete,
+    the step is traced again at each call; its plan is kept.
 
     Raises
     ------
     SideEffectError
-        If the step reads what it changes, or what changes by itself.
+        If the step changes a value that it reads, or reads a value that changes by itself.
     """
     cache = _caches.get(recurrent) or _caches.setdefault(recurrent, _Traces())
     cell = call.cell
@@ -228,7 +228,7 @@ def traced_step(recurrent: Any, call: Call) -> TracedStep:
 def _without_side_effects(cell: Cell, first: TracedStep, again: Callable[[Guard], TracedStep]) -> Guard:
     """A guard of the step, after a second trace that changed nothing and equals the first.
 
-    The first trace may change something: a step may keep values that it computes when it is first called.
+    The first trace may change something, since a step may cache values that it computes at its first call.
     """
     for _ in range(ATTEMPTS):
         before = _observed(cell)
@@ -262,12 +262,12 @@ def _trace(cache: _Traces, recurrent: Any, call: Call, reached: Guard) -> Traced
     element_names = call.element_names
     sequences = [(Spec(x.shape[1:], x.dtype), name) for x, name in zip(call.sequences, element_names, strict=True)]
     state = [slot.node.spec for slot in flatten(call.state)]
-    # To hold a delay past the end of a row would make a cycle of it; so at first no slot is held, to see
-    # which of them are in a cycle.
+    # Holding a delay past the end of a row would make it a cycle. So in the first trace no slot is held, to find
+    # the slots that are in a cycle.
     unmasked = () if call.valid is None or recurrent.reverse else tuple(range(len(state)))
     while True:
         names: Sequence[str | None] = results[-1].names if results else [None] * len(state)
-        with at(Location(scope, Unrolling(scope), 1)):  # errors say that it is the first step
+        with at(Location(scope, Unrolling(scope), 1)):  # errors then name the first step
             traced = trace(step, sequences, list(zip(state, names, strict=True)), call.cell.parameters(), recurrent.reverse)
         carried = [Spec(was.shape, after.dtype) for was, after in zip(state, traced.loop.next_carry, strict=True)]
         if carried != state:

@@ -26,44 +26,45 @@ def truncated_bptt(
 ) -> Iterator[tuple[At, Any]]:
     """Iterate over a long sequence k1 steps at a time, with gradients that reach k2 steps back.
 
-    At each turn the layer runs over the last k2 steps, with a start that is detached from
-    what was before, and gives the outputs of the last k1 of them, for a loss and an update.
-    Where k2 is larger than k1, windows overlap: the k2 - k1 steps before are run again,
-    with the parameters as they are by then.
+    At each turn the layer runs over the last k2 steps, from an initial state that is detached
+    from earlier steps. The turn yields the outputs of its last k1 steps, for a loss and an update.
+    If k2 is larger than k1, turns overlap: the k2 - k1 steps before the k1 new steps are run again,
+    with the updated parameters.
 
     Parameters
     ----------
     layer : callable
         ``layer(xs, state) -> (outputs, state)``, such as :class:`Recurrent` or :class:`LSTM`,
-        or a module of your own. One that runs backwards in time, or both ways, cannot be cut.
+        or a module of your own. A layer that runs backwards in time, or in both directions, cannot
+        be truncated.
     xs : array_like, shape (T, batch, …), or nested tuples of them
-        (batch, T, …) if the layer is ``batch_first``.
+        The input sequences; shape (batch, T, …) if the layer is ``batch_first``.
     k1 : int
         Steps from one update to the next; the last turn may have fewer.
     k2 : int, optional
-        How far back the gradient goes, counted from the last step of a turn; k1 if not given.
-        With T nothing is cut.
+        Number of steps that the gradient goes back, counted from the last step of a turn; k1 if
+        not given. With k2 = T nothing is truncated.
     state : State, optional
-        What step 1 starts from. It is not detached: an initial state may be learnt, and one
-        carried over from before is yours to detach.
+        The state before step 1. It is not detached, since an initial state may be learnt; detach
+        a state that comes from an earlier run yourself.
 
     Yields
     ------
     at : slice, or tuple of two
-        Index of these steps in sequences as long as `xs`: the targets are ``ys[at]``.
+        Index of the k1 steps in sequences as long as `xs`: their targets are ``ys[at]``.
     outputs : Tensor, shape (k1, batch, …), or nested tuples of them
 
     Raises
     ------
     ValueError
-        If not 1 <= k1 <= k2, or the layer does not run forwards in time alone.
+        If not 1 <= k1 <= k2, or the layer does not only run forwards in time.
     ShapeError
         If the input sequences differ in length.
 
     References
     ----------
     Williams and Peng, "An efficient gradient-based algorithm for on-line training of
-    recurrent network trajectories", 1990, where it is BPTT(k2; k1). Sutskever, *Training
+    recurrent network trajectories", 1990, where the method is called BPTT(k2; k1). Sutskever, *Training
     recurrent neural networks*, 2013, section 2.8.6, for the names k1 and k2.
 
     Examples
@@ -100,7 +101,7 @@ def truncated_bptt(
 def _turns(
     layer: Callable[..., tuple[Any, State]], xs: Any, axis: int, T: int, k1: int, k2: int, state: State | None
 ) -> Iterator[tuple[At, Any]]:
-    since = 0  # the step before which `state` stands
+    since = 0  # `state` is the state before this step
     for start in range(0, T, k1):
         stop = min(start + k1, T)
         upcoming = max(0, min(stop + k1, T) - k2)  # where the next window starts

@@ -24,17 +24,17 @@ def pad(sequences: Sequence[npt.ArrayLike], value: float = 0, batch_first: bool 
     Parameters
     ----------
     sequences : sequence of array_like, shape (length, …)
-        Apart from the length their shapes are equal. A sequence may be empty; then it tells
-        neither shape nor dtype, unless all are.
+        The shapes are equal except for the length. The shape and dtype of an empty sequence are
+        ignored, unless all sequences are empty.
     value : scalar
-        What stands in the padding. With ``lengths=`` given to a layer and a loss, it never
-        matters.
+        The value of the padding. With ``lengths=`` given to a layer and a loss, this value has
+        no effect.
     batch_first : bool
 
     Returns
     -------
     padded : ndarray, shape (T, batch, …), or (batch, T, …) if `batch_first`
-        T is the greatest of the lengths.
+        The sequences; T is the greatest length.
     lengths : ndarray of int64, shape (batch,)
 
     Raises
@@ -42,10 +42,10 @@ def pad(sequences: Sequence[npt.ArrayLike], value: float = 0, batch_first: bool 
     DataError
         If there are no sequences.
     ShapeError
-        If their elements differ in shape.
+        If the elements of the sequences differ in shape.
     DtypeError
-        If they are not numbers, if some are integers and others floats, or if `value` is
-        not of their dtype.
+        If elements are not numbers, if some sequences are of integers and others of floats, or
+        if `value` does not fit their dtype.
 
     See Also
     --------
@@ -67,7 +67,7 @@ def pad(sequences: Sequence[npt.ArrayLike], value: float = 0, batch_first: bool 
     for i, array in enumerate(arrays):
         if array.ndim == 0:
             raise ShapeError(f"sequence {i} is the number {array}; a sequence has a time axis")
-    # an empty sequence tells neither the shape of its elements nor their dtype
+    # the dtype and the element shape of an empty sequence, such as [], mean nothing
     telling = {i: array for i, array in enumerate(arrays) if len(array)} or dict(enumerate(arrays))
     first = next(iter(telling.values()))
     for i, array in telling.items():
@@ -141,7 +141,7 @@ def reverse_padded(padded: ArrayOrTensor, lengths: npt.ArrayLike, batch_first: b
     Returns
     -------
     ndarray or Tensor, as `padded`
-        A Tensor's gradient goes back to where the elements came from.
+        The reversed sequences. The gradient of a Tensor is reversed back.
 
     Raises
     ------

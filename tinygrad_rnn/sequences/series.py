@@ -28,20 +28,20 @@ def windows(
     length : int
         Steps in a window.
     step : int
-        How far a window begins after the one before.
+        Number of steps from the beginning of a window to the beginning of the next window.
     ahead : int
-        If not 0, targets are returned too: for each element of a window, the one so many
-        steps later. With 1, ``targets[-1]`` is what comes right after the window.
+        If not 0, targets are returned too: for each element of a window, the element `ahead`
+        steps later. With 1, ``targets[-1]`` is the element right after the window.
     starts : array_like of int, shape (sessions,)
-        Where sessions begin in the series. No window, and no target, reaches from one
-        session into another.
+        Positions in the series at which sessions begin. No window, and no target, reaches from
+        one session into another.
 
     Returns
     -------
     inputs : ndarray, shape (length, batch, …)
-        A read-only view of the series, if it is one session; else a copy.
+        The windows: a read-only view of the series if it is one session, otherwise a copy.
     targets : ndarray, shape (length, batch, …)
-        Only if `ahead` is not 0.
+        The targets, only if `ahead` is not 0.
 
     Raises
     ------
@@ -84,20 +84,20 @@ def windows(
 def sessions(*series: npt.ArrayLike, starts: npt.ArrayLike) -> tuple[Array, ...]:
     """Cut a series where its sessions begin, and stack them as a padded batch.
 
-    Each session is a row of the batch with a length and, in a layer that is given the
-    lengths, an initial state of its own, so that nothing gets from one into another.
+    Each session is a row of the batch with its own length. A layer that is given the lengths
+    starts each row from its own initial state, so no information passes from one session to another.
 
     Parameters
     ----------
     *series : array_like, shape (n, …)
-        One or several, such as inputs and targets, all cut at the same places.
+        One or several series, such as inputs and targets, all cut at the same positions.
     starts : array_like of int, shape (sessions,)
-        Where sessions begin: 0 first, and each after the one before.
+        Positions at which sessions begin, in increasing order; the first is 0.
 
     Returns
     -------
     *padded : ndarray, shape (T, sessions, …)
-        For each series; zeros fill up the shorter sessions.
+        The padded sessions of each series; shorter sessions are filled up with zeros.
     lengths : ndarray of int64, shape (sessions,)
 
     Raises
@@ -107,7 +107,7 @@ def sessions(*series: npt.ArrayLike, starts: npt.ArrayLike) -> tuple[Array, ...]
 
     See Also
     --------
-    pad : For sessions that are arrays of their own already.
+    pad : For sessions that are separate arrays already.
 
     Examples
     --------
@@ -135,15 +135,15 @@ def split(
     Parameters
     ----------
     series : array_like, shape (n, …), or a tuple of them
-        A tuple has several series in step, such as inputs and targets.
+        A tuple has several series with the same time steps, such as inputs and targets.
     fractions : sequence of float
-        They add up to 1.
+        The sizes of the parts, which add up to 1.
     gap : int
-        How many elements are left out between two parts: as many as a model looks back, if
-        the parts must have nothing in common.
+        Number of elements that are left out between two parts. Use the number of steps that a
+        model looks back, if the parts must have nothing in common.
     shuffle : bool
-        False. A random split of a series would test the model between neighbours that it was
-        trained on, and its error would say nothing about the future.
+        Must be False. After a random split, test elements would lie between neighbours that the
+        model was trained on, and the test error would say nothing about the future.
 
     Returns
     -------
@@ -153,11 +153,11 @@ def split(
     Raises
     ------
     DataError
-        If a part would be empty, if the series differ in length, or if the elements of one
-        overlap in memory as those of :func:`windows` do: the same numbers would be in
+        If a part would be empty, if the series differ in length, or if the elements of a series
+        overlap in memory, as those of :func:`windows` do: the same numbers would be in
         several parts. Split first, and make windows of each part.
     ValueError
-        If `shuffle` is asked for, the fractions do not add up to 1, or the gap is negative.
+        If `shuffle` is True, the fractions do not add up to 1, or the gap is negative.
 
     Examples
     --------
@@ -194,15 +194,15 @@ def split(
 def tbptt_chunks(codes: npt.ArrayLike, batch_size: int, length: int) -> Iterator[tuple[npt.NDArray[Any], npt.NDArray[Any]]]:
     """Cut a long sequence into chunks for truncated backpropagation through time.
 
-    The sequence is laid out as `batch_size` rows that run in parallel, and each chunk goes
-    on where the one before ended: carry the state over, detached.
+    The sequence is cut into `batch_size` rows that run in parallel. Each chunk continues where
+    the chunk before ended, so carry the state over, detached.
 
     Parameters
     ----------
     codes : array_like, shape (n, …)
     batch_size : int
     length : int
-        Steps in a chunk; the last one may be shorter.
+        Steps in a chunk; the last chunk may be shorter.
 
     Yields
     ------

@@ -23,25 +23,25 @@ class Vocabulary:
     Parameters
     ----------
     symbols : iterable of str
-        In the order of their codes.
+        The symbols, in the order of their codes.
     specials : sequence of str
-        Symbols that stand for no part of a text, such as ``"<pad>"`` and ``"<end>"``. They
-        have the first codes, so that the first of them is what :func:`pad` fills with.
+        Symbols that stand for no part of a text, such as ``"<pad>"`` and ``"<end>"``. Special
+        symbols have the first codes, so :func:`pad` fills with the first special symbol.
     unknown : str, optional
-        The special symbol that stands for whatever is not in the vocabulary; added to the
+        The special symbol for all symbols that are not in the vocabulary; added to the
         specials if it is not among them.
 
     Attributes
     ----------
     symbols : tuple of str
-        All of them, by code; the special ones too.
+        All symbols by code, including the special symbols.
     specials : tuple of str
     unknown : str or None
 
     Raises
     ------
     DataError
-        If there are no symbols, or something is a symbol twice.
+        If there are no symbols, or a symbol occurs twice.
 
     Examples
     --------
@@ -91,7 +91,7 @@ class Vocabulary:
         Raises
         ------
         DataError
-            If it is not in the vocabulary.
+            If the symbol is not in the vocabulary.
         """
         if symbol not in self._codes:
             raise DataError(f"{symbol!r} is not in the vocabulary")
@@ -115,8 +115,8 @@ class Vocabulary:
         Raises
         ------
         DataError
-            If something is not in the vocabulary, and there is no unknown symbol; it is
-            named, with its position.
+            If a symbol is not in the vocabulary, and there is no unknown symbol. The message
+            names the symbol and its position.
         """
         parts = list(self.split(text) if isinstance(text, str) else text)
         if self.unknown is not None:
@@ -134,14 +134,14 @@ class Vocabulary:
         Parameters
         ----------
         codes : iterable of int
-            Those of one text.
+            The codes of one text.
         specials : bool
-            Whether special symbols are written, or left out.
+            Whether special symbols are written; otherwise they are left out.
 
         Raises
         ------
         DataError
-            If a code is not one of the vocabulary's, or is none.
+            If a code is not in the vocabulary, or is not an integer.
         """
         found = []
         for code in codes:
@@ -162,9 +162,9 @@ class CharVocabulary(Vocabulary):
     Parameters
     ----------
     text : str
-        Its characters are sorted.
+        The text whose characters make the vocabulary, in sorted order.
     specials, unknown
-        As those of :class:`Vocabulary`.
+        As in :class:`Vocabulary`.
 
     Raises
     ------
@@ -181,7 +181,7 @@ class CharVocabulary(Vocabulary):
     >>> vocabulary.decode([1, 0, 2, 2, 3])
     'hello'
 
-    With a start and an end, as sequences that are written one symbol after another need:
+    With a start and an end symbol, which sequences need that are generated symbol by symbol:
 
     >>> vocabulary = CharVocabulary("hello", specials=["<pad>", "<start>", "<end>"])
     >>> vocabulary.encode(["<start>", *"hole", "<end>"])
@@ -212,26 +212,26 @@ class WordVocabulary(Vocabulary):
     Parameters
     ----------
     words : str or iterable of str
-        A text is split at white space. Give words that you have split off yourself for
-        anything finer, such as punctuation marks as words of their own.
+        A text, which is split at white space, or words. Give words that you have split yourself
+        if you want a finer split, such as punctuation marks as separate words.
     size : int, optional
-        Only so many words, the most frequent ones; special symbols do not count.
+        Largest number of words. The most frequent words are kept; special symbols do not count.
     min_count : int
-        Only words that occur so many times.
+        Words that occur less often are left out.
     specials, unknown
-        As those of :class:`Vocabulary`.
+        As in :class:`Vocabulary`.
 
     Raises
     ------
     DataError
-        If no words are left, or a special symbol is one of them.
+        If no words are left, or a special symbol is one of the words.
     ValueError
         If `size` or `min_count` is less than 1.
 
     Notes
     -----
     Words that are equally frequent stand in the order in which they first occur. The unknown
-    symbol may occur in the text; it is no word.
+    symbol may occur in the text, and does not count as a word.
 
     Examples
     --------

@@ -25,14 +25,14 @@ __all__ = ["Builder", "apart"]
 
 GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
 FEW = 1 << 16
-"""A parameter may always have so many numbers, and an argument of a layer may be this large; else as many as the file has."""
+"""Largest parameter, in numbers, and largest argument of a layer that are always allowed, however small the file is."""
 
 
 class Builder:
     """Builds values from the descriptions that a :class:`Describer` made.
 
-    A module is made by a call of its class. Its parameters have no numbers at first, so an
-    architecture that is only claimed takes no memory.
+    A module is made by a call of its class. The parameters have no numbers at first, so a
+    description of a large architecture takes no memory until its arrays are read.
 
     Parameters
     ----------
@@ -44,8 +44,8 @@ class Builder:
     Raises
     ------
     DataError
-        By its methods, if a description is none, names what is not known, or asks for more
-        than the file has.
+        In all methods, if a description is not valid, names an unknown class or function, or asks
+        for more numbers than the file has.
     """
 
     def __init__(self, arrays: Mapping[str, Stored], classes: Mapping[str, type]) -> None:
@@ -223,7 +223,7 @@ class Builder:
         if stored.dtype.kind != "f":
             raise DataError(f"the array {name!r:.60} of {stored.dtype} is no parameter")
         self._check_shape(stored.shape)
-        if name.startswith(BESIDE):  # none of the model's, which get their numbers when the model is made
+        if name.startswith(BESIDE):  # not a parameter of the model; those get their numbers when the model is made
             made = Parameter(self.array(name), description["symbol"])
         else:
             with without_numbers(lambda shape: None):

@@ -1,4 +1,4 @@
-"""Compare: what of a model is not as its constructor makes it."""
+"""Compare: the attributes in which a model differs from the result of its constructor."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ Keys = tuple[str | int, ...]
 class TwinComparison:
     """Compares a model with its twin, a model built from its description.
 
-    The numbers of parameters are not compared, nor whether they are frozen. That a module or a
-    parameter stands in two places counts.
+    Neither the numbers of parameters are compared, nor whether parameters are frozen. A module or
+    parameter that has two paths in the model must have the same two paths in the twin.
 
     Parameters
     ----------
@@ -34,11 +34,11 @@ class TwinComparison:
     alike : bool
         Whether both are of one class, so that their attributes were compared.
     different : list of (tuple, str, value)
-        Attributes of modules that differ: where the module is, the name, and the model's value.
+        Attributes of modules that differ: the path of the module, the name, and the model's value.
     gone : list of (tuple, str)
         Attributes that only the twin has.
     places : dict of int to dict
-        Where in the twin the counterparts of the model's modules and parameters stand, as a description.
+        Descriptions of the paths, in the twin, of the counterparts of the model's modules and parameters.
 
     Examples
     --------
@@ -66,7 +66,7 @@ class TwinComparison:
             return True
         if type(mine) is not type(other):
             return False
-        if id(mine) in self._above:  # a container within itself
+        if id(mine) in self._above:  # a container that contains itself
             return False
         self._above.add(id(mine))
         try:

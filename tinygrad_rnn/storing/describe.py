@@ -1,4 +1,4 @@
-"""Describe: values as JSON, with arrays beside it. A module is described by the arguments that it was made with."""
+"""Describe: values as JSON, with arrays stored separately. A module is described by its constructor's arguments."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ from .known import LIBRARY, NUMBERS, class_name, function_name
 __all__ = ["LARGEST_INT", "Describer", "Json"]
 
 Json = Any
-"""What JSON can hold: None, booleans, numbers, strings, lists and dictionaries of them."""
+"""A value that JSON can hold: None, a boolean, a number, a string, or a list or a dictionary of such values."""
 
 LARGEST_INT = 1 << 600
-"""Whole numbers in a file are smaller than this one."""
+"""Upper limit of whole numbers in a file, not included."""
 
 
 class Describer:
     """Describes values as JSON for one file.
 
     A description is JSON. None, booleans, numbers and strings stand for themselves. Any other
-    value is a dictionary whose first key says its kind, such as ``{"tuple": [1, 2]}``. Modules,
-    parameters, arrays and other objects stand in a list, each after those that it is made of.
-    ``{"#": 3}`` refers to the fourth of them, so that what was shared is shared again.
+    value is a dictionary whose first key is its kind, such as ``{"tuple": [1, 2]}``. Modules,
+    parameters, arrays and other objects stand in a list; each object stands after its parts.
+    ``{"#": 3}`` refers to the fourth object, so shared objects are shared again after loading.
 
     Parameters
     ----------
     names : mapping of int to str
-        By identity of the model's parameters, what the file calls their arrays.
+        From the identity of each parameter of the model to the name of its array in the file.
     classes : collection of type
-        Classes whose objects are described by their attributes, besides those of the library.
+        Classes whose objects are described by their attributes, in addition to the library's classes.
 
     Attributes
     ----------
     arrays : dict of str to numpy.ndarray
-        Arrays that are none of the model's parameters.
+        Arrays that are not parameters of the model.
     used : dict of type to None
         The classes that are named in the file.
     takes_modules : bool
-        Whether modules and their parts may be described. What goes along with a model has none but the model's.
+        Whether modules and their parts may be described. Additional values may contain modules of the model only.
     places : mapping of int to JSON
-        By identity, objects that will be there already when the description is read, and where.
+        From the identity of each object that exists already when the description is read, to its path.
 
     Examples
     --------
@@ -72,7 +72,7 @@ class Describer:
         self._names = names
         self._taken = set(names.values())
         self._classes = tuple(classes)
-        self._described: dict[int, tuple[Any, Json]] = {}  # with the object, so that no other takes its address
+        self._described: dict[int, tuple[Any, Json]] = {}  # keeps the object, so that no other object gets the same id
         self._within: set[int] = set()
 
     def of(self, value: Any, path: str) -> Json:
@@ -82,12 +82,12 @@ class Describer:
         ----------
         value : Any
         path : str
-            Where it stands, for errors.
+            Path of the value, for errors.
 
         Raises
         ------
         DataError
-            If a file does not hold such a value; with its path.
+            If a file cannot hold such a value; the message has its path.
         """
         kind = type(value)
         if value is None or kind is bool or kind is str:

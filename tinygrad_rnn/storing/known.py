@@ -1,4 +1,4 @@
-"""The classes and functions that a file may name: those of this library, and those that a user hands in."""
+"""The classes and functions that a file may name: the library's own, and classes that a user passes."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ def by_name(classes: Iterable[type]) -> Mapping[str, type]:
     Raises
     ------
     TypeError
-        If one of them is no class.
+        If an element is not a class.
     DataError
-        If two of them have the same name.
+        If two classes have the same name.
     """
     found = dict(CLASSES)
     for kind in classes:

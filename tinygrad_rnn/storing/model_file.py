@@ -1,4 +1,4 @@
-"""Model files: a whole model, what goes along with it, and the state of its training."""
+"""Model files: a whole model, additional values, and the state of its training."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from .known import by_name
 __all__ = ["FILE_KEY", "FORMAT", "Contents", "errors_of", "load", "read_contents", "save"]
 
 FILE_KEY = "tinygrad_rnn"
-"""The name of the description among the texts of a file."""
+"""Name of the description among the texts of a file."""
 FORMAT = 1
 """The format of the description in the files that are written."""
 ROUNDS = 8
-"""How often a model is compared with its twin: what was added to a model may have been changed in turn."""
+"""Most comparisons of a model with its twin: objects that were added to a model may have later changes too."""
 AnyPath = str | os.PathLike[str]
 
 
@@ -44,29 +44,29 @@ def save(
     """Write a whole model to a ``.safetensors`` file: architecture, parameters and additional values.
 
     The file holds the parameters under the names of `state_dict`, and the architecture as
-    JSON: class and arguments of each module, and what was changed since the constructor. It is
-    tried out before it is written: a second model is made of the description, and compared.
-    An older file stays until the new one is whole.
+    JSON: class and arguments of each module, and changes made after the constructor. The
+    description is tested before the file is written: a second model is made from it and compared.
+    An existing file stays until the new file is complete.
 
     Parameters
     ----------
     model : Module
-        Of this library or your own class.
+        The model, of this library or of your own class.
     path : str or path
     training : mapping of str to value, optional
-        Optimisers, schedules, counts, random generators: what a run needs to go on. With
-        ``"rng": True`` it has the state of the library's random generator.
+        All objects that a run needs to continue: optimisers, schedules, counts, random generators.
+        With ``"rng": True`` the file has the state of the library's random generator too.
     classes : sequence of type
-        Classes whose objects are kept by their attributes, such as a scaler of another library.
+        Classes whose objects are stored by their attributes, such as a scaler of another library.
     **values
-        What goes along with the model: vocabularies, scalers, units. Numbers, strings, booleans,
-        None, dtypes, arrays, and tuples, lists and dictionaries of them; vocabularies of
+        Additional values, such as vocabularies, scalers, units. Allowed are numbers, strings,
+        booleans, None, dtypes, arrays, and tuples, lists and dictionaries of them; vocabularies of
         :mod:`tinygrad_rnn.sequences`; objects of `classes`.
 
     Raises
     ------
     DataError
-        If something cannot be kept; with its path. If the file cannot be written.
+        If a value cannot be stored, with its path in the message; if the file cannot be written.
     MissingExtraError
         If the library safetensors, the extra ``files``, is not installed.
 
@@ -106,27 +106,27 @@ def load(path: AnyPath, *names: str, classes: Sequence[type] = ()) -> Any:
 
     Nothing in the file is executed: modules of this library come from a table, and your own
     classes from `classes`. Names, shapes and dtypes are compared before an array is read, so
-    that no file takes more memory than it has bytes, several times over.
+    the memory that a file takes is at most a few times its size.
 
     Parameters
     ----------
     path : str or path
     *names : str
-        What to give: ``"model"``, ``"training"``, or a name of what went along. The model if
-        there is none; a tuple if there are several.
+        Names of the wanted values: ``"model"``, ``"training"``, or names of additional values.
+        Without a name, the model is returned; with several names, a tuple.
     classes : sequence of type
-        Your own classes in the file: modules, optimisers, and those that :func:`save` was given.
+        Your own classes in the file: modules, optimisers, and the `classes` given to :func:`save`.
 
     Returns
     -------
     Module, value, or tuple of them
-        With ``"training"``, the random generator in it, if there is one, is put into use.
+        With ``"training"``, the library's random generator gets the stored state, if there is one.
 
     Raises
     ------
     DataError
-        If the file cannot be read, is no such file, is damaged, or was written by a newer
-        version; if a class is missing in `classes`. Nothing is changed then.
+        If the file cannot be read, is not a model file, is damaged, or was written by a newer
+        version; if a class is missing in `classes`. In these cases nothing is changed.
     StateDictError
         If the arrays do not fit the architecture.
     MissingExtraError
@@ -134,7 +134,7 @@ def load(path: AnyPath, *names: str, classes: Sequence[type] = ()) -> Any:
 
     Examples
     --------
-    A run that goes on where it was killed:
+    A run that continues after it was killed:
 
     >>> import tempfile
     >>> import tinygrad_rnn as tr
@@ -177,7 +177,7 @@ def _described(
     describer.places, describer.takes_modules = comparison.places, False
     described = {name: describer.of(value, name) for name, value in values.items()}
     description["values"] = {"objects": describer.take_objects(), "named": described}
-    by_name(describer.used)  # no two of one name
+    by_name(describer.used)  # raises if two classes have the same name
     text = json.dumps(description, allow_nan=False, separators=(",", ":"))
     return {FILE_KEY: text}, {**{name: parameter.data for name, parameter in state.items()}, **describer.arrays}
 
@@ -185,7 +185,7 @@ def _described(
 def _change_until_alike(model: Module, describer: Describer, description: Json) -> TwinComparison:
     """Describe later changes to a model, until a twin built from the description is equal to the model."""
     for _ in range(ROUNDS):
-        # arrays are described as they are at the moment, so that the twin has them
+        # the twin gets the arrays as they are now
         arrays = {**{n: p.data for n, p in model.named_parameters()}, **describer.arrays}
         stored = {name: Stored(array.shape, array.dtype, array.copy) for name, array in arrays.items()}
         with apart():
@@ -218,7 +218,7 @@ class Contents(NamedTuple):
     ----------
     path : str
     description : dict
-        The architecture and what goes along, as JSON.
+        The architecture and the additional values, as JSON.
     arrays : dict of str to Stored
     """
 
@@ -305,5 +305,5 @@ def errors_of(what: str) -> Iterator[None]:
         raise
     except RecursionError:
         raise DataError(f"{what}: it is nested too deeply") from None
-    except Exception as error:  # a description may be anything
+    except Exception as error:  # a damaged description may raise any error
         raise DataError(f"{what}: its description is damaged: {type(error).__name__}: {error!s:.200}") from error

@@ -1,4 +1,4 @@
-"""Summary: what is in a model file, in words. Nothing of it is made, so no class is needed."""
+"""Summary: the contents of a model file in words. No object of the file is built, so no class is needed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .model_file import FILE_KEY, errors_of, read_contents
 __all__ = ["summary"]
 
 MOST = 60
-"""Characters of one argument that are shown at the most."""
+"""Largest number of characters that are shown of one argument."""
 
 
 def summary(path: str | os.PathLike[str]) -> str:
@@ -24,7 +24,7 @@ def summary(path: str | os.PathLike[str]) -> str:
     Raises
     ------
     DataError
-        As :func:`tinygrad_rnn.load` does; but a class need not be known.
+        As in :func:`tinygrad_rnn.load`; but classes need not be known.
 
     Examples
     --------
