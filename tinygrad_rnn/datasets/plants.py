@@ -9,7 +9,7 @@ __all__ = ["two_tanks"]
 
 Floats = npt.NDArray[np.float64]
 SECONDS = 16.0
-"""From one row to the next."""
+"""Seconds from one row to the next."""
 
 
 def two_tanks(steps: int, *, noise: float = 0.02, rng: int | np.random.Generator | None) -> tuple[Floats, Floats]:

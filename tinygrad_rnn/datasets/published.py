@@ -184,7 +184,7 @@ def _part(whole: Record, start: int, end: int, first: int = 0) -> Record:
 def _read(
     path: FilePath, stem: str, archive: str, page: str, names: tuple[str, ...], scalar: str | None = None, rows: int = 1
 ) -> dict[str, Floats]:
-    """Columns of a published file of at least so many rows, and a number that it has once."""
+    """Columns of a published file, checked for a least number of rows, and a single number of the file."""
     file = _find(Path(path), stem, archive, page)
     wanted = names if scalar is None else (*names, scalar)
     columns = _from_csv(file, wanted) if file.suffix.lower() == ".csv" else _from_mat(file, wanted)

@@ -98,7 +98,7 @@ class Cell(Module):
             return self.step(x, state)
         except TypeError as error:
             made_here = error.__traceback__ is not None and error.__traceback__.tb_next is None
-            if not made_here:  # but by what the step does
+            if not made_here:  # the error comes from inside the step
                 raise
             raise TinygradError(
                 f"step{inspect.signature(type(self).step)} is called with an input and a state: "

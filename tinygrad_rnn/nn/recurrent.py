@@ -32,7 +32,7 @@ __all__ = ["Mode", "Recurrent"]
 Mode = Literal["scan", "unroll"]
 """How a cell is applied; see :class:`Recurrent`."""
 carrier: ContextVar[Callable[[Recurrent, Call], Outcome] | None] = ContextVar("carrier of states", default=None)
-"""What makes the steps of all recurrent parts in a stream: it gives them the state to start from, and keeps the next."""
+"""In a stream, a function that makes the steps of all recurrent parts: it sets their initial states and keeps the next states."""
 
 
 class Recurrent(Module):
@@ -159,12 +159,12 @@ class Recurrent(Module):
         Parameters
         ----------
         xs, state
-            As for a call.
+            As in a call.
         names : collection of str, optional
             Names of the wanted values. If not given, all values, except a value that is only
             split into other values, such as the gates of an LSTM side by side.
         **options
-            `steps`, `lengths`, `force` and `force_mask`, as for a call. Past the end of a row
+            `steps`, `lengths`, `force` and `force_mask`, as in a call. After the end of a row
             all values are zero.
 
         Returns

@@ -77,7 +77,7 @@ class Seq2Seq(Module):
         Parameters
         ----------
         xs, lengths
-            As for a call.
+            As in a call.
 
         Raises
         ------

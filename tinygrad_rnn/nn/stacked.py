@@ -138,11 +138,11 @@ class RecurrentLayer(Module):
         Parameters
         ----------
         xs, state
-            As for a call.
+            As in a call.
         names : collection of str, optional
             Names of the wanted values of a cell, such as ``["c", "f"]``; see :meth:`Recurrent.states`.
         **options
-            `lengths`, `force` and `force_mask`, as for a call.
+            `lengths`, `force` and `force_mask`, as in a call.
 
         Returns
         -------

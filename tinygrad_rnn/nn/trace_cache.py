@@ -89,7 +89,7 @@ class TracedStep:
         return plan + self._size_of_state
 
     def _drawn(self, steps: int) -> tuple[list[Tensor], list[Tensor]]:
-        """Random numbers of all steps, and those drawn once; leaves for them while recording."""
+        """Random numbers of all steps, and numbers drawn once per run; while recording, leaves in their place."""
         state = current()
         if state.recorder is None or state.draws is None:
             at_each, once = draw_all(self.trace, steps)

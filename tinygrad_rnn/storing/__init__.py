@@ -1,4 +1,4 @@
-"""Model files: whole models with what goes along, and the state of a training run."""
+"""Model files: whole models with additional values, and the state of a training run."""
 
 from .model_file import load, save
 

@@ -23,7 +23,7 @@ Json = Any
 """A value that JSON can hold: None, a boolean, a number, a string, or a list or a dictionary of such values."""
 
 LARGEST_INT = 1 << 600
-"""Upper limit of whole numbers in a file, not included."""
+"""Limit of whole numbers: a file holds only smaller numbers."""
 
 
 class Describer:
