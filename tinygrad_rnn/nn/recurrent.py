@@ -32,7 +32,7 @@ __all__ = ["Mode", "Recurrent"]
 Mode = Literal["scan", "unroll"]
 """How a cell is applied; see :class:`Recurrent`."""
 carrier: ContextVar[Callable[[Recurrent, Call], Outcome] | None] = ContextVar("carrier of states", default=None)
-"""In a stream, a function that makes the steps of all recurrent parts: it sets their initial states and keeps the next states."""
+"""In a stream, the function that makes all recurrent parts' steps: it sets their initial states and keeps the next states."""
 
 
 class Recurrent(Module):
