@@ -344,7 +344,7 @@ class Module:
         return {path: parameter.numpy() for path, parameter in self.named_parameters()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Rebind every parameter to an array of a mapping; if an array does not fit, no parameter is changed.
+        """Rebind every parameter to an array of a mapping; if the mapping does not fit, no parameter is changed.
 
         Parameters
         ----------
