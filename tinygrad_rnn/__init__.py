@@ -1,8 +1,8 @@
 """See, prove, explain and run recurrent networks.
 
-A small NumPy autodiff engine whose computation graphs are explicit: a recurrent cell is
-written once, in plain primitives, and its pictures, its gradients, their proof and its
-equations all come from that one graph.
+A small NumPy autodiff engine whose computation graphs are explicit. A recurrent cell is
+written once, in plain primitives. Its pictures, gradients, gradient checks and equations
+are all made from that one graph.
 
 >>> import tinygrad_rnn as tr
 >>> x = tr.tensor([1.0, 2.0], requires_grad=True)
@@ -11,7 +11,7 @@ equations all come from that one graph.
 tensor([2., 4.])
 """
 
-from . import _start as _start  # isort: skip  # first, for all others take time
+from . import _start as _start  # isort: skip  # first, because the other imports take time
 from typing import Any as _Any
 
 from . import datasets, errors, nn, ops, optim, scan, sequences

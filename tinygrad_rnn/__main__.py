@@ -1,4 +1,4 @@
-"""``python -m tinygrad_rnn`` is ``tinygrad-rnn``."""
+"""``python -m tinygrad_rnn`` runs the command ``tinygrad-rnn``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Ctrl-C while the command ``tinygrad-rnn`` is still being imported: one line, and not a traceback.
+"""Ctrl-C while the command ``tinygrad-rnn`` is still being imported prints one line instead of a traceback.
 
 The package imports this module before all others. It changes nothing in a process that only uses the library.
 """
@@ -35,4 +35,4 @@ def quit_at_once(number: int, frame: FrameType | None) -> None:
 
 
 if is_command(sys.orig_argv) and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-    signal.signal(signal.SIGINT, quit_at_once)  # `main` takes over
+    signal.signal(signal.SIGINT, quit_at_once)  # `main` installs its own handler later

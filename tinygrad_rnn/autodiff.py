@@ -215,7 +215,7 @@ class _Sums:
         self._own: set[Node] = set()  # nodes whose cotangents are arrays that were made here
 
     def add(self, node: Node, g: Tensor) -> None:
-        """Add to the cotangent of a node; float16 is summed in float32, since there may be a term for each of many steps."""
+        """Add to the cotangent of a node; float16 is summed in float32, since there may be one term for each of many steps."""
         before = self.table.get(node)
         if before is None:
             self.table[node] = g
@@ -239,7 +239,7 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor, cotangents: Any = N
 @overload
 def grad(outputs: Tensor | Sequence[Tensor], inputs: Sequence[Tensor], cotangents: Any = None) -> list[Tensor]: ...
 def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], cotangents: Any = None) -> Any:
-    """The gradients of `outputs` with respect to `inputs`, recorded, so that they can be differentiated again.
+    """The gradients of `outputs` with respect to `inputs`; they are recorded and can be differentiated again.
 
     Parameters
     ----------
@@ -262,7 +262,7 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], 
         ``.detach()``; or if an input is a value of ``states()`` or ``recorded()`` and no output was
         computed from it: such a value is a record beside the outputs.
     DtypeError
-        If an input is of integers or booleans.
+        If an input has an integer or boolean dtype.
 
     Examples
     --------
@@ -345,7 +345,7 @@ def pullback(node: Node, g: Tensor, wanted: Container[Node]) -> list[tuple[Node,
 
 
 def _fitted(g: Any, value: Any) -> Tensor | Sparse | Part:
-    """A gradient rule's result as a cotangent of a value, after a check of its shape: a tensor, or a part of one."""
+    """A gradient rule's result as a cotangent of a value, after a check of the shape: a tensor, or a part of a tensor."""
     if g.__class__ is Sparse or g.__class__ is Part:
         part: Sparse | Part = g
         return part
@@ -370,10 +370,10 @@ def _unbroadcast(g: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 records: WeakSet[Node] = WeakSet()
-"""Values of all steps of a run, recorded beside its outputs, so that a loss of the outputs does not depend on them."""
+"""Values of all steps of a run that are only recorded: a loss of the run's outputs does not depend on them."""
 
 runs_of_their_own: WeakSet[Node] = WeakSet()
-"""Values of runs that were made for these values only, so that a loss of another run does not depend on them."""
+"""Values of a run that was made only to record them: a loss of another run does not depend on them."""
 
 
 class _Cut(NamedTuple):

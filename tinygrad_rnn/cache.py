@@ -1,4 +1,7 @@
-"""Cache of what layers keep between calls: bounded by bytes in the whole process, least recently used first out."""
+"""Cache of the values that layers keep between calls.
+
+All layers of the process share one limit in bytes. Beyond the limit, the least recently used value is dropped.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,14 @@ Value = TypeVar("Value")
 
 
 class Kept(Generic[Value]):
-    """A cached value, which is dropped when room is needed.
+    """A cached value, which is dropped when its memory is needed.
 
-    Who keeps it holds this entry, and this entry alone: the value goes with it.
+    The owner of the value holds only this entry. When the entry is freed, its value is freed too.
 
     Attributes
     ----------
     value : object or None
-        None, once there was no room.
+        None after the value was dropped.
     """
 
     __slots__ = ("value", "_key", "_reference", "__weakref__")
@@ -40,7 +43,7 @@ class _Cache:
         self.limit = limit
         self.total = 0
         self.entries: OrderedDict[int, tuple[weakref.ref[Kept[Any]], int]] = OrderedDict()
-        self.gone: deque[int] = deque()  # collecting garbage may free an entry at any moment, so it only says so
+        self.gone: deque[int] = deque()  # garbage collection may free an entry at any time, so it only notes the entry here
         self.serial = 0
         self.lock = threading.RLock()
 
@@ -113,17 +116,17 @@ def held() -> int:
 
 
 def cache_limit(limit: int | None = None) -> int:
-    """Set or read how many bytes layers may keep between calls, in the whole process; 512 MiB at first.
+    """Set or read how many bytes the layers of the whole process may keep between calls; 512 MiB by default.
 
-    A layer keeps the programs that it has compiled, one for each shape of its input, and the memory
-    in which they ran, to use both again at the next call. Beyond the limit, what was used least recently
-    goes first, whichever layer it belongs to. A program that needs more than the limit runs all the
-    same, and makes its memory anew at each call. What a graph reads that is still alive does not count.
+    A layer keeps its compiled programs, one for each shape of its input, and the memory in which they
+    ran. The next call uses both again. Beyond the limit, the least recently used program of any layer
+    is dropped first. A program that needs more than the limit still runs, but allocates its memory
+    again at each call. Memory that is still used by a graph does not count.
 
     Parameters
     ----------
     limit : int, optional
-        The limit from now on, in bytes; 0 keeps nothing. As it is, if not given.
+        The new limit, in bytes; 0 keeps nothing. If not given, the limit does not change.
 
     Returns
     -------
@@ -133,7 +136,7 @@ def cache_limit(limit: int | None = None) -> int:
     Raises
     ------
     ValueError
-        If it is not a number of bytes.
+        If the limit is not a number of bytes.
 
     Examples
     --------

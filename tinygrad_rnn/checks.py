@@ -13,13 +13,13 @@ __all__ = ["check_int", "clean_name", "is_int"]
 def clean_name(name: str) -> str:
     """A name for a value, parameter, module or scope, without control characters.
 
-    Pictures, text forms and equations show names, and XML has no control characters. So
-    each of them is replaced by its picture. A name of spaces alone is none.
+    Pictures, text forms and equations show names, and XML allows no control characters. So
+    each control character is replaced by a visible symbol. A name that is only spaces counts as no name.
 
     Raises
     ------
     TypeError
-        If it is no text.
+        If the name is not a string.
 
     Examples
     --------
@@ -53,12 +53,12 @@ def is_int(value: object, least: int = 1) -> TypeGuard[int]:
 
 
 def check_int(name: str, value: int, least: int = 1) -> int:
-    """Return the value of an option as an int, or raise if it is no integer or less than `least`.
+    """Return the value of an option as an int, or raise an error if the value is no integer or less than `least`.
 
     Raises
     ------
     ValueError
-        If it is not; with the option's name.
+        If the value is not such an integer; the message names the option.
 
     Examples
     --------

@@ -25,7 +25,7 @@ def counted(n: int, noun: str, plural: str = "") -> str:
     n : int
     noun : str
     plural : str
-        The noun and an s, if not given.
+        The plural; if not given, the noun with an s.
 
     Examples
     --------
@@ -36,7 +36,7 @@ def counted(n: int, noun: str, plural: str = "") -> str:
 
 
 def joined(words: Sequence[str]) -> str:
-    """Words as an enumeration.
+    """Words joined with commas and a last "and".
 
     Examples
     --------
@@ -76,7 +76,7 @@ def forgiving() -> Iterator[None]:
 
 
 def _set_errors(stream: io.TextIOWrapper, errors: str) -> None:
-    with contextlib.suppress(OSError, ValueError):  # a stream that was closed in between
+    with contextlib.suppress(OSError, ValueError):  # the stream was closed in the meantime
         stream.reconfigure(errors=errors)
 
 
@@ -102,14 +102,15 @@ def progress_bar(items: Sequence[Item], what: str, show: bool | None) -> Iterabl
     ----------
     items : sequence
     what : str
-        What is done.
+        The task that the bar names.
     show : bool or None
-        If None, a bar is shown on a terminal where there are several items and tqdm is installed.
+        Whether a bar is shown. If None, a bar is shown if the output is a terminal, there are several
+        items, and tqdm is installed.
 
     Raises
     ------
     MissingExtraError
-        If a bar is asked for, and tqdm is not installed.
+        If `show` is true and tqdm is not installed.
 
     Examples
     --------

@@ -39,11 +39,11 @@ class DtypeError(TinygradError, TypeError):
 
 
 class GradientError(TinygradError, RuntimeError):
-    """A gradient was requested that does not exist."""
+    """The requested gradient does not exist."""
 
 
 class ImmutableError(TinygradError, TypeError):
-    """A tensor was to be changed in place."""
+    """Code tried to change a tensor in place."""
 
 
 class TraceError(TinygradError, TypeError):
@@ -51,11 +51,11 @@ class TraceError(TinygradError, TypeError):
 
 
 class SideEffectError(TraceError):
-    """A cell's step changes a variable that it reads, or reads one that changes by itself, such as a counter or the time."""
+    """A cell's step changes a variable that it reads, or reads a variable that changes by itself, such as a clock."""
 
 
 class NonFiniteError(TinygradError, FloatingPointError):
-    """NaN or inf was found by :func:`tinygrad_rnn.debug`, in a loss's target, when clipping, or in a fit."""
+    """NaN or inf was found: by :func:`tinygrad_rnn.debug`, in the target of a loss, in clipping, or in a fit."""
 
 
 class FoldError(TinygradError, ValueError):

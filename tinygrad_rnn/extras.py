@@ -16,16 +16,16 @@ def optional(module: str, extra: str, what: str) -> Any:
     Parameters
     ----------
     module : str
-        Such as ``"matplotlib.figure"``.
+        Name of the module, such as ``"matplotlib.figure"``.
     extra : str
-        The extra of ``setup.cfg`` that has it.
+        The extra in ``setup.cfg`` that lists the dependency.
     what : str
-        What it is needed for, as a sentence begins: ``"the plots of the report need"``.
+        The first words of the error message, which say who needs the module: ``"the plots of the report need"``.
 
     Raises
     ------
     MissingExtraError
-        If it is not installed; the message has the command that installs it.
+        If the module is not installed; the message shows the command that installs it.
 
     Examples
     --------
@@ -47,7 +47,8 @@ def optional(module: str, extra: str, what: str) -> Any:
 def installing(package: str, extra: str) -> str:
     """The command that installs an optional dependency, for an error message.
 
-    The package is on an index; this library is not, so its extras are installed from its source.
+    This library is not on a package index, so its extras are installed from its source. The
+    dependency itself is on an index.
 
     Examples
     --------

@@ -21,9 +21,9 @@ _check: ContextVar[Callable[[Shape], None] | None] = ContextVar("check of shapes
 
 @contextmanager
 def without_numbers(check: Callable[[Shape], None]) -> Iterator[None]:
-    """Make initial values, inside the block, as zeros that take no memory and no random numbers.
+    """Inside the block, initial values are zeros that need no memory and no random numbers.
 
-    So a network can be made to see its shapes, before its numbers come from elsewhere.
+    So the shapes of a network can be checked before its weights are read from a file.
 
     Parameters
     ----------
@@ -88,8 +88,8 @@ def normal(shape: Shape, std: float = 1.0) -> npt.NDArray[Any]:
 def glorot_uniform(shape: Shape) -> npt.NDArray[Any]:
     """Uniform numbers within √(6 / (fan in + fan out)) of 0 (Glorot and Bengio, 2010).
 
-    What a Parameter given by its shape starts with, since it does not matter which of the
-    two axes is the input.
+    A Parameter that is given by its shape gets these values, because they do not depend on which
+    of the two axes is the input.
 
     Examples
     --------

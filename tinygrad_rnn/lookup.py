@@ -29,9 +29,8 @@ def find_cell(name: str) -> CellFactory:
     Parameters
     ----------
     name : str
-        A cell of ``tinygrad_rnn.nn``, such as ``"RNNCell"``, or ``"rnn"``; or a module, or a file that
-        ends in ``.py``, then a colon and the name in it. That module is imported, so its
-        code runs.
+        A cell of ``tinygrad_rnn.nn``, such as ``"RNNCell"`` or ``"rnn"``. Or a module or ``.py`` file,
+        a colon, and a name in this module. The module is imported, so its code runs.
 
     Returns
     -------
@@ -41,7 +40,7 @@ def find_cell(name: str) -> CellFactory:
     Raises
     ------
     DataError
-        If there is no such module or name, or it fails when it is imported.
+        If there is no such module or name, or if the import of the module fails.
 
     Examples
     --------
@@ -80,13 +79,13 @@ def find_model(name: str) -> nn.Module:
     Parameters
     ----------
     name : str
-        A module, or a file that ends in ``.py``, then a colon and the name of a model in it, or of a function without
-        arguments that makes one. That module is imported, so its code runs.
+        A module or ``.py`` file, a colon, and the name in this module of a model, or of a function
+        without arguments that makes a model. The module is imported, so its code runs.
 
     Raises
     ------
     DataError
-        If there is no such module or name, it fails, or it is no model.
+        If there is no such module or name, if its code fails, or if the named object is no model.
 
     Examples
     --------
@@ -107,7 +106,7 @@ def find_model(name: str) -> nn.Module:
 
 
 def _found(name: str) -> tuple[ModuleType, Any]:
-    """The module of a name ``module:Name`` or ``path/to/file.py:Name``, and the object of this name in it, or None."""
+    """The module in ``module:Name`` or ``path/to/file.py:Name``, and its object called ``Name``, or None."""
     where, _, attribute = name.rpartition(":")
     module = _module_of_file(Path(where)) if where.endswith(".py") else _module(where)
     found: Any = module
@@ -124,9 +123,9 @@ def load_model(path: str, sources: Sequence[str] = (), known: Sequence[type[nn.M
     ----------
     path : str
     sources : sequence of str
-        Modules, or files that end in ``.py``, whose classes the model is made of. They are imported, so their code runs.
+        Modules or ``.py`` files with the classes of the model. They are imported, so their code runs.
     known : sequence of type
-        Further classes that the model may be made of, unless one in `sources` has the same name.
+        Further classes that the model may use. A class of the same name in `sources` has priority.
 
     Raises
     ------
@@ -160,16 +159,16 @@ def _cells_of(module: ModuleType) -> str:
 def running(name: str, doing: str = "failed", verdicts: type[Exception] = TinygradError) -> Iterator[None]:
     """Convert any exception of a user's code, inside the block, to an error that names the file and line.
 
-    Errors of the library pass as they are, and so does Ctrl-C.
+    Errors of the library, and Ctrl-C, are not converted.
 
     Parameters
     ----------
     name : str
-        What the user calls it.
+        The name that the user typed, for the message.
     doing : str
-        What did not go well.
+        The action that failed, for the message.
     verdicts : type of exception
-        Pass as they are too.
+        Further exceptions that are not converted.
 
     Raises
     ------
@@ -188,7 +187,7 @@ def running(name: str, doing: str = "failed", verdicts: type[Exception] = Tinygr
     except (TinygradError, verdicts, KeyboardInterrupt):
         raise
     except BaseException as error:  # a file may call sys.exit, or pytest.skip
-        said = error.msg if isinstance(error, SyntaxError) else str(error)  # without a line, which is told anyway
+        said = error.msg if isinstance(error, SyntaxError) else str(error)  # without the line, which the message names anyway
         words = " ".join(said.split())
         kind = type(error).__name__
         raise DataError(f"{name} {doing}: {kind}{words and ': '}{words:.300} ({_line_of(error)})") from error
@@ -213,7 +212,7 @@ def _is_cell_class(value: Any) -> bool:
 
 def _module(name: str) -> ModuleType:
     here = str(Path.cwd())
-    if here not in sys.path:  # as `python -m` does, so that one's own modules are found
+    if here not in sys.path:  # as `python -m` does, so that the user's own modules are found
         sys.path.insert(0, here)
     with running(name, "cannot be imported"):
         try:
@@ -232,16 +231,16 @@ def _module_of_file(path: Path) -> ModuleType:
         with tokenize.open(path) as source:
             source.read()
     except (SyntaxError, UnicodeDecodeError):
-        read_text(path)  # tells the encoding, and how to convert it
+        read_text(path)  # its error names the encoding, and says how to convert the file
     except OSError:
-        pass  # the import will tell
+        pass  # the import will raise the error
     name = f"_cell_file_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None  # any .py file has them
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     folder = str(path.resolve().parent)
-    if folder not in sys.path:  # as `python path` does, for what the file imports from beside it
+    if folder not in sys.path:  # as `python path` does, so that the file can import modules from its own folder
         sys.path.insert(0, folder)
     try:
         with running(str(path), "cannot be imported"):

@@ -20,9 +20,9 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, *, 
     ----------
     width, height : float
     rows, columns : int
-        Of the axes.
+        Number of rows and columns of axes in the figure.
     extra : str
-        The extra that brings matplotlib, for the error.
+        The extra that installs matplotlib, for the error message.
 
     Raises
     ------

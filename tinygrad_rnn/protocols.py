@@ -1,4 +1,7 @@
-"""NumPy's own functions called with tensors: each is the function here of that name, given its arguments by name."""
+"""NumPy's own functions called with tensors.
+
+Each call runs the function of the same name in this library, with the arguments given by name.
+"""
 
 from __future__ import annotations
 
@@ -21,17 +24,17 @@ WITHOUT_SIGNATURE: Mapping[str, Callable[..., None]] = {
     "dot": lambda a, b, out=None: None,
     "where": lambda condition, x=None, y=None, /: None,
 }
-"""Functions written in C, of which older NumPys do not tell what they take."""
+"""Parameters of functions written in C; older NumPy versions do not report their signatures."""
 
 OTHER_NAMES: Mapping[str, Mapping[str, str]] = {
     "clip": {"a_min": "min", "a_max": "max"},
     "reshape": {"newshape": "shape"},
     "where": {"x": "a", "y": "b"},
 }
-"""Optional arguments that have another name here."""
+"""Optional arguments of NumPy that have another name in this library."""
 
 NO_MATTER = {"optimize", "kind", "stable"}
-"""Arguments that change how a result is computed, and not the result."""
+"""Arguments that change how a result is computed, but not the result."""
 
 UFUNC_DEFAULTS = {"where": True, "casting": "same_kind", "subok": True, "order": "K"}
 IN_PLACE = {"copyto", "put", "putmask", "place", "fill_diagonal", "put_along_axis"}
@@ -44,9 +47,9 @@ def call_ufunc(ufunc: np.ufunc, method: str, inputs: tuple[Any, ...], options: d
     Raises
     ------
     DtypeError
-        If a gradient would be lost, or for an option that tensors do not have.
+        If a gradient would be lost, or if tensors do not have an option of the call.
     TraceError
-        If there is no such function for tensors, and these have no values yet.
+        If there is no such function for tensors, and the given tensors have no values yet.
     """
     function = _ufuncs().get(ufunc)
     if method != "__call__" or function is None:
@@ -62,9 +65,9 @@ def call_function(function: Callable[..., Any], args: tuple[Any, ...], options: 
     Raises
     ------
     TypeError
-        If NumPy's function does not take such arguments; as NumPy says it.
+        If NumPy's function does not take such arguments; the message is NumPy's.
     DtypeError, TraceError
-        As `call_ufunc` does.
+        In the same cases as `call_ufunc`.
     """
     name = f"{function.__module__.replace('numpy', 'np', 1)}.{function.__name__}"
     ours = getattr(ops, function.__name__, None)
@@ -118,7 +121,7 @@ def _correspondence(function: Callable[..., Any], ours: Callable[..., Any]) -> t
     own = [parameter for parameter in inspect.signature(ours).parameters if parameter != "out"]
     names = {key: key for key in own} | dict(OTHER_NAMES.get(name, {}))
     for mine, theirs in zip(own, signature.parameters.values(), strict=False):
-        # what must be given, such as the array, is called otherwise in many functions
+        # a required argument, such as the array, has another name in many NumPy functions
         if theirs.default is theirs.empty and theirs.name not in names and mine not in signature.parameters:
             names[theirs.name] = mine
     return signature, names
@@ -141,7 +144,7 @@ def _refuse(name: str, ours: Callable[..., Any], given: Mapping[str, Any]) -> No
 
 
 def _outside_the_graph(name: str, function: Callable[..., Any], args: Any, options: Any, in_place: bool) -> Any:
-    """NumPy's own result, if it is not of floats: for floats, a gradient would be lost silently."""
+    """NumPy's own result, if its dtype is not float: a result of floats would silently lose its gradient."""
 
     def bare(x: Any) -> Any:
         if isinstance(x, core.tensor_class):

@@ -14,13 +14,13 @@ class Habit(NamedTuple):
     Attributes
     ----------
     owner : str
-        Where the names are looked for: ``"tr"``, ``"nn"``, ``"optim"``, ``"Tensor"`` or ``"Module"``.
+        The namespace of the names: ``"tr"``, ``"nn"``, ``"optim"``, ``"Tensor"`` or ``"Module"``.
     names : str
-        With spaces between them.
+        The names, separated by spaces.
     here : str
-        Code that runs, where x is a Tensor of shape (2, 3), and NAME stands for the name.
+        Code of this library that runs, where x is a Tensor of shape (2, 3), and NAME stands for the name.
     why : str
-        What else there is to say, if anything.
+        A further explanation, or an empty text.
     """
 
     owner: str
@@ -160,10 +160,10 @@ def missing(owner: str, name: str, called: str) -> AttributeError:
     Parameters
     ----------
     owner : str
-        As in the table.
+        The namespace, as in the table.
     name : str
     called : str
-        What the error calls the owner.
+        The owner's name in the error message.
 
     Examples
     --------

@@ -15,7 +15,7 @@ def seed(n: int | None) -> None:
     Parameters
     ----------
     n : int or None
-        None draws fresh entropy from the system.
+        The seed. If None, the system provides a random seed.
 
     Examples
     --------

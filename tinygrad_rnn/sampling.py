@@ -27,8 +27,8 @@ def sample(draw: Draw, once: bool = False) -> Tensor:
     Parameters
     ----------
     draw : callable
-        ``draw(generator) -> array``, always of one shape and dtype. The generator is the
-        library's own, which :func:`seed` sets.
+        ``draw(generator) -> array``. The array must always have the same shape and dtype. The
+        generator is the one of the library, which :func:`seed` sets.
     once : bool
         Whether to draw only at the first step of a sequence, and to use the same numbers at all
         other steps.

@@ -544,7 +544,7 @@ class Parameter(Tensor):
 
     @property
     def symbol(self) -> str | None:
-        """The parameter's symbol in equations and drawings; set it to use another one."""
+        """The parameter's symbol in equations and drawings; it may be set."""
         return self._symbol
 
     @symbol.setter
@@ -609,7 +609,7 @@ def leaf_of(parameter: Parameter, value: npt.NDArray[Any]) -> Node:
 
 
 def rebind(parameter: Parameter, node: Node) -> None:
-    """Give a parameter another node, and so another array; it stays frozen or unfrozen."""
+    """Give a parameter another node, and so another array; the parameter stays frozen or unfrozen."""
     node.leaf = parameter._node.leaf
     parameter._node = node
 

@@ -1,4 +1,4 @@
-"""Modules of PyTorch made of modules of this library, and the other way round, with their weights."""
+"""Conversion of PyTorch modules to modules of this library and back, with their weights."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ ARGUMENTS: dict[str, tuple[str, ...]] = {
     "Embedding": ("num_embeddings", "embedding_dim"),
     "Dropout": ("p",),
 }
-"""The classes that are in both libraries under one name, and the arguments that are."""
+"""The classes that have the same name in both libraries, with the arguments that both libraries have."""
 
 ONLY_THERE = {"proj_size": 0, "padding_idx": None, "max_norm": None, "scale_grad_by_freq": False, "sparse": False}
-"""What PyTorch's modules may be told, and no module of these classes here; with the value that makes no difference."""
+"""Options of PyTorch's modules that these classes do not have here, with the value that has no effect."""
 
 ONLY_HERE = {"reset_after": True, "recurrent_dropout": 0.0, "once": False, "proj_size": 0}
-"""What modules here may be told, and PyTorch's may not."""
+"""Options of modules of this library that PyTorch's modules do not have."""
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {"Tanh": ops.tanh, "ReLU": ops.relu, "Sigmoid": ops.sigmoid}
 """Layers of PyTorch that are functions here."""
@@ -49,17 +49,19 @@ def from_torch(module: Any) -> nn.Module:
     ----------
     module : torch.nn.Module
         An RNN, LSTM, GRU, a cell of these, Linear, Embedding, Dropout, Tanh, ReLU, Sigmoid, or a
-        Sequential of them. A Sequential here passes on the outputs of a recurrent layer, and not its state.
+        Sequential of these. A Sequential of this library passes on the outputs of a recurrent layer,
+        but not its state.
 
     Returns
     -------
     Module
-        Of the same class name, with copies of the weights. Tied parameters are tied, frozen ones frozen.
+        A module of the class with the same name, with copies of the weights. Tied parameters stay
+        tied, and frozen parameters stay frozen.
 
     Raises
     ------
     DataError
-        If a part is of another class, or has an option that there is not here.
+        If a submodule is of another class, or has an option that this library does not have.
 
     Examples
     --------
@@ -94,8 +96,8 @@ def to_torch(module: nn.Module) -> Any:
     ----------
     module : Module
         An RNN, LSTM, GRU, a cell of these, Linear, Embedding, Dropout, or a Sequential of them and of tanh,
-        relu and sigmoid. PyTorch's Sequential passes on whatever a layer returns, so a recurrent layer in it can
-        only be the last.
+        relu and sigmoid. PyTorch's Sequential passes on all that a layer returns, so a recurrent layer can only
+        be the last layer of a Sequential.
 
     Returns
     -------
@@ -104,7 +106,7 @@ def to_torch(module: nn.Module) -> Any:
     Raises
     ------
     DataError
-        If a part is of another class, or has an option that PyTorch does not have.
+        If a submodule is of another class, or has an option that PyTorch does not have.
     MissingExtraError
         If PyTorch is not installed.
 

@@ -1,4 +1,4 @@
-"""Nested tuples, named ones too: the structure of inputs, states and outputs."""
+"""Nested tuples and named tuples: the structure of inputs, states and outputs."""
 
 from __future__ import annotations
 

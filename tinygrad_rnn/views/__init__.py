@@ -1,4 +1,4 @@
-"""Views of a graph: a graph in, a graph out; opened into steps, split by step, without padding, traced from a module."""
+"""Views: functions that make another graph of a graph, such as one split into steps, or one without padding."""
 
 from .full_lengths import without_padding
 from .per_step import per_step

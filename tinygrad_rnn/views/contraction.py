@@ -1,8 +1,9 @@
 """Contraction: a graph of operations, seen as its named values and the paths between them.
 
-One pass carries, for every node, the values it was made of and the parameters on the way;
-paths are never enumerated. Nothing here knows a cell, a layer or a primitive: a state is a
-value that a later step reads, a bias is a parameter in a sum, a product names an edge.
+One pass computes, for every node, the named values that the node depends on and the parameters
+between them. The pass never enumerates paths. This module knows no cell, layer or primitive: a
+state is a value that a later step reads, a bias is a parameter in a sum, and the parameter of a
+product names an edge.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from .runs import Run, Runs
 __all__ = ["Contraction", "Edge", "Family", "Link", "Value", "contract", "copy_of", "cotangents", "inputs_of", "is_copy"]
 
 Family: TypeAlias = Hashable
-"""What one value of a step has in common with the same value of all other steps."""
+"""Key that a value of one step shares with the same value of all other steps."""
 
 INNER = 2
-"""Inner values of a step that are shown if nobody says how much."""
+"""Largest number of inner values of a step that are shown by default."""
 
 
 class Link(NamedTuple):
@@ -44,7 +45,7 @@ class Link(NamedTuple):
     sums : bool
         Whether a path has only sums and copies.
     held : bool
-        Whether every path goes past a mask.
+        Whether every path passes a mask.
     cut : bool
         Whether the gradient stops on every path.
     minus : bool
@@ -77,19 +78,19 @@ class Value:
     Attributes
     ----------
     role : str
-        "input", "mask", "initial", "state", "value", "output", "loss" or "gradient"; of a
-        view of operations also "operation" or "product".
+        "input", "mask", "initial", "state", "value", "output", "loss" or "gradient". In a view
+        of operations also "operation" or "product".
     family : hashable
     node : Node
-        The node whose value it is; of an initial state, the one that is read.
+        The node of the value; for an initial state, the node that a step reads.
     name : str or None
     scope : str
     run : Run or None
-        None if it belongs to no step.
+        The run of the value; None if the value belongs to no step.
     column : int or None
-        The place of its step in the sequence; 0 and less before the first one.
+        The position of the value's step in the sequence; 0 or less before the first step.
     biases : tuple of Node
-        Parameters that it adds.
+        Parameters that are added to the value.
     """
 
     role: str
@@ -112,7 +113,7 @@ class Edge(NamedTuple):
         How many steps earlier the source is.
     link : Link
     adds : bool
-        Whether it is the identity beside a path with parameters, as in a residual.
+        Whether the edge is the identity, drawn next to a path with parameters, as in a residual connection.
     """
 
     source: Value
@@ -123,7 +124,7 @@ class Edge(NamedTuple):
 
 
 Sources: TypeAlias = "dict[tuple[Value, bool], Link]"
-"""For each value that a node was made of, and whether no parameter is on the way: the paths."""
+"""The paths into a node, by the value at their start and by whether the paths have no parameter."""
 
 
 def union(a: tuple[Node, ...], b: tuple[Node, ...]) -> tuple[Node, ...]:
@@ -137,10 +138,10 @@ def contract(graph: Graph, detail: str | None = "values") -> Contraction:
     Parameters
     ----------
     graph : Graph
-        As :func:`per_step` leaves it. Of a gradient's graph only the gradient is left: the
-        cotangents of named values, each linear in those behind it.
+        A graph made by :func:`per_step`. If the graph is a gradient's, only the gradient is shown: the
+        cotangents of named values, each a linear function of the cotangents after it.
     detail : {"slots", "values", None}
-        Whether named values within a step are shown; None shows them up to two a step.
+        Whether named values within a step are shown. None shows them if a step has at most two.
 
     Examples
     --------
@@ -173,7 +174,7 @@ def contract(graph: Graph, detail: str | None = "values") -> Contraction:
 
 
 def _readouts(contraction: Contraction) -> set[Family]:
-    """States that are linear readouts of values of their own step: outputs that are fed back."""
+    """States that are linear readouts of values of the same step, such as outputs that are fed back."""
     by_product: set[Family] = set()
     otherwise: set[Family] = set()
     for source, target, lag, link, _ in contraction.edges:
@@ -205,16 +206,16 @@ class Contraction:
     Attributes
     ----------
     nodes : list of Node
-        Also those behind cuts.
+        All nodes, including those behind cuts.
     runs : Runs
     values : list of Value
     edges : list of Edge
     constants : set of Node
-        Nodes that no parameter and no value has made.
+        Nodes that depend on no parameter and no value.
     """
 
     draws = False
-    """Whether random numbers are inputs, and no constants, which are not shown."""
+    """Whether random numbers count as inputs; otherwise they are constants, which are not shown."""
 
     def __init__(self, graph: Graph, inner: bool = True) -> None:
         self.nodes = behind_cuts(graph.outputs)
@@ -241,11 +242,11 @@ class Contraction:
         self._contract()
 
     def name(self, node: Node) -> str | None:
-        """The author's name of a node; ∂h for the cotangent of h."""
+        """The author's name of a node; the cotangent of h is named ∂h."""
         return f"∂{self.cotangents[node].name}" if node in self.cotangents else node.name
 
     def step(self, node: Node) -> tuple[Run, int] | None:
-        """Run and step of a node; a cotangent has its value's step, in the backward run."""
+        """Run and step of a node; a cotangent has the step of its value, in the backward run."""
         step = self.runs.step(self.cotangents.get(node, node))
         return self.runs.back(step) if step is not None and node in self.cotangents else step
 
@@ -259,14 +260,14 @@ class Contraction:
         )
 
     def weights(self) -> dict[Value, tuple[Node, ...]]:
-        """Parameters used to compute each value: those on its paths, then added ones."""
+        """Parameters used to compute each value: first those on its paths, then those that are added."""
         found: dict[Value, tuple[Node, ...]] = dict.fromkeys(self.values, ())
         for edge in self.edges:
             found[edge.target] = union(found[edge.target], edge.link.parameters)
         return {value: union(weights, value.biases) for value, weights in found.items()}
 
     def continued(self) -> dict[Run, tuple[Run, int]]:
-        """For each run that continues an earlier one with the same parameters: the first run, and the steps before.
+        """For each run that continues an earlier run with the same parameters: the first run, and the number of steps before.
 
         Truncated backpropagation through time makes such runs, a chunk of a sequence each.
         """
@@ -287,7 +288,7 @@ class Contraction:
     def role(self, node: Node) -> str | None:
         """Role of the value that a drawing shows for an operation; None for an operation within an edge."""
         if node.primitive is None:
-            return None  # a cut: its source stands for it
+            return None  # a cut: its source is shown instead
         if node.role in ("input", "mask", "loss"):
             return node.role
         in_step = self.step(node) is not None
@@ -308,8 +309,8 @@ class Contraction:
     def _families(self) -> dict[Node, Family]:
         """A key of each node, shared with the same node of all other steps.
 
-        Parameters that several steps share tell operations apart: what a first step does
-        besides is not mistaken for what all steps do.
+        Parameters that several steps share distinguish operations. So an operation that only the
+        first step has is not confused with an operation of all steps.
         """
         used: dict[Node | None, set[tuple[Run, int]]] = {}
         for node in self.nodes:
@@ -329,10 +330,10 @@ class Contraction:
         return families
 
     def _initials(self) -> dict[tuple[Node, int], tuple[Family, int]]:
-        """State and step of each initial value: a value that a first step reads instead of an earlier step's.
+        """State and step of each initial value, which a first step reads instead of a value of an earlier step.
 
-        The states are found on the way, what a later step of the same run reads; and which
-        runs go side by side, so that one reads the same steps of the other.
+        The method also finds the states, which are values that a later step of the same run reads,
+        and the parallel runs, of which one run reads the same steps of another run.
         """
         steps: dict[Run, dict[int, list[Node]]] = {}
         for node in self.nodes:
@@ -430,7 +431,7 @@ class Contraction:
             return {}
         if self._is_sum_of_losses(node, inputs):
             self._sums_of_losses.add(node)
-            if node.name is not None:  # a total without a name is not shown
+            if node.name is not None:  # a total loss without a name is not shown
                 self._join(self._value(node, "loss"), {k: v for i in self._summed(node) for k, v in sources[i].items()})
             return {}
         factors = self.factors(node)
@@ -439,7 +440,7 @@ class Contraction:
         found = self._paths(node, inputs, sources, () if in_sum else factors)
         role = self.role(node)
         if role == "state" and node.name is None and not factors and (self._is_forced(found) or self._chosen(node)):
-            role = None  # a forced slot: which of two values goes on, not a value of its own
+            role = None  # a forced slot selects one of two values and is no value of its own
         if role is None:
             biases[node] = bias
             return found
@@ -455,7 +456,7 @@ class Contraction:
         from_masks = [self.masks and _from_mask(sources[i]) for i in inputs]
         for position, read in enumerate(inputs):
             if node in self.runs.gradient and read not in self.runs.gradient:
-                continue  # a gradient is linear in what comes from behind; the rest are its coefficients
+                continue  # a gradient is linear in the cotangents it reads; other inputs are coefficients
             before = sources[read]
             if (node, position) in self.initials:
                 before = self._initial(node, position, read, before)
@@ -480,7 +481,7 @@ class Contraction:
         return bool(values) and all(link.held for link in values)
 
     def _is_sum_of_losses(self, node: Node, inputs: Sequence[Node]) -> bool:
-        """Whether a node is only a sum of the losses of the steps."""
+        """Whether a node is just the sum of the losses of the steps."""
         computed = [i for i in inputs if i not in self.constants]
         if not computed or not all(i.role == "loss" or i in self._sums_of_losses for i in computed):
             return False
@@ -512,7 +513,7 @@ class Contraction:
         """The initial value of a state, before step 1."""
         family, t = self.initials[node, position]
         if any(value.run is not None and value.role != "input" for value, _ in before):
-            return before  # another run's value: the edge comes from there
+            return before  # the value of another run: the edge starts at this value
         family = self._carrier(family, read)
         if (family, t) not in self.starts:
             run, name = self.homes[family], self.names.get(family) or read.name
@@ -568,7 +569,7 @@ def inputs_of(node: Node) -> tuple[Node, ...]:
 
 
 def copy_of(node: Node) -> Node:
-    """A separate node for a value that another node, or a leaf, has already.
+    """A separate node for a value that another node or a leaf already holds.
 
     Examples
     --------

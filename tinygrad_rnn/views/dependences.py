@@ -15,9 +15,10 @@ class Dependences(NamedTuple):
     Attributes
     ----------
     targets : dict of Value to Value
-        From the target of each step to the loss that it enters.
+        Maps the target of each step to the loss that reads the target.
     parents : dict of Value to list of Value
-        From each target, and each state that is kept, to what its distribution or value depends on.
+        Maps each target to the values that its distribution depends on, and each kept state to the values
+        that it is computed from.
     starts : set of Value
         Inputs that stand for a target before the first step.
     """
@@ -33,9 +34,9 @@ def dependences(contraction: Contraction, states: bool = False, shifted: bool = 
     Parameters
     ----------
     contraction : Contraction
-        With a loss of each step.
+        A contracted graph with one loss for each step.
     states : bool
-        Whether states are kept; else they are passed through, as all other values are.
+        Whether states are kept as nodes. If not, dependences are traced through them, as through all other values.
     shifted : bool
         Whether the input of each step is the target of the step before, as in a language model.
 

@@ -1,4 +1,4 @@
-"""Gradients on a contracted graph: what comes back by each of its edges."""
+"""Gradients on a contracted graph: the part of a gradient that flows back along each edge."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ Array: TypeAlias = npt.NDArray[Any]
 def edge_gradients(contraction: Contraction, seeds: Mapping[Node, Any]) -> list[Array | None]:
     """For each edge, the part of its source's gradient that flows back along the edge.
 
-    The gradient of a value is the sum over the edges that leave it. Each value is passed once, from
-    the last to the first, so the work is that of one backward pass.
+    The gradient of a value is the sum over the edges that leave the value. The function visits each
+    value once, from the last to the first, so it costs as much as one backward pass.
 
     Parameters
     ----------
     contraction : Contraction
-        Of a graph with numbers.
+        The contraction of a graph with numbers.
     seeds : mapping of Node to array_like
         Cotangents of values that the contraction shows, such as 1 for a loss.
 
     Returns
     -------
     list of ndarray or None
-        In the order of ``contraction.edges``. None where no gradient comes: at a cut, at values of
-        integers, and where no seed depends on the target.
+        The gradients, in the order of ``contraction.edges``. An item is None if no gradient flows along
+        the edge: at a cut, at values of integers, and if no seed depends on the target.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def edge_gradients(contraction: Contraction, seeds: Mapping[Node, Any]) -> list[
     for k, edge in enumerate(contraction.edges):
         into.setdefault(edge.target, []).append(k)
     shown = Counter(value.node for value in contraction.values)
-    shared = {node for node, values in shown.items() if values > 1}  # of two slots: which edge it comes by is not known
+    shared = {node for node, values in shown.items() if values > 1}  # a value of two slots: its edge is unknown
     totals: dict[Node, Tensor] = {}
     found: list[Array | None] = [None] * len(contraction.edges)
     with no_grad():
@@ -77,7 +77,7 @@ def edge_gradients(contraction: Contraction, seeds: Mapping[Node, Any]) -> list[
                 back = _pulled(order, target.node, totals[target.node], node)
                 totals[node] = totals[node] + back if node in totals else back
                 parts = [back]
-                if len(ks) > 1:  # the paths without a parameter, and the others
+                if len(ks) > 1:  # the paths without a parameter, and the paths with one
                     alone = _pulled(plain_order, target.node, totals[target.node], node)
                     parts = [alone, back - alone]
                     ks = sorted(ks, key=lambda k: len(contraction.edges[k].link.parameters))

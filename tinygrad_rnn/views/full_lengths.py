@@ -1,4 +1,7 @@
-"""Padding is of the data, not of the network: a run with lengths is drawn as if all rows were full."""
+"""Remove padding: a run with lengths is drawn as if all rows had full length.
+
+Padding is a property of the data, not of the network.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ __all__ = ["without_padding"]
 def without_padding(graph: Graph) -> Graph:
     """The graph without padding: each value replaces its masked version.
 
-    A run with lengths chooses at each step between a value and what stands past the end of
-    the row, by a mask that it has marked.
+    At each step, a run with lengths selects by a mask between a value and the value that is kept
+    past the end of the row. The run has marked the mask.
     """
     nodes = behind_cuts(graph.outputs)
     masks: set[Node] = set()
@@ -25,9 +28,9 @@ def without_padding(graph: Graph) -> Graph:
             value = next(i for i in node.inputs if i not in masks)
             instead[node] = instead.get(value, value)
         elif (made := rebased(node, instead)) is not node:
-            made.serial = node.serial  # the order stays
+            made.serial = node.serial  # keeps the order of the nodes
             for sequence in map(instead.get, node.inputs):
-                if sequence is not None and sequence.primitive is None and sequence.role == "input":  # its element
+                if sequence is not None and sequence.primitive is None and sequence.role == "input":  # an element of the input
                     made.name, made.role = sequence.name or "x", "input"
             instead[node] = made
     return Graph([instead.get(node, node) for node in graph.outputs], instead) if instead else graph

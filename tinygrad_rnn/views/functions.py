@@ -1,4 +1,4 @@
-"""Functions: what an author called the step from some values to another, such as f in s_t = f(s_{t−1}; θ)."""
+"""Functions: the author's name for the computation of a value from others, such as f in s_t = f(s_{t−1}; θ)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .contraction import Contraction, Value, inputs_of, is_copy
 __all__ = ["functions_of"]
 
 SYMBOL = re.compile(r"[^\W\d_](_\d+)?")
-"""A name that is a symbol: a letter, and perhaps an index."""
+"""A name that is a symbol: a letter with or without an index."""
 
 
 def functions_of(contraction: Contraction) -> dict[Value, str]:
-    """The function that computes each value, if a single function does.
+    """The function that computes each value, if a single function computes it.
 
-    A module, or a scope, that is named by a letter is a function. It makes a value if all
-    operations between the value and the values before it are within that scope.
+    A module or scope whose name is a letter is a function. The function computes a value if all
+    operations between the value and the values before it are in that scope.
 
     Examples
     --------
@@ -56,7 +56,7 @@ def _between(node: Node, shown: set[Node]) -> Iterable[Node]:
 
 
 def _common(operations: Iterable[Node]) -> str | None:
-    """The innermost function whose scope holds all of some operations; copies may be outside."""
+    """The innermost function whose scope holds all the given operations; copies may be outside."""
     common: list[str] | None = None
     for node in operations:
         path = node.scope.split(".")

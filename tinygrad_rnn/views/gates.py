@@ -1,7 +1,7 @@
 """Gates: one step of a cell, contracted to gates and the operations between them.
 
-Nothing here knows a cell. A gate takes in the linear maps and biases in front of it, whether they
-were written as one matrix, as eight, or as a product with a concatenation.
+This module knows no cell. A gate includes the linear maps and biases that it reads, whether they are
+written as one matrix, as eight matrices, or as a product with a concatenation.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from .contraction import Contraction, inputs_of, is_copy
 __all__ = ["Gates"]
 
 Terms: TypeAlias = "dict[Node, bool]"
-"""The values that a sum is made of, and whether every path from each leads through a product with parameters."""
+"""The values that a sum adds, each with whether all its paths into the sum pass a product with parameters."""
 
 
 class Gates(Contraction):
     """A step contracted to its gates: linear operations merge into the operation that reads them.
 
-    An operation is linear here if it is a sum of values, each as it is or behind a product with
-    parameters. A function of one value can take such a sum in. A product of two values cannot, so
-    it reads the sum as a part of its own.
+    An operation is called linear if it is a sum of values, each multiplied by parameters or not. A
+    function of one value can include such a sum. A product of two values cannot, so the product
+    reads the sum as a separate part.
 
     Parameters
     ----------
     graph : Graph
-        Its outputs are the ends of the step: copies of the cell's outputs and next states.
+        A graph whose outputs are the ends of the step: copies of the cell's outputs and next states.
 
     Notes
     -----
@@ -108,12 +108,12 @@ class Gates(Contraction):
         return {value: weighted or own for i in read for value, own in self._seen(i).items()}
 
     def _seen(self, node: Node) -> Terms:
-        """The links of a value for its readers: the end of a step counts as one value, even if it is a sum."""
+        """The links of a value for its readers: an end of the step counts as one value, even if it is a sum."""
         return {node: False} if node in self.kept and not self.passes(node) else self.terms[node]
 
     def _choose(self) -> None:
         """Select the operations that become parts, from the ends backwards."""
-        whole: set[Node] = set()  # what a part reads as one value
+        whole: set[Node] = set()  # values that a part reads as one value
         split: set[Node] = set()  # the terms of a sum that is a part
         for node in reversed(self.nodes):
             read = self._read(node) if self.is_value(node) else []

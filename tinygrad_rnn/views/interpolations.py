@@ -1,4 +1,4 @@
-"""Interpolations: a + z ⊙ (b − a), as cells compute it, is (1 − z) ⊙ a + z ⊙ b, as textbooks write it."""
+"""Interpolations: rewrite a + z ⊙ (b − a), as cells compute it, to (1 − z) ⊙ a + z ⊙ b, as textbooks write it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ __all__ = ["Interpolation", "interpolations", "ways_to_interpolate", "with_both_
 def interpolations(graph: Graph) -> Graph:
     """The graph in which each a + z ⊙ (b − a) is replaced by (1 − z) ⊙ a + z ⊙ b.
 
-    The first form has one product less, and is the one that cells compute. The second form shows
-    both weights. Only interpolations between values are rewritten, not those with parameters.
+    Cells compute the first form, because it has one product less. The second form shows both
+    weights. Only interpolations between values are rewritten, not interpolations with parameters.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ def interpolations(graph: Graph) -> Graph:
     Returns
     -------
     Graph
-        The nodes that are not concerned are those of the given graph.
+        A graph that reuses the unchanged nodes of the given graph.
 
     Examples
     --------
@@ -56,7 +56,7 @@ def interpolations(graph: Graph) -> Graph:
 
 
 class Interpolation(NamedTuple):
-    """The parts of a + z ⊙ (b − a), and the two operations within.
+    """The parts of a + z ⊙ (b − a), and the two operations inside.
 
     Attributes
     ----------

@@ -1,4 +1,4 @@
-r"""Letters: what a reader calls the values and parameters of a model, in drawings and equations alike."""
+r"""Letters: the symbols that a reader chooses for values and parameters, in drawings and in equations."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Notation = Literal["UW", "WU"]
 """The letters of the input's and of the recurrent matrix, in this order: U x + W h, or W x + U h."""
 
 _STEM = re.compile(r"(\\[A-Za-z]+\{[^{}]*\}|\\[A-Za-z]+|[^\\_^'{}]+)(.*)", re.DOTALL)
-"""A name's letter, with its accent if it has one, and its primes and scripts."""
+"""The letter of a name, with its accent, primes and scripts."""
 
 
 class Letters:
@@ -21,18 +21,18 @@ class Letters:
     Parameters
     ----------
     symbols : Mapping of str to str, optional
-        From the names of a model to those of the reader. ``{"h": "s"}`` renames ``h`` and all
-        that have this letter with scripts or primes, such as ``h_1``; a name in full, such as
-        ``"W_f"``, counts before its letter.
+        Maps the names of a model to the symbols of the reader. ``{"h": "s"}`` renames ``h`` and all
+        names of this letter with scripts or primes, such as ``h_1``. An entry for a full name, such as
+        ``"W_f"``, has priority over an entry for its letter.
     notation : {"UW", "WU"}, optional
-        Names of the input's and of the recurrent matrix. A model is written as "UW", and "WU"
+        Letters of the input matrix and of the recurrent matrix, in this order. Models use "UW"; "WU"
         exchanges the two letters. Numbered matrices, such as the ``W_0`` and ``W_1`` of a
         time-delay layer, belong to delays and keep their letter.
 
     Raises
     ------
     ValueError
-        If the notation is none of these, or a symbol is no text.
+        If the notation is neither of these, or a symbol is not a string.
 
     Examples
     --------
@@ -70,12 +70,12 @@ class Letters:
         Parameters
         ----------
         names : iterable of str
-            Those that the model has.
+            The names of the model.
 
         Raises
         ------
         ValueError
-            With the names that there are.
+            If a letter occurs in no name; the message lists the names.
         """
         there = dict.fromkeys(names)
         stems = set(map(stem_of, there))

@@ -1,8 +1,8 @@
 """Whole-sequence operations, split into their steps.
 
-A layer applied to a whole sequence, such as a linear layer after the recurrent one, is the
-same layer applied at each step. This pass says so in the graph: pictures and per-step
-questions then see it where it happens.
+A layer applied to a whole sequence, such as a linear layer after the recurrent layer, is the
+same layer applied at each step. This pass rewrites the graph in this way, so that pictures and
+questions about one step see the layer at each step.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ Moment: TypeAlias = "tuple[Unrolling, int] | None"
 def per_step(graph: Graph) -> Graph:
     """The same computation, with whole-sequence operations split into steps.
 
-    A stack over time, read at one step, is the value of that step. A leaf sequence becomes
-    a leaf for each step. A primitive through which the time axis only passes is applied at
-    each step: its facts say so, and how leading axes pass through it, so this holds for a
-    user's primitives as well. A reduction over time is split into its steps and a last reduction.
+    A stack over time that is read at one step is replaced by the value of that step. A leaf sequence
+    becomes one leaf for each step. A primitive is applied at each step if the time axis only passes
+    through it. The facts of the primitive, and its treatment of leading axes, show whether it does,
+    so users' primitives work as well. A reduction over time becomes a reduction of each step and a
+    last reduction over the steps.
 
     Parameters
     ----------
@@ -40,8 +41,8 @@ def per_step(graph: Graph) -> Graph:
     Returns
     -------
     Graph
-        Of new nodes; an output that was a sequence is an output for each step. The graph
-        that was given stays as it is.
+        A graph of new nodes. An output that was a sequence becomes one output for each step. The
+        given graph is not changed.
 
     Examples
     --------
@@ -94,7 +95,7 @@ class _Pass:
             reduced = self._reduce(node)
             if reduced is not None:
                 return reduced
-        # every operation is made anew, so that the order of each step stays as it was
+        # every operation is made again, so that the operations of each step keep their order
         return self._node(node, tuple(self.new[i] for i in node.inputs), node.attributes, node.value, node.location)
 
     def _node(self, like: Node, inputs: tuple[Node, ...], attributes: Mapping[str, Any], value: Any, place: Location) -> Node:
@@ -118,7 +119,7 @@ class _Pass:
         return node
 
     def _cut(self, like: Node, source: Node, place: Location) -> Node:
-        # a strong reference, unlike a cut of the user's: nobody else holds the new source
+        # a strong reference, unlike in a user's cut, because nothing else holds the new source
         return self._node(like, (), {"source": lambda: source}, source.value, place)
 
     def _element(self, sequence: Node, t: int, step: Moment) -> Node:
@@ -178,7 +179,7 @@ class _Pass:
         ]
 
     def _reduce(self, node: Node) -> Node | None:
-        """Split a reduction over time and other axes: first over the others at each step, then over time."""
+        """Split a reduction over time and other axes: first over the other axes at each step, then over time."""
         (sequence,) = node.inputs
         reduces = facts_of(node).reduces
         axes = node.attributes[reduces] if reduces else None
@@ -301,8 +302,8 @@ def _backwards(node: Node, read: Node, axis: int) -> int | None:
 def _moments(read: Mapping[int, Sequence[tuple[Unrolling, int]]], T: int) -> list[Moment]:
     """Step of each element of a sequence, from the steps that read the element.
 
-    What only another unrolling reads, which reads others of the same elements too, such as
-    the last target where the targets are forced, is of the first one's step all the same.
+    An element may be read only by another unrolling that also reads other elements of the sequence,
+    as the last target if the targets are forced. The element still gets a step of the first unrolling.
     """
     found: list[Moment] = [read[t][0] if t in read else None for t in range(T)]
     (unrolling, start), first = next((step, t) for t, step in enumerate(found) if step is not None)

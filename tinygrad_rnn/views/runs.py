@@ -19,12 +19,12 @@ class Run(NamedTuple):
     Attributes
     ----------
     number : int
-        Counted from 0, in the order in which the runs start.
+        Number of the run, from 0, in the order in which the runs start.
     unrolling : Unrolling
     length : int
         Number of steps.
     backward : bool
-        Whether it is the gradient's.
+        Whether the run is a backward pass.
     """
 
     number: int
@@ -49,12 +49,12 @@ class Runs:
     Parameters
     ----------
     nodes : sequence of Node
-        Each after its inputs.
+        All nodes, each after its inputs.
 
     Attributes
     ----------
     gradient : set of Node
-        Nodes that a gradient's rules have made, and what was made of these.
+        Nodes made by gradient rules, and all nodes computed from these.
 
     Examples
     --------
@@ -98,7 +98,7 @@ class Runs:
 def longest_delay(graph: Graph) -> int:
     """The longest delay, in steps, with which a step reads a value; the number of steps if none is found.
 
-    A run whose steps are not alike has no delays that are known.
+    If the steps of a run differ, its delays are unknown.
 
     Examples
     --------

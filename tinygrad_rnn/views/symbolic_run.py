@@ -47,25 +47,26 @@ def traced(
     Parameters
     ----------
     module : Module
-        A cell is run over the sequence; anything else is called with it.
+        A cell is run over the sequence. Any other module is called with the sequence.
     T : int
     inputs : array_like, Spec, nested tuples of them, optional
-        An example of the input sequence, (time, batch, features); it is found if not given.
+        An example of the input sequence, (time, batch, features). If not given, a fitting input is searched.
     loss : callable, optional
-        ``loss(output, target)``, of each step if the outputs are a sequence.
+        ``loss(output, target)``, called at each step if the outputs are a sequence.
     targets : array_like or Spec, optional
-        An example of the targets; of the outputs' kind if not given, else classes.
+        An example of the targets. If not given, they have the shape and dtype of the outputs, or they are classes.
     force : sequence of str
-        Slots that carry data in place of what a step made; the targets, if they are alike.
+        Slots that carry data instead of values computed by a step. The data are the targets if shape and
+        dtype agree.
     total : bool
-        Whether the losses of the steps are summed up.
+        Whether the losses of the steps are summed.
     batch : int
-        How many examples an input that is found out has.
+        Number of examples in an input that was searched.
 
     Raises
     ------
     ShapeError
-        If no input was found that fits, or no cell has such a slot.
+        If no fitting input was found, or if no cell has such a slot.
     """
     if loss is not None and not callable(loss):
         raise TinygradError(f"loss is a function of output and target, such as nn.mse, and not {loss!r}")
@@ -118,7 +119,7 @@ def _forced(module: Module, names: Sequence[str], T: int, sequence: Any) -> dict
         if isinstance(part, Recurrent):
             try:
                 step = trace_step(part.cell, BATCH)
-            except ShapeError:  # no input of its own is found: it may take what the module takes
+            except ShapeError:  # no input was found for this cell: it may take the module's input
                 step = trace_step(part.cell, BATCH, element)
             last = path.rpartition(".")[2]
             for name, slot in zip(step.names, step.state, strict=True):

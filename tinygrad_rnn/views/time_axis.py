@@ -1,6 +1,6 @@
 """Time axes: where an operation takes an axis of its input, and what the operation is at one step.
 
-Facts and leading axes of the primitives say it; no kernel is run.
+The answers follow from the facts and leading axes of the primitives. No kernel is run.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ class AtStep(NamedTuple):
     Attributes
     ----------
     ways : list of Way
-        One for each input.
+        How one step reads each input.
     axes : list of int
-        The time axis of each input that is not read as it is; 0 for the others.
+        The time axis of each input; 0 for an input that every step reads whole.
     attributes : Mapping
     """
 
@@ -48,7 +48,7 @@ class AtStep(NamedTuple):
 
 
 def element(value: Any, t: int, axis: int) -> Any:
-    """A value at one position of a negative axis; only a Spec for a value without numbers."""
+    """A value at one position of a negative axis; for a value without numbers, its Spec."""
     k = axis + len(value.shape)
     if isinstance(value, np.ndarray):
         return value[(slice(None),) * k + (t,)]
@@ -182,7 +182,7 @@ def _ruled(node: Node, specs: Sequence[Spec], attributes: Mapping[str, Any]) -> 
     assert node.primitive is not None
     try:
         return node.primitive.shape(*specs, **attributes)
-    except Exception:  # each rule refuses what does not fit in a way of its own
+    except Exception:  # rules raise different errors for inputs that do not fit
         return None
 
 
@@ -198,7 +198,7 @@ def _meets(node: Node, own: int, axis: int) -> bool:
 def _leads(node: Node, attributes: Mapping[str, Any], axes: Mapping[Node, int], axis: int) -> bool:
     """Whether all axes up to the time axis are leading axes, which pass through.
 
-    An axis that is leading passes. So does the one behind it, if the operation can do without both.
+    A leading axis passes through. The axis behind it passes too, if the operation works without both axes.
     """
     assert node.primitive is not None
     leading, place = node.primitive.leading, len(node.shape) + axis
@@ -253,7 +253,7 @@ def _without(node: Node, axis: int) -> Mapping[str, Any]:
 
 
 def _read_by_arrays(node: Node, axes: Mapping[Node, int], axis: int) -> AtStep | None:
-    """A read at one step by index arrays that stand side by side, with slices around them."""
+    """A read at one step by adjacent index arrays, with slices around them."""
     read, *arrays = node.inputs
     index = _index(node)
     places = [k for k, part in enumerate(index) if is_index_array(part)]
@@ -267,7 +267,7 @@ def _read_by_arrays(node: Node, axes: Mapping[Node, int], axis: int) -> AtStep |
         counted = len(read.shape) + axes[read]
         ways, own = [Way.STEPS], [axes[read]]
         attributes = {**attributes, facts_of(node).reads or "": index[:counted] + index[counted + 1 :]}
-        if counted not in places:  # a slice takes the steps; the arrays are the same at all of them
+        if counted not in places:  # a slice reads the steps; the index arrays are the same at all steps
             to = counted if counted < start else counted - len(places) + width
             whole = index[counted] == slice(None) and to == place and axes.keys().isdisjoint(arrays)
             return AtStep([*ways, *[Way.WHOLE for _ in arrays]], [*own, *[0 for _ in arrays]], attributes) if whole else None
