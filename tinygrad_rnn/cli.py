@@ -33,32 +33,33 @@ See, prove, explain and run recurrent networks.
   tinygrad-rnn forecast plant.csv --target level --inputs pump
                                          a model of a machine or a series, and a report
   tinygrad-rnn predict out/model.safetensors plant.csv
-                                         what that model says of new data
+                                         predictions of this model for new data
   tinygrad-rnn draw RNNCell              a picture of a recurrent cell
   tinygrad-rnn equations LSTMCell        the equations of its step, as LaTeX
-  tinygrad-rnn plan GRUCell              what of it stays in the loop over time
+  tinygrad-rnn plan GRUCell              which operations stay in the loop over time
   tinygrad-rnn check mycells.py:MyCell   are the gradients of your own cell right?
-  tinygrad-rnn show model.safetensors    what is in a model file
+  tinygrad-rnn show model.safetensors    the contents of a model file
   tinygrad-rnn explain model.safetensors --text novel.txt
-                                         what does it remember, how far back does it learn?
+                                         a page about a model: its memory, its gradients
 
-Where a cell is named, the file of a model that tr.save wrote will do as well.
-Each has a --help of its own."""
+Instead of the name of a cell, you can give the file of a model that tr.save wrote.
+Each command has its own --help."""
 
 DEMO = """\
 Train a character-level language model: a plain recurrent network that learns
 to predict the next character of a text, by backpropagation through time.
 
-The end of the text is held out. The network is then scored on it in bits per
-character (what a good compressor would need), beside models that count runs of
-one to six characters. It writes samples, and a report of one page, report.html,
-with the loss curve, equations, pictures, what the hidden units remember and how
-far back the network learns. It takes about a minute; Ctrl-C ends training
-earlier, and the report is still written."""
+The end of the text is held out. After training, the network is scored on this
+end in bits per character (the size that a good compressor would need), and
+compared with models that count runs of one to six characters. The command writes
+samples and a report of one page, report.html. The report shows the loss curve,
+equations, pictures, the memory of the hidden units, and how far back the network
+learns. The command takes about a minute. Ctrl-C ends training earlier, and the
+report is still written."""
 
 DEMO_EXAMPLES = """\
 examples:
-  tinygrad-rnn demo --quick                       a first look, in some seconds
+  tinygrad-rnn demo --quick                       a first look, in a few seconds
   tinygrad-rnn demo --backend native              the network runs as compiled C
   tinygrad-rnn demo --text novel.txt --out novel  learn from a text of your own
   tinygrad-rnn demo --hidden 512 --length 64      more memory, and gradients that
@@ -70,10 +71,10 @@ CELL = (
 )
 
 DRAW = """\
-Draw a recurrent cell run over a sequence. Folded, the picture shows one time
-step, and black squares for the delays that carry the state to the next;
-unrolled, it shows the steps side by side, time from left to right; and a step
-alone is shown gate by gate, as in textbooks."""
+Draw a recurrent cell that runs over a sequence. A folded picture shows one time
+step, and black squares for the delays that carry the state to the next step. An
+unrolled picture shows the steps side by side, with time from left to right. The
+picture of a single step shows each gate, as in textbooks."""
 
 DRAW_EXAMPLES = """\
 examples:
@@ -84,8 +85,8 @@ examples:
   tinygrad-rnn draw model.safetensors --classes mycells.py"""
 
 EQUATIONS = """\
-Print the equations of a cell's step as LaTeX, or with --backward those of its
-backpropagation through time: δ of each state, and the gradients of all
+Print the equations of a cell's step as LaTeX. With --backward, print the equations
+of its backpropagation through time: δ of each state, and the gradients of all
 parameters."""
 
 EQUATIONS_EXAMPLES = """\
@@ -95,8 +96,8 @@ examples:
 
 PLAN = """\
 Print how a cell is run over a sequence: which operations stay in the loop over
-time, forward and backward, what is computed for all steps at once, and what is
-kept for the gradient."""
+time, forward and backward, which are computed for all steps at once, and which
+values are kept for the gradient."""
 
 PLAN_EXAMPLES = """\
 examples:
@@ -104,10 +105,10 @@ examples:
   tinygrad-rnn plan model.safetensors"""
 
 SHOW = """\
-Print what is in a file that tr.save or Module.save wrote, or in any other
-.safetensors file: the architecture, what was changed since it was made, names,
-dtypes and shapes of the parameters, and what goes along, such as a vocabulary.
-Nothing of it is made, and no code is run."""
+Print the contents of a file that tr.save or Module.save wrote, or of any other
+.safetensors file: the architecture, changes to the model after it was made, names,
+dtypes and shapes of the parameters, and additional data, such as a vocabulary.
+The command makes no model and runs no code of the file."""
 
 SHOW_EXAMPLES = """\
 examples:
@@ -117,17 +118,17 @@ CHECK = """\
 Check the gradients of your own cell: a class called with (input_size,
 hidden_size), or a function without arguments that makes a cell.
 
-Sizes, lengths, values and initial states are drawn at random, and the
-gradients of outputs and final state with respect to inputs, initial state and
-parameters are compared with numeric ones. A failure is shrunk to a smallest
-case, and tells which operation at which step is wrong.
+Sizes, lengths, values and initial states are drawn at random. The gradients of
+outputs and final state with respect to inputs, initial state and parameters are
+compared with numeric gradients. A failure is shrunk to a smallest case, and the
+report says which operation at which step is wrong.
 
-What is printed begins with the verdict. Exit status:
+The output begins with the verdict. Exit status:
   RIGHT      0  all gradients are right
-  WRONG      1  one is wrong, or the cell cannot be run
+  WRONG      1  a gradient is wrong, or the cell cannot be run
   KINK       3  most runs met a kink, where there is no derivative to compare
   UNDECIDED  3  too few runs could be judged: values too large, small or rough
-  ...        2  there was nothing to check, as when the file is missing
+  ...        2  there was nothing to check, for example because the file is missing
 
 Needs the extra "test"."""
 
@@ -137,11 +138,11 @@ examples:
   tinygrad-rnn check mypackage.cells:make_cell --order 2 --examples 200"""
 
 EXPLAIN = """\
-Write a page about a model, which a browser shows: its equations, pictures of it
-folded, unrolled and gate by gate, its states while it reads, how far back its
-gradients reach, and what each step adds to the gradient. The numbers are
-measured on the data: a text, of which the model predicts each next symbol, or a
-CSV file with a row for each step, of which it predicts the next row."""
+Write an HTML page about a model: its equations, pictures (folded, unrolled and
+gate by gate), its states while it reads, how far back its gradients reach, and
+the part of the gradient that each step adds. The numbers are measured on your
+data. In a text, the model predicts each next symbol. In a CSV file with a row for
+each step, the model predicts the next row."""
 
 EXPLAIN_EXAMPLES = """\
 examples:
@@ -151,15 +152,16 @@ examples:
   tinygrad-rnn explain own.safetensors --csv series.csv --classes mycells.py"""
 
 FORECAST = """\
-Learn a series from a table, and forecast it. The table is a CSV file with a row
-for each step of time, whose first line names the columns. A NARX network learns to
-predict the target from its own past and the inputs, y_t = f(x_t, x_{t-1}, …,
-y_{t-1}, …), and stands beside an AR model and the last value.
+Learn a series from a table, and forecast the series. The table is a CSV file with a
+row for each time step; its first line names the columns. A NARX network learns to
+predict the target from the target's own past and the inputs, y_t = f(x_t, x_{t-1}, …,
+y_{t-1}, …). The network is compared with an AR model and with the last value.
 
-The last fifth of the rows is held back from training, and errors are those there.
-Rows at the end that have inputs and no target are forecast too; without inputs, the
-steps after the last row. The folder gets report.html, model.safetensors, which
-`tinygrad-rnn predict` reads, and forecast.csv. It takes some seconds.
+The last fifth of the rows is not used for training; errors are measured on these rows.
+With inputs, the forecast covers the last rows if they have inputs and no target.
+Without inputs, it covers the steps after the last row. The folder gets report.html,
+forecast.csv, and model.safetensors, which `tinygrad-rnn predict` reads. The command
+takes a few seconds.
 
 Needs the extra "sklearn"."""
 
@@ -169,13 +171,13 @@ examples:
   tinygrad-rnn forecast sales.csv --target sold --delays 1-12 --horizon 12"""
 
 PREDICT = """\
-Predict with a model that `tinygrad-rnn forecast`, or an estimator's save, wrote.
-The table needs the columns that the model was fitted with. Where the target was
-measured, predictions are one step ahead, or as many as --horizon says; in the rows
-after the last measurement the model runs freely. Without a column of the target it
-runs freely from the first row.
+Predict with a model that was written by `tinygrad-rnn forecast` or by the method
+save of an estimator. The table needs the columns that the model was fitted with. In
+rows with a measured target, the model predicts one step ahead, or --horizon steps. In
+the rows after the last measurement, the model runs freely: it reads its own predictions.
+If the table has no column of the target, the model runs freely from the first row.
 
-A CSV file is written, with the times, the target, and the prediction."""
+The command writes a CSV file with the times, the target, and the prediction."""
 
 PREDICT_EXAMPLES = """\
 examples:
@@ -183,8 +185,9 @@ examples:
   tinygrad-rnn predict out/model.safetensors plant.csv --horizon 10"""
 
 BACKEND = """\
-Tell what runs compiled cells. The native backend writes a cell as C and compiles
-it: which compiler is there, does it work, and what is kept of earlier runs?"""
+Show which compiler runs compiled cells. The native backend writes a cell as C and
+compiles the C code. The command shows which compiler is installed, whether the
+compiler works, and which compiled programs of earlier runs are kept."""
 
 BACKEND_EXAMPLES = """\
 examples:
@@ -193,7 +196,7 @@ examples:
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argument parser that raises the library's own errors, of one line."""
+    """An argument parser that raises the library's own errors, with messages of one line."""
 
     def error(self, message: str) -> NoReturn:
         raise DataError(f"{message} (see {self.prog} --help)")
@@ -205,14 +208,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Parameters
     ----------
     arguments : sequence of str, optional
-        Those of the process if not given.
+        The arguments; if not given, the arguments of the process.
 
     Returns
     -------
     int
-        The exit status: 0 if all went well, 1 if gradients are wrong, 2 if something asked
-        for is not possible, 3 if gradients cannot be judged, 130 if interrupted, 141 if nobody
-        reads the output any more.
+        The exit status: 0 for success, 1 if gradients are wrong, 2 if the request is not
+        possible, 3 if gradients cannot be judged, 130 if interrupted, 141 if the output
+        was closed.
     """
     with _interruptible(), forgiving():
         try:
@@ -220,7 +223,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return _run(sys.argv[1:] if arguments is None else arguments)
             finally:
                 if sys.stdout is not None:
-                    sys.stdout.flush()  # now, where it can still be told that it failed
+                    sys.stdout.flush()  # flush here, where an error can still be reported
         except TinygradError as error:
             return _complain(str(error), 2)
         except KeyboardInterrupt:
@@ -254,7 +257,7 @@ def _complain(words: str, status: int) -> int:
 
 
 def _drop_output(*streams: TextIO | None) -> None:
-    """Redirect output streams to nowhere, so that Python does not complain about them at its end."""
+    """Redirect output streams to nowhere, so that Python reports no error about the streams when it exits."""
     for stream in streams or (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError), Path(os.devnull).open("wb") as nowhere:
             os.dup2(nowhere.fileno(), stream.fileno())  # type: ignore[union-attr]
@@ -334,7 +337,7 @@ def _is_file(name: str) -> bool:
 
 
 def _loaded(path: str, sources: Sequence[str]) -> Module:
-    """The model in a file: made of the library's classes, of classes in the user's files, or the demo's model."""
+    """The model in a file, made of the library's classes, the demo's classes, or classes in the user's files."""
     from .demo.model import CharModel
     from .lookup import load_model
 
@@ -376,7 +379,7 @@ def _check(chosen: argparse.Namespace) -> int:
     from .testing import GradientCheckError
     from .testing.cells import check_cell
 
-    with tempfile.TemporaryDirectory() as folder:  # hypothesis keeps notes, and the user's folder is not for them
+    with tempfile.TemporaryDirectory() as folder:  # hypothesis writes files, which do not belong in the user's folder
         configuration.set_hypothesis_home_dir(folder)
         factory = _factory(chosen)
         try:
@@ -468,7 +471,7 @@ def _backend(chosen: argparse.Namespace) -> int:
     return 0
 
 
-# -- what they can be told -----------------------------------------------------------------
+# -- options of the commands ---------------------------------------------------------------
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -505,33 +508,33 @@ def _command(commands: argparse._SubParsersAction[_Parser], name: str, help: str
 
 def _demo_options(parser: _Parser) -> None:
     add = parser.add_argument
-    add("--text", metavar="FILE", help="a UTF-8 text to learn from; the prose of Python's own help texts if not given")
+    add("--text", metavar="FILE", help="a UTF-8 text to learn from (default: the prose of Python's help texts)")
     add("--out", metavar="DIR", default="tinygrad-rnn-demo", help="folder for report and model (%(default)s)")
-    add("--quick", action="store_true", help="300 updates only, for a first look")
+    add("--quick", action="store_true", help="only 300 updates, for a first look")
     size = parser.add_argument_group("the network")
     size.add_argument("--hidden", type=int, metavar="N", help="hidden units (256)")
-    size.add_argument("--embedding", type=int, metavar="N", help="length of the vector of a character (64)")
-    size.add_argument("--seed", type=int, metavar="N", help="of the initial weights and the samples (0)")
+    size.add_argument("--embedding", type=int, metavar="N", help="length of each character's vector (64)")
+    size.add_argument("--seed", type=int, metavar="N", help="seed of the initial weights and the samples (0)")
     learn = parser.add_argument_group("training")
     learn.add_argument("--updates", type=int, metavar="N", help="updates of the weights (3000)")
-    learn.add_argument("--seconds", type=float, metavar="S", help="end training then at the latest (60)")
-    learn.add_argument("--batch", type=int, metavar="N", help="rows of text that are read side by side (32)")
-    learn.add_argument("--length", type=int, metavar="N", help="characters that gradients reach back through (32)")
+    learn.add_argument("--seconds", type=float, metavar="S", help="longest time of training (60)")
+    learn.add_argument("--batch", type=int, metavar="N", help="parts of the text that are read in parallel (32)")
+    learn.add_argument("--length", type=int, metavar="N", help="characters that gradients reach back (32)")
     learn.add_argument("--rate", type=float, metavar="R", help="Adam's learning rate (0.005)")
     learn.add_argument("--clip", type=float, metavar="R", help="largest norm of the gradient (1)")
-    learn.add_argument("--backend", choices=BACKENDS, help="what runs the network: NumPy, or C compiled here (numpy)")
+    learn.add_argument("--backend", choices=BACKENDS, help="run the network with NumPy, or as compiled C code (numpy)")
     write = parser.add_argument_group("samples")
     write.add_argument(
         "--temperature", dest="temperatures", type=float, nargs="+", metavar="T", help="one sample each (0.5 0.8 1)"
     )
     write.add_argument("--sample", type=int, metavar="N", help="characters of a sample (300)")
-    write.add_argument("--prompt", metavar="TEXT", help='what the network reads before it writes ("The ")')
+    write.add_argument("--prompt", metavar="TEXT", help='text that the network reads before it writes ("The ")')
     parser.set_defaults(run=_demo)
 
 
 def _forecast_options(parser: _Parser) -> None:
     add = parser.add_argument
-    add("table", metavar="FILE", help="a CSV file with a row for each step, whose first line names the columns")
+    add("table", metavar="FILE", help="a CSV file: the first line names the columns, then a row for each step")
     add("--target", required=True, metavar="NAME", help="the column to forecast")
     add("--inputs", type=_names, default=[], metavar="NAMES", help="columns that the target depends on: pump,valve")
     add(
@@ -539,13 +542,13 @@ def _forecast_options(parser: _Parser) -> None:
         type=_numbers,
         default=[1, 2],
         metavar="K",
-        help="steps back that are read: 3, 1-3, 0-2 or 1,2,12 (1-2)",
+        help="how many steps back the network reads: 3, 1-3, 0-2 or 1,2,12 (1-2)",
     )
     add("--horizon", type=_positive, default=10, metavar="N", help="steps to forecast (%(default)s)")
-    add("--time", metavar="NAME", help="the column of the times, if it is not called time, date, datetime, timestamp or t")
-    add("--drop-missing", action="store_true", help="leave out rows without all values, and cut the series there")
+    add("--time", metavar="NAME", help="the column of the times, if its name is not time, date, datetime, timestamp or t")
+    add("--drop-missing", action="store_true", help="leave out rows with missing values, and cut the series there")
     add("--hidden", type=_positive, default=5, metavar="N", help="units of the network (%(default)s)")
-    add("--seed", type=int, default=0, metavar="N", help="of the initial weights (%(default)s)")
+    add("--seed", type=int, default=0, metavar="N", help="seed of the initial weights (%(default)s)")
     add("-o", "--out", type=Path, default=Path("forecast"), metavar="DIR", help="folder for report and model (%(default)s)")
     parser.set_defaults(run=_forecast)
 
@@ -554,9 +557,9 @@ def _predict_options(parser: _Parser) -> None:
     add = parser.add_argument
     add("model", metavar="MODEL", help="the file of a fitted estimator, such as out/model.safetensors")
     add("table", metavar="FILE", help="a CSV file with the columns that the model was fitted with")
-    add("--horizon", type=_positive, metavar="N", help="steps ahead where the target was measured (1)")
-    add("--time", metavar="NAME", help="the column of the times, if it is not called time, date, datetime, timestamp or t")
-    add("--drop-missing", action="store_true", help="leave out rows without all values, and cut the series there")
+    add("--horizon", type=_positive, metavar="N", help="steps ahead in rows with a measured target (1)")
+    add("--time", metavar="NAME", help="the column of the times, if its name is not time, date, datetime, timestamp or t")
+    add("--drop-missing", action="store_true", help="leave out rows with missing values, and cut the series there")
     add("-o", "--out", type=Path, default=Path("predicted.csv"), metavar="FILE", help="(%(default)s)")
     parser.set_defaults(run=_predict)
 
@@ -581,21 +584,21 @@ def _cell_options(parser: _Parser, input_size: int | None = 3, hidden_size: int 
     """Add the options that select a cell or a model to a command."""
     given = "%(default)s" if input_size else "drawn if not given"
     parser.add_argument("cell", metavar="CELL", help=CELL)
-    parser.add_argument("--classes", nargs="+", default=[], metavar="FILE", help="your own classes in the file of a model")
+    parser.add_argument("--classes", nargs="+", default=[], metavar="FILE", help="files with your own classes, if the model has any")
     parser.add_argument("--input-size", type=_positive, default=input_size, metavar="N", help=f"of a class ({given})")
     parser.add_argument("--hidden-size", type=_positive, default=hidden_size, metavar="N", help=f"of a class ({given})")
 
 
 def _equations_options(parser: _Parser) -> None:
     _cell_options(parser)
-    parser.add_argument("--backward", action="store_true", help="of backpropagation through time")
+    parser.add_argument("--backward", action="store_true", help="print the equations of backpropagation through time")
     parser.set_defaults(run=_equations)
 
 
 def _plan_options(parser: _Parser) -> None:
     _cell_options(parser)
-    parser.add_argument("--steps", type=_positive, default=100, metavar="N", help="of the sequence (%(default)s)")
-    parser.add_argument("--batch", type=_positive, default=1, metavar="N", help="sequences side by side (%(default)s)")
+    parser.add_argument("--steps", type=_positive, default=100, metavar="N", help="length of the sequence (%(default)s)")
+    parser.add_argument("--batch", type=_positive, default=1, metavar="N", help="number of sequences (%(default)s)")
     parser.set_defaults(run=_plan)
 
 
@@ -610,12 +613,12 @@ def _draw_options(parser: _Parser) -> None:
         "--time",
         choices=["folded", "unrolled", "step"],
         default="folded",
-        help="closed through delays, steps side by side, or one step gate by gate (%(default)s)",
+        help="one step with delays, steps side by side, or one step gate by gate (%(default)s)",
     )
     parser.add_argument(
         "--detail",
         choices=["slots", "values", "ops", "layers"],
-        help="how much of the inside is shown; a good choice if not given",
+        help="how much detail is shown (chosen automatically by default)",
     )
     parser.add_argument("--steps", type=_positive, default=4, metavar="N", help="steps of an unrolled picture (%(default)s)")
     parser.add_argument(
@@ -623,7 +626,7 @@ def _draw_options(parser: _Parser) -> None:
         "--out",
         type=Path,
         metavar="FILE",
-        help="svg, png, pdf, tex or gv by its suffix (the cell's name and .svg if not given)",
+        help="file ending in .svg, .png, .pdf, .tex or .gv (default: named after the cell, .svg)",
     )
     parser.set_defaults(run=_draw)
 
@@ -632,14 +635,14 @@ def _check_options(parser: _Parser) -> None:
     _cell_options(parser, None, None)
     parser.add_argument("--examples", type=_positive, default=50, metavar="N", help="runs to draw (%(default)s)")
     parser.add_argument(
-        "--order", type=_positive, default=1, metavar="N", help="2: the gradient of the gradient too (%(default)s)"
+        "--order", type=_positive, default=1, metavar="N", help="2 also checks the gradient of the gradient (%(default)s)"
     )
     parser.set_defaults(run=_check)
 
 
 def _explain_options(parser: _Parser) -> None:
     parser.add_argument("model", metavar="MODEL", help="model.safetensors; or module:name or path/to/file.py:make_model")
-    parser.add_argument("--classes", nargs="+", default=[], metavar="FILE", help="your own classes in the file of a model")
+    parser.add_argument("--classes", nargs="+", default=[], metavar="FILE", help="files with your own classes, if the model has any")
     data = parser.add_mutually_exclusive_group(required=True)
     data.add_argument("--text", metavar="FILE", help="a UTF-8 text")
     data.add_argument("--csv", metavar="FILE", help="a table of numbers: a row for each step, a column for each feature")

@@ -1,4 +1,4 @@
-"""The backward pass: an unrolled picture whose edges are turned round, as wide as the gradients that come back by them."""
+"""The backward pass: an unrolled picture with reversed edges, whose width shows the gradient that flows along each edge."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .style import CUT, GREY, VERMILION, Kind, Stroke, lighter
 __all__ = ["turn_round", "width_of"]
 
 GIVEN = (Kind.INPUT, Kind.TARGET, Kind.MASK)
-"""Data: no gradient goes on from there."""
+"""Kinds of nodes that are data: gradients end at these nodes."""
 THINNEST, DECADE, THICKEST = 1.0, 0.8, 9.0
-"""Widths in points: of the norm LOW and of what is smaller, what ten times the norm adds, and of all that is very large."""
+"""Widths in points: for norms up to LOW, the increase for each factor of ten, and the largest width."""
 
 
 def width_of(norm: float) -> float:
@@ -34,13 +34,13 @@ def width_of(norm: float) -> float:
 def turn_round(sketch: Sketch) -> None:
     """Reverse the edges through which a gradient returns, label them with the gradient or its norm, and fade all others.
 
-    A gradient that is exactly zero is dashed, one that is NaN is dotted and red, one that is cut off
-    has scissors and no number, and a tiny one is thin and has a number.
+    An edge is dashed if its gradient is exactly zero, and dotted and red if its gradient is NaN. An
+    edge that is cut off has scissors and no number. A tiny gradient has a thin edge and a number.
 
     Parameters
     ----------
     sketch : Sketch
-        With places and paths, which stay as they are, and with the gradients of its edges.
+        A sketch with places and paths, which do not change, and with the gradients of its edges.
     """
     for arc in sketch.arcs:
         arc.label_at = None
@@ -54,7 +54,7 @@ def turn_round(sketch: Sketch) -> None:
             arc.stroke, arc.label_on = _stroke(norm), False
             arc.tooltip = f"what comes back: {arc.label}"
             _turn(arc)
-    route(sketch)  # the new labels get their places
+    route(sketch)  # gives the new labels their places
     add_note(sketch, f"what comes back by each edge, or its norm; width on a log scale from {short_number(LOW)}")
 
 

@@ -1,4 +1,4 @@
-"""A picture built up step by step: what is there after each step, in the places of the whole picture."""
+"""A picture built up step by step: the part visible after each step, with the nodes in their final places."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def built_up(sketch: Sketch) -> list[Sketch]:
     Parameters
     ----------
     sketch : Sketch
-        Of an unrolled drawing, with places and paths.
+        The sketch of an unrolled drawing, with places and paths.
     """
     stages = _stages(sketch)
     page = extent(sketch)
@@ -30,7 +30,7 @@ def built_up(sketch: Sketch) -> list[Sketch]:
 
 
 def _stages(sketch: Sketch) -> dict[Vertex, float]:
-    """The step, as a column, at which each node appears; nodes of no step that join none appear first."""
+    """The step, as a column, at which each node appears; nodes without a step and without neighbours appear first."""
     made_of: dict[Vertex, list[Vertex]] = defaultdict(list)
     read_by: dict[Vertex, list[Vertex]] = defaultdict(list)
     for arc in sketch.arcs:
@@ -40,7 +40,7 @@ def _stages(sketch: Sketch) -> dict[Vertex, float]:
     for v in sketch.vertices:
         if v.column is not None and v.kind not in STARTS and (v.run is not None or v.kind is Kind.NOTE):
             stages[v] = float(v.column)
-    for v in sketch.vertices:  # any other comes with the last that it is made of, or else with the first that reads it
+    for v in sketch.vertices:  # others appear with their last input, or else with their first reader
         if v not in stages:
             before = [stages[source] for source in made_of[v] if source in stages]
             after = [stages[target] for target in read_by[v] if target in stages]
@@ -55,7 +55,7 @@ def _until(sketch: Sketch, stages: dict[Vertex, float], stage: float, page: Box)
     lines = [evenly(arc.path) for arc in arcs if arc.path is not None]
     ends = {v for arc in sketch.arcs for v in (arc.source, arc.target)}
     for v in sketch.vertices:
-        if v.kind is Kind.JUNCTION and v not in ends:  # a dot where lines part, and no line parts from itself
+        if v.kind is Kind.JUNCTION and v not in ends:  # a dot is needed only where two lines part
             passing = sum(float(np.hypot(*(line - (v.x, v.y)).T).min()) < v.width for line in lines)
             shown = shown if passing > 1 else shown - {v}
     return replace(sketch, vertices=[v for v in sketch.vertices if v in shown], arcs=arcs, page=page)

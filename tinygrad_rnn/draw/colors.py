@@ -1,4 +1,4 @@
-"""Colours of numbers: viridis for magnitudes, blue to white to red for signed values, and ink that can be read on them."""
+"""Colours of numbers: viridis for magnitudes, blue to white to red for signed values, and a readable text colour for each."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from .style import CARD, INK
 __all__ = ["HIGH", "LOW", "Scale", "ink_on", "magnitudes", "signed"]
 
 LOW, HIGH = 1e-6, 10.0
-"""The scale of gradients: one for all pictures, so that models can be compared."""
+"""The scale of gradients; all pictures use the same scale, so that models can be compared."""
 VIRIDIS = ("#440154", "#482878", "#3E4A89", "#31688E", "#26828E", "#1F9E89", "#35B779", "#6DCD59", "#B4DE2C", "#FDE725")
 DIVERGING = ("#2166AC", "#4393C3", "#92C5DE", "#D1E5F0", "#F7F7F7", "#FDDBC7", "#F4A582", "#D6604D", "#B2182B")
 
 
 class Scale(NamedTuple):
-    """A map from numbers to colours; numbers outside the range take the colour of the nearer end.
+    """A map from numbers to colours; a number outside the range has the colour of the nearer end.
 
     Attributes
     ----------
     low, high : float
         The numbers of the first and the last colour.
     colors : tuple of str
-        At equal distances.
+        Colours at equal distances on the scale.
     logarithmic : bool
 
     Examples
@@ -62,7 +62,7 @@ class Scale(NamedTuple):
         return self.low + (self.high - self.low) * place
 
     def ticks(self) -> list[float]:
-        """Numbers to write beside the scale: powers of ten, or the ends and the middle."""
+        """Numbers written next to the scale: powers of ten, or the two ends and the middle."""
         if not self.logarithmic:
             return [self.low, (self.low + self.high) / 2, self.high]
         first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)

@@ -1,4 +1,4 @@
-"""Delays of a folded drawing: edges between steps go through black squares, z⁻¹ each."""
+"""Delays of a folded drawing: edges between steps go through black squares; each square is one delay z⁻¹."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ __all__ = ["close"]
 LOOP = 30.0
 """Radius of a self-loop's circle."""
 REACH = 52.0
-"""From a node's border to its first square."""
+"""Distance from a node's border to its first square."""
 LINK = 64.0
-"""Between two squares of a chain."""
+"""Distance between two squares of a chain."""
 LANE = 30.0
-"""Between the outermost node and a trunk."""
+"""Distance between the outermost node and a trunk, which is the shared line of several edges."""
 
 
 def close(sketch: Sketch) -> None:
@@ -40,7 +40,7 @@ def close(sketch: Sketch) -> None:
         _chain(sketch, source, arcs)
     free: dict[Vertex, list[float]] = {}
     for target, n in Counter(a.target for source, arcs in trunks for a in arcs if a.target is not source).items():
-        alone = n < 2 or target.kind is Kind.JUNCTION  # lines that enter a dot meet in it
+        alone = n < 2 or target.kind is Kind.JUNCTION  # lines that enter a dot share its point
         free[target] = [0.0] * n if alone else [9.0, -9.0, *[0.0] * (n - 2)]
     trunks.sort(key=lambda item: max(abs(a.target.y - item[0].y) for a in item[1]))
     for number, (source, arcs) in enumerate(trunks):
@@ -52,7 +52,7 @@ def close(sketch: Sketch) -> None:
 
 def _square(sketch: Sketch, source: Vertex, k: int, x: float, y: float, note_at: tuple[int, int]) -> Vertex:
     square = Vertex(f"{source.name} z{k}", (source.family, "delay", k), Kind.DELAY, "", source.column, source.run)
-    later = source.run in sketch.backwards  # its past is what comes later in the sequence
+    later = source.run in sketch.backwards  # a run in reverse reads later elements of the sequence
     square.tooltip = f"{'from one step later' if later else 'a delay of one step'}: {plain(source.base)}"
     square.x, square.y, square.width, square.height = x, y, SQUARE, SQUARE
     note = Vertex(f"{square.name} note", (square.family, "note"), Kind.NOTE, "", source.column, source.run)
@@ -103,7 +103,7 @@ def _circle(cx: float, cy: float, start: float, end: float) -> Points:
 def _chain(sketch: Sketch, source: Vertex, arcs: list[Arc]) -> None:
     """Tapped delays: squares in a row to the right of the delayed value."""
     x = max(v.x + v.width / 2 for v in sketch.vertices if abs(v.y - source.y) < 20) + REACH
-    side = 16 if sum(a.target.y - source.y for a in arcs) < 0 else -16  # away from where the lines go
+    side = 16 if sum(a.target.y - source.y for a in arcs) < 0 else -16  # on the side away from the lines
     squares = [_square(sketch, source, k + 1, x + LINK * k, source.y, (0, side)) for k in range(max(a.lag for a in arcs))]
     before = source
     for square in squares:
@@ -168,18 +168,18 @@ def _branch(sketch: Sketch, square: Vertex, arc: Arc, lane: float, shift: float,
     y = target.y - target.height / 2 - depth if blocked else target.y + shift
     start = (lane, square.y + (SQUARE / 2 if y > square.y else -SQUARE / 2))
     ends = [(border, y)]
-    if blocked:  # into it from below, beside what else comes from there
+    if blocked:  # enter the target from below, next to other lines
         aside = target.width / 4
         ends = [(target.x + aside, y), (target.x + aside, target.y - _above(target, aside))]
     back.path = rounded([start, (lane, y), *ends])
     if not _is_clear(sketch, back):
-        back.path, goes_on = None, False  # its way is found with those of other edges
+        back.path, goes_on = None, False  # routed with the other edges
     elif back.label and not blocked:
         width = text_width(back.label, EDGE_FONT)
         back.label_at = (round(border + 10 + width / 2, 1), round(y + (11 if shift > 0 else -11), 1))
     if goes_on:
         dot = Vertex(f"{square.name} branch {target.name}", (square.family, target.family), Kind.JUNCTION, "", 0)
-        # where it leaves the trunk: before its corner
+        # the point where the line leaves the trunk, before its corner
         dot.x, dot.y, dot.width, dot.height = lane, y + (TURN if y < square.y else -TURN), 5.0, 5.0
         dot.color = arc.stroke.color
         sketch.vertices.append(dot)

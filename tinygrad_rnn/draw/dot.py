@@ -1,4 +1,4 @@
-"""DOT: the sketch written down, every position in it."""
+"""DOT: the text of a sketch, with all positions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["written"]
 def written(sketch: Sketch, name: str) -> str:
     """The DOT text of a sketch whose nodes have positions and whose edges have paths.
 
-    Any Graphviz draws the same from it: nothing is left to a layout.
+    Each version of Graphviz draws the same picture from this text, because the text fixes all positions.
     """
     box = extent(sketch)
     graph = graphviz.Digraph(
@@ -47,14 +47,14 @@ def written(sketch: Sketch, name: str) -> str:
         graph.edge(f"{identifier(arc.source.name)}", f"{identifier(arc.target.name)}", **_edge(arc))
     for mark in marks(sketch):
         graph.node(identifier(mark.name), **_node(mark))
-    if sketch.aspect is not None or sketch.page is not None:  # Graphviz measures for itself
+    if sketch.aspect is not None or sketch.page is not None:  # otherwise Graphviz computes the size
         for x, y in (box[:2], box[2:]):
             graph.node(f"corner {x:.0f} {y:.0f}", pos=f"{x:.1f},{y:.1f}", style="invis", width="0", height="0", label="")
     return str(graph.source)
 
 
 def identifier(name: str) -> str:
-    """A node's name quoted for DOT, where a colon would start a port and brackets would start HTML."""
+    """A node's name quoted for DOT; unquoted, a colon would start a port, and angle brackets would start HTML."""
     return name.translate(_LOOKALIKES)
 
 

@@ -1,4 +1,4 @@
-"""Drawing: a sketch that can be looked at, saved, or shown in a notebook."""
+"""Drawing: a sketch that can be viewed, saved, or shown in a notebook."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Drawing:
     sketch : Sketch
         The nodes and edges, with their places and paths.
     name : str
-        What the DOT graph is called.
+        Name of the DOT graph.
     title : str
-        What the picture shows, for those who cannot see it.
+        A title for screen readers, which says what the picture shows.
     description : str
-        The nodes in words.
+        A description of the nodes in words, for screen readers.
 
     Examples
     --------
@@ -64,7 +64,7 @@ class Drawing:
         Raises
         ------
         TinygradError
-            If the picture is not an unrolled one.
+            If the picture is not unrolled.
 
         Examples
         --------
@@ -87,11 +87,11 @@ class Drawing:
         return Drawings([self]) | other
 
     def tikz(self) -> str:
-        r"""The picture for LaTeX: a text for ``\input``, and a complete document as well.
+        r"""The picture for LaTeX: a text for ``\input`` that is also a complete document.
 
         TeX sets the labels. A document with the picture needs ``\usepackage{tikz}``, and
         ``\resizebox{\linewidth}{!}{\input{net}}`` makes it as wide as the text. Names in
-        Chinese or Japanese letters need LuaLaTeX or XeLaTeX, and a font that has them.
+        Chinese or Japanese letters need LuaLaTeX or XeLaTeX, and a font with these letters.
 
         Examples
         --------
@@ -107,7 +107,7 @@ class Drawing:
         Parameters
         ----------
         path : str or Path
-            Ending in .svg, .png, .pdf, .tex for TikZ, or .gv for the DOT text.
+            A name that ends in .svg, .png, .pdf, .tex (for TikZ), or .gv (for the DOT text).
 
         Returns
         -------
@@ -116,11 +116,12 @@ class Drawing:
         Raises
         ------
         DataError
-            If the suffix is another, or the file cannot be written.
+            If the name has another suffix, or the file cannot be written.
         RendererError
-            If a .png or .pdf has no renderer; the DOT text is then beside `path`, ending in .gv.
+            If a .png or .pdf is wanted and no renderer is installed. The DOT text is then saved in the
+            same folder, with the suffix .gv.
         """
-        check_writable(path, "the drawing")  # before the work
+        check_writable(path, "the drawing")  # check first, before the picture is rendered
         path = Path(path)
         form = path.suffix.lower().lstrip(".")
         if form in ("gv", "dot"):

@@ -1,4 +1,4 @@
-"""What a contracted graph still needs before it gets places: roles, strokes, bundles, elision."""
+"""Changes to a contracted graph before its nodes get places: roles, line styles, bundles of edges, elision of steps."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from .symbols import plain, text_width
 __all__ = ["add_note", "bundle", "elide", "give_strokes", "tell_targets"]
 
 Meeting: TypeAlias = "tuple[Hashable, int]"
-"""A source's family and how many steps later it is read."""
+"""The family of a source, and the number of steps after which the source is read."""
 
 
 def tell_targets(sketch: Sketch) -> None:
@@ -50,7 +50,7 @@ def tell_targets(sketch: Sketch) -> None:
     made = (Kind.OUTPUT, Kind.STATE, Kind.VALUE)
     alike = {v.family for v in sketch.vertices if v.kind in made and (v.column, v.label) in wanted}
     for vertex in sketch.vertices:
-        if vertex.family in alike:  # what a network says of y is ŷ
+        if vertex.family in alike:  # the prediction of y is ŷ
             vertex.label = normalize("NFC", f"{vertex.label[0]}\u0302{vertex.label[1:]}")
 
 
@@ -65,7 +65,7 @@ def give_strokes(sketch: Sketch) -> None:
         kind = kinds.get(arc.source.family, arc.source.kind)
         if arc.source.kind in STARTS and arc.source.family in kinds and kind is Kind.TARGET:
             kind = Kind.STATE
-        # data that is only read later replaces what the steps make, if they have an input besides
+        # data that only later steps read replaces values of the steps, if the steps also have an input
         besides = any(family != arc.source.family and kinds.get(family) is Kind.INPUT for family in read_at_once)
         forced = arc.source.family not in read_at_once and (kind is Kind.TARGET or besides)
         arc.stroke = _stroke(arc, kind, forced)
@@ -179,7 +179,7 @@ def elide(sketch: Sketch, shown: int) -> None:
     ----------
     sketch : Sketch
     shown : int
-        Columns that are few enough to be shown all.
+        Largest number of columns that are all shown.
     """
     spans = _spans(sketch)
     columns = sorted({column for first, last in spans for column in range(first, last + 1)})

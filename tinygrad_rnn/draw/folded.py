@@ -1,6 +1,6 @@
 """The folded drawing: one step of a verified fold, closed through delays.
 
-A value that a step reads d steps later goes through a chain of d black squares, z⁻¹ each.
+If a value is read d steps later, its edge goes through a chain of d black squares; each square is one delay z⁻¹.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def folded(sketch: Sketch, layout: Layout | None = None) -> Sketch:
     Parameters
     ----------
     sketch : Sketch
-        Of a graph all of whose runs fold: their steps are alike.
+        The sketch of a graph in which all runs can be folded, because their steps are alike.
     layout : mapping of str to pair of float, optional
         See :func:`place`.
     """
@@ -43,7 +43,7 @@ def _quotient(sketch: Sketch) -> Sketch:
     model: dict[Hashable, Vertex] = {}
     columns: dict[int | None, set[int | None]] = defaultdict(set)
     for v in sorted(sketch.vertices, key=lambda v: v.kind in STARTS):
-        model.setdefault(v.family, v)  # a start stands for its state only if no step makes that
+        model.setdefault(v.family, v)  # an initial value represents its state only if no step computes the state
         if v.kind not in STARTS:
             columns[v.run].add(v.column)
     counts: Counter[tuple[Hashable, ...]] = Counter()

@@ -1,4 +1,4 @@
-"""Graphical models: random variables of each step as nodes, and what their distributions depend on as edges."""
+"""Graphical models: nodes are the random variables of each step, and edges are the dependences of their distributions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .symbols import indexed
 __all__ = ["graphical_model"]
 
 BOW = 34.0
-"""How much higher the control points of an edge are for each step that it passes."""
+"""Additional height of an edge's control points for each step that the edge passes."""
 STROKES = {Kind.INPUT: FROM_INPUT, Kind.STATE: FROM_STATE, Kind.OUTPUT: INTO_OUTPUT, Kind.INITIAL: INTO_OUTPUT}
 
 
@@ -28,9 +28,9 @@ def graphical_model(contraction: Contraction, found: Dependences, notes: Sequenc
     ----------
     contraction : Contraction
     found : Dependences
-        Of the contraction.
+        The dependences of the contraction.
     notes : sequence of str
-        Lines that are written below it.
+        Lines of text below the picture.
     title : str
     """
     names = names_of(contraction)
@@ -48,7 +48,7 @@ def graphical_model(contraction: Contraction, found: Dependences, notes: Sequenc
         for parent in parents:
             a, b = shown[parent], shown[value]
             arc = Arc(a, b, STROKES[a.kind], tooltip=f"{b.name} depends on {a.name}")
-            if a.y == b.y and b.x - a.x > 1.5 * PITCH:  # over the nodes between
+            if a.y == b.y and b.x - a.x > 1.5 * PITCH:  # passes above the nodes in between
                 above = a.y + BOW * ((b.x - a.x) / PITCH - 0.4)
                 arc.path = clip(bezier((a.x, a.y), (a.x + PITCH / 3, above), (b.x - PITCH / 3, above), (b.x, b.y)), a, b)
             sketch.arcs.append(arc)

@@ -1,8 +1,8 @@
-"""Heatmaps: tables of numbers as coloured cells, with a scale beside them.
+"""Heatmaps: tables of numbers as coloured cells, with a colour scale.
 
-A cell says more than its colour: small tables have numbers, others have a minus where a number is clearly negative, and
-every cell has a tooltip. Of magnitudes an exact zero is a dashed cell, and NaN is no cell; of signed numbers NaN is a dot.
-What was cut off has scissors.
+The colour is not the only information in a cell. Small tables show numbers. Larger tables show a minus sign if a number is
+clearly negative. Every cell has a tooltip. In a table of magnitudes, an exact zero is a dashed cell, and NaN has no cell. In
+a table of signed numbers, NaN is a dot. A number that was cut off has scissors.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ __all__ = ["add_rows", "blocks", "cells", "heatmap_of", "scatter", "shown", "tex
 Array = npt.NDArray[Any]
 
 NUMBERED = 14
-"""Rows and columns of a table whose cells show their numbers."""
+"""Largest numbers of rows and columns of a table whose cells show their numbers."""
 MOST = 40
-"""Rows and columns of a square table; each cell of a larger one stands for a block."""
+"""Largest number of rows and columns of a square table; in a larger table, each cell represents a block."""
 CELL = (38.0, 24.0)
-"""Width, if its number needs no more, and height of a cell with a number."""
+"""Smallest width, and height, of a cell with a number."""
 SMALL = (13.0, 15.0)
-"""Width and height of a cell without one."""
+"""Width and height of a cell without a number."""
 FONT = 10.0
 PLANE = 420.0
 """Width of a plane with points."""
@@ -58,19 +58,19 @@ def heatmap_of(
     Parameters
     ----------
     table : ndarray, shape (rows, columns)
-        NaN where there is no number.
+        The numbers; NaN for no number.
     rows, columns : sequence of str
-        Labels.
+        Labels of the rows and columns.
     scale : Scale
     title : str
     axes : (str, str)
-        What the rows and the columns are, in words.
+        Names of the two axes, in words.
     rows_said, columns_said : sequence of str, optional
-        Labels in tooltips, where they are longer.
+        Labels in tooltips, if they are longer than the written labels.
     cut : ndarray of bool, shape (rows, columns), optional
-        Which numbers are cut off.
+        True for numbers that are cut off.
     wrap : int
-        Most columns side by side; the others follow below, as lines of a text do.
+        Largest number of columns side by side. Further columns follow below, like lines of text.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def heatmap_of(
     numbered = len(rows) <= NUMBERED and len(columns) <= NUMBERED
     width, height = _cell(table) if numbered else SMALL
     said = rows_said or rows, columns_said or columns
-    wrap = -(-len(columns) // -(-len(columns) // wrap))  # lines of one length
+    wrap = -(-len(columns) // -(-len(columns) // wrap))  # lines of equal length
     sketch = Sketch()
     top = 0.0
     for start in range(0, len(columns), wrap):
@@ -110,7 +110,7 @@ def heatmap_of(
 
 
 def _cell(table: Array) -> tuple[float, float]:
-    """Width and height of a cell that has room for each number of a table."""
+    """Width and height of a cell with room for the longest number of a table."""
     widest = max((text_width(literal(short_number(x)), FONT) for x in table.ravel() if not np.isnan(x)), default=0.0)
     return max(CELL[0], widest + 8), CELL[1]
 
@@ -138,13 +138,13 @@ def cells(
     corner : (float, float)
         The middle of the left side's first column, and the top.
     size : (float, float)
-        Of a cell.
+        Width and height of a cell.
     scale : Scale
     numbered : bool
         Whether cells show their numbers.
     cut : ndarray of bool or None
     rows, columns : sequence of str
-        For tooltips.
+        Labels in tooltips.
     """
     for (i, j), number in np.ndenumerate(table):
         kind = _kind(float(number), cut is not None and bool(cut[i, j]), scale)
@@ -174,9 +174,9 @@ def add_rows(sketch: Sketch, rows: Mapping[str, Array], scale: Scale) -> None:
     Parameters
     ----------
     sketch : Sketch
-        With places.
+        A sketch with places.
     rows : mapping of str to ndarray, shape (T,)
-        By their labels.
+        The numbers of each row, by the row's label.
     scale : Scale
     """
     columns: dict[int, float] = {}
@@ -196,12 +196,12 @@ def add_rows(sketch: Sketch, rows: Mapping[str, Array], scale: Scale) -> None:
 
 
 def text_page(numbers: Array, text: str, scale: Scale, title: str, width: int = 60) -> Drawing:
-    """Draw a text whose characters stand on the colours of numbers.
+    """Draw a text in which the background colour of each character shows a number.
 
     Parameters
     ----------
     numbers : ndarray, shape (characters,)
-        NaN for a character without a number.
+        A number for each character; NaN for a character without a number.
     text : str
     scale : Scale
     title : str
@@ -235,7 +235,7 @@ def scatter(points: Array, labels: Sequence[str], title: str, axes: tuple[str, s
     labels : sequence of str
     title : str
     axes : (str, str)
-        What the first and the second coordinate are.
+        Names of the first and the second coordinate.
     """
     sketch = Sketch()
     spread = float(np.ptp(points, axis=0).max()) or 1.0
@@ -251,7 +251,7 @@ def scatter(points: Array, labels: Sequence[str], title: str, axes: tuple[str, s
 
 
 def shown(character: str) -> str:
-    """A character made visible, such as a space.
+    """A visible symbol for a character such as a space.
 
     Examples
     --------
@@ -264,7 +264,7 @@ def shown(character: str) -> str:
 
 
 def blocks(table: Array, most: int = MOST) -> tuple[Array, int]:
-    """Largest numbers of blocks of n × n cells, for a table with too many cells, and n."""
+    """The largest number of each block of n × n cells, for a table with too many cells; and n."""
     n = -(-max(table.shape) // most)
     if n <= 1:
         return table, 1

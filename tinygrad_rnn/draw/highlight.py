@@ -1,4 +1,4 @@
-"""Highlighting: some parts of a step's picture as they are, and all others faint, for an explanation in several pictures."""
+"""Highlighting: some parts of a step's picture in full colour and all others faint, to explain a cell in several pictures."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from .style import Kind, lighter
 __all__ = ["highlight"]
 
 ON = 2.0
-"""How far a dot may be from a line that it is on."""
+"""Largest distance of a dot from its line."""
 
 
 def highlight(sketch: Sketch, names: Sequence[str]) -> None:
     """Fade all nodes and edges except nodes of given names and the edges that start or end there.
 
-    A line is shown from the node where it begins: through joints, and along the lines of the same
-    node from which it branches off.
+    The complete line from its source node is shown, including joints, and including the parts that
+    it shares with other lines of the same source.
 
     Parameters
     ----------
     sketch : Sketch
-        With the paths of its edges.
+        A sketch with the paths of its edges.
     names : sequence of str
         Names of nodes, without markup.
 
     Raises
     ------
     ValueError
-        If no node has one of these names; with those that there are.
+        If no node has one of the names; the message lists the names that exist.
     """
     inner = {str(v.family): v for v in sketch.vertices if v.kind not in (Kind.FRAME, Kind.JUNCTION, Kind.PORT)}
     if missing := [name for name in names if name not in inner]:
         raise ValueError(f"highlight: nothing in this step is called {', '.join(missing)}; there are {', '.join(inner)}")
     chosen = {inner[name] for name in names}
     lit = [arc for arc in sketch.arcs if arc.source in chosen or arc.target in chosen]
-    for arc in lit:  # it grows by what leads to a joint
+    for arc in lit:  # the list grows by the edges that lead to a joint
         lit += [other for other in sketch.arcs if other.target is arc.source and other not in lit and _is_joint(arc.source)]
     for arc in lit:
         arc.path = _whole(arc, sketch.arcs)

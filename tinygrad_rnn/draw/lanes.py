@@ -1,8 +1,8 @@
 """Lanes: lines between two rows that join one node to the same value of all steps.
 
-A parameter that is a node of its own has an edge to each of its uses, and the total of the losses
-one from each loss. Drawn straight, they would cross everything; in a lane they run together,
-and leave it with a dot where they turn.
+A parameter that is a separate node has an edge to each of its uses, and the total loss has an edge
+from each loss. Straight edges would cross the whole picture. In a lane these edges run together. A
+dot marks where an edge leaves the lane.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from .symbols import plain, pretty, text_width
 __all__ = ["add_shared_parameters", "is_total", "place_totals"]
 
 ASIDE = 13.0
-"""From a node's middle to where a line of a lane enters or leaves it, beside other edges."""
+"""Distance from a node's middle to the point where a line of a lane enters or leaves the node, next to other edges."""
 CLEAR = 18.0
-"""Between a node and the lane above or below it."""
+"""Distance between a node and the lane above or below it."""
 APART = 9.0
-"""Between two lanes of one gap."""
+"""Distance between two lanes of one gap."""
 CORNER = 5.0
 """Radius of a lane's corners."""
 TALL = 20.0
@@ -39,7 +39,7 @@ def place_totals(sketch: Sketch) -> None:
     """Place each total behind the losses that it sums, at the end of a line above them."""
     for total in filter(is_total, sketch.vertices):
         arcs = sorted((arc for arc in sketch.arcs if arc.target is total), key=lambda arc: arc.source.x)
-        # a lane that comes from before the dots goes over them
+        # a lane that starts before the elision passes above its dots
         losses = [arc for arc in arcs if arc is arcs[0] or arc.source.kind is not Kind.ELISION]
         sketch.arcs = [arc for arc in sketch.arcs if arc.target is not total or arc in losses]
         xs, last = [arc.source.x for arc in losses], losses[-1].source
@@ -85,7 +85,7 @@ def add_shared_parameters(sketch: Sketch) -> None:
             taken[uses[0].y] += 1
         if lanes:
             box = _box(symbols, start, min(lane.height for lane in lanes), boxes)
-            if max(shares.values()) > 1:  # lanes side by side are told apart
+            if max(shares.values()) > 1:  # distinguish parallel lanes
                 box.color = TINTS[len(boxes) % len(TINTS)]
             _join(sketch, box, start - 2 - 4 * len(boxes), lanes)
             boxes.append(box)

@@ -22,9 +22,9 @@ def merged(sketch: Sketch, titles: Mapping[int, str]) -> Sketch:
     Parameters
     ----------
     sketch : Sketch
-        Contracted to its slots.
+        A sketch contracted to its slots.
     titles : mapping of int to str
-        What the box of each unrolling is called.
+        Title of the box of each unrolling.
     """
     inside = _members(sketch)
     boxes: dict[tuple[int | None, int | None, bool], Vertex] = {}
@@ -43,7 +43,7 @@ def merged(sketch: Sketch, titles: Mapping[int, str]) -> Sketch:
             boxes[key] = box
         box_of[vertex] = boxes[key]
         _, *numbers = vertex.label.split("\n")
-        if numbers:  # they are said in the box, and not again on the edges that carry them
+        if numbers:  # the box shows the numbers, so the edges do not repeat them
             lines = [boxes[key].label, f"{indexed(vertex.base, vertex.step)}: {numbers[0]}", *numbers[1:]]
             boxes[key].label = "\n".join(line for line in lines if line)
             boxes[key].boxed = not start
@@ -96,7 +96,7 @@ def _members(sketch: Sketch) -> set[Hashable]:
 def add_parameters(sketch: Sketch) -> None:
     """Add each shared parameter once, at the start of its row."""
     start = min((v.x - v.width / 2 for v in sketch.vertices), default=0.0) - 24
-    lefts: dict[float, float] = {}  # of what is there already, by row
+    lefts: dict[float, float] = {}  # left borders of the existing boxes, by row
     rows = {v.family: v.y for v in sketch.vertices}
     shared: dict[Hashable, list[str]] = defaultdict(list)
     for symbol, (family, *_) in sketch.owners.items():

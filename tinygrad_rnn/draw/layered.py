@@ -1,4 +1,4 @@
-"""Layers for any graph: each node above all that it reads, lines upwards through the gaps between others."""
+"""Layered layout of any graph: each node is above its inputs, and lines run upwards through gaps between other nodes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from .symbols import text_width
 __all__ = ["layered"]
 
 ASIDE, GAP, APART = 16.0, 34.0, 30.0
-"""Between two neighbours of a layer, between two layers, and what two bands have in addition."""
+"""Distance between two neighbours of a layer, distance between two layers, and additional distance between two bands."""
 SWEEPS = 12
-"""How often the layers are put in order, and how often they are shifted."""
+"""Number of sweeps that sort the layers, and number of sweeps that shift the nodes."""
 
 
 def layered(sketch: Sketch, bands: Mapping[Vertex, float] | None = None) -> None:
@@ -28,9 +28,9 @@ def layered(sketch: Sketch, bands: Mapping[Vertex, float] | None = None) -> None
     Parameters
     ----------
     sketch : Sketch
-        An arc with a lag runs downwards, from its source to what was there before.
+        A sketch; an arc with a lag runs downwards, from its source to the previous value.
     bands : mapping of Vertex to float, optional
-        A vertex stands above all those of smaller bands.
+        Band of each vertex; a vertex is above all vertices of smaller bands.
     """
     if not sketch.vertices:
         return
@@ -79,7 +79,7 @@ def _levels(
         inside = dict.fromkeys(group)
         waiting = {vertex: sum(low in inside for low in below[vertex]) for vertex in inside}
         ready = [vertex for vertex in inside if not waiting[vertex]]
-        while waiting:  # a cycle is broken where it is met
+        while waiting:  # a cycle is broken at the first node found in it
             vertex = ready.pop(0) if ready else next(iter(waiting))
             if waiting.pop(vertex, None) is None:
                 continue
@@ -98,7 +98,7 @@ def _levels(
 
 
 def _chain(arc: Arc, low: Vertex, high: Vertex, level: dict[Vertex, int]) -> list[Vertex]:
-    """The ends of a line with a bend in each layer between them, one of which has room for the label."""
+    """The ends of a line with a bend in each layer between them; one bend has room for the label."""
     n, m = level[low], level[high]
     bends = [Vertex("bend", arc, Kind.JUNCTION, width=2.0, height=0.0) for _ in range(abs(m - n) - 1)]
     for k, bend in enumerate(bends, 1):
@@ -152,7 +152,7 @@ def _shift(rows: Sequence[Sequence[Vertex]], links: Mapping[Vertex, list[Vertex]
 
 
 def _spread(row: Sequence[Vertex], wanted: Sequence[float]) -> None:
-    """Positions nearest to wanted ones, in order and without overlap; overlapping neighbours move together."""
+    """Positions nearest to the wanted positions, in order and without overlap; overlapping neighbours move together."""
     gaps = [(a.width + b.width) / 2 + ASIDE for a, b in itertools.pairwise(row)]
     offsets = list(itertools.accumulate(gaps, initial=0.0))
     blocks: list[tuple[float, int]] = []

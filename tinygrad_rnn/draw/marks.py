@@ -1,4 +1,4 @@
-"""What all writers of a sketch need: arrow heads, marks on edges, what covers what, and how large it is."""
+"""Geometry shared by all output formats of a sketch: arrowheads, marks on edges, drawing order, and size of the picture."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines at right angles: the cheapest way on a grid, around nodes and across few other lines."""
+"""Lines at right angles: the cheapest path on a grid, which avoids nodes and crosses few other lines."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ DIRECTIONS = (EAST, NORTH, WEST, SOUTH)
 BEND = 5.0
 CROSS = 9.0
 NEAR = 1.5
-"""For a spot next to a node."""
+"""Cost of a point next to a node."""
 CLASH = 400.0
-"""For a stretch that another net has already: only if there is no other way at all."""
+"""Cost of a segment that another net already uses; so high that it is used only if no other path exists."""
 SHARED = 0.8
-"""For a stretch that the net itself has already."""
+"""Cost of a segment that the same net already uses."""
 
 
 class Port(NamedTuple):
@@ -41,7 +41,7 @@ class Maze:
     Parameters
     ----------
     low, high : pair of int
-        Corners that lines stay within.
+        Corners of the area that lines stay in.
 
     Examples
     --------
@@ -73,13 +73,13 @@ class Maze:
         Parameters
         ----------
         net : hashable
-            Lines of one net may run on each other.
+            The net of the line; lines of one net may overlap.
         starts, ends : iterable of Port
 
         Returns
         -------
         list of pair of int
-            Empty if there is no way.
+            The corners; empty if no path exists.
         """
         goals = {port.spot: port for port in ends}
         if not goals:

@@ -1,4 +1,4 @@
-"""What everything in a drawing is called: values, unrollings, parameters, and the edges they are on."""
+"""Names in a drawing: of values, unrollings, parameters, and the edges with parameters."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ FALLBACK = {
     "operation": "v",
     "product": "v",
 }
-"""What a value is called whose author gave it no name, by its role."""
+"""Names, by role, of values that have no name from their author."""
 
 
 def names_of(contraction: Contraction, letters: Letters = OWN) -> dict[Value, str]:
     """Displayed names of values: the author's name, or the name of the value's role if no author used that one.
 
-    An output is called after its role, too, if a gate of its run has its name.
+    An output also has the name of its role if a gate of the same run has the output's name.
     """
     owners: dict[tuple[Run | None, str | None], set[Family]] = {}
     for value in contraction.values:
@@ -124,7 +124,7 @@ def edge_label(firsts: Sequence[str], labels: Sequence[str]) -> tuple[str, str]:
 
 @lru_cache(256)
 def _shown_spec(spec: Spec) -> str:
-    return str(spec)  # NumPy takes long over a dtype's name
+    return str(spec)  # NumPy computes a dtype's name slowly
 
 
 def tooltip(node: Node, bias: Sequence[str]) -> str:

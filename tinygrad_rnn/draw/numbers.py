@@ -1,4 +1,4 @@
-"""Numbers on nodes: small arrays written out, large ones summed up, and their gradients."""
+"""Numbers on nodes: small arrays in full, large arrays summarised, and their gradients."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .symbols import literal
 __all__ = ["described", "gradients_of", "short_number", "symbols_of"]
 
 SMALL = 4
-"""Elements that are written out."""
+"""Largest number of elements of an array that is written in full."""
 
 
 def gradients_of(nodes: Iterable[Node], outputs: Iterable[Node], seeds: Mapping[Node, Any] | None = None) -> dict[Node, Any]:
@@ -27,12 +27,12 @@ def gradients_of(nodes: Iterable[Node], outputs: Iterable[Node], seeds: Mapping[
     nodes : iterable of Node
     outputs : iterable of Node
     seeds : mapping of Node to array_like, optional
-        Cotangents of other values, in place of 1 for the one number.
+        Cotangents of other values, instead of the cotangent 1 of the scalar output.
 
     Returns
     -------
     dict
-        Empty if no output is a number, or more than one is, or the graph holds symbols.
+        The gradients. The dict is empty if the graph does not have exactly one scalar output, or if the graph is symbolic.
     """
     numbers = [node for node in outputs if node.shape == () and node.dtype.kind == "f"]
     if seeds is not None:
@@ -50,7 +50,7 @@ def gradients_of(nodes: Iterable[Node], outputs: Iterable[Node], seeds: Mapping[
 
 
 def described(node: Node, gradients: Mapping[Node, Any]) -> list[str]:
-    """The value of a node and its gradient, if any, a line each."""
+    """The value of a node and its gradient, if any, on one line each."""
     lines = [_array(node.value)] if isinstance(node.value, np.ndarray) else []
     if node in gradients:
         lines.append(f"∂ {_array(gradients[node])}")

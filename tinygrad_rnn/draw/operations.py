@@ -43,7 +43,7 @@ class _Operations(Contraction):
             return None
         users = self.users.get(node, ())
         if is_sum and len(users) == 1 and adds(users[0]) and super().role(users[0]) is None:
-            return None  # the next sum's box shows both
+            return None  # the box of the next sum shows both sums
         return "product" if self.factors(node) and not is_sum else "operation"
 
 
@@ -90,7 +90,7 @@ def add_legend(sketch: Sketch, tints: Mapping[str, str]) -> None:
     x = min(v.x - v.width / 2 for v in sketch.vertices)
     y = min(v.y - v.height / 2 for v in sketch.vertices) - RISE * 0.5
     colors = Counter(v.color for v in sketch.vertices if v.kind is Kind.PRODUCT)
-    repeated = [symbol for symbol, color in tints.items() if colors[color] > 1]  # a box alone says which it is
+    repeated = [symbol for symbol, color in tints.items() if colors[color] > 1]  # a single box needs no colour
     for symbol in dict.fromkeys((*repeated, *sketch.numbers)):
         lines = sketch.numbers.get(symbol, [])
         chip = Vertex(

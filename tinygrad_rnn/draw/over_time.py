@@ -30,15 +30,15 @@ class Options(NamedTuple):
     values : bool
         Whether nodes show their numbers.
     labels : sequence of str, optional
-        What the codes 0, 1, 2, … stand for, to be shown in their place.
+        Texts that are shown instead of the codes 0, 1, 2, ….
     shared : {"label", "node"}
-        Whether a parameter is a label of edges, or a node.
+        Whether a parameter is shown as a label of edges, or as a node.
     aspect : float, optional
-        Width of the picture over its height.
+        Width of the picture divided by its height.
     letters : Letters
-        What the reader calls values and parameters.
+        The reader's symbols for values and parameters.
     seeds : mapping of Node to array_like, optional
-        Cotangents of values, if the picture is one of the backward pass: edges have gradients then.
+        Cotangents of values, for a picture of the backward pass, in which edges have gradients.
     """
 
     values: bool = False
@@ -59,10 +59,10 @@ def sketched(
     contraction : Contraction
     options : Options
     timeless : bool
-        Whether labels are without their step, for a folded drawing, unless they hold numbers.
+        Whether labels omit the step, for a folded drawing. Labels with numbers keep the step.
     functional : bool
-        Whether an edge is labelled with the function that makes its target, if there is one,
-        in place of parameters.
+        Whether the label of an edge is the function that computes its target, if such a function
+        exists, instead of parameters.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Pictures of graphs and modules: the two doors of this room."""
+"""Pictures of graphs and modules: the entry points of the package draw."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ Time = Literal["folded", "unrolled", "step"]
 Detail = Literal["slots", "values", "ops", "layers"]
 
 COLUMNS = 10
-"""Steps that are drawn before the middle ones are left out."""
+"""Largest number of steps that are all drawn; in a longer run, the middle steps are left out."""
 FIRST = 4
-"""Steps that a module is traced over for a folded drawing, if no delay is longer."""
+"""Number of steps in the trace of a module for a folded drawing, if no delay is longer."""
 LONGEST = 64
-"""Steps that a module is traced over, at the most, to see all of its delays."""
+"""Largest number of steps in the trace of a module, used to find all its delays."""
 
 
 def draw(
@@ -128,11 +128,11 @@ def draw_with_gradients(
     Parameters
     ----------
     graph : Graph
-        With numbers, as :func:`tinygrad_rnn.views.per_step` leaves it.
+        A graph with numbers, made by :func:`tinygrad_rnn.views.per_step`.
     seeds : mapping of Node to array_like
-        Cotangents of values where the backward pass begins, such as 1 for losses.
+        Cotangents of the values at which the backward pass begins, such as 1 for losses.
     rows : mapping of str to ndarray, shape (T,), optional
-        Norms for each step that are shown below the columns, by what they are called.
+        Rows of norms, one number for each step, that are shown below the columns; the keys are their labels.
     detail : {"slots", "values"}, optional
     steps, values, name, labels, aspect, symbols, notation
         As :meth:`tinygrad_rnn.graph.Graph.draw` has them.
@@ -218,10 +218,10 @@ def draw_module(
         if time == "unrolled" and (needed := max(steps, longest_delay(graph) + 1)) < T:
             graph = traced(module, needed, inputs, loss, targets, force, total)
     if time == "folded" and detail is None and not _has_memory(graph):
-        detail = "ops"  # there is nothing to contract to
+        detail = "ops"  # no named value to contract to
     titles = {path: type(part).__name__.removesuffix("Cell") or name for path, part in module.modules()}
     cells = [path for path, part in module.modules() if isinstance(part, Cell)]
-    for path in titles:  # all that a cell is made of is one box, called after the cell
+    for path in titles:  # all parts of a cell are one box with the cell's name
         titles[path] = next((titles[cell] for cell in cells if f"{path}.".startswith(f"{cell}." if cell else "")), titles[path])
     layouts = [layout for _, part in module.modules() if (layout := getattr(part, "layout", None))]
     layout = layouts[0] if len(layouts) == 1 and detail in (None, "values") else None
@@ -291,7 +291,7 @@ def _over_time(
     fold = time == "folded"
     if fold:
         for unrolling in graph.unrollings():
-            graph.fold(unrolling)  # the picture is of one step, so all have to be alike
+            graph.fold(unrolling)  # the picture shows one step, so all steps must be alike
     tints: dict[str, str] = {}
     if detail == "ops":
         if options.shared == "node":

@@ -1,4 +1,4 @@
-"""Any graph, a node for each operation, in layers; backward graphs too."""
+"""Picture of any graph, also of a backward graph: one node for each operation, in layers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .symbols import indexed, literal, plain
 __all__ = ["any_graph", "join"]
 
 MOST = 160
-"""Nodes that are drawn before the middle ones are left out."""
+"""Largest number of nodes that are all drawn; in a larger graph, the middle nodes are left out."""
 
 
 def any_graph(graph: Graph, values: bool, letters: Letters = OWN) -> tuple[Sketch, dict[Node, Vertex]]:
@@ -31,11 +31,12 @@ def any_graph(graph: Graph, values: bool, letters: Letters = OWN) -> tuple[Sketc
     values : bool
         Whether nodes show their numbers.
     letters : Letters
-        What the reader calls values and parameters.
+        The reader's symbols for values and parameters.
 
     Notes
     -----
-    A node of a gradient is drawn in another colour. Beyond 160 nodes the middle ones are left out, visibly.
+    Nodes of a gradient have another colour. In a graph of more than 160 nodes, the middle nodes are left out, and
+    the picture shows this.
     """
     everything = behind_cuts(graph.outputs)
     constants = {node for node in everything if is_constant(node)}
@@ -83,7 +84,7 @@ def join(sketch: Sketch, shown: dict[Node, Vertex]) -> None:
     layered(sketch)
     for node, vertex in shown.items():
         origin = shown.get(node.location.origin) if node.location.origin is not None else None
-        # a gradient's node that reads no other of the same origin: one link is enough
+        # only for a gradient node that reads no other gradient node of the same origin: one link is enough
         first = all(read.location.origin is not node.location.origin for read in node.inputs)
         if origin is not None and first and Kind.ELISION not in (origin.kind, vertex.kind):
             link = Arc(origin, vertex, Stroke(VERMILION, style="dotted"), head=False, tooltip="the gradient of this operation")

@@ -1,4 +1,4 @@
-"""Plans: one step, with what is done step by step in one colour and what is done at once in others."""
+"""Plans: one step, in which colours separate operations done step by step from operations done for all steps at once."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LEGEND = {
     Kind.ONCE: "can be done once",
 }
 HEADING = 14.0
-"""Between a heading and what stands to the right of it."""
+"""Distance between a heading and the boxes to its right."""
 
 
 def draw_plan(one: Pass, when: Literal["before", "after"] = "after", title: str = "plan") -> Drawing:
@@ -76,7 +76,7 @@ class _Picture:
         self.places: dict[int | str, list[Vertex]] = {}
         self._collect()
 
-    # -- what there is ---------------------------------------------------------------------
+    # -- contents --------------------------------------------------------------------------
 
     def _collect(self) -> None:
         roots = [one for one in self.work if one.kind != "copy" and not (self.apart and one.when is When.ONCE)]
@@ -102,7 +102,7 @@ class _Picture:
             self._put("outside", end, Kind.DATA, label, f"result\n{node.spec}")
 
     def _seen(self, node: Node) -> _Read:
-        """The value behind views, which are no operations."""
+        """The value that a chain of views reads; views are not counted as operations."""
         views: list[str] = []
         flipped = False
         while node.primitive is not None and is_view(node) and self._is_passed(node):
@@ -117,11 +117,11 @@ class _Picture:
         return _Read(node, " ".join(views[:1]), flipped)
 
     def _is_passed(self, node: Node) -> bool:
-        """Whether a value comes from outside the pass, or is a copy of a value that is made once."""
+        """Whether a value comes from outside the pass, or is a copy of a value that is computed once."""
         return node not in self.made or (self.apart and self.made[node].when is When.ONCE and facts_of(node).copies)
 
     def _text(self, read: _Read) -> str | None:
-        """Text of a number or a parameter, which is written in the box that reads it."""
+        """Text of a number or a parameter, which is written in the box of its reader."""
         node = read.node
         if is_scalar_constant(node):
             return _number(node)
@@ -230,7 +230,7 @@ class _Picture:
         if self._text(read) is not None:
             return
         source = self._source(read.node)
-        label = _pretty(self.slots[node]) if source in self.made else ""  # else it is said there
+        label = _pretty(self.slots[node]) if source in self.made else ""  # otherwise that box has the label
         self.carried[source, node] = kind != "delay" and source not in self.slots, label
 
     # -- places ----------------------------------------------------------------------------

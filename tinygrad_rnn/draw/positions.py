@@ -1,4 +1,4 @@
-"""Places: columns are time, rows are the longest path within a step."""
+"""Positions of nodes: the column of a node is its step, and the row is its longest path within the step."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Layout: TypeAlias = "Mapping[str, tuple[float, float]]"
 
 
 def share_columns(sketch: Sketch, lengths: dict[int, int]) -> None:
-    """Move each unrolling beside the unrollings that it reads, or after them.
+    """Move each unrolling next to the unrollings that it reads, or after them.
 
     Parameters
     ----------
     sketch : Sketch
     lengths : dict of int to int
-        Steps of each unrolling.
+        Number of steps of each unrolling.
     """
     offsets: dict[int, int] = {}
     shifts: dict[int, list[tuple[int, int]]] = defaultdict(list)
@@ -52,7 +52,7 @@ def share_columns(sketch: Sketch, lengths: dict[int, int]) -> None:
 
 
 def _columns_of_others(sketch: Sketch) -> None:
-    """Columns of nodes without a step: after all their inputs, or else in the middle of their readers."""
+    """Columns of nodes without a step: after all inputs of the node, or else in the middle of its readers."""
     incoming: dict[Vertex, list[Vertex]] = defaultdict(list)
     outgoing: dict[Vertex, list[Vertex]] = defaultdict(list)
     for arc in sketch.arcs:
@@ -72,7 +72,7 @@ def _columns_of_others(sketch: Sketch) -> None:
 
 
 def _sums_up(vertex: Vertex, sources: Sequence[Vertex]) -> bool:
-    """Whether a node is the total of several losses, which is placed behind them."""
+    """Whether a node is the total of several losses; the total is placed after the losses."""
     return vertex.kind is Kind.LOSS and sum(source.kind is Kind.LOSS for source in sources) > 1
 
 
@@ -91,7 +91,7 @@ def set_rows(sketch: Sketch) -> None:
         if s.family == t.family and arc.lag and t.kind is not Kind.JUNCTION:
             own_row.add(t.family)
         if arc.lag and s.column == t.column and s.kind is not Kind.INPUT:
-            own_row.add(s.family)  # of a folded drawing: its delay stands beside it
+            own_row.add(s.family)  # folded drawing: its delay is next to it
         if arc.lag == 0 and (s.column == t.column or s.run is None) and s.family != t.family and s.kind not in STARTS:
             before[t.family][s.family] = None
         elif t.kind in STARTS:
@@ -115,7 +115,7 @@ def set_rows(sketch: Sketch) -> None:
         while is_taken(row, family):
             row += 1
         rows[family] = row
-    # what is made of earlier steps alone stands just below what reads it
+    # a value computed only from earlier steps is placed just below its reader
     fed = {family for family in order if kinds[family] is Kind.INPUT}
     after: dict[Family, list[Family]] = defaultdict(list)
     for family in order:
@@ -157,7 +157,7 @@ def _overlap(a: tuple[int, int], b: tuple[int, int]) -> bool:
 
 
 def _ordered(families: list[Family], before: dict[Family, dict[Family, None]]) -> list[Family]:
-    """Families of values, each after the families that it depends on; cycles are broken where they are met."""
+    """Families of values, each after the families that it depends on; a cycle is broken at its first visited family."""
     order: dict[Family, None] = {}
     entered: set[Family] = set()
     stack = [(family, False) for family in reversed(families)]
@@ -178,11 +178,11 @@ def place(sketch: Sketch, free: bool = False, layout: Layout | None = None) -> N
     Parameters
     ----------
     sketch : Sketch
-        With its rows.
+        A sketch whose nodes have rows.
     free : bool
         See :func:`spread`.
     layout : mapping of str to pair of float, optional
-        Places that somebody chose, by name: how many nodes to the right, and which row.
+        Positions chosen by the author, by name: the number of nodes to the right, and the row.
     """
     widest = max((v.width for v in sketch.vertices if v.kind not in (Kind.NOTE, Kind.MASK)), default=NODE)
     crowded = any(v.kind is Kind.JUNCTION for v in sketch.vertices)
@@ -191,7 +191,7 @@ def place(sketch: Sketch, free: bool = False, layout: Layout | None = None) -> N
     gap = max(
         widest + (62 if crowded else 36),
         widest + 0.5 * max(labels, default=0) + 20,
-        (max(on_edges, default=0) + 20) / 0.56,  # they stand side by side, at 0.56 of their edges
+        (max(on_edges, default=0) + 20) / 0.56,  # labels are side by side, at 0.56 of their edges
     )
     gap = 2.0 * math.ceil(gap / 2)
     offsets = spread(sketch, gap, free)
@@ -200,7 +200,7 @@ def place(sketch: Sketch, free: bool = False, layout: Layout | None = None) -> N
     skips = _skips(sketch)
     pitch = max(PITCH, widest + 62, widest + max(across, default=0) + 38) + span + (26 if skips and across else 0)
     longest = max((a.lag for a in sketch.arcs if a.lag > 1 and a.source.row != a.target.row), default=0)
-    slope = 24 + 22 * min(6, longest - 2) if longest else 0  # or lines of different delays would be one
+    slope = 24 + 22 * min(6, longest - 2) if longest else 0  # otherwise lines of different delays would coincide
     pitch = math.ceil(pitch)
     rise = max(RISE + slope, max((v.height for v in sketch.vertices), default=NODE) + 36)
     for vertex in sketch.vertices:
@@ -217,7 +217,7 @@ def place(sketch: Sketch, free: bool = False, layout: Layout | None = None) -> N
 
 
 WIDEST = 2.0
-"""How far apart nodes are moved for the sake of a picture's aspect, in distances that they would have."""
+"""Largest factor by which the distance of nodes may grow to reach the wanted aspect ratio."""
 
 
 def _stretch(sketch: Sketch, aspect: float) -> None:
@@ -248,7 +248,7 @@ def _skips(sketch: Sketch) -> int:
 
 
 ASIDE = ((-45, -40), (-60, -24), (45, -40), (-45, 40), (45, 40), (-70, -40), (70, -40), (-110, -40), (110, -40))
-"""Where a mask may stand, from the value that it decides about; the first place that is free."""
+"""Possible offsets of a mask from the value that it selects; the first free one is used."""
 
 
 def _place_masks(sketch: Sketch) -> None:

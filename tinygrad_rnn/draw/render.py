@@ -1,4 +1,4 @@
-"""Renderers: the first Graphviz that is there, with a limit to its time."""
+"""Renderers: the first installed Graphviz, run with a time limit."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ = ["FORMATS", "HOW", "render"]
 
 FORMATS = ("svg", "png", "pdf")
 HOW = f'for PNG and PDF, install Graphviz (its "dot" on the PATH), or: {installing("pygraphviz", "draw")}'
-"""The one line on how to get a renderer."""
+"""Advice on how to install a renderer, in one line."""
 DPI = "144"
 """Dots per inch of a PNG: sharp on a screen of double density."""
 LIMIT = 60.0
-"""Seconds that a picture may take."""
+"""Time limit for a picture, in seconds."""
 
 _PYGRAPHVIZ = """
 import sys, pygraphviz
@@ -39,12 +39,12 @@ def render(source: str, form: str, limit: float = LIMIT) -> bytes:
     form : str
         ``"svg"``, ``"png"``, ``"pdf"``, or another format of Graphviz.
     limit : float
-        Seconds.
+        Time limit, in seconds.
 
     Raises
     ------
     RendererError
-        If nothing here can render, or it fails, or takes too long.
+        If no renderer is installed, or the renderer fails or takes too long.
     """
     command = _command(form)
     if command is None:

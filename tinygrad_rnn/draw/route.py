@@ -1,7 +1,7 @@
-"""Routes: every edge gets the cheapest curve, every label the freest place beside its edge.
+"""Routes: every edge gets the cheapest curve, and every label gets the place next to its edge with the most room.
 
-Edges that are the same but for their step have the same shape: it is chosen on the middle
-one and moved to the others.
+Edges that differ only in their step have the same shape. The shape is chosen for the middle
+edge, and copied to the other edges.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from .symbols import text_width
 __all__ = ["bezier", "branch_dots", "clip", "polyline", "route", "rounded"]
 
 CLEAR = 6.0
-"""How far an edge stays away from the nodes it passes."""
+"""Smallest distance between an edge and a node that it passes."""
 LABEL_HEIGHT = 14.0
 TURN = 10.0
 """Radius of a rounded corner."""
 SPACING = 4.0
-"""Between the points by which curves are judged."""
+"""Distance between the points at which the cost of a curve is measured."""
 LANE = 7.0
-"""Between two lines through one gap."""
+"""Distance between two lines through one gap."""
 HIT = 400.0
-"""What it costs to run through a node, or over a label: more than anything else."""
+"""Cost of running through a node or over a label; higher than all other costs."""
 _T = np.linspace(0, 1, 33)
 
 
@@ -45,7 +45,7 @@ def route(sketch: Sketch) -> None:
         obstacles.add_curve(evenly(arc.path))
     for group in sorted(groups.values(), key=_urgency):
         model = group[len(group) // 2]
-        tried = dict.fromkeys((model, group[0], group[-1]))  # at the ends there are other nodes in the way
+        tried = dict.fromkeys((model, group[0], group[-1]))  # other nodes may be in the way at the first and last step
 
         following = _centre(group[1].source) - _centre(group[0].source) if len(group) > 1 else None
         curve = _cheapest(model, tried, following, obstacles)
@@ -157,7 +157,7 @@ def _candidates(arc: Arc) -> Iterator[tuple[Points, float]]:
         x = p[0] + chord[0] * share
         yield rounded([p, (x, p[1]), (x, q[1]), q]), 5.0 + abs(share - 0.4)
     if corners and arc.lag and arc.target.kind is Kind.JUNCTION:
-        return  # through the gap between two steps, not over the gates
+        return  # through the gap between two steps, not across the gates
     along, normal = chord / length, np.array([-chord[1], chord[0]]) / length
     yield straight(p, q), 0.0
     for rise in (34.0, 46.0, 60.0, 78.0, 100.0):
@@ -183,7 +183,7 @@ def _detours(arc: Arc, obstacles: _Obstacles) -> Iterator[tuple[Points, float]]:
             low, high = s.y + out * (s.height / 2 + near), t.y + into * (t.height / 2 + near)
             for x in obstacles.gaps(min(low, high), max(low, high), (s.x, t.x)):
                 if any(abs(x - v.x) < v.width / 2 + CLEAR and min(low, high) < v.y < max(low, high) for v in (s, t)):
-                    continue  # back through a node that it comes from, or goes to
+                    continue  # would pass through its own source or target
                 corners = [(s.x, s.y), (s.x, low), (x, low), (x, high), (t.x, high), (t.x, t.y)]
                 length = abs(s.x - x) + abs(low - high) + abs(t.x - x)
                 found.append((8.0 + length / 100 + near / 50 + (into > 0) / 2, corners))
@@ -245,7 +245,7 @@ def _blossom(c: Points, *ts: float) -> tuple[float, float]:
 def _leaves(curve: Points, vertex: Vertex) -> float:
     """The parameter at which a curve from a node's centre leaves the node for the last time."""
     low, high = 0.0, 1.0
-    for n in (64, 1024, 1024):  # ever finer
+    for n in (64, 1024, 1024):  # finer each time
         t = np.linspace(low, high, n + 1)
         inside = np.nonzero(_inside(vertex, _evaluate(curve, t)))[0]
         if not len(inside):
@@ -328,7 +328,7 @@ def _running(points: Points, others: Points) -> float:
 
 
 def _label_place(arc: Arc, tried: Sequence[Arc], obstacles: _Obstacles) -> tuple[float, float]:
-    """The freest position on or beside an edge, for all edges of one shape; right and below are preferred."""
+    """The position on or next to an edge with the most room, for all edges of one shape; right and below are preferred."""
     half = np.array([text_width(arc.label, EDGE_FONT) / 2, LABEL_HEIGHT / 2])
     around = []
     for other in tried:
@@ -349,7 +349,7 @@ def _label_place(arc: Arc, tried: Sequence[Arc], obstacles: _Obstacles) -> tuple
 
 
 def _label_candidates(arc: Arc, half: Points) -> Iterator[tuple[Points, float]]:
-    """Candidate positions of a label, each with the cost of its distance from the usual one."""
+    """Candidate positions of a label, each with the cost of its distance from the usual position."""
     assert arc.path is not None
     points = polyline(arc.path)
     lengths = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(points, axis=0).T))])

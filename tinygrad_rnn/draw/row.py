@@ -23,7 +23,7 @@ class Drawings(tuple["Drawing", ...]):
     """
 
     def save(self, path: str | Path) -> list[Path]:
-        """Write each drawing to a file of its own, with its number before the suffix: rnn-1.svg, rnn-2.svg.
+        """Write each drawing to a separate file, with its number before the suffix: rnn-1.svg, rnn-2.svg.
 
         Parameters
         ----------
@@ -37,7 +37,7 @@ class Drawings(tuple["Drawing", ...]):
         Raises
         ------
         DataError, RendererError
-            As ``Drawing.save`` does.
+            In the same cases as ``Drawing.save``.
 
         Examples
         --------

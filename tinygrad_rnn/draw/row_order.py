@@ -1,4 +1,4 @@
-"""Sideways steps within a column: the order of each row that costs least."""
+"""Order of the nodes within a column: the order of each row with the lowest cost."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ __all__ = ["spread"]
 Family = Hashable
 
 EXCHANGES = 60
-"""Pairs of a long row that are exchanged, at the most."""
+"""Largest number of pairs that are exchanged in a long row."""
 MANY = 800
-"""Edges of a step beyond which its rows keep the order of the graph."""
+"""Largest number of edges of a step whose rows are sorted; rows of larger steps keep the order of the graph."""
 WORK = 20_000_000
-"""Pairs of edges that are looked at, at the most, for the order of the rows."""
+"""Largest number of pairs of edges that are compared to sort the rows."""
 
 
 def spread(sketch: Sketch, gap: float, free: bool) -> dict[Family, float]:
-    """Horizontal offsets of nodes in a column, with few crossings and few edges through nodes, by cost.
+    """Horizontal offsets of nodes in a column, with few crossings and few edges through nodes.
 
     Parameters
     ----------
@@ -33,12 +33,12 @@ def spread(sketch: Sketch, gap: float, free: bool) -> dict[Family, float]:
     gap : float
         Distance of two nodes in a row.
     free : bool
-        Whether a node alone in its row may leave the middle.
+        Whether a node that is alone in its row may leave the middle.
 
     Returns
     -------
     dict
-        From family to its distance from the middle of the column.
+        Maps each family to its distance from the middle of the column.
     """
     columns: dict[Family, dict[int, Vertex]] = defaultdict(dict)
     for v in sketch.vertices:
@@ -65,7 +65,7 @@ def _fullest(columns: Mapping[Family, Mapping[int, Vertex]], waiting: Sequence[F
 def _spread_column(
     sketch: Sketch, column: int, heights: dict[Family, float], offsets: dict[Family, float], gap: float, free: bool
 ) -> None:
-    """Give offsets to the unplaced families of one column, beside the placed ones."""
+    """Give offsets to the unplaced families of one column, next to the placed families."""
     rows: dict[float, list[Family]] = defaultdict(list)
     for family, height in heights.items():
         if family not in offsets:
@@ -87,10 +87,10 @@ def _spread_column(
     if len(arcs) > MANY:
         return
     sizes = Counter(heights.values())
-    # what an earlier step feeds goes to its side; folded, to the side of the delays
+    # a node with an input from an earlier step moves to the side of that step; folded, to the side of the delays
     fed = [a.target.family for a in sketch.arcs if a.lag and a.source.family != a.target.family and a.target.family in heights]
     pull = {family: -1.2 if free else 1.2 for family in fed if sizes[heights[family]] > 1}
-    if free:  # and what passes over a row goes to the other side
+    if free:  # and a node below a passing edge moves to the other side
         over = [s for s, t in arcs if heights[t] - heights[s] > 1 and sizes[heights[s]] > 1]
         pull |= {family: 1.2 for family in over if family not in pull}
     lone = [family for family, height in heights.items() if sizes[height] == 1]
@@ -125,7 +125,7 @@ class _Cost:
         meet = (bottom < top) & ~joined
         first, second, bottom, top = first[meet], second[meet], bottom[meet], top[meet]
         self.beside = [self._points(arc, at, rows) for at in (bottom, top) for arc in (first, second)]
-        self.orders = WORK // (len(first) + len(over) + 1)  # as many as may be tried
+        self.orders = WORK // (len(first) + len(over) + 1)  # number of orders that may be tried
 
     def _points(self, arcs: Any, at: Any, rows: Any) -> tuple[Any, ...]:
         """Coefficients of points on arcs at some heights, as fractions of the way between the ends."""

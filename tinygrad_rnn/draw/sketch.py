@@ -17,7 +17,7 @@ __all__ = ["Arc", "Box", "Points", "Sketch", "Vertex"]
 Points = npt.NDArray[np.float64]
 """Control points of Bézier curves, (3n + 1, 2)."""
 Box = tuple[float, float, float, float]
-"""Left, bottom, right and top."""
+"""The left, bottom, right and top border."""
 
 
 @dataclass(eq=False)
@@ -27,26 +27,26 @@ class Vertex:
     Attributes
     ----------
     name : str
-        Unique and readable: its id in SVG, its name in DOT.
+        A unique and readable name, used as id in SVG and as name in DOT.
     family : hashable
-        The same for one value at all steps.
+        A key that is the same for one value at all steps.
     kind : Kind
     label : str
-        What is written on it, line by line; see :mod:`tinygrad_rnn.draw.symbols`.
+        Text on the node, line by line; see :mod:`tinygrad_rnn.draw.symbols`.
     base : str
-        The label without a step, a layer and numbers.
+        The label without step, layer and numbers.
     step : int or None
         The step in the label.
     column : int or None
-        Its time; None if it belongs to no step.
+        The time of the node; None if the node belongs to no step.
     run : int or None
-        Number of its unrolling.
+        Number of the node's unrolling.
     color : str or None
-        In place of its kind's.
+        A colour instead of the colour of the node's kind.
     boxed : bool
-        Whether it is a box, with room for lines of text, in place of its kind's shape.
+        Whether the node is a box with room for lines of text, instead of the shape of its kind.
     faint : bool
-        Whether it is in the background, since other nodes are highlighted.
+        Whether the node is pale because other nodes are highlighted.
     """
 
     name: str
@@ -126,22 +126,22 @@ class Arc:
     Attributes
     ----------
     lag : int
-        Steps between source and target: a recurrent edge has 1 or more.
+        Number of steps between source and target; at least 1 for a recurrent edge.
     label : str
     plain : bool
-        Whether no parameter is on it.
+        Whether the edge has no parameter.
     cut : bool
         Whether a ``.detach()`` keeps the gradient from passing.
     head : bool
-        Whether it ends in an arrow.
+        Whether the edge ends in an arrowhead.
     label_on : bool
-        Whether its label stands on the edge, not beside it.
+        Whether the label is on the edge, not next to it.
     held : bool
-        Whether it only holds a value, through a mask.
+        Whether the edge only holds a value, through a mask.
     gradient : ndarray or None
-        What comes back by it, of a picture of the backward pass.
+        The gradient that flows back along the edge, in a picture of the backward pass.
     path : Points or None
-        Curves from border to border, once routed; the tip is the last point.
+        Curves from border to border, set by routing; the last point is the tip.
     """
 
     source: Vertex
@@ -174,19 +174,19 @@ class Sketch:
     vertices : list of Vertex
     arcs : list of Arc
     description : str
-        What the picture shows, in words.
+        The content of the picture, in words.
     owners : dict of str to list of hashable
-        From each parameter's symbol to the families of the values that it helps to make.
+        Maps each parameter's symbol to the families of the values computed with the parameter.
     numbers : dict of str to list of str
-        From each parameter's symbol to lines with its value and its gradient.
+        Maps each parameter's symbol to lines with its value and its gradient.
     backwards : set of int
         Numbers of the runs that go from the end of the sequence to its start.
     numbered : list of int
         Steps whose numbers a folded drawing shows.
     aspect : float or None
-        Width of the picture over its height; None if these are as they come.
+        Width of the picture divided by its height; None for no wanted ratio.
     page : Box or None
-        The bounding box, if it is not that of the nodes and edges.
+        The bounding box, if it differs from the bounding box of the nodes and edges.
     """
 
     vertices: list[Vertex] = field(default_factory=list)

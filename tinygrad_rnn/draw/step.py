@@ -51,17 +51,17 @@ class StepPart:
     ----------
     role : Role
     text : str
-        Label of what it does, such as "σ" or "×".
+        Label of the operation, such as "σ" or "×".
     name : str
-        Label of what its author called the value; may be empty.
+        Label with the author's name of the value; may be empty.
     key : str
-        What a cell's `step_layout` calls it, without markup: its name, or what it does to which parts.
+        The part's name in a cell's `step_layout`, without markup: the name of the value, or the operation and its parts.
     reads : dict of StepPart to Link
-        Empty if it is an end where lines come in.
+        The parts that this part reads, with their links; empty for an end at which lines enter.
     slots : list of int
-        Numbers of the slots that it is, or that carry it on.
+        Numbers of the slots whose previous or next value this part is.
     note : str
-        Its shape, and the parameters in it.
+        The shape of the value, and the parameters that the part uses.
     """
 
     role: Role
@@ -80,7 +80,7 @@ class Diagram:
     Attributes
     ----------
     inputs, before, after, outputs : list of StepPart
-        The ends of lines; outputs without those that are a slot's next value.
+        The ends of lines; `outputs` omits outputs that are the next value of a slot.
     inner : list of StepPart
         Gates and operations.
     """
@@ -109,9 +109,9 @@ def diagram(step: Step, letters: Letters = OWN) -> Diagram:
     Parameters
     ----------
     step : Step
-        As :func:`tinygrad_rnn.nn.module_trace.trace_step` gives it.
+        A step traced by :func:`tinygrad_rnn.nn.module_trace.trace_step`.
     letters : Letters
-        What the reader calls parameters.
+        The reader's symbols for parameters.
 
     Examples
     --------
@@ -124,12 +124,12 @@ def diagram(step: Step, letters: Letters = OWN) -> Diagram:
 
 
 class _StepReader:
-    """Reads the parts of a step off the step's contraction."""
+    """Builds the parts of a step from the step's contraction."""
 
     def __init__(self, step: Step, letters: Letters) -> None:
         outputs, after = ([as_tensor(value).node for value in flatten(part)] for part in (step.output, tuple(step.after)))
         graph = interpolations(Graph([*outputs, *after]).opened())
-        ends = [copy_of(node) for node in graph.outputs]  # a value can be an output and a state, and read within the step
+        ends = [copy_of(node) for node in graph.outputs]  # one value can be an output, a state, and an operand within the step
         self.gates = Gates(Graph(ends))
         self.symbols = parameter_symbols(self.gates, letters)
         self.edges: dict[Node, list[Edge]] = {}
@@ -153,11 +153,11 @@ class _StepReader:
         for end in (*after_ends, *output_ends):
             for read in end.reads:
                 read.slots += end.slots if read in inner else []
-                read.name = "" if read in inner and read.name == end.name else read.name  # it is said at the line's end
+                read.name = "" if read in inner and read.name == end.name else read.name  # shown at the line's end
         self.diagram = Diagram(self.inputs, before, inner, after_ends, output_ends)
 
     def _inner(self) -> list[StepPart]:
-        """Collect the gates and operations; inputs are found on the way."""
+        """Collect the gates and operations, and the inputs that they read."""
         found = []
         for value in self.gates.values:
             if value.role == "operation":
@@ -222,10 +222,10 @@ class _StepReader:
 
 
 def _slot_names(step: Step, after: Sequence[Node]) -> list[tuple[str, int]]:
-    """Name and age of each slot; an unnamed slot that copies slot s has the name of s, one step earlier."""
+    """Name and delay of each slot; an unnamed slot that copies slot s has the name of s, one step earlier."""
     state = {tensor.node: number for number, tensor in enumerate(step.state)}
     found = [(name, 0) for name in step.names]
-    for _ in step.names:  # once round for every link of a chain
+    for _ in step.names:  # one pass for each link of a chain of copies
         for slot, node in enumerate(after):
             other = state.get(node)
             if other is not None and other != slot and step.fields[slot] is None:

@@ -1,4 +1,4 @@
-"""One step of a cell as a sketch: its parts in their places, and the lines between them."""
+"""One step of a cell as a sketch: its parts with positions, and the lines between the parts."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from .symbols import plain, pretty
 __all__ = ["step_sketch"]
 
 RADIUS = 9.0
-"""Of a rounded corner."""
+"""Radius of a rounded corner."""
 SPARE = 40.0
-"""What it costs to meet an operation beside the middle of a side, for more lines than sides."""
+"""Cost of a line that meets an operation away from the middle of a side; needed if there are more lines than sides."""
 ENDS = (Role.INPUT, Role.BEFORE, Role.AFTER, Role.OUTPUT)
 
 
@@ -32,7 +32,7 @@ def step_sketch(diagram: Diagram, layout: Layout) -> Sketch:
     ----------
     diagram : Diagram
     layout : mapping of str to pair of float
-        Places of gates and operations that the cell chose; see :func:`placed`.
+        Positions of gates and operations that the cell chose; see :func:`placed`.
     """
     diagram = joined(diagram)
     places = placed(diagram, layout)
@@ -149,7 +149,7 @@ class _Lines:
         self.sketch.arcs.append(arc)
 
     def _onwards(self, source: StepPart, points: list[tuple[float, float]], before: set[Spot]) -> list[tuple[float, float]]:
-        """The part of a line after it leaves the lines of the same source, from a dot on."""
+        """The part of a line after the dot at which it leaves the other lines of the same source."""
         spots = list(_spots(points))
         last = max((k for k, spot in enumerate(spots) if spot in before), default=None)
         if last is None:

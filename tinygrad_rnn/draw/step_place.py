@@ -1,4 +1,4 @@
-"""Places of the parts of a step: state lines level, gates in a row below them, the input from below."""
+"""Positions of the parts of a step: horizontal state lines, gates in a row below them, and the input from below."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .symbols import text_width
 __all__ = ["UNIT", "Places", "joined", "placed", "size"]
 
 UNIT = 10.0
-"""Points between two lines of the grid."""
+"""Distance between two lines of the grid, in points."""
 COLUMN, ROW = 8, 6
 """Distances of neighbours on the grid."""
 LINE = 4
@@ -24,7 +24,7 @@ LINE = 4
 SMALL = 26.0
 """Diameter of an operation."""
 TOP = 1e6
-"""The row just below the state lines, whichever that will be."""
+"""A placeholder for the row just below the state lines, which is computed later."""
 LANE = 2 * TOP
 
 
@@ -36,12 +36,12 @@ class Places:
     ----------
     at : dict of StepPart to pair of int
     frame : tuple of int
-        The cell's outline: left, bottom, right, top. Lines turn within it, and only the ends
+        The cell's outline: left, bottom, right, top. Lines turn inside the outline. Only the ends
         of lines are outside.
     lanes : dict of int to list of StepPart
-        The slots whose lines go straight through, with the operations on them.
+        The slots whose lines are straight, with the operations on each line.
     entries : dict of (StepPart, StepPart) to pair of int
-        Where a line meets the upright of a joint.
+        The point where a line meets the vertical line of a joint.
     """
 
     at: dict[StepPart, tuple[int, int]]
@@ -63,7 +63,7 @@ def size(part: StepPart) -> tuple[float, float]:
 
 
 def label(part: StepPart) -> str:
-    """Text on a part; an operation's name stands at the end of its line."""
+    """Text on a part; the name of an operation is at the end of its line."""
     return f"{part.text} {part.name}".strip() if part.role is not Role.OPERATION or len(part.text) > 2 else part.text
 
 
@@ -76,7 +76,7 @@ def half(part: StepPart) -> tuple[int, int]:
 def joined(diagram: Diagram) -> Diagram:
     """The diagram with a joint wherever the same gates read two or more line ends.
 
-    A gate alone has one too, if it reads nothing else.
+    A single gate also gets a joint, if the gate reads nothing else.
     """
     ends = {*diagram.inputs, *diagram.before}
     joints: list[StepPart] = []
@@ -195,10 +195,10 @@ def placed(diagram: Diagram, layout: Layout) -> Places:
     Parameters
     ----------
     diagram : Diagram
-        With its joints.
+        A diagram with its joints.
     layout : mapping of str to pair of float
-        Places that somebody chose for gates and operations, by their keys: how many columns
-        to the right, and how many rows above the gates.
+        Positions chosen by the author for gates and operations, by their keys: the number of columns
+        to the right, and the number of rows above the gates.
     """
     lanes = _lanes(diagram)
     placing = _Placing(diagram, layout, lanes)
@@ -273,7 +273,7 @@ def _beside(ends: Sequence[StepPart]) -> int:
 
 
 def _exits(diagram: Diagram, heights: Mapping[int, int], lanes: Mapping[int, list[StepPart]], bus: int) -> dict[int, int]:
-    """Heights at which state lines leave: the heights at which they enter, if possible."""
+    """Heights at which state lines leave the frame: the heights at which they enter, if possible."""
     exits = {slot: heights[slot] for slot in lanes}
     sources = {end.slots[0]: next(iter(end.reads)) for end in diagram.after}
     for slot, source in sources.items():

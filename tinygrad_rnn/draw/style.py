@@ -1,4 +1,4 @@
-"""Looks: colours, sizes and shapes, each said once."""
+"""Style: the colours, sizes and shapes of all pictures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 __all__ = ["FONTS", "GREY", "INK", "LOOKS", "TINTS", "Kind", "Look", "Stroke"]
 
 FONTS = ("Helvetica", "Arial", "Liberation Sans", "sans-serif")
-"""Fonts, the first that there is. DOT names one only, for Graphviz measures lists wrongly."""
+"""Fonts; the first installed font is used. DOT names only one font, because Graphviz measures lists wrongly."""
 INK = "#24292f"
 GREY = "#8c959f"
 BLUE = "#0072B2"
@@ -22,14 +22,14 @@ CUT = "#CF222E"
 CARD = "white"
 
 TINTS = (GREEN, BLUE, VERMILION, "#CC79A7", "#E69F00", "#56B4E9", PURPLE, "#7A5C00")
-"""Colours that tell parameters apart, in the order of their appearance."""
+"""Colours that distinguish parameters, in the order in which the parameters appear."""
 
 NODE = 44.0
 """Diameter of a round node, in points."""
 SQUARE = 14.0
 """Side of a delay's square."""
 PITCH = 106.0
-"""Distance of two columns, if labels need no more."""
+"""Smallest distance of two columns; wide labels increase it."""
 RISE = 80.0
 """Distance of two rows."""
 NODE_FONT = 13.0
@@ -42,7 +42,7 @@ LINE = 1.2
 PAD = 14.4
 """Empty border of a picture."""
 DASHES = {"dashed": "5,2", "dotted": "1,5"}
-"""Lengths of dash and gap, as Graphviz has them."""
+"""Lengths of dash and gap, as in Graphviz."""
 
 
 class Kind(str, Enum):
@@ -83,7 +83,7 @@ class Kind(str, Enum):
 
 
 STARTS = (Kind.INITIAL, Kind.START)
-"""What was before the first step."""
+"""The kinds of values that exist before the first step."""
 
 
 class Look(NamedTuple):
@@ -153,7 +153,7 @@ HELD = "dotted"
 THICK = 1.8
 """Width of a recurrent edge."""
 WIDEST = 2.4
-"""Width of the widest edge whose arrow's head has the usual size."""
+"""Largest width of an edge whose arrowhead has the usual size."""
 
 
 def lighter(color: str, share: float = 0.78) -> str:

@@ -1,4 +1,4 @@
-"""SVG: the sketch as one element of a page, which nothing else has to be installed for."""
+"""SVG: the sketch as one element of a page; needs no other installed program."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from .symbols import BASE, LOWERED, RAISED, SMALLER, parts, plain
 __all__ = ["svg"]
 
 SHIFT = {LOWERED: -0.2, BASE: 0.0, RAISED: 0.35}
-"""How far the letters of each level are raised, in sizes of the font."""
+"""Vertical shift of the letters of each level, in font sizes."""
 
 
 def svg(sketch: Sketch, name: str, title: str = "", description: str = "") -> str:
     """A sketch, whose nodes have positions and whose edges have paths, as an SVG element.
 
-    Each node is a group of the class ``node`` and of its kind, each edge one of the class
-    ``edge`` and of the kinds of its ends: ``edge from-input to-state``. A group has a tooltip,
-    and an id after its name that no other figure of the page has.
+    Each node is a group with the class ``node`` and a class for its kind. Each edge is a group with
+    the class ``edge`` and classes for the kinds of its ends: ``edge from-input to-state``. A group
+    has a tooltip, and an id made of its name that is unique among the figures of a page.
 
     Parameters
     ----------
     sketch : Sketch
     name, title, description : str
-        What it is called, what it shows in a line, and all that it shows in words.
+        The name of the picture, its content in one line, and its whole content in words.
     """
     left, bottom, right, top = extent(sketch)
     width, height = right - left + 2 * PAD, top - bottom + 2 * PAD

@@ -1,7 +1,7 @@
-r"""Labels: names as people write them, with real sub- and superscripts, and how wide they are.
+r"""Labels: names in mathematical notation, with subscripts and superscripts, and the widths of labels.
 
 A label is text with scripts in braces: ``W_{z}``, ``h^{(2)}_{t−1}``. Accents and Greek letters
-are Unicode; a character that would begin or end a script has a backslash before it, ``\_``.
+are Unicode. A backslash marks a character that would otherwise begin or end a script: ``\_``.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ __all__ = [
 LOWERED, BASE, RAISED = -1, 0, 1
 """Levels of text: in a subscript, on the line, in a superscript."""
 SMALLER = 0.75
-"""Size of a script, beside that of its line."""
+"""Size of a script relative to its line."""
 LONGEST = 60
-"""Characters of a name that a picture shows at the most."""
+"""Largest number of characters of a name that a picture shows."""
 
 _GREEK = """alpha beta gamma delta epsilon zeta eta theta kappa lambda mu nu xi pi rho sigma tau phi chi psi omega
 Gamma Delta Theta Lambda Xi Pi Sigma Phi Psi Omega prime"""
@@ -52,7 +52,7 @@ _PIECE = re.compile(
 )
 
 Part = tuple[str, int]
-"""Text and its level."""
+"""A piece of text and its level."""
 
 
 @lru_cache(1024)
@@ -79,7 +79,7 @@ def parts(label: str) -> tuple[Part, ...]:
 
 
 def literal(text: str) -> str:
-    r"""A label that shows a text unchanged.
+    r"""A label that shows exactly the given text.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-r"""Labels in TeX: a label's names become formulas, its words upright letters, its scripts scripts."""
+r"""Labels in TeX: names become formulas, words become upright text, and scripts stay scripts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SIGNS = {
     **{c: f"\\{c}" for c in "{}_%#$&"},
     **{sign: rf"\{command} " for command, sign in COMMANDS.items() if sign != "′"},
 }
-"""Characters that TeX has as commands."""
+"""TeX commands for characters."""
 OVER = {accent: command for command, accent in ACCENTS.items() if command != "overline"}
 PIECE = re.compile(f"[A-Za-z]{{2,}}|.[{''.join(OVER)}]|[^\0-\u036f{re.escape(''.join(SIGNS))}]+|.", re.DOTALL)
 """A word, a letter with an accent, letters that formulas do not have, or one character."""
@@ -51,7 +51,7 @@ def tex(label: str) -> str:
         formula = "".join(_formula(piece, level) for piece in PIECE.findall(unicodedata.normalize("NFD", text)))
         if level == BASE:
             written, before = written + formula, {BASE}
-        else:  # a second superscript is one of nothing
+        else:  # TeX allows a second superscript only on an empty base
             written += f"{'{}' * (level in before)}{'^' if level == RAISED else '_'}{{{formula}}}"
             before = {level} if level in before else {*before, level}
     return f"${written}$"

@@ -1,7 +1,7 @@
-r"""TikZ: the sketch for papers and slides, whose labels TeX sets in the letters of the text around them.
+r"""TikZ: the sketch for papers and slides; TeX sets the labels in the font of the surrounding text.
 
-The file is a picture for ``\input``, which needs no package but ``tikz``, and a document of its own
-as well: ``pdflatex net.tex`` makes a page of the picture's size.
+The file is a picture for ``\input``, which needs only the package ``tikz``. The file is also a complete
+document: ``pdflatex net.tex`` makes a page of the picture's size.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from .tex import tex
 __all__ = ["tikz"]
 
 SCALE = 9 / NODE_FONT
-"""The letters of nodes are TeX's \normalsize, of ten points in most documents, which look smaller than those of a screen."""
+"""Scale of the picture: the letters of nodes are TeX's \normalsize, 10 points in most documents, smaller than on a screen."""
 SIZES = ((NODE_FONT, r"\normalsize"), (EDGE_FONT, r"\small"), (0.0, r"\footnotesize"))
-"""The size of letters, from so many points on."""
+"""TeX's size commands, each with the smallest font size in points for which it is used."""
 EAST = 0x2E80
-"""The first character of East Asian scripts: pdflatex has none of these."""
+"""The first character of East Asian scripts, which pdflatex does not support."""
 DASHES = {"dashed": "dash pattern=on 3.5bp off 1.5bp", "dotted": "dash pattern=on 1bp off 3.5bp"}
 
 BEFORE = r"""\expandafter\ifx\csname @nodocument\endcsname\relax\let\endpicturefile\relax\else  %% a document of its own
@@ -47,13 +47,13 @@ LETTERS = r"""\ifx\Umathchar\undefined
 def tikz(sketch: Sketch, title: str = "") -> str:
     """A sketch, whose nodes have positions and whose edges have paths, as TikZ for LaTeX.
 
-    Nodes are called as in SVG: what is added behind the picture can point at ``(h-1)``.
+    Nodes have the same names as in SVG, so that later TikZ code can refer to ``(h-1)``.
 
     Parameters
     ----------
     sketch : Sketch
     title : str
-        What it shows in a line, for a comment.
+        The content of the picture in one line, for a comment.
     """
     box = extent(sketch)
     drawn = [*_drawn(sketch)]
