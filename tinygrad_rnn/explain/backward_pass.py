@@ -1,4 +1,4 @@
-"""The picture of backpropagation through time: the unrolled network with the gradients that come back by its edges."""
+"""The picture of backpropagation through time: the unrolled network with the gradients that flow back along its edges."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .model_run import Loss, Model, run_losses
 __all__ = ["draw_backward_pass"]
 
 STEPS = 12
-"""Steps that are drawn before the middle ones are left out, if nobody says how many."""
+"""Default number of steps that are all drawn; in a longer run, the middle steps are left out."""
 
 
 def draw_backward_pass(
@@ -41,27 +41,28 @@ def draw_backward_pass(
 ) -> Drawing:
     """Draw backpropagation through time on the unrolled network, with the measured gradients.
 
-    All nodes have the places of the forward picture. An edge by which a gradient comes back is turned round, and its
-    number is the gradient that its head gets by this edge, or the norm of this gradient. A value's gradient is the
-    sum over the edges that end in it. The width of an edge goes with the logarithm of the norm, from 1e−6 on, in the same
-    way in all pictures: pictures of several models can be compared. A gradient that is exactly zero is dashed, one
-    that is NaN is dotted and red, and a cut has scissors. Edges from data, and edges by which none comes, are faint.
+    All nodes have the same places as in the forward picture. An edge along which a gradient flows back is reversed. Its
+    number is the part of its head's gradient that flows along this edge, or the norm of this part. The gradient of a value
+    is the sum over the edges that end at the value. The width of an edge grows with the logarithm of the norm, from 1e−6
+    on. All pictures use the same widths, so pictures of several models can be compared. An edge is dashed if its gradient
+    is exactly zero, and dotted and red if its gradient is NaN. A cut has scissors. Edges from data, and edges without a
+    gradient, are faint.
 
     Parameters
     ----------
     model, xs, targets, loss
         As for :func:`gradient_flow`.
     step : int, optional
-        Which loss the gradients are of, from 1 to T; the sum of all losses if not given.
+        The step of the loss that is differentiated, from 1 to T. If not given, the sum of all losses is differentiated.
     parameters : sequence of Parameter or str
-        Parameters of whose gradient the picture shows below each step the norm of what the use of the parameter
-        in this step contributes.
+        Parameters whose gradients are split by step: below each step, the picture shows the norm of the step's
+        contribution to the gradient of the parameter.
     detail : {"slots", "values"}, optional
-        Whether named values within a step are shown; up to two a step if not given.
+        Whether named values within a step are shown. If not given, they are shown if a step has at most two.
     steps : int
-        Most steps that are shown before the middle ones are left out.
+        Largest number of steps that are all shown; in a longer run, the middle steps are left out.
     values : bool
-        Whether nodes show their numbers, and their gradients below them, as on a board.
+        Whether each node shows its value, and its gradient below.
     labels, aspect, symbols, notation
         As :meth:`tinygrad_rnn.graph.Graph.draw` has them.
 
@@ -74,7 +75,7 @@ def draw_backward_pass(
     ShapeError
         If the loss is not one number for each step, or T is 0.
     ValueError
-        If `step` is none of the sequence, or `detail` is none of these.
+        If the sequence does not have this `step`, or `detail` is none of the allowed values.
 
     Examples
     --------
@@ -105,7 +106,7 @@ def draw_backward_pass(
 
 
 def _one_of(loss: Loss, step: int) -> Loss:
-    """Loss function that counts one step only, with zero at all others."""
+    """Loss function that counts only one step; the losses of all other steps are zero."""
 
     def alone(outputs: Any, targets: Any) -> Any:
         losses = loss(outputs, targets)
@@ -117,9 +118,9 @@ def _one_of(loss: Loss, step: int) -> Loss:
 
 
 def _named(targets: Any) -> Any:
-    """Targets, named y if they are one array."""
+    """Targets, with the name y if they are a single array."""
     try:
         array = None if targets is None or isinstance(targets, Tensor) else np.asarray(targets)
-    except ValueError:  # of several shapes
+    except ValueError:  # arrays of several shapes
         array = None
     return targets if array is None or array.dtype.kind not in "fiub" else tensor(array).named("y", role="input")

@@ -1,4 +1,4 @@
-"""The tree of a beam search: the beginnings that were kept, with the log-probability of each symbol."""
+"""The tree of a beam search: the prefixes that were kept, with the log-probability of each symbol."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from ..ops.core import as_tensor
 __all__ = ["draw_beams"]
 
 Path = tuple[int, ...]
-"""The symbols of a beginning."""
+"""The symbols of a prefix."""
 RISE = 56.0
-"""Between two sequences."""
+"""Distance between two sequences."""
 
 
 def draw_beams(
     decoder: Decoder, context: Any = None, *, width: int = 4, max_steps: int = 10, labels: Iterable[str] | None = None
 ) -> Drawing:
-    """Draw the sequences that a beam search finds, as a tree of their common beginnings.
+    """Draw the sequences that a beam search finds, as a tree of their common prefixes.
 
-    An edge has the log-probability of its symbol given all before, and the sum along a path stands behind its end. The
-    best sequence has bold edges.
+    An edge shows the log-probability of its symbol given all symbols before. The sum along a path is written at the end
+    of the path. The best sequence has bold edges.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def draw_beams(
     width, max_steps : int
         As :meth:`tinygrad_rnn.nn.Decoder.beam` has them.
     labels : iterable of str, optional
-        What the symbols 0, 1, 2, … stand for.
+        Texts that are shown for the symbols 0, 1, 2, ….
 
     Returns
     -------
@@ -62,7 +62,7 @@ def draw_beams(
     log_p = np.take_along_axis(log_softmax(decoder(ys, repeated)).data, ys[:, :, None], axis=-1)[:, :, 0]
     sequences = [tuple(ys[: lengths[k], k].tolist()) for k in range(len(kept))]
     said = [[str(y) if names is None else names[y] for y in sequence] for sequence in sequences]
-    below: dict[Path, list[int]] = {}  # from each beginning to the sequences that have it
+    below: dict[Path, list[int]] = {}  # the sequences that begin with each prefix
     for k, sequence in enumerate(sequences):
         for t in range(len(sequence) + 1):
             below.setdefault(sequence[:t], []).append(k)

@@ -27,13 +27,13 @@ class Term(NamedTuple):
     Attributes
     ----------
     value : Node
-        Made of δ of the equation's value, and of values of its step.
+        The term, computed from δ of the equation's value and from values of the equation's step.
     later : int
-        How many steps later the equation is read: the delay of the value in it.
+        Number of steps after which the equation reads the value: the delay of the value in the equation.
     when : str
-        The one step whose value the equation reads, "T" or "1"; or "sum" if it reads all.
+        "T" or "1" if the equation reads the value of only this step, or "sum" if it reads the values of all steps.
     equation : Node
-        The value that the equation is of.
+        The value on the left side of the equation.
     """
 
     value: Node
@@ -48,9 +48,9 @@ class Backward:
     Attributes
     ----------
     originals : dict of Node to Node
-        The values that leaves in the graphs of terms stand for.
+        The value that each leaf in the graph of a term represents.
     deltas : dict of Node to Node
-        The value that each leaf δ is the derivative by.
+        For each leaf δ, the value with respect to which δ is the derivative.
     """
 
     def __init__(self, forward: Forward) -> None:
@@ -64,8 +64,8 @@ class Backward:
     def terms(self) -> dict[Node, list[Term]]:
         """Terms of the loss's derivative with respect to each named value and parameter.
 
-        The derivative of ℓ_t by an output comes on top. That of a value before the first step
-        has those summands of its state that lie in the sequence.
+        The derivative of ℓ_t with respect to an output is added. The derivative with respect to a value
+        before the first step has only those summands of its state that lie in the sequence.
         """
         forward, references = self.forward, self.system.references
         differentiable = [node for node in forward.named if node.dtype.kind == "f"]
@@ -194,9 +194,9 @@ class Backward:
     def _batch_sums(self, target: Node, value: Node) -> set[Node]:
         """Leading sums over examples in the derivative with respect to a shared value.
 
-        They are left out for one example, or said once for the whole term. A mean over the
-        examples within the step is none of them: the way to it leads past an example's own
-        values, or does not lead to δ.
+        For one example these sums are left out; otherwise they are written once for the whole term. A
+        mean over the examples within the step is not such a sum: its path passes values of
+        single examples, or does not lead to δ.
         """
         batch = self.system.batch
         if batch in target.shape:

@@ -1,4 +1,4 @@
-"""Backpropagation through time as it is done by hand: the step of a cell with its loss, an operation at a time."""
+"""Backpropagation through time as in a calculation by hand: one step of a cell with its loss, one operation after another."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ __all__ = ["Array", "ByHand", "Loss", "HandRun", "StepNetwork", "as_floats", "on
 Array: TypeAlias = npt.NDArray[Any]
 
 Loss: TypeAlias = Callable[[Any, Any], Any]
-"""``loss(o, y)``: the loss of one step, a number."""
+"""``loss(o, y)`` gives the loss of one step, a number."""
 
 HandRun: TypeAlias = "list[dict[Node, Node]]"
-"""For each step, and each node of the traced step, the node that has its value at that step."""
+"""For each step, a map from each node of the traced step to the node with its value at this step."""
 
 Pulled: TypeAlias = Callable[[HandRun, int, Node, Array], "list[tuple[int, Array]] | None"]
-"""``pulled(run, t, node, g)``: other cotangents for the inputs of an operation, by their positions, or None."""
+"""``pulled(run, t, node, g)`` gives other cotangents for the inputs of an operation, by position, or None."""
 
 
 class StepNetwork(Cell):
-    """A cell, with the layers before it and behind it applied within its step.
+    """A cell, with the layers before and after the cell applied within its step.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class StepNetwork(Cell):
     Raises
     ------
     TinygradError
-        If there is no cell in it, or there are several.
+        If the model has no cell, or several cells.
     """
 
     def __init__(self, model: Any) -> None:
@@ -94,7 +94,7 @@ class StepNetwork(Cell):
         for node in made:
             node.name = node.name or node.hidden
         taken = {node.name for node in made}
-        stem = next(free for free in ("o", r"\hat{y}", "out") if free not in taken)  # as in drawings, where a gate is called o
+        stem = next(free for free in ("o", r"\hat{y}", "out") if free not in taken)  # as in drawings
         for k, o in enumerate(outputs, start=1):
             if o.name is None:
                 o.named(stem if len(outputs) == 1 else f"{stem}_{k}")
@@ -127,16 +127,16 @@ class _WithLoss(Cell):
 
 
 class ByHand:
-    """A network over one sequence, forward and backward, an operation at a time.
+    """A network over one sequence, forward and backward, one operation after another.
 
     Parameters
     ----------
     model : Module
-        As of :class:`StepNetwork`.
+        A model that :class:`StepNetwork` takes.
     xs : array_like, or nested tuples of them, or None
         One sequence; see :func:`one_example`.
     targets : array_like
-        One for each step.
+        One target for each step.
     loss : callable
 
     Attributes
@@ -144,15 +144,15 @@ class ByHand:
     network : StepNetwork
     T : int
     parameters : dict of str to Node
-        By symbol; the second one of a symbol has a number, as ``W_2``.
+        The parameters by symbol; a second parameter with the same symbol has a number, as ``W_2``.
     values : dict of str to Node
-        The named values of a step, in the order in which it makes them.
+        The named values of a step, in the order in which the step computes them.
     given : dict of str to (Node, ndarray)
         Inputs and targets, each (T, 1, …).
     slots, after : list of Node
-        What the state's slots carry into the step, and what they carry on.
+        The values of the state's slots before the step, and after the step.
     held : list of (str, int)
-        For each slot, the name of the value that it holds at the start, and the step of that value: 0 or before.
+        For each slot, the name of the value that the slot holds at the start, and the step of this value: 0 or less.
     loss : Node
     order : tuple of Node
         All nodes of the step, each after its inputs.
@@ -176,7 +176,7 @@ class ByHand:
         except TinygradError:
             if as_tensor(targets).dtype.kind not in "iub":
                 raise
-            step, sequences = self._traced(xs, [*inputs, one_example(as_floats(targets))], loss)  # no classes, then
+            step, sequences = self._traced(xs, [*inputs, one_example(as_floats(targets))], loss)  # the targets are no classes
         self.T = len(sequences[-1])
         self.loss = step.output.node
         self.slots, self.after = [slot.node for slot in step.state], [end.node for end in step.after]
@@ -265,7 +265,7 @@ class ByHand:
         parameters, given : mapping of str to ndarray
         start : sequence of ndarray
         rounded : callable, optional
-            What is done to each named value and each loss before it is used.
+            A function applied to each named value and each loss before the value is used.
         """
         told = {*self.values.values(), self.loss}
         fixed = {node: parameters[name] for name, node in self.parameters.items()}
@@ -305,13 +305,13 @@ class ByHand:
         seed : float
             The cotangent of the loss of the step.
         carried : mapping of int to ndarray
-            Cotangents of what the slots carry into step t + 1.
+            Cotangents of the slot values that enter step t + 1.
         rounded : callable, optional
-            What is done to the cotangent of each named value before it is used.
+            A function applied to the cotangent of each named value before the cotangent is used.
         known : mapping of Node to ndarray, optional
-            Cotangents that count in place of those that would be found.
+            Cotangents that replace the computed cotangents.
         pulled : callable, optional
-            Another rule for some operations.
+            Another gradient rule for some operations.
         """
         now, known, told = run[t], known or {}, set(self.values.values())
         table: dict[Node, Array] = {self.loss: np.asarray(float(seed))} if seed else {}
@@ -346,7 +346,7 @@ class ByHand:
         return tables[::-1]
 
     def carried(self, table: Mapping[Node, Array]) -> dict[int, Array]:
-        """Cotangents of the slots, which are added to those of the next states of the step before."""
+        """Cotangents of the slots, which are added to the cotangents of the next states of the step before."""
         return {k: table[slot] for k, slot in enumerate(self.slots) if slot in table}
 
     def has_derivative(self, node: Node, position: int) -> bool:
@@ -359,15 +359,15 @@ class ByHand:
         Parameters
         ----------
         concrete : Node
-            The operation with the values of a step, or with others.
+            The operation with the values of a step, or with other values.
         node : Node
             The operation of the traced step.
         g : ndarray
         only : iterable of int, optional
-            Positions of inputs; all that have a derivative, if not given.
+            Positions of inputs; if not given, of all inputs with a derivative.
         """
         positions = range(len(node.inputs)) if only is None else only
-        alone = concrete.again(tuple(leaf(i.value) for i in concrete.inputs))  # an input that is used twice is two inputs
+        alone = concrete.again(tuple(leaf(i.value) for i in concrete.inputs))  # an input used twice counts as two inputs
         wanted = {alone.inputs[k]: k for k in positions if node.inputs[k] in self._differentiable}
         found = []
         for source, gx in pullback(alone, Tensor(constant(g)), wanted):
@@ -415,7 +415,7 @@ def one_example(sequence: Any) -> Array:
 
 
 def read_whole(order: Sequence[Node], ends: Sequence[Node]) -> set[Node]:
-    """Values that are read as a whole, unlike the stacked gates of a cell, which are only sliced."""
+    """Values that are read as a whole; the stacked gates of a cell, in contrast, are only sliced."""
     parts = {node for node in order if facts_of(node).reads and math.prod(node.shape) < math.prod(node.inputs[0].shape)}
     return {*ends, *(source for node in order if node not in parts for source in node.inputs)}
 

@@ -1,4 +1,4 @@
-"""Comparison of cells: how the gradient flows through each of them, in one task and on one scale."""
+"""Comparison of cells: the gradient flow through each cell, in the same task and on the same scale."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .result import Result
 __all__ = ["Comparison", "compare"]
 
 CellMaker: TypeAlias = Callable[[int, int], Cell]
-"""Makes a cell from (input_size, hidden_size)."""
+"""A function that makes a cell from (input_size, hidden_size)."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -36,11 +36,11 @@ class Comparison(Result):
     Attributes
     ----------
     flows : dict of str to GradientFlow
-        ``flows["LSTM"].decay`` is 1 at lag 0 for every model: this is the common scale.
+        The gradient flow of each model. ``flows["LSTM"].decay`` is 1 at lag 0 for every model, which is the common scale.
     exponents : dict of str to float
-        The largest Lyapunov exponent of each model, in nats a step.
+        The largest Lyapunov exponent of each model, in nats per step.
     parameters : dict of str to int
-        How many numbers the parameters of each model have.
+        The number of parameters of each model.
     models : dict of str to Module
 
     Examples
@@ -90,22 +90,22 @@ def compare(
     max_bytes: int = 1 << 28,
     progress: bool | None = None,
 ) -> Comparison:
-    """Measure how the gradient flows through several models, in one task and on one scale.
+    """Measure how the gradient flows through several models, in the same task and on the same scale.
 
     Parameters
     ----------
     models : mapping of str to Module, or to a callable
-        A model; or a function that makes a cell from an input size and a hidden size, such as the class `nn.LSTMCell`.
-        The cell gets a linear readout.
+        Each item is a model, or a function that makes a cell from an input size and a hidden size, such as the class
+        `nn.LSTMCell`. Such a cell gets a linear readout.
     task : tuple of (xs, targets, loss)
-        As for :func:`gradient_flow`. A readout has as many outputs as the targets have features, or classes.
+        As for :func:`gradient_flow`. The number of a readout's outputs is the number of features, or classes, of the targets.
     at : str, or mapping of str to str
         The value whose gradient is measured, for all models or for each.
     hidden_size : int
-        Of the cells that are made: of all of them if their width is equal, otherwise of the first.
+        Hidden size of all new cells if `equal` is ``"width"``, otherwise only of the first new cell.
     equal : {"parameters", "width"}
-        What is equal in all models that are made. With ``"parameters"`` each has the hidden size with which the number of
-        parameters is closest to that of the first.
+        The quantity that is equal in all new cells. With ``"parameters"``, the hidden size of each further cell is chosen
+        so that the model's number of parameters is closest to that of the first model.
     max_bytes, progress
         As for :func:`gradient_flow`.
 
@@ -117,9 +117,9 @@ def compare(
     Raises
     ------
     ValueError
-        If there is no model, or `equal` is none of the two.
+        If there is no model, or `equal` is neither of the two.
     TinygradError
-        If a model is neither a Module nor a function that makes a cell, or :func:`gradient_flow` raises it.
+        If a model is neither a Module nor a function that makes a cell, or if :func:`gradient_flow` raises this error.
 
     References
     ----------
@@ -141,7 +141,7 @@ def compare(
     check_int("hidden_size", hidden_size)
     xs, targets, loss = task
     made: dict[str, Module] = {}
-    parameters = 0  # of the first model that is made, where all have the same number
+    parameters = 0  # number of the first new model, if all get the same number
     for name, model in models.items():
         if isinstance(model, Module):
             made[name] = model
@@ -160,7 +160,7 @@ def compare(
 
 
 class Readout(Module):
-    """The readout of a cell that is compared: o_t = V h_t + c."""
+    """The readout of a compared cell: o_t = V h_t + c."""
 
     def __init__(self, hidden_size: int, output_size: int, dtype: npt.DTypeLike) -> None:
         super().__init__()

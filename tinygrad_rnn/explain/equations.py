@@ -20,7 +20,7 @@ __all__ = ["Latex", "equations"]
 
 
 class Latex(str):
-    r"""Equations as LaTeX: a text, which a notebook shows as it is typeset.
+    r"""Equations as LaTeX: a string, which a notebook shows typeset.
 
     Examples
     --------
@@ -47,61 +47,62 @@ def equations(
     bias: Literal["one"] | None = None,
     form: Literal["joined"] | None = None,
 ) -> Latex:
-    r"""The equations of a model as LaTeX, or those of its backpropagation through time.
+    r"""The equations of a model, or of its backpropagation through time, as LaTeX.
 
-    A value that is long, has no name and is used more than once is given one. What is
-    called :math:`x_{t-2}` before the sequence began is what the state started from. Layers
-    are told apart by a number above, and two directions by arrows.
+    A long value without a name gets a name if it is used more than once. Before the first
+    step, a symbol such as :math:`x_{t-2}` means the initial state. A superscript number
+    distinguishes layers, and arrows distinguish two directions.
 
     Parameters
     ----------
     module : Module
         A cell, a layer or a whole model.
     backward : bool or {"paths"}
-        Print the recursion for δ, the derivative of the loss L by each named value, and
-        the gradients of the parameters as sums over steps; ℓ_t is what the output of
-        step t adds to L. All is for one example, unless the step itself goes over the
-        examples of a batch. With "paths", the part of δ that comes from each step's loss is
-        printed: see :class:`tinygrad_rnn.explain.paths.Paths`.
+        Print the recursion for δ, the derivative of the loss L with respect to each named value,
+        and the gradients of the parameters as sums over steps. ℓ_t is the part of L that the
+        output of step t adds. The equations are for one example, unless the step itself combines
+        the examples of a batch. With "paths", print the part of δ that comes from each step's
+        loss: see :class:`tinygrad_rnn.explain.paths.Paths`.
     inputs : array_like, Tensor, Spec, or nested tuples of them, optional
-        An example of what the module takes, (time, batch, features), or of what a cell takes
-        at one step, (batch, features); found out if not given.
+        An example of the module's input, (time, batch, features), or of a cell's input
+        at one step, (batch, features). If not given, a fitting input is searched.
     loss : callable, optional
-        ``loss(output, target)``, of each step if the outputs are a sequence.
+        ``loss(output, target)``, called at each step if the outputs are a sequence.
     targets : array_like, optional
-        An example of the targets, (time, batch, …), if the loss takes an unusual one.
+        An example of the targets, (time, batch, …), if the loss takes unusual targets.
     symbols : Mapping of str to str, optional
-        From the names in the model to the reader's, in any script: ``{"h": "s"}`` renames h and
-        all that have this letter with scripts; a name in full, such as ``"W_f"``, counts before
-        its letter. :meth:`tinygrad_rnn.nn.Module.draw` takes the same mapping.
+        Maps the names in the model to the reader's symbols, in any alphabet. ``{"h": "s"}``
+        renames h and all names of this letter with scripts. An entry for a full name, such as
+        ``"W_f"``, has priority over an entry for its letter.
+        :meth:`tinygrad_rnn.nn.Module.draw` takes the same mapping.
     notation : {"UW", "WU"}, optional
-        The letters of the input's and of the recurrent matrix, and the order of sums:
+        The letters of the input matrix and of the recurrent matrix, and the order of sums:
         b + W h + U x, or U h + W x + b with the two letters exchanged. Numbered matrices, such
-        as those of delays, keep their letter. The model's own letters and order if not given.
+        as those of delays, keep their letter. If not given, the model's own letters and order.
     net : str, optional
-        What the sum within a nonlinear function is called, such as "a" or "z": it has a line
-        of its own then.
+        The name of the sum within a nonlinear function, such as "a" or "z". The sum is then
+        printed on a separate line.
     bias : {"one"}, optional
-        Print biases that are only added together as one.
+        Print biases that are only added to each other as a single bias.
     form : {"joined"}, optional
         Print the products of a sum as one product with a joined vector,
-        :math:`W_f \cdot [h_{t-1}, x_t]`, and biases as one.
+        :math:`W_f \cdot [h_{t-1}, x_t]`, and the biases as a single bias.
 
     Returns
     -------
     Latex
-        Lines of an ``aligned`` environment, an equation for each named value.
+        Lines of an ``aligned`` environment, with one equation for each named value.
 
     Raises
     ------
     ShapeError
-        If no input was found that the module takes.
+        If no input was found that fits the module.
     TraceError
-        If a step looks at the values of its tensors.
+        If a step needs the values of its tensors.
     FoldError
         If the steps are not alike.
     ValueError
-        If an option is none of these, or a symbol is of no name in the module.
+        If an option has no allowed value, or a symbol is given for a name that the module does not have.
 
     Examples
     --------
@@ -122,7 +123,7 @@ def equations(
             raise ValueError(f"{name} is {known!r}, or not given, and not {given!r}")
     form_of_sums = Form(notation, bias == "one" or form == "joined", form == "joined", net)
     modes = [(part, part.training) for _, part in module.modules()]
-    module.eval()  # dropout is of training
+    module.eval()  # dropout is only for training
     try:
         if isinstance(module, Cell) and loss is None:
             system = of_cell(module, inputs)

@@ -1,4 +1,4 @@
-"""Where a NaN began: the first step and value in which it turned up."""
+"""The first step and value with a NaN."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def nan_began(run: ModelRun, seeds: Array) -> str:
     Parameters
     ----------
     run : ModelRun
-        Its gradients hold a NaN.
+        A run whose gradients contain a NaN.
     seeds : ndarray, shape (1, *losses.shape)
         Cotangents of the losses.
     """
@@ -55,7 +55,7 @@ def _in_gradients(run: ModelRun, seeds: Array) -> Iterator[str]:
         reverse = run_with_offsets(part, CompiledScan(with_offsets(part.loop, *nodes)))
         try:
             gradients = reverse.pull(run.outputs_of(part, seeds), offsets)
-        except GradientError:  # the losses do not depend on it
+        except GradientError:  # the losses do not depend on this part
             continue
         there = [(name, g[0]) for name, g in zip(names, gradients, strict=True) if g is not None][::-1]
         yield from _first(part, [name for name, _ in there], [g for _, g in there], not part.loop.reverse)

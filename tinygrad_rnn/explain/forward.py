@@ -1,4 +1,4 @@
-"""The forward equations of a system: its named values, in the form and with the letters of a reader."""
+"""The forward equations of a system: its named values, in the reader's form and letters."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .textbook import AS_WRITTEN, Form, Textbook
 __all__ = ["Forward"]
 
 LONG = 200
-"""An unnamed value whose LaTeX is longer gets a name and a line if it is used more than once."""
+"""Largest length of LaTeX for an unnamed value that is used several times; a longer value gets a name and a line."""
 
 
 class Forward:
@@ -28,20 +28,20 @@ class Forward:
     form : Form
     letters : Letters, optional
     paths : Mapping of Node to str
-        Where each parameter is in the model.
+        The path of each parameter in the model.
 
     Attributes
     ----------
     system : System
-        In the form of a textbook.
+        The system in the form of a textbook.
     parts : dict of Node to Node
-        What leaves that stand for parts or sums of parameters are; see :class:`Textbook`.
+        The expressions that leaves for parts or sums of parameters represent; see :class:`Textbook`.
     named : list of Node
-        The values that get an equation, each after those it is made of.
+        The values that get an equation, each after the values that it is computed from.
     parameters : list of Node
     symbols : dict of Node to Symbol
     ones : set of Node
-        Leaves whose elements are all 1, such as the derivative of a loss by itself.
+        Leaves whose elements are all 1, such as the derivative of a loss with respect to itself.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Forward:
         self.named = sorted([*self.named, *self.abbreviate(self.nodes, self.printer)], key=lambda node: node.serial)
 
     def printer_of(self, later: int = 0, dropped: Iterable[Node] = (), base: str | int = "t") -> Printer:
-        """A printer of values at step t, a number of steps later, or at a fixed step."""
+        """A printer of values at step t, at a number of steps after t, or at a fixed step."""
         over_time = any(reference.when in ("sum", "all") for reference in self.system.references.values())
         steps = self.system.steps if over_time else 0
         return Printer(self.symbols, self.system.batch, later, set(dropped), base, steps, self.ones)
@@ -74,7 +74,7 @@ class Forward:
         """LaTeX lines for each named value, and for each slot that the author named."""
         lines = [self.line(node, self.printer) for node in self.named]
         lines = [line for line in lines if line.partition(" &= ")[0] != line.partition(" &= ")[2]]
-        for name, slot in self.system.held:  # the author's own: say what it holds
+        for name, slot in self.system.held:  # slots with an author's name: print the value that the slot holds
             symbol = self.symbols[slot]
             held = symbol if symbol.delay is None else symbol._replace(delay=symbol.delay - 1)
             lines.append(f"{subscripted(name, 't')} &= {held.at(0)}")
@@ -204,7 +204,7 @@ def _layers(names: Mapping[Node, str], runs: Mapping[Node, Run]) -> dict[Node, s
 
 
 def _marks(names: Mapping[Node, str], places: Mapping[Node, str], with_path: set[Node]) -> dict[Node, str]:
-    """LaTeX marks that tell nodes with equal names apart by their position in the model."""
+    """LaTeX marks that distinguish nodes with equal names by their position in the model."""
     groups: dict[tuple[bool, str], list[Node]] = {}
     for node, name in names.items():
         groups.setdefault((node.role == "parameter", name), []).append(node)

@@ -1,4 +1,4 @@
-"""The gradient of a parameter, split by the step in which the parameter was used."""
+"""The gradient of a parameter, split by the step that uses the parameter."""
 
 from __future__ import annotations
 
@@ -33,36 +33,36 @@ def gradient_by_step(
     norms: bool = False,
     max_bytes: int = 1 << 28,
 ) -> Array:
-    """Gradient of the total loss with respect to a parameter, split by the step in which the parameter is used.
+    """Gradient of the total loss with respect to a parameter, split by the step that uses the parameter.
 
-    ∂L/∂W = Σ_k ∂L/∂W^(k), where W^(k) is the copy of W that step k reads. ``W.grad`` has their sum only.
+    ∂L/∂W = Σ_k ∂L/∂W^(k), where W^(k) is the copy of W that step k reads. ``W.grad`` has only the sum of these terms.
 
     Parameters
     ----------
     model, xs, targets, loss
         As for :func:`gradient_flow`.
     W : Parameter or str
-        A parameter of the model, or its name. A layer outside the recurrent parts, such as a readout, is used at step k
-        where its output is that of step k.
+        A parameter of the model, or its name. A layer outside the recurrent parts, such as a readout, uses its parameter
+        at step k to compute the output of step k.
     norms : bool
-        Whether only the norm of each contribution is made: for a large W.
+        Whether only the norm of each contribution is computed, which saves memory for a large W.
     max_bytes : int
-        How much memory the contributions may take.
+        Largest memory of the contributions, in bytes.
 
     Returns
     -------
     ndarray, shape (T, …) with the shape of W, or (T,) of norms
-        For an encoder, T is the number of its own steps.
+        The contributions of the steps. For an encoder, T is the number of steps of the encoder.
 
     Raises
     ------
     ShapeError
-        If the model has no parameter of that name, with those that it has; if the loss is not one number for each step;
-        if T is 0; if the parameter is used in runs of different lengths.
+        If the model has no parameter of that name (the message lists the names); if the loss is not one number for each
+        step; if T is 0; if runs of different lengths use the parameter.
     GradientError
         If no loss depends on the parameter.
     NonFiniteError
-        If a contribution is NaN, with the step and the value where it began.
+        If a contribution is NaN. The message names the step and the value in which the first NaN appeared.
     ValueError
         If the contributions take more than `max_bytes`.
 
@@ -124,8 +124,8 @@ def _checked(found: Array, run: ModelRun) -> Array:
 class _Uses:
     """All uses of a parameter: in the steps of recurrent parts, and in layers outside of them.
 
-    A gradient comes to a layer outside by the losses, or by an input of a recurrent part. Each of these is cut into its
-    steps, and goes on to the parameter step by step.
+    A gradient reaches a layer outside of recurrent parts from the losses, or from an input of a recurrent part. Each such
+    gradient is split into its steps, and is carried back to the parameter separately for each step.
     """
 
     def __init__(self, run: ModelRun, parameter: Node) -> None:
@@ -133,7 +133,7 @@ class _Uses:
         self.ones = np.ones((1, *run.losses.shape), run.losses.dtype)
         self.parts: list[
             tuple[RecurrentPart, list[int], list[int]]
-        ] = []  # with inputs that are no consts, and consts, behind which W is
+        ] = []  # with the inputs and the consts that depend on W
         for part in run.parts:
             behind = [k for k in part.loop.float_inputs if self._is_behind(part.node.inputs[k])]
             if behind:
@@ -185,7 +185,7 @@ class _Uses:
         Parameters
         ----------
         total : ndarray
-            It is added to this one.
+            The array to which the contributions are added.
         node : Node
         steps : ndarray, shape (T, …)
         over_time : bool
@@ -210,7 +210,7 @@ class _Uses:
         """Cotangents of a part's inputs, with those of consts split by step: shape (1, T, …)."""
         try:
             cotangents = self.run.outputs_of(part, self.ones)
-        except GradientError:  # the losses do not depend on it
+        except GradientError:  # the losses do not depend on this part
             return [None] * (len(others) + len(consts))
         moved = tuple(consts)
         plan = derived(part.plan, ("unshared", moved), lambda loop: _unshared(loop, moved))

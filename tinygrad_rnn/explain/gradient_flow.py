@@ -27,9 +27,9 @@ from .result import Result
 __all__ = ["GradientFlow", "gradient_flow"]
 
 CHUNK_BYTES = 1 << 14
-"""About how many bytes of a cotangent at one step are carried back together: they stay in the processor's cache."""
+"""Approximate bytes of one step's cotangents that are carried back together, so that they stay in the processor's cache."""
 BLOCK = 1 << 18
-"""How many norms are looked at together, for the line that fits them."""
+"""Number of norms that are processed together in the fit of the line."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -41,9 +41,10 @@ class GradientFlow(Result):
     at : str
         The name of the value z.
     norms : ndarray, shape (T, T)
-        ``norms[t - 1, k - 1]`` is the norm of δ(t,k), over the batch and all other axes of z. NaN for k > t, where the
-        loss comes before the value. For a layer that runs backwards in time NaN stands for k < t, and for one behind
-        layers of both directions there is none. For an encoder of another length K, the shape is (T, K), without NaN and γ.
+        ``norms[t - 1, k - 1]`` is the norm of δ(t,k), over the batch and all other axes of z. It is NaN for k > t, since
+        the loss then comes before the value. For a layer that runs backwards in time, it is NaN for k < t. For a layer that
+        follows layers of both directions, no norm is NaN. For an encoder of another length K, the shape is (T, K), and
+        there is no NaN and no γ.
     totals : ndarray, shape (T,)
         The norms of Σ_t δ(t,k), the gradient of the whole loss.
     decay : ndarray, shape (T,)
@@ -51,12 +52,13 @@ class GradientFlow(Result):
     gamma : float
         γ of the line through the origin that fits log ‖δ(t,k)‖ / ‖δ(t,t)‖ ≈ (t − k) log γ for all t and k.
     r_squared : float
-        The part of the variance of these logarithms that the line explains, 1 if ‖δ(t,k)‖ is exactly γ^(t−k) ‖δ(t,t)‖.
+        The part of the variance of these logarithms that the line explains. It is 1 if ‖δ(t,k)‖ is exactly
+        γ^(t−k) ‖δ(t,t)‖.
     paths : dict of str to ndarray, shape (T, T)
-        Of a value on which several state slots depend: the norms of the parts of δ(t,k) that come by each slot from
-        step k + 1, and under ``"output"`` the part that comes by the output of step k.
+        For a value on which several state slots depend, the norms of the parts of δ(t,k). Each part flows back from
+        step k + 1 through one slot. The part under ``"output"`` flows back through the output of step k.
     arrays : ndarray, shape (T, T, …), or None
-        All δ(t,k), if they were asked for: ``arrays[t - 1, k - 1]``.
+        All δ(t,k), as ``arrays[t - 1, k - 1]``, if the option `arrays` was set.
 
     Examples
     --------
@@ -87,7 +89,7 @@ class GradientFlow(Result):
         Parameters
         ----------
         low, high : float
-            The ends of the logarithmic scale of colours, which is the same for all pictures if not given.
+            The ends of the logarithmic colour scale. If not given, all pictures have the same scale.
 
         Examples
         --------
@@ -120,32 +122,32 @@ def gradient_flow(
 ) -> GradientFlow:
     """Measure δ(t,k) = ∂L_t/∂z_k for the loss L_t of each step and a value z of each step.
 
-    A gradient ∂L/∂W = Σ_t Σ_k δ(t,k) … is a sum over paths of all lengths, and may look healthy while all
-    long paths have vanished. This function measures the terms. The model runs once; one loop goes back
-    in time for many t at once, so nothing is unrolled.
+    A gradient ∂L/∂W = Σ_t Σ_k δ(t,k) … is a sum over paths of all lengths. It may look healthy although the
+    terms of all long paths have vanished. This function measures the terms. The model runs once. One loop goes
+    back in time for many t at once, so nothing is unrolled.
 
     Parameters
     ----------
     model : Module or callable
-        A recurrent layer, a model with one in it, or a function of the input, such as
+        A recurrent layer, a model that contains a recurrent layer, or a function of the input, such as
         ``lambda xs: narx.free_run(xs, history)``.
     xs : array_like
         The input of the model.
     targets : Any
-        For the loss.
+        The second argument of the loss.
     loss : callable
-        ``loss(outputs, targets)``: the losses L_t, shape (T,), or of each row of a batch, shape (T, batch). L_t is the
-        sum of the rows' losses then, and each row of δ(t,k) belongs to a row of the batch. Where a layer is
-        ``batch_first``, the shape is (batch, T).
+        ``loss(outputs, targets)`` gives the losses L_t, shape (T,), or the losses of each row of a batch, shape
+        (T, batch). In the second case L_t is the sum of the rows' losses, and each row of δ(t,k) belongs to a row of the
+        batch. If a layer is ``batch_first``, the shape is (batch, T).
     at : str
-        The name of a state slot, or of any other value that the step names. Where several layers have it, the name
-        and the layer: ``"h_l0"``. Built-in cells name their net input ``"a"``, which has no name in drawings.
+        The name of a state slot, or of any other named value of the step. If several layers have this name, the name
+        with the layer: ``"h_l0"``. Built-in cells name their net input ``"a"``, a name that drawings do not show.
     arrays : bool
-        Whether the result has the arrays δ(t,k), and not only their norms.
+        Whether the result has the arrays δ(t,k) in addition to their norms.
     max_bytes : int
-        About how much memory the cotangents may take, besides the norms: less of it means more and shorter runs.
+        Approximate largest memory of the cotangents, without the norms. A smaller limit means more and shorter runs.
     progress : bool, optional
-        Whether a progress bar is shown; if not given, on a terminal where the work is long.
+        Whether a progress bar is shown. If not given, a bar is shown on a terminal if the work is long.
 
     Returns
     -------
@@ -154,13 +156,13 @@ def gradient_flow(
     Raises
     ------
     ShapeError
-        If no value has that name, with those that there are; if the loss is not one number for each step; if T is 0.
+        If no value has that name (the message lists the names); if the loss is not one number for each step; if T is 0.
     DtypeError
-        If the value is of integers.
+        If the value has an integer dtype.
     GradientError
         If no loss depends on the recurrent part.
     NonFiniteError
-        If a gradient is NaN, with the step and the value where it began.
+        If a gradient is NaN. The message names the step and the value in which the first NaN appeared.
     TinygradError
         If the model has no recurrent part.
     ValueError
@@ -201,7 +203,7 @@ def gradient_flow(
 
     def measured(start: int, rows: int) -> list[Array]:
         found = reverse.pull(run.outputs_of(part, _seeds(run.losses, start, rows)), offsets, ask)
-        return [x for x in found if x is not None]  # all are: something is asked for at each step
+        return [x for x in found if x is not None]  # none is None: each step has a wanted value
 
     rows = _rows_at_once(run, part, max_bytes)
     asked: list[Array] = []
@@ -211,7 +213,7 @@ def gradient_flow(
         for whole, x in zip(asked, found, strict=True):
             whole[start : start + rows] = x[: T + 1 - start]
     norms, *others = asked
-    # where a later step has an infinite derivative, the zeros of an earlier loss have met it
+    # an infinite derivative at a later step, times the zero cotangent of an earlier loss, gives NaN
     for row in map(int, np.flatnonzero(np.isnan(norms).any(axis=1))):
         for whole, x in zip(asked, measured(row, 1), strict=True):
             whole[row] = x[0]
@@ -253,11 +255,11 @@ def _rows_at_once(run: ModelRun, part: RecurrentPart, max_bytes: int) -> int:
     widest = max([size_of(slot.spec) for slot in part.loop.carry], default=1)
     T = len(run.losses)
     most = max(1, min(T + 1, max(8, CHUNK_BYTES // widest), max_bytes // run.bytes_behind(part)))
-    return -(-(T + 1) // -(-(T + 1) // most))  # chunks of one size
+    return -(-(T + 1) // -(-(T + 1) // most))  # chunks of equal size
 
 
 def _absent(norms: Array) -> Array:
-    """Mask of pairs in which the value comes after the loss, which then cannot depend on it."""
+    """Mask of pairs in which the value comes after the loss, so that the loss cannot depend on the value."""
     T, K = norms.shape
     every = np.ones((T, K), bool)
     if T != K:
@@ -269,7 +271,7 @@ def _absent(norms: Array) -> Array:
 def _decay(norms: Array, least: float) -> tuple[Array, float, float]:
     """Geometric mean of ‖δ(t,k)‖ / ‖δ(t,t)‖ for each lag, and γ and R² of a line fitted to its logarithm.
 
-    The line is fitted to norms that are not less than `least`: below, floats lose their digits.
+    The line is fitted to norms of at least `least`, because smaller floats lose digits.
     """
     T, K = norms.shape
     if T != K:

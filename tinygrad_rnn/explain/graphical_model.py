@@ -1,4 +1,4 @@
-"""The graphical model that a network is: what the distribution of each target depends on."""
+"""The graphical model of a network: the variables that the distribution of each target depends on."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ def draw_graphical_model(
     ----------
     model : Module
     loss : callable
-        ``loss(output, target)`` of one step.
+        ``loss(output, target)`` gives the loss of one step.
     steps : int
     states : bool
-        Whether the states are drawn, through which the targets depend on each other.
+        Whether the states, through which the targets depend on each other, are drawn.
     shifted : bool
         Whether the input of each step is the target of the step before, as in a language model.
     inputs, targets, force
@@ -50,8 +50,8 @@ def draw_graphical_model(
     Returns
     -------
     Drawing
-        For targets that are classes a note compares the size of a table of all their probabilities with the number of the
-        network's parameters.
+        The picture. If the targets are classes, a note compares the size of a table of all their probabilities with the
+        number of the network's parameters.
 
     Raises
     ------

@@ -32,17 +32,17 @@ def heatmap(
     Parameters
     ----------
     states : array_like, shape (T, units)
-        Such as ``explain.states(model, text)["h"]``. NaN, as at padded steps, is a dot.
+        The values, such as ``explain.states(model, text)["h"]``. NaN, as at padded steps, is a dot.
     text : str or sequence of str, optional
-        One for each step; their numbers if not given.
+        A label for each step; if not given, the number of the step.
     units : sequence of int, optional
-        Which units are drawn, in this order; all if not given.
+        Numbers of the units that are drawn, in this order; if not given, all units.
     labels : sequence of str, optional
-        One for each unit that is drawn; its number if not given.
+        A label for each drawn unit; if not given, the number of the unit.
     bound : float, optional
-        Colours go from −bound to bound; the largest absolute value if not given.
+        Colours go from −bound to bound. If not given, the bound is the largest absolute value.
     width : int
-        Most columns side by side.
+        Largest number of columns side by side.
     title : str
 
     Returns
@@ -52,7 +52,7 @@ def heatmap(
     Raises
     ------
     DataError
-        If there is no number, or labels or text do not fit.
+        If there are no numbers, or if the number of labels or of characters is wrong.
 
     Examples
     --------
@@ -76,17 +76,17 @@ def heatmap(
 
 
 def colored_text(numbers: Any, text: str, *, bound: float | None = None, width: int = 60, title: str = "one unit") -> Drawing:
-    """Draw a text on the colours of one number for each character, such as the state of one unit.
+    """Draw a text in which the background of each character shows a number, such as the state of one unit.
 
     Parameters
     ----------
     numbers : array_like, shape (T,)
-        Such as ``explain.states(model, text)["h"][:, 3]``. A character whose number is NaN has no colour.
+        The numbers, such as ``explain.states(model, text)["h"][:, 3]``. A character whose number is NaN has no colour.
     text : str
     bound : float, optional
-        Colours go from −bound to bound; the largest absolute value if not given.
+        Colours go from −bound to bound. If not given, the bound is the largest absolute value.
     width : int
-        Characters in a line.
+        Number of characters in a line.
     title : str
 
     Returns
@@ -96,7 +96,7 @@ def colored_text(numbers: Any, text: str, *, bound: float | None = None, width: 
     Raises
     ------
     DataError
-        If there is no number, or not one for each character.
+        If there are no numbers, or if their count is not the number of characters.
 
     References
     ----------
@@ -119,17 +119,17 @@ def triangle(norms: Array, low: float, high: float, reaches: Array | None = None
     Parameters
     ----------
     norms : ndarray, shape (T, T)
-        ``norms[t - 1, k - 1]``; NaN where the loss does not depend on the step.
+        The norms, as ``norms[t - 1, k - 1]``; NaN if the loss does not depend on the step.
     low, high : float
         The ends of the logarithmic scale of colours.
     reaches : ndarray of bool, shape (T, T), optional
-        Where a gradient is not cut off by truncation.
+        True if truncation does not cut the gradient off.
     title : str
 
     Returns
     -------
     Drawing
-        More than 40 steps are drawn in blocks, each with the colour of its largest norm.
+        The picture. More than 40 steps are drawn in blocks, each with the colour of its largest norm.
 
     Examples
     --------
@@ -164,7 +164,7 @@ def draw_singular_values(sizes: Array, title: str) -> Drawing:
     Parameters
     ----------
     sizes : ndarray, shape (T, D)
-        The largest first.
+        The singular values of each step, the largest first.
     title : str
     """
     rows, columns = ([f"{k}" for k in range(1, n + 1)] for n in sizes.T.shape)
@@ -174,7 +174,7 @@ def draw_singular_values(sizes: Array, title: str) -> Drawing:
 
 
 def draw_decay(decays: Mapping[str, Array], title: str) -> Drawing:
-    """Draw the gradient that remains after each lag: a row for each model, on one scale.
+    """Draw the gradient that remains after each lag: a row for each model, on the same scale.
 
     Parameters
     ----------
@@ -194,15 +194,15 @@ def draw_embedding(vectors: Any, symbols: Sequence[str], *, title: str = "embedd
     Parameters
     ----------
     vectors : array_like, shape (n, features)
-        Such as ``model[0].weight``.
+        The vectors, such as ``model[0].weight``.
     symbols : sequence of str
-        One for each vector, such as ``vocabulary.symbols``.
+        One symbol for each vector, such as ``vocabulary.symbols``.
     title : str
 
     Returns
     -------
     Drawing
-        A note tells which part of the variance the two principal components have.
+        The picture. A note says which part of the variance the two principal components explain.
 
     Raises
     ------
@@ -229,7 +229,7 @@ def draw_embedding(vectors: Any, symbols: Sequence[str], *, title: str = "embedd
 
 
 def _table(numbers: Any, ndim: int) -> Array:
-    """Numbers as an array with a given number of axes, after a check that one of them is not NaN."""
+    """Numbers as an array with a given number of axes, after a check that at least one number is not NaN."""
     found = np.asarray(numbers.data if isinstance(numbers, Tensor) else numbers, float)
     if found.ndim != ndim:
         raise DataError(f"the numbers have shape {found.shape}, and {ndim} axes are needed")

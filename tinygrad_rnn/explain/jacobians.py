@@ -1,4 +1,4 @@
-"""Step Jacobians of a recurrent part, and the Lyapunov exponents of the system that it is."""
+"""Step Jacobians of a recurrent part, and its Lyapunov exponents as a dynamical system."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Jacobians(Result):
     Attributes
     ----------
     slots : dict of str to slice
-        Which elements of the state each slot has, in the order of the state. Slots of integers have no derivative, and
-        are left out.
+        The elements of the state that belong to each slot, in the order of the state. Slots of integers have no
+        derivative, and are left out.
     arrays : ndarray, shape (T, batch, D, D)
-        J_t = ∂s_t/∂s_{t−1} of each row of the batch, where s_t has D elements: ``arrays[t - 1, row]``. For a layer that
-        runs backwards, step 1 is its first step: the last element of the sequence.
+        J_t = ∂s_t/∂s_{t−1} of each row of the batch, as ``arrays[t - 1, row]``; s_t has D elements. For a layer that
+        runs backwards, step 1 is the layer's first step, which reads the last element of the sequence.
 
     Examples
     --------
@@ -67,9 +67,9 @@ class Jacobians(Result):
         Parameters
         ----------
         example : int
-            Which row of the batch.
+            The row of the batch.
         running : bool
-            Whether they are those of the running products J_t ⋯ J_1.
+            Whether the singular values are those of the running products J_t ⋯ J_1.
         """
         sizes = (self.running_singular_values if running else self.singular_values)[:, example]
         return draw_singular_values(sizes, f"singular values of {'J_t ⋯ J_1' if running else 'J_t'}")
@@ -84,7 +84,7 @@ class Jacobians(Result):
     def running_singular_values(self) -> Array:
         """The singular values of the running products J_t ⋯ J_1, the largest first: shape (T, batch, D).
 
-        Those that are less than 1e-16 of the largest one, in double precision, are made of rounding errors.
+        In double precision, singular values below 1e-16 times the largest one are rounding errors.
         """
         product, scale = np.eye(self.arrays.shape[-1]), np.zeros(self.arrays.shape[1])
         found = np.empty(self.arrays.shape[:-1])
@@ -106,8 +106,8 @@ class Jacobians(Result):
 def jacobians(model: Model, xs: Any, *, layer: str | None = None, max_bytes: int = 1 << 28, **options: Any) -> Jacobians:
     """The Jacobian of each step of a recurrent part, ∂s_t/∂s_{t−1}.
 
-    The state at every step is recorded, and given to the step at every step: then no step waits for another, and one
-    reverse pass over all of them gives all Jacobians.
+    The state of every step is recorded first. Each step then starts from its recorded state, so no step waits for another
+    step, and one reverse pass over all steps gives all Jacobians.
 
     Parameters
     ----------
@@ -116,11 +116,11 @@ def jacobians(model: Model, xs: Any, *, layer: str | None = None, max_bytes: int
     xs : array_like
         The input of the model.
     layer : str, optional
-        Which of several recurrent parts, such as ``"l0"``.
+        The label of one of several recurrent parts, such as ``"l0"``.
     max_bytes : int
-        How much memory the Jacobians may take.
+        Largest memory of the Jacobians, in bytes.
     **options
-        For the model, such as `state` or `steps`.
+        Options of the model, such as `state` or `steps`.
 
     Returns
     -------
@@ -129,11 +129,12 @@ def jacobians(model: Model, xs: Any, *, layer: str | None = None, max_bytes: int
     Raises
     ------
     ShapeError
-        If T is 0, there are several recurrent parts and `layer` is none of them, or the rows of a batch depend on each other.
+        If T is 0, if there are several recurrent parts and `layer` names none of them, or if the rows of a batch depend
+        on each other.
     DtypeError
-        If the state is of integers.
+        If the state has an integer dtype.
     NonFiniteError
-        If a state is NaN or inf, with the step.
+        If a state is NaN or inf; the message names the step.
     TinygradError
         If the model has no recurrent part.
     ValueError
@@ -167,30 +168,32 @@ def lyapunov(
 ) -> Array:
     """The k largest Lyapunov exponents: the mean growth per step of small differences between two states.
 
-    A volume of k dimensions is carried along the trajectory by the step Jacobians. Its axes are made orthogonal at each
-    step, by QR, and the exponents are the means of the logarithms of their lengths.
+    The step Jacobians carry a volume of k dimensions along the trajectory. At each step, a QR decomposition makes the axes
+    of the volume orthogonal. The exponents are the mean logarithms of the lengths of the axes.
 
     Parameters
     ----------
     model : Module or callable
         As for :func:`gradient_flow`.
     xs : array_like or None
-        None for a system without an input; then give `steps`, and a start.
+        The input of the model. None for a system without an input, which needs `steps` and `state`.
     k : int
-        From 1 to the number of elements of the state.
+        Number of exponents, from 1 to the number of elements of the state.
     state : State, optional
-        What step 1 starts from.
+        The state before step 1.
     steps : int, optional
-        T, without an input. The exponents are limits for large T; starts in several rows of a batch come closer to them.
+        The number of steps T, for a system without an input. The exponents are limits for large T; several initial states,
+        in the rows of a batch, give a better estimate.
     layer : str, optional
-        Which of several recurrent parts.
+        The label of one of several recurrent parts.
     max_bytes : int
-        About how much memory the Jacobians may take at a time.
+        Approximate largest memory of the Jacobians at a time, in bytes.
 
     Returns
     -------
     ndarray, shape (k,)
-        In nats a step, the largest first; the mean over the rows of a batch. −inf for a direction that is lost for good.
+        The exponents in nats per step, the largest first, averaged over the rows of a batch. An exponent is −inf if the
+        step maps a direction to zero.
 
     Raises
     ------
@@ -225,7 +228,7 @@ def exponents(part: RecurrentPart, k: int, max_bytes: int) -> Array:
     D = found.elements
     if not 1 <= check_int("k", k) <= D:
         raise ValueError(f"k is a number of exponents, from 1 to the {D} elements of the state, not {k}")
-    # columns that are in no invariant subspace but by accident
+    # random columns, which lie in no invariant subspace except by accident
     axes = np.linalg.qr(np.sin(1.0 + np.arange(D * k).reshape(D, k) ** 2))[0]
     sums: Any = 0.0
     for block in found.jacobians(max_bytes):
@@ -305,7 +308,7 @@ class _Steps:
 
 
 BLOCK = 512
-"""The number of steps whose Jacobians are computed together, at the most."""
+"""Largest number of steps whose Jacobians are computed together."""
 
 
 def _recording_states(loop: Loop) -> Loop:

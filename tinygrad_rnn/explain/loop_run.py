@@ -25,11 +25,11 @@ __all__ = ["Array", "Ask", "LoopRun", "derived"]
 Array = npt.NDArray[Any]
 
 Ask = Callable[[Sequence[Tensor]], Sequence[Tensor]]
-"""From the symbolic cotangents of sequences at one step to the values that are asked for instead of them."""
+"""A function from the symbolic cotangents of sequences at one step to the values wanted instead of them."""
 
 
 class _ReverseLoop(NamedTuple):
-    """The reverse of a loop: derived, compiled, and perhaps able to take all cotangents at once."""
+    """The reverse of a loop: derived, compiled, and in some cases able to take all cotangents at once."""
 
     reverse: Reverse
     plan: CompiledScan
@@ -47,7 +47,7 @@ def derived(plan: CompiledScan, key: Any, make: Callable[[Loop], Loop]) -> Compi
     ----------
     plan : CompiledScan
     key : hashable
-        What is made.
+        The key of the compiled loop in the cache.
     make : callable
     """
     made = _derived.setdefault(plan, {})
@@ -62,17 +62,17 @@ class LoopRun:
     Parameters
     ----------
     plan : CompiledScan
-        Of the loop.
+        The compiled plan of the loop.
     inputs : sequence of ndarray
-        In the order of the loop's inputs.
+        The inputs, in the order of the loop's inputs.
     steps : int
-        T.
+        The number of steps T.
     """
 
     def __init__(self, plan: CompiledScan, inputs: Sequence[Array], steps: int) -> None:
         self.plan, self.loop, self.inputs, self.steps = plan, plan.traced, inputs, steps
         executable = self.plan.executable(True)
-        with np.errstate(all="ignore"):  # the model ran before, and what is not finite is looked for in the results
+        with np.errstate(all="ignore"):  # the results are checked for NaN and inf later
             self.outputs = RunResults(*executable(inputs, steps), executable)
 
     def pull(
@@ -87,21 +87,22 @@ class LoopRun:
         Parameters
         ----------
         cotangents : mapping of int to ndarray, shape (n, T, …), or (n, …) of a final value
-            By the number of the output; at least one.
+            At least one cotangent, by the number of the output.
         wanted : sequence of int
-            Numbers of inputs.
+            Numbers of the inputs whose cotangents are computed.
         ask : callable, optional
-            It makes the values that are asked for at each step out of the cotangents of the inputs, which are sequences.
+            A function that computes the wanted values of each step from the cotangents of the sequences.
         window : (int, int), optional
-            The positions of the sequences over which the reverse loop runs: the gradient is cut at both ends, and slots
-            before the first step have none, unless the window begins there. If not given, the loop leaves out only the
-            steps behind the last one that has a cotangent other than zero.
+            The positions of the sequences over which the reverse loop runs. The gradient is cut at both ends. Slots
+            before the first step get no gradient unless the window begins at the first step. If not given, the loop only
+            leaves out the steps after the last step with a cotangent other than zero.
 
         Returns
         -------
         list of (ndarray or None)
-            Of each input, or of each value that is asked for: shape (n, T, …) of a sequence, zero outside the window,
-            and (n, …) of other inputs. None if no output with a cotangent depends on an input.
+            The cotangent of each wanted input, or each value computed by `ask`. The shape is (n, T, …) for a sequence,
+            with zeros outside the window, and (n, …) for other inputs. None for an input if no output with a cotangent
+            depends on the input.
         """
         final = {i: self.loop.slot[node] for node, i in self.loop.finals.items()}
         ends = {final[i]: g for i, g in cotangents.items() if i in final}

@@ -1,4 +1,4 @@
-r"""Equations as MathML, which a browser sets without scripts: from the LaTeX that the printer writes."""
+r"""Equations as MathML, which a browser shows without scripts; converted from the LaTeX of the printer."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class _Reader:
         return f"<{kind}>{escape(shown)}</{kind}>" if shown else ""
 
     def words(self) -> str | None:
-        """The text of a group without commands; None for a group within which groups are nested."""
+        """The text of a group without commands; None for a group that contains other groups."""
         found = re.compile(r"\s*\{((?:[^{}\\]|\\.)*)\}").match(self.latex, self.at)
         if found is None:
             return None

@@ -31,17 +31,17 @@ Model = Callable[..., Any]
 """A Module, or a function of the input, such as ``lambda xs: narx.free_run(xs, history)``."""
 
 Loss = Callable[[Any, Any], Any]
-"""``loss(outputs, targets)``: the loss of each step, shape (T,), or of each step and row, shape (T, batch)."""
+"""``loss(outputs, targets)`` gives the loss of each step, shape (T,), or of each step and row, shape (T, batch)."""
 
 
 @dataclass(frozen=True, eq=False)
 class RecurrentPart:
-    """A recurrent part of a model: one cell that was run over the sequence.
+    """A recurrent part of a model: one run of a cell over the sequence.
 
     Attributes
     ----------
     label : str
-        The path of the layer in the model, as short as it is unique; empty if there is one recurrent part only.
+        The shortest unique path of the layer in the model; empty if the model has only one recurrent part.
     node : Node
         The scan.
     """
@@ -127,7 +127,7 @@ class ModelRun:
     Attributes
     ----------
     losses : Tensor, shape (T,) or (T, batch)
-        What the gradients are of.
+        The losses whose gradients are computed.
     parts : list of RecurrentPart
     """
 
@@ -159,9 +159,9 @@ class ModelRun:
         Raises
         ------
         ShapeError
-            If there is no such value, or there are several.
+            If there is no such value, or there are several such values.
         DtypeError
-            If it is of integers.
+            If the value has an integer dtype.
         """
         if name in self.places:
             part, node = self.places[name]
@@ -178,14 +178,14 @@ class ModelRun:
     # -- gradients -------------------------------------------------------------------------
 
     def pull(self, seeds: Array, wanted: Sequence[Node], window: tuple[int, int] | None = None) -> dict[Node, Array]:
-        """Cotangents of graph nodes from those of the losses; nodes without an influence on a loss are left out.
+        """Cotangents of graph nodes from cotangents of the losses; nodes without an influence on a loss are left out.
 
         Parameters
         ----------
         seeds : ndarray, shape (n, *losses.shape)
         wanted : sequence of Node
         window : (int, int), optional
-            The positions in the sequences to which the gradient is cut in each loop.
+            The positions in the sequences to which the gradient of each loop is restricted.
 
         Returns
         -------
@@ -250,7 +250,7 @@ class ModelRun:
 
 
 def _depending(order: Sequence[Node], wanted: Sequence[Node]) -> set[Node]:
-    """Nodes that depend on some of `wanted`, without these."""
+    """Nodes that depend on a node in `wanted`, without the nodes in `wanted`."""
     sources, found = set(wanted), set()
     for node in order:
         if not sources.isdisjoint(node.inputs):
@@ -260,7 +260,7 @@ def _depending(order: Sequence[Node], wanted: Sequence[Node]) -> set[Node]:
 
 
 def _labels(scopes: Sequence[str]) -> list[str]:
-    """Path ends, as short as uniqueness allows; empty for a single path, numbered for repeated runs.
+    """The shortest unique ends of paths; empty for a single path, numbered for repeated runs.
 
     Examples
     --------
@@ -282,7 +282,7 @@ def _labels(scopes: Sequence[str]) -> list[str]:
 
 
 def run_losses(model: Model, xs: Any, targets: Any, loss: Loss) -> tuple[Any, Tensor]:
-    """Run a model and its loss: returns the outputs, and the losses of the steps.
+    """Run a model and its loss, and return the outputs and the losses of the steps.
 
     Parameters
     ----------
@@ -297,7 +297,7 @@ def run_losses(model: Model, xs: Any, targets: Any, loss: Loss) -> tuple[Any, Te
     ShapeError
         If the loss is not one number for each step, or there is no step.
     DtypeError
-        If it is of integers.
+        If the loss has an integer dtype.
     """
     with mode(recording=True, debugging=False):
         outputs = called(model, xs)
@@ -352,16 +352,16 @@ def run_part(model: Model, xs: Any, layer: str | None, **options: Any) -> Recurr
     model : callable
     xs : Any
     layer : str, optional
-        Which of several recurrent parts is returned.
+        The label of the recurrent part that is returned, if there are several.
     **options
-        For the model.
+        Options of the model.
 
     Raises
     ------
     TinygradError
         If the model has no recurrent part.
     ShapeError
-        If there are several, and none has this label; or if there is no step.
+        If there are several recurrent parts and none has this label, or if there is no step.
     """
     with mode(recording=True, debugging=False):
         outputs = flatten(called(model, xs, **options))

@@ -1,7 +1,7 @@
-r"""Names in LaTeX: every name of a value becomes a symbol that TeX accepts.
+r"""Names in LaTeX: the name of each value becomes a symbol that TeX accepts.
 
-A name of TeX's kind, such as ``W_f`` or ``\hat{y}``, is that symbol. Any other name, such as
-``coef_`` or ``50 %``, is shown as it is written.
+A name in TeX's syntax, such as ``W_f`` or ``\hat{y}``, becomes this symbol. Any other name, such as
+``coef_`` or ``50 %``, is shown letter by letter.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ mathbf mathrm mathit mathcal mathsf mathtt mathbb mathfrak boldsymbol"""
 GREEK = dict(zip("αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΥΦΨΩ", _GREEK.split(), strict=True))
 SYMBOLS = {*_GREEK.split(), *_SYMBOLS.split()}
 ACCENTS = set(_ACCENTS.split())
-"""Commands that change the look of the one group behind them."""
+"""Commands that change the look of the next group."""
 TEXT = {"text", "textbf", "textit", "textrm", "operatorname"}
 SPECIAL = {
     "\\": r"\backslash ",
@@ -30,9 +30,9 @@ SPECIAL = {
     **{c: c for c in "<>|"},
     **{c: f"\\{c}" for c in "{}_%#$&"},
 }
-"""Characters that mean something to TeX, as symbols."""
+"""LaTeX for characters that have a special meaning in TeX."""
 DEEPEST = 4
-"""Groups within groups; a name with more is shown as it is written."""
+"""Largest depth of nested groups; a name with deeper groups is shown letter by letter."""
 
 
 class _NoTeXError(Exception):
@@ -64,7 +64,7 @@ def subscripted(name: str, *more: str) -> str:
 
 
 def word(text: str) -> str:
-    r"""The LaTeX of a word that is no symbol, such as a path, in upright letters.
+    r"""The LaTeX of a word that is no symbol, such as a path; in upright letters.
 
     Examples
     --------

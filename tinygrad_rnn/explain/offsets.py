@@ -1,4 +1,4 @@
-"""Offsets: a value of a step, plus a sequence of zeros whose cotangent is that of the value at every step."""
+"""Offsets: sequences of zeros that are added to a value, so that the offset's cotangent is the value's at every step."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = ["norm", "run_with_offsets", "slots_behind", "with_offset_of_each_path
 
 
 def with_offsets(loop: Loop, *nodes: Node) -> Loop:
-    """The loop with offsets added to some values; the offsets are additional sequences, the last ones, in order.
+    """The loop with offsets added to some values; the offsets are the last sequences of the loop, in order.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def slots_behind(loop: Loop, node: Node) -> list[int]:
 
 
 def with_offset_of_each_path(loop: Loop, node: Node) -> Loop:
-    """The loop with a separate offset of one value for each of :func:`slots_behind`, and one for outputs.
+    """The loop with separate offsets of one value: one for each slot of :func:`slots_behind`, and one for outputs.
 
     The sum of the offsets' cotangents is the cotangent of the value.
     """
@@ -56,7 +56,7 @@ def with_offset_of_each_path(loop: Loop, node: Node) -> Loop:
 
 
 def run_with_offsets(part: RecurrentPart, plan: CompiledScan) -> LoopRun:
-    """Run a part's loop with offsets, which are sequences of zeros after its own sequences."""
+    """Run a part's loop with offsets, which are sequences of zeros after the loop's own sequences."""
     sequences, state, consts = part.loop.parts(part.inputs)
     added = plan.traced.sequences[len(sequences) :]
     zeros = [np.broadcast_to(np.zeros((), node.dtype), (part.steps, *node.shape)) for node in added]

@@ -52,7 +52,7 @@ def page(title: str, parts: Iterable[str]) -> str:
     ----------
     title : str
     parts : iterable of str
-        HTML.
+        The parts of the body, as HTML.
     """
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -76,12 +76,12 @@ def figure(content: str, caption: str, wide: bool = False, code: str = "") -> st
 
 
 def formulas(lines: Iterable[str]) -> str:
-    """Equations as HTML, each as lines that may be broken."""
+    """Equations as HTML, with possible line breaks in each equation."""
     return "\n".join(f'<div class="formula">{line}</div>' for line in lines)
 
 
 def table(head: Sequence[str], rows: Iterable[tuple[str, str]]) -> str:
-    """An HTML table of rows of cells, each with a row class."""
+    """An HTML table of rows of cells; each row has a class."""
     heads = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
     body = "\n".join(f'<tr class="{kind}">{cells}</tr>' for kind, cells in rows)
     return f"<table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
@@ -100,7 +100,7 @@ def inline_svg(svg: str, alt: str, prefix: str) -> str:
     svg : str
     alt : str
     prefix : str
-        Put before every id, since several pictures share a page.
+        Text before every id, which makes ids unique if several pictures are on one page.
 
     Examples
     --------

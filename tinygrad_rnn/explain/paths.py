@@ -1,4 +1,4 @@
-r"""Paths of the gradient through time as equations: what each step's loss alone says of each earlier value."""
+r"""Paths of the gradient through time as equations: derivatives of each step's loss with respect to earlier values."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ __all__ = ["Paths"]
 class Paths(Backward):
     r"""Derivatives δ_{t,k} of the loss of step t alone with respect to values of step k.
 
-    The recursion of :class:`Backward` for one loss; δ as the sum over all losses; the product
-    of the steps' Jacobians, and its growth γ^(t-k); the gradients of the parameters as double
-    sums; and one element of the gradient of a matrix.
+    The equations are: the recursion of :class:`Backward` for one loss; δ as the sum over all
+    losses; the product of the steps' Jacobians, and its growth γ^(t-k); the gradients of the
+    parameters as double sums; and one element of the gradient of a matrix.
 
     Raises
     ------
     TinygradError
-        If there is a value outside the steps, a loss, or a run from the end.
+        If the system has a value outside the steps, a loss, or a run in reverse.
 
     Examples
     --------
@@ -77,7 +77,7 @@ class Paths(Backward):
         return self.forward.symbols[node]._replace(delta=True, loss="t" if loss else "").at(0, step)
 
     def _recursion(self, node: Node, terms: Sequence[Term]) -> list[str]:
-        """Lines of δ at the loss's step and at earlier steps; one line where both are the same."""
+        """Lines of δ at the loss's step and at earlier steps; one line if both are equal."""
         now = self._printed(node, [term for term in terms if term.later == 0], base="k")
         later = self._printed(node, [term for term in terms if term.later], base="k")
         if not later and node not in self.system.outputs:
@@ -91,8 +91,8 @@ class Paths(Backward):
     def _product(self, states: Sequence[Node]) -> list[str]:
         """Lines of the derivative with respect to the state as a product of Jacobians, and its growth.
 
-        δ of a value that is the whole state and the only output is that derivative. In general
-        δ counts ways within the step as well, such as those from c_t to h_t.
+        This derivative equals δ if the value is the whole state and the only output. In general, δ
+        also includes paths within the step, such as the paths from c_t to h_t.
         """
         references = self.system.references.values()
         parts = [(v, back) for v in states for back in range(max(r.delay for r in references if r.node is v))]

@@ -1,4 +1,4 @@
-r"""Equations as plain text: the LaTeX that the printer writes, in Unicode."""
+r"""Equations as plain text: the LaTeX of the printer, converted to Unicode."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 r"""Printer of nodes as LaTeX, by the formulas of their primitives.
 
-What a cell computes for a batch, with one example in each row, is printed as textbooks do,
-for one example as a column: ``x @ U.T`` in a step is :math:`U x_t`. So every expression is
-known in two forms, itself and transposed.
+A cell computes with a batch that has one example in each row. Equations are printed as in
+textbooks, for one example as a column: ``x @ U.T`` in a step is :math:`U x_t`. So the printer
+knows two forms of every expression: the expression itself, and its transpose.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ class Symbol(NamedTuple):
     ----------
     name : str
     delay : int or None
-        The value is that of so many steps before; None for what is the same in all steps.
+        The number of steps by which the value is delayed; None for a value that is the same at all steps.
     delta : bool
-        Whether it is the derivative of the loss by the value of that name.
+        Whether the symbol is the derivative of the loss with respect to the value of that name.
     mark : str
-        LaTeX that tells it from others of that name, if there are any.
+        LaTeX that distinguishes the symbol from others with the same name, if any.
     when : str
-        The one time that the value is of, such as "T"; or "sum", "all": of all steps.
+        The only step of the value, such as "T"; or "sum" or "all" for the values of all steps.
     loss : str
-        For a derivative, the step whose loss alone is differentiated; all of them if not given.
+        For a derivative, the step whose loss is differentiated; if not given, the sum of all losses.
 
     Examples
     --------
@@ -97,15 +97,15 @@ class Printer:
     Parameters
     ----------
     symbols : Mapping from Node to Symbol
-        Leaves and named values. It may grow in between.
+        Symbols of leaves and named values. The mapping may grow while the printer is used.
     batch : int
-        The length of the axis that has the examples, which no other axis has.
+        The length of the axis of examples; no other axis has this length.
     later : int
-        How many steps after t.
+        Number of steps after t.
     base : str or int
-        The step t, if it is a certain one, such as "T" or 0.
+        The fixed step that is printed for t, such as "T" or 0.
     steps : int
-        What stands for the number of steps T, if there is one.
+        The traced number of steps, which is printed as T; 0 for none.
     dropped : collection of Node
         Sums over the examples that are not printed.
     ones : collection of Node
@@ -142,7 +142,7 @@ class Printer:
         return latex if own >= binds else rf"\left({latex}\right)"
 
     def prepare(self, nodes: Iterable[Node]) -> None:
-        """Print all values below some nodes, inner ones first, so that depth is no limit."""
+        """Print all values below some nodes, inner values first, so that deep expressions need no deep recursion."""
         stack = list(nodes)
         while stack:
             node = stack[-1]
@@ -162,7 +162,7 @@ class Printer:
     def is_row(self, node: Node) -> bool | None:
         """Whether a value with an example in each row is printed transposed; None for a vector.
 
-        A matrix of parameters, or one made of them, is printed as it is.
+        A matrix of parameters, or a matrix computed from parameters, is not transposed.
         """
         shape = node.shape
         if len(shape) < 2:
@@ -245,7 +245,7 @@ class Printer:
             alone = re.fullmatch(r"\{(\w+)(:T)?\}", template)
         elif natural not in (None, transposed) and not alone:
             return _turned(self.print(node, not transposed, ATOM)), ATOM
-        if alone:  # a change of shape only, or a special case: as tight as what it leaves
+        if alone:  # only a change of shape, or a special case: binds as tightly as its operand
             return self.form(inputs[alone[1]], turned != bool(alone[2]))
         arguments: dict[str, Any] = {name: _Argument(self, [i], turned) for name, i in inputs.items()}
         rest = node.inputs[len(names) :]
@@ -279,7 +279,7 @@ class _Argument:
 
 
 class _Index:
-    """Prints indices, index arrays among them, without the axis of the examples."""
+    """Prints indices, including index arrays, without the axis of the examples."""
 
     def __init__(self, printer: Printer, node: Node, arrays: list[Node]) -> None:
         self.printer, self.arrays = printer, iter(arrays)
@@ -302,7 +302,7 @@ class _Index:
             if array is None:
                 return r"\text{array}"
             is_each = isinstance(array.value, np.ndarray) and array.shape[:1] == (self.printer.batch,)
-            return "" if is_each else self.printer.print(array, True)  # each example's own row
+            return "" if is_each else self.printer.print(array, True)  # the row of each example
         return r"\ldots" if part is Ellipsis else r"\text{new}" if part is None else shown(part)
 
 

@@ -1,4 +1,4 @@
-"""Properties of a text at each position: what the units of a network may respond to, and a reader can see too."""
+"""Properties of a text at each position, which a reader can see and to which units of a network may respond."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["PROPERTIES", "Property", "after_space", "inside_quotes", "measure", 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 Property: TypeAlias = Callable[[Any, int], float]
-"""A function of a text, or of a series, and a position: a number, or whether something holds."""
+"""A function of a text or series and a position; it returns a number, or whether a property holds."""
 
 QUOTES = {'"': '"', "“": "”", "«": "»", "(": ")", "[": "]"}
 VOWELS = "aeiouäöüàâáåéèêëíîïóôúûyаеёиоуыэюя"
 
 
 def inside_quotes(text: str, position: int) -> bool:
-    """Whether a character stands between quotation marks; a line end closes them.
+    """Whether a character is between quotation marks; the end of the line closes open marks.
 
     Examples
     --------
@@ -89,7 +89,7 @@ PROPERTIES: Mapping[str, Property] = MappingProxyType(
         "in brackets": _in_brackets,
     }
 )
-"""Properties of a text that are looked for, if nobody says which."""
+"""Default properties of a text that are compared with units."""
 
 
 def measure(text: Any, properties: Mapping[str, Property] = PROPERTIES) -> dict[str, Floats]:
@@ -122,14 +122,14 @@ def passage(text: str, length: int) -> slice:
     starts = [i + 1 for i, c in enumerate(text[: max(0, len(text) - length)]) if c.isspace()]
     if not starts or not values.size:
         return slice(0, length)
-    # least rare property counts: a passage with a little of everything, not with much of one
+    # the score is the rarest property, so that the passage shows a little of every property
     shares = [values[:, start : start + length].mean(1) for start in starts]
     best = max(range(len(starts)), key=lambda i: float(np.sqrt(shares[i]).sum()))
     return slice(starts[best], starts[best] + length)
 
 
 def _inside(text: str, position: int, opening: str) -> bool:
-    """Whether a character stands between a pair of marks of its line."""
+    """Whether a character is between a pair of marks in its line."""
     start = text.rfind("\n", 0, position) + 1
     end = text.find("\n", position)
     line = text[start:] if end < 0 else text[start : end + 1]
@@ -138,7 +138,7 @@ def _inside(text: str, position: int, opening: str) -> bool:
 
 @functools.lru_cache(maxsize=16)
 def _inside_of_line(line: str, opening: str) -> list[bool]:
-    """Whether each character of one line stands between a pair of marks."""
+    """Whether each character of one line is between a pair of marks."""
     closing, open_, found = QUOTES[opening], False, []
     for c in line:
         if open_ and c in (closing, "\n"):

@@ -1,4 +1,4 @@
-"""A report about a model: one page from its equations to what it remembers and how far back it learns."""
+"""A report about a model: one page with its equations, its memory, and the reach of its gradients."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ ABOUT = (
     "this report, <code>explain.report(model, …)</code>."
 )
 ROWS, COLUMNS = 8, 30
-"""Units of a value that a picture shows, and steps side by side."""
+"""Number of a value's units in a picture, and number of steps side by side."""
 MATRICES = 4
-"""Parameters whose contributions are shown."""
+"""Number of parameters whose contributions are shown."""
 LOSSES: Mapping[str, Any] = {"nn.cross_entropy": cross_entropy, "nn.mse": mse}
-"""Losses by the Python expressions for them."""
+"""Losses, by their Python expressions."""
 LITTLE = 0.01
-"""What counts as nothing left of a gradient."""
+"""Fraction of a gradient below which it counts as vanished."""
 
 
 class Exhibit(NamedTuple):
@@ -54,7 +54,7 @@ class Exhibit(NamedTuple):
     Attributes
     ----------
     code : str
-        Of `model`, `page` (the report), `explain` and `nn`.
+        A Python expression of `model`, `page` (the report), `explain` and `nn`.
     content : Latex or Drawing
     """
 
@@ -69,7 +69,7 @@ class Section(NamedTuple):
     ----------
     title : str
     words : str
-        What is seen, with the numbers of this model.
+        The text of the section, with the numbers of this model.
     exhibits : tuple of Exhibit
     """
 
@@ -87,28 +87,28 @@ class ModelReport:
     model : Module
     title : str
     run : callable
-        The model, or how it is run on an input.
+        The model, or a function that runs the model on an input.
     lead : str
-        The first sentences.
+        The first sentences of the page.
     sections : tuple of Section
     source : str or ndarray
-        What the model read.
+        The text or series that the model read.
     xs, targets : ndarray
-        The passage over which gradients are measured, and what the model is to predict.
+        The inputs and targets of the passage over which gradients are measured.
     loss : callable
-        ``loss(outputs, targets)``: the loss of each step.
+        ``loss(outputs, targets)`` gives the loss of each step.
     shown : slice
-        Where the passage is in the source.
+        The position of the passage in the source.
     letters : dict of str to str
-        What pictures and equations call the values of `states`: ``h⁽¹⁾`` is ``"h_l0"`` in Python.
+        Symbols of the values of `states` in pictures and equations: ``h⁽¹⁾`` is ``"h_l0"`` in Python.
     states : States
         All named values over the source.
     flows : dict of str to GradientFlow, or to an error
-        For each state, or each named value of a model that only keeps inputs, how gradients flow back to it, or why there
-        are none.
+        The gradient flow back to each state, or the error that says why there is none. If the model only keeps inputs,
+        its named values take the place of the states.
     contributions : dict of str to ndarray, shape (T,)
-        For each matrix of the model, the norms of what each step adds to its gradient, as
-        :func:`~tinygrad_rnn.explain.gradient_by_step` measures them.
+        For each matrix of the model, the norms of each step's contribution to the gradient of the matrix, as measured by
+        :func:`~tinygrad_rnn.explain.gradient_by_step`.
 
     Examples
     --------
@@ -191,24 +191,24 @@ def report(
     Parameters
     ----------
     model : Module
-        A network that predicts something at each step.
+        A network with a prediction at each step.
     data : str or array_like
-        A text, of which the model predicts each next symbol; or a series, shape (T,), (T, features) or as the model takes
-        it. The first 5000 steps are read, and pictures show a passage of 60.
+        A text, in which the model predicts each next symbol; or a series, of shape (T,), (T, features) or the shape of the
+        model's input. The first 5000 steps are read, and pictures show a passage of 60 steps.
     out : str or Path, optional
         The HTML file to write.
     targets : array_like, optional
-        What the model is to predict from a series; the next values of the series if not given.
+        The values that the model predicts from a series; if not given, the next values of the series.
     loss : callable, optional
-        ``loss(outputs, targets)``: the loss of each step, as for :func:`gradient_flow`. The cross entropy of symbols
-        and classes, or the squared error, if not given.
+        ``loss(outputs, targets)`` gives the loss of each step, as for :func:`gradient_flow`. If not given, the loss is the
+        cross entropy for symbols and classes, and the squared error otherwise.
     run : callable, optional
-        How the model is run on an input, for a model that needs more than the input, such as
-        ``lambda xs: narx.free_run(xs, history)``. It is called with the first steps of a series, and with all of them.
+        A function that runs the model on an input, for a model that needs more than the input, such as
+        ``lambda xs: narx.free_run(xs, history)``. It is called with the first steps of a series, and with all steps.
     vocabulary : Vocabulary, optional
-        For a text, what makes codes of it; the model's attribute `vocabulary` if not given.
+        The vocabulary that encodes the text; if not given, the model's attribute `vocabulary`.
     title : str, optional
-        The model's class if not given.
+        The title of the page; if not given, the name of the model's class.
 
     Returns
     -------
@@ -219,7 +219,7 @@ def report(
     DataError
         If the data are too short, a text has no vocabulary, or the file cannot be written.
     ShapeError
-        If nothing says what the model is to predict, or the model needs more than its input.
+        If the targets are unknown, or the model needs more than its input.
     TinygradError
         If the model has no recurrence.
 
@@ -235,7 +235,7 @@ def report(
     ((29, 29), False)
     """
     if out is not None:
-        check_writable(out, "the report")  # before the work
+        check_writable(out, "the report")  # check first, before the measurements
     called = model if run is None else run
     task = task_of(model, called, data, targets, loss, vocabulary)
     first = run_model(called, task.xs, task.targets, task.loss)
@@ -249,7 +249,7 @@ def report(
     for name in carried or [name for name, array in found.values.items() if array.dtype.kind == "f"]:
         try:
             flows[name] = gradient_flow(called, task.xs, task.targets, task.loss, name)
-        except TinygradError as error:  # such as NaN, of which the page is to tell
+        except TinygradError as error:  # such as NaN, which the page reports
             flows[name] = error
     made = ModelReport(
         model,
@@ -291,7 +291,7 @@ def _shown(exhibit: Exhibit) -> str:
     return figure(exhibit.content.svg(), exhibit.content.title, is_wide, exhibit.code)
 
 
-# -- what is said --------------------------------------------------------------------------
+# -- texts ---------------------------------------------------------------------------------
 
 
 def _lead(model: Module, called: Model, task: Task) -> str:
@@ -327,7 +327,7 @@ def _contributions(model: Module, called: Model, task: Task) -> dict[str, Array]
     for name, parameter in sorted(matrices, key=lambda pair: -pair[1].size)[:MATRICES]:
         try:
             found[name] = gradient_by_step(called, task.xs, task.targets, task.loss, parameter, norms=True)
-        except TinygradError:  # no loss depends on it
+        except TinygradError:  # no loss depends on this parameter
             continue
     return found
 
@@ -464,7 +464,7 @@ def _reached(flow: GradientFlow) -> int | None:
 
 
 def _reach(name: str, flow: GradientFlow) -> str:
-    """The reach of gradients in a sentence or two."""
+    """The reach of gradients, in one or two sentences."""
     if not np.isfinite(flow.gamma):
         return f"At {name}, the norm of the whole gradient is between {flow.totals.min():.2g} and {flow.totals.max():.2g}."
     fit = f" (R² = {flow.r_squared:.2f})" if np.isfinite(flow.r_squared) else ""

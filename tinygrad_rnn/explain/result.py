@@ -1,4 +1,4 @@
-"""Result: the base of what measurements return."""
+"""Result: the base class of the results of measurements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""States and gates over a text or a series: what a network keeps, where it saturates, and what its units respond to."""
+"""States and gates over a text or a series: the values a network keeps, their saturation, and what units respond to."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .properties import PROPERTIES, Property, measure
 __all__ = ["Saturation", "States", "Unit", "neighbours", "states"]
 
 CLEAR = 0.15
-"""Correlations below it are not told, if nobody says what is."""
+"""Default smallest correlation that is reported."""
 
 
 class Unit(NamedTuple):
@@ -44,7 +44,7 @@ class Unit(NamedTuple):
     number : int
     property : str
     correlation : float
-        Over the text, between the unit and the property.
+        The correlation between the unit and the property, over the text.
 
     Examples
     --------
@@ -67,7 +67,7 @@ class Saturation(NamedTuple):
     Attributes
     ----------
     low, high : ndarray, shape (units,)
-        The fraction of the steps, from 0 to 1, at which it is near the lower and the upper bound.
+        The fraction of the steps, from 0 to 1, at which the unit is near the lower or the upper bound.
 
     Examples
     --------
@@ -91,11 +91,11 @@ class States:
     Attributes
     ----------
     source : str or array_like
-        What was read.
+        The text or series that the network read.
     values : dict of str to ndarray, shape (T, units)
-        In the order in which the network makes them.
+        The named values, in the order in which the network computes them.
     bounds : dict of str to (float, float)
-        Of values that a bounded function makes, such as a sigmoid.
+        The bounds of values computed by a bounded function, such as a sigmoid.
 
     Examples
     --------
@@ -126,7 +126,7 @@ class States:
         Raises
         ------
         ShapeError
-            If there is none of this name; with those there are.
+            If no value has this name; the message lists the names.
         """
         if name not in self.values:
             raise ShapeError(f"no value is called {name!r}; there are {', '.join(self.values)}")
@@ -139,9 +139,9 @@ class States:
         ----------
         name : str
         units : sequence of int, optional
-            Which units, in this order; all if not given.
+            Numbers of the units that are drawn, in this order; if not given, all units.
         width : int
-            Most columns side by side.
+            Largest number of columns side by side.
         """
         text = self.source if isinstance(self.source, str) else None
         bound = max(map(abs, self.bounds[name])) if name in self.bounds else None
@@ -150,13 +150,13 @@ class States:
         )
 
     def saturation(self, margin: float = 0.1) -> dict[str, Saturation]:
-        """How often the units of bounded values are near a bound.
+        """The fraction of steps at which the units of bounded values are near a bound.
 
         Parameters
         ----------
         margin : float
-            What counts as near, as a fraction of the range: 0.1 is below 0.1 or above 0.9 for a
-            sigmoid, below −0.8 or above 0.8 for a tanh.
+            The distance that counts as near, as a fraction of the range. A margin of 0.1 means
+            below 0.1 or above 0.9 for a sigmoid, and below −0.8 or above 0.8 for a tanh.
 
         Returns
         -------
@@ -183,17 +183,17 @@ class States:
         Parameters
         ----------
         properties : callable, or mapping of str to callable, optional
-            ``property(source, position)``: a number, or whether something holds there. Those of
-            :data:`~tinygrad_rnn.explain.properties.PROPERTIES` if not given.
+            ``property(source, position)`` gives a number, or whether the property holds at this position. If not
+            given, the properties are those of :data:`~tinygrad_rnn.explain.properties.PROPERTIES`.
         values : sequence of str
-            Named values to look at; all of them if not given.
+            Names of the values whose units are compared; if not given, all named values.
         least : float
-            Correlations that are smaller than this are left out.
+            Smallest correlation that is reported.
 
         Returns
         -------
         list of Unit
-            The clearest first.
+            The units, those with the largest correlation first.
 
         Examples
         --------
@@ -235,28 +235,28 @@ def states(
     example: int = 0,
     **options: Any,
 ) -> States:
-    """Run a network over a text or a series, and keep every named value of every step: states, gates and others.
+    """Run a network over a text or a series, and keep every named value of every step, such as states and gates.
 
     Parameters
     ----------
     model : Module or callable
-        A cell, a layer or a network, in one direction or both, with any number of layers; or a function of the input, such
+        A cell, a layer or a network, in one or both directions, with any number of layers; or a function of the input, such
         as ``lambda xs: narx.free_run(xs, history)``.
     text_or_xs : str or array_like
-        A text; or the input as the model takes it, such as (T, batch, features).
+        A text, or an input of the model, such as an array (T, batch, features).
     names : collection of str
-        Values with a hidden name that are wanted as well, such as the net input ``"a"``.
+        Hidden names of further values that are kept, such as the net input ``"a"``.
     vocabulary : Vocabulary, optional
-        For a text, what makes codes of it; the model's attribute `vocabulary` if not given.
+        The vocabulary that encodes the text; if not given, the model's attribute `vocabulary`.
     example : int
-        Which row of a batch is kept.
+        The row of the batch that is kept.
     **options
-        For the model, such as ``state``.
+        Options of the model, such as ``state``.
 
     Returns
     -------
     States
-        The values of several layers are told apart by their paths, as ``h_l1``.
+        All named values. The names of values of several layers include the layer, as in ``h_l1``.
 
     Raises
     ------
@@ -265,7 +265,7 @@ def states(
     TinygradError
         If the model has no recurrence.
     ShapeError
-        If there is no step, or the model does not take the input.
+        If there is no step, or the model cannot take the input.
 
     Examples
     --------
@@ -311,21 +311,21 @@ def neighbours(model: Any, symbol: str, n: int = 5, *, vocabulary: Vocabulary | 
         An embedding, a network with one, or a matrix of vectors.
     symbol : str
     n : int
-        How many there are to be at most.
+        Largest number of symbols.
     vocabulary : Vocabulary, optional
-        Of the codes; the model's attribute `vocabulary` if not given.
+        The vocabulary of the codes; if not given, the model's attribute `vocabulary`.
 
     Returns
     -------
     list of (str, float)
-        Symbols with the cosine of the angle between both vectors, the nearest first.
+        Symbols, each with the cosine of the angle between its vector and the given symbol's; the most similar first.
 
     Raises
     ------
     DataError
-        If the symbol is not in the vocabulary, or there is none.
+        If the symbol is not in the vocabulary, or there is no vocabulary.
     TinygradError
-        If the network has no embedding, or several.
+        If the network has no embedding, or several embeddings.
 
     Examples
     --------
@@ -358,13 +358,13 @@ class _RunValues(NamedTuple):
 
 
 def _runs(ends: Sequence[Node], names: Collection[str]) -> list[_RunValues]:
-    """Runs behind some results, with the values that have a name, or a hidden name among the given ones."""
+    """Runs that some results depend on, with the values that have a name, or a hidden name among the given names."""
     order = ancestors(ends)
     return [*(_of_scan(part, names) for part in parts_of(order)), *_of_loops(order, ends, names)]
 
 
 def _of_scan(part: RecurrentPart, names: Collection[str]) -> _RunValues:
-    """Values of a compiled run, recomputed with each of them as an output."""
+    """Values of a compiled run, computed again by a loop that outputs each of them."""
     whole = read_whole(part.loop.body, [*part.loop.next_carry, *(output.node for output in part.loop.outputs)])
     inside = {
         name: node
@@ -379,7 +379,7 @@ def _of_scan(part: RecurrentPart, names: Collection[str]) -> _RunValues:
 
 
 def _of_loops(order: Sequence[Node], ends: Sequence[Node], names: Collection[str]) -> Iterator[_RunValues]:
-    """Values of Python loops, whose steps have a node for each operation."""
+    """Values of Python loops, in whose steps each operation has a node."""
     loops: dict[Unrolling, dict[tuple[str, str], dict[int, Node]]] = {}
     whole = read_whole(order, ends)
     for node in order:
@@ -406,7 +406,7 @@ def _row(array: Array, example: int) -> Array:
 
 
 def _bounds(node: Node) -> tuple[float, float] | None:
-    """Bounds of a value's function; operations that only move elements are ignored."""
+    """Bounds of the function that computes a value; operations that only move elements are ignored."""
     while facts_of(node).bounds is None and (facts_of(node).reads or facts_of(node).copies or facts_of(node).reorders):
         node = node.inputs[0]
     return facts_of(node).bounds

@@ -1,4 +1,4 @@
-"""The equations of a model, before they are printed: one step of everything that runs over time, and what is made once."""
+"""The equations of a model, before they are printed: one step of each run over time, and values that are computed once."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from ..views.runs import Run
 __all__ = ["NAMELESS", "Initial", "Reference", "System", "lengths_in", "name_outputs", "name_states", "of_cell", "unlike"]
 
 NAMELESS = r"state(_\d+)?"
-"""What slots are called to which nobody gave a name."""
+"""Name of slots that have no name from their author."""
 
 
 class Reference(NamedTuple):
-    """Value at another time, for which a leaf stands.
+    """The value at another time that a leaf represents.
 
     Attributes
     ----------
     node : Node
         The value.
     delay : int
-        So many steps earlier than the reader; negative for later.
+        Number of steps by which the value is earlier than its reader; negative for a later value.
     when : str
-        For a reader that is made once: ``"T"``, ``"1"``, ``"sum"`` over all steps, or ``"all"``.
+        The steps of the value, for a reader that is computed once: ``"T"``, ``"1"``, ``"sum"`` over all steps, or ``"all"``.
     """
 
     node: Node
@@ -47,11 +47,11 @@ class Initial(NamedTuple):
     Attributes
     ----------
     node : Node
-        What it is computed as, once.
+        The node that computes the value, once.
     state : Node
-        The value of a step that it is the start of.
+        The state that starts with this value.
     time : int
-        0, or less for longer delays.
+        The step of the value: 0, or less for longer delays.
     """
 
     node: Node
@@ -66,23 +66,23 @@ class System:
     Attributes
     ----------
     batch : int
-        The length of the axis of examples, which no other axis has.
+        The length of the axis of examples; no other axis has this length.
     ends : list of Node
-        All that is computed: outputs, next states, losses.
+        All results: outputs, next states, losses.
     outputs : list of Node
-        Values that a loss may read; none if losses are among the ends.
+        Values that a loss may read; empty if losses are among the ends.
     references : dict of Node to Reference
-        Leaves that stand for values of another time.
+        The value of another time that a leaf represents.
     initials : list of Initial
     once : set of Node
-        Values that are not of a step.
+        Values that belong to no step.
     losses : list of Node
     runs : dict of Node to Run
-        For a value of a step, what runs over the sequence.
+        The run over the sequence to which each value of a step belongs.
     held : list of (str, Node)
-        State slots with a name that their author gave, and the leaf that stands for each.
+        State slots with an author's name, each with the leaf that represents the slot.
     steps : int
-        How many steps were traced, for numbers that stand for T; 0 for a single step.
+        Number of traced steps, which is printed as T; 0 for a single step.
     """
 
     batch: int
@@ -132,7 +132,7 @@ def of_cell(cell: Cell, inputs: Any = None) -> System:
     ShapeError
         If no input was found that the cell takes.
     TraceError
-        If the step looks at the values of its tensors.
+        If the step needs the values of its tensors.
 
     Examples
     --------
@@ -148,7 +148,7 @@ def of_cell(cell: Cell, inputs: Any = None) -> System:
     references = {}
     for slot, node in zip(slots, after, strict=True):
         delay = 1
-        while node in slots:  # a slot that hands on what another slot received
+        while node in slots:  # a slot that copies another slot
             node, delay = after[slots.index(node)], delay + 1
         references[slot] = Reference(node, delay)
     held = [
@@ -160,7 +160,7 @@ def of_cell(cell: Cell, inputs: Any = None) -> System:
 
 
 def _ends(step: Step) -> tuple[list[Node], list[Node]]:
-    """Outputs and next states with names; an output that only passes a value on gets its own node."""
+    """Outputs and next states with names; an output that only copies a value gets a separate node."""
     with mode(tracing=True):
         outputs = [t.node if t.node.primitive is not None else copy_of(t.node) for t in flatten(step.output)]
     after = [t.node for t in step.after]
@@ -175,14 +175,14 @@ def _ends(step: Step) -> tuple[list[Node], list[Node]]:
         while end in slots and slots.index(end) not in seen:
             seen.append(slots.index(end))
             end = after[seen[-1]]
-        if end in slots or (end.primitive is None and end.role is None):  # a circle, or a constant: a value of its own
+        if end in slots or (end.primitive is None and end.role is None):  # a cycle or a constant: a separate value
             after[i] = copy_of(after[i])
             name_states([after[i]], [*outputs, *after])
     return outputs, after
 
 
 def name_outputs(outputs: Sequence[Node], letters: str = "oyuv") -> None:
-    """Name the unnamed outputs by the first free letter."""
+    """Name each unnamed output with the first free letter."""
     taken = {node.name for node in ancestors(outputs) if node.role != "parameter"}
     name = next(letter for letter in (*letters, "out") if letter not in taken)
     for number, end in enumerate(outputs, start=1):
@@ -197,7 +197,7 @@ def lengths_in(module: Module) -> set[int]:
 
 
 def unlike(lengths: Iterable[int], start: int) -> int:
-    """A length of which no given length is a multiple, so that its axis can be recognised.
+    """A number of which no given length is a multiple, so that an axis of this length can be recognised.
 
     Examples
     --------

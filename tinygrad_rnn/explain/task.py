@@ -1,4 +1,4 @@
-"""The task of a model in a report: what the model reads, what it is to predict, and the loss of each step."""
+"""The task of a model in a report: its input, its targets, and the loss of each step."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from .properties import PROPERTIES, Property, passage
 __all__ = ["Task", "task_of"]
 
 READ, SHOWN = 5000, 60
-"""Steps that a report reads, and steps of the passage that its pictures show."""
+"""Number of steps that a report reads, and number of steps of the passage in its pictures."""
 LAGS = (0, 1, 2, 4, 8)
-"""How many steps back a unit is looked at as a memory of the input."""
+"""Largest number of steps back for which a unit is tested as a memory of the input."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,27 +33,27 @@ class Task:
     Attributes
     ----------
     source : str or ndarray
-        The text, or the input as the model takes it.
+        The text, or the input of the model.
     steps : list of str, or None
         The symbol of each step of a text.
     every : tuple
         Inputs and targets of all steps that are read.
     xs, targets : ndarray
-        Those of the passage.
+        Inputs and targets of the passage.
     size : str
-        How much is read.
+        The amount of data that is read, in words.
     shown : slice
-        Where the passage is.
+        The position of the passage.
     loss : callable
-        ``loss(outputs, targets)``: the loss of each step.
+        ``loss(outputs, targets)`` gives the loss of each step.
     drawn : str
-        The loss in pictures and equations, as it is written in Python; empty if it is a user's own.
+        The loss in pictures and equations, as a Python expression; empty for a user's own loss.
     baseline : tuple of (str, float)
-        What predicts without a network, and its mean loss; the loss is NaN if there is nothing of this kind.
+        The name of a prediction without a network, and its mean loss; NaN if there is no such prediction.
     unit : str
-        Of the losses.
+        The unit of the losses.
     per_unit : float
-        Losses are divided by it.
+        The number by which losses are divided to get this unit.
     """
 
     source: Any
@@ -74,7 +74,7 @@ class Task:
         return float(run_losses(model, *self.every, self.loss)[1].data.mean()) / self.per_unit
 
     def properties(self) -> tuple[Any, Mapping[str, Property]]:
-        """Properties that units are compared with: those of characters, or the input some steps back."""
+        """Properties that units are compared with: properties of characters, or the input some steps back."""
         if self.steps is not None:
             return self.source, PROPERTIES if list(self.source) == self.steps else {}
         series = np.asarray(self.source, float)
@@ -96,7 +96,7 @@ def task_of(model: Module, run: Model, data: Any, targets: Any, loss: Loss | Non
     DataError
         If a text has no vocabulary, or there are too few steps.
     ShapeError
-        If nothing says what the model is to predict, or the model needs more than its input.
+        If the targets are unknown, or the model needs more than its input.
     """
     if isinstance(data, str):
         return _of_text(model, data, loss, vocabulary)

@@ -1,8 +1,8 @@
-r"""Rewrites of a step into the form of a textbook: an equal graph that prints as people write it.
+r"""Rewrites of a step into the form of a textbook: an equal graph that prints in the usual notation.
 
-A part of the product with a stack of matrices is the product with one of them, `W_f h`. An
-interpolation is `(1 - z) n + z h`. Sums can be put in a notation's order, with one bias, or as
-one product with a joined vector.
+A slice of the product with a stack of matrices becomes the product with one matrix, `W_f h`. An
+interpolation becomes `(1 - z) n + z h`. Sums can be written in the order of a notation, with a
+single bias, or as one product with a joined vector.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ __all__ = ["AS_WRITTEN", "Form", "Textbook"]
 
 
 DEEPEST = 100
-"""Sums and products within each other, of which a part is taken at the most."""
+"""Largest depth of nested sums and products through which a slice is moved."""
 
 
 class Form(NamedTuple):
@@ -38,13 +38,13 @@ class Form(NamedTuple):
     Attributes
     ----------
     order : {"UW", "WU"}, optional
-        b + W h + U x, or U h + W x + b; as the cell has it if not given.
+        The order of sums: b + W h + U x, or U h + W x + b. If not given, the order of the cell.
     one_bias : bool
-        Whether biases that are only added together are one.
+        Whether biases that are only added to each other are written as one bias.
     joined : bool
-        Whether products that are added together are one, with a joined vector.
+        Whether products that are added are written as one product with a joined vector.
     net : str, optional
-        What the sum within a nonlinear function is called, which then has a line of its own.
+        The name of the sum within a nonlinear function; the sum then gets a separate line.
     """
 
     order: Notation | None = None
@@ -62,20 +62,20 @@ class Textbook:
     Parameters
     ----------
     ends : sequence of Node
-        The values that the step makes: outputs, and next values of the state.
+        The results of the step: outputs, and next values of the state.
     delayed : collection of Node
-        Leaves that stand for values of earlier steps.
+        Leaves that represent values of earlier steps.
     form : Form
 
     Attributes
     ----------
     new : dict of Node to Node
-        What each node of the step has become, if it is still there.
+        The replacement of each node of the step, if the node still exists.
     parts : dict of Node to Node
-        The leaves that stand for parts of parameters, sums of biases, or joined matrices: the
-        expression of the parameters that each of them is.
+        Leaves for parts of parameters, sums of biases, or joined matrices, each with the
+        expression of parameters that it represents.
     sums : dict of Node to Node
-        The sums that were given a name, and the value that each helps to make.
+        The sums that were given a name, each with a value computed from the sum.
     """
 
     def __init__(self, ends: Sequence[Node], delayed: Collection[Node] = (), form: Form = AS_WRITTEN) -> None:
@@ -104,7 +104,7 @@ class Textbook:
         known: set[Node] = set()
         for node in nodes:
             made = node if node.primitive is None else rule(node) or node.again(self._inputs(node))
-            if made.primitive is not None and made not in known:  # and no value that the node only hands on
+            if made.primitive is not None and made not in known:  # and not a value that the node only copies
                 made.name, made.role = node.name, node.role
             known.add(made)
             self._new[node] = made
@@ -124,7 +124,7 @@ class Textbook:
         return self._interpolated(node)
 
     def _taken_apart(self, node: Node) -> Node | None:
-        """The value that a node only passes on: its input in the same shape, or one of several joined values."""
+        """The value that a node only copies: its input in the same shape, or one of several joined values."""
         source = node
         while _keeps_order(source):
             (source,) = source.inputs
@@ -143,7 +143,7 @@ class Textbook:
         return None
 
     def _part(self, node: Node, axis: int, start: int, stop: int, depth: int = 0) -> Node | None:
-        """A slice of an affine value, made from slices of its parameters; None if there is none."""
+        """A slice of an affine value, computed from slices of its parameters; None if this is not possible."""
         if depth > DEEPEST:
             return None
         if len(node.shape) < -axis or node.shape[axis] == 1:
@@ -239,7 +239,7 @@ class Textbook:
         return total.node if len(summands) > 1 or node.name is None else copy_of(total.node)
 
     def _summands(self, node: Node) -> Iterable[Summand]:
-        """Terms of a sum from left to right, with those of inner sums."""
+        """Terms of a sum from left to right, including the terms of inner sums."""
         stack = [node]
         while stack:
             term = stack.pop()
@@ -269,7 +269,7 @@ class Textbook:
         return False
 
     def _with_one_bias(self, summands: Sequence[Summand]) -> list[Summand]:
-        """The sum with one leaf in place of all biases that nothing else reads."""
+        """The sum with a single leaf instead of all biases that nothing else reads."""
         biases = [summand for summand in summands if summand.is_bias]
         if len(biases) < 2 or len({bias.node.spec for bias in biases}) > 1:
             return list(summands)
@@ -302,7 +302,7 @@ class Textbook:
     # -- sums within functions -----------------------------------------------------------------
 
     def _name_sums(self, name: str, ends: Sequence[Node]) -> None:
-        """Name the sums of products inside nonlinear functions, after the values computed from them if these differ."""
+        """Name the sums of products inside nonlinear functions; if there are several, after the values computed from them."""
         nodes = ancestors(ends)
         readers: dict[Node, list[Node]] = {}
         for node in nodes:
@@ -330,9 +330,9 @@ class Summand(NamedTuple):
     ----------
     node : Node
     parameter : Node or None
-        The bias that the term is, or the matrix whose product with a vector it is.
+        The bias, or the matrix in the product of a matrix and a vector.
     is_bias : bool
-        Whether it is a bias that nothing else reads.
+        Whether the term is a bias that nothing else reads.
     is_delayed : bool
         Whether the vector depends on earlier steps.
     """

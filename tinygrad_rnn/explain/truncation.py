@@ -1,4 +1,4 @@
-"""Truncated backpropagation through time: which losses reach which steps, and what the gradient lacks."""
+"""Truncated backpropagation through time: which losses reach which steps, and the missing part of the gradient."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ __all__ = ["Truncation", "truncation"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Truncation(Result):
-    """The gradient of truncated BPTT beside the whole gradient.
+    """The gradient of truncated BPTT, and the whole gradient for comparison.
 
     Attributes
     ----------
     k1, k2 : int
-        Steps from one update to the next, and how far back the gradient goes from the last of them.
+        Number of steps from one update to the next, and number of steps that the gradient goes back from the last step.
     reaches : ndarray of bool, shape (T, T)
-        ``reaches[t - 1, k - 1]``: whether the gradient of the loss at step t reaches step k.
+        ``reaches[t - 1, k - 1]`` says whether the gradient of the loss at step t reaches step k.
     whole, truncated : dict of str to ndarray
-        For each parameter the gradient of the sum of all losses, without truncation and with it.
+        For each parameter, the gradient of the sum of all losses, without and with truncation.
 
     Examples
     --------
@@ -64,7 +64,7 @@ class Truncation(Result):
 
     @cached_property
     def relative_bias(self) -> dict[str, float]:
-        """Norm of the bias over norm of the whole gradient, for each parameter."""
+        """Norm of the bias divided by the norm of the whole gradient, for each parameter."""
         sizes = {name: float(np.linalg.norm(whole)) for name, whole in self.whole.items()}
         return {name: float(np.linalg.norm(x)) / (sizes[name] or 1.0) for name, x in self.bias.items()}
 
@@ -86,9 +86,9 @@ def truncation(
 ) -> Truncation:
     """Compute exactly the part of the gradient that truncated BPTT leaves out.
 
-    As in :func:`nn.truncated_bptt`: the losses of k1 steps at a time are differentiated together, and their gradient
-    goes k2 steps back from the last of them. The parameters stay as they are between these turns, so the difference to
-    the whole gradient is the bias of truncation alone.
+    As in :func:`nn.truncated_bptt`, the losses of k1 steps are differentiated together, and their gradient goes k2 steps
+    back from the last of these steps. The parameters are not updated in between, so the difference from the whole gradient
+    is only the bias of truncation.
 
     Parameters
     ----------
@@ -96,9 +96,9 @@ def truncation(
         As for :func:`gradient_flow`.
     k1 : int
     k2 : int, optional
-        k1 if not given.
+        If not given, k2 is k1.
     parameters : sequence of Parameter, optional
-        Those of a model that is no Module.
+        The parameters of a model that is not a Module.
 
     Returns
     -------

@@ -24,9 +24,9 @@ from .textbook import is_affine
 __all__ = ["of_module"]
 
 STEPS = 11
-"""Steps that a model is traced over, if no delay is longer: a number that no length in it should be a multiple of."""
+"""Number of traced steps, if no delay is longer; no length in a model should be a multiple of this number."""
 LONGEST = 127
-"""Steps that a model is traced over at the most."""
+"""Largest number of traced steps."""
 
 
 def of_module(
@@ -37,17 +37,17 @@ def of_module(
     Parameters
     ----------
     module, inputs, loss, targets
-        As for a drawing: see :meth:`tinygrad_rnn.nn.Module.draw`.
+        The same options as for a drawing: see :meth:`tinygrad_rnn.nn.Module.draw`.
 
     Raises
     ------
     TinygradError
-        If the steps are not alike, or the model runs on no input that was tried.
+        If the steps are not alike, or no input was found on which the model runs.
     """
     lengths = lengths_in(module)
     batch, T = unlike(lengths, 997), unlike(lengths, STEPS)
     graph = traced(module, T, inputs, loss, targets, batch=batch)
-    while longest_delay(graph) > T // 2:  # the middle step does not see all of its delays yet
+    while longest_delay(graph) > T // 2:  # some delays are still longer than the steps before the middle step
         if T >= LONGEST:
             raise TinygradError(f"equations of delays of more than {LONGEST // 2} steps are not printed")
         T = unlike(lengths, min(LONGEST, 3 * T))
@@ -56,7 +56,7 @@ def of_module(
 
 
 class Place(NamedTuple):
-    """Where a node of a traced model is: its run, its step in the sequence, and the node that it is in the middle step."""
+    """Position of a node of a traced model: its run, its step in the sequence, and its counterpart in the middle step."""
 
     run: Run
     column: int
@@ -126,7 +126,7 @@ class _Model:
         return system
 
     def _end(self, node: Node) -> Node:
-        """An output as a separate node: of each step, or of one step alone."""
+        """An output as a separate node, for each step or for one step only."""
         place = self.places.get(node)
         source = node
         if place is None:
@@ -154,7 +154,7 @@ class _Model:
         return when
 
     def _add(self, node: Node) -> None:
-        """Rebuild a node on values of middle steps, or on leaves for values of other times."""
+        """Rebuild a node with operands of the middle step, or with leaves for values of other times."""
         if node.primitive is None:
             self.new[node] = node
             return
@@ -260,7 +260,7 @@ def _uncopied(node: Node) -> Node:
 
 
 def _name_scores(output: Node) -> None:
-    """Give the name o to an affine value below an unnamed output such as a softmax, and ŷ to the output."""
+    """Name an affine value o if an unnamed output, such as a softmax, reads it; and name the output ŷ."""
     scores = output
     while scores.name is None and len(scores.inputs) == 1 and not facts_of(scores).is_jointly_linear:
         (scores,) = scores.inputs

@@ -24,9 +24,9 @@ from .system import of_cell
 __all__ = ["WorkedExample", "worked_example"]
 
 LEAST, MOST = 4, 9
-"""Significant digits of a sheet, if nobody says how many."""
+"""Default number of significant digits of a sheet."""
 NEAR = 1e-3
-"""Up to which the gradients of such a sheet are those of full precision, relative to the largest element."""
+"""Largest difference between the gradients of such a sheet and full precision, relative to the largest element."""
 
 Lines = Iterator[tuple[str, Array]]
 
@@ -35,36 +35,36 @@ Lines = Iterator[tuple[str, Array]]
 class WorkedExample:
     """Backpropagation through time over a short sequence, with all its numbers.
 
-    Each number is computed from printed ones, and then rounded as it is printed. So whoever
-    computes it from the sheet alone gets the same last digit.
+    Each number is computed from printed numbers, and then rounded to the printed digits. So a
+    student who computes the number from the sheet alone gets the same last digit.
 
     Attributes
     ----------
     title : str
     digits : int
-        Significant digits.
+        Number of significant digits.
     forward, backward : tuple of str
-        The equations, a LaTeX line each.
+        The equations, each as a line of LaTeX.
     blocks : dict of str to dict of str to ndarray of int
-        For parameters that the equations take apart, such as those of gates: the symbol of each
-        part, and the positions of its elements in the parameter.
+        For parameters that the equations split, such as the stacked matrices of gates: the symbol of
+        each part, and the positions of its elements in the parameter.
     parameters : dict of str to ndarray
     inputs : dict of str to ndarray, shape (T, …)
         Inputs x and targets y.
     start : dict of (str, int) to ndarray
-        Values of the steps before the first, such as ``("h", 0)``.
+        Values before the first step, such as ``("h", 0)``.
     values : dict of str to ndarray, shape (T, …)
         The named values of each step.
     losses : ndarray, shape (T,)
     deltas : dict of str to ndarray, shape (T, T, …)
-        δ(t,k), the derivative of the loss of step t by a named value of step k, at
-        ``[t-1, k-1]``. NaN stands for k > t.
+        δ(t,k), the derivative of the loss of step t with respect to a named value of step k, at
+        ``[t-1, k-1]``. NaN for k > t.
     totals : dict of str to ndarray, shape (T, …)
-        δ_k, their sums over t.
+        δ_k, the sums of δ(t,k) over t.
     contributions : dict of str to ndarray, shape (T, …)
-        What each step adds to the gradient of a parameter.
+        The contribution of each step to the gradient of a parameter.
     gradients : dict of str to ndarray
-        Their sums.
+        The gradients of the parameters: the sums of the contributions.
     error : float
         The largest difference of a gradient from full precision, relative to its largest element.
 
@@ -108,7 +108,7 @@ class WorkedExample:
     # -- as text, as LaTeX, as data --------------------------------------------------------
 
     def text(self) -> str:
-        """The sheet as plain text; ``h[2]`` is h at step 2, ``δh[3,2]`` is the derivative of L[3] with respect to it."""
+        """The sheet as plain text; ``h[2]`` is h at step 2, ``δh[3,2]`` is the derivative of L[3] with respect to h[2]."""
         lines = [
             f"{self.title}, {counted(self.steps, 'step')}: each number follows from printed ones, and is rounded to "
             f"{self.digits} significant digits, a half up.",
@@ -198,27 +198,27 @@ class WorkedExample:
 
 
 def worked_example(model: Any, xs: Any, targets: Any, loss: Loss, digits: int | None = None) -> WorkedExample:
-    r"""Work out backpropagation through time with numbers, so that a student can check it by hand.
+    r"""Compute backpropagation through time with numbers that a student can check by hand.
 
     Parameters
     ----------
     model : Module
-        A cell; or ``nn.Sequential`` with one ``nn.Recurrent(cell)`` among layers that work at each
+        A cell, or an ``nn.Sequential`` of one ``nn.Recurrent(cell)`` and layers that work at each
         step, such as ``nn.Linear``.
     xs : array_like
         One short sequence: floats of shape (T, features) or (T, 1, features), or codes of shape (T,).
     targets : array_like
-        One for each step, of the same form.
+        One target for each step, in the same form as `xs`.
     loss : callable
-        ``loss(o, y)``: the loss of one step, a number.
+        ``loss(o, y)`` gives the loss of one step, a number.
     digits : int, optional
-        Significant digits, 2 to 9. If not given the fewest, 4 at least, with which all gradients
-        are within a thousandth of those of full precision.
+        Number of significant digits, 2 to 9. If not given, the smallest number (at least 4) with which
+        all gradients are within a thousandth of the gradients in full precision.
 
     Returns
     -------
     WorkedExample
-        It prints as text, shows as LaTeX in a notebook, and has all numbers as arrays.
+        The sheet. It prints as text, is shown as LaTeX in a notebook, and has all numbers as arrays.
 
     Raises
     ------
@@ -356,9 +356,9 @@ def _alone(array: Array, axis: int) -> Array:
 
 
 class _Formulas(NamedTuple):
-    """Equations of a network, with the parameter slices that occur in them.
+    """Equations of a network, with the parameter slices that occur in the equations.
 
-    `blocks` has for each such parameter the symbols of its parts, and the positions of their elements.
+    For each such parameter, `blocks` has the symbols of its parts and the positions of their elements.
     """
 
     forward: tuple[str, ...]
@@ -397,7 +397,7 @@ def _check_finite(hand: ByHand, run: HandRun) -> None:
     Raises
     ------
     NonFiniteError
-        With the first step and value.
+        The message names the first step and value.
     """
     for t, now in enumerate(run, start=1):
         for name, node in {**hand.values, "L": hand.loss}.items():
@@ -409,10 +409,10 @@ def _check_finite(hand: ByHand, run: HandRun) -> None:
 
 
 def rounding(digits: int) -> Callable[[Array], Array]:
-    """Round to significant digits, halves away from zero, as by hand.
+    """Round to significant digits as in a calculation by hand: halves are rounded away from zero.
 
-    A number in binary may be a little below the half that it stands for: 0.15625 · 2 ≈ 0.3125. So the last
-    bits do not count.
+    A binary number may be slightly below the half that it represents: 0.15625 · 2 ≈ 0.3125. So the last
+    bits are ignored.
 
     Examples
     --------
