@@ -215,7 +215,8 @@ class Optimizer:
         """Set all attributes from a copy or a file, after a check of the remembered values."""
         if strange := [name for name in state if hasattr(type(self), name)]:
             raise StateDictError(f"{strange[0]!r:.60} is no attribute of an instance of {type(self).__name__}")
-        vars(self).update({"memories" if name == "_memory" else name: value for name, value in state.items()})  # an older name
+        older = {"_memory": "memories"}
+        vars(self).update({older.get(name, name): value for name, value in state.items()})
         self.parameters, self.lr = check_parameters(self.parameters), check_range("lr", self.lr)
         self.memories = self._checked_memory(self._remembered())
 
