@@ -584,7 +584,7 @@ def _cell_options(parser: _Parser, input_size: int | None = 3, hidden_size: int 
     """Add the options that select a cell or a model to a command."""
     given = "%(default)s" if input_size else "drawn if not given"
     parser.add_argument("cell", metavar="CELL", help=CELL)
-    parser.add_argument("--classes", nargs="+", default=[], metavar="FILE", help="files with your own classes, if the model has any")
+    parser.add_argument("--classes", nargs="+", default=[], metavar="FILE", help="files of your own classes in the model")
     parser.add_argument("--input-size", type=_positive, default=input_size, metavar="N", help=f"of a class ({given})")
     parser.add_argument("--hidden-size", type=_positive, default=hidden_size, metavar="N", help=f"of a class ({given})")
 
@@ -642,7 +642,7 @@ def _check_options(parser: _Parser) -> None:
 
 def _explain_options(parser: _Parser) -> None:
     parser.add_argument("model", metavar="MODEL", help="model.safetensors; or module:name or path/to/file.py:make_model")
-    parser.add_argument("--classes", nargs="+", default=[], metavar="FILE", help="files with your own classes, if the model has any")
+    parser.add_argument("--classes", nargs="+", default=[], metavar="FILE", help="files of your own classes in the model")
     data = parser.add_mutually_exclusive_group(required=True)
     data.add_argument("--text", metavar="FILE", help="a UTF-8 text")
     data.add_argument("--csv", metavar="FILE", help="a table of numbers: a row for each step, a column for each feature")
