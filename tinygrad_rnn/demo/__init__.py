@@ -1,7 +1,7 @@
 """The demo: a character-level language model, trained on real text in about a minute.
 
-Read it in this order: `corpus` (the text and its split), `model`, `training` (truncated
-backpropagation through time), `ngram` and `baselines` (what it has to beat), `report`.
+Read the modules in this order: `corpus` (the text and its split), `model`, `training` (truncated
+backpropagation through time), `ngram` and `baselines` (models for comparison), `report`.
 """
 
 from .baselines import Score, count_models, score_all

@@ -12,7 +12,7 @@ __all__ = ["LONGEST", "Score", "count_models", "score_all"]
 
 NAMES = ("unigram", "bigram", "trigram", "4-gram", "5-gram", "6-gram")
 LONGEST = len(NAMES)
-CONTEXT = 1000  # characters of the training part that the network reads before the first held-out one
+CONTEXT = 1000  # characters of the training part that the network reads before the first held-out character
 
 
 class Score(NamedTuple):
@@ -30,7 +30,7 @@ class Score(NamedTuple):
 
 
 def count_models(corpus: Corpus, longest: int = 3) -> list[NGram]:
-    """N-gram models of the training part, from unigrams on, as far as 64 bits can number their n-grams."""
+    """N-gram models of the training part, from unigrams up to the largest n whose n-grams can be numbered with 64 bits."""
     symbols = len(corpus.vocabulary)
     return [NGram(corpus.training, n, symbols) for n in range(1, longest + 1) if symbols**n < 2**63]
 
@@ -38,7 +38,7 @@ def count_models(corpus: Corpus, longest: int = 3) -> list[NGram]:
 def score_all(model: CharModel, counted: list[NGram], corpus: Corpus) -> list[Score]:
     """Bits per character of every model on the whole held-out part; the network comes last.
 
-    Each model predicts every held-out character once, and may look at all before it.
+    Each model predicts every held-out character once, from all characters before it.
 
     Examples
     --------

@@ -18,13 +18,13 @@ from ..sequences import CharVocabulary
 __all__ = ["UNKNOWN", "Corpus", "prose", "read_text", "split"]
 
 UNKNOWN = "\N{REPLACEMENT CHARACTER}"
-"""Stands for every character that is too rare in the training part to learn anything about."""
+"""Symbol for all characters that are too rare in the training part to be learnt."""
 
-RARE = 2  # characters that occur less often than this are unknown
-HELD_OUT = 10  # one character in so many is held out
+RARE = 2  # characters with fewer occurrences than this are unknown
+HELD_OUT = 10  # one of this many characters is held out
 MOST_HELD_OUT = 50_000  # scoring runs through it one character at a time
-MOST = 5_000_000  # characters of a text: more than can be read in the time there is
-FEWEST = 100  # characters, below which there is nothing to split
+MOST = 5_000_000  # characters of a text; more than can be read in the time of training
+FEWEST = 100  # characters; a shorter text cannot be split
 
 Codes = npt.NDArray[np.int64]
 
@@ -35,13 +35,13 @@ class Corpus(NamedTuple):
     Attributes
     ----------
     vocabulary : CharVocabulary
-        Made from the training part alone, with `UNKNOWN` among its characters.
+        The characters of the training part, and `UNKNOWN`.
     training, held_out : ndarray of int
         The text's beginning and its end.
     unknown : int
-        How many characters of the held-out part are unknown.
+        Number of unknown characters in the held-out part.
     source : str
-        Where the text is from, in words.
+        The source of the text, in words.
     """
 
     vocabulary: CharVocabulary
@@ -52,24 +52,24 @@ class Corpus(NamedTuple):
 
 
 def split(text: str, source: str = "a text") -> Corpus:
-    """Hold out the end of a text: its last tenth, though never more than 50,000 characters.
+    """Hold out the end of a text: its last tenth, but not more than 50,000 characters.
 
-    Of a very long text the first five million characters are taken.
+    Only the first five million characters of a very long text are used.
 
-    The vocabulary is that of the training part. Characters seen once there, and those of
-    the held-out part never seen, all become one symbol, `UNKNOWN`, which every model has
-    to predict like any other.
+    The vocabulary has the characters of the training part. Two kinds of characters become one
+    symbol, `UNKNOWN`: characters that occur once in the training part, and characters that occur
+    only in the held-out part. Every model has to predict this symbol like any other symbol.
 
     Parameters
     ----------
     text : str
     source : str
-        Where it is from, for the report.
+        The source of the text, for the report.
 
     Raises
     ------
     DataError
-        If the text is empty, or so short that there is nothing to hold out.
+        If the text is empty, or too short to be split.
 
     Examples
     --------
@@ -99,14 +99,14 @@ def split(text: str, source: str = "a text") -> Corpus:
 def prose(topics: Mapping[str, str] | None = None) -> str:
     """The English sentences of Python's own help texts, which every installation has.
 
-    Tables, code, grammar and headings are left out, and so is every paragraph that was
-    there before, since many topics contain others whole: a model is not to be tested on
-    sentences that it has learnt.
+    Tables, code, grammar and headings are left out. Repeated paragraphs are also left out, because
+    many topics contain other topics, and a model must not be tested on sentences that it has
+    learnt.
 
     Parameters
     ----------
     topics : Mapping of str to str, optional
-        Those of ``pydoc_data.topics`` if not given.
+        The topics; if not given, the topics of ``pydoc_data.topics``.
 
     Examples
     --------

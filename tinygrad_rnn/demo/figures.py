@@ -17,7 +17,7 @@ LINE = 0.06
 
 
 def loss_curve(bits: Sequence[float], scores: Sequence[Score]) -> str:
-    """The loss of every update, its running mean, and the held-out results as levels.
+    """The loss of every update, its running mean, and the held-out results as horizontal lines.
 
     Parameters
     ----------
@@ -29,12 +29,12 @@ def loss_curve(bits: Sequence[float], scores: Sequence[Score]) -> str:
     axes.plot(updates, bits, color=BLUE, alpha=0.25, linewidth=0.7)
     axes.plot(updates, _running_mean(bits), color=BLUE, linewidth=1.6)
     top = max([*(score.bits for score in scores), *list(bits)[:1]])
-    height = 0.0  # of the label before
+    height = 0.0  # height of the label before
     levels = sorted(scores, key=lambda score: score.bits)
     for score in levels:
         own = score is scores[-1]
         height = max(score.bits, height + LINE * top)
-        for other in levels:  # no line goes through a label
+        for other in levels:  # no line may cross a label
             height = other.bits if height < other.bits < height + LINE * top else height
         axes.axhline(score.bits, color=PINK if own else GREY, linewidth=1.1, linestyle="-" if own else (0, (4, 3)))
         label = f"{score.name}, held out: {score.bits:.2f}"

@@ -32,7 +32,7 @@ class Interrupt:
         self._before: Any = None
 
     def __enter__(self) -> Interrupt:
-        if threading.current_thread() is threading.main_thread():  # no other thread may set a handler
+        if threading.current_thread() is threading.main_thread():  # only the main thread may set a handler
             self._before = signal.signal(signal.SIGINT, self._handle)
         return self
 

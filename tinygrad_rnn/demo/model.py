@@ -19,22 +19,22 @@ __all__ = ["CharModel"]
 Array = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.int64]
 
-PIECE = 1000  # steps read at a time where nothing is learnt, so that memory stays small
+PIECE = 1000  # steps read at a time without learning, to limit memory
 
 
 class CharModel(Module):
     """A network that predicts each character of a text from all characters before it.
 
-    The embedding and the output layer work on all steps of a chunk at once; only the cell
-    goes step by step.
+    The embedding and the output layer compute all steps of a chunk at once. Only the cell runs
+    step by step.
 
     Parameters
     ----------
     vocabulary : CharVocabulary
     embedding : int
-        Length of the vector that stands for a character.
+        Length of the vector that represents a character.
     hidden : int
-        Units of the cell.
+        Number of units of the cell.
 
     Examples
     --------
@@ -63,7 +63,7 @@ class CharModel(Module):
         self.sizes = {"embedding": embedding, "hidden": hidden}
 
     def forward(self, codes: TensorLike, state: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Logits of each next character, and the state after the last one.
+        """Logits of each next character, and the state after the last character.
 
         Parameters
         ----------
@@ -81,7 +81,7 @@ class CharModel(Module):
         Yields
         ------
         probabilities : ndarray, shape (T, symbols)
-            Of the character after each.
+            Probabilities of the character after each step.
         hidden : ndarray, shape (T, hidden)
         state : Tensor
         """
@@ -98,15 +98,15 @@ class CharModel(Module):
         ----------
         codes : ndarray of int, shape (N,)
         before : ndarray of int
-            What was read before the first of them: one code at least. The state is carried
-            through all of it.
+            The codes before the first of `codes`, at least one. The network reads them first, and carries
+            its state on.
 
         Returns
         -------
         ndarray, shape (N,)
         """
         everything = np.concatenate([before, codes])
-        found, done = [], 1  # nothing predicts the first
+        found, done = [], 1  # the first code is not predicted
         for probabilities, _, _ in self.read(everything[:-1]):
             came = everything[done : done + len(probabilities)]
             found.append(probabilities[np.arange(len(came)), came])
@@ -120,10 +120,10 @@ class CharModel(Module):
         ----------
         length : int
         temperatures : sequence of float
-            One for each text. The logits are divided by it: below 1 the likely characters
-            become likelier, at 0 the likeliest is taken.
+            One temperature for each text. The logits are divided by the temperature. Below 1, likely
+            characters become more likely; at 0, the most likely character is chosen.
         prompt : str
-            What is read first: one character at least, all of the vocabulary.
+            The text that the model reads first: at least one character, all from the vocabulary.
         """
         codes = np.tile(self.vocabulary.encode(prompt)[:, None], len(temperatures))
         divisor = np.maximum(np.asarray(temperatures, float), 1e-6)[:, None]

@@ -12,21 +12,22 @@ __all__ = ["NGram", "bits_per_character"]
 Codes = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-HELD_IN = 5  # one character in so many of the training part fits the weights
-ROUNDS = 50  # of expectation and maximisation: the likelihood has one maximum, and it is soon reached
+HELD_IN = 5  # one of this many characters of the training part is used to fit the weights
+ROUNDS = 50  # rounds of expectation maximisation; the likelihood has a single maximum, which is reached soon
 
 
 class NGram:
-    """An n-gram model: the probability of a character given the n - 1 before it, by counting.
+    """An n-gram model: the probability of a character given the n - 1 characters before it, from counts.
 
     The counts are smoothed by interpolation with the next shorter model, down to the
     uniform distribution (Jelinek and Mercer, 1980)::
 
         P(c | context) = λ count(context c) / count(context) + (1 - λ) P(c | shorter context)
 
-    The weight λ depends on how often the context was seen, in powers of two. It is fitted
-    by expectation maximisation to the last fifth of the codes, with counts from the first
-    four fifths; then all are counted. It stays below 1, so that nothing is impossible.
+    The weight λ depends on the count of the context, in powers of two. The weights are fitted
+    by expectation maximisation to the last fifth of the codes, with counts from the first four
+    fifths. Afterwards all codes are counted. Each weight stays below 1, so that no symbol has
+    probability 0.
 
     Parameters
     ----------
@@ -40,9 +41,9 @@ class NGram:
     Attributes
     ----------
     weights : ndarray
-        λ for contexts seen never, once, 2 to 3 times, 4 to 7 times, and so on.
+        λ for contexts with the counts 0, 1, 2 to 3, 4 to 7, and so on.
     shorter : NGram or None
-        The model of n - 1; None stands for the uniform distribution.
+        The model of n - 1; None for the uniform distribution.
 
     Examples
     --------
@@ -94,12 +95,12 @@ class NGram:
         other = self._of_shorter(grams)
         buckets = _bucket(seen)
         weights = np.full(int(_bucket(self._context_counts.max(initial=0))) + 1, 0.5)
-        weights[0] = 0.0  # nothing was counted after a context never seen
+        weights[0] = 0.0  # an unseen context has no counts
         sizes = np.bincount(buckets, minlength=len(weights))
         for _ in range(ROUNDS):
             weight = weights[buckets]
             share = weight * own / (weight * own + (1 - weight) * other)
-            # one success and one failure more than were seen: no weight becomes 1, so no symbol impossible
+            # add one success and one failure: no weight becomes 1, so no symbol has probability 0
             weights[1:] = (np.bincount(buckets, share, len(weights))[1:] + 1) / (sizes[1:] + 2)
         return weights
 
@@ -122,7 +123,7 @@ class NGram:
         Parameters
         ----------
         context : array_like of int
-            Its last n - 1 codes count; with fewer, a shorter model answers.
+            The codes before the symbol; the last n - 1 are used. For fewer codes, a shorter model is used.
 
         Returns
         -------
@@ -143,7 +144,7 @@ class NGram:
         ----------
         codes : array_like of int, shape (N,)
         before : array_like of int
-            What was read before the first of them.
+            The codes before the first of `codes`.
 
         Returns
         -------
@@ -152,14 +153,14 @@ class NGram:
         codes, before = np.asarray(codes, np.int64), np.asarray(before, np.int64)
         context = before[max(0, len(before) - self.n + 1) :]
         found = self._probability(_windows(np.concatenate([context, codes]), self.n, self.symbols))
-        missing = len(codes) - len(found)  # the first few have too short a context
+        missing = len(codes) - len(found)  # the context of the first codes is too short
         if missing and self.shorter is not None:
             found = np.concatenate([self.shorter.score(codes[:missing], context), found])
         return found
 
 
 def bits_per_character(probabilities: npt.ArrayLike) -> float:
-    """The mean of -log2 p over a text, for the probabilities p that a model gave to its characters.
+    """The mean of -log2 p over a text, for the probabilities p that a model assigned to the characters.
 
     Examples
     --------
@@ -183,13 +184,13 @@ def _counted(grams: Codes, limit: int) -> tuple[Codes, Codes]:
     """The distinct n-grams in order, and how often each occurs."""
     if limit > max(1_000_000, len(grams)):
         return np.unique(grams, return_counts=True)
-    counts = np.bincount(grams, minlength=limit)  # no sorting, where there is room for a count of each
+    counts = np.bincount(grams, minlength=limit)  # no sorting if memory allows a count for each possible n-gram
     occurring = np.flatnonzero(counts)
     return occurring, counts[occurring]
 
 
 def _look_up(keys: Codes, values: Any, wanted: Codes) -> Floats:
-    """The values of the wanted keys, with 0 for a key that is missing."""
+    """The values of the wanted keys; 0 for a missing key."""
     if not len(keys):
         return np.zeros(len(wanted))
     position = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)

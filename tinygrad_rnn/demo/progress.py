@@ -15,13 +15,13 @@ __all__ = ["Progress"]
 
 
 class Progress:
-    """A progress bar on a terminal, or in a notebook; elsewhere, such as in a log, a line at every tenth of the updates.
+    """A progress bar on a terminal or in a notebook; elsewhere, such as in a log, a line after each tenth of the updates.
 
     Parameters
     ----------
     updates : int
     stream : text file, optional
-        Standard error if not given.
+        The output stream; if not given, standard error.
 
     Raises
     ------
@@ -35,7 +35,7 @@ class Progress:
         self.in_notebook = stream is None and "ipykernel" in sys.modules
         tqdm = optional("tqdm", "demo", "the progress bar needs")
         if self.in_notebook:
-            with warnings.catch_warnings():  # without ipywidgets it is a bar of text
+            with warnings.catch_warnings():  # without ipywidgets, tqdm warns and shows a text bar
                 warnings.simplefilter("ignore")
                 tqdm = optional("tqdm.auto", "demo", "the progress bar needs")
         self._make: Any = tqdm.tqdm

@@ -1,4 +1,4 @@
-"""The demo's report: one page about the network, what it learnt, and how."""
+"""The demo's report: one page about the network, its results, and its training."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ class DemoResults:
     model : CharModel
     history : History
     scores : list of Score
-        The network's own is the last.
+        The scores of all models; the network's score is the last.
     samples : list of str
-        One for each temperature of the settings.
+        One sample for each temperature of the settings.
     prompt : str
-        What the network read before it wrote them.
+        The text that the network read before it wrote the samples.
     versions : dict of str to str
     """
 

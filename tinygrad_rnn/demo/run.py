@@ -1,4 +1,4 @@
-"""The demo from start to end: read, count, learn, compare, write, report."""
+"""The whole demo: read the text, count n-grams, train, compare, write samples, write the report."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ MODEL = "model.safetensors"
 def run(settings: Settings | None = None, text: str | Path | None = None, out: str | Path = "tinygrad-rnn-demo") -> DemoResults:
     """Train a character-level language model, and write a report about it.
 
-    Everything that could be wrong with what was asked is looked for before training.
-    Ctrl-C ends training early and nothing else.
+    All options and files are checked before training. Ctrl-C only ends training early; the report
+    is still written.
 
     Parameters
     ----------
     settings : Settings, optional
     text : path, optional
-        A UTF-8 file; the prose of Python's own help texts if not given.
+        A UTF-8 file; if not given, the prose of Python's own help texts.
     out : path
-        The folder to write ``report.html`` and ``model.safetensors`` to.
+        The folder for ``report.html`` and ``model.safetensors``.
 
     Returns
     -------
@@ -58,14 +58,14 @@ def run(settings: Settings | None = None, text: str | Path | None = None, out: s
         If tqdm or matplotlib is missing.
     """
     settings = settings or Settings()
-    # what is reported is the backend that ran: without a compiler it is NumPy
+    # the report names the backend that ran, which is NumPy if there is no compiler
     settings = replace(settings, backend=backend_named(settings.backend, to_run=True).name)
     start = time.perf_counter()
-    # small products take microseconds: on a busy machine a second thread costs more than all of them
+    # small products take microseconds; on a busy machine, a second thread costs more than all products
     one_thread = optional("threadpoolctl", "demo", "the demo needs").threadpool_limits(1, user_api="blas")
     with Interrupt() as interrupt, one_thread, use(settings.backend):
         progress = Progress(settings.updates)
-        new_figure(1, 1, extra="demo")  # better missing now than after training
+        new_figure(1, 1, extra="demo")  # raises before training if matplotlib is missing
         optional("safetensors", "demo", "the file of the model needs")
         corpus = _corpus(text)
         check_length(len(corpus.training), settings)
@@ -79,7 +79,7 @@ def run(settings: Settings | None = None, text: str | Path | None = None, out: s
         with progress:
             history = train(model, corpus.training, settings, progress, lambda: interrupt.requested)
         _tell_end(history, settings)
-        save(model, folder / MODEL)  # first of all: whatever happens later, what was learnt is safe
+        save(model, folder / MODEL)  # first, so that the trained model is safe if a later step fails
 
         scores = score_all(model, counted, corpus)
         _print_scores(scores, corpus)
@@ -94,7 +94,7 @@ def run(settings: Settings | None = None, text: str | Path | None = None, out: s
 
 
 def _writable(out: str | Path) -> Path:
-    """The output folder, made if needed, after a check that all files can be written there."""
+    """The output folder, created if needed, after a check that all files can be written to it."""
     folder = make_folder(out, "the output folder")
     for name in ("report.html", MODEL):
         check_writable(folder / name)
@@ -109,7 +109,7 @@ def _corpus(text: str | Path | None) -> Corpus:
 
 def _prompt(corpus: Corpus, settings: Settings) -> str:
     if settings.prompt:
-        corpus.vocabulary.encode(settings.prompt)  # raises if a character is not known
+        corpus.vocabulary.encode(settings.prompt)  # raises if a character is unknown
         return settings.prompt
     usual = "The "
     return usual if all(c in corpus.vocabulary for c in usual) else corpus.vocabulary.decode(corpus.training[: len(usual)])
@@ -124,7 +124,7 @@ def _versions() -> dict[str, str]:
     }
 
 
-# -- what is said on the way ---------------------------------------------------------------
+# -- messages ------------------------------------------------------------------------------
 
 
 def _describe(corpus: Corpus, model: CharModel, settings: Settings) -> None:

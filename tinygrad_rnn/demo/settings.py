@@ -12,39 +12,39 @@ __all__ = ["Settings"]
 
 @dataclass(frozen=True)
 class Settings:
-    """Sizes and speeds of the demo; the defaults suit a quarter of a megabyte of English.
+    """Sizes and training options of the demo; the defaults suit a quarter of a megabyte of English.
 
     Attributes
     ----------
     updates : int
-        Steps of the optimiser; 0 leaves the model as it was drawn.
+        Number of steps of the optimiser; with 0, the model keeps its random weights.
     seconds : float
-        When training ends at the latest, whatever the updates.
+        Time limit of training, for any number of updates.
     batch, length : int
-        Rows of text read side by side, and characters of a chunk: gradients go back no
-        further than its start.
+        Number of rows of text read in parallel, and number of characters of a chunk. Gradients go
+        back at most to the start of the chunk.
     embedding, hidden : int
-        Length of a character's vector, and units of the cell.
+        Length of a character's vector, and number of units of the cell.
     rate : float
-        Adam's learning rate; in the second half of training it falls evenly to 0.
+        Adam's learning rate, which falls linearly to 0 in the second half of training.
     clip : float
         Largest Euclidean norm of the gradient.
     temperatures : tuple of float
-        One sample is written for each.
+        Temperatures of the samples; one sample is written for each.
     sample : int
-        Characters of a sample.
+        Number of characters of a sample.
     prompt : str
-        What the network reads before it writes; if empty, "The ", or what the text starts
-        with if that cannot be said in its characters.
+        The text that the network reads before it writes. If empty, the prompt is "The ", or, if the
+        vocabulary lacks its characters, the start of the text.
     seed : int
-        Of the initial weights and the samples.
+        Seed of the initial weights and the samples.
     backend : {"numpy", "native"}
-        The backend that runs the network; the one in use (see :class:`use`) if not given.
+        The backend that runs the network; if not given, the backend in use (see :class:`use`).
 
     Raises
     ------
     DataError
-        If a number is not in its range.
+        If a number is outside its range.
     ValueError
         If there is no such backend.
 

@@ -21,17 +21,17 @@ __all__ = ["History", "check_length", "train"]
 
 @dataclass
 class History:
-    """The course of a training: losses, time, and why it ended.
+    """The course of a training: losses, time, and the reason why training ended.
 
     Attributes
     ----------
     bits : list of float
         The loss of each update, in bits per character.
     characters : int
-        How many were read.
+        Number of characters that were read.
     seconds : float
     ended : str
-        Why: ``"done"``, ``"out of time"`` or ``"interrupted"``.
+        The reason: ``"done"``, ``"out of time"`` or ``"interrupted"``.
     """
 
     bits: list[float] = field(default_factory=list)
@@ -62,9 +62,9 @@ def train(
         The training part of the text.
     settings : Settings
     progress : callable, optional
-        Called after every update.
+        A function that is called after every update.
     interrupted : callable, optional
-        Asked before every update: training ends once it says yes.
+        A function that is called before every update; training ends when it returns True.
 
     Returns
     -------
@@ -93,7 +93,7 @@ def train(
         loss.backward()
         clip_grad_norm(optimizer.parameters, settings.clip)
         optimizer.step()
-        state = after.detach()  # the next chunk goes on from here, and its gradient stops here
+        state = after.detach()  # the next chunk starts from this state, and its gradient stops here
         history.bits.append(loss.item() / math.log(2))
         history.characters += inputs.size
         progress(history)
@@ -123,9 +123,9 @@ def check_length(n: int, settings: Settings) -> None:
 
 
 def _chunks(codes: Codes, settings: Settings) -> Iterator[tuple[Codes, Codes, bool]]:
-    """Yield chunks without end, each with whether it begins a pass, at which no state is carried over.
+    """Yield chunks without end, each with whether the chunk begins a pass; no state is carried over into a new pass.
 
-    Every pass after the first starts at another character, so that chunks are cut elsewhere.
+    Every pass after the first starts at another character, so that the borders of chunks change.
     """
     shift = 0
     spare = len(codes) - settings.batch * settings.length

@@ -217,7 +217,7 @@ def place(sketch: Sketch, free: bool = False, layout: Layout | None = None) -> N
 
 
 WIDEST = 2.0
-"""Largest factor by which the distance of nodes may grow to reach the wanted aspect ratio."""
+"""Largest factor by which distances of nodes are stretched to reach the wanted aspect ratio."""
 
 
 def _stretch(sketch: Sketch, aspect: float) -> None:

@@ -1,4 +1,4 @@
-"""Estimators with scikit-learn's habits: from a table to a forecast. Needs the extra ``sklearn``."""
+"""Estimators with the interface of scikit-learn, which make a forecast from a table. Needs the extra ``sklearn``."""
 
 from ..errors import MissingExtraError
 from ..extras import installing

@@ -23,21 +23,21 @@ Array = npt.NDArray[Any]
 class ARRegressor(SeriesRegressor):
     """Autoregressive model: y_t = w_0 + Σ_k w_k y_{t-k} + ε_t, for k = 1, …, order, fitted by least squares.
 
-    The baseline for other models. X tells which rows there are, and its numbers are not used: give None, or a table with
-    the columns of `groups`. The intervals of a forecast are exact for normal ε and for the weights that were found.
+    This model is the baseline for other models. Only the rows of X are used, not its numbers: give None, or a table with
+    the column of `groups`. The intervals of a forecast are exact if ε is normal and the fitted weights are the true ones.
 
     Parameters
     ----------
     order : int
     groups : str or int, optional
-        The column of X that tells several series apart: its name, or its number where X is an array.
+        The column of X that distinguishes several series: its name, or its number if X is an array.
 
     Attributes
     ----------
     module_ : tinygrad_rnn.nn.AR
-        With the weights, the poles and the deviation of ε.
+        The model, with the weights, the poles and the standard deviation of ε.
     covariance_ : ndarray, shape (outputs, outputs)
-        Of ε, without bias.
+        Unbiased estimate of the covariance of ε.
     sessions_ : list of Session
     reach_ : int
         The order.
@@ -82,7 +82,7 @@ class ARRegressor(SeriesRegressor):
         return [self._rows(y, len(x), horizon or 1) for x, y in zip(table.x, known, strict=True)]
 
     def _rows(self, y: Array, rows: int, n: int) -> Array:
-        """Predictions n steps ahead, followed by those of a free run."""
+        """Predictions n steps ahead, followed by the predictions of a free run."""
         model: nn.AR = self.module_
         first = y[:1] if len(y) else self._mean()[None]
         starts: Any = windows(np.concatenate([np.repeat(first, self.reach_, axis=0), y]), self.reach_)
@@ -101,7 +101,7 @@ class ARRegressor(SeriesRegressor):
         model: nn.AR = self.module_
         with no_grad():
             mean = model.forecast(model.history(past.y[0][:, None]), len(x)).data[:, 0]
-        responses = [np.eye(self.outputs_.size)]  # of later values to ε
+        responses = [np.eye(self.outputs_.size)]  # responses of later values to ε
         for j in range(1, len(x)):
             responses.append(sum(w_k @ responses[j - k] for k, w_k in enumerate(model.w[:j], 1)))
         variances = np.cumsum([np.diag(psi @ self.covariance_ @ psi.T) for psi in responses], axis=0)

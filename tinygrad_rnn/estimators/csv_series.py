@@ -1,4 +1,4 @@
-"""A CSV file of a plant or a series as a table: which columns it has, where it has gaps, what is missing."""
+"""A CSV file of a plant or a series as a table: its columns, its gaps, and its missing values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .tables import check_numbers, frequency, listed
 __all__ = ["CsvSeries", "predict_csv", "read_csv_series"]
 
 TIME_NAMES = ("time", "date", "datetime", "timestamp", "t")
-"""Names of columns that are taken as times, without their unit and in any case."""
+"""Names of columns that contain times, without the unit, in upper or lower case."""
 
 
 DECIMAL_COMMA = re.compile(r"(^|;) *[+-]?\d+,\d+ *(;|\r?$)", re.MULTILINE)
@@ -29,16 +29,16 @@ DECIMAL_COMMA = re.compile(r"(^|;) *[+-]?\d+,\d+ *(;|\r?$)", re.MULTILINE)
 
 
 class CsvSeries(NamedTuple):
-    """The contents of a CSV file: series with their index.
+    """The contents of a CSV file: a target series and input series with their index.
 
     Attributes
     ----------
     inputs : DataFrame
-        The inputs of all rows; without columns if the model has none. Its index has the times.
+        The inputs of all rows; a table without columns if the model has no inputs. Its index has the times.
     target : Series
-        NaN at the end where only the inputs are known.
+        The target; NaN in rows at the end in which only the inputs are known.
     found : list of str
-        What the file has, in words, a line each.
+        A description of the file's contents, in lines of text.
 
     Examples
     --------
@@ -53,7 +53,7 @@ class CsvSeries(NamedTuple):
 
     @property
     def measured(self) -> int:
-        """The number of rows before the first that has no target."""
+        """The number of rows before the first row without a target."""
         return int(self.target.notna().sum())
 
 
@@ -64,26 +64,26 @@ def read_csv_series(
     time: str | None = None,
     drop_missing: bool = False,
 ) -> CsvSeries:
-    r"""Read a table with a row for each step, whose first line names the columns.
+    r"""Read a table with a row for each step; its first line names the columns.
 
-    Columns are separated by commas, semicolons or tabs. Where semicolons separate them, numbers may have a decimal comma. A
-    column called time, date, datetime, timestamp or t, with or without a unit, has the times; numbers are seconds.
+    Columns are separated by commas, semicolons or tabs. With semicolons, numbers may have a decimal comma. A column named
+    time, date, datetime, timestamp or t, with or without a unit, has the times; times that are numbers are in seconds.
 
     Parameters
     ----------
     path : str or path
     target : str
-        The column to predict. Its last rows may be empty: the rows whose inputs are known in advance.
+        The column to predict. Its last rows may be empty, if their inputs are known in advance.
     inputs : sequence of str
     time : str, optional
         The column of the times, if it has another name.
     drop_missing : bool
-        Whether rows without all values are left out, which makes gaps in the times.
+        Whether rows with missing values are left out, which makes gaps in the times.
 
     Raises
     ------
     DataError
-        If there is no such file or column, or a value is missing or no number; with its row.
+        If there is no such file or column, or if a value is missing or no number; the message names the row.
 
     Examples
     --------
@@ -132,20 +132,20 @@ def predict_csv(
     Parameters
     ----------
     model : estimator
-        Fitted to a table whose columns have names.
+        An estimator that was fitted to a table with column names.
     path : str or path
-        A CSV file with the columns of the inputs, and that of the target where it was measured.
+        A CSV file with the columns of the inputs, and the column of the target for the rows in which it was measured.
     horizon : int, optional
-        Steps ahead in the rows where the target was measured, 1 if not given. In the rows after them the model runs freely.
+        Number of steps ahead in the rows with a measured target; 1 if not given. In later rows the model runs freely.
     time : str, optional
         The column of the times, as for :func:`read_csv_series`.
     drop_missing : bool
-        Whether rows without all values are left out, as for :func:`read_csv_series`.
+        Whether rows with missing values are left out, as for :func:`read_csv_series`.
 
     Returns
     -------
     DataFrame
-        The target, if it is in the table, and a column ``predicted``.
+        A table with the target, if the file has it, and a column ``predicted``.
 
     Raises
     ------
@@ -214,7 +214,7 @@ def _as_numbers(table: Any, path: str | os.PathLike[str]) -> Any:
 
 
 def _without_missing(table: Any, end: int, drop: bool) -> tuple[Any, list[str]]:
-    """The table without the rows before `end` that lack a value, and in words how many were left out."""
+    """The table without the rows before `end` with missing values, and a text with the number of rows left out."""
     missing = ~np.isfinite(table.iloc[:end]).all(axis=1)
     if not missing.any():
         return table, []
@@ -245,7 +245,7 @@ def _times(pandas: Any, column: Any, path: Any) -> Any:
         if column.dtype.kind in "iuf":
             return pandas.TimedeltaIndex(pandas.to_timedelta(column, unit="s"))
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # a column of which pandas guesses no one format
+            warnings.simplefilter("error")  # pandas finds no single format for the column
             return pandas.DatetimeIndex(pandas.to_datetime(column))
     except (ValueError, TypeError, OverflowError, UserWarning) as error:
         first = str(error).splitlines()[0]
@@ -258,7 +258,7 @@ def _rows(count: int, later: int, target: str) -> str:
 
 
 def _missing(table: Any, count: int) -> str:
-    """Which values are missing or infinite."""
+    """A mask of the values that are missing or infinite."""
     said = []
     for name in table.columns:
         rows = np.flatnonzero(~np.isfinite(table[name].to_numpy()))

@@ -1,4 +1,4 @@
-"""Diagnostics: what the residuals of a model still know, and which delays to choose."""
+"""Diagnostics: correlations that remain in the residuals of a model, and the choice of delays."""
 
 from __future__ import annotations
 
@@ -32,14 +32,15 @@ class Diagnostics:
     residuals : as y
         Measurements minus predictions one step ahead; NaN in the first rows of each session.
     autocorrelation : ndarray, shape (outputs, lags + 1)
-        From lag 0, which is 1. A model that knows all that the past says of y leaves residuals without it.
+        Autocorrelation of the residuals from lag 0, at which it is 1. If a model uses all information of the past, its
+        residuals have no autocorrelation at other lags.
     input_correlation : ndarray, shape (outputs, inputs, 2 lags + 1)
-        Of e_t with u_{t-k}, for k from -lags to lags. What stands out at positive k is an effect of the input that the
-        model does not have; at negative k the input reacts to y.
+        Correlation of e_t with u_{t-k}, for k from -lags to lags. A large value at a positive k is an effect of the input
+        that the model lacks. A large value at a negative k means that the input reacts to y.
     bound : float
-        Of 100 correlations of independent series 95 are within ± bound.
+        Of 100 correlations of independent series, 95 are within ± bound.
     fit_percent : float or ndarray
-        One step ahead.
+        Fit of the predictions one step ahead, in percent.
     inputs : list of str
         Names of the inputs.
     """
@@ -111,7 +112,7 @@ def diagnostics(model: SeriesRegressor, X: Any, y: Any, lags: int = 20) -> Diagn
     Raises
     ------
     DataError
-        If there are no more residuals than lags.
+        If there are not more residuals than lags.
 
     References
     ----------
@@ -168,14 +169,14 @@ class Orders:
     Attributes
     ----------
     rows : list of dict
-        For each candidate its ``parameters``, and ``size``, ``aic``, ``bic``, ``one_step`` and ``free_run``.
+        For each candidate, its ``parameters``, ``size``, ``aic``, ``bic``, ``one_step`` and ``free_run``.
     """
 
     def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
         self.rows = list(rows)
 
     def best(self, criterion: str = "free_run") -> dict[str, Any]:
-        """The parameters of the candidate with the least value of a criterion.
+        """The parameters of the candidate with the smallest value of a criterion.
 
         Parameters
         ----------
@@ -210,9 +211,9 @@ def select_order(
 ) -> Orders:
     """Fit a model for each combination of parameters, such as delays, and compare them.
 
-    Each is fitted to the first rows. AIC = n ln(RSS/n) + 2p and BIC = n ln(RSS/n) + p ln n are of its errors there, one
-    step ahead, in the same n rows for all; p is how many numbers it has. The root mean square errors are of the last rows,
-    one step ahead, and in a free run from what was measured before them.
+    Each model is fitted to the first rows. AIC = n ln(RSS/n) + 2p and BIC = n ln(RSS/n) + p ln n use the model's errors
+    one step ahead in these rows. The n rows are the same for all models; p is the number of parameters. The root mean square
+    errors are measured in the last rows, one step ahead, and in a free run that starts from the measurements before them.
 
     Parameters
     ----------
@@ -222,12 +223,12 @@ def select_order(
     grid : mapping of str to sequence
         As for :class:`sklearn.model_selection.GridSearchCV`.
     validation_fraction : float
-        The share of the last rows.
+        The fraction of rows, at the end, that are used for validation.
 
     Returns
     -------
     Orders
-        It prints as a table, in which a star marks the least of each column.
+        A table; when printed, a star marks the smallest value of each column.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Fitting: a search over parameters that keeps those with the least error on later data."""
+"""Fitting: a search that keeps the parameters with the smallest error on later data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..tensor import Parameter, Tensor
 __all__ = ["SMALL", "EarlyStopping", "progress", "search", "seeded"]
 
 SMALL, LARGEST = 600, 20_000_000
-"""Up to so many parameters Levenberg–Marquardt is chosen, and up to so many elements of its Jacobian."""
+"""Largest number of parameters, and of elements of the Jacobian, for which Levenberg–Marquardt is chosen."""
 SOLVERS = ("auto", "lm", "lbfgs", "adam")
 
 
@@ -31,9 +31,9 @@ class EarlyStopping:
     ----------
     parameters : sequence of Parameter
     error : callable
-        ``error() -> float``, on data that the search does not see.
+        ``error() -> float``, the error on data that are not used in the search.
     patience : int
-        How many iterations without a new least error end the search.
+        Number of iterations without a new smallest error after which the search ends.
     bar : progress bar
 
     Attributes
@@ -50,7 +50,7 @@ class EarlyStopping:
         self.arrays = [p.data for p in parameters]
 
     def compare(self) -> None:
-        """Keep the present parameters, if their error is less than any before."""
+        """Keep the current parameters if their error is smaller than all errors before."""
         with no_grad(), np.errstate(all="ignore"):
             error = self.error()
         self.since += 1
@@ -58,12 +58,12 @@ class EarlyStopping:
             self.least, self.since, self.arrays = error, 0, [p.data for p in self.parameters]
 
     def __call__(self, loss: float) -> None:
-        """Compare the current parameters with the best ones so far.
+        """Compare the current parameters with the best parameters so far.
 
         Raises
         ------
         StopIteration
-            If so.
+            If the error has not become smaller for `patience` iterations.
         """
         self.compare()
         self.iterations += 1
@@ -89,7 +89,7 @@ def search(
     rate: float = 0.01,
     clip: float = 1.0,
 ) -> None:
-    """Minimise a sum of squares or a loss; the parameters with the least error on later data are kept.
+    """Minimise a sum of squares or a loss, and keep the parameters with the smallest error on later data.
 
     Parameters
     ----------
@@ -97,18 +97,18 @@ def search(
     solver : {"auto", "lm", "lbfgs", "adam"}
     iterations : int
     residuals : callable, optional
-        ``residuals() -> Tensor``, what is squared and summed.
+        ``residuals() -> Tensor``, the numbers that are squared and summed.
     jacobian : callable, optional
         As for :func:`levenberg_marquardt`.
     loss : callable, optional
-        ``loss() -> Tensor``, one number; the mean square of the residuals if it is not given.
+        ``loss() -> Tensor``, a number; if not given, the mean square of the residuals.
     rate, clip : float
-        Learning rate of Adam, and the norm to which its gradient is clipped.
+        Learning rate of Adam, and the norm to which the gradient is clipped.
 
     Raises
     ------
     DataError
-        If the solver is none of these, or needs residuals where there is only a loss.
+        If the solver is unknown, or needs residuals but only a loss is given.
     """
     parameters = stopping.parameters
     if solver not in SOLVERS:
@@ -120,7 +120,7 @@ def search(
         solver = "lm" if size <= SMALL and elements <= LARGEST else "lbfgs"
 
     def mean_square() -> Tensor:
-        assert residuals is not None  # or there is a loss
+        assert residuals is not None  # otherwise a loss was given
         found = residuals()
         return (found * found).mean()
 
@@ -142,7 +142,7 @@ def _run(
     rate: float,
     clip: float,
 ) -> None:
-    """Run the solver until it, or the callback, ends the search."""
+    """Run the solver until the solver or the callback ends the search."""
     if solver == "lm":
         if residuals is None:
             raise DataError("solver='lm' makes a sum of squares small, which a classifier has not; take 'adam' or 'lbfgs'")

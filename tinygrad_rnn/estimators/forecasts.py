@@ -1,4 +1,4 @@
-"""Forecasts: what comes next, within which limits."""
+"""Forecasts: the next values of a series, with limits."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["Forecast", "check_interval", "set_times"]
 
 
 def check_interval(interval: float) -> float:
-    """Return the coverage of an interval, or raise if it is not between 0 and 1.
+    """Return the coverage of an interval, or raise an error if it is not between 0 and 1.
 
     Raises
     ------
     ValueError
-        If it is not.
+        If the coverage is not between 0 and 1.
 
     Examples
     --------
@@ -52,13 +52,13 @@ class Forecast:
     Attributes
     ----------
     mean, lower, upper : Series, DataFrame or ndarray, shape (steps,) or (steps, outputs)
-        The forecast and the limits of the interval; pandas, if the estimator was given pandas.
+        The forecast and the limits of the interval, as pandas objects if the estimator was fitted to pandas objects.
     interval : float
-        The share of later values that are between the limits: for each step by itself.
+        The probability that a later value is between the limits, for each single step.
     past : as mean
-        The last values that were measured.
+        The last measured values.
     paths : ndarray, shape (paths, steps, outputs), or None
-        Simulated series of which the limits are quantiles; None where these are exact.
+        Simulated series, whose quantiles are the limits; None if the limits are exact.
 
     Examples
     --------
@@ -86,7 +86,7 @@ class Forecast:
         Returns
         -------
         matplotlib.figure.Figure
-            A notebook shows it; ``figure.savefig("forecast.svg")`` writes a file.
+            The figure, which a notebook shows; ``figure.savefig("forecast.svg")`` writes a file.
 
         Raises
         ------
@@ -99,7 +99,7 @@ class Forecast:
         indices = [getattr(data, "index", None) for data in (self.past, self.mean)]
         if any(index is None for index in indices):
             indices = [np.arange(-len(past), 0), np.arange(len(mean))]
-        # the lines go on from the last measurement
+        # the lines continue from the last measurement
         mean, lower, upper = (np.concatenate([past[-1:], part]) for part in (mean, lower, upper))
         for k, axis in enumerate(np.atleast_1d(axes)):
             before, after = (set_times(axis, index) for index in indices)

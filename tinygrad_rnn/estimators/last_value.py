@@ -1,4 +1,4 @@
-"""LastValueRegressor: the next value is the last one, which each model of a series has to beat."""
+"""LastValueRegressor predicts that the next value equals the last value, a baseline for each model of a series."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ Array = npt.NDArray[Any]
 
 
 class LastValueRegressor(SeriesRegressor):
-    """The last measured value as the prediction of all later ones, a baseline.
+    """A baseline that predicts the last measured value for all later steps.
 
     Parameters
     ----------
     groups : str or int, optional
-        The column of X that tells several series apart.
+        The column of X that distinguishes several series.
 
     Examples
     --------

@@ -23,18 +23,18 @@ Array = npt.NDArray[Any]
 class OpenLoop:
     """Objective of predictions one step ahead from measured values.
 
-    In open loop no step depends on another, so that all rows of all sessions are one batch of a single step.
+    In open loop no step depends on another step. So all rows of all sessions are one batch of a single step.
 
     Parameters
     ----------
     model : NARX
     parts : list of Part
-        In standard units, each longer than the model's reach.
+        Parts in standardised units, each longer than the longest delay of the model.
 
     Attributes
     ----------
     jacobian : None
-        It has nothing quicker than what a search does by itself.
+        Always None: the search computes its own Jacobian, which is already fast.
 
     Examples
     --------
@@ -108,11 +108,11 @@ class ClosedLoop:
         return float(np.square(found).sum() / (self.real.sum() * found.shape[2]))
 
     def jacobian(self) -> Array:
-        """Derivatives of residuals by the parameters: ∂y_t/∂θ = ∂f_t/∂θ + Σ_k ∂f_t/∂y_{t-k} ∂y_{t-k}/∂θ.
+        """Derivatives of residuals with respect to parameters: ∂y_t/∂θ = ∂f_t/∂θ + Σ_k ∂f_t/∂y_{t-k} ∂y_{t-k}/∂θ.
 
-        The partial derivatives are those of single steps, so that they are found for all steps at once; the sum is the only
+        The partial derivatives are derivatives of single steps, so all steps are computed at once. Only the sum needs a
         loop over time (Narendra and Parthasarathy, "Identification and control of dynamical systems using neural networks",
-        1990). That is several times quicker than a run of the reversed loop for each parameter.
+        1990). This is several times faster than a run of the reversed loop for each parameter.
         """
         with no_grad():
             ys = self.residuals().data + self.ys

@@ -27,46 +27,46 @@ __all__ = ["NARXRegressor"]
 
 Array = npt.NDArray[Any]
 WINDOW = 100
-"""Steps of a free run in training; a longer series is cut into so many, which run side by side."""
+"""Number of steps of a free run in training; a longer series is cut into windows of this length, which run in parallel."""
 
 
 DISTURBED: MutableMapping[nn.NARX, nn.Recurrent] = weakref.WeakKeyDictionary()
-"""For each model its runs with disturbances, so that their step is compiled once."""
+"""For each model, its runs with disturbances; they are kept so that their step is compiled once."""
 
 
 class NARXRegressor(SeriesRegressor):
     """Nonlinear autoregressive model with inputs: y_t = f(x_t, x_{t-1}, …, y_{t-1}, y_{t-2}, …).
 
-    Columns are brought to mean 0 and deviation 1, and predictions back to their units. The last
-    part of each series is for validation: it ends the search, and tells the best of several starts. The model is
-    trained in open loop, with measured y fed back, and then in closed loop, with its own
-    predictions, as it is used in a free run.
+    Columns are scaled to mean 0 and standard deviation 1, and predictions are scaled back. The last
+    part of each series is used for validation: its error decides when the search ends, and which of
+    several initial values is best. The model is first trained in open loop, with measured y fed
+    back, and then in closed loop, with its own predictions fed back, as in a free run.
 
     Parameters
     ----------
     input_delays : int or sequence of int
-        K for 0, 1, …, K; or a list, such as ``[1, 2]`` where the inputs of the same step are not known.
+        K for the delays 0, 1, …, K; or a list, such as ``[1, 2]`` if the inputs of the same step are unknown.
     output_delays : int or sequence of int
-        K for 1, …, K; or a list.
+        K for the delays 1, …, K; or a list.
     hidden_size : int
         The number of tanh units; with 0 the model is linear, an ARX.
     f : callable, optional
-        ``f(regressor_size, output_size) -> Module`` makes the function of the delayed values, in
-        place of the tanh units; see :class:`tinygrad_rnn.nn.NARXCell`.
+        ``f(regressor_size, output_size) -> Module`` makes the function of the delayed values, which
+        replaces the tanh units; see :class:`tinygrad_rnn.nn.NARXCell`.
     closed_loop : bool
-        Whether training ends in closed loop. Open loop alone is quicker, and better one step ahead.
+        Whether training ends in closed loop. Open loop alone is faster, and better for one step ahead.
     solver : {"auto", "lm", "lbfgs", "adam"}
-        Levenberg–Marquardt for up to 600 parameters, otherwise L-BFGS.
+        The solver; "auto" is Levenberg–Marquardt for up to 600 parameters, otherwise L-BFGS.
     max_iter : int
-        Iterations in each loop, at most.
+        Largest number of iterations in each loop.
     patience : int
-        Iterations without a new least error on the validation part, after which training ends.
+        Number of iterations without a new smallest validation error after which training ends.
     validation_fraction : float
-        The last part of each series; with 0 training ends where its own error is least.
+        Fraction of each series, at its end, for validation; with 0, the training error is used instead.
     restarts : int
-        How many initial values are tried.
+        Number of random initial values.
     groups : str or int, optional
-        The column of X that tells several series apart: its name, or its number where X is an array.
+        The column of X that distinguishes several series: its name, or its number if X is an array.
     random_state : int, RandomState or None
     verbose : int
         1 shows a progress bar.
@@ -74,15 +74,15 @@ class NARXRegressor(SeriesRegressor):
     Attributes
     ----------
     module_ : tinygrad_rnn.nn.NARX
-        The model, in standard units: it draws itself and prints its equations.
+        The model, in standardised units; it has the methods that draw it and print its equations.
     n_iter_ : int
-        Iterations of all starts in all loops.
+        Number of iterations, over all initial values and both loops.
     sessions_ : list of Session
         Stretches of the series without a gap in their times.
     reach_ : int
         The longest delay.
     validation_error_ : float
-        The least error on the validation part, as a mean square in standard units.
+        The smallest error on the validation part, as a mean square in standardised units.
 
     Examples
     --------
@@ -166,7 +166,7 @@ class NARXRegressor(SeriesRegressor):
                     self.n_iter_ += stopping.iterations
                 if best is None or stopping.least < best[0]:
                     best = stopping.least, model
-        assert best is not None  # there is one start at least
+        assert best is not None  # at least one initial value was tried
         self.validation_error_, self.module_ = best
         if not np.isfinite(self.validation_error_):
             warnings.warn(
@@ -179,7 +179,7 @@ class NARXRegressor(SeriesRegressor):
     def _errors(self, train: list[Part], later: list[Part]) -> Array:
         """Errors one step ahead; training errors are inflated by degrees of freedom, as for new data.
 
-        By the factor of the final prediction error, (n + p) / (n - p) (Akaike, "Fitting autoregressive models for
+        The factor is that of the final prediction error, (n + p) / (n - p) (Akaike, "Fitting autoregressive models for
         prediction", 1969).
         """
         model: nn.NARX = self.module_
@@ -244,14 +244,14 @@ class NARXRegressor(SeriesRegressor):
 
 
 class _Disturbed(nn.Cell):
-    """A NARX cell with a disturbance e_t that is added to each output and fed back with it."""
+    """A NARX cell with a disturbance e_t that is added to each output; the disturbed output is fed back."""
 
     def __init__(self, cell: nn.NARXCell) -> None:
         super().__init__()
         self.cell, self.state_shape = cell, cell.state_shape
 
     def step(self, given: tuple[Tensor, ...], history: Any) -> tuple[Tensor, Any]:
-        """y_t + e_t, from (x_t, e_t), or (e_t,) without an input."""
+        """Compute y_t + e_t, from (x_t, e_t), or from (e_t,) without an input."""
         x, e = given if len(given) == 2 else (None, given[0])
         y, after = self.cell.step(x, history)
         y = y + e
@@ -259,7 +259,7 @@ class _Disturbed(nn.Cell):
 
 
 def _windows(parts: list[Part], reach: int) -> list[Part]:
-    """Windows of `WINDOW` steps, each with the history before it."""
+    """Windows of `WINDOW` steps, each with the history before the window."""
     return [
         Part(x[start : start + reach + WINDOW], y[start : start + reach + WINDOW])
         for x, y, _ in parts

@@ -116,7 +116,7 @@ class RecurrentEstimator(SeriesEstimator):
                 self.n_iter_ += stopping.iterations
                 if best is None or stopping.least < best[0]:
                     best = stopping.least, model
-        assert best is not None  # there is one start at least
+        assert best is not None  # at least one initial value was tried
         self.validation_error_, self.module_ = best
         return train, later
 
@@ -129,7 +129,7 @@ class RecurrentEstimator(SeriesEstimator):
         raise NotImplementedError
 
     def _raw(self, xs: list[Array]) -> list[Array]:
-        """Model outputs for sessions in standardised units: of each step, or of the last."""
+        """Model outputs for sessions in standardised units: of each step, or of the last step."""
         one_value = self.outputs_.one_value
         with no_grad():
             run = _Runs(self.module_, [Part(self._scaled_x(x), np.zeros((len(x), 1))) for x in xs], one_value)
@@ -147,9 +147,9 @@ class RecurrentEstimator(SeriesEstimator):
 class RecurrentRegressor(RecurrentEstimator, SeriesRegressor):
     """A recurrent cell and a linear layer that predict y from all inputs so far, at each step or once per sequence.
 
-    Columns are brought to mean 0 and deviation 1, and predictions back to their units. A long
-    series is cut into windows for training, which run side by side. The last part of each series
-    is for validation, as in :class:`NARXRegressor`; y is not fed back.
+    Columns are scaled to mean 0 and standard deviation 1, and predictions are scaled back. For
+    training, a long series is cut into windows, which run in parallel. The last part of each series
+    is used for validation, as in :class:`NARXRegressor`. y is not fed back.
 
     Parameters
     ----------
@@ -158,20 +158,21 @@ class RecurrentRegressor(RecurrentEstimator, SeriesRegressor):
         (input_size, hidden_size).
     hidden_size : int
     window : int
-        Steps of a window. Behind the first of a series a quarter of it only leads up to the state, and is not learnt from.
+        Number of steps of a window. In all windows of a series except the first, the first quarter only warms up the state,
+        and its errors are not used.
     solver : {"adam", "lbfgs", "lm"}
-        All windows count in each iteration.
+        The solver; each iteration uses all windows.
     learning_rate, clip : float
-        Of Adam: the rate, and the norm to which the gradient is clipped.
+        Learning rate of Adam, and the norm to which the gradient is clipped.
     max_iter : int
     patience : int
-        Iterations without a new least error on the validation part, after which training ends.
+        Number of iterations without a new smallest validation error after which training ends.
     validation_fraction : float
-        The last rows of each series, or of five or more sequences the last ones.
+        Fraction for validation: of the rows at the end of each series, or, for five or more sequences, of the sequences.
     restarts : int
-        How many initial values are tried.
+        Number of random initial values.
     groups : str or int, optional
-        The column of X that tells several series apart: its name, or its number where X is an array.
+        The column of X that distinguishes several series: its name, or its number if X is an array.
     random_state : int, RandomState or None
     verbose : int
         1 shows a progress bar.
@@ -179,7 +180,7 @@ class RecurrentRegressor(RecurrentEstimator, SeriesRegressor):
     Attributes
     ----------
     module_ : tinygrad_rnn.nn.Sequential
-        The model, in standard units.
+        The model, in standardised units.
     n_iter_ : int
     sessions_ : list of Session
     validation_error_ : float
@@ -218,7 +219,7 @@ class RecurrentRegressor(RecurrentEstimator, SeriesRegressor):
         return float(np.square(found).sum() / (run.mask.sum() * run.ys.shape[-1]))
 
     def _check_known(self, table: Table, horizon: int | None) -> None:
-        """Accept every horizon: all are the same, since no y is fed back."""
+        """Accept every horizon: the horizon has no effect, because y is not fed back."""
 
     def _run(self, table: Table, horizon: int | None) -> list[Array]:
         return [self.y_scaler_.inverse_transform(part) for part in self._raw(table.x)]
@@ -232,7 +233,7 @@ class RecurrentRegressor(RecurrentEstimator, SeriesRegressor):
         errors = self.residuals_ - self.residuals_.mean(axis=0)
         length = min(
             len(x), max(len(errors) // 4, 1)
-        )  # errors of neighbouring steps are alike, so that blocks of them are drawn
+        )  # errors of neighbouring steps are correlated, so blocks of errors are drawn
         rng = check_random_state(self.random_state)
         starts = rng.randint(len(errors) - length + 1, size=(paths, -(-len(x) // length)))
         drawn = errors[(starts[..., None] + np.arange(length)).reshape(paths, -1)[:, : len(x)]]
@@ -245,15 +246,15 @@ class RecurrentClassifier(ClassifierMixin, RecurrentEstimator):  # type: ignore[
     Parameters
     ----------
     cell, hidden_size, window, solver, learning_rate, clip, max_iter, patience, validation_fraction, restarts, groups
-        As for :class:`RecurrentRegressor`; of the solvers ``"adam"`` and ``"lbfgs"``.
+        As for :class:`RecurrentRegressor`; the solvers are ``"adam"`` and ``"lbfgs"``.
     random_state, verbose
-        As there.
+        As for :class:`RecurrentRegressor`.
 
     Attributes
     ----------
     classes_ : ndarray
     module_ : tinygrad_rnn.nn.Sequential
-        Its outputs are logits.
+        The model; its outputs are logits.
     n_iter_ : int
     sessions_ : list of Session
     validation_error_ : float
@@ -343,7 +344,7 @@ class RecurrentClassifier(ClassifierMixin, RecurrentEstimator):  # type: ignore[
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.poor_score = True  # rows that are no series
+        tags.classifier_tags.poor_score = True  # scikit-learn's test rows are no series
         return tags
 
 
@@ -353,11 +354,11 @@ class _Runs:
     Parameters
     ----------
     model : Sequential
-        A recurrent layer and a linear one.
+        A recurrent layer and a linear layer.
     parts : list of Part
-        In standard units.
+        Parts in standardised units.
     one_value : bool
-        Whether the output of the last step counts alone.
+        Whether only the output of the last step is used.
     """
 
     def __init__(self, model: nn.Sequential, parts: list[Part], one_value: bool) -> None:

@@ -1,4 +1,4 @@
-"""A report about a forecast: the data, errors beside simpler models, the next steps within limits, residuals, the network."""
+"""A report about a forecast: data, errors compared with simpler models, the next steps with limits, residuals, network."""
 
 from __future__ import annotations
 
@@ -31,34 +31,34 @@ __all__ = ["ForecastReport", "forecast_report"]
 
 Array = npt.NDArray[Any]
 HELD_BACK = 0.2
-"""The part of the rows that no model sees in training."""
+"""The fraction of the rows that are not used for training."""
 LAGS = 20
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class ForecastReport:
-    """A page about a model of a series, beside simpler ones.
+    """A page about a model of a series, compared with simpler models.
 
     Attributes
     ----------
     series : CsvSeries
     models : dict of str to estimator
-        Fitted to the first rows; the network is the first.
+        Models fitted to the first rows; the network is the first model.
     horizon : int
-        Steps.
+        Number of steps of a forecast.
     errors : dict of str to tuple of float
-        For each model its root mean square errors in the rows that were held back: one step ahead, `horizon` steps
-        ahead, and in a free run.
+        For each model, its root mean square errors in the held-out rows: one step ahead, `horizon` steps ahead, and in a
+        free run.
     judged : int
-        How many predictions each error is of, at least.
+        Smallest number of predictions from which an error is computed.
     forecast : Forecast
-        Of the last `horizon` rows that were measured.
+        Forecast of the last `horizon` measured rows.
     truth : Series
-        What was measured there.
+        The measurements in the rows of `forecast`.
     later : Forecast or None
-        Of the steps after the last measured row, where the inputs are known or there are none.
+        Forecast of the steps after the last measured row; None if the model has inputs that are unknown there.
     residuals : Diagnostics
-        In the rows that were held back.
+        Diagnostics of the residuals in the held-out rows.
 
     Examples
     --------
@@ -88,7 +88,7 @@ class ForecastReport:
 
     @property
     def target(self) -> str:
-        """The name of the column that is predicted."""
+        """The name of the predicted column."""
         return str(self.series.target.name)
 
     def __repr__(self) -> str:
@@ -120,7 +120,7 @@ class ForecastReport:
         return [self._data(), self._errors(), self._forecast(), self._residuals(), self._network()]
 
     def html(self) -> str:
-        """The page: a document that loads nothing, and runs no script."""
+        """The page as a document that loads no other files and runs no scripts."""
         title = f"Forecast of {self.target}"
         about = (
             "Below a picture stands the Python expression that makes it: <code>model</code> is "
@@ -131,7 +131,7 @@ class ForecastReport:
         )
 
     def save(self, folder: str | Path) -> list[Path]:
-        """Write ``report.html``, ``model.safetensors`` and ``forecast.csv`` into a folder, which is made if needed.
+        """Write ``report.html``, ``model.safetensors`` and ``forecast.csv`` into a folder, which is created if needed.
 
         Raises
         ------
@@ -246,17 +246,17 @@ def forecast_report(
     random_state: int | None = 0,
     verbose: int = 0,
 ) -> ForecastReport:
-    """Train a NARX network on a series, beside an AR model and the last value, and compare them in rows that were held back.
+    """Train a NARX network on a series, and compare it with an AR model and the last value in held-out rows.
 
     Parameters
     ----------
     series : CsvSeries
     delays : sequence of int
-        Of the inputs; those of the target are the same but for 0.
+        Delays of the inputs. The delays of the target are the same without 0.
     horizon : int
-        Steps to forecast.
+        Number of steps to forecast.
     hidden_size : int
-        Units of the network.
+        Number of hidden units of the network.
     interval : float
     random_state : int or None
     verbose : int
@@ -265,7 +265,7 @@ def forecast_report(
     Raises
     ------
     DataError
-        If the delays or the horizon are none, or the series is too short for them.
+        If the delays or the horizon are not valid, or the series is too short for them.
 
     Examples
     --------
@@ -286,7 +286,7 @@ def forecast_report(
         raise DataError("delays has no step before the present; give 1 at least, such as 1-3")
     m, start = series.measured, _held_back(series)
     X, y = series.inputs, series.target
-    if m - start < horizon + delays[-1] + 2:  # before the work
+    if m - start < horizon + delays[-1] + 2:  # check first, before training
         raise DataError(
             f"{m - start} of {counted(m, 'row')} are held back, too few to forecast {horizon} steps from "
             f"{counted(delays[-1], 'row')} before; give more rows, or a smaller horizon"
@@ -315,14 +315,14 @@ def forecast_report(
 
 
 def _held_back(series: CsvSeries) -> int:
-    """The first row that is held back."""
+    """The first held-out row."""
     return series.measured - round(HELD_BACK * series.measured)
 
 
 def _errors(
     models: Mapping[str, SeriesRegressor], X: Any, y: Any, horizon: int
 ) -> tuple[dict[str, tuple[float, float, float]], int]:
-    """Root mean square errors of all models at three horizons, each in rows that all of them predict."""
+    """Root mean square errors of all models at three horizons, each in rows that all models predict."""
     columns: list[list[float]] = []
     judged = len(y)
     for steps in (1, horizon, None):

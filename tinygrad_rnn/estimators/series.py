@@ -1,4 +1,4 @@
-"""What all regressors of series share: sessions, units, horizons, forecasts, errors and files."""
+"""Base classes of all estimators of series: sessions, units, horizons, forecasts, errors and files."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ __all__ = ["SeriesEstimator", "SeriesRegressor", "check_constant", "check_long_e
 
 Array = npt.NDArray[Any]
 PATHS = 1000
-"""Simulated paths of which a forecast's limits are quantiles."""
+"""Number of simulated paths, whose quantiles are the limits of a forecast."""
 SHOWN = 200
-"""Steps of the past that a plot of a forecast shows at most."""
+"""Largest number of past steps in a plot of a forecast."""
 KINDS: dict[str, type[SeriesEstimator]] = {}
-"""Classes of estimators, by the names that a file gives them."""
+"""Classes of estimators, by their names in files."""
 
 
 class SeriesEstimator(BaseEstimator):  # type: ignore[misc]
@@ -43,13 +43,13 @@ class SeriesEstimator(BaseEstimator):  # type: ignore[misc]
     module_ : Module
         The model.
     sessions_ : list of Session
-        The stretches without a gap into which the data were cut.
+        The parts without gaps into which the data were cut.
     """
 
     groups: Any
     reach_: int
     reads_inputs = True
-    """Whether the model has inputs; if not, X tells only which rows there are."""
+    """Whether the model has inputs; if not, only the rows of X are used."""
     takes_one_value = False
     """Whether y may have one value for each sequence."""
 
@@ -73,7 +73,7 @@ class SeriesEstimator(BaseEstimator):  # type: ignore[misc]
         X : DataFrame, array of shape (rows, inputs), list of arrays, array of shape (sequences, time, inputs), or None
             Rows are steps of time. None if there are no inputs.
         y : Series, DataFrame, array, or list of arrays
-            What was measured at these steps.
+            The measurements at these steps.
 
         Returns
         -------
@@ -82,7 +82,7 @@ class SeriesEstimator(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         DataError
-            If a value is missing, no number, or all values of a column are the same; if times are
+            If a value is missing or no number; if all values of a column are the same; if times are
             repeated or unsorted; if a series is too short.
         """
         if y is None:
@@ -131,7 +131,7 @@ class SeriesEstimator(BaseEstimator):  # type: ignore[misc]
     # -- files ---------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str], classes: Sequence[type] = ()) -> None:
-        """Write the fitted estimator to a model file, which :func:`load` reads; ``tr.load`` gives its module alone.
+        """Write the fitted estimator to a model file. :func:`load` reads the estimator, ``tr.load`` only its module.
 
         Parameters
         ----------
@@ -142,7 +142,7 @@ class SeriesEstimator(BaseEstimator):  # type: ignore[misc]
         Raises
         ------
         DataError
-            As :func:`tinygrad_rnn.save` does.
+            In the same cases as :func:`tinygrad_rnn.save`.
         """
         check_is_fitted(self)
         fitted = {name: value for name, value in vars(self).items() if name[-1] == "_" and name not in NOT_KEPT}
@@ -158,10 +158,10 @@ class SeriesEstimator(BaseEstimator):  # type: ignore[misc]
 
 
 class SeriesRegressor(RegressorMixin, SeriesEstimator):  # type: ignore[misc]
-    """Base class of regressors whose rows are steps of time; a subclass defines `_simulate` too."""
+    """Base class of regressors whose rows are steps of time; a subclass also defines `_simulate`."""
 
     def _simulate(self, x: Array, past: Table, paths: int) -> tuple[Array, Array | None, Array | None]:
-        """Continue the one session of the past: mean (steps, outputs), paths, and standard deviations if known."""
+        """Continue the single session of the past: mean (steps, outputs), paths, and standard deviations if known."""
         raise NotImplementedError
 
     # -- predicting ------------------------------------------------------------------------------
@@ -174,22 +174,22 @@ class SeriesRegressor(RegressorMixin, SeriesEstimator):  # type: ignore[misc]
         X : as for `fit`
             The inputs, of the past and of the future.
         horizon : int, optional
-            How many steps before a row the last measurement is that its prediction may use. If it
-            is not given, all measurements in `y_past` are used, and after them the model runs freely.
+            Number of steps between a row and the last measurement that its prediction may use. If
+            not given, all measurements in `y_past` are used, and after them the model runs freely.
         y_past : as y for `fit`, optional
-            What was measured in the first rows of X. It may end before X does, or be NaN from some
-            row on. If it is not given, the model runs freely from the mean of y and the first inputs.
+            The measurements in the first rows of X. They may end before X ends, or be NaN from some
+            row on. If not given, the model runs freely from the mean of y and the first inputs.
 
         Returns
         -------
         Series, DataFrame, array or list of arrays
-            As X, with a row for each row of X. Before the first row the inputs and outputs are
-            taken to have been as they are in it.
+            Predictions in the form of X, with a row for each row of X. Before the first row, inputs
+            and outputs are assumed to be the same as in the first row.
 
         Raises
         ------
         DataError
-            If X has other columns than for `fit`, or a value that cannot be used.
+            If X has other columns than in `fit`, or a value that cannot be used.
         NotFittedError
             If the estimator was not fitted.
         """
@@ -224,16 +224,16 @@ class SeriesRegressor(RegressorMixin, SeriesEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : as for `fit`, optional
-            Without `y_past` the inputs of the steps that follow the training data. With it the
-            inputs of its rows, and then those of the future.
+            Without `y_past`: the inputs of the steps that follow the training data. With `y_past`:
+            the inputs of the rows of `y_past`, and then the future inputs.
         y_past : as y for `fit`, optional
-            What was measured, if the forecast is not to follow the training data. One series.
+            Measurements of a single series, if the forecast does not follow the training data.
         steps : int, optional
-            How many, if there are no inputs.
+            Number of steps, for a model without inputs.
         interval : float
-            The share of later values that the interval of each step has.
+            The probability that a later value is in the interval, for each step.
         paths : int
-            How many series are simulated.
+            Number of simulated series.
 
         Returns
         -------
@@ -242,9 +242,9 @@ class SeriesRegressor(RegressorMixin, SeriesEstimator):  # type: ignore[misc]
         Raises
         ------
         DataError
-            If X does not follow what was measured, or is missing.
+            If X does not follow the measurements, or is missing.
         ValueError
-            If the number of steps or the interval is none.
+            If the number of steps or the interval is not valid.
         """
         check_is_fitted(self)
         check_interval(interval)
@@ -336,7 +336,7 @@ class SeriesRegressor(RegressorMixin, SeriesEstimator):  # type: ignore[misc]
     def score(self, X: Any, y: Any, sample_weight: Any = None, *, horizon: int | None = None) -> float:
         """The coefficient of determination R² of predictions; of a free run if no horizon is given.
 
-        The first rows of each session are the history, and are not judged.
+        The first rows of each session are the history, and do not count.
 
         Parameters
         ----------
@@ -348,7 +348,7 @@ class SeriesRegressor(RegressorMixin, SeriesEstimator):  # type: ignore[misc]
         Returns
         -------
         float
-            1 for perfect predictions, 0 for those as good as the mean of y.
+            1 for perfect predictions, 0 for predictions as good as the mean of y.
         """
         true, found, weights = self._judged(X, y, horizon, sample_weight)
         return float(r2_score(true, found, sample_weight=weights))
@@ -360,7 +360,7 @@ class SeriesRegressor(RegressorMixin, SeriesEstimator):  # type: ignore[misc]
         ----------
         X, y : as for `fit`
         horizon : int, optional
-            As for `predict`; a free run if it is not given.
+            As for `predict`; if not given, the predictions of a free run are used.
 
         Returns
         -------
@@ -382,7 +382,7 @@ class SeriesRegressor(RegressorMixin, SeriesEstimator):  # type: ignore[misc]
         Returns
         -------
         As y
-            NaN in the first rows of each session, which are its history.
+            The residuals in the form of y; NaN in the first rows of each session, which are the history.
         """
         check_is_fitted(self)
         table, found, first = self._judge(X, y, horizon)
@@ -415,7 +415,7 @@ class SeriesRegressor(RegressorMixin, SeriesEstimator):  # type: ignore[misc]
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
-        tags.regressor_tags.poor_score = True  # of a free run through rows that are no series
+        tags.regressor_tags.poor_score = True  # scikit-learn's test rows are no series
         tags.non_deterministic = False
         return tags
 
@@ -430,12 +430,12 @@ def load(path: str | os.PathLike[str], classes: Sequence[type] = ()) -> Any:
     ----------
     path : str or path
     classes : sequence of type
-        Your own classes in it, such as a cell.
+        Your own classes in the file, such as a cell.
 
     Raises
     ------
     DataError
-        As :func:`tinygrad_rnn.load` does; or if the file has a model that belongs to no estimator.
+        In the same cases as :func:`tinygrad_rnn.load`, or if the file has a model without an estimator.
 
     Examples
     --------
@@ -464,7 +464,7 @@ def load(path: str | os.PathLike[str], classes: Sequence[type] = ()) -> Any:
 
 
 def _stored(value: Any) -> Any:
-    """A parameter of an estimator for a file; None for a part of the model, which is stored already."""
+    """A parameter of an estimator for a file; None for a part of the model, which is already stored."""
     if callable(value) and not (isinstance(value, type) and issubclass(value, nn.Module)):
         return {"function": str(getattr(value, "__qualname__", type(value).__name__))}
     return None if isinstance(value, np.random.RandomState) else value
@@ -489,7 +489,7 @@ def check_long_enough(table: Table, rows: int, reach: int) -> None:
     Raises
     ------
     DataError
-        If so; with the longest session.
+        If fewer than two rows are left; the message names the longest session.
     """
     if rows >= 2:
         return
@@ -508,7 +508,7 @@ def check_constant(values: Array, names: Any, what: str) -> None:
     Raises
     ------
     DataError
-        If so; with its name.
+        If a column is constant; the message names the column.
     """
     same = [repr(name) for name, width in zip(names, np.ptp(values, axis=0), strict=True) if width == 0]
     if same:
@@ -526,11 +526,11 @@ def _piece(values: Array, index: Any, names: Any, flat: bool) -> Any:
     return Table([], [], [np.arange(len(values))], [0], [], [len(values)], "table", [index]).restored([values], names, flat)
 
 
-# -- the index of what comes next ---------------------------------------------------------------------
+# -- the index of a forecast --------------------------------------------------------------------------
 
 
 def _labels(index: Any) -> Mapping[str, Any]:
-    """The index of the past for a file: its name, end and step, as text for times and as numbers for numbers."""
+    """The index of the past for a file: its name, end and step; times as text, numbers as numbers."""
     if index is None or not len(index):
         return {"name": None, "end": None, "step": None}
     found: dict[str, Any] = {"name": None if index.name is None else str(index.name), "end": None, "step": None}

@@ -1,4 +1,4 @@
-"""Splitting: the later part of a table, on which training is judged."""
+"""Splitting: a table is divided into an earlier part for training and a later part for validation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Part", "split_in_time"]
 
 Array = npt.NDArray[Any]
 MANY = 5
-"""Of so many series the last ones are held back; of fewer, the last rows of each."""
+"""Smallest number of series of which the last series are held out; with fewer series, the last rows of each."""
 
 
 class Part(NamedTuple):
@@ -23,7 +23,7 @@ class Part(NamedTuple):
     ----------
     x, y : ndarray, shape (rows, columns)
     warmup : int
-        How many of the first rows are of the earlier part, and only tell what came before.
+        Number of first rows that belong to the earlier part and only provide the history.
     """
 
     x: Array
@@ -32,15 +32,15 @@ class Part(NamedTuple):
 
 
 def split_in_time(table: Table, fraction: float, warmup: int) -> tuple[list[Part], list[Part]]:
-    """Split a table by time: the later part holds the last rows of each series, or the last of many series.
+    """Split a table by time: the later part has the last rows of each series, or the last series of many.
 
     Parameters
     ----------
     table : Table
     fraction : float
-        The share of the later part.
+        The fraction of the later part.
     warmup : int
-        How many rows from before the cut a later part has too.
+        Number of rows before the cut that are also in the later part.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def split_in_time(table: Table, fraction: float, warmup: int) -> tuple[list[Part
     Raises
     ------
     DataError
-        If the fraction is none.
+        If the fraction is not valid.
     """
     if not 0 <= fraction < 1:
         raise DataError(f"validation_fraction is a part of the rows, from 0 to less than 1, and not {fraction!r}")

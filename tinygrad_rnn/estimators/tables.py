@@ -1,4 +1,4 @@
-"""Tables: X and y as estimators are given them, cut into sessions; and results in the form of what was given."""
+"""Tables: the X and y of estimators, cut into sessions; and results converted to the form of the given data."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ __all__ = ["Outputs", "Session", "Table", "frequency", "listed", "read_table", "
 
 Array = npt.NDArray[Any]
 GAP = 1.5
-"""A step of time that is so many times the usual one is a gap."""
+"""A time step longer than this multiple of the usual step is a gap."""
 
 
 class Session(NamedTuple):
-    """A stretch of a series without a gap.
+    """A part of a series without a gap.
 
     Attributes
     ----------
     series : object
-        The value in the column of groups, or the number of the sequence in a list; 0 for the only one.
+        The value in the column of groups, or the number of the sequence in a list; 0 for a single series.
     start, end : object
         Labels of the first and the last row: times, or numbers of rows.
     steps : int
@@ -48,19 +48,19 @@ class Table:
     Attributes
     ----------
     x : list of ndarray, shape (steps, inputs)
-        One for each session.
+        The inputs of each session.
     y : list of ndarray, shape (steps, outputs)
-        Those that were given, up to the first that is unknown; none of them where there is no y.
+        The given outputs of each session, up to the first unknown value; empty if there is no y.
     rows : list of ndarray of int
-        Where each session stands: rows of the table; of a list, of its sequences one after the other.
+        The rows of each session: row numbers of the table, or, for a list, of its concatenated sequences.
     series : list of int
-        Number of the series to which each session belongs; those of one series are in the order of time.
+        Number of the series of each session; sessions of one series are in the order of time.
     sessions : list of Session
     ends : list of int
-        Where the sequences of a list end, in rows; of a table only its own end.
+        The row numbers at which the sequences of a list end; for a table, only its end.
     form : {"table", "list", "array"}
     indices : list
-        The pandas index of the table, or of each sequence in a list; None where there is none.
+        The pandas index of the table, or of each sequence in a list; None if there is no index.
     """
 
     x: list[Array]
@@ -80,9 +80,9 @@ class Table:
         parts : sequence of ndarray, shape (steps, outputs)
             One for each session.
         names : sequence of str or None
-            Of the outputs, for pandas.
+            Names of the outputs, for pandas.
         flat : bool
-            Whether the one output has no axis of its own, as y had none.
+            Whether the single output has no separate axis, as in y.
         """
         whole = np.concatenate(list(parts))[np.argsort(np.concatenate(self.rows), kind="stable")]
         pieces = np.split(whole, self.ends[:-1])
@@ -109,18 +109,19 @@ def read_table(estimator: Any, X: Any, y: Any, *, fitting: bool, partial: bool =
     Parameters
     ----------
     estimator : BaseEstimator
-        With the parameter `groups`; `n_features_in_` and the like are set on it if it is fitted, and compared if not.
+        An estimator with the parameter `groups`. When fitting, `n_features_in_` and similar attributes are set; otherwise
+        they are compared.
     X : DataFrame, array, list of sequences, or None
         None if there are no inputs.
     y : Series, DataFrame, array, list of sequences, or None
     fitting : bool
     partial : bool
-        Whether y may end before X does, or be NaN from some row on: it is what was measured so far.
+        Whether y may end before X ends, or be NaN from some row on, because y has only the measurements so far.
 
     Raises
     ------
     DataError
-        If a value, a name, a time or a length is not what it should be.
+        If a value, a name, a time or a length is not valid.
     """
     if isinstance(y, str):
         raise DataError(f"y is what was measured, such as df[{y!r}], and not a name")
@@ -244,13 +245,13 @@ class Outputs(NamedTuple):
     Attributes
     ----------
     names : list or None
-        Names of its columns, for pandas.
+        Names of the columns, for pandas.
     size : int
-        How many there are.
+        Number of columns.
     flat : bool
-        Whether y had one axis only.
+        Whether y had only one axis.
     one_value : bool
-        Whether y had one value for each sequence, and not one for each step.
+        Whether y had one value for each sequence instead of one value for each step.
     """
 
     names: list[Any] | None
@@ -299,7 +300,7 @@ def _inputs(estimator: Any, X: Any, count: int | None, fitting: bool) -> Array:
             raise DataError(f"{type(estimator).__name__} was fitted without inputs; give None for X")
         return np.empty((len(X), 0))
     check_numbers(X, "X")
-    if _is_pandas(X) and hasattr(X, "columns") and not len(X.columns) and len(X):  # a frame of times alone
+    if _is_pandas(X) and hasattr(X, "columns") and not len(X.columns) and len(X):  # a frame with only an index of times
         if fitting:
             estimator.n_features_in_ = 0
         return np.empty((len(X), 0))
@@ -326,7 +327,7 @@ def _numbers(data: Any, what: str) -> Array:
 
 
 def check_numbers(data: Any, what: str) -> None:
-    """Raise if a column of a frame, or an array, has text or times in it; with the row and the value."""
+    """Raise if a column of a frame, or an array, has text or times; the message names the row and the value."""
     if not _is_pandas(data):
         return
     frame = data if hasattr(data, "columns") else data.to_frame()
@@ -371,7 +372,7 @@ def _check_finite(array: Array, names: Sequence[Any] | None, index: Any, what: s
 
 
 def _check_same_start(index: Any, own: Any, rows: int, count: int, partial: bool) -> None:
-    """Raise if a history is longer than X, or if y has other labels than X."""
+    """Raise if a history is longer than X, or if the labels of y and X differ."""
     if partial and rows > count:
         raise DataError(
             f"y_past has {counted(rows, 'row')}, and X has {count}: X begins where y_past begins, with the inputs of the "
@@ -388,7 +389,7 @@ def _check_same_start(index: Any, own: Any, rows: int, count: int, partial: bool
 
 
 def _measured(values: Array, partial: bool) -> Array:
-    """The values before the first missing one."""
+    """The values before the first missing value."""
     if not partial:
         return values
     known = np.asarray(np.isfinite(values).all(axis=1))
@@ -404,7 +405,7 @@ def _measured(values: Array, partial: bool) -> Array:
 
 
 def times_of(index: Any) -> npt.NDArray[np.int64] | None:
-    """The times of a pandas index as integers; None if it has no times."""
+    """The times of a pandas index as integers; None if the index has no times."""
     pandas = sys.modules.get("pandas")
     if pandas is None or not isinstance(index, (pandas.DatetimeIndex, pandas.TimedeltaIndex, pandas.PeriodIndex)):
         return None
@@ -417,7 +418,7 @@ def frequency(index: Any) -> str | None:
 
     if isinstance(index, pd.PeriodIndex) or len(index) < 3:
         return None
-    with warnings.catch_warnings():  # pandas is about to give an offset in place of a text
+    with warnings.catch_warnings():  # later versions of pandas will return an offset instead of a text
         warnings.simplefilter("ignore")
         found = pd.infer_freq(index)
     return getattr(found, "freqstr", found)

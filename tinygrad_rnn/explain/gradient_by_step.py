@@ -131,9 +131,7 @@ class _Uses:
     def __init__(self, run: ModelRun, parameter: Node) -> None:
         self.run, self.parameter = run, parameter
         self.ones = np.ones((1, *run.losses.shape), run.losses.dtype)
-        self.parts: list[
-            tuple[RecurrentPart, list[int], list[int]]
-        ] = []  # with the inputs and the consts that depend on W
+        self.parts: list[tuple[RecurrentPart, list[int], list[int]]] = []  # with the inputs and the consts that depend on W
         for part in run.parts:
             behind = [k for k in part.loop.float_inputs if self._is_behind(part.node.inputs[k])]
             if behind:

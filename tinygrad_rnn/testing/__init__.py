@@ -1,11 +1,11 @@
-"""Gradients proved: oracles that judge a gradient, and hypothesis strategies that draw the cases.
+"""Gradient checks: oracles that judge a gradient, and hypothesis strategies that draw the cases.
 
 >>> import numpy as np, tinygrad_rnn as tr
 >>> from tinygrad_rnn.testing import check_gradients
 >>> print(check_gradients(lambda x: (x * x).sum(), np.array([1.0, 2.0])))
 gradients are right to order 2 in x (2,): within ...
 
-`check_gradients` needs nothing but NumPy; `check_cell`, `check_primitive` and the module
+`check_gradients` needs only NumPy. `check_cell`, `check_primitive` and the module
 `strategies` need hypothesis (the extra ``test``).
 """
 

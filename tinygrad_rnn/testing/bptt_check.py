@@ -1,8 +1,8 @@
-"""A backward pass written by hand is judged: which gradient is wrong, at which step, and which term is missing.
+"""Check of a backward pass written by hand: which gradient is wrong, at which step, and which term is missing.
 
-The right gradient is a sum over paths: from the loss of step t back to step k, an operation at a time. A mistake is a
-change of this sum: operations that pull back otherwise, steps that are left out, a result that is turned. Each change is
-tried, and the one that gives the student's own numbers is the diagnosis. Nothing here knows a cell.
+The right gradient is a sum over paths: from the loss of step t back to step k, one operation after another. A mistake
+changes this sum: an operation has a wrong pullback, steps are left out, or a result is transposed. The check tries each
+change. The diagnosis is the change that gives the student's own numbers. This module knows no cell.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from .gradients.verdicts import GradientCheckError
 __all__ = ["BpttError", "BpttReport", "Mistake", "check_bptt"]
 
 CLOSE = 1e-7
-"""Up to which two gradients are alike, relative to the largest element."""
+"""Largest difference of two equal gradients, relative to the largest element."""
 
 Gradients = Mapping[str, Array]
 
@@ -40,7 +40,7 @@ class Mistake(NamedTuple):
     Attributes
     ----------
     gradients : tuple of str
-        The parameters whose gradients it explains.
+        The parameters whose gradients the mistake explains.
     words : str
 
     Examples
@@ -59,7 +59,7 @@ class BpttError(GradientCheckError):
     Attributes
     ----------
     mistakes : tuple of Mistake
-        They explain all wrong gradients but those in `unexplained`.
+        Mistakes that explain all wrong gradients except the gradients in `unexplained`.
     unexplained : tuple of str
 
     Examples
@@ -84,7 +84,7 @@ class BpttReport:
     Attributes
     ----------
     gradients : tuple of str
-        The parameters whose gradients were compared, and the values whose δ were.
+        The parameters whose gradients were compared, and the values whose δ was compared.
     steps : int
     error : float
         The largest difference, relative to the largest element of a gradient.
@@ -113,27 +113,28 @@ def check_bptt(
     targets: Any = None,
     seed: int = 0,
 ) -> BpttReport:
-    """Judge a backward pass through time that somebody has written in NumPy, and say what is wrong with it.
+    """Check a backward pass through time that was written by hand in NumPy, and name its mistakes.
 
     Parameters
     ----------
     function : callable
         ``function(parameters, xs, targets) -> gradients``. `parameters` has an array for each
         symbol of the cell, such as ``parameters["W"]``; `xs` and `targets` are one sequence,
-        (T, features), or (T,) for integer codes. It returns a dict with the gradient of the
-        sum of all losses by each parameter. It may also have δ of named values, as
-        ``"h"``, shape (T, units): then the step is found at which δ is first wrong.
+        (T, features), or (T,) for integer codes. The function returns a dict with the gradient
+        of the sum of all losses with respect to each parameter. The dict may also have δ of
+        named values, such as ``"h"``, shape (T, units). Then the check finds the first step, on
+        the way back in time, at which δ is wrong.
     cell : Module
         A cell, or ``nn.Sequential`` with one ``nn.Recurrent(cell)`` among layers that work at
-        each step, such as ``nn.Linear``. Its initial state counts as given.
+        each step, such as ``nn.Linear``. The initial state of the cell is a constant.
     loss : callable
-        ``loss(o, y)``: the loss of one step, of shapes (1, features), a number.
+        ``loss(o, y)`` gives the loss of one step, a number; o and y have the shape (1, features).
     T : int, optional
-        How many steps are drawn; 4, or another small number that no size of the cell equals.
+        Number of steps of a random sequence. If not given, 4, or another small number that differs from all sizes of the cell.
     xs, targets : array_like, optional
-        One sequence and its targets; drawn if not given.
+        One sequence and its targets; if not given, they are random.
     seed : int
-        Of the values that are drawn.
+        Seed of the random values.
 
     Returns
     -------
@@ -142,11 +143,11 @@ def check_bptt(
     Raises
     ------
     BpttError
-        If a gradient is wrong or missing; with the mistakes that give the student's numbers.
+        If a gradient is wrong or missing. The message names the mistakes that give the student's numbers.
     TinygradError
         If the model is not a network with one cell.
     ShapeError
-        If there is no step, or no input or target was found that fits.
+        If there is no step, or if no fitting input or target was found.
 
     Examples
     --------
@@ -189,12 +190,12 @@ def check_bptt(
     raise BpttError("\n  ".join([*lines, *late]), mistakes, unexplained)
 
 
-# -- what is compared ------------------------------------------------------------------------
+# -- comparison ------------------------------------------------------------------------------
 
 
 @dataclass
 class Draw:
-    """One run with drawn values: the right gradients, and the student's.
+    """One run with random values: the right gradients, and the student's gradients.
 
     Attributes
     ----------
@@ -209,7 +210,7 @@ class Draw:
 
     @functools.cached_property
     def by_loss(self) -> list[list[dict[Node, Array]]]:
-        """The cotangents of all nodes at each step, of the loss of each step alone."""
+        """The cotangents of all nodes at each step, for the loss of each single step."""
         T = self.hand.T
         return [self.hand.backward(self.run, [float(s == t) for s in range(T)]) for t in range(T)]
 
@@ -219,7 +220,7 @@ class Draw:
         return self.summed(np.ones((self.hand.T, self.hand.T)))
 
     def summed(self, weights: Array) -> dict[str, Array]:
-        """Σ over t and k of weights[t, k] times what the loss of step t adds to each gradient by its use at step k."""
+        """Σ over t and k of weights[t, k] times the part of each gradient from the loss of step t and the use at step k."""
         return {name: np.tensordot(weights, self.parts(node), 2) for name, node in self.hand.parameters.items()}
 
     def parts(self, node: Node) -> Array:
@@ -248,7 +249,7 @@ class Draw:
 
 
 def _draws(function: Any, cell: Any, loss: Loss, T: int | None, xs: Any, targets: Any, seed: int) -> list[Draw]:
-    """Two runs of one sequence, with drawn parameters; the sequence is drawn too if none is given."""
+    """Two runs of one sequence, with random parameters; the sequence is also random if none is given."""
     hand = _hand(cell, loss, T, xs, targets, np.random.default_rng([seed, 0]))
     given = {name: array for name, (_, array) in hand.given.items()}
     *inputs, target = [array[:, 0] for array in given.values()]
@@ -266,14 +267,14 @@ def _draws(function: Any, cell: Any, loss: Loss, T: int | None, xs: Any, targets
 
 
 class _Parameters(dict[str, Array]):
-    """The parameters that a student's function reads; a wrong name is told which names there are."""
+    """The parameters that a student's function reads; the error for a wrong name lists all names."""
 
     def __missing__(self, name: object) -> Array:
         raise BpttError(f"the function reads parameter {name!r}, and the parameters are {', '.join(self)}")
 
 
 def _hand(cell: Any, loss: Loss, T: int | None, xs: Any, targets: Any, rng: np.random.Generator) -> ByHand:
-    """A network over a sequence, which is drawn if none is given."""
+    """A network over a sequence, which is random if none is given."""
     if T is not None and T < 1:
         raise ShapeError(f"T is a number of steps, 1 at least, not {T}")
     network = StepNetwork(cell)
@@ -316,7 +317,7 @@ def _check_names(draw: Draw, names: Sequence[str]) -> None:
     Raises
     ------
     BpttError
-        If so.
+        If a gradient is missing or has an unknown name.
     """
     hand, said = draw.hand, ", ".join(draw.student) or "none"
     if missing := [name for name in names if name not in draw.student]:
@@ -355,7 +356,7 @@ def _first_wrong_step(draws: Sequence[Draw], name: str) -> str | None:
 
 
 def _compared(draw: Draw, name: str) -> str:
-    """Words about a wrong gradient that no mistake explains."""
+    """Text about a wrong gradient that no mistake explains."""
     said, right = draw.student[name], draw.right[name]
     if np.squeeze(said).shape != np.squeeze(right).shape:
         return f"{name}: it has shape {said.shape}, and {name} has {right.shape}"
@@ -365,7 +366,7 @@ def _compared(draw: Draw, name: str) -> str:
     return f"{name}: no single mistake gives these numbers; at {where} it is {said[at]:.6g}, and {right[at]:.6g} is right"
 
 
-# -- what explains it ------------------------------------------------------------------------
+# -- explanation -----------------------------------------------------------------------------
 
 
 class Hypothesis(NamedTuple):
@@ -375,9 +376,9 @@ class Hypothesis(NamedTuple):
     ----------
     words : str
     predict : callable
-        From a run to the gradients that the mistake gives.
+        Maps a run to the gradients that the mistake gives.
     alone : bool
-        Whether it is a mistake in one gradient only, and may be one in any of them.
+        Whether the mistake affects a single gradient, which may be any gradient.
     """
 
     words: str
@@ -386,7 +387,7 @@ class Hypothesis(NamedTuple):
 
 
 def _explained(draws: Sequence[Draw], wrong: Sequence[str]) -> list[Mistake]:
-    """Mistakes that explain the wrong gradients: one for all of them, otherwise as few as possible."""
+    """Mistakes that explain the wrong gradients: one mistake for all of them, otherwise as few mistakes as possible."""
     if not wrong:
         return []
     right = [name for name in draws[0].hand.parameters if name not in wrong]

@@ -1,4 +1,4 @@
-"""Mistakes in a backward pass: for any cell, each way in which an operation of its step can be pulled back wrongly."""
+"""Mistakes in a backward pass: for any cell, all common ways to get the pullback of an operation in its step wrong."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from ..ops.facts import facts_of
 __all__ = ["Change", "Weights", "changes_of", "weightings"]
 
 Outside = Literal["zeros", "wrap"]
-"""What stands for a value before step 1 or after step T: zeros, or as a negative index of Python takes it."""
+"""Substitute for a value before step 1 or after step T: zeros, or the element that a negative Python index reads."""
 
 
 class Weights(NamedTuple):
-    """Weights of a sum over pairs of a loss and a step, such as a sum that leaves some out.
+    """Weights of a sum over pairs of a loss and a step, for example of a sum that leaves some pairs out.
 
     Attributes
     ----------
     words : str
     table : ndarray, shape (T, T)
-        The factor of what the loss of step t adds by the use at step k, at [t-1, k-1].
+        At [t-1, k-1], the factor of the part of the gradient from the loss of step t and the use at step k.
     """
 
     words: str
@@ -61,18 +61,19 @@ class Change:
     Attributes
     ----------
     words : str
-        What is wrong.
+        Description of the mistake.
     node : Node or None
         The operation.
     position : int
         The input whose cotangent is wrong.
     kind : str
-        "dropped": it is zero. "overwritten": it is zero but at the last step. "identity": the
-        derivative is left out. "argument": the rule reads the argument in place of the result.
-        "again": it reads the result in place of the argument. "transposed", "shifted": it
-        reads another input, `other`, transposed, or of `shift` steps later.
+        "dropped": the cotangent is zero. "overwritten": the cotangent is zero except at the last
+        step. "identity": the derivative is left out. "argument": the rule reads the argument
+        instead of the result. "again": the rule reads the result instead of the argument.
+        "transposed", "shifted": the rule reads another input, `other`, transposed, or from
+        `shift` steps later.
     other : int
-        Position of the input that is read otherwise; −1 for the result.
+        Position of the input that is read wrongly; −1 for the result.
     shift : int
     outside : {"zeros", "wrap"}
     slots : frozenset of int

@@ -1,4 +1,4 @@
-"""The C of primitives, held to their kernels: all cases are compiled together, and run by the native backend."""
+"""Comparison of the C code of primitives with their kernels: all cases are compiled together and run by the native backend."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["check_c", "has_compiler"]
 
 SPECIAL = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-30, 100.0, -100.0, 0.5)
 RELATIVE = {4: 2e-6, 8: 1e-12}
-"""Of float32 and float64, by size, times the largest number, and at least 1."""
+"""Tolerances of float32 and float64, by item size; multiplied by the largest number, or by 1 if that is larger."""
 
 
 def has_compiler() -> bool:
@@ -40,24 +40,24 @@ def has_compiler() -> bool:
 def check_c(cases: Iterable[tuple[Primitive, Case]], level: str = "-O0") -> int:
     """Check on cases that the C of primitives gives the results of the kernels, with the same NaN and infinities.
 
-    Each case is run in float64 and float32, and with inputs that lie in memory the other way round. Elementwise primitives of
-    floats also meet NaN, infinities and zeros of both signs.
+    Each case is run in float64 and float32, and with inputs in the reverse memory order. Elementwise primitives of floats
+    are also run with NaN, infinities and zeros of both signs.
 
     Parameters
     ----------
     cases : iterable of (Primitive, Case)
     level : str
-        How far the compiler optimises.
+        The compiler's optimisation level.
 
     Returns
     -------
     int
-        How many programs were run; those that have no C for a dtype are left out.
+        Number of programs that were run. Cases without C code for a dtype are left out.
 
     Raises
     ------
     GradientCheckError
-        With the primitive, the inputs, and both results.
+        If results differ. The message names the primitive, the inputs, and both results.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def check_c(cases: Iterable[tuple[Primitive, Case]], level: str = "-O0") -> int:
 
 
 def _variants(primitive: Primitive, case: Case) -> Iterable[tuple[Case, bool]]:
-    """The cases to run; for each, whether its inputs have the other memory order."""
+    """The cases to run, each with whether its inputs have the reverse memory order."""
     for dtype in (np.float64, np.float32):
         inputs = tuple([x.astype(dtype) if x.dtype.kind == "f" else x for x in case.inputs])
         yield Case(inputs, case.attributes), False

@@ -1,4 +1,4 @@
-"""Cases of a primitive, inputs and attributes to apply it to, drawn from its declared domain."""
+"""Cases of a primitive: inputs and attributes, drawn from the primitive's declared domain."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Shape = tuple[int, ...]
 Array = npt.NDArray[Any]
 
 SPAN = 3.0
-"""Drawn numbers stay this close to zero, or to the end of a half-open interval."""
+"""Largest distance of drawn numbers from zero, or from the end of a half-open interval."""
 
 
 class Case(NamedTuple):
@@ -35,7 +35,7 @@ class Case(NamedTuple):
 
 
 def random_cases(primitive: Primitive, count: int, seed: int = 0, *, wide: bool = False) -> Iterator[Case]:
-    """Cases of a primitive, the same ones in every run.
+    """Cases of a primitive, the same cases in every run.
 
     Parameters
     ----------
@@ -43,7 +43,7 @@ def random_cases(primitive: Primitive, count: int, seed: int = 0, *, wide: bool 
     count : int
     seed : int
     wide : bool
-        Whether the numbers of a case have a scale between a thousandth and a thousand, where its domain has no end.
+        Whether the numbers of a case have a scale between a thousandth and a thousand, if the domain is unbounded.
 
     Examples
     --------
@@ -61,8 +61,8 @@ def random_cases(primitive: Primitive, count: int, seed: int = 0, *, wide: bool 
 def make_case(primitive: Primitive, choose: RandomChoices, scale: float = 1.0) -> Case | None:
     """Draw one case from a primitive's domain, away from its kinks; None if kinks cannot be avoided.
 
-    The shapes and attributes are what `choose` says; the numbers come from a seed that it
-    gives, so that they are all different.
+    `choose` draws the shapes and attributes, and a seed for the numbers, so that all numbers
+    are different.
     """
     domain = primitive.domain
     if domain.shapes is not None:
@@ -86,7 +86,7 @@ def make_case(primitive: Primitive, choose: RandomChoices, scale: float = 1.0) -
 
 
 def _together(choose: RandomChoices, count: int) -> list[Shape]:
-    """Draw shapes that broadcast together, of which the first is often the full one."""
+    """Draw shapes that broadcast together; the first shape is often the full shape."""
     full = choose.shape()
     found = []
     for i in range(count):
@@ -119,7 +119,7 @@ def _numbers(rng: np.random.Generator, interval: Interval, shape: Shape, scale: 
 
 
 def bounds(interval: Interval, scale: float = 1.0) -> tuple[float, float]:
-    """Least and greatest number to draw from an interval."""
+    """The smallest and the largest number to draw from an interval."""
     low, high, span = interval.low, interval.high, SPAN * scale
     if np.isinf(low) and np.isinf(high):
         return -span, span

@@ -1,4 +1,4 @@
-"""Random choices, of which cases of a primitive and random cells are made."""
+"""Random choices, from which cases of a primitive and random cells are built."""
 
 from __future__ import annotations
 
@@ -69,5 +69,5 @@ class RandomChoices:
         return tuple(parts)
 
     def part(self, write: Callable[[], Result]) -> Result:
-        """Call `write`, whose choices belong together and shrink as one."""
+        """Call `write`; its choices belong together, and hypothesis shrinks them as one part."""
         return write()

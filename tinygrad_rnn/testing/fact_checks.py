@@ -16,7 +16,7 @@ __all__ = ["hold_to_facts"]
 
 
 def hold_to_facts(primitive: Primitive, case: Case) -> None:
-    """Hold each fact that a primitive declares to its kernel.
+    """Compare each declared fact of a primitive with its kernel.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def hold_to_facts(primitive: Primitive, case: Case) -> None:
     Raises
     ------
     GradientCheckError
-        With the fact that does not hold, and the shapes and attributes of the case.
+        If a fact does not hold. The message names the fact, and the shapes and attributes of the case.
 
     Examples
     --------
@@ -55,12 +55,12 @@ def hold_to_facts(primitive: Primitive, case: Case) -> None:
 def _holds(check: Callable[[Primitive, Case, Array], bool], primitive: Primitive, case: Case, value: Array) -> bool:
     try:
         return check(primitive, case, value)
-    except (ValueError, TypeError, IndexError):  # inputs that what is declared could not take
+    except (ValueError, TypeError, IndexError):  # such inputs contradict the declaration
         return False
 
 
 def _equal(found: Any, expected: Any) -> bool:
-    """Whether two arrays have one shape, and equal values but for rounding."""
+    """Whether two arrays have the same shape, and equal values up to rounding."""
     found, expected = np.asarray(found), np.asarray(expected)
     if found.shape != expected.shape:
         return False
@@ -68,7 +68,7 @@ def _equal(found: Any, expected: Any) -> bool:
 
 
 def _is_elementwise(primitive: Primitive, case: Case, value: Array) -> bool:
-    """Whether half of the elements, permuted and without the others, give the same results as among all."""
+    """Whether half of the elements, permuted and alone, give the same results as together with all other elements."""
     inputs = [x.ravel() for x in np.broadcast_arrays(*case.inputs)]
     some = np.random.default_rng(0).permutation(inputs[0].size)[: (inputs[0].size + 1) // 2]
     found = primitive.kernel(*[x[some] for x in inputs], **case.attributes)
@@ -133,7 +133,7 @@ def _goes_along(primitive: Primitive, case: Case, value: Array) -> bool:
 
 
 def _is_apart(primitive: Primitive, case: Case, value: Array, axes: Sequence[int], others: Sequence[int] | None = None) -> bool:
-    """Whether results at one position of an axis ignore the other positions, for each axis that is not declared."""
+    """Whether results at one position of an axis ignore all other positions, for each axis that is not declared."""
     (x,) = case.inputs
     for axis in range(-x.ndim, 0) if others is None else others:
         if others is None and axis in axes:
@@ -174,7 +174,7 @@ CHECKS: dict[str, Callable[[Primitive, Case, Array], bool]] = {
     "along": _goes_along,
     "bounds": _is_bounded,
 }
-"""For each fact but linearity, whether the kernel is what it says."""
+"""For each fact except linearity, the check of whether it holds for a kernel."""
 
 
 def _is_linear(primitive: Primitive, case: Case, group: Sequence[int]) -> bool:

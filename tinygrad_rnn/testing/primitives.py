@@ -23,42 +23,42 @@ from .gradients.verdicts import GradientCheckError, PrimitiveReport, UndecidedEr
 __all__ = ["check_case", "check_primitive"]
 
 COARSER = (np.float32, np.float16)
-"""In these, kernel and rule must give what they give in float64, but for rounding."""
+"""Dtypes in which kernel and rule must give the same results as in float64, up to rounding."""
 
 SPECIAL = (*np.arange(-3, 3.5, 0.5), -6.0, 6.0)
-"""Where functions made of pieces are joined; equal inputs and the values of attributes are others."""
+"""Points at which the pieces of functions often join; equal inputs and values of attributes are tested too."""
 
 
 def check_primitive(primitive: Primitive, *, examples: int = 50, order: int = 2) -> PrimitiveReport:
     """Check a primitive against its own declaration, on cases drawn from its domain.
 
-    Hypothesis looks for the smallest case that fails; as many random ones go for breadth, and
-    half as many for numbers of other scales, from a thousandth to a thousand. A
-    kink that the domain does not declare is looked for where inputs are small halves, equal
-    to one another, or equal to an attribute. A further leading axis of every input, with
-    the attributes that ``leading`` makes, must give what the elements along it give one by
-    one; where inputs broadcast together, they are first made of equal rank. The kernel must be
-    what the facts say of it: a copy, a sum of such signs, linear in these inputs, a reduction of these axes. Its C, if it has
-    any and there is a compiler, gives what the kernel gives.
+    Hypothesis searches for the smallest failing case. The same number of random cases add breadth, and
+    half as many cases have numbers of other scales, from a thousandth to a thousand. Undeclared
+    kinks are searched at inputs that are small multiples of one half, equal to each other, or equal to
+    an attribute. If every input gets a further leading axis, with the attributes that ``leading``
+    makes, the result must be the same as for the elements along this axis one by one. Inputs that
+    broadcast together are first brought to equal rank. The kernel must agree with the declared facts: a
+    copy, a sum with these signs, linear in these inputs, a reduction of these axes. If the primitive
+    has C code and a compiler is installed, the C code must give the same results as the kernel.
 
     Parameters
     ----------
     primitive : Primitive
-        Your own as well as the library's.
+        A primitive of the library, or your own.
     examples : int
-        How many cases of either kind; the same ones in every run.
+        Number of cases of each kind; the cases are the same in every run.
     order : int
-        Of the derivatives; see :func:`check_gradients`.
+        The order of the derivatives; see :func:`check_gradients`.
 
     Returns
     -------
     PrimitiveReport
-        Its text is the verdict.
+        The report; its text is the verdict.
 
     Raises
     ------
     GradientCheckError
-        With the smallest case that hypothesis finds.
+        If a check fails. The message has the smallest case that hypothesis found.
     MissingExtraError
         If hypothesis is not installed.
 
@@ -115,7 +115,7 @@ def check_case(primitive: Primitive, case: Case, *, order: int = 2) -> Primitive
     primitive : Primitive
     case : Case
     order : int
-        Of the derivatives; 0 checks the kernel alone.
+        The order of the derivatives; 0 checks only the kernel.
 
     Returns
     -------
@@ -149,7 +149,7 @@ def check_case(primitive: Primitive, case: Case, *, order: int = 2) -> Primitive
 
 
 def _roughly_right(primitive: Primitive, case: Case) -> None:
-    """Judge the gradient at large or small numbers, where rounding costs digits, to a thousandth."""
+    """Judge the gradient to a thousandth at large or small numbers, for which rounding costs digits."""
     with np.errstate(all="ignore"):
         tensors = [Tensor(constant(x)) for x in case.inputs]
         if (
@@ -172,7 +172,7 @@ def _applied(primitive: Primitive, inputs: Any, attributes: Mapping[str, Any]) -
 
 
 def _kernel(primitive: Primitive, case: Case) -> None:
-    """Check that a kernel obeys its shape rule, returns ``out=``, leaves its inputs alone and is deterministic."""
+    """Check that a kernel obeys its shape rule, returns ``out=``, does not change its inputs, and is deterministic."""
     inputs, attributes = case
     name = primitive.name
     before = [x.copy() for x in inputs]
@@ -198,7 +198,7 @@ def _kernel(primitive: Primitive, case: Case) -> None:
 
 
 def _close(a: Any, b: Any) -> bool:
-    """Whether arrays are equal, but for the rounding that another order of summation makes."""
+    """Whether arrays are equal up to the rounding that another order of summation causes."""
     if b.dtype.kind != "f":
         return np.array_equal(a, b)
     few = 256 * np.finfo(b.dtype).eps
@@ -218,7 +218,7 @@ def _layout(primitive: Primitive, case: Case) -> None:
 def _leading(primitive: Primitive, case: Case) -> bool:
     """Whether a further leading axis of every input passes through to the output, as declared."""
     inputs, attributes = case
-    if primitive.domain.shapes is None:  # they broadcast together, and would be aligned at the wrong end
+    if primitive.domain.shapes is None:  # the inputs broadcast together, and would be aligned at the wrong end
         rank = max(x.ndim for x in inputs)
         inputs = tuple(x.reshape((1,) * (rank - x.ndim) + x.shape) for x in inputs)
     for n in (3, 1):
@@ -234,7 +234,7 @@ def _leading(primitive: Primitive, case: Case) -> bool:
             try:
                 passed = np.asarray(primitive.kernel(*stacked, **changed))
                 ruled = primitive.shape(*[Spec(x.shape, x.dtype) for x in stacked], **changed)
-            except Exception as error:  # a kernel refuses what does not fit in ways of its own
+            except Exception as error:  # kernels raise different errors for inputs that do not fit
                 raise GradientCheckError(f"{_does_not_pass(primitive, changed)} ({error})") from error
         if passed.shape != expected.shape or not _close(passed, expected) or ruled != Spec(expected.shape, expected.dtype):
             raise GradientCheckError(_does_not_pass(primitive, changed))
@@ -284,7 +284,7 @@ _ADVICE = {
 
 
 def _special_points(primitive: Primitive, case: Case, rng: np.random.Generator) -> Iterator[tuple[str, list[Array]]]:
-    """Inputs with some elements at points where a kink is likely, each with words for the error."""
+    """Inputs with some elements at points with a likely kink, each with words for the error message."""
     floats = [i for i, x in enumerate(case.inputs) if x.dtype.kind == "f"]
 
     def put(values: Array) -> list[Array]:
@@ -308,8 +308,8 @@ def _special_points(primitive: Primitive, case: Case, rng: np.random.Generator) 
 def _coarser(primitive: Primitive, case: Case, dtype: Any) -> None:
     """Compare kernel and rule in a coarser dtype with float64.
 
-    How far they may be apart is measured in float64: by what the last digits of the coarser
-    dtype make of the result.
+    The allowed difference is measured in float64: the change of the result caused by the last
+    digits of the coarser dtype.
     """
     rng = np.random.default_rng(0)
     coarse = [x.astype(dtype) if x.dtype.kind == "f" else x for x in case.inputs]

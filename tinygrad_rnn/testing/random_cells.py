@@ -1,7 +1,7 @@
-"""Random cells, each with all that a run needs: they find faults in the ways to run cells.
+"""Random cells, each with all data of a run, which find faults in the ways to run cells.
 
-:func:`tinygrad_rnn.testing.strategies.cells` draws them with hypothesis, which shrinks what
-fails; `random_cell` draws the cell of a seed, and needs no hypothesis.
+:func:`tinygrad_rnn.testing.strategies.cells` draws cells with hypothesis, which shrinks a failing
+cell. `random_cell` draws the cell of a seed, and does not need hypothesis.
 
 >>> from tinygrad_rnn.testing.choices import RandomChoices
 >>> for seed in range(3):
@@ -41,26 +41,26 @@ CODES = 3
 
 @dataclass(frozen=True, repr=False)
 class CellRun:
-    """A random cell with state, forcing, lengths and cotangents: all that a run needs.
+    """A random cell with all data of a run: state, forcing, lengths and cotangents.
 
     Attributes
     ----------
     cell : Cell
-        Its `repr` is the step, an equation a line.
+        The cell; its `repr` is the step, with one equation per line.
     T, batch_size : int
     state : structure of numpy.ndarray, or None
-        What step 1 starts from; the cell's own initial state if None.
+        The state before step 1; if None, the cell's own initial state.
     force : dict of str to numpy.ndarray
-        What some slots are replaced by; often empty.
+        The data that replace some slots; often empty.
     force_mask : numpy.ndarray or None
     lengths : numpy.ndarray or None
-        Of each sequence of the batch, within 0 and T.
+        The length of each sequence of the batch, from 0 to T.
     reverse : bool
     cotangents : dict of str to numpy.ndarray
-        Of the outputs, ``"output[0]"``, and the final states, ``"state[h1]"``, that are
-        differentiated.
+        Cotangents of the differentiated outputs, ``"output[0]"``, and final states,
+        ``"state[h1]"``.
     seed : int
-        Of the inputs.
+        Seed of the inputs.
 
     Examples
     --------
@@ -83,7 +83,7 @@ class CellRun:
 
     @property
     def captured(self) -> dict[str, Array | Tensor]:
-        """Values that the step uses and that are no parameters, by name."""
+        """Values that the step uses and that are not parameters, by name."""
         return self.cell.captured
 
     def inputs(self, T: int | None = None) -> Any:
@@ -92,7 +92,7 @@ class CellRun:
         Parameters
         ----------
         T : int, optional
-            Another length; a shorter sequence is the beginning of a longer one.
+            Another length. A shorter sequence is the beginning of the longer sequence.
         """
         recipe = self.cell.recipe
         if recipe.inputs is None:
@@ -125,15 +125,15 @@ class CellRun:
 
 
 def random_cell(choose: RandomChoices, lengths: bool = False) -> CellRun:
-    """Draw a cell and a run of it.
+    """Draw a cell and a run of the cell.
 
     Parameters
     ----------
     choose : RandomChoices
-        Such as ``RandomChoices(seed)``; :func:`tinygrad_rnn.testing.strategies.cells` lets
-        hypothesis choose.
+        The source of choices, such as ``RandomChoices(seed)``. In
+        :func:`tinygrad_rnn.testing.strategies.cells`, hypothesis chooses.
     lengths : bool
-        Whether to draw lengths of the sequences, now and then.
+        Whether some runs have different lengths of the sequences.
 
     Examples
     --------
@@ -202,7 +202,7 @@ def _output(b: StepBuilder, motifs: tuple[Any, ...], constants: bool) -> Structu
 
 def _run_of(b: StepBuilder, cell: Interpreted, with_lengths: bool) -> CellRun:
     choose, rng, recipe = b.choose, b.rng, cell.recipe
-    numbers = any(not isinstance(name, str) for name in flatten(recipe.output))  # without steps they have no shape
+    numbers = any(not isinstance(name, str) for name in flatten(recipe.output))  # without steps, numbers have no shape
     T = choose.pick((1, 2, 3, 5, 2, 3, 5, 5 if numbers else 0))
     given = bool(recipe.slots) and choose.flag()
     batch_size = choose.integer(1, 3) if recipe.inputs is not None or given else 1
@@ -226,7 +226,7 @@ def _run_of(b: StepBuilder, cell: Interpreted, with_lengths: bool) -> CellRun:
 
 
 def _forceable(recipe: Recipe) -> list[str]:
-    """Slots that can be forced, since they have a name: of a named tuple, or of the value of an equation."""
+    """Slots with a name, which can be forced: a field of a named tuple, or the name of an equation's value."""
     made = {equation.name for equation in recipe.equations}
     if hasattr(recipe.state, "_fields"):
         return recipe.slots
@@ -247,7 +247,7 @@ def traced_step(cell: Interpreted, batch_size: int) -> Step:
 
 
 def leaves(drawn: CellRun) -> dict[str, Tensor]:
-    """All tensors by which a run can be differentiated: data, parameters and captured tensors, by name.
+    """All tensors with respect to which a run can be differentiated: data, parameters and captured tensors, by name.
 
     Examples
     --------
@@ -281,13 +281,13 @@ def outcome(
     ----------
     drawn : CellRun
     values : Mapping
-        As :func:`leaves` returns them; parameters and captured tensors are the cell's own.
+        The values returned by :func:`leaves`; parameters and captured tensors are those of the cell.
     mode : str or Recurrent
-        How the cell is run, or the layer of an earlier run, which has traced it: see :func:`layer_of`.
+        The way to run the cell, or the layer of an earlier run, which has traced the cell: see :func:`layer_of`.
     final_state_only : bool
         Whether to leave the outputs out.
     **options
-        Of :class:`tinygrad_rnn.nn.Recurrent`.
+        Options of :class:`tinygrad_rnn.nn.Recurrent`.
 
     Examples
     --------
@@ -314,7 +314,7 @@ def outcome(
 
 
 def layer_of(drawn: CellRun, mode: str = "unroll", **options: Any) -> nn.Recurrent:
-    """A layer that makes the steps of a run, for several calls of :func:`outcome`: the first one traces the cell.
+    """A layer that runs the steps, for several calls of :func:`outcome`; the first call traces the cell.
 
     Parameters
     ----------
@@ -342,10 +342,10 @@ def run(drawn: CellRun, mode: str | nn.Recurrent = "unroll", order: int = 1, **o
     mode : str or Recurrent
         As in :func:`outcome`.
     order : int
-        0 is without gradients; 2 is with those of a random combination of the first ones
-        too, by the cotangents as well.
+        0 gives no gradients. 2 also gives the gradients of a random combination of the first
+        gradients, including those with respect to the cotangents.
     **options
-        Of :func:`outcome`.
+        Options of :func:`outcome`.
 
     Returns
     -------

@@ -51,7 +51,7 @@ Result = TypeVar("Result")
 
 
 def repeatable(examples: int, **options: Any) -> settings:
-    """Hypothesis' settings for a check: the same examples in every run, however long they take, and none of them stored."""
+    """Hypothesis' settings for a check: the same examples in every run, without a time limit, and without storing them."""
     every = list(HealthCheck)
     return settings(
         max_examples=examples, derandomize=True, database=None, deadline=None, suppress_health_check=every, **options
@@ -62,7 +62,7 @@ def repeatable(examples: int, **options: Any) -> settings:
 
 
 def shapes(min_ndim: int = 0, max_ndim: int = 3, *, min_side: int = 0, max_side: int = 4) -> st.SearchStrategy[Shape]:
-    """Draw small shapes, among them empty ones and lengths of 1.
+    """Draw small shapes, including empty shapes and lengths of 1.
 
     Parameters
     ----------
@@ -100,12 +100,12 @@ def broadcastable_shapes(count: int = 2, *, max_ndim: int = 3, min_side: int = 0
 
 
 def elements(interval: Interval = REAL) -> st.SearchStrategy[Any]:
-    """Draw numbers well inside an interval, simple ones first.
+    """Draw numbers well inside an interval, simple numbers first.
 
     Parameters
     ----------
     interval : Interval
-        Of floats, integers or booleans.
+        An interval of floats, integers or booleans.
     """
     if interval.kind == "bool":
         return st.booleans()
@@ -136,7 +136,7 @@ def arrays(
     domain : Interval or Domain
     shape : tuple of int or strategy, optional
     dtype : dtype, optional
-        float64, int64 or bool if not given, as the interval says.
+        The dtype; if not given, float64, int64 or bool, as for the interval.
 
     Examples
     --------
@@ -158,7 +158,7 @@ def tensors(
     shape: Shape | st.SearchStrategy[Shape] | None = None,
     dtype: npt.DTypeLike | None = None,
 ) -> st.SearchStrategy[Tensor]:
-    """Draw tensors with the values of :func:`arrays`, not always contiguous.
+    """Draw tensors with the values of :func:`arrays`; some are not contiguous.
 
     Examples
     --------
@@ -176,7 +176,7 @@ def parameters(
     dtype: npt.DTypeLike = np.float64,
     symbol: str = "W",
 ) -> st.SearchStrategy[Parameter]:
-    """Draw parameters, of float64 if no dtype is given.
+    """Draw parameters; their dtype is float64 if not given.
 
     Examples
     --------
@@ -196,8 +196,8 @@ def parameters(
 def cases(draw: st.DrawFn, primitive: Primitive) -> Case:
     """Draw inputs and attributes from a primitive's own domain, away from its kinks.
 
-    Shapes and attributes are what hypothesis draws and shrinks; the numbers come from a drawn
-    seed, so that they are all different.
+    Hypothesis draws and shrinks shapes and attributes. The numbers come from a drawn seed, so that
+    all numbers are different.
 
     Parameters
     ----------
@@ -223,18 +223,18 @@ def cases(draw: st.DrawFn, primitive: Primitive) -> Case:
 
 @st.composite
 def cells(draw: st.DrawFn, *, lengths: bool = False) -> CellRun:
-    """Draw cells, each with a run, to test a way of running cells.
+    """Draw cells, each with a run, to test a way to run cells.
 
-    Cells of up to four slots that are delays, cycles of one or several slots, cycles that
-    feed others, additive, linear, passed on, swapped or never read. What they compute is
-    drawn from motifs: gates that are slices of one product, concatenations, layer
-    normalisation, attention, fast weights, masks, weights computed in the step, and many
-    more. Weights are such that values stay near 1. It shrinks to a few equations.
+    A cell has up to four slots. Slots may be delays, cycles of one or several slots, cycles that
+    feed other cycles, additive, linear, copied, swapped or never read. The equations are drawn
+    from motifs: gates that are slices of one product, concatenations, layer normalisation,
+    attention, fast weights, masks, weights computed in the step, and many more. Weights keep
+    values near 1. A failing cell shrinks to a few equations.
 
     Parameters
     ----------
     lengths : bool
-        Whether sequences of different lengths are drawn too.
+        Whether sequences of different lengths are also drawn.
 
     Examples
     --------
@@ -252,8 +252,8 @@ def cells(draw: st.DrawFn, *, lengths: bool = False) -> CellRun:
 class _Parts(RandomChoices):
     """Choices that hypothesis shrinks part by part.
 
-    Parts are numbered: hypothesis tries copies of a part in place of others of its kind, and
-    the cells would be too much alike.
+    Parts are numbered. Otherwise hypothesis would replace parts by copies of other parts of the
+    same kind, and cells would be too similar.
     """
 
     def __init__(self, draw: st.DrawFn) -> None:

@@ -30,11 +30,11 @@ __all__ = ["ReceptiveField", "assert_causal", "assert_shared", "difference", "re
 BATCH = 2
 STEPS = 6
 CLOSE = 1e-6
-"""Outputs that differ by less than this, relative to the largest, are alike: rounding in another order of sums."""
+"""Largest relative difference of equal outputs, which allows for rounding in another order of sums."""
 
 
 def assert_causal(model: Module, T: int = STEPS, inputs: Any = None) -> None:
-    """Assert that no output of a step depends on the input of a later step, on the graph and by numbers.
+    """Assert that no output of a step depends on the input of a later step, in the graph and in numbers.
 
     Parameters
     ----------
@@ -48,9 +48,9 @@ def assert_causal(model: Module, T: int = STEPS, inputs: Any = None) -> None:
     Raises
     ------
     AssertionError
-        If one does; with the path from the input to the output, or with the numbers.
+        If an output depends on a later input. The message has the path from the input to the output, or the numbers.
     ShapeError
-        If no input was found that fits, or the model has no output for each step.
+        If no fitting input was found, or the model has no output for each step.
 
     Examples
     --------
@@ -72,22 +72,22 @@ def assert_causal(model: Module, T: int = STEPS, inputs: Any = None) -> None:
 
 
 def assert_shared(W: Parameter, uses: int, of: Tensor) -> None:
-    """Assert how often a parameter is used: a weight that the steps share is used once at each of them.
+    """Assert the number of uses of a parameter: a weight that all steps share is used once at each step.
 
-    A layer that is applied to the whole sequence counts once for each step.
+    A layer that is applied to the whole sequence counts as one use for each step.
 
     Parameters
     ----------
     W : Parameter
     uses : int
-        T, or a multiple of it where a step uses the parameter several times.
+        The expected number: T, or a multiple of T if a step uses the parameter several times.
     of : Tensor
         A value that was computed with the parameter, such as the loss.
 
     Raises
     ------
     AssertionError
-        If it is used another number of times; with the steps.
+        If the number of uses differs; the message lists the steps.
 
     Examples
     --------
@@ -117,8 +117,8 @@ class ReceptiveField(tuple[int, ...]):
     Attributes
     ----------
     unbounded : bool
-        Whether the delays go on for ever, as those of a recurrence do. Then the tuple has
-        those within the steps that were looked at.
+        Whether there is no longest delay, as in a recurrence. Then the tuple has the delays
+        within the traced steps.
 
     Examples
     --------
@@ -140,18 +140,18 @@ class ReceptiveField(tuple[int, ...]):
 
 
 def receptive_field(model: Module, T: int = STEPS, inputs: Any = None) -> ReceptiveField:
-    """The delays k such that some output y_t depends on the input x_{t-k}; negative ones look ahead.
+    """The delays k such that some output y_t depends on the input x_{t-k}; a negative delay reads a future input.
 
-    It is read off the graph, so a value counts as a whole: a state that holds a history in one
-    tensor is taken for a recurrence.
+    The delays are read from the graph, which treats each value as a whole. So a state that holds a
+    history in one tensor counts as a recurrence.
 
     Parameters
     ----------
     model : Module
         A cell, a layer or a network that gives an output for each step.
     T : int
-        How many steps are looked at, at least. There are always more than there are state
-        slots, since a delay longer than the number of slots comes from a recurrence only.
+        Smallest number of traced steps. The number of traced steps is always larger than the number
+        of state slots, because only a recurrence has a delay longer than the number of slots.
     inputs : array_like, Spec, or nested tuples of them, optional
         An example of the input at one step, (batch, features); it is found if not given.
 
@@ -225,7 +225,7 @@ class _SymbolicRun(NamedTuple):
 
 def _symbolic_run(model: Module, T: int, inputs: Any) -> _SymbolicRun:
     def run(specs: Sequence[Spec], like: Any) -> _SymbolicRun:
-        here = Unrolling()  # elements with steps, so that what is done to a whole sequence is split into its steps
+        here = Unrolling()  # elements with steps, so that operations on a whole sequence are split into steps
         places = [Location("", here, t) for t in range(1, T + 1)]
         with at(Location()), mode(tracing=True, recording=True):
             steps = [[Tensor(leaf(spec, "x", "input", place)) for spec in specs] for place in places]
@@ -259,7 +259,7 @@ def _outputs(model: Module, like: Any, sequences: Sequence[Tensor], T: int) -> l
     Raises
     ------
     ShapeError
-        If they have not an element for each step.
+        If the outputs do not have one element for each step.
     """
     callee = standalone(model) if isinstance(model, Cell) else model
     second = any(getattr(part, "batch_first", False) for _, part in callee.modules())
@@ -279,7 +279,7 @@ def _assert_causal_by_numbers(model: Module, run: _SymbolicRun) -> None:
     Raises
     ------
     AssertionError
-        If one changes.
+        If an earlier output changes.
     ShapeError
         If the model draws random numbers.
     """

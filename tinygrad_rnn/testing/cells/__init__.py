@@ -1,4 +1,4 @@
-"""Cells proved, and the parts of which random cells are made."""
+"""Check of a cell's gradients, and the parts of random cells."""
 
 from .cell_check import CellReport, check_cell, make_cell, takes_sizes
 

@@ -1,4 +1,4 @@
-"""`check_cell`: are the gradients of this cell right, however it is run over a sequence?
+"""`check_cell`: are the gradients of a cell right, in all ways to run the cell over a sequence?
 
 Needs hypothesis (the extra ``test``).
 """
@@ -30,32 +30,32 @@ __all__ = ["CellReport", "check_cell", "make_cell", "takes_sizes"]
 Array = npt.NDArray[Any]
 CellFactory = Callable[..., nn.Cell]
 
-LONGEST = 6  # steps: a mistake in the recurrence shows after two
+LONGEST = 6  # steps; a mistake in the recurrence shows after two steps
 SIZES = (1, 2, 3, 2, 3, 4, 5, 7)
-"""Of inputs, hidden layer and batch: small ones often; equal ones, where a transpose hides, and different ones."""
+"""Sizes of input, hidden layer and batch: mostly small; equal sizes, which hide a wrong transpose, and different sizes."""
 
 
 @dataclass
 class CellReport:
-    """The result of `check_cell`: how many runs were judged right, and how sharply.
+    """The result of `check_cell`: the number of runs that were judged right, and the largest error.
 
     Attributes
     ----------
     name : str
-        What makes the cell.
+        Name of the class or function that makes the cell.
     order : int
         The highest order of derivative that was checked.
     runs : int
-        Runs over a sequence whose gradients were judged right.
+        Number of runs over a sequence whose gradients were judged right.
     kinks : int
-        Runs at points without a derivative, about which nothing can be said.
+        Number of runs at points without a derivative, which cannot be judged.
     undecided : int
-        Runs in which no oracle sees some derivative beside rounding.
+        Number of runs in which no oracle can separate some derivative from rounding.
     error : float
         The largest relative difference from a numeric gradient.
     parameters : list of str
     unreached : list of str
-        Parameters that no output and no final state ever depended on.
+        Parameters on which no output and no final state depended in any run.
     """
 
     name: str
@@ -101,7 +101,7 @@ class _Trial(NamedTuple):
 
     @property
     def arguments(self) -> dict[str, Array]:
-        """Arrays that gradients may be taken of: input, initial state and forcing data, by name."""
+        """Arrays with respect to which gradients may be taken: input, initial state and forcing data, by name."""
         named = {} if self.x is None else {"x": self.x}
         named |= {f"state[{i}]": array for i, array in enumerate(self.state or [])}
         return named | {f"force[{name!r}]": array for name, array in self.force.items()}
@@ -139,37 +139,37 @@ class _Trial(NamedTuple):
 def check_cell(
     factory: CellFactory, *, examples: int = 50, order: int = 1, input_size: int | None = None, hidden_size: int | None = None
 ) -> CellReport:
-    """Prove the gradients of a cell of your own, in runs over sequences that hypothesis draws.
+    """Check the gradients of your own cell, in runs over sequences that hypothesis draws.
 
-    Sizes, batch size, length (0, 1 and 2 steps among them, and rows of different lengths),
-    inputs, initial states, weights and forcing with a mask are drawn. In each run :func:`check_gradients` judges outputs and
-    final state, with respect to inputs, initial state, forcing data and parameters. A run
-    that fails is shrunk to a smallest one.
+    Hypothesis draws sizes, batch size, length (including 0, 1 and 2 steps, and rows of different
+    lengths), inputs, initial states, weights, and forcing with a mask. In each run,
+    :func:`check_gradients` judges the gradients of outputs and final state with respect to inputs,
+    initial state, forcing data and parameters. A failing run is shrunk to a smallest failing run.
 
     Parameters
     ----------
     factory : callable
         The cell's class, called with (input_size, hidden_size); or a function without
-        arguments that makes one.
+        arguments that makes a cell.
     examples : int
-        How many runs to draw.
+        Number of runs.
     order : int
-        2 checks the gradient of the gradient as well.
+        2 also checks the gradient of the gradient.
     input_size, hidden_size : int, optional
-        Held fixed if given. A cell made without sizes has its own.
+        Fixed sizes; if not given, sizes are drawn. A factory without arguments chooses its own sizes.
 
     Returns
     -------
     CellReport
-        Its text is the verdict.
+        The report; its text is the verdict.
 
     Raises
     ------
     GradientCheckError
-        Where and how a gradient is wrong, and the smallest run that shows it; or why the
-        cell cannot be run at all.
+        If a gradient is wrong, with its position, its error, and the smallest run that shows the error;
+        or if the cell cannot be run, with the reason.
     KinkError, UndecidedError
-        If most runs met a kink or are undecided, so that too few were judged.
+        If most runs met a kink or are undecided, so that too few runs were judged.
     DataError
         If the factory does not make a cell.
 
@@ -238,7 +238,7 @@ def _drawn(draw: Callable[[Any], Any], factory: CellFactory, input_size: int | N
     from ..strategies import arrays
 
     def some(shape: tuple[int, ...]) -> Array:
-        return draw(arrays(shape=shape)) / 2  # states of networks are about 1, where nothing is saturated
+        return draw(arrays(shape=shape)) / 2  # states of networks are about 1, and not saturated
 
     sizes = [size or draw(st.sampled_from(SIZES)) for size in (input_size, hidden_size)] if takes_sizes(factory) else []
     steps = draw(st.sampled_from([2, 1, 3, 0, 2, 4, 3, LONGEST]))
@@ -277,7 +277,7 @@ def _interface(cell: nn.Cell, input_size: int | None) -> tuple[Spec | None, list
     """Shape and dtype of a cell's input at one step, or None without an input, and the names of its slots."""
     try:
         step = trace_step(cell)
-    except Exception:  # the run itself will tell why, if it is a mistake
+    except Exception:  # if this is a mistake of the cell, the run will report it
         size = input_size or getattr(cell, "input_size", None) or 1
         return Spec((size,), np.dtype(float)), []
     return None if step.x is None else Spec(step.x.shape[1:], step.x.dtype), step.names
@@ -287,7 +287,7 @@ def _interface(cell: nn.Cell, input_size: int | None) -> tuple[Spec | None, list
 
 
 def takes_sizes(factory: CellFactory) -> bool:
-    """Whether a factory is called with (input_size, hidden_size): a class if it can, a function only if it must.
+    """Whether a factory is called with (input_size, hidden_size): a class if it accepts them, a function if it requires them.
 
     Examples
     --------
@@ -318,7 +318,7 @@ def make_cell(factory: CellFactory, *sizes: int) -> nn.Cell:
     Raises
     ------
     DataError
-        If it can be called neither way, fails, or makes something else.
+        If the factory can be called in neither way, fails, or does not return a cell.
 
     Examples
     --------
@@ -344,7 +344,7 @@ def make_cell(factory: CellFactory, *sizes: int) -> nn.Cell:
 
 @contextmanager
 def _as_drawn(cell: nn.Cell, weights: dict[str, Array]) -> Iterator[None]:
-    """Within the block, the cell has these weights and no dropout; a factory may return the same cell again."""
+    """Within the block, the cell has these weights and no dropout; restored later, since a factory may return it again."""
     before, training = cell.state_dict(), cell.training
     cell.load_state_dict(weights)
     cell.eval()

@@ -1,4 +1,4 @@
-"""What steps of recurrent networks are made of: each motif writes a few equations."""
+"""Motifs: building blocks of steps of recurrent networks; each motif writes a few equations."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def two_values(b: StepBuilder) -> StepValue:
 
 
 def used_twice(b: StepBuilder) -> StepValue:
-    """Write a f(a): one value read twice."""
+    """Write a f(a): a product that reads one value twice."""
     a = b.vector()
     how = b.choose.pick(("multiply", "add", "same"))
     return b("multiply", a, a) if how == "same" else b(how, a, activated(b, a, b.choose.pick(CHAINS)))
@@ -180,7 +180,7 @@ def reshaped(b: StepBuilder) -> StepValue:
 
 
 def strided(b: StepBuilder) -> StepValue:
-    """Write the features backwards, or every second one, or a few at an end."""
+    """Write the features in reverse order, or every second feature, or a few features at an end."""
     a = b.vector()
     part = b.choose.pick((slice(None, None, -1), slice(None, None, 2), slice(-1, None), slice(0, -1 if a.size > 1 else None)))
     return b("getitem", a, index=(Ellipsis, part))
@@ -206,7 +206,7 @@ def contraction(b: StepBuilder) -> StepValue:
 
 
 def attention(b: StepBuilder) -> StepValue:
-    """Write attention: values weighted by how well they fit a query."""
+    """Write attention: values weighted by their similarity to a query."""
     query = b.vector()
     n = query.size
     alike = [v for v in b.usable() if v.is_vector and v.size == n]
@@ -222,7 +222,7 @@ def attention(b: StepBuilder) -> StepValue:
 
 
 def read_matrix(b: StepBuilder) -> StepValue:
-    """Write the product of a query and a matrix, where each row of the batch has its own matrix."""
+    """Write the product of a query and a matrix; each row of the batch has its own matrix."""
     matrices = [v for v in b.usable() if v.sample.ndim == 3]
     query = b.vector()
     matrix = b.choose.pick(matrices) if matrices else b.fit(query, query.size, b.features())
@@ -271,7 +271,7 @@ MOTIFS: tuple[Motif, ...] = (
 )
 
 DELAYED: tuple[Motif, ...] = (attention,) * 12
-"""Motifs that are more likely where slots are delays."""
+"""Motifs that are more likely if slots are delays."""
 
 ACROSS: tuple[Motif, ...] = (across_the_batch,)
-"""Motifs in which a row of the batch depends on the others."""
+"""Motifs in which a row of the batch depends on the other rows."""

@@ -1,4 +1,4 @@
-"""Functions of one value, products, and gates cut out of products: the first motifs."""
+"""Motifs of functions of one value, of products, and of gates that are slices of products."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def activated(b: StepBuilder, value: StepValue, chain: tuple[str, ...]) -> StepV
 
 
 def _total(b: StepBuilder, parts: list[StepValue]) -> StepValue:
-    """Combine parts by products and sums in turn, so that every part counts in another way."""
+    """Combine parts by products and sums in turn, so that every part has a different effect."""
     total = parts[0]
     for i, part in enumerate(parts[1:]):
         total = b("multiply" if i % 2 == 0 else "add", total, part)
@@ -66,7 +66,7 @@ def _matrix(b: StepBuilder, rows: int, columns: int) -> StepValue:
 
 
 def plain_weight(b: StepBuilder, rows: int, columns: int) -> StepValue:
-    """A weight matrix that is a parameter or captured."""
+    """A weight matrix that is a parameter or a captured value."""
     return b.weight(rows, columns)
 
 
@@ -181,7 +181,7 @@ def _lying(starts: list[int], width: int, whole: int) -> list[str]:
 
 
 def joined_gates(b: StepBuilder) -> StepValue:
-    """Write one function of several values side by side, and take the result apart again."""
+    """Write one function of several concatenated values, and split the result again."""
     a = b.vector()
     c, n = b.vector(a.size), a.size
     chain = b.choose.pick(CHAINS)
@@ -197,4 +197,4 @@ def joined_gates(b: StepBuilder) -> StepValue:
 
 
 GATES = (affine, *[sliced_gates] * 4, one_matrix_twice, several_matrices, joined_product, joined_gates)
-"""Motifs around a product; slices stand several times, for that is where faults hide."""
+"""Motifs with a product; slices occur several times in the list, because faults are most likely there."""

@@ -1,4 +1,4 @@
-"""A cell's step as data: equations, and a cell that evaluates them."""
+"""A cell's step as data: equations, and a cell that evaluates the equations."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ __all__ = ["BATCH", "Equation", "Interpreted", "Recipe", "Structure", "structure
 
 Array = npt.NDArray[Any]
 Structure = Any
-"""A name, or nested tuples (named ones too) of names."""
+"""A name, or nested tuples (including named tuples) of names."""
 
 BATCH = "B"
-"""Stands for the batch size in a shape."""
+"""Placeholder for the batch size in a shape."""
 
 _JOINING: dict[str, Callable[..., Tensor]] = {
     "concatenate": lambda *xs, axis: ops.concatenate(xs, axis),
@@ -52,12 +52,12 @@ _INFIX = {
 
 
 class Equation(NamedTuple):
-    """One line of a step: an operation of values by their names.
+    """One line of a step: an operation, with its values given by name.
 
     Attributes
     ----------
     name : str
-        Of what it makes.
+        Name of the result.
     operation : str
         A function of ``tinygrad_rnn.ops``.
     arguments : tuple of (str or float)
@@ -65,7 +65,7 @@ class Equation(NamedTuple):
     options : tuple of (str, object)
         Keyword arguments; ``"B"`` in a shape is the batch size.
     kinds : frozenset of str
-        What the equation, with those that it needs, is an instance of.
+        The motifs of which the equation, together with the equations that it needs, is an instance.
 
     Examples
     --------
@@ -139,12 +139,12 @@ class Recipe:
     state : structure of names
         The slots.
     equations : tuple of Equation
-        In order.
+        The equations, in order.
     output : structure of names and numbers
     after : tuple of str
         The next value of each slot, in order.
     shapes : Mapping
-        Of inputs, slots, parameters and captured values, by name; ``"B"`` is the batch size.
+        Shapes of inputs, slots, parameters and captured values, by name; ``"B"`` is the batch size.
 
     Examples
     --------
@@ -179,7 +179,7 @@ class Recipe:
         return found
 
     def pruned(self) -> Recipe:
-        """The same step without the equations on which neither output nor state depends."""
+        """The same step without the equations that neither output nor state needs."""
         alive = self.reads(*flatten(self.output), *self.after)
         alive |= {*self.slots, *(() if self.inputs is None else flatten(self.inputs))}
         equations = tuple(e for e in self.equations if e.name in alive)
@@ -204,7 +204,7 @@ def _structure_text(structure: Structure) -> str:
 
 
 _recipes: WeakKeyDictionary[nn.Cell, Recipe] = WeakKeyDictionary()
-"""Of all cells. As an attribute, a recipe would be looked through for changes at each call of its cell."""
+"""Recipes of all cells. If the recipe were an attribute, each call of the cell would check the recipe for changes."""
 
 
 class Interpreted(nn.Cell):
@@ -215,9 +215,9 @@ class Interpreted(nn.Cell):
     recipe : Recipe
     parameters : Mapping of str to numpy.ndarray
     captured : Mapping of str to (numpy.ndarray or Tensor)
-        Values that the step uses and that are no parameters.
+        Values that the step uses and that are not parameters.
     start : Mapping of str to str, optional
-        Slots that start from a parameter of their shape, for every row the same.
+        Slots whose initial value is a parameter, the same for every row.
 
     Examples
     --------
@@ -294,7 +294,7 @@ class Interpreted(nn.Cell):
 
 
 def structures(names: list[str]) -> Iterator[Structure]:
-    """All structures that a state of these slots can have: a single tensor, named tuple, tuple, nested tuple.
+    """All possible structures of a state with these slots: a single tensor, named tuple, tuple, nested tuple.
 
     Examples
     --------

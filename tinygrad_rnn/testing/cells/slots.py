@@ -12,7 +12,7 @@ from .step_builder import StepBuilder, StepValue
 __all__ = ["PATTERNS", "SlotWriter", "draw_slots"]
 
 PATTERNS = ("each", "each", "each", "each", "line", "ring")
-"""How slots hang together: each as it likes, as a tapped delay line, or all in one cycle."""
+"""Connections between the slots: independent choices, a tapped delay line, or one cycle of all slots."""
 
 FORMS = (
     "unchanged",
@@ -28,13 +28,13 @@ FORMS = (
     "shared",
     "bounded",
 )
-"""What a slot carries on."""
+"""Kinds of next values of a slot."""
 
 
 def draw_slots(b: StepBuilder, pattern: str) -> list[StepValue]:
     """Draw up to four state slots: a vector, a single number or a matrix for each row of the batch."""
     found: list[StepValue] = []
-    for _ in range(4):  # as many choices for a slot that there is not: it can be left out and nothing else changes
+    for _ in range(4):  # a missing slot also uses its choices, so that removing a slot changes nothing else
         there, n = b.choose.integer(0, 4) > 1, b.features()
         shape = b.choose.pick(((n,), "same", (n,), "same", (), (min(n, 3),) * 2))
         if shape == "same" or pattern == "line":
@@ -62,7 +62,7 @@ class SlotWriter:
         self.pattern = pattern
         self.motifs = motifs
         self.found: dict[str, StepValue] = {}
-        b.pool.sort(key=lambda value: not value.slots)  # a step's simplest values first: slots, then inputs
+        b.pool.sort(key=lambda value: not value.slots)  # the simplest values of a step first: slots, then inputs
 
     def after(self) -> list[StepValue]:
         """The next values, in the order of the slots."""
@@ -127,7 +127,7 @@ class SlotWriter:
         return b.tag(b("multiply", slot, b.weight(*b.choose.pick(((), slot.sample.shape[1:])))), "linear slot", "diagonal slot")
 
     def gates(self, slot: StepValue) -> StepValue:
-        """Write the slot times a gate plus a new value times a gate, with all gates slices of one product."""
+        """Write the slot times a gate plus a new value times a gate; all gates are slices of one product."""
         b, n = self.b, slot.size
         other = next((value for value in b.pool if value.is_vector and not value.slots), slot)
         if b.choose.flag():

@@ -1,4 +1,4 @@
-"""Builder of random steps: writes equations one by one, and fits values to the shapes that are needed."""
+"""Builder of random steps: writes equations one after another, and converts values to the needed shapes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Array = npt.NDArray[Any]
 Shape = tuple[Any, ...]
 Result = TypeVar("Result")
 
-ROWS = 29  # of the sample on which values are tried while a step is written: nothing else is that long
+ROWS = 29  # rows of the sample on which values are tested while a step is written; no other axis has this length
 WIDEST = 4
 LARGEST = 2.0  # values beyond it are made smaller
 
@@ -31,9 +31,9 @@ class StepValue(NamedTuple):
     ----------
     name : str
     sample : Tensor
-        What it is for a batch of typical rows.
+        The value for a batch of typical rows.
     slots : frozenset of str
-        The slots that it depends on.
+        The slots that the value depends on.
     """
 
     name: str
@@ -52,7 +52,7 @@ class StepValue(NamedTuple):
 
     @property
     def is_vector(self) -> bool:
-        """Whether the value has the shape (batch, features) and is of floats."""
+        """Whether the value has the shape (batch, features) and a float dtype."""
         return self.sample.ndim == 2 and self.sample.shape[0] == ROWS and self.sample.dtype.kind == "f"
 
 
@@ -62,7 +62,7 @@ class StepBuilder:
     Parameters
     ----------
     choose : RandomChoices
-        Makes the choices; the numbers come from a seed that it gives.
+        The source of all choices, and of a seed for the numbers.
 
     Examples
     --------
@@ -114,7 +114,7 @@ class StepBuilder:
         return float(self.rng.uniform(low, high))
 
     def rarely(self) -> bool:
-        """Draw True one time in four."""
+        """Draw True with probability 1/4."""
         return bool(self.choose.integer(0, 3) == 3)
 
     # -- values ----------------------------------------------------------------------------
@@ -145,7 +145,7 @@ class StepBuilder:
         return value
 
     def some(self, motifs: Sequence[Callable[[StepBuilder], StepValue]], most: int) -> StepValue | None:
-        """Write up to so many values by motifs, keep them all, and return the last one, or None."""
+        """Write up to a given number of values by motifs, keep all of them, and return the last value, or None."""
         value = None
         for _ in range(most):
             value = self.choose.part(lambda: self._one(motifs)) or value
@@ -158,7 +158,7 @@ class StepBuilder:
         return self.keep(self.tag(motif(self), motif.__name__))
 
     def weight(self, *shape: int, share: bool = True) -> StepValue:
-        """Draw a new parameter, an existing one, or a captured tensor or array in its place."""
+        """Draw a new parameter, an existing parameter, or a captured tensor or array."""
         there = [v for v in self._weights.get(shape, []) if share]
         if there and self.choose.flag():
             return self.choose.pick(there)

@@ -1,4 +1,4 @@
-"""Gradients of functions judged by numeric oracles."""
+"""Checks of the gradients of functions, by numeric oracles."""
 
 from .function_check import check_gradients
 from .verdicts import GradientCheckError, KinkError, PrimitiveReport, Report, UndecidedError

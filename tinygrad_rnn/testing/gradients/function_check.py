@@ -1,4 +1,4 @@
-"""`check_gradients`: are the gradients of this function right, to this order, at this point?"""
+"""`check_gradients`: are the gradients of a function right, up to a given order, at a given point?"""
 
 from __future__ import annotations
 
@@ -29,47 +29,49 @@ def check_gradients(
     directions: int = 2,
     seed: int = 0,
 ) -> Report:
-    """Prove the gradients of a function, at one point, against oracles that know no rule.
+    """Check the gradients of a function at one point against oracles that use no gradient rule.
 
-    Cheap random projections come first; only when one fails is the mistake localised. A
-    second point near by, where nothing is zero, equal or symmetric by chance, and second
-    differences of the function itself find what is right at one point only, or remembers. Also
-    checked: shape and dtype; that `backward`, `grad` and `jvp` agree; that the gradient is
-    linear in the cotangent, and adds up when a tensor is used twice; that the function is
-    deterministic, changes no input, and hands out no array that a caller could write to.
+    The check begins with cheap random projections. Only if a projection fails, the mistake is
+    localised. The check is repeated at a nearby point, where nothing is zero, equal or symmetric
+    by chance, and with second differences of the function. This finds gradients that are right at
+    one point only, and functions that remember earlier calls. The check also tests: shape and
+    dtype; that `backward`, `grad` and `jvp` agree; that the gradient is linear in the cotangent, and
+    is a sum if a tensor is used twice; that the function is deterministic, changes no input, and
+    returns no array that a caller could write to.
 
     Parameters
     ----------
     f : callable
-        Takes tensors, returns a tensor or a nested tuple, list or dict of tensors.
+        A function of tensors that returns a tensor or a nested tuple, list or dict of tensors.
     *args
-        What it is called with. Arrays of floats and tensors are made float64; what is not
-        of floats is held fixed.
+        The arguments of `f`. Arrays of floats and tensors are converted to float64; other
+        arguments are held fixed.
     order : int
-        2 checks the gradient of the gradient as well, and so on.
+        The highest order of derivative; 2 also checks the gradient of the gradient.
     wrt : None, or one or several of int, str and Parameter
-        Positions or names of arguments, or parameters that `f` uses by itself; all
-        arguments of floats if not given.
+        Positions or names of arguments, or parameters that `f` uses directly. If not given, all
+        arguments of floats.
     directions : int
-        How many random directions to try at least, each against two random cotangents. More
+        Smallest number of random directions, each with two random cotangents. Further directions
         follow for elements whose derivative is too small to be judged together with others.
     seed : int
 
     Returns
     -------
     Report
-        Its text is the verdict.
+        The report; its text is the verdict.
 
     Raises
     ------
     GradientCheckError
-        With the argument, the index, both values, their ratio, a guess, the operation whose
-        rule is wrong and the step at which the gradients part.
+        If a gradient is wrong. The message names the argument, the index, both values, their ratio,
+        a guess of the mistake, the operation whose rule is wrong, and the step at which the
+        gradients begin to differ.
     KinkError
         If the function has no derivative at this point.
     UndecidedError
-        If the derivative cannot be seen beside the rounding of the function; the gradient
-        may be right or wrong.
+        If the derivative is too small compared with the rounding errors of the function; the
+        gradient may be right or wrong.
 
     Examples
     --------
@@ -79,7 +81,7 @@ def check_gradients(
     >>> print(check_gradients(lambda x, W: tr.tanh(x @ W), np.array([1.0, 2.0]), W))
     gradients are right to order 2 in x (2,), W (2, 2): within ...e-1... of the complex step
 
-    A rule that is wrong:
+    A wrong rule:
 
     >>> @tr.primitive(gradient=(lambda g, y, x: 2 * g * y,), formula=r"e^{{{x}}}")
     ... def wrong_exp(x, *, out=None):
@@ -92,7 +94,7 @@ def check_gradients(
       the rule of input 0 of wrong_exp is wrong by itself
     >>> del tr.ops.registry["wrong_exp"]
     """
-    with np.errstate(all="ignore"):  # what is not finite is reported as such
+    with np.errstate(all="ignore"):  # NaN and inf are reported later
         return _check(Subject(f, args, wrt), order, directions, np.random.default_rng(seed))
 
 
@@ -140,7 +142,7 @@ def _orders(
 def _directions(
     subject: Subject, evaluation: Evaluation, rng: np.random.Generator, order: int, directions: int, report: Report
 ) -> list[tuple[Vector, Estimate]]:
-    """Judge along random directions until every element was seen; elements too quiet are then judged alone."""
+    """Judge along random directions until every element was visible; elements with a tiny effect are then judged alone."""
     x, y = subject.x, evaluation.value
     if not x.size or not y.size:
         evaluation.pull(np.zeros(y.size))
@@ -155,7 +157,7 @@ def _directions(
     found = []
     shaken = subject.moved(rng, 4 * EPS).run()
     noise = np.abs(shaken.value - y)
-    small = 1e-3 * np.maximum(np.abs(y), np.abs(shaken.value)) if order == 1 else np.inf  # a jump is no noise
+    small = 1e-3 * np.maximum(np.abs(y), np.abs(shaken.value)) if order == 1 else np.inf  # a jump is not noise
     noise = np.where(noise <= small, noise, 0)
     for i in range(directions + 2 * DIRECTIONS):
         silent = needed & ~heard if clear else ~heard
@@ -173,7 +175,7 @@ def _directions(
             g = evaluation.pull(u)
             _finite(subject, g, order)
             gap, allowed, size = apart(estimate, u, v, g)
-            unsteady = float(np.abs((shaken.pull(u) - g) * v).sum())  # what the last digits of the arguments make of it
+            unsteady = float(np.abs((shaken.pull(u) - g) * v).sum())  # effect of the arguments' last digits
             allowed += UNSTEADY * unsteady if np.isfinite(unsteady) else 0.0
             if gap > allowed:
                 allowed += 2 * abs(float(lost_digits(evaluation, u) @ v))
@@ -196,7 +198,7 @@ def _directions(
 
 
 def _confirm(subject: Subject, evaluation: Evaluation, estimate: Estimate, v: Vector, noise: Vector, order: int) -> None:
-    """Raise UndecidedError if other steps along the same direction give another slope."""
+    """Raise UndecidedError if other step sizes along the same direction give another slope."""
     again = judge(subject, evaluation, subject.x, v * OTHER_STEPS, noise)
     if not (
         np.abs(again.value - OTHER_STEPS * estimate.value) <= AGREES * (again.error + estimate.error + estimate.rounding)
@@ -205,7 +207,7 @@ def _confirm(subject: Subject, evaluation: Evaluation, estimate: Estimate, v: Ve
 
 
 OTHER_STEPS = 0.7071
-"""How much shorter steps are that must give the same slope: no power of 2, so that none of them is the same."""
+"""Factors of the shorter steps that must give the same slope; no powers of 2, so that no step is repeated."""
 
 
 def _is_rounding(estimate: Estimate, u: Vector, v: Vector, g: Vector, shaken: Evaluation) -> bool:
@@ -221,8 +223,8 @@ def _is_rounding(estimate: Estimate, u: Vector, v: Vector, g: Vector, shaken: Ev
 
 
 def _weights(rng: np.random.Generator, scale: Vector, each: bool = False) -> Vector:
-    """A random cotangent that scales outputs to equal weight: each by its own scale, or all by the largest."""
-    visible = scale > 1e-290  # the inverse of what is smaller would be infinite
+    """A random cotangent that gives outputs equal weight: each scaled by its own size, or all by the largest size."""
+    visible = scale > 1e-290  # the inverse of a smaller number would be infinite
     largest = scale[visible & np.isfinite(scale)].max(initial=0) or 1.0
     divided = np.where(visible, scale, largest) if each else largest
     return np.asarray(rng.standard_normal(scale.size) / divided)
@@ -307,13 +309,13 @@ def _second_differences(evaluation: Evaluation, seen: list[tuple[Vector, Estimat
 
 
 def _near_by(subject: Subject, rng: np.random.Generator, order: int) -> None:
-    """Judge again at a point near by, where nothing is zero, repeated or symmetric by chance."""
+    """Judge again at a nearby point, where nothing is zero, repeated or symmetric by chance."""
     for by in (0.03, 1e-3):
         other = subject.moved(rng, by)
         try:
             _orders(other, other.run(), rng, order, 1, Report([], order))
         except (KinkError, UndecidedError, TinygradError, ValueError, ArithmeticError, IndexError):
-            continue  # what is a value of the argument need not be one near by
+            continue  # the nearby point may be outside the allowed values
         except GradientCheckError as error:
             raise GradientCheckError(
                 f"{error}\n  this is at arguments moved by {by:.1%}; where they were given, it is right by chance, "
@@ -436,7 +438,7 @@ def _one_tensor_for_two(subject: Subject, u: Vector) -> None:
         shared = Subject(lambda t: subject.f(*[t if n in pair else a for n, a in enumerate(args)]), [args[i]]).run()
         parts, found = separate.pull(u), shared.pull(u)
     except (TinygradError, GradientCheckError):
-        return  # what is a value of one argument need not be one of the other
+        return  # an allowed value of one argument may not be allowed for the other
     total = parts.reshape(2, -1).sum(0)
     if np.isfinite(total).all() and not (np.abs(found - total) <= TERMS * np.abs(parts).max(initial=0)).all():
         names = dict(zip(subject.sources, subject.names, strict=True))

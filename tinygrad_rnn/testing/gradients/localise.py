@@ -1,4 +1,4 @@
-"""Localisation of a wrong gradient: which argument, element, operation and step."""
+"""Localisation of a wrong gradient: the argument, element, operation and step."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = ["apart", "localise", "rounding", "tolerance"]
 Indices = npt.NDArray[np.intp]
 
 ALL_ELEMENTS = 256
-"""Up to so many elements of an argument are looked at one by one; above, by halving."""
+"""Largest number of elements of an argument that are checked one by one; more elements are halved first."""
 
 
 def tolerance(estimate: Estimate, u: Vector, terms: float) -> float:
@@ -149,7 +149,7 @@ def _guess(
 def _mistakes(
     shape: tuple[int, ...], analytic: Vector, numeric: Vector, terms: Vector, evaluation: Evaluation, complete: bool
 ) -> Iterator[tuple[str, Vector]]:
-    """Simple mistakes in words, each with the gradient that it would make; terms have a column for each output element."""
+    """Simple mistakes in words, each with the resulting gradient; terms have a column for each output element."""
     yield "a wrong sign", -numeric
     yield "a factor 2: something is counted twice", 2 * numeric
     yield "a factor 1/2: one of two uses is not counted", numeric / 2
@@ -190,7 +190,7 @@ def _cuts(evaluation: Evaluation) -> list[str]:
 
 
 def _where(evaluation: Evaluation, u: Vector) -> list[str]:
-    """Lines of the report that name the operation whose rule is wrong, and the step after which gradients part."""
+    """Lines of the report that name the operation whose rule is wrong, and the step after which gradients differ."""
     lines = []
     evaluation = Evaluation(evaluation.inputs, [Tensor(node) for node in evaluation.explicit])
     for node in ancestors([t.node for t in evaluation.outputs]):

@@ -1,8 +1,8 @@
-"""Three oracles that know a derivative without its rule, each with an estimate of its own error.
+"""Three oracles that compute a derivative without its rule, each with an estimate of the oracle's error.
 
-All of them give the Jacobian times a direction, one number for each output. None is
-trusted alone: `judge` lets central differences, which need nothing but the function, decide
-whether a sharper one may speak.
+Each oracle gives the Jacobian times a direction, one number for each output. No oracle is
+trusted alone. Central differences need only the function, so `judge` uses a more exact oracle
+only if central differences confirm it.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ __all__ = [
 ]
 
 SMALLEST = 2.0**-48
-"""The step, as a part of the direction, below which arguments themselves are too coarse."""
+"""The step, as a fraction of the direction, below which the arguments themselves are too coarse."""
 
 COLUMNS = 6
-"""How often estimates are extrapolated."""
+"""Number of extrapolations of the estimates."""
 
 COMPLEX_STEP, DIFFERENCES = "the complex step", "central differences"
 Function = Callable[[Vector], Vector]
@@ -50,9 +50,9 @@ class Estimate(NamedTuple):
     ----------
     oracle : str
     value, error : numpy.ndarray
-        The first derivative, and how wrong the oracle itself takes it to be.
+        The first derivative, and the oracle's own estimate of its error.
     rounding : numpy.ndarray
-        How large a derivative rounding alone can make, at the step that was best.
+        The largest derivative that rounding alone can cause, at the best step.
     curvature, curvature_error : numpy.ndarray
         The second derivative along the same direction, by differences of the function.
     kinks : numpy.ndarray of bool
@@ -90,10 +90,10 @@ class _Pair(NamedTuple):
 
 
 WIDE = 2.0**-8
-"""A step at which most functions are smooth, and rounding is small: with the first probe it confirms another oracle."""
+"""A step at which most functions are smooth and rounding is small; used with the first probe to confirm another oracle."""
 
 PROBES = (2.0**-13, 2.0**-23, 2.0**-28, 2.0**-33)
-"""Steps at which kinks and noise show, and estimates from wide steps are tried."""
+"""Steps at which kinks and noise are visible, and at which estimates from wide steps are tested."""
 
 
 def differences(
@@ -107,13 +107,13 @@ def differences(
 ) -> Estimate:
     """Central differences at ever smaller steps, extrapolated to step zero (Richardson, Ridders).
 
-    The direction v sets the widest step, so it should be about as long as x in each element.
-    The step that each output needs is found by halving: the estimate with the smallest error
-    wins. Its error is how much the extrapolation still moves, and the noise: of last digits,
-    what is known of it otherwise, and how far slopes at very small steps scatter. Where these
-    contradict the estimate, a kink or a period shorter than the step misled it, and it is
-    made again from smaller steps, unless `reference`, the derivative by another oracle, agrees.
-    Where two steps confirm the reference, no others are taken.
+    The direction v sets the largest step, so each element of v should be about as large as that of x.
+    The step of each output is found by halving: the estimate with the smallest error is used. The
+    error is the last change of the extrapolation, plus the noise: of the last digits, other known
+    noise, and the scatter of slopes at very small steps. If these slopes contradict the estimate, a
+    kink, or a period shorter than the step, misled the estimate. It is then computed again from
+    smaller steps, unless `reference`, the derivative by another oracle, agrees. If two steps confirm
+    the reference, no other steps are tried.
 
     Examples
     --------
@@ -130,7 +130,7 @@ def differences(
         if confirmed is not None:
             return confirmed
     oracle, best = _extrapolated(f, x, v, y, noise, 1.0, probes)
-    # no change at all within small steps: a flat stretch, or numbers too coarse for these steps
+    # no change at all within small steps: a flat region, or numbers too coarse for these steps
     flat = (best.value[0] == 0) & (probes[0].slope != 0) & (best.width[0] < 0.5) & (best.error[0] < np.inf)
     if reference is not None:
         best.error[:, flat & (np.abs(reference) > AGREES * best.error[0])] = np.inf
@@ -142,8 +142,8 @@ def differences(
             scatter = [np.abs(other.slope - probe.slope) * other.t for other in probes if other.t < probe.t]
             oracle, closer = _extrapolated(f, x, v, y, noise + np.max([0 * y, *scatter], axis=0), probe.t, probes)
             flat = closer.error[0] < 0.1 * np.abs(best.value[0])
-            closer.error[:, ~(closer.relative[0] < 0.1)] = np.inf  # flat, or of coarse numbers: who can tell which
-            misled &= flat | (closer.relative[0] < 0.1)  # else it was noise
+            closer.error[:, ~(closer.relative[0] < 0.1)] = np.inf  # flat or coarse numbers: cannot be distinguished
+            misled &= flat | (closer.relative[0] < 0.1)  # otherwise noise
             best.replace(np.array([misled, misled]), closer)
     (value, curvature), (error, curvature_error) = best.value, best.error
     rough = 16 * probes[0].noise / probes[0].t ** 2 + 1e-3 * np.abs(curvature)
@@ -151,7 +151,7 @@ def differences(
     curvature_error = np.where(unconfirmed, np.inf, curvature_error)
     rounding = EPS / best.width[0] * np.abs(y) + EPS / best.width[0] * best.change + noise / best.width[0] + 1e-320
     steep = probes[0].change / probes[0].t
-    rounding = rounding + np.where(np.abs(value) < 1e-6 * steep, 1e-10 * steep, 0)  # zero beside slopes close by
+    rounding = rounding + np.where(np.abs(value) < 1e-6 * steep, 1e-10 * steep, 0)  # zero compared with nearby slopes
     return Estimate(oracle, value, error, rounding + UNSTEADY * grain, curvature, curvature_error, bent)
 
 
@@ -176,14 +176,14 @@ def _extrapolated(
     """The best estimates from steps that are halved again and again."""
     moved = v != 0
     reach = 1.0 + np.abs(x[moved] / v[moved]).max(initial=0)  # an argument's own rounding, in units of the step
-    sure, sharp = _Best(y), _Best(y)  # of the smallest error, and of the smallest beside the value
+    sure, sharp = _Best(y), _Best(y)  # smallest error, and smallest error relative to the value
     before: list[Vector] = []
     stalled, t, smooth, strictly, loose, span = 0, widest, *np.zeros((4, y.size))
     pair, gaps = probes[0], [np.full(y.size, np.inf if widest == 1 else 0.0)] * 4
     while t > SMALLEST:
         wider, pair = pair, _Pair.at(f, x, v, y, t, noise)
-        # the gap between the slopes of both sides shrinks with the step twice as fast as the step: else there is a kink or
-        # a jump between. Noise does not shrink at all.
+        # the gap between the slopes of both sides shrinks with the step twice as fast as the step; otherwise there is a
+        # kink or a jump. Noise does not shrink at all.
         gap = np.abs(pair.bend) * t
         shrunk = 0.375 * np.abs(wider.bend * wider.t) + 8 * pair.noise
         strictly = np.where(gap <= shrunk, strictly + 1, 0)
@@ -251,7 +251,7 @@ class _Best:
     def __init__(self, y: Vector) -> None:
         self.value = np.zeros((2, y.size))
         self.error = np.full((2, y.size), np.inf)
-        self.least = self.error  # of what `take` compares
+        self.least = self.error  # smallest measure that `take` compares
         self.width = np.ones((2, y.size))
         self.change = np.zeros(y.size)
 
@@ -261,7 +261,7 @@ class _Best:
         return np.where(size > 0, self.error / size, np.inf)
 
     def take(self, values: Vector, errors: Vector, by: Vector, source: _Pair) -> None:
-        """Take over the estimates of one step whose measure `by` is less than the least so far."""
+        """Keep the estimates of one step whose measure `by` is less than the smallest so far."""
         column = by.argmin(0)[None]
         least, value, error = (np.take_along_axis(table, column, 0)[0] for table in (by, values, errors))
         better = least < self.least
@@ -287,8 +287,8 @@ def kinks(f: Function, x: Vector, v: Vector, y: Vector) -> Mask:
 def _kinks(y: Vector, probes: list[_Pair], grain: Vector | float = 0.0) -> Mask:
     """Find outputs that bend or jump, by how the gap between the slopes of both sides changes with the step.
 
-    In a smooth function the gap shrinks with the step; noise makes it grow. So a gap of one size at two steps is a bend,
-    unless it is gone at a smaller step.
+    In a smooth function the gap shrinks with the step; noise makes the gap grow. So a gap of equal size at two steps is a
+    bend, unless the gap is gone at a smaller step.
     """
     wide, close, _, closest = probes
     bends = [np.abs(p.bend) for p in (wide, close, closest)]
@@ -307,9 +307,9 @@ def replay(order: Sequence[Node], values: dict[Node, Any]) -> dict[Node, Any]:
     Parameters
     ----------
     order : sequence of Node
-        As `ancestors` gives them.
+        The nodes, as returned by `ancestors`.
     values : dict from Node to array
-        Completed, in place, with all nodes that depend on these.
+        The new values. The function adds, in place, the values of all nodes that depend on them.
     """
     for node in order:
         if node in values or node.primitive is None or values.keys().isdisjoint(node.inputs):
@@ -325,8 +325,8 @@ def replay(order: Sequence[Node], values: dict[Node, Any]) -> dict[Node, Any]:
 def complex_step(evaluation: Evaluation, v: Vector) -> Vector | None:
     """The derivative Im f(x + ihv) / h, exact to rounding, by running the recorded graph on complex numbers.
 
-    The steps of a scan are run one by one. None where a kernel refuses complex numbers, or
-    makes real ones out of them.
+    The steps of a scan are run one by one. The result is None if a kernel refuses complex
+    numbers, or converts them to real numbers.
     """
     h = 1e-30
     inputs, outputs = [t.node for t in evaluation.inputs], evaluation.explicit
@@ -334,15 +334,15 @@ def complex_step(evaluation: Evaluation, v: Vector) -> Vector | None:
     values: dict[Node, Any] = {node: node.value + 1j * h * step for node, step in zip(inputs, steps, strict=True)}
     try:
         with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("error")  # an imaginary part that is thrown away is only a warning
+            warnings.simplefilter("error")  # NumPy only warns if it discards an imaginary part
             replay(ancestors(outputs), values)
-    except Exception:  # whatever a kernel has against complex numbers, this oracle stays silent
+    except Exception:  # a kernel that fails on complex numbers: this oracle gives no estimate
         return None
     return flat([np.imag(values[y]) / h if y in values else np.zeros(y.shape) for y in outputs])
 
 
 def lost_digits(evaluation: Evaluation, u: Vector) -> Vector:
-    """The rounding error of each element of the gradient Jᵀu, measured by running its graph with more digits."""
+    """The rounding error of each element of the gradient Jᵀu, measured by running the gradient's graph with more digits."""
     gradients = grad(evaluation.outputs, evaluation.inputs, split(u, evaluation.outputs))
     values: dict[Node, Any] = {t.node: t.data.astype(np.longdouble) for t in evaluation.inputs}
     try:
@@ -365,10 +365,10 @@ def is_analytic(evaluation: Evaluation, v: Vector) -> bool:
 
 
 def judge(f: Subject, evaluation: Evaluation, x: Vector, v: Vector, noise: Vector | float = 0.0) -> Estimate:
-    """Estimate by central differences, sharpened by the complex step where the differences confirm it.
+    """Estimate by central differences, or by the more exact complex step if the differences confirm it.
 
-    The complex step knows only what is in the graph. So it may sharpen a derivative that the
-    differences know roughly, and never stand in for one that they cannot see.
+    The complex step only sees operations in the graph. So it may replace a derivative that the
+    differences know roughly, but not a derivative that the differences cannot see.
     """
     found = complex_step(evaluation, v)
     measured = differences(f, x, v, evaluation.value, noise, found, f.grain)
@@ -383,7 +383,7 @@ def judge(f: Subject, evaluation: Evaluation, x: Vector, v: Vector, noise: Vecto
 
 
 def part(whole: Estimate, f: Subject, evaluation: Evaluation, x: Vector, v: Vector) -> Estimate:
-    """Estimate along a part of a direction, by the complex step alone if differences confirmed it along the whole."""
+    """Estimate along a part of a direction, by the complex step alone if differences confirmed it along the whole direction."""
     found = complex_step(evaluation, v) if whole.oracle == COMPLEX_STEP else None
     if found is None:
         return judge(f, evaluation, x, v)

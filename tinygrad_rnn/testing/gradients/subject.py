@@ -68,16 +68,16 @@ def split(vector: npt.NDArray[Any], like: Sequence[Any]) -> list[npt.NDArray[Any
 
 
 class Subject:
-    """The function under test, of the arguments to differentiate by; all others are held fixed.
+    """The function under test, as a function of the differentiated arguments; all other arguments are held fixed.
 
     Parameters
     ----------
     f : callable
     args : sequence
-        What `f` is called with.
+        The arguments of `f`.
     wrt : None, or one or several of int, str and Parameter
-        Positions or names of arguments, or parameters that `f` uses by itself; all
-        arguments of floats if None.
+        Positions or names of arguments, or parameters that `f` uses directly; if None, all
+        arguments of floats.
     """
 
     def __init__(self, f: Callable[..., Any], args: Sequence[Any], wrt: Any = None) -> None:
@@ -169,7 +169,7 @@ def direction(point: Sequence[Vector], rng: np.random.Generator, kind: int) -> V
     kind : int
         How an element is scaled: 0 by its own size, 1 by the largest element of its array or
         by 1, 2 by the largest element. A derivative that rounding hides along one kind of
-        direction may show along another.
+        direction may be visible along another kind.
     """
     found = []
     for a in point:
@@ -189,7 +189,7 @@ class Gradient(Subject):
     Attributes
     ----------
     grain : numpy.ndarray
-        How large a gradient the last digits of the outputs are: smaller jumps of it are rounding.
+        The size of a gradient caused by the last digits of the outputs; smaller jumps of the gradient are rounding.
     """
 
     def __init__(self, base: Subject, cotangent: Vector) -> None:
@@ -209,7 +209,7 @@ class Gradient(Subject):
 
 
 def grad_or_zero(outputs: Sequence[Tensor], inputs: Sequence[Tensor], cotangents: Sequence[Any]) -> list[Tensor]:
-    """The gradients, with zeros where every path to an input is cut, since inputs count as outputs too."""
+    """The gradients, with zeros if every path to an input is cut, because inputs count as outputs too."""
     zeros = [np.zeros(x.shape, x.dtype) for x in inputs]
     return grad([*outputs, *inputs], inputs, [*cotangents, *zeros])
 
@@ -237,7 +237,7 @@ def _is_array(a: Any) -> bool:
     if isinstance(a, (list, tuple)) and _holds_a_number(a):
         try:
             return np.array(a).dtype.kind == "f"
-        except ValueError:  # ragged: an argument of another kind
+        except ValueError:  # ragged lists: not an array of floats
             return False
     return isinstance(a, (np.ndarray, float, np.floating))
 

@@ -1,4 +1,4 @@
-"""Tolerances of gradient checks: each number stands here once, with its reason."""
+"""Tolerances of gradient checks, each with its reason."""
 
 import numpy as np
 
@@ -7,16 +7,16 @@ __all__ = ["AGREES", "EPS", "ROUNDING", "SEES", "TERMS", "UNSTEADY"]
 EPS = float(np.finfo(np.float64).eps)
 
 SEES = 0.05
-"""An oracle sees a derivative whose error is a smaller part of it: a wrong sign, a factor or a missing term shows."""
+"""Largest relative error of a derivative that an oracle can judge: a wrong sign, factor or missing term is visible."""
 
 AGREES = 10.0
-"""Two estimates agree within so many times their errors: an error is an estimate too, and may be too small."""
+"""Factor of the errors within which two estimates agree: an error is also an estimate, and may be too small."""
 
 ROUNDING = 1e2
-"""Rounding makes up to so many times the derivative that one last digit makes: a function rounds at each operation."""
+"""Largest effect of rounding, as a multiple of the effect of one last digit: a function rounds at each operation."""
 
 TERMS = 1e5 * EPS
-"""A sum in another order may differ by this part of the sum of its terms' sizes: each term has errors of its own."""
+"""Largest difference of a sum in another order, as a fraction of the sum of the terms' sizes: each term has an error."""
 
 UNSTEADY = 64.0
-"""What moves with the last digit of an argument may move so many times as far as it was seen to move once."""
+"""Largest change caused by the last digit of an argument, as a multiple of one measured change."""

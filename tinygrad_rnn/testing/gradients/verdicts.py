@@ -10,12 +10,12 @@ __all__ = ["GradientCheckError", "KinkError", "PrimitiveReport", "Report", "Unde
 
 
 def order_in_words(order: int) -> str:
-    """The order of a derivative, as reports say it: ``first order``, ``order 2``."""
+    """The order of a derivative, as written in reports: ``first order``, ``order 2``."""
     return "first order" if order == 1 else f"order {order}"
 
 
 class GradientCheckError(AssertionError):
-    """A gradient is wrong, or could not be judged; the message says which, where and how.
+    """A gradient is wrong or could not be judged; the message names the gradient, the position and the error.
 
     Attributes
     ----------
@@ -40,20 +40,20 @@ class UndecidedError(GradientCheckError):
 
 @dataclass
 class Report:
-    """The result of `check_gradients`: what was judged, and how sharply.
+    """The result of `check_gradients`: the judged gradients, and the largest error.
 
     Attributes
     ----------
     arguments : list of str
-        The arguments that gradients were taken with respect to, with their shapes.
+        The arguments with respect to which gradients were taken, with their shapes.
     order : int
         The highest order of derivative that was checked.
     oracles : list of str
-        What judged, in order of first use.
+        The oracles, in order of first use.
     error : float
         The largest difference of an analytic from a numeric value, relative to both.
     zero : list of str
-        Arguments that nothing depends on, so that all of their gradient is zero.
+        Arguments that no output depends on, so that their whole gradient is zero.
     """
 
     arguments: list[str]
@@ -76,7 +76,7 @@ class Report:
 
 @dataclass
 class PrimitiveReport:
-    """The result of `check_primitive` or `check_case`: how many cases passed which checks.
+    """The result of `check_primitive` or `check_case`: the number of cases that passed each check.
 
     Attributes
     ----------
@@ -84,13 +84,13 @@ class PrimitiveReport:
     order : int
         The highest order of derivative that was checked.
     cases : int
-        Cases in which kernel, ``out=``, shape rule and leading axis were as declared.
+        Number of cases in which kernel, ``out=``, shape rule and leading axis were as declared.
     gradients : int
-        Those among them whose gradients were judged, and right.
+        Number of these cases whose gradients were judged right.
     barred : int
-        Those among them whose attributes let no further leading axis through, as declared.
+        Number of these cases whose attributes allow no further leading axis, as declared.
     undecided : int
-        Further cases, in which no oracle sees the derivative beside rounding.
+        Number of further cases in which no oracle can separate the derivative from rounding.
     error : float
         The largest relative difference from a numeric gradient.
     """
