@@ -1,7 +1,9 @@
-"""Hypothesis profiles: "suite" and "ci" are the same in every run, "thorough" and "scan" find more; tests of `dot`.
+"""Hypothesis profiles, and how the suite is run.
 
-Random numbers are the same in every run; ``TEST_SEED=1`` draws other ones. And how the suite is spread over processes:
-a file is run by one of them, the longest files first.
+The profiles "suite" and "ci" have the same examples in every run; "thorough" and "scan" find more.
+
+Random numbers are the same in every run; ``TEST_SEED=1`` draws other numbers. Each test file runs in one of several
+processes, the longest files first. Tests that need `dot` are skipped if `dot` is missing.
 """
 
 from __future__ import annotations
@@ -17,16 +19,16 @@ from hypothesis import HealthCheck, Phase, settings
 
 # before NumPy is imported, here and in programs that tests start
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-os.environ |= dict.fromkeys(THREADS, "1")  # each process has a core of its own
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each program would compile the library anew
+os.environ |= dict.fromkeys(THREADS, "1")  # each process uses one core
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # otherwise each program would compile the library again
 
 import tinygrad_rnn as tr  # noqa: E402
 
 TEST_SEED = int(os.environ.get("TEST_SEED", "0"))
-tr.seed(TEST_SEED)  # for what test files make when they are imported
+tr.seed(TEST_SEED)  # for random numbers drawn while test files are imported
 
 PHASES = tuple(phase for phase in Phase if phase is not Phase.explain)
-"""Without the one that explains failures: for it hypothesis traces every line of every example, which doubles their time."""
+"""All phases except "explain", for which hypothesis traces every line of every example, which doubles the time."""
 
 COMMON = {"phases": PHASES, "deadline": None, "suppress_health_check": list(HealthCheck)}
 settings.register_profile("suite", max_examples=10, derandomize=True, database=None, **COMMON)
@@ -63,12 +65,12 @@ LONGEST = (
     "test_decoder",
     "test_narx",
 )
-"""Files that take longest, in this order: what is begun last should be short, or one process ends long after the others."""
+"""The slowest files, in this order: files that start last should be short, so that all processes end at the same time."""
 
 
 @pytest.fixture(autouse=True)
 def seeded(request: pytest.FixtureRequest) -> None:
-    """Each test draws the same initial weights in every run, alone or among others."""
+    """Seed the library, so that each test draws the same initial weights in every run, alone or with other tests."""
     tr.seed(zlib.crc32(request.node.nodeid.encode()) + TEST_SEED)
 
 
@@ -81,19 +83,19 @@ def frozen() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int | None:
-    """No other process for a single file: there is nothing to share, and starting one takes a second."""
+    """Start no other process for a single file: it would not help, and starting a process takes a second."""
     files = {argument.split("::")[0] for argument in config.args}
     return 0 if len(files) == 1 and files.pop().endswith(".py") else None
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """What is imported and collected by now stays, and is not looked through at each collection of garbage."""
+    """Exclude the objects that exist after imports and test collection from garbage collection."""
     gc.collect()
     gc.freeze()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put the longest files first, and leave out what needs dot or PyTorch where they are missing, or runs TeX unasked."""
+    """Put the longest files first; skip tests of dot or PyTorch if these are missing, and tests of TeX unless requested."""
     order = {name: i for i, name in enumerate(LONGEST)}
     items.sort(key=lambda item: order.get(item.path.stem, len(order)))
     missing = {"dot": shutil.which("dot") is None, "torch": find_spec("torch") is None}

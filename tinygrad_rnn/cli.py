@@ -490,9 +490,9 @@ def _parser() -> argparse.ArgumentParser:
     _equations_options(_command(commands, "equations", "print a cell's equations", EQUATIONS, EQUATIONS_EXAMPLES))
     _plan_options(_command(commands, "plan", "print how a cell is run", PLAN, PLAN_EXAMPLES))
     _check_options(_command(commands, "check", "check a cell's gradients", CHECK, CHECK_EXAMPLES))
-    _show_options(_command(commands, "show", "print what is in a model file", SHOW, SHOW_EXAMPLES))
+    _show_options(_command(commands, "show", "print the contents of a model file", SHOW, SHOW_EXAMPLES))
     _explain_options(_command(commands, "explain", "write a page about a model", EXPLAIN, EXPLAIN_EXAMPLES))
-    _backend_options(_command(commands, "backend", "what runs compiled cells", BACKEND, BACKEND_EXAMPLES))
+    _backend_options(_command(commands, "backend", "show the compiler of cells", BACKEND, BACKEND_EXAMPLES))
     return parser
 
 
@@ -582,7 +582,7 @@ def _numbers(text: str) -> list[int]:
 
 def _cell_options(parser: _Parser, input_size: int | None = 3, hidden_size: int | None = 4) -> None:
     """Add the options that select a cell or a model to a command."""
-    given = "%(default)s" if input_size else "drawn if not given"
+    given = "%(default)s" if input_size else "random if not given"
     parser.add_argument("cell", metavar="CELL", help=CELL)
     parser.add_argument("--classes", nargs="+", default=[], metavar="FILE", help="files of your own classes in the model")
     parser.add_argument("--input-size", type=_positive, default=input_size, metavar="N", help=f"of a class ({given})")

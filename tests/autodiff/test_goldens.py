@@ -1,4 +1,4 @@
-"""Values, gradients and second derivatives are PyTorch's, as ``pytorch_goldens.py`` wrote them down."""
+"""Values, gradients and second derivatives equal PyTorch's, which ``pytorch_goldens.py`` has stored."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Gradients: of every primitive through its own domain, of the composed functions, and of the engine itself."""
+"""Gradients: of every primitive in its own domain, of functions composed of primitives, and of the engine."""
 
 import gc
 import math
@@ -24,7 +24,7 @@ EXAMPLES = settings().max_examples
 
 @pytest.mark.parametrize("name", list(tr.ops.registry))
 def test_every_primitive_keeps_what_it_declares(name):
-    check_primitive(tr.ops.registry[name], examples=EXAMPLES // 2)  # and half as many of other sizes of numbers
+    check_primitive(tr.ops.registry[name], examples=EXAMPLES // 2)  # and half as many with numbers of other scales
 
 
 # -- functions composed of them ------------------------------------------------------------------------
@@ -211,7 +211,7 @@ def test_clip_and_other_kinks():
     check_gradients(lambda a: a**2 + a**0 + a**1 + a**3 + 2**a, np.array([-1.0, 0.0, 2.0]))
 
 
-# the subgradients, chosen once and documented
+# the documented subgradients
 TIES = [
     (tr.relu, [0.0], [0.0]),
     (tr.absolute, [0.0], [0.0]),
@@ -357,7 +357,7 @@ def test_errors_name_the_fix():
         t + np.ones(3)
     with pytest.raises(ValueError), tr.no_grad():
         raise ValueError
-    assert leaf(1.0).__mul__(2).requires_grad  # the mode is left behind, whatever happens
+    assert leaf(1.0).__mul__(2).requires_grad  # the mode has ended in spite of the error
 
 
 def test_an_error_in_a_rule_leaves_no_trace():
@@ -418,7 +418,7 @@ def test_backward_leaves_detached_gradients_and_frees_the_graph():
 
 
 class Counting:
-    """How often each primitive runs inside the block."""
+    """Count the runs of each primitive inside the block."""
 
     def __enter__(self):
         self.count = 0

@@ -1,4 +1,4 @@
-"""The command, as a newcomer types it: what it says, what it writes, and its exit status."""
+"""The command as a newcomer types it: its output, its files, and its exit status."""
 
 from __future__ import annotations
 
@@ -263,7 +263,7 @@ def test_a_terminal_gets_a_progress_bar(text: Path, tmp_path: Path) -> None:
     try:
         while part := os.read(ours, 1024):
             shown += part
-    except OSError:  # the other end is closed
+    except OSError:  # the other end was closed
         pass
     os.close(ours)
     assert process.wait(timeout=60) == 0
@@ -299,7 +299,7 @@ def test_a_second_ctrl_c_quits(text: Path, tmp_path: Path) -> None:
     for line in process.stdout:
         if line.startswith("model"):
             process.send_signal(signal.SIGINT)
-        if "this network" in line:  # it is busy with a very long sample now
+        if "this network" in line:  # the command is now writing a very long sample
             break
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)

@@ -1,4 +1,4 @@
-"""The command in shells of every kind: encodings, closed pipes, Ctrl-C at any time, code of a user's own that fails."""
+"""The command in all kinds of shells: encodings, closed pipes, Ctrl-C at any time, and failing code of a user."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_a_closed_pipe_is_no_accident(arguments, tmp_path):
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of a shell")
 def test_ctrl_c_during_the_imports(tmp_path):
-    """The signal comes from within an import that all commands need, long before `main`."""
+    """The signal arrives during an import that all commands need, long before `main` runs."""
     for module in ("numpy", "tinygrad_rnn.nn.module", "tinygrad_rnn.cli"):
         code = (
             "import os, runpy, signal, sys\n"

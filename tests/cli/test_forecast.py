@@ -1,4 +1,4 @@
-"""tinygrad-rnn forecast and predict: from a CSV file to a report and a model, and from these to predictions."""
+"""tinygrad-rnn forecast makes a report and a model from a CSV file; predict makes predictions with the model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROWS = 240
 
 @pytest.fixture(scope="module")
 def plant() -> list[str]:
-    """Lines of a plant's table, with a break after row 100."""
+    """Lines of a plant's table, with a gap in time after row 100."""
     u, y = datasets.two_tanks(ROWS, rng=3)
     times = pandas.date_range("2026-03-02", periods=2 * ROWS, freq="16s")[[t + 50 * (t >= 100) for t in range(ROWS)]]
     return ["time,pump,level", *[f"{time},{a:.4f},{b:.4f}" for time, a, b in zip(times, u, y, strict=True)]]
@@ -28,7 +28,7 @@ def plant() -> list[str]:
 
 @pytest.fixture(scope="module")
 def made(plant: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with plant.csv, in which the command was run; the last five rows have no level."""
+    """A folder with plant.csv, in which the command was run; the last five rows of the file have no level."""
     folder = tmp_path_factory.mktemp("plant")
     lines = [*plant[:-5], *[line.rpartition(",")[0] + "," for line in plant[-5:]]]
     (folder / "plant.csv").write_text("\n".join(lines), encoding="utf-8")
@@ -55,7 +55,7 @@ def test_the_page_has_the_errors_that_the_model_makes(made: Path) -> None:
     X, y = series.inputs.iloc[start:m], series.target.iloc[start:m]
     own = (made / "out/report.html").read_text("utf-8").partition('class="own">')[2].partition("</tr>")[0]
     shown = [float(cell) for cell in re.findall(r'"number">([^<]+)<', own)]
-    # the AR model and the last value have as long a history, but for one row: all are judged in the same rows
+    # the histories of the AR model and of the last value differ by one row; all models are judged in the same rows
     for horizon, error in zip((1, 12, None), shown, strict=True):
         residuals = model.residuals(X, y, horizon=horizon).dropna()
         assert error == pytest.approx(float(np.sqrt(np.square(residuals).mean())), rel=1e-3)

@@ -1,4 +1,4 @@
-"""What a compiled function refuses, keeps and gives back."""
+"""Compiled functions: the code that they refuse, the values that they keep, and their results."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def line_of(function: Callable[..., Any], text: str) -> int:
 
 
 def refused(function: Callable[..., Any], *args: Any, words: str, text: str = "") -> None:
-    """The compiled function raises an error with these words, and with the line that has this text."""
+    """Assert that the compiled function raises an error with these words, which shows the line with this text."""
     with pytest.raises(tr.errors.TraceError, match=words) as caught:
         tr.compile(function)(*args)
     if text:
@@ -153,7 +153,7 @@ def test_a_failed_call_changes_nothing() -> None:
     assert step(X, [0]).item() > 0
 
 
-# -- what it keeps, and gives ----------------------------------------------------------------
+# -- kept values and results -----------------------------------------------------------------
 
 
 def test_values_that_somebody_holds_stay() -> None:
@@ -371,7 +371,7 @@ def test_what_an_optimiser_computes_for_each_parameter_is_one_number() -> None:
         tr.square(sum(parameters) * x).sum().backward()
         adam.step()
 
-    step(X)  # from the second step on, the count of steps is a number, too
+    step(X)  # from the second step on, the count of steps is also a number
     recording, *_ = step._prepared(((X,), {}))
     assert len(recording.scalars) == 2  # the step size and the correction of the second moment
 

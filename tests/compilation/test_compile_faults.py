@@ -1,4 +1,4 @@
-"""A fault planted in each mechanism of compile makes the twins differ."""
+"""A fault planted in any mechanism of compile makes the compiled twin differ from the other twin."""
 
 from __future__ import annotations
 

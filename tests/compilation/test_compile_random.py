@@ -1,4 +1,4 @@
-"""Compiled against not compiled: random models, and sequences of calls with changes between them."""
+"""Compiled and uncompiled steps are compared: random models, and sequences of calls with changes in between."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EVENTS = (
 
 
 def happen(twin: Twin, event: str, k: int) -> Any:
-    """Do something to a twin; what comes of it."""
+    """Apply an event to a twin, and return the result."""
     random = np.random.default_rng(k)
     T, B = SHAPES[k % len(SHAPES)]
     x, y = random.integers(0, V, (T, B)), random.integers(0, V, (T, B))
@@ -69,7 +69,7 @@ Events = list[tuple[str, int]]
 
 
 def hold_together(cell: str, optimizer: str, clipping: str, dtype: Any, events: Events, tolerance: float) -> None:
-    """Two twins go through the same events, and do the same."""
+    """Two twins that get the same events have the same results."""
     plain, compiled = (Twin(compiled, cell, optimizer, clipping, dtype) for compiled in (False, True))
     for n, (event, k) in enumerate(events):
         told = f"{events[: n + 1]}"
@@ -91,7 +91,7 @@ def test_a_compiled_step_does_the_same(cell: str, optimizer: str, clipping: str,
 def test_a_natively_compiled_step_does_the_same(
     cell: str, optimizer: str, clipping: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(libraries, "LEVEL", "-O0")  # it compiles in a fifth of the time
+    monkeypatch.setattr(libraries, "LEVEL", "-O0")  # compilation takes a fifth of the time
     told = ["call", "call", "evaluate", "learning rate", "call", "NaN", "a class that does not exist", "call", "freeze", "call"]
     with tr.use("native"):
         hold_together(cell, optimizer, clipping, float, [(event, 0) for event in told], 1e-9)

@@ -1,4 +1,4 @@
-"""Data sets against their definitions, computed here in another way."""
+"""Data sets are compared with their definitions, computed in another way."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_sunspot_numbers_are_the_published_ones():
     np.testing.assert_array_equal(years, np.arange(1700, 2009))
     known = {1700: 5.0, 1712: 0.0, 1778: 154.4, 1816: 45.8, 1870: 139.0, 1900: 9.5, 1957: 190.2, 1989: 157.6, 2008: 2.9}
     assert {year: numbers[year - 1700] for year in known} == known
-    # what statsmodels' and pandas' users know of this table
+    # known facts about this table, from statsmodels and pandas
     np.testing.assert_allclose([numbers.mean(), numbers.std(ddof=1)], [49.752104, 40.452595], atol=1e-6)
     np.testing.assert_allclose(np.percentile(numbers, [0, 25, 50, 75, 100]), [0.0, 16.0, 40.0, 69.8, 190.2])
 
@@ -55,7 +55,7 @@ def test_narma10_says_when_it_diverges(monkeypatch):
 
 
 def delayed_equation(steps, tau=17, a=0.2, b=0.1, n=10, x0=1.2):
-    """SciPy's integrator, from delay to delay: in each stretch the delayed value is a known function."""
+    """Integrate with SciPy from delay to delay: in each interval the delayed value is a known function."""
     integrate = pytest.importorskip("scipy.integrate")
     found, before, start = [x0], (lambda t: x0), x0
     for stretch in range(-(-steps // tau)):
@@ -145,7 +145,7 @@ def test_the_adding_problem_has_the_baseline_that_it_says():
     inputs, targets = datasets.adding_problem(10, 100_000, rng=0)
     np.testing.assert_allclose(((targets - 1) ** 2).mean(), 1 / 6, rtol=0.02)
     counts = inputs[..., 1].mean(axis=1)
-    np.testing.assert_allclose(counts, 0.2, atol=0.01)  # every step of a half is as likely
+    np.testing.assert_allclose(counts, 0.2, atol=0.01)  # all steps of a half are equally likely
     with pytest.raises(ValueError, match="marks two of the steps: give steps=2 at least, not"):
         datasets.adding_problem(1, 2, rng=0)
 
@@ -164,7 +164,7 @@ def test_copy_memory_asks_for_what_it_has_shown(delay, batch, length, symbols, s
 
 def test_copy_memory_has_the_baseline_that_it_says():
     _, targets = datasets.copy_memory(50, 200, rng=0)
-    p = np.where(np.arange(70)[:, None] < 60, 1.0, 1 / 8)  # knows when, not what
+    p = np.where(np.arange(70)[:, None] < 60, 1.0, 1 / 8)  # knows the step of the symbol, but not the symbol
     loss = -np.log(np.broadcast_to(p, targets.shape)).mean()
     np.testing.assert_allclose(loss, 10 * np.log(8) / 70)
     assert set(np.unique(targets[-10:])) == set(range(1, 9))
@@ -180,7 +180,7 @@ VALUES |= {
 
 
 def value_of(text: str) -> int:
-    """Reads what `in_words` writes."""
+    """Convert the output of `in_words` back to a number."""
     total = part = 0
     for word in re.findall(r"[a-z]+", text):
         if word == "hundred":

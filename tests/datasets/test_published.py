@@ -1,4 +1,4 @@
-"""Published problems, read from files of the layout in which they are published: written here, since nothing is downloaded."""
+"""Published problems, read from files in the published layout; the tests write such files, because nothing is downloaded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SITE = "https://www.nonlinearbenchmark.org/benchmarks/"
 
 
 def write_csv(path, columns, once=None, end=""):
-    """A header, rows that end in `end`, and a number in the first row alone."""
+    """A header, rows that end with `end`, and a further number in the first row only."""
     names = [*columns, *(once or {})]
     lines = [",".join(names) + end]
     for n, row in enumerate(zip(*columns.values(), strict=True)):
@@ -57,7 +57,7 @@ def test_silverbox(tmp_path, kind):
     else:
         write_mat(tmp_path / "SNLS80mV.mat", {"V1": v1[None], "V2": v2[None]})
     train, multisine, arrow, within = datasets.silverbox(tmp_path)
-    # the slices of the package nonlinear_benchmarks, as it writes them
+    # the slices, as in the source of the package nonlinear_benchmarks
     tests = v1[40650:127400]
     count = int(len(tests) * 0.75)
     same(train, tests[:count], v2[40650:127400][:count], 1 / 610.35, 0)

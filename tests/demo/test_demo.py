@@ -1,4 +1,4 @@
-"""The demo: its text, its network, its report; with tiny settings, since the real ones are for a person to see."""
+"""The demo: its text, its network, its report; with tiny settings; a person looks at runs with the real settings."""
 
 from __future__ import annotations
 
@@ -182,7 +182,7 @@ def text(tmp_path: Path) -> Path:
 
 
 class _Page(HTMLParser):
-    """What a browser would look for: tags that close, ids, and things to load."""
+    """Collects the closed tags, the ids, and the resources that a browser would load."""
 
     void = ("meta", "br", "img", "link")
 
@@ -287,7 +287,7 @@ def test_a_missing_extra_is_named_before_anything_is_done(
 ) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == missing]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setitem(sys.modules, missing, None)  # importing it fails
+    monkeypatch.setitem(sys.modules, missing, None)  # makes the import fail
     with pytest.raises(MissingExtraError, match=rf"{missing}.*\[demo\]"):
         run(TINY, text, tmp_path / "out")
     assert not (tmp_path / "out").exists()

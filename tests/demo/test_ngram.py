@@ -1,4 +1,4 @@
-"""The n-gram models against a naive count, and against the rules of probability."""
+"""The n-gram models are compared with naive counting and with the rules of probability."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ orders = st.integers(1, 4)
 def naive(
     codes: Sequence[int], n: int, symbols: int, weights: dict[int, Sequence[float]], context: Sequence[int], c: int
 ) -> float:
-    """P(c | context) by dictionaries; `weights` has λ by n and by the logarithm of the context's count."""
+    """P(c | context), computed with dictionaries; `weights` has λ by n and by the logarithm of the context's count."""
     if n == 0:
         return 1 / symbols
     shorter = naive(codes, n - 1, symbols, weights, context, c)
@@ -79,12 +79,12 @@ def test_weights_mix_and_never_extrapolate(text: tuple[int, list[int]], n: int) 
     symbols, codes = text
     for weights in weights_of(NGram(codes, n, symbols)).values():
         assert all(0 <= w < 1 for w in weights)
-        assert weights[0] == 0  # nothing is known after a context never seen
+        assert weights[0] == 0  # no count is known after an unseen context
 
 
 @given(texts, orders, st.lists(st.integers(0, 4), max_size=6))
 def test_no_symbol_is_impossible(text: tuple[int, list[int]], n: int, context: list[int]) -> None:
-    """Not even one that was never seen: a single zero would make the bits per character infinite."""
+    """No symbol has probability 0, not even an unseen one: a single zero would make the bits per character infinite."""
     symbols, codes = text
     assert (NGram(codes, n, symbols).probabilities([c % symbols for c in context]) > 0).all()
 

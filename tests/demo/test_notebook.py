@@ -1,4 +1,4 @@
-"""A notebook, run from a fresh kernel: what each cell shows."""
+"""The outputs of a notebook's cells, run in a fresh kernel."""
 
 import sys
 import warnings
@@ -25,13 +25,13 @@ CELLS = {
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory):
-    """What each cell of the notebook shows, by its kind."""
+    """The outputs of each cell of the notebook, by their kind."""
     nbformat, nbclient = (pytest.importorskip(name) for name in ("nbformat", "nbclient"))
     pytest.importorskip("ipykernel")
     folder = tmp_path_factory.mktemp("notebook")
     (folder / "text.txt").write_text("the quick brown fox jumps over the lazy dog. " * 400, encoding="utf-8")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS.values()])
-    # this very Python, whatever kernels are installed
+    # this Python interpreter, regardless of the installed kernels
     client = nbclient.NotebookClient(
         notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
     )

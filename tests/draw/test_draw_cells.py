@@ -1,4 +1,4 @@
-"""Every cell of the library, and any other, is drawn in every way there is."""
+"""Every cell of the library, and cells of users, can be drawn in all ways."""
 
 import json
 import re
@@ -43,7 +43,7 @@ def nodes(drawing):
 
 
 def is_whole(drawing):
-    """Whether every number in it is one."""
+    """Whether every number in the picture is finite."""
     return drawing.source.startswith("digraph") and not re.search(r"[\s\",](nan|-?inf)[\s\",]", drawing.source)
 
 

@@ -1,4 +1,4 @@
-"""Saving, showing, and what happens without a renderer."""
+"""Saving and showing drawings, with and without a renderer."""
 
 import re
 import subprocess
@@ -133,7 +133,7 @@ def test_pygraphviz_is_used_where_there_is_no_dot(monkeypatch, tmp_path):
 
 
 def shapes(svg):
-    """Ellipses of a picture, and the points where its other nodes and edges begin, as seen from the card's corner."""
+    """Ellipses of a picture, and the starting points of its other nodes and edges, relative to the card's corner."""
     root = ET.fromstring(svg)
     left, top = map(float, root.attrib["viewBox"].split()[:2])
     (move,) = [

@@ -1,4 +1,4 @@
-"""Graphs of any kind: long ones, backward ones, ones with numbers, ones without time."""
+"""Drawings of all kinds of graphs: long graphs, backward graphs, graphs with numbers, graphs without time."""
 
 import json
 import re
@@ -159,7 +159,7 @@ def test_large_arrays_are_summed_up():
 def test_symbols_have_no_numbers():
     found = names(nn.RNNCell(2, 3).draw(time="unrolled", values=True))
     assert found["h[2]"]["label"] == "h₂"
-    assert "\n" in found["h[0]"]["label"]  # the start is zeros, and known
+    assert "\n" in found["h[0]"]["label"]  # the initial state is zeros, so its value is known
 
 
 # -- what is an input ----------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Layers: nothing is under another thing, lines go upwards between nodes, and bands do not mix."""
+"""Layered layout: nothing overlaps, lines run upwards between nodes, and bands do not mix."""
 
 import itertools
 

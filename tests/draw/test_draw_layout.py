@@ -1,4 +1,4 @@
-"""Positions, read out of the rendered layout."""
+"""Positions, read from the rendered layout."""
 
 import functools
 import itertools
@@ -16,7 +16,7 @@ from tinygrad_rnn.draw.symbols import text_width
 
 
 class Layout:
-    """What Graphviz made of a drawing."""
+    """The layout that Graphviz computes for a drawing."""
 
     def __init__(self, drawing):
         found = json.loads(render(readable(drawing.source), "json"))
@@ -33,7 +33,7 @@ class Layout:
         return x - w, y - h, x + w, y + h
 
     def steps(self):
-        """From family to its names by step."""
+        """Maps each family to its names, by step."""
         families = {}
         for name in self.nodes:
             match = re.fullmatch(r"(.+)\[(-?\d+)\]", name)

@@ -1,4 +1,4 @@
-"""The order of rows: its cost by a plain sum over pairs, and the bound on the work."""
+"""The order of rows: its cost equals a plain sum over pairs, and the work is bounded."""
 
 import itertools
 
@@ -50,7 +50,7 @@ def test_curves_that_cannot_be_the_cheapest_are_not_looked_at(monkeypatch):
     monkeypatch.setattr(route._Obstacles, "hits", lambda self, *args: looked.append(1) or hits(self, *args))
     monkeypatch.setattr(route, "_candidates", lambda arc: [offered.append(1) or found for found in candidates(arc)])
     nn.GRUCell(3, 5).draw(time="unrolled", detail="ops")
-    assert len(looked) < 1.5 * len(offered)  # each of them would be on up to three edges of its shape
+    assert len(looked) < 1.5 * len(offered)  # otherwise each curve would be tested on up to three edges of its shape
 
 
 @pytest.mark.parametrize("name", ["WORK", "MANY"])

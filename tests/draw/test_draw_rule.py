@@ -1,4 +1,4 @@
-"""The contraction to named values: which nodes and edges a drawing has, and what they say."""
+"""The contraction to named values: the nodes and edges of a drawing, and their labels."""
 
 import re
 
@@ -24,7 +24,7 @@ from tinygrad_rnn.graph.node import Spec
 
 
 def edges(drawing):
-    """(tail, head, label) of every edge, and its attributes, out of the DOT."""
+    """(tail, head, label) of every edge, with its attributes, read from the DOT text."""
     found = {}
     for line in re.sub(r"\n(?!\t|\})", " ", readable(drawing.source)).splitlines():
         match = re.match(r'\t("?)(.+?)\1 -> ("?)(.+?)\3 \[(.*)\]$', line)
@@ -35,7 +35,7 @@ def edges(drawing):
 
 
 def nodes(drawing):
-    """From name to attributes, out of the DOT."""
+    """Maps each name to its attributes, read from the DOT text."""
     found = {}
     for line in re.sub(r"\n(?!\t|\})", " ", readable(drawing.source)).splitlines():
         match = re.match(r'\t("?)([^">]+?)\1 \[(.*)\]$', line)
@@ -164,7 +164,7 @@ def test_a_mask_says_where_data_is_forced():
 
 
 class Tagger(nn.Module):
-    """Both directions, and one more layer at each step, or at the last one."""
+    """A layer in both directions, and a further layer at each step or at the last step."""
 
     def __init__(self, batch_first, last):
         super().__init__()
@@ -477,7 +477,7 @@ class After(nn.Module):
 
 
 def boxes(function, steps):
-    """How many nodes there are beyond those of the network itself."""
+    """Number of nodes in addition to the nodes of the network."""
     with_it, without = (nodes(After(f).draw(time="unrolled", steps=steps, detail="ops")) for f in (function, lambda ys: ys * 1))
     return len(with_it) - len(without) + steps
 
@@ -549,7 +549,7 @@ def test_a_model_of_layers_is_forced_by_the_slot_of_one_of_them():
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_chunks_of_one_sequence_are_numbered_on(shared):
-    """Truncated backpropagation cuts a sequence; another network that goes on with a state counts from 1."""
+    """Truncated backpropagation cuts one sequence into chunks; another network that continues a state counts steps from 1."""
     Ws = [tr.Parameter(np.eye(2), symbol="W") for _ in range(2)]
     h, losses = tr.tensor(np.zeros((1, 2))), []
     for W in (Ws[0], Ws[0] if shared else Ws[1]):

@@ -1,4 +1,4 @@
-"""What slides and notebooks need: an aspect, a picture built up step by step, pictures side by side."""
+"""Features for slides and notebooks: an aspect ratio, a picture built up step by step, pictures side by side."""
 
 import itertools
 import re

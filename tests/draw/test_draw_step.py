@@ -1,4 +1,4 @@
-"""One step of a cell, gate by gate: what the picture says, and where everything stands."""
+"""One step of a cell, gate by gate: the content of the picture, and the positions of its parts."""
 
 import itertools
 import json
@@ -46,7 +46,7 @@ class Concatenated(nn.Cell):
 
 
 class Peepholes(TwoSlots):
-    """Gates that see the memory: f and i the old one, o the new one."""
+    """Gates that read the memory: f and i read the old memory, o reads the new memory."""
 
     def __init__(self):
         super().__init__()
@@ -62,7 +62,7 @@ class Peepholes(TwoSlots):
 
 
 def reads(cell, **options):
-    """From each gate and operation to what it reads; an end by its name."""
+    """Maps each gate and operation to its inputs; an end is given by its name."""
     drawn = diagram(trace_step(cell, **options))
     return {part.key: {read.key for read in part.reads} for part in [*drawn.inner, *drawn.after, *drawn.outputs]}
 
@@ -150,7 +150,7 @@ def test_a_cut_is_a_cut():
 
 
 class Noisy(nn.Cell):
-    """Noise of its own size at each step, and numbers of which all steps have the same."""
+    """Noise of another size at each step, and random numbers that are the same at all steps."""
 
     state_shape = (3,)
 
@@ -166,7 +166,7 @@ class Noisy(nn.Cell):
 
 
 def test_random_numbers_are_an_input_of_what_reads_them():
-    """Not a constant, which would not be seen: noise in a sum, dropout in a product."""
+    """Random numbers are drawn, unlike constants: noise in a sum, dropout in a product."""
     drops = reads(nn.LSTMCell(3, 5, recurrent_dropout=0.5))
     assert drops["h⁻×~"] == {"h⁻", "~"} and drops["f"] == {"x", "h⁻×~"}
     parts = nn.Embedding(4, 3), nn.RNNCell(3, 5), nn.Linear(5, 4)
@@ -220,7 +220,7 @@ def test_every_end_is_made_of_what_the_graph_makes_it_of(seed):
 
 
 class Picture:
-    """What Graphviz made of a drawing: boxes of nodes, and points on lines."""
+    """The layout that Graphviz computes for a drawing: boxes of nodes, and points on lines."""
 
     def __init__(self, cell, inputs=None):
         found = json.loads(render(readable(cell.draw(time="step", inputs=inputs).source), "json"))
@@ -251,7 +251,7 @@ class Picture:
             yield self.names[edge["tail"]], self.names[edge["head"]], [*map(tuple, dense), *tip]
 
     def arrowheads(self):
-        """What is pointed at, and the box of the arrow's head."""
+        """The target of an arrow, and the box of the arrowhead."""
         for edge in self.edges:
             for part in edge.get("_hdraw_", ()):
                 if part["op"] == "P":
@@ -288,7 +288,7 @@ def within(point, box, margin=1.0):
 
 
 def assert_nothing_overlaps(picture):
-    """No line runs through a node, and no nodes overlap; scissors are a mark on a line, and no node."""
+    """No line runs through a node, and no nodes overlap; scissors are a mark on a line, not a node."""
     boxes = {node: picture.box(node) for node in picture.nodes if "✂" not in node}
     for (one, a), (other, b) in itertools.combinations(boxes.items(), 2):
         assert not (a[0] < b[2] - 1 and b[0] < a[2] - 1 and a[1] < b[3] - 1 and b[1] < a[3] - 1), (one, other)
@@ -308,7 +308,7 @@ def assert_lines_end_at_their_nodes(picture):
 
 
 def assert_lines_of_different_values_only_cross(picture):
-    """Where two lines are in one place, they are at right angles, or of one value."""
+    """If two lines meet, they are at right angles or belong to one value."""
     lines = [(tail, {(round(x), round(y)) for x, y in points}) for tail, _, points in picture.lines()]
     for (a, here), (b, there) in itertools.combinations(lines, 2):
         assert a == b or len(here & there) <= 3, (a, b)
@@ -322,7 +322,7 @@ def assert_no_line_runs_over_an_arrowhead(picture):
 
 
 def assert_lines_turn_within_the_frame(picture):
-    """Outside there are only the ends, straight ones: a line that turned there ran down beside the heads of others."""
+    """Outside the frame are only straight ends: a line that turned there once ran next to the heads of other lines."""
     left, low, right, high = picture.frame
     for tail, head, points in picture.lines():
         outside = [
@@ -419,7 +419,7 @@ def test_a_highlighted_gate_stands_out_with_its_lines(names, ends):
     usual = {arc.stroke.color for arc in nn.LSTMCell(3, 5).draw(time="step").sketch.arcs}
     lit = [arc for arc in sketch.arcs if arc.stroke.color in usual]
     assert {str(end.family) for arc in lit for end in (arc.source, arc.target)} - {"[x, h⁻]"} == ends
-    for arc in lit:  # a line branches off from no faint one
+    for arc in lit:  # a line does not branch off from a faint line
         if arc.source.kind is not Kind.JUNCTION:
             reach = np.array([arc.source.width, arc.source.height]) / 2 + 12
             assert (np.abs(arc.path[0] - (arc.source.x, arc.source.y)) <= reach).all(), arc.tooltip

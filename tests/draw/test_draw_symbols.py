@@ -1,4 +1,4 @@
-"""Labels: names as people write them, with sub- and superscripts, and how wide they are."""
+"""Labels: names in mathematical notation, with subscripts and superscripts, and the widths of labels."""
 
 import string
 

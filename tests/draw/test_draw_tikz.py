@@ -1,4 +1,4 @@
-"""TikZ for papers and slides: what is in the file, and that TeX takes it."""
+"""TikZ for papers and slides: the content of the file, and that TeX accepts it."""
 
 import re
 import shutil
@@ -17,7 +17,7 @@ from tinygrad_rnn.draw.tikz import tikz
 
 
 class Named(nn.Cell):
-    """A cell whose names are in Chinese, or in letters that mean something to TeX."""
+    """A cell whose names are in Chinese, or have characters with a special meaning in TeX."""
 
     def __init__(self, state="隐藏状态", weights="权重"):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Nothing is hidden and nothing ambiguous: one property of a sketch, for a zoo of networks and for cells drawn at random."""
+"""Nothing in a sketch is hidden or ambiguous; this property is tested for a zoo of networks and for random cells."""
 
 import re
 from dataclasses import replace
@@ -28,7 +28,7 @@ def found(drawing):
 
 
 SAMPLE = [name for k, name in enumerate(ZOO) if " 3" not in name and k % 3 == 0]
-"""A third of the zoo, each in one way over time; without the networks of three layers, which take longest."""
+"""A third of the zoo, each network in one way over time; without the networks of three layers, which take longest."""
 
 
 @pytest.mark.parametrize("name", SAMPLE)
@@ -75,7 +75,7 @@ def test_no_nodes_overlap_in_pictures_of_random_cells(seed):
     assert not [fault for fault in wrong if fault.startswith(("nodes overlap", "outside"))]
 
 
-# -- the property itself finds what is planted --------------------------------------------------
+# -- the property finds planted faults ----------------------------------------------------------
 
 
 def plant(clause, sketch):

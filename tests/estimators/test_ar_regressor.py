@@ -1,4 +1,4 @@
-"""ARRegressor against least squares and simulations in NumPy."""
+"""ARRegressor is compared with least squares and simulations in NumPy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_weights_are_those_of_least_squares(series):
 
 
 def test_sessions_and_groups_are_fitted_together(series):
-    """Rows whose history would reach over a gap do not count."""
+    """Rows are ignored if their history would cross a gap."""
     index = pd.date_range("2000", periods=300, freq="D").delete(range(100, 110))
     y = pd.Series(np.delete(series, range(100, 110)), index)
     with pytest.warns(UserWarning, match="1 gap"):
@@ -60,7 +60,7 @@ def test_a_free_run_is_the_forecast(series):
 
 
 def test_intervals_have_the_share_of_later_values_that_they_say():
-    """Of models of 25 series, each judged by 200 futures of the true system: at horizons 1, 10 and 50."""
+    """Coverage of models of 25 series, each compared with 200 futures of the true system, at horizons 1, 10 and 50."""
     rng = np.random.default_rng(0)
     inside = []
     for _ in range(25):

@@ -25,7 +25,7 @@ def test_correlations_are_those_of_numpy():
         v = inputs[:, j] - inputs[:, j].mean()
         expected = np.sum((e - e.mean())[2:] * v[:-2]) / np.sqrt(np.sum((e - e.mean()) ** 2) * np.sum(v**2))
         assert found.input_correlation[0, j, 5 + 2] == pytest.approx(expected)
-    # the effect of u1 one step before is not in the model, and stands out where it should
+    # the model lacks the effect of u1 one step before, so the correlation at this delay is large
     assert abs(found.input_correlation[0, 0]).argmax() == 5 + 1
     assert found.bound == pytest.approx(1.96 / np.sqrt(199))
     figure = found.plot()
@@ -48,7 +48,7 @@ def test_criteria_are_their_formulas_and_find_the_order():
     k = 400
     for row in found.rows:
         model = ARRegressor(**row["parameters"]).fit(None, y[:k])
-        errors = model.residuals(None, y[:k])[6:]  # the same rows for all
+        errors = model.residuals(None, y[:k])[6:]  # the same rows for all models
         n, p = 394, 1 + row["parameters"]["order"]
         assert row["size"] == p
         assert row["aic"] == pytest.approx(n * np.log(np.mean(errors**2)) + 2 * p)

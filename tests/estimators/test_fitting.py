@@ -1,4 +1,4 @@
-"""Early stopping keeps the best parameters, whatever the solver does after them; the later part is the last in time."""
+"""Early stopping keeps the best parameters, whatever the solver does later; the later part is last in time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tinygrad_rnn.estimators.tables import Table
 
 
 def stopped(solver, patience=5):
-    """A search that goes from 0 to 10, while 3 is best on later data."""
+    """A search from 0 to 10, in which 3 is best on later data."""
     w = tr.Parameter([0.0], dtype=float)
     with progress(100, "", 0) as bar:
         stopping = EarlyStopping([w], lambda: abs(w.data.item() - 3), patience, bar)
@@ -41,7 +41,7 @@ def table(lengths, series):
 
 
 def test_the_later_part_is_the_last_of_each_series_with_what_leads_up_to_it():
-    """Two series, the first in two sessions of 6 and 4 rows, of which the last 3 are held back."""
+    """Two series; the first has two sessions of 6 and 4 rows, and its last 3 rows are held out."""
     earlier, later = split_in_time(table([6, 4, 5], [0, 0, 1]), 0.3, warmup=2)
     assert [part.y.ravel().tolist() for part in earlier] == [[0, 1, 2, 3, 4, 5], [6], [10, 11, 12]]
     assert [part.y.ravel().tolist() for part in later] == [[6, 7, 8, 9], [11, 12, 13, 14]]

@@ -1,4 +1,4 @@
-"""scikit-learn's habits: its own checks, clones, pipelines, searches; and a user's own cell in them."""
+"""The interface of scikit-learn: its own checks, clones, pipelines and searches, also with a user's own cell."""
 
 from __future__ import annotations
 

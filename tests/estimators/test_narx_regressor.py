@@ -1,4 +1,4 @@
-"""NARXRegressor against loops by hand in NumPy; training in both loops; intervals; files."""
+"""NARXRegressor is compared with loops in NumPy; training in open and closed loop; intervals; files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def plant():
 
 
 def by_hand(model, x, y, known):
-    """Predictions one by one, from the weights: y is fed back in rows below `known`, predictions after them."""
+    """Predictions one by one, from the weights: measured y is fed back in rows below `known`, predictions in later rows."""
     state = {name: p.data for name, p in model.module_.named_parameters()}
     weights = {name.rpartition(".")[2]: value for name, value in state.items()}
     ux, uy = model.x_scaler_, model.y_scaler_
@@ -73,7 +73,7 @@ def test_the_plant_is_learnt_and_the_horizons_have_the_errors_they_should(plant)
     _, later = split_in_time(read_table(model, data[INPUTS][:500], data["level"][:500], fitting=False), 0.2, model.reach_)
     assert ClosedLoop(model.module_, model._scaled(later)).error() == pytest.approx(model.validation_error_)
     assert model.score(x, y) > 0.95 and model.score(x, y, horizon=1) > model.score(x, y)
-    # the noise of one step has a deviation of 2.5, and in a free run its memory adds to it
+    # the noise of one step has a standard deviation of 2.5, and noise of earlier steps adds to it in a free run
     assert 2 < model.residuals(x, y).std() < 3.2 < 5
     assert 100 * (1 - np.sqrt(1 - model.score(x, y))) == pytest.approx(model.fit_percent(x, y), abs=1e-9)
 
@@ -91,7 +91,7 @@ def test_a_forecast_goes_on_where_training_ended(plant):
 
 
 def test_intervals_have_the_share_of_later_values_that_they_say():
-    """Of three models, each judged from five places by 200 futures of the true plant: at horizons 1, 10 and 50."""
+    """Coverage of three models, each compared with 200 futures of the true plant from five rows, at horizons 1, 10 and 50."""
     inside, rng = [], np.random.default_rng(0)
     for seed in range(3):
         model = NARXRegressor([1, 2], 2, 5, closed_loop=False, restarts=1, max_iter=25, random_state=0)
@@ -111,7 +111,7 @@ def test_limits_are_quantiles_of_the_paths(plant):
     found = model.forecast(data[INPUTS][500:505], interval=0.8)
     np.testing.assert_allclose(found.lower, np.quantile(found.paths[..., 0], 0.1, axis=0))
     np.testing.assert_allclose(found.upper, np.quantile(found.paths[..., 0], 0.9, axis=0))
-    # one step ahead the paths are the forecast and the errors of the validation part
+    # one step ahead, a path is the forecast plus an error of the validation part
     steps = model.residuals_[:, 0] - model.residuals_.mean()
     np.testing.assert_allclose(
         np.unique(found.paths[:, 0, 0] - found.mean.iloc[0])[[0, -1]], [steps.min(), steps.max()], rtol=1e-6
@@ -120,7 +120,7 @@ def test_limits_are_quantiles_of_the_paths(plant):
 
 @pytest.mark.parametrize("sizes, delays, lengths", [((2, 1), (2, [1, 3]), [30, 12, 21]), ((0, 2), (None, 2), [15, 9])])
 def test_the_jacobian_of_a_free_run_is_that_of_the_unrolled_loop(sizes, delays, lengths):
-    """By the recursion of sensitivities, against backpropagation through all steps; with padding, and several outputs."""
+    """The recursion of sensitivities equals backpropagation through all steps; with padding, and several outputs."""
     rng = np.random.default_rng(0)
     model = nn.NARX(*sizes, *delays, hidden_size=3, dtype=float)
     parts = [Part(rng.normal(size=(n, sizes[0])), rng.normal(size=(n, sizes[1]))) for n in lengths]
@@ -134,7 +134,7 @@ def test_the_jacobian_of_a_free_run_is_that_of_the_unrolled_loop(sizes, delays, 
 
 
 def test_closed_loop_training_is_better_in_free_run_where_measurements_are_noisy():
-    """As for NARMA-10: a model trained in open loop trusts the past too little."""
+    """A model trained in open loop relies too little on the past, as for NARMA-10."""
     u, true = tank(400, noise=0.0)
     y = true + 0.6 * np.random.default_rng(0).normal(size=400)
     errors = {}
@@ -191,7 +191,7 @@ def test_a_recurrent_model_forecasts_from_the_state_that_the_past_leads_to(tmp_p
     model = RecurrentRegressor("gru", 8, max_iter=80, window=60, random_state=0).fit(data[INPUTS][:250], data["level"][:250])
     found = model.forecast(data[INPUTS][250:])
     whole = model.predict(data[INPUTS])[250:]
-    np.testing.assert_allclose(found.mean, whole, rtol=1e-4)  # it begins 200 rows before, which is all that it remembers
+    np.testing.assert_allclose(found.mean, whole, rtol=1e-4)  # the run begins 200 rows earlier, longer than the model's memory
     assert model.score(data[INPUTS][250:], data["level"][250:]) > 0.8
     model.save(tmp_path / "gru.safetensors")
     pd.testing.assert_series_equal(load(tmp_path / "gru.safetensors").forecast(data[INPUTS][250:]).lower, found.lower)

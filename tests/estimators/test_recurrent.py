@@ -1,4 +1,4 @@
-"""RecurrentRegressor and RecurrentClassifier: windows, padding, and errors as by hand."""
+"""RecurrentRegressor and RecurrentClassifier: windows, padding, and errors equal to a calculation by hand."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_padding_and_other_sequences_change_nothing():
 
 
 def test_the_error_is_of_the_later_rows_in_standard_units():
-    """Each run begins a window before them, which does not count."""
+    """Each run begins one window before the rows that are tested; this window is ignored."""
     u, y = tank(100)
     model = RecurrentRegressor("rnn", 3, window=30, max_iter=3, random_state=0).fit(u, y)
     scale = model.y_scaler_.scale_[0]

@@ -1,4 +1,4 @@
-"""Searches on a Dask cluster of two processes: results as on one, with a user's cell, and after a worker was killed."""
+"""Searches on a Dask cluster of two processes: same results as in one process, with a user's cell, with a killed worker."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ HERE = os.getpid()
 
 
 class Mortal(NARXRegressor):
-    """Its first fit in another process kills that process; `flag` is the file by which later fits know."""
+    """An estimator whose first fit in another process kills that process; the file `flag` records that this has happened."""
 
     flag = ""
 
@@ -61,11 +61,11 @@ def weights(series):
 
 @pytest.fixture(scope="module")
 def client():
-    """Two workers, each a process of one thread; classes of this file go to them by value, as those of a notebook do."""
+    """Two workers, each a process with one thread; classes of this file are sent by value, as from a notebook."""
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": ":0", "silence_logs": logging.CRITICAL}
     with distributed.LocalCluster(**options) as cluster, distributed.Client(cluster) as client:
-        client.amm.stop()  # or it would drop all copies of scattered data but one
+        client.amm.stop()  # otherwise it would drop all copies of scattered data except one
         yield client
     cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
@@ -100,7 +100,7 @@ def test_many_series_are_fitted_side_by_side(client):
 
 def test_a_worker_killed_in_a_search_loses_nothing(client, tmp_path):
     grid = {"hidden_size": [0, 1, 2], "output_delays": [1, 2]}
-    X, y = tank(130)  # not the arrays of another test: those may be on their way out while these arrive
+    X, y = tank(130)  # not the arrays of another test, which the cluster may be deleting at this moment
     Mortal.flag = str(tmp_path / "killed")
     search = GridSearchCV(Mortal(max_iter=2, restarts=1, closed_loop=False, random_state=0), grid, cv=TimeSeriesSplit(2))
     expected = scores(search, X, y)

@@ -1,4 +1,4 @@
-"""Tables, lists and arrays in, the same out; sessions at gaps; and one clear error for each kind of bad input."""
+"""Results have the form of the input: tables, lists, arrays; sessions end at gaps; each bad input has one clear error."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_all_forms_of_the_same_series_give_the_same(data, fitted):
 
 @pytest.mark.parametrize("model", [NARXRegressor(**QUICK), ARRegressor()], ids=lambda m: type(m).__name__)
 def test_groups_are_series_wherever_their_rows_stand(model):
-    """A table of two series, row about row, is a list of the two."""
+    """A table with alternating rows of two series equals a list of the two series."""
     parts = [table(50 - 8 * seed, seed=seed).assign(plant=name) for seed, name in enumerate("ab")]
     mixed = pd.concat(parts).sort_index(kind="stable")
     columns = [*INPUTS, "plant"]
@@ -69,7 +69,7 @@ def test_gaps_cut_a_series_and_are_told(data):
     assert told[0].filename == __file__
     assert [s.steps for s in model.sessions_] == [20, 28, 29]
     assert model.sessions_[1].start == data.index[22]
-    # nothing passes over a gap: each session is predicted as it is alone
+    # no history crosses a gap: each session has the same predictions as alone
     found = model.predict(holes[INPUTS])
     np.testing.assert_allclose(found[20:48], model.predict(holes[INPUTS][20:48]))
     residuals = model.residuals(holes[INPUTS], holes["level"])

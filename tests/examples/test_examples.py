@@ -1,4 +1,4 @@
-"""Every example runs, teaches, compares, and has a page with what a full run of this very code printed."""
+"""Every example runs, explains, compares with a baseline, and has a page with the output of a full run of the same code."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ test_they_run = runs("hello", "characters", "embeddings", "digits_rows", "digits
 
 
 def test_each_example_is_run_by_one_file() -> None:
-    """So that it is run once, whichever process has the file."""
+    """Each example belongs to one test file, so that it runs only once."""
     sources = [path.read_text("utf-8") for path in Path(__file__).parent.glob("test_*.py")]
     run = [
         re.findall(r'"(\w+)"', "".join(re.findall(r"^test_they_run = runs\((.*?)\)", source, re.M | re.S)))
@@ -54,7 +54,7 @@ def test_each_example_is_run_by_one_file() -> None:
 
 @each_example
 def test_help_teaches(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The docstring and the options, each with a word on what it does."""
+    """The help shows the docstring and the options, each with an explanation."""
     path = EXAMPLES / f"{name}.py"
     monkeypatch.setattr(sys, "argv", [str(path), "--help"])
     with pytest.raises(SystemExit) as ended:
@@ -79,7 +79,7 @@ def test_what_the_docs_show_was_printed_by_this_code(name: str) -> None:
 
 @each_example
 def test_it_has_a_page_with_all_there_is(name: str) -> None:
-    """The docstring of today, what was printed, each picture in the folder, and a link to the code."""
+    """The page has the current docstring, the printed output, each picture in the folder, and a link to the code."""
     folder = EXAMPLES / "results" / name
     page = (folder / "README.md").read_text("utf-8")
     assert page == results.page(name, results.printed(name)), "python examples/results/make.py writes the pages anew"
@@ -125,7 +125,7 @@ def test_hello_learns_to_spell_and_draws(seed: int) -> None:
 
 
 def results_of(name: str) -> dict[str, float]:
-    """The table at the end: what stands before each line's last number, and the number."""
+    """The table at the end: the text before the last number of each line, and the number."""
     lines = quick(name).printed.rpartition("\n\n")[2].splitlines()
     return {m[1]: float(m[2]) for line in lines if (m := re.match(r"  (\S.*?)\s+([\d.]+)%?$", line))}
 
@@ -143,7 +143,7 @@ def test_after_two_passes_the_word_model_knows_more_than_single_words_tell() -> 
     assert 50 < perplexity["GRU"] < 0.8 * perplexity["unigram"]
     table = re.findall(r"words in -(\w+)\s+(\d+)%\s+(\d+)%\s+(\d+)%", quick("embeddings").printed)
     assert len(table) == 4
-    for _, before, _, share in table:  # vectors drawn at random know nothing of endings
+    for _, before, _, share in table:  # random vectors have no information about endings
         assert abs(int(before) - int(share)) <= 6
 
 

@@ -1,4 +1,4 @@
-"""Sunspots, NARMA-10 and Mackey-Glass: what the examples print is better than their baselines, and says what it is."""
+"""Sunspots, NARMA-10 and Mackey-Glass: the printed results are better than the baselines, and are labelled."""
 
 from __future__ import annotations
 

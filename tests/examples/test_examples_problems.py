@@ -1,4 +1,4 @@
-"""The examples of problems: each beats its baseline, and what it is compared with is right."""
+"""The examples of problems: each beats its baseline, and the values for comparison are right."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ test_they_run = runs("adding_problem", "copy_memory", "frame_classifier", "seque
 
 
 def load(name: str) -> SimpleNamespace:
-    """What an example defines."""
+    """The names that an example defines."""
     return SimpleNamespace(**runpy.run_path(str(EXAMPLES / f"{name}.py")))
 
 
@@ -41,7 +41,7 @@ def test_gated_networks_recall_and_the_plain_one_does_not() -> None:
         name, recalled, loss, baseline = re.fullmatch(pattern, line).groups()
         losses[name] = float(loss)
         assert float(baseline) == pytest.approx(3 * np.log(8) / 14, abs=1e-4)
-        assert (int(recalled) > 25) == (name != "tanh RNN")  # a guess is right in one of eight cases
+        assert (int(recalled) > 25) == (name != "tanh RNN")  # a guess is right with probability 1/8
     assert list(losses) == ["tanh RNN", "LSTM", "GRU"]
     assert max(losses["LSTM"], losses["GRU"]) < 0.9 * float(baseline) < losses["tanh RNN"]
 
@@ -54,7 +54,7 @@ def test_frames_are_told_by_those_around_them() -> None:
         pattern = rf"{name}: (\S+)% of the frames right, each frame alone: (\S+)%, exact {bound}: (\S+)%"
         found.append([float(n) for n in re.fullmatch(pattern, line).groups()])
     (one, alone, best), (both, _, best_of_all) = found
-    assert alone + 20 < one < best + 1  # on 40,000 frames, chance is some tenths of a percent
+    assert alone + 20 < one < best + 1  # for 40,000 frames, random variation is some tenths of a percent
     assert one < both < best_of_all + 1
 
 
@@ -77,7 +77,7 @@ def test_filter_and_smoother_are_what_enumeration_gives() -> None:
     past, whole = example.filter_and_smoother(xs)
     for b in range(2):
         x = xs[:, b, 0].astype(float)
-        for t_end, exact in ((3, past[2, b]), (5, whole[2, b])):  # the regime of the third frame, from so many frames
+        for t_end, exact in ((3, past[2, b]), (5, whole[2, b])):  # the regime of the third frame, given t_end frames
             p = np.zeros(3)
             for path in itertools.product(range(3), repeat=t_end):
                 joint = 1 / 3

@@ -11,7 +11,7 @@ test_they_run = runs("digit_captions", "written_numbers", "written_dates")
 
 
 def shares(printed: str) -> dict[str, float]:
-    """The first percentage of each line of the table at the end, by what it is of."""
+    """The first percentage of each line of the table at the end, by the label of the line."""
     return {line[1].strip(): float(line[2]) for line in re.finditer(r"^  (\w[\w ]+?)\s+(\d+\.\d)%", printed, re.MULTILINE)}
 
 

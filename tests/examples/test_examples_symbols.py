@@ -1,4 +1,4 @@
-"""The examples of words, letters and notes: their data is what they say, and they find what they say."""
+"""The examples of words, letters and notes: their data and their results agree with their descriptions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ test_they_run = runs("find_the_year", "word_order", "counting", "melodies")
 
 
 def load(name: str) -> SimpleNamespace:
-    """What an example defines."""
+    """The names that an example defines."""
     return SimpleNamespace(**runpy.run_path(str(EXAMPLES / f"{name}.py")))
 
 
@@ -35,7 +35,7 @@ def test_a_year_is_found_at_places_and_in_lengths_that_no_training_had() -> None
     found = shares("find_the_year")
     gru, window, bag = found["GRU"], found["window"], found["bag"]
     assert min(gru[:2]) > 70 and gru[1] > 20 * window[1]
-    assert window[0] > 40 and window[1] < 5  # it does learn, and not for places that it never saw
+    assert window[0] > 40 and window[1] < 5  # the window model learns, but not for positions that it never saw
     assert gru[2] > 2 * window[2] and gru[3] > 2 * window[3]
     assert max(bag) < 25
 
@@ -116,7 +116,7 @@ def test_it_counts_as_far_as_a_number_can_be_halved(dtype: str, smallest: int) -
 
 
 def test_every_weight_is_needed() -> None:
-    """Without any one of them some word of up to seven letters is taken for what it is not."""
+    """Without any single one of the weights, some word of up to seven letters is classified wrongly."""
     example, words = load("counting"), words_up_to(7)
     right = [automaton(word) for word in words]
     model = example.Counter()
@@ -143,7 +143,7 @@ def spoil(example: SimpleNamespace, name: str, table: np.ndarray) -> Callable[[l
 
 
 def test_an_automaton_for_words_up_to_n_has_so_many_states() -> None:
-    """Myhill and Nerode: two beginnings share a state if the same endings make words of them."""
+    """Myhill and Nerode: two prefixes share a state if the same suffixes make them words of the language."""
     for n in (1, 2, 3):
         accepted = {"a" * k + "b" * k for k in range(1, n + 1)}
         endings = ["", *words_up_to(2 * n)]
@@ -158,7 +158,7 @@ def test_melodies_are_of_their_class() -> None:
     found = shares("melodies")
     assert found["the rules"][0] > 90 and found["decoder"][0] > 90  # judged right
     assert found["decoder"][1] > 95 > 70 > found["random notes"][1]  # notes in the scale
-    assert found["decoder"][3] > 1.3 * found["random notes"][3]  # comes home
+    assert found["decoder"][3] > 1.3 * found["random notes"][3]  # ends on the home note
     assert abs(found["random notes"][0] - 50) < 15
 
 

@@ -1,4 +1,4 @@
-"""Systems, residual states, sharing, teacher forcing: what their examples find, even in their quick runs."""
+"""The examples of systems, residual states, sharing and teacher forcing have the described results, even in quick runs."""
 
 import re
 
@@ -8,7 +8,7 @@ test_they_run = runs("sharing", "teacher_forcing", "residual", "dynamics", "memo
 
 
 def rows(name):
-    """The last table: from the words that begin a line to its numbers."""
+    """The last table: maps the first words of each line to the numbers of the line."""
     found = {}
     for line in quick(name).printed.splitlines():
         label = re.match(r"\s*([a-z0-9][a-z0-9,% ]*?)(?:\s{2,}|$)", line)

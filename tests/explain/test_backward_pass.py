@@ -1,4 +1,4 @@
-"""Pictures of the backward pass: in the places of the forward picture, with the gradients that the engine makes."""
+"""Pictures of the backward pass: nodes have the places of the forward picture, and gradients equal those of the engine."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def graph_of(outputs):
 
 @pytest.mark.parametrize("seed", range(12))
 def test_the_gradient_of_a_value_is_the_sum_over_its_edges(seed):
-    """On random cells, at both details, against the engine's gradient of the value."""
+    """For random cells and both details, gradients equal the engine's gradient of the value."""
     drawn = random_cell(RandomChoices(seed))
     outputs = nn.Recurrent(drawn.cell, reverse=drawn.reverse)(
         drawn.inputs(), drawn.state, steps=drawn.T, force=drawn.force or None, force_mask=drawn.force_mask

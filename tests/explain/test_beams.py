@@ -1,4 +1,4 @@
-"""The tree of a beam search: its numbers are those of the search."""
+"""The tree of a beam search: its numbers equal the numbers of the search."""
 
 import numpy as np
 

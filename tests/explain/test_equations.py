@@ -1,4 +1,4 @@
-"""Equations are read off the graph; the BPTT that is printed is the BPTT that is computed."""
+"""Equations are read from the graph; the printed BPTT equals the computed BPTT."""
 
 import importlib.util
 import re
@@ -65,7 +65,7 @@ def test_a_users_cell_with_gates_a_delay_and_an_unnamed_output():
 
 
 def test_the_printed_recursion_is_the_computed_one():
-    """Carry out the printed BPTT of the plain cell in NumPy, and compare."""
+    """Compute the printed BPTT of the plain cell in NumPy, and compare."""
     T, H = 4, 3
     cell = nn.RNNCell(2, H, dtype="float64")
     xs = np.random.default_rng(1).normal(size=(T, 1, 2))
@@ -93,11 +93,11 @@ def test_a_cell_that_cannot_be_called_says_so():
         Broken().equations()
 
 
-# -- the recursion, taken at its word ------------------------------------------------------
+# -- the printed recursion, computed -------------------------------------------------------
 
 
 def carry_out(cell, T=5, seed=0, form=AS_WRITTEN):
-    """Gradients of the parameters by the terms that are printed, and by the engine."""
+    """Gradients of the parameters from the printed terms, and from the engine."""
     rng = np.random.default_rng(seed)
     found = Forward(of_cell(cell), form)
     system, backward = found.system, Backward(found)
@@ -118,7 +118,7 @@ def carry_out(cell, T=5, seed=0, form=AS_WRITTEN):
         evaluate_all(system.ends, now)
         values.append(now)
         slots = [now[node] for node in system.ends[len(system.outputs) :]]
-        for slot, (source, delay, _) in system.references.items():  # what the symbols in the text say of slots
+        for slot, (source, delay, _) in system.references.items():  # the meaning of the slots' symbols in the text
             assert t <= delay or source not in values[t - delay] or np.allclose(now[slot], values[t - delay][source])
     delta = [{node: np.zeros(node.shape) for node in found.named} for _ in range(T + 1)]
     terms = backward.terms()
@@ -147,7 +147,7 @@ def carry_out(cell, T=5, seed=0, form=AS_WRITTEN):
 
 
 def shares(expression, gradient, cell):
-    """The gradient of each parameter from that of an expression of parameters."""
+    """The gradient of each parameter from the gradient of an expression of parameters."""
     own = [p for p in cell.parameters() if p.node in ancestors([expression])]
     stands = {p.node: p for p in own}
     for node in ancestors([expression]):
@@ -172,7 +172,7 @@ def evaluate(node, known):
 
 
 class Made(nn.Cell):
-    """A cell of random parts: delays of delays, gates, joined and cut values, outputs of all kinds."""
+    """A cell with random parts: delays of delays, gates, joined and cut values, outputs of all kinds."""
 
     def __init__(self, seed, slots=3, size=3):
         super().__init__()
@@ -222,7 +222,7 @@ def test_the_printed_recursion_of_any_cell_gives_the_engines_gradients(seed):
 
 
 def cell_of(step, state=((3,),), **parameters):
-    """A cell of a function of the cell, x and the state."""
+    """A cell whose step is a given function of the cell, x and the state."""
 
     class Cell(nn.Cell):
         input_size = 3
@@ -471,7 +471,7 @@ ATTRIBUTES = {
     "astype": {"dtype": np.dtype(float)},
 }
 
-# How these print is looked at by other tests: what they do is to shapes.
+# Operations that only change shapes; other tests check their printed form.
 OF_SHAPES = {"reshape", "transpose", "broadcast_to", "getitem", "scatter", "stack", "einsum"}
 
 PLACES = {
@@ -558,7 +558,7 @@ def test_every_line_is_latex():
 
 
 class Choosing(nn.Cell):
-    """Named values of which some have no gradient."""
+    """Named values, some of which have no gradient."""
 
     state_shape = (3,)
 
@@ -591,7 +591,7 @@ def test_named_values_without_a_gradient_have_no_line_in_the_backward_equations(
 
 
 class Wide(nn.Cell):
-    """A length of the cell in a formula, where it must not be taken for the number of examples."""
+    """A length of the cell in a formula must not be confused with the number of examples."""
 
     def __init__(self, width, by):
         super().__init__()

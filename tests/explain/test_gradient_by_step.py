@@ -24,7 +24,7 @@ def squares(outputs, targets):
 
 
 class Start(nn.Module):
-    """A learnt start, weights that are made outside of the loop, and a path around the loop."""
+    """A learnt initial state, weights that are computed outside of the loop, and a path around the loop."""
 
     def __init__(self):
         super().__init__()
@@ -39,7 +39,7 @@ class Start(nn.Module):
 
 
 class Captured(nn.Cell):
-    """A cell that captures a matrix that is made outside of the step."""
+    """A cell that captures a matrix computed outside of the step."""
 
     input_size, state_shape = 3, (3,)
 
@@ -82,7 +82,7 @@ def test_the_contributions_add_up_to_the_gradient(name):
 
 
 def test_each_contribution_is_that_of_a_copy_which_one_step_reads():
-    """Against a loop in Python in which every step has parameters of its own."""
+    """Contributions equal those of a loop in Python in which every step has separate parameters."""
     cell = nn.LSTMCell(3, 4, **DOUBLE)
     copies = {name: [tr.tensor(p.data, requires_grad=True) for _ in range(T)] for name, p in cell.named_parameters()}
     state, total = cell.initial_state(B), 0.0
@@ -129,7 +129,7 @@ def test_a_matrix_that_is_made_outside_of_the_step():
     parts = explain.gradient_by_step(model, XS, None, squares, W)
     assert np.allclose(parts.sum(axis=0), tr.grad(squares(model(XS)[0], None).sum(), W).data, rtol=1e-12)
     assert np.abs(parts[1:]).min() > 0
-    assert not parts[0].any()  # it multiplies the initial state, zeros
+    assert not parts[0].any()  # the first copy of W multiplies the initial state, which is zero
 
 
 @pytest.mark.parametrize("seed", range(16))

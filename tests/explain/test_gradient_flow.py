@@ -1,4 +1,4 @@
-"""Gradient flow, held against separate backward passes over an unrolled graph, and against finite differences."""
+"""Gradient flow is compared with separate backward passes over an unrolled graph, and with finite differences."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ DOUBLE = {"dtype": np.float64}
 
 
 def squares(outputs, targets):
-    """The loss of each step, of any structure of outputs."""
+    """The loss of each step, for any structure of outputs."""
     parts = [x for x in flatten(outputs) if x.dtype.kind == "f"]
     return sum((x * x).sum(axis=tuple(range(1, x.ndim))) for x in parts)
 
 
 class Gated(nn.Cell):
-    """A cell that no library has: two slots, weights that are made in the step, a delay."""
+    """An unusual cell: two slots, weights that are computed in the step, a delay."""
 
     def __init__(self):
         super().__init__()
@@ -159,7 +159,7 @@ def test_random_cells_too(seed):
 
 
 def test_finite_differences_of_one_loss_alone():
-    """The step once more in NumPy, with a perturbation at step k."""
+    """The same step in NumPy, with a perturbation at step k."""
     cell = nn.LSTMCell(3, 4, **DOUBLE)
     U, W, b, b2 = (p.data for p in cell.parameters())
     sigmoid = lambda a: 1 / (1 + np.exp(-a))  # noqa: E731
@@ -189,7 +189,7 @@ def test_finite_differences_of_one_loss_alone():
 
 
 def test_the_parts_by_each_slot_add_up_to_the_whole():
-    model = nn.Recurrent(nn.LSTMCell(3, 1, **DOUBLE))  # of one unit, so that norms are absolute values
+    model = nn.Recurrent(nn.LSTMCell(3, 1, **DOUBLE))  # one unit, so that norms are absolute values
     flow = explain.gradient_flow(model, XS[:, :1], None, squares, at="c")
     assert list(flow.paths) == ["h", "c", "output"]
     signed = [sign_h * flow.paths["h"] + sign_c * flow.paths["c"] for sign_h in (1, -1) for sign_c in (1, -1)]
@@ -210,7 +210,7 @@ def test_a_linear_network_has_the_line_of_the_textbook():
     cell = nn.SystemCell(1, 2, f=lambda h, x: 0.05 * h + x)
     flow = explain.gradient_flow(cell, np.ones((steps, 1, 2)), None, lambda h, _: h.sum(axis=(1, 2)), at="s")
     lags = np.subtract.outer(np.arange(steps), np.arange(steps))
-    seen = (lags >= 0) & (lags < 230)  # below, floats are not numbers any more
+    seen = (lags >= 0) & (lags < 230)  # at longer lags, floats underflow
     assert np.allclose(flow.norms[seen], np.sqrt(2) * 0.05 ** lags[seen], rtol=1e-12)
     assert np.isnan(flow.norms[lags < 0]).all()
     assert flow.gamma == pytest.approx(0.05, rel=1e-6)
@@ -245,7 +245,7 @@ def test_two_hundred_steps_take_a_fifth_of_the_calls_of_separate_passes():
         explain.gradient_flow(model, xs, None, loss, at="a")
 
     for run in (separate, together):
-        run()  # compiled, and then counted
+        run()  # first compiled, then counted
     assert calls(together) < calls(separate) / 5
 
 

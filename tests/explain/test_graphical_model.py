@@ -1,4 +1,4 @@
-"""Graphical models: the edges are the dependences that perturbing the network shows."""
+"""Graphical models: the edges are the dependences found by perturbing the network."""
 
 from __future__ import annotations
 

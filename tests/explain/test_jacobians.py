@@ -1,4 +1,4 @@
-"""Step Jacobians against a backward pass for each element, and Lyapunov exponents against systems that are known."""
+"""Step Jacobians equal backward passes for each element; Lyapunov exponents equal those of known systems."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DOUBLE = {"dtype": np.float64}
 
 
 def by_hand(cell, xs, state, order):
-    """∂s_t/∂s_{t−1} by a backward pass for each element of the next state."""
+    """∂s_t/∂s_{t−1}, from a backward pass for each element of the next state."""
     found = []
     for t in order:
         slots = [tr.tensor(np.asarray(x), requires_grad=np.asarray(x).dtype.kind == "f") for x in flatten(state)]

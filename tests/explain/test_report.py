@@ -1,4 +1,4 @@
-"""The report: a page that stands alone, with the pictures that its code makes, and the numbers that are measured."""
+"""The report: a self-contained page with the pictures that its code makes, and with measured numbers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TEXT = "The cat (a small one) sat on the mat; then it said “no”. "
 
 
 class Twice(nn.Cell):
-    """A cell that the code has never seen: two states, one of which moves slowly."""
+    """A cell that is not in the library: two states, one of which changes slowly."""
 
     def __init__(self, input_size: int, units: int) -> None:
         super().__init__()
@@ -188,7 +188,7 @@ def test_units_are_labelled_with_what_they_go_with(found: dict[str, ModelReport]
     words = {part.title: part.words for part in page.sections}["States"]
     assert f"Clearest is {best}" in words
     assert f"unit {best.number}: {best.property}, {best.correlation:.2f}" in page.html()
-    assert "steps back" in found["a series"].html()  # of a series, what is remembered of it
+    assert "steps back" in found["a series"].html()  # memory of a series
 
 
 def test_the_page_stands_alone(found: dict[str, ModelReport], tmp_path: Path) -> None:

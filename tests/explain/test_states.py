@@ -72,7 +72,7 @@ def test_a_hidden_name_is_there_when_it_is_asked_for():
 
 
 class Attending(nn.Cell):
-    """Reads S source vectors, weighted by how well each fits the state; the weights are called α."""
+    """Reads S source vectors, weighted by their similarity to the state; the weights are named α."""
 
     def __init__(self, source, size, dtype=float):
         super().__init__()

@@ -1,4 +1,4 @@
-r"""The equations of textbooks, symbol by symbol, come out of models by calls of at most five lines.
+r"""Models print the equations of textbooks, symbol by symbol, with calls of at most five lines.
 
 Sums may be in another order: the books themselves have `W h + U x` in one place and `U x + W h` in another.
 """
@@ -16,7 +16,7 @@ NNDL_GRU = {"n": r"\tilde{h}", "U_n": "W_h", "W_n": "U_h", "b_n": "b_h"}
 
 
 class Elman(nn.Module):
-    """A network whose output layer reads the last state only."""
+    """A network whose output layer reads only the last state."""
 
     def __init__(self):
         super().__init__()
@@ -167,14 +167,14 @@ BOOKS = {
 
 
 def spelt(latex):
-    """A line as people write it: plain brackets, no braces around one letter."""
+    """A line in the usual style: plain brackets, no braces around a single letter."""
     latex = re.sub(r"\\(left|right)(?![a-z])", "", latex.replace("&=", "=").removesuffix(r" \\"))
     latex = re.sub(r"([_^])\{(\w)\}", r"\1\2", latex)
     return re.sub(r"\s+", " ", latex).strip()
 
 
 def ordered(latex):
-    """A line with the summands of each sum in the order of the alphabet."""
+    """A line with the summands of each sum in alphabetical order."""
     while True:
         inner = re.search(r"[(\[]([^()\[\]]*)[)\]]", latex)
         if inner is None:

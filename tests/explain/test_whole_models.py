@@ -1,4 +1,4 @@
-"""What is printed of a whole model is carried out as it is written, and gives the engine's outputs and gradients."""
+"""The printed equations of a whole model are computed as written, and give the engine's outputs and gradients."""
 
 import re
 
@@ -21,7 +21,7 @@ T = 4
 
 
 class Readout(nn.Module):
-    """A layer, of whose outputs a function is read out."""
+    """A layer, and a function of its outputs."""
 
     def __init__(self, layer, size, function):
         super().__init__()
@@ -108,7 +108,7 @@ FORMS = {
 
 
 def carried_out(model, form, seed=0, **options):
-    """A page of the model's equations with values for all that is given, and the arguments of the model that it stands for."""
+    """The model's equations with values for all given symbols, and the same values as arguments of the model."""
     paths = {p.node: path for path, p in model.named_parameters()}
     found = Forward(of_module(model._drawn(), **options), form, Letters(notation=form.order), paths)
     batch, rng = found.system.batch, np.random.default_rng(seed)
@@ -203,7 +203,7 @@ def test_a_loss_and_its_derivatives_are_printed(name):
 
 
 def compare_gradients(model, found, page, loss):
-    """Gradients of the parameters as they are printed, beside the engine's."""
+    """Gradients of the parameters from the printed equations, and from the engine."""
     expected = dict(zip(model.parameters(), tr.grad(loss, model.parameters()), strict=True))
     gradients = {p.node: np.zeros(p.shape) for p in model.parameters()}
     for leaf in found.parameters:
@@ -216,7 +216,7 @@ def compare_gradients(model, found, page, loss):
 
 
 def shares(expression, gradient, model):
-    """The gradient of each parameter from that of an expression of parameters."""
+    """The gradient of each parameter from the gradient of an expression of parameters."""
     own = [p for p in model.parameters() if p.node in ancestors([expression])]
     stands = {p.node: p for p in own}
     for node in ancestors([expression]):
@@ -326,7 +326,7 @@ PATHS = {
 @pytest.mark.parametrize("net", [None, "q"])
 @pytest.mark.parametrize("name", PATHS)
 def test_the_paths_of_one_loss_give_its_gradient(name, net):
-    """Of the loss of each step alone, the printed recursion gives the engine's gradient."""
+    """The printed recursion for the loss of a single step gives the engine's gradient."""
     cell = PATHS[name]()
     found, page, arguments = carried_out(nn.Recurrent(cell), Form(net=net))
     outputs = run(cell, arguments)

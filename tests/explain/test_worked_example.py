@@ -1,4 +1,4 @@
-"""Worked examples: the sheet is recomputed from its own printed numbers, and is right beside full precision."""
+"""Worked examples: the sheet can be recomputed from its own printed numbers, and agrees with full precision."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def half(o, y):
 
 
 def read(text: str) -> dict[str, np.ndarray]:
-    """The numbers of a sheet, by what stands before the sign of equality."""
+    """The numbers of a sheet, by the text before the sign of equality."""
     found = {}
     for line in text.splitlines():
         name, equals, numbers = line.strip().partition(" = ")
@@ -35,7 +35,7 @@ def read(text: str) -> dict[str, np.ndarray]:
 
 
 def printed(array, digits: int):
-    """Numbers as one rounds them by hand: to significant digits, a half up."""
+    """Numbers rounded as by hand: to significant digits, with halves rounded up."""
     if np.ndim(array):
         return np.array([printed(part, digits) for part in array])
     if abs(array) < 1e-300:
@@ -89,7 +89,7 @@ def test_the_sheet_is_recomputed_from_its_printed_numbers(inputs, units, outputs
 
 
 class Leaky(nn.Cell):
-    """Two slots, a delay of two steps, a gate, and an output of its own."""
+    """Two slots, a delay of two steps, a gate, and a separate output."""
 
     def __init__(self):
         super().__init__()
@@ -173,7 +173,7 @@ class Formulas:
         return found.T if turned else found
 
     def direct(self, name, t):
-        """The derivative of mse by the output, which is the only value that the loss reads."""
+        """The derivative of mse with respect to the output, which is the only value that the loss reads."""
         o, y = self.numbers[f"{name}[{t}]"], self.numbers[f"y[{t}]"]
         return (self.at["loss"] == t) * 2 * (o - y) / o.size
 
@@ -238,7 +238,7 @@ def test_any_cell_beside_separate_gradients_of_each_loss(name):
     total = sum(losses[1:], losses[0])
     parameters = {p.name: p for p in hand.network.parameters()}
     for key, gradient in sheet.gradients.items():
-        right = tr.grad(total, parameters["c" if key == "c'" else key]).data  # the state is c too
+        right = tr.grad(total, parameters["c" if key == "c'" else key]).data  # the state is also called c
         assert np.allclose(gradient, right, atol=1e-6 * max(1, abs(right).max()))
         assert np.allclose(sheet.contributions[key].sum(0), right, atol=1e-6)
 

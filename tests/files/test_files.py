@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, and read without trust; in a temporary folder, and with no device touched."""
+"""Files: written completely or not at all, and read without trust; only in a temporary folder, without devices."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tinygrad_rnn.files import check_writable, make_folder, write_arrays, write_
 posix = pytest.mark.skipif(os.name == "nt", reason="files of POSIX")
 
 
-# Everything of the package that writes a file, by the suffix that it wants.
+# All functions of the package that write a file, by their suffix.
 WRITERS: dict[str, tuple[str, Callable[[Any], object]]] = {
     "write_bytes": ("any", lambda path: write_bytes(path, b"content")),
     "Module.save": ("npz", lambda path: nn.Linear(2, 3).save(path)),
@@ -70,7 +70,7 @@ def test_symbolic_links_are_followed(suffix, write, tmp_path):
     real, middle, link = (tmp_path / f"{name}.{suffix}" for name in ("real", "middle", "link"))
     (tmp_path / "elsewhere").mkdir()
     real = tmp_path / "elsewhere" / real.name
-    middle.symlink_to(Path("elsewhere") / real.name)  # relative to the link, and nothing is there yet
+    middle.symlink_to(Path("elsewhere") / real.name)  # relative to the link; the target does not exist yet
     link.symlink_to(middle)
     for _ in range(2):
         write(link)
@@ -120,7 +120,7 @@ def _link_to_pipe(path: Path) -> None:
 
 def _socket(path: Path) -> None:
     before = Path.cwd()
-    os.chdir(path.parent)  # a socket's path may be only so long
+    os.chdir(path.parent)  # the length of a socket's path is limited
     with socket.socket(socket.AF_UNIX) as made:
         made.bind(path.name)
     os.chdir(before)
@@ -240,7 +240,7 @@ def test_a_folder_that_is_no_folder(tmp_path):
 
 
 def test_every_writer_of_the_package_is_the_one_in_files():
-    """What opens, renames or writes stands in `files` alone; but programs are made in a folder of their own, and moved."""
+    """Only `files` opens, renames or writes files; except that programs are made in a separate folder, and moved."""
     import tinygrad_rnn
 
     folder = Path(tinygrad_rnn.__file__).parent
@@ -319,14 +319,14 @@ def test_a_long_text_is_not_read_whole(tmp_path):
 
 
 def model() -> nn.Linear:
-    """Small, of a size at which damage to every byte can be tried."""
+    """A file so small that damage to every byte can be tested."""
     made = nn.Linear(3, 2)
     made.load_state_dict({"weight": np.arange(6.0).reshape(2, 3), "bias": [7.0, 8.0]})
     return made
 
 
 def refused(content: bytes, path: Path, kinds: Any = TinygradError) -> str:
-    """The error that a file of this content gives, which leaves the module alone."""
+    """The error for a file with this content; the error leaves the module unchanged."""
     path.write_bytes(content)
     loads = model()
     before = loads.state_dict()
@@ -438,7 +438,7 @@ def test_arrays_that_are_none_are_told(member, tmp_path):
 
 
 def _flagged(flag: int, member: str = "weight.npy") -> bytes:
-    """A good file, with a flag of one member set, in the directory and beside the member."""
+    """A good file, with a flag of one member set in the directory and in the member's header."""
     content = bytearray(good())
     name = member.encode()
     local, directory = content.index(name) - 30, content.rindex(name) - 46
@@ -543,7 +543,7 @@ def test_names_of_arrays_that_look_like_paths_come_back(name, tmp_path):
 
 @posix
 def test_reading_from_what_is_no_file(tmp_path):
-    os.mkfifo(tmp_path / "pipe")  # which nobody will ever write to
+    os.mkfifo(tmp_path / "pipe")  # nothing ever writes to this pipe
     for name, words in (
         ("pipe", "it is a pipe"),
         (".", "it is a folder"),
@@ -562,7 +562,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @given(st.sampled_from([zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED]), st.lists(damages, min_size=1, max_size=4))
 def test_damage_is_told_or_did_no_harm(folder, method, several):
-    """Whatever happened to a file: the right arrays, or one error of the library's own, in little memory."""
+    """A damaged file gives the right arrays, or one error of the library, and needs little memory."""
     content = good(method)
     for damage in several:
         content = damaged(content or b"x", *damage)

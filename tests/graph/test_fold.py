@@ -1,4 +1,4 @@
-"""Folding over time: verified, and inverted by unfold."""
+"""Folding over time is verified, and unfold inverts it."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from tinygrad_rnn.errors import FoldError
 
 
 class RandomCell(nn.Cell):
-    """A cell drawn by hypothesis: slots that loop, delay or pass through, and a sum of products."""
+    """A cell drawn by hypothesis: slots that loop, delay or copy, and a sum of products."""
 
     def __init__(self, input_size, size, wiring, nonlinear):
         super().__init__()
@@ -33,7 +33,7 @@ class RandomCell(nn.Cell):
 
 
 def wirings():
-    """For each slot, what it takes over: 0 is the output, k is slot k - 1."""
+    """For each slot, the source of its next value: 0 is the output, k is slot k - 1."""
     return st.integers(1, 3).flatmap(lambda n: st.lists(st.integers(0, n), min_size=n, max_size=n))
 
 
@@ -55,7 +55,7 @@ def test_unfold_inverts_fold(outputs):
 
 
 def lines_of_delays():
-    """Slots take over the output, an earlier slot or themselves: two that swap have no other length."""
+    """Slots copy the output, an earlier slot or themselves: two slots that swap could not have another length."""
     return st.integers(1, 3).flatmap(lambda n: st.tuples(*[st.integers(0, i + 1) for i in range(n)]))
 
 
@@ -143,7 +143,7 @@ def test_nothing_to_fold_says_how_to_tag_a_loop():
 
 
 def test_delays_are_found_with_their_lengths():
-    cell = RandomCell(2, 3, [0, 1, 2], True)  # a line of three delays behind the output
+    cell = RandomCell(2, 3, [0, 1, 2], True)  # a line of three delays after the output
     folded = tr.graph(nn.Recurrent(cell)(np.ones((7, 1, 2), "float32"))[0]).fold()
     assert sorted(delay.steps for delay in folded.delays) == [1, 2, 3]
     assert {delay.source.name for delay in folded.delays} == {"y"}
@@ -195,7 +195,7 @@ def test_text_is_the_same_in_every_run(steps):
     assert text() == text()
 
 
-# -- what counts when folded graphs are compared -----------------------------------------------
+# -- equality of folded graphs -----------------------------------------------------------------
 
 
 def sequence(T=5):
@@ -281,7 +281,7 @@ def test_what_a_delay_starts_from_counts_by_kind_and_shape():
 
 @st.composite
 def perturbed_steps(draw):
-    """The step t of a loop with one thing that is not as in the other steps."""
+    """The step t of a loop, with one difference from the other steps."""
     T = draw(st.integers(4, 7))
     t = draw(st.integers(2, T))
     kinds = {
@@ -314,7 +314,7 @@ def test_one_thing_that_differs_is_found_and_named_with_its_step(perturbed, ever
     for t, x in tr.steps(sequence(T)):
         h = other(x, h) if t == at else tr.tanh(x + (h * 0.5) @ W).named("h")
         hs.append(h)
-    every_output = every_output or word == "detach" or word == "input"  # else nothing before these is in the graph
+    every_output = every_output or word == "detach" or word == "input"  # otherwise the graph has no node before these
     with pytest.raises(FoldError, match=rf"step {at} differs from step 1.*{word}"):
         tr.graph(*(hs if every_output else hs[-1:])).fold()
 
@@ -336,7 +336,7 @@ def test_a_stack_of_something_else_at_one_step_is_found(lengths):
         h = tr.tanh(a).named("h")
         taken.append(a if t == at else h)
     for g in (tr.graph(tr.stack(taken)), tr.graph(*taken)):
-        if T > 3 or at == 2:  # a last h that nothing reads is no part of the graph
+        if T > 3 or at == 2:  # a last h without a reader is not in the graph
             with pytest.raises(FoldError, match=rf"step {at} differs.*a\[{at}\]"):
                 g.fold()
 
@@ -473,7 +473,7 @@ def test_one_cell_in_two_layers(backwards):
     for unrolling in g.unrollings():
         folded = g.fold(unrolling)
         assert folded.unfold() == g
-        assert len(folded.epilogue) == 2  # its stack and the sum: the other layer does not depend on it
+        assert len(folded.epilogue) == 2  # its stack and the sum; the other layer does not depend on this one
         with pytest.raises(FoldError, match="cannot become 6"):
             folded.unfold(6)
 

@@ -181,7 +181,7 @@ def test_equality_takes_as_long_as_the_graph_is():
             h = tr.tanh(h * h + np.ones(1))
         return tr.graph(h)
 
-    assert chain(20_000) == chain(20_000)  # every h is read twice: a walk along paths would never end
+    assert chain(20_000) == chain(20_000)  # every h is read twice: a walk along all paths would never end
 
 
 @pytest.mark.parametrize("T", [1, 3])
@@ -198,4 +198,4 @@ def test_a_scan_can_be_asked_about_itself(T):
     assert all(path[0] is scan and len(path) == 3 for path in g.paths(scan, "y"))
     assert list(g.paths(scan, xs)) == [] and list(g.paths(scan, scan)) == [(scan,)]
     assert g.depends(scan, xs) and g.depends("y", scan) and not g.depends(xs, scan)
-    assert len(list(g.paths("x", "y"))) >= T  # other nodes are asked about step by step
+    assert len(list(g.paths("x", "y"))) >= T  # other nodes are queried step by step

@@ -1,4 +1,4 @@
-"""Random graphs, played against a naive engine of single numbers after every step."""
+"""Random graphs are compared with a naive engine of single numbers after every step."""
 
 import itertools
 
@@ -10,7 +10,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 import tinygrad_rnn as tr
 from tinygrad_rnn.errors import GradientError
 
-# -- the naive engine: one object for each number, derivatives are such objects as well ------------------
+# -- the naive engine: one object for each number, also for each derivative -----------------------------
 
 serials = itertools.count()
 
@@ -18,7 +18,7 @@ serials = itertools.count()
 class Number:
     def __init__(self, value, parents=()):
         self.value = float(value)
-        self.parents = parents  # pairs of a Number and the derivative by it, a Number
+        self.parents = parents  # pairs of a Number and the derivative with respect to it, also a Number
         self.serial = next(serials)
 
     def __add__(self, other):
@@ -70,7 +70,7 @@ def reached(outputs):
 
 
 def derivatives(outputs, cotangents):
-    """The derivative of the contracted outputs by every number that they depend on."""
+    """The derivative of the contracted outputs with respect to every number that they depend on."""
     found = {}
     for y, c in zip(outputs, cotangents, strict=True):
         found[y.serial] = found[y.serial] + c if y.serial in found else c
@@ -125,7 +125,7 @@ LARGEST = 600  # numbers in one graph: gradients of gradients grow fast
 
 
 def summed(found, generations):
-    """The derivatives by arrays of numbers, added up; zeros where there are none."""
+    """The sums of the derivatives with respect to arrays of numbers; zeros for missing derivatives."""
     total = np.empty(generations[0].shape, object)
     for index in np.ndindex(total.shape):
         total[index] = sum((found.get(leaf[index].serial, ZERO) for leaf in generations), ZERO) + 0.0
@@ -213,7 +213,7 @@ class Engines(RuleBasedStateMachine):
             "stack": lambda x, lib: lib.stack([x, x * 0.5])[1],
             "join": lambda x, lib: lib.concatenate([x, x * 2])[1:].sum(0),
         }[form]
-        return self.keep(change(t, tr), change(n, np) + 0.0)  # new numbers, for it is a new tensor
+        return self.keep(change(t, tr), change(n, np) + 0.0)  # new numbers, because the result is a new tensor
 
     @rule(target=pool, i=pool)
     def detach(self, i):
@@ -228,7 +228,7 @@ class Engines(RuleBasedStateMachine):
         return self.keep(u, numbers(plain(elementwise(n, "sin") * 2)))
 
     def generations(self, x, m):
-        """All that a parameter has been: the gradient by it is by each of them, and what it was made of stays."""
+        """All earlier values of a parameter: its gradient includes each of them, and results keep their old values."""
         return next((self.leaves[k] for k, p in enumerate(self.parameters) if p is x), [m])
 
     @rule(target=pool, k=st.integers(0, 1), value=values)
@@ -238,7 +238,7 @@ class Engines(RuleBasedStateMachine):
         n = numbers(np.resize(value, parameter.shape))
         self.leaves[k].append(n)
         for i, (t, _) in enumerate(self.pairs):
-            if t is parameter:  # the parameter itself has the new values; what was made of it, the old ones
+            if t is parameter:  # the parameter has the new values; earlier results keep the old values
                 self.pairs[i] = (parameter, n)
         return self.keep(parameter, n)
 

@@ -1,4 +1,4 @@
-"""Names of any kind, in equations, in DOT and in SVG; what no picture can show is made visible where it is given."""
+"""Names of all kinds, in equations, DOT and SVG; characters that no picture can show are replaced when a name is set."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ names = st.one_of(
 ).filter(lambda name: not name.isspace())
 
 
-# A TeX of its own: what a formula may be made of, and how. It knows nothing of how names are printed.
+# A small independent checker of TeX formulas: it knows the allowed parts, but not how names are printed.
 TOKEN = re.compile(r"\\([A-Za-z]+)|\\(.)|(.)", re.DOTALL)
 _TEXT = {"text", "textbf", "textit", "textrm", "operatorname"}
 _ONE_GROUP = """mathrm mathbf mathit mathcal mathsf mathtt mathbb mathfrak boldsymbol hat tilde bar overline underline dot
@@ -109,7 +109,7 @@ ALONE = set(_ALONE.split())
 
 
 def accepted(latex: str) -> bool:
-    """Whether TeX takes this in a formula: braces match, scripts have a base and are not doubled, and commands exist."""
+    """Whether TeX accepts a formula: braces match, scripts have a base and are not doubled, and commands exist."""
     tokens = [m.groups() for m in TOKEN.finditer(latex)]
     at = _row(tokens, 0, False)
     return at == len(tokens)
@@ -202,7 +202,7 @@ def test_names_stay_apart():
 
 
 class Named(nn.Cell):
-    """One name everywhere: a parameter's, a value's, an attribute's, a scope's, a slot's, an input's."""
+    """The same name for a parameter, a value, an attribute, a scope, a slot and an input."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -221,7 +221,7 @@ class Named(nn.Cell):
 
 
 def _parts(latex: str) -> list[str]:
-    """The two sides of each equation, without what stands around names."""
+    """The two sides of each equation, without the LaTeX around names."""
     inside = latex.removeprefix("\\begin{aligned}\n").removesuffix("\n\\end{aligned}")
     return [part for line in inside.split(" \\\\\n") for part in line.split(" &= ")]
 
@@ -267,7 +267,7 @@ def test_control_characters_become_visible(name):
     assert tr.tensor([1.0]).named(name).name == nn.Parameter((2,), symbol=name).name == seen
     module = nn.Module()
     setattr(module, name, nn.Linear(1, 1))
-    assert module.state_dict().keys() == {f"{name}.weight", f"{name}.bias"}  # keys are what was set
+    assert module.state_dict().keys() == {f"{name}.weight", f"{name}.bias"}  # keys are the attribute names
     assert getattr(module, name).weight.node.scope == seen
 
 

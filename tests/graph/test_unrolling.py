@@ -1,4 +1,4 @@
-"""Loops by hand: however one is left, its tagging ends; and modes, scopes and steps stay in their task and thread."""
+"""Loops by hand: tagging ends whenever a loop is left; modes, scopes and steps stay in their task and thread."""
 
 import asyncio
 import itertools
@@ -184,7 +184,7 @@ def test_in_the_code_that_follows_in_the_same_function():
         h = tr.tanh(x)
         if t == 2:
             break
-    assert tr.tanh(h).node.location.t is None  # at once: nothing has begun yet
+    assert tr.tanh(h).node.location.t is None  # outside of the loop, which has not begun yet
     for _, x in tr.steps(XS):
         h = tr.tanh(x)
         assert h.node.location.unrolling.outer.unrolling is None
@@ -197,7 +197,7 @@ def test_in_the_code_that_follows_in_the_same_function():
 
 
 def nested(outer):
-    """Every way of standing within a step: all inner loops know it."""
+    """All ways to be inside a step: every inner loop notices the step."""
     for step in outer:
         t = step[0] if isinstance(step[0], int) else step[0][0]
         try:

@@ -1,4 +1,4 @@
-"""What a step reads beside its arguments: a trace is used only while that is as it was."""
+"""Guards: a trace is used only while all that the step reads, in addition to its arguments, is unchanged."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def cell(read):
     return Read()
 
 
-# -- places where a number may stand, and how it is changed there ------------------------------
+# -- places where a number may be stored, and ways to change the number ------------------------
 
 GLOBAL = 0.0
 
@@ -214,7 +214,7 @@ def in_parameter():
 
 
 def in_written_code(source, name="number", **space):
-    """A global variable that only this source reads."""
+    """A global variable that only the source code of this test reads."""
     space.setdefault("__name__", "code_of_a_user")
     space[name] = 0.0
     exec(source, space)
@@ -365,7 +365,7 @@ UNGUARDED = {
     "eval": lambda: in_written_code("def read(_):\n    return eval('num' + 'ber')"),
     "the context of decimals": lambda: (lambda _: decimal.getcontext().prec / 100, in_precision),
 }
-"""Places that no guard looks into: the step is traced at each call."""
+"""Places that no guard checks, so that the step is traced at each call."""
 
 PLACES = {
     **UNGUARDED,
@@ -441,7 +441,7 @@ def test_a_number_that_changes_between_calls_is_seen(place):
 
 
 def kept(layer):
-    """The traces that the runs within a layer keep."""
+    """The traces that are kept by the runs within a layer."""
     return [entry.value for _, part in layer.modules() if part in _caches for entry in _caches[part].steps.values()]
 
 
@@ -589,7 +589,7 @@ def test_a_module_that_its_step_knows_is_freed_with_its_traces():
     assert alive() is None
 
 
-# -- a glance, in place of the whole guard ------------------------------------------------------
+# -- the quick check, instead of the whole guard ------------------------------------------------
 
 NO_GLANCE = {
     "a dataclass within another",
@@ -599,7 +599,7 @@ NO_GLANCE = {
     "an array of Python",
     "the factory of a defaultdict",
 }
-"""Places that only a whole guard looks into."""
+"""Places that only the whole guard checks."""
 
 
 @pytest.mark.parametrize("place", sorted(PLACES.keys() - UNGUARDED.keys()))
@@ -635,7 +635,7 @@ changes = st.lists(
 
 @given(changes)
 def test_a_glance_finds_every_change_of_many(changes):
-    """Lists and arrays are thrown away and made anew, so that new ones take the addresses of old ones."""
+    """Lists and arrays are deleted and made again, so that new objects get the addresses of old objects."""
 
     class TypeRule:
         number = 0
@@ -688,7 +688,7 @@ def test_a_glance_sees_a_new_number_at_the_address_of_an_old_one():
     held, watch = Holder(), Watch()
     for n in range(6):
         vars(held).clear()
-        held.a = float(n)  # CPython gives a float the memory of the last that was freed
+        held.a = float(n)  # CPython reuses the memory of the last freed float
         assert [watch.guard(held).key for _ in range(4)] == [guard(held).key] * 4
 
 
@@ -708,7 +708,7 @@ def test_a_glance_runs_no_code_of_a_container():
     assert watch.guard(held).key != first.key and not log
 
 
-# -- what Python does in a step, beside computing tensors ----------------------------------------
+# -- actions of a step in Python, in addition to tensors -----------------------------------------
 
 ITERATOR, RANDOM, NUMPY, STATE = itertools.count(), random.Random(0), np.random.default_rng(0), np.random.RandomState(0)
 COUNT = {"n": 0}
@@ -862,7 +862,7 @@ def test_a_copy_of_a_model_keeps_what_is_frozen_and_tied(way):
 
 
 def test_a_model_from_another_process_sees_what_is_set_on_it(tmp_path):
-    """Whoever numbers changes starts at one again in each process."""
+    """Code that counts changes starts from one again in each process."""
     model = nn.GRU(2, 3)
     for _ in range(50):
         model.training = not model.training

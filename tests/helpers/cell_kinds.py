@@ -1,4 +1,4 @@
-"""What a random cell is an instance of: read off its recipe, so that coverage can be asserted."""
+"""The kinds of a random cell, read from its recipe, so that tests can assert coverage."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def kinds_of(drawn: CellRun) -> frozenset[str]:
 
 
 def _of_options(equation: Equation) -> set[str]:
-    """How an operation goes along the features, and whether a reduction keeps its axis."""
+    """Whether an operation acts along the features, and whether a reduction keeps its axis."""
     options = dict(equation.options)
     found = {f"{equation.operation} over features"} if options.get("axis") == -1 else set()
     if equation.operation in REDUCTIONS:
@@ -55,7 +55,7 @@ def primitives_of(step: Step) -> set[str]:
 
 
 def cycles(recipe: Recipe) -> list[frozenset[str]]:
-    """The sets of slots that depend on each other; a slot that is only passed on is none."""
+    """The sets of slots that depend on each other, without slots that are only copied."""
     onto = _reached(recipe)
     after = dict(zip(recipe.slots, recipe.after, strict=True))
     looping = [slot for slot in recipe.slots if slot in onto[slot] and after[slot] != slot]
@@ -63,7 +63,7 @@ def cycles(recipe: Recipe) -> list[frozenset[str]]:
 
 
 def _reached(recipe: Recipe) -> dict[str, set[str]]:
-    """The slots that the next, or any later, value of each slot depends on."""
+    """The slots on which the next value, or any later value, of each slot depends."""
     slots = set(recipe.slots)
     onto = {slot: recipe.reads(name) & slots for slot, name in zip(recipe.slots, recipe.after, strict=True)}
     for middle in onto:

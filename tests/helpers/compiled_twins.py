@@ -1,4 +1,4 @@
-"""Two equal models, one whose step is compiled and one whose step is not, and what is done to both."""
+"""Two equal models, one with a compiled step and one without, and the events that both of them get."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ V, E, H = 7, 3, 4
 
 
 class Model(nn.Module):
-    """Codes, or numbers, to scores."""
+    """A model from codes or numbers to scores."""
 
     def __init__(self, cell: str, dtype: Any) -> None:
         super().__init__()
@@ -134,7 +134,7 @@ class Twin:
         self.chosen.opt = OPTIMIZERS[name](self.parameters)
 
     def call(self, function: str, *args: Any, **kwargs: Any) -> Any:
-        """Call the step, with random numbers of this twin's own; an error is a result as well."""
+        """Call the step, with this twin's own random numbers; an error is also a result."""
         before = generator()
         use(self.random)
         try:
@@ -145,7 +145,7 @@ class Twin:
             use(before)
 
     def facts(self) -> dict[str, Any]:
-        """All that a step changes."""
+        """All values that a step changes."""
         names = [name for name, _ in self.model.named_parameters()]
         found: dict[str, Any] = {name: p.data for name, p in zip(names, self.parameters, strict=True)}
         found |= {f"{name}'": p.grad for name, p in zip(names, self.parameters, strict=True)}
@@ -153,7 +153,7 @@ class Twin:
 
 
 def difference(one: Any, other: Any, tolerance: float, path: str = "") -> str | None:
-    """Where two results differ; None if they do not."""
+    """The first difference of two results; None if they are equal."""
     if isinstance(one, tr.Tensor) and isinstance(other, tr.Tensor):
         one, other = one.data, other.data
     if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):

@@ -1,4 +1,4 @@
-"""Work and memory as counts, which are the same on every machine, unlike time."""
+"""Work and memory as counts, which are the same on every machine; times are not."""
 
 import sys
 import tracemalloc
@@ -12,13 +12,13 @@ strings, which doubles at some moment of a long process."""
 
 
 def allocated():
-    """How many bytes are allocated since ``tracemalloc.start()``: arrays, and Python objects that are not large."""
+    """Number of bytes allocated since ``tracemalloc.start()``: arrays, and Python objects that are not large."""
     traces = tracemalloc.take_snapshot().traces
     return sum(trace.size for trace in traces if trace.domain == np.lib.tracemalloc_domain or trace.size < LARGE)
 
 
 def calls_of(function):
-    """The Python functions that are called in it, by their code, and how often each."""
+    """The Python functions that are called in the block, by their code, with the number of calls."""
     found = Counter()
 
     def called(frame, event, argument):
@@ -35,5 +35,5 @@ def calls_of(function):
 
 
 def calls(function):
-    """How many functions are called in it."""
+    """The number of functions that are called in the block."""
     return calls_of(function).total()

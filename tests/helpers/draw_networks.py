@@ -1,4 +1,4 @@
-"""Networks that the drawing tests look at, none of which the library knows."""
+"""Networks for the tests of drawings; none of them is in the library."""
 
 import numpy as np
 
@@ -19,7 +19,7 @@ def add_parameters(module, shapes):
 
 
 class TwoSlots(nn.Cell):
-    """An LSTM in all but name."""
+    """An LSTM under another name."""
 
     def __init__(self, input_size=3, hidden_size=5):
         super().__init__()
@@ -42,7 +42,7 @@ class TwoSlots(nn.Cell):
 
 
 class Gated(nn.Cell):
-    """A GRU in all but name."""
+    """A GRU under another name."""
 
     def __init__(self, n=4):
         super().__init__()
@@ -59,7 +59,7 @@ class Gated(nn.Cell):
 
 
 class DelayLine(nn.Cell):
-    """A time-delay network: its state is nothing but earlier inputs."""
+    """A time-delay network: its state has only earlier inputs."""
 
     def __init__(self, taps=2, n=4):
         super().__init__()
@@ -107,7 +107,7 @@ class OutputFeedback(nn.Cell):
 
 
 class Residual(nn.Cell):
-    """h is added to, not replaced."""
+    """A cell that adds to h instead of replacing h."""
 
     def __init__(self, n=3):
         super().__init__()
@@ -121,7 +121,7 @@ class Residual(nn.Cell):
 
 
 class Odd(nn.Cell):
-    """A cell that nobody has thought of."""
+    """A cell with an unusual structure."""
 
     def __init__(self, n=4):
         super().__init__()
@@ -139,7 +139,7 @@ class Odd(nn.Cell):
 
 
 class Masked(nn.Cell):
-    """Where the mask is not set, the state is held."""
+    """A cell that holds its state if the mask is not set."""
 
     def __init__(self, n=3):
         super().__init__()
@@ -154,7 +154,7 @@ class Masked(nn.Cell):
 
 
 class Decoder(nn.Cell):
-    """No input but its own last output."""
+    """A cell whose only input is its own last output."""
 
     def __init__(self, n=5, out=2):
         super().__init__()
@@ -180,7 +180,7 @@ class EncoderDecoder(nn.Module):
 
 
 class Bidirectional(nn.Module):
-    """Two recurrent layers, one of which runs from the end."""
+    """Two recurrent layers, one of which runs in reverse."""
 
     def __init__(self):
         super().__init__()
@@ -202,7 +202,7 @@ class ManyToOne(nn.Module):
 
 
 class Forced(nn.Module):
-    """Data in place of the output, where a mask says so."""
+    """Data instead of the output, where a mask is set."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Examples as a reader runs them, each once in the whole suite: tests of an example share a file, and its run."""
+"""Runs of examples as a reader starts them. Tests of an example share a file and one run, so each example runs once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NAMES = sorted(path.stem for path in EXAMPLES.glob("*.py"))
 
 
 class Run(NamedTuple):
-    """What an example printed, and the folder of its pictures."""
+    """The printed output of an example, and the folder of its pictures."""
 
     printed: str
     out: Path
@@ -32,7 +32,7 @@ class Run(NamedTuple):
 def quick(name: str, seed: int = 0) -> Run:
     """``python examples/<name>.py --quick --seed <seed> --out <a folder>``, where a warning is an error.
 
-    They run in this process, since to import what they need takes a program of its own as long as a quick run.
+    Examples run in this process, because a new process would need as long for its imports as for a quick run.
     """
     folder = tempfile.TemporaryDirectory(prefix=f"{name}-")
     atexit.register(folder.cleanup)
@@ -46,7 +46,7 @@ def quick(name: str, seed: int = 0) -> Run:
 
 
 def runs(*names: str) -> Callable[[str], None]:
-    """A test that examples run without a warning, and end with their numbers beside a baseline; one file's for each example."""
+    """A test that examples run without a warning, and end with their numbers and those of a baseline."""
 
     @pytest.mark.parametrize("name", names)
     def test(name: str) -> None:

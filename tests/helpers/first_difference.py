@@ -1,4 +1,4 @@
-"""Where a scan first differs from what its loop says, shown as a picture."""
+"""The first difference between a scan and its loop, shown as a picture."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ Array = npt.NDArray[Any]
 def first_difference(*results: Tensor, rtol: float = 1e-6) -> Drawing | None:
     """The step in which a scan goes wrong, with the edges into the first wrong value marked.
 
-    Of each scan behind the results, forward ones and gradients, every value of a step is
-    computed at all steps by the compiled program and, beside it, operation by operation.
+    For each scan that the results depend on, in forward runs and in gradients, every value of a
+    step is computed twice at all steps: by the compiled program, and operation by operation.
 
     Parameters
     ----------
     *results : Tensor
         Outputs, states, or gradients that were recorded (by :func:`tinygrad_rnn.grad`).
     rtol : float
-        Up to which two values are alike.
+        Largest relative difference of equal values.
 
     Returns
     -------
     Drawing or None
-        None if all are alike: then the programs do what their loops say, and the loops
-        themselves, which tracing and differentiation made, have to be looked at.
+        None if all values are equal. Then the programs agree with their loops, and the fault is in
+        the loops, which were made by tracing and differentiation.
     """
     for node in ancestors([result.node for result in results]):
         if node.primitive is scan:
@@ -62,7 +62,7 @@ def _first_wrong(plan: CompiledScan, arrays: Sequence[Array], steps: int, rtol: 
                 found, _ = asked.executable(False)(arrays, steps)
                 if not np.allclose(found[-1], expected[node], rtol, rtol, equal_nan=True):
                     return node
-        # right whenever it is asked for, and wrong if it is not: then it shows in the results
+        # right if requested as an output, but wrong otherwise: then the results show the fault
         found, _ = plan.executable(True)(arrays, steps)
     for output, result in zip(loop.outputs, found, strict=False):
         stack = expected.get(loop.value_of(output))
@@ -76,13 +76,13 @@ def _first_wrong(plan: CompiledScan, arrays: Sequence[Array], steps: int, rtol: 
 
 
 def values_of(loop: Loop, arrays: Sequence[Array], steps: int) -> dict[Node, Array]:
-    """The values of a loop, whose operations are done one by one at each step.
+    """The values of a loop whose operations are computed one by one at each step.
 
     Parameters
     ----------
     loop : Loop
     arrays : sequence of numpy.ndarray
-        Sequences, initial values of the slots, and consts, as the loop has them.
+        Sequences, initial values of the slots, and consts, in the order of the loop.
     steps : int
 
     Returns
@@ -108,7 +108,7 @@ def values_of(loop: Loop, arrays: Sequence[Array], steps: int) -> dict[Node, Arr
 
 
 def picture(loop: Loop, wrong: Node) -> Drawing:
-    """A step, an operation a box, closed through delays; the edges into one node are marked.
+    """A folded picture of a step, with a box for each operation; the edges into one node are marked.
 
     Parameters
     ----------

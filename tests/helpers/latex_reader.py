@@ -1,4 +1,4 @@
-"""A reader of LaTeX equations that computes what they say."""
+"""A reader of LaTeX equations that computes the equations."""
 
 import re
 
@@ -6,11 +6,11 @@ import numpy as np
 
 
 class Reader:
-    """Reads LaTeX as people do, and computes it: brackets and precedence are all it knows.
+    """Reads and computes LaTeX formulas; the reader only knows brackets and precedence.
 
     `value` gives the number, vector or matrix of a symbol as it is written, such as
-    ``"h_{t-1}"``; `steps` are those that a sum over t goes over: `value` is then called with t,
-    and so it is if the reader is told t.
+    ``"h_{t-1}"``. `steps` are the steps of a sum over t. Within such a sum, or if the reader
+    is given a step, `value` is called with t.
     """
 
     def __init__(self, latex, value, steps=(), t=None, shape=None):
@@ -45,7 +45,7 @@ class Reader:
         return "".join(taken[:-1])
 
     def open(self):
-        """What may stand in brackets of its own."""
+        """An expression that may be in brackets."""
         if self.next == r"\begin":
             return self.cases()
         left = self.relation()
@@ -215,7 +215,7 @@ class Reader:
         return None if token == "e" else self.look_up(token + self.scripts(token))
 
     def scripts(self, token):
-        """What belongs to the symbol that a token begins: an accent's letter, primes, marks above and below."""
+        """The rest of the symbol that a token begins: the letter of an accent, primes, superscripts and subscripts."""
         assert re.fullmatch(r"[a-zA-Z]|\\[a-zA-Z]+", token), f"{token} in {' '.join(self.tokens)}"
         found = f"{{{self.text()}}}" if token in self.ACCENTS else ""
         seen = ""
@@ -238,20 +238,20 @@ def times(matrix, vector):
 
 
 class Page:
-    """The equations of a model, forward and backward, carried out over T steps for one example.
+    """The equations of a model, forward and backward, computed over T steps for one example.
 
     Parameters
     ----------
     lines : list of str
     T : int
     constants : dict of str to array
-        Of symbols of the same value at all steps.
+        Values of symbols that are the same at all steps.
     sequences : dict of str to array, shape (T, ...)
-        Of inputs, by name.
+        Values of inputs, by name.
     outside : dict of str to array
-        What each value is before and after the sequence, by name.
+        Each value before and after the sequence, by name.
 
-    Where a loss is not among the lines, it is the sum of (o + 1)^2 / 2 of the outputs.
+    If the lines have no loss, the loss is the sum of (o + 1)^2 / 2 over the outputs.
     """
 
     def __init__(self, lines, T, constants, sequences, outside):
@@ -284,7 +284,7 @@ class Page:
         return {"t": t, "T": self.T, "": 0}[base] + int(offset or 0)
 
     def __call__(self, symbol, t=None):
-        """The value of a symbol as it is written, in an equation that is read at step t."""
+        """The value of a symbol as written, in the equation at step t."""
         if symbol in self.constants:
             return self.constants[symbol]
         derivative = re.fullmatch(r"\{\\partial(?:L|\\ell_.)\}/\{\\partial(.*)\}", symbol)
@@ -294,7 +294,7 @@ class Page:
         return self.value(name, None if time is None else self.at(time, t))
 
     def value(self, name, t=None):
-        """The value of this name at step t, or the one that all steps share."""
+        """The value of this name at step t, or the value that all steps share."""
         key = name, t
         if key not in self.known:
             if key in self.fixed:
@@ -308,7 +308,7 @@ class Page:
         return self.known[key]
 
     def gradient(self, symbol):
-        """The derivative of the loss by a parameter."""
+        """The derivative of the loss with respect to a parameter."""
         return self.read(self.gradients[symbol], None, self.constants[symbol].shape)
 
     def read(self, latex, t, shape=None):

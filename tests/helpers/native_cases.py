@@ -1,7 +1,7 @@
 """Random cells run natively: many programs are compiled in one call of the compiler, in memory that holds NaN.
 
-As a command, ``PYTHONPATH=tests/helpers python tests/helpers/native_cases.py 10000`` holds so many cells to NumPy.
-The number of the first one may follow, that of threads, and the level of optimisation: ``200 0 3 -O3``.
+As a command, ``PYTHONPATH=tests/helpers python tests/helpers/native_cases.py 10000`` compares 10000 cells with NumPy.
+Further arguments are the number of the first cell, the number of threads, and the optimisation level: ``200 0 3 -O3``.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from tinygrad_rnn.testing.random_cells import CellRun, random_cell
 from tinygrad_rnn.tree import flatten, rebuild
 
 RELATIVE = 1e-12
-"""Of float64, times the largest number of an array, and at least 1."""
+"""Tolerance of float64; multiplied by the largest number of an array, or by 1 if that is larger."""
 
 
 class Programs:
-    """Programs that are compiled together."""
+    """Several programs that are compiled together."""
 
     def __init__(self) -> None:
         self.written: dict[str, CSource] = {}
@@ -49,7 +49,7 @@ class Programs:
 
 @contextmanager
 def collecting() -> Iterator[Programs]:
-    """Write the programs that are asked for, and let NumPy run them."""
+    """Collect the requested programs, and run them with NumPy."""
     programs = Programs()
 
     def noted(schedule: Schedule) -> Any:
@@ -69,7 +69,7 @@ def poisoned(count: int, dtype: np.dtype[Any]) -> Any:
 
 @contextmanager
 def compiled(functions: Mapping[str, Any], poison: Callable[..., Any] = poisoned, threads: int = 1) -> Iterator[None]:
-    """Run natively, by these functions alone; in threads, however small a run is."""
+    """Run natively, only with these functions; in threads, even for small runs."""
 
     def known(text: str, types: set[str]) -> Any:
         return functions[text]
@@ -82,7 +82,7 @@ def compiled(functions: Mapping[str, Any], poison: Callable[..., Any] = poisoned
 def natively(
     cells: Sequence[CellRun], folder: Path, level: str = "-O0", order: int = 2, threads: int = 1, **options: Any
 ) -> Iterator[tuple[CellRun, dict[str, Any], dict[str, Any]]]:
-    """Each cell, with what NumPy makes of its programs, and what they make natively."""
+    """Each cell, with the results of its programs in NumPy and in C."""
     with collecting() as programs:
         expected = [quietly(drawn, "scan", order, **options) for drawn in cells]
     functions = programs.compile(folder, level)
@@ -121,7 +121,7 @@ def _single(array: Any) -> Any:
 
 
 def in_float32(drawn: CellRun) -> CellRun:
-    """The same run with parameters, inputs, states and cotangents in float32; what the step captures stays as it is."""
+    """The same run with parameters, inputs, states and cotangents in float32; captured values keep their dtype."""
     cell = drawn.cell
     parameters = {name: _single(parameter.data) for name, parameter in cell.named_parameters()}
     state = None if drawn.state is None else rebuild(drawn.state, map(_single, flatten(drawn.state)))
@@ -132,7 +132,7 @@ def in_float32(drawn: CellRun) -> CellRun:
 
 
 def agree_in_float32(exact: Mapping[str, Any], expected: Mapping[str, Any], found: Mapping[str, Any]) -> None:
-    """Raise if float32 is further from float64 than 4 times what NumPy's is, and than 4 ulp of the largest number."""
+    """Raise if float32 differs from float64 by more than 4 times NumPy's difference, and more than 4 ulp of the largest."""
     for name, array, other in pairs(expected, found):
         if array.dtype != np.float32 or not np.isfinite(exact[name]).all():
             continue
@@ -143,7 +143,7 @@ def agree_in_float32(exact: Mapping[str, Any], expected: Mapping[str, Any], foun
 
 
 def agree_closely(expected: Mapping[str, Any], found: Mapping[str, Any], relative: float = RELATIVE) -> None:
-    """Raise if names, shapes or dtypes differ, or numbers of float64 by more than rounding."""
+    """Raise if names, shapes or dtypes differ, or if float64 numbers differ by more than rounding."""
     for name, array, other in pairs(expected, found):
         finite, both = np.isfinite(array), np.isfinite(array) & np.isfinite(other)
         size = max(1.0, np.abs(array[finite]).max(initial=0)) if array.dtype.kind == "f" else 1
@@ -154,7 +154,7 @@ def agree_closely(expected: Mapping[str, Any], found: Mapping[str, Any], relativ
 
 
 def main(count: int, start: int = 0, threads: int = 1, level: str = "-O0") -> int:
-    """Hold random cells to NumPy, and print those that differ; the number of these."""
+    """Compare random cells with NumPy, print the cells that differ, and return their number."""
     wrong, together = 0, 40 if level == "-O0" else 8
     for first in range(start, start + count, together):
         cells = [random_cell(RandomChoices(seed), lengths=True) for seed in range(first, min(first + together, start + count))]

@@ -1,6 +1,7 @@
 """Faults planted in the package: a function is found by its qualified name, and its syntax tree is edited.
 
-So a fault outlives moves between files, another format and other comments. What is no longer there is told.
+So a fault survives if code moves between files, is formatted differently, or gets other comments. If the code no longer
+exists, an error says so.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ PACKAGE = Path(tinygrad_rnn.__file__).parent
 
 
 class NotPlanted(AssertionError):
-    """The function, or what is to be edited in it, is not there."""
+    """The function, or the code to be edited in it, does not exist."""
 
 
 class Edit(NamedTuple):
-    """Some code in place of other code: an expression, or statements.
+    """Replacement of an expression or statements by other code.
 
     Attributes
     ----------
     old : str
-        It stands once in the function, in any format.
+        Code that occurs once in the function, in any format.
     new : str
     """
 
@@ -51,7 +52,7 @@ class Edit(NamedTuple):
 
 
 def replace(old: str, new: str) -> Edit:
-    """Other code for an expression, or for statements."""
+    """Replace an expression or statements by other code."""
     return Edit(old, new)
 
 
@@ -61,7 +62,7 @@ def drop(statement: str) -> Edit:
 
 
 def negate(condition: str) -> Edit:
-    """Ask the opposite."""
+    """Negate a condition."""
     return Edit(condition, f"not ({condition})")
 
 
@@ -112,7 +113,7 @@ def functions(qualified: str, package: Path = PACKAGE) -> Iterator[Location]:
     """All functions of this qualified name, such as ``Builder.make``, wherever in the package they are."""
     for path in sorted(package.rglob("*.py")):
         text = path.read_text(encoding="utf-8")
-        if f"def {qualified.rpartition('.')[2]}(" not in text:  # to parse all files takes long
+        if f"def {qualified.rpartition('.')[2]}(" not in text:  # parsing all files is slow
             continue
         module = ast.parse(text)
         found: list[Any] = [module]
@@ -123,7 +124,7 @@ def functions(qualified: str, package: Path = PACKAGE) -> Iterator[Location]:
 
 
 def located(qualified: str, edit: Edit, package: Path = PACKAGE) -> tuple[Location, ast.FunctionDef]:
-    """The one function of this name in which the edit is possible, and the function edited."""
+    """The only function of this name in which the edit is possible, and the edited function."""
     places = list(functions(qualified, package))
     if not places:
         raise NotPlanted(f"the package has no function {qualified}: plant the fault anew")
@@ -150,7 +151,7 @@ def plant(qualified: str, edit: Edit, package: Path) -> None:
 
 
 def planted(qualified: str, edit: Edit) -> tuple[Any, str, Any]:
-    """The function, and its code with the fault, for ``setattr``: whoever holds the function runs it."""
+    """The function, and its code with the fault, for ``setattr``: all references to the function then run the fault."""
     place, edited = located(qualified, edit)
     path = place.path.relative_to(PACKAGE.parent).with_suffix("")
     module = importlib.import_module(".".join(part for part in path.parts if part != "__init__"))

@@ -1,4 +1,4 @@
-"""Plants and series whose law is known, as tables."""
+"""Plants and series with known equations, as tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pandas as pd
 
 
 def tank(rows, noise=0.05, seed=0):
-    """y follows two inputs, u1 through a tanh and u2 linearly, two steps at the most behind."""
+    """y depends on two inputs with delays of at most two steps, on u1 through a tanh and on u2 linearly."""
     rng = np.random.default_rng(seed)
     u = rng.uniform(-1, 1, (rows, 2))
     e = noise * rng.normal(size=rows)
@@ -15,7 +15,7 @@ def tank(rows, noise=0.05, seed=0):
 
 
 def tank_outputs(u, e, before=()):
-    """The outputs of the tank after two earlier ones, whose inputs are the first two rows; a column for each column of e."""
+    """The outputs of the tank after two given outputs, whose inputs are the first two rows; a column for each column of e."""
     y = np.zeros_like(e)
     for t, value in enumerate(before):
         y[t] = value
@@ -32,7 +32,7 @@ def table(rows=120, noise=0.05, seed=0):
 
 
 def ar2(steps, rng, before=(0.0, 0.0), w=(1.2, -0.6)):
-    """An AR(2) series with disturbances of deviation 1; several side by side, if `before` has several columns."""
+    """An AR(2) series with disturbances of standard deviation 1; several series if `before` has several columns."""
     y = [np.asarray(value, float) for value in before]
     for _ in range(steps):
         y.append(w[0] * y[-1] + w[1] * y[-2] + rng.normal(size=y[-1].shape))

@@ -1,6 +1,6 @@
-"""What PyTorch says: values and gradients of functions and recurrent layers, on random input.
+"""Reference values from PyTorch: values and gradients of functions and recurrent layers, on random input.
 
-Run it to make ``pytorch_goldens.npz`` anew (needs torch; the tests that read it do not):
+Run this file to make ``pytorch_goldens.npz`` again (needs torch; the tests that read the file do not):
 
     python tests/helpers/pytorch_goldens.py
 
@@ -160,7 +160,7 @@ def gated(tr: Any, xs: Any, W: Any, R: Any) -> Any:
 case("lstm", gated, real(5, 2, 3), real(3, 12) / 2, real(3, 12) / 2)
 
 
-# Recurrent layers, by name: class, options, shape of the input; T, B, I and H differ, so that no axis can be taken for another.
+# Recurrent layers, by name: class, options, shape of the input; T, B, I and H differ, so that no axes can be confused.
 LAYERS: dict[str, tuple[str, dict[str, Any], tuple[int, ...], bool]] = {
     f"{kind} {what}": (kind, options, shape, given)
     for kind in ("RNN", "LSTM", "GRU")
@@ -177,12 +177,12 @@ HIDDEN = 4
 
 
 def weights(shape: tuple[int, ...], k: int = 0) -> Any:
-    """The cotangent that a result is contracted with: fixed, and never zero."""
+    """The cotangent with which a result is contracted: fixed, and never zero."""
     return np.cos(np.arange(np.prod(shape, dtype=int)) + k + 0.5).reshape(shape)
 
 
 def numpy_names(torch: Any) -> Any:
-    """PyTorch's functions by NumPy's names and arguments."""
+    """PyTorch's functions with NumPy's names and arguments."""
     F = torch.nn.functional
 
     def reduced(function: Any) -> Any:
@@ -246,7 +246,7 @@ def numpy_names(torch: Any) -> Any:
 
 
 def layer(torch: Any, name: str) -> dict[str, Any]:
-    """What a layer of PyTorch makes of random weights, input and state, and all gradients."""
+    """The results of a PyTorch layer for random weights, input and state, with all gradients."""
     kind, options, shape, given = LAYERS[name]
     module = getattr(torch.nn, kind)(shape[-1], HIDDEN, dtype=torch.float64, **options)
     batch = () if len(shape) == 2 else (shape[0 if options.get("batch_first") else 1],)
@@ -270,7 +270,7 @@ def layer(torch: Any, name: str) -> dict[str, Any]:
 
 @functools.cache
 def stored() -> dict[str, Any]:
-    """Arrays by name: the case, and what of it the array is."""
+    """Arrays by name; a name has the case, and the part of the case."""
     found: dict[str, Any] = {}
     at = 0
     with np.load(FILE) as file:

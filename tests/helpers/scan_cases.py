@@ -1,4 +1,4 @@
-"""Random cells run by scan and by unroll, and what they come to held against each other."""
+"""Random cells run by scan and by unroll, with comparisons of their results."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from tinygrad_rnn.testing.choices import RandomChoices
 from tinygrad_rnn.testing.random_cells import CellRun, layer_of, leaves, outcome, random_cell, run
 
 RELATIVE = {8: 1e-8, 4: 1e-3}
-"""Of float64 and float32, by size: what is looser than this is a fault and no rounding."""
+"""Relative tolerances of float64 and float32, by item size; a larger difference is a fault, not rounding."""
 ABSOLUTE = 1e-2
-"""Of the relative one, times the largest number of an array: sums of large terms may be near zero."""
+"""Absolute tolerance, as a part of the relative tolerance times the largest number: sums of large terms may be near zero."""
 
 
 class Difference(AssertionError):
-    """Two runs differ."""
+    """The error for two runs that differ."""
 
 
 def pairs(expected: Mapping[str, Any], found: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Each name with its two arrays; raises if names, shapes or dtypes differ."""
+    """Each name with its two arrays; an error if names, shapes or dtypes differ."""
     if expected.keys() != found.keys():
         raise Difference(f"only one has {sorted(expected.keys() ^ found.keys())}")
     for name, array in expected.items():
@@ -48,18 +48,18 @@ def agree(expected: Mapping[str, Any], found: Mapping[str, Any]) -> None:
 
 
 def quietly(drawn: CellRun, mode: str, order: int = 2, final_state_only: bool = False, **options: Any) -> dict[str, Any]:
-    """All that a run comes to; its gradients both recorded and by ``.backward()``, which records nothing."""
+    """All results of a run; its gradients are computed both recorded and by ``.backward()``, which records nothing."""
     with np.errstate(all="ignore"):
         layer, given = layer_of(drawn, mode, **options), {"final_state_only": final_state_only}
         return run(drawn, layer, order, **given) | backward(drawn, layer, **given)
 
 
 _unrolled: dict[Any, dict[str, Any]] = {}
-"""What unroll made of cells: several tests draw the same ones."""
+"""Results of unroll, by cell: several tests draw the same cells."""
 
 
 def unrolled(drawn: CellRun, order: int, **options: Any) -> dict[str, Any]:
-    """What unroll makes of a cell, computed once for each cell."""
+    """The results of unroll for a cell, computed once for each cell."""
     numbers = [value.data for value in leaves(drawn).values()] + list(drawn.cotangents.values())
     key = repr(drawn), drawn.seed, order, tuple(options.items()), *[array.tobytes() for array in numbers]
     if key not in _unrolled:
@@ -91,13 +91,13 @@ def backward(drawn: CellRun, layer: nn.Recurrent, **options: Any) -> dict[str, A
 
 
 def sample(count: int) -> list[CellRun]:
-    """Random cells, the same ones in every run."""
+    """Random cells, the same in every run."""
     return [random_cell(RandomChoices(seed), lengths=True) for seed in range(count)]
 
 
 @contextmanager
 def plans() -> Iterator[list[CompiledScan]]:
-    """The plans that are made inside: forward, reverse, and reverse of reverse."""
+    """Record the plans made inside the block: forward, reverse, and reverse of reverse."""
     found: list[CompiledScan] = []
     make = CompiledScan.__init__
 
@@ -114,7 +114,7 @@ def plans() -> Iterator[list[CompiledScan]]:
 
 @contextmanager
 def patched(*changes: tuple[Any, str, Any]) -> Iterator[None]:
-    """With other attributes: (object, name, value) each."""
+    """Set attributes inside the block, each given as (object, name, value)."""
     with pytest.MonkeyPatch.context() as patch:
         for place, name, value in changes:
             patch.setattr(place, name, value)
@@ -123,6 +123,6 @@ def patched(*changes: tuple[Any, str, Any]) -> Iterator[None]:
 
 @contextmanager
 def chunks(steps: int) -> Iterator[None]:
-    """Programs go in chunks of few steps, and views of steps are made as the loop goes on."""
+    """Programs run in chunks of few steps, and views of steps are made during the loop."""
     with patched((arrays, "_chunk", lambda *_: steps), (arrays, "TABLE", 0)):
         yield

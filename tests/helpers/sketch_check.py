@@ -1,4 +1,4 @@
-"""What is wrong with a sketch: what hides, touches or looks like something else in the picture."""
+"""Faults of a sketch: parts of the picture that are hidden, touch each other, or look like other parts."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tinygrad_rnn.draw.symbols import text_width
 __all__ = ["CLAUSES", "faults"]
 
 SLACK = 0.5
-"""Points that may overlap: the places are rounded."""
+"""Largest overlap in points, because places are rounded."""
 LABEL = 12.0
 """Height of an edge's label."""
 POINTS = 60
-"""Points of each curve of an edge by which its length is measured."""
+"""Number of points on each curve of an edge with which its length is measured."""
 SPACING = 2.0
-"""Between the points of an edge that are looked at."""
+"""Distance between the checked points of an edge."""
 STRETCH = 24.0
-"""Points that two edges may run on each other, where they cross."""
+"""Largest length in points that two edges may share where they cross."""
 
 CLAUSES = (
     "nodes overlap",
@@ -40,11 +40,11 @@ CLAUSES = (
 )
 
 NAMELESS = (Kind.OPERATION, Kind.PRODUCT, Kind.FUNCTION, Kind.ELISION, Kind.NOTE, Kind.JUNCTION, Kind.DELAY, Kind.FRAME)
-"""Nodes whose label says what they do, or nothing: many may have the same."""
+"""Nodes whose label is an operation, or empty; several nodes may have the same label."""
 
 
 class Box(NamedTuple):
-    """A rectangle with level sides."""
+    """A rectangle with horizontal and vertical sides."""
 
     left: float
     low: float
@@ -61,12 +61,12 @@ class Box(NamedTuple):
 
 
 def faults(sketch: Sketch, page: tuple[float, float, float, float] | None = None) -> list[str]:
-    """Everything that is hidden or ambiguous, a line each, which begins with one of the `CLAUSES`.
+    """All hidden or ambiguous parts, one line each; a line begins with one of the `CLAUSES`.
 
     Parameters
     ----------
     sketch : Sketch
-        With places and paths.
+        A sketch with places and paths.
     page : tuple of float, optional
         The picture's bounding box: left, bottom, right, top.
     """
@@ -110,7 +110,7 @@ def _points(arc: Arc) -> Points:
 
 
 def _depth(v: Vertex, points: Points) -> Points:
-    """How far points are within a node, in points; negative outside."""
+    """Distance of points from the border of a node, in points; negative outside of the node."""
     x, y = np.abs(points - (v.x, v.y)).T
     shape = "box" if v.boxed else LOOKS[v.kind].shape
     if shape in ("circle", "point"):
@@ -151,7 +151,7 @@ def _hits(nodes: list[Vertex], curves: dict[Arc, Points], arcs: list[Arc]) -> It
         through = [arc for arc in _within(curves, _box(v)) if _depth(v, curves[arc]).max() > 1.0]
         if v.kind is Kind.JUNCTION and v not in ends:
             joined = {arc.source.name: _origin(arc.source, arcs) for arc in through}
-            is_joint = any(source.kind is Kind.JUNCTION for source in joined.values())  # which joins several by intent
+            is_joint = any(source.kind is Kind.JUNCTION for source in joined.values())  # a junction may join several values
             is_joint = is_joint or len({arc.target for arc in through}) == 1
             if len(set(joined.values())) > 1 and not is_joint:
                 yield f"edge through a node: {', '.join(joined)}, the dot {v.name}"
@@ -171,14 +171,14 @@ def _within(curves: dict[Arc, Points], box: Box) -> list[Arc]:
 
 
 def _origin(v: Vertex, arcs: list[Arc]) -> Vertex:
-    """The value that a delay passes on."""
+    """The value that a delay delays."""
     while v.kind is Kind.DELAY:
         v = next(arc.source for arc in arcs if arc.target is v)
     return v
 
 
 def _struck(labels: list[tuple[Arc, Box]], curves: dict[Arc, Points]) -> Iterator[str]:
-    """Edges that strike a label through; one that stands on its edge is only struck by others."""
+    """Edges that run through a label; a label that is on its own edge may be crossed by this edge."""
     for owner, (left, low, right, high) in labels:
         for arc in _within(curves, Box(left + 1, low + 2, right - 1, high - 2)):
             if arc is not owner or not owner.label_on:
@@ -186,7 +186,7 @@ def _struck(labels: list[tuple[Arc, Box]], curves: dict[Arc, Points]) -> Iterato
 
 
 def _on_top(curves: dict[Arc, Points]) -> Iterator[str]:
-    """Edges of different values that run on each other for a stretch, so that they look like one."""
+    """Edges of different values that overlap for some length, so that they look like one edge."""
     at: dict[tuple[int, int], set[Arc]] = defaultdict(set)
     for arc, points in curves.items():
         for x, y in points.round().astype(int).tolist():
@@ -198,7 +198,7 @@ def _on_top(curves: dict[Arc, Points]) -> Iterator[str]:
 
 
 def _ambiguous(nodes: list[Vertex]) -> Iterator[str]:
-    """Different values in one column that are called the same."""
+    """Different values in one column with the same label."""
     called: dict[tuple[int | None, str], Vertex] = {}
     for v in nodes:
         if v.kind in NAMELESS or not v.label:
@@ -228,7 +228,7 @@ def _outside(
 
 
 def _ends(sketch: Sketch, curves: dict[Arc, Points]) -> Iterator[str]:
-    """Edges begin and end at the borders of their nodes; or begin on another line of their source."""
+    """Edges that do not begin at the border of their source or on its other lines, or do not end at their target's border."""
     for arc in sketch.arcs:
         if arc not in curves:
             yield f"edge ends in the air: {_said(arc)} has no path"

@@ -1,4 +1,4 @@
-"""A zoo of networks, each of which is drawn in every way: what the library has, and what a user may write."""
+"""A zoo of networks, each drawn in all ways: networks of the library, and networks that a user may write."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TIMES = {"folded": 4, "unrolled": 4, "elided": 12}
 
 
 class Attention(nn.Cell):
-    """Looks back at its last states, by weights of its own."""
+    """A cell that reads its last states, each with its own weights."""
 
     def __init__(self, n: int = 4, back: int = 3) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Attention(nn.Cell):
 
 
 class Clockwork(nn.Cell):
-    """Two groups of units: the slow one is updated at every second step."""
+    """Two groups of units: the slow group is updated at every second step."""
 
     def __init__(self, n: int = 3) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class Clockwork(nn.Cell):
 
 
 class Both(nn.Module):
-    """A layer in both directions, and a summary of what it read last."""
+    """A layer in both directions, and a summary of its last outputs."""
 
     def __init__(self, layer: Callable[..., Any]) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ def _translator(layer: Callable[..., Any], cell: Callable[..., Any], **options: 
 
 
 def _shapes(at: str) -> Callable[[int], tr.Graph]:
-    """A plain loop over a vector that is the initial state, or read at every step."""
+    """A plain loop with a vector that is the initial state, or that every step reads."""
 
     def graph(steps: int) -> tr.Graph:
         writer = nn.Recurrent(nn.RNNCell(5, 5))
@@ -136,7 +136,7 @@ def _layers() -> Iterator[tuple[str, Callable[..., Drawing]]]:
 
 
 ZOO: dict[str, Callable[..., Drawing]] = dict(_layers())
-"""From a name to ``draw(time, detail, steps)``."""
+"""Maps a name to ``draw(time, detail, steps)``."""
 
 ZOO |= {
     "Jordan": _module(lambda: nn.Jordan(3, 5, 2)),
@@ -196,7 +196,7 @@ ZOO |= {
 
 def _own(name: str) -> Callable[..., Drawing]:
     def draw(time: str, detail: str, steps: int) -> Drawing:
-        fixed = "inputs" in OWN[name][1]  # of some steps
+        fixed = "inputs" in OWN[name][1]  # inputs with a fixed number of steps
         return network(name, time=time, detail=detail, **({} if fixed else {"steps": max(steps, 5)}))
 
     return draw
@@ -231,7 +231,7 @@ STEPS: dict[str, Callable[[], nn.Cell]] = {
     "attention": Attention,
     "clockwork": Clockwork,
 }
-"""Cells whose one step is drawn gate by gate."""
+"""Cells whose step is drawn gate by gate."""
 
 
 def drawn(name: str, time: str, detail: str) -> Drawing:
