@@ -22,7 +22,7 @@ def normal(seed, *shape):
 
 
 def made(order, size=1, seed=0):
-    """A stationary model with weights and noise of its own."""
+    """A stationary model with random weights and noise."""
     tr.seed(seed)
     ar = nn.AR(order, size, dtype=float)
     rng = np.random.default_rng(seed)
@@ -32,7 +32,7 @@ def made(order, size=1, seed=0):
 
 
 def means(ar, past, ys):
-    """What each y_t is expected to be, a step at a time."""
+    """The expected value of each y_t, step by step."""
     line, found = list(past), []
     for y in ys:
         found.append(ar.w_0 + sum(line[-k] @ ar.w[k - 1].T for k in range(1, ar.cell.order + 1)))
@@ -87,7 +87,7 @@ def test_the_fit_is_least_squares_and_the_top_of_the_likelihood(order, size, B, 
     ys = normal(seed, order + 30, B, size).cumsum(axis=0) / 3
     ar = nn.AR(order, size, dtype=float)
     assert ar.fit(ys) is ar
-    for i in range(size):  # by the normal equations, a variable at a time
+    for i in range(size):  # by the normal equations, one variable at a time
         rows = [np.concatenate([[1.0], *ys[t - order : t, b][::-1]]) for b in range(B) for t in range(order, len(ys))]
         targets = np.array([ys[t, b, i] for b in range(B) for t in range(order, len(ys))])
         X = np.array(rows)

@@ -1,4 +1,4 @@
-"""Decoders: teacher forcing, generation, beam search; against NumPy by hand and against enumeration."""
+"""Decoders: teacher forcing, generation and beam search, compared with NumPy and with enumeration."""
 
 import itertools
 from typing import NamedTuple
@@ -19,7 +19,7 @@ AT = ("start", "every_step", "both")
 
 
 class TwoLayers(nn.Cell):
-    """A user's own: a GRU on an LSTM, whose state is nested."""
+    """A user's own cell: a GRU on an LSTM, with a nested state."""
 
     class State(NamedTuple):
         below: object
@@ -37,7 +37,7 @@ class TwoLayers(nn.Cell):
 
 
 def decoder(cell=nn.GRUCell, symbols=4, hidden=3, dtype="float64", start=0, end=1, scale=3.0, seed=0, **options):
-    """One with weights large enough that what it writes depends on what it read."""
+    """A decoder with weights so large that its output depends on the symbols read before."""
     tr.seed(seed)
     parts = nn.Embedding(symbols, 2, dtype=dtype), cell(2, hidden, dtype=dtype), nn.Linear(hidden, symbols, dtype=dtype)
     made = nn.Decoder(*parts, start=start, end=end, **options)
@@ -91,12 +91,12 @@ def test_it_is_the_equations(at):
 
 
 def test_the_places_of_the_context_are_different_models():
-    """What reaches the last step without the state: nothing from the start, all from every step."""
+    """Without the state, the last step depends on a context at every step, but not on a context at the start."""
     xs = np.random.default_rng(0).normal(size=(2, 2))
     ys = np.zeros((6, 2), int)
     for at, reaches in (("start", False), ("every_step", True), ("both", True)):
         made = decoder(nn.RNNCell, context_size=2, at=at)
-        made.cell.cell.weight_hh.data = np.zeros((3, 3))  # the state forgets at once
+        made.cell.cell.weight_hh.data = np.zeros((3, 3))  # each step forgets the state
         last = made(ys, xs).data[-1]
         assert (not np.allclose(last[0], last[1])) == reaches
         assert {"R_0", "R"} & {p.symbol for p in made.parameters()} == {
@@ -108,7 +108,7 @@ def test_the_places_of_the_context_are_different_models():
 
 @given(configurations, st.integers(0, 4), st.integers(1, 3), st.data())
 def test_scan_is_unroll(configuration, T, B, data):
-    """Forced, free, and in part; values and the gradients of all parameters and of the context."""
+    """Forced, free and partly forced: values, and the gradients of all parameters and of the context."""
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
     ys = rng.integers(0, configuration["symbols"], (T, B))
     given = {"lengths": rng.integers(0, T + 1, B)} if data.draw(st.booleans()) else {}
@@ -154,7 +154,7 @@ def test_under_teacher_forcing_embeddings_are_looked_up_for_all_steps_at_once(ce
     forced = made.recurrent.plan(T=10, B=3, force=["y"])
     assert [slot.kind for slot in free.forward.slots if slot.name == "y"] == ["cycle"]
     assert [slot.kind for slot in forced.forward.slots if slot.name == "y"] == ["delay"]
-    assert forced.forward.counts.products == 1  # W h; U E y and V h are made for all steps at once
+    assert forced.forward.counts.products == 1  # W h; U E y and V h are computed for all steps at once
     assert free.forward.counts.products == 3
     assert "argmax" not in forced.forward.source
 
@@ -177,7 +177,7 @@ def test_what_stands_in_the_padding_changes_nothing(configuration, T, data):
     for other in outcomes[1:]:
         for a, b in zip(outcomes[0], other, strict=True):
             np.testing.assert_array_equal(a, b)
-    for i, n in enumerate(lengths):  # and a row alone, cut where it ends, is the same
+    for i, n in enumerate(lengths):  # a single row, cut at its end, gives the same result
         one = made.log_likelihood(ys[:n, i : i + 1], None if context is None else context[i : i + 1])
         np.testing.assert_allclose(one.data[0], outcomes[0][1][i], atol=1e-12)
 
@@ -193,7 +193,7 @@ def test_where_the_mask_does_not_force_its_own_symbol_is_read():
 
 
 def test_an_input_at_every_step_and_feedback():
-    """N to N: y_t depends on x_1, …, x_t and on the y before it."""
+    """N to N: y_t depends on x_1, …, x_t and on the earlier y."""
     made = decoder(nn.LSTMCell).cell
     model = nn.Sequential(nn.Linear(5, 2, dtype="float64", symbols=("R", "b")), nn.Recurrent(made))
     xs = np.random.default_rng(0).normal(size=(6, 3, 5))
@@ -211,7 +211,7 @@ def test_an_input_at_every_step_and_feedback():
 
 
 def everything(made, context, T):
-    """All sequences that end within T steps, and all beginnings of T symbols that have not, with log p, by enumeration."""
+    """All sequences that end within T steps, and all unfinished prefixes of T symbols, with log p, by enumeration."""
     n = made.cell.embedding.codes
     found = []
     for length in range(1, T + 1):
@@ -229,7 +229,7 @@ def everything(made, context, T):
 
 
 def sequences(found, i, k=None):
-    """Row i of what was written, as tuples."""
+    """Row i of the generated sequences, as tuples."""
     pick = (i,) if k is None else (i, k)
     return tuple(int(y) for y in found.ys[(slice(None), *pick)][: found.lengths[pick]])
 
@@ -252,7 +252,7 @@ def test_a_wide_beam_is_exhaustive(configuration, T, ends):
 
 @given(configurations, st.integers(1, 3), st.integers(1, 6), st.integers(2, 5))
 def test_beams(configuration, B, T, width):
-    """Width 1 is greedy; the likelihoods are the model's; a row does not know of its neighbours; best first, none twice."""
+    """Width 1 is greedy; likelihoods equal the model's; rows are independent; the best is first, without duplicates."""
     made = decoder(**configuration)
     context = context_of(made, B)
     greedy, one = made.greedy(context, T, batch_size=B), made.beam(context, T, 1, batch_size=B)
@@ -287,7 +287,7 @@ def test_what_is_written_ends_once_and_has_its_likelihood(configuration, B, temp
 
 
 def test_samples_are_as_frequent_as_probable():
-    """20,000 samples against all sequences; at temperature 1 the model's probabilities, else those of the scaled logits."""
+    """20,000 samples agree with the model's probabilities at temperature 1, otherwise with those of the scaled logits."""
     made = decoder(symbols=3, scale=1.0, seed=4)
     drawn = made.sample(max_steps=3, batch_size=20_000)
     expected = {ys: np.exp(log_p) for ys, log_p in everything(made, None, 3)}
@@ -303,7 +303,7 @@ def test_samples_are_as_frequent_as_probable():
 
 @pytest.mark.parametrize("temperature", [1e-40, 1e-300])
 def test_the_colder_the_greedier(temperature):
-    """As far as that: logits divided by so little would be infinite, and all alike."""
+    """Tiny temperatures work too: logits divided by such a small number would be infinite, and all equal."""
     made = decoder(scale=2.0, seed=1, dtype="float32")
     with np.errstate(all="raise", under="ignore"):
         cold = made.sample(max_steps=9, temperature=temperature, batch_size=4).ys
@@ -326,7 +326,7 @@ def test_generation_stops_when_all_have_ended_and_records_nothing():
         ys, lengths, _ = write(max_steps=1000)
         assert readout.calls == len(ys) == lengths.max() < 100
     o, _ = made.cell.logits(*made.cell.initial_state(1))
-    assert o.requires_grad  # and what was written is arrays
+    assert o.requires_grad  # the generated symbols are arrays
     assert all(type(part) is np.ndarray for part in made.greedy(max_steps=3))
 
 
@@ -340,7 +340,7 @@ def test_the_same_under_a_seed():
     free = nn.Recurrent(nn.DecoderCell(*(getattr(made.cell, part) for part in ("embedding", "cell", "readout")), 0, 1.0))
     tr.seed(5)
     logits, _ = free(None, free.cell.initial_state(4), steps=len(drawn[0]))
-    n = 1 + (drawn[0] == 1).any(axis=1).argmax()  # until one of them ends, all draws are the same
+    n = 1 + (drawn[0] == 1).any(axis=1).argmax()  # until a sequence ends, all draws are the same
     np.testing.assert_allclose(logits.data[:n], made(drawn[0]).data[:n], atol=1e-12)
 
 
@@ -452,7 +452,7 @@ def test_what_does_not_fit_is_named(options, call, message):
 
 
 def test_a_likelihood_is_of_given_symbols():
-    """Nothing that would make it another model's passes through, and options are told by name."""
+    """Options that would change the model are refused, and options are given by name."""
     made = nn.Decoder(*PARTS, start=0)
     with pytest.raises(TypeError, match="force_mask"):
         made.log_likelihood(YS, force_mask=np.zeros((3, 2), bool))

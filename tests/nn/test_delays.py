@@ -1,4 +1,4 @@
-"""Time delays: as a convolution, in pieces, and with no loop over time; delays and histories that cannot be."""
+"""Time delays: as a convolution, in pieces, and without a loop over time; invalid delays and histories."""
 
 import copy
 import pickle
@@ -24,7 +24,7 @@ def normal(seed, *shape):
 
 
 def delayed(history, xs, k):
-    """x_{t-k} for all t, taken from what there was before and the sequence."""
+    """x_{t-k} for all t, from the history and the sequence."""
     line = np.concatenate([history, xs])
     return line[len(history) - k : len(line) - k]
 
@@ -159,7 +159,7 @@ def test_copies(make):
         assert twin.plan(5).forward.slots == layer.plan(5).forward.slots
 
 
-# -- delays and histories that cannot be ---------------------------------------------------
+# -- invalid delays and histories ----------------------------------------------------------
 
 MAKERS = {
     "delays": lambda delays: nn.TimeDelay(2, 3, delays),

@@ -1,4 +1,4 @@
-"""No steps and no rows are sequences too: every model runs on them, forwards and backwards."""
+"""Every model runs on sequences without steps or without rows, forwards and backwards."""
 
 from collections import namedtuple
 
@@ -90,7 +90,7 @@ def test_no_rows_are_decoded_to_no_sequences(search):
 
 
 class Counter(nn.Cell):
-    """Counts steps in a slot of a named tuple, and puts out a NumPy array."""
+    """Counts steps in a slot of a named tuple, and returns a NumPy array as output."""
 
     state_shape = namedtuple("State", ["n"])((1,))
 

@@ -1,4 +1,4 @@
-"""Output feedback, residual states and dynamic systems: by hand, as plans, and their gradients."""
+"""Output feedback, residual states and dynamic systems: compared with a calculation by hand; plans and gradients."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def test_teacher_forcing_takes_the_recurrence_out():
     assert [plan.forward.slots[0].kind for plan in (free, forced)] == ["cycle", "delay"]
     assert free.forward.counts.products == 2  # W o and V h, at each step; U x for all at once
     assert forced.forward.counts.products == 0
-    # and as a fact of the numbers: what a step puts out does not depend on an earlier input
+    # the same in numbers: the output of a step does not depend on an earlier input
     xs = tr.tensor(normal(0, 6, 1, 3), requires_grad=True)
     ys = normal(1, 6, 1, 2)
     wide = nn.Jordan(3, 5, 2, dtype="float64")
@@ -168,7 +168,7 @@ def test_options_have_names(make):
     ids=["jordan", "residual", "system", "time delay", "ar", "narx"],
 )
 def test_parameters_start_uniform(make, fans):
-    """Within 1/√fan, and up to near that bound: nearer with many numbers than with the 40 of a bias."""
+    """Weights are within ±1/√fan and reach nearly this bound: more closely with many numbers than with the 40 of a bias."""
     tr.seed(0)
     found = dict(make().named_parameters())
     assert set(found) == set(fans)
@@ -249,7 +249,7 @@ def test_scan_is_unroll(make, reverse, T, seed):
 
 @given(st.integers(1, 6), st.booleans(), st.integers(0, 9))
 def test_padding_makes_no_recurrence_of_a_delay(T, forced, seed):
-    """Past the end of a row nothing reads a delay, so it is not held there; its last value is looked up."""
+    """Past the end of a row nothing reads a delay, so the delay is not held; its last value is looked up."""
     rng = np.random.default_rng(seed)
     lengths = rng.integers(0, T + 1, 3)
     padding = np.arange(T)[:, None] >= lengths

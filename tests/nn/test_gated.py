@@ -1,4 +1,4 @@
-"""Gated cells and the recurrent layers: the numbers, names and layouts are PyTorch's, and the gradients right."""
+"""Gated cells and recurrent layers: numbers, names and layouts equal PyTorch's, and gradients are right."""
 
 import copy
 import pickle
@@ -23,14 +23,14 @@ CELLS = (nn.LSTMCell, nn.GRUCell)
 
 
 def lstm(x, h, c, U, W, b, d):
-    """The textbook's, one gate at a time; gate order i, f, g, o."""
+    """The LSTM of textbooks, one gate at a time; gate order i, f, g, o."""
     i, f, g, o = (x @ u.T + h @ w.T + p + q for u, w, p, q in zip(*(np.split(a, 4) for a in (U, W, b, d)), strict=True))
     c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
     return sigmoid(o) * np.tanh(c), c
 
 
 def gru(x, h, U, W, b, d):
-    """The textbook's but for the reset after the product; gate order r, z, n."""
+    """The GRU of textbooks, but with the reset after the product; gate order r, z, n."""
     (Ur, Uz, Un), (Wr, Wz, Wn), (br, bz, bn), (dr, dz, dn) = (np.split(a, 3) for a in (U, W, b, d))
     r, z = sigmoid(x @ Ur.T + br + h @ Wr.T + dr), sigmoid(x @ Uz.T + bz + h @ Wz.T + dz)
     n = np.tanh(x @ Un.T + bn + r * (h @ Wn.T + dn))
@@ -82,7 +82,7 @@ def test_parameters_start_as_in_pytorch(cell):
 
 
 def run(layer, arrays):
-    """Output, final states and the gradients of a fixed weighting of them, under the names of the goldens."""
+    """Output, final states, and the gradients of a fixed weighted sum of them, under the names of the goldens."""
     leaves = {key: tr.tensor(arrays[key], requires_grad=True) for key in arrays if key == "xs" or key.startswith("state")}
     state = [leaf for key, leaf in leaves.items() if key != "xs"]
     leaves |= dict(layer.named_parameters())

@@ -1,4 +1,4 @@
-"""The probabilistic view: sums of conditionals, held against enumeration of all sequences over a small alphabet."""
+"""Likelihoods: sums of conditional log-probabilities equal an enumeration of all sequences over a small alphabet."""
 
 import itertools
 
@@ -70,7 +70,7 @@ def test_without_feedback_outputs_are_independent_given_the_input_and_with_it_th
     p = joint(tagger(n, seed), n, T, seed)
     np.testing.assert_allclose(p, product_of_marginals(p), atol=1e-12)
     p = joint(feeding_back(n, seed), n, T, seed)
-    assert abs(p - product_of_marginals(p)).max() > 1e-6  # a million times what rounding makes above
+    assert abs(p - product_of_marginals(p)).max() > 1e-6  # a million times the rounding error above
 
 
 @given(configurations, st.integers(1, 4))
@@ -84,7 +84,7 @@ def test_with_an_end_the_ended_and_the_unfinished_sum_to_one(configuration, T):
 
 @given(st.integers(2, 4), st.integers(1, 3), st.integers(0, 99))
 def test_a_conditional_is_a_ratio_of_joints(n, T, seed):
-    """The chain rule from its other end: p(y_t | y_1, …, y_{t-1}) = p(y_1, …, y_t) / p(y_1, …, y_{t-1})."""
+    """The chain rule in reverse: p(y_t | y_1, …, y_{t-1}) = p(y_1, …, y_t) / p(y_1, …, y_{t-1})."""
     made = decoder(symbols=n, end=None, seed=seed)
     ys = every_sequence(n, T)
     conditional = np.exp(np.take_along_axis(log_softmax(made(ys).data), ys[..., None], -1))[-1, :, 0]
@@ -93,7 +93,7 @@ def test_a_conditional_is_a_ratio_of_joints(n, T, seed):
 
 
 def test_bits_per_symbol():
-    """A source that is one of n symbols, all as likely, has log2 n bits a symbol."""
+    """A source of n equally likely symbols has log2 n bits per symbol."""
     logits, ys, lengths = np.zeros((5, 2, 8)), np.zeros((5, 2), int), np.array([5, 3])
     bits = -nn.log_likelihood(logits, ys, lengths).data / np.log(2) / lengths
     np.testing.assert_allclose(bits, [3, 3])

@@ -1,4 +1,4 @@
-"""Wrong calls that users make, and what they are told, word for word."""
+"""Common wrong calls, and their error messages, word for word."""
 
 import contextlib
 import math

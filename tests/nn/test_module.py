@@ -13,7 +13,7 @@ from tinygrad_rnn.guards import guard
 
 
 class Holder(nn.Module):
-    """Applies all linear layers that it holds, wherever."""
+    """Applies all linear layers that the module holds, in any structure."""
 
     def __init__(self, held=None):
         super().__init__()

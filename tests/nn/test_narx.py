@@ -1,4 +1,4 @@
-"""NARX: every way to predict, beside a loop by hand; open loop has no loop; nothing leaks between sessions."""
+"""NARX: every way to predict equals a loop by hand; open loop needs no loop; no data pass between sessions."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ def normal(seed, *shape):
 
 
 class Case:
-    """A model with delays of any kind, and data for it."""
+    """A model with delays of any kind, and data for the model."""
 
     def __init__(self, input_delays, feedback_delays, I, O, B, seed, custom=False):
         tr.seed(seed)
@@ -33,7 +33,7 @@ class Case:
         self.xs, self.history, self.ys = self.narx.prepare(self.all_xs, self.all_ys)
 
     def f(self, regressor):
-        """The network, in NumPy: the regressor's columns are those of x, then those of y."""
+        """The network in NumPy; the regressor has the columns of x, then the columns of y."""
         parameters = [p.data for p in self.narx.cell.f.parameters()]
         if len(parameters) == 4:
             W, b, V, c = parameters
@@ -43,7 +43,7 @@ class Case:
         return np.tanh(regressor @ W.T + b) @ V.T + c
 
     def by_hand(self, measured):
-        """Predictions of all steps, each output being fed back unless it is said to be measured."""
+        """Predictions of all steps; each output is fed back unless a measured value is given."""
         n = self.narx.reach
         line, found = list(self.all_ys[:n]), []
         for t in range(n, n + T):
@@ -176,7 +176,7 @@ def test_open_loop_has_no_loop(inputs, feedback, f):
 
 
 def test_what_the_free_run_reads():
-    """No measured output after the history, and no input after its step."""
+    """A prediction reads no measured output after the history, and no input after its own step."""
     case = Case([0, 1], [1, 2], 1, 1, 1, seed=0)
     xs, ys = tr.tensor(case.all_xs, requires_grad=True), tr.tensor(case.all_ys, requires_grad=True)
     after, history, _ = case.narx.prepare(xs, ys)
@@ -241,7 +241,7 @@ def test_training_goes_on_in_closed_loop_with_the_same_parameters():
     tr.seed(0)
     rng = np.random.default_rng(0)
     xs, ys = rng.uniform(-1, 1, (80, 4, 1)), np.zeros((80, 4, 1))
-    for t in range(2, 80):  # measured with noise, which one-step predictors fit, and free runs do not forgive
+    for t in range(2, 80):  # measured with noise, which a one-step predictor fits; a free run then gets worse
         ys[t] = 0.7 * ys[t - 1] - 0.3 * ys[t - 2] + np.tanh(xs[t - 1]) + 0.2 * ys[t - 1] * xs[t]
     narx = nn.NARX(1, 1, 1, 2, hidden_size=6, dtype=float)
     _, _, true = narx.prepare(xs, ys)
@@ -291,7 +291,7 @@ def test_nothing_is_a_sequence_too(B, steps):
     assert len(narx.one_step(xs, history, ys)) == len(narx.free_run(xs, history)) == steps
 
 
-# -- what cannot be ------------------------------------------------------------------------
+# -- invalid arguments ---------------------------------------------------------------------
 
 MODEL = nn.NARX(2, 1, [0, 3], 2)
 X, Y = np.zeros((9, 4, 2), "f4"), np.zeros((9, 4, 1), "f4")
@@ -345,7 +345,7 @@ NAR = nn.NARX(0, 1)
         (lambda: MODEL.n_step(2, XS, YS, HISTORY), ShapeError, "ys is a sequence, and here is a history"),
         (lambda: MODEL.free_run(HISTORY, XS), ShapeError, "xs is a sequence, and here is a history"),
         (lambda: MODEL.history(HISTORY, YS), ShapeError, "xs is a sequence, and here is a history"),
-        # a history has no default, however the model is run
+        # a history has no default, in all ways to run the model
         (lambda: MODEL.states(XS), ShapeError, "depends on what came before: .* and not of type NoneType"),
         (lambda: MODEL.recorded(XS), ShapeError, "depends on what came before: .* and not of type NoneType"),
         (lambda: NAR.states(None, steps=3), ShapeError, "depends on what came before"),

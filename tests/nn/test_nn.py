@@ -39,7 +39,7 @@ def test_recurrent_is_the_textbooks_recursion(T, B, I, H, nonlinearity):
 
 
 def test_bptt_by_hand_gives_the_same_gradient():
-    """∂L/∂W = Σ_t Σ_k δ(t,k) h_{k-1}ᵀ, as the textbooks write it, for L = Σ_t Σ h_t²/2."""
+    """∂L/∂W = Σ_t Σ_k δ(t,k) h_{k-1}ᵀ, as in textbooks, for L = Σ_t Σ h_t²/2."""
     T, B, I, H = 5, 1, 3, 4
     cell = nn.RNNCell(I, H, dtype="float64")
     xs = np.random.default_rng(0).normal(size=(T, B, I))
@@ -84,7 +84,7 @@ class HC(NamedTuple):
 
 
 class TwoSlots(nn.Cell):
-    """Nested input, output and state: what goes in comes out in the same structure."""
+    """Nested input, output and state: each keeps its structure."""
 
     def __init__(self):
         super().__init__()
@@ -130,7 +130,7 @@ def test_a_cell_without_an_input():
 
 
 class Jordan(nn.Cell):
-    """Only the output comes back."""
+    """A cell that only feeds its output back."""
 
     def __init__(self):
         super().__init__()
@@ -339,7 +339,7 @@ def test_initialisers():
 
 
 class LooksUp(nn.Cell):
-    """A table of its own, and no nn.Embedding."""
+    """A cell with its own table instead of an nn.Embedding."""
 
     def __init__(self, rows=5):
         super().__init__()
@@ -347,7 +347,7 @@ class LooksUp(nn.Cell):
         self.E = nn.Parameter((rows, 3), symbol="E")
 
     def step(self, x, h):
-        x = x if x.dtype.kind == "i" else x.sum(-1).astype(np.dtype(int))  # it would take floats
+        x = x if x.dtype.kind == "i" else x.sum(-1).astype(np.dtype(int))  # the cell would accept floats
         h = tr.tanh(self.E[x] + h).named("h")
         return h, h
 
@@ -356,13 +356,13 @@ def test_a_module_says_how_many_codes_it_takes():
     assert trace_step(LooksUp()).x.dtype == np.int64
     assert check_cell(LooksUp, examples=20).runs
     with pytest.raises(GradientCheckError, match="out of bounds"):
-        check_cell(lambda: LooksUp(4), examples=20)  # all five are drawn
+        check_cell(lambda: LooksUp(4), examples=20)  # all five cases are drawn
     assert nn.Embedding(4, 2).codes == 4 and nn.Linear(2, 2).codes is None
 
 
 def test_a_slot_of_integers_keeps_its_values():
     class Counting(nn.Cell):
-        """Two steps count."""
+        """Two steps are enough."""
 
         def __init__(self):
             super().__init__()

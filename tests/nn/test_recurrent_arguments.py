@@ -1,4 +1,4 @@
-"""What `Recurrent` is given, and what a step returns, is checked."""
+"""Checks of the arguments of `Recurrent`, and of the values that a step returns."""
 
 import numpy as np
 import pytest

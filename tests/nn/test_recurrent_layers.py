@@ -1,4 +1,4 @@
-"""Whole layers: stacks, both directions, projections, lengths, and all that PyTorch's layers do, as PyTorch does it."""
+"""Whole layers: stacks, both directions, projections, lengths; all options of PyTorch's layers give PyTorch's results."""
 
 import warnings
 
@@ -24,7 +24,7 @@ def normal(rng, *shape):
 
 @st.composite
 def configurations(draw):
-    """A layer's class, arguments and options that PyTorch has too."""
+    """A layer's class, arguments and options, all of which PyTorch also has."""
     kind = draw(st.sampled_from(KINDS))
     I, H = draw(sizes), draw(st.integers(2, 5))
     options = {name: draw(st.booleans()) for name in ("bias", "batch_first", "bidirectional")}
@@ -37,7 +37,7 @@ def configurations(draw):
 
 
 def twins(torch, kind, I, H, options, rng):
-    """Theirs and ours, with the same random parameters."""
+    """PyTorch's layer and our layer, with the same random parameters."""
     theirs = getattr(torch.nn, kind)(I, H, dtype=torch.float64, **options)
     ours = getattr(nn, kind)(I, H, dtype="float64", **options)
     arrays = {key: normal(rng, *p.shape) for key, p in theirs.named_parameters()}
@@ -47,7 +47,7 @@ def twins(torch, kind, I, H, options, rng):
 
 
 def weighted(outcome, lift=lambda x: x):
-    """A scalar that depends on each element of output and states in its own way."""
+    """A scalar that depends on each element of output and states with a different weight."""
     parts = [part for value in outcome for part in flatten(value)]
     return sum((part * lift(goldens.weights(tuple(part.shape), k))).sum() for k, part in enumerate(parts))
 
@@ -96,7 +96,7 @@ def test_lengths_are_as_packed_sequences(configuration, longest, lengths, seed):
     xs = normal(rng, longest, len(lengths), I)
     leaf, their_leaf = tr.tensor(xs, requires_grad=True), torch.tensor(xs, requires_grad=True)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # packing is not supported on every way PyTorch may run
+        warnings.simplefilter("ignore")  # PyTorch does not support packing in every mode
         packed = rnn.pack_padded_sequence(their_leaf, torch.tensor(lengths), enforce_sorted=False)
         output, state = theirs(packed)
     output, _ = rnn.pad_packed_sequence(output, total_length=longest)
@@ -252,7 +252,7 @@ def test_recurrent_dropout_drops_the_same_elements_at_every_step(kind):
     assert not np.allclose(layer(xs)[0].data, layer(xs)[0].data)
     np.testing.assert_array_equal(layer.eval()(xs)[0].data, layer(xs)[0].data)
     layer.train()
-    # a row of W's gradient is zero where its element is dropped at every step; with fresh masks none would be
+    # a row of W's gradient is zero if its element is dropped at every step; with new masks at each step, no row would be
     gradient = tr.grad((layer(xs[:, :1])[0] ** 2).sum(), layer.weight_hh_l0).data
     dropped = (gradient == 0).all(axis=0)
     assert 5 < dropped.sum() < 35

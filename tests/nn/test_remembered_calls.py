@@ -1,4 +1,4 @@
-"""A layer remembers what it has found out about calls of a kind; whatever changes, it does what a new layer does."""
+"""A layer remembers facts about similar calls; after any change, it still gives the same results as a new layer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ XS = np.random.default_rng(0).normal(size=(6, 3, 4)).astype("float32")
 
 
 class Scaled(nn.Cell):
-    """h = tanh(x U + h W) times an attribute, a global and a number in a tuple, with dropout, and counting in a slot."""
+    """h = tanh(x U + h W) times an attribute, a global and a number in a tuple; with dropout, and a counter in a slot."""
 
     factor = 1.0
 
@@ -120,7 +120,7 @@ def unchanged():
 
 
 def found(layer: nn.Recurrent, call: dict[str, Any]) -> list[np.ndarray] | str:
-    """All that comes out of a call and its gradients, or the error."""
+    """All results of a call and its gradients, or the error."""
     tr.seed(0)
     layer.zero_grad()
     arguments = {"xs": XS} | call
@@ -139,12 +139,12 @@ def found(layer: nn.Recurrent, call: dict[str, Any]) -> list[np.ndarray] | str:
 def check(change, call: dict[str, Any]) -> None:
     layer = nn.Recurrent(Scaled())
     before = found(layer, {})
-    for _ in range(3):  # the third call of a kind is the first that is remembered whole
+    for _ in range(3):  # the third call of a kind is the first that is completely remembered
         again = found(layer, {})
     change(layer)
     now = found(layer, call)
     expected = found(copy.deepcopy(layer), call)
-    after = found(layer, call)  # and now the changed one is remembered
+    after = found(layer, call)  # now the changed call is remembered
     assert equal(before, again)
     assert equal(now, expected) and equal(after, expected)
 
@@ -176,7 +176,7 @@ def test_c_reads_arrays_of_any_layout(name):
 
 
 def test_what_a_change_changes_is_seen_in_the_numbers():
-    """Else the tests above would compare a call with itself."""
+    """The changes do change results; otherwise the tests above would compare a call with itself."""
     same = []
     for name, change in CHANGES.items():
         layer = nn.Recurrent(Scaled())

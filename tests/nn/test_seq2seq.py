@@ -1,4 +1,4 @@
-"""Encoder and decoder: by hand, with any sizes in between, and blind to padding on both sides."""
+"""Encoder and decoder: equal to a calculation by hand, for all sizes in between, and independent of padding on both sides."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from tinygrad_rnn.tree import flatten
 
 F8 = {"dtype": "float64"}
 
-# encoders that read vectors of 2, the cell whose state is theirs, if one has it, and the size of all of their state
+# encoders that read vectors of 2, the cell with the same state (if there is one), and the size of the whole state
 ENCODERS = {
     "rnn": (lambda: nn.RNN(2, 3, **F8), nn.RNNCell, 3),
     "lstm": (lambda: nn.LSTM(2, 3, **F8), nn.LSTMCell, 6),
@@ -28,7 +28,7 @@ ENCODERS = {
 
 @st.composite
 def models(draw):
-    """Two copies, by scan and by unrolling, of an encoder and a decoder that fits."""
+    """Two copies, by scan and by unrolling, of an encoder and a fitting decoder."""
     make, cell, size = ENCODERS[draw(st.sampled_from(list(ENCODERS)))]
     options = {}
     if cell is None or draw(st.booleans()):
@@ -47,7 +47,7 @@ def models(draw):
 
 
 def test_it_is_the_equations():
-    """h of a plain encoder after its last word is h_0 of a plain decoder."""
+    """The h of a plain encoder after its last word is the h_0 of a plain decoder."""
     model = nn.Seq2Seq(nn.RNN(2, 3, **F8), decoder(nn.RNNCell))
     U, W, b, b2 = (p.data for p in model.encoder.parameters())
     U2, W2, c, c2 = (p.data for p in model.decoder.cell.cell.parameters())

@@ -1,4 +1,4 @@
-"""Streams: steps made one by one give what a run over the whole sequence gives."""
+"""Streams: steps computed one by one give the same results as a run over the whole sequence."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_cells(name):
 @repeatable(30)
 @given(cells())
 def test_random_cells(drawn):
-    """Cells of any kind, with several inputs, slots and outputs, forced or not: as a run that starts where the stream does."""
+    """Cells of any kind, with several inputs, slots and outputs, forced or not, equal a run from the same initial state."""
     cell, steps = drawn.cell, 4
     xs, force = drawn.inputs(steps), {name: data[:1].repeat(steps, 0) for name, data in drawn.force.items() if len(data)}
     layer = nn.Recurrent(cell)
@@ -134,7 +134,7 @@ def test_batch_first_is_only_for_sequences():
 
 
 class Last(nn.Module):
-    """What a classifier says when the sequence is over."""
+    """The output of a classifier at the end of the sequence."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -245,7 +245,7 @@ def test_a_stream_goes_on_in_another_process(tmp_path):
         stream.save(tmp_path / "no" / "folder")
 
 
-# -- what is refused -----------------------------------------------------------------------
+# -- refused arguments ---------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -310,7 +310,7 @@ def test_wrong_inputs():
 
 
 def test_a_step_takes_few_calls():
-    """A step of a GRU is some twenty calls of NumPy, and few of Python."""
+    """A step of a GRU makes about twenty calls of NumPy, and few calls of Python functions."""
     stream, x = nn.GRU(3, 16).stream(), np.ones((1, 3), "f4")
     stream(x)
     assert calls(lambda: stream(x)) < 40

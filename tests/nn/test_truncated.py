@@ -1,4 +1,4 @@
-"""Truncated BPTT: the terms of the gradient that reach far enough back are left out, and no others."""
+"""Truncated BPTT: exactly the terms of the gradient that reach too far back are left out."""
 
 import re
 
@@ -21,7 +21,7 @@ def array(*shape, seed=0):
 
 
 def total_gradient(layer, xs, ys, k1, k2=None, state=None, parameters=None):
-    """The gradients of all turns, summed, with no update between."""
+    """The sum of the gradients of all chunks, without updates in between."""
     parameters = parameters or layer.parameters()
     total = [np.zeros(p.shape) for p in parameters]
     for at, outputs in nn.truncated_bptt(layer, xs, k1, k2, state):
@@ -56,7 +56,7 @@ def test_the_sum_of_the_terms_within_reach(T, k, mode, seed):
 
 
 class Pair(nn.Cell):
-    """Two inputs, two outputs and two slots, to see that structures pass through."""
+    """Two inputs, two outputs and two slots, to test that structures are kept."""
 
     def __init__(self):
         super().__init__()
@@ -196,7 +196,7 @@ def test_the_cut_is_drawn():
         losses.append(nn.mse(head(outputs), tr.tensor(ys[at]).named("y")))
     source = readable(tr.graph(*losses).draw(time="unrolled").source)
     assert len(re.findall('label="?✂', source)) == 2
-    for t in "₁₂₃₄₅₆":  # a part of an input is an input, and chunks are numbered on
+    for t in "₁₂₃₄₅₆":  # a part of an input is an input, and chunks continue the numbering
         assert len(re.findall(f'label="?u{t}', source)) == len(re.findall(f'label="?y{t}', source)) == 1
 
 

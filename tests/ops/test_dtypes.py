@@ -1,4 +1,4 @@
-"""One rule for dtypes, over every primitive, function, loss and optimiser: right to the rounding of the result's dtype."""
+"""One rule for dtypes of all primitives, functions, losses and optimisers: right up to rounding in the result's dtype."""
 
 import operator
 import warnings
@@ -25,7 +25,7 @@ REFUSES_BOOLEANS = {"subtract", "negative", "sign"}
 
 
 def close(found, expected, steps=16):
-    """To a few roundings of the dtype that was found; integers wrap around, as NumPy's do."""
+    """Equal up to a few roundings of the result's dtype; integers wrap around, as in NumPy."""
     assert found.shape == expected.shape
     if found.dtype.kind == "b":
         np.testing.assert_array_equal(found, expected != 0)
@@ -37,7 +37,7 @@ def close(found, expected, steps=16):
 
 
 def drawn_as(x, interval, dtype, rng, natural):
-    """Numbers of this dtype, from the same interval."""
+    """Random numbers of this dtype, from the same interval."""
     if interval.kind == "bool":
         return x
     if interval.kind == "int":
@@ -93,7 +93,7 @@ def test_a_primitive_is_right_in_every_dtype_and_its_shape_rule_knows_which(name
             close(made.data, expected)
             out = np.empty(value.shape, value.dtype)
             assert primitive.kernel(*arrays, out=out, **case.attributes) is out
-            close(out, value.astype(float) if value.dtype.kind == "f" else value)  # computed in place: in another order
+            close(out, value.astype(float) if value.dtype.kind == "f" else value)  # computed in place, so in another order
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -199,7 +199,7 @@ CALLS |= {
 
 
 def result_dtype(name, call, a, b):
-    """NumPy's, but float64 where a function of integers is of floats."""
+    """NumPy's dtype, but float64 if a function of integers gives floats."""
     if name in ("softmax", "log_softmax", "logsumexp", "sigmoid", "softplus", "mse", "cross_entropy"):
         found = np.result_type(a)
     elif hasattr(np, name) and name not in ("astype",):
@@ -231,7 +231,7 @@ def test_a_function_is_right_in_every_dtype(name, dtype):
 
 
 def extremes(dtype):
-    """The ends of its range, 0 and some between, in some order."""
+    """The ends of the dtype's range, 0, and some numbers in between, in random order."""
     info = np.iinfo(dtype)
     return [x.astype(dtype) for x in (np.array([0, 5, 3], dtype), np.array([info.min, info.max, 1], dtype))]
 
@@ -276,7 +276,7 @@ def test_complex_numbers_are_refused(code):
             make()
 
 
-# -- what accumulates ----------------------------------------------------------------------------------
+# -- accumulation --------------------------------------------------------------------------------------
 
 LONG = 70_000
 SUMS = {
@@ -311,11 +311,11 @@ def test_sums_of_many_halves_and_their_gradients(name, level):
         found.data, expected.data.astype(np.float16), rtol=4e-3, atol=4e-3 if name != "softmax" else 1e-7
     )
     if level == 0.0 and name == "std":
-        return  # where there is no derivative
+        return  # there is no derivative
     y = np.random.default_rng(1).integers(0, 2, found.shape).astype(np.float16)
     (slope,), (exact,) = (tr.grad([z], [t], [y.astype(z.dtype)]) for z, t in ((found, half), (expected, double)))
     assert slope.dtype == np.float16
-    exact = exact.data.astype(np.float16).astype(float)  # with what float16 makes of very small and very large ones
+    exact = exact.data.astype(np.float16).astype(float)  # rounded as in float16, also for very small and very large numbers
     np.testing.assert_allclose(
         slope.data.astype(float), exact, rtol=6e-3, atol=2e-7 + 2e-3 * np.abs(exact[np.isfinite(exact)]).mean()
     )
@@ -345,7 +345,7 @@ class Adds(nn.Cell):
 
 
 class Counts(nn.Cell):
-    """A step that reads integers by all kinds of functions."""
+    """A step that applies all kinds of functions to integers."""
 
     def __init__(self):
         super().__init__()

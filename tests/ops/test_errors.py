@@ -113,7 +113,7 @@ def test_debug_names_the_first_bad_value_its_place_and_its_line():
 
         def step(self, x, h):
             h = (h + x).named("h")
-            y = tr.log(4.0 - h)  # the line to be named
+            y = tr.log(4.0 - h)  # the error names this line
             return y, h
 
     model = nn.Sequential(nn.Recurrent(Exploding()))

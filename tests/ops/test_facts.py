@@ -1,4 +1,4 @@
-"""Facts of operations: each holds for the kernel, none is missing, and a wrong one is refused."""
+"""Facts of operations: each fact holds for the kernel, no fact is missing, and a wrong fact is refused."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ PRIMITIVES = sorted(name for name, p in registry.items() if p.__module__.startsw
 
 
 def declaring(primitive, facts):
-    """The primitive with other facts; it is not registered."""
+    """The primitive with other facts; the new primitive is not registered."""
     return replace(primitive, facts=facts, ufunc=None)
 
 
@@ -35,7 +35,7 @@ def test_declared_facts_hold(name):
 
 @pytest.mark.parametrize("name", PRIMITIVES)
 def test_no_fact_is_missing(name):
-    """What a primitive is by its numbers, it declares: a copy, a sum, linear in an input."""
+    """Each primitive declares the facts that its numbers show: a copy, a sum, linear in an input."""
     p = registry[name]
     cases = [c for c in random_cases(p, 40) if all(x.size for x in c.inputs)]
     if not any(np.asarray(p.kernel(*c.inputs, **c.attributes)).dtype.kind == "f" for c in cases):
@@ -62,7 +62,7 @@ def test_no_fact_is_missing(name):
 
 
 def made(kernel, like, facts):
-    """A primitive like another one, with a kernel of its own."""
+    """A copy of a primitive with another kernel."""
     return replace(registry[like], name="made", kernel=kernel, facts=facts, ufunc=None)
 
 

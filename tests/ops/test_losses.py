@@ -1,4 +1,4 @@
-"""Losses over padded batches: as torch's on the real elements, and blind to what stands in the padding."""
+"""Losses over padded batches: equal to PyTorch's on the real elements, and independent of the values in the padding."""
 
 import warnings
 
@@ -16,7 +16,7 @@ REDUCTIONS = ("mean", "sum", "none")
 
 @st.composite
 def batches(draw):
-    """Lengths, where the steps are real, a generator, and the layout."""
+    """Lengths, the mask of the real steps, a generator, and the layout."""
     T, batch = draw(st.integers(0, 5)), draw(st.integers(0, 4))
     lengths = np.array(draw(st.lists(st.integers(0, T), min_size=batch, max_size=batch)), int)
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
@@ -28,7 +28,7 @@ def laid_out(x, batch_first):
 
 
 def spoiled(x, real, rng):
-    """The same, with anything in the padding."""
+    """The same sequences, with other values in the padding."""
     anything = rng.choice([np.nan, np.inf, -1e300, 7.0], x.shape) if x.dtype.kind == "f" else rng.integers(-99, 99, x.shape)
     return np.where(real.reshape(real.shape + (1,) * (x.ndim - 2)), x, anything)
 
@@ -43,7 +43,7 @@ def value_and_gradient(loss, outputs, targets, **options):
 
 
 def check(loss, torch_loss, outputs, targets, per_element, batch):
-    """`torch_loss(outputs, targets)` gives a loss for each element, flat, of the real ones alone."""
+    """`torch_loss(outputs, targets)` gives a loss for each real element, as a flat array."""
     torch = pytest.importorskip("torch")
     lengths, real, rng, batch_first = batch
     padded = [laid_out(spoiled(x, real, rng), batch_first) for x in (outputs, targets)]
@@ -92,7 +92,7 @@ def test_mse(batch, features):
 
 @given(batches())
 def test_padding_inside_a_network(batch):
-    """A batch with lengths has the loss and the gradients of its rows run alone."""
+    """A batch with lengths has the same loss and gradients as its rows run one by one."""
     lengths, real, rng, batch_first = batch
     model, head = nn.Recurrent(nn.GRUCell(2, 3, dtype=float)), nn.Linear(3, 4, dtype=float)
     parameters = [*model.parameters(), *head.parameters()]

@@ -1,4 +1,4 @@
-"""Operations that declare no facts: opaque, and right all the same, in scan, gradients, drawings and equations."""
+"""Operations that declare no facts are opaque, but still right in scan, gradients, drawings and equations."""
 
 import re
 
@@ -20,7 +20,7 @@ def _half(x):
 
 
 def _define(facts):
-    """A copy, a sum, a part, a reduction and a product; `facts` has what each declares, or nothing."""
+    """A copy, a sum, a slice, a reduction and a product; `facts` has the declared facts of each, or none."""
 
     @tr.primitive(gradient=(lambda g, y, x: g,), formula="{x}", facts=facts.get("same", Facts()))
     def same(x, *, out=None):
@@ -85,7 +85,7 @@ def facts(request):
 
 
 class Opaque(nn.Cell):
-    """A gated cell that is made of the primitives above, as far as they go."""
+    """A gated cell that uses the primitives above where possible."""
 
     state_shape = (4,)
     input_size = 3
@@ -109,7 +109,7 @@ class Opaque(nn.Cell):
 
 
 class Written(Opaque):
-    """The same cell in the library's own operations."""
+    """The same cell with the library's own operations."""
 
     def step(self, x, h):
         a = x @ self.U + h @ self.W + self.b
@@ -120,7 +120,7 @@ class Written(Opaque):
 
 
 def results(cell, mode):
-    """Outputs, gradients, and the gradients of a function of these."""
+    """Outputs, gradients, and the gradients of a function of the gradients."""
     x = tr.tensor(np.random.default_rng(0).normal(size=(6, 2, 3)), requires_grad=True)
     h = tr.tensor(np.random.default_rng(2).normal(size=(2, 4)), requires_grad=True)
     outputs, last = nn.Recurrent(cell, mode=mode)(x, h)
@@ -172,7 +172,7 @@ def test_equations_print_their_formulas(facts):
 
 
 def test_a_rule_may_be_written_with_an_array():
-    """The scan's reverse loop has it as an input: it once read memory that nobody had filled."""
+    """The value is an input of the scan's reverse loop, which once read memory that was not yet filled."""
 
     @tr.primitive(gradient=(lambda g, y, x: g * np.full(g.shape[-1:], 3.0),), formula=r"3 {x:product}")
     def triple(x, *, out=None):
@@ -202,7 +202,7 @@ def test_a_rule_may_be_written_with_an_array():
 
 
 def test_neighbouring_slices_are_merged_for_elementwise_operations_only():
-    """A kernel of the input's shape is not taken for an elementwise one: each half has shares of its own sum."""
+    """A kernel that keeps the input's shape is not assumed to be elementwise: each half is divided by its own sum."""
 
     def rule(g, y, x):
         total = x.sum(-1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Values, shapes and dtypes are NumPy's."""
+"""Values, shapes and dtypes equal NumPy's."""
 
 import inspect
 import warnings
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")
 
 
 def same(ours, numpys, exact=True):
-    """Equal in shape, dtype and values; to a rounding or two, for NumPy's depends on how an array lies in memory."""
+    """Equal in shape, dtype and values, up to one or two roundings, because NumPy's results depend on the memory layout."""
     numpys = np.asarray(numpys)
     assert isinstance(ours, tr.Tensor)
     assert (ours.shape, ours.dtype) == (numpys.shape, numpys.dtype)
@@ -111,7 +111,7 @@ def test_promotion_with_scalars(scalar, dtype):
     if dtype is not bool:
         same(t - scalar, x - scalar)
         if not (np.dtype(dtype).kind == "i" and scalar < 0 and np.asarray(scalar).dtype.kind == "i"):
-            same(t**scalar, np.power(x, scalar))  # NumPy 2.2 takes ** by a 0-d array for ** by a number
+            same(t**scalar, np.power(x, scalar))  # NumPy 2.2 treats ** by a 0-d array like ** by a number
 
 
 @given(gen.arrays(), st.sampled_from([np.float32, np.float64]))
@@ -488,7 +488,7 @@ def test_every_axis_is_minded_as_numpy_minds_it(name, axis):
         np.testing.assert_allclose(ours, numpys)
 
 
-# NumPy has none of these, and they sum over axes as its functions do
+# NumPy has none of these functions; they sum over axes as NumPy's functions do
 @pytest.mark.parametrize("name", ["softmax", "log_softmax", "logsumexp"])
 @pytest.mark.parametrize("axis", AXES, ids=repr)
 def test_every_axis_of_a_softmax_is_minded(name, axis):

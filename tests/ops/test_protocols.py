@@ -1,4 +1,4 @@
-"""NumPy's own functions and Python's, called with tensors: what arrays give, or an error that says what is missing."""
+"""NumPy's and Python's own functions, called with tensors: the same results as for arrays, or a clear error."""
 
 import copy
 import inspect
@@ -20,7 +20,7 @@ Y = np.array([[1.0, 2.0, 0.5], [4.0, 0.25, 3.0]])
 V = np.array([2.0, -1.0, 0.5])
 I = np.array([[1, 0, 1], [0, 1, 1]])
 
-# First arguments of every function here that is NumPy's too and no ufunc.
+# First arguments of every function that NumPy also has and that is not a ufunc.
 FIRST = {
     "argmax": [(X,), (X, 1)],
     "argsort": [(X,), (X, 0), (X, None)],
@@ -103,7 +103,7 @@ def same(ours, numpys):
 
 
 def equal_or_refused(function, args, options=None):
-    """What NumPy answers for arrays; or an error of ours, or one as NumPy's."""
+    """NumPy's result for arrays; or an error of this library, or NumPy's error."""
     try:
         expected = function(*args, **(options or {}))
     except Exception:
@@ -235,7 +235,7 @@ def test_methods_of_ufuncs_equal_or_are_refused(name):
             equal_or_refused(ufunc.reduce, (a,))
             equal_or_refused(ufunc.accumulate, (a, 1))
             equal_or_refused(ufunc.outer, (a, a))
-        if ufunc.signature is not None:  # NumPy refuses it itself
+        if ufunc.signature is not None:  # NumPy itself refuses tensors
             continue
         with pytest.raises(DtypeError):
             ufunc.at(tr.tensor(a), 0, *[1] * (ufunc.nin - 1))
@@ -438,10 +438,10 @@ def test_defaults_of_methods_are_those_of_their_functions():
             continue
         own = list(inspect.signature(method).parameters.values())[1:]
         if any(p.kind is p.VAR_POSITIONAL for p in own):
-            continue  # reshape and transpose: lengths and axes may stand alone
+            continue  # reshape and transpose: lengths and axes may be separate arguments
         of_function = [p for p in list(inspect.signature(function).parameters.values())[1:] if p.name != "out"]
         if name == "astype":
-            continue  # takes what np.dtype does
+            continue  # takes the same arguments as np.dtype
         assert [(p.name, p.default) for p in own] == [(p.name, p.default) for p in of_function], name
 
 

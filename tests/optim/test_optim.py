@@ -1,4 +1,4 @@
-"""Optimisers, the schedule and clipping against PyTorch and NumPy; second-order fits against NumPy and SciPy."""
+"""Optimisers, the schedule and clipping equal PyTorch and NumPy; second-order fits equal NumPy and SciPy."""
 
 import copy
 import functools
@@ -41,7 +41,7 @@ OPTIONS["AdamW"] = OPTIONS["Adam"]
 
 
 def gradients(data, steps):
-    """Random gradients for each step, some None, and the parameters' start."""
+    """Random gradients for each step, some of them None, and initial values of the parameters."""
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
     missing = data.draw(st.sets(st.tuples(st.integers(0, steps - 1), st.integers(0, len(SHAPES) - 1)), max_size=3))
     start = [rng.normal(size=shape) for shape in SHAPES]
@@ -77,7 +77,7 @@ def test_defaults_are_torchs(name):
     torch = pytest.importorskip("torch")
     ours, theirs = nn.Parameter(np.ones(2)), torch.nn.Parameter(torch.ones(2, dtype=float))
     kind = getattr(torch.optim, {"RMSProp": "RMSprop"}.get(name, name))
-    rate = {"lr": 1e-3} if name == "SGD" else {}  # torch's own was none before 2.2
+    rate = {"lr": 1e-3} if name == "SGD" else {}  # torch has no default before 2.2
     gs = [[np.array([1.0, -1e-6])]] * 3
     stepped(getattr(optim, name)([ours], **rate), [ours], gs, tr.tensor)
     stepped(kind([theirs], **rate), [theirs], gs, torch.tensor)
@@ -87,7 +87,7 @@ def test_defaults_are_torchs(name):
 @pytest.mark.parametrize("name", OPTIONS)
 @given(st.data())
 def test_a_stored_state_goes_on(name, data):
-    """Stopped, stored in a file and gone on with is the same as not stopped."""
+    """An optimiser that is stopped, stored in a file and continued gives the same as one that is not stopped."""
     options = data.draw(OPTIONS[name])
     start, gs = gradients(data, steps=6)
     whole, first = [nn.Parameter(x) for x in start], [nn.Parameter(x) for x in start]
@@ -113,7 +113,7 @@ def remembered(optimizer: optim.Optimizer) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("name", OPTIONS)
 @given(st.data())
 def test_a_state_has_the_options(name, data):
-    """Loaded into an optimiser of other options, it goes on with its own."""
+    """A state that is loaded into an optimiser with other options continues with the state's options."""
     options, others = data.draw(OPTIONS[name]), data.draw(OPTIONS[name])
     start, gs = gradients(data, steps=4)
     whole, first = [nn.Parameter(x) for x in start], [nn.Parameter(x) for x in start]
@@ -197,7 +197,7 @@ REMEMBERS = [
 
 @given(st.sampled_from(REMEMBERS), st.sampled_from(REMEMBERS), st.lists(st.booleans(), min_size=3, max_size=3))
 def test_a_state_fits_only_what_remembers_the_same(one, other, stepped_on):
-    """Parameters that never had a gradient have no state, and that is not one missing."""
+    """Parameters that never had a gradient have no state, and this does not count as a missing state."""
     ps = [nn.Parameter([1.0, 2.0]) for _ in stepped_on]
     for p, on in zip(ps, stepped_on, strict=True):
         p.grad = np.ones(2) if on else None
@@ -385,7 +385,7 @@ def narx(T, hidden=2, seed=0):
 
 @pytest.mark.parametrize("T", [3, 40])
 def test_jacobians_by_rows_and_by_columns(T):
-    """Against differences, with fewer residuals than parameters and with more."""
+    """The Jacobian equals differences, with fewer and with more residuals than parameters."""
     from tinygrad_rnn.optim.second_order import parameter_jacobian
 
     model, residuals = narx(T)
@@ -430,7 +430,7 @@ def test_a_recurrent_network_recovers_its_teacher(scipy, fit):
 
 
 def test_levenberg_marquardt_is_scipys_with_our_jacobian(scipy):
-    """Rosenbrock's valley: as many trials as with SciPy's own differences, and each evaluated once."""
+    """Rosenbrock's valley: as many trials as with SciPy's own differences, and each trial is evaluated once."""
     p = nn.Parameter(np.array([-1.2, 1.0]))
     calls = []
 
@@ -453,7 +453,7 @@ def test_float32_parameters(scipy, fit):
 
 
 def broken_off(fit, last, error):
-    """Rosenbrock's valley, up to this trial; its parameters, and the trials before with their losses."""
+    """Rosenbrock's valley up to a given trial: its parameters, and the earlier trials with their losses."""
     p, q = nn.Parameter(np.array(-1.2)), nn.Parameter(np.array([1.0]))
     seen = []
 
@@ -461,7 +461,7 @@ def broken_off(fit, last, error):
         found = tr.concatenate([10 * (q - p**2), 1 - p.reshape(1)])
         seen.append((float((found.data**2).sum()), p.data, q.data))
         if len(seen) == last:
-            p.data = np.nan  # and q not yet
+            p.data = np.nan  # q is not changed yet
             raise error
         return found
 
@@ -565,7 +565,7 @@ def test_a_loss_that_is_cut_off_is_refused(scipy, fit):
     p = nn.Parameter(np.array([1.0]))
     with pytest.raises(GradientError, match="depends on nothing"):
         fit(lambda: p.detach() * 2, [p])
-    with tr.no_grad():  # the caller's mode is not in the way
+    with tr.no_grad():  # the caller's mode has no effect
         assert fit(lambda: p - 3.0, [p]).converged
     assert p.data == pytest.approx([3.0])
 
@@ -625,7 +625,7 @@ def test_all_optimisers_are_listed():
 
 
 def all_options(kind):
-    """With everything that the optimiser has: momentum, decay, centring."""
+    """All options of the optimiser are used: momentum, decay, centring."""
     known = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.5, "centered": True}
     return {name: value for name, value in known.items() if name in inspect.signature(kind).parameters}
 
@@ -640,7 +640,7 @@ def test_a_frozen_parameter_stays_and_then_goes_on(kind, frozen, clipped, dtype)
     for stays in frozen:
         q.requires_grad_(not stays)
         before, moved = q.data, p.data
-        q.grad = tr.tensor(np.array([3.0, 4.0], dtype))  # of before it was frozen
+        q.grad = tr.tensor(np.array([3.0, 4.0], dtype))  # a gradient from before the freezing
         p.grad = tr.tensor(np.array([1.0, 1.0], dtype))
         if clipped:
             norm = optim.clip_grad_norm([p, q], 1.0)
@@ -715,7 +715,7 @@ def test_the_variance_of_centred_rmsprop_is_that_of_two_passes(steps, alpha, dty
     weights = (1 - alpha) * alpha ** np.arange(steps)[::-1]
     exact = g.astype(float)
     mean = weights @ exact
-    # the means start at 0, with the weight that is left
+    # the means start at 0, which keeps the remaining weight
     expected = weights @ (exact - mean) ** 2 + alpha**steps * mean**2
     found = optimizer.state_dict()["0.variance"]
     assert found >= 0 and np.isfinite(p.data).all()
@@ -723,7 +723,7 @@ def test_the_variance_of_centred_rmsprop_is_that_of_two_passes(steps, alpha, dty
 
 
 def test_an_optimiser_says_which_of_its_entries_count_steps():
-    """By `counters`: a name says nothing, and `n` may be an array."""
+    """Counters are found in `counters`, not by name; `n` may be an array."""
 
     class Slowing(optim.SGD):
         state_names = ("age", "n")
@@ -794,7 +794,7 @@ def test_a_step_leaves_old_graphs_right_and_skips_what_has_no_gradient():
     assert p.data == [0.0] and q.data == [5.0]
     optimizer.zero_grad()
     loss.backward()
-    assert p.grad.data == [6.0]  # of the value that the loss was computed with
+    assert p.grad.data == [6.0]  # gradient at the value with which the loss was computed
 
 
 def test_optimisers_refuse_nonsense():

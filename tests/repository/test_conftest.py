@@ -1,4 +1,4 @@
-"""How the suite is spread over processes."""
+"""Distribution of the test suite over processes."""
 
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""The rooms of the package and what may pass between them; read from the source, not from what ran."""
+"""The rooms of the package and the allowed imports between them, read from the source code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import tinygrad_rnn
 PACKAGE = Path(tinygrad_rnn.__file__).parent
 ROOT = Path(__file__).parents[2]
 
-# From the ground up: a module imports only rooms that stand at or before its own. The package itself,
+# From the lowest room up: a module imports only its own room and rooms before it in the list. The package itself,
 # "tinygrad_rnn", stands where everything that `import tinygrad_rnn` brings is below it.
 ROOMS = (
     "_start",
@@ -62,7 +62,7 @@ ROOMS = (
     "__main__",
 )
 
-# Convenience methods that reach up, from inside their bodies: (module, function) -> room.
+# Convenience methods that import a higher room inside their bodies: (module, function) -> room.
 REACHING_UP = {
     ("graph.graph", "Graph.draw"): "draw",
     ("nn.module", "Module.draw"): "draw",
@@ -72,7 +72,7 @@ REACHING_UP = {
     ("tensor", "Tensor.backward"): "autodiff",
 }
 
-# What each extra brings, by the name it is imported under.
+# The modules that each extra installs, by their import names.
 EXTRAS = {"pygraphviz", "safetensors", "hypothesis", "matplotlib", "tqdm", "threadpoolctl", "pytest", "torch", "scipy"}
 EXTRAS |= {"sklearn", "pandas"}
 
@@ -92,7 +92,7 @@ SERVE_ANY_CELL = ("graph", "ops", "scan", "views", "draw", "testing", "explain")
 
 
 class Import(NamedTuple):
-    """One import statement's target, and where it stands."""
+    """The target of one import statement, and the position of the statement."""
 
     target: str  # dotted, absolute
     function: str  # qualified name of the function around it, or ""
@@ -100,7 +100,7 @@ class Import(NamedTuple):
 
 
 def modules() -> dict[str, ast.Module]:
-    """Every module of the package by its dotted path within it."""
+    """Every module of the package, by its dotted path within the package."""
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE).with_suffix("").parts
@@ -117,7 +117,7 @@ def is_package(module: str) -> bool:
 
 
 def imports(module: str) -> Iterator[Import]:
-    """The imports of a module, but for those under ``if TYPE_CHECKING:``."""
+    """The imports of a module, except imports under ``if TYPE_CHECKING:``."""
     here = ["tinygrad_rnn", *([] if module == "tinygrad_rnn" else module.split("."))]
 
     def absolute(node: ast.ImportFrom) -> str:
@@ -157,7 +157,7 @@ def imports(module: str) -> Iterator[Import]:
 
 
 def room_of(dotted: str) -> str | None:
-    """The room of an absolute dotted name; None for what isn't ours."""
+    """The room of an absolute dotted name; None for a name outside the package."""
     first, *rest = dotted.split(".")
     if first != "tinygrad_rnn":
         return None
@@ -177,7 +177,7 @@ OTHER_TESTS = {
 
 
 def test_tests_stand_in_the_room_that_they_test() -> None:
-    """Tests of a room are in a folder of its name; for a room that is one module, a file at the top will do."""
+    """Tests of a room are in a folder of the same name; for a room that is a single module, in a file at the top."""
     wrong = []
     for path in sorted((ROOT / "tests").rglob("*.py")):
         folder, *rest = path.relative_to(ROOT / "tests").parts
@@ -206,7 +206,7 @@ def test_rooms_import_only_what_is_below() -> None:
 
 
 def test_rooms_have_no_cycle_of_modules() -> None:
-    """Between the modules of one room too: an order exists in which each is after what it imports."""
+    """The modules of one room have no import cycle: in some order, each module is after the modules that it imports."""
     needs = {
         module: {
             target
@@ -223,7 +223,7 @@ def test_rooms_have_no_cycle_of_modules() -> None:
         needs = {module: below for module, below in needs.items() if module not in ready}
 
 
-# Private names of others that are asked for, with the reason.
+# Private names of other packages that are used, with the reason.
 PRIVATE_OF_OTHERS = {
     ("_start", "os._exit"): "to leave at once, while nothing is imported yet",
     ("cli", "argparse._SubParsersAction"): "a type, which argparse does not export",
@@ -240,7 +240,7 @@ def _is_private(name: str) -> bool:
 
 
 def _private_names_of(tree: ast.Module) -> set[str]:
-    """Private names that a module gives: to functions, classes, attributes of classes and of `self`."""
+    """Private names that a module defines: functions, classes, attributes of classes and of `self`."""
     own = set()
     for node in ast.walk(tree):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
@@ -255,7 +255,7 @@ def _private_names_of(tree: ast.Module) -> set[str]:
 
 
 def test_nothing_reaches_for_a_private_name_of_another_module() -> None:
-    """But a subclass for those of its base, in one room."""
+    """Only a subclass may use the private names of its base class, in the same room."""
     names = {module: _private_names_of(tree) for module, tree in MODULES.items()}
     wrong, reached = [], set()
     for module, tree in MODULES.items():
@@ -307,7 +307,7 @@ def test_what_serves_any_cell_knows_none_by_name(room: str) -> None:
 
 
 def test_import_brings_no_extra() -> None:
-    """`import tinygrad_rnn` stays quick: what draws, plots, tests and shows progress comes when it is used."""
+    """`import tinygrad_rnn` stays fast: modules for drawing, plots, tests and progress are imported when they are used."""
     code = "import sys, tinygrad_rnn; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     brought = set(run.stdout.split())
@@ -328,7 +328,7 @@ def test_extras_are_imported_inside_functions_only() -> None:
 
 
 def test_extras_have_what_is_asked_of_them() -> None:
-    """`optional("module", "extra", …)` and `installing` name an extra of setup.cfg that brings the module."""
+    """`optional("module", "extra", …)` and `installing` name an extra of setup.cfg that installs the module."""
     extras = _setup_cfg()["options.extras_require"]
 
     def brought(extra: str) -> set[str]:
@@ -350,7 +350,7 @@ def test_extras_have_what_is_asked_of_them() -> None:
 
 
 def test_hints_how_to_install_come_from_one_place() -> None:
-    """The package is on no index, so that its own name is nothing to give to pip."""
+    """The package is not on an index, so messages must not tell users to give its name to pip."""
     said = [f"{m}:{line}: {text}" for m, tree in MODULES.items() for line, text in _said(tree) if "pip install" in text]
     assert len(said) == 2 and all(place.startswith("extras:") for place in said), said
     sources = [path for path in ROOT.rglob("*.md") if "_build" not in path.parts] + list(PACKAGE.rglob("*.py"))
@@ -371,8 +371,8 @@ def test_third_party_imports_are_declared() -> None:
     assert not foreign, "\n".join(sorted(foreign))
 
 
-# The NumPy backend compiles programs. Their source is made of calls of kernels, bound to names that the
-# writer makes; nothing that was read stands in it, and of a user's names only identifiers, after a number.
+# The NumPy backend compiles programs. Their source has calls of kernels with generated names. It contains no text
+# from files; of a user's names it contains only identifiers, after a number.
 RUNS_ITS_OWN_SOURCE = {("scan.numpy.executable", "exec(compile(self.source, '<program>', 'exec'), space)")}
 
 FORBIDDEN = {
@@ -394,7 +394,7 @@ FORBIDDEN = {
 
 
 def test_nothing_runs_what_it_reads() -> None:
-    """No pickle, eval, exec or shell anywhere, but for one exec of generated source; NumPy is told not to unpickle."""
+    """No pickle, eval, exec or shell, except one exec of generated source; NumPy is called without allow_pickle."""
     wrong, own = [], set()
     for module, tree in MODULES.items():
         for found in imports(module):
@@ -435,7 +435,7 @@ def test_nothing_is_downloaded() -> None:
     assert not wrong, "\n".join(wrong)
 
 
-# -- what is shipped -----------------------------------------------------------------------
+# -- the installed package -----------------------------------------------------------------
 
 
 def _setup_cfg() -> configparser.ConfigParser:
@@ -455,7 +455,7 @@ def test_all_metadata_is_in_setup_cfg() -> None:
     assert "[project]" not in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert not (ROOT / "setup.py").exists()
     assert "py.typed" in _setup_cfg()["options.package_data"]["tinygrad_rnn"]
-    for path in PACKAGE.rglob("*.py"):  # find: leaves out a folder without __init__.py
+    for path in PACKAGE.rglob("*.py"):  # setuptools' find: leaves out a folder without __init__.py
         assert (path.parent / "__init__.py").exists(), f"{path.parent} is no package, so it would not be shipped"
 
 

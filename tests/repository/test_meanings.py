@@ -1,4 +1,4 @@
-"""What an operation or a value is, is declared: not found out from LaTeX or names, nor by kernels run on random numbers."""
+"""The meaning of operations and values is declared; code must not guess it from LaTeX, names, or runs on random numbers."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ import tinygrad_rnn
 
 PACKAGE = Path(tinygrad_rnn.__file__).parent
 
-# Rooms that look at nodes which others have made.
+# Rooms that read nodes made by other rooms.
 READERS = ("graph", "scan", "autodiff", "nn", "optim", "explain", "views", "draw")
 
-# The one that prints formulas, and those that declare and check them.
+# The module that prints formulas, and the modules that declare and check formulas.
 FORMULAS = {"explain.printer", "ops.core", "ops.formula"}
 
-# Rewrites by an identity of one function, which is no fact of a kind: σ(a) = ½ + ½ tanh(a/2), Σ_j a_j = a 1,
+# Rewrites by an identity of one function, which is not a general fact: σ(a) = ½ + ½ tanh(a/2), Σ_j a_j = a 1,
 # and zeros with values added.
 IDENTITIES = {"sigmoid", "tanh", "sum", "scatter"}
 
 # Tags of leaves, and attributes of the primitives that the module itself defines.
 TAGS = {"source", "draw", "once", "number", "plan", "steps"}
 
-# Names that mean something, with the reason.
+# Names with a meaning, with the reason.
 KNOWN = {
     "views.full_lengths": "the mask of lengths is marked by its name",
     "nn.module": "'_children' is a field of the module itself",
@@ -49,7 +49,7 @@ def _is_text(node: ast.AST) -> bool:
 
 
 def _is_name(node: ast.AST) -> bool:
-    """Whether an expression is what something is called: x.name, names[i], name, key."""
+    """Whether an expression is a name of an object: x.name, names[i], name, key."""
     if isinstance(node, ast.Subscript):
         return _is_name(node.value)
     called = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
@@ -86,7 +86,7 @@ def names_read(module: str, tree: ast.Module) -> Iterator[str]:
 
 
 def attributes_read(module: str, tree: ast.Module) -> Iterator[str]:
-    """Attributes of others' primitives by literal names, where facts say which attribute means what."""
+    """Attributes of other modules' primitives, read by literal names although facts declare their meaning."""
     if module.split(".")[0] not in ("views", "draw", "explain"):
         return
     for node in ast.walk(tree):
@@ -102,7 +102,7 @@ def attributes_read(module: str, tree: ast.Module) -> Iterator[str]:
 
 
 def primitives_named(module: str, tree: ast.Module) -> Iterator[str]:
-    """Primitives looked up by their names, but for what a rewrite makes, or is an identity of."""
+    """Primitives looked up by their names, except primitives that a rewrite makes or whose identity it uses."""
     room = module.split(".")[0]
     names: dict[str, str] = {}
     for node in ast.walk(tree):
@@ -126,7 +126,7 @@ def primitives_named(module: str, tree: ast.Module) -> Iterator[str]:
 
 
 def kernels_tried(module: str, tree: ast.Module) -> Iterator[str]:
-    """Random numbers in a room that only looks."""
+    """Random numbers in a room that only reads graphs."""
     if module.split(".")[0] in ("views", "draw", "explain"):
         for node in ast.walk(tree):
             if isinstance(node, ast.Attribute) and node.attr in ("default_rng", "standard_normal", "allclose"):

@@ -1,4 +1,4 @@
-"""README and the docs' pages show what their code gives: text word for word, pictures by what they were made from."""
+"""README and the docs' pages show the results of their code: text word for word, pictures by their source."""
 
 from __future__ import annotations
 
@@ -216,7 +216,7 @@ TRANSLATION = """# 字母
 
 @pytest.fixture
 def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
-    """A page that is up to date, and where its translation goes."""
+    """A page that is up to date, and the path of its translation."""
     monkeypatch.setattr(run, "DOCS", tmp_path)
     monkeypatch.setattr(run, "PICTURES", tmp_path / "pictures")
     (tmp_path / "page.md").write_text(ORIGINAL, encoding="utf-8")
@@ -247,7 +247,7 @@ def test_a_block_of_a_translation_that_differs_is_run_with_all_that_reads_its_na
     text = translation.read_text(encoding="utf-8")
     assert "```text\n1\n```\n\n那么" in text  # U - W
     assert draw in text and "(../pictures/page/letters-zh.svg)" in text
-    assert text.endswith("U\n```\n\n```text\n1\n```\n")  # the last block is run once, for U is set anew in it
+    assert text.endswith("U\n```\n\n```text\n1\n```\n")  # the last block runs once, because it sets U again
     assert run.differences(page) == []
     assert page.read_text(encoding="utf-8") == ORIGINAL
     translation.write_text(text.replace("```text\n1\n```\n\n那么", "```text\n-1\n```\n\n那么"), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The page about performance shows what the files of results say."""
+"""The page about performance shows the numbers in the files of results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PyTorch's names: an error says what is written here, docs/pytorch.md says the same, and that code runs."""
+"""PyTorch's names: an error gives the code for this library, docs/pytorch.md gives the same code, and the code runs."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""`tools/same.py` finds what is planted in a copy of the package, and says where."""
+"""`tools/same.py` finds faults planted in a copy of the package, and names their place."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ FAULTS = {
         r"raises: only NEW has it: .*Error: ",
     ),
 }
-"""What is planted, or None for another trace of the fault before; the case that shows it; and what is said."""
+"""The planted fault, or None for another trace of the fault before; the case that shows the fault; and the output."""
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def copied(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def found(copied):
-    """What is printed of that checkout, with two more cases that show nothing."""
+    """The output for this checkout, with two more cases that show nothing."""
     cases = [f"--only={case}" for _, case, _ in FAULTS.values()]
     done = same(ROOT, copied, "--cells=2", "--only=cell *", "--only=layer Recurrent(RNNCell(3, 5)), scan", *cases)
     assert done.returncode == 1, done.stderr
