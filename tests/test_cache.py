@@ -1,4 +1,4 @@
-"""What layers keep between calls is bounded by bytes, in the whole process."""
+"""The memory that layers keep between calls is bounded in the whole process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MB = 2**20
 
 @pytest.fixture(autouse=True)
 def emptied() -> Iterator[None]:
-    """Start with nothing kept, and leave the limit as it was."""
+    """Start with an empty cache, and restore the limit at the end."""
     before = tr.cache_limit()
     tr.cache_limit(0)
     gc.collect()
@@ -39,7 +39,7 @@ def train(layer: nn.Module, T: int, B: int) -> np.ndarray:
 
 @pytest.mark.parametrize("limit", [0, 2 * MB])
 def test_the_bytes_that_are_held_stay_below_the_limit(limit):
-    """Of several layers, over many shapes."""
+    """The limit holds for several layers with many shapes."""
     layers = [nn.GRU(3, 24), nn.LSTM(3, 8, 2), nn.Recurrent(nn.RNNCell(3, 16), checkpoint=1), nn.RNN(3, 8, bidirectional=True)]
     for layer in layers:
         train(layer, 3, 1)
@@ -56,7 +56,7 @@ def test_the_bytes_that_are_held_stay_below_the_limit(limit):
             most = max(most, allocated() - start)
         assert most < 1.2 * limit + MB / 2
         if limit:
-            assert most > limit / 3  # and it is made use of
+            assert most > limit / 3  # and the cache is used
     finally:
         tracemalloc.stop()
 

@@ -1,4 +1,4 @@
-"""Modules of PyTorch made of ours, and ours of PyTorch's: equal to rounding, both ways, for random configurations."""
+"""Modules of this library and of PyTorch are converted to each other: equal up to rounding, for random configurations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ flag, sizes = st.booleans(), st.integers(1, 4)
 
 @st.composite
 def parts(draw: Any) -> Any:
-    """A module of PyTorch, and the size of its input; None for codes."""
+    """A module of PyTorch, and the size of its input; the size is None for codes."""
     import torch
 
     dtype = draw(st.sampled_from([torch.float32, torch.float64]))
@@ -44,7 +44,7 @@ def flat(found: Any) -> list[Any]:
 
 
 def outputs(theirs: Any, ours: nn.Module, size: int | None) -> None:
-    """Compare what both say of one input, and what their states are."""
+    """Compare the outputs of both modules for one input, and their states."""
     import torch
 
     generator = np.random.default_rng(0)
@@ -56,7 +56,7 @@ def outputs(theirs: Any, ours: nn.Module, size: int | None) -> None:
     state = (ours.initial_state(2),) if isinstance(ours, nn.Cell) else ()
     found = ours(x, *state)
     if isinstance(ours, nn.Cell):
-        found = found[1]  # PyTorch's cells give the state alone
+        found = found[1]  # PyTorch's cells return only the state
     tolerance = 1e-12 if dtypes[0] == np.float64 else 1e-5
     for one, other in zip(flat(found), flat(expected), strict=True):
         np.testing.assert_allclose(one.data, other.detach().numpy(), tolerance, tolerance)
@@ -99,7 +99,7 @@ def test_sequential_and_ties():
 
 @torch_is_here
 def test_a_state_dict_in_a_file(tmp_path):
-    """Of tied weights PyTorch lists both; its own way to store a model leaves one of them out."""
+    """PyTorch lists tied weights twice; its own way to store a model leaves one of them out."""
     import torch
     from safetensors.torch import save_file, save_model
 

@@ -19,7 +19,7 @@ PACKAGE = Path(tinygrad_rnn.__file__).parent
 ROOT = Path(__file__).parents[2]
 
 # From the lowest room up: a module imports only its own room and rooms before it in the list. The package itself,
-# "tinygrad_rnn", stands where everything that `import tinygrad_rnn` brings is below it.
+# "tinygrad_rnn", comes after everything that `import tinygrad_rnn` imports.
 ROOMS = (
     "_start",
     "_version",

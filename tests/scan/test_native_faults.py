@@ -1,6 +1,6 @@
 """Faults planted in the writer of C, each of which random cells must find.
 
-Each fault runs in a process of its own: a wrong address may end it, and that is found, too.
+Each fault runs in a separate process: a wrong address may kill the process, which also counts as found.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ pytestmark = pytest.mark.skipif(not (has_compiler() and hasattr(os, "fork")), re
 
 THOROUGH = settings().max_examples > 40
 CASES = 96 if THOROUGH else 24
-"""Random cells that a fault is given to be found in."""
+"""Number of random cells in which a fault must be found."""
 TOGETHER = 8
-"""So many are compiled at once."""
+"""Number of cells that are compiled at once."""
 
 
 class Fault(NamedTuple):
     """An edit of a function, which is found by its qualified name.
 
-    `rows` is how many go together in a chunk. With `primitives`, the cases of these are enough to find it. Parts of the batch
-    run in `threads`.
+    `rows` is the number of rows in a chunk. With `primitives`, the cases of these primitives are enough to find the fault.
+    Parts of the batch run in `threads`.
     """
 
     name: str
@@ -141,17 +141,17 @@ FAULTS = [
 ]
 
 SOME = FAULTS if THOROUGH else FAULTS[::16]
-"""All of them in the profiles "thorough" and "scan"."""
+"""All faults in the profiles "thorough" and "scan"."""
 
 
 @pytest.fixture(scope="module")
 def cases():
-    """Cells, and what NumPy says of them."""
+    """Cells, and their results in NumPy."""
     return [(drawn, quietly(drawn, "scan", 1)) for drawn in sample(CASES)]
 
 
 def finds(fault: Fault, cases, folder) -> str:
-    """What shows a fault: a difference, a failure, or nothing."""
+    """The sign of a fault: a difference, a failure, or nothing."""
     failures = 0
     with patched(planted(fault.function, fault.edit), (executable, "CHUNK_ROWS", fault.rows)):
         for name in fault.primitives:

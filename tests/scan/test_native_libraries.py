@@ -1,4 +1,4 @@
-"""Compiled programs are kept, shared and mended; where something fails, NumPy runs the cell, and one message says why."""
+"""Compiled programs are kept, shared and repaired; if something fails, NumPy runs the cell, and one message says why."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ XS = np.random.default_rng(0).normal(size=(6, 2, 3)).astype("float32")
 
 @pytest.fixture(autouse=True)
 def fresh(tmp_path, monkeypatch):
-    """An empty folder, and a process that has compiled nothing and told nothing."""
+    """An empty folder, and a process that has compiled nothing and given no message."""
     place = tmp_path / "cache"
     monkeypatch.setenv("TINYGRAD_RNN_CACHE", str(place))
     monkeypatch.setattr(libraries, "LEVEL", "-O0")
@@ -42,7 +42,7 @@ def outputs(backend="native", cell=None):
 
 
 def told(call):
-    """What a call returns, and its warnings."""
+    """The result of a call, and its warnings."""
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         result = call()
@@ -59,7 +59,7 @@ def test_a_program_is_compiled_once_and_found_again(fresh, monkeypatch):
     (path,) = programs(fresh)
     written = path.stat().st_mtime_ns
     monkeypatch.setattr(libraries, "_loaded", {})
-    monkeypatch.setattr(compiler, "_call", None)  # it would be an error to call it
+    monkeypatch.setattr(compiler, "_call", None)  # a call of the compiler would be an error
     assert np.array_equal(outputs(), first)
     assert path.stat().st_mtime_ns == written
     assert {file.name.rpartition(".")[2] for file in fresh.iterdir()} == {"so", "o", "sum"}
@@ -78,7 +78,7 @@ def test_a_damaged_file_is_made_again(damage, fresh, monkeypatch):
     (path,) = programs(fresh)
     whole = path.read_bytes()
     changed = bytes([*whole[:400], whole[400] ^ 1, *whole[401:]])
-    path.unlink()  # the file that is loaded stays as it is
+    path.unlink()  # the loaded file is not changed
     path.write_bytes({"half": whole[: len(whole) // 2], "one byte": changed}.get(damage, damage))
     monkeypatch.setattr(libraries, "_loaded", {})
     found, words = told(outputs)
@@ -157,7 +157,7 @@ def test_the_command_without_a_compiler(tmp_path, monkeypatch, capsys):
     assert "fails: there is no C compiler" in capsys.readouterr().out
 
 
-# -- what fails ----------------------------------------------------------------------------
+# -- failures ------------------------------------------------------------------------------
 
 
 def stand_in(folder: Path, script: str) -> str:
@@ -188,7 +188,7 @@ def test_without_a_compiler_numpy_runs_the_cell(tmp_path, monkeypatch):
     [
         ('[ "$1" = --version ] || { echo "x.c:1: error: no luck"; exit 3; }', "cc ended with status 3: x.c:1: error: no luck"),
         ('[ "$1" = --version ] || sleep 30', "cc did not end within 0.2 s"),
-        ('[ "$1" = --version ] || exit 0', "cannot be used"),  # it says that all went well, and has made nothing
+        ('[ "$1" = --version ] || exit 0', "cannot be used"),  # the compiler reports success, but has made no file
         ("exit 1", "cc ended with status 1"),
         ("kill -9 $$", "cc ended with status -9"),
     ],

@@ -1,4 +1,4 @@
-"""The C of each primitive gives what its kernel gives."""
+"""The C code of each primitive gives the same results as its kernel."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not has_compiler(), reason="there is no C compil
 THOROUGH = settings().max_examples > 40
 OWN = [primitive for primitive in tr.ops.registry.values() if primitive.name not in ("scan", "item")]
 SOME = OWN if THOROUGH else [primitive for primitive in OWN if primitive.c is None]
-"""Those that have C beside their formula are checked by `check_primitive`, with their gradients."""
+"""Primitives with C code in addition to their formula; `check_primitive` checks them, with their gradients."""
 
 
 @pytest.mark.parametrize(("level", "count"), [("-O0", 6), ("-O3", 3)] if THOROUGH else [("-O0", 6)])

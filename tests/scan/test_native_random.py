@@ -23,7 +23,7 @@ from tinygrad_rnn.scan.native import executable
 pytestmark = pytest.mark.skipif(not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="there is no C compiler")
 
 SHARE = max(1, settings().max_examples // 40)
-"""Of what continuous integration does, where 40 are the profile's."""
+"""Fraction of the work of continuous integration, whose profile has 40 examples."""
 
 
 def test_random_cells_agree_to_second_order(tmp_path):

@@ -1,4 +1,4 @@
-"""Parts of a batch run in threads: the same numbers but for the rounding of sums, and the same bits in every run."""
+"""Parts of a batch run in threads: the same numbers up to rounding of sums, and the same bits in every run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SHARE = max(1, settings().max_examples // 40)
 
 @pytest.fixture
 def in_parts(monkeypatch):
-    """The numbers of parts of the runs so far."""
+    """The number of parts of each run so far."""
     found = []
     run = executable.NativeExecutable._run_parts
 
@@ -39,7 +39,7 @@ def in_parts(monkeypatch):
 
 
 def made(cell=nn.LSTM):
-    """A layer with as many units as there are sequences below, or nearly."""
+    """A layer whose number of units is equal or close to the number of sequences below."""
     tr.seed(0)
     return cell(3, 5, dtype="float64")
 
@@ -102,7 +102,7 @@ def test_one_sequence_or_little_work_is_one_thread(functions, in_parts):
 
 
 class Apart(nn.Cell):
-    """A cell that may read what is of each sequence, or what is of all."""
+    """A cell that may read values of each sequence, or values shared by all sequences."""
 
     input_size, state_shape = 3, (3,)
 

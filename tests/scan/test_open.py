@@ -1,4 +1,4 @@
-"""A scan, opened, is what `mode="unroll"` makes: node by node, name by name, to the last bit."""
+"""An opened scan equals the graph of `mode="unroll"`: node by node, name by name, to the last bit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def data(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 class Taps(nn.Cell):
-    """A delay line of two, and an output that is no state."""
+    """A delay line of two steps, and an output that is not a state."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,12 +39,12 @@ class Taps(nn.Cell):
 
 
 class Cut(nn.Cell):
-    """Its gradient goes no further than a step back."""
+    """A cell whose gradient goes only one step back."""
 
     def __init__(self) -> None:
         super().__init__()
         self.U, self.W = nn.Parameter((2, 3), symbol="U"), nn.Parameter((3, 3), symbol="W")
-        self.kept = tr.tensor(np.zeros((3, 3), F4))  # a cut does not keep alive what it was cut off from
+        self.kept = tr.tensor(np.zeros((3, 3), F4))  # a cut does not keep the graph before it in memory
 
     def initial_state(self, batch_size: int) -> tr.Tensor:
         return self.kept
@@ -68,7 +68,7 @@ class Inner(nn.Cell):
 
 
 class Dropped(nn.Cell):
-    """Two dropouts a step, and one that nothing depends on."""
+    """Two dropouts in each step, and a dropout on which nothing depends."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -364,7 +364,7 @@ def test_a_cut_off_state_is_found_while_its_run_is_alive():
     xs = np.ones((4, 1, 2), F4)
     outputs, h = rnn(xs[:2])
     losses = [outputs.sum()]
-    outputs, h = rnn(xs[2:], h.detach())  # the state before the cut has no tensor any more
+    outputs, h = rnn(xs[2:], h.detach())  # the state before the cut no longer has a tensor
     losses.append(outputs.sum())
     opened = tr.graph(*losses).opened()
     (cut,) = [node for node in opened.nodes if node.operation == "detach"]

@@ -1,4 +1,4 @@
-"""What a plan says: the table, the program and the pictures, for cells that the library does not know."""
+"""The contents of plans: the table, the program and the pictures, for cells that the library does not know."""
 
 import re
 import subprocess
@@ -18,7 +18,7 @@ from tinygrad_rnn.scan.partition import When
 
 
 class Sums(nn.Cell):
-    """Slots of every other kind: a running sum, one with a factor, one that never changes, one that nobody reads."""
+    """Other kinds of slots: a running sum, a sum with a factor, a slot that never changes, a slot without a reader."""
 
     def __init__(self, n=3):
         super().__init__()
@@ -35,7 +35,7 @@ class Sums(nn.Cell):
 
 
 class Signs(nn.Cell):
-    """Its gradient with respect to its state is 1, and it is no sum."""
+    """A cell whose gradient with respect to its state is 1, but which is not a sum."""
 
     state_shape = (3,)
 
@@ -67,7 +67,7 @@ def slots(one):
     return {slot.name: str(slot) for slot in one.slots}
 
 
-# -- what it says --------------------------------------------------------------------------
+# -- contents ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["rnn", "lstm", "gru", "eight matrices"])
@@ -147,7 +147,7 @@ def test_planning_runs_nothing_and_tells_what_is_run():
     assert found.forward.source == node.attributes["plan"].executable(True).source
 
 
-# -- counted anew from the source ----------------------------------------------------------
+# -- counted again from the source ---------------------------------------------------------
 
 VIEWS = ("transpose", "reshape", "broadcast_to")
 CALL = re.compile(r"^(?:[\w.]+ = )?(\w[\w.]*)\(")
@@ -158,7 +158,7 @@ def calls(source):
     """Kernel calls inside the loops over steps, and outside, by reading the program."""
     inside = outside = 0
     indent = None
-    for line in source[source.index("def run") :].splitlines()[1:]:  # before it, what is filled in once and for all
+    for line in source[source.index("def run") :].splitlines()[1:]:  # the lines before `run` set up buffers once
         depth, text = len(line) - len(line.lstrip()), line.strip()
         if indent is not None and depth <= indent:
             indent = None

@@ -99,7 +99,7 @@ def test_both_modes_name_the_same_values(does, lengths, named):
 @pytest.mark.parametrize("name", ["both", "z", "h", "o", "k"])
 @pytest.mark.parametrize("lengths", [None, [4, 2, 1]])
 def test_gradients_pass_through_what_is_recorded(name, lengths):
-    """Held against a loop in Python, in which the values are those of the loss; second order too."""
+    """Recorded values equal those of a loop in Python whose loss depends on them; also in second order."""
     found = []
     for mode in ("loop", *MODES):
         cell = Named(_gates)
@@ -152,7 +152,7 @@ def test_a_gradient_behind_a_detach_in_a_cell_is_refused_in_both_modes(what, col
         outputs, _ = nn.Recurrent(cell, mode=mode)(given["xs"], (given["start"], np.zeros((3, 2))))
         if collected:
             gc.collect()
-        if what == "start":  # on the path, and not behind the cut
+        if what == "start":  # on the path, not before the cut
             words.append(tr.grad(outputs.sum(), given["start"]).data.round(9).tolist())
             continue
         with pytest.raises(
@@ -176,7 +176,7 @@ def test_a_force_mask_has_an_element_for_each_step_or_for_each_row_of_it(mode):
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("reverse", [False, True])
 def test_a_row_carries_on_what_it_had_at_its_own_end(mode, reverse):
-    """Delays too, which are not held step by step."""
+    """Delays, which are not held step by step, are also recorded."""
     lengths = [4, 2, 0]
     layer = nn.Recurrent(Named(_input_passed_on), mode=mode, reverse=reverse)
     start = (np.full((3, 2), 7.0), np.full((3, 2), 9.0))

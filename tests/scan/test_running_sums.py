@@ -1,4 +1,4 @@
-"""Slots that are running sums: computed for all steps at once, and equal to the steps made one by one."""
+"""Slots that are running sums are computed for all steps at once, and equal the steps computed one by one."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Running(nn.Cell):
 
 
 class Wide(nn.Cell):
-    """A running sum of as many numbers as are asked for."""
+    """A running sum of a given number of values."""
 
     def __init__(self, size: int) -> None:
         super().__init__()

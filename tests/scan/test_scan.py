@@ -1,4 +1,4 @@
-"""Scan by hand: what is traced and kept, threads, memory, and cells that nobody ships."""
+"""Scan: traces and kept values, threads, memory, and cells that are in no library."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def weight(*shape, seed=0):
 
 @pytest.fixture
 def traces(monkeypatch):
-    """What was traced, in order."""
+    """The traced cells, in order."""
     made, trace = [], compiled_steps.trace
 
     def noted(*arguments):
@@ -55,7 +55,7 @@ class Plain(nn.Cell):
 
 
 def results(model, xs, state=None, order=2, **options):
-    """Outputs, final state and gradients by everything, to second order."""
+    """Outputs, final state and gradients with respect to all inputs, to second order."""
     xs = tr.tensor(xs, requires_grad=True)
     outputs, final = model(xs, state, **options)
     ends = [end for end in (*flatten(outputs), *flatten(final)) if end is not None]
@@ -85,7 +85,7 @@ def test_another_length_neither_traces_nor_rewrites_again(monkeypatch, traces):
     model = nn.Recurrent(cell)
     tr.grad((model(array(4, 2, 3))[0] ** 2).sum(), [cell.W])
     found = len(traces)
-    assert found == 2  # the second one shows that the step does the same at each call
+    assert found == 2  # the second trace shows that the step does the same at each call
     for name in ("rewrite", "canonical", "differentiate", "Schedule"):
         monkeypatch.setattr(f"tinygrad_rnn.scan.compiled.{name}", lambda *_: pytest.fail("made anew"))
     for T in (1, 7, 4):
@@ -245,7 +245,7 @@ def test_a_copy_of_a_model_that_was_run_is_a_model_of_its_own():
     assert not np.allclose(results(twin, xs, order=1)["end 0"], before["end 0"])
 
 
-# -- calls side by side --------------------------------------------------------------------
+# -- parallel calls ------------------------------------------------------------------------
 
 
 def test_threads_that_run_one_model_get_what_each_would_get_alone():
@@ -314,7 +314,7 @@ def test_results_do_not_share_memory_with_what_was_given():
 
 
 class Nested(nn.Cell):
-    """Runs a network of its own over a few copies of what it is given."""
+    """Runs an inner network over a few copies of its input."""
 
     state_shape = (3,)
 
@@ -335,7 +335,7 @@ def test_a_network_within_a_step():
 
 
 def peak(work):
-    """Bytes that NumPy and Python take at the most while it works."""
+    """Peak memory of NumPy and Python during a call, in bytes."""
     gc.collect()
     tracemalloc.start()
     try:
@@ -357,7 +357,7 @@ def lstm(**options):
 
 
 def peak_of_gradient(model, T):
-    """Peak of a loss and its gradient, the outputs, the input and its gradient among it."""
+    """Peak memory of a loss and its gradient, including the outputs, the input and the input's gradient."""
     xs = tr.tensor(np.zeros((T, B, H), "float32"), requires_grad=True)
 
     def work():
@@ -409,13 +409,13 @@ def test_with_states_alone_memory_is_that_of_the_states():
 def test_with_checkpoints_memory_grows_like_the_number_of_segments_and_their_length():
     for n in (4, 20):  # for each step: outputs, their cotangent, the input's gradient, and 1/n of h and c
         model = lstm(checkpoint=n)
-        peak_of_gradient(model, 400)  # what a segment takes is there from now on
+        peak_of_gradient(model, 400)  # allocates the memory of a segment
         grown = (peak_of_gradient(model, 1000) - peak_of_gradient(model, 400)) / (600 * SLOT)
         assert 2 < grown < 1.3 * (3 + 2 / n), (n, grown)
     T, (few, many) = 5000, (1200, 2400)
     taken = [peak_of_gradient(lstm(checkpoint=n), T) for n in (few, many)]
     grown = (taken[1] - taken[0]) / ((many - few) * SLOT)
-    assert 6 < grown < 1.3 * 8, grown  # for each step of a segment: all that is saved without checkpoints
+    assert 6 < grown < 1.3 * 8, grown  # for each step of a segment: all residuals saved without checkpoints
 
 
 def test_no_operation_of_the_loop_goes_through_the_one_door(monkeypatch):
@@ -437,11 +437,11 @@ def test_no_operation_of_the_loop_goes_through_the_one_door(monkeypatch):
     assert "scan" in counts[1] and counts[1] == counts[2]
 
 
-# -- cells that nobody ships ---------------------------------------------------------------
+# -- cells that are in no library ----------------------------------------------------------
 
 
 class Coupled(nn.Cell):
-    """Two cycles, the second fed by the first; one matrix in both."""
+    """Two cycles, of which the second reads the first; both use the same matrix."""
 
     def __init__(self):
         super().__init__()
@@ -456,7 +456,7 @@ class Coupled(nn.Cell):
 
 
 class BothWays(Coupled):
-    """Two slots that each read the other's old value."""
+    """Two slots, each of which reads the old value of the other slot."""
 
     def step(self, x, state):
         a, b = state
@@ -512,7 +512,7 @@ class Attending(nn.Cell):
 
 
 class Hidden(nn.Cell):
-    """A state that the output does not show."""
+    """A state that the output does not contain."""
 
     def __init__(self):
         super().__init__()
@@ -731,7 +731,7 @@ def test_dtypes_are_as_in_unroll(data, own, start):
 
 
 class Widening(nn.Cell):
-    """Its state is of float32, and what it carries on of float64."""
+    """A cell with a float32 state whose next value is float64."""
 
     def initial_state(self, batch_size, dtype=None):
         return tr.tensor(np.zeros((batch_size, 3), "float32"))

@@ -1,4 +1,4 @@
-"""What scan accepts and refuses, unroll accepts and refuses, with the same error or the same numbers."""
+"""Scan and unroll accept and refuse the same cells and inputs, with the same numbers or the same error."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _lookup(cell: nn.Cell, codes: tr.Tensor, h: tr.Tensor) -> tr.Tensor:
 
 
 def _of_the_state(cell: nn.Cell, codes: tr.Tensor, h: tr.Tensor) -> tr.Tensor:
-    """Codes that only the loop knows."""
+    """Codes that are computed in the loop."""
     steps = (h.sum(axis=-1) * 0).astype(np.int64)
     return cell.embed(codes + steps)
 
@@ -71,7 +71,7 @@ def _nested(cell: nn.Cell, codes: tr.Tensor, h: tr.Tensor) -> tr.Tensor:
 
 
 class Lookup(nn.Cell):
-    """An embedding alone, to be run inside another cell."""
+    """A cell with only an embedding, which runs inside another cell."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class Lookup(nn.Cell):
 
 
 class Reading(nn.Cell):
-    """A cell that does something with codes which not all values survive."""
+    """A cell whose operation on codes fails for some values."""
 
     def __init__(self, does: Callable[..., tr.Tensor]) -> None:
         super().__init__()
@@ -163,7 +163,7 @@ def test_scan_refuses_what_unroll_refuses_in_the_same_words(does):
             if case["recording"]:
                 found[mode] = outcome(run)
             else:
-                with tr.no_grad():  # a loop in a loop does not know there what was computed and what was given
+                with tr.no_grad():  # without gradients, an inner loop cannot distinguish computed and given values
                     found[mode] = outcome(run, inputs=does is not _nested)
         assert same(found["scan"], found["unroll"]), found
         seen.add(found["scan"][0] if isinstance(found["scan"], tuple) else None)

@@ -15,11 +15,11 @@ import tinygrad_rnn as tr
 from tinygrad_rnn import nn
 
 CASES = 120
-"""Random cells that a fault is given to be found in."""
+"""Number of random cells in which a fault must be found."""
 
 
 class Fault(NamedTuple):
-    """An edit of a function, which is found by its qualified name; `chunk` is how many steps go together."""
+    """An edit of a function, which is found by its qualified name; `chunk` is the number of steps in a chunk."""
 
     name: str
     function: str
@@ -181,7 +181,7 @@ def test_random_cells_find_a_planted_fault(fault, cases):
         except Difference:
             agree(expected, quietly(drawn, "scan"))  # without the fault
             return
-        except Exception:  # shapes that do not fit show it too, but what fails with every cell is planted wrongly
+        except Exception:  # wrong shapes also show a fault, but a fault that fails with every cell is planted wrongly
             errors += 1
     assert 0 < errors < len(cases), f"of {len(cases)} random cells {errors} fail, and none shows that {fault.name}"
 

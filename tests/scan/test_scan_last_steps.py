@@ -1,4 +1,4 @@
-"""Cotangents that nobody gave: at the last steps a slot's next value may be read by nothing, whatever its derivative is."""
+"""Missing cotangents: at the last steps nothing may read a slot's next value, whose derivative may even be infinite."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tinygrad_rnn import nn
 
 
 class OneSlot(nn.Cell):
-    """Of the last step only the outputs are read; the state's root has an infinite derivative at 0."""
+    """Only the outputs of the last step are read; the square root of the state has an infinite derivative at 0."""
 
     state_shape = ((2,),)
 
@@ -26,7 +26,7 @@ class OneSlot(nn.Cell):
 
 
 class Chain(OneSlot):
-    """A value is read three steps later, so that those of the last three steps are not."""
+    """A value is read three steps later, so the values of the last three steps are not read."""
 
     state_shape = ((2,), (2,), (2,))
 
@@ -46,7 +46,7 @@ class Swapped(OneSlot):
 
 
 class Beside(OneSlot):
-    """A cycle that is read, and another that goes its own way."""
+    """A cycle that is read, and an independent cycle."""
 
     state_shape = ((2,), (2,))
 
@@ -64,14 +64,14 @@ READ = {
 
 
 class Gradients:
-    """Gradients of one cell, run in several ways; what was traced for a way is used again."""
+    """Gradients of one cell, run in several ways; the trace of each way is used again."""
 
     def __init__(self, cell: type[nn.Cell]) -> None:
         self.cell: Any = cell()
         self.layers: dict[Any, nn.Recurrent] = {}
 
     def __call__(self, xs: Any, read: Any, order: int, lengths: Any = None, **options: Any) -> list[Any]:
-        """Of order 0, by ``.backward()``, which records nothing, and of order 1 and 2 by ``tr.grad``."""
+        """Gradients of order 0, by ``.backward()``, which records nothing, and of order 1 and 2, by ``tr.grad``."""
         layer = self.layers.setdefault(tuple(options.items()), nn.Recurrent(self.cell, **options))
         x = tr.tensor(xs, requires_grad=True)
         start = tuple(tr.tensor(np.full((xs.shape[1], 2), 0.5), requires_grad=True) for _ in self.cell.state_shape)
@@ -131,7 +131,7 @@ def test_rows_that_end_earlier_are_as_in_an_explicit_graph(lengths):
 
 
 def test_a_gradient_that_is_finite_is_one_loop():
-    """What costs more is made only when it is needed."""
+    """The more expensive program is made only if it is needed."""
     cell = OneSlot()
     layer = nn.Recurrent(cell)
     x = tr.tensor(np.ones((4, 2, 2)), requires_grad=True)

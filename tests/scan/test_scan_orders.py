@@ -1,4 +1,4 @@
-"""Each rewrite finds what it looks for in either order of its operands."""
+"""Each rewrite finds its pattern in both orders of the operands."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ N = 4
 
 
 class Ordered(nn.Cell):
-    """A cell whose step is given, with weights and a function of two values that takes them in one order or the other."""
+    """A cell with a given step, weights, and a function of two values that takes the values in either order."""
 
     state_shape = (N,)
 
@@ -62,7 +62,7 @@ CASES = {
     "split concat": ("join", lambda c, x, h: tr.tanh(c.both(h, x) @ c.V.T)),
     "concat matrices": ("+", lambda c, x, h: c.both(tr.sin(h @ c.W), tr.cos(h @ c.U))),
 }
-"""For each rewrite, the operation whose operands change places, and a step in which the rewrite finds something."""
+"""For each rewrite, the operation whose operands are exchanged, and a step in which the rewrite finds its pattern."""
 
 OPERATIONS = {
     "*": lambda a, b: a * b,
@@ -78,7 +78,7 @@ def cell_of(name, is_swapped):
 
 
 def fired(name, is_swapped):
-    """How much each rewrite finds, in a run whose gradient nobody takes: nothing need be saved for it."""
+    """Number of matches of each rewrite, in a run without a gradient, which saves no residuals."""
     with plans() as made, tr.no_grad():
         nn.Recurrent(cell_of(name, is_swapped))(np.ones((5, 2, N)))
     (plan,) = made
@@ -86,7 +86,7 @@ def fired(name, is_swapped):
 
 
 def work(name, is_swapped):
-    """Operations at each step, forward and backward: a rewrite may find something, and make less of it."""
+    """Operations at each step, forward and backward; a rewrite with a match may save less than in the other order."""
     found = nn.Recurrent(cell_of(name, is_swapped)).plan(T=5, B=2, inputs=np.zeros((5, 2, N)))
     return [(one.counts.inside, one.counts.products) for one in (found.forward, found.backward)]
 
@@ -96,7 +96,7 @@ def test_a_rewrite_finds_as_much_in_either_order(name):
     rewrite = name.split(",")[0]
     counts = [fired(name, is_swapped).get(rewrite, 0) for is_swapped in (False, True)]
     assert counts[0] == counts[1] > 0
-    if CASES[name][0] != "-":  # a difference that is turned may have a sign more
+    if CASES[name][0] != "-":  # an exchanged difference may need a further sign
         assert work(name, False) == work(name, True)
 
 

@@ -17,8 +17,8 @@ from tinygrad_rnn.scan.rewrites import REWRITES, without
 from tinygrad_rnn.testing.random_cells import CellRun, leaves, outcome
 from tinygrad_rnn.testing.strategies import cells
 
-RARE = 0.02  # of the cells, at the least, let a rewrite find something
-SHARE = settings().max_examples / 40  # of what continuous integration does, where 40 are the profile's
+RARE = 0.02  # smallest fraction of the cells in which a rewrite finds its pattern
+SHARE = settings().max_examples / 40  # fraction of the work of continuous integration, whose profile has 40
 
 
 def examples(count: int) -> settings:
@@ -27,7 +27,7 @@ def examples(count: int) -> settings:
 
 @pytest.fixture
 def shown(tmp_path: Path) -> Callable[[Callable[[CellRun], None]], None]:
-    """Prove something of random cells; a picture goes with the smallest that it does not hold for."""
+    """Test a property of random cells; the smallest failing cell is shown with a picture."""
 
     def prove(holds: Callable[[CellRun], None], count: int) -> None:
         last: list[CellRun] = []
@@ -47,10 +47,10 @@ def shown(tmp_path: Path) -> Callable[[Callable[[CellRun], None]], None]:
 
 
 def picture_of(drawn: CellRun, folder: Path) -> str:
-    """A picture of what went wrong, and where it is."""
+    """A picture of the fault, and the path of the picture."""
     try:
         return _picture_of(drawn, folder)
-    except Exception as error:  # the fault itself is what is to be told
+    except Exception as error:  # report the fault itself, not this error
         return f"no picture could be made: {error}"
 
 

@@ -1,4 +1,4 @@
-"""Sequences against loops by hand: nothing is lost, nothing is invented, nothing gets across a border."""
+"""Sequences are compared with loops by hand: no element is lost or added, and no window crosses a border."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ lengths = st.lists(st.integers(0, 5), min_size=1, max_size=5)
 
 
 def of_lengths(given_lengths, features=(), dtype=float):
-    """Sequences whose elements are all different, and none is 0."""
+    """Sequences whose elements are all different and not 0."""
     rng = np.random.default_rng(0)
     total = sum(given_lengths) * int(np.prod(features))
     values = rng.permutation(total) + 1
@@ -337,7 +337,7 @@ def test_windows_that_overlap_are_not_split(length, step):
 
 def test_what_does_not_overlap_is_split_however_it_lies():
     base = np.arange(24.0).reshape(6, 4)
-    found = windows(np.arange(12), 3, step=3)  # side by side, nothing twice
+    found = windows(np.arange(12), 3, step=3)  # adjacent windows, without overlap
     for series in (base[::-1], base[::2], base.T, base[:, 1], np.asfortranarray(base), found.swapaxes(0, 1)):
         np.testing.assert_array_equal(np.concatenate(split(series, [0.5, 0.5])), series)
     constant = np.broadcast_to(1.0, (6, 2))

@@ -1,4 +1,4 @@
-"""Files that are damaged or made to do harm: one error of the library's own, in bounded time and memory, no change."""
+"""Damaged and malicious files: each gives one error of the library, in bounded time and memory, and changes nothing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tinygrad_rnn.storing.summary import summary
 
 
 class File:
-    """A file of a small model with all that may go along, taken apart."""
+    """The parts of a file of a small model, with all kinds of additional data."""
 
     def __init__(self, path: Path) -> None:
         model = nn.Sequential(nn.Embedding(3, 2), nn.GRU(2, 2), nn.Linear(2, 3)).eval()
@@ -74,7 +74,7 @@ def good(path: Path) -> File:
 
 @contextlib.contextmanager
 def bounded(megabytes: float = 40.0) -> Iterator[None]:
-    """The block leaves the library's random numbers alone, and takes no more than this."""
+    """Assert that the block does not use the library's random numbers, and stays within limits."""
     generator, state = tr.random.generator(), tr.random.generator().bit_generator.state
     tracemalloc.start()
     try:
@@ -146,7 +146,7 @@ def places(value: Any) -> Iterator[tuple[Any, Any]]:
 
 @given(st.data())
 def test_edited_descriptions(good, path, data):
-    """Anywhere in the description stands something else, or nothing: a model, or an error, and no harm."""
+    """Any part of the description is replaced or removed: the result is a model or an error, without harm."""
     description = copy.deepcopy(good.description)
     for _ in range(data.draw(st.integers(1, 3))):
         found = list(places(description))
@@ -169,7 +169,7 @@ def test_edited_descriptions(good, path, data):
     assert tr.random.generator() is generator
 
 
-# -- descriptions that ask for too much, or for what they may not -----------------------------
+# -- descriptions that request too much, or forbidden things ----------------------------------
 
 
 def _model(kind: str, *args: Any, **kwargs: Any) -> Callable[[Any], object]:
@@ -329,7 +329,7 @@ def test_what_another_library_added_is_left_alone(good, path):
 
 
 def test_a_file_of_the_first_format():
-    """Written by the first version that could; it is never written again."""
+    """A file written by the first version that could write files; the file is never written again."""
     model, vocabulary, training = tr.load(Path(__file__).parent / "format-1.safetensors", "model", "vocabulary", "training")
     assert vocabulary.symbols == ("<end>", "e", "h", "l", "o") and training["update"] == 7
     assert training["optimizer"].parameters[0] is model[0].weight and training["optimizer"].lr == 0.125
@@ -354,7 +354,7 @@ for write in (lambda: tr.save(model, sys.argv[1]), lambda: model.save(sys.argv[1
 
 @pytest.mark.skipif(os.name == "nt", reason="limits of POSIX")
 def test_a_full_disk_leaves_the_older_file(tmp_path):
-    """A file may have 4 kB and no more, as on a disk that is full."""
+    """Limit files to 4 kB, as on a full disk."""
     older = tmp_path / "m.safetensors", tmp_path / "m.npz"
     tr.save(nn.Linear(2, 1), older[0])
     nn.Linear(2, 1).save(older[1])

@@ -1,4 +1,4 @@
-"""A run that is killed at any moment and continued gives the same bits as one that was not."""
+"""A run that is killed at any moment and continued gives the same bits as an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_killed_and_continued(tmp_path):
     moment = random.SystemRandom().uniform(0.0, 0.05)
     path = tmp_path / "killed.safetensors"
     with start(path) as run:
-        assert run.stdout is not None and run.stdout.readline()  # it has begun
+        assert run.stdout is not None and run.stdout.readline()  # the run has begun
         time.sleep(moment)
         os.kill(run.pid, signal.SIGKILL)
         done = run.stdout.read().split()
@@ -112,7 +112,7 @@ def test_every_optimiser_goes_on(tmp_path_factory, kind, before, after, dtype, f
 
 
 class Signs(optim.Optimizer):
-    """An optimiser of a user's own."""
+    """A user's own optimiser."""
 
     state_names = ("m",)
 
@@ -135,7 +135,7 @@ def test_an_optimiser_of_ones_own(tmp_path):
     assert training["h"].data.tolist() == [[1.0]] and training["best"] == float("inf")
     with pytest.raises(DataError, match=r"hand it in: classes=\[Signs\]"):
         tr.load(tmp_path / "m.safetensors", "training")
-    assert isinstance(tr.load(tmp_path / "m.safetensors"), nn.Linear)  # its class is not needed for the model
+    assert isinstance(tr.load(tmp_path / "m.safetensors"), nn.Linear)  # the optimiser's class is not needed for the model
 
 
 def test_the_generator_is_put_into_use_only_with_the_training(tmp_path):

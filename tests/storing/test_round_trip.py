@@ -1,4 +1,4 @@
-"""A model comes back from a file as it was: every module of the library, a user's own, and what was changed since."""
+"""A model from a file equals the saved model: modules of the library, users' modules, and later changes to a model."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def own_classes(model: nn.Module) -> list[type]:
-    """Classes of modules in a model that are not the library's."""
+    """Classes of a model's modules that are not in the library."""
     return list({type(m) for _, m in model.modules() if not type(m).__module__.startswith("tinygrad_rnn.")})
 
 
 def facts(model: nn.Module) -> dict[str, Any]:
-    """What tells two models apart, written down in another way than `TwinComparison` does it."""
+    """All properties that distinguish two models, computed in another way than in `TwinComparison`."""
     found: dict[str, Any] = {"repr": repr(model), "state": model.state_dict()}
     parts = dict(model.modules())
     number = {id(part): name for name, part in reversed([*parts.items(), *model.named_parameters()])}
@@ -49,7 +49,7 @@ def facts(model: nn.Module) -> dict[str, Any]:
 
 
 def returned(model: nn.Module, path: Path, **options: Any) -> nn.Module:
-    """The model after it was written and read again; the random numbers of the library are not touched."""
+    """The model after it was written and read again, without use of the library's random numbers."""
     before = tr.random.generator().bit_generator.state
     tr.save(model, path)
     again = tr.load(path, classes=own_classes(model), **options)
@@ -205,11 +205,11 @@ class Deeper(Scaled):
 
 
 class Cloned(Deeper):
-    """Without a constructor of its own."""
+    """A class without its own constructor."""
 
 
 class Shared(nn.Module):
-    """Reads a parameter that is made elsewhere, and keeps what is made at random."""
+    """A module that reads a parameter made elsewhere, and keeps random values."""
 
     def __init__(self, weight: nn.Parameter, layers: list[Any], table: dict[str, Any]) -> None:
         super().__init__()
@@ -360,7 +360,7 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(folders)}
 
 
-# -- what goes along -------------------------------------------------------------------------
+# -- additional data -------------------------------------------------------------------------
 
 
 def test_vocabularies_and_scalers(path):
@@ -406,7 +406,7 @@ class InPlace(nn.Module):
 
 
 def test_a_constructor_that_changes_its_argument(path):
-    """A twin is made of copies; what it changes cannot be told from what was given, and is refused."""
+    """A twin is made of copies. A constructor that changes its arguments is refused, because the given values are lost."""
     model = InPlace(np.ones(3))
     with pytest.raises(DataError, match="table is another whenever the model is made"):
         tr.save(model, path)
@@ -425,7 +425,7 @@ def test_weights_of_a_whole_model(path):
     np.testing.assert_equal(nn.Sequential(nn.Embedding(4, 3), nn.GRU(3, 5)).load(path).state_dict(), model.state_dict())
 
 
-# -- what is refused -------------------------------------------------------------------------
+# -- refused models --------------------------------------------------------------------------
 
 
 def square(x: Any) -> Any:
@@ -439,7 +439,7 @@ class Odd(nn.Module):
 
 
 class Fickle(nn.Module):
-    """Made of the same arguments, it is another each time."""
+    """A module that differs each time, although it is made of the same arguments."""
 
     count = 0
 

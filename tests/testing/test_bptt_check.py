@@ -1,4 +1,4 @@
-"""Backward passes written by hand: the right ones pass, and each classic mistake gets its own diagnosis."""
+"""Backward passes written by hand: right passes are accepted, and each classic mistake gets its own diagnosis."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class Leaky(nn.Cell):
 
 
 def lstm(p, xs, ys, wrong=""):
-    """Backpropagation through time of an LSTM, the rows of its gates i, f, g, o one below another."""
+    """Backpropagation through time of an LSTM; the rows of its gates i, f, g, o are stacked."""
     sigmoid, n = (lambda a: 1 / (1 + np.exp(-a))), 2
     h, c, gates = [np.zeros(n)], [np.zeros(n)], [None]
     for x in xs:
@@ -190,7 +190,7 @@ LEAKY = _draws(lambda p, xs, ys: {}, Leaky(), half, 3, None, None, 0)[0].hand
 @settings(max_examples=12)
 @given(st.sampled_from(list(changes_of(LEAKY))), st.sampled_from([(True, True), (True, False)]))
 def test_any_change_of_any_operation_is_found(change, where):
-    """Of a cell that the code has never seen: gradients with a change are explained, by it or by one that gives the same."""
+    """For an unknown cell, changed gradients are explained by this change or by a change with the same result."""
     given_ = {name: array for name, (_, array) in LEAKY.given.items()}
 
     def student(p, xs, ys):

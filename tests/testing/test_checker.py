@@ -1,4 +1,4 @@
-"""The checker, checked: every rule made wrong on purpose must be caught, wherever it changes a gradient."""
+"""Tests of the checker: every rule made wrong on purpose must be found if it changes a gradient."""
 
 import contextlib
 import functools
@@ -39,7 +39,7 @@ def dense(gx, x):
 
 
 def after(change):
-    """A corruption of what the rule returns."""
+    """A corruption of the rule's result."""
 
     def wrong(rule, g, y, xs, i, attributes):
         return change(dense(rule(g, y, *xs, **attributes), xs[i]), xs[i])
@@ -141,10 +141,10 @@ WRONG = {
     "inputs swapped": inputs_swapped,
     "y for x": output_for_input,
     "x for y": input_for_output,
-    "the neighbour's rule": None,  # made below: it needs the other rules
+    "the neighbour's rule": None,  # made below, because it needs the other rules
 }
 
-# -- those that change nothing on the domain: {corruption: {reason: primitive.input …}} ---------------
+# -- corruptions without an effect on the domain: {corruption: {reason: primitive.input …}} -----------
 
 CONSTANT = """add.0 add.1 subtract.0 subtract.1 negative.0 astype.0 reshape.0 transpose.0 broadcast_to.0 concatenate.0
     concatenate.1 concatenate.2 stack.0 stack.1 stack.2 getitem.0 scatter.0 scatter.1 sum.0 cumsum.0 where.1 where.2"""
@@ -217,7 +217,7 @@ def corrupted(primitive, i, name):
 
 @functools.cache
 def drawn(name):
-    """Cases of a primitive, the same in every run; those with nothing in them left out."""
+    """Cases of a primitive, the same in every run, without empty cases."""
     found = random_cases(tr.ops.registry[name], 400 if THOROUGH else 60)
     kept = [case for case in found if all(x.size for x in case.inputs)]
     return [case for case in kept if np.size(tr.ops.registry[name].kernel(*case.inputs, **case.attributes))]
@@ -250,7 +250,7 @@ OF_SEVERAL = ("inputs swapped", "the neighbour's rule", "not summed", "averaged"
 
 
 def targets():
-    """Every rule, and every way to make it wrong; where there is no rule, one that should not be."""
+    """Every rule, with every way to make it wrong; for an input without a rule, a rule that should not exist."""
     for name, primitive in tr.ops.registry.items():
         if primitive.domain.stops:
             continue
@@ -285,7 +285,7 @@ def test_a_wrong_rule_is_caught(name, i, wrong):
 
 @pytest.mark.parametrize("name", [name for name, i, wrong in targets() if (i, wrong) == (0, "negated")])
 def test_the_same_rule_handed_on_unharmed_passes(name):
-    """So that nothing above is caught for the way in which it was made wrong."""
+    """A rule that is replaced by itself passes, so the replacement alone causes no error above."""
     for case in drawn(name)[: EXAMPLES // 2]:
         check_case(corrupted(tr.ops.registry[name], 0, "nothing"), case)
 
@@ -431,7 +431,7 @@ def test_a_derivative_that_cannot_be_seen_is_undecided_and_no_pass():
 
 
 def test_a_steep_wrong_gradient_is_not_lost_beside_large_ones():
-    """No absolute-or-relative tolerance: a small element's error stands beside large elements."""
+    """No tolerance is absolute or relative to the largest element: errors of small elements next to large ones are found."""
     f = made(np.exp, lambda g, y, x: g * (y + (y.data < 1e-2) * 1e-4))
     assert "wrong" in verdict(f, np.array([-6.0, 3.0, 2.0]))
 
@@ -756,7 +756,7 @@ CANCELLING = {
 @pytest.mark.parametrize("name", CANCELLING)
 @pytest.mark.parametrize("x", ([1e-3], [1e-5], [1e-6, 1.0]), ids=str)
 def test_cancellation_is_never_called_wrong(name, x):
-    """Neither slopes, nor linearity in the cotangent, nor the agreement of `grad` and `jvp` are held to lost digits."""
+    """Checks of slopes, of linearity in the cotangent, and of `grad` against `jvp` do not depend on lost digits."""
     with contextlib.suppress(UndecidedError):
         check_gradients(CANCELLING[name], np.array(x))
 
@@ -772,7 +772,7 @@ def test_points_without_a_finite_derivative_are_undecided():
 
 
 def remembering(function, rule, at):
-    """A primitive whose rule keeps what it computed at the n-th call."""
+    """A primitive whose rule returns the result of the n-th call from then on."""
     kept = []
 
     def remembered(g, y, x):
@@ -833,7 +833,7 @@ def test_a_function_that_remembers_an_earlier_call_is_caught():
 
 
 def test_what_is_wrong_in_the_second_order_alone_is_caught_by_the_function_s_own_curvature():
-    """Both the gradient's gradient and its differences are of the stale rule, and agree."""
+    """The gradient of the gradient and its differences both use the stale rule, and agree."""
     right, stale = 1 - np.tanh(B) ** 2, made(np.tanh, lambda g, y, x: g * right)
     right = tr.tensor(right)
     assert "second differences of the function" in verdict(stale, B) or "wrong" in verdict(stale, B)
@@ -911,7 +911,7 @@ def test_a_rule_that_is_wrong_for_large_or_small_numbers_alone_is_caught(where):
 
 
 def wrong_where(condition):
-    """A cell whose gradient is wrong in runs that the condition picks."""
+    """A cell whose gradient is wrong in runs that fulfil a condition."""
     doubled = made(np.positive, lambda g, y, x: 2 * g)
 
     class Cell(nn.Cell):

@@ -1,4 +1,4 @@
-"""Random cells: that they run, stay tame, shrink, and cover what a way to run cells can get wrong."""
+"""Random cells run, have moderate values, shrink, and cover all kinds of cells that a way to run cells may get wrong."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LARGEST = 1e4
 
 
 def expected_shapes(drawn: CellRun) -> dict[str, tuple[int, ...]]:
-    """Of final states, of gradients, and of gradients of gradients."""
+    """The sizes of final states, of gradients, and of gradients of gradients."""
     recipe = drawn.cell.recipe
     shapes = {f"state[{slot}]": (drawn.batch_size, *recipe.shapes[slot][1:]) for slot in recipe.slots}
     values = {name: value.shape for name, value in leaves(drawn).items() if value.dtype.kind == "f"}
@@ -87,7 +87,7 @@ def test_lengths_are_drawn_when_asked_for(drawn):
 
 
 def test_gradients_are_those_of_numbers():
-    """Where a cell cuts its graph there is nothing to compare; a kink at a given point says nothing."""
+    """Cells that cut their graph cannot be compared; a kink at a given point is no fault."""
     judged = 0
     for seed in range(4 * EXAMPLES):
         drawn = random_cell(RandomChoices(seed))
@@ -151,7 +151,7 @@ NOT_IN_A_STEP = {
 
 @pytest.fixture(scope="module")
 def kinds(drawn_cells) -> Counter[str]:
-    """How many of the drawn cells are of each kind, and have each primitive in their traced steps."""
+    """Number of drawn cells of each kind, and with each primitive in their traced steps."""
     return Counter(kind for drawn in drawn_cells for kind in kinds_of(drawn))
 
 
@@ -221,7 +221,7 @@ def runs() -> list[CellRun]:
 
 
 def spread(runs: Iterable[CellRun]) -> dict[str, int]:
-    """In how many runs each feature of the numbers occurs."""
+    """Number of runs with each feature of the numbers."""
     counts: Counter[str] = Counter()
     for one in runs:
         start = np.concatenate([np.ravel(a) for a in flatten(one.state)]) if one.state is not None else np.zeros(0)
@@ -309,7 +309,7 @@ def test_the_step_is_printed_as_equations():
 
 
 def recipe(after: Mapping[str, list[str]]) -> Recipe:
-    """Slots, each of which carries on a sum of others."""
+    """Slots, each of whose next values is a sum of other slots."""
     equations = tuple(Equation(f"a{i}", "add", tuple(read)) for i, read in enumerate(after.values()))
     shapes = dict.fromkeys(("x", *after), ("B", 1))
     return Recipe("x", tuple(after), equations, "x", tuple(equation.name for equation in equations), shapes)

@@ -13,7 +13,7 @@ from tinygrad_rnn.testing import assert_causal, assert_shared, difference, recep
 
 
 class Ahead(nn.Module):
-    """Reads the next input, of the whole sequence at once."""
+    """A layer that reads the next input of each step, for the whole sequence at once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Ahead(nn.Module):
 
 
 class Leak(nn.Module):
-    """Scales all outputs by an array that it makes of the whole input, outside the graph."""
+    """A layer that scales all outputs by an array computed from the whole input, outside the graph."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Leak(nn.Module):
 
 
 class Skips(nn.Cell):
-    """Reads its state of two steps before: a recurrence over every second step."""
+    """A cell that reads its state of two steps before: a recurrence over every second step."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The reader's letters: one mapping of names for drawings and equations."""
+"""The reader's letters: drawings and equations use the same mapping of names."""
 
 import pytest
 

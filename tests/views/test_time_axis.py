@@ -1,4 +1,4 @@
-"""Operations at one step: what facts and leading axes say is held to the kernels, which drawing never runs."""
+"""Operations at one step: the statements of facts and leading axes are compared with kernels, which drawing never runs."""
 
 import itertools
 
@@ -21,7 +21,7 @@ def node_of(primitive, inputs, attributes):
 
 
 def at_step(node, found, t):
-    """What the operation at step t comes to."""
+    """The result of the operation at step t."""
     inputs = []
     for i, way, axis in zip(node.inputs, found.ways, found.axes, strict=True):
         if way is not Way.DROPPED:
@@ -31,7 +31,7 @@ def at_step(node, found, t):
 
 
 def hold(node, axes, axis):
-    """Whether time is said to pass through; if so, it does."""
+    """Whether the time axis is declared to pass through; if so, assert that it does."""
     found = at_one_step(node, axes, axis)
     for t in range(node.shape[axis]) if found else ():
         np.testing.assert_allclose(at_step(node, found, t), element(node.value, t, axis), rtol=1e-9, atol=1e-9)
@@ -40,7 +40,7 @@ def hold(node, axes, axis):
 
 @pytest.mark.parametrize("name", PRIMITIVES)
 def test_what_passes_by_facts_passes_by_numbers(name):
-    """All ways to take axes of one length for time, of random cases; some of them pass."""
+    """In random cases, all ways to treat axes of one length as time; some of them pass."""
     primitive = registry[name]
     passed = 0
     for case in random_cases(primitive, 30):
@@ -51,7 +51,7 @@ def test_what_passes_by_facts_passes_by_numbers(name):
                 axes = {i: a for i, a in zip(node.inputs, chosen, strict=True) if a is not None}
                 if axes and all(i.shape[a] == node.shape[axis] > 0 for i, a in axes.items()):
                     passed += hold(node, axes, axis)
-    assert passed or name in ("scatter", "einsum")  # whose attributes are of another form at one step
+    assert passed or name in ("scatter", "einsum")  # their attributes have another form at one step
 
 
 @pytest.mark.parametrize("name", PRIMITIVES)
@@ -113,7 +113,7 @@ def test_time_does_not_pass_where_steps_meet(make):
 
 
 def test_an_operand_with_a_row_for_each_step_is_not_the_same_at_all_steps():
-    """Even where there are as many rows as steps, so that the shapes fit at one step too."""
+    """The answer is right even if the number of rows equals the number of steps, so that shapes also fit at one step."""
     square, rows = tr.tensor(np.arange(36.0).reshape(3, 3, 4)), tr.tensor(np.arange(12.0).reshape(3, 4))
     assert at_one_step((square * rows).node, {square.node: -2}, -2) is None
     assert hold((square * rows[0]).node, {square.node: -2}, -2)
