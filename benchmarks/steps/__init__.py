@@ -16,7 +16,7 @@ Array = np.ndarray[Any, Any]
 Step = Callable[[Array, Array], Any]
 
 GATES = {"RNN": 1, "LSTM": 4, "GRU": 3}
-LEARNING_RATE, CLIP, EPSILON = 1e-2, 1.0, 1e-8
+LEARNING_RATE, CLIP, EPSILON = 1e-3, 1.0, 1e-8
 VOCABULARY = 64
 BATCHES = 4
 
