@@ -123,7 +123,7 @@ def test_debug_names_the_first_bad_value_its_place_and_its_line():
     source = re.search(r"made at (.*):(\d+)", message)
     assert source and source[1] == __file__
     line = Path(__file__).read_text().splitlines()[int(source[2]) - 1]
-    assert "the line to be named" in line
+    assert "the error names this line" in line
     for part in ("-inf", "log", "t=4", "'0.cell'", "(0, 0)"):
         assert part in message, message
 
