@@ -51,11 +51,6 @@ def ratios(report: dict[str, Any], cell: str, theirs: str, ours: str) -> list[fl
     return [t[theirs] / t[ours] for (name, _), t in times(report).items() if name == cell and theirs in t and ours in t]
 
 
-def own_layer(cell: str) -> str:
-    """What a cell is compared with in PyTorch: its layer, or a loop where there is no layer."""
-    return "torch.nn" if cell in ("RNN", "LSTM", "GRU") else "torch loop"
-
-
 # -- tables ----------------------------------------------------------------------------------
 
 

@@ -419,7 +419,7 @@ def _forecast(chosen: argparse.Namespace) -> int:
     series = read_csv_series(chosen.table, chosen.target, chosen.inputs, chosen.time, chosen.drop_missing)
     for line in series.found:
         print(line)
-    with _without_warnings():
+    with _warnings_as_notes():
         report = forecast_report(
             series,
             chosen.delays,
@@ -440,7 +440,7 @@ def _predict(chosen: argparse.Namespace) -> int:
     from .files import check_writable, write_bytes
 
     check_writable(chosen.out, "the predictions")
-    with _without_warnings():
+    with _warnings_as_notes():
         frame = predict_csv(load(chosen.model), chosen.table, chosen.horizon, chosen.time, chosen.drop_missing)
     write_bytes(chosen.out, frame.to_csv(index=frame.index.name is not None).encode(), "the predictions")
     print(chosen.out)
@@ -448,8 +448,8 @@ def _predict(chosen: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Within the block a warning is printed as one line, and only once."""
+def _warnings_as_notes() -> Iterator[None]:
+    """Print each warning in the block as one line on standard error, and only once."""
     with warnings.catch_warnings():
         said: set[str] = set()
 

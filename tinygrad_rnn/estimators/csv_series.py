@@ -16,7 +16,7 @@ from ..console import counted
 from ..errors import DataError
 from ..extras import optional
 from ..files import read_text
-from .tables import check_numbers, frequency, listed
+from .tables import check_numbers, frequency, label, listed
 
 __all__ = ["CsvSeries", "predict_csv", "read_csv_series"]
 
@@ -104,10 +104,9 @@ def read_csv_series(
     frame, columns = _read(path, asked, time)
     table = _as_numbers(frame[asked], path)
     time = table.index.name
-    known = np.flatnonzero(table[target].notna())
-    if not len(known):
+    end = _measured(table[target])
+    if not end:
         raise DataError(f"column {target!r} has no value")
-    end = int(known[-1]) + 1
     found = [_rows(len(table), len(table) - end, target)]
     table, left_out = _without_missing(table, end, drop_missing)
     found += left_out
@@ -177,8 +176,7 @@ def predict_csv(
     if names[0] not in columns:
         return pandas.DataFrame({"predicted": model.predict(_as_numbers(frame[inputs], path))})
     table = _as_numbers(frame[[*inputs, names[0]]], path)
-    known = np.flatnonzero(table[names[0]].notna())
-    later = len(table) - int(known[-1]) - 1 if len(known) else len(table)
+    later = len(table) - _measured(table[names[0]])
     table, _ = _without_missing(table, len(table) - later, drop_missing)
     m = len(table) - later
     X, y = table[inputs], table[names[0]]
@@ -211,6 +209,12 @@ def _read(path: str | os.PathLike[str], asked: Sequence[str], time: str | None) 
 def _as_numbers(table: Any, path: str | os.PathLike[str]) -> Any:
     check_numbers(table, Path(path).name)
     return table.astype(float)
+
+
+def _measured(column: Any) -> int:
+    """The number of rows up to the last row with a value."""
+    known = np.flatnonzero(column.notna())
+    return int(known[-1]) + 1 if len(known) else 0
 
 
 def _without_missing(table: Any, end: int, drop: bool) -> tuple[Any, list[str]]:
@@ -258,11 +262,11 @@ def _rows(count: int, later: int, target: str) -> str:
 
 
 def _missing(table: Any, count: int) -> str:
-    """A mask of the values that are missing or infinite."""
+    """A text that names the columns with missing or infinite values, and the first row of each."""
     said = []
     for name in table.columns:
         rows = np.flatnonzero(~np.isfinite(table[name].to_numpy()))
         if len(rows):
-            label = "" if table.index[rows[0]] == rows[0] else f" ({table.index[rows[0]]})"
-            said.append(f"{name!r} in {counted(len(rows), 'row')}, first in row {rows[0]}{label}")
+            first = int(rows[0])
+            said.append(f"{name!r} in {counted(len(rows), 'row')}, first in row {first}{label(table.index, first)}")
     return f"{counted(count, 'row')} {'has' if count == 1 else 'have'} no number: {'; '.join(said)}"

@@ -151,10 +151,10 @@ class ForecastReport:
         y, inputs = self.series.target, self.series.inputs
         columns = [y, *[inputs[name] for name in inputs.columns]]
         plot, axes = new_figure(9, 1.7 * len(columns) + 0.3, len(columns), extra="sklearn")
-        start = _held_back(self.series)
+        start, stretches = _held_back(self.series), _stretches(self.model, inputs, y)
         for axis, column in zip(np.atleast_1d(axes), columns, strict=True):
             times = set_times(axis, column.index)
-            for rows in _stretches(self.model, inputs, y):
+            for rows in stretches:
                 axis.plot(times[rows], column.to_numpy()[rows], color=INK if column is y else GREY, linewidth=0.8)
             axis.axvspan(times[start], times[self.series.measured - 1], color=BLUE, alpha=0.12, linewidth=0)
             axis.set_ylabel(column.name)

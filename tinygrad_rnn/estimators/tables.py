@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_array, check_consistent_length, valid
 from ..console import counted
 from ..errors import DataError
 
-__all__ = ["Outputs", "Session", "Table", "frequency", "listed", "read_table", "times_of"]
+__all__ = ["Outputs", "Session", "Table", "check_numbers", "frequency", "label", "listed", "read_table", "times_of"]
 
 Array = npt.NDArray[Any]
 GAP = 1.5
@@ -344,12 +344,12 @@ def check_numbers(data: Any, what: str) -> None:
                 if value is None or value is getattr(sys.modules.get("pandas"), "NA", None):
                     continue
                 raise DataError(
-                    f"column {name!r} of {what} has {value!r:.40} in row {row}{_label(frame.index, row)}, and a network takes "
+                    f"column {name!r} of {what} has {value!r:.40} in row {row}{label(frame.index, row)}, and a network takes "
                     "numbers; leave the column out, or if it has times, make it the index by set_index and pd.to_datetime"
                 ) from None
 
 
-def _label(index: Any, row: int) -> str:
+def label(index: Any, row: int) -> str:
     """The label of a row, if the label is not the row's number."""
     return "" if index is None or index[row] == row else f" ({index[row]})"
 
@@ -363,7 +363,7 @@ def _check_finite(array: Array, names: Sequence[Any] | None, index: Any, what: s
         rows = np.flatnonzero(bad[:, k])
         kind = "NaN" if np.isnan(array[rows, k]).all() else "inf" if np.isinf(array[rows, k]).all() else "NaN or inf"
         column = f"column {k if names is None else repr(names[int(k)])}" if what == "X" or array.shape[1] > 1 else "it"
-        said.append(f"{column} has {kind} in {counted(len(rows), 'row')}, first in row {rows[0]}{_label(index, int(rows[0]))}")
+        said.append(f"{column} has {kind} in {counted(len(rows), 'row')}, first in row {rows[0]}{label(index, int(rows[0]))}")
     more = f"; and {len(said) - 5} more columns" if len(said) > 5 else ""
     raise DataError(
         f"{what} has values that are missing or infinite: {'; '.join(said[:5])}{more}. Fill them in, such as by interpolation; "
