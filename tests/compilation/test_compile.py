@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import inspect
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -412,3 +415,35 @@ def test_the_losses_are_those_of_pytorch(backend: str, monkeypatch: pytest.Monke
             torch.nn.utils.clip_grad_norm_(theirs.parameters(), 0.5)
             torch_adam.step()
             assert step(x, y).item() == pytest.approx(loss.item(), abs=2e-5)
+
+
+PARAMETERS = """
+import numpy as np, tinygrad_rnn as tr
+from tinygrad_rnn import nn, optim
+
+rnn, out, scale, offset = nn.LSTM(2, 3), nn.Linear(3, 2), tr.Parameter(np.ones(2)), tr.Parameter(np.zeros(2))
+parameters = [scale, offset, *out.parameters(), *rnn.parameters()]
+adam = optim.Adam(parameters)
+
+@tr.compile
+def step(x):
+    adam.zero_grad()
+    loss = (out(rnn(x)[0]) * scale + offset).sum()
+    loss.backward()
+    optim.clip_grad_norm(parameters, 1.0)
+    adam.step()
+    return loss
+
+print(step.plan(np.ones((3, 1, 2), "float32")).source)
+"""
+
+
+def test_each_process_makes_the_same_program() -> None:
+    """Texts have other hashes in each process, and so sets of names another order."""
+    made = {
+        subprocess.run(
+            [sys.executable, "-c", PARAMETERS], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(made) == 1

@@ -48,35 +48,39 @@ class NamesInCode(NamedTuple):
 
     Attributes
     ----------
-    globals, read, stored, imports : frozenset of str
-        Names of globals; of attributes that are read, and of globals too; of attributes that are set;
-        and of imported modules.
+    globals, imports : tuple of str
+        Names of globals and of imported modules, in the order of the code: parameters are found in this order, and a compiled
+        program has to be the same in each process.
+    read, stored : frozenset of str
+        Names of attributes that are read, and of globals too; and of attributes that are set.
     """
 
-    globals: frozenset[str]
+    globals: tuple[str, ...]
+    imports: tuple[str, ...]
     read: frozenset[str]
     stored: frozenset[str]
-    imports: frozenset[str]
 
 
 @functools.lru_cache(4096)
 def names_in(code: types.CodeType) -> NamesInCode:
     """Names that a function's code, and code within it, reads and sets."""
-    outer, attributes, stored, imports = set(), set(), set(), set()
+    outer: dict[str, None] = {}
+    imports: dict[str, None] = {}
+    attributes, stored = set(), set()
     waiting = [code]
     while waiting:
         part = waiting.pop()
         waiting += [constant for constant in part.co_consts if isinstance(constant, types.CodeType)]
         for line in dis.get_instructions(part):
             if line.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-                outer.add(line.argval)
+                outer[line.argval] = None
             elif line.opname in ("LOAD_ATTR", "LOAD_METHOD", "LOAD_SUPER_ATTR", "IMPORT_FROM"):
                 attributes.add(line.argval)
             elif line.opname == "IMPORT_NAME":
-                imports.add(line.argval)
+                imports[line.argval] = None
             elif line.opname == "STORE_ATTR":
                 stored.add(line.argval)
-    return NamesInCode(frozenset(outer), frozenset(outer | attributes), frozenset(stored), frozenset(imports))
+    return NamesInCode(tuple(outer), tuple(imports), frozenset(attributes.union(outer)), frozenset(stored))
 
 
 @functools.cache

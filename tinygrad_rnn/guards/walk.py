@@ -318,7 +318,7 @@ class Walk:
             self.of(sys.modules.get(path))
         by_value = not GLOBALS_BY_VALUE.isdisjoint(read.globals)
         names = [*space] if by_value else read.globals
-        self._note(value, functools.partial(_parts_and_variables, None if by_value else tuple(read.globals), tuple(imports)))
+        self._note(value, functools.partial(_parts_and_variables, None if by_value else read.globals, tuple(imports)))
         of_python = [name for name in read.globals if name not in space and (name in IMPURE or is_replaced(name))]
         return key, self._named(space, names), self._named(vars(builtins), of_python)
 
