@@ -447,3 +447,30 @@ def test_each_process_makes_the_same_program() -> None:
         for seed in ("1", "2", "3")
     }
     assert len(made) == 1
+
+
+@pytest.mark.parametrize("layer", [nn.RNN, nn.LSTM, nn.GRU])
+def test_all_programs_run_in_one_call_of_c(layer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those of the GRU, whose gradient reads a part of a product."""
+    from tinygrad_rnn.scan.native import libraries
+
+    monkeypatch.setattr(libraries, "LEVEL", "-O0")
+    rnn = layer(2, 3)
+    sgd = optim.SGD(rnn.parameters(), lr=0.1)
+
+    def step(x: Any) -> Any:
+        sgd.zero_grad()
+        loss = (rnn(x)[0] ** 2).sum()
+        loss.backward()
+        sgd.step()
+        return loss
+
+    x = np.random.default_rng(0).normal(size=(4, 2, 2))
+    before = rnn.state_dict()
+    expected = [step(x).item() for _ in range(3)]
+    rnn.load_state_dict(before)
+    with tr.use("native"):
+        compiled = tr.compile(step)
+        assert [compiled(x).item() for _ in range(3)] == pytest.approx(expected, rel=1e-5)
+        recording, *_ = compiled._prepared(((x,), {}))
+    assert recording.program._together is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -143,9 +143,8 @@ class CPlaces:
         self.pieces: dict[Node, list[Node]] = {}
         self.ends: dict[Node, CMemory] = {}
         self._found: dict[Node, CPlace] = {}
-        self._residuals = {
-            node for output in self.loop.outputs if output.residual for node in (output.node, _root(output.node))
-        }
+        kept = [output.node for output in self.loop.outputs if output.residual and self._may_keep(output.node)]
+        self._kept = {*kept, *map(_root, kept)}
         self._place_leaves()
         self._place_slots()
         self._place_outputs()
@@ -185,13 +184,12 @@ class CPlaces:
         for node in [*self.schedule.read_at_all_steps, *late]:
             if node in self and self[node].memory.kind == "step":
                 self[node].memory.kind, self[node].memory.over_time = "chunk", True
-        for node in self._residuals:
-            if self.keeps(node):
-                self[node].memory.kind, self[node].memory.over_time = "whole", True
+        for node in self._kept:
+            self[node].memory.kind, self[node].memory.over_time = "whole", True
 
     def keeps(self, node: Node) -> bool:
-        """Whether a residual stays in the memory of the run: it does, unless its array is the caller's."""
-        return not self.partition.is_invariant(node) and node in self and not self[node].memory.given
+        """Whether a residual stays in the memory of the run; if not, it is written into an array of its own."""
+        return node in self._kept
 
     # -- values with a place of their own --------------------------------------------------
 
@@ -231,7 +229,7 @@ class CPlaces:
         sums = {time_sum.leaf for time_sum in self.schedule.time_sums}
         late = sums.union(self.schedule.closing)
         for k, (output, node) in enumerate(zip(self.loop.outputs, self.schedule.results, strict=True)):
-            if output.kind == "final" or (output.residual and self._will_keep(node)):
+            if output.kind == "final" or (output.residual and self.keeps(node)):
                 continue
             at_end, over_time = output.kind == "sum", output.kind == "stack"
             place = CPlace(CMemory("result", node.spec, node.name, over_time=over_time, position=k), contiguous(node.shape))
@@ -240,7 +238,7 @@ class CPlaces:
             elif at_end:
                 free = node in late and (self._is_free(node) or (node in sums and node not in self._found))
             else:
-                free = self._is_free(node) and node not in self._residuals and not self.partition.is_invariant(node)
+                free = self._is_free(node) and node not in self._kept and not self.partition.is_invariant(node)
             if free:
                 self._found[node] = place
             else:
@@ -254,12 +252,12 @@ class CPlaces:
         """Whether a value can be written to any place: it is computed, is not a view or a number, and has no place yet."""
         return node.primitive is not None and not is_seen(node) and literal_of(node) is None and node not in self._found
 
-    def _will_keep(self, node: Node) -> bool:
-        """Whether a residual will have memory of this run: it is written there, or carried."""
-        node = _root(node)
-        if self.partition.is_invariant(node) or literal_of(node) is not None:
+    def _may_keep(self, node: Node) -> bool:
+        """Whether a residual can stay in the memory of the run: it is computed or carried, and has no gaps there."""
+        root = _root(node)
+        if self.partition.is_invariant(root) or literal_of(root) is not None:
             return False
-        return node.primitive is not None or node in self.loop.slot
+        return (root.primitive is not None or root in self.loop.slot) and not _has_gaps(node)
 
     def _place_pieces(self, join: Node) -> None:
         """Place the pieces of each concatenation in its memory, or copy them there."""
@@ -267,7 +265,7 @@ class CPlaces:
             self.new(join, self.own(join))
         self.pieces[join] = []
         for piece, place in self._parts(join):
-            free = self._is_free(piece) and piece not in self._residuals
+            free = self._is_free(piece) and piece not in self._kept
             alike = piece.dtype == join.dtype and self.stage(piece) == self.stage(join)
             if free and alike and place.strides[-1:] in ((1,), ()) and not _is_flat(piece):
                 self._found[piece] = place
@@ -292,18 +290,10 @@ class CPlaces:
     # -- views -----------------------------------------------------------------------------
 
     def _viewed(self, node: Node) -> CPlace:
-        """The place of a view, found by calling its kernel on an empty array with the input's strides."""
         assert is_seen(node) and node.primitive is not None, node
-        place, shape = self[node.inputs[0]], node.inputs[0].shape
-        if 0 in node.shape:
-            return place._replace(strides=contiguous(node.shape))
-        attributes: Any = node.attributes
-        if node.primitive.leading is not None:
-            attributes = node.primitive.leading(attributes, [(1, *shape)])
-        nothing = np.lib.stride_tricks.as_strided(np.empty(1, np.int8), (1, *shape), (1, *place.strides))
-        view = node.primitive.kernel(nothing, **attributes)
-        first, offset = (x.__array_interface__["data"][0] for x in (nothing, view))
-        return place._replace(strides=view.strides[1:], offset=place.offset + offset - first)
+        place = self[node.inputs[0]]
+        strides, first = _seen(node, place.strides)
+        return place._replace(strides=strides, offset=place.offset + first)
 
 
 def called(node: Node) -> str | None:
@@ -314,6 +304,32 @@ def called(node: Node) -> str | None:
             return f"{left}_{right}"
     origin = node.location.origin
     return node.name or (f"d_{origin.name}" if origin is not None and origin.name else None)
+
+
+def _seen(node: Node, strides: tuple[int, ...]) -> tuple[tuple[int, ...], int]:
+    """The strides and the first element of a view, found by calling its kernel on an array with the input's strides."""
+    primitive, shape, attributes = node.primitive, node.inputs[0].shape, node.attributes
+    assert primitive is not None
+    if 0 in node.shape:
+        return contiguous(node.shape), 0
+    if primitive.leading is not None:
+        attributes = primitive.leading(attributes, [(1, *shape)])
+    nothing = np.lib.stride_tricks.as_strided(np.empty(1, np.int8), (1, *shape), (1, *strides))
+    view = primitive.kernel(nothing, **attributes)
+    first, offset = (x.__array_interface__["data"][0] for x in (nothing, view))
+    return view.strides[1:], offset - first
+
+
+def _has_gaps(node: Node) -> bool:
+    """Whether a value is a view that leaves out or reorders elements, of a value without gaps."""
+    views = [node]
+    while is_seen(views[-1]):
+        views.append(views[-1].inputs[0])
+    root = views.pop()
+    strides = contiguous(root.shape)
+    for view in reversed(views):
+        strides, _ = _seen(view, strides)
+    return strides != contiguous(node.shape) or math.prod(node.shape) < math.prod(root.shape)
 
 
 def _is_flat(node: Node) -> bool:

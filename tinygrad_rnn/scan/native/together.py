@@ -75,9 +75,11 @@ class Together:
         self._pool: MemoryPool[_Memory] = MemoryPool()
         self._kept: list[tuple[Any, ...]] = []  # results in the table that lie in the memory: call, shape and dtype, residual
         self._fresh: list[tuple[int, Any]] = []  # results that get a new array in each run, since they are given away
+        self._again: list[tuple[int, int]] = []  # residuals that are results as well
         place = first
         for k, (call, executable) in enumerate(zip(calls, executables, strict=True)):
-            for spec in executable.specs(call.steps):
+            start, specs = len(self._kept), executable.specs(call.steps)
+            for spec in specs:
                 if spec is not None and place in wanted:
                     self._fresh.append((len(self._kept), spec))
                     self._kept.append((k, None, None))
@@ -85,7 +87,9 @@ class Together:
                     self._kept.append((k, spec, None))
                 place += 1
             for residual in call.residuals:
-                self._kept.append((k, (), residual))
+                if specs[residual] is not None:
+                    self._again.append((len(self._kept), start + residual))
+                self._kept.append((k, None, None) if specs[residual] is not None else (k, (), residual))
                 place += 1
         self._given: dict[int, tuple[np.dtype[Any], int]] = {}
         for call, executable in zip(calls, executables, strict=True):
@@ -106,6 +110,8 @@ class Together:
         made = list(memory.arrays)
         for k, spec in self._fresh:
             made[k] = np.empty(*spec)
+        for k, result in self._again:
+            made[k] = made[result]
         table = (*given, *made)
         address = id(table) + tuple.__basicsize__
         if self._run(len(memory.calls), memory.calls, address, memory.scratch, DATA_OFFSET):
@@ -134,11 +140,6 @@ def together(calls: Sequence[InTurn], first: int, wanted: Collection[int]) -> To
         return None
     if not all(executable.is_plain for executable in native):
         return None
-    for call, executable in zip(calls, native, strict=True):
-        memory = executable.memory(call.steps)
-        for residual in call.residuals:
-            if memory.residual(residual).flags.num & IN_ORDER != IN_ORDER:
-                return None
     try:
         return Together(calls, native, first, wanted)
     except (CompilerError, OSError):
