@@ -301,10 +301,10 @@ class NativeExecutable:
     def kept(self, steps: int) -> int:
         """Bytes of memory kept for the gradient."""
         places = self._written.places
-        kept = {
-            places[output.node].memory for output in self.schedule.loop.outputs if output.residual and places.keeps(output.node)
-        }
-        return sum(size_of(memory.spec) * (steps + memory.carry) for memory in kept)
+        residuals = [output.node for output in self.schedule.loop.outputs if output.residual]
+        memories = {places[node].memory for node in residuals if places.keeps(node)}
+        rows = sum(size_of(node.spec) * steps for node in residuals if not places.keeps(node))
+        return rows + sum(size_of(memory.spec) * (steps + memory.carry) for memory in memories)
 
 
 IN_ORDER = 0x101
