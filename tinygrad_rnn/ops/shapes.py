@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -104,7 +105,7 @@ def reshape(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
 
 
 @primitive(
-    gradient=(lambda g, y, x, axes: g.transpose([axes.index(i - len(axes)) for i in range(len(axes))]),),
+    gradient=(lambda g, y, x, axes: apply(_transpose, (g,), _back(axes)),),
     formula=Formula("{x:T}", transposed="{x}"),
     facts=Facts(reorders="axes"),
     shape=lambda x, axes: Spec(tuple(x.shape[a] for a in axes), x.dtype),
@@ -114,6 +115,12 @@ def reshape(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
 )
 def _transpose(x, *, axes, out=None):
     return x.transpose(axes) if out is None else filled(x.transpose(axes), out)
+
+
+@functools.lru_cache(1024)
+def _back(axes: tuple[int, ...]) -> Mapping[str, Any]:
+    """The attributes of the transpose that undoes another one."""
+    return {"axes": tuple([axes.index(i) - len(axes) for i in range(-len(axes), 0)])}
 
 
 def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> Tensor:
