@@ -63,6 +63,36 @@ def functions(tmp_path_factory):
     return programs.compile(tmp_path_factory.mktemp("programs"))
 
 
+@pytest.mark.parametrize("cell", [nn.LSTM, nn.GRU])
+@pytest.mark.parametrize(("B", "dtype"), [(5, "float32"), (1, "float64")])
+def test_threads_that_compute_columns_give_the_bits_of_one_thread(cell, B, dtype, tmp_path):
+    """Of large matrices, and of batches of one sequence too."""
+    run, teams = executable.NativeExecutable._run_as_team, []
+
+    def noted(self, count, arguments):
+        teams.append(count)
+        return run(self, count, arguments)
+
+    def gradients():
+        tr.seed(0)
+        layer = cell(150, 300, dtype=dtype)
+        x = tr.tensor(np.random.default_rng(0).normal(size=(4, B, 150)), requires_grad=True, dtype=dtype)
+        y, _ = layer(x)
+        return [y.data, *[g.data for g in tr.grad(y.sum(), [x, *layer.parameters()])]]
+
+    with collecting() as programs:
+        gradients()
+    functions = programs.compile(tmp_path)
+    with compiled(functions):
+        alone = gradients()
+    here = (executable, "CACHE", 1000), (executable.NativeExecutable, "_run_as_team", noted)
+    for threads in (2, 2, 3):
+        with patched(*here), compiled(functions, threads=threads):
+            for one, other in zip(alone, gradients(), strict=True):
+                np.testing.assert_array_equal(one, other)
+    assert teams == [2, 2, 2, 2, 3, 3]
+
+
 def test_random_cells_agree_in_parts(in_parts, tmp_path):
     for _, expected, found in natively(sample(15 * SHARE)[-6 * SHARE :], tmp_path, order=1, threads=3):
         agree_closely(expected, found)

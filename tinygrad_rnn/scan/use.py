@@ -16,7 +16,7 @@ BACKENDS = ("numpy", "native")
 """The names of all backends."""
 
 THREADED = ("native",)
-"""Names of the backends that split a batch over threads."""
+"""Names of the backends that can use several threads."""
 
 VARIABLE = "TINYGRAD_RNN_BACKEND"
 THREADS_VARIABLE = "TINYGRAD_RNN_THREADS"
@@ -33,9 +33,10 @@ class use:
     argument, as in ``nn.Recurrent(cell, backend="native")``; the innermost ``with`` block; the last call of this
     function; the environment variable ``TINYGRAD_RNN_BACKEND``.
 
-    With `threads`, the native backend runs parts of a batch in that many threads. It does so if a run is long enough,
-    and if only sums over the batch combine its sequences. The sums of the parts are added in a fixed order:
-    two runs give the same bits, but not the bits of a run in one thread. The number of threads is read where a pass runs;
+    With `threads`, the native backend uses that many threads for a run that is long enough. Each thread runs a part of the
+    batch, if only sums over the batch combine its sequences. The sums of the parts are added in a fixed order:
+    two runs give the same bits, but not the bits of a run in one thread. If the matrices of a step are larger than the cache of
+    a core, the threads compute columns of its products instead. The number of threads is read where a pass runs;
     this holds for a backward pass, too.
 
     Parameters

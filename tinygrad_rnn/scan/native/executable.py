@@ -48,6 +48,11 @@ LEAST_WORK = 4_000_000
 """Least number of products for a thread. They take a tenth of a millisecond; starting the thread takes half of that."""
 
 
+CACHE = 2 << 20
+"""Bytes that the cache of one core holds, about. Threads that run parts of the batch all read the whole of a larger matrix at
+each step; threads that compute some columns of its products read only those."""
+
+
 class RunArrays:
     """The memory of one run.
 
@@ -160,16 +165,16 @@ class NativeExecutable:
         given = self._as_c_reads(inputs, steps)
         results = tuple([None if spec is None else np.empty(*spec) for spec in self.specs(steps)])
         calls = self._calls(memory, given, results) if page.calls else None
-        count = 1 if page.rows is None else thread_count()
+        count = thread_count()
         if count > 1:
-            count = min(count, page.batch, int(steps * self._work / LEAST_WORK))
-        if count > 1:
-            failed = self._run_parts(count, steps, memory, given, results)
+            count = min(count, int(steps * self._work / LEAST_WORK))
+        parts = 1 if page.rows is None else min(count, page.batch)
+        if parts > 1 and not self._is_large:
+            failed = self._run_parts(parts, steps, memory, given, results)
         else:
-            failed = self._run(
-                *(steps, page.batch, page.batch, 0, memory.length, memory.pointers),
-                *(_addresses(given), _addresses(results), DATA_OFFSET),
-            )
+            sizes = steps, page.batch, page.batch, 0, memory.length
+            arguments = *sizes, memory.pointers, _addresses(given), _addresses(results), DATA_OFFSET
+            failed = self._run_as_team(count, arguments) if count > 1 and self._is_large else self._run(*arguments)
         if failed:
             raise (calls and calls.error) or IndexError("an index is out of range")
         return results, memory
@@ -212,6 +217,30 @@ class NativeExecutable:
             math.prod(time_sum.leaf.shape) * (self._written.page.batch if "product" in time_sum.kind else 1)
             for time_sum in self.schedule.time_sums
         )
+
+    @cached_property
+    def _is_large(self) -> bool:
+        """Whether the program reads a matrix at each step that is larger than the cache of one core."""
+        sequential = filter(self.schedule.partition.is_sequential, self.schedule.nodes)
+        large = [node for node in sequential if facts_of(node).product and size_of(node.inputs[1].spec) > CACHE]
+        return bool(large and self._written.page.types)
+
+    def _run_as_team(self, count: int, arguments: tuple[Any, ...]) -> bool:
+        """Run the program in this thread; other threads help with its large products."""
+        library, types, team = self._run.library, self._written.page.types, (ctypes.c_longlong * 8)()
+        joins, helps, leaves = ([getattr(library, f"{name}_{end}") for end in types] for name in ("join", "help", "leave"))
+
+        def run() -> int:
+            try:
+                for join in joins:
+                    join(team)
+                return int(self._run(*arguments))
+            finally:
+                for join in joins:
+                    join(None)
+                leaves[0](team)
+
+        return bool(run_together([run, *[partial(helps[0], team)] * (count - 1)])[0])
 
     def _run_parts(self, count: int, steps: int, memory: RunArrays, given: tuple[Array, ...], results: tuple[Any, ...]) -> bool:
         """Run the parts of the batch in threads; sums over the batch are added in a fixed order."""

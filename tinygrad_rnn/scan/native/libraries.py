@@ -186,7 +186,7 @@ def runner(text: str, types: set[str]) -> Any:
             objects = [_product(compiler, end) for end in sorted(types)]
             key = text + "".join(path.name for path in objects)
             path = _kept("program", key, compiler, LEVEL, lambda to: link(compiler, text, objects, to, LEVEL), "so")
-            found = _loaded[program] = _typed_run(ctypes.CDLL(str(path)).run)
+            found = _loaded[program] = _typed_run(ctypes.CDLL(str(path)), "run")
         return found
 
 
@@ -219,7 +219,7 @@ def runners(sources: Mapping[str, CSource], place: Path, level: str = "-O0") -> 
         level,
     )
     library = ctypes.CDLL(str(path))
-    return {text: _typed_run(getattr(library, f"run_{k}")) for k, text in enumerate(sources)}
+    return {text: _typed_run(library, f"run_{k}") for k, text in enumerate(sources)}
 
 
 SEQUENCER = """\
@@ -263,8 +263,10 @@ def sequencer() -> Any:
         return found
 
 
-def _typed_run(function: Any) -> Any:
-    """A library's function ``run``, with the types of its arguments."""
+def _typed_run(library: ctypes.CDLL, name: str) -> Any:
+    """A library's function ``run``, with the types of its arguments, and with its library."""
+    function = getattr(library, name)
+    function.library = library
     long, pointer = ctypes.c_long, ctypes.c_void_p
     function.argtypes = (long, long, long, long, long, pointer, pointer, pointer, long)
     function.restype = ctypes.c_int

@@ -4,6 +4,9 @@
    panel holds the last columns, and overlaps the panel before, so that every panel is full. Only a matrix that is narrower
    than a vector is padded with zeros. A tile is some rows and some vectors of the result. It stays in the registers during
    the loop over all of k. Its size keeps the processor's multipliers busy: 24 sums with 32 registers, 12 with 16. */
+#if defined __unix__ || defined __APPLE__
+#include <sched.h>
+#endif
 #if defined __AVX512F__
 enum { BYTES = 64, ROWS = 8 };
 #elif defined __AVX__
@@ -11,26 +14,102 @@ enum { BYTES = 32, ROWS = 4 };
 #else
 enum { BYTES = 16, ROWS = 4 };
 #endif
-enum { LANES = BYTES / sizeof(num), DEPTH = 256, PAGE = 4096 };
+enum { LANES = BYTES / sizeof(num), DEPTH = 256, PAGE = 4096, LEAST_TOGETHER = 1 << 17 };
 typedef num vector __attribute__((vector_size(BYTES), aligned(sizeof(num)), may_alias));
 
 static inline long least(long a, long b) { return a < b ? a : b; }
 
+/* The threads that compute a large product together. Each takes groups of columns that nobody has taken yet: the thread of the
+   program those at the front, the helpers those at the end. So each thread mostly reads the same part of a matrix at all steps,
+   from its own cache. The numbers do not depend on who computes a group. */
+struct team {
+    unsigned long long left; /* the first group that nobody has taken; in the upper 32 bits, the one behind the last */
+    long long busy;          /* helpers that compute a group, or try to take one */
+    long long over;          /* whether the program has ended */
+    void (*compute)(const void *work, long group);
+    const void *work;
+};
+static _Thread_local struct team *team;
+
+static inline void rest(long turn) {
+#if defined __unix__ || defined __APPLE__
+    if (turn % 4096 == 4095) sched_yield(); /* there may be fewer free processors than threads */
+#endif
+#if defined __x86_64__ || defined __i386__
+    __builtin_ia32_pause();
+#endif
+}
+
+/* A group that nobody has taken yet; -1 if there is none */
+static long take(struct team *t, int front) {
+    unsigned long long left = __atomic_load_n(&t->left, __ATOMIC_ACQUIRE);
+    for (;;) {
+        long first = left & 0xffffffff, end = left >> 32;
+        if (first >= end) return -1;
+        if (__atomic_compare_exchange_n(&t->left, &left, front ? left + 1 : left - (1ULL << 32), 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+            return front ? first : end - 1;
+    }
+}
+
+/* The programs of this thread have a team from now on, or, with 0, none */
+void join_num(struct team *t) { team = t; }
+
+/* Compute groups of the products of a team's program until the program has ended */
+void help_num(struct team *t) {
+    for (long turn = 0; !__atomic_load_n(&t->over, __ATOMIC_ACQUIRE); turn++) {
+        unsigned long long left = __atomic_load_n(&t->left, __ATOMIC_ACQUIRE);
+        if ((left & 0xffffffff) >= left >> 32) {
+            rest(turn);
+            continue;
+        }
+        __atomic_fetch_add(&t->busy, 1, __ATOMIC_ACQ_REL); /* the program waits until no helper is busy, before it goes on */
+        for (long group; (group = take(t, 0)) >= 0;) t->compute(t->work, group);
+        __atomic_fetch_sub(&t->busy, 1, __ATOMIC_ACQ_REL);
+    }
+}
+
+/* Tell a team's helpers that the program has ended */
+void leave_num(struct team *t) { __atomic_store_n(&t->over, 1, __ATOMIC_RELEASE); }
+
+/* Compute all groups, with the help of this thread's team if the work is large */
+static void together(long groups, void (*compute)(const void *, long), const void *work, long size) {
+    struct team *t = team;
+    if (!t || groups == 1 || size < LEAST_TOGETHER) {
+        for (long group = 0; group < groups; group++) compute(work, group);
+        return;
+    }
+    t->compute = compute, t->work = work;
+    __atomic_store_n(&t->left, (unsigned long long)groups << 32, __ATOMIC_RELEASE);
+    for (long group; (group = take(t, 1)) >= 0;) compute(work, group);
+    for (long turn = 0; __atomic_load_n(&t->busy, __ATOMIC_ACQUIRE); turn++) rest(turn);
+}
+
 /* The first column of a panel */
 static inline long column_(long panel, long n) { return n < LANES ? 0 : least(panel * LANES, n - LANES); }
 
+struct packing {
+    long k, n, row, column;
+    const num *b;
+    num *panels;
+};
+
+static void panel_(const void *packing, long p) {
+    const struct packing *x = packing;
+    long k = x->k, row = x->row, column = x->column, columns = least(x->n, LANES);
+    const num *from = x->b + column_(p, x->n) * column;
+    num *to = x->panels + p * k * LANES;
+    if (columns < LANES)
+        for (long i = 0; i < k * LANES; i++) to[i] = 0;
+    if (column == 1 && columns == LANES)
+        for (long i = 0; i < k; i++) *(vector *)(to + i * LANES) = *(const vector *)(from + i * row);
+    else
+        for (long j = 0; j < columns; j++)
+            for (long i = 0; i < k; i++) to[i * LANES + j] = from[i * row + j * column];
+}
+
 void pack_num(long k, long n, const num *b, long row, long column, num *panels) {
-    long columns = least(n, LANES);
-    for (long p = 0; p * LANES < n; p++, panels += k * LANES) {
-        const num *from = b + column_(p, n) * column;
-        if (columns < LANES)
-            for (long i = 0; i < k * LANES; i++) panels[i] = 0;
-        if (column == 1 && columns == LANES)
-            for (long i = 0; i < k; i++) *(vector *)(panels + i * LANES) = *(const vector *)(from + i * row);
-        else
-            for (long j = 0; j < columns; j++)
-                for (long i = 0; i < k; i++) panels[i * LANES + j] = from[i * row + j * column];
-    }
+    struct packing x = {k, n, row, column, b, panels};
+    together((n + LANES - 1) / LANES, panel_, &x, k * n);
 }
 
 /* c = a b, or c += a b, for few rows and panels; the vectors of c begin at these columns */
@@ -82,30 +161,42 @@ static inline long share_(int n, int parts, int part) { return n / parts + (part
 /* The largest number of panels in a tile of so many rows */
 static inline long width_(long rows) { return rows == 1 ? 6 : rows > ROWS * 3 / 4 ? 3 : 4; }
 
-/* c = a b, or c += a b, in tiles of at most `most` rows */
+/* c = a b, or c += a b, in tiles of some rows, and in groups of panels */
+struct product {
+    long m, n, k, row, column, panel, across, panels, tiles, groups;
+    const num *a, *b;
+    num *c;
+    int add;
+};
+
+static void group_(const void *product, long group) {
+    const struct product *x = product;
+    long width = share_(x->panels, x->groups, group); /* never 1 of several: overlapping panels are in one tile */
+    long p = x->panels / x->groups * group + least(group, x->panels % x->groups), columns[6];
+    for (long j = 0; j < width; j++) columns[j] = column_(p + j, x->n);
+    for (long part = 0, i = 0, rows; part < x->tiles; part++, i += rows) {
+        rows = share_(x->m, x->tiles, part);
+        const num *a = x->a + i * x->row;
+        num *c = x->c + i * x->across;
+        if (x->n >= LANES) {
+            any_tile(rows, width, x->k, a, x->row, x->column, x->b + p * x->panel, x->panel, c, x->across, columns, x->add);
+            continue;
+        }
+        num whole[ROWS * LANES];
+        any_tile(rows, 1, x->k, a, x->row, x->column, x->b, x->panel, whole, LANES, columns, 0);
+        for (long r = 0; r < rows; r++)
+            for (long j = 0; j < x->n; j++) {
+                num *to = c + r * x->across + j;
+                *to = x->add ? *to + whole[r * LANES + j] : whole[r * LANES + j];
+            }
+    }
+}
+
 static void block(long most, long m, long n, long k, const num *a, long row, long column, const num *b, long panel, num *c,
                   long across, int add) {
     long panels = (n + LANES - 1) / LANES, tiles = (m + most - 1) / most, widest = width_(share_(m, tiles, 0));
-    long groups = (panels + widest - 1) / widest;
-    for (long group = 0, p = 0, width; group < groups; group++, p += width) {
-        width = share_(panels, groups, group); /* never 1 of several: overlapping panels are in one tile */
-        long columns[6];
-        for (long j = 0; j < width; j++) columns[j] = column_(p + j, n);
-        for (long part = 0, i = 0, rows; part < tiles; part++, i += rows) {
-            rows = share_(m, tiles, part);
-            if (n >= LANES) {
-                any_tile(rows, width, k, a + i * row, row, column, b + p * panel, panel, c + i * across, across, columns, add);
-                continue;
-            }
-            num whole[ROWS * LANES];
-            any_tile(rows, 1, k, a + i * row, row, column, b, panel, whole, LANES, columns, 0);
-            for (long r = 0; r < rows; r++)
-                for (long j = 0; j < n; j++) {
-                    num *to = c + (i + r) * across + j;
-                    *to = add ? *to + whole[r * LANES + j] : whole[r * LANES + j];
-                }
-        }
-    }
+    struct product x = {m, n, k, row, column, panel, across, panels, tiles, (panels + widest - 1) / widest, a, b, c, add};
+    together(x.groups, group_, &x, m * n * k);
 }
 
 /* c = a b, or c += a b, where a has m rows; `row` and `column` are the strides of a. The columns of c have no gaps. */
