@@ -240,21 +240,66 @@ def test_a_tensor_that_wants_a_gradient_gets_it() -> None:
     np.testing.assert_allclose(gradients[1][1], gradients[0][1], rtol=1e-6)
 
 
-def test_lengths_are_a_list_and_checkpoints_give_the_same() -> None:
-    model = nn.LSTM(2, 3, bidirectional=True, checkpoint=2)
-    x = np.random.default_rng(0).normal(size=(5, 2, 2)).astype(np.float32)
+def padded_losses(outputs: Any, state: Any, lengths: Any, **options: Any) -> Any:
+    scores = tr.cross_entropy(outputs, np.ones(outputs.shape[:2], int), lengths=lengths, **options)
+    errors = tr.mse(outputs, np.ones(outputs.shape), lengths=lengths, **options)
+    return scores + errors + sum(tr.square(slot).sum() for slot in tr.tree.flatten(state))
+
+
+def batch_first(x: Any, lengths: Any, model: Any) -> Any:
+    return padded_losses(*model(tr.swapaxes(x, 0, 1), lengths=lengths), lengths, batch_first=True)
+
+
+def two_steps_ahead(x: Any, lengths: Any, model: Any) -> Any:
+    return tr.square(model.n_step(2, x, model.history(x[:2], x[:2]), x, lengths=lengths)).sum()
+
+
+PADDED: dict[str, tuple[Callable[[], Any], Callable[..., Any] | None]] = {
+    "both ways": (lambda: nn.LSTM(2, 3, bidirectional=True, checkpoint=2, dtype=float), None),
+    "delays": (lambda: nn.TimeDelay(2, 3, delays=2, dtype=float), None),
+    "unrolled": (lambda: nn.GRU(2, 3, mode="unroll", dtype=float), None),
+    "batch first": (lambda: nn.RNN(2, 3, batch_first=True, dtype=float), batch_first),
+    "steps ahead": (lambda: nn.NARX(2, 2, hidden_size=3, dtype=float), two_steps_ahead),
+}
+
+
+@pytest.mark.parametrize("kind", PADDED)
+def test_arrays_of_lengths_are_recorded_once(kind: str) -> None:
+    make, losses = PADDED[kind]
+    model, x = make(), np.random.default_rng(0).normal(size=(5, 2, 2))
 
     def step(x: Any, lengths: Any) -> Any:
         model.zero_grad()
-        loss = tr.square(model(x, lengths=lengths)[0]).sum()
+        loss = losses(x, lengths, model) if losses else padded_losses(*model(x, lengths=lengths), lengths)
         loss.backward()
         return loss
 
-    for lengths in ([5, 2], [0, 3]):
-        right = step(x, lengths).item(), model.weight_hh_l0.grad.data
-        assert tr.compile(step)(x, lengths).item() == pytest.approx(right[0], rel=1e-6)
-        np.testing.assert_allclose(model.weight_hh_l0.grad.data, right[1], atol=1e-6)
-    refused(step, x, np.array([5, 2]), words="lengths are known.*a list of integers", text="lengths=lengths")
+    compiled = tr.compile(step)
+    for lengths in ([5, 2], [0, 3], [4, 4], [0, 0]):
+        right = step(x, lengths).item(), [p.grad.data for p in model.parameters()]
+        for given in (np.array(lengths), tr.tensor(np.uint8(lengths)), lengths):
+            assert compiled(x, given).item() == pytest.approx(right[0], rel=1e-12)
+            for p, g in zip(model.parameters(), right[1], strict=True):
+                np.testing.assert_allclose(p.grad.data, g, atol=1e-12)
+    assert [len(known.recordings) for known in compiled._cache.value.known] == [2 + 4]
+
+
+@pytest.mark.parametrize("lengths, words", [([6, 1], "lengths go from 1 to 6.*5 steps"), ([2, -1], "lengths go from -1 to 2")])
+def test_lengths_out_of_range_are_refused_in_each_run(lengths: Any, words: str) -> None:
+    model, x = nn.RNN(2, 3), np.ones((5, 2, 2), "float32")
+    last = tr.compile(lambda x, lengths: model(x, lengths=lengths, final_state_only=True)[1])
+    last(x, np.array([5, 0]))
+    with pytest.raises(tr.errors.ShapeError, match=words):
+        last(x, np.array(lengths))
+
+
+def test_padding_of_a_target_may_be_nan_in_a_compiled_loss() -> None:
+    loss = tr.compile(lambda y, target, lengths: tr.mse(y, target, lengths=lengths))
+    target = np.array([[1.0, 2.0], [np.nan, 4.0]])
+    for lengths, right in (([1, 2], True), ([2, 2], False)):
+        recording, *_, given = loss._prepared(((np.zeros((2, 2)), target, np.array(lengths)), {}))
+        values, _ = recording.run(given.arrays, given.numbers)
+        assert all(np.isfinite(values[k]).all() for k in recording.finite) == right
 
 
 def test_second_order_is_compiled_as_well() -> None:

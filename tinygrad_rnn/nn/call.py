@@ -19,7 +19,7 @@ from ..graph.node import Node, Spec, leaf
 from ..ops import TensorLike, detach, where
 from ..ops.core import as_tensor
 from ..ops.facts import facts_of
-from ..ops.lengths import expand_mask, mask_padding, sequence_mask
+from ..ops.lengths import expand_mask, mask_padding, mask_values, sequence_mask
 from ..tensor import Tensor
 from ..tree import flatten, rebuild
 from ..unrolling import as_input
@@ -293,7 +293,7 @@ class Call(NamedTuple):
         slots = list(final)
         if delays:
             assert self.valid is not None
-            lengths = self.valid.data.sum(axis=0)
+            lengths = mask_values(self.valid).sum(axis=0)
             for k, values in delays.items():  # the last value of each row
                 last = values[np.maximum(lengths - 1, 0), np.arange(len(lengths))]
                 slots[k] = where(expand_mask(as_tensor(lengths > 0), last), last, flatten(state)[k])

@@ -12,7 +12,7 @@ from ..checks import is_int
 from ..console import counted
 from ..errors import DataError, ShapeError
 from ..ops import TensorLike, concatenate, stack
-from ..ops.lengths import mask_padding, sequence_mask
+from ..ops.lengths import mask_padding, mask_values, sequence_mask
 from ..tensor import Tensor
 from ..unrolling import as_input
 from .cell import State
@@ -256,7 +256,7 @@ class NARX(FromHistory):
             real = sequence_mask(lengths, T, B)
             outputs = mask_padding(outputs, real)
             inputs = None if inputs is None else mask_padding(inputs, real)
-            rows = np.where(np.arange(starts)[:, None] + n <= np.asarray(lengths), n, 0).ravel()
+            rows = n * mask_values(real)[n - 1 :].reshape(starts * B)
 
         def windows(data: Tensor, start: int) -> Tensor:
             """Rows data[start + s, b] for all starts s and sequences b."""

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..console import counted
 from ..errors import DtypeError, ShapeError, TraceError
+from ..graph.context import current, mode
 from ..graph.node import Spec
-from .arithmetic import where
+from .arithmetic import clip, equal, less, where
 from .core import TensorLike, as_tensor
 
 if TYPE_CHECKING:
     from ..tensor import Tensor
 
-__all__ = ["expand_mask", "mask_padding", "sequence_mask"]
+__all__ = ["expand_mask", "mask_padding", "mask_values", "sequence_mask"]
 
 
 def sequence_mask(lengths: TensorLike, T: int, batch_size: int) -> Tensor:
@@ -36,7 +37,7 @@ def sequence_mask(lengths: TensorLike, T: int, batch_size: int) -> Tensor:
     DtypeError
         If the lengths are not integers.
     TraceError
-        If the lengths are symbolic.
+        If the lengths are symbolic, and no function is being compiled.
     ShapeError
         If there is not one length for each row, or a length is negative or longer than T.
 
@@ -47,16 +48,39 @@ def sequence_mask(lengths: TensorLike, T: int, batch_size: int) -> Tensor:
            [False, False, False]])
     """
     given = as_tensor(lengths)
-    if isinstance(given.node.value, Spec):
-        raise TraceError("lengths are known while a function is compiled: give a list of integers; each is recorded anew")
-    found = given.data
-    if found.dtype.kind not in "iu" and found.size:
-        raise DtypeError(f"lengths are integers, not {found.dtype}")
-    if found.shape != (batch_size,):
-        raise ShapeError(f"lengths of shape {found.shape} for a batch of {batch_size}: give one for each row")
+    if given.dtype.kind not in "iu" and given.size:
+        raise DtypeError(f"lengths are integers, not {given.dtype}")
+    if given.shape != (batch_size,):
+        raise ShapeError(f"lengths of shape {given.shape} for a batch of {batch_size}: give one for each row")
+    found = given.node.value
+    if isinstance(found, Spec):
+        return _symbolic_mask(given, T)
     if found.size and not 0 <= found.min() <= found.max() <= T:
         raise ShapeError(f"lengths go from {found.min()} to {found.max()}, and the sequence has {counted(T, 'step')}")
     return as_tensor(np.arange(T)[:, None] < found)
+
+
+def _symbolic_mask(lengths: Tensor, T: int) -> Tensor:
+    """The mask in a function that is being compiled; each run checks the lengths."""
+    recorder = current().recorder
+    if recorder is None:
+        raise TraceError("lengths have no values here: use them outside of a cell's step")
+    whole = lengths.astype(np.int64)
+    recorder.finite.append(where(equal(clip(whole, 0, T), whole), 0.0, np.inf).node)  # inf: the run does not count
+    with mode(recording=False):  # the mask is data, like the mask of known lengths
+        return less(np.arange(T)[:, None], whole)
+
+
+def mask_values(mask: Tensor) -> Any:
+    """The array of a mask; while a function is compiled, the values are not known, and the mask itself is returned.
+
+    Examples
+    --------
+    >>> mask_values(sequence_mask([2, 0], T=3, batch_size=2)).sum(axis=0)
+    array([2, 0])
+    """
+    value = mask.node.value
+    return value if isinstance(value, np.ndarray) else mask
 
 
 def expand_mask(mask: Tensor, x: Tensor) -> Tensor:

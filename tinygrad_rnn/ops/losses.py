@@ -11,11 +11,11 @@ from ..errors import DtypeError, NonFiniteError, ShapeError
 from ..graph.context import current
 from ..graph.node import Spec
 from .activations import log_softmax
-from .arithmetic import square
+from .arithmetic import maximum, square
 from .core import TensorLike, as_tensor, holds_a_tensor
 from .dtypes import accumulator, as_float
 from .indexing import IndexArray, pick
-from .lengths import expand_mask, mask_padding, sequence_mask
+from .lengths import expand_mask, mask_padding, mask_values, sequence_mask
 from .messages import describe
 from .reductions import mean, sum
 
@@ -64,7 +64,7 @@ def check_target(name: str, target: Tensor, real: Tensor | None = None) -> None:
     value = target.node.value
     recorder = current().recorder
     if recorder is not None and isinstance(value, Spec) and value.dtype.kind == "f":
-        recorder.finite.append(target.node)
+        recorder.finite.append(mask_padding(target, real).node)
     if not isinstance(value, np.ndarray) or value.dtype.kind != "f" or np.isfinite(value).all():
         return
     bad = np.argwhere(~np.isfinite(value) if real is None else ~np.isfinite(value) & expand_mask(real, target).data)
@@ -101,14 +101,19 @@ def _reduce(losses: Tensor, reduction: Reduction, real: Tensor | None, dtype: np
         reduced = {"mean": mean, "sum": sum}.get(reduction, lambda x: x)(losses)
     else:
         losses = mask_padding(losses, real)
-        elements = int(real.data.sum()) * math.prod(losses.shape[2:])
         reduced = losses if reduction == "none" else sum(losses)
         if reduction == "mean":
-            reduced = reduced / max(1, elements)
+            reduced = reduced / _number_of(real, math.prod(losses.shape[2:]), reduced.dtype)
     if reduced.dtype != dtype:
         reduced = reduced.astype(dtype)
     reduced.node.role = "loss"
     return reduced
+
+
+def _number_of(real: Tensor, size: int, dtype: np.dtype[Any]) -> TensorLike:
+    """The number of losses that are not padding, or 1 if there is none; a tensor while a function is compiled."""
+    count = mask_values(real).sum() * size
+    return max(1, int(count)) if isinstance(count, np.integer) else maximum(count, 1).astype(dtype)
 
 
 def cross_entropy(
