@@ -52,7 +52,7 @@ def collecting() -> Iterator[Programs]:
     """Collect the requested programs, and run them with NumPy."""
     programs = Programs()
 
-    def noted(schedule: Schedule) -> Any:
+    def noted(schedule: Schedule, **_: Any) -> Any:
         programs.add(schedule)
         return NUMPY.build(schedule, NUMPY.layout(schedule.loop))
 

@@ -123,6 +123,27 @@ def test_a_backward_pass_in_other_threads_than_its_forward_pass(functions, in_pa
     assert in_parts == [3, 3, 2, 3]
 
 
+def test_a_layer_has_threads_of_its_own(functions, in_parts):
+    layer = made(lambda *sizes, **options: nn.LSTM(*sizes, **options, backend="native", threads=3))
+    with compiled(functions, threads=2):
+        expected = gradients(5)
+        found = gradients(5, layer)
+        layer.l0.threads = 1
+        gradients(5, layer)
+    assert in_parts == [2, 2, 3, 3]
+    for one, array in zip(expected, found, strict=True):
+        np.testing.assert_allclose(array, one, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("of_the_layer", [True, False])
+def test_a_compiled_function_has_the_threads_of_its_layers(of_the_layer, in_parts, monkeypatch):
+    monkeypatch.setattr(executable, "LEAST_WORK", 1)
+    layer = nn.GRU(3, 5, threads=3 if of_the_layer else None)
+    with tr.use("native", threads=1 if of_the_layer else 3):
+        tr.compile(lambda x: layer(x)[1])(np.ones((6, 4, 3), "float32"))
+    assert in_parts == [3]
+
+
 def test_one_sequence_or_little_work_is_one_thread(functions, in_parts):
     with compiled(functions, threads=2):
         gradients(1)
@@ -213,8 +234,11 @@ def test_the_number_of_threads_is_chosen_as_the_backend_is(monkeypatch):
     for threads in (0, -1, 1.5, "2"):
         with pytest.raises(ValueError, match="threads is a whole number"):
             tr.use("native", threads=threads)
-    with pytest.raises(ValueError, match="for the native backend"):
-        tr.use("numpy", threads=2)
+        with pytest.raises(ValueError, match="threads is a whole number"):
+            nn.Recurrent(nn.RNNCell(2, 3), threads=threads)
+    for call in (lambda: tr.use("numpy", threads=2), lambda: nn.GRU(2, 3, backend="numpy", threads=2)):
+        with pytest.raises(ValueError, match="threads=2 is for the backend \"native\", and the backend is 'numpy'"):
+            call()
     for wrong in ("two", "0", "-1"):
         monkeypatch.setattr(chosen, "_everywhere", [None])
         monkeypatch.setenv("TINYGRAD_RNN_THREADS", wrong)

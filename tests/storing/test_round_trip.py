@@ -73,7 +73,9 @@ def options(**choices: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, An
 
 flag, nonlinearity = st.booleans(), st.sampled_from(["tanh", "relu", "sigmoid"])
 mode, checkpoint = st.sampled_from(["scan", "unroll"]), st.none() | st.integers(1, 3)
-backend = st.sampled_from([None, "numpy", "native"])
+backends = st.sampled_from(
+    [{}, {"backend": "numpy"}, {"backend": "native"}, {"backend": "native", "threads": 2}, {"threads": 3}]
+)
 
 
 @st.composite
@@ -95,13 +97,13 @@ def layers(draw: Any) -> nn.Module:
     found = draw(
         options(
             num_layers=st.integers(1, 3), bias=flag, batch_first=flag, dropout=rates, bidirectional=flag, dtype=dtypes,
-            recurrent_dropout=rates, mode=mode, checkpoint=checkpoint, backend=backend,
+            recurrent_dropout=rates, mode=mode, checkpoint=checkpoint,
             **({"nonlinearity": nonlinearity} if kind == "RNN" else {}),
         )
     )  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return getattr(nn, kind)(draw(sizes), draw(sizes), **found)
+        return getattr(nn, kind)(draw(sizes), draw(sizes), **found, **draw(backends))
 
 
 @st.composite

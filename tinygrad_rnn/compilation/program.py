@@ -148,6 +148,7 @@ class Program:
         wanted = [resolved[node] for node in ends]
         self._write(nodes, wanted)
         self.places = [self._place[node] for node in wanted]
+        self._threads = {call.executable.threads for call in self.calls}
         self._borrowed = [n for n, place in enumerate(self.places) if place in self._residuals]
 
     def _write(self, nodes: Sequence[Node], wanted: Sequence[Node]) -> None:
@@ -209,7 +210,7 @@ class Program:
     def run(self, arrays: Sequence[Array]) -> list[Any]:
         """The values of the ends. All calls are one call of the backend, if the backend has such a call."""
         table: Sequence[Any] = [*arrays, *self.constants]
-        if thread_count() == 1 and self._together is not None:
+        if all(thread_count(n) == 1 for n in self._threads) and self._together is not None:
             table, memory = self._together.run(table)
             memories = [(self._together, memory)]
         else:

@@ -15,7 +15,7 @@ from ..checks import is_int
 from ..errors import ShapeError, SideEffectError, TinygradError, TraceError
 from ..graph.context import current, mode, outside_left_loops
 from ..ops import TensorLike, stack
-from ..scan.use import check_backend
+from ..scan.use import check_backend, check_threads
 from ..tensor import Tensor
 from ..tree import flatten, rebuild
 from ..unrolling import Steps
@@ -55,13 +55,17 @@ class Recurrent(Module):
         T/n + n.
     backend : {"numpy", "native"}, optional
         The backend that runs the compiled node; if not given, the one set by :class:`tinygrad_rnn.use`.
+    threads : int, optional
+        The number of threads of the native backend, for this layer; if not given, the one set by
+        :class:`tinygrad_rnn.use`. NumPy does not read it.
 
     Raises
     ------
     TinygradError
         If `cell` is not a Cell.
     ValueError
-        If the mode or the backend is not known, or the checkpoint is not a number of steps.
+        If the mode or the backend is not known, the checkpoint is not a number of steps, or
+        the backend does not run in so many threads.
 
     Examples
     --------
@@ -80,6 +84,7 @@ class Recurrent(Module):
         reverse: bool = False,
         checkpoint: int | None = None,
         backend: str | None = None,
+        threads: int | None = None,
     ) -> None:
         super().__init__()
         if not isinstance(cell, Cell):
@@ -98,6 +103,7 @@ class Recurrent(Module):
         self.reverse = reverse
         self.checkpoint = checkpoint
         self.backend = None if backend is None else check_backend(backend)
+        self.threads = check_threads(threads, self.backend)
 
     def forward(
         self,

@@ -48,6 +48,7 @@ class RNN(RecurrentLayer):
     mode : {"scan", "unroll"}
     checkpoint : int, optional
     backend : {"numpy", "native"}, optional
+    threads : int, optional
         How the cells are applied; see :class:`Recurrent`.
 
     Attributes
@@ -82,6 +83,7 @@ class RNN(RecurrentLayer):
         mode: Mode = "scan",
         checkpoint: int | None = None,
         backend: str | None = None,
+        threads: int | None = None,
     ) -> None:
         super().__init__(RNNCell, **_arguments(locals()))
 
@@ -113,6 +115,7 @@ class LSTM(RecurrentLayer):
     mode : {"scan", "unroll"}
     checkpoint : int, optional
     backend : {"numpy", "native"}, optional
+    threads : int, optional
         How the cells are applied; see :class:`Recurrent`.
 
     Attributes
@@ -151,6 +154,7 @@ class LSTM(RecurrentLayer):
         mode: Mode = "scan",
         checkpoint: int | None = None,
         backend: str | None = None,
+        threads: int | None = None,
     ) -> None:
         super().__init__(LSTMCell, **_arguments(locals()))
 
@@ -180,6 +184,7 @@ class GRU(RecurrentLayer):
     mode : {"scan", "unroll"}
     checkpoint : int, optional
     backend : {"numpy", "native"}, optional
+    threads : int, optional
         How the cells are applied; see :class:`Recurrent`.
 
     Attributes
@@ -215,5 +220,6 @@ class GRU(RecurrentLayer):
         mode: Mode = "scan",
         checkpoint: int | None = None,
         backend: str | None = None,
+        threads: int | None = None,
     ) -> None:
         super().__init__(GRUCell, **_arguments(locals()))

@@ -51,6 +51,7 @@ class RecurrentLayer(Module):
     mode : {"scan", "unroll"}
     checkpoint : int, optional
     backend : {"numpy", "native"}, optional
+    threads : int, optional
         How the cells are applied; see :class:`Recurrent`.
     **options
         Further arguments of each cell.
@@ -85,6 +86,7 @@ class RecurrentLayer(Module):
         mode: Mode = "scan",
         checkpoint: int | None = None,
         backend: str | None = None,
+        threads: int | None = None,
         **options: Any,
     ) -> None:
         super().__init__()
@@ -95,7 +97,8 @@ class RecurrentLayer(Module):
         for k, size in enumerate(self.sizes):
             for reverse in (False, True)[: 1 + bidirectional]:
                 made = cell(input_size, size, **options)
-                setattr(self, f"l{k}" + "_reverse" * reverse, Recurrent(made, mode, reverse, checkpoint, backend))
+                layer = Recurrent(made, mode, reverse, checkpoint, backend, threads)
+                setattr(self, f"l{k}" + "_reverse" * reverse, layer)
             input_size = getattr(made, "output_size", size) * (1 + bidirectional)
         self.dropout = Dropout(dropout)
         if dropout and self.num_layers == 1:

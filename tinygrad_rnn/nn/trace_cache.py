@@ -208,6 +208,7 @@ def traced_step(recurrent: Any, call: Call) -> TracedStep:
         recurrent.reverse,
         recurrent.checkpoint,
         backend_name(recurrent.backend),
+        recurrent.threads,
     )
     reached = cache.watch.guard(cell)
     found = cache.found(kind, reached)
@@ -280,16 +281,18 @@ def _trace(cache: _Traces, recurrent: Any, call: Call, reached: Guard) -> Traced
             break
         unmasked = delays
     found = results[-1]
-    backend = backend_name(recurrent.backend)
-    make_plan = functools.partial(_plan, cache, traced.loop, tuple(element_names), recurrent.checkpoint, backend)
+    choices = recurrent.checkpoint, backend_name(recurrent.backend), recurrent.threads
+    make_plan = functools.partial(_plan, cache, traced.loop, tuple(element_names), *choices)
     return TracedStep(traced, reached, make_plan, found.output, found.names, found.recorded, call.state, tuple(state), unmasked)
 
 
-def _plan(cache: _Traces, loop: Loop, names: tuple[str | None, ...], checkpoint: int | None, backend: str) -> CompiledScan:
-    key = signature(loop), names, checkpoint, backend
+def _plan(
+    cache: _Traces, loop: Loop, names: tuple[str | None, ...], checkpoint: int | None, backend: str, threads: int | None
+) -> CompiledScan:
+    key = signature(loop), names, checkpoint, backend, threads
     plan: CompiledScan | None = _touched(cache.plans.get(key))
     if plan is None:
-        plan = CompiledScan(loop, checkpoint, backend=backend_named(backend, to_run=True))
+        plan = CompiledScan(loop, checkpoint, backend=backend_named(backend, to_run=True, threads=threads))
         _keep(cache.plans, key, plan)
     return plan
 

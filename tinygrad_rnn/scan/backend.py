@@ -32,11 +32,14 @@ class Executable(Protocol):
         The code that is run.
     size : int
         Approximate number of bytes of the executable, including its schedule.
+    threads : int or None
+        The number of threads that a layer chose for itself.
     """
 
     schedule: Schedule
     source: str
     size: int
+    threads: int | None
 
     def __call__(self, inputs: Sequence[Any], steps: int) -> tuple[Sequence[Any], RunMemory]:
         """Run the schedule.

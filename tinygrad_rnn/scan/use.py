@@ -10,7 +10,7 @@ from ..checks import check_int
 from .backend import Backend
 from .numpy import NUMPY
 
-__all__ = ["BACKENDS", "backend_name", "backend_named", "check_backend", "thread_count", "use"]
+__all__ = ["BACKENDS", "backend_name", "backend_named", "check_backend", "check_threads", "thread_count", "use"]
 
 BACKENDS = ("numpy", "native")
 """The names of all backends."""
@@ -37,7 +37,7 @@ class use:
     batch, if only sums over the batch combine its sequences. The sums of the parts are added in a fixed order:
     two runs give the same bits, but not the bits of a run in one thread. If the matrices of a step are larger than the cache of
     a core, the threads compute columns of its products instead. The number of threads is read where a pass runs;
-    this holds for a backward pass, too.
+    this holds for a backward pass, too. A layer's own `threads` takes precedence.
 
     Parameters
     ----------
@@ -62,9 +62,7 @@ class use:
 
     def __init__(self, name: str, threads: int | None = None) -> None:
         self.name = check_backend(name)
-        self.threads = threads if threads is None else check_int("threads", threads)
-        if self.threads not in (None, 1) and self.name not in THREADED:
-            raise ValueError(f'threads={threads} are for the native backend: use("native", threads={threads})')
+        self.threads = check_threads(threads, self.name)
         self._before = _everywhere[0]
         self._token: Token[use | None] | None = None
         _everywhere[0] = self
@@ -95,6 +93,20 @@ def check_backend(name: str) -> str:
     return name
 
 
+def check_threads(threads: int | None, backend: str | None) -> int | None:
+    """The number of threads, or None; an error if it is no positive integer, or more than 1 for a backend without threads.
+
+    Raises
+    ------
+    ValueError
+        If there cannot be so many threads.
+    """
+    found = threads if threads is None else check_int("threads", threads)
+    if found not in (None, 1) and backend not in (None, *THREADED):
+        raise ValueError(f'threads={threads} is for the backend "native", and the backend is {backend!r}')
+    return found
+
+
 def backend_name(argument: str | None = None) -> str:
     """The name of the backend to use.
 
@@ -119,8 +131,13 @@ def backend_name(argument: str | None = None) -> str:
     return given
 
 
-def thread_count() -> int:
+def thread_count(argument: int | None = None) -> int:
     """The number of threads that the native backend uses.
+
+    Parameters
+    ----------
+    argument : int, optional
+        The layer's own choice.
 
     Raises
     ------
@@ -133,6 +150,8 @@ def thread_count() -> int:
     ...     thread_count()
     2
     """
+    if argument is not None:
+        return argument
     chosen = _in_context.get() or _everywhere[0]
     if chosen is not None and chosen.threads is not None:
         return chosen.threads
@@ -142,7 +161,7 @@ def thread_count() -> int:
     return int(given)
 
 
-def backend_named(chosen: str, to_run: bool = False) -> Backend:
+def backend_named(chosen: str, to_run: bool = False, threads: int | None = None) -> Backend:
     """The backend with a given name; the native backend is imported when it is first asked for.
 
     Parameters
@@ -150,9 +169,11 @@ def backend_named(chosen: str, to_run: bool = False) -> Backend:
     chosen : str
     to_run : bool
         Whether programs are to be run, and not only written: without a compiler, NumPy runs them.
+    threads : int, optional
+        The layer's own number of threads.
     """
     if chosen == "native":
-        from .native import NATIVE, is_ready
+        from .native import in_threads, is_ready
 
-        return NATIVE if not to_run or is_ready() else NUMPY
+        return in_threads(threads) if not to_run or is_ready() else NUMPY
     return NUMPY

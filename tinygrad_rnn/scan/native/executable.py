@@ -128,10 +128,13 @@ class NativeExecutable:
     schedule : Schedule
     run : callable, optional
         The compiled function, if it exists already.
+    threads : int, optional
+        The layer's own number of threads.
     """
 
-    def __init__(self, schedule: Schedule, run: Any = None) -> None:
+    def __init__(self, schedule: Schedule, run: Any = None, threads: int | None = None) -> None:
         self.schedule = schedule
+        self.threads = threads
         self._written = written = CSource(schedule)
         self.source = program_text(written.text, written.page.functions, written.page.types)
         self.size = NODE_BYTES * (len(schedule.nodes) + len(schedule.summing))
@@ -165,7 +168,7 @@ class NativeExecutable:
         given = self._as_c_reads(inputs, steps)
         results = tuple([None if spec is None else np.empty(*spec) for spec in self.specs(steps)])
         calls = self._calls(memory, given, results) if page.calls else None
-        count = thread_count()
+        count = thread_count(self.threads)
         if count > 1:
             count = min(count, int(steps * self._work / LEAST_WORK))
         parts = 1 if page.rows is None else min(count, page.batch)
@@ -387,6 +390,6 @@ def is_ready() -> bool:
     return True
 
 
-def build(schedule: Schedule, layout: Any) -> Executable:
+def build(schedule: Schedule, layout: Any, threads: int | None = None) -> Executable:
     """Compile a schedule to C."""
-    return NativeExecutable(schedule)
+    return NativeExecutable(schedule, threads=threads)

@@ -49,6 +49,8 @@ class NumpyExecutable:
         Gates are then contiguous. Kernels see no difference.
     """
 
+    threads: int | None = None
+
     def __init__(self, schedule: Schedule, batch_last: bool = True) -> None:
         self.schedule = schedule
         self.program = program_of(schedule)
