@@ -68,6 +68,7 @@ REACHING_UP = {
     ("nn.module", "Module.draw"): "draw",
     ("nn.module", "Module.equations"): "explain",
     ("nn.streaming", "Stream.save"): "storing",
+    ("compilation.plan", "StepPlan.draw"): "draw",
     ("scan.plan", "Plan.draw"): "draw",
     ("tensor", "Tensor.backward"): "autodiff",
 }

@@ -18,7 +18,7 @@ from ..random import generator
 from ..scan.use import backend_name, backend_named
 from ..tensor import Tensor, leaf_of, leave_grad, rebind
 from .arguments import kind_of
-from .plan import StepPlan
+from .plan import StepPlan, argument_names
 from .recording import Computed, Recording, TableValue, record
 from .state import ANEW, Snapshot, State
 
@@ -107,6 +107,8 @@ class CompiledFunction(Generic[P, R]):
     def plan(self, *args: P.args, **kwargs: P.kwargs) -> StepPlan:
         """The plan for calls of this kind: sections that run once, and scans, in order. Nothing is run or changed.
 
+        A plan prints as a list, has the program's `source`, and draws itself.
+
         Parameters
         ----------
         *args
@@ -128,7 +130,7 @@ class CompiledFunction(Generic[P, R]):
         2  section  1 operation: sum
         """
         recording, *_ = self._prepared((args, kwargs))
-        return StepPlan(self._name, recording.program.calls)
+        return StepPlan(self._name, recording, argument_names(self.function, args, kwargs))
 
     def _prepared(self, arguments: tuple[Any, Any]) -> tuple[Recording, State, list[Any], Snapshot]:
         """The recording for calls of this kind, and its arguments."""

@@ -43,15 +43,18 @@ class Section:
     executable : Executable
     reads : tuple of int
         Places of the inputs in the table.
+    writes : range
+        Places of the results.
     """
 
     steps = 1
 
-    def __init__(self, loop: Loop, backend: Backend, reads: Sequence[int]) -> None:
+    def __init__(self, loop: Loop, backend: Backend, reads: Sequence[int], first: int) -> None:
         self.loop = canonical(loop)
         backend = backend if backend.accepts(self.loop) else NUMPY
         self.executable: Executable = backend.build(Schedule(self.loop), False)
         self.reads = tuple(reads)
+        self.writes = range(first, first + len(loop.outputs))
         self._get = _getter(reads)
 
     def run(self, table: list[Any], memories: list[tuple[Executable, Any]]) -> None:
@@ -66,21 +69,24 @@ class ScanCall:
 
     Attributes
     ----------
-    node : Node
-        The application of `scan`.
+    loop : Loop
+        The loop that is run.
     executable : Executable
     reads : tuple of int
         Places of the inputs in the table.
     residuals : tuple of int
         Numbers of the outputs that stay in the memory of the run.
+    writes : range
+        Places of the results; the residuals are last.
     """
 
-    def __init__(self, node: Node, reads: Sequence[int], residuals: Sequence[int]) -> None:
-        self.node = node
+    def __init__(self, node: Node, reads: Sequence[int], residuals: Sequence[int], first: int) -> None:
+        self.loop: Loop = node.attributes["plan"].loop
         self.steps: int = node.attributes["steps"]
         self.executable: Executable = node.attributes["plan"].executable(bool(residuals))
         self.reads = tuple(reads)
         self.residuals = tuple(residuals)
+        self.writes = range(first, first + len(self.executable.schedule.loop.outputs) + len(residuals))
         self._get = _getter(reads)
 
     def run(self, table: list[Any], memories: list[tuple[Executable, Any]]) -> None:
@@ -186,26 +192,44 @@ class Program:
             table[node] = node.again(tuple([table[i] for i in node.inputs]))
         results = [node for node in nodes if node in outside]
         outputs = tuple([Output("once", table[node]) for node in results])
-        self.calls.append(Section(Loop((), (), tuple(consts), (), outputs), self._backend, reads))
-        self._place_all(results)
+        self._add(Section(Loop((), (), tuple(consts), (), outputs), self._backend, reads, self._next))
+        self._place.update(zip(results, self.calls[-1].writes, strict=True))
 
     def _write_scan(self, node: Node, items: Sequence[Node]) -> None:
         count = len(node.attributes["plan"].loop.outputs)
         residuals = sorted({output_number(read) for read in items if output_number(read) >= count})
-        call = ScanCall(node, [self._place[i] for i in node.inputs], residuals)
-        self.calls.append(call)
-        of_result = {k: self._next + k for k in range(count)}
-        returned = len(node.attributes["plan"].saving.outputs) if residuals else count
-        of_result |= {k: self._next + returned + n for n, k in enumerate(residuals)}
+        call = ScanCall(node, [self._place[i] for i in node.inputs], residuals, self._next)
+        self._add(call)
+        of_result = dict(enumerate(call.writes[:count]))
+        of_result |= dict(zip(residuals, call.writes[len(call.writes) - len(residuals) :], strict=True))
         self._residuals.update(of_result[k] for k in residuals)
-        self._next += returned + len(residuals)
         for read in items:
             self._place[read] = of_result[output_number(read)]
 
-    def _place_all(self, results: Sequence[Node]) -> None:
-        for node in results:
-            self._place[node] = self._next
-            self._next += 1
+    def _add(self, call: Section | ScanCall) -> None:
+        self.calls.append(call)
+        self._next = call.writes.stop
+
+    def stays(self, place: int) -> bool:
+        """Whether an array stays in the memory of the run that computes the array."""
+        return place in self._residuals
+
+    def name_of(self, place: int) -> str | None:
+        """The name of a computed array; for a result of a scan, the name of the value within the step."""
+        return self._names.get(place)
+
+    @functools.cached_property
+    def _names(self) -> dict[int, str]:
+        found = {}
+        for node, place in self._place.items():
+            inside = node
+            if node.primitive is item:
+                plan, k = node.inputs[0].attributes["plan"], output_number(node)
+                inside = (plan.loop if k < len(plan.loop.outputs) else plan.saving).outputs[k].node
+            name = node.name or inside.name
+            if name is not None:
+                found[place] = name
+        return found
 
     def run(self, arrays: Sequence[Array]) -> list[Any]:
         """The values of the ends. All calls are one call of the backend, if the backend has such a call."""
@@ -227,12 +251,16 @@ class Program:
     @functools.cached_property
     def _together(self) -> Any:
         first = len(self.given) + len(self.constants)
-        turns = []
-        place = first
-        for call in self.calls:
-            residuals = call.residuals if isinstance(call, ScanCall) else ()
-            turns.append(InTurn(call.executable, call.steps, call.reads, place, residuals))
-            place += len(call.executable.schedule.loop.outputs) + len(residuals)
+        turns = [
+            InTurn(
+                call.executable,
+                call.steps,
+                call.reads,
+                call.writes.start,
+                call.residuals if isinstance(call, ScanCall) else (),
+            )
+            for call in self.calls
+        ]
         return self._backend.together(turns, first, set(self.places))
 
 

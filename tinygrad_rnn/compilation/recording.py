@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,6 +78,10 @@ class Recording:
     effects : Effects
     finite : list of int
         Places of values that must be finite.
+    given_kinds : list of str
+        The kind of each array that is given to the program; see :class:`~tinygrad_rnn.compilation.plan.Datum`.
+    ends : list of (str, str or None, int)
+        Kind, name and place of each array that the function returns or changes.
     """
 
     def __init__(
@@ -101,11 +105,23 @@ class Recording:
         self.finite = [self._place(node) for node in recorder.finite]
         groups = [(one if isinstance(one, tuple) else ([one], _drawn_once(one))) for one in draws]
         scalars = [(self._number(number), node.dtype) for (number, _), node in recorder.numbers.items()]
-        given = [*symbols.nodes, *recorder.numbers.values(), *[node for nodes, _ in groups for node in nodes]]
+        drawn = [node for nodes, _ in groups for node in nodes]
+        given = [*symbols.nodes, *recorder.numbers.values(), *drawn]
+        self.given_kinds = [*symbols.kinds, *["number"] * len(recorder.numbers), *["random number"] * len(drawn)]
+        self.ends = self._ends([p.name for p in symbols.parameters])
         self.scalars = scalars
         self.draws = [(len(nodes), draw) for nodes, draw in groups]
         self.arithmetic = Arithmetic(symbols.numbers, self._numbers)
         self.program = Program(given, list(self._nodes), recorder.made, backend)
+
+    def _ends(self, parameters: Sequence[str | None]) -> list[tuple[str, str | None, int]]:
+        effects = self.effects
+        return [
+            *[("result", name, place) for name, place in _places(self.result)],
+            *[("parameter", parameters[k], place) for k, place in effects.parameters],
+            *[("gradient", parameters[k], place) for k, place in effects.gradients if place is not None],
+            *[("memory", None, place) for _, place in _places(effects.memories)],
+        ]
 
     def _place(self, node: Node) -> int:
         return self._nodes.setdefault(node, len(self._nodes))
@@ -141,6 +157,18 @@ class Recording:
         for count, draw in self.draws:
             given += _flat(draw(), count)
         return self.program.run(given), computed
+
+
+def _places(result: Any, key: str | None = None) -> Iterator[tuple[str | None, int]]:
+    """Name and place of each array of a result; an array without a name has its key in a dict, or its role."""
+    if isinstance(result, TableValue):
+        yield result.name or key or result.role, result.place
+    elif isinstance(result, dict):
+        for name, part in result.items():
+            yield from _places(part, name if isinstance(name, str) else key)
+    elif isinstance(result, (tuple, list)) and not isinstance(result, Computed):
+        for part in result:
+            yield from _places(part, key)
 
 
 def _drawn_once(node: Node) -> Callable[[], Any]:

@@ -114,6 +114,8 @@ class Symbols:
     ----------
     nodes : list of Node
         Placeholders for the arrays of a snapshot, in order.
+    kinds : list of str
+        For each of the nodes "argument", "parameter", "gradient" or "memory".
     numbers : list of Number
         Placeholders for the numbers of a snapshot.
     arguments : list of Tensor or Number
@@ -123,6 +125,7 @@ class Symbols:
 
     def __init__(self, state: State, leaves: Sequence[Any]) -> None:
         self.nodes: list[Node] = []
+        self.kinds: list[str] = []
         self.numbers: list[Number] = []
         self.arguments: list[Any] = []
         self.optimizers = state.optimizers()
@@ -131,7 +134,7 @@ class Symbols:
             if type(x) is float:
                 self.arguments.append(self._number(x))
                 continue
-            given = Tensor(self._leaf(x if type(x) is np.ndarray else x.node.value, None, "input"))
+            given = Tensor(self._leaf("argument", x if type(x) is np.ndarray else x.node.value, None, "input"))
             if type(x) is Tensor:
                 given.node.name, given.node.role = x.node.name, x.node.role
                 if x.node.leaf is not None:
@@ -143,7 +146,8 @@ class Symbols:
         self._before = [(p, p.node, p.grad) for p in state.parameters(leaves)]
         self._memories = [(optimizer, optimizer.lr, optimizer.memories) for optimizer in self.optimizers]
 
-    def _leaf(self, value: Array, name: str | None = None, role: str | None = None) -> Node:
+    def _leaf(self, kind: str, value: Array, name: str | None = None, role: str | None = None) -> Node:
+        self.kinds.append(kind)
         self.nodes.append(leaf(Spec(value.shape, value.dtype), name, role))
         return self.nodes[-1]
 
@@ -156,11 +160,11 @@ class Symbols:
         """Put the placeholders into the parameters and optimisers themselves, inside the block."""
         try:
             for p, (_, node, grad) in zip(self.parameters, self._before, strict=True):
-                made = self._leaf(node.value, node.name, node.role)
+                made = self._leaf("parameter", node.value, node.name, node.role)
                 if isinstance(p, Parameter):  # not a tensor that stands for an argument
                     made.location = node.location
                     rebind(p, made)
-                p.grad = None if grad is None else Tensor(self._leaf(grad.node.value))
+                p.grad = None if grad is None else Tensor(self._leaf("gradient", grad.node.value))
             for optimizer, lr, memories in self._memories:
                 optimizer.lr = self._number(lr)  # type: ignore[assignment]
                 first: dict[str, tuple[Any, Number]] = {}
@@ -180,7 +184,7 @@ class Symbols:
 
     def _remembered(self, name: str, value: Any, first: dict[str, tuple[Any, Number]]) -> Any:
         if isinstance(value, np.ndarray):
-            return Tensor(self._leaf(value))
+            return Tensor(self._leaf("memory", value))
         known = first.get(name)
         if known is not None and type(known[0]) is type(value) and known[0] == value:
             return known[1]
