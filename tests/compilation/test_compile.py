@@ -293,6 +293,15 @@ def test_lengths_out_of_range_are_refused_in_each_run(lengths: Any, words: str) 
         last(x, np.array(lengths))
 
 
+def test_a_checkpoint_saves_memory_in_a_compiled_step() -> None:
+    def kept(n: int | None) -> int:
+        layer = nn.LSTM(3, 5, checkpoint=n)
+        plan = tr.compile(lambda x: layer(x)[0].sum().backward()).plan(np.ones((40, 2, 3), "float32"))
+        return next(call.executable.kept(40) for call in plan.calls if isinstance(call, ScanCall))
+
+    assert kept(8) == kept(1) < 0.4 * kept(None) and kept(50) == kept(None)
+
+
 def test_padding_of_a_target_may_be_nan_in_a_compiled_loss() -> None:
     loss = tr.compile(lambda y, target, lengths: tr.mse(y, target, lengths=lengths))
     target = np.array([[1.0, 2.0], [np.nan, 4.0]])

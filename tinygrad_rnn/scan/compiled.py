@@ -74,8 +74,8 @@ class CompiledScan:
     @property
     def size(self) -> int:
         """Approximate bytes of the programs, including those of gradients."""
-        whole = self.__dict__.get("whole")
-        made = self._made if whole is None else self._made + whole.size
+        others = [self.__dict__[name] for name in ("whole", "of_states") if name in self.__dict__]
+        made = self._made + sum(other.size for other in others)
         return made if self.forward else max(made, self._expected)
 
     def _grow(self, size: int) -> None:
@@ -111,6 +111,11 @@ class CompiledScan:
     def whole(self) -> CompiledScan:
         """The same scan without checkpoints."""
         return CompiledScan(self.traced, backend=self.backend)
+
+    @functools.cached_property
+    def of_states(self) -> CompiledScan:
+        """The same scan with the carry of each step as the only checkpoint."""
+        return CompiledScan(self.traced, 1, backend=self.backend)
 
     def executable(self, save: bool) -> Executable:
         """The program; with `save`, it also keeps residuals."""

@@ -370,7 +370,8 @@ def run(
     """
     inputs = (*sequences, *state, *consts)
     if current().recorder is not None:
-        plan = plan.whole if plan.checkpoint not in (None, 1) else plan
+        if plan.checkpoint is not None and 1 < plan.checkpoint < steps:
+            plan = plan.of_states  # all runs of a function end together, so the runs of single segments would not save memory
         nodes = tuple([as_tensor(x).node for x in inputs])
         node = Node(scan, nodes, {"plan": plan, "steps": steps}, Outline(plan, steps), current().location)
         return _read(Tensor(node), range(len(plan.loop.outputs)))
