@@ -2,18 +2,19 @@
 
     python examples/adding_problem.py --out pictures
 
-At each step the network reads a number between 0 and 1 and a mark. Two of the marks are 1, one in the first half
-of the sequence and one in the second; all others are 0. After the last step it has to say the sum of the two
-marked numbers. So it must keep the first of them over dozens of steps of numbers that do not matter.
+At each step the network reads a number between 0 and 1, and a mark. The mark is 1 at two steps, one in the first half
+of the sequence and one in the second half. At all other steps it is 0. After the last step the network outputs the sum
+of the two marked numbers. So it must keep the first marked number for dozens of steps, and ignore all numbers in
+between.
 
-Whoever always answers 1, the mean of the sum, has a mean squared error of 1/6 = 0.1667. That is what a tanh
-network learns to do, and then it is stuck: on the way back from the answer to the first mark its gradient is
-multiplied, at each step, by W and by the slope of tanh, and vanishes. LSTM and GRU carry their state on by
-addition and decide by gates what to add. After a while at the baseline they find out how, and the error falls.
+The baseline always answers 1, the mean of the sum. Its mean squared error is 1/6 = 0.1667. A tanh network learns this
+answer, and then gets stuck: on the way back from the answer to the first mark, each step multiplies the gradient by W
+and by the slope of tanh, so the gradient vanishes. LSTM and GRU add to their state, and gates decide what is added.
+They stay at the baseline for a while. Then they learn to keep the number, and their error falls.
 
-All three are trained alike: new sequences for every update, Adam, gradients clipped at a norm of 1. The LSTM's
-forget gate starts open (a bias of 1), so that it remembers before it has learnt what. The error is measured on
-2000 sequences that nobody was trained on.
+All three networks are trained in the same way: new sequences for every update, Adam, gradients clipped at a norm of 1.
+The LSTM's forget gate starts open (a bias of 1), so the LSTM remembers before it has learnt what to remember. The error
+is measured on 2000 sequences that were not used in training.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Adder(nn.Module):
 
 
 def train(model, name, updates, steps, batch, rate, rng):
-    """New sequences for every update; the loss of each."""
+    """Train on new sequences for every update; return the loss of each update."""
     optimizer = optim.Adam(model.parameters(), lr=rate)
     losses = []
     for _ in trange(updates, desc=name, disable=None, leave=False):
@@ -63,7 +64,7 @@ def train(model, name, updates, steps, batch, rate, rng):
 
 
 def draw(losses, out):
-    """The three losses, each point the mean of twenty updates, and the baseline."""
+    """A figure of the three losses, with the mean of twenty updates for each point, and of the baseline."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 3.5), layout="constrained")
@@ -78,7 +79,7 @@ def draw(losses, out):
 
 
 def main():
-    """Train the three, and compare them."""
+    """Train the three networks, and compare them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="sequences of 25 steps instead of 100, and fewer updates")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and of the sequences")

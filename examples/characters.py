@@ -1,20 +1,20 @@
-"""A character model: an LSTM learns what comes next in English prose, one character at a time.
+"""A character model: an LSTM learns to predict English prose, one character at a time.
 
     python examples/characters.py --out pictures
 
-The text is the prose in the help texts that come with Python, a quarter of a megabyte. Its first nine tenths
-are learnt from; its end is held out, and every model has to say what each of its characters will be. The number
-is bits per character: the mean of -log2 of the probability that the character had which then came. A model of n
-bits is as unsure as one that picks from 2^n characters evenly.
+The text is the prose of the help texts that come with Python, a quarter of a megabyte. The models learn from the first
+nine tenths of the text. The last tenth is held out, and every model predicts each of its characters. The score is in
+bits per character: the mean of -log2 p, where p is the probability that the model gave to the character that came next.
+A model of n bits is as unsure as a model that chooses among 2^n characters at random.
 
-Truncated backpropagation through time: the text is laid out as 32 long rows that are read side by side, 64
-characters at a time. The state is carried from chunk to chunk, so the network has read the whole row; but it is
-detached, so gradients end where the chunk begins.
+The training is truncated backpropagation through time. The text is laid out as 32 long rows, which are read side by
+side, 64 characters at a time. The state is carried from chunk to chunk, so at each character the network has read the
+whole row before it. But the state is detached, so gradients end where the chunk begins.
 
-The baselines count. A unigram model knows how frequent each character is; a bigram model sees the character
-before it, a trigram model the two before it. What the network is better by it can only have from further back.
-What it doesn't learn from so little text is what sentences mean: the samples have the words, the rhythm and the
-grammar of documentation, for a few words at a time.
+The baselines count. A unigram model knows how frequent each character is. A bigram model also sees the character
+before, and a trigram model the two characters before. If the network is better than the trigram model, it uses
+characters from further back. From so little text the network does not learn what sentences mean. Its samples have the
+words, the rhythm and the grammar of documentation, but only for a few words at a time.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tinygrad_rnn.sequences import tbptt_chunks
 
 
 class CharacterModel(nn.Module):
-    """Logits of the next character after each: embedding, LSTM, linear."""
+    """Logits of the next character, after each character: embedding, LSTM, linear layer."""
 
     def __init__(self, characters, hidden):
         super().__init__()
@@ -44,13 +44,13 @@ class CharacterModel(nn.Module):
         self.output = nn.Linear(hidden, characters)
 
     def forward(self, codes, state=None):
-        """Codes (time, batch) give logits (time, batch, characters), and the state after the last one."""
+        """Codes (time, batch) give logits (time, batch, characters), and the state after the last character."""
         h, state = self.lstm(self.embedding(codes), state)
         return self.output(self.dropout(h)), state
 
 
 def chunks(codes, batch_size, length):
-    """Chunks without end, and whether the text begins anew with this one; a last one that is shorter is left out."""
+    """Chunks without end, each with whether it begins the text anew; a shorter chunk at the end of the text is left out."""
     while True:
         for i, (inputs, targets) in enumerate(tbptt_chunks(codes, batch_size, length)):
             if len(inputs) == length:
@@ -58,7 +58,7 @@ def chunks(codes, batch_size, length):
 
 
 def train(model, codes, updates, rate=4e-3):
-    """Truncated backpropagation through time; the loss of every update, in bits."""
+    """Train by truncated backpropagation through time; return the loss of every update, in bits."""
     optimizer = optim.Adam(model.parameters(), lr=rate)
     bits, state = [], None
     progress = tqdm(range(updates), disable=None)  # a bar on a terminal, nothing in a file
@@ -78,7 +78,7 @@ def train(model, codes, updates, rate=4e-3):
 
 
 def score(model, codes, before):
-    """The probability that the model gave to each code, having read all before it."""
+    """The probability that the model gives to each code, after it has read all codes before."""
     found, state = [], None
     with tr.no_grad():
         for inputs, targets in tbptt_chunks(np.concatenate([before, codes]), 1, 1000):
@@ -89,7 +89,7 @@ def score(model, codes, before):
 
 
 def write(model, vocabulary, prompt, length, temperature, generator):
-    """What the model writes after a prompt; at a low temperature the likely characters become likelier."""
+    """Text that the model writes after a prompt; a low temperature makes likely characters even more likely."""
     text, codes, state = prompt, vocabulary.encode(prompt), None
     with tr.no_grad():
         for _ in range(length):
@@ -101,7 +101,7 @@ def write(model, vocabulary, prompt, length, temperature, generator):
 
 
 def main():
-    """Learn, compare, write."""
+    """Train the model, compare it with the baselines, and let it write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a smaller model, 150 updates, and fewer held-out characters")
     parser.add_argument("--seed", type=int, default=0, help="of the weights, of dropout and of the samples")

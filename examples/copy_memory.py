@@ -2,20 +2,21 @@
 
     python examples/copy_memory.py --out pictures
 
-The network reads five digits from 1 to 8, then zeros, then nines, which ask for the answer: the five digits, in
-their order. At all steps before that the answer is 0. With n digits and a delay of T there are T + 2n steps:
+The network reads five digits from 1 to 8, then zeros, then nines. The nines ask for the answer: the five digits, in
+their order. At all steps before the answer, the network writes 0. With n digits and a delay of T there are T + 2n
+steps:
 
     read    3 1 4 1 5  0 0 0 ... 0 0 0  9 9 9 9 9 9
     write   0 0 0 0 0  0 0 0 ... 0 0 0  0 3 1 4 1 5
 
-The state is all that can hold the digits meanwhile. A network that knows when to answer, but has forgotten what,
-guesses among eight digits at n of the steps: its cross-entropy is n ln 8 / (T + 2n), and that is the baseline.
-To guess the time is easy, and learnt in the first hundred updates. From there the error falls only as fast as
-the network learns to recall. With ten digits and delays of a hundred steps and more, this problem is known for
-networks that never leave the baseline (Arjovsky, Shah and Bengio, 2016); here, with less of both, one can look
-on while some do. As in the adding problem, the LSTM's forget gate starts open.
+In the meantime only the state can hold the digits. The baseline is a network that knows when to answer, but has
+forgotten the digits. It guesses among eight digits at n of the steps, so its cross-entropy is n ln 8 / (T + 2n). The
+time of the answer is easy to learn, and is learnt in the first hundred updates. After that, the error falls only as
+fast as the network learns to recall the digits. With ten digits and delays of a hundred steps and more, some networks
+are known never to leave the baseline (Arjovsky, Shah and Bengio, 2016). This example has fewer digits and a shorter
+delay, so you can watch some networks leave it. As in the adding problem, the LSTM's forget gate starts open.
 
-Recall is counted too: the share of the digits that are written rightly. Guessing gets one in eight.
+The example also counts the share of the digits that are recalled. A guess is right for one digit in eight.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ class Copier(nn.Module):
 
 
 def train(model, name, updates, delay, length, rate, rng):
-    """New sequences for every update; the loss of each."""
+    """Train on new sequences for every update; return the loss of each update."""
     optimizer = optim.Adam(model.parameters(), lr=rate)
     losses = []
     for _ in trange(updates, desc=name, disable=None, leave=False):
@@ -77,7 +78,7 @@ def score(model, delay, length, rng):
 
 
 def draw(losses, baseline, out):
-    """The three losses, each point the mean of twenty updates, and the baseline."""
+    """A figure of the three losses, with the mean of twenty updates for each point, and of the baseline."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 3.5), layout="constrained")
@@ -92,7 +93,7 @@ def draw(losses, baseline, out):
 
 
 def main():
-    """Train the three, and compare them."""
+    """Train the three networks, and compare them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="three digits and a delay of 8 instead of five and 20")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and of the digits")

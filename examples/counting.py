@@ -2,29 +2,31 @@
 
     python examples/counting.py --out pictures
 
-The words ab, aabb, aaabbb, ... are the simplest language that no finite automaton recognises: after n letters a it has
-to know n, and it has a fixed number of states. A recurrent network has a fixed number of units as well, but its state is made
-of numbers. Here they are between 0 and 1, σ(z) = min(max(z, 0), 1), and the count n is kept as the number q = 2⁻ⁿ:
+The words ab, aabb, aaabbb, ... form the simplest language that no finite automaton recognises. After n letters a, the
+automaton would have to know n, but it has a fixed number of states. A recurrent network also has a fixed number of
+units, but its state consists of numbers. Here the activation function is σ(z) = min(max(z, 0), 1), so the numbers are
+between 0 and 1. The count n is kept as the number q = 2⁻ⁿ:
 
     p = σ(p/2 + a - 1)           an a was read: the count is one more, and q is halved
     r = σ(2p + 2r + 2b - 2)      a b was read: the count is one less, and q is doubled
     v = σ(2p + 2r + b - 2)       a b was read, and the count was 0 already
     o = 2r - v - 1               1 for a word aⁿbⁿ with n ≥ 1, and at most 0 for any other
 
-After an equals sign a unit stands for its value at the step before, but in o; a and b are 1 for the letter read and
-0 for the other. At the start p is 1. The number q is p as long as letters a come, and then r. If an a comes after a b,
-both are 0 from then on, and no word is recognised any more. This is Elman's network, h_t = σ(W h_{t-1} + U x_t + b),
-o_t = V h_t + c. None of its weights can be left out.
+After an equals sign, p, r and v are the values of the step before. Only the line of o uses the values of the
+present step. The input a is 1 if the letter a was read, and 0 otherwise; so is b for the letter b. At the start p is 1.
+The number q is p as long as letters a are read, and is r afterwards. If an a comes after a b, p and r are 0 from then
+on, and no word is recognised any more. This is Elman's network, h_t = σ(W h_{t-1} + U x_t + b), o_t = V h_t + c. None
+of its weights can be left out.
 
-Where no number has to be rounded, the network is right about every word. Halving is exact for floating point numbers
-down to the smallest one: 2⁻¹⁰⁷⁴ in float64. Beyond that q is rounded to 0, and the count is lost. The table has the
-longest word that is recognised in each precision. A finite automaton that recognises all of them up to n, and
-nothing else, has 2n + 2 states at least.
+As long as no number has to be rounded, the network is right about every word. Halving a floating-point number is exact
+down to the smallest number, 2⁻¹⁰⁷⁴ in float64. Beyond that, q is rounded to 0, and the count is lost. The table has the
+longest word that is recognised in each precision. A finite automaton that recognises all these words up to n, and no
+other words, needs at least 2n + 2 states.
 
-With two stacks of such numbers in place of one counter, networks of this kind simulate any Turing machine, step by
-step (Siegelmann and Sontag, "On the computational power of neural nets", 1995). This is a statement about weights and
-exact rational numbers. It does not say that training finds the weights, and not that float64 is enough: the precision
-that is needed grows with the memory that is used.
+With two stacks of such numbers in place of one counter, networks of this kind simulate any Turing machine, step by step
+(Siegelmann and Sontag, "On the computational power of neural nets", 1995). This is a statement about weights and exact
+rational numbers. It does not say that training finds such weights, nor that float64 is precise enough: the more memory
+is used, the more precision is needed.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ from tinygrad_rnn.sequences import CharVocabulary, pad
 
 LETTERS = CharVocabulary("ab")
 UNITS = "prv"
-U = [[1, 0], [0, 2], [0, 1]]  # of the letters a and b, a row for each unit
+U = [[1, 0], [0, 2], [0, 1]]  # columns for the letters a and b, a row for each unit
 W = [[0.5, 0, 0], [2, 2, 0], [2, 2, 0]]
 b = [-1, -2, -2]
 V, c = [[0, 2, -1]], [-1]
@@ -57,7 +59,7 @@ class Counter(nn.Cell):
         self.state_shape = (len(UNITS),)
 
     def initial_state(self, batch_size, dtype=None):
-        """The count 0: p is 1."""
+        """The state of the count 0: p is 1."""
         start = np.zeros((batch_size, len(UNITS)), dtype or self.b.dtype)
         start[:, 0] = 1
         return tr.tensor(start)
@@ -70,7 +72,7 @@ class Counter(nn.Cell):
 
 
 def read(words, dtype="float64"):
-    """The output o after the last letter of each word; no word is empty."""
+    """The output o after the last letter of each word; words must not be empty."""
     codes, lengths = pad([LETTERS.encode(word) for word in words])
     with tr.no_grad():
         outputs, _ = nn.Recurrent(Counter(dtype))(np.eye(2, dtype=dtype)[codes], lengths=lengths)
@@ -83,7 +85,7 @@ def recognised(words, dtype="float64"):
 
 
 def longest(dtype, most):
-    """The largest n such that all aⁿbⁿ up to it are recognised; `most` at most."""
+    """The largest n, up to `most`, such that the network recognises aᵏbᵏ for all k ≤ n."""
     said = recognised(["a" * n + "b" * n for n in range(1, most + 1)], dtype)
     return most if said.all() else int(said.argmin())
 
@@ -95,7 +97,7 @@ def near_misses(n):
 
 
 def main():
-    """Show how it counts, and how far."""
+    """Show how the network counts, and how far."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="words up to 8 letters and n up to 200, instead of 12 and 1200")
     parser.add_argument("--seed", type=int, default=0, help="changes nothing: the weights are set by hand")

@@ -1,16 +1,17 @@
-"""One to many: an image of a handwritten number is put into words, letter by letter.
+"""One to many: the number on an image is put into words, letter by letter.
 
     python examples/digit_captions.py --out pictures
 
-The images are scikit-learn's digits of 8 by 8 pixels, two of them side by side; the captions are "zero" to
-"ninety-nine". A decoder writes a caption one letter at a time and reads each letter that it wrote before the next.
-There are two places where the image can come in, and they make two models, or three with both:
+An image has two of scikit-learn's handwritten digits side by side, with 8 by 8 pixels each. The captions are "zero" to
+"ninety-nine". A decoder writes a caption one letter at a time, and reads each letter that it wrote before it writes the
+next. The image can enter at two places. This makes two models, and a third model that uses both places:
 
-    at the start      h_0 = R_0 x + b_0: the state has to keep the image while it writes
-    at every step     R x + b is read beside each letter, as in figure 10.9 of the Deep Learning book
+    at the start      h_0 = R_0 x + b_0: the state has to keep the image while the decoder writes
+    at every step     R x + b is read together with each letter, as in figure 10.9 of the Deep Learning book
 
-No digit image of the test is part of a training image. The baselines are the most frequent caption, and the nearest
-centroid: the mean image of each of the hundred numbers, and the caption of the one that is closest.
+No digit image of the test is part of a training image. There are two baselines. The first is the most frequent caption.
+The second is the nearest centroid: each of the hundred numbers has a mean image, and the answer is the caption of the
+closest one.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def numbers(images, digits, count, generator):
 
 
 def make_model(at, hidden):
-    """See an image, write letters."""
+    """A decoder from an image to letters."""
     return nn.Decoder(
         nn.Embedding(len(LETTERS), 16),
         nn.GRUCell(16, hidden),
@@ -53,7 +54,7 @@ def make_model(at, hidden):
 
 
 def train(model, batch, updates, batch_size=64, rate=4e-3):
-    """Teacher forcing: each letter is predicted from the image and the right letters before it."""
+    """Train with teacher forcing: each letter is predicted from the image and the right letters before it."""
     optimizer = optim.Adam(model.parameters(), lr=rate)
     for update in tqdm(range(updates), disable=None):  # a bar on a terminal, nothing in a file
         optimizer.lr = rate * min(1.0, 2 * (1 - update / updates))  # constant for the first half, then falling to 0
@@ -67,7 +68,7 @@ def train(model, batch, updates, batch_size=64, rate=4e-3):
 
 
 def written(sequences):
-    """The captions as text."""
+    """The captions that a model writes, as text."""
     return [LETTERS.decode(y[:n], specials=False) for y, n in zip(sequences.ys.T, sequences.lengths, strict=True)]
 
 
@@ -78,7 +79,7 @@ def nearest_centroid(train_xs, train_classes, xs):
 
 
 def draw(xs, captions, truth, path):
-    """Some of the images with what was written below them; what is wrong is orange."""
+    """A figure of some images with the written captions below; wrong captions are orange."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 5), layout="constrained")
@@ -91,7 +92,7 @@ def draw(xs, captions, truth, path):
 
 
 def main():
-    """Learn, caption, compare."""
+    """Train the models, let them write captions, and compare them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one of the three models, smaller, and fewer updates")
     parser.add_argument("--seed", type=int, default=0, help="of the split, the weights and the batches")

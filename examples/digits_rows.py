@@ -2,23 +2,22 @@
 
     python examples/digits_rows.py --out pictures
 
-An image of 8x8 pixels is a sequence of eight rows, from the top down, and a row is an input of eight numbers. A
-GRU reads it; its state after the last row is all that the output layer sees, so whatever of the upper rows
-tells a 3 from an 8 has to be carried down to the bottom.
+An image of 8 by 8 pixels is a sequence of eight rows, from the top down. Each row is an input of eight numbers. A GRU
+reads the rows, and the output layer sees only the state after the last row. So everything in the upper rows that
+distinguishes a 3 from an 8 has to be carried down to the last row.
 
-The images are scikit-learn's, 1797 of them. The last quarter of the file is held out, unshuffled: digits that
-stand near each other in it look alike, as if from the same hand, and shuffling would spread each hand over both
-parts. (It makes every number here better, by some five points for logistic regression.)
+The images are scikit-learn's, 1797 of them. The last quarter of the file is held out, without shuffling. Digits that
+are close to each other in the file look alike, as if one person had written them, and shuffling would put digits of
+each person into both parts. (Shuffling makes every number here better, by about five points for logistic regression.)
 
-While it learns, a fifth of the pixels and half of the last state are dropped at random, since 1347 images can
-be learnt by heart. How much is dropped was chosen on the last part of the images learnt from, not on the held-out
-ones.
+During training, a fifth of the pixels and half of the last state are dropped at random, since a network can learn 1347
+images by heart. These shares were chosen on the last part of the training images, not on the held-out images.
 
-The baselines: always the most frequent digit, and logistic regression on the 64 pixels, which has a weight for
-each pixel and digit, and no idea of what is above what.
+There are two baselines. The first always answers with the most frequent digit. The second is logistic regression on the
+64 pixels. It has a weight for each pixel and digit, and does not know which pixel is above which.
 
-What it doesn't show is that reading in order is the best way to look at an image. It shows that a sequence
-comes down to one vector, and that this vector knows the digit.
+This example does not show that reading in order is the best way to look at an image. It shows that a network can reduce
+a sequence to one vector, and that the digit can be read off this vector.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ def accuracy(model, images, digits):
 
 
 def train(model, images, digits, passes, generator, rate=3e-3):
-    """Adam on batches of 64, at a rate that falls to 0."""
+    """Train by Adam on batches of 64, with a learning rate that falls to 0."""
     optimizer = optim.Adam(model.parameters(), lr=rate)
     for number in (progress := tqdm(range(passes), disable=None)):  # a bar on a terminal, nothing in a file
         optimizer.lr = rate * (1 - number / passes)
@@ -80,7 +79,7 @@ def train(model, images, digits, passes, generator, rate=3e-3):
 
 
 def main():
-    """Learn, compare, and look at what was got wrong."""
+    """Train the model, compare it with the baselines, and show its mistakes."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="20 passes through the images instead of 60")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and of the order of the images")

@@ -2,26 +2,27 @@
 
     python examples/digits_two_dimensions.py --out pictures
 
-Read row by row, an image is a sequence of vectors, and which pixel is beside which is nothing that the network
-knows: shuffle the columns of all images alike, and it would learn as well. Here the columns are a sequence too.
-A GRU goes along each row, one pixel at a time, in both directions; its two last states are the row's summary. A
-second GRU goes down the eight summaries, and its last state says which digit it is:
+If an image is read row by row, it is a sequence of vectors, and the network does not know which pixels are side by
+side. If the columns of all images were shuffled in the same way, the network would learn just as well. In this example
+the columns are a sequence too. A GRU reads each row, one pixel at a time, in both directions; its two last states are
+the summary of the row. A second GRU reads the eight summaries from the top down, and its last state says which digit it
+is:
 
     along   s_t     = GRU over the pixels of row t, from the left and from the right
     down    h_t     = GRU(s_t, h_{t-1})
             digit   = softmax(V h_8 + c)
 
-The first GRU has the same parameters in every row, and no row waits for another, so to it the rows are a batch:
-8 rows of 64 images are 512 sequences of one pixel a step. All that two dimensions need is a change of axes. In
-the picture 1 and 2 are the two directions along the rows, whose time is x; 3 is the way down, whose time is y.
+The first GRU has the same parameters in every row, and no row waits for another row. So the rows are a batch for the
+first GRU: 8 rows of 64 images are 512 sequences, with one pixel at each step. Two dimensions need nothing but a change
+of axes. In the picture, 1 and 2 are the two directions along the rows, whose time is x. 3 is the direction from the top
+down, whose time is y.
 
-The baseline reads row by row and has as many numbers to learn; images, split and training are the same. How much
-is dropped at random was chosen for each on the last part of the images learnt from.
+The baseline reads row by row, and has about as many parameters. Images, split and training are the same. The shares
+that are dropped at random were chosen for each network on the last part of the training images.
 
-What it shows, and what not: the network finds its way through 64 steps of one pixel, and gets about as many
-digits right. It is not better. Images this small have little to gain from knowing which pixel is beside which, for
-eight columns are learnt by heart; and a point of difference is four or five of the held-out images, as much as
-another seed makes.
+The network learns to read 64 steps of one pixel each, and gets about as many digits right as the baseline. It is not
+better. In such small images it helps little to know which pixels are side by side, since eight columns can be learnt by
+heart. A difference of one point is four or five held-out images, as much as another seed makes.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class RowReader(nn.Module):
 
 
 class TwoDimensions(nn.Module):
-    """A GRU along every row, in both directions, and a GRU down the rows' summaries."""
+    """A GRU along every row, in both directions, and a GRU over the rows' summaries, from the top down."""
 
     def __init__(self, along=32, down=96):
         super().__init__()
@@ -81,7 +82,7 @@ def accuracy(model, rows, digits):
 
 
 def train(model, rows, digits, passes, generator, rate=3e-3):
-    """Adam on batches of 64, at a rate that falls to 0."""
+    """Train by Adam on batches of 64, with a learning rate that falls to 0."""
     optimizer = optim.Adam(model.parameters(), lr=rate)
     for number in (progress := tqdm(range(passes), disable=None)):  # a bar on a terminal, nothing in a file
         optimizer.lr = rate * (1 - number / passes)

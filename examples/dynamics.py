@@ -1,19 +1,20 @@
-"""A dynamic system learned from its trajectories, by networks of ever more units.
+"""A dynamical system learned from its trajectories, by networks with more and more units.
 
     python examples/dynamics.py --out pictures
 
-Van der Pol's oscillator (1926) has a state of two numbers, and whatever it starts from, it ends on one closed path:
-q' = p, p' = (1 - q²) p - q. Seen every 0.1 units of time it is a system s_t = f(s_{t-1}), and f is what a network learns:
-s_t = c + V tanh(W s_{t-1} + b), from trajectories alone.
+Van der Pol's oscillator (1926) has a state of two numbers, q' = p, p' = (1 - q²) p - q. Whatever state it starts from,
+it ends on the same closed path. Observed every 0.1 units of time, the oscillator is a system s_t = f(s_{t-1}). A
+network learns f from trajectories alone: s_t = c + V tanh(W s_{t-1} + b).
 
-That one layer of enough units comes as near to a continuous f as one likes, on a bounded set, is a theorem (Cybenko, 1989).
-Here it is seen: the more units, the smaller the error of one step, and the longer the network can be left to itself. It
-starts at a state that it has never met, and runs 100 steps, one and a half turns, on nothing but its own state.
+One layer with enough units approximates a continuous f on a bounded set as closely as you like (Cybenko, 1989). This
+example shows the effect: with more units the error of one step is smaller, and the network can run by itself for
+longer. It starts at a state that it has never met, and runs 100 steps, one and a half turns, from its own states alone.
 
-The baseline is the best linear system, s_t = A s_{t-1} + a, by least squares. It has no limit cycle: its
+The baseline is the best linear system, s_t = A s_{t-1} + a, fitted by least squares. It has no limit cycle: its
 trajectories die out, or grow without end.
 
-What it doesn't show is any extrapolation: outside of where the trajectories were, the network knows nothing.
+This example does not show extrapolation: the network knows nothing about states that are far from the training
+trajectories.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def trajectories(count, steps, generator):
     states = [generator.uniform(-2.5, 2.5, (count, 2))]
     for _ in range(steps):
         s = states[-1]
-        for _ in range(4):  # four small steps for each that is kept
+        for _ in range(4):  # four small steps for each state that is kept
             d = STEP / 4
             k1 = velocity(s)
             k2 = velocity(s + d / 2 * k1)
@@ -53,7 +54,7 @@ def trajectories(count, steps, generator):
 
 
 def train(model, known, iterations):
-    """L-BFGS on all windows of ten steps, each from the true state at its start."""
+    """Train by L-BFGS on all windows of ten steps; each window starts from the true state."""
     windows = known[:-1].reshape(-1, 10, known.shape[1], 2).swapaxes(0, 1).reshape(10, -1, 2)
     targets = known[1:].reshape(-1, 10, known.shape[1], 2).swapaxes(0, 1).reshape(10, -1, 2)
     start = tr.tensor(windows[0])
@@ -66,13 +67,13 @@ def train(model, known, iterations):
 
 
 def errors(run, new):
-    """Root mean square errors: of one step from each true state, and after 100 steps on its own."""
+    """Root mean square errors: of one step from each true state, and after a free run of 100 steps."""
     one = run(new[:-1].reshape(-1, 2), 1)[0] - new[1:].reshape(-1, 2)
     return [float(np.sqrt(np.mean(e**2))) for e in (one, run(new[0], 100)[-1] - new[100])]
 
 
 def picture(path, runs, new):
-    """Where each goes from one start."""
+    """A figure of the trajectories of all systems from one start."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -90,7 +91,7 @@ def picture(path, runs, new):
 
 
 def main():
-    """Learn with 2, 8 and 32 units, and leave each to itself."""
+    """Train networks with 2, 8 and 32 units, and let each run freely."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="150 iterations instead of 5000")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and of the trajectories")

@@ -1,25 +1,28 @@
-"""Embeddings: words that are used alike come to lie near each other, though no one says what any of them means.
+"""Embeddings: words that are used in similar ways get similar vectors, though nobody says what a word means.
 
     python examples/embeddings.py --out pictures
 
-To the network a word is a number, 0, 1, 2, ...; "may" and "must" have no more to do with each other than any two.
-An embedding gives each a vector of 64 numbers, which are learnt with all else as a GRU learns to predict the next
-word of the prose in Python's help texts. What helps with that is that words after which the text goes on alike
-have vectors that are alike.
+For the network a word is a code, 0, 1, 2, ...; the codes of "may" and "must" have no more in common than any two codes.
+An embedding gives each word a vector of 64 numbers. The vectors are learnt together with all other parameters, while a
+GRU learns to predict the next word of the prose in Python's help texts. If a text goes on in similar ways after two
+words, then similar vectors of these words help to predict it.
 
-Two numbers, each beside its baselines:
+There are two results, each with its baselines.
 
-Perplexity of held-out text: 2 to the mean of -log2 of the probability that each word had; a model of perplexity n
-is as unsure as one that picks from n words evenly. Beside it are models that count words, pairs, and triples.
+The first result is the perplexity of held-out text: 2 to the power of the mean of -log2 p, where p is the probability
+that the model gave to each word. A model of perplexity n is as unsure as a model that chooses among n words at random.
+The baselines are models that count words, pairs and triples.
 
-Do neighbours make sense? Spelling is the judge, for the network never sees it: of the words that end in -ing, how
-many of the five nearest (by the cosine of the angle between the vectors) end in -ing too? Beside it is the share
-of words in -ing among all: what neighbours without sense would give.
+The second result says whether neighbours make sense. It is judged by spelling, because the network never sees the
+spelling. Of the words that end in -ing, how many of the five nearest neighbours (by the cosine of the angle between the
+vectors) end in
+-ing too? The baseline is the share of words in -ing among all words, which random neighbours would have. The endings
+-ed, -ly and -s are judged in the same way.
 
-What is learnt is grammar more than meaning: "may" is near "must", "is" near "are". For meaning, 43,000 words are
-too few. Rare words hardly move from where they started, and they count as much as others in the second number; so
-does an ending like -s, which says as little in "is" or "class" as its neighbours can know. The map has the most
-frequent words, in the two directions in which their vectors differ most.
+The vectors hold more grammar than meaning: "may" is near "must", "is" is near "are". For meaning, 43,000 words are too
+few. Two things blur the second result. Rare words hardly move from where they started, but count as much as other
+words. And an ending like -s says nothing about the use of words such as "is" or "class". The map has the most frequent
+words, in the two directions in which their vectors differ most.
 """
 
 from __future__ import annotations
@@ -42,7 +45,7 @@ ENDINGS = ("ing", "ed", "ly", "s")
 
 
 class WordModel(nn.Module):
-    """Logits of the next word after each: embedding, GRU, linear."""
+    """Logits of the next word, after each word: embedding, GRU, linear layer."""
 
     def __init__(self, words, size, hidden):
         super().__init__()
@@ -53,7 +56,7 @@ class WordModel(nn.Module):
         self.output = nn.Linear(hidden, words)
 
     def forward(self, codes, state=None):
-        """Codes (time, batch) give logits (time, batch, words), and the state after the last one."""
+        """Codes (time, batch) give logits (time, batch, words), and the state after the last word."""
         hs, state = self.gru(self.dropout(self.embedding(codes)), state)
         return self.output(self.dropout(hs)), state
 
@@ -78,7 +81,7 @@ def train(model, codes, passes, rate=3e-3):
 
 
 def score(model, codes, before):
-    """The probability that the model gave to each code, having read what was before it."""
+    """The probability that the model gives to each code, after it has read all codes before."""
     found, state = [], None
     with tr.no_grad():
         for inputs, targets in tbptt_chunks(np.concatenate([before, codes]), 1, 500):
@@ -89,7 +92,7 @@ def score(model, codes, before):
 
 
 def nearest(vectors, count):
-    """The codes of the nearest others of each, by cosine, the nearest first."""
+    """For each vector the codes of the nearest other vectors, by cosine, the nearest first."""
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     cosine = unit @ unit.T
     np.fill_diagonal(cosine, -np.inf)
@@ -113,7 +116,7 @@ def word_map(vectors, words):
 
 
 def main():
-    """Learn, and look who stands beside whom."""
+    """Train the model, and show its nearest neighbours."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="2 passes through the text instead of 24, and a smaller model")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and of dropout")

@@ -1,30 +1,30 @@
-"""Find the year in a sentence, wherever it stands: what sharing a step's parameters over time is for.
+"""Find the year in a sentence, wherever it stands: why a network shares a step's parameters over time.
 
     python examples/find_the_year.py --out pictures
 
     In 2009, I went to Nepal.        I went to Nepal in 2009.
 
-Both sentences answer the question "in which year?" alike, though the year is at the beginning of the one and at the
-end of the other (Goodfellow, Bengio and Courville, Deep Learning, 2016, chapter 10). The sentences here are made of a
-dozen phrases in random order. They are read word by word, and numbers digit by digit. Some sentences have a second
-number, such as "for 14 days", so that finding digits is not enough. The answer is the four digits of the year.
+Both sentences answer the question "in which year?", though the year is at the beginning of the first and at the end of
+the second (Goodfellow, Bengio and Courville, Deep Learning, 2016, chapter 10). The sentences of this example are made
+of a dozen phrases in random order. They are read word by word, and numbers digit by digit. Some sentences have a second
+number, such as "for 14 days", so finding digits is not enough. The answer is the four digits of the year.
 
 Three networks learn from the same sentences of at most 16 words:
 
-- a GRU, with the same parameters at each word, that answers after the last word;
-- a feed-forward network over the first 16 words, with parameters for each place in this window;
-- a bag of vectors, the mean of the vectors of all words, which has no order at all.
+- a GRU, which has the same parameters at each word, and answers after the last word;
+- a feed-forward network over the first 16 words, which has its own parameters for each place in this window;
+- a bag of vectors: the mean of the vectors of all words, which has no order at all.
 
-In training the year is never at the sixth to eighth word. The questions are sentences that nobody was trained on,
-with years that were in no sentence of the training: sentences like those in training, sentences with the year at the
-places left out, and sentences of 17 to 32 and of 33 to 64 words.
+In training the year is never at the sixth to eighth word. The test sentences and their years are not in the training
+data. There are four kinds of test sentences: sentences like those in training, sentences with the year at the places
+left out, sentences of 17 to 32 words, and sentences of 33 to 64 words.
 
-The window has never seen a year at the places left out, so its parameters there have learnt nothing of years. It does
-not see the end of a longer sentence at all. The bag knows which digits there are, and not in which order, nor
-of which number.
+The window has never seen a year at the places left out, so its parameters there have learnt nothing about years. The
+window does not see the end of a longer sentence at all. The bag knows which digits there are, but not their order, nor
+the number that they belong to.
 
-The pictures show the state of the GRU after each word of two long sentences: a row for each word, a column for each
-of sixteen units. Where the year comes first, most units are set by its digits and are then left as they are.
+The pictures show the state of the GRU after each word of two long sentences: a row for each word, a column for each of
+sixteen units. If the year comes first, its digits set most units, and later words hardly change them.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ WINDOW = 16  # words of the longest sentence in training
 
 
 def spelt(text):
-    """Words, and each digit of a number."""
+    """A text as a list of its words and of the single digits of its numbers."""
     return [symbol for word in text.split() for symbol in (word if word.isdigit() else [word])]
 
 
@@ -61,12 +61,12 @@ VOCABULARY = Vocabulary(
 
 
 def one_of(phrases, rng):
-    """One of some phrases, at random."""
+    """A random phrase."""
     return phrases[rng.integers(len(phrases))]
 
 
 def sentence(year, words, rng):
-    """A sentence of at most so many words, as a list of symbols, and the place of its year, counted from 1."""
+    """A sentence of at most `words` words, as a list of symbols, and the place of its year, counted from 1."""
     phrases = [spelt(" ".join(one_of(part, rng) for part in (WHO, WENT, PLACES)))]
     room, second = words - len(phrases[0]) - 5, rng.random() < 0.5
     while room > 0:
@@ -82,7 +82,7 @@ def sentence(year, words, rng):
 
 
 def sentences(count, years, shortest, longest, rng, places=None):
-    """So many sentences, as codes, and the digits of their years, (count, 4); if `places` are given, with the year there."""
+    """Sentences as codes, and the digits of their years, (count, 4); the year is at one of the `places`, if given."""
     codes, digits = [], []
     while len(codes) < count:
         year = one_of(years, rng)
@@ -94,7 +94,7 @@ def sentences(count, years, shortest, longest, rng, places=None):
 
 
 class Reader(nn.Module):
-    """A GRU over the words; logits of four digits from the state after the last word."""
+    """A GRU over the words, with logits of four digits from the state after the last word."""
 
     def __init__(self, hidden=64):
         super().__init__()
@@ -118,7 +118,7 @@ class Window(nn.Module):
 
     def forward(self, codes, lengths):
         """As `Reader`."""
-        seen = np.pad(codes[:WINDOW], ((0, max(0, WINDOW - len(codes))), (0, 0)))  # after its end a sentence has code 0, <pad>
+        seen = np.pad(codes[:WINDOW], ((0, max(0, WINDOW - len(codes))), (0, 0)))  # code 0 is <pad>
         side_by_side = self.embedding(seen.T).reshape(len(lengths), -1)
         return self.output(tr.tanh(self.hidden(side_by_side))).reshape(-1, 4, 10)
 
@@ -139,7 +139,7 @@ class Bag(nn.Module):
 
 
 def train(model, name, codes, digits, updates, batch, rng):
-    """Random batches, with a rate that falls to zero."""
+    """Train on random batches, with a learning rate that falls to zero."""
     optimizer = optim.Adam(model.parameters())
     for update in trange(updates, desc=name, disable=None, leave=False):
         optimizer.lr = 0.01 * (1 - update / updates)
@@ -152,13 +152,13 @@ def train(model, name, codes, digits, updates, batch, rng):
 
 
 def right(model, codes, digits):
-    """The share of the sentences of which all four digits are right."""
+    """The share of the sentences for which all four digits are right."""
     with tr.no_grad():
         return float((model(*pad(codes)).data.argmax(axis=-1) == digits).all(axis=-1).mean())
 
 
 def draw(model, text, path):
-    """The sixteen units of the state that move most: a row for each word, after which they are seen."""
+    """A picture of the sixteen units of the state that change most: a row for the state after each word."""
     words = spelt(text)
     found = explain.states(model, VOCABULARY.encode(words)[:, None], lengths=[len(words)])["h"]
     units = np.sort(np.argsort(-found.var(axis=0))[:16])
@@ -166,7 +166,7 @@ def draw(model, text, path):
 
 
 def main():
-    """Train the three, and ask them."""
+    """Train the three networks, and test them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="200 updates of 64 sentences instead of 1000 of 128")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and of the sentences")

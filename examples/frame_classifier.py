@@ -2,21 +2,22 @@
 
     python examples/frame_classifier.py --out pictures
 
-A signal x_1, x_2, ... follows x_t = a x_{t-1} + noise, and a switches now and then between three values: in the
-smooth regime, 0.9, each value is near the one before; in the alternating one, -0.9, near its negative; in the
-free one, 0, it has nothing to do with it. Nobody says when. The task is to name the regime at every step. It is
-the simplest form of what is asked about speech, gestures and heartbeats: a class for each frame.
+A signal x_1, x_2, ... follows x_t = a x_{t-1} + noise. Now and then, a switches between three values. In the smooth
+regime, a = 0.9, each value is close to the value before. In the alternating regime, a = -0.9, each value is close to
+the negative of the value before. In the free regime, a = 0, a value does not depend on the value before. Nobody says
+when a switches. The task is to name the regime at every step. Tasks with speech, gestures and heartbeats have this
+form: a class for each frame.
 
-A single frame tells little: a large value makes the free regime unlikely, and that is all. A network without memory
-that sees x_t alone, the baseline, can do no better. How the signal moves tells more, and to see that takes a state. An
-LSTM in one direction knows the past; in both directions it knows what came afterwards as well, and can see
-a switch where it happened instead of some steps later.
+A single frame tells little: a large value makes the free regime unlikely, and that is all. The baseline is a network
+without memory, which sees x_t alone and can do no better. The movement of the signal tells more, but a network needs a
+state to see it. An LSTM in one direction knows the past. An LSTM in both directions also knows the values afterwards,
+so it can see a switch where it happened instead of some steps later.
 
-This problem has the rare virtue that the best possible answers are known. The signal is a Markov chain with hidden
-regimes, so Bayes' rule gives the probability of each regime: given the past by the filter (the forward pass), given the
-whole signal by the smoother (forward and backward). They are told the three values of a, the noise and the odds
-of a switch; the networks have to find out all that from examples. No network in one direction can beat the filter,
-and none at all the smoother, but for luck.
+For this problem the best possible answers are known. The signal is a Markov chain with hidden regimes, so Bayes' rule
+gives the probability of each regime. The filter (the forward pass) computes it from the past, the smoother (forward and
+backward) from the whole signal. Filter and smoother know the three values of a, the noise and the probability of a
+switch. The networks have to learn all this from examples. Except by luck, no network in one direction is better than
+the filter, and no network at all is better than the smoother.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from tinygrad_rnn import nn, optim
 
 REGIMES = {"smooth": 0.9, "free": 0.0, "alternating": -0.9}
 A = np.array([*REGIMES.values()])
-SWITCH = 0.04  # the probability that a step is in another regime than the one before
+SWITCH = 0.04  # the probability that a step is in another regime than the step before
 TRANSITION = np.where(np.eye(3, dtype=bool), 1 - SWITCH, SWITCH / 2)
 
 
@@ -50,9 +51,9 @@ def signals(steps, batch, rng):
 
 
 def filter_and_smoother(xs):
-    """The exact probabilities (time, batch, regime), given the past and given everything."""
+    """The exact probabilities (time, batch, regime), given the past, and given the whole signal."""
     x = xs[..., 0].astype(float)
-    likelihood = np.ones((*x.shape, 3))  # of x_t in each regime, given x_{t-1}; x_1 tells nothing
+    likelihood = np.ones((*x.shape, 3))  # of x_t in each regime, given x_{t-1}; x_1 is equally likely in all regimes
     likelihood[1:] = np.exp(-0.5 * (x[1:, :, None] - A * x[:-1, :, None]) ** 2)
     past = np.empty_like(likelihood)
     belief = np.full(likelihood.shape[1:], 1 / 3)
@@ -83,7 +84,7 @@ class Frames(nn.Module):
 
 
 def train(model, name, updates, steps, rng):
-    """New signals for every update."""
+    """Train on new signals for every update."""
     optimizer = optim.Adam(model.parameters(), lr=1e-2)
     for update in trange(updates, desc=name, disable=None, leave=False):
         optimizer.lr = 1e-2 * min(1.0, 2 * (1 - update / updates))  # constant for the first half, then falling
@@ -96,13 +97,13 @@ def train(model, name, updates, steps, rng):
 
 
 def probabilities(model, xs):
-    """What the model thinks of each frame."""
+    """The regime that the model gives to each frame."""
     with tr.no_grad():
         return tr.softmax(model(xs)).data
 
 
 def draw(x, regimes, found, out):
-    """One signal, its regimes, and what each method makes of it."""
+    """A figure of one signal, its regimes, and the answers of each method."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 1 + 0.7 * (len(found) + 3)), layout="constrained")
@@ -120,7 +121,7 @@ def draw(x, regimes, found, out):
 
 
 def main():
-    """Train the three networks, and compare them with what can be known."""
+    """Train the three networks, and compare them with the best possible answers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer updates and fewer hidden units")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and of the signals")

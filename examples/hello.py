@@ -2,11 +2,10 @@
 
     python examples/hello.py --out pictures
 
-The vocabulary is h, e, l, o. The network reads "hell" and has to say "ello": after each
-letter the next one. Two times the letter read is an l, and the answer is l the first time
-and o the second, so the network has to remember where in the word it is: one without a
-memory cannot do better than an even guess at both, -log 1/2 each. Then the network runs
-freely: it reads "h", and from there on its own prediction.
+The vocabulary is h, e, l, o. The network reads "hell" and has to output "ello": after each letter the next letter.
+After the first l the answer is l, after the second l it is o. So the network has to remember its place in the word. A
+network without a memory can do no better than to give l and o the same probability after each l; its loss is then -log
+1/2 at both places. After the training the network runs freely: it reads "h", and from then on its own predictions.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ vocabulary = CharVocabulary(WORD)  # e, h, l, o
 
 
 def one_hot(codes):
-    """A row for each code: 1 in its column, 0 elsewhere."""
+    """One-hot vectors: a row for each code, with a 1 in the column of the code and 0 elsewhere."""
     return np.eye(len(vocabulary), dtype="float32")[codes]
 
 
@@ -54,7 +53,7 @@ class Hello(nn.Module):
 
 
 def total_loss(model, inputs, targets):
-    """Run over the whole word; the loss is the sum over its steps of -log softmax(o) of the right letter."""
+    """Run the network over the whole word; the loss is the sum of -log softmax(o) of the right letter over all steps."""
     xs = tr.tensor(one_hot(inputs)[:, None]).named("x")  # (time, batch of 1, letters)
     ys = tr.tensor(targets[:, None]).named("y")
     h = model.start()
@@ -66,7 +65,7 @@ def total_loss(model, inputs, targets):
 
 
 def run_freely(model, first, length):
-    """Read one letter, then the model's own predictions."""
+    """Run freely: read one letter, then the network's own predictions."""
     text, h = first, model.start()
     with tr.no_grad():
         while len(text) < length:
@@ -77,7 +76,7 @@ def run_freely(model, first, length):
 
 
 def main():
-    """Learn, spell, draw."""
+    """Train the network, let it spell, and draw it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="50 updates instead of 150")
     parser.add_argument("--seed", type=int, default=0, help="of the initial weights")

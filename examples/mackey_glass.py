@@ -1,23 +1,28 @@
-"""Mackey-Glass: a chaotic series, one step ahead and 84.
+"""Mackey-Glass: a chaotic series, predicted 1 step and 84 steps ahead.
 
     python examples/mackey_glass.py --out pictures
 
-The number of blood cells, in a model of 1977, depends on what it was 17 days ago:
+In a model of 1977, the number of blood cells depends on the number 17 days ago:
 
     dx/dt = 0.2 x(t-17) / (1 + x(t-17)^10) - 0.1 x(t).
 
-The series is smooth and chaotic: each value is easy to tell from those before it, and no model is right for long, since
-errors grow. So one step ahead says little about a model, and the field asks for 84 steps. There is no noise, and all of
-the series is given by its past, which makes it a test of what a network can learn.
+The series is smooth and chaotic. Each value is easy to predict from the values before it, but no model is right for
+long, since errors grow. So an error one step ahead says little about a model, and 84 steps ahead are the usual test.
+The series has no noise: its past determines all of it. So it tests what a network can learn.
 
-Four models. A linear autoregression of 18 values, by least squares. A TDNN, which looks at the values 0, 6, 12 and 18 steps ago
-and says at once what comes 84 steps later. A NAR network with the values 1, 6, 12 and 18 steps ago, which is trained to predict
-one step, and predicts 84 by running freely: after the first step it reads what it has said itself. And the
-last value, again and again. Networks are trained by Levenberg and Marquardt's method, on the first part of the series, and
-everything is judged on the thousand values that come after it, as NRMSE: the root of the mean squared error, over the
-standard deviation. 1 is what the mean gives.
+There are four models:
 
-What comes out: the linear model is the best of all at one step, and has lost the series at 84.
+- a linear autoregression of 18 values, fitted by least squares;
+- a TDNN, which reads the values 0, 6, 12 and 18 steps ago, and predicts the value 84 steps later directly;
+- a NAR network, which reads the values 1, 6, 12 and 18 steps ago, and is trained to predict one step. For 84 steps it
+  runs freely: after the first step it reads its own predictions;
+- the last value, repeated.
+
+The networks are trained by the method of Levenberg and Marquardt, on the first part of the series. All models are
+judged on the thousand values after this part. The error is the NRMSE: the root of the mean squared error, divided by
+the standard deviation. Always predicting the mean has an error of 1.
+
+The result: the linear model is the best of all at one step, and has lost the series at 84 steps.
 """
 
 from __future__ import annotations
@@ -38,7 +43,7 @@ JUDGED = 1000
 
 
 def fit(residuals, model, iterations, name):
-    """Levenberg–Marquardt, with a bar on a terminal."""
+    """Train by Levenberg–Marquardt, with a progress bar on a terminal."""
     with tqdm(total=iterations, desc=name, disable=None) as progress:
         return optim.levenberg_marquardt(residuals, model.parameters(), iterations, callback=lambda loss: progress.update())
 
@@ -55,24 +60,24 @@ def tdnn_network(series, units, iterations):
     """y[t+84] from y[t], y[t-6], y[t-12] and y[t-18]."""
     tdnn = nn.Sequential(nn.TimeDelay(1, units, delays=3, dilation=6, dtype=float), nn.Linear(units, 1, dtype=float))
     inputs, targets = series[:-AHEAD], series[BACK + AHEAD :]
-    fit(lambda: tdnn(inputs)[BACK:] - targets, tdnn, iterations, "TDNN")  # the first values have no past of their own
+    fit(lambda: tdnn(inputs)[BACK:] - targets, tdnn, iterations, "TDNN")  # the first values have no complete past
     return tdnn
 
 
 def nrmse(predicted, true):
-    """Of all predictions there are, which end where the true values do."""
+    """NRMSE of predictions, the last of which predicts the last true value."""
     true = true[-len(predicted) :]
     return float(np.sqrt(np.mean((np.asarray(predicted) - true) ** 2) / true.var()))
 
 
 def linear_forecasts(ar, series, n):
-    """The value n steps later, from every place of the series at once."""
+    """Predictions of the value n steps later, from every place of the series at once."""
     before = windows(series[:-n, 0], BACK)
     return ar.forecast(ar.history(before), n).data[-1][:, None]
 
 
 def plot(path, series, nar, ar):
-    """A single free run of two models, from one history."""
+    """A figure of one free run of each of two models, from the same history."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3), layout="constrained")
@@ -87,7 +92,7 @@ def plot(path, series, nar, ar):
 
 
 def main():
-    """Train on the past, predict what comes after it."""
+    """Train on the first part of the series, and predict the rest."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a shorter series, smaller networks, fewer iterations")
     parser.add_argument("--seed", type=int, default=0, help="of the networks' weights")
@@ -95,7 +100,7 @@ def main():
     chosen = parser.parse_args()
     count, units, iterations = (600, 8, 25) if chosen.quick else (2000, 12, 150)
 
-    xs = datasets.mackey_glass(300 + count + JUDGED)[300:, None, None]  # after the first steps it has settled
+    xs = datasets.mackey_glass(300 + count + JUDGED)[300:, None, None]  # without the steps before it settles
     ys = (xs - xs[:count].mean()) / xs[:count].std()
     learn, later = ys[:count], ys[count:]
 

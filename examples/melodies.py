@@ -2,20 +2,21 @@
 
     python examples/melodies.py --out pictures
 
-The decoder gets a vector, [1, 0] for major or [0, 1] for minor, before the first beat; from there on it draws a
-symbol for each beat and reads it before it draws the next. A symbol is one of the thirteen notes from C to C', or
+Before the first beat the decoder gets a vector, [1, 0] for major or [0, 1] for minor. From then on it draws a symbol
+for each beat, and reads this symbol before it draws the next. A symbol is one of the thirteen notes from C to C', or
 "-", which holds the note before.
 
-The melodies that it learns from are made by rules. A melody has four bars of four beats in C major or in C minor. It
-goes up and down the scale by small steps. The third bar is the first again, and the last bar comes home to C. Nobody
-tells the network any of these rules. It has to keep the class to the last beat, and the first bar for eight beats.
+The training melodies are made by rules. A melody has four bars of four beats, in C major or in C minor. It goes up and
+down the scale by small steps. The third bar repeats the first bar, and the last bar comes
+home: it ends on C. Nobody tells the network
+these rules. It has to remember the class until the last beat, and the first bar for eight beats.
 
-A judge, a GRU from a melody to its class, is trained on other melodies of the rules, and then says of each drawn
-melody which class it is of. Random notes are the baseline. The table also counts how often each rule is kept, and how
-many melodies were not in the training.
+A judge says for each drawn melody which class it belongs to. The judge is a GRU from a melody to its class, trained on
+other melodies made by the rules. The baseline is random notes. The table also counts how often each rule is kept, and
+how many melodies were not in the training data.
 
-With --out two melodies are written as sound too, `major.wav` and `minor.wav`, by Python's own library. A matter of
-taste is not measured here.
+With --out, two melodies are also written as sound, `major.wav` and `minor.wav`, by Python's own library. Whether they
+sound good is a matter of taste, and is not measured.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ BEATS = 16
 
 
 def bar(rhythm, degree, rng):
-    """Steps of the scale from one on, as (degrees, -1 where a note is held), and where they end."""
+    """One bar: degrees of the scale, from a given degree on, with -1 where a note is held; and the degree at its end."""
     found = []
     for beat in rhythm:
         if beat == "x":
@@ -52,7 +53,7 @@ def bar(rhythm, degree, rng):
 
 
 def melody(scale, rng):
-    """A melody of the rules, as codes, (16,)."""
+    """A melody made by the rules, as codes, (16,)."""
     first, at = bar(rng.choice(RHYTHMS), rng.choice([0, 2, 4, 7]), rng)
     second, _ = bar(rng.choice(RHYTHMS), at, rng)
     home = rng.choice([[4, 3, 2, 0], [4, 2, 1, 0], [2, 1, 0, -1], [4, 6, 7, -1], [5, 6, 7, -1]])
@@ -61,13 +62,13 @@ def melody(scale, rng):
 
 
 def melodies(count, rng):
-    """So many melodies, (16, count), and their classes, (count,)."""
+    """Melodies made by the rules, (16, count), and their classes, (count,)."""
     classes = rng.integers(0, 2, count)
     return np.stack([melody(SCALES[c], rng) for c in classes], axis=1), classes
 
 
 def make_composer(hidden):
-    """A class, a melody."""
+    """A decoder from a class to a melody."""
     n = len(SYMBOLS)
     return nn.Decoder(
         nn.Embedding(n, 16), nn.GRUCell(16, hidden), nn.Linear(hidden, n), start=SYMBOLS["-"], context_size=2, at="start"
@@ -93,7 +94,7 @@ def vectors(classes):
 
 
 def train(loss, parameters, name, updates, rate=0.01):
-    """Adam on what `loss()` says of a new batch each time, with a rate that falls to zero."""
+    """Minimise `loss()`, which draws a new batch each time, by Adam, with a learning rate that falls to zero."""
     optimizer = optim.Adam(parameters)
     for update in trange(updates, desc=name, disable=None, leave=False):
         optimizer.lr = rate * (1 - update / updates)
@@ -104,7 +105,7 @@ def train(loss, parameters, name, updates, rate=0.01):
 
 
 def kept(codes, classes, judge, known):
-    """How often the judge agrees, each rule is kept, and a melody is new."""
+    """The shares of melodies that the judge puts into the right class, that keep each rule, and that are new."""
     with tr.no_grad():
         agreed = judge(codes).data.argmax(axis=-1) == classes
     held = codes == 0
@@ -137,7 +138,7 @@ def sound(codes, path, beat=0.3, rate=22_050):
 
 
 def written(codes):
-    """Notes, a bar at a time."""
+    """The notes of a melody as text, bar by bar."""
     return " | ".join(" ".join(f"{SYMBOLS.symbols[code]:2}" for code in part) for part in codes.reshape(4, 4)).rstrip()
 
 

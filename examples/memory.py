@@ -2,19 +2,22 @@
 
     python examples/memory.py --out pictures
 
-A dynamic system, s_t = sign(W s_{t-1}), has no input but the state it starts from. Hopfield's choice of W, the
-sum of the products p pᵀ of some patterns p of ±1, makes each of them a state that maps to itself; and a state near
-one of them is drawn to it. So a network can be asked with a part of what it knows, and answers with the whole.
+The dynamical system s_t = sign(W s_{t-1}) has no input: only the state from which it starts decides the result.
+Hopfield's W is the sum of the products p pᵀ of some patterns p of ±1. With this W each pattern is a state that maps to
+itself, and states near a pattern move to the pattern. So you can ask the network with a part of a pattern, and it
+answers with the whole pattern.
 
-Letters of 7 times 5 pixels are stored, and each is asked for with some of its pixels turned over. Letters look alike, which
-the sum of products does not bear well; the projection onto the patterns, W = P P⁺, does (Personnaz, Guyon and
-Dreyfus, 1986). Both are here. The last table has random patterns of 100 elements, where Hebb's rule is known to hold
-about 0.14 patterns per element (Amit, Gutfreund and Sompolinsky, 1985).
+Letters of 7 by 5 pixels are stored, and each letter is asked for with some of its pixels turned over. Letters look
+alike, and the sum of products (Hebb's rule) stores similar patterns badly. The projection onto the patterns, W = P P⁺,
+stores them well (Personnaz, Guyon and Dreyfus, 1986). The example compares both. The last table has random patterns of
+100 elements, for which Hebb's rule is known to hold about 0.14 patterns per element (Amit, Gutfreund and Sompolinsky,
+1985).
 
-The baseline is what the question had right: no network at all would give it back as it is.
+The baseline is the share of the question that was right already: without a network, the question itself would be the
+answer.
 
-Nothing is trained here: W is written down. It is a memory for a few patterns, and not a good one; how a
-network learns what to remember, and when, is the subject of all other examples.
+Nothing is trained here: W is written down. This is a memory for a few patterns, and not a good one. How a network
+learns what to remember, and when, is the subject of all other examples.
 """
 
 from __future__ import annotations
@@ -49,19 +52,19 @@ class Memory(nn.Recurrent):
         super().__init__(nn.SystemCell(0, len(W), f=self.settle))
 
     def settle(self, s):
-        """One step: each element looks at all others."""
+        """One step, s_t = sign(W s_{t-1}): each element depends on all others."""
         a = s @ self.W
         return tr.where(tr.absolute(a) < 1e-9, s, tr.sign(a))
 
     def recall(self, questions, steps=20):
-        """All states from the questions on, (steps + 1, batch, n)."""
+        """The questions and all states after them, (steps + 1, batch, n)."""
         with tr.no_grad():
             states, _ = self(None, tr.tensor(questions), steps=steps)
         return np.concatenate([questions[None], states.data])
 
 
 def disturbed(patterns, share, generator):
-    """The patterns with this share of their elements turned over."""
+    """The patterns with a share of their elements turned over."""
     found = patterns.copy()
     for row in found:
         row[generator.choice(len(row), round(share * len(row)), replace=False)] *= -1
@@ -69,7 +72,7 @@ def disturbed(patterns, share, generator):
 
 
 def right(patterns, share, times, generator):
-    """Which elements are right, (times, patterns, n): as asked with this share turned over, and as each rule answers."""
+    """Whether each element is right, (times, patterns, n): in the questions, with a share turned over, and in the answers."""
     questions = np.array([disturbed(patterns, share, generator) for _ in range(times)])
     found = {"as asked": questions}
     for rule in ("Hebb", "projection"):
@@ -84,7 +87,7 @@ def shown(states):
 
 
 def main():
-    """Store, ask, and see how much is too much."""
+    """Store patterns, ask for them, and find out how many patterns are too many."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a tenth of the questions")
     parser.add_argument("--seed", type=int, default=0, help="of the questions and of the random patterns")

@@ -2,23 +2,25 @@
 
     python examples/narma10.py --out pictures
 
-The system has an input u and an output y, which depends on the last ten values of both,
+The system has an input u and an output y. The output depends on the ten previous values of both:
 
     y[t+1] = 0.3 y[t] + 0.05 y[t] (y[t] + ... + y[t-9]) + 1.5 u[t-9] u[t] + 0.1.
 
-u is known, and y is measured with an error of a fifth of its standard deviation. A NARX network is to learn the system from
-that: y[t] from the ten values of u and of y before it. A linear model with the same delays, an ARX, is the baseline.
+u is known, and y is measured with an error of a fifth of its standard deviation. From these measurements a NARX network
+learns the system: it computes y[t] from the ten values of u and of y before it. The baseline is an ARX, a linear model
+with the same delays.
 
-There are two ways to train it. In open loop the measured y are fed back. That is quick, since all steps are computed at once,
-but the measured y are wrong, and the network learns to read them with caution; a user who simulates, and has no measurements,
-gets that caution where it does not belong. In closed loop the network's own predictions are fed back, as they will be. That is
-slower, so it goes on from what was learnt in open loop, with the same parameters. The long series is cut into sessions of 200
-steps, each with the ten steps before it as its history, which run side by side.
+There are two ways to train the network. In open loop, the measured y are fed back. This is quick, since all steps are
+computed at once. But the measured y are wrong by their noise, and the network learns not to rely on them. This caution
+is a fault in a simulation, which reads no measurements. In closed loop, the network's own predictions are fed back, as
+in a simulation. This is slower, so the training in closed loop starts from the parameters that were learnt in open
+loop. The long series is cut into sessions of 200 steps, which run side by side. The ten steps before a session are its
+history.
 
-All is judged on a thousand later steps, against the true y, which nobody has measured, as NRMSE: the root of the mean squared
-error, over the standard deviation of y. "One step" predicts each y from measured ones, and "free run" all of them from
-the first ten and from u. A free run that is below 0.2 knows y better than it can be measured. How many units and
-iterations there are was settled by a few tries.
+All models are judged on a thousand later steps, against the true y, which nobody has measured. The error is the NRMSE:
+the root of the mean squared error, divided by the standard deviation of y. "One step" predicts each y from measured
+values. "Free run" predicts all y from the first ten values and from u. A free run with an error below 0.2 knows y
+better than it can be measured. The numbers of units and of iterations were chosen by a few trials.
 """
 
 from __future__ import annotations
@@ -38,25 +40,25 @@ DELAYS = range(1, 11)
 
 
 def narx(units=None):
-    """A NARX network of this many tanh units, or a linear model."""
+    """A NARX network with a number of tanh units, or a linear model."""
     f = None if units else nn.Linear(2 * len(DELAYS), 1, dtype=float)
     return nn.NARX(1, 1, input_delays=DELAYS, feedback_delays=DELAYS, f=f, hidden_size=units, dtype=float)
 
 
 def fit(residuals, model, iterations, name):
-    """Levenberg–Marquardt, with a bar on a terminal; a linear model in open loop is done after one iteration."""
+    """Train by Levenberg–Marquardt, with a progress bar; a linear model in open loop needs one iteration."""
     with tqdm(total=iterations, desc=name, disable=None) as progress:
         optim.levenberg_marquardt(residuals, model.parameters(), iterations, callback=lambda loss: progress.update())
 
 
 def train_open(model, u, y, iterations):
-    """Measured values are fed back."""
+    """Train in open loop: measured values are fed back."""
     us, history, ys = model.prepare(u, y)
     fit(lambda: model.one_step(us, history, ys) - ys, model, iterations, "open loop")
 
 
 def train_closed(model, u, y, iterations, length=200):
-    """Predictions are fed back, in sessions that run side by side."""
+    """Train in closed loop: predictions are fed back, in sessions that run side by side."""
     sessions = [data.reshape(-1, length, 1).swapaxes(0, 1) for data in (u, y)]
     us, history, ys = model.prepare(*sessions)
     fit(lambda: model.free_run(us, history) - ys, model, iterations, "closed loop")
@@ -72,7 +74,7 @@ def errors(model, u, measured, true):
 
 
 def plot(path, model, u, measured, true):
-    """Some steps of a free run."""
+    """A figure of some steps of a free run."""
     from matplotlib.figure import Figure
 
     us, history, _ = model.prepare(u, measured)
@@ -87,7 +89,7 @@ def plot(path, model, u, measured, true):
 
 
 def main():
-    """Train open, then closed; compare both with a linear model."""
+    """Train in open loop, then in closed loop; compare both networks with a linear model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a shorter series, a smaller network, fewer iterations")
     parser.add_argument("--seed", type=int, default=0, help="of the input, the noise and the weights")

@@ -1,24 +1,26 @@
-"""Open loop, closed loop, or both in turn: who predicts one step, and who simulates.
+"""Open loop, closed loop, or both in turn: which model predicts one step best, and which simulates best?
 
     python examples/open_and_closed.py --out pictures
 
-A model that reads its own last outputs can be trained on measured ones, in open loop, which asks for the next step alone.
-Or it is trained on its own predictions, in closed loop, as it runs when nobody measures. The first is quick, and nothing
-in it says what becomes of an error that is fed back. For Cascaded Tanks, a plant that many have modelled, others report a
-NARX network with 0.08 V one step ahead and 2 V in a free run; see docs/published.md. This is the same contrast, on plants
-that the library generates and on the sunspots.
+A model that reads its own previous outputs can be trained in two ways. In open loop it reads measured outputs, and
+learns to predict the next step only. In closed loop it reads its own predictions, as in later use, when nobody
+measures. Open loop is quick, but does not train what happens to an error that is fed back. For Cascaded Tanks, a plant
+that many have modelled, others report a NARX network with 0.08 V one step ahead and 2 V in a free run; see
+docs/published.md. This example shows the same contrast, on plants that the library generates and on the sunspots.
 
-Four models are small enough to be fitted to all data at once, by L-BFGS. AR is linear in the delayed inputs and outputs;
-NARX has a layer of tanh units; GRU and LSTM read the input and the last output, and have a state of their own. All are
-trained in three ways: open loop, closed loop, and closed loop after open loop. Closed loops run in sessions side by side,
-each of which begins with some measured steps that do not count. The parameters are kept that had the least error, in the
-loop of their training, on the last fifth.
+Four models are small enough to be fitted to all data at once, by L-BFGS. AR is linear in the delayed inputs and
+outputs. NARX has a layer of tanh units. GRU and LSTM read the input and the previous output, and have a state of their
+own. All models are trained in three ways: in open loop, in closed loop, and in closed loop after open loop. Closed
+loops run in sessions side by side; each session begins with some measured steps, which do not count. The last
+fifth of the data before the test is held back from the fit, and chooses the parameters: those with the least error there,
+in the loop of the training, are kept.
 
-Judged is later data, by the root of the mean squared error over the standard deviation of the output: one step ahead, and
-in a free run after the first measured steps. 1 is as good as the mean; "grows" is a free run without bound.
+The models are judged on later data, one step ahead, and in a free run after the first measured steps. The error is the
+root of the mean squared error, divided by the standard deviation of the output. The mean has an error of 1; "grows"
+means that the free run grows without bound.
 
-The two tanks and NARMA-10 have a known input, and noise in what is measured. The sunspots have no input, and are driven
-by what nobody knows; so a free run of decades cannot be good, and stretches of eleven years are judged.
+The two tanks and NARMA-10 have a known input, and their outputs are measured with noise. The sunspots have no input,
+and are driven by unknown causes. So a free run over decades cannot be good, and free runs of eleven years are judged.
 """
 
 from __future__ import annotations
@@ -47,14 +49,14 @@ class Problem(NamedTuple):
 
 
 class State(NamedTuple):
-    """Of `Fed`: the last output, and the state of the cell inside."""
+    """The state of `Fed`: the previous output, and the state of the inner cell."""
 
     y: Any
     inner: Any
 
 
 class Fed(nn.Cell):
-    """A cell that reads the input and the last output, and a linear layer that makes the next one."""
+    """A cell that reads the input and the previous output, and a linear layer that makes the next output."""
 
     def __init__(self, inner):
         super().__init__()
@@ -62,7 +64,7 @@ class Fed(nn.Cell):
         self.state_shape = State((1,), inner.state_shape)
 
     def step(self, x, state):
-        """The next output, and what is carried on."""
+        """Return the next output and the next state."""
         read = state.y if x is None else tr.concatenate([x, state.y], axis=-1)
         out, inner = self.inner(read, state.inner)
         y = self.head(out).named("y")
@@ -88,7 +90,7 @@ def error(model, part, start, closed):
 
 
 def fit(model, problem, closed, iterations, name):
-    """L-BFGS on the errors of one loop; the parameters stay that had the least error, in that loop, on the last fifth."""
+    """Fit by L-BFGS in one loop; keep the parameters with the least error, in the same loop, on the data held back."""
     parameters = model.parameters()
     best = [np.inf, [p.data for p in parameters]]
 
@@ -110,7 +112,7 @@ def fit(model, problem, closed, iterations, name):
 
 
 def models(inputs, delays, units):
-    """Each model, new, by its name; without an input, delays are those of the output alone."""
+    """Functions that make a new model, by name; without an input, the delays are of the output alone."""
     ways = {"feedback_delays": delays, "dtype": float} | ({"input_delays": delays} if inputs else {})
     size = len(delays) * (1 + inputs)
     return {
@@ -122,7 +124,7 @@ def models(inputs, delays, units):
 
 
 def sessions(series, length, hop):
-    """Stretches of a length, side by side, one every `hop` steps: (length, sessions, 1)."""
+    """Pieces of a series, one every `hop` steps, side by side: (length, sessions, 1)."""
     if series is None:
         return None
     starts = range(0, len(series) - length + 1, hop)
@@ -166,7 +168,7 @@ def shown(number):
 
 
 def plot(path, found):
-    """Both errors of each model after each training, a pair of axes for each problem."""
+    """A figure of both errors of each model after each training, with a pair of axes for each problem."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 3.2), layout="constrained")

@@ -1,24 +1,26 @@
-"""A state that is added to, and one that is replaced: which of them can keep score.
+"""A state that is added to, and a state that is replaced: which of them can keep score?
 
     python examples/residual.py --out pictures
 
-Steps to the left and to the right come in, one at a time, in random order; the answer, after the last of up to a hundred,
-is on which side of the start the walker stands, and how far (N to 1). The state has to keep score.
+A walker makes steps to the left and to the right, in random order. The network reads one step at a time. After the last
+of up to a hundred steps, it answers on which side of the start the walker stands, and how far away (N to 1). So the
+state has to keep score.
 
-- residual: h_t = h_{t-1} + tanh(U x_t + b). The state is the sum of what came in, and its gradient reaches the first step as
-  it was. Its slot is no recurrence, but a running sum: the plan says so.
+- residual: h_t = h_{t-1} + tanh(U x_t + b). The state is the sum of what the network has read, and the gradient reaches
+  the first step unchanged. The slot is not a recurrence but a running sum, as the plan says.
 - residual with its state: h_t = h_{t-1} + tanh(U x_t + b + W h_{t-1} + b').
-- plain: h_t = tanh(U x_t + b + W h_{t-1} + b'). It has to make up the sum in what is replaced at each step.
+- plain: h_t = tanh(U x_t + b + W h_{t-1} + b'). This cell has to keep the sum in a state that each step replaces.
 
-For each the table has what of the gradient is left a hundred steps back before training, |∂h_T/∂x_1| over |∂h_T/∂x_T|, and
-the root mean square error after training, on walks of a hundred steps and, never seen, of four hundred. The
-baseline is to answer 0, where a walker is on average.
+The table has two results for each cell. The first is measured before training: how much of the gradient is left a
+hundred steps back, |∂h_T/∂x_1| / |∂h_T/∂x_T|. The second is the root mean square error after training, on walks of a
+hundred steps, and on walks of four hundred steps, which were not in training. The baseline answers 0, the mean position
+of a walker.
 
-A gradient that does not vanish may explode. It does in the second of these, whose products of 1 and something grow: on short
-walks it is nearer than the baseline, and on long ones much further off.
+A gradient that does not vanish may explode. It explodes in the second cell: its Jacobian is 1 plus another term, and
+the product of such Jacobians grows. On short walks this cell is better than the baseline, on long walks much worse.
 
-What it doesn't show is that residual states are better: they keep everything, also what should be forgotten. A gate decides
-about that at each step (LSTM, GRU).
+This example does not show that residual states are better: they keep everything, also what should be forgotten. In an
+LSTM or a GRU, a gate decides at each step what is kept.
 """
 
 from __future__ import annotations
@@ -40,20 +42,20 @@ CELLS = {
 
 
 class Scorer(nn.Module):
-    """The end of a walk, from the last state."""
+    """A model that predicts the end of a walk from the last state."""
 
     def __init__(self, cell):
         super().__init__()
         self.rnn, self.output = nn.Recurrent(cell), nn.Linear(8, 1)
 
     def forward(self, xs):
-        """Where walks (time, batch, 1) end, (batch, 1), in tens of steps."""
+        """The predicted ends (batch, 1) of walks (time, batch, 1), in tens of steps."""
         _, h = self.rnn(xs, final_state_only=True)
         return self.output(h)
 
 
 def walks(count, steps, generator):
-    """Steps of ±1, and where they lead, in tens of steps."""
+    """Walks, in steps of ±1, and their ends, in tens of steps."""
     xs = generator.choice(np.array([-1, 1], "float32"), (steps, count, 1))
     return xs, xs.sum(axis=0) / 10
 
@@ -67,7 +69,7 @@ def gradient_left(model, steps, generator):
 
 
 def train(model, updates, generator):
-    """Adam on 50 new walks of 50 to 100 steps at each update."""
+    """Train by Adam on 50 new walks of 50 to 100 steps at each update."""
     optimizer = optim.Adam(model.parameters())
     for update in tqdm(range(updates), disable=None, leave=False):
         optimizer.lr = 0.01 * (1 - update / updates)
@@ -86,7 +88,7 @@ def error(model, xs, ys):
 
 
 def main():
-    """Measure the gradient, learn, and walk on."""
+    """Measure the gradients, train the cells, and test them on longer walks."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="300 updates instead of 3000")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and of the walks")

@@ -1,21 +1,22 @@
-"""From a sound to its script: words of different lengths, one answer each.
+"""From a sound to its script: words of different lengths, one answer for each word.
 
     python examples/sequence_classifier.py --out pictures
 
-Python knows the Unicode name of every character. In syllabic writing systems the last word of the name tells how
-the character sounds:
+Python knows the Unicode name of every character. In syllabic writing systems the last word of the name says how the
+character sounds:
 
     HANGUL SYLLABLE GGYONJ      YI SYLLABLE NRYX          VAI SYLLABLE GBON
     ETHIOPIC SYLLABLE QWAA      BAMUM LETTER NGKWAEN      CANADIAN SYLLABICS TLHE
 
-The network reads that word letter by letter, and says which of seven scripts it is from. Sounds that are in several
-of them are left out. Some words have one letter, others more than ten: `pad` lays them side by side, and with the
-lengths that it returns the layer stops each word at its own end, so that the padding changes nothing. Only the
-state after the last letter is wanted, `final_state_only=True`: no outputs are made for the steps before.
+The network reads this word letter by letter, and says which of seven scripts it comes from. Sounds that occur in
+several scripts are left out. Some words have one letter, others more than ten. `pad` puts the words side by side into
+one array, and returns their lengths. With these lengths the layer stops each word at its own end, so the padding
+changes nothing. Only the state after the last letter is needed, so the example sets `final_state_only=True`: no outputs
+are made for the steps before.
 
-There are two baselines. One always answers with the most frequent script. The other counts the letters and weighs
-the counts, softmax regression on a bag of letters: it knows that an X is most often Yi and a Q Bamum, but not
-where in the word they stand. What the network is better by, it has from the order of the letters.
+There are two baselines. The first always answers with the most frequent script. The second counts the letters and
+weighs the counts: softmax regression on a bag of letters. It knows that an X is most often Yi and a Q Bamum, but not
+where in the word the letters stand. If the network is better than this baseline, it has used the order of the letters.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ SCRIPTS = ["HANGUL", "YI", "ETHIOPIC", "BAMUM", "CANADIAN", "VAI", "CUNEIFORM"]
 
 
 def sounds(most, rng):
-    """Pairs (sound, number of its script) in random order; of each script so many at most."""
+    """Pairs (sound, number of its script), in random order, with a limited number of pairs for each script."""
     found = defaultdict(set)
     for code in range(sys.maxunicode + 1):
         words = unicodedata.name(chr(code), "").split()
@@ -51,7 +52,7 @@ def sounds(most, rng):
 
 
 class Reader(nn.Module):
-    """A letter's vector at each step; logits of the scripts from the state after the last letter."""
+    """A network that reads a letter at each step, and gives logits of the scripts after the last letter."""
 
     def __init__(self, letters, hidden):
         super().__init__()
@@ -80,7 +81,7 @@ class Bag(nn.Module):
 
 
 def train(model, name, words, scripts, epochs, rate, rng):
-    """Batches of 64 words in random order."""
+    """Train on batches of 64 words, in random order."""
     optimizer = optim.Adam(model.parameters(), lr=rate)
     for _ in trange(epochs, desc=name, disable=None, leave=False):
         order = rng.permutation(len(words))
@@ -94,13 +95,13 @@ def train(model, name, words, scripts, epochs, rate, rng):
 
 
 def answers(model, words):
-    """The script that the model takes each word to be of."""
+    """The script that the model predicts for each word."""
     with tr.no_grad():
         return model(*pad(words)).data.argmax(axis=-1)
 
 
 def draw(true, said, out):
-    """Which script is taken for which."""
+    """A figure of which script is mistaken for which."""
     from matplotlib.figure import Figure
 
     table = np.zeros((len(SCRIPTS), len(SCRIPTS)), int)
@@ -131,7 +132,7 @@ def main():
     pairs = sounds(600, rng)
     vocabulary = CharVocabulary("".join(sound for sound, _ in pairs), specials=["<pad>"])
     words, scripts = [vocabulary.encode(sound) for sound, _ in pairs], np.array([script for _, script in pairs])
-    held_out = len(pairs) // 5  # they are in random order, and no series: any fifth will do
+    held_out = len(pairs) // 5  # the pairs are in random order, so any fifth will do
     counts = np.bincount(scripts[held_out:])
     lengths = [len(word) for word in words]
     print(

@@ -1,22 +1,24 @@
-"""One step's parameters for all steps, or each step its own: what sharing is worth.
+"""One step's parameters for all steps, or separate parameters for each step: what sharing is worth.
 
     python examples/sharing.py --out pictures
 
-A bit comes in at each step, and the answer at each step is whether it differs from the bit before (N to N).
+The network reads a bit at each step. The answer at each step is whether this bit differs from the bit before (N to N).
 The rule is the same at every step.
 
-Two networks learn it from the same few sequences of ten steps. Both make the same kind of step, h_t = tanh(U x_t +
-W h_{t-1} + b), o_t = V h_t + c; but the recurrent one has one U, W, b, V and c, and the other has ten of each, as a
-feed-forward net over the whole sequence would. The second can be whatever the first can, and more. Two questions:
+Two networks learn the rule from the same few sequences of ten steps. Both make the same kind of step, h_t = tanh(U x_t
++ W h_{t-1} + b), o_t = V h_t + c. The recurrent network has one U, W, b, V and c. The other network has ten of each,
+like a feed-forward network over the whole sequence. The other network can compute everything that the recurrent network
+can, and more. There are two questions:
 
-1. How many sequences does it take? Ten steps of a sequence are ten examples for parameters that are shared, and one
-   example for each of those that are not.
-2. What of sequences of fifty steps? Shared parameters fit any number of them. The other net has none for step 11.
+1. How many sequences are needed? Ten steps of a sequence are ten examples for shared parameters, and only one example
+   for each set of separate parameters.
+2. What about sequences of fifty steps? Shared parameters fit sequences of any length. The other network has no
+   parameters for step 11.
 
 The baseline is to guess, which is wrong half the time: the answers are as random as the bits.
 
-What it doesn't show is that sharing is always right: where a rule does depend on the place, each place wants
-parameters of its own, or an input that tells the place.
+This example does not show that sharing is always right. If a rule depends on the place, each place needs its own
+parameters, or an input that tells the place.
 """
 
 from __future__ import annotations
@@ -42,13 +44,13 @@ class Step(nn.Cell):
         self.state_shape = (hidden,)
 
     def step(self, x, h):
-        """Logits of "the same" and "another one", and the state."""
+        """Logits of the answers "the same bit" and "another bit", and the state."""
         _, h = self.cell(x, h)
         return self.output(h), h
 
 
 class PerStep(nn.Module):
-    """A step for each of ten, each with parameters of its own; called as nn.Recurrent is."""
+    """Ten steps, each with its own parameters; called in the same way as nn.Recurrent."""
 
     def __init__(self):
         super().__init__()
@@ -65,14 +67,14 @@ class PerStep(nn.Module):
 
 
 def sequences(count, steps, generator):
-    """Random bits as ±1, (time, batch, 1), and whether each differs from the one before, (time, batch)."""
+    """Random bits as ±1, (time, batch, 1), and whether each bit differs from the bit before, (time, batch)."""
     bits = generator.integers(0, 2, (steps + 1, count))
     bits[0] = 0  # what stands before the first step
     return (2.0 * bits[1:, :, None] - 1).astype("float32"), (bits[1:] != bits[:-1]).astype(int)
 
 
 def train(model, xs, ys, updates):
-    """Adam on all sequences at once, with a rate that falls to zero."""
+    """Train by Adam on all sequences at once, with a learning rate that falls to zero."""
     optimizer = optim.Adam(model.parameters())
     for update in tqdm(range(updates), disable=None, leave=False):
         optimizer.lr = 0.02 * (1 - update / updates)
@@ -85,13 +87,13 @@ def train(model, xs, ys, updates):
 
 
 def wrong(model, xs, ys):
-    """The share of the answers that is wrong."""
+    """The share of wrong answers."""
     with tr.no_grad():
         return float((model(xs)[0].argmax(axis=-1) != ys).mean())
 
 
 def main():
-    """Learn from ever more sequences, and ask for new ones, of ten steps and of fifty."""
+    """Train on more and more sequences, and test on new sequences of ten and of fifty steps."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="100 updates instead of 600, and fewer sizes")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and of the sequences")

@@ -1,29 +1,29 @@
-"""Sunspots: the series that autoregression was made for, and a small network in its place.
+"""Sunspots: the series for which autoregression was invented, and a small network for the same series.
 
     python examples/sunspots.py --out pictures
 
 In 1927 Yule asked what makes the number of sunspots rise and fall about every eleven years, and never twice in the same
-way. His answer was a pendulum that boys pelt with peas: each value follows from the two before it, and from a
+way. His answer was a pendulum that boys pelt with peas: each value follows from the two values before it, and from a
 disturbance,
 
     y[t] = w_0 + w_1 y[t-1] + w_2 y[t-2] + noise.
 
-That is `nn.AR(2)`, the first model here, fitted by maximum likelihood to his years and set beside what he found, by hand, from
-correlations and the numbers of his day.
+This is `nn.AR(2)`, the first model here. It is fitted by maximum likelihood to Yule's years, and compared with Yule's
+result. He found it by hand, from correlations and the numbers of his day.
 
-The second is a NAR network, which looks back nine years. It adds four tanh units to a linear model, for the cycles are
-not symmetric: they rise faster than they fall, and the larger ones rise faster still. Both learn from 1700 to 1920, and are
-judged on the years after that; a random split would test them between years that they had seen. The network is
-fitted by the method of Levenberg and Marquardt, on the errors of its predictions one year ahead, beside which stands
-a penalty on the weights of the tanh units. How strong it is, the years from 1881 to 1920 decide, for networks that have
-learnt from the years before these. Nothing was chosen on the years after 1920.
+The second model is a NAR network, which reads the nine years before. It adds four tanh units to a linear model, because
+the cycles are not symmetric: they rise faster than they fall, and large cycles rise even faster. Both models learn from
+1700 to 1920, and are judged on the years after 1920. (A random split would test them between years that they had seen.)
+The network is fitted by the method of Levenberg and Marquardt. It minimises the errors of its predictions one year
+ahead, plus a penalty on the weights of the tanh units. The strength of the penalty is chosen on the years from 1881 to
+1920, with networks that have learnt from the years before 1881. Nothing was chosen on the years after 1920.
 
-The predictions for n years ahead are free runs from every year: after the first, a model reads its own predictions. The
-baselines know the mean, or the last value.
+A prediction for n years ahead is a free run, and there is one from every year: after the first year, a model reads its
+own predictions. The baselines predict the mean, or the last value.
 
-What it doesn't show is that the network is the better model of the sun. It beats Yule's two years, and a linear model that
-looks back nine years, as it does, is as good one year ahead and better at two and five. After 1920 the cycles were larger
-than ever before, where none of them has learnt anything.
+This example does not show that the network is the better model of the sun. It beats Yule's AR(2). But a linear model
+that also reads nine years is as good one year ahead, and better two and five years ahead. After 1920 the cycles were
+larger than ever before, and no model has learnt anything about such cycles.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ import tinygrad_rnn as tr
 from tinygrad_rnn import datasets, nn, optim
 from tinygrad_rnn.sequences import windows
 
-LAST = 1920  # the last year that is learnt from
+LAST = 1920  # the last year of the training data
 AHEAD = 11  # years
-YULE = "1.343  -0.655            15.41      10.60"  # his equation 31: w_1, w_2, the disturbances' deviation, the period
+YULE = "1.343  -0.655            15.41      10.60"  # equation 31: w_1, w_2, deviation of the disturbances, period
 
 
 class LinearAndTanh(nn.Module):
-    """A linear model of the regressor r, and what some tanh units add: w r + b + V tanh(A r + a)."""
+    """A linear model of the regressor r plus some tanh units: w r + b + V tanh(A r + a)."""
 
     def __init__(self, size, units):
         super().__init__()
@@ -52,12 +52,12 @@ class LinearAndTanh(nn.Module):
         self.A, self.V = nn.Linear(size, units, symbols=("A", "a"), dtype=float), nn.Linear(units, 1, bias=False, dtype=float)
 
     def forward(self, r):
-        """The next value from the nine before it."""
+        """Predict the next value from the nine values before it."""
         return self.linear(r) + self.V(tr.tanh(self.A(r)).named("h"))
 
 
 def fit(series, strength, seed, iterations=50):
-    """A NAR network for this series (time, 1, 1), by Levenberg–Marquardt on its one-step errors."""
+    """A NAR network, fitted to a series (time, 1, 1) by Levenberg–Marquardt on its one-step errors."""
     tr.seed(seed)
     nar = nn.NARX(0, 1, feedback_delays=9, f=LinearAndTanh(9, 4), dtype=float)
     _, history, ys = nar.prepare(None, series)
@@ -73,7 +73,7 @@ def fit(series, strength, seed, iterations=50):
 
 
 def forecasts(model, series):
-    """Row n - 1, column t: the value t of a series, predicted n years before it by a free run; NaN where none is."""
+    """Predictions of free runs: row n - 1, column t has value t predicted from n years before, NaN where there is none."""
     order = model.cell.longest["y"]
     before = windows(series[:, 0], order)  # (years, starts, 1): what is known, for every year at once
     if isinstance(model, nn.AR):
@@ -88,7 +88,7 @@ def forecasts(model, series):
 
 
 def rmse(predicted, numbers, judged):
-    """The root of the mean squared error, in the years that are judged."""
+    """The root of the mean squared error, in the test years."""
     return float(np.sqrt(np.mean((predicted - numbers)[judged] ** 2)))
 
 
@@ -105,12 +105,12 @@ def choose(series, numbers, years, strengths, seeds):
 
 
 def scale(numbers):
-    """What the series is divided by for the network, known in 1880 already."""
+    """The number by which the series is divided for the network; it uses no year after 1880."""
     return numbers[:181].std()
 
 
 def plot(path, years, numbers, found):
-    """The years that are judged, and predictions one and five years ahead."""
+    """A figure of the test years, with predictions one and five years ahead."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(9, 5), layout="constrained")
@@ -127,7 +127,7 @@ def plot(path, years, numbers, found):
 
 
 def main():
-    """Yule's model on his years; then both models, judged on years they have not seen."""
+    """Fit Yule's model to his years; then judge both models on years that they have not seen."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="one penalty and one start instead of a choice")
     parser.add_argument("--seed", type=int, default=0, help="of the network's weights")

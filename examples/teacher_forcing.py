@@ -1,23 +1,25 @@
-"""Targets fed back, its own outputs fed back, or something in between: Jordan's network three times.
+"""Targets fed back, outputs fed back, or something in between: Jordan's network, trained in three ways.
 
     python examples/teacher_forcing.py --out pictures
 
-A tank is filled by a pump, x_t, and empties through a hole; its level, y_t, is measured with some noise. In Jordan's
-network nothing comes back but the output: h_t = tanh(U x_t + W o_{t-1} + b), o_t = V h_t + c. It is to predict the
-level over a hundred steps from what the pump does, without a look at the measurements: the network in *deployment* feeds
-back its own outputs. In *training* there is a choice, which `force` makes:
+A pump, x_t, fills a tank, which empties through a hole. The level of the tank, y_t, is measured with some noise. In
+Jordan's network only the output is fed back: h_t = tanh(U x_t + W o_{t-1} + b), o_t = V h_t + c. The network has to
+predict the level over a hundred steps from the pump alone, without measurements. So in *deployment* it feeds back its
+own outputs. In *training* there is a choice, which `force` makes:
 
-- teacher forcing: the measured y_{t-1} stands in place of o_{t-1}. Nothing is recurrent then, and all steps are
-  computed at once; but the network never meets its own mistakes, and learns from noisy levels what comes after clean ones.
-- free running: as in deployment. Every step depends on all before.
-- scheduled (Bengio et al., 2015): o_{t-1} replaces y_{t-1} at random steps, at few in the beginning, at nearly all in the end.
+- teacher forcing: the measured y_{t-1} replaces o_{t-1}. Then nothing is recurrent, and all steps are computed at once.
+  But the network never meets its own mistakes, and it reads noisy levels in training, and clean levels in deployment.
+- free running: as in deployment. Every step depends on all steps before.
+- scheduled sampling (Bengio et al., 2015): o_{t-1} replaces y_{t-1} at random steps: at few steps in the beginning, at
+  nearly all steps in the end.
 
-The number is the root mean square error of the level over new sequences, in free running; the baseline is the mean level. What
-teacher forcing is asked in training, one step from the measured level, is in the table as well: a network may be
-good at that and bad at the other.
+The result is the root mean square error of the level over new sequences, in free running. The baseline is the mean
+level. The table also has the error one step from the measured level, which is the task of teacher forcing. A network
+may be good at this task and bad at the other.
 
-What it doesn't show is that teacher forcing is bad. It is the easiest to train, and the usual start: a quarter as many updates
-of free running, from where it ended, make the last row. Where measurements are clean, it may be all that is needed.
+This example does not show that teacher forcing is bad. It is the easiest way to train, and the usual start: for the
+last row, training in free running continues from the forced network, for a quarter of the updates. If measurements are
+clean, teacher forcing may be enough.
 """
 
 from __future__ import annotations
@@ -35,24 +37,24 @@ NOISE = 0.1
 
 
 def tank(count, steps, generator):
-    """What the pump does, the level as it is measured, and as it is: each (time, batch, 1)."""
+    """The pump, the measured level and the true level, each (time, batch, 1)."""
     pump = np.repeat(generator.uniform(0, 1, (steps // 5 + 1, count, 1)), 5, axis=0)[:steps]
     level, levels = np.full((count, 1), 0.5), []
     for x in pump:
-        level = np.maximum(level + 0.25 * x - 0.2 * np.sqrt(level), 0)  # it runs out as the root of the level (Torricelli)
+        level = np.maximum(level + 0.25 * x - 0.2 * np.sqrt(level), 0)  # outflow: the root of the level (Torricelli)
         levels.append(level)
     clean = np.array(levels)
     return pump.astype("float32"), (clean + NOISE * generator.normal(size=clean.shape)).astype("float32"), clean
 
 
 def forcing(way, done, shape, generator):
-    """Where y_{t-1} stands in place of o_{t-1}, when this part of the training is done."""
+    """The mask of the steps at which y_{t-1} replaces o_{t-1}, after a given part of the training."""
     share = {"teacher forcing": 1.0, "free running": 0.0, "scheduled": 1 - done}[way]
     return generator.random(shape) < share
 
 
 def train(model, way, updates, generator, rate=0.01):
-    """Adam on 20 new sequences of fifty steps at each update."""
+    """Train by Adam on 20 new sequences of fifty steps at each update."""
     optimizer = optim.Adam(model.parameters())
     for update in tqdm(range(updates), desc=way, disable=None, leave=False):
         optimizer.lr = rate * (1 - update / updates)
@@ -71,14 +73,14 @@ def train(model, way, updates, generator, rate=0.01):
 
 
 def errors(model, xs, ys, clean):
-    """Root mean square errors of the level: one step from the measured one, and in free running."""
+    """Root mean square errors of the level: one step from the measured level, and in free running."""
     with tr.no_grad():
         one_step, free = model(xs, force={"o": ys})[0].data, model(xs)[0].data
     return [float(np.sqrt(np.mean((found - clean) ** 2))) for found in (one_step, free)]
 
 
 def main():
-    """Train in each way, and deploy."""
+    """Train in each way, and run freely."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="150 updates instead of 2000")
     parser.add_argument("--seed", type=int, default=0, help="of the weights and of the sequences")

@@ -5,20 +5,20 @@
     the dog bites the man                 happens every day
     the man bites the dog                 is news
 
-Both sentences have the same words. A network that adds up the vectors of the words, whatever it does with the sum,
-gives the same answer to both, so it is right about exactly one of them. Here each sentence has such a partner, in the
-active or in the passive voice ("the man is bitten by the dog"), some with further words. It is news if a human does
-it to an animal. So the bag is right in 50.0% of the sentences, with any parameters; there is nothing that it could
-learn.
+Both sentences have the same words. A network that adds up the vectors of the words gives the same answer to both,
+whatever it does with the sum. So it is right about exactly one of them. In this example each sentence has such a
+partner, in the active or in the passive voice ("the man is bitten by the dog"); some sentences have further words. A
+sentence is news if a human does it to an animal. So the bag is right in 50.0% of the sentences, with any parameters:
+there is nothing that it could learn.
 
-A recurrent network reads word after word. Its step has the same matrices for all words, but the state in which it
-meets a word depends on the words before, and so it can tell who bites whom. It is asked about pairs of an animal and
-a human that were in no sentence of the training.
+A recurrent network reads word after word. Its step has the same matrices for all words, but the state at a word depends
+on the words before. So the network can tell who bites whom. It is tested on pairs of an animal and a human that are in
+no training sentence.
 
-The pictures show the state of the recurrent network after each word of two partners: a row for each word, a column
-for each unit.
+The pictures show the state of the recurrent network after each word, for two partner sentences: a row for each word, a
+column for each unit.
 
-The bag is nonetheless a good baseline elsewhere: for the topic of a text the order matters little.
+For other tasks the bag is a good baseline: for the topic of a text, the order of the words matters little.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ AFTER = ["", " again", " at night", " in the rain"]
 
 
 def is_news(doer, verb):
-    """Whether a human does it, where `doer` is what stands before the verb."""
+    """Whether a human does it; `doer` is the noun before the verb."""
     return (doer in HUMANS) != verb.startswith("is ")
 
 
 def sentences(pairs, rng):
-    """For each pair and verb a sentence and its partner, which has the same words: texts, and whether they are news."""
+    """Sentences, and whether they are news: for each pair and verb a sentence and its partner, which has the same words."""
     texts, news = [], []
     for animal, human in pairs:
         for verb in VERBS:
@@ -58,7 +58,7 @@ def sentences(pairs, rng):
 
 
 class Bag(nn.Module):
-    """The mean of the words' vectors, and a hidden layer."""
+    """The bag: the mean of the words' vectors, and a hidden layer."""
 
     def __init__(self, words, hidden=16):
         super().__init__()
@@ -72,7 +72,7 @@ class Bag(nn.Module):
 
 
 class Reader(nn.Module):
-    """The words' vectors one after another, and the state after the last."""
+    """The recurrent network: it reads the words' vectors one after another, and answers from its last state."""
 
     def __init__(self, words, hidden=16):
         super().__init__()
@@ -85,7 +85,7 @@ class Reader(nn.Module):
 
 
 def train(model, name, words, news, updates):
-    """Adam on all sentences at once, with a rate that falls to zero."""
+    """Train by Adam on all sentences at once, with a learning rate that falls to zero."""
     optimizer = optim.Adam(model.parameters())
     batch = pad(words)
     for update in trange(updates, desc=name, disable=None, leave=False):
@@ -98,19 +98,19 @@ def train(model, name, words, news, updates):
 
 
 def probabilities(model, words):
-    """How probable it is that each sentence is news; rounded, for sums of the same words differ by a rounding error."""
+    """The probability that each sentence is news; rounded, because sums in another order differ by a rounding error."""
     with tr.no_grad():
         return tr.softmax(model(*pad(words))).data[:, 1].round(6)
 
 
 def right(p, news):
-    """The share of right answers, and of the pairs of partners for both of which the answer is right."""
+    """The share of right answers, and the share of partners of which both are right."""
     found = ((p > 0.5) == news).reshape(-1, 2)
     return found.mean(), found.all(axis=1).mean()
 
 
 def main():
-    """Train both, and ask them about new pairs."""
+    """Train both networks, and test them on new pairs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="60 updates instead of 300")
     parser.add_argument("--seed", type=int, default=0, help="of the weights, of the choice of pairs and of the further words")

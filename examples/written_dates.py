@@ -2,15 +2,15 @@
 
     python examples/written_dates.py
 
-"Friday, March 4, 2011", "4 Mar 2011" and "the 4th of March 2011" all have to become "2011-03-04". The encoder reads
-characters in both directions, and its last states together are the context of the decoder: it starts from them, and
-reads them again at every step (Cho et al., 2014). Both parts are GRUs.
+"Friday, March 4, 2011", "4 Mar 2011" and "the 4th of March 2011" all have to become "2011-03-04". The encoder reads the
+characters in both directions. Its last states together are the context of the decoder: the decoder starts from the
+context, and reads it again at every step (Cho et al., 2014). Both parts are GRUs.
 
-The loss is the negative log-likelihood of the right date, so exp(-loss) is a probability, and the model can be asked
-how sure it is: the beam search gives several dates with the probability of each.
+The loss is the negative log-likelihood of the right date, so exp(-loss) is a probability. So you can ask the model how
+sure it is: the beam search returns several dates, each with its probability.
 
-No date of the test is in the training set, in no spelling. The baseline is the date of the most similar string of
-the training set; it can be right in every character but one, and never in all.
+No date of the test is in the training set, in any spelling. The baseline is the date of the most similar string of the
+training set. It can be right in all characters but one, and never in all.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ISO = CharVocabulary("0123456789-", specials=("<start>", "<end>"))
 
 
 def make_model(vocabulary, hidden):
-    """Read characters in both directions, write digits and dashes."""
+    """An encoder that reads characters in both directions, and a decoder that writes digits and dashes."""
     decoder = nn.Decoder(
         nn.Embedding(len(ISO), 16),
         nn.GRUCell(16, hidden),
@@ -46,7 +46,7 @@ def make_model(vocabulary, hidden):
 
 
 def train(model, xs, lengths, ys, updates, generator, batch_size=64, rate=4e-3):
-    """Teacher forcing: each character is predicted from the right ones before it."""
+    """Train with teacher forcing: each character is predicted from the right characters before it."""
     optimizer = optim.Adam(model.parameters(), lr=rate)
     progress = tqdm(range(1, updates + 1), disable=None)  # a bar on a terminal, nothing in a file
     for update in progress:
@@ -63,12 +63,12 @@ def train(model, xs, lengths, ys, updates, generator, batch_size=64, rate=4e-3):
 
 
 def texts(ys, lengths):
-    """The dates that were written."""
+    """The dates that the model writes."""
     return [ISO.decode(y[:n], specials=False) for y, n in zip(ys.T, lengths, strict=True)]
 
 
 def most_similar(unseen, pairs):
-    """For each date the one of the training string that shares the most of its words and numbers."""
+    """The baseline: the date of the training string that shares most words and numbers with the given string."""
     known = [(set(re.findall(r"[a-zA-Z]+|[0-9]+", text)), iso) for text, iso in pairs]
     sets = [set(re.findall(r"[a-zA-Z]+|[0-9]+", text)) for text, _ in unseen]
     return [max(known, key=lambda other: len(mine & other[0]) / len(mine | other[0]))[1] for mine in sets]
@@ -82,7 +82,7 @@ def score(name, written, truth):
 
 
 def main():
-    """Learn, write, compare."""
+    """Train the model, let it write, and compare it with the baseline."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="the dates of five years only, and a smaller model")
     parser.add_argument("--seed", type=int, default=0, help="of the dates, the weights and the batches")

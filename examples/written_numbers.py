@@ -2,18 +2,18 @@
 
     python examples/written_numbers.py
 
-"two hundred and five" has to become "205". The encoder is a GRU that reads the words; its last state is all that the
-decoder gets to know of them. The decoder, another GRU, starts from that state and writes digit after digit, each
-time reading the digit before, until it writes the symbol for the end. In training it reads the right digit before,
-not its own: teacher forcing.
+"two hundred and five" has to become "205". The encoder is a GRU that reads the words. The decoder gets only the
+encoder's last state. The decoder, another GRU, starts from this state and writes digit after digit, until it writes the
+symbol for the end. At each step it reads the previous digit. In training this is the right previous digit, not the
+decoder's own: teacher forcing.
 
-A sentence tells where its digits go by words that come later or are missing: the first digit of "four thousand and
-seven" is the thousands', and the zeros have no word at all. The numbers of the test were never seen in training.
+The place of a digit depends on words that come later, or are missing. The first digit of "four thousand and seven"
+counts thousands, and the zeros have no word at all. The numbers of the test were never seen in training.
 
-Two ways to write are compared. Greedy takes the likeliest digit each time. A beam search keeps the likeliest
-beginnings, and may find a number that is likelier as a whole. The baseline is what no learning is needed for: the
-digits of the most similar sentence of the training set. It is never right, since its number is another one; so
-there is also the share of digits that are right at their places.
+Two ways to write are compared. The greedy way takes the most likely digit each time. A beam search keeps the most
+likely beginnings, and may find a number that is more likely as a whole. The baseline needs no learning: the digits of
+the most similar sentence of the training set. It is never right, since that sentence has another number. So the table
+also has the share of digits that are right at their places.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ DIGITS = CharVocabulary("0123456789", specials=("<pad>", "<start>", "<end>"))
 
 
 def words(text):
-    """The words of a number, "twenty-one" as two."""
+    """The words of a number; "twenty-one" is two words."""
     return text.replace("-", " ").split()
 
 
 def make_model(vocabulary, hidden):
-    """Read words, write digits."""
+    """An encoder that reads words, and a decoder that writes digits."""
     decoder = nn.Decoder(
         nn.Embedding(len(DIGITS), 32),
         nn.GRUCell(32, hidden),
@@ -57,7 +57,7 @@ def encoded(pairs, vocabulary):
 
 
 def train(model, pairs, vocabulary, updates, generator, batch_size=128, rate=4e-3):
-    """Teacher forcing; the loss is the negative log-likelihood per digit."""
+    """Train with teacher forcing; the loss is the negative log-likelihood per digit."""
     optimizer = optim.Adam(model.parameters(), lr=rate)
     progress = tqdm(range(1, updates + 1), disable=None)  # a bar on a terminal, nothing in a file
     for update in progress:
@@ -75,12 +75,12 @@ def train(model, pairs, vocabulary, updates, generator, batch_size=128, rate=4e-
 
 
 def texts(ys, lengths):
-    """The numbers that were written."""
+    """The numbers that the model writes."""
     return [DIGITS.decode(y[:n], specials=False) for y, n in zip(ys.T, lengths, strict=True)]
 
 
 def most_similar(unseen, pairs):
-    """For each number the digits of the training sentence that shares the most of its words."""
+    """The baseline: the digits of the training sentence that shares most words with the given sentence."""
     known = [(set(words(text)), digits) for text, digits in pairs]
     sets = [set(words(text)) for text, _ in unseen]
     return [max(known, key=lambda other: len(mine & other[0]) / len(mine | other[0]))[1] for mine in sets]
@@ -94,7 +94,7 @@ def score(name, written, truth):
 
 
 def draw(model, vocabulary, folder):
-    """The network unrolled, as it reads "two hundred and five" and is taught to write 205."""
+    """Draw the unrolled network as it reads "two hundred and five" and is trained to write 205."""
     xs, ys, *_ = encoded([("two hundred and five", "205")], vocabulary)
     folder.mkdir(parents=True, exist_ok=True)
     logits = model(tr.tensor(xs).named("x"), tr.tensor(ys).named("y"))
@@ -102,7 +102,7 @@ def draw(model, vocabulary, folder):
 
 
 def main():
-    """Learn, write, compare."""
+    """Train the model, let it write, and compare it with the baseline."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="numbers below a thousand only, and a smaller model")
     parser.add_argument("--seed", type=int, default=0, help="of the numbers, the weights and the batches")

@@ -1,8 +1,8 @@
 """Run examples in full, and write a page about each: ``python examples/results/make.py [name ...]``.
 
-Without a name, those are run whose code has changed since, and all pages get the docstrings of today. A page,
-``results/<name>/README.md``, has the docstring, what a run printed, and its pictures, so that no number in it is typed by
-hand; a test sees to it that it was printed by the code that there is.
+Without a name, the examples are run whose code has changed since their last run, and all pages get the present docstrings. A
+page, ``results/<name>/README.md``, has the docstring, the printed output of a run, and its pictures. So no number on a page
+is typed by hand. A test checks that the output was printed by the present code.
 """
 
 import ast
@@ -21,7 +21,7 @@ import numpy as np
 RESULTS = Path(__file__).parent
 EXAMPLES = RESULTS.parent
 PRINTED = re.compile(r"^```text\n(\$ python examples/.*?)^```$", re.DOTALL | re.MULTILINE)
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # one each: sums in the same order in every run
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")  # one thread: sums have the same order in every run
 
 
 def fingerprint(source: str) -> int:
@@ -42,19 +42,19 @@ def fingerprint(source: str) -> int:
 
 
 def is_current(name: str) -> bool:
-    """Whether what is kept of an example was printed by its code as it is now."""
+    """Whether the kept output of an example was printed by its present code."""
     return f", code {fingerprint((EXAMPLES / f'{name}.py').read_text('utf-8')):08x}\n" in printed(name)
 
 
 def printed(name: str) -> str:
-    """What is kept of what an example printed, after the command; nothing if there is no page."""
+    """The kept output of an example, after the command; empty if there is no page."""
     path = RESULTS / name / "README.md"
     found = PRINTED.search(path.read_text("utf-8")) if path.exists() else None
     return found[1] if found else ""
 
 
 def page(name: str, printed: str) -> str:
-    """The page of an example; the pictures are those in its folder."""
+    """The text of the page of an example, with the pictures in its folder."""
     docstring = ast.get_docstring(ast.parse((EXAMPLES / f"{name}.py").read_text("utf-8"))) or ""
     title = name.replace("_", " ").capitalize()
     parts = [
@@ -68,19 +68,19 @@ def page(name: str, printed: str) -> str:
 
 
 def prose(docstring: str) -> str:
-    """A docstring as Markdown: indented lines are code in both; stars, brackets and the like are only themselves."""
+    """A docstring as Markdown: indented lines are code in both; stars, brackets and similar characters are escaped."""
     return "\n".join(line if line.startswith("    ") else _escaped(line) for line in docstring.splitlines())
 
 
 def _escaped(line: str) -> str:
     line = line[:-1] if line.endswith("::") else line
-    parts = re.split(r"(``[^`]+``|`[^`]+`)", line)  # every other one is code
+    parts = re.split(r"(``[^`]+``|`[^`]+`)", line)  # every second part is code
     parts[::2] = [re.sub(r"([*_$<\[\]|`])", r"\\\1", text) for text in parts[::2]]
     return "".join(parts)
 
 
 def make(name: str) -> None:
-    """Run one example, and write its folder anew: its page and the pictures."""
+    """Run one example, and write its page and its pictures."""
     path = EXAMPLES / f"{name}.py"
     call = f"python examples/{path.name}"
     made_with = f"Python {platform.python_version()}, NumPy {np.__version__}, code {fingerprint(path.read_text('utf-8')):08x}"
