@@ -138,7 +138,8 @@ class Node:
     @property
     def spec(self) -> Spec:
         """Shape and dtype, without the array."""
-        return Spec(self.value.shape, self.value.dtype)
+        value = self.value
+        return value if value.__class__ is Spec else Spec(value.shape, value.dtype)
 
     @property
     def scope(self) -> str:

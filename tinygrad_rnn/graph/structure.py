@@ -38,16 +38,19 @@ def exact(value: Any) -> Hashable:
     >>> exact(np.array([1.0, 2.0])) == exact(np.array([1.0, 2.0]))
     True
     """
-    if type(value) in _PLAIN:
-        return type(value), value
+    kind = type(value)
+    if kind in _PLAIN:
+        return kind, value
+    if kind is slice:  # not hashable before Python 3.12
+        return slice, *_each_exact((value.start, value.stop, value.step))
+    if isinstance(value, (tuple, list)):
+        return kind, *_each_exact(value)
     if isinstance(value, np.ndarray):
         return value.dtype.str, value.shape, value.tobytes()
-    if isinstance(value, (tuple, list)):
-        return type(value), *map(exact, value)
+    if isinstance(value, np.dtype):
+        return kind, value
     if isinstance(value, (dict, Mapping)):  # dict comes first, since the test for Mapping is slow
-        return tuple((key, exact(value[key])) for key in sorted(value))
-    if isinstance(value, slice):  # not hashable before Python 3.12
-        return slice, exact(value.start), exact(value.stop), exact(value.step)
+        return tuple([(key, exact(value[key])) for key in sorted(value)]) if value else ()
     if isinstance(value, (float, complex)):  # NaN is not equal to itself, -0.0 equals 0.0
         return type(value), (float if isinstance(value, float) else complex).__repr__(value)
     if isinstance(value, np.generic):
@@ -55,6 +58,10 @@ def exact(value: Any) -> Hashable:
     if isinstance(value, (set, frozenset)):
         return type(value), frozenset(map(exact, value))
     return type(value), value if isinstance(value, Hashable) else Same(value)
+
+
+def _each_exact(values: Sequence[Any]) -> list[Hashable]:
+    return [(kind, value) if (kind := type(value)) in _PLAIN else exact(value) for value in values]
 
 
 class Same:

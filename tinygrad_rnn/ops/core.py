@@ -172,8 +172,10 @@ def elementwise(*specs: Spec) -> Spec:
     >>> print(elementwise(Spec((3, 1), f4), Spec((4,), f4)))
     float32 (3, 4)
     """
-    shape = np.broadcast_shapes(*[spec.shape for spec in specs])
-    return Spec(shape, np.result_type(*[spec.dtype for spec in specs]))
+    shapes, dtypes = [spec.shape for spec in specs], [spec.dtype for spec in specs]
+    wide = [shape for shape in shapes if shape]  # NumPy's own functions are slow, and mostly all shapes and dtypes are equal
+    shape = wide[0] if wide and wide.count(wide[0]) == len(wide) else np.broadcast_shapes(*shapes)
+    return Spec(shape, dtypes[0] if dtypes.count(dtypes[0]) == len(dtypes) else np.result_type(*dtypes))
 
 
 def elementwise_float(*specs: Spec) -> Spec:

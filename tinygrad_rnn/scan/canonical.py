@@ -76,7 +76,7 @@ class NodeBuilder:
     def make(
         self, primitive: Primitive, inputs: tuple[Node, ...], attributes: Mapping[str, Any] = {}, like: Node | None = None
     ) -> Node:
-        """A node for an operation; an equal earlier node if there is one."""
+        """A node for an operation; an equal earlier node if there is one. `like` is the same operation, perhaps on other inputs."""
         if len(inputs) > 1 and primitive.leading is None:
             inputs = self._of_one_rank(inputs)
         simpler = self._simpler(primitive, inputs, attributes)
@@ -85,10 +85,12 @@ class NodeBuilder:
         key = (primitive, inputs, exact(attributes))
         made = self._made.get(key)
         if made is None:
-            if like is not None and (like.primitive, like.inputs, exact(like.attributes)) == key:
+            specs = [node.spec for node in inputs]
+            if like is not None and like.inputs == inputs:
                 made = like
             else:
-                spec = primitive.shape(*[node.spec for node in inputs], **attributes)
+                known = like is not None and specs == [node.spec for node in like.inputs]
+                spec = like.spec if like is not None and known else primitive.shape(*specs, **attributes)
                 made = Node(primitive, inputs, attributes, spec, like.location if like is not None else inputs[0].location)
                 self._own.add(made)
             self._made[key] = made
@@ -96,8 +98,9 @@ class NodeBuilder:
 
     def _of_one_rank(self, inputs: tuple[Node, ...]) -> tuple[Node, ...]:
         """Inputs with equal ranks, so that all may get a further leading axis; numbers stay unchanged."""
-        rank = max(len(node.shape) for node in inputs)
-        if all(len(node.shape) == rank or is_scalar_constant(node) for node in inputs):
+        ranks = [len(node.shape) for node in inputs]
+        rank = max(ranks)
+        if ranks.count(rank) == len(ranks) or all([len(node.shape) == rank or is_scalar_constant(node) for node in inputs]):
             return inputs
         return tuple(
             [

@@ -149,7 +149,7 @@ class Partition:
                 elif node.primitive is None:
                     stage[node] = 0 if node in loop.sequences else INVARIANT
                 else:
-                    latest = max((stage[i] for i in node.inputs), default=INVARIANT)
+                    latest = max([stage[i] for i in node.inputs], default=INVARIANT)
                     stage[node] = INVARIANT if latest == INVARIANT else first_batched(latest)
             delays = {i: max(0, first_batched(stage[loop.next_carry[i]])) for i in of_delay}
             if starts == of_cycle and delays == of_delay:
@@ -180,5 +180,6 @@ def _slots_read(nodes: Sequence[Node], slot: dict[Node, int]) -> dict[Node, froz
         if node in slot:
             reads[node] = frozenset([slot[node]])
         else:
-            reads[node] = frozenset().union(*[reads[i] for i in node.inputs])
+            found = {reads[i] for i in node.inputs}
+            reads[node] = found.pop() if len(found) == 1 else frozenset().union(*found)
     return reads
