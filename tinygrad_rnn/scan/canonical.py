@@ -76,7 +76,7 @@ class NodeBuilder:
     def make(
         self, primitive: Primitive, inputs: tuple[Node, ...], attributes: Mapping[str, Any] = {}, like: Node | None = None
     ) -> Node:
-        """A node for an operation; an equal earlier node if there is one. `like` is the same operation, perhaps on other inputs."""
+        """A node for an operation; an equal earlier node if there is one. `like` is the operation, maybe on other inputs."""
         if len(inputs) > 1 and primitive.leading is None:
             inputs = self._of_one_rank(inputs)
         simpler = self._simpler(primitive, inputs, attributes)
@@ -100,7 +100,7 @@ class NodeBuilder:
         """Inputs with equal ranks, so that all may get a further leading axis; numbers stay unchanged."""
         ranks = [len(node.shape) for node in inputs]
         rank = max(ranks)
-        if ranks.count(rank) == len(ranks) or all([len(node.shape) == rank or is_scalar_constant(node) for node in inputs]):
+        if ranks.count(rank) == len(ranks) or all(len(node.shape) == rank or is_scalar_constant(node) for node in inputs):
             return inputs
         return tuple(
             [
