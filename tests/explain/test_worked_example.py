@@ -269,6 +269,16 @@ def test_a_parameter_and_a_value_of_one_name_are_told_apart():
     assert "  ŷ_t = V h_t + c'\n" in sheet.text() and "  ŷ[2] = [" in sheet.text()
 
 
+def test_the_letters_of_another_notation():
+    """The numbers of the same sheet, with U and W exchanged."""
+    sheet, other = (worked_example(CELLS["LSTM"], np.ones((2, 2)), np.ones((2, 2)), nn.mse, notation=n) for n in (None, "WU"))
+    numbers, found = ([line for line in one.text().splitlines() if "_t" not in line] for one in (sheet, other))
+    assert found != numbers and sorted(line.translate(str.maketrans("UW", "WU")) for line in found) == sorted(numbers)
+    assert "  f_t = σ(U_f h_{t-1} + W_f x_t + b_f + b'_f)\n" in other.text()
+    with pytest.raises(ValueError, match='notation is "UW"'):
+        worked_example(CELLS["LSTM"], np.ones((2, 2)), np.ones((2, 2)), nn.mse, notation="VW")
+
+
 def test_codes_and_classes():
     model = nn.Sequential(nn.Embedding(4, 2), nn.Recurrent(nn.RNNCell(2, 2)), nn.Linear(2, 4))
     sheet = worked_example(model, [1, 3], [3, 0], nn.cross_entropy)

@@ -111,6 +111,18 @@ def test_a_right_one_passes():
     assert report.error < 1e-13
 
 
+def test_the_letters_of_another_notation():
+    def exchanged(named):
+        return {{"U": "W", "W": "U"}.get(name, name): array for name, array in named.items()}
+
+    def other(p, xs, ys, wrong=""):
+        return exchanged(backward(exchanged(p), xs, ys, wrong))
+
+    assert str(check_bptt(other, NETWORK, half, notation="WU")).startswith("the backward pass is right in W, U, b")
+    with pytest.raises(BpttError, match="U is transposed the wrong way"):
+        check_bptt(lambda *given: other(*given, wrong="W transposed"), NETWORK, half, notation="WU")
+
+
 def test_two_mistakes_are_told_apart():
     def both(p, xs, ys):
         found = backward(p, xs, ys)

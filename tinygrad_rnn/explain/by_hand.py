@@ -25,6 +25,7 @@ from ..ops.facts import facts_of
 from ..ops.indexing import scatter
 from ..tensor import Tensor, rebind
 from ..tree import flatten, rebuild
+from ..views.letters import Letters, Notation
 
 __all__ = ["Array", "ByHand", "Loss", "HandRun", "StepNetwork", "as_floats", "one_example", "read_whole"]
 
@@ -138,6 +139,8 @@ class ByHand:
     targets : array_like
         One target for each step.
     loss : callable
+    notation : {"UW", "WU"}, optional
+        Letters of the input matrix and of the recurrent matrix; see :class:`Letters`.
 
     Attributes
     ----------
@@ -167,7 +170,8 @@ class ByHand:
         If nothing in the step has a derivative.
     """
 
-    def __init__(self, model: Any, xs: Any, targets: Any, loss: Loss) -> None:
+    def __init__(self, model: Any, xs: Any, targets: Any, loss: Loss, notation: Notation | None = None) -> None:
+        letters = Letters(notation=notation)
         self.network = StepNetwork(model)
         codes = any(isinstance(m.codes, int) for _, m in self.network.modules())
         inputs = [] if xs is None else [one_example(x if codes else as_floats(x)) for x in flatten(xs)]
@@ -185,6 +189,8 @@ class ByHand:
                 end.name = name
         leaves = [x.node for x in flatten(step.x)]
         self.order = tuple(ancestors([*leaves, *self.slots, *self.after, self.loss]))
+        for node in self.order:  # the network is a copy, so its names may be replaced
+            node.name = node.name and letters(node.name)
         if self.loss.dtype.kind != "f" or not any(n.role == "parameter" for n in self.order):
             raise DtypeError(f"nothing in a step of {type(model).__name__} has a derivative: it has no parameters")
         self.given = {str(node.name): (node, x) for node, x in zip(leaves, sequences, strict=True)}

@@ -14,12 +14,14 @@ from ..console import counted
 from ..errors import NonFiniteError
 from ..graph.node import ancestors
 from ..tree import rebuild
+from ..views.letters import Notation
 from .bptt import Backward
 from .by_hand import Array, ByHand, HandRun, Loss
 from .forward import Forward
 from .names import subscripted
 from .plain_text import plain
 from .system import of_cell
+from .textbook import Form
 
 __all__ = ["WorkedExample", "worked_example"]
 
@@ -197,7 +199,9 @@ class WorkedExample:
         }
 
 
-def worked_example(model: Any, xs: Any, targets: Any, loss: Loss, digits: int | None = None) -> WorkedExample:
+def worked_example(
+    model: Any, xs: Any, targets: Any, loss: Loss, digits: int | None = None, notation: Notation | None = None
+) -> WorkedExample:
     r"""Compute backpropagation through time with numbers that a student can check by hand.
 
     Parameters
@@ -214,6 +218,9 @@ def worked_example(model: Any, xs: Any, targets: Any, loss: Loss, digits: int | 
     digits : int, optional
         Number of significant digits, 2 to 9. If not given, the smallest number (at least 4) with which
         all gradients are within a thousandth of the gradients in full precision.
+    notation : {"UW", "WU"}, optional
+        Letters of the input matrix and of the recurrent matrix, in this order: ``U x + W h``, as in Goodfellow, Bengio and
+        Courville (2016), or ``W x + U h``. The equations then have the order of the textbooks; see :func:`equations`.
 
     Returns
     -------
@@ -284,7 +291,7 @@ def worked_example(model: Any, xs: Any, targets: Any, loss: Loss, digits: int | 
     """
     if digits is not None and check_int("digits", digits, 2) > MOST:
         raise ValueError(f"digits is a whole number up to {MOST}, not {digits}")
-    hand = ByHand(model, xs, targets, loss)
+    hand = ByHand(model, xs, targets, loss, notation)
     hand.tell_parameters_from_values()
     given = {name: array for name, (_, array) in hand.given.items()}
     exact = hand.forward(hand.arrays(), given, hand.start())
@@ -292,7 +299,7 @@ def worked_example(model: Any, xs: Any, targets: Any, loss: Loss, digits: int | 
     tables = hand.backward(exact, [1.0] * hand.T)
     right = {name: sum(table.get(node, np.zeros(node.shape)) for table in tables) for name, node in hand.parameters.items()}
     title = _title(model)
-    formulas = _formulas(hand, xs)
+    formulas = _formulas(hand, xs, notation)
     for n in range(LEAST, MOST + 1) if digits is None else [digits]:
         found = _sheet(hand, given, n, right, title, formulas)
         if found.error <= NEAR:
@@ -366,11 +373,11 @@ class _Formulas(NamedTuple):
     blocks: dict[str, dict[str, Array]]
 
 
-def _formulas(hand: ByHand, xs: Any) -> _Formulas:
+def _formulas(hand: ByHand, xs: Any, notation: Notation | None) -> _Formulas:
     inputs = [array[0] for _, array in hand.given.values()][:-1]
     example = None if xs is None else rebuild(xs, iter(inputs)) if isinstance(xs, tuple) else inputs[0]
     paths = {parameter.node: path for path, parameter in hand.network.named_parameters()}
-    found = Forward(of_cell(hand.network, example), paths=paths)
+    found = Forward(of_cell(hand.network, example), Form(notation), paths=paths)
     names = {node: name for name, node in hand.parameters.items()}
     blocks: dict[str, dict[str, Array]] = {}
     for leaf, part in found.parts.items():

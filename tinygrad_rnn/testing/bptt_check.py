@@ -23,6 +23,7 @@ from ..graph.node import Node, Spec
 from ..nn.module_trace import trace_step
 from ..ops import mse
 from ..tree import flatten, rebuild
+from ..views.letters import Notation
 from .bptt_mistakes import Change, changes_of, weightings
 from .gradients.verdicts import GradientCheckError
 
@@ -112,6 +113,7 @@ def check_bptt(
     xs: Any = None,
     targets: Any = None,
     seed: int = 0,
+    notation: Notation | None = None,
 ) -> BpttReport:
     """Check a backward pass through time that was written by hand in NumPy, and name its mistakes.
 
@@ -135,6 +137,9 @@ def check_bptt(
         One sequence and its targets; if not given, they are random.
     seed : int
         Seed of the random values.
+    notation : {"UW", "WU"}, optional
+        Letters of the input matrix and of the recurrent matrix, in this order, in `parameters` and in the result:
+        ``U x + W h``, as in Goodfellow, Bengio and Courville (2016), or ``W x + U h``.
 
     Returns
     -------
@@ -170,7 +175,7 @@ def check_bptt(
     tinygrad_rnn.testing.bptt_check.BpttError: the backward pass is wrong in W, and right in U, b, b'
       W: h_t stands where h_{t-1} belongs
     """
-    draws = _draws(function, cell, loss, T, xs, targets, seed)
+    draws = _draws(function, cell, loss, T, xs, targets, seed, notation)
     names = list(draws[0].hand.parameters)
     _check_names(draws[0], names)
     deltas = [name for name in draws[0].student if name not in names]
@@ -248,9 +253,12 @@ class Draw:
         return found
 
 
-def _draws(function: Any, cell: Any, loss: Loss, T: int | None, xs: Any, targets: Any, seed: int) -> list[Draw]:
+def _draws(
+    function: Any, cell: Any, loss: Loss, T: int | None, xs: Any, targets: Any, seed: int, notation: Notation | None = None
+) -> list[Draw]:
     """Two runs of one sequence, with random parameters; the sequence is also random if none is given."""
-    hand = _hand(cell, loss, T, xs, targets, np.random.default_rng([seed, 0]))
+    by_hand = functools.partial(ByHand, cell, loss=loss, notation=notation)
+    hand = _hand(by_hand, StepNetwork(cell), T, xs, targets, np.random.default_rng([seed, 0]))
     given = {name: array for name, (_, array) in hand.given.items()}
     *inputs, target = [array[:, 0] for array in given.values()]
     x = None if not inputs else inputs[0] if len(inputs) == 1 else tuple(inputs)
@@ -273,11 +281,12 @@ class _Parameters(dict[str, Array]):
         raise BpttError(f"the function reads parameter {name!r}, and the parameters are {', '.join(self)}")
 
 
-def _hand(cell: Any, loss: Loss, T: int | None, xs: Any, targets: Any, rng: np.random.Generator) -> ByHand:
+def _hand(
+    by_hand: Callable[..., ByHand], network: StepNetwork, T: int | None, xs: Any, targets: Any, rng: np.random.Generator
+) -> ByHand:
     """A network over a sequence, which is random if none is given."""
     if T is not None and T < 1:
         raise ShapeError(f"T is a number of steps, 1 at least, not {T}")
-    network = StepNetwork(cell)
     example = None
     if xs is not None:
         looks_up = any(isinstance(m.codes, int) for _, m in network.modules())
@@ -292,16 +301,16 @@ def _hand(cell: Any, loss: Loss, T: int | None, xs: Any, targets: Any, rng: np.r
         codes = min((m.codes for _, m in network.modules() if isinstance(m.codes, int)), default=2)
         xs = rebuild(step.x, iter([_drawn(part.node.spec, steps, codes, rng) for part in flatten(step.x)]))
     if targets is not None:
-        return ByHand(cell, xs, targets, loss)
+        return by_hand(xs, targets)
     shape = flatten(step.output)[0].shape
     try:
-        found = ByHand(cell, xs, rng.integers(0, shape[-1], (steps, 1)), loss)
+        found = by_hand(xs, rng.integers(0, shape[-1], (steps, 1)))
         if found.reads_target:
             return found
     except (TypeError, ValueError):
         pass
     try:
-        return ByHand(cell, xs, rng.standard_normal((steps, *shape)), loss)
+        return by_hand(xs, rng.standard_normal((steps, *shape)))
     except (TypeError, ValueError) as error:
         raise ShapeError(f"loss(o, y) fits no target that was tried; give targets=. It ended in: {error}") from error
 
