@@ -161,5 +161,5 @@ def test_threads_may_share_layers_while_the_limit_changes():
 
 @pytest.mark.parametrize("limit", [-1, 1.5, "1 GB"])
 def test_a_limit_is_a_number_of_bytes(limit):
-    with pytest.raises(ValueError, match="the limit is a whole number, 0 at least"):
+    with pytest.raises(ValueError, match="the limit must be a whole number, at least 0"):
         tr.cache_limit(limit)

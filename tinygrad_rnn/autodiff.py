@@ -12,13 +12,14 @@ from weakref import WeakSet
 
 import numpy as np
 
+from .console import counted
 from .errors import DtypeError, GradientError, ShapeError
 from .graph.context import Location, current, mode, move
 from .graph.node import Node, Results, Spec, ancestors
 from .ops import TensorLike, stack
 from .ops.core import Part, Sparse, apply, as_tensor, constant, registry
 from .ops.indexing import scatter
-from .ops.messages import describe
+from .ops.messages import DETACHED, describe, no_gradient
 from .tensor import Tensor
 
 __all__ = ["backward", "debug", "grad", "jacobian", "jvp", "no_grad", "pullback"]
@@ -108,27 +109,36 @@ def backward(output: Tensor, gradient: TensorLike | None = None) -> None:
 def _why_nothing(output: Tensor, order: list[Node]) -> str:
     cut = next(_cuts(order), None)
     if cut is not None:
-        return f"no leaf that requires a gradient is reached: .detach() cut the graph at {cut.words}"
+        return (
+            f"no gradient can flow: {cut.words} cuts the graph off from every Parameter and every tensor with "
+            "requires_grad=True; leave the .detach() out"
+        )
     if output.node.primitive is None and output.node.leaf is None:
-        return "this tensor has no graph: it was made under no_grad, or is a constant; there is nothing to differentiate"
-    return "no leaf that requires a gradient is reached: make one with tr.tensor(…, requires_grad=True) or a Parameter"
+        return (
+            "this tensor has no graph: it is a constant, or was computed under tr.no_grad(); compute it from a Parameter, or "
+            "from tr.tensor(…, requires_grad=True), outside of tr.no_grad()"
+        )
+    return (
+        "no gradient can flow: the output does not depend on a Parameter or on a tensor with requires_grad=True; "
+        "make one by nn.Parameter(…) or tr.tensor(…, requires_grad=True)"
+    )
 
 
 def _cotangent(output: Tensor, gradient: TensorLike | None) -> Tensor:
     if gradient is None:
         if output.shape != ():
             raise GradientError(
-                f"the gradient of {describe(output.node)} is not one number: call .sum() or .mean() first, "
-                "or give a cotangent of its shape"
+                f"the gradient starts from a single number, but the output {describe(output.node)} has {output.size} elements: "
+                f"call .sum() or .mean() first, or give a cotangent of shape {output.shape}"
             )
         if output.dtype.kind != "f":
-            raise DtypeError(f"{output.dtype} values have no gradient")
+            raise DtypeError(no_gradient("the output", output.dtype))
         return Tensor(constant(np.array(1, output.dtype)))
     cotangent = as_tensor(gradient)
     if cotangent.shape != output.shape:
-        raise ShapeError(f"cotangent {cotangent.shape} for an output {output.shape}: give one of the output's shape")
+        raise ShapeError(f"the cotangent has shape {cotangent.shape}, but must have the output's shape {output.shape}")
     if output.dtype.kind != "f":
-        raise DtypeError(f"{output.dtype} values have no gradient")
+        raise DtypeError(no_gradient("the output", output.dtype))
     return Tensor((cotangent if cotangent.dtype == output.dtype else cotangent.astype(output.dtype)).node)
 
 
@@ -277,10 +287,10 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], 
     wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     given = [None] * len(outs) if cotangents is None else [cotangents] if isinstance(outputs, Tensor) else list(cotangents)
     if len(given) != len(outs):
-        raise ShapeError(f"{len(given)} cotangents for {len(outs)} outputs; give one each")
+        raise ShapeError(f"there are {counted(len(outs), 'output')} and {counted(len(given), 'cotangent')}; give one for each")
     for x in wanted:
         if x.dtype.kind != "f":
-            raise DtypeError(f"{describe(x.node)} is of {x.dtype} values, which have no gradient")
+            raise DtypeError(no_gradient(describe(x.node), x.dtype))
     order = ancestors([out.node for out in outs])
     pairs = [(out.node, _cotangent(out, c)) for out, c in zip(outs, given, strict=True)]
     # in this graph, a parameter that was rebound later has another node
@@ -292,13 +302,13 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], 
             _check_not_cut(x.node, order)
             if x.node in runs_of_their_own and x.node not in graph:
                 raise GradientError(
-                    f"the outputs were not computed from {describe(x.node)}, which has its own run; take both from one run, "
-                    "such as outputs, state, named = layer.recorded(xs)"
+                    f"the outputs were not computed from {describe(x.node)}: the layer ran a second time to record it. Take "
+                    "both from one run: outputs, state, named = layer.recorded(xs)"
                 )
             if x.node in records and x.node not in graph:
                 raise GradientError(
-                    f"the outputs were not computed from {describe(x.node)}, which is a record of what a step computed: "
-                    "explain.gradient_flow(model, xs, targets, loss, at=…) has the gradients at the values of all steps"
+                    f"the outputs were not computed from {describe(x.node)}, which is only a record of a step's value; "
+                    "explain.gradient_flow(model, xs, targets, loss, at=…) computes the gradients at the values of all steps"
                 )
     table = pull(order, pairs, [node for x in wanted for node in (x.node, *earlier[id(x)])])
     found = []
@@ -391,7 +401,7 @@ def _cuts(order: Sequence[Node]) -> Iterator[_Cut]:
             yield _Cut(source, f"{describe(node)}{node.location.describe()}")
         elif node.primitive is not None and node.primitive.cuts is not None:
             for k, (cut, location) in _cut_inputs(node, order).items():
-                yield _Cut(node.inputs[k], f"the cut of {describe(cut)}{location.describe()}")
+                yield _Cut(node.inputs[k], f"{DETACHED} {describe(cut)}{location.describe()}")
 
 
 def _cut_inputs(node: Node, order: Sequence[Node]) -> Mapping[int, tuple[Node, Location]]:
@@ -426,8 +436,8 @@ def _check_not_cut(target: Node, order: list[Node]) -> None:
         seen.update(before)
         if target in seen:
             raise GradientError(
-                f"{describe(target)} is behind a cut: .detach() at {cut.words} stops the gradient; "
-                "take the gradient before it, or leave the .detach() out"
+                f"no gradient flows back to the input {describe(target)}: {cut.words} cuts the graph in between; leave the "
+                ".detach() out, or differentiate a value that is computed before it"
             )
         cuts.extend(_cuts(before))
 
@@ -460,7 +470,7 @@ def jvp(outputs: Any, inputs: Any, tangents: Any) -> Any:
     wanted = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     along = [tangents] if isinstance(inputs, Tensor) else list(tangents)
     if len(along) != len(wanted):
-        raise ShapeError(f"{len(along)} tangents for {len(wanted)} inputs; give one each")
+        raise ShapeError(f"there are {counted(len(wanted), 'input')} and {counted(len(along), 'tangent')}; give one for each")
     vectors = [as_tensor(np.zeros(out.shape, out.dtype)) for out in outs]
     with mode(recording=True):  # the next line differentiates this gradient, whatever the caller's mode
         gradients = grad(outs, wanted, vectors)

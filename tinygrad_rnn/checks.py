@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 import unicodedata
+from collections.abc import Iterable
 from typing import TypeGuard
 
 import numpy as np
 
-__all__ = ["check_int", "clean_name", "is_int"]
+__all__ = ["check_int", "clean_name", "is_int", "no_such", "one_of"]
+
+
+LISTED = 30  # names that an error lists at most
 
 
 def clean_name(name: str) -> str:
@@ -27,7 +32,7 @@ def clean_name(name: str) -> str:
     ('forget gate', 'new␊line', '')
     """
     if not isinstance(name, str):
-        raise TypeError(f'a name is a text, such as "h", and this is {name!r}')
+        raise TypeError(f'a name must be a string, such as "h", not {name!r}')
     if name.isprintable() and not name.isspace():
         return name
     clean = "".join(map(_clean, name))
@@ -66,5 +71,38 @@ def check_int(name: str, value: int, least: int = 1) -> int:
     4
     """
     if not is_int(value, least):
-        raise ValueError(f"{name} is a whole number, {least} at least, not {value!r}")
+        raise ValueError(f"{name} must be a whole number, at least {least}, not {value!r}")
     return int(value)
+
+
+def no_such(kind: str, name: object, known: Iterable[object]) -> str:
+    """Text of an error about a name that does not exist, with the names that do and the closest of them.
+
+    Examples
+    --------
+    >>> no_such("column", "temp", ["time", "Temp", "u"])
+    "there is no column 'temp'; there are 'time', 'Temp', 'u'; did you mean 'Temp'?"
+    """
+    names = list(known)
+    shown = [*map(repr, names[:LISTED]), *([f"and {len(names) - LISTED} more"] if len(names) > LISTED else [])]
+    are = "is" if len(names) == 1 else "are"
+    return f"there is no {kind} {name!r}; there {are} {', '.join(shown) or 'none'}{_near(name, names)}"
+
+
+def one_of(name: str, value: object, known: Iterable[object]) -> str:
+    """Text of an error about an option whose value is not one of the known ones, with the closest of them.
+
+    Examples
+    --------
+    >>> one_of("time", "fold", ["folded", "unrolled", "step"])
+    "time must be 'folded', 'unrolled' or 'step', not 'fold'; did you mean 'folded'?"
+    """
+    names = list(known)
+    *first, last = map(repr, names)
+    return f"{name} must be {', '.join(first)}{' or ' * bool(first)}{last}, not {value!r}{_near(value, names)}"
+
+
+def _near(name: object, known: Iterable[object]) -> str:
+    lower = {str(other).lower(): other for other in known}
+    found = difflib.get_close_matches(str(name).lower(), lower, n=1)
+    return f"; did you mean {lower[found[0]]!r}?" if found else ""

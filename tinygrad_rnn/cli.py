@@ -233,7 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 141
         except OSError as error:
             _drop_output(sys.stdout)
-            return _complain(f"the system says: {error.strerror or error}", 2)
+            return _complain(f"the output cannot be written: {error.strerror or error}", 2)
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -368,7 +368,10 @@ def _factory(chosen: argparse.Namespace) -> Callable[..., Cell]:
     outer = [cell for path, cell in cells.items() if not any(path != p and f"{path}.".startswith(f"{p}.") for p in cells if p)]
     outer = [cells[""]] if "" in cells else outer
     if len(outer) != 1:
-        raise DataError(f"{chosen.cell} has {len(outer)} cells, {', '.join(cells) or 'none'}; a check is of one")
+        raise DataError(
+            f"{chosen.cell} must have one cell to check, but has {len(outer)}: {', '.join(cells) or 'none'}; save a model with "
+            "one cell, or check a class, as in mycells.py:MyCell"
+        )
     return lambda: outer[0]
 
 
@@ -415,8 +418,11 @@ def _explain(chosen: argparse.Namespace) -> int:
 
 def _forecast(chosen: argparse.Namespace) -> int:
     from .estimators import forecast_report, read_csv_series
+    from .files import make_folder
 
-    series = read_csv_series(chosen.table, chosen.target, chosen.inputs, chosen.time, chosen.drop_missing)
+    with _naming_flags():
+        series = read_csv_series(chosen.table, chosen.target, chosen.inputs, chosen.time, chosen.drop_missing)
+    make_folder(chosen.out, "the folder of the report")  # before the training
     for line in series.found:
         print(line)
     with _warnings_as_notes():
@@ -440,11 +446,20 @@ def _predict(chosen: argparse.Namespace) -> int:
     from .files import check_writable, write_bytes
 
     check_writable(chosen.out, "the predictions")
-    with _warnings_as_notes():
+    with _warnings_as_notes(), _naming_flags():
         frame = predict_csv(load(chosen.model), chosen.table, chosen.horizon, chosen.time, chosen.drop_missing)
     write_bytes(chosen.out, frame.to_csv(index=frame.index.name is not None).encode(), "the predictions")
     print(chosen.out)
     return 0
+
+
+@contextlib.contextmanager
+def _naming_flags() -> Iterator[None]:
+    """Name the command's flags in an error of the block, in place of the arguments of a function."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(str(error).replace("drop_missing=True", "--drop-missing")) from None
 
 
 @contextlib.contextmanager
@@ -542,7 +557,7 @@ def _forecast_options(parser: _Parser) -> None:
         type=_numbers,
         default=[1, 2],
         metavar="K",
-        help="how many steps back the network reads: 3, 1-3, 0-2 or 1,2,12 (1-2)",
+        help="how many steps back the network reads: 3 (which is 1-3), 0-2 or 1,2,12 (1-2)",
     )
     add("--horizon", type=_positive, default=10, metavar="N", help="steps to forecast (%(default)s)")
     add("--time", metavar="NAME", help="the column of the times, if its name is not time, date, datetime, timestamp or t")
@@ -575,7 +590,9 @@ def _numbers(text: str) -> list[int]:
     for part in text.split(","):
         first, _, last = part.strip().partition("-")
         if not first.isdecimal() or not (last or first).isdecimal() or int(last or first) < int(first):
-            raise argparse.ArgumentTypeError(f"{text} is not a number of steps, a range such as 1-3, or a list such as 1,2,12")
+            raise argparse.ArgumentTypeError(
+                f"{text!r} must be a number of steps such as 3, a range such as 1-3, or a list such as 1,2,12"
+            )
         found += range(int(first), int(last or first) + 1)
     return found
 
@@ -585,8 +602,12 @@ def _cell_options(parser: _Parser, input_size: int | None = 3, hidden_size: int 
     given = "%(default)s" if input_size else "random if not given"
     parser.add_argument("cell", metavar="CELL", help=CELL)
     parser.add_argument("--classes", nargs="+", default=[], metavar="FILE", help="files of your own classes in the model")
-    parser.add_argument("--input-size", type=_positive, default=input_size, metavar="N", help=f"of a class ({given})")
-    parser.add_argument("--hidden-size", type=_positive, default=hidden_size, metavar="N", help=f"of a class ({given})")
+    parser.add_argument(
+        "--input-size", type=_positive, default=input_size, metavar="N", help=f"size of the input, if CELL is a class ({given})"
+    )
+    parser.add_argument(
+        "--hidden-size", type=_positive, default=hidden_size, metavar="N", help=f"hidden units, if CELL is a class ({given})"
+    )
 
 
 def _equations_options(parser: _Parser) -> None:
@@ -651,12 +672,12 @@ def _explain_options(parser: _Parser) -> None:
 
 
 def _backend_options(parser: _Parser) -> None:
-    parser.add_argument("--clear", action="store_true", help="remove the compiled programs that are kept")
+    parser.add_argument("--clear", action="store_true", help="remove the compiled programs of earlier runs")
     parser.set_defaults(run=_backend)
 
 
 def _positive(text: str) -> int:
     """Convert an argument to a whole number of 1 at least."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a whole number of 1 at least")
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, at least 1")
     return int(text)

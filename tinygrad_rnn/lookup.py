@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from . import nn
+from .checks import no_such
 from .errors import DataError, TinygradError
 from .files import read_text
 from .storing import load
@@ -52,7 +53,7 @@ def find_cell(name: str) -> CellFactory:
     where, colon, attribute = name.rpartition(":")
     if not colon and name.endswith(".py"):
         module = _module_of_file(Path(name))
-        raise DataError(f"say which cell: {name}:Name; {_cells_of(module)}")
+        raise DataError(f"give the name of the cell, {name}:Name; {_cells_of(module)}")
     if not colon or not where:
         known = {key: value for key, value in vars(nn).items() if _is_cell_class(value)}
         spelt = {key.lower(): key for key in known}
@@ -60,14 +61,15 @@ def find_cell(name: str) -> CellFactory:
             if key in known:
                 return known[key]
         raise DataError(
-            f"there is no cell {name!r} in tinygrad_rnn.nn, which has {', '.join(sorted(known))}; "
-            "a cell of your own is module:Name or path/to/file.py:Name"
+            f"{no_such('cell', name, sorted(known))}. For a cell of your own, give module:Name or path/to/file.py:Name"
         )
     module, found = _found(name)
     if isinstance(found, nn.Cell):
         return lambda: found
     if isinstance(found, nn.Module):
-        raise DataError(f"{name} is of class {type(found).__name__}, and not a cell, one time step; {_cells_of(module)}")
+        raise DataError(
+            f"{name} must be a cell, which computes one time step, not a {type(found).__name__}; {_cells_of(module)}"
+        )
     if not callable(found):
         raise DataError(f"{where} has no cell {attribute!r}; {_cells_of(module)}")
     return found
@@ -95,13 +97,15 @@ def find_model(name: str) -> nn.Module:
     tinygrad_rnn.errors.DataError: tinygrad_rnn.nn:RNN failed: TypeError: ...
     """
     if not name.rpartition(":")[0]:
-        raise DataError(f"{name!r} is no model: name a file, model.safetensors, or path/to/file.py:make_model")
+        raise DataError(
+            f"a model must be given as a file, model.safetensors, or as path/to/file.py:make_model, not as {name!r}"
+        )
     _, found = _found(name)
     if callable(found) and not isinstance(found, nn.Module):
         with running(name):
             found = found()
     if not isinstance(found, nn.Module):
-        raise DataError(f"{name} is of class {type(found).__name__}, and not a model, an nn.Module, or what makes one")
+        raise DataError(f"{name} must be a model, an nn.Module, or a function that makes one, not a {type(found).__name__}")
     return found
 
 
@@ -220,7 +224,7 @@ def _module(name: str) -> ModuleType:
         except ModuleNotFoundError as error:
             if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
                 hint = "; for a file, write path/to/file.py:Name"
-                raise DataError(f"there is no module {name!r} here or among those installed{hint}") from None
+                raise DataError(f"there is no module {name!r} in this folder or among the installed modules{hint}") from None
             raise
 
 

@@ -105,7 +105,7 @@ def _by_name(
     for key, value in given.items():
         if value is not np._NoValue:
             if names[key] in named:
-                raise DtypeError(f"{name} of a tensor: {names[key]} is given twice, under both of its names")
+                raise DtypeError(f"{name} of a tensor: the option {names[key]} is given twice, also as {key}")
             named[names[key]] = value
     return positional, named
 
@@ -139,7 +139,8 @@ def _refuse(name: str, ours: Callable[..., Any], given: Mapping[str, Any]) -> No
         listed = ", ".join(f"{key}=" for key in given)
         own = ", ".join(key for key in inspect.signature(ours).parameters if key != "out")
         raise DtypeError(
-            f"{name} of a tensor takes no {listed}: here it is tr.{ours.__name__}({own}); take .data to leave the graph"
+            f"{name} of a tensor has no option {listed}: it runs tr.{ours.__name__}({own}). To compute with NumPy, without a "
+            "gradient, give x.data"
         )
 
 
@@ -150,8 +151,8 @@ def _outside_the_graph(name: str, function: Callable[..., Any], args: Any, optio
         if isinstance(x, core.tensor_class):
             if isinstance(x.node.value, Spec):
                 raise TraceError(
-                    f"{name} has no counterpart here, and a step is recorded once for all t, before there are values: "
-                    'write it with functions of tinygrad_rnn, or use mode="unroll"'
+                    f"{name} needs values, but a step is recorded once for all t, before there are values; "
+                    'use functions of tinygrad_rnn, or nn.Recurrent(cell, mode="unroll")'
                 )
             return x.data
         return type(x)(map(bare, x)) if type(x) in (list, tuple) else x
@@ -160,7 +161,10 @@ def _outside_the_graph(name: str, function: Callable[..., Any], args: Any, optio
         found = function(*bare(args), **{key: bare(value) for key, value in options.items()})
         if not _has_floats(found) or function.__name__ in SHAPE_ONLY:
             return found
-    raise DtypeError(f"{name} of tensors, called like this, has no gradient here; take .data to leave the graph")
+    raise DtypeError(
+        f"{name}, called with these arguments, has no gradient in tinygrad_rnn. To compute with NumPy, without a gradient, "
+        "give x.data"
+    )
 
 
 def _has_floats(found: Any) -> bool:

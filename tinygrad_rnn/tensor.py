@@ -16,6 +16,7 @@ from .errors import DtypeError, ImmutableError, LengthError, ShapeError, TraceEr
 from .graph.context import Location, current
 from .graph.node import CutOff, Node, Spec, leaf
 from .ops import apply, core
+from .ops.messages import no_gradient
 from .protocols import call_function, call_ufunc
 from .pytorch import missing
 
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 __all__ = ["Parameter", "Tensor", "tensor"]
 
 # What errors advise: how a step can compute without the values, which are not known while it is traced.
-LOOK = ", and look at values outside, by states(xs)"
+LOOK = ", and read values outside of the step, by states(xs)"
 COMPUTE = f"compute with functions of tinygrad_rnn{LOOK}"
-CHOOSE = "use tr.where(condition, a, b), which has both branches"
+CHOOSE = "use tr.where(condition, a, b), which computes both branches"
 LOGIC = "use tr.min or tr.max of numbers, such as tr.max(condition.astype(float))"
 
 
@@ -94,18 +95,23 @@ class Tensor:
 
     @data.setter
     def data(self, value: Any) -> None:
-        raise ImmutableError("a tensor's data cannot be set; make a new tensor, or use a Parameter, which can be rebound")
+        raise ImmutableError("the data of a tensor cannot be set; make a new tensor, or use a Parameter, whose data can be set")
 
     def _concrete(self, asked: str, advice: str = COMPUTE) -> npt.NDArray[Any]:
         value = self._node.value
         if isinstance(value, Spec):
             name = self._node.name or self._node.operation or "a tensor"
             if current().recorder is not None:
-                why, otherwise = "a compiled function is recorded once for many calls", "do it outside, with what it returns"
+                why, otherwise = (
+                    "a compiled function is recorded once for many calls",
+                    "do it outside of the function, with the returned value",
+                )
                 advice = advice.removesuffix(LOOK)
             else:
                 why, otherwise = "a step is recorded once for all t", 'use mode="unroll"'
-            raise TraceError(f"{asked} of {name} {self.shape}: {why}, before there are values; {advice}, or {otherwise}")
+            raise TraceError(
+                f"{asked} of {name} {self.shape} needs a value, but {why}, before there are values; {advice}, or {otherwise}"
+            )
         looked = current().looked
         if looked is not None:
             looked.append(self._node)
@@ -113,10 +119,8 @@ class Tensor:
 
     def _scalar(self, asked: str, advice: str = COMPUTE) -> Any:
         if self.size != 1:
-            hint = (
-                "; functions of math take one number, those of NumPy and of tinygrad_rnn a tensor" if asked == "float()" else ""
-            )
-            raise LengthError(f"{asked} needs one element, and the shape is {self.shape}{hint}")
+            hint = "; a function of math takes one number, so use NumPy's or tinygrad_rnn's" if asked == "float()" else ""
+            raise LengthError(f"{asked} needs a single element, but the tensor has shape {self.shape}{hint}")
         return self._concrete(asked, advice).item()
 
     @property
@@ -199,7 +203,7 @@ class Tensor:
         if value is not None:
             value = core.as_tensor(value)
             if value.shape != self.shape:
-                raise ShapeError(f"grad of shape {value.shape} for a tensor of shape {self.shape}")
+                raise ShapeError(f"grad has shape {value.shape}, but must have the tensor's shape {self.shape}")
         self._grad = value
 
     def backward(self, gradient: TensorLike | None = None) -> None:
@@ -248,8 +252,8 @@ class Tensor:
     def __bool__(self) -> bool:
         if self.size != 1:
             raise ShapeError(
-                f"the truth value of {self.shape} elements is ambiguous: use .any() or .all(); "
-                "or for each element, tr.where for if, tr.maximum for max, tr.minimum for min, & for and, | for or"
+                f"a tensor of shape {self.shape} has no single truth value: use .any() or .all(). To choose for each element, "
+                "use tr.where instead of if, tr.maximum and tr.minimum instead of max and min, & and | instead of and and or"
             )
         return bool(self._concrete("the truth value (if, while, and, or, not, assert)", CHOOSE))
 
@@ -261,8 +265,8 @@ class Tensor:
 
     def __index__(self) -> int:
         if self.dtype.kind not in "iu" or self.shape:
-            raise DtypeError(f"only an integer of shape () can be an index, and this is {self.dtype} {self.shape}")
-        return int(self._scalar("the use as an index", "tr.stack what is indexed: tr.stack(items)[i]"))
+            raise DtypeError(f"an index must be an integer of shape (), not {self.dtype} of shape {self.shape}")
+        return int(self._scalar("the use as an index", "index a tensor instead of a list: tr.stack(items)[i]"))
 
     def __len__(self) -> int:
         if not self.shape:
@@ -427,7 +431,7 @@ def _logical(x: TensorLike) -> Tensor:
     """An operand of & | ~, which are logical for tensors, not bitwise."""
     tensor = core.as_tensor(x)
     if tensor.dtype.kind != "b":
-        raise DtypeError(f"& | ~ take booleans, and this is {tensor.dtype}; compare first, as in (a > 0) & (b > 0)")
+        raise DtypeError(f"& | ~ need booleans, not {tensor.dtype}; compare first, as in (a > 0) & (b > 0)")
     return tensor
 
 
@@ -472,7 +476,7 @@ def tensor(data: Any, requires_grad: bool = False, dtype: npt.DTypeLike | None =
     if isinstance(data, Tensor):
         data = data.data
     elif isinstance(data, (list, tuple)) and any(isinstance(x, Tensor) for x in data):
-        raise DtypeError("tr.tensor of tensors would lose how they were made; join them with tr.stack or tr.concatenate")
+        raise DtypeError("tr.tensor cannot take a list of tensors; join the tensors by tr.stack or tr.concatenate")
     made = Tensor(core.constant(core.as_array(data, dtype)))
     made._node.role = "input"
     if requires_grad:
@@ -536,7 +540,7 @@ class Parameter(Tensor):
             if dtype is not None or value.dtype.kind in "iu" or not hasattr(data, "dtype"):
                 value = init.cast(value, np.float32 if dtype is None else dtype) if value.dtype.kind in "fiu" else value
         if value.dtype.kind != "f":
-            raise DtypeError(f"a parameter is of floats, and {value.dtype} values have no gradient")
+            raise DtypeError(no_gradient("the parameter's value", value.dtype))
         value = value.astype(value.dtype.newbyteorder("="), copy=False)
         super().__init__(leaf(value, None, "parameter"))
         self.symbol = symbol
@@ -550,7 +554,7 @@ class Parameter(Tensor):
     @symbol.setter
     def symbol(self, symbol: str | None) -> None:
         if symbol is not None and not isinstance(symbol, str):
-            raise TypeError(f"the symbol of a parameter is a text, not {symbol!r}; a shape is one tuple, such as (3, 5)")
+            raise TypeError(f"the symbol of a parameter must be a string, not {symbol!r}; a shape is one tuple, such as (3, 5)")
         self._symbol = symbol
         if symbol is not None:
             self._node.name = clean_name(symbol) or None
@@ -560,14 +564,17 @@ class Parameter(Tensor):
         """The values, as a read-only array; set it to rebind the parameter."""
         return super().data
 
+    def _called(self) -> str:
+        return f"parameter {self.name}" if self.name else "this parameter"
+
     @data.setter
     def data(self, value: Any) -> None:
         symbolic = isinstance(value, Tensor) and isinstance(value.node.value, Spec)
         given = value if symbolic or isinstance(value, np.ndarray) else core.as_array(value)
         if given.dtype.kind not in "fiub":  # NumPy would convert dates and None to numbers
-            raise DtypeError(f"parameter {self.name or ''} is of {self.dtype} and cannot become {given.dtype} values")
+            raise DtypeError(f"{self._called()} has dtype {self.dtype}, and its data cannot be set to dtype {given.dtype}")
         if given.shape != self.shape:
-            raise ShapeError(f"parameter {self.name or ''} has shape {self.shape} and cannot become {given.shape}")
+            raise ShapeError(f"{self._called()} has shape {self.shape}, and its data cannot be set to shape {given.shape}")
         if symbolic:
             made, old = _recorded_anew(cast(Tensor, value), self.dtype), self._node
             made.name, made.role, made.location = old.name, old.role, old.location
@@ -598,7 +605,7 @@ def require_grad(tensor: Tensor) -> None:
         If the tensor is not of floats.
     """
     if tensor.dtype.kind != "f":
-        raise DtypeError(f"{tensor.dtype} values have no gradient; make the tensor of floats, for instance with dtype=float")
+        raise DtypeError(no_gradient("the tensor", tensor.dtype))
     tensor.node.leaf = weakref.ref(tensor)
 
 

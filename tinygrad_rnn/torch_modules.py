@@ -72,7 +72,9 @@ def from_torch(module: Any) -> nn.Module:
     """
     made: nn.Module = _from(module, {})
     if not isinstance(made, nn.Module):
-        raise DataError(f"PyTorch's {type(module).__name__} is a function here, tr.{made.name}; put it into a Sequential")
+        raise DataError(
+            f"PyTorch's {type(module).__name__} is the function tr.{made.name} here, not a module; convert a Sequential with it"
+        )
     for path, parameters in _tied(module.named_parameters(remove_duplicate=False)):
         first = dict(made.named_parameters())[path]
         for other in parameters:
@@ -80,7 +82,7 @@ def from_torch(module: Any) -> nn.Module:
     try:
         made.load_state_dict({name: value.detach().cpu().numpy() for name, value in module.state_dict().items()})
     except TypeError as error:
-        raise DataError(f"NumPy does not have the dtype of these weights, convert them with module.float(): {error}") from None
+        raise DataError(f"NumPy does not have the dtype of these weights; convert them by module.float(): {error}") from None
     for name, parameter in module.named_parameters():
         dict(made.named_parameters())[name].requires_grad_(parameter.requires_grad)
     for name, part in module.named_modules():
@@ -142,7 +144,9 @@ def _from(module: Any, known: dict[int, Any]) -> Any:
         return known[id(module)]
     kind = type(module).__name__
     if not type(module).__module__.startswith("torch.nn."):
-        raise DataError(f"{type(module).__qualname__} is no class of torch.nn; convert its parts, and write a Module of them")
+        raise DataError(
+            f"{type(module).__qualname__} is not a class of torch.nn; convert its parts, and write a Module of them"
+        )
     if kind == "Sequential":
         made: Any = nn.Sequential(*[_from(part, known) for part in module])
     elif kind in FUNCTIONS:
@@ -150,7 +154,7 @@ def _from(module: Any, known: dict[int, Any]) -> Any:
     elif kind in ARGUMENTS:
         for name, value in ONLY_THERE.items():
             if name not in ARGUMENTS[kind] and getattr(module, name, value) != value:
-                raise DataError(f"PyTorch's {kind} has {name}={getattr(module, name)!r}, which there is not here")
+                raise DataError(f"PyTorch's {kind} has {name}={getattr(module, name)!r}, which this library does not have")
         options = {name: getattr(module, name) for name in ARGUMENTS[kind]}
         if "bias" in options and not isinstance(options["bias"], bool):
             options["bias"] = options["bias"] is not None
@@ -158,7 +162,7 @@ def _from(module: Any, known: dict[int, Any]) -> Any:
             options["dtype"] = _dtype(str(parameter.dtype).removeprefix("torch."))
         made = getattr(nn, kind)(**options)
     else:
-        raise DataError(f"there is no counterpart of PyTorch's {kind} here; docs/pytorch.md has a list of what there is")
+        raise DataError(f"this library has no counterpart of PyTorch's {kind}; docs/pytorch.md lists the modules that it has")
     known[id(module)] = made
     return made
 
@@ -180,16 +184,16 @@ def _to(torch: Any, module: Any, known: dict[int, Any]) -> Any:
         bound.apply_defaults()
         for name, value in ONLY_HERE.items():
             if name not in ARGUMENTS[kind] and bound.arguments.get(name, value) != value:
-                raise DataError(f"PyTorch's {kind} has no {name}={bound.arguments[name]!r}")
+                raise DataError(f"PyTorch's {kind} cannot have {name}={bound.arguments[name]!r}")
         options = {name: bound.arguments[name] for name in ARGUMENTS[kind]}
         if options.get("nonlinearity") == "sigmoid" or np.ndim(options.get("num_layers", 1)):
-            raise DataError(f"PyTorch's {kind} has no such layer: {options}")
+            raise DataError(f"PyTorch's {kind} cannot have these options: {options}")
         if (parameter := next(iter(module.parameters()), None)) is not None:
             options["dtype"] = getattr(torch, str(parameter.dtype))
         made = getattr(torch.nn, kind)(**options)
     else:
         called = getattr(module, "__name__", getattr(module, "name", kind))
-        raise DataError(f"there is no counterpart of {called} in PyTorch; convert its parts, and write a Module of them there")
+        raise DataError(f"PyTorch has no counterpart of {called}; convert its parts, and write a PyTorch module of them")
     known[id(module)] = made
     return made
 
@@ -198,7 +202,7 @@ def _dtype(name: str) -> npt.DTypeLike:
     try:
         return np.dtype(name)
     except TypeError:
-        raise DataError(f"NumPy does not have the dtype {name} of these weights; convert them with module.float()") from None
+        raise DataError(f"NumPy does not have the dtype {name} of these weights; convert them by module.float()") from None
 
 
 # -- ties ----------------------------------------------------------------------------------

@@ -48,9 +48,9 @@ def steps(*sequences: TensorLike, reverse: bool = False) -> Iterator[tuple[Any, 
     """
     tensors = [as_input(sequence) for sequence in sequences]
     if not tensors or any(x.ndim == 0 for x in tensors):
-        raise ShapeError("tr.steps needs sequences: arrays whose first axis is time")
+        raise ShapeError("tr.steps needs at least one sequence, an array whose first axis is time")
     if len({len(x) for x in tensors}) > 1:
-        raise ShapeError(f"the sequences differ in length: {', '.join(str(x.shape) for x in tensors)}")
+        raise ShapeError(f"the sequences must have the same length, but have shapes {', '.join(str(x.shape) for x in tensors)}")
     return Steps(tensors, [tensor.name for tensor in tensors], len(tensors[0]), reverse, closed=False)
 
 

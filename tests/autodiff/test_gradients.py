@@ -331,9 +331,9 @@ def test_detach_cuts_and_the_error_names_the_cut():
     y.backward()
     assert x.grad.item() == 2
     h = (x * x).named("h")
-    with pytest.raises(GradientError, match=r"behind a cut.*\.detach\(\)"):
+    with pytest.raises(GradientError, match=r"the detached h .* cuts the graph.*\.detach\(\)"):
         tr.grad(h.detach() * 2, x)
-    with pytest.raises(GradientError, match=r"\.detach\(\) cut the graph at .*h"):
+    with pytest.raises(GradientError, match=r"the detached h \(\) cuts the graph"):
         (h.detach() * 2).backward()
 
 
@@ -341,11 +341,11 @@ def test_errors_name_the_fix():
     t = tr.tensor([1.0, 2.0])
     with pytest.raises(ImmutableError, match=r"tr\.where"):
         t[0] = 3.0
-    with pytest.raises(GradientError, match="not one number"):
+    with pytest.raises(GradientError, match="starts from a single number"):
         leaf(1.0, 2.0).backward()
-    with pytest.raises(DtypeError, match="no gradient"):
+    with pytest.raises(DtypeError, match="only floats have a gradient"):
         tr.tensor([1, 2], requires_grad=True)
-    with pytest.raises(DtypeError, match="no gradient"):
+    with pytest.raises(DtypeError, match="only floats have a gradient"):
         tr.grad(t.sum(), tr.tensor([1]))
     with pytest.raises(DtypeError, match=r"tr\.stack"):
         tr.tanh([t, t])

@@ -301,7 +301,7 @@ def test_a_nan_of_another_layer_is_told_with_the_layer():
         (nn.LSTM(3, 4), XS[:0], lambda o, _: o.sum(axis=-1), "h", ShapeError, "T = 0: there is no step"),
         (nn.LSTM(3, 4), XS, lambda o, _: o.argmax(axis=-1), "h", DtypeError, "the loss is of int64 values"),
         (nn.Linear(3, 4), XS, squares, "h", TinygradError, "depends on no recurrent part of Linear: .* nn.Recurrent"),
-        (nn.Recurrent(nn.SystemCell(0, 1, f=lambda s: s)), None, squares, "h", ShapeError, "how many steps"),
+        (nn.Recurrent(nn.SystemCell(0, 1, f=lambda s: s)), None, squares, "h", ShapeError, "steps must be the number of steps"),
         (decoder()[0], np.zeros((3, 2), int), squares, "y", DtypeError, "y is of int64 values, which have no gradient"),
         ("LSTM", XS, squares, "h", TinygradError, "a model is a Module, or a function"),
     ],

@@ -172,8 +172,8 @@ class Counter(nn.Cell):
             "a state of integers has no derivative: n of int64",
         ),
         (lambda: explain.lyapunov(nn.LSTM(3, 4), XS, 9), ValueError, "from 1 to the 8 elements of the state, not 9"),
-        (lambda: explain.lyapunov(nn.LSTM(3, 4), XS, 0), ValueError, "k is a whole number, 1 at least"),
-        (lambda: explain.lyapunov(system(1, lambda s: s), None, 1), ShapeError, "how many steps"),
+        (lambda: explain.lyapunov(nn.LSTM(3, 4), XS, 0), ValueError, "k must be a whole number, at least 1"),
+        (lambda: explain.lyapunov(system(1, lambda s: s), None, 1), ShapeError, "steps must be the number of steps"),
         (
             lambda: explain.lyapunov(system(1, lambda s: s * s), None, 1, state=np.array([[10.0]]), steps=50),
             NonFiniteError,

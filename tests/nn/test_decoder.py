@@ -390,13 +390,13 @@ PARTS = nn.Embedding(4, 2), nn.GRUCell(2, 3), nn.Linear(3, 4)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"start": None}, "start is the code .* from 0 to 3, not None"),
-        ({"start": 4}, "start is the code .* not 4"),
+        ({"start": None}, "start, the code .* from 0 to 3, not None"),
+        ({"start": 4}, "start, the code .* not 4"),
         ({"start": -1}, "not -1"),
-        ({"start": 0, "end": 9}, "end is the code .* not 9"),
-        ({"start": 0, "end": 0.5}, "end is the code .* not 0.5"),
-        ({"start": 0, "at": "end"}, "at says where .* not 'end'"),
-        ({"start": 0, "temperature": 0}, "a temperature is above 0, not 0"),
+        ({"start": 0, "end": 9}, "end, the code .* not 9"),
+        ({"start": 0, "end": 0.5}, "end, the code .* not 0.5"),
+        ({"start": 0, "at": "end"}, "at, the place .*, must be 'start', 'every_step' or 'both', not 'end'"),
+        ({"start": 0, "temperature": 0}, "temperature must be above 0, not 0"),
     ],
     ids=str,
 )
@@ -408,13 +408,13 @@ def test_options_that_are_none(options, message):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda d, x: d.beam(x, 3, 0), "width is a whole number, 1 at least, not 0"),
+        (lambda d, x: d.beam(x, 3, 0), "width must be a whole number, at least 1, not 0"),
         (lambda d, x: d.beam(x, width=-2), "width .* not -2"),
         (lambda d, x: d.beam(x, 3, 2.5), "width .* not 2.5"),
-        (lambda d, x: d.beam(x, 0, 2), "max_steps is a whole number, 1 at least, not 0"),
+        (lambda d, x: d.beam(x, 0, 2), "max_steps must be a whole number, at least 1, not 0"),
         (lambda d, x: d.greedy(x, 0), "max_steps .* not 0"),
         (lambda d, x: d.sample(x, -1), "max_steps .* not -1"),
-        (lambda d, x: d.sample(x, 3, 0), "a temperature is above 0, not 0; greedy"),
+        (lambda d, x: d.sample(x, 3, 0), "temperature must be above 0, not 0; .* greedy"),
         (lambda d, x: d.sample(x, 3, -1.0), "above 0, not -1.0"),
         (lambda d, x: d.sample(x, 3, float("nan")), "above 0, not nan"),
     ],
@@ -432,18 +432,22 @@ X = np.ones((2, 5), "float32")
 @pytest.mark.parametrize(
     ("options", "call", "message"),
     [
-        ({}, lambda d: d(YS, X), r"the context has shape \(2, 5\), and this decoder reads none"),
-        ({"context_size": 5}, lambda d: d(YS), r"there is no context, .* need one of shape \(2, 5\)"),
+        ({}, lambda d: d(YS, X), r"the context has shape \(2, 5\), but this decoder reads no context"),
+        ({"context_size": 5}, lambda d: d(YS), r"the context is missing: .* need one of shape \(2, 5\)"),
         ({"context_size": 5}, lambda d: d.greedy(X[:, :4]), r"has shape \(2, 4\), .* need \(2, 5\)"),
         ({"context_size": 5}, lambda d: d(YS, X[:1]), r"has shape \(1, 5\), .* need \(2, 5\)"),
-        ({"context_size": 5}, lambda d: d(YS, X, state=np.zeros((2, 3))), "is made of the context; give it no state"),
+        (
+            {"context_size": 5},
+            lambda d: d(YS, X, state=np.zeros((2, 3))),
+            "computes its initial state from the context; give no state",
+        ),
         ({}, lambda d: d(YS, state=np.zeros((2, 4))), r"initial state has shape \(2, 4\), .* need \(2, 3\)"),
         ({}, lambda d: d(YS, state=(np.zeros((2, 3)),) * 2), r"\(\(2, 3\), \(2, 3\)\), .* need \(2, 3\)"),
-        ({}, lambda d: d(YS[0]), r"integers of shape \(time, batch\), not int64 \(2,\)"),
-        ({}, lambda d: d(YS * 1.0), r"integers of shape \(time, batch\), not float64 \(3, 2\)"),
-        ({}, lambda d: d(YS, lengths=[4, 1]), "lengths go from 1 to 4, and the sequence has 3 steps"),
-        ({}, lambda d: d(YS + 4), "symbols to be written go from 4 to 4, and there are 4"),
-        ({}, lambda d: d(YS - 1), "go from -1 to -1, and there are 4"),
+        ({}, lambda d: d(YS[0]), r"integers of shape \(time, batch\), not int64 of shape \(2,\)"),
+        ({}, lambda d: d(YS * 1.0), r"integers of shape \(time, batch\), not float64 of shape \(3, 2\)"),
+        ({}, lambda d: d(YS, lengths=[4, 1]), "lengths go from 1 to 4, but the sequence has 3 steps"),
+        ({}, lambda d: d(YS + 4), "target symbols go from 4 to 4, but there are only 4"),
+        ({}, lambda d: d(YS - 1), "go from -1 to -1, but there are only 4"),
     ],
 )
 def test_what_does_not_fit_is_named(options, call, message):
@@ -462,17 +466,17 @@ def test_a_likelihood_is_of_given_symbols():
 
 @pytest.mark.parametrize("batch_size", [-1, 2.5, None])
 def test_a_batch_of_less_than_nothing(batch_size):
-    with pytest.raises(ValueError, match=f"batch_size is a whole number, 0 at least, not {batch_size}"):
+    with pytest.raises(ValueError, match=f"batch_size must be a whole number, at least 0, not {batch_size}"):
         nn.Decoder(*PARTS, start=0).greedy(batch_size=batch_size)
 
 
 def test_a_layer_is_no_cell():
-    with pytest.raises(TinygradError, match=r"around a Cell, such as nn\.GRUCell, and GRU is none"):
+    with pytest.raises(TinygradError, match=r"needs a cell, such as nn\.GRUCell\(8, 16\), not GRU"):
         nn.Decoder(PARTS[0], nn.GRU(2, 3), PARTS[2], start=0)
 
 
 def test_lengths_are_integers():
-    with pytest.raises(DtypeError, match="lengths are integers"):
+    with pytest.raises(DtypeError, match="lengths must be integers"):
         nn.Decoder(*PARTS, start=0)(YS, lengths=[1.0, 2.0])
 
 

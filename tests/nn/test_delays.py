@@ -172,35 +172,35 @@ MAKERS = {
 @pytest.mark.parametrize(
     ("delays", "message"),
     [
-        ([1, -2], "how many steps to look back, and -2 would look ahead"),
-        (-1, "-1 would look ahead"),
-        ([1, 2, 1], r"1 is there more than once, in \[1, 2, 1\]"),
-        ([3, 1], r"from the smallest to the largest, \[1, 3\], not \[3, 1\]"),
+        ([1, -2], "at least .*not -2: a negative delay"),
+        (-1, "at least .*not -1: a negative delay"),
+        ([1, 2, 1], r"\[1, 2, 1\] repeats 1"),
+        ([3, 1], r"from the smallest delay to the largest, \[1, 3\], not \[3, 1\]"),
         ([1, 2.0], r"whole numbers of steps.* not \[1, 2.0\]"),
         (1.5, "whole numbers of steps"),
         (True, "whole numbers of steps"),
         ("12", "whole numbers of steps"),
-        ([], "there are none"),
+        ([], "is empty; give at least one delay"),
     ],
 )
 def test_delays_that_cannot_be(name, delays, message):
-    with pytest.raises(ValueError, match=f"^{name}: .*{message}"):
+    with pytest.raises(ValueError, match=f"^{name} .*{message}"):
         MAKERS[name](delays)
 
 
 @pytest.mark.parametrize("delays", [0, [0, 1], [0]])
 def test_feedback_without_a_delay_is_an_algebraic_loop(delays):
-    with pytest.raises(ValueError, match=r"y_t would be computed from itself, an algebraic loop; feedback starts at 1"):
+    with pytest.raises(ValueError, match=r"must be at least 1, not 0: .* y_t would be computed from itself, an algebraic loop"):
         nn.NARX(1, 1, 2, delays)
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: nn.TimeDelay(2, 3, nonlinearity="sine"), "nonlinearity is one of tanh, relu, sigmoid, not 'sine'"),
-        (lambda: nn.TimeDelay(2, 3, dilation=0), "dilation is a number of steps, 1 at least, not 0"),
+        (lambda: nn.TimeDelay(2, 3, nonlinearity="sine"), "nonlinearity must be 'tanh', 'relu' or 'sigmoid', not 'sine'"),
+        (lambda: nn.TimeDelay(2, 3, dilation=0), "dilation must be a whole number, at least 1, not 0"),
         (lambda: nn.TimeDelay(2, 3, dilation=1.5), "dilation"),
-        (lambda: nn.AR([1, 2]), r"order is the number of past steps, 1 at least, not \[1, 2\]"),
+        (lambda: nn.AR([1, 2]), r"order must be a whole number, at least 1, not \[1, 2\]"),
         (lambda: nn.AR(0), "order"),
         (lambda: nn.AR(1.0), "order"),
     ],
@@ -211,11 +211,11 @@ def test_options_that_cannot_be(make, message):
 
 
 def test_a_history_that_is_too_short():
-    with pytest.raises(DataError, match="the history of x has 5 steps, and a delay of 6 steps needs 6"):
+    with pytest.raises(DataError, match="the history of x has 5 steps, but the longest delay is 6 steps; give at least 6"):
         nn.TimeDelay(2, 3, 3, dilation=2).history(np.zeros((5, 1, 2)))
-    with pytest.raises(ShapeError, match=r"the history of x has shape \(6, 2\); it is \(time, batch, features\) with 2"):
+    with pytest.raises(ShapeError, match=r"the history of x has shape \(6, 2\), but must be \(time, batch, features\) with 2"):
         nn.TimeDelay(2, 3, 3).history(np.zeros((6, 2)))
-    with pytest.raises(ShapeError, match=r"features; one series is ys\[:, None, None\]"):
+    with pytest.raises(ShapeError, match=r"feature; for a single series, give ys\[:, None, None\]"):
         nn.AR(2).fit(np.zeros(9))
-    with pytest.raises(DataError, match="the history of y has 1 step, and a delay of 2 steps needs 2"):
+    with pytest.raises(DataError, match="the history of y has 1 step, but the longest delay is 2 steps; give at least 2"):
         nn.AR(2).history(np.zeros((1, 1, 1)))

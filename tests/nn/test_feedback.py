@@ -115,19 +115,19 @@ def test_an_input_is_neither_lost_nor_made_up(f, mode):
     alone, driven = (nn.Recurrent(nn.SystemCell(size, 2, f=f), mode) for size in (0, 1))
     s, xs = tr.tensor(np.ones((4, 2), "f4")), np.ones((3, 4, 1), "f4")
     for options in ({}, {"steps": 3}):
-        with pytest.raises(ShapeError, match=r"there is no input, its size is 0: give None for xs, and steps=T"):
+        with pytest.raises(ShapeError, match=r"has no input, its input_size is 0; give None for xs, and steps=T"):
             alone(xs, s, **options)
-    with pytest.raises(ShapeError, match="xs is missing: there is an input, of 1 features"):
+    with pytest.raises(ShapeError, match="xs is missing: this model has an input of 1 feature"):
         driven(None, s, steps=3)
     for run in (alone, driven):
-        with pytest.raises(ShapeError, match="say how many steps"):
+        with pytest.raises(ShapeError, match="steps must be the number of steps"):
             run(None, s)
     assert alone(None, s, steps=3)[0].shape == driven(xs, s)[0].shape == (3, 4, 2)
 
 
 def test_units_are_of_the_function_that_is_made():
     assert nn.SystemCell(1, 2).f[0].W.shape == (10, 2)
-    with pytest.raises(ValueError, match="hidden_size=99 is that of the layer made when no f is given"):
+    with pytest.raises(ValueError, match="hidden_size=99 is for the layer that is made without f"):
         nn.SystemCell(0, 2, f=lambda s: s, hidden_size=99)
 
 
@@ -195,7 +195,7 @@ def test_parameters_start_uniform(make, fans):
     ],
 )
 def test_sizes_that_cannot_be(make):
-    with pytest.raises(ValueError, match=r"sizes are whole numbers, and a layer has one unit at least: \w+ cannot have shape"):
+    with pytest.raises(ValueError, match=r"sizes must be whole numbers, .* at least 1 unit: \w+ cannot have shape"):
         make()
 
 

@@ -195,15 +195,15 @@ H = np.zeros((1, 2, 5), "float32")
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: nn.LSTM(3, 5)(X[..., :2]), r"LSTM: the input has shape \(4, 2, 2\); it is \(time, batch.* 3 features"),
-        (lambda: nn.GRU(3, 5, batch_first=True)(X[0, 0]), r"GRU: the input has shape \(3,\); it is \(batch, time"),
+        (lambda: nn.LSTM(3, 5)(X[..., :2]), r"LSTM: the input has shape \(4, 2, 2\), but must be \(time, batch.* 3 features"),
+        (lambda: nn.GRU(3, 5, batch_first=True)(X[0, 0]), r"GRU: the input has shape \(3,\), but must be \(batch, time"),
         (lambda: nn.LSTM(3, 5)(X, H), r"LSTM: the initial state has shape \(1, 2, 5\), .* need .*c=\(1, 2, 5\)"),
         (lambda: nn.GRU(3, 5)(X, (H, H)), r"GRU: the initial state has shape \(\(1, 2, 5\), \(1, 2, 5\)\)"),
         (lambda: nn.RNN(3, 5)(X, H[0]), r"RNN: the initial state has shape \(2, 5\), .* need \(1, 2, 5\)"),
         (lambda: nn.RNN(3, 5)(X[:, 0], H), r"RNN: the initial state has shape \(1, 2, 5\), .* need \(1, 5\)"),
         (
             lambda: nn.LSTMCell(3, 5)(X[0], tr.tensor(H[0])),
-            r"LSTMCell: .* a tuple of 2 tensors, \(h, c\), and not a T",
+            r"LSTMCell:.* a tuple of 2 tensors, \(h, c\), not a T",
         ),
         (lambda: nn.LSTMCell(3, 5)(X[0], (H[0],)), "not 1 part"),
         (lambda: nn.GRUCell(4, 5)(X[0], H[0]), r"GRUCell: .*\(2, 3\).*transpose\(U\)"),

@@ -104,5 +104,5 @@ def test_what_does_not_fit_is_named():
         nn.log_likelihood(np.zeros((3, 2, 4)), np.zeros((2, 2), int))
     with pytest.raises(ShapeError, match="lengths go from 1 to 4"):
         nn.log_likelihood(np.zeros((3, 2, 4)), np.zeros((3, 2), int), [1, 4])
-    with pytest.raises(DtypeError, match="lengths are integers"):
+    with pytest.raises(DtypeError, match="lengths must be integers"):
         nn.log_likelihood(np.zeros((3, 2, 4)), np.zeros((3, 2), int), [0.5, 1.0])

@@ -19,59 +19,60 @@ MESSAGES = [
     # class targets of floats
     (
         lambda: nn.cross_entropy(ROWS, NUMBERS),
-        "cross_entropy: class targets are integers, and these are float32; give targets.astype(int)",
+        "cross_entropy: targets that are classes must be integers, not float32; give targets.astype(int)",
     ),
     (
         lambda: nn.cross_entropy(ROWS[None], NUMBERS[None].astype("float64"), lengths=[1] * 7),
-        "cross_entropy: class targets are integers, and these are float64; give targets.astype(int)",
+        "cross_entropy: targets that are classes must be integers, not float64; give targets.astype(int)",
     ),
     (
         lambda: nn.cross_entropy(ROWS, ROWS[:, :2]),
-        "cross_entropy: probabilities (7, 2) for logits (7, 3); give both one shape",
+        "cross_entropy: targets that are probabilities must have the shape of the logits, (7, 3), not (7, 2)",
     ),
     # one axis where a layer needs more
     (
         lambda: nn.Recurrent(CELL)(NUMBERS),
-        "Recurrent: an input sequence is (time, batch, features), and this one is (7,); "
-        "give a single sequence axes of batch and features: xs[:, None, None]",
+        "Recurrent: an input sequence must have shape (time, batch, features), not (7,); "
+        "to run a single sequence, add axes of batch and features: xs[:, None, None]",
     ),
     (
         lambda: nn.Recurrent(CELL)(ROWS),
-        "Recurrent: an input sequence is (time, batch, features), and this one is (7, 3); "
-        "give a single sequence a batch axis: xs[:, None]",
+        "Recurrent: an input sequence must have shape (time, batch, features), not (7, 3); "
+        "to run a single sequence, add a batch axis: xs[:, None]",
     ),
     (
         lambda: nn.Recurrent(CELL)(CODES),
-        "Recurrent: an input sequence is (time, batch) of codes, and this one is (3,); "
-        "give a single sequence a batch axis: xs[:, None]",
+        "Recurrent: an input sequence must have shape (time, batch) of codes, not (3,); "
+        "to run a single sequence, add a batch axis: xs[:, None]",
     ),
     (
         lambda: nn.Recurrent(CELL)(1.0),
-        "Recurrent: an input sequence is (time, batch, features), and this is a single number",
+        "Recurrent: an input sequence must have shape (time, batch, features), and here is a single number",
     ),
     (
         lambda: nn.AR(2)(NUMBERS),
-        "AR: an input sequence is (time, batch, features), and this one is (7,); "
-        "give a single sequence axes of batch and features: xs[:, None, None]",
+        "AR: an input sequence must have shape (time, batch, features), not (7,); "
+        "to run a single sequence, add axes of batch and features: xs[:, None, None]",
     ),
     (
         lambda: nn.TimeDelay(1, 2, 3)(NUMBERS),
-        "TimeDelay: an input sequence is (time, batch, features), and this one is (7,); "
-        "give a single sequence axes of batch and features: xs[:, None, None]",
+        "TimeDelay: an input sequence must have shape (time, batch, features), not (7,); "
+        "to run a single sequence, add axes of batch and features: xs[:, None, None]",
     ),
     (
         lambda: nn.Jordan(3, 4, 2)(ROWS),
-        "Jordan: an input sequence is (time, batch, features), and this one is (7, 3); "
-        "give a single sequence a batch axis: xs[:, None]",
+        "Jordan: an input sequence must have shape (time, batch, features), not (7, 3); "
+        "to run a single sequence, add a batch axis: xs[:, None]",
     ),
-    (lambda: nn.Linear(3, 2)(NUMBERS), "Linear: x has 3 features along its last axis, and this one is (7,)"),
+    (lambda: nn.Linear(3, 2)(NUMBERS), "Linear: x has shape (7,), but must have 3 features along its last axis"),
     (
         lambda: nn.Linear(1, 2)(NUMBERS),
-        "Linear: x has 1 feature along its last axis, and this one is (7,); one feature has an axis too: x[..., None]",
+        "Linear: x has shape (7,), but must have 1 feature along its last axis; give a single feature an axis of its own: "
+        "x[..., None]",
     ),
     (
         lambda: nn.RNN(3, 4)(NUMBERS),
-        "RNN: the input has shape (7,); it is (time, batch, features), "
+        "RNN: the input has shape (7,), but must be (time, batch, features), "
         "or (time, features) for a single sequence, with 3 features",
     ),
     # what a drawing is asked for
@@ -100,7 +101,7 @@ def test_an_input_that_is_not_found_still_is():
         def forward(self, x):
             return x @ tr.tensor(np.ones((17, 2)))
 
-    with pytest.raises(TinygradError, match=r"^Odd: matmul: .*\(no input was found that Odd takes; give an example"):
+    with pytest.raises(TinygradError, match=r"^Odd: matmul: .*\(the inputs that were tried do not fit Odd; give an example"):
         Odd().draw()
 
 
@@ -120,21 +121,30 @@ def kept(self, x, h):
 
 
 MISTAKES = {
-    "no state": (lambda self, x: x, r"step\(self, x\) is called with an input and a state: write step\(self, x, state\)"),
-    "two states": (lambda self, x, h, c: (h, (h, c)), r"step\(self, x, h, c\) is called .* several slots is one tuple"),
-    "no self": (lambda x, h: (h, h), r"step\(x, h\) is called with an input and a state"),
-    "three results": (lambda self, x, h: (h, h, h), "returned 3 things; return two things"),
-    "one result": (lambda self, x, h: h, "returned a Tensor; return two things"),
-    "max": (lambda self, x, h: (max(h, 0), h), "ambiguous: .*tr.maximum for max"),
-    "and": (lambda self, x, h: (h > 0 and h, h), "ambiguous: .*& for and"),
-    "math": (lambda self, x, h: (math.tanh(h), h), "functions of math take one number"),
-    "W x": (lambda self, x, h: (np.ones((2, 2)) @ (x @ np.ones((3, 4))).T, h), r"\(2, 2\) @ \(4, 5\) do not fit: .* differ \("),
-    "swapped": (lambda self, x, h: (np.ones((3, 4)) @ x, h), r"\(3, 4\) @ \(5, 3\) .*; the other way round they fit"),
-    "transposed": (lambda self, x, h: (x @ np.ones((4, 3)), h), r"\(5, 3\) @ \(4, 3\) .*; with the second transposed they fit"),
-    "a vector": (lambda self, x, h: (x @ np.ones(4), h), r"\(5, 3\) @ \(4,\) do not fit: axes of length 3 and 4"),
+    "no state": (lambda self, x: x, r"step\(self, x\) must take an input and a state: write step\(self, x, state\)"),
+    "two states": (lambda self, x, h, c: (h, (h, c)), r"step\(self, x, h, c\) must take .* several slots is one tuple"),
+    "no self": (lambda x, h: (h, h), r"step\(x, h\) must take an input and a state"),
+    "three results": (lambda self, x, h: (h, h, h), "must return a tuple of two, .* returned a tuple of 3"),
+    "one result": (lambda self, x, h: h, "must return a tuple of two, .* returned a Tensor"),
+    "max": (lambda self, x, h: (max(h, 0), h), "no single truth value: .*tr.maximum and tr.minimum instead of max"),
+    "and": (lambda self, x, h: (h > 0 and h, h), r"no single truth value: .*& and \| instead of and"),
+    "math": (lambda self, x, h: (math.tanh(h), h), "a function of math takes one number"),
+    "W x": (
+        lambda self, x, h: (np.ones((2, 2)) @ (x @ np.ones((3, 4))).T, h),
+        r"\(2, 2\) @ \(4, 5\) do not fit: .* different lengths \(",
+    ),
+    "swapped": (lambda self, x, h: (np.ones((3, 4)) @ x, h), r"\(3, 4\) @ \(5, 3\) .*; in the other order, b @ a, they fit"),
+    "transposed": (
+        lambda self, x, h: (x @ np.ones((4, 3)), h),
+        r"\(5, 3\) @ \(4, 3\) .*; with b transposed, a @ b.T, they fit",
+    ),
+    "a vector": (
+        lambda self, x, h: (x @ np.ones(4), h),
+        r"\(5, 3\) @ \(4,\) do not fit: the axes to sum over have lengths 3 and 4",
+    ),
     "not a list": (lambda self, x, h: (tr.concatenate(x, h), h), r"as one list, tr.concatenate\(\[a, b\]\)"),
     "axis": (lambda self, x, h: (tr.concatenate([x, h]), h), "joined along axis -1"),
-    "name": (lambda self, x, h: (h.named(3), h), 'a name is a text, such as "h", and this is 3'),
+    "name": (lambda self, x, h: (h.named(3), h), 'a name must be a string, such as "h", not 3'),
 }
 
 
@@ -153,23 +163,23 @@ def test_an_error_within_a_step_is_not_taken_for_one_of_its_arguments():
 def test_a_value_that_a_step_kept_is_told_as_that():
     with contextlib.suppress(TinygradError):
         nn.Recurrent(cell(kept))(np.ones((4, 5, 3)))
-    with pytest.raises(TinygradError, match=r"has no value: a step was recorded with it, .* or by states\(xs\)"):
+    with pytest.raises(TinygradError, match=r"has no value: a cell's step kept it .* or read it by states\(xs\)"):
         KEEPING[0] * 2
 
 
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: nn.Sequential([nn.Linear(3, 2)]), r"layer 0 of Sequential is .*.*nn.Sequential\(\*layers\)"),
-        (lambda: nn.Recurrent(nn.RNNCell), r"got the class RNNCell: call it, RNNCell\("),
-        (lambda: nn.Recurrent(nn.RNN(3, 4)), "got RNN, which takes whole sequences"),
+        (lambda: nn.Sequential([nn.Linear(3, 2)]), r"layer 0 of Sequential must be .*.*nn.Sequential\(\*layers\)"),
+        (lambda: nn.Recurrent(nn.RNNCell), r"not the class RNNCell: call it, RNNCell\("),
+        (lambda: nn.Recurrent(nn.RNN(3, 4)), "not RNN, which takes whole sequences"),
         (lambda: nn.Parameter(3, 5), r"a shape is one tuple"),
         (lambda: tr.tensor([[1, 2], [3]]), "sequences.pad"),
-        (lambda: nn.RNN(3, 4)(None), "a tensor of NoneType values"),
-        (lambda: nn.RNN(3, 4).draw(time="unrolled", steps="4"), "steps is a whole number, 0 at least, not '4'"),
+        (lambda: nn.RNN(3, 4)(None), "a tensor cannot hold values of type NoneType"),
+        (lambda: nn.RNN(3, 4).draw(time="unrolled", steps="4"), "steps must be a whole number, at least 0, not '4'"),
         (
             lambda: nn.Recurrent(cell(lambda self, x, h: h)).draw(),
-            r"^Recurrent: Mine.step at t=1 returned a Tensor; .* \(no input was found",
+            r"^Recurrent: Mine.step at t=1 must return .* a Tensor \(the inputs that were tried",
         ),
     ],
 )

@@ -189,7 +189,7 @@ def test_what_cannot_be_walked_in_order_is_refused(kind):
 
 
 def test_names_that_clash_and_circles_are_refused():
-    with pytest.raises(TinygradError, match=r"both called 'layers\.1'"):
+    with pytest.raises(TinygradError, match=r"have the name 'layers\.1'"):
         Holder({1: linear(), "1": linear()})
     holder = Holder([])
     with pytest.raises(TinygradError, match="contains"):

@@ -35,7 +35,7 @@ class OneSlot(nn.Cell):
         (lambda x, h: ({"y": h}, h), "output"),
         (lambda x, h: (h, [h]), "tuple"),
         (lambda x, h: (h, (h, h)), "state of 2 tensors"),
-        (lambda x, h: (h, h[:, :1]), r"\(1, 1\).*\(1, 2\)"),
+        (lambda x, h: (h, h[:, :1]), r"\(1, 2\).*\(1, 1\)"),
     ],
 )
 def test_what_a_step_returns_is_checked(result, message):
@@ -50,7 +50,8 @@ def test_a_state_shape_may_be_a_number_and_outputs_may_be_arrays():
 
 
 @pytest.mark.parametrize(
-    ("state", "message"), [(np.zeros((1, 3)), r"\(1, 3\).*\(1, 2\)"), ((np.zeros((1, 2)),) * 2, "2 tensors")]
+    ("state", "message"),
+    [(np.zeros((1, 3)), r"\(1, 3\).*\(1, 2\)"), ((np.zeros((1, 2)),) * 2, r"\(\(1, 2\), \(1, 2\)\), but .* need \(1, 2\)")],
 )
 def test_a_state_that_is_not_the_cells(state, message):
     with pytest.raises(ShapeError, match=message):

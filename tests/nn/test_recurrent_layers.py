@@ -291,7 +291,7 @@ def test_dropout_is_between_layers_only():
     assert not np.allclose(found["h_l1"].data, other["h_l1"].data)
     layer.eval()
     np.testing.assert_array_equal(layer(xs)[0].data, layer(xs)[0].data)
-    with pytest.warns(UserWarning, match="there is one layer only"):
+    with pytest.warns(UserWarning, match="acts between layers, and num_layers is 1"):
         nn.LSTM(3, 5, dropout=0.5)
 
 
@@ -372,7 +372,7 @@ def test_states_of_a_cell_of_ones_own():
         np.testing.assert_array_equal(found["h"].data[:, 0, 0], [3, 12, 39])
         assert {name: x.shape for name, x in run.states(xs[:0]).items()} == dict.fromkeys(["a", "a_2", "h"], (0, 1, 2))
         assert list(run.states(xs, names=["h", "a_2"])) == ["a_2", "h"]
-        with pytest.raises(ShapeError, match="the step names no value b; it names a, a_2, h"):
+        with pytest.raises(ShapeError, match="there is no named value 'b'; there are 'a', 'a_2', 'h'"):
             run.states(xs, names=["a", "b"])
 
 
@@ -393,7 +393,7 @@ def test_a_cell_among_several_is_forced_by_its_name():
     output, _ = layer(xs, force={"h_l1": ys})
     by_hand, _ = layer.l1(layer.l0(xs)[0], force={"h": ys})
     np.testing.assert_array_equal(output.data, by_hand.data)
-    with pytest.raises(ShapeError, match=r"force: h is of no cell; write h_l0, and so on: l0, l1"):
+    with pytest.raises(ShapeError, match=r"force: 'h' names no cell; write h_l0, and so on: the cells are l0, l1"):
         layer(xs, force={"h": ys})
     alone = nn.GRU(3, 4, dtype="float64")
     one, other = (alone(xs, force={name: ys})[0].data for name in ("h", "h_l0"))
@@ -427,25 +427,33 @@ X = np.zeros((4, 2, 3), "float32")
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: nn.LSTM(3, 5, num_layers=0), ValueError, "num_layers is 1 at least"),
-        (lambda: nn.LSTM(3, 5, num_layers=[4, 4]), ValueError, "the last one is hidden_size, which is 5"),
-        (lambda: nn.LSTM(3, 5, num_layers=[]), ValueError, "the last one is hidden_size"),
-        (lambda: nn.LSTM(3, 5, proj_size=5), ValueError, "proj_size is less than hidden_size, 5"),
-        (lambda: nn.LSTM(3, 5, bias=False, forget_bias=1.0), ValueError, "forget_bias=1.0 needs a bias"),
-        (lambda: nn.GRU(3, 5, num_layers=2, dropout=1.5), ValueError, r"dropped is in \[0, 1\), not 1.5"),
-        (lambda: nn.LSTM(3, 0), ValueError, "hidden_size is a whole number, 1 at least, not 0"),
-        (lambda: nn.GRUCell(3, 4.0), ValueError, "hidden_size is a whole number, 1 at least, not 4.0"),
-        (lambda: nn.RNN(-1, 4), ValueError, r"sizes are whole numbers, .* U cannot have shape \(4, -1\)"),
-        (lambda: nn.GRU(3, 5, recurrent_dropout=-1), ValueError, r"dropped is in \[0, 1\), not -1"),
-        (lambda: nn.GRU(3, 5)(X, lengths=[5, 1]), ShapeError, "lengths go from 1 to 5, and the sequence has 4 steps"),
+        (lambda: nn.LSTM(3, 5, num_layers=0), ValueError, "num_layers must be a whole number, at least 1"),
+        (lambda: nn.LSTM(3, 5, num_layers=[4, 4]), ValueError, "and end with hidden_size=5"),
+        (lambda: nn.LSTM(3, 5, num_layers=[]), ValueError, "and end with hidden_size"),
+        (lambda: nn.LSTM(3, 5, proj_size=5), ValueError, "proj_size must be less than hidden_size=5"),
+        (
+            lambda: nn.LSTM(3, 5, bias=False, forget_bias=1.0),
+            ValueError,
+            "forget_bias=1.0 sets a bias, but the layer has bias=False",
+        ),
+        (lambda: nn.GRU(3, 5, num_layers=2, dropout=1.5), ValueError, r"dropped, must be at least 0 and below 1, not 1.5"),
+        (lambda: nn.LSTM(3, 0), ValueError, "hidden_size must be a whole number, at least 1, not 0"),
+        (lambda: nn.GRUCell(3, 4.0), ValueError, "hidden_size must be a whole number, at least 1, not 4.0"),
+        (lambda: nn.RNN(-1, 4), ValueError, r"sizes must be whole numbers, .* U cannot have shape \(4, -1\)"),
+        (lambda: nn.GRU(3, 5, recurrent_dropout=-1), ValueError, r"dropped, must be at least 0 and below 1, not -1"),
+        (lambda: nn.GRU(3, 5)(X, lengths=[5, 1]), ShapeError, "lengths go from 1 to 5, but the sequence has 4 steps"),
         (lambda: nn.GRU(3, 5)(X, lengths=[-1, 1]), ShapeError, "lengths go from -1 to 1"),
-        (lambda: nn.GRU(3, 5)(X, lengths=[1.0, 1.0]), DtypeError, "lengths are integers, not float64"),
-        (lambda: nn.GRU(3, 5)(X, force=X), ShapeError, "force says what to force by the names of slots"),
-        (lambda: nn.Recurrent(nn.SystemCell(0, 2))(None, steps=2.5), ShapeError, r"\(None, steps=T\), not 2.5"),
-        (lambda: nn.GRU(3, 5, num_layers=1.0), ValueError, "num_layers is 1 at least, .* not 1.0"),
-        (lambda: setattr(nn.GRU(3, 5), "weight_hh_l0", np.ones((15, 5))), TinygradError, "weight_hh is a parameter: rebind"),
-        (lambda: nn.GRU(3, 5)(X, lengths=[1]), ShapeError, r"lengths of shape \(1,\) for a batch of 2"),
-        (lambda: nn.GRU(3, 5, num_layers=2)(X, np.zeros((1, 2, 5))), ShapeError, r"\(1, 2, 5\), and .* need \(2, 2, 5\)"),
+        (lambda: nn.GRU(3, 5)(X, lengths=[1.0, 1.0]), DtypeError, "lengths must be integers, not float64"),
+        (lambda: nn.GRU(3, 5)(X, force=X), ShapeError, "force must be a dict from names of slots to data"),
+        (lambda: nn.Recurrent(nn.SystemCell(0, 2))(None, steps=2.5), ShapeError, r"\(None, steps=10\), not 2.5"),
+        (lambda: nn.GRU(3, 5, num_layers=1.0), ValueError, "num_layers must be .* not 1.0"),
+        (
+            lambda: setattr(nn.GRU(3, 5), "weight_hh_l0", np.ones((15, 5))),
+            TinygradError,
+            "weight_hh is a parameter and cannot become an array",
+        ),
+        (lambda: nn.GRU(3, 5)(X, lengths=[1]), ShapeError, r"lengths have shape \(1,\), but a batch of 2"),
+        (lambda: nn.GRU(3, 5, num_layers=2)(X, np.zeros((1, 2, 5))), ShapeError, r"\(1, 2, 5\), but .* need \(2, 2, 5\)"),
         (
             lambda: nn.GRU(3, 5, num_layers=[4, 5])(X, np.zeros((2, 2, 5))),
             ShapeError,

@@ -168,16 +168,16 @@ def test_lengths_are_told_by_name():
 @pytest.mark.parametrize("name", ["stack", "both directions"])
 def test_several_states_need_a_context(name):
     model = nn.Seq2Seq(ENCODERS[name][0](), decoder(nn.GRUCell))
-    with pytest.raises(ShapeError, match=r"layers and directions have a state each.* give it a context_size"):
+    with pytest.raises(ShapeError, match=r"several layers or directions.* with context_size"):
         model(np.zeros((2, 1, 2)), np.zeros((2, 1), int))
 
 
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda m, x: m.beam(x, 3, 0), ValueError, "width is a whole number, 1 at least, not 0"),
+        (lambda m, x: m.beam(x, 3, 0), ValueError, "width must be a whole number, at least 1, not 0"),
         (lambda m, x: m.greedy(x, 0), ValueError, "max_steps"),
-        (lambda m, x: m.sample(x, 3, 0), ValueError, "a temperature is above 0"),
+        (lambda m, x: m.sample(x, 3, 0), ValueError, "temperature must be above 0"),
         (lambda m, x: m(x, np.zeros((2, 3), int)), ShapeError, r"initial state has shape \(2, 3\), .* need \(3, 3\)"),
         (lambda m, x: m(x, np.zeros((2, 2), int), lengths=[9, 1]), ShapeError, "lengths go from 1 to 9"),
         (lambda m, x: m(x, np.zeros((2, 2), int), target_lengths=[-1, 1]), ShapeError, "lengths go from -1 to 1"),
@@ -188,11 +188,11 @@ def test_what_does_not_fit_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call(model, np.zeros((4, 2, 2)))
     lstm = nn.Seq2Seq(nn.LSTM(2, 3, **F8), decoder(nn.GRUCell))
-    with pytest.raises(ShapeError, match=r"initial state has shape .*, and this cell and batch need \(2, 3\)"):
+    with pytest.raises(ShapeError, match=r"initial state has shape .*, but this cell and batch need \(2, 3\)"):
         lstm.greedy(np.zeros((4, 2, 2)))
 
 
 def test_layers_of_several_sizes_need_a_context():
     decoder = nn.Decoder(nn.Embedding(4, 3), nn.LSTMCell(3, 5, proj_size=4), nn.Linear(4, 4), start=0)
-    with pytest.raises(ShapeError, match="give it a context_size"):
+    with pytest.raises(ShapeError, match="make the decoder with context_size"):
         nn.Seq2Seq(nn.GRU(2, 5, [4, 5]), decoder).greedy(np.zeros((3, 2, 2), "float32"))

@@ -210,9 +210,9 @@ def test_what_cannot_be_cut():
     for layer in (nn.Recurrent(nn.RNNCell(2, 3), reverse=True), nn.GRU(2, 3, bidirectional=True)):
         with pytest.raises(ValueError, match="forwards"):
             nn.truncated_bptt(layer, array(4, 1, 2), 2)
-    with pytest.raises(ShapeError, match=r"one length.*\(4, 1, 3\), \(5, 1, 3\)"):
+    with pytest.raises(ShapeError, match=r"the same length.*\(4, 1, 3\), \(5, 1, 3\)"):
         nn.truncated_bptt(nn.Recurrent(Pair()), (array(4, 1, 3), array(5, 1, 3)), 2)
-    with pytest.raises(ShapeError, match="one length"):
+    with pytest.raises(ShapeError, match="the same length"):
         nn.truncated_bptt(nn.Recurrent(Pair()), 1.0, 2)
 
 

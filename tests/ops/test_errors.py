@@ -24,10 +24,10 @@ def test_every_kind_is_one_of_the_librarys():
         (lambda x, y: x + y, ("add", "(2, 3)", "(4,)")),
         (lambda x, y: x @ y.reshape(4, 1), ("matmul", "(2, 3) @ (4, 1)")),
         (lambda x, y: tr.concatenate([x, y.reshape(1, 4)]), ("concatenate", "(1, 4)")),
-        (lambda x, y: tr.stack([x, y]), ("stack", "differ in shape")),
+        (lambda x, y: tr.stack([x, y]), ("stack", "must have the same shape")),
         (lambda x, y: x.reshape(4), ("reshape", "6 elements")),
         (lambda x, y: x.sum(axis=2), ("sum", "axis 2", "2 dimensions")),
-        (lambda x, y: x.transpose(0, 0), ("transpose", "order")),
+        (lambda x, y: x.transpose(0, 0), ("transpose", "each of the 2 axes")),
         (lambda x, y: x[5], ("getitem", "out of bounds")),
         (lambda x, y: tr.einsum("ij,jk->ik", x, y), ("'jk'", "(4,)")),
         (lambda x, y: tr.broadcast_to(x, (3, 3)), ("broadcast_to", "(3, 3)")),
@@ -75,7 +75,7 @@ def test_a_tensor_is_not_written_to():
 
 def test_backward_of_what_is_no_scalar():
     h = tr.tanh(tr.tensor([1.0, 2.0], requires_grad=True)).named("h")
-    with pytest.raises(GradientError, match=r"h \(2,\) is not one number.*\.sum\(\)"):
+    with pytest.raises(GradientError, match=r"starts from a single number, but the output h \(2,\) has 2 elements.*\.sum\(\)"):
         h.backward()
 
 
@@ -96,9 +96,9 @@ def test_a_leaf_behind_a_cut_is_told_where_the_cut_is():
         h = tr.tanh(x + h @ W).named("h")
         kept.append(h)
         h = h.detach() if t == 4 else h
-    with pytest.raises(GradientError, match=r"W.*behind a cut.*h \(1, 1\).*t=4"):
+    with pytest.raises(GradientError, match=r"back to the input W \(1, 1\): the detached h \(1, 1\) at step t=4 cuts"):
         tr.grad(h.sum(), W)
-    with pytest.raises(GradientError, match=r"detach\(\) cut the graph.*t=4"):
+    with pytest.raises(GradientError, match=r"the detached h \(1, 1\) at step t=4 cuts"):
         h.sum().backward()
 
 
@@ -120,7 +120,7 @@ def test_debug_names_the_first_bad_value_its_place_and_its_line():
     with np.errstate(all="ignore"), tr.debug(), pytest.raises(NonFiniteError) as caught:
         model(np.ones((6, 1, 1)))
     message = str(caught.value)
-    source = re.search(r"made at (.*):(\d+)", message)
+    source = re.search(r"computed at (.*):(\d+)", message)
     assert source and source[1] == __file__
     line = Path(__file__).read_text().splitlines()[int(source[2]) - 1]
     assert "the error names this line" in line
@@ -144,7 +144,7 @@ def test_without_debug_numpys_inf_passes():
 
 
 def test_primitives_refuse_what_they_do_not_take():
-    with pytest.raises(TypeError, match="takes a, b"):
+    with pytest.raises(TypeError, match="takes the inputs a, b, but 1 were given"):
         tr.add(1.0)
     with pytest.raises(TypeError, match="beta"):
         tr.softplus([1.0], beta=2)
@@ -167,13 +167,13 @@ def test_a_primitive_is_made_once_and_has_a_rule_for_each_input():
 @pytest.mark.parametrize(
     ("formula", "words"),
     [
-        (r"\operatorname{foo}({x})", r"\{foo\} .* is not one of x, slope, over; .* doubled, \{\{foo\}\}"),
-        (r"\frac{x}{2}", r"braces around x .* doubled, \{\{\{x\}\}\}"),
-        (r"e^{x}", "braces around x"),
-        (r"\left\{x\right\}", "TeX's own"),
+        (r"\operatorname{foo}({x})", r"\{foo\}.* must be one of x, slope, over; double .*: \{\{foo\}\}"),
+        (r"\frac{x}{2}", r"TeX needs braces of its own: write \{\{\{x\}\}\}"),
+        (r"e^{x}", "TeX needs braces"),
+        (r"\left\{x\right\}", "braces of TeX"),
         (r"{x", "single braces"),
-        ("{}", r"\{\} .* is not one of"),
-        ("{x.data}", "is not one of"),
+        ("{}", r"\{\} .* must be one of"),
+        ("{x.data}", "must be one of"),
         ("{x!r}", "unknown format"),
         ("{x:tight}", r"\{x:tight\} .* unknown format"),
         ("{slope:sum} {x}", "unknown format"),
@@ -183,11 +183,11 @@ def test_a_primitive_is_made_once_and_has_a_rule_for_each_input():
         ("{x:own,own,}", "unknown format"),
         ("{slope:index,typed,T} {x}", "unknown format"),
         ("{slope:own,index} {x}", "unknown format"),
-        ("{rest}", "is not one of"),
-        (r"\left(x\right)", r"as text; write \{x\}"),
-        (Formula("{x}", transposed="{y}"), "is not one of"),
-        (Formula("{x}", special=(("x", 1, "{y}"),)), "is not one of"),
-        (Formula("{x}", special=(("y", 1, "{x}"),)), "for the input 'y'"),
+        ("{rest}", "must be one of"),
+        (r"\left(x\right)", r"plain text in .*; write \{x\}"),
+        (Formula("{x}", transposed="{y}"), "must be one of"),
+        (Formula("{x}", special=(("x", 1, "{y}"),)), "must be one of"),
+        (Formula("{x}", special=(("y", 1, "{x}"),)), "names the input 'y', but the inputs are x"),
     ],
 )
 def test_a_formula_that_would_print_wrong_is_refused_at_once(formula, words):
@@ -246,7 +246,7 @@ def test_numpy_functions_without_a_gradient_say_so_instead_of_dropping_it():
 
 
 def test_debug_does_not_blame_an_operation_for_its_input():
-    with tr.debug(), pytest.raises(NonFiniteError, match=r"^x \(1,\), an input of add, holds NaN"):
+    with tr.debug(), pytest.raises(NonFiniteError, match=r"^x \(1,\), an input of add, has NaN"):
         tr.tensor([np.nan]).named("x") + 1
 
 

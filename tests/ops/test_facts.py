@@ -139,12 +139,12 @@ def test_the_checker_of_primitives_holds_facts():
 @pytest.mark.parametrize(
     ("facts", "said"),
     [
-        (Facts(reduces="axes"), "wrong: reduces='axes' is none of its attributes: axis"),
-        (Facts(signs=(1, 1)), r"wrong: signs=\(1, 1\) are not 1 or -1 for each input: x"),
-        (Facts(signs=(2,)), r"wrong: signs=\(2,\) are not"),
-        (Facts(linear=("y",)), r"wrong: linear=\('y',\) has 'y', and the inputs are x"),
-        (Facts(linear="both"), "linear is 'jointly', 'each' or the names of inputs, not 'both'"),
-        ("linear", "wrong: facts='linear' are not Facts"),
+        (Facts(reduces="axes"), r"wrong: Facts\(reduces='axes'\) must name an attribute of the primitive: axis"),
+        (Facts(signs=(1, 1)), r"wrong: signs must have 1 or -1 for each of the inputs x, not \(1, 1\)"),
+        (Facts(signs=(2,)), r"wrong: signs must have 1 or -1 .*, not \(2,\)"),
+        (Facts(linear=("y",)), r"wrong: linear=\('y',\) names 'y', but the inputs are x"),
+        (Facts(linear="both"), "linear must be 'jointly', 'each' or a tuple of names of inputs, not 'both'"),
+        ("linear", "wrong: facts must be Facts, .* not 'linear'"),
     ],
 )
 def test_facts_of_what_a_primitive_has_not(facts, said):

@@ -167,7 +167,7 @@ def test_argmax(shape, data):
     keepdims = data.draw(st.booleans())
     same(tr.argmax(tr.tensor(x), axis, keepdims), np.argmax(x, axis, keepdims=keepdims))
     same(np.argmax(tr.tensor(x), axis=axis, keepdims=keepdims), np.argmax(x, axis, keepdims=keepdims))
-    with pytest.raises(ShapeError, match=r"argmax of no elements: \(2, 0\)"):
+    with pytest.raises(ShapeError, match=r"argmax needs at least one element, but x of shape \(2, 0\)"):
         tr.argmax(np.zeros((2, 0)), axis=1)
 
 
@@ -510,14 +510,14 @@ def test_every_function_of_an_axis_is_in_the_table():
 @pytest.mark.parametrize("flag", [True, np.True_])
 def test_a_boolean_is_no_axis(flag):
     for call in (lambda: tr.sum(CUBE, flag), lambda: tr.cumsum(CUBE, flag), lambda: tr.mean(CUBE, (0, flag))):
-        with pytest.raises(TypeError, match="an axis is an integer, and this is"):
+        with pytest.raises(TypeError, match="axis must be an integer, not"):
             call()
 
 
 @pytest.mark.parametrize("name", ["argmax", "argsort", "cumsum", "sort"])
 @pytest.mark.parametrize("axis", [(0, 1), (0,), (), [0], 1.0, "0"], ids=repr)
 def test_what_goes_along_one_axis_takes_no_several(name, axis):
-    with pytest.raises(TypeError, match=f"^{name}: an axis is an integer, and this is"):
+    with pytest.raises(TypeError, match=f"^{name}: axis must be an integer, not"):
         getattr(tr, name)(CUBE, axis)
 
 

@@ -155,9 +155,7 @@ def test_a_gradient_behind_a_detach_in_a_cell_is_refused_in_both_modes(what, col
         if what == "start":  # on the path, not before the cut
             words.append(tr.grad(outputs.sum(), given["start"]).data.round(9).tolist())
             continue
-        with pytest.raises(
-            GradientError, match=r"behind a cut: \.detach\(\) at the cut of z \(3, 2\) in 'cell' at step t=4"
-        ) as error:
+        with pytest.raises(GradientError, match=r"the detached z \(3, 2\) in 'cell' at step t=4 cuts") as error:
             tr.grad(outputs.sum(), given[what])
         words.append(str(error.value))
     assert words[0] == words[1]

@@ -114,7 +114,7 @@ def test_models_that_have_no_such_property():
         assert_causal(nn.Sequential(nn.Recurrent(nn.RNNCell(2, 3)), lambda hs: hs[-1]))
     with pytest.raises(tr.errors.ShapeError, match=r"call model\.eval"):
         assert_causal(nn.Sequential(nn.Recurrent(nn.RNNCell(2, 3)), nn.Dropout(0.5)))
-    with pytest.raises(ValueError, match="T is a whole number, 1 at least, not 0"):
+    with pytest.raises(ValueError, match="T must be a whole number, at least 1, not 0"):
         receptive_field(nn.RNNCell(2, 3), T=0)
 
 
@@ -146,7 +146,7 @@ def test_the_difference_of_graphs():
     graphs = [tr.graph(nn.Recurrent(cell, mode=mode)(xs)[0]) for cell in (plain, relu) for mode in ("scan", "unroll")]
     assert difference(graphs[0], graphs[1]) is None
     found = difference(graphs[0], graphs[3])
-    assert found == "cell.h[1]: tanh(cell.add_3[1]), where the other has cell.h[1]: relu(cell.add_3[1])"
+    assert found == "the first graph has cell.h[1]: tanh(cell.add_3[1]), and the second has cell.h[1]: relu(cell.add_3[1])"
     y = tr.tensor(1.0).named("y")
     assert difference(tr.graph(y), tr.graph(y, y + 1)) is not None
 

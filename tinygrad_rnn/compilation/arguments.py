@@ -44,8 +44,8 @@ def kind_of(value: Any, leaves: list[Any]) -> Hashable:
         node = value.node
         if node.leaf is None and node.primitive is not None and value.requires_grad:
             raise TraceError(
-                f"an argument {node.value.shape} was computed from parameters, and a gradient would have to leave the compiled "
-                "function; give it as .detach(), or compute it inside"
+                f"an argument of shape {node.value.shape} was computed from parameters, and a compiled function passes no "
+                "gradient back to its arguments; give x.detach(), or compute the value inside the function"
             )
         leaves.append(value)
         return "tensor", node.value.shape, node.value.dtype, node.leaf is not None
@@ -57,10 +57,13 @@ def kind_of(value: Any, leaves: list[Any]) -> Hashable:
         leaves.append(np.asarray(value))
         return "number", value.dtype
     if isinstance(value, Parameter):
-        raise TraceError("a parameter is no argument of a compiled function; use it inside, as in model(x)")
+        raise TraceError(
+            "a parameter cannot be an argument of a compiled function; let the function use the parameter from outside, as in "
+            "lambda x: model(x)"
+        )
     raise TraceError(
-        f"an argument of a compiled function is {kind.__name__}; give arrays, tensors, numbers, texts, or lists, tuples and "
-        "dicts of them, and use models and all else inside, from outside"
+        f"an argument of a compiled function cannot be of type {kind.__name__}; give arrays, tensors, numbers, strings, or "
+        "lists, tuples and dicts of them. A model or another object is used without being an argument, as in lambda x: model(x)"
     )
 
 

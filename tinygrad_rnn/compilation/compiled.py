@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -48,6 +49,7 @@ class _Cache:
     def __init__(self) -> None:
         self.watch = Watch(ANEW)
         self.known: list[_Known] = []
+        self.has_warned = False
 
 
 class CompiledFunction(Generic[P, R]):
@@ -84,7 +86,8 @@ class CompiledFunction(Generic[P, R]):
         return f"<compiled {self.function!r}>"
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the function; after its recording, it runs as one program."""
+        """Call the function; after its recording, it runs as one program. If that fails, Python runs it, and a warning "
+        "says so."""
         context = current()
         if context.tracing or context.debugging:
             return self.function(*args, **kwargs)
@@ -99,10 +102,23 @@ class CompiledFunction(Generic[P, R]):
         if not right:  # the function itself then raises the error, or computes the values that the program leaves out
             if source is not None:
                 source.state = before
-            return self.function(*args, **kwargs)
+            found = self.function(*args, **kwargs)
+            self._warn_of_python()
+            return found
         _commit(recording, state, leaves, values, computed)
         result: R = _built(recording.result, values, computed)
         return result
+
+    def _warn_of_python(self) -> None:
+        """Warn once that a call was run by Python, which is slower."""
+        if not self._cache.value.has_warned:
+            self._cache.value.has_warned = True
+            warnings.warn(
+                f"{self._name}: the compiled program cannot compute this call, since a value is NaN or inf or an operation "
+                "failed, so Python ran the function itself; such calls are slower",
+                RuntimeWarning,
+                stacklevel=3,
+            )
 
     def plan(self, *args: P.args, **kwargs: P.kwargs) -> StepPlan:
         """The plan for calls of this kind: sections that run once, and scans, in order. Nothing is run or changed.
@@ -156,8 +172,9 @@ class CompiledFunction(Generic[P, R]):
                 return known
         if not found.complete:
             raise TraceError(
-                f"{self._name} reads a {found.unknown} beside its arguments, of which it is not known whether it has changed; "
-                "give arrays as arguments or as tr.tensor, and leave all else outside"
+                f"{self._name} reads an object of type {found.unknown} that is not an argument, and tr.compile cannot tell "
+                "whether the object changes between calls; make it an argument, a tr.tensor if it is an array, or use it "
+                "outside of the compiled function"
             )
         known = _Known(found)
         self._cache.value.known = [known, *self._cache.value.known[: KEPT - 1]]
@@ -170,8 +187,8 @@ class CompiledFunction(Generic[P, R]):
             changed = before.change(guard(self.function, ANEW))
             if changed is not None:
                 raise SideEffectError(
-                    f"{self._name} changes {changed}: a compiled function is recorded once for all calls of its kind, and "
-                    "would not do so again. Return what it should remember, and give it as an argument to the next call"
+                    f"{self._name} changes {changed}, and later calls would not: a compiled function runs as Python code only "
+                    "once, when it is recorded. Return the changed value, and give it as an argument to the next call"
                 )
         recordings = known.recordings
         recordings[key] = made

@@ -47,7 +47,10 @@ class Number:
         """A scalar node for the number, in the dtype that a Python number takes next to tensors of some dtypes."""
         recorder = current().recorder
         if recorder is None:
-            raise TraceError("a number of a compiled function was kept, and is used outside of it; return it instead")
+            raise TraceError(
+                "a number from inside a compiled function is used after the function has ended; return the number instead of "
+                "storing it"
+            )
         dtype = np.result_type(*dtypes, self.value)
         key = self, dtype
         if key not in recorder.numbers:
@@ -56,9 +59,10 @@ class Number:
 
     def _refused(self, *_: object) -> NoReturn:
         raise TraceError(
-            "a number that changes from call to call, such as a learning rate or an argument, decides here: a compiled "
-            "function is recorded once for all calls of its kind. Compute with + - * / ** and NumPy's functions; or, if "
-            "it rarely changes, give it as an attribute, a global or an integer, for which the function is recorded anew"
+            "this line needs the value of a number that may differ between calls, such as a learning rate or an argument, but "
+            "a compiled function is recorded only once, without that value. Compute with + - * / ** and NumPy's functions; "
+            "or, if the number rarely changes, make it an integer, an attribute or a global variable: for each new value of "
+            "these, the function is recorded again"
         )
 
     __bool__ = __float__ = __int__ = __index__ = __lt__ = __le__ = __gt__ = __ge__ = _refused

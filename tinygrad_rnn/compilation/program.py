@@ -145,8 +145,8 @@ class Program:
             if node.primitive is None and node not in self._place:
                 if node.leaf is not None or not isinstance(node.value, np.ndarray):
                     raise TraceError(
-                        f"{describe(node)} is made within the compiled function, or is found by it in a way that cannot be "
-                        "followed; make parameters outside, and keep them in modules, lists or variables"
+                        f"{describe(node)} is made inside the compiled function, or tr.compile cannot find the variable that "
+                        "holds it; make parameters outside, and keep them in modules, lists or variables"
                     )
                 self._place[node] = len(given) + len(self.constants)
                 self.constants.append(node.value)

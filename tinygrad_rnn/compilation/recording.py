@@ -214,7 +214,9 @@ def record(
         finally:
             change(draws=before.draws, looked=before.looked, recorder=before.recorder)
         if [p.node.leaf is not None for p in parameters] != wanting:
-            raise TraceError("a compiled function cannot freeze parameters or unfreeze them; do it outside, before a call")
+            raise TraceError(
+                "a compiled function cannot freeze or unfreeze parameters; call requires_grad_() before the function"
+            )
         if generator() is not source:
             raise TraceError("a compiled function cannot call tr.seed; call it outside")
         changed = {

@@ -49,7 +49,7 @@ def adding_problem(steps: int, batch_size: int, *, rng: int | np.random.Generato
     True
     """
     if steps < 2:
-        raise ValueError(f"the adding problem marks two of the steps: give steps=2 at least, not {steps}")
+        raise ValueError(f"steps must be at least 2, not {steps}: the adding problem marks two steps")
     rng = np.random.default_rng(rng)
     numbers = rng.random((steps, batch_size), np.float32)
     half, rows = steps // 2, np.arange(batch_size)
@@ -101,7 +101,7 @@ def copy_memory(
     [7 6 5 0 0 0 9 9 9 9] [0 0 0 0 0 0 0 7 6 5]
     """
     if min(delay, length, symbols) < 1:
-        raise ValueError(f"delay, length and symbols are at least 1, not {delay}, {length} and {symbols}")
+        raise ValueError(f"delay, length and symbols must be at least 1, not {delay}, {length} and {symbols}")
     inputs = np.zeros((delay + 2 * length, batch_size), np.int64)
     inputs[:length] = np.random.default_rng(rng).integers(1, symbols + 1, (length, batch_size))
     inputs[-length - 1 :] = symbols + 1

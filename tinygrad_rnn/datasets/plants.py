@@ -47,7 +47,7 @@ def two_tanks(steps: int, *, noise: float = 0.02, rng: int | np.random.Generator
     ((500,), True, True)
     """
     if steps < 0 or noise < 0:
-        raise ValueError(f"steps and noise are at least 0, not {steps} and {noise}")
+        raise ValueError(f"steps and noise must be at least 0, not {steps} and {noise}")
     generator = np.random.default_rng(rng)
     holds = generator.integers(5, 40, size=steps // 5 + 1)
     u = np.repeat(generator.uniform(1, 4.5, size=len(holds)), holds)[:steps]

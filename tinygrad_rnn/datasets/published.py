@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..checks import no_such
 from ..errors import DataError
 from ..extras import optional
 
@@ -191,13 +192,14 @@ def _read(
     lengths = {name: len(columns[name]) for name in names}
     if len(set(lengths.values())) > 1 or min(lengths.values()) < rows:
         raise DataError(
-            f"{file} has {', '.join(f'{n:,} rows of {name}' for name, n in lengths.items())}; the published file has as many "
-            f"of each, {rows:,} at least. Get it again from {SITE}{page}"
+            f"{file} has {', '.join(f'{n:,} rows of {name}' for name, n in lengths.items())}, but the published file has "
+            "equally "
+            f"many of each, at least {rows:,}; get the file again from {SITE}{page}"
         )
     for name in wanted:
         if not len(columns[name]) or not np.isfinite(columns[name]).all() or (name == scalar and columns[name][0] <= 0):
             raise DataError(
-                f"{file} has values of {name} that are missing, infinite or out of range; get it again from {SITE}{page}"
+                f"{file} has values of {name} that are missing, infinite or out of range; get the file again from {SITE}{page}"
             )
     return columns
 
@@ -211,8 +213,8 @@ def _find(path: Path, stem: str, archive: str, page: str) -> Path:
             if found.is_file():
                 return found
     raise DataError(
-        f"there is no {stem}.csv or {stem}.mat at {path}; nothing is downloaded: get {archive} from {SITE}{page}, and give "
-        "the path of the file or of the unpacked folder"
+        f"there is no {stem}.csv or {stem}.mat at {path}. The library downloads nothing: get {archive} from {SITE}{page}, and "
+        "give the path of the file or of the unpacked folder"
     )
 
 
@@ -222,7 +224,7 @@ def _from_csv(file: Path, names: tuple[str, ...]) -> dict[str, Floats]:
         with file.open(encoding="utf-8-sig", newline="") as stream:
             rows = [row for row in csv.reader(stream) if any(map(str.strip, row))]
     except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{file} is no CSV file: {error}") from None
+        raise DataError(f"cannot read {file} as a CSV file: {error}") from None
     header = [cell.strip() for cell in rows[0]] if rows else []
     _check_names(file, names, header)
     columns = {}
@@ -234,7 +236,7 @@ def _from_csv(file: Path, names: tuple[str, ...]) -> dict[str, Floats]:
             columns[name] = np.array(cells[:1] if once else cells, np.float64)
         except ValueError:
             n = next(n for n, cell in enumerate(cells, 2) if not _is_number(cell))
-            raise DataError(f"{file} has {cells[n - 2]!r} in the column {name} of line {n}, where a number should be") from None
+            raise DataError(f"{file}, line {n}: column {name} must have a number, not {cells[n - 2]!r}") from None
     return columns
 
 
@@ -248,19 +250,19 @@ def _is_number(text: str) -> bool:
 
 def _from_mat(file: Path, names: tuple[str, ...]) -> dict[str, Floats]:
     """Columns from a file of MATLAB, up to version 7, which holds numbers and is not executed."""
-    io = optional("scipy.io", "scipy", "files of MATLAB need")
+    io = optional("scipy.io", "scipy", "MATLAB files need")
     try:
         found: dict[str, Any] = io.loadmat(file)
         held = [name for name in found if not name.startswith("__")]
     except Exception as error:  # SciPy raises errors of many kinds for a file that is damaged or of another kind
-        raise DataError(f"{file} cannot be read as a file of MATLAB: {error}") from None
+        raise DataError(f"cannot read {file} as a MATLAB file: {error}") from None
     _check_names(file, names, held)
     try:
         return {name: np.asarray(found[name], np.float64).ravel() for name in names}
     except (TypeError, ValueError):
-        raise DataError(f"{file} has something else than numbers in one of {', '.join(names)}") from None
+        raise DataError(f"{file}: the variables {', '.join(names)} must be arrays of numbers") from None
 
 
 def _check_names(file: Path, names: tuple[str, ...], there: list[str]) -> None:
     if missing := [name for name in names if name not in there]:
-        raise DataError(f"{file} has no {', '.join(missing)}; there are {', '.join(filter(None, there)) or 'no names'}")
+        raise DataError(f"{file}: {no_such('column', missing[0], filter(None, there))}")

@@ -82,13 +82,13 @@ def narma10(steps: int, *, rng: int | np.random.Generator | None) -> tuple[Float
     True
     """
     if steps < 0:
-        raise ValueError(f"steps is at least 0, not {steps}")
+        raise ValueError(f"steps must be at least 0, not {steps}")
     u = np.random.default_rng(rng).uniform(0, 0.5, steps)
     inputs, y = u.tolist(), [0.0] * min(steps, 10)
     for t in range(9, steps - 1):
         y.append(0.3 * y[t] + 0.05 * y[t] * sum(y[t - 9 : t + 1]) + 1.5 * inputs[t - 9] * inputs[t] + 0.1)
     if not all(map(math.isfinite, y)):
-        raise DataError(f"NARMA-10 grew without bound for this input of {steps} steps; take another seed")
+        raise DataError(f"for this random input of {steps} steps, NARMA-10 grows without bound; give another seed")
     return u, np.array(y)
 
 
@@ -137,9 +137,9 @@ def mackey_glass(
     array([1.2   , 1.1176, 1.043 , 0.9755])
     """
     if tau < 1 or substeps < 1:
-        raise ValueError(f"tau and substeps are at least 1, not {tau} and {substeps}")
+        raise ValueError(f"tau and substeps must be at least 1, not {tau} and {substeps}")
     if steps < 0:
-        raise ValueError(f"steps is at least 0, not {steps}")
+        raise ValueError(f"steps must be at least 0, not {steps}")
     h, lag = 1 / substeps, tau * substeps
 
     def slope(x: float, delayed: float) -> float:

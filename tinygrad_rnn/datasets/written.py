@@ -51,7 +51,7 @@ def in_words(n: int) -> str:
     ('two hundred and five', 'twenty-one', 'one million and three')
     """
     if not 0 <= n < 1_000_000_000:
-        raise ValueError(f"numbers from 0 to 999,999,999 have words here, not {n}")
+        raise ValueError(f"n must be from 0 to 999,999,999, not {n}")
     if n < 20:
         return UNITS[n]
     if n < 100:
@@ -119,7 +119,7 @@ def date_in_words(date: datetime.date, style: int = 0) -> str:
     Friday, March 4, 2011
     """
     if style not in range(len(STYLES)):
-        raise ValueError(f"style is one of 0, …, {len(STYLES) - 1}, not {style}")
+        raise ValueError(f"style must be from 0 to {len(STYLES) - 1}, not {style}")
     day, month = date.day, MONTHS[date.month - 1]
     th = "th" if 4 <= day <= 20 else {1: "st", 2: "nd", 3: "rd"}.get(day % 10, "th")
     return STYLES[style].format(day=day, th=th, month=month, short=month[:3], year=date.year, weekday=DAYS[date.weekday()])
@@ -167,5 +167,5 @@ def written_dates(
 def _different(count: int, below: int, rng: int | np.random.Generator | None) -> list[int]:
     """Draw distinct numbers from 0, …, below - 1."""
     if not 0 <= count <= below:
-        raise ValueError(f"there are {max(0, below)} to choose from, and {count} were asked for, none twice")
+        raise ValueError(f"at most {max(0, below)} different examples can be drawn, not {count}")
     return np.random.default_rng(rng).choice(below, count, replace=False).tolist()

@@ -80,11 +80,11 @@ def split(text: str, source: str = "a text") -> Corpus:
     'to be '
     """
     if not text.strip():
-        raise DataError(f"{source} is empty: there is nothing to learn from")
+        raise DataError(f"{source} is empty; give a text of at least {FEWEST} characters")
     if len(text) < FEWEST:
         raise DataError(
-            f"{source} has {counted(len(text), 'character')}: "
-            f"too few to learn from one part and hold out another; give {FEWEST} at least"
+            f"{source} has only {counted(len(text), 'character')}, too few for a part to learn from and a part to test with; "
+            f"give at least {FEWEST}"
         )
     if len(text) > MOST:
         text, source = text[:MOST], f"the first {MOST:,} characters of {source}"

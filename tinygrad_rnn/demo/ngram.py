@@ -61,7 +61,7 @@ class NGram:
 
     def __init__(self, codes: npt.ArrayLike, n: int, symbols: int) -> None:
         if n < 1:
-            raise ValueError(f"an n-gram model has n of 1 at least, not {n}")
+            raise ValueError(f"n must be at least 1, not {n}")
         codes = np.asarray(codes, np.int64)
         self.n, self.symbols = n, symbols
         self.weights: Floats = np.zeros(1)
@@ -173,7 +173,7 @@ def bits_per_character(probabilities: npt.ArrayLike) -> float:
 def _windows(codes: Codes, n: int, symbols: int) -> Codes:
     """Each run of n codes as one integer, in base `symbols`."""
     if symbols**n >= 2**63:
-        raise ValueError(f"{symbols} symbols are too many for n={n}")
+        raise ValueError(f"{symbols} symbols are too many for n={n}; give a smaller n")
     grams = np.zeros(max(0, len(codes) - n + 1), np.int64)
     for i in range(n):
         grams = grams * symbols + codes[i : i + len(grams)]

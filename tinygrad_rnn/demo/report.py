@@ -111,8 +111,8 @@ def _comparison(results: DemoResults) -> str:
         "How well it predicts",
         f"<p>The first {counted(len(corpus.training), 'character')} were for training, "
         f"the last {len(corpus.held_out):,} were held out. "
-        "Every model predicts each held-out character once, after reading all before it; its score is the mean of "
-        "−log₂ of the probability that it gave to the character that came, so less is better. The n-gram models count "
+        "Every model predicts each held-out character once, after it has read all characters before. The score is the mean "
+        "of −log₂ of the probability that the model gave to the right character, so less is better. The n-gram models count "
         "the same training part, and are smoothed by interpolation with weights fitted to a fifth of it."
         f"{unknown}</p>",
         table(("model", "bits", "per character"), rows),
@@ -121,8 +121,8 @@ def _comparison(results: DemoResults) -> str:
 
 def _samples(results: DemoResults) -> str:
     parts = [
-        "<p>The network writes: each character is drawn from its prediction and fed back as its next input. A low temperature "
-        "makes it careful, a high one inventive.</p>"
+        "<p>The network writes: each character is drawn at random from the network's prediction, and is the next input. With a "
+        "low temperature, the likeliest characters are drawn; with a high temperature, unlikely ones too.</p>"
     ]
     for temperature, text in zip(results.settings.temperatures, results.samples, strict=True):
         parts.append(f"<p>temperature {temperature:g}</p>\n<pre><mark>{escape(results.prompt)}</mark>{escape(text)}</pre>")
@@ -154,8 +154,8 @@ def _explained(results: DemoResults) -> list[str]:
     text = results.model.vocabulary.decode(results.corpus.held_out[: READ + 1])
     made = explain.report(results.model, text)
     about = (
-        "What follows is <code>explain.report(model, text)</code>, which explains any recurrent network: of this one, while it "
-        f"reads {counted(len(text), 'held-out character')}. {ABOUT}"
+        "The sections below were made by <code>explain.report(model, text)</code>, which explains any recurrent network: here "
+        f"the network of the demo, while it reads {counted(len(text), 'held-out character')}. {ABOUT}"
     )
     return [section("What it does", f"<p>{about}</p>"), *made.parts()]
 

@@ -75,8 +75,10 @@ class Settings:
         least = {"updates": 0, "sample": 0, "seed": 0}
         for name, value in vars(self).items():
             if isinstance(value, int) and value < least.get(name, 1):
-                raise DataError(f"{name} is {least.get(name, 1)} at least, not {value}")
+                raise DataError(f"{name} must be at least {least.get(name, 1)}, not {value}")
             if isinstance(value, float) and not 0 < value < float("inf"):
-                raise DataError(f"{name} is more than 0, not {value:g}")
+                raise DataError(f"{name} must be more than 0 and finite, not {value:g}")
         if not self.temperatures or not all(0 <= t < float("inf") for t in self.temperatures):
-            raise DataError(f"a temperature is 0 at least: {', '.join(f'{t:g}' for t in self.temperatures) or 'none given'}")
+            raise DataError(
+                f"temperatures must be at least 0, not {', '.join(f'{t:g}' for t in self.temperatures) or 'an empty list'}"
+            )

@@ -116,9 +116,8 @@ def check_length(n: int, settings: Settings) -> None:
     needed = settings.batch * settings.length + 1
     if n < needed:
         raise DataError(
-            f"the text is shorter than one chunk: its training part has {counted(n, 'character')}, "
-            f"and {counted(settings.batch, 'row')} of {settings.length} need {needed}; "
-            "give a longer text, or a smaller batch or length"
+            f"the text is too short: its training part has {counted(n, 'character')}, but batch={settings.batch} rows of "
+            f"length={settings.length} need {needed}; give a longer text, or a smaller batch or length"
         )
 
 

@@ -76,7 +76,7 @@ class Drawing:
         sketches = built_up(self.sketch)
         if len(sketches) < 2:
             raise TinygradError(
-                f'only an unrolled drawing has steps to be built up, as draw(time="unrolled") makes, not {self!r}'
+                f'only an unrolled drawing has steps to build up, and this is {self!r}; draw with time="unrolled"'
             )
         titles = [f"{self.title}, after {counted(k, 'step')}" for k in range(1, len(sketches))] + [self.title]
         return Drawings(
@@ -129,7 +129,10 @@ class Drawing:
         if form == "tex":
             return write_bytes(path, self.tikz().encode(), "the drawing")
         if form not in FORMATS:
-            raise DataError(f"a drawing is saved as {', '.join('.' + f for f in FORMATS)}, .tex or .gv, not as {path.name!r}")
+            raise DataError(
+                f"the name of a drawing's file must end in {', '.join('.' + f for f in FORMATS)}, .tex or .gv, not be "
+                f"{path.name!r}"
+            )
         try:
             content = self.svg().encode() if form == "svg" else render(self.source, form)
         except RendererError as error:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..checks import no_such
 from .route import evenly, part_of, point_at
 from .sketch import Arc, Points, Sketch, Vertex
 from .style import Kind, lighter
@@ -36,7 +37,7 @@ def highlight(sketch: Sketch, names: Sequence[str]) -> None:
     """
     inner = {str(v.family): v for v in sketch.vertices if v.kind not in (Kind.FRAME, Kind.JUNCTION, Kind.PORT)}
     if missing := [name for name in names if name not in inner]:
-        raise ValueError(f"highlight: nothing in this step is called {', '.join(missing)}; there are {', '.join(inner)}")
+        raise ValueError(f"highlight: {no_such('value', missing[0], inner)}")
     chosen = {inner[name] for name in names}
     lit = [arc for arc in sketch.arcs if arc.source in chosen or arc.target in chosen]
     for arc in lit:  # the list grows by the edges that lead to a joint

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, get_args
 
-from ..checks import check_int
+from ..checks import check_int, one_of
 from ..console import counted
 from ..errors import FoldError
 from ..graph.graph import Graph
@@ -94,14 +94,14 @@ def draw(
     options = _options(values, labels, shared, aspect, symbols, notation)
     _check(time, detail)
     if time == "step":
-        raise ValueError('time="step" draws a cell: give the cell to draw, not a graph that it made')
+        raise ValueError('time="step" needs a cell, not a graph: call cell.draw(time="step")')
     graph = without_padding(graph.opened())
     has_gradient = any(node.location.origin is not None for node in graph.nodes)
     split = graph if backward else per_step(graph)
     nameless = has_gradient and not cotangents(split.nodes, Runs(split.nodes))
     if backward or nameless or not split.unrollings():
         if time == "folded":
-            raise FoldError("there are no steps to fold: tag a loop's with `for t, x in tr.steps(xs):`")
+            raise FoldError("the graph has no steps to fold; write the loop over time as `for t, x in tr.steps(xs):`")
         kind = "gradient" if has_gradient or backward else "operations"
         sketch, shown = any_graph(graph, values, options.letters)
         join(sketch, shown)
@@ -153,7 +153,7 @@ def draw_with_gradients(
     ['h_{1} → h_{0}: 0.25', 'h_{2} → h_{1}: 0.5']
     """
     if detail not in (None, "slots", "values"):
-        raise ValueError(f"a backward pass is drawn with detail 'slots' or 'values', not {detail!r}")
+        raise ValueError(one_of("detail of a backward pass", detail, ("slots", "values")))
     options = _options(values, labels, "label", aspect, symbols, notation)._replace(seeds=seeds)
     drawing = _over_time(graph, "unrolled", detail, steps or COLUMNS, options, name, {})
     if rows:
@@ -209,7 +209,7 @@ def draw_module(
     if time == "step":
         return _draw_step(module, inputs, options, [highlight] if isinstance(highlight, str) else highlight)
     if highlight:
-        raise ValueError('highlight is for one step gate by gate: give time="step" with it')
+        raise ValueError('highlight needs time="step", the picture of one step gate by gate')
     T = FIRST if time == "folded" else steps
     graph = traced(module, T, inputs, loss, targets, force, total)
     if longest_delay(graph) >= T:
@@ -237,7 +237,7 @@ def _draw_step(module: Module, inputs: Any, options: Options, highlighted: Seque
     cells = [module] if isinstance(module, Cell) else [part for _, part in module.modules() if isinstance(part, Cell)]
     if len({type(cell) for cell in cells}) != 1:
         found = ", ".join(dict.fromkeys(type(cell).__name__ for cell in cells)) or "none"
-        raise ValueError(f'time="step" draws a cell, and the cells in {type(module).__name__} are: {found}; draw one of them')
+        raise ValueError(f'time="step" draws one cell, and the cells in {type(module).__name__} are: {found}; draw one of them')
     step, name = _lettered(trace_step(cells[0], 2, inputs), options.letters), type(cells[0]).__name__
     layout = {options.letters(part): place for part, place in getattr(cells[0], "step_layout", {}).items()}
     sketch = step_sketch(diagram(step, options.letters), layout)
@@ -260,7 +260,7 @@ def _lettered(step: Step, letters: Letters) -> Step:
 def _check(time: Any, detail: Any) -> None:
     for word, given, known in (("time", time, get_args(Time)), ("detail", detail, get_args(Detail))):
         if given is not None and given not in known:
-            raise ValueError(f"{word} is one of {', '.join(map(repr, known))}, not {given!r}")
+            raise ValueError(one_of(word, given, known))
 
 
 def _options(
@@ -272,9 +272,11 @@ def _options(
     notation: Notation | None,
 ) -> Options:
     if shared not in get_args(Shared):
-        raise ValueError(f"shared is one of {', '.join(map(repr, get_args(Shared)))}, not {shared!r}")
+        raise ValueError(one_of("shared", shared, get_args(Shared)))
     if aspect is not None and not (isinstance(aspect, (int, float)) and 0.05 <= aspect <= 20):
-        raise ValueError(f"aspect is the width of a picture over its height, such as 16 / 9, not {aspect!r}")
+        raise ValueError(
+            f"aspect, the width of a picture over its height, must be from 0.05 to 20, such as 16 / 9, not {aspect!r}"
+        )
     return Options(values, None if labels is None else list(labels), shared, aspect, Letters(symbols, notation))
 
 
@@ -295,7 +297,7 @@ def _over_time(
     tints: dict[str, str] = {}
     if detail == "ops":
         if options.shared == "node":
-            raise ValueError('detail="ops" has a box for each use of a parameter: shared="node" is for the other details')
+            raise ValueError('shared="node" does not go with detail="ops", which has a box for each use of a parameter')
         sketch, tints = operations(graph, options, fold)
     else:
         chosen = "slots" if detail == "layers" else detail or ("values" if fold else None)

@@ -53,12 +53,12 @@ def render(source: str, form: str, limit: float = LIMIT) -> bytes:
     try:
         done = subprocess.run(command, input=source.encode(), capture_output=True, timeout=limit, env=environment)
     except subprocess.TimeoutExpired:
-        raise RendererError(f"the picture took more than {limit:g} s; draw fewer steps, or less detail") from None
+        raise RendererError(f"Graphviz took more than {limit:g} s for the picture; draw fewer steps, or less detail") from None
     except OSError as error:
         raise RendererError(f"{command[0]} cannot be run: {error.strerror}; {HOW}") from None
     if done.returncode or not done.stdout:
         lines = done.stderr.decode(errors="replace").strip().splitlines() or ["no output"]
-        raise RendererError(f"Graphviz could not draw this: {lines[-1]}")
+        raise RendererError(f"Graphviz could not draw the picture: {lines[-1]}")
     return done.stdout
 
 

@@ -68,8 +68,10 @@ class ARRegressor(SeriesRegressor):
         weights = 1 + self.reach_ * size
         if rows <= weights:
             raise DataError(
-                f"the series is too short: n_samples = {sum(map(len, table.y))}, of which {rows} are left after the history of "
-                f"each session, and the {weights} weights of each output need {weights + 1} at least"
+                f"the series is too short: n_samples = {sum(map(len, table.y))}, of which {rows} are left after the first rows "
+                f"of each session, the history; to fit {weights} weights, at least {weights + 1} are needed. Give more "
+                "rows, or "
+                "fewer delays"
             )
         check_constant(np.concatenate(table.y), self.outputs_.names or range(size), "y")
         ys, lengths = pad([y for y in table.y if len(y) > self.reach_])

@@ -12,11 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..checks import no_such
 from ..console import counted
 from ..errors import DataError
 from ..extras import optional
 from ..files import read_text
-from .tables import check_numbers, frequency, label, listed
+from .tables import check_numbers, frequency, label
 
 __all__ = ["CsvSeries", "predict_csv", "read_csv_series"]
 
@@ -100,13 +101,16 @@ def read_csv_series(
     """
     asked = [target, *inputs]
     if repeated := [name for name in asked if asked.count(name) > 1]:
-        raise DataError(f"column {repeated[0]!r} is asked for twice; the target's past is an input anyway")
+        raise DataError(
+            f"column {repeated[0]!r} is named twice among target and inputs; name it once. The past of the target is an input "
+            "anyway"
+        )
     frame, columns = _read(path, asked, time)
     table = _as_numbers(frame[asked], path)
     time = table.index.name
     end = _measured(table[target])
     if not end:
-        raise DataError(f"column {target!r} has no value")
+        raise DataError(f"column {target!r}, the target, is empty")
     found = [_rows(len(table), len(table) - end, target)]
     table, left_out = _without_missing(table, end, drop_missing)
     found += left_out
@@ -170,7 +174,10 @@ def predict_csv(
     pandas = optional("pandas", "sklearn", "tables need")
     names = model.outputs_.names
     if names is None or (model.reads_inputs and model.n_features_in_ and not hasattr(model, "feature_names_in_")):
-        raise DataError("the model was fitted to arrays, whose columns have no names; it can be used from Python alone")
+        raise DataError(
+            "the model was fitted to arrays without names of columns, so columns of a table cannot be found by name; call "
+            "model.predict in Python, or fit the model to a pandas DataFrame"
+        )
     inputs = list(getattr(model, "feature_names_in_", ())) if model.reads_inputs else []
     frame, columns = _read(path, inputs, time)
     if names[0] not in columns:
@@ -194,11 +201,11 @@ def _read(path: str | os.PathLike[str], asked: Sequence[str], time: str | None) 
     try:
         frame = pandas.read_csv(io.StringIO(text), sep=separator, decimal=decimal, skipinitialspace=True)
     except (pandas.errors.ParserError, pandas.errors.EmptyDataError, ValueError) as error:
-        raise DataError(f"{os.fspath(path)} is no table that pandas can read: {error}") from None
+        raise DataError(f"cannot read {os.fspath(path)} as a table: {error}") from None
     frame.columns = columns = [str(name).strip() for name in frame.columns]
     for name in [*asked, *([] if time is None else [time])]:
         if name not in columns:
-            raise DataError(f"{os.fspath(path)} has no column {name!r}; {listed(name, columns)}")
+            raise DataError(f"{os.fspath(path)}: {no_such('column', name, columns)}")
     time = time or next((name for name in columns if name not in asked and _is_time(name)), None)
     if time is not None:
         frame = frame.set_index(_times(pandas, frame[time], path))
@@ -224,14 +231,10 @@ def _without_missing(table: Any, end: int, drop: bool) -> tuple[Any, list[str]]:
         return table, []
     where = _missing(table.iloc[:end], int(missing.sum()))
     timed = table.index.name is not None
-    if not drop:
-        raise DataError(
-            f"{where}. Fill them in; or leave these rows out by --drop-missing, which cuts the series there"
-            if timed
-            else f"{where}. Fill them in: without a column of times rows cannot be left out, since the others would join"
-        )
     if not timed:
-        raise DataError("--drop-missing needs a column of times, since a series is cut where its times have a gap")
+        raise DataError(f"{where}. Fill them in: rows can be left out only if a column of times shows where they are missing")
+    if not drop:
+        raise DataError(f"{where}. Fill them in, or leave these rows out by drop_missing=True, which cuts the series there")
     kept = np.append(~missing.to_numpy(), np.ones(len(table) - end, bool))
     return table[kept], [f"{where}; left out"]
 
@@ -244,7 +247,8 @@ def _is_time(name: str) -> bool:
 def _times(pandas: Any, column: Any, path: Any) -> Any:
     """A column of times as an index."""
     if column.isna().any():
-        raise DataError(f"column {column.name!r} of times is empty in row {int(column.isna().to_numpy().argmax())}")
+        row = int(column.isna().to_numpy().argmax())
+        raise DataError(f"column {column.name!r}, the times, is empty in row {row}; fill the time in, or leave the row out")
     try:
         if column.dtype.kind in "iuf":
             return pandas.TimedeltaIndex(pandas.to_timedelta(column, unit="s"))
@@ -253,7 +257,7 @@ def _times(pandas: Any, column: Any, path: Any) -> Any:
             return pandas.DatetimeIndex(pandas.to_datetime(column))
     except (ValueError, TypeError, OverflowError, UserWarning) as error:
         first = str(error).splitlines()[0]
-        raise DataError(f"column {column.name!r} of {os.fspath(path)} has values that are no times: {first}") from None
+        raise DataError(f"column {column.name!r} of {os.fspath(path)} must have times, but: {first}") from None
 
 
 def _rows(count: int, later: int, target: str) -> str:

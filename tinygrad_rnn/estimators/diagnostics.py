@@ -11,7 +11,8 @@ import numpy.typing as npt
 from sklearn.base import clone
 from sklearn.model_selection import ParameterGrid
 
-from ..checks import check_int
+from ..checks import check_int, one_of
+from ..console import counted
 from ..errors import DataError
 from ..plots import BLUE, GREY, INK, new_figure
 from .forecasts import set_times
@@ -136,7 +137,10 @@ def diagnostics(model: SeriesRegressor, X: Any, y: Any, lags: int = 20) -> Diagn
     inputs = [x[first:] for x in table.x] if model.reads_inputs else [np.empty((len(e), 0)) for e in errors]
     count = sum(map(len, errors))
     if max(map(len, errors)) <= lags:
-        raise DataError(f"the longest session has {max(map(len, errors))} residuals, too few for correlations up to lag {lags}")
+        raise DataError(
+            f"the longest session has {counted(max(map(len, errors)), 'residual')}, too few for correlations up to lag {lags}; "
+            "give more rows, or a smaller lags"
+        )
     names = [str(name) for name in getattr(model, "feature_names_in_", [f"input {k}" for k in range(inputs[0].shape[1])])]
     both = _correlations(errors, errors, range(lags + 1))
     return Diagnostics(
@@ -183,7 +187,7 @@ class Orders:
         criterion : {"aic", "bic", "one_step", "free_run"}
         """
         if criterion not in CRITERIA:
-            raise DataError(f"a criterion is one of {', '.join(map(repr, CRITERIA))}, not {criterion!r}")
+            raise DataError(one_of("criterion", criterion, CRITERIA))
         return dict(min(self.rows, key=lambda row: row[criterion])["parameters"])
 
     def to_frame(self) -> Any:
@@ -254,11 +258,9 @@ def select_order(
     {'order': 2}
     """
     if estimator.groups is not None or isinstance(X if X is not None else y, list):
-        raise DataError("orders are selected on one series; give the rows of one")
+        raise DataError("orders are selected on a single series, and here are several; give the rows of one")
     if not 0 < validation_fraction < 1:
-        raise DataError(
-            f"validation_fraction is a part of the rows, more than 0 and less than 1, and not {validation_fraction!r}"
-        )
+        raise DataError(f"validation_fraction must be more than 0 and less than 1, not {validation_fraction!r}")
     count = len(y)
     k = count - round(validation_fraction * count)
     models = []
@@ -267,7 +269,11 @@ def select_order(
         models.append((parameters, model.fit(_rows(X, 0, k), _rows(y, 0, k))))
     reach = max(max(model.reach_, 1) for _, model in models)
     if k <= reach:
-        raise DataError(f"the first {k} rows are no more than the longest delay, {reach}")
+        raise DataError(
+            f"{counted(k, 'row')} are left for the fit, and the longest delay needs more than {reach}; give more rows, or "
+            "smaller "
+            "delays"
+        )
     later = np.asarray(y, float)[k:]
     fitted = [np.asarray(model.residuals(_rows(X, 0, k), _rows(y, 0, k)), float).reshape(k, -1) for _, model in models]
     common = np.all([np.isfinite(errors) for errors in fitted], axis=(0, 2))

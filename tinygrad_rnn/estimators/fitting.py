@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from .. import random
 from ..autodiff import no_grad
+from ..checks import one_of
 from ..errors import DataError, NonFiniteError
 from ..extras import optional
 from ..optim import Adam, clip_grad_norm, lbfgs, levenberg_marquardt
@@ -112,7 +113,7 @@ def search(
     """
     parameters = stopping.parameters
     if solver not in SOLVERS:
-        raise DataError(f"solver is one of {', '.join(map(repr, SOLVERS))}, not {solver!r}")
+        raise DataError(one_of("solver", solver, SOLVERS))
     if solver == "auto":
         size = sum(p.size for p in parameters)
         with no_grad():
@@ -145,7 +146,9 @@ def _run(
     """Run the solver until the solver or the callback ends the search."""
     if solver == "lm":
         if residuals is None:
-            raise DataError("solver='lm' makes a sum of squares small, which a classifier has not; take 'adam' or 'lbfgs'")
+            raise DataError(
+                "solver='lm' needs a loss that is a sum of squares, which a classifier does not have; give 'adam' or 'lbfgs'"
+            )
         levenberg_marquardt(residuals, parameters, iterations, callback=stopping, jacobian=jacobian)
     elif solver == "lbfgs":
         lbfgs(loss, parameters, iterations, callback=stopping)

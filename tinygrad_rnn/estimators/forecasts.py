@@ -29,7 +29,7 @@ def check_interval(interval: float) -> float:
     0.9
     """
     if not 0 < interval < 1:
-        raise ValueError(f"interval is the share of values that it has, such as 0.9, and not {interval!r}")
+        raise ValueError(f"interval must be a share between 0 and 1, such as 0.9 for 90 % of the values, not {interval!r}")
     return float(interval)
 
 

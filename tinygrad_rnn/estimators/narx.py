@@ -14,6 +14,7 @@ from sklearn.utils import check_random_state
 from .. import nn
 from ..autodiff import no_grad
 from ..checks import check_int
+from ..console import counted
 from ..errors import DataError
 from ..nn.delays import Delays
 from ..tensor import Tensor
@@ -170,8 +171,8 @@ class NARXRegressor(SeriesRegressor):
         self.validation_error_, self.module_ = best
         if not np.isfinite(self.validation_error_):
             warnings.warn(
-                "in a free run the outputs of the model grow without bound; its predictions one step ahead may be of use. "
-                "Fewer delays, tanh units (hidden_size=5) or more data may help",
+                "when the model runs freely, on its own predictions, its outputs grow without bound; only its predictions one "
+                "step ahead may be useful. Fewer delays, tanh units (hidden_size=5) or more data may help",
                 stacklevel=3,
             )
         self.residuals_ = self._errors(train, later) * self.y_scaler_.scale_
@@ -226,7 +227,10 @@ class NARXRegressor(SeriesRegressor):
         model: nn.NARX = self.module_
         known_x, known_y = self._scaled_x(past.x[0])[:, None], self.y_scaler_.transform(past.y[0])[:, None]
         if len(known_y) < self.reach_:
-            raise DataError(f"y_past has {len(known_y)} rows, and the longest delay is {self.reach_}; give as many at least")
+            raise DataError(
+                f"y_past has {counted(len(known_y), 'row')}, but the longest delay is {self.reach_}; give at least "
+                f"{self.reach_}"
+            )
         history = model.history(known_x if self.n_features_in_ else None, known_y)
         inputs = self._scaled_x(x)[:, None] if self.n_features_in_ else None
         rng = check_random_state(self.random_state)

@@ -72,12 +72,17 @@ class RecurrentEstimator(SeriesEstimator):
         make = find_cell(self.cell) if isinstance(self.cell, str) else self.cell
         cell = make(self.n_features_in_, check_int("hidden_size", self.hidden_size))
         if not isinstance(cell, nn.Cell):
-            raise DataError(f"cell is a name such as 'gru', or makes an nn.Cell, one step; {type(cell).__name__} is none")
+            raise DataError(
+                "cell must be a name such as 'gru', or a function of (input_size, hidden_size) that makes an nn.Cell; it "
+                "made a "
+                f"{type(cell).__name__}"
+            )
         with no_grad():
             found, _ = cell(np.zeros((1, self.n_features_in_), np.float32), cell.initial_state(1))
         if not isinstance(found, Tensor) or found.ndim != 2:
             raise DataError(
-                f"the cell {type(cell).__name__} has no output of shape (batch, features), which a linear layer needs"
+                f"the cell {type(cell).__name__} must return an output of shape (batch, features), for the linear layer "
+                "after it"
             )
         return nn.Sequential(nn.Recurrent(cell), nn.Linear(found.shape[1], outputs, dtype=found.dtype))
 
@@ -85,7 +90,7 @@ class RecurrentEstimator(SeriesEstimator):
         """Fit a model to standardised data, with parts for training and validation."""
         if not self.n_features_in_:
             raise DataError(
-                f"{type(self).__name__} needs inputs X; a series without inputs is for NARXRegressor or ARRegressor"
+                f"{type(self).__name__} needs inputs X; for a series without inputs, use NARXRegressor or ARRegressor"
             )
         self.reach_ = 0
         whole = self.outputs_.one_value
@@ -97,7 +102,10 @@ class RecurrentEstimator(SeriesEstimator):
         else:
             train, later = split_in_time(table, self.validation_fraction, window)
         if sum(len(part.y) for part in train) < 2:
-            raise DataError(f"the series is too short: n_samples = {sum(len(part.y) for part in train)} are left for training")
+            raise DataError(
+                f"the series is too short: n_samples = {sum(len(part.y) for part in train)} for training, and at least 2 are "
+                "needed"
+            )
         self._set_units(train)
         train, later = self._scaled(train), self._scaled(later)
         pieces = train if whole else _windows(train, window)
@@ -279,12 +287,12 @@ class RecurrentClassifier(ClassifierMixin, RecurrentEstimator):  # type: ignore[
             y = column_or_1d(y, warn=True)
         flat = np.concatenate([np.asarray(part).ravel() for part in y]) if sequences else np.asarray(y).ravel()
         if flat.dtype.kind == "f" and not np.isfinite(flat).all():
-            raise DataError(f"y has NaN or inf in row {int(np.argmin(np.isfinite(flat)))}, where a class should be")
+            raise DataError(f"y must have a class in each row, but row {int(np.argmin(np.isfinite(flat)))} has NaN or inf")
         check_classification_targets(flat)
         encoder = LabelEncoder().fit(flat)
         self.classes_ = encoder.classes_
         if len(self.classes_) == 1:
-            raise DataError(f"y has one class only, {self.classes_[0]!r}; there is nothing to tell apart")
+            raise DataError(f"y has only one class, {self.classes_[0]!r}; a classifier needs at least two")
         if sequences:
             return [encoder.transform(np.asarray(part).ravel()) for part in y]
         codes = encoder.transform(flat).reshape(np.shape(y))

@@ -123,7 +123,7 @@ class ForecastReport:
         """The page as a document that loads no other files and runs no scripts."""
         title = f"Forecast of {self.target}"
         about = (
-            "Below a picture stands the Python expression that makes it: <code>model</code> is "
+            "Below each picture is the Python expression that makes it: <code>model</code> is "
             "<code>estimators.load('model.safetensors')</code>, <code>X</code> and <code>y</code> are the columns of the file."
         )
         return page(
@@ -162,7 +162,7 @@ class ForecastReport:
         sessions = self.model.sessions_
         words = (
             f"{counted(start, 'row')} were for training, in {counted(len(sessions), 'stretch', 'stretches')} without a gap. "
-            f"The last {self.series.measured - start}, shaded, were held back."
+            f"The last {self.series.measured - start}, shaded, were not used for training."
         )
         described = y.iloc[: self.series.measured].describe()
         units = definitions(
@@ -177,10 +177,10 @@ class ForecastReport:
             cells = f"<td>{escape(name)}</td>" + "".join(f'<td class="number">{error:.4g}</td>' for error in errors)
             rows.append(("own" if k == 0 else "", cells))
         words = (
-            f"Root mean square errors in the unit of {self.target}, in the rows that were held back: {self._horizons[0]}, "
-            f"with all measurements before; {self._horizons[1]}, with those up to {self.horizon} steps before; and "
-            f"{self._horizons[2]}, with the first {self.model.reach_} rows of each stretch alone. Each is of {self.judged} "
-            "predictions at least, the same for all models."
+            f"Root mean square errors in the unit of {self.target}, in the rows that were not used for training: "
+            f"{self._horizons[0]}, from all measurements before; {self._horizons[1]}, from the measurements up to "
+            f"{self.horizon} steps before; and {self._horizons[2]}, from only the first {self.model.reach_} rows of each "
+            f"stretch. Each error is a mean over at least {self.judged} predictions, the same for all models."
         )
         return section("Errors", f"<p>{escape(words)}</p>", table(["", *self._horizons], rows))
 
@@ -193,8 +193,9 @@ class ForecastReport:
         axis.plot(times, truth, color=INK, linewidth=0.9, linestyle=":", label="measured later")
         axis.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False, fontsize=9)
         words = (
-            f"The last {counted(len(truth), 'row')}, forecast from the rows before. Of what was measured {100 * inside:.0f} % "
-            f"is in the interval, which should have {100 * found.interval:g} %."
+            f"The last {counted(len(truth), 'row')}, forecast from the rows before. The interval contains "
+            f"{100 * inside:.0f} % of "
+            f"the measurements, and should contain {100 * found.interval:g} %."
         )
         n = len(truth)
         code = f"model.forecast(X, y_past=y[:-{n}], steps={n}).plot()"
@@ -212,8 +213,8 @@ class ForecastReport:
         outside, lags = int((own > found.bound).sum()), len(own)
         words = (
             f"One step ahead the fit is {np.atleast_1d(found.fit_percent)[0]:.1f} %. Of {lags} autocorrelations of the "
-            f"residuals, {outside} are outside of ±{found.bound:.2f}, where 1 of 20 would be by chance: "
-            + ("a longer delay may help." if outside > lags / 10 else "the past says little more than the network knows.")
+            f"residuals, {outside} are outside of ±{found.bound:.2f}; by chance, 1 of 20 would be: "
+            + ("a longer delay may help." if outside > lags / 10 else "the network uses almost all that the past tells.")
         )
         code = f"estimators.diagnostics(model, X, y, lags={lags}).plot()"
         return section("Residuals", f"<p>{escape(words)}</p>", figure(figure_svg(found.plot()), "Residuals.", True, code))
@@ -223,8 +224,8 @@ class ForecastReport:
         folded, unrolled = module.draw(), module.draw(time="unrolled", steps=3)
         size = sum(p.size for p in module.parameters())
         words = (
-            f"{counted(size, 'number')} were learnt, of columns brought to mean 0 and deviation 1. y of the steps before is "
-            "measured where it is known, and else the network's own prediction."
+            f"{counted(size, 'number')} were learnt, from columns scaled to mean 0 and standard deviation 1. As y of the steps "
+            "before, the network reads the measurement where there is one, and otherwise its own prediction."
         )
         return section(
             "The network",
@@ -283,13 +284,15 @@ def forecast_report(
     delays = sorted({check_int("a delay", k, 0) for k in delays})
     feedback = [k for k in delays if k]
     if not feedback:
-        raise DataError("delays has no step before the present; give 1 at least, such as 1-3")
+        raise DataError(
+            f"delays={list(delays)} must have a delay of at least 1, such as in 1-3, so that the model reads the past"
+        )
     m, start = series.measured, _held_back(series)
     X, y = series.inputs, series.target
     if m - start < horizon + delays[-1] + 2:  # check first, before training
         raise DataError(
-            f"{m - start} of {counted(m, 'row')} are held back, too few to forecast {horizon} steps from "
-            f"{counted(delays[-1], 'row')} before; give more rows, or a smaller horizon"
+            f"the last fifth of the {counted(m, 'row')} is for testing: {counted(m - start, 'row')}, too few to forecast "
+            f"{counted(horizon, 'step')} from the {counted(delays[-1], 'row')} before; give more rows, or a smaller horizon"
         )
     model = NARXRegressor(delays, feedback, hidden_size, random_state=random_state, verbose=verbose)
     models = {"NARX": model, f"AR({feedback[-1]})": ARRegressor(feedback[-1]), "last value": LastValueRegressor()}
@@ -299,8 +302,9 @@ def forecast_report(
     first = int(_stretches(model, X, y.iloc[:m])[-1][0])
     if m - first < horizon + model.reach_:
         raise DataError(
-            f"the last stretch without a gap has {counted(m - first, 'row')}, too few to forecast {horizon} steps from "
-            f"{counted(model.reach_, 'row')} before; give a smaller horizon"
+            f"after its last gap, the series has {counted(m - first, 'row')}, too few to forecast "
+            f"{counted(horizon, 'step')} from "
+            f"the {counted(model.reach_, 'row')} before; give a smaller horizon"
         )
     past = y.iloc[first : m - horizon]
     has_inputs = bool(len(X.columns))

@@ -87,8 +87,8 @@ class SeriesEstimator(BaseEstimator):  # type: ignore[misc]
         """
         if y is None:
             raise DataError(
-                f"{type(self).__name__} requires y to be passed, but the target y is None; a series without inputs is y, and "
-                "has None for X: fit(None, y)"
+                f"{type(self).__name__} requires y to be passed, but the target y is None; for a series without inputs, call "
+                "fit(None, y)"
             )
         table = read_table(self, X, self._encoded(y, fitting=True), fitting=True)
         self.sessions_ = table.sessions
@@ -199,8 +199,8 @@ class SeriesRegressor(RegressorMixin, SeriesEstimator):  # type: ignore[misc]
         whole = [len(y) == len(x) for x, y in zip(table.x, table.y, strict=False)]
         if horizon is None and whole and all(whole):
             raise DataError(
-                "y_past has a measurement for each row of X, so that no row is left to run freely; give the horizon, such as "
-                f"1, or only the beginning of what was measured, such as y_past=y[:{max(self.reach_, 1)}]"
+                "y_past has a measurement for each row of X, so no row is left to predict; give horizon=1 for predictions one "
+                f"step ahead, or only the first measurements, such as y_past=y[:{max(self.reach_, 1)}]"
             )
         self._check_known(table, horizon)
         return self._restored(table, self._run(table, horizon))
@@ -210,10 +210,10 @@ class SeriesRegressor(RegressorMixin, SeriesEstimator):  # type: ignore[misc]
         known = [len(y) for y in table.y] or [0] * len(table.x)
         for x, m in zip(table.x, known, strict=True):
             if horizon is not None and m < len(x) - horizon:
-                lack = f"has only the first {m} of {len(x)} rows" if m else "is missing: give what was measured, y_past=y"
+                lack = f"has only the first {m} of {len(x)} rows" if m else "is missing: give the measurements, y_past=y"
                 raise DataError(
-                    f"horizon={horizon} predicts each row from measurements up to {counted(horizon, 'row')} before it, and "
-                    f"y_past {lack}; without a horizon the model runs freely after the rows that it knows"
+                    f"horizon={horizon} predicts each row from measurements up to {counted(horizon, 'row')} before it, but "
+                    f"y_past {lack}; without a horizon, the model continues from its own predictions after the known rows"
                 )
 
     def forecast(
@@ -249,9 +249,9 @@ class SeriesRegressor(RegressorMixin, SeriesEstimator):  # type: ignore[misc]
         check_is_fitted(self)
         check_interval(interval)
         if steps is not None and not is_int(steps):
-            raise DataError(f"steps is how many steps ahead, 1 at least, and not {steps!r}")
+            raise DataError(f"steps must be a whole number, at least 1, not {steps!r}")
         if is_int(X):
-            raise DataError(f"X is a table of inputs; for a number of steps write forecast(steps={X})")
+            raise DataError(f"X must be a table of inputs, not {X}; for a number of steps, write forecast(steps={X})")
         past, future, indices = self._past_and_future(X, y_past, steps)
         mean, found, sd = self._simulate(future, past, paths)
         if found is not None:
@@ -271,7 +271,9 @@ class SeriesRegressor(RegressorMixin, SeriesEstimator):  # type: ignore[misc]
         inputs = self.reads_inputs and self.n_features_in_ > 0
         if y_past is None:
             if self.past_["series"] > 1:
-                raise DataError("there were several series in training; give the one to go on with as y_past, and its inputs")
+                raise DataError(
+                    "the model was fitted to several series; give the one to forecast as y_past, and its inputs as X"
+                )
             future, index = self._future(X, steps)
             own = _index_of(self.past_, len(self.past_["y"]), 0)
             index = _index_of(self.past_, 0, len(future)) if index is None else index
@@ -280,24 +282,27 @@ class SeriesRegressor(RegressorMixin, SeriesEstimator):  # type: ignore[misc]
         if X is None and not inputs:
             table = self._read(None, y_past)
             if steps is None:
-                raise DataError("say how many steps to forecast: steps=12")
+                raise DataError("give the number of steps to forecast, such as steps=12")
             future = np.empty((steps, 0))
         else:
             table = self._read(X, y_past)
             future = table.x[0][len(table.y[0]) :] if table.x else np.empty((0, 0))
         if len(table.x) != 1:
             raise DataError(
-                f"a forecast goes on with one series without gaps, and here are {counted(len(table.x), 'session')}; give the "
-                "rows of one, after its last gap"
+                f"a forecast continues a single series without gaps, but here are {counted(len(table.x), 'session')}; "
+                "give only "
+                "the rows after the last gap"
             )
         m = len(table.y[0])
         if not m:
-            raise DataError("y_past has no value that was measured")
+            raise DataError("y_past has no measurement, only NaN; give at least one")
         future = future if steps is None else future[:steps]
         if not len(future) or (steps is not None and len(future) < steps):
             raise DataError(
-                f"X has {counted(len(table.x[0]), 'row')}, of which {m} were measured in y_past, and {len(future)} are left; "
-                "X has the inputs of the past and then those of the future, a row for each step to forecast"
+                f"X has {counted(len(table.x[0]), 'row')}: {m} of the past, for which y_past has measurements, and "
+                f"{len(future)} "
+                "of the future. X must have the inputs of the past and then those of the future, a row for each step to "
+                "forecast"
             )
         index = table.indices[0]
         if index is None:
@@ -314,13 +319,14 @@ class SeriesRegressor(RegressorMixin, SeriesEstimator):  # type: ignore[misc]
             if self.reads_inputs and self.n_features_in_:
                 raise DataError(f"X is missing: the forecast needs the {counted(self.n_features_in_, 'input')} of each step")
             if steps is None:
-                raise DataError("say how many steps to forecast: steps=12")
+                raise DataError("give the number of steps to forecast, such as steps=12")
             return np.empty((steps, 0)), None
         table = self._read(X, None)
         if len(table.x) != 1 or (steps is not None and steps > len(table.x[0])):
             raise DataError(
-                f"X has {counted(len(table.x), 'session')} of {[len(x) for x in table.x][:5]} rows; a forecast needs one"
-                + ("" if steps is None else f", with {steps} rows")
+                "a forecast needs the inputs of one session"
+                + ("" if steps is None else f" of at least {counted(steps, 'row')}")
+                + f", but X has {counted(len(table.x), 'session')} of {[len(x) for x in table.x][:5]} rows"
             )
         index = table.indices[0]
         return table.x[0][:steps], None if index is None else index[:steps]
@@ -397,8 +403,8 @@ class SeriesRegressor(RegressorMixin, SeriesEstimator):  # type: ignore[misc]
         first = reach + (horizon or 1) - 1 if reach else 0
         if all(len(x) <= first for x in table.x):
             raise DataError(
-                f"the longest session has {counted(max(map(len, table.x)), 'row')}, and the first {first} of each are its "
-                "history; there is none left to judge"
+                f"the longest session has {counted(max(map(len, table.x)), 'row')}, but the first {first} of each session are "
+                "its history, so no prediction is left to score; give more rows"
             )
         known = table.y if horizon else [y[:reach] for y in table.y]
         run = Table(table.x, known, table.rows, table.series, table.sessions, table.ends, table.form, table.indices)
@@ -451,7 +457,7 @@ def load(path: str | os.PathLike[str], classes: Sequence[type] = ()) -> Any:
     """
     module, described = storing.load(path, "model", "estimator", classes=(StandardScaler, *classes))
     if not isinstance(described, dict) or described.get("class") not in KINDS:
-        raise DataError(f"{os.fspath(path)} has no estimator of this library")
+        raise DataError(f"{os.fspath(path)} is not the file of an estimator; read a model by tr.load")
     found: Any = KINDS[described["class"]](
         **{name: _restored_parameter(value) for name, value in described["parameters"].items()}
     )
@@ -475,12 +481,14 @@ def _restored_parameter(value: Any) -> Any:
 
 
 def _lost(name: str, *arguments: Any) -> Any:
-    raise DataError(f"the file has no code of the function {name}, so that it makes no new model; set it again by set_params")
+    raise DataError(
+        f"the file does not hold the code of the function {name}, which makes the cell; set it by set_params(cell=…)"
+    )
 
 
 def _check_horizon(horizon: int | None) -> None:
     if horizon is not None and not is_int(horizon):
-        raise DataError(f"horizon is how many steps ahead, 1 at least, or None for a free run, and not {horizon!r}")
+        raise DataError(f"horizon must be a whole number of steps, at least 1, or None for a free run, not {horizon!r}")
 
 
 def check_long_enough(table: Table, rows: int, reach: int) -> None:
@@ -495,10 +503,10 @@ def check_long_enough(table: Table, rows: int, reach: int) -> None:
         return
     longest, count = max(map(len, table.x)), len(table.x)
     where = "it has" if count == 1 else f"of its {count} sessions between gaps the longest has"
-    hint = "; rows that were chosen at random are no series any more: choose them in order of time" if count > 5 else ""
+    hint = "; if the rows were chosen at random, choose them in order of time instead" if count > 5 else ""
     raise DataError(
-        f"the series is too short: {where} n_samples = {longest}, and the longest delay is {reach}; at least "
-        f"{counted(reach + 2, 'row')} in one session are needed, beside those for validation{hint}"
+        f"the series is too short: {where} n_samples = {longest}; with a longest delay of {reach}, at least "
+        f"{counted(reach + 2, 'row')} in one session are needed, besides those for validation{hint}"
     )
 
 
@@ -513,8 +521,8 @@ def check_constant(values: Array, names: Any, what: str) -> None:
     same = [repr(name) for name, width in zip(names, np.ptp(values, axis=0), strict=True) if width == 0]
     if same:
         raise DataError(
-            f"{what} has the same value in each row of the training part, in column {', '.join(same)}: a constant tells "
-            + ("nothing of y; leave it out" if what == "X" else "nothing, and needs no model")
+            f"{what} has the same value in each row for training, in column {', '.join(same)}; "
+            + ("leave the column out, for a constant says nothing about y" if what == "X" else "there is nothing to learn")
         )
 
 
@@ -569,6 +577,6 @@ def _check_follows(past: Any, index: Any, labels: Mapping[str, Any]) -> None:
     due = _index_of(labels, 0, 1)[0]
     if index[0] != due:
         raise DataError(
-            f"the training data end at {past[-1]}, and X begins at {index[0]} where {due} is due; to go on from elsewhere, "
-            "give what was measured since as y_past, and X from its first row on"
+            f"the training data end at {past[-1]}, so X must begin at {due}, not at {index[0]}; to forecast from another time, "
+            "give the measurements before it as y_past, and X from the first row of y_past on"
         )

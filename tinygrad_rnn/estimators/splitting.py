@@ -52,7 +52,7 @@ def split_in_time(table: Table, fraction: float, warmup: int) -> tuple[list[Part
         If the fraction is not valid.
     """
     if not 0 <= fraction < 1:
-        raise DataError(f"validation_fraction is a part of the rows, from 0 to less than 1, and not {fraction!r}")
+        raise DataError(f"validation_fraction must be at least 0 and less than 1, not {fraction!r}")
     parts = [Part(x, y) for x, y in zip(table.x, table.y, strict=True)]
     names = list(dict.fromkeys(table.series))
     if len(names) >= MANY:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils.validation import check_array, check_consistent_length, validate_data
 
+from ..checks import no_such
 from ..console import counted
 from ..errors import DataError
 
-__all__ = ["Outputs", "Session", "Table", "check_numbers", "frequency", "label", "listed", "read_table", "times_of"]
+__all__ = ["Outputs", "Session", "Table", "check_numbers", "frequency", "label", "read_table", "times_of"]
 
 Array = npt.NDArray[Any]
 GAP = 1.5
@@ -124,9 +124,9 @@ def read_table(estimator: Any, X: Any, y: Any, *, fitting: bool, partial: bool =
         If a value, a name, a time or a length is not valid.
     """
     if isinstance(y, str):
-        raise DataError(f"y is what was measured, such as df[{y!r}], and not a name")
+        raise DataError(f"y must be the measured values, such as df[{y!r}], not the name {y!r}")
     if X is None and y is None:
-        raise DataError("there is neither X nor y; give the inputs as X, or for a series without inputs y alone")
+        raise DataError("X and y are both missing; give the inputs as X, or for a series without inputs only y")
     if X is not None and (_is_list(X) or getattr(X, "ndim", 0) == 3):
         return _read_list(estimator, X, y, fitting, partial)
     if X is None and _is_list(y):
@@ -188,20 +188,22 @@ def _names_of(data: Any) -> list[Any] | None:
 def _read_list(estimator: Any, X: Any, y: Any, fitting: bool, partial: bool) -> Table:
     """Sequences as sessions, from a list or a 3-d array (sequences, time, features)."""
     if estimator.groups is not None:
-        raise DataError(f"groups={estimator.groups!r} names a column of a table, and X is a list of sequences already")
+        raise DataError(
+            f"groups={estimator.groups!r} names a column of a table, but X is a list of sequences; leave groups out"
+        )
     given = y if X is None else X
     form = "list" if _is_list(given) else "array"
     if y is not None and len(y) != len(given):
-        raise DataError(f"X has {counted(len(given), 'sequence')}, and y has {len(y)}")
+        raise DataError(f"X has {counted(len(given), 'sequence')}, but y has {len(y)}")
     found = Table([], [], [], [], [], [], form)
     end, flats = 0, set()
     one_value = y is not None and np.ndim(y[0]) == 0
     if one_value and not estimator.takes_one_value:
-        raise DataError(f"y has one value for each sequence, and {type(estimator).__name__} needs one for each step")
+        raise DataError(f"y has one value for each sequence, but {type(estimator).__name__} needs one for each step")
     for i, sequence in enumerate(given):
         x = np.empty((len(sequence), 0)) if X is None else _numbers(sequence, f"sequence {i} of X")
         if x.ndim != 2 or not len(x):
-            raise DataError(f"sequence {i} of X has shape {x.shape}; it is (time, features), with one step at least")
+            raise DataError(f"sequence {i} of X has shape {x.shape}, but must be (time, features), with at least 1 step")
         _check_finite(x, _names_of(sequence), getattr(sequence, "index", None), f"sequence {i} of X")
         found.x.append(x)
         if y is not None:
@@ -211,7 +213,7 @@ def _read_list(estimator: Any, X: Any, y: Any, fitting: bool, partial: bool) -> 
             if one_value:
                 pass
             elif len(values) > len(x) or (len(values) != len(x) and not partial):
-                raise DataError(f"sequence {i} has {counted(len(x), 'step')} in X, and {len(values)} in y")
+                raise DataError(f"sequence {i} has {counted(len(x), 'step')} in X, but {len(values)} in y")
             if not partial:
                 _check_finite(values, None, None, f"sequence {i} of y")
             found.y.append(_measured(values, partial))
@@ -222,7 +224,7 @@ def _read_list(estimator: Any, X: Any, y: Any, fitting: bool, partial: bool) -> 
         found.indices.append(sequence.index if _is_pandas(sequence) else None)
     widths = sorted({x.shape[1] for x in found.x})
     if len(widths) > 1:
-        raise DataError(f"the sequences of X have {widths} features; all of them need the same number")
+        raise DataError(f"the sequences of X must have the same number of features, but have {', '.join(map(str, widths))}")
     if fitting:
         estimator.n_features_in_ = widths[0]
         estimator.outputs_ = Outputs(None, found.y[0].shape[1], flats == {1}, one_value)
@@ -264,26 +266,12 @@ def _without_groups(X: Any, groups: Any) -> tuple[Any, Array]:
     """X without its column of groups, and the column."""
     if _is_pandas(X):
         if groups not in X.columns:
-            raise DataError(f"there is no column {groups!r} for the groups; {listed(groups, X.columns)}")
+            raise DataError(f"groups: {no_such('column', groups, X.columns)}")
         return X.drop(columns=groups), X[groups].to_numpy()
     array = np.asarray(X)
     if not isinstance(groups, (int, np.integer)) or array.ndim != 2 or not -array.shape[1] <= groups < array.shape[1]:
-        raise DataError(f"groups={groups!r} is the number of a column where X is an array, and X has shape {array.shape}")
+        raise DataError(f"groups must be the number of a column of X, an array of shape {array.shape}, not {groups!r}")
     return np.delete(array, groups, axis=1), array[:, groups]
-
-
-def listed(name: object, known: Iterable[Any]) -> str:
-    """Available names for an error, with the closest match of a missing name.
-
-    Examples
-    --------
-    >>> listed("temp", ["time", "Temp", "u"])
-    "there are 'time', 'Temp', 'u'; did you mean 'Temp'?"
-    """
-    names = list(known)
-    lower = {str(other).lower(): other for other in names}
-    near = difflib.get_close_matches(str(name).lower(), lower, n=1)
-    return f"there are {', '.join(map(repr, names))}" + (f"; did you mean {lower[near[0]]!r}?" if near else "")
 
 
 def _inputs(estimator: Any, X: Any, count: int | None, fitting: bool) -> Array:
@@ -316,7 +304,9 @@ def _outputs(estimator: Any, y: Any, fitting: bool) -> Array:
     if fitting:
         estimator.outputs_ = Outputs(_names_of(y), array.shape[1], flat)
     elif array.shape[1] != estimator.outputs_.size:
-        raise DataError(f"y has {counted(array.shape[1], 'column')}, and {estimator.outputs_.size} when it was fitted")
+        raise DataError(
+            f"y has {counted(array.shape[1], 'column')}, but {type(estimator).__name__} was fitted to {estimator.outputs_.size}"
+        )
     return array
 
 
@@ -336,7 +326,7 @@ def check_numbers(data: Any, what: str) -> None:
         if getattr(column.dtype, "kind", "O") in "biuf":
             continue
         if getattr(column.dtype, "kind", "O") == "M":
-            raise DataError(f"column {name!r} of {what} has times; make it the index: set_index({name!r})")
+            raise DataError(f"column {name!r} of {what} has times; make it the index: df.set_index({name!r})")
         for row, value in enumerate(column):
             try:
                 float(value)
@@ -344,8 +334,8 @@ def check_numbers(data: Any, what: str) -> None:
                 if value is None or value is getattr(sys.modules.get("pandas"), "NA", None):
                     continue
                 raise DataError(
-                    f"column {name!r} of {what} has {value!r:.40} in row {row}{label(frame.index, row)}, and a network takes "
-                    "numbers; leave the column out, or if it has times, make it the index by set_index and pd.to_datetime"
+                    f"column {name!r} of {what} must have numbers, but row {row}{label(frame.index, row)} has {value!r:.40}; "
+                    "leave the column out, or if it has times, make it the index by set_index and pd.to_datetime"
                 ) from None
 
 
@@ -367,7 +357,7 @@ def _check_finite(array: Array, names: Sequence[Any] | None, index: Any, what: s
     more = f"; and {len(said) - 5} more columns" if len(said) > 5 else ""
     raise DataError(
         f"{what} has values that are missing or infinite: {'; '.join(said[:5])}{more}. Fill them in, such as by interpolation; "
-        "or leave these rows out of X and y, such as by dropna: at gaps of its index a series is cut"
+        "or leave these rows out of X and y, such as by dropna: the series is then cut at the gaps of its index"
     )
 
 
@@ -375,16 +365,15 @@ def _check_same_start(index: Any, own: Any, rows: int, count: int, partial: bool
     """Raise if a history is longer than X, or if the labels of y and X differ."""
     if partial and rows > count:
         raise DataError(
-            f"y_past has {counted(rows, 'row')}, and X has {count}: X begins where y_past begins, with the inputs of the "
-            "past, and goes on with those of the future, such as pd.concat([X_past, X_future])"
+            f"y_past has {counted(rows, 'row')}, but X has {count}: X must have the inputs of the past, for which y_past has "
+            "measurements, and then those of the future, such as pd.concat([X_past, X_future])"
         )
     if index is None or own is None or own[:count].equals(index[:rows]):
         return
     row = next(i for i, (mine, other) in enumerate(zip(index, own, strict=False)) if mine != other)
     raise DataError(
-        f"X and y have other labels in row {row}: {index[row]} and {own[row]}; their rows belong together, and a history "
-        "y_past begins where X does: X has the inputs of the past, and then those of the future, such as "
-        "pd.concat([X_past, X_future])"
+        f"X and y must have the same labels, but row {row} has {index[row]} in X and {own[row]} in y. With y_past, X has the "
+        "inputs of the past and then those of the future, such as pd.concat([X_past, X_future])"
     )
 
 
@@ -396,7 +385,7 @@ def _measured(values: Array, partial: bool) -> Array:
     count = int(known.sum())
     if known[count:].any():
         raise DataError(
-            f"y_past has a NaN in row {int(np.argmin(known))}, and values after it; only the rows at its end may be unknown"
+            f"y_past has NaN in row {int(np.argmin(known))} and values after it; only rows at its end may be missing"
         )
     return values[:count]
 
@@ -437,15 +426,17 @@ def _cut_at_gaps(rows: Array, index: Any, name: Any) -> list[Array]:
     if (steps <= 0).any():
         at = int(np.argmax(steps <= 0))
         first, second, row = index[rows[at]], index[rows[at + 1]], rows[at + 1]
-        other = "of several series in one table, groups= names the column that tells them apart"
+        other = "if the table has several series, name the column that tells them apart as groups="
         if kind == "index":
-            other += "; and if the index does not tell the order of time, reset_index(drop=True)"
+            other += "; if the index is not the order of time, reset_index(drop=True)"
         if first == second:
             raise DataError(
-                f"two rows{where} have the {kind} {second}, the second is row {row}; keep one: df[~df.index.duplicated()]; "
-                f"{other}"
+                f"two rows{where} have the {kind} {second}, the second of them is row {row}; keep one, "
+                f"df[~df.index.duplicated()]; {other}"
             )
-        raise DataError(f"the rows{where} are not in order: {second} comes after {first}, in row {row}; sort_index(); {other}")
+        raise DataError(
+            f"the rows{where} are not in order: {second} comes after {first}, in row {row}; sort them, df.sort_index(); {other}"
+        )
     if kind == "time" and frequency(index[rows]) is not None:
         return [rows]  # months have different lengths, and business days leave out weekends
     usual = np.median(steps)
@@ -453,8 +444,8 @@ def _cut_at_gaps(rows: Array, index: Any, name: Any) -> list[Array]:
         found = index[rows].to_series().diff()
         raise DataError(
             f"the {kind} is irregular: steps between rows{where} are from {found.min()} to {found.max()}. A model of a series "
-            "needs equal steps: resample, such as by df.resample('h').mean(). Rows that were chosen at random are no series: "
-            "choose them in order of time"
+            "needs equal steps: resample, such as by df.resample('h').mean(). If the rows were chosen at random, choose them "
+            "in order of time instead"
         )
     return np.split(rows, np.flatnonzero(steps > GAP * usual) + 1)
 
@@ -468,5 +459,5 @@ def _tell_gaps(table: Table, tell: bool) -> None:
     if gaps and tell:
         shown = "; ".join(gaps[:5]) + (f"; and {len(gaps) - 5} more" if len(gaps) > 5 else "")
         warnings.warn(
-            f"the index has {counted(len(gaps), 'gap')}, where the series is cut into sessions: {shown}", stacklevel=4
+            f"the index has {counted(len(gaps), 'gap')}, and the series is cut there into sessions: {shown}", stacklevel=4
         )

@@ -91,7 +91,7 @@ def draw_backward_pass(
     result, losses = run_losses(model, xs, _named(targets), loss)
     T = len(losses)
     if step is not None and check_int("step", step) > T:
-        raise ValueError(f"step={step}, and there are {T} steps")
+        raise ValueError(f"step must be from 1 to {T}, the number of steps, not {step}")
     outputs = [part.node for part in flatten(result) if isinstance(part, Tensor)]
     total = losses.named("L", role="loss")
     graph = per_step(Graph([*outputs, total.node]).opened())

@@ -76,8 +76,9 @@ class Backward:
                 source, delay, when = references.get(target, (target, 0, ""))
                 if when == "all":
                     raise TinygradError(
-                        f"{node.name} reads the values of {source.name} at all steps: its backward equations are not printed; "
-                        "print those forward, or the parts of the model one by one"
+                        f"{node.name} reads the values of {source.name} at all steps, and backward equations cannot be "
+                        "printed for "
+                        "that; print the forward equations, or the parts of the model one by one"
                     )
                 if source in found:
                     found[source].append(Term(value, delay, when, node))

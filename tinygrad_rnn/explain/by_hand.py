@@ -64,12 +64,12 @@ class StepNetwork(Cell):
             inner = [type(m).__name__ for _, m in model.modules() if isinstance(m, Cell)] if isinstance(model, Module) else []
             such = f", here {inner[0]}" if len(inner) == 1 else ""
             raise TinygradError(
-                f"{type(model).__name__} is no cell, and has {len(recurrent) or 'no'} nn.Recurrent(cell) among its layers: "
+                f"{type(model).__name__} is not a cell, and has {len(recurrent) or 'no'} nn.Recurrent(cell) among its layers: "
                 f"give a cell{such}, or nn.Sequential with one nn.Recurrent(cell) among layers that work at each step"
             )
         (k,) = recurrent
         if getattr(layers[k], "reverse", False):
-            raise TinygradError("the cell runs in reverse: give the cell, and the sequence from its end to its start")
+            raise TinygradError("the layer runs in reverse: give its cell, and the sequence in reverse order")
         layers = copy.deepcopy(layers)
         self.before = layers[:k]
         self.cell: Cell = layers[k].cell if isinstance(layers[k], Recurrent) else layers[k]
@@ -123,7 +123,7 @@ class _WithLoss(Cell):
         output, after = self.network(x, state)
         loss = as_tensor(self.loss(output, y))
         if loss.size != 1 or loss.dtype.kind != "f":
-            raise ShapeError(f"the loss of a step is one number, and loss(o, y) gives {loss.node.spec}")
+            raise ShapeError(f"loss(o, y) must return a single number, the loss of a step, not {loss.node.spec}")
         return reshape(loss, ()), after
 
 
@@ -192,7 +192,7 @@ class ByHand:
         for node in self.order:  # the network is a copy, so its names may be replaced
             node.name = node.name and letters(node.name)
         if self.loss.dtype.kind != "f" or not any(n.role == "parameter" for n in self.order):
-            raise DtypeError(f"nothing in a step of {type(model).__name__} has a derivative: it has no parameters")
+            raise DtypeError(f"there is no derivative to compute: a step of {type(model).__name__} has no parameters")
         self.given = {str(node.name): (node, x) for node, x in zip(leaves, sequences, strict=True)}
         paths = {p.node: path for path, p in self.network.named_parameters()}
         self.parameters = _by_name((n, n.name or path) for n, path in paths.items() if n in self.order)
@@ -215,9 +215,11 @@ class ByHand:
     def _traced(self, xs: Any, sequences: list[Array], loss: Loss) -> tuple[Step, list[Array]]:
         """One traced step of the network with its loss, and its sequences."""
         if len({len(x) for x in sequences}) > 1:
-            raise ShapeError(f"inputs and targets differ in length: {', '.join(str(x.shape) for x in sequences)}")
+            raise ShapeError(
+                f"inputs and targets must have the same length, but have shapes {', '.join(str(x.shape) for x in sequences)}"
+            )
         if not len(sequences[-1]):
-            raise ShapeError("there is no step: give a sequence of one element at least")
+            raise ShapeError("the sequence is empty; give at least one step")
         elements = [Spec(x.shape[1:], x.dtype) for x in sequences]
         example: Any = elements[-1]
         if xs is not None:
@@ -378,7 +380,11 @@ class ByHand:
         found = []
         for source, gx in pullback(alone, Tensor(constant(g)), wanted):
             if isinstance(gx, Part):
-                raise TinygradError(f"a step with {node.operation} has no derivative by hand: it makes several results at once")
+                raise TinygradError(
+                    f"a step with {node.operation} cannot be worked out by hand, because {node.operation} computes "
+                    "several results "
+                    "at once"
+                )
             value = scatter([gx], source.shape) if isinstance(gx, Sparse) else gx
             found.append((wanted[source], value.data))
         return found
@@ -410,13 +416,13 @@ def one_example(sequence: Any) -> Array:
     found = np.asarray(as_tensor(sequence).data)
     least = 3 if found.dtype.kind == "f" else 2
     if found.ndim == 0:
-        raise ShapeError("a sequence has an axis for the steps: (T, features)")
+        raise ShapeError("a sequence must have shape (T, features), not be a single number")
     if found.ndim == 1 and least == 3:
         found = found[:, None]
     if found.ndim < least:
         found = found[:, None]
     if found.shape[1] != 1:
-        raise ShapeError(f"give one sequence, (T, 1, features) or (T, features), and not {found.shape[1]} side by side")
+        raise ShapeError(f"give a single sequence, (T, 1, features) or (T, features), not a batch of {found.shape[1]}")
     return found.astype(np.float64) if found.dtype.kind == "f" else found
 
 

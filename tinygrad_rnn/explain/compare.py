@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ..checks import check_int
+from ..checks import check_int, one_of
 from ..draw import Drawing
 from ..errors import ShapeError, TinygradError
 from ..nn.cell import Cell
@@ -136,8 +136,10 @@ def compare(
     >>> found.parameters["RNN"], found.parameters["LSTM"], found.models["LSTM"][0].cell.hidden_size
     (481, 442, 9)
     """
-    if not models or equal not in ("width", "parameters"):
-        raise ValueError(f"compare needs models, and equal='width' or 'parameters', not {equal!r}")
+    if not models:
+        raise ValueError("compare needs at least one model, such as {'LSTM': nn.LSTMCell}")
+    if equal not in ("width", "parameters"):
+        raise ValueError(one_of("equal", equal, ("width", "parameters")))
     check_int("hidden_size", hidden_size)
     xs, targets, loss = task
     made: dict[str, Module] = {}
@@ -175,14 +177,18 @@ class Readout(Module):
 def _of_size(name: str, make: CellMaker, hidden_size: int, xs: Any, targets: Any) -> Module:
     """A recurrent model: a cell of a hidden size over the sequence, and a readout."""
     if not callable(make):
-        raise TinygradError(f"{name}: give a Module, or a function that makes a cell of two sizes, not {make!r:.80}")
+        raise TinygradError(
+            f"{name} must be a Module, or a function of (input_size, hidden_size) that makes a cell, not {make!r:.80}"
+        )
     inputs, wanted = np.asarray(xs), np.asarray(targets)
     if inputs.ndim != 3 or wanted.ndim < 2:
-        raise ShapeError(f"{name}: a cell is made for xs of shape (T, batch, features), and not {inputs.shape}; give a Module")
+        raise ShapeError(
+            f"{name}: to make a cell, xs must have shape (T, batch, features), not {inputs.shape}; give such xs, or a Module"
+        )
     outputs = wanted.shape[-1] if wanted.dtype.kind == "f" else int(wanted.max()) + 1
     cell = make(inputs.shape[-1], hidden_size)
     if not isinstance(cell, Cell):
-        raise TinygradError(f"{name}: the function made a {type(cell).__name__}, and a cell is needed")
+        raise TinygradError(f"{name}: the function must make a cell, not a {type(cell).__name__}")
     dtype = next((p.dtype for p in cell.parameters()), np.dtype(np.float32))
     return Sequential(Recurrent(cell), Readout(getattr(cell, "output_size", hidden_size), outputs, dtype))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+from ..checks import one_of
 from ..nn.cell import Cell
 from ..nn.module import Module
 from ..tensor import Tensor
@@ -120,7 +121,7 @@ def equations(
     """
     for name, given, known in (("bias", bias, "one"), ("form", form, "joined")):
         if given not in (None, known):
-            raise ValueError(f"{name} is {known!r}, or not given, and not {given!r}")
+            raise ValueError(one_of(name, given, (None, known)))
     form_of_sums = Form(notation, bias == "one" or form == "joined", form == "joined", net)
     modes = [(part, part.training) for _, part in module.modules()]
     module.eval()  # dropout is only for training
@@ -135,6 +136,6 @@ def equations(
     paths = {p.node: path for path, p in module.named_parameters()}
     found = Forward(system, form_of_sums, Letters(symbols, notation), paths)
     if backward not in (False, True, "paths"):
-        raise ValueError(f'backward is True, False or "paths", and not {backward!r}')
+        raise ValueError(one_of("backward", backward, (False, True, "paths")))
     lines = (Paths if backward == "paths" else Backward)(found).lines() if backward else found.lines()
     return Latex("\\begin{aligned}\n" + " \\\\\n".join(lines) + "\n\\end{aligned}")

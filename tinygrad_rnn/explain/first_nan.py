@@ -27,7 +27,7 @@ def nan_began(run: ModelRun, seeds: Array) -> str:
         Cotangents of the losses.
     """
     for found in _in_the_forward_pass(run):
-        return f"{found} already in the forward pass, and the gradients are NaN because of it"
+        return f"the gradients are NaN because {found} already in the forward pass"
     where = next(
         (f"it began where the gradient of {found}" for found in _in_gradients(run, seeds)),
         "it began outside of the recurrent parts",

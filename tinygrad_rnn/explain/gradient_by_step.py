@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import check_int
+from ..checks import check_int, no_such
+from ..console import joined
 from ..errors import GradientError, NonFiniteError, ShapeError
 from ..graph.node import Node
 from ..nn.module import Module
@@ -93,7 +94,10 @@ def gradient_by_step(
     if norms and (alone := uses.norms_of_the_only_one()) is not None:
         return _checked(alone, run)
     if size > max_bytes:
-        raise ValueError(f"the contributions of {T} steps take {size:,} bytes, and max_bytes is {max_bytes:,}: ask for norms")
+        raise ValueError(
+            f"the gradients of {T} steps need {size:,} bytes, but max_bytes is {max_bytes:,}; give norms=True, or a larger "
+            "max_bytes"
+        )
     found = _checked(uses.contributions(max_bytes), run)
     return np.array([norm(tensor(x)).data for x in found]) if norms else found
 
@@ -110,8 +114,7 @@ def parameter_of(model: Model, W: Parameter | str) -> Parameter:
         return W
     own = dict(model.named_parameters()) if isinstance(model, Module) else {}
     if W not in own:
-        known = f"its parameters are {', '.join(own)}" if own else "give the Parameter itself"
-        raise ShapeError(f"the model has no parameter {W!r}; {known}")
+        raise ShapeError(no_such("parameter", W, own) if own else f"there is no parameter {W!r}; give the Parameter itself")
     return own[W]
 
 
@@ -140,9 +143,13 @@ class _Uses:
         self.outside = self._is_behind(run.losses.node)
         steps = {part.steps for part, _, _ in self.parts} | ({len(run.losses)} if self.outside else set())
         if not steps:
-            raise GradientError(f"no loss depends on {parameter.name or 'the parameter'}")
+            raise GradientError(f"the loss does not depend on {parameter.name or 'the parameter'}, so there is no gradient")
         if len(steps) > 1:
-            raise ShapeError(f"{parameter.name or 'the parameter'} is used in runs of different lengths, {steps} steps")
+            raise ShapeError(
+                f"{parameter.name or 'the parameter'} is used in loops of different lengths, "
+                f"{joined(sorted(map(str, steps)))} steps, "
+                "so its gradient cannot be split by steps"
+            )
         (self.steps,) = steps
 
     def _is_behind(self, node: Node) -> bool:

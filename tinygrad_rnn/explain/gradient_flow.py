@@ -193,7 +193,9 @@ def gradient_flow(
     T = len(run.losses)
     size = T * part.steps * size_of(node.spec)
     if arrays and size > max_bytes:
-        raise ValueError(f"all δ(t,k) take {size:,} bytes, and max_bytes is {max_bytes:,}: ask for the norms alone")
+        raise ValueError(
+            f"all δ(t,k) need {size:,} bytes, but max_bytes is {max_bytes:,}; leave arrays out, or give a larger max_bytes"
+        )
     behind = slots_behind(part.loop, node)
     paths = [*[part.slots[i] for i in behind], "output"] if len(behind) > 1 else []
     make = with_offset_of_each_path if paths else with_offsets

@@ -76,7 +76,7 @@ def draw_graphical_model(
     found = dependences(contraction, states, shifted)
     if not found.targets:
         raise TinygradError(
-            "a graphical model is over the targets of a loss, and this loss has no target: loss(output, target)"
+            "a graphical model needs a loss with a target, a function loss(output, target), such as nn.cross_entropy"
         )
     name = f"{type(model).__name__}, graphical model"
     return graphical_model(contraction, found, _notes(model, contraction, found), f"{name} with states" if states else name)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..console import counted
 from ..draw import Drawing
 from ..draw.colors import HIGH, LOW, magnitudes, signed
 from ..draw.heatmap import blocks, heatmap_of, scatter, shown, text_page
@@ -232,9 +233,9 @@ def _table(numbers: Any, ndim: int) -> Array:
     """Numbers as an array with a given number of axes, after a check that at least one number is not NaN."""
     found = np.asarray(numbers.data if isinstance(numbers, Tensor) else numbers, float)
     if found.ndim != ndim:
-        raise DataError(f"the numbers have shape {found.shape}, and {ndim} axes are needed")
+        raise DataError(f"the numbers must have {counted(ndim, 'axis', 'axes')}, but have shape {found.shape}")
     if not np.isfinite(found).any():
-        raise DataError(f"there is no number to draw in an array of shape {found.shape}")
+        raise DataError(f"an array of shape {found.shape} has no finite number to draw")
     return found
 
 
@@ -245,4 +246,4 @@ def _largest(table: Array) -> float:
 
 def _check_length(what: str, given: Sequence[Any], n: int) -> None:
     if len(given) != n:
-        raise DataError(f"{what}: {len(given)} for {n} numbers")
+        raise DataError(f"{what} must have one entry for each of the {counted(n, 'number')}, but {len(given)} were given")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import check_int
+from ..checks import check_int, no_such
 from ..draw import Drawing
 from ..errors import DtypeError, NonFiniteError, ShapeError
 from ..scan.differentiate import step_alone
@@ -58,7 +58,7 @@ class Jacobians(Result):
             If there is no such slot.
         """
         if unknown := [name for name in (of, by) if name not in self.slots]:
-            raise ShapeError(f"there is no slot {unknown[0]!r} in the state, which has {', '.join(self.slots)}")
+            raise ShapeError(no_such("slot", unknown[0], self.slots))
         return self.arrays[:, :, self.slots[of], self.slots[by]]
 
     def draw(self, example: int = 0, running: bool = False) -> Drawing:
@@ -152,7 +152,9 @@ def jacobians(model: Model, xs: Any, *, layer: str | None = None, max_bytes: int
     steps = _Steps(run_part(model, xs, layer, **options))
     size = steps.size * steps.part.steps
     if size > max_bytes:
-        raise ValueError(f"the Jacobians take {size:,} bytes, and max_bytes is {max_bytes:,}: give a shorter sequence")
+        raise ValueError(
+            f"the Jacobians need {size:,} bytes, but max_bytes is {max_bytes:,}; give a shorter sequence, or a larger max_bytes"
+        )
     return Jacobians(steps.slots, np.concatenate(list(steps.jacobians(max_bytes))))
 
 
@@ -227,7 +229,7 @@ def exponents(part: RecurrentPart, k: int, max_bytes: int) -> Array:
     found = _Steps(part)
     D = found.elements
     if not 1 <= check_int("k", k) <= D:
-        raise ValueError(f"k is a number of exponents, from 1 to the {D} elements of the state, not {k}")
+        raise ValueError(f"k, the number of exponents, must be from 1 to {D}, the number of elements of the state, not {k}")
     # random columns, which lie in no invariant subspace except by accident
     axes = np.linalg.qr(np.sin(1.0 + np.arange(D * k).reshape(D, k) ** 2))[0]
     sums: Any = 0.0
@@ -249,7 +251,7 @@ class _Steps:
         self._floats = [i for i, slot in enumerate(loop.carry) if slot.dtype.kind == "f"]
         if not self._floats:
             dtypes = ", ".join(f"{name} of {slot.dtype}" for name, slot in zip(part.slots, loop.carry, strict=True))
-            raise DtypeError(f"a state of integers has no derivative: {dtypes or 'there is no state'}")
+            raise DtypeError(f"a Jacobian needs a state of floats: {dtypes or 'there is no state'}")
         self.batch = loop.carry[self._floats[0]].shape[0]
         self.slots: dict[str, slice] = {}
         self.elements = 0
@@ -262,7 +264,10 @@ class _Steps:
         for i in self._floats:
             bad = ~np.isfinite(self._states[i].reshape(part.steps, -1)).all(axis=1)
             if bad.any():
-                raise NonFiniteError(f"{part.slots[i]} is not finite before step t = {bad.argmax() + 1}: the system diverges")
+                raise NonFiniteError(
+                    f"{part.slots[i]} has NaN or inf before step t = {bad.argmax() + 1}: the state diverges; give a shorter "
+                    "sequence, or smaller weights"
+                )
 
     @property
     def size(self) -> int:
@@ -292,7 +297,7 @@ class _Steps:
         ]
         rows = np.concatenate(columns, axis=-1)
         if rows[D, :, 1:].any():
-            raise ShapeError("the rows of the batch depend on each other in a step: give a batch of one row")
+            raise ShapeError("in a step, rows of the batch depend on each other; give a batch of one row")
         return np.ascontiguousarray(np.moveaxis(rows[:D], 0, 2))
 
     def _basis(self, steps: int) -> dict[int, Array]:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..autodiff import pull
+from ..checks import no_such, one_of
+from ..console import counted
 from ..errors import DtypeError, GradientError, ShapeError, TinygradError
 from ..graph.context import mode
 from ..graph.node import Node, ancestors, leaf
@@ -17,6 +19,7 @@ from ..nn.cell import Cell
 from ..nn.module import Module
 from ..nn.recurrent import Recurrent, standalone
 from ..ops.core import as_tensor, constant
+from ..ops.messages import no_gradient
 from ..scan.compiled import CompiledScan
 from ..scan.lift import lift
 from ..scan.loop import Loop
@@ -168,11 +171,11 @@ class ModelRun:
         else:
             found = [(part, part.values[name]) for part in self.parts if name in part.values]
             if len(found) != 1:
-                what = f"{len(found)} values are called" if found else "no value is called"
-                raise ShapeError(f"{what} {name!r}; choose one of {', '.join(self.places) or 'none'}")
+                several = f"{len(found)} values have the name {name!r}; give one of {', '.join(self.places)}"
+                raise ShapeError(several if found else no_such("value", name, self.places))
             part, node = found[0]
         if node.dtype.kind != "f":
-            raise DtypeError(f"{name} is of {node.dtype} values, which have no gradient; choose a value of floats")
+            raise DtypeError(f"{name} has dtype {node.dtype}, and only floats have a gradient; give another value")
         return part, node
 
     # -- gradients -------------------------------------------------------------------------
@@ -221,7 +224,7 @@ class ModelRun:
         items = {node: output_number(node) for node in self._items[part.node]}
         found = {items[node]: g for node, g in self.pull(seeds, tuple(items), window).items()}
         if not found:
-            raise GradientError(f"no loss depends on {part.label or 'the recurrent part'} by a path that has a gradient")
+            raise GradientError(f"no gradient flows from the loss back to {part.label or 'the recurrent part'}")
         return found
 
     def bytes_behind(self, part: RecurrentPart) -> int:
@@ -304,15 +307,15 @@ def run_losses(model: Model, xs: Any, targets: Any, loss: Loss) -> tuple[Any, Te
         losses = as_tensor(loss(outputs, targets))
     if losses.ndim not in (1, 2):
         raise ShapeError(
-            f"the loss has shape {losses.shape}, and the loss of each step is needed, shape (T,) or (T, batch); "
-            "such as lambda outputs, targets: ((outputs - targets) ** 2).sum(axis=-1)"
+            f"the loss must have a value for each step, shape (T,) or (T, batch), not {losses.shape}; give a loss such as "
+            "lambda outputs, targets: ((outputs - targets) ** 2).sum(axis=-1)"
         )
     if is_batch_first(model) and losses.ndim == 2:
         losses = losses.T
     if not len(losses):
-        raise ShapeError("T = 0: there is no step, and so no gradient")
+        raise ShapeError("the sequence is empty; give at least one step")
     if losses.dtype.kind != "f":
-        raise DtypeError(f"the loss is of {losses.dtype} values, which have no gradient")
+        raise DtypeError(no_gradient("the loss", losses.dtype))
     return outputs, losses
 
 
@@ -334,12 +337,13 @@ def run_model(model: Model, xs: Any, targets: Any, loss: Loss) -> ModelRun:
     found = ModelRun(run_losses(model, xs, targets, loss)[1])
     if not found.parts:
         raise TinygradError(
-            f"the loss depends on no recurrent part of {_title(model)}: a cell becomes one by nn.Recurrent(cell)"
+            f"the loss does not depend on a recurrent part of {_title(model)}; a cell becomes a recurrent part by "
+            "nn.Recurrent(cell)"
         )
     if all(part.steps != len(found.losses) for part in found.parts):
         raise ShapeError(
-            f"the loss has shape {found.losses.shape}, and the model ran over {found.parts[-1].steps} steps; "
-            "the loss of each step is needed, shape (T,) or (T, batch)"
+            f"the loss has shape {found.losses.shape}, but the model ran over {counted(found.parts[-1].steps, 'step')}; "
+            "the loss must have a value for each step, shape (T,) or (T, batch)"
         )
     return found
 
@@ -366,20 +370,21 @@ def run_part(model: Model, xs: Any, layer: str | None, **options: Any) -> Recurr
     with mode(recording=True, debugging=False):
         outputs = flatten(called(model, xs, **options))
     if outputs and all(x.ndim > 0 and not len(x) for x in outputs):
-        raise ShapeError("T = 0: there is no step")
+        raise ShapeError("the sequence is empty; give at least one step")
     parts = parts_of(ancestors([x.node for x in outputs]))
     if not parts:
-        raise TinygradError(f"{_title(model)} has no recurrent part: a cell becomes one by nn.Recurrent(cell)")
+        raise TinygradError(f"{_title(model)} has no recurrent part; a cell becomes one by nn.Recurrent(cell)")
     found = [part for part in parts if layer in (None, part.label)]
     if len(found) != 1:
-        raise ShapeError(f"layer={layer!r}: choose one of the recurrent parts {', '.join(part.label for part in parts)}")
+        labels = [part.label for part in parts]
+        raise ShapeError(one_of("layer", layer, labels))
     return found[0]
 
 
 def called(model: Model, xs: Any, **options: Any) -> Any:
     """Outputs of a model, without its state; a cell is run over the sequence by a scan."""
     if not callable(model):
-        raise TinygradError(f"a model is a Module, or a function of the input, and not {model!r:.80}")
+        raise TinygradError(f"model must be a Module, or a function of the input, not {model!r:.80}")
     unrolled = [part for part in _modules(model) if isinstance(part, Recurrent) and part.mode == "unroll"]
     try:
         for part in unrolled:

@@ -46,8 +46,9 @@ class Paths(Backward):
             or any(reference.delay < 0 or reference.when for reference in system.references.values())
         ):
             raise TinygradError(
-                'backward="paths" is of steps from the first to the last, without values outside of them and without loss=; '
-                "print those of the recurrent layer"
+                'backward="paths" needs a recurrent layer that runs forwards, without other layers and without loss=; '
+                "print the "
+                "equations of the recurrent layer alone"
             )
 
     def lines(self) -> list[str]:

@@ -35,7 +35,7 @@ from .task import Task, task_of
 __all__ = ["Exhibit", "ModelReport", "Section", "report"]
 
 ABOUT = (
-    "Below each picture stands the Python expression that makes it: <code>model</code> is the model, and <code>page</code> is "
+    "Below each picture is the Python expression that makes it: <code>model</code> is the model, and <code>page</code> is "
     "this report, <code>explain.report(model, …)</code>."
 )
 ROWS, COLUMNS = 8, 30
@@ -279,7 +279,7 @@ def _told(title: str, tell: Callable[[ModelReport, Task], tuple[str, list[Exhibi
     try:
         words, exhibits = tell(made, task)
     except TinygradError as error:
-        return Section(title, f"There is nothing to see here: {error}", ())
+        return Section(title, f"This section could not be made: {error}", ())
     return Section(title, words, tuple(exhibits))
 
 
@@ -303,7 +303,7 @@ def _lead(model: Module, called: Model, task: Task) -> str:
     return (
         f"A {type(model).__name__} with {counted(size, 'parameter')} reads {task.size}, and makes a prediction at each "
         f"step. Its mean loss is {task.mean_loss(called):.3g} {task.unit}{beside}."
-        f"{f' No training moves what is frozen: {joined(frozen)}.' if frozen else ''}"
+        f"{f' Frozen, so not changed by training: {joined(frozen)}.' if frozen else ''}"
     )
 
 
@@ -344,19 +344,20 @@ def _equations(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
     otherwise = joined([f"{made.letter(name)} is {name!r}" for name in made.flows if made.letter(name) != name])
     in_code = f" In Python {otherwise}." if otherwise else ""
     return (
-        f"The first {counted(n, 'equation')} are one step t of the model forward, which keeps {sizes}.{in_code} "
-        f"The other {m} are backpropagation through time: δ is the derivative of the loss L by a value, a term with "
-        "t + 1 comes back from the step after, and each parameter's gradient is a sum over all steps, since all share it.",
+        f"{'The first equation is' if n == 1 else f'The first {n} equations are'} the forward pass at step t; the state of the "
+        f"model is {sizes}.{in_code} The other {m} are backpropagation through time: δ is the derivative of the loss L with "
+        "respect to a value, and a term with t + 1 comes back from the next step. All steps share each parameter, so its "
+        "gradient is a sum over all steps.",
         exhibits,
     )
 
 
 def _folded(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
-    steps, comes = made.shown.stop - made.shown.start, "comes" if len(made.flows) == 1 else "come"
+    steps = made.shown.stop - made.shown.start
     carried = joined([made.letter(name) for name in made.flows])
     return (
-        f"One step of the model, of which all {counted(steps, 'step')} of the passage are copies. Each black square is a "
-        f"delay: by it {carried} of one step {comes} into the next, and by nothing else can the model remember.",
+        f"One step of the model; all {counted(steps, 'step')} of the passage are copies of it. Each black square is a delay, "
+        f"which carries {carried} from one step to the next. The model remembers only through these delays.",
         [Exhibit("model.draw()", made.model.draw())],
     )
 
@@ -365,20 +366,24 @@ def _unrolled(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
     parameters = sum(p.size for p in made.model.parameters())
     code = f"model.draw(time='unrolled', steps=4{f', loss={task.drawn}' if task.drawn else ''})"
     return (
-        f"The same step four times, time from left to right: all steps share the {counted(parameters, 'parameter')}. "
-        "A gradient flows against the arrows, so that of the loss at step 4 goes through 3 steps until it is back at step 1.",
+        f"The same step four times, with time from left to right. All steps share the {counted(parameters, 'parameter')}. "
+        "A gradient flows against the arrows: the gradient of the loss at step 4 goes back through 3 steps to step 1.",
         [Exhibit(code, made.model.draw(time="unrolled", steps=4, loss=LOSSES.get(task.drawn)))],
     )
 
 
 def _step(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
     names = list(map(made.letter, made.states.values))
-    inside = f"The inside of a step, from what comes in at the left to what goes on at the right. It makes {joined(names)}."
+    inside = (
+        "All operations of one step, gate by gate, from the inputs at the left to the outputs at the right. "
+        f"The step computes {joined(names)}."
+    )
     shares = sorted((found.share, made.letter(name)) for name, found in made.states.saturation().items())
     if shares:
         inside += (
-            " A bounded function hardly passes on a gradient in the outer tenth of its range, on both sides: there "
-            f"{joined([f'{name} has {share:.1%} of its values' for share, name in dict.fromkeys((shares[-1], shares[0]))])}."
+            " A bounded function passes on almost no gradient where it saturates, in the outer tenth of its range on either "
+            "side. Saturated are "
+            f"{joined([f'{share:.1%} of the values of {name}' for share, name in dict.fromkeys((shares[-1], shares[0]))])}."
         )
     cells = {type(part): path for path, part in reversed([*made.model.modules()]) if isinstance(part, Cell)}
     if len(cells) < 2:
@@ -413,14 +418,14 @@ def _states(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
     every = [unit._replace(value=made.letter(unit.value)) for units in told.values() for unit in units]
     every.sort(key=lambda unit: -abs(unit.correlation))
     clearest = (
-        f"Clearest is {every[0]}{', though nobody told the model to look for it' * (task.steps is not None)}."
+        f"The strongest correlation is that of {every[0]}."
         if every
-        else "No unit goes with anything of the input that was looked for."
+        else "No unit correlates with one of the properties of the input that were tried."
     )
     return (
-        "All that the model knows of the steps before is in its states. The pictures show some units of each over a passage, "
-        "red above zero and blue below; a label tells what a unit goes with over all that was read, and the correlation. "
-        f"{clearest}",
+        "All that the model knows about the steps before is in its states. The pictures show some units of each state over a "
+        "passage, red above zero and blue below. A label names the property of the input that correlates best with the unit, "
+        f"and the correlation, over all steps that were read. {clearest}",
         exhibits,
     )
 
@@ -439,7 +444,7 @@ def _flow(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
     exhibits, told = [], []
     for name, flow in made.flows.items():
         if isinstance(flow, TinygradError):
-            told.append(f"At {made.letter(name)} there is none: {flow}.")
+            told.append(f"For {made.letter(name)} there is no picture: {flow}.")
             continue
         code = f"explain.gradient_flow({made.called}, page.xs, page.targets, page.loss, {name!r}).draw()"
         exhibits.append(Exhibit(code, flow.draw()))
@@ -448,10 +453,10 @@ def _flow(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
     reaches = [_reached(flow) for flow in measured]
     farthest = max((reach for reach in reaches if reach is not None), default=0)
     is_gone = None not in reaches and any(flow.decay[1:].any() for flow in measured)  # not where only inputs are kept
-    far = f" What lies further back than {counted(farthest, 'step')}, the model can hardly learn from." if is_gone else ""
+    far = f" The model can hardly learn from steps that are more than {counted(farthest, 'step')} back." if is_gone else ""
     return (
-        "A row is the loss of one step t, and a column the step k to which its gradient has come back, on one scale from "
-        "little, dark, to much, light. "
+        "Each row is the loss of one step t, and each column a step k that its gradient has come back to. The colour is the "
+        "norm of the gradient, from small (dark) to large (light). "
         f"{' '.join(told)}{far}",
         exhibits,
     )
@@ -468,7 +473,7 @@ def _reach(name: str, flow: GradientFlow) -> str:
     if not np.isfinite(flow.gamma):
         return f"At {name}, the norm of the whole gradient is between {flow.totals.min():.2g} and {flow.totals.max():.2g}."
     fit = f" (R² = {flow.r_squared:.2f})" if np.isfinite(flow.r_squared) else ""
-    words = f"At {name}, a step back multiplies the gradient by γ = {flow.gamma:.3g} on average{fit}"
+    words = f"At {name}, each step back multiplies the gradient by γ = {flow.gamma:.3g} on average{fit}"
     reach = _reached(flow)
     if reach is not None:
         return f"{words}: {counted(reach, 'step')} back, less than {LITTLE:.0%} of it is left."
@@ -486,15 +491,15 @@ def _backward(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
         at = "" if task.steps is None else f", where it reads {task.steps[task.shown.start + k]!r}"
         share = norms[k] / norms.sum() if norms.sum() else 0.0
         letter = f"{symbol}, " if (symbol := parameters[name].symbol) else ""
-        told.append(f"{letter}{name}, step {k + 1} adds most, {share:.1%} of the sum of all norms{at}")
+        told.append(f"{letter}{name}, step {k + 1} adds the most, {share:.1%} of the sum of all norms{at}")
     given = f"{names}" if made.run is made.model else f"[dict(model.named_parameters())[name] for name in {names}]"
     code = f"explain.draw_backward_pass({made.called}, page.xs, page.targets, page.loss,\n    parameters={given}, steps=6)"
     said = "; of ".join(told)
     matrices = [parameters[name] for name in names]
     drawing = draw_backward_pass(made.run, made.xs, made.targets, made.loss, parameters=matrices, steps=6)
     return (
-        "The unrolled model once more, with the gradient that comes back by each edge; below each step is the norm of what "
-        f"that step adds to the gradient of each matrix. {f'In the gradient of {said}.' if told else ''}",
+        "The unrolled model, with the gradient that flows back along each edge. Below each step is the norm of the part that "
+        f"the step adds to the gradient of each matrix. {f'In the gradient of {said}.' if told else ''}",
         [Exhibit(code, drawing)],
     )
 

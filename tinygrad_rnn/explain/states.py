@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..checks import no_such
 from ..console import counted
 from ..draw import Drawing
 from ..errors import DataError, ShapeError, TinygradError
@@ -129,7 +130,7 @@ class States:
             If no value has this name; the message lists the names.
         """
         if name not in self.values:
-            raise ShapeError(f"no value is called {name!r}; there are {', '.join(self.values)}")
+            raise ShapeError(no_such("value", name, self.values))
         return self.values[name]
 
     def draw(self, name: str, units: Sequence[int] | None = None, width: int = 60) -> Drawing:
@@ -205,7 +206,7 @@ class States:
         """
         if properties is None:
             if not isinstance(self.source, str):
-                raise DataError("give properties={name: numbers}: the default properties are those of a text")
+                raise DataError("give properties={name: numbers}, for the default properties need a text")
             properties = PROPERTIES
         if not isinstance(properties, Mapping):
             properties = {getattr(properties, "__name__", "property"): properties}
@@ -279,12 +280,12 @@ def states(
     if isinstance(xs, str):
         vocabulary = vocabulary or getattr(model, "vocabulary", None)
         if vocabulary is None:
-            raise DataError("a text needs a vocabulary: states(model, text, vocabulary=…), or an attribute model.vocabulary")
+            raise DataError("a text needs a vocabulary; give vocabulary=…, or set model.vocabulary")
         codes = vocabulary.encode(xs)
         first = is_batch_first(model)
         xs = codes[None] if first else codes[:, None]
     if any(np.size(part) == 0 for part in flatten(xs)):
-        raise DataError(f"there is no step: the {'text' if isinstance(text_or_xs, str) else 'sequence'} is empty")
+        raise DataError(f"the {'text' if isinstance(text_or_xs, str) else 'sequence'} is empty; give at least one step")
     with mode(recording=True):
         outputs = (standalone(model) if isinstance(model, Cell) else model)(xs, **options)
     runs = _runs([as_tensor(part).node for part in flatten(outputs) if part is not None], names)
@@ -294,9 +295,9 @@ def states(
         for name, each in run.values.items()
     }
     if not found:
-        raise TinygradError(f"{type(model).__name__} has no recurrence: no value of it belongs to a step")
+        raise TinygradError(f"{type(model).__name__} has no recurrent part; a cell becomes one by nn.Recurrent(cell)")
     if unknown := [name for name in names if name not in found and not any(name in run.values for run in runs)]:
-        raise ShapeError(f"no value is called {', '.join(unknown)}; there are {', '.join(found)}")
+        raise ShapeError(no_such("value", unknown[0], found))
     rows = {name: _row(array, example) for name, (_, array) in found.items()}
     bounds = {name: limits for name, (node, _) in found.items() if (limits := _bounds(node)) is not None}
     return States(text_or_xs, rows, bounds)
@@ -336,10 +337,12 @@ def neighbours(model: Any, symbol: str, n: int = 5, *, vocabulary: Vocabulary | 
     """
     vocabulary = vocabulary or getattr(model, "vocabulary", None)
     if vocabulary is None:
-        raise DataError("the symbols of the codes are not known: neighbours(model, symbol, vocabulary=…)")
+        raise DataError("a symbol needs a vocabulary; give vocabulary=…, or set model.vocabulary")
     vectors = _vectors(model).astype(float)
     if len(vectors) != len(vocabulary):
-        raise DataError(f"the vocabulary has {counted(len(vocabulary), 'symbol')}, and there are {len(vectors)} vectors")
+        raise DataError(
+            f"the vocabulary has {counted(len(vocabulary), 'symbol')}, but the model has {counted(len(vectors), 'vector')}"
+        )
     sizes = np.maximum(np.linalg.norm(vectors, axis=1), 1e-30)
     code = vocabulary[symbol]
     cosines = vectors @ vectors[code] / (sizes * sizes[code])
@@ -400,7 +403,7 @@ def _of_loops(order: Sequence[Node], ends: Sequence[Node], names: Collection[str
 def _row(array: Array, example: int) -> Array:
     """One row of a batch of values, (T, units)."""
     if array.ndim > 1 and not -array.shape[1] <= example < array.shape[1]:
-        raise ShapeError(f"there is no example={example} in a batch of {array.shape[1]}")
+        raise ShapeError(f"example must be from 0 to {array.shape[1] - 1}, a row of the batch, not {example}")
     row = array[:, example] if array.ndim > 1 else array
     return np.array(row.reshape(len(row), -1))
 
@@ -424,6 +427,7 @@ def _vectors(model: Any) -> Array:
     tables = [p for _, m in model.modules() if isinstance(m.codes, int) for p in m.parameters() if p.shape[:1] == (m.codes,)]
     if len(tables) != 1:
         raise TinygradError(
-            f"{type(model).__name__} has {len(tables) or 'no'} table{'s' * (len(tables) != 1)} of vectors by code"
+            f"{type(model).__name__} must have one layer with a vector for each symbol, such as nn.Embedding, but has "
+            f"{len(tables) or 'none'}"
         )
     return tables[0].data

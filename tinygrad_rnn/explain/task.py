@@ -106,12 +106,12 @@ def task_of(model: Module, run: Model, data: Any, targets: Any, loss: Loss | Non
 def _of_text(model: Module, text: str, loss: Loss | None, vocabulary: Vocabulary | None) -> Task:
     vocabulary = vocabulary or getattr(model, "vocabulary", None)
     if vocabulary is None:
-        raise DataError("a text needs a vocabulary: report(model, text, vocabulary=…), or an attribute model.vocabulary")
+        raise DataError("a text needs a vocabulary; give vocabulary=…, or set model.vocabulary")
     steps = list(vocabulary.split(text[: 20 * READ]))[: READ + 1]
     if list(text[: len(steps)]) == steps:
         text = text[: len(steps)]
     if len(steps) < 3:
-        raise DataError(f"a text of {len(steps)} symbols is too short: a report needs 3 at least")
+        raise DataError(f"a text of {counted(len(steps), 'symbol')} is too short; a report needs at least 3")
     codes = vocabulary.encode(text)[: len(steps)]
     n = min(SHOWN, len(steps) - 1)
     is_characters = list(text) == steps
@@ -130,7 +130,7 @@ def _of_text(model: Module, text: str, loss: Loss | None, vocabulary: Vocabulary
         loss or (lambda outputs, y: cross_entropy(outputs, y, reduction="none")),
         "" if loss else "nn.cross_entropy",
         (
-            f"a guess among {len(vocabulary)} symbols that are all alike",
+            f"a uniform guess among {len(vocabulary)} symbols",
             float("nan") if loss else float(np.log2(len(vocabulary))),
         ),
         "a step" if loss else "bits a symbol",
@@ -146,7 +146,7 @@ def _of_series(model: Module, run: Model, series: Array, targets: Any, loss: Los
     is_next = targets is None
     axis = 1 if is_batch_first(model) else 0
     if series.ndim < 2 or series.shape[axis] < 3:
-        raise DataError(f"a series of shape {series.shape} is too short: a report needs 3 steps at least")
+        raise DataError(f"a series of shape {series.shape} is too short; a report needs at least 3 steps")
     n = min(series.shape[axis] - is_next, READ)
 
     def part(array: Array, start: int, stop: int) -> Array:
@@ -163,8 +163,8 @@ def _of_series(model: Module, run: Model, series: Array, targets: Any, loss: Los
         called(run, part(xs, 0, 2))
     except (ShapeError, TypeError) as error:
         raise ShapeError(
-            f"the model does not run on the series ({error}); if it needs more than its input, such as what came before, say "
-            "how it is run: report(model, xs, targets=…, run=lambda xs: …), called with the first steps and with all"
+            f"the model fails on the series ({error}); if the model needs more than its input, such as a history, give a "
+            "function that runs it: report(model, xs, targets=…, run=lambda xs: …), which is called with xs of any length"
         ) from error
     try:
         run_losses(run, part(xs, 0, 2), part(ys, 0, 2), used)
@@ -172,8 +172,8 @@ def _of_series(model: Module, run: Model, series: Array, targets: Any, loss: Los
         if loss is not None or not is_next:
             raise
         raise ShapeError(
-            f"the model does not predict its own next input ({error}); say what it is to predict, and by which loss: "
-            "report(model, xs, targets=…, loss=…), with the loss of each step"
+            f"without targets=…, a model must predict its own next input, and this model does not ({error}); give what it "
+            "predicts, and a loss with a value for each step: report(model, xs, targets=…, loss=…)"
         ) from error
     T = min(SHOWN, n)
     read = part(ys, 0, n)
@@ -196,7 +196,7 @@ def _of_series(model: Module, run: Model, series: Array, targets: Any, loss: Los
 
 def _repeated(xs: Array, ys: Array) -> tuple[str, float]:
     """Name and loss of the prediction that each value is repeated."""
-    return "the last value once more", float(np.mean((np.asarray(xs, float) - ys) ** 2))
+    return "a prediction that repeats the last value", float(np.mean((np.asarray(xs, float) - ys) ** 2))
 
 
 def _guessed(ys: Array) -> tuple[str, float]:
@@ -205,14 +205,14 @@ def _guessed(ys: Array) -> tuple[str, float]:
     Examples
     --------
     >>> _guessed(np.array([[0], [1], [1], [0]]))
-    ('a guess by the frequencies of the classes', 0.6931471805599453)
+    ('a guess by the class frequencies', 0.6931471805599453)
     >>> _guessed(np.array([[[1.0]], [[3.0]]]))
-    ('always the mean', 1.0)
+    ('a prediction of the mean', 1.0)
     """
     if ys.dtype.kind not in "iu":
-        return "always the mean", float(np.mean((ys - np.mean(ys, axis=tuple(range(ys.ndim - 1)), dtype=float)) ** 2))
+        return "a prediction of the mean", float(np.mean((ys - np.mean(ys, axis=tuple(range(ys.ndim - 1)), dtype=float)) ** 2))
     shares = np.unique(ys, return_counts=True)[1] / ys.size
-    return "a guess by the frequencies of the classes", float(-(shares * np.log(shares)).sum())
+    return "a guess by the class frequencies", float(-(shares * np.log(shares)).sum())
 
 
 def _axes(model: Module) -> Callable[[Array], Array]:

@@ -133,12 +133,12 @@ def truncation(
     """
     k2 = k1 if k2 is None else k2
     if not (is_int(k1) and is_int(k2) and k1 <= k2):
-        raise ValueError(f"truncated BPTT needs 1 <= k1 <= k2, numbers of steps, and has k1={k1!r}, k2={k2!r}")
+        raise ValueError(f"truncated BPTT needs whole numbers of steps with 1 <= k1 <= k2, not k1={k1!r}, k2={k2!r}")
     own = dict(model.named_parameters()) if isinstance(model, Module) else {}
     own |= {p.name or f"parameter {k}": p for k, p in enumerate(parameters, 1)}
     run = run_model(model, xs, targets, loss)
     if any(part.loop.reverse for part in run.parts):
-        raise ValueError("truncated BPTT goes forwards in time, and a recurrent part runs backwards; use one direction")
+        raise ValueError("truncated BPTT needs a model that runs forwards in time only, and a recurrent part runs backwards")
     T = len(run.losses)
     nodes = {name: parameter.node for name, parameter in own.items()}
     reaches = np.zeros((T, T), bool)
@@ -152,7 +152,7 @@ def truncation(
 
     whole = gradients(slice(None), None)
     if not whole:
-        raise GradientError("no loss depends on a parameter of the model")
+        raise GradientError("the loss does not depend on any parameter of the model; check what the loss computes from")
     if any(np.isnan(x).any() for x in whole.values()):
         raise NonFiniteError(nan_began(run, np.ones((1, *run.losses.shape), run.losses.dtype)))
     truncated = {name: np.zeros_like(x) for name, x in whole.items()}

@@ -49,7 +49,9 @@ def of_module(
     graph = traced(module, T, inputs, loss, targets, batch=batch)
     while longest_delay(graph) > T // 2:  # some delays are still longer than the steps before the middle step
         if T >= LONGEST:
-            raise TinygradError(f"equations of delays of more than {LONGEST // 2} steps are not printed")
+            raise TinygradError(
+                f"equations can be printed for delays of at most {LONGEST // 2} steps, and this model has longer ones"
+            )
         T = unlike(lengths, min(LONGEST, 3 * T))
         graph = traced(module, T, inputs, loss, targets, batch=batch)
     return _Model(graph, batch, T).system()
@@ -149,7 +151,9 @@ class _Model:
         when = {1: "1", self.T: "T"}.get(place.column)
         if when is None:
             raise TinygradError(
-                f"{reader} reads step {place.column} of {self.T} alone: equations are of all steps, of the first or of the last"
+                f"equations can be printed if an operation reads all steps, the first or the last, but {reader} reads "
+                "only step "
+                f"{place.column} of {self.T}"
             )
         return when
 
@@ -204,8 +208,9 @@ class _Model:
         if len(node.inputs) == 1 and once.shape == node.shape:
             return self._read(node, once)
         raise TinygradError(
-            f"{node.operation}{node.location.describe()} reads another part of {whole.name or whole.operation} at each step, "
-            "which is no sequence of the model's own; name its elements, by `for t, x in tr.steps(xs):`"
+            f"{node.operation}{node.location.describe()} reads another part of {whole.name or whole.operation} at each "
+            "step by an "
+            "index; read the elements by `for t, x in tr.steps(xs):`, so that equations can name them"
         )
 
     def _summed(self, node: Node) -> Node | None:

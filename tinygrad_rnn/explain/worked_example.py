@@ -112,13 +112,13 @@ class WorkedExample:
     def text(self) -> str:
         """The sheet as plain text; ``h[2]`` is h at step 2, ``δh[3,2]`` is the derivative of L[3] with respect to h[2]."""
         lines = [
-            f"{self.title}, {counted(self.steps, 'step')}: each number follows from printed ones, and is rounded to "
-            f"{self.digits} significant digits, a half up.",
+            f"{self.title}, {counted(self.steps, 'step')}. Each number is computed from the printed numbers before it, and "
+            f"rounded to {self.digits} significant digits (halves are rounded up).",
             *self._section("Given", (), self._given()),
             *self._section("Forward", self.forward, self._forward()),
-            *self._section("Backward, where δ[t,k] has the loss of step t only", self.backward, self._backward()),
+            *self._section("Backward: δ[t,k] is the derivative of the loss of step t alone", self.backward, self._backward()),
             *self._section("Sums of δ[t,k] over t", (), self._totals()),
-            *self._section("Gradients: what each step adds, and the sum", (), self._gradients()),
+            *self._section("Gradients: the part of each step, and the sum", (), self._gradients()),
         ]
         return "\n".join(lines)
 
@@ -290,7 +290,7 @@ def worked_example(
       ∂L/∂W = [[0.3445]]
     """
     if digits is not None and check_int("digits", digits, 2) > MOST:
-        raise ValueError(f"digits is a whole number up to {MOST}, not {digits}")
+        raise ValueError(f"digits must be a whole number, at most {MOST}, not {digits}")
     hand = ByHand(model, xs, targets, loss, notation)
     hand.tell_parameters_from_values()
     given = {name: array for name, (_, array) in hand.given.items()}
@@ -409,7 +409,7 @@ def _check_finite(hand: ByHand, run: HandRun) -> None:
     for t, now in enumerate(run, start=1):
         for name, node in {**hand.values, "L": hand.loss}.items():
             if not np.isfinite(now[node].value).all():
-                raise NonFiniteError(f"{name} is not finite at step {t}: {now[node].value}")
+                raise NonFiniteError(f"{name} has NaN or inf at step {t}, {now[node].value}; give smaller weights or inputs")
 
 
 # -- numbers ---------------------------------------------------------------------------------

@@ -35,7 +35,9 @@ def write_arrays(path: AnyPath, arrays: Mapping[str, npt.NDArray[Any]], what: st
     with replacing(path, what) as file, zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
             if "\0" in name or len(name.encode()) > LONGEST:
-                raise Refused(f"{name!r:.80} is no name for an array in a file, for it holds NUL or is too long")
+                raise Refused(
+                    f"an array in a file cannot have the name {name!r:.80}, which has the character NUL or is too long"
+                )
             with archive.open(f"{name}.npy", "w", force_zip64=array.nbytes > 1 << 30) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
 
@@ -110,11 +112,11 @@ class _Cautious(io.BufferedReader):
 def _stored(path: AnyPath, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Stored:
     name = member.filename
     if not name.endswith(".npy"):
-        raise Damage(f"{name!r:.80} in it is no array")
+        raise Damage(f"{name!r:.80} in it is not an array")
     if member.flag_bits & 0x41:
         raise Damage(f"{name!r:.80} in it is encrypted")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise Damage(f"{name!r:.80} in it is packed by a method that NumPy does not use")
+        raise Damage(f"{name!r:.80} in it is compressed by a method that NumPy does not use")
     with archive.open(member) as file:
         shape, dtype, fortran, length = _header(file)
     size = math.prod(shape) * dtype.itemsize
@@ -150,7 +152,7 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]
     start = file.read(8)
     width = {b"\x93NUMPY\x01\x00": 2, b"\x93NUMPY\x02\x00": 4, b"\x93NUMPY\x03\x00": 4}.get(start)
     if width is None:
-        raise Damage("an array in it does not begin as arrays do")
+        raise Damage("an array in it does not begin as .npy files do")
     length = int.from_bytes(file.read(width), "little")
     if length > HEADER:
         raise Damage(f"an array in it has a header of {length} bytes")
@@ -166,5 +168,5 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]
     try:
         dtype = np.dtype(fields["descr"])
     except TypeError:
-        raise Damage(f"an array in it is of {fields['descr']!r}, which is no dtype") from None
+        raise Damage(f"an array in it has the unknown dtype {fields['descr']!r}") from None
     return shape, dtype, fields["fortran_order"] == "True", 8 + width + length

@@ -50,13 +50,13 @@ def told(what: str, path: AnyPath) -> Iterator[None]:
         if not name:
             raise Refused("the name is empty")
         if b"\0" in name:
-            raise Refused("a name cannot hold the character NUL")
+            raise Refused("a name cannot have the character NUL")
         yield
     except OSError as error:
         why = WORDS.get(error.errno or 0) or error.strerror or str(error)
         raise DataError(f"cannot {what} {shown(path)}: {why}") from None
     except UnicodeEncodeError:
-        raise DataError(f"cannot {what} {shown(path)}: a name cannot hold half a character") from None
+        raise DataError(f"cannot {what} {shown(path)}: the name has a character that file names cannot have") from None
 
 
 @contextlib.contextmanager

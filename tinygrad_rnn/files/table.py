@@ -7,6 +7,7 @@ import csv
 import numpy as np
 import numpy.typing as npt
 
+from ..console import counted
 from ..errors import DataError
 from .paths import AnyPath
 from .text import read_text
@@ -50,14 +51,17 @@ def read_table(path: AnyPath) -> npt.NDArray[np.float64]:
         except ValueError:
             if not found and rows.line_num == 1:  # the names of the columns
                 continue
-            raise DataError(f"{path}, line {rows.line_num}: {','.join(row)!r:.60} is not a row of numbers") from None
+            raise DataError(f"{path}, line {rows.line_num}: a row must have only numbers, not {','.join(row)!r:.60}") from None
         if not numbers:
             continue
         if found and len(numbers) != len(found[0]):
-            raise DataError(f"{path}, line {rows.line_num}: {len(numbers)} columns, and {len(found[0])} in the lines before")
+            raise DataError(
+                f"{path}, line {rows.line_num}: the row has {counted(len(numbers), 'column')}, but the lines before have "
+                f"{len(found[0])}"
+            )
         if not np.isfinite(numbers).all():
             raise DataError(f"{path}, line {rows.line_num}: a value is missing or infinite; fill it in, or leave the line out")
         found.append(numbers)
     if not found:
-        raise DataError(f"{path} has no row of numbers")
+        raise DataError(f"{path} has no row of numbers; a row for each step is needed")
     return np.array(found)

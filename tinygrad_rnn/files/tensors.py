@@ -61,9 +61,9 @@ def write_tensors(
     with told(f"write {what} to" if what else "write to", path):
         for name, array in arrays.items():
             if array.dtype not in WRITTEN:
-                raise Refused(f"{name!r:.80} is of {array.dtype}, which {KIND} does not hold; an .npz file does")
+                raise Refused(f"{name!r:.80} has dtype {array.dtype}, which {KIND} cannot hold; write an .npz file")
             if name == "__metadata__":
-                raise Refused(f"{name!r} is no name for an array in {KIND}")
+                raise Refused(f"an array in {KIND} cannot have the name {name!r}")
         little = {name: array.astype(array.dtype.newbyteorder("<"), order="C", copy=False) for name, array in arrays.items()}
         content = optional("safetensors.numpy", "files", NEEDED).save(little, dict(texts or {}) or None)
         if int.from_bytes(content[:8], "little") > HEADER:

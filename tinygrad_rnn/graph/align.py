@@ -13,7 +13,7 @@ from .node import Node
 from .structure import exact, exactly, numbers, same_value
 from .unfold import collected
 
-BRANCH = "take Python's if out of the loop, or use tr.where"
+BRANCH = "take a Python if out of the loop, or use tr.where instead"
 
 
 def is_cut(node: Node) -> bool:
@@ -141,8 +141,8 @@ class Alignment:
         for node in (node for nodes in self.steps for node in nodes):
             if node.location.origin is not None:
                 raise FoldError(
-                    f"the graph holds a gradient, as {self.graph.names[node]}, whose steps run backwards through time; "
-                    "fold the graph of the values that it is the gradient of"
+                    f"the graph has a gradient, {self.graph.names[node]}, whose steps run backwards through time; "
+                    "fold the graph of the forward values instead"
                 )
         raise FoldError(f"step {t} differs from step 1: {why}")
 
@@ -193,7 +193,7 @@ class Alignment:
         assert node is not None
         read, first = node.inputs[slot], self.firsts[position].inputs[slot]
         if "parameter" in (read.role, expected.role):
-            hint = "; are the weights shared?"
+            hint = "; use the same parameter at every step"
 
         def say(n: Node) -> str:
             return exactly(n) if is_constant(n) else self.graph.names[n]
@@ -222,7 +222,7 @@ class Alignment:
             ((usual, _),) = Counter(position for _, position in taken).most_common(1)
             t, position = next(row for row in taken if row[1] != usual)
             names = [self.graph.names[self.columns[i][t - 1] or self.firsts[i]] for i in (position, usual)]
-            self._refuse(t, f"of it, {names[0]} is taken where other steps give {names[1]}; {BRANCH}")
+            self._refuse(t, f"{names[0]} is collected from it, and {names[1]} from other steps; {BRANCH}")
 
     # -- what each operation reads ---------------------------------------------------------
 
@@ -257,6 +257,6 @@ class Alignment:
         comes_back = any(map(is_constant, read)) and len(set(values)) < len(values)
         once = len(others) == 1 and len(values) > 3  # values that alternate also return, but differ at more steps
         if shape or shared or comes_back or once:
-            hint = "; if it is meant to be another at each step, read it from a sequence: tr.steps(xs, values)"
+            hint = "; if this value should differ from step to step, read it from a sequence: tr.steps(xs, values)"
             self._unlike((shape or others)[0], position, slot, read[0], hint)
         return Outside(read)

@@ -208,10 +208,11 @@ class Folded:
             if mine != theirs:
                 what = next(aspect for aspect, a, b in zip(Signature._fields, mine, theirs, strict=True) if a != b)
                 why = "" if what == "operation" else f"; they differ in {what.replace('_', ' ')}"
-                return f"{self._say(node)}, where the other has {other._say(twin)}{why}"
+                return f"the first graph has {self._say(node)}, and the second has {other._say(twin)}{why}"
         if len(self._signatures) != len(other._signatures):
             longer, shorter = sorted((self, other), key=lambda f: -len(f._signatures))
-            return f"{longer._say(longer._signatures[len(shorter._signatures)][0])} has no counterpart"
+            extra = longer._say(longer._signatures[len(shorter._signatures)][0])
+            return f"only the {'first' if longer is self else 'second'} graph has {extra}"
         return None
 
     def __eq__(self, other: object) -> bool:
@@ -295,7 +296,7 @@ class Folded:
 
     def _say(self, node: Node) -> str:
         if node.primitive is None:
-            return self._origins.get(node, "another value from outside at each step")
+            return self._origins.get(node, "a value from outside of the steps, another at each step")
         called = {i: self._names.get(i) or self.graph.names[i] for i in node.inputs}
         arguments = [exactly(i) if is_constant(i) and i not in self._names else called[i] for i in node.inputs]
         attributes = node.attributes
@@ -344,7 +345,7 @@ class Folded:
         """
         T = self.T if T is None else T
         if T < 1:
-            raise FoldError(f"a graph has one step at least, not {T}")
+            raise FoldError(f"T must be at least 1, not {T}")
         return Unfolding(self, T).graph()
 
 
@@ -391,7 +392,9 @@ def fold(graph: Graph, unrolling: Unrolling) -> Folded:
         if step is not None and step[0] is unrolling:
             steps.setdefault(step[1], []).append(node)
     if not steps:
-        raise FoldError("the graph does not run over this sequence; graph.unrollings() are those that it runs over")
+        raise FoldError(
+            "the graph has no steps of this loop; give one of graph.unrollings(), the loops over time of this graph"
+        )
     T = max(steps)
     missing = [t for t in range(1, T + 1) if t not in steps]
     if missing:
@@ -399,10 +402,10 @@ def fold(graph: Graph, unrolling: Unrolling) -> Folded:
         why = ""
         if cuts:
             t, node = cuts[0]
-            why = f": step {t} detaches {cut_name(node)}, and what was before that cut is no part of the graph"
+            why = f": step {t} detaches {cut_name(node)}, and the graph does not hold what is before a .detach()"
         raise FoldError(
             f"the outputs do not depend on step {missing[0]} of {T}{why}; "
-            "fold a graph that has them all, by giving tr.graph the value of every step"
+            "to fold all steps, give tr.graph the value of every step"
         )
     return _folded(Alignment(graph, unrolling, [steps[t] for t in range(1, T + 1)]))
 

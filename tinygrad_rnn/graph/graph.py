@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union
 
 import numpy as np
 
+from ..checks import no_such
+from ..console import counted
 from ..errors import DtypeError, FoldError
 from .context import Unrolling
 from .node import Node, Results, Spec, ancestors, behind_cuts
@@ -100,7 +102,7 @@ class Graph:
             for node, called in graph.names.items():
                 if called == name:
                     return node
-        raise KeyError(f"no node is called {name!r}; graph.names has all of them")
+        raise KeyError(f"{no_such('value', name, self.names.values())}; graph.names has all names")
 
     def unrollings(self) -> tuple[Unrolling, ...]:
         """The outermost sequences that the graph runs over, in order of their start."""
@@ -152,7 +154,7 @@ class Graph:
         """
         found = self[which] if isinstance(which, str) else getattr(which, "node", which)
         if found not in self.names and found not in self.opened().names:
-            raise KeyError(f"{found!r} is not a node of this graph")
+            raise KeyError(f"{found!r} is not a value of this graph; graph.names has all of them")
         return found  # type: ignore[return-value]
 
     def users(self, which: NodeLike) -> tuple[Node, ...]:
@@ -273,11 +275,11 @@ class Graph:
             found = self.unrollings()
             if len(found) != 1:
                 raise FoldError(
-                    f"the graph runs over {len(found)} sequences: "
+                    f"the graph has {counted(len(found), 'loop')} over time: "
                     + (
                         "tag the loop's steps with `for t, x in tr.steps(xs):`"
                         if not found
-                        else "say which of graph.unrollings()"
+                        else "give one of graph.unrollings()"
                     )
                 )
             unrolling = found[0]
@@ -372,9 +374,11 @@ def graph(*outputs: Tensor) -> Graph:
     3
     """
     if not outputs:
-        raise ValueError("give one output at least: tr.graph(loss)")
+        raise ValueError("give at least one output, such as tr.graph(loss)")
     if any(isinstance(output, (tuple, list)) for output in outputs):
-        raise DtypeError("a graph is of tensors: give them one by one, outputs, state = model(xs); tr.graph(outputs)")
+        raise DtypeError(
+            "tr.graph needs tensors, not a tuple or a list; unpack it: outputs, state = model(xs), then tr.graph(outputs)"
+        )
     return Graph([output.node for output in outputs])
 
 

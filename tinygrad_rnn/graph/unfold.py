@@ -6,6 +6,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from ..console import counted
 from ..errors import FoldError
 from .context import Location, Unrolling
 from .graph import Graph, is_constant, outer_step
@@ -54,31 +55,39 @@ class Unfolding:
         return Graph(self._of_each_step(outputs) or [self._after(node) for node in outputs])
 
     def _refuse(self, why: str) -> NoReturn:
-        raise FoldError(f"these {self.folded.T} steps cannot become {self.T}: {why}")
+        raise FoldError(f"these {counted(self.folded.T, 'step')} cannot be unfolded to {self.T}: {why}")
 
     # -- input sequences of another length -------------------------------------------------
 
     def _lengthen(self) -> None:
         """Replace inputs that are read step by step by inputs with an element for each of the new steps."""
         if self.folded.T == 1:
-            self._refuse("one step tells no delay, for nothing shows what a second one reads from the first; fold two or more")
+            self._refuse("a single step does not show what the next step reads from it; fold at least two steps")
         called = self.folded.graph.names
         for piece in self.folded.slices:
             source = piece.node.inputs[0]
             if source.primitive is not None or source.role == "parameter":
                 self._refuse(
-                    f"they read {called[source]}, which is no input but has {source.shape[0]} elements made elsewhere; "
-                    "fold and unfold a graph that has this sequence as its input"
+                    f"they read the sequence {called[source]}, which is computed outside of the steps with {source.shape[0]} "
+                    "elements; fold a graph that has this sequence as an input"
                 )
             if source not in self.new:
                 self.new[source] = self._longer_input(piece.node, source)
             elif not self._reads(piece.node, self.new[source].spec):
-                self._refuse(f"they read different parts of {called[source]}, whose length does not follow from theirs")
+                self._refuse(
+                    f"several operations read parts of {called[source]}, and no single length of it fits them all; read "
+                    "it only "
+                    "by tr.steps"
+                )
         varying = {step for node in self.slices for step in self.folded.columns[node]}
         for node in self.folded.graph.nodes:
             for source in node.inputs:
                 if source in self.new and node not in varying:
-                    self._refuse(f"{called[node]} reads {called[source]}, the input sequence, as a whole")
+                    self._refuse(
+                        f"{called[node]}, outside of the steps, reads the whole input sequence {called[source]}, so it "
+                        "needs this "
+                        "length; give it an input of its own"
+                    )
 
     def _longer_input(self, node: Node, source: Node) -> Node:
         """A longer input whose time axis is the axis along which the steps read it."""
@@ -86,7 +95,10 @@ class Unfolding:
             shape = (*source.shape[:axis], length + self.T - self.folded.T, *source.shape[axis + 1 :])
             if shape[axis] > 0 and self._reads(node, Spec(shape, source.dtype)):
                 return leaf(Spec(shape, source.dtype), source.name, source.role or "input", source.location)
-        self._refuse(f"what they read of {self.folded.graph.names[source]} does not go on evenly from step to step")
+        self._refuse(
+            f"the position that a step reads in {self.folded.graph.names[source]} does not move evenly from step to step; read "
+            "one element at each step, as with tr.steps(xs)"
+        )
 
     def _reads(self, node: Node, source: Spec) -> bool:
         """Whether the first and the last step can read their parts of a longer input."""
@@ -126,8 +138,9 @@ class Unfolding:
                 self.made[t, node] = self._out(outside[-1])  # a state that never changes has reached this step
             elif self.longer:
                 self._refuse(
-                    f"each reads a value of its own from outside, {self.folded.graph.names[outside[-1]]} at the last one, "
-                    "and none is known for a further step; read them from one input, as with tr.steps(xs, values)"
+                    "each step reads another value from outside of the steps, the last one "
+                    f"{self.folded.graph.names[outside[-1]]}, "
+                    "and there is none for a further step; read these values from one sequence, as with tr.steps(xs, values)"
                 )
         elif node in self.cuts:
             self.made[t, node] = self._cut(t, self.cuts[node])
@@ -164,7 +177,10 @@ class Unfolding:
             return self._out(node)
         t, body = self.was[node]
         if self.longer and t != self.folded.T:
-            self._refuse(f"{self.folded.graph.names[node]}, a value of step {t} alone, is read after them")
+            self._refuse(
+                f"an operation after the steps reads {self.folded.graph.names[node]} of step {t}; only the last step, or all "
+                "steps, can be read for another length"
+            )
         return self.made[self.T if self.longer else t, body]
 
     def _of_each_step(self, nodes: Sequence[Node]) -> list[Node] | None:
@@ -185,11 +201,18 @@ class Unfolding:
             name = self.folded.graph.names[node]
             if not gathered and (node.attributes or any(is_constant(i) for i in node.inputs)):
                 # a mean divides by the number of steps; a read of the last step holds its position
-                self._refuse(f"{name}, made of them, has a constant or an argument that may belong to this length")
+                self._refuse(
+                    f"{name}, after the steps, has a constant or an argument that may depend on the number of steps, as a "
+                    "mean does; "
+                    "fold the graph of the steps without it"
+                )
             try:
                 copy.value = node.primitive.shape(*[i.spec for i in inputs], **node.attributes)
             except Exception as error:
-                self._refuse(f"{name}, made of them, does not fit another length ({error})")
+                self._refuse(
+                    f"{name}, after the steps, does not accept another number of steps ({error}); fold the graph of the steps "
+                    "without it"
+                )
         self.new[node] = copy
 
 

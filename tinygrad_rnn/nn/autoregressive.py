@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..checks import is_int
+from ..checks import check_int
+from ..console import counted
 from ..errors import DataError, ShapeError
 from ..ops import TensorLike, exp
 from ..ops.core import as_tensor
@@ -63,8 +64,7 @@ class ARCell(DelayCell):
     input_name = "ε"
 
     def __init__(self, order: int, size: int = 1, *, dtype: npt.DTypeLike = np.float32) -> None:
-        if not is_int(order):
-            raise ValueError(f"order is the number of past steps, 1 at least, not {order!r}")
+        order = check_int("order", order)
         super().__init__(y=(order, size))
         self.order, self.size, self.input_size = order, size, size
         self.weights = TapSum({f"w_{k}": size for k in range(1, order + 1)}, size, "w_0", dtype)
@@ -233,7 +233,7 @@ class AR(FromHistory):
         history, ys, real = self._after_history(ys, history, lengths)
         series = np.concatenate([*(slot.data[None] for slot in history[::-1]), ys.data]).astype(float)
         if not np.isfinite(series).all():
-            raise DataError("ys has values that are not finite; a model cannot be fitted to them")
+            raise DataError("ys has NaN or inf; fill these values in, or leave them out, before the fit")
         lagged = [series[order - k : len(series) - k][real.data] for k in range(1, order + 1)]
         Y = series[order:][real.data]
         weights, w, size = self.cell.weights, self.w.astype(float), self.cell.size
@@ -248,7 +248,10 @@ class AR(FromHistory):
             target = target - y @ (w_k * unit / unit[:, None]).T
         X = np.concatenate([*itertools.compress(lags, free), np.ones((len(Y), int(offset)))], axis=1)
         if len(Y) <= X.shape[1]:
-            raise DataError(f"{len(Y)} values after the history are too few to estimate the {X.shape[1]} weights of each")
+            raise DataError(
+                f"ys is too short: {X.shape[1]} weights are fitted to the {counted(len(Y), 'value')} after the history; give "
+                "more steps, or a smaller order"
+            )
         solution, *_ = np.linalg.lstsq(X, target, rcond=None)
         solution[~X.any(axis=0)] = 0  # exactly 0: a variable that never changes determines no weight
         sigma = unit * np.sqrt(np.square(target - X @ solution).mean(axis=0))
@@ -290,7 +293,7 @@ class AR(FromHistory):
             order = self.cell.order
             return self.history(ys[:order]), ys[order:], real[order:]
         if any(slot.shape != ys.shape[1:] for slot in self._checked(history)):
-            raise ShapeError(f"ys has sequences of shape {ys.shape[1:]} at each step, and the history {history[0].shape}")
+            raise ShapeError(f"ys has shape {ys.shape[1:]} at each step, but the history has {history[0].shape}")
         return history, ys, real
 
 

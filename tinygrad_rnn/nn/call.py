@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
-from ..checks import is_int
+from ..checks import is_int, no_such
 from ..console import counted
 from ..errors import DtypeError, ShapeError
 from ..graph.context import change, current, mode
@@ -156,17 +156,17 @@ class Call(NamedTuple):
     def _forcing(self, force: Mapping[str, TensorLike] | None, mask: TensorLike | None) -> Call:
         """The call with data that replace the values of slots where the mask says so."""
         if force is not None and not isinstance(force, Mapping):
-            raise ShapeError('force says what to force by the names of slots: force={"h": data}')
+            raise ShapeError('force must be a dict from names of slots to data, such as force={"h": data}')
         if mask is not None and not force:
-            raise ShapeError("force_mask says where to force, and force, which says what, is missing")
+            raise ShapeError('force_mask needs force, the data to put into the state, such as force={"h": data}')
         dtype = self.dtype if force else None
         found = {name: cast(as_tensor(data), dtype) for name, data in (force or {}).items()}
         where_to = None if mask is None else as_tensor(mask)
         if where_to is not None and where_to.dtype.kind != "b":
-            raise DtypeError(f"force_mask is of booleans, not of {where_to.dtype}")
-        for data in [*found.values(), *([] if where_to is None else [where_to])]:
-            if data.ndim == 0 or len(data) != self.T:
-                raise ShapeError(f"force: {data.shape} does not have one element for each of the {self.T} steps")
+            raise DtypeError(f"force_mask must have booleans, not {where_to.dtype}")
+        for name, data in {**{f"force[{name!r}]": x for name, x in found.items()}, "force_mask": where_to}.items():
+            if data is not None and (data.ndim == 0 or len(data) != self.T):
+                raise ShapeError(f"{name} has shape {data.shape}, but must have an element for each of the {self.T} steps")
         if self.valid is not None:
             for name, data in found.items():
                 if data.shape[1:2] == (self.batch_size,):
@@ -210,11 +210,11 @@ class Call(NamedTuple):
             return own
         needed, given = flatten(own), flatten(as_state(state))
         if len(needed) != len(given):
-            raise ShapeError(f"the initial state has {len(given)} tensors, {outline(state)}, and the cell's has {outline(own)}")
+            raise ShapeError(f"the initial state has shape {outline(state)}, but this cell and batch need {outline(own)}")
         for number, (slot, like) in enumerate(zip(given, needed, strict=True), 1):
             if slot.shape != like.shape:
                 name = slot.name or ("h" if len(needed) == 1 else f"number {number}")
-                raise ShapeError(f"initial state {name} has shape {slot.shape}, and this cell and batch need {like.shape}")
+                raise ShapeError(f"initial state {name} has shape {slot.shape}, but this cell and batch need {like.shape}")
         return rebuild(own, iter([cast(slot, like.dtype, "fiub") for slot, like in zip(given, needed, strict=True)]))
 
     def step(
@@ -319,30 +319,41 @@ class Call(NamedTuple):
         """The output and the next state of a step as tensors; an error if the state has changed its shapes."""
         step = f"{type(self.cell).__name__}.step at t={t}"
         if not isinstance(result, tuple) or len(result) != 2:
-            what = f"{len(result)} things" if isinstance(result, tuple) else f"a {type(result).__name__}"
-            raise ShapeError(f"{step} returned {what}; return two things, (output, next state)")
+            what = f"a tuple of {len(result)}" if isinstance(result, tuple) else f"a {type(result).__name__}"
+            raise ShapeError(f"{step} must return a tuple of two, (output, next state), but returned {what}")
         output, after = (
             rebuild(part, iter([_tensor(leaf, f"the {what} of {step}") for leaf in flatten(part)]))
             for what, part in zip(("output", "next state"), result, strict=True)
         )
         new = flatten(after)
         if len(new) != len(slots):
-            raise ShapeError(f"{step} returned a state of {counted(len(new), 'tensor')}, and it was given {len(slots)}")
+            raise ShapeError(
+                f"{step} got a state of {counted(len(slots), 'tensor')} and returned a state of {counted(len(new), 'tensor')}; "
+                "return as many"
+            )
         for number, (was, now) in enumerate(zip(slots, new, strict=True), 1):
             if was.shape != now.shape:
-                raise ShapeError(f"{step} made state {now.name or number} of shape {now.shape} out of one of {was.shape}")
+                raise ShapeError(
+                    f"{step} got state {now.name or number} of shape {was.shape} and returned it with shape {now.shape}; a "
+                    "state must keep its shape"
+                )
         return output, after
 
     def _forced(self, slot: Tensor, data: Tensor, mask: Tensor | None) -> Tensor:
         """The value that a slot carries on: forcing data where the mask says so."""
         data = cast(data, slot.dtype)
         if data.shape != slot.shape:
-            raise ShapeError(f"force: data of shape {data.shape} for slot {slot.name} of shape {slot.shape}")
+            raise ShapeError(
+                f"force[{slot.name!r}] has shape {(self.T, *data.shape)}, but this cell and batch need {(self.T, *slot.shape)}"
+            )
         if mask is None:
             return data
         if mask.ndim > 1 or mask.shape != slot.shape[: mask.ndim]:
             given = (self.T, *mask.shape)
-            raise ShapeError(f"force_mask has shape {given}; it is (T,) or (T, batch), batch {slot.shape[:1]}")
+            raise ShapeError(
+                f"force_mask has shape {given}, but must have shape (T,) or (T, batch): {given[:1]} or "
+                f"{(*given[:1], *slot.shape[:1])}"
+            )
         return where(expand_mask(mask, slot), data, slot)
 
 
@@ -350,17 +361,22 @@ def _sequences(xs: Any, steps: int | None) -> tuple[list[Tensor], int, int | Non
     """The input sequences, their length T, and the batch size, or None without an input."""
     if xs is None:
         if not is_int(steps, least=0):
-            raise ShapeError(f"without an input sequence, say how many steps to make: (None, steps=T), not {steps!r}")
+            raise ShapeError(
+                f"without an input sequence, steps must be the number of steps, as in (None, steps=10), not {steps!r}"
+            )
         return [], steps, None
     inputs = [as_input(x) for x in flatten(xs)]
     for x in inputs:
         if x.ndim < 2 or (x.ndim == 2 and x.dtype.kind == "f"):
-            raise ShapeError(f"an input sequence is {_expected(x)}")
+            raise ShapeError(f"an input sequence must have shape {_expected(x)}")
     if len(inputs) > 1 and len({x.shape[:2] for x in inputs}) > 1:
-        raise ShapeError(f"input sequences differ in (time, batch): {', '.join(str(x.shape) for x in inputs)}")
+        raise ShapeError(
+            "input sequences must have the same lengths of time and batch, but have shapes "
+            f"{', '.join(str(x.shape) for x in inputs)}"
+        )
     T, batch_size = inputs[0].shape[:2]
     if steps not in (None, T):
-        raise ShapeError(f"steps={steps} for an input sequence of length {T}; leave steps out")
+        raise ShapeError(f"steps={steps}, but the input sequence has {counted(T, 'step')}; leave steps out")
     return inputs, T, batch_size
 
 
@@ -368,9 +384,9 @@ def _expected(x: Tensor) -> str:
     """Words for the shape that an input sequence needs, and for a way to get it from this one."""
     kind, axes = ("(time, batch) of codes", 2) if x.dtype.kind in "iu" else ("(time, batch, features)", 3)
     if x.ndim == 0:
-        return f"{kind}, and this is a single number"
+        return f"{kind}, and here is a single number"
     missing = {1: "a batch axis", 2: "axes of batch and features"}[axes - x.ndim]
-    return f"{kind}, and this one is {x.shape}; give a single sequence {missing}: xs[:{', None' * (axes - x.ndim)}]"
+    return f"{kind}, not {x.shape}; to run a single sequence, add {missing}: xs[:{', None' * (axes - x.ndim)}]"
 
 
 _knows: WeakKeyDictionary[Callable[..., Any], bool] = WeakKeyDictionary()
@@ -386,7 +402,7 @@ def _knows_dtype(initial_state: Callable[..., Any]) -> bool:
 def _tensor(part: Any, what: str) -> Tensor:
     """One leaf of a state or an output as a tensor, or an error if the leaf is a list, a dict or None."""
     if isinstance(part, (list, dict)) or part is None:
-        raise ShapeError(f"{what} holds a {type(part).__name__}; use tensors, or tuples of them")
+        raise ShapeError(f"{what} must consist of tensors and tuples of tensors, but has a {type(part).__name__}")
     return as_tensor(part)
 
 
@@ -430,7 +446,7 @@ def check_forced(forced: Iterable[str], names: Collection[str]) -> None:
     """Raise if a slot to force is not in the state."""
     for name in forced:
         if name not in names:
-            raise ShapeError(f"force: there is no slot {name!r}; the state has {', '.join(names)}")
+            raise ShapeError(no_such("slot", name, names))
 
 
 def slot_fields(state: State) -> list[tuple[str | None, Tensor]]:
@@ -502,7 +518,7 @@ def named_values(
         if wanted is not None or node in whole:
             named[name] = Tensor(node)
     if unknown := [name for name in wanted or () if name not in named]:
-        raise ShapeError(f"the step names no value {', '.join(unknown)}; it names {', '.join(named)}")
+        raise ShapeError(no_such("named value", unknown[0], named))
     return named if wanted is None else {name: value for name, value in named.items() if name in wanted}
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..checks import check_int
+from ..checks import check_int, one_of
 from ..console import counted
 from ..errors import ShapeError, TinygradError
 from ..ops import relu, sigmoid, tanh
@@ -80,7 +80,9 @@ class Cell(Module):
         -------
         output, next state
         """
-        raise NotImplementedError(f"{type(self).__name__} has no step method; write step(x, state) -> (output, next state)")
+        raise NotImplementedError(
+            f"{type(self).__name__} has no step method; write step(self, x, state), which returns (output, next state)"
+        )
 
     def forward(self, x: Any, state: Any) -> tuple[Any, Any]:
         """One time step; see :meth:`step`.
@@ -101,8 +103,8 @@ class Cell(Module):
             if not made_here:  # the error comes from inside the step
                 raise
             raise TinygradError(
-                f"step{inspect.signature(type(self).step)} is called with an input and a state: "
-                "write step(self, x, state), where a state of several slots is one tuple"
+                f"step{inspect.signature(type(self).step)} must take an input and a state: write step(self, x, state), "
+                "where a state of several slots is one tuple"
             ) from error
 
     def initial_state(self, batch_size: int, dtype: npt.DTypeLike | None = None) -> State:
@@ -115,7 +117,9 @@ class Cell(Module):
             The dtype of the first parameter if not given.
         """
         if self.state_shape is None:
-            raise NotImplementedError(f"{type(self).__name__}: set self.state_shape in __init__, or override initial_state")
+            raise NotImplementedError(
+                f"{type(self).__name__} has no initial state; set self.state_shape in __init__, or write initial_state"
+            )
         if dtype is None:
             parameters = self.parameters()
             dtype = parameters[0].dtype if parameters else np.float32
@@ -205,7 +209,7 @@ def function_of(nonlinearity: str) -> Callable[[Tensor], Tensor]:
         If there is no function of this name.
     """
     if nonlinearity not in FUNCTIONS:
-        raise ValueError(f"nonlinearity is one of {', '.join(FUNCTIONS)}, not {nonlinearity!r}")
+        raise ValueError(one_of("nonlinearity", nonlinearity, FUNCTIONS))
     return FUNCTIONS[nonlinearity]
 
 
@@ -241,7 +245,7 @@ def _check_structure(state: Any, shape: Any) -> None:
     if not isinstance(state, tuple) or len(state) != len(shape):
         found = counted(len(state), "part") if isinstance(state, tuple) else f"a {type(state).__name__}"
         names = getattr(shape, "_fields", None)
-        what = f"{len(shape)} tensors" + (f", ({', '.join(names)})," if names else "")
-        raise ShapeError(f"the state is a tuple of {what} and not {found}")
+        what = f"{len(shape)} tensors" + (f", ({', '.join(names)})" if names else "")
+        raise ShapeError(f"the state must be a tuple of {what}, not {found}")
     for part, inner in zip(state, shape, strict=True):
         _check_structure(part, inner)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..autodiff import no_grad
-from ..checks import check_int
+from ..checks import check_int, one_of
 from ..errors import ShapeError
 from ..graph.node import Spec
 from ..ops import TensorLike, broadcast_to, split, where
@@ -102,7 +102,7 @@ class Decoder(Module):
     ) -> None:
         super().__init__()
         if at not in ("start", "every_step", "both"):
-            raise ValueError(f"at says where the context comes in, 'start', 'every_step' or 'both', not {at!r}")
+            raise ValueError(one_of("at, the place where the context comes in,", at, ("start", "every_step", "both")))
         self.recurrent = Recurrent(DecoderCell(embedding, cell, readout, start, temperature), mode)
         self.end = None if end is None else code_of("end", end, embedding)
         self.context_size = context_size
@@ -168,14 +168,14 @@ class Decoder(Module):
         """
         ys = as_tensor(ys)
         if ys.dtype.kind not in "iu" or ys.ndim != 2:
-            raise ShapeError(f"the symbols to be written are integers of shape (time, batch), not {ys.dtype} {ys.shape}")
+            raise ShapeError(f"the target symbols must be integers of shape (time, batch), not {ys.dtype} of shape {ys.shape}")
         T, batch_size = ys.shape
         real = None if lengths is None else sequence_mask(lengths, T, batch_size)
         if real is not None:
             ys = where(real, ys, self.cell.start)
         n, known = self.cell.embedding.codes, ys.node.value
         if n is not None and isinstance(known, np.ndarray) and known.size and not 0 <= known.min() <= known.max() < n:
-            raise ShapeError(f"the symbols to be written go from {known.min()} to {known.max()}, and there are {n}")
+            raise ShapeError(f"the target symbols go from {known.min()} to {known.max()}, but there are only {n} symbols")
         y, h, *x = self._begin(context, state, batch_size)
         xs = broadcast_to(x[0], (T, *x[0].shape)) if x else None
         logits, _ = self.recurrent(xs, DecoderState(y, h), steps=T, force={"y": ys}, force_mask=force_mask)
@@ -319,15 +319,17 @@ class Decoder(Module):
         y, h = self.cell.initial_state(check_int("batch_size", batch_size, least=0))
         needed = None if self.context_size is None else (batch_size, self.context_size)
         if context is None and needed is not None:
-            raise ShapeError(f"there is no context, and this decoder and batch need one of shape {needed}")
+            raise ShapeError(f"the context is missing: this decoder and batch need one of shape {needed}")
         if context is not None and (shape := as_tensor(context).shape) != needed:
-            wanted = "this decoder reads none" if needed is None else f"this decoder and batch need {needed}"
-            raise ShapeError(f"the context has shape {shape}, and {wanted}")
+            wanted = "this decoder reads no context" if needed is None else f"this decoder and batch need {needed}"
+            raise ShapeError(f"the context has shape {shape}, but {wanted}")
         if state is not None:
             if self.R_0 is not None:
-                raise ShapeError("this decoder's initial state is made of the context; give it no state, or another `at`")
+                raise ShapeError(
+                    "this decoder computes its initial state from the context; give no state, or make it with at='every_step'"
+                )
             if outline(state) != outline(h):
-                raise ShapeError(f"the initial state has shape {outline(state)}, and this cell and batch need {outline(h)}")
+                raise ShapeError(f"the initial state has shape {outline(state)}, but this cell and batch need {outline(h)}")
             h = rebuild(h, iter(flatten(as_state(state))))
         elif self.R_0 is not None:
             joined, slots = self.R_0(context), flatten(h)

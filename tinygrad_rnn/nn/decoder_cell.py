@@ -96,7 +96,7 @@ class DecoderCell(Cell):
     def __init__(self, embedding: Module, cell: Cell, readout: Module, start: int, temperature: float | None = None) -> None:
         super().__init__()
         if not isinstance(cell, Cell):
-            raise TinygradError(f"a decoder goes around a Cell, such as nn.GRUCell, and {type(cell).__name__} is none")
+            raise TinygradError(f"a decoder needs a cell, such as nn.GRUCell(8, 16), not {type(cell).__name__}")
         self.embedding, self.cell, self.readout = embedding, cell, readout
         self.start = code_of("start", start, embedding)
         self.temperature = None if temperature is None else above_zero(temperature)
@@ -129,13 +129,15 @@ def code_of(name: str, code: Any, embedding: Module) -> int:
     """Return the code of a symbol, or raise if the embedding has no such code."""
     n = embedding.codes
     if not is_int(code, least=0) or (n is not None and code >= n):
-        known = "" if n is None else f", from 0 to {n - 1}"
-        raise ValueError(f"{name} is the code of the symbol at the {name} of sequences{known}, not {code!r}")
+        known = "" if n is None else f" from 0 to {n - 1}"
+        raise ValueError(
+            f"{name}, the code of the symbol at the {name} of a sequence, must be a whole number{known}, not {code!r}"
+        )
     return int(code)
 
 
 def above_zero(temperature: float) -> float:
     """Return a temperature, or raise if it is not above zero."""
     if not temperature > 0:
-        raise ValueError(f"a temperature is above 0, not {temperature!r}; greedy() takes the likeliest symbols")
+        raise ValueError(f"temperature must be above 0, not {temperature!r}; for the likeliest symbols, use greedy()")
     return temperature

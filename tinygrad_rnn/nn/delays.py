@@ -53,21 +53,24 @@ def as_delays(given: Delays, name: str, first: int = 0) -> tuple[int, ...]:
     """
     found = list(given) if np.iterable(given) else [given]
     if any(isinstance(k, (bool, np.bool_)) or not isinstance(k, (int, np.integer)) for k in found):
-        raise ValueError(f"{name}: delays are whole numbers of steps, a list of them or one for all up to it, not {given!r}")
+        raise ValueError(
+            f"{name} must be a list of whole numbers of steps, such as [1, 2, 5], or one number for all delays up to it, "
+            f"not {given!r}"
+        )
     if not found:
-        raise ValueError(f"{name}: there are none; give a list such as {[first, first + 1]}")
+        raise ValueError(f"{name} is empty; give at least one delay, such as {[first, first + 1]}")
     if min(found) < 0:
-        raise ValueError(f"{name}: a delay says how many steps to look back, and {min(found)} would look ahead")
+        raise ValueError(f"{name} must be at least {first}, not {min(found)}: a negative delay would read later steps")
     if min(found) < first:
         raise ValueError(
-            f"{name}: with a delay of 0 y_t would be computed from itself, an algebraic loop; feedback starts at 1"
+            f"{name} must be at least 1, not 0: with a delay of 0, y_t would be computed from itself, an algebraic loop"
         )
     if not np.iterable(given):
         return tuple(range(first, found[0] + 1))
     if repeated := sorted({k for k in found if found.count(k) > 1}):
-        raise ValueError(f"{name}: {', '.join(map(str, repeated))} is there more than once, in {found}")
+        raise ValueError(f"{name} must name each delay once, but {found} repeats {', '.join(map(str, repeated))}")
     if found != sorted(found):
-        raise ValueError(f"{name}: give them from the smallest to the largest, {sorted(found)}, not {found}")
+        raise ValueError(f"{name} must go from the smallest delay to the largest, {sorted(found)}, not {found}")
     return tuple(map(int, found))
 
 
@@ -80,11 +83,14 @@ def sequence(given: TensorLike, name: str, size: int) -> Tensor:
         If the sequence has another shape.
     """
     if hasattr(given, "_fields"):
-        raise ShapeError(f"{name} is a sequence, and here is a history in its place; see the order of the arguments")
+        raise ShapeError(
+            f"{name} must be a sequence, but here is a history; check the order of the arguments, or give history=…"
+        )
     found = as_tensor(given)
     if found.ndim != 3 or found.shape[2] != size:
-        hint = f"; one series is {name}[:, None, None]" if found.ndim == 1 and size == 1 else ""
-        raise ShapeError(f"{name} has shape {found.shape}; it is (time, batch, features) with {size} features{hint}")
+        hint = f"; for a single series, give {name}[:, None, None]" if found.ndim == 1 and size == 1 else ""
+        features = counted(size, "feature")
+        raise ShapeError(f"{name} has shape {found.shape}, but must be (time, batch, features) with {features}{hint}")
     return found
 
 
@@ -97,9 +103,9 @@ def check_input(x: object, size: int) -> None:
         If an input is given and the input size is 0, or the other way round.
     """
     if x is None and size:
-        raise ShapeError(f"xs is missing: there is an input, of {size} features")
+        raise ShapeError(f"xs is missing: this model has an input of {counted(size, 'feature')}")
     if x is not None and not size:
-        raise ShapeError("there is no input, its size is 0: give None for xs, and steps=T says how long to run")
+        raise ShapeError("this model has no input, its input_size is 0; give None for xs, and steps=T for the number of steps")
 
 
 class DelayCell(Cell):
@@ -134,7 +140,9 @@ class DelayCell(Cell):
         super().__init__()
         for name, (longest, _) in delays.items():
             if longest > LONGEST:
-                raise ValueError(f"a delay of {name} by {longest} steps needs as many slots of the state; {LONGEST} at most")
+                raise ValueError(
+                    f"delays of {name} must be at most {LONGEST} steps, not {longest}: each step takes a slot of the state"
+                )
         self.longest = {name: longest for name, (longest, _) in delays.items()}
         self.sizes = {name: size for name, (_, size) in delays.items()}
         shapes = {f"{name}_{k}": (size,) for name, (longest, size) in delays.items() for k in range(1, longest + 1)}
@@ -167,7 +175,8 @@ class DelayCell(Cell):
                 if len(seen) < longest:
                     steps = counted(longest, "step")
                     raise DataError(
-                        f"the history of {name} has {counted(len(seen), 'step')}, and a delay of {steps} needs {longest}"
+                        f"the history of {name} has {counted(len(seen), 'step')}, but the longest delay is {steps}; give at "
+                        f"least {longest}"
                     )
                 slots += [seen[len(seen) - k] for k in range(1, longest + 1)]
         return self.state_shape._make(slots)
@@ -207,10 +216,10 @@ class FromHistory(Recurrent):
         names = self.cell.state_shape._fields
         if isinstance(history, tuple) and len(history) == len(names):
             return history
-        found = f"{len(history)} tensors" if isinstance(history, tuple) else f"of type {type(history).__name__}"
+        found = counted(len(history), "tensor") if isinstance(history, tuple) else f"of type {type(history).__name__}"
         raise ShapeError(
-            f"a prediction depends on what came before: the history is the state that the method history makes of it, "
-            f"with {len(names)} tensors {', '.join(names)}, and not {found}"
+            f"history must be what the model's method history returns, a state of {counted(len(names), 'tensor')}, "
+            f"{', '.join(names)}, not {found}"
         )
 
     def _drawn(self) -> Module:

@@ -115,7 +115,7 @@ class LSTMCell(Cell):
     ) -> None:
         super().__init__()
         if proj_size and not 0 < proj_size < hidden_size:
-            raise ValueError(f"proj_size is less than hidden_size, {hidden_size}, or 0 for no projection, not {proj_size}")
+            raise ValueError(f"proj_size must be less than hidden_size={hidden_size}, or 0 for no projection, not {proj_size}")
         self.input_size, self.hidden_size = input_size, hidden_size
         self.output_size = proj_size or hidden_size
         self.state_shape = LSTMState((self.output_size,), (hidden_size,))  # type: ignore[arg-type]
@@ -129,7 +129,7 @@ class LSTMCell(Cell):
 
     def _set_forget_bias(self, value: float) -> None:
         if self.bias_ih is None or self.bias_hh is None:
-            raise ValueError(f"forget_bias={value} needs a bias to set, and bias is False")
+            raise ValueError(f"forget_bias={value} sets a bias, but the layer has bias=False; leave one of them out")
         for parameter, start in ((self.bias_ih, value), (self.bias_hh, 0.0)):
             b = parameter.numpy()
             b[self.hidden_size : 2 * self.hidden_size] = start

@@ -39,7 +39,10 @@ def uniform(symbol: str, shape: tuple[int, ...], fan: int, dtype: npt.DTypeLike)
     True
     """
     if shape[0] == 0 or not all(is_int(n, least=0) for n in shape):
-        raise ValueError(f"sizes are whole numbers, and a layer has one unit at least: {symbol} cannot have shape {shape}")
+        raise ValueError(
+            f"sizes must be whole numbers, at least 0, and a layer must have at least 1 unit: {symbol} cannot have shape "
+            f"{shape}"
+        )
     return Parameter(init.uniform(shape, 1 / math.sqrt(max(1, fan))), symbol, dtype)
 
 
@@ -98,9 +101,9 @@ class Linear(Module):
         """Apply the layer to the last axis of `x`, of length in_features."""
         x = as_tensor(x)
         if x.shape[-1:] != (self.input_size,):
-            hint = "; one feature has an axis too: x[..., None]" if self.input_size == 1 else ""
+            hint = "; give a single feature an axis of its own: x[..., None]" if self.input_size == 1 else ""
             features = counted(self.input_size, "feature")
-            raise ShapeError(f"x has {features} along its last axis, and this one is {x.shape}{hint}")
+            raise ShapeError(f"x has shape {x.shape}, but must have {features} along its last axis{hint}")
         return linear(x, self.weight, self.bias)
 
 
@@ -191,7 +194,7 @@ class Embedding(Module):
         """
         codes = as_tensor(codes)
         if codes.dtype.kind not in "iu":
-            raise DtypeError(f"an embedding looks up integers, not {codes.dtype}; give the codes of the symbols")
+            raise DtypeError(f"an embedding needs the codes of symbols, integers, not {codes.dtype}")
         return look_up(self.weight, codes, IndexArray("codes", "embeddings"))
 
 
@@ -222,14 +225,14 @@ class Dropout(Module):
     def __init__(self, p: float = 0.5, once: bool = False) -> None:
         super().__init__()
         if not 0 <= p < 1:
-            raise ValueError(f"the probability that an element is dropped is in [0, 1), not {p}")
+            raise ValueError(f"p, the probability that an element is dropped, must be at least 0 and below 1, not {p}")
         self.p, self.once = p, once
 
     def forward(self, x: TensorLike) -> Tensor:
         """Drop elements of `x`; each call draws new elements to drop."""
         x = as_tensor(x)
         if x.dtype.kind != "f":
-            raise DtypeError(f"dropout scales what it keeps, so it takes floats, not {x.dtype}")
+            raise DtypeError(f"dropout needs floats, not {x.dtype}: it scales the elements that it keeps")
         if not self.training or self.p == 0:
             return x
         shape, dtype, p = x.shape, x.dtype, self.p
@@ -271,7 +274,7 @@ class Sequential(Module):
         for i, layer in enumerate(layers):
             if not callable(layer):
                 hint = ": nn.Sequential(*layers)" if isinstance(layer, (list, tuple)) else ""
-                raise TinygradError(f"layer {i} of Sequential is {layer!r:.80}; give a Module or a function{hint}")
+                raise TinygradError(f"layer {i} of Sequential must be a Module or a function, not {layer!r:.80}{hint}")
             setattr(self, str(i), layer)
         self.names = tuple(map(str, range(len(layers))))
 
@@ -306,7 +309,7 @@ class Sequential(Module):
         """
         taken = [_options_of(layer, options) for layer in self]
         if unknown := set(options).difference(*taken):
-            raise TypeError(f"no layer of this Sequential has an option {', '.join(sorted(unknown))}")
+            raise TypeError(f"no layer of this Sequential takes the option {', '.join(sorted(unknown))}")
         for layer, own in zip(self, taken, strict=True):
             outputs = layer(*inputs, **own)
             inputs = outputs[:1] if isinstance(outputs, tuple) else (outputs,)
@@ -351,7 +354,7 @@ def f_or_units(
         units = 10 if hidden_size is None else hidden_size
         return Sequential(TapSum(sizes, units, dtype=dtype), _hidden, Linear(units, output_size, dtype=dtype))
     if hidden_size is not None:
-        raise ValueError(f"hidden_size={hidden_size} is that of the layer made when no f is given, and here is an f")
+        raise ValueError(f"hidden_size={hidden_size} is for the layer that is made without f; give either hidden_size or f")
     return f
 
 

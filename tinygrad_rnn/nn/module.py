@@ -102,7 +102,8 @@ def _refuse_what_is_not_walked(name: str, value: Any) -> None:
         isinstance(part, (Module, Parameter)) for part in value
     ):
         raise TinygradError(
-            f"{name}: modules and parameters in a {type(value).__name__} are not found; put them into a list, a tuple or a dict"
+            f"{name}: modules and parameters cannot be kept in a {type(value).__name__}; put them into a list, a tuple or "
+            "a dict"
         )
 
 
@@ -162,14 +163,17 @@ class Module:
             if isinstance(value, Module):
                 if any(module is self for _, module in value.modules()):
                     raise TinygradError(
-                        f"{name!r} cannot be set: it contains the {type(self).__name__} that it would be set on"
+                        f"{name!r} cannot be set: the {type(value).__name__} contains the {type(self).__name__} whose "
+                        "attribute it would be"
                     )
                 value._name = clean_name(name)
             self._children[name] = value
         elif "_children" in self.__dict__:
             _refuse_what_is_not_walked(name, value)
             if isinstance(value, (Tensor, np.ndarray)) and isinstance(self._children.get(name), Parameter):
-                raise TinygradError(f"{name} is a parameter: rebind its array, {name}.data = …, or set a new nn.Parameter")
+                raise TinygradError(
+                    f"{name} is a parameter and cannot become an array; write {name}.data = …, or set a new nn.Parameter"
+                )
             self._children.pop(name, None)
             if _may_hold(value):
                 self._children[name] = value
@@ -181,7 +185,7 @@ class Module:
 
     def __getattr__(self, name: str) -> Any:
         if name == "_children":
-            raise TinygradError(f"call super().__init__() in {type(self).__name__}.__init__")
+            raise TinygradError(f"call super().__init__() first in {type(self).__name__}.__init__")
         raise missing("Module", name, type(self).__name__)
 
     def __copy__(self) -> Module:
@@ -209,7 +213,7 @@ class Module:
             for path, part in ((name, value),) if isinstance(value, (Module, Parameter)) else _walk(name, value, ()):
                 if path in parts and parts[path] is not part:
                     raise TinygradError(
-                        f"two parts of this {type(self).__name__} are both called {path!r}; give one another key"
+                        f"two parts of this {type(self).__name__} have the name {path!r}; give one of them another key"
                     )
                 parts[path] = part
         held = UnreadDict({path: part for path, part in parts.items() if path not in self._children})
@@ -218,7 +222,7 @@ class Module:
             for path, part in held.items():
                 if isinstance(part, Module):
                     if any(module is self for _, module in part.modules()):
-                        raise TinygradError(f"{path!r} contains the {type(self).__name__} that it is set on")
+                        raise TinygradError(f"{path!r} contains the {type(self).__name__} whose part it is; take it out")
                     part._name = path
             self.__dict__["_held"] = held
             self._tell_paths()
@@ -230,7 +234,9 @@ class Module:
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """Compute the module's outputs; subclasses define this method, and calls of the module run it."""
-        raise NotImplementedError(f"{type(self).__name__} has no forward method; write what it computes there")
+        raise NotImplementedError(
+            f"{type(self).__name__} has no forward method; write forward(self, x), which returns the outputs"
+        )
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         """Run :meth:`forward` under the module's scope; errors name the layer."""

@@ -98,7 +98,7 @@ def try_inputs(module: Module, run: Callable[[Spec | None], Result]) -> Result:
                 raise
     if option is not None:
         raise option
-    advice = f"no input was found that {type(module).__name__} takes; give an example with inputs=…"
+    advice = f"the inputs that were tried do not fit {type(module).__name__}; give an example of its input as inputs=…"
     if own is not None:
         if hasattr(own, "add_note"):  # from Python 3.11
             own.add_note(advice)
@@ -125,7 +125,9 @@ def _example(inputs: Any, batch_size: int, name: str = "x") -> Any:
         return rebuild(inputs, iter(parts), depth=1)
     spec = inputs if isinstance(inputs, Spec) else as_tensor(inputs).node.spec
     if not spec.shape:
-        raise ShapeError("an example of an input has a leading axis for the batch: (batch, features), or (batch,) for codes")
+        raise ShapeError(
+            "an example of an input must have shape (batch, features), or (batch,) for codes, and here is a single number"
+        )
     name = getattr(inputs, "name", None) or name
     return symbolic(Spec((batch_size, *spec.shape[1:]), np.dtype(spec.dtype)), name, "input")
 
@@ -165,7 +167,11 @@ def trace_step(cell: Cell, batch_size: int = 1, inputs: Any = None) -> Step:
         names = slot_names(after)
         new = flatten(after)
         if [n.shape for n in new] != [s.shape for s in slots]:
-            raise ShapeError(f"the step makes a state of {[n.shape for n in new]} out of {[s.shape for s in slots]}")
+            raise ShapeError(
+                f"the step got a state of shapes {[s.shape for s in slots]} and returned {[n.shape for n in new]}; a "
+                "state must "
+                "keep its shapes"
+            )
         for slot, name in zip(slots, names, strict=True):
             slot.node.name = name
         return Step(x, slots, output, new, names, [field for field, _ in slot_fields(after)])

@@ -140,7 +140,9 @@ class NARX(FromHistory):
         n, T = self.reach, len(ys)
         self._inputs(xs, T)
         if n > T:
-            raise DataError(f"there are {T} steps, and a history of {n} is needed: the longest delay is {n}")
+            raise DataError(
+                f"there {'is' if T == 1 else 'are'} {counted(T, 'step')}, but the longest delay needs a history of {n}"
+            )
         before, after = (None, None) if xs is None else (xs[:n], xs[n:])
         return after, self.history(before, ys[:n]), ys[n:]
 
@@ -250,7 +252,7 @@ class NARX(FromHistory):
         T, B = outputs.shape[:2]
         inputs = self._inputs(xs, T)
         if not is_int(n) or n > T:
-            raise ValueError(f"n is a number of steps, from 1 to the {T} that there are, not {n!r}")
+            raise ValueError(f"n must be a number of steps from 1 to {T}, not {n!r}")
         starts, rows = T - n + 1, None
         if lengths is not None:
             real = sequence_mask(lengths, T, B)
@@ -279,5 +281,5 @@ class NARX(FromHistory):
             return None
         inputs = sequence(xs, "xs", self.cell.input_size)
         if steps not in (None, len(inputs)):
-            raise ShapeError(f"xs has {counted(len(inputs), 'step')}, and ys {steps}")
+            raise ShapeError(f"xs and ys must have the same length, but have {len(inputs)} and {counted(steps, 'step')}")
         return inputs

@@ -81,7 +81,7 @@ class NARXCell(DelayCell):
     ) -> None:
         feedback = as_delays(feedback_delays, "feedback_delays", first=1)
         if input_size == 0 and input_delays is not None:
-            raise ValueError(f"input_delays={input_delays!r} of no input: input_size is 0")
+            raise ValueError(f"input_delays={input_delays!r} needs an input, but input_size is 0; leave input_delays out")
         inputs = as_delays(2 if input_delays is None else input_delays, "input_delays") if input_size else ()
         super().__init__(x=(max(inputs, default=0), input_size), y=(feedback[-1], output_size))
         self.input_size, self.output_size = input_size, output_size

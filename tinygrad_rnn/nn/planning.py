@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import is_int
+from ..checks import check_int
 from ..errors import ShapeError, TinygradError
 from ..graph.context import mode
 from ..graph.node import Spec
@@ -44,20 +44,21 @@ def plan_parts(module: Module, T: int, B: int = 1, inputs: Any = None) -> Plan |
         return plan(standalone(module), T, B, inputs)
     parts = {path: part for path, part in module.modules() if isinstance(part, Recurrent)}
     if not parts:
-        raise TinygradError(f"{type(module).__name__} has no recurrent part, an nn.Recurrent, to plan")
+        raise TinygradError(f"{type(module).__name__} has no recurrent part to plan; a cell becomes one by nn.Recurrent(cell)")
     if len(parts) == 1:
         (part,) = parts.values()
         return plan(part, T, B, inputs)
     if inputs is not None and not (isinstance(inputs, Mapping) and set(inputs) <= set(parts)):
-        raise TinygradError(f"inputs: give a mapping from paths to examples; the recurrent parts are {', '.join(parts)}")
+        raise TinygradError(
+            f"inputs must be a dict from names of recurrent parts to examples; the parts are {', '.join(map(repr, parts))}"
+        )
     return Plans({path: plan(part, T, B, (inputs or {}).get(path)) for path, part in parts.items()})
 
 
 def plan(recurrent: Recurrent, T: int, B: int = 1, inputs: Any = None, force: Sequence[str] = ()) -> Plan:
     """The plan of a cell applied to a sequence; see :meth:`Recurrent.plan`."""
     for name, n in (("T", T), ("B", B)):
-        if not is_int(n):
-            raise ValueError(f"{name} is a number of {'steps' if name == 'T' else 'sequences'}, 1 at least, not {n!r}")
+        check_int(name, n)
     if inputs is not None:
         return _plan(recurrent, _sequences(inputs, T, B), T, B, force)
     return try_inputs(
@@ -72,7 +73,7 @@ def _sequences(example: Any, T: int, B: int) -> Any:
         return rebuild(example, iter([_sequences(part, T, B) for part in example]), depth=1)
     found = example if isinstance(example, Spec) else as_tensor(example)
     if len(found.shape) < 2:
-        raise ShapeError(f"an example of an input sequence is (time, batch, …), and this one is {found.shape}")
+        raise ShapeError(f"an example of an input sequence must have shape (time, batch, …), not {found.shape}")
     return symbolic(Spec((T, B, *found.shape[2:]), np.dtype(found.dtype)), getattr(found, "name", None) or "x", "input")
 
 

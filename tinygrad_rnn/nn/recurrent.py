@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy.typing as npt
 
 from ..autodiff import records, runs_of_their_own
-from ..checks import is_int
+from ..checks import check_int, one_of
 from ..errors import ShapeError, SideEffectError, TinygradError, TraceError
 from ..graph.context import current, mode, outside_left_loops
 from ..ops import TensorLike, stack
@@ -93,11 +93,11 @@ class Recurrent(Module):
                 got = f"the class {cell.__name__}: call it, {cell.__name__}(…)"
             elif isinstance(cell, Module):
                 got += ", which takes whole sequences: put it into nn.Sequential"
-            raise TinygradError(f"Recurrent needs a Cell, an object with step(x, state); got {got}")
+            raise TinygradError(f"Recurrent needs a cell, an nn.Cell with a method step(x, state), not {got}")
         if mode not in ("scan", "unroll"):
-            raise ValueError(f"mode is 'scan' or 'unroll', not {mode!r}")
-        if checkpoint is not None and not is_int(checkpoint):
-            raise ValueError(f"checkpoint is a number of steps, 1 at least, not {checkpoint!r}")
+            raise ValueError(one_of("mode", mode, ("scan", "unroll")))
+        if checkpoint is not None:
+            check_int("checkpoint", checkpoint)
         self.cell = cell
         self.mode = mode
         self.reverse = reverse
@@ -294,7 +294,9 @@ class Recurrent(Module):
                 found = call.step(elements, slots, t, names, unmasked)
                 if steps and outline(found.output) != outline(steps[-1].output):
                     raise ShapeError(
-                        f"step t={t} put out {outline(found.output)}, and the steps before {outline(steps[-1].output)}"
+                        f"{type(self.cell).__name__}.step at t={t} returned an output of shape {outline(found.output)}, "
+                        "but the "
+                        f"steps before returned {outline(steps[-1].output)}; all steps must return the same shape"
                     )
                 steps.append(found)
                 slots, names = found.slots, found.names

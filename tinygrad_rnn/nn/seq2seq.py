@@ -91,8 +91,9 @@ class Seq2Seq(Module):
             if isinstance(self.encoder, RecurrentLayer):
                 if len(list(self.encoder.cells())) != 1:
                     raise ShapeError(
-                        "the encoder's layers and directions have a state each, and the decoder starts from one; "
-                        "give it a context_size, the sum of their sizes"
+                        "the encoder has several layers or directions, so its final state cannot be the decoder's initial "
+                        "state; "
+                        "make the decoder with context_size, the sum of the sizes of these states"
                     )
                 state = rebuild(state, iter([slot[0] for slot in slots]))
             return {"state": state}

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import is_int
+from ..console import counted
 from ..errors import ShapeError
 from ..ops import TensorLike, concatenate, stack, swapaxes
 from ..ops.core import as_tensor
@@ -102,7 +103,7 @@ class RecurrentLayer(Module):
             input_size = getattr(made, "output_size", size) * (1 + bidirectional)
         self.dropout = Dropout(dropout)
         if dropout and self.num_layers == 1:
-            warnings.warn(f"dropout={dropout} acts between layers, and there is one layer only", stacklevel=3)
+            warnings.warn(f"dropout={dropout} has no effect: it acts between layers, and num_layers is 1", stacklevel=3)
 
     def forward(self, xs: TensorLike, state: State | None = None, **options: Any) -> tuple[Any, State]:
         """Run the layers over a batch of sequences, or over a single one.
@@ -183,8 +184,8 @@ class RecurrentLayer(Module):
         axes = "(batch, time, features)" if self.batch_first else "(time, batch, features)"
         if xs.ndim not in (2, 3) or xs.shape[-1] != self.input_size:
             raise ShapeError(
-                f"the input has shape {xs.shape}; it is {axes}, or (time, features) for a single sequence, "
-                f"with {self.input_size} features"
+                f"the input has shape {xs.shape}, but must be {axes}, or (time, features) for a single sequence, "
+                f"with {counted(self.input_size, 'feature')}"
             )
         turned = self.batch_first and not alone
         output: Any = xs[:, None] if alone else swapaxes(xs, 0, 1) if turned else xs
@@ -220,7 +221,9 @@ class RecurrentLayer(Module):
             if len(names) == 1:  # with one cell, h may be given for h_l0
                 parts = {key: part or re.fullmatch(r"(.+)()", key) for key, part in parts.items()}
             if unknown := [key for key, part in parts.items() if part is None or part[2] not in ("", *names)]:
-                raise ShapeError(f"force: {', '.join(unknown)} is of no cell; write h_{name}, and so on: {', '.join(names)}")
+                raise ShapeError(
+                    f"force: {unknown[0]!r} names no cell; write h_{name}, and so on: the cells are {', '.join(names)}"
+                )
             mine = {part[1]: force[key] for key, part in parts.items() if part is not None and part[2] in ("", name)}
             own["force"] = mine or None
             if not mine:
@@ -241,7 +244,7 @@ class RecurrentLayer(Module):
         flat = [shape for slot in needed for shape in (slot if isinstance(slot[0], tuple) else [slot])]
         if [slot.shape for slot in given] != flat:
             raise ShapeError(
-                f"the initial state has shape {rebuild(state, iter([slot.shape for slot in given]))}, and this layer and "
+                f"the initial state has shape {rebuild(state, iter([slot.shape for slot in given]))}, but this layer and "
                 f"batch need {rebuild(own[0], iter(needed))}"
             )
         tensors = iter(given)
@@ -297,11 +300,15 @@ def _sizes(num_layers: int | Sequence[int], hidden_size: int) -> tuple[int, ...]
     """The hidden size of each layer."""
     if not np.iterable(num_layers):
         if not is_int(num_layers):
-            raise ValueError(f"num_layers is 1 at least, or the sizes of the layers, not {num_layers!r}")
+            raise ValueError(
+                f"num_layers must be a whole number, at least 1, or a list of the sizes of the layers, not {num_layers!r}"
+            )
         return (hidden_size,) * int(num_layers)
     sizes = list(num_layers)
     if not sizes or not all(map(is_int, sizes)) or sizes[-1] != hidden_size:
-        raise ValueError(f"num_layers={sizes} are the sizes of the layers; the last one is hidden_size, which is {hidden_size}")
+        raise ValueError(
+            f"num_layers={sizes} must be sizes of layers, whole numbers of at least 1, and end with hidden_size={hidden_size}"
+        )
     return tuple(sizes)
 
 

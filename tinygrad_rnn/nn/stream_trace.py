@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from .. import random
 from ..autodiff import no_grad
+from ..checks import no_such
+from ..console import counted
 from ..errors import ShapeError, TinygradError
 from ..graph.context import mode
 from ..graph.node import Spec, ancestors, leaf
@@ -81,7 +83,7 @@ class StreamTrace:
         for array in given:
             if array.shape[:1] != (batch,):
                 kinds = "(batch, features), or (batch,) of codes"
-                raise ShapeError(f"x_t has shape {array.shape}, and this stream a batch of {batch}: give {kinds}")
+                raise ShapeError(f"x_t has shape {array.shape}, but this stream has a batch of {batch}; give {kinds}")
         generator = np.random.default_rng(0)
         codes = min([part.codes for _, part in module.modules() if part.codes is not None], default=2)
         self.data = [_alike(array, codes, generator) for array in given]
@@ -95,7 +97,8 @@ class StreamTrace:
         def carry(part: Recurrent, call: Call) -> Outcome:
             if call.T != T:
                 raise TinygradError(
-                    f"{_name(part)} runs over {call.T} steps where the input has {T}; a stream makes one by one"
+                    f"{_name(part)} runs over {counted(call.T, 'step')} when the input has {T}, so it cannot be run step "
+                    "by step"
                 )
             return steps(part, call if call.xs is not None else call._replace(batch_size=self._batch))
 
@@ -134,7 +137,7 @@ class StreamTrace:
             output = self._called(sequences, TRIED, steps)
         known = {name for names in self._names for name in names}
         if unknown := [name for name in self._forced if known.isdisjoint({name, f"{name}_1"})]:
-            raise ShapeError(f"there is no slot {unknown[0]!r} to force; the slots are {', '.join(sorted(known)) or 'none'}")
+            raise ShapeError(no_such("slot", unknown[0], sorted(known)))
         return tuple(starts), output
 
     def _trace_step(self) -> tuple[Trace, Any]:
@@ -150,7 +153,11 @@ class StreamTrace:
             def steps(part: Recurrent, call: Call) -> Outcome:
                 start, names = next(parts)
                 if call.state is not None and not read.isdisjoint(ancestors([slot.node for slot in flatten(call.state)])):
-                    raise TinygradError(f"{_name(part)} starts from what is made of the sequence, and that has only begun")
+                    raise TinygradError(
+                        f"{_name(part)} cannot be run step by step: its initial state is computed from the whole "
+                        "sequence, which "
+                        "a stream does not have yet"
+                    )
                 call = call._replace(state=rebuild(start, waiting))
                 made = part.steps_of(self._forcing(call, names, sequences[self._inputs :]))
                 after.extend(flatten(made.state))
@@ -184,8 +191,8 @@ class StreamTrace:
             tolerance = np.sqrt(np.finfo(expected.dtype).eps) if expected.dtype.kind == "f" else 0
             if found.shape != expected.shape or not np.allclose(found, expected, tolerance, tolerance, equal_nan=True):
                 raise TinygradError(
-                    f"{type(self._module).__name__} cannot be run step by step: outside of its recurrent parts it computes "
-                    "across steps, such as a mean over time, so that its output at a step is not that of the sequence so far"
+                    f"{type(self._module).__name__} cannot be run step by step: outside of its recurrent parts, it combines "
+                    "several steps, such as by a mean over time"
                 )
 
 
@@ -199,7 +206,11 @@ def _time_axis(one: Tensor, several: Tensor) -> int | None:
         return None
     axes = [k for k, (a, b) in enumerate(zip(one.shape, several.shape, strict=False)) if (a, b) == (1, TRIED)]
     if one.ndim != several.ndim or len(axes) != 1:
-        raise TinygradError(f"one step has the output {outline(one)}, and {TRIED} steps have {outline(several)}")
+        raise TinygradError(
+            f"the model cannot be run step by step: its output has shape {outline(one)} for one step and "
+            f"{outline(several)} for "
+            f"{TRIED} steps, so no axis of the output is time"
+        )
     return axes[0]
 
 

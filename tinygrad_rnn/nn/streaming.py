@@ -70,8 +70,8 @@ class Stream:
         for path, part in module.modules():
             if isinstance(part, Recurrent) and part.reverse:
                 raise TinygradError(
-                    f"{path or type(part).__name__} reads the sequence from its end, which a stream does not know yet; "
-                    "only layers of one direction, from the start, can be run step by step"
+                    f"{path or type(part).__name__} cannot be run step by step: it reads the sequence from its end, which a "
+                    "stream does not have yet; use only layers that run forwards"
                 )
         self.module, self.batch, self.options = module, check_int("batch", batch), options
         self._steps: dict[Any, _Step] = {}
@@ -222,7 +222,7 @@ class _Step:
         slots = self.program.state
         if [array.shape for array in state] != [slot.shape for slot in slots]:
             needed = [slot.shape for slot in slots]
-            raise ShapeError(f"the state has shapes {[array.shape for array in state]}, and this stream needs {needed}")
+            raise ShapeError(f"the state has shapes {[array.shape for array in state]}, but this stream needs {needed}")
         for slot, array in zip(slots, state, strict=True):
             slot[...] = array
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..checks import is_int
+from ..checks import check_int
 from ..ops import TensorLike
 from ..tensor import Tensor
 from .cell import Nonlinearity, State, function_of
@@ -76,8 +76,7 @@ class TimeDelayCell(DelayCell):
         nonlinearity: Nonlinearity | None = "tanh",
         dtype: npt.DTypeLike = np.float32,
     ) -> None:
-        if not is_int(dilation):
-            raise ValueError(f"dilation is a number of steps, 1 at least, not {dilation!r}")
+        check_int("dilation", dilation)
         dilated = tuple(dilation * k for k in as_delays(delays, "delays"))
         super().__init__(x=(dilated[-1], input_size))
         self.input_size, self.output_size, self.delays = input_size, output_size, dilated

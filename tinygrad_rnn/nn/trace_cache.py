@@ -238,9 +238,9 @@ def _without_side_effects(cell: Cell, first: TracedStep, again: Callable[[Guard]
         if changed is None:
             return guard(cell)
     raise SideEffectError(
-        f"{type(cell).__name__}.step does not do the same at each call, for {changed} changes; a step is called once, "
-        "for all t. Draw random numbers by tr.sample(lambda generator: …), count steps in a slot of the state, "
-        "and read values by states()"
+        f"{type(cell).__name__}.step must do the same at each call, because it is recorded once for all t, but {changed} "
+        "changes. Draw random numbers by tr.sample(lambda generator: …), count steps in a slot of the state, and read values "
+        "by states()"
     )
 
 

@@ -86,14 +86,14 @@ def truncated_bptt(
     """
     k2 = k1 if k2 is None else k2
     if not (is_int(k1) and is_int(k2) and k1 <= k2):
-        raise ValueError(f"truncated BPTT needs 1 <= k1 <= k2, numbers of steps, and has k1={k1!r}, k2={k2!r}")
+        raise ValueError(f"truncated BPTT needs whole numbers of steps with 1 <= k1 <= k2, not k1={k1!r}, k2={k2!r}")
     if getattr(layer, "reverse", False) or getattr(layer, "bidirectional", False):
-        raise ValueError("truncated BPTT goes forwards in time, and this layer also runs backwards; use one direction")
+        raise ValueError("truncated BPTT needs a layer that runs forwards in time only, and this layer also runs backwards")
     inputs = [as_input(x) for x in flatten(xs)]
     axis = 1 if getattr(layer, "batch_first", False) and inputs[0].ndim > 2 else 0
     lengths = {x.shape[axis : axis + 1] for x in inputs}
     if len(lengths) != 1 or lengths == {()}:
-        raise ShapeError(f"input sequences of one length are needed: {', '.join(str(x.shape) for x in inputs)}")
+        raise ShapeError(f"the sequences must have the same length, but have shapes {', '.join(str(x.shape) for x in inputs)}")
     ((T,),) = lengths
     return _turns(layer, rebuild(xs, iter(inputs)), axis, T, k1, k2, state)
 

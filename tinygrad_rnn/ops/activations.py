@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import ShapeError
 from .arithmetic import exp, greater
-from .axes import AXES, NOT_EMPTY, expand_to, negative_axes
+from .axes import AXES, NOT_EMPTY, expand_to, negative_axes, no_elements
 from .core import TensorLike, apply, as_tensor, filled, primitive
 from .domains import REAL, Domain
 from .dtypes import narrowed, widened
@@ -125,7 +125,7 @@ def logsumexp(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims
     x = as_tensor(x)
     axes = negative_axes("logsumexp", axis, x.ndim)
     if any(x.shape[a] == 0 for a in axes):
-        raise ShapeError(f"logsumexp of no elements is -inf and has no gradient: {x.shape} along {axes}")
+        raise ShapeError(no_elements("logsumexp", x.shape, axes))
     return narrowed(apply(_logsumexp, (widened(x),), {"axis": axes, "keepdims": keepdims}), x)
 
 

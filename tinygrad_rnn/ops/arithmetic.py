@@ -79,7 +79,7 @@ def _not_of_booleans(*specs: Spec) -> Spec:
     """Shape rule of an operation that NumPy refuses for booleans alone."""
     found = elementwise(*specs)
     if found.dtype.kind == "b":
-        raise DtypeError("booleans have no sign and no difference; use == or ~, or .astype(int) first")
+        raise DtypeError("booleans cannot be negated by - or subtracted; use ~ or !=, or .astype(int) first")
     return found
 
 
@@ -636,7 +636,7 @@ def logical_not(x):
 def _real(dtype: Any) -> np.dtype[Any]:
     found = np.dtype(dtype).newbyteorder("=")
     if found.kind not in "fiub":
-        raise DtypeError(f"tensors are of floats, integers or booleans, and {found} is none of them")
+        raise DtypeError(f"a tensor holds floats, integers or booleans, not {found}")
     return found
 
 

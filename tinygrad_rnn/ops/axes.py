@@ -32,7 +32,7 @@ def negative_axes(name: str, axis: Axis, ndim: int) -> tuple[int, ...]:
             raise ShapeError(f"{name}: axis {a} is out of bounds for a tensor of {ndim} dimensions")
     found = tuple(sorted({a % ndim - ndim for a in axes}))
     if len(found) != len(axes):
-        raise ShapeError(f"{name}: an axis is repeated in {axis}")
+        raise ShapeError(f"{name}: axis={axis} names an axis more than once")
     return found
 
 
@@ -59,7 +59,12 @@ def _integer(name: str, axis: Any) -> int:
             return operator.index(axis)
     except TypeError:
         pass
-    raise TypeError(f"{name}: an axis is an integer, and this is {axis!r}")
+    raise TypeError(f"{name}: axis must be an integer, not {axis!r}")
+
+
+def no_elements(name: str, shape: Shape, axis: Any) -> str:
+    """Text of an error about a reduction that has nothing to reduce."""
+    return f"{name} needs at least one element, but x of shape {shape} has none along {axis}"
 
 
 def kept(shape: Shape, axes: tuple[int, ...]) -> Shape:

@@ -141,10 +141,10 @@ class Primitive:
         """
         fewest = len(self.named_arguments)
         if len(inputs) != fewest and (len(inputs) < fewest or fewest == len(self.arguments)):
-            raise TypeError(f"{self.name} takes {', '.join(self.arguments)}, and was given {len(inputs)} inputs")
+            raise TypeError(f"{self.name} takes the inputs {', '.join(self.arguments)}, but {len(inputs)} were given")
         if (attributes or self.attributes) and attributes.keys() != self.attributes:
             expected = ", ".join(sorted(self.attributes)) or "none"
-            raise TypeError(f"{self.name} takes these attributes: {expected}; and was given {', '.join(attributes) or 'none'}")
+            raise TypeError(f"{self.name} takes the attributes {expected}, but {', '.join(attributes) or 'none'} were given")
         return apply(self, inputs, attributes)
 
     def __reduce__(self) -> tuple[Any, ...]:  # a primitive exists only once: its copy is the primitive itself
@@ -283,7 +283,7 @@ def primitive(
         check_template(name, c, arguments, attributes)
         _check_kernel(name, kernel or function)
         if domain is not None and not (isinstance(domain, Domain) and all(isinstance(i, Interval) for i in domain.inputs)):
-            raise TypeError(f"{name}: domain={domain!r} is not a Domain of Intervals, such as Domain(Interval(0, 1))")
+            raise TypeError(f"{name}: domain must be a Domain of Intervals, such as Domain(Interval(0, 1)), not {domain!r}")
         ufunc = kernel if isinstance(kernel, np.ufunc) else None
         run = kernel or function
         if accumulates:
@@ -320,7 +320,7 @@ def _check_kernel(name: str, kernel: Callable[..., Any]) -> None:
         return
     out = parameters.get("out")
     if (out is None or out.default is out.empty) and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        raise TypeError(f"{name}: the kernel takes no out=; add out=None, the array to write the result into if there is one")
+        raise TypeError(f"{name}: the kernel has no parameter out; add out=None, an array that takes the kernel's result")
 
 
 def filled(value: Any, out: Any) -> Any:
@@ -431,7 +431,7 @@ def _constant(data: Any, others: Sequence[Any], primitive: Primitive | None = No
             node: Node = data.node_beside([x.dtype for x in others if hasattr(x, "dtype")])
             return node
         if holds_a_tensor(data):
-            raise DtypeError("a list of tensors is not a tensor, and would lose their gradients: join them with tr.stack")
+            raise DtypeError("a list of tensors cannot be used as a tensor; join the tensors by tr.stack or tr.concatenate")
         return constant(as_array(data))
     dtypes = [x.dtype for x in others if hasattr(x, "dtype")]
     try:
@@ -458,7 +458,9 @@ def _too_large(number: float, dtypes: Sequence[np.dtype[Any]], primitive: Primit
         if made.dtype != common:
             return np.array(number)
     shown = number if abs(number) < 10**30 else "a number of more than 30 digits"
-    raise DtypeError(f"{shown} is beyond {common or 'every dtype'}; make the tensor of another dtype first, by .astype")
+    if common is None:
+        raise DtypeError(f"{shown} is too large for every dtype; give a float")
+    raise DtypeError(f"{shown} is outside the range of the tensor's dtype {common}; convert the tensor first, by .astype")
 
 
 def holds_a_tensor(data: Any) -> bool:
@@ -481,9 +483,9 @@ def constant(value: npt.NDArray[Any], attributes: Mapping[str, Any] = NO_ATTRIBU
     if value.dtype.kind not in "fiub":
         objects = value.flat[:1000] if value.dtype.kind == "O" else ()
         kinds = sorted({type(x).__name__ for x in objects}) or [str(value.dtype)]
-        integers = " (integers of 64 bits at most)" if "int" in kinds else ""
+        integers = " (integers of at most 64 bits)" if "int" in kinds else ""
         raise DtypeError(
-            f"cannot make a tensor of {', '.join(kinds)} values: use numbers{integers} or booleans of one regular shape"
+            f"a tensor cannot hold values of type {', '.join(kinds)}; give numbers{integers} or booleans, in rows of one length"
         )
     if not value.dtype.isnative:  # only arrays from files have such dtypes; without them there are fewer dtypes to distinguish
         value = value.astype(value.dtype.newbyteorder("="))
@@ -502,8 +504,8 @@ def as_array(data: Any, dtype: npt.DTypeLike | None = None) -> npt.NDArray[Any]:
         return np.array(data, dtype)
     except (ValueError, OverflowError) as error:
         ragged = "inhomogeneous" in str(error)
-        hint = "; rows of different lengths become one array by sequences.pad" if ragged else ""
-        raise DtypeError(f"cannot make a tensor of this: {error}{hint}") from None
+        hint = "; pad rows of different lengths by sequences.pad" if ragged else ""
+        raise DtypeError(f"NumPy cannot make an array of the given values: {error}{hint}") from None
 
 
 def as_tensor(x: TensorLike) -> Tensor:

@@ -188,17 +188,17 @@ def check_facts(name: str, facts: Facts, arguments: Sequence[str], attributes: I
         If `facts` is not of :class:`Facts`.
     """
     if not isinstance(facts, Facts):
-        raise TypeError(f"{name}: facts={facts!r} are not Facts, such as Facts(linear='each')")
+        raise TypeError(f"{name}: facts must be Facts, such as Facts(linear='each'), not {facts!r}")
     known = ", ".join(sorted(attributes)) or "none"
     for fact in ("reorders", "reads", "joins", "reduces", "along"):
         attribute = getattr(facts, fact)
         if attribute is not None and attribute not in attributes:
-            raise ValueError(f"{name}: {fact}={attribute!r} is none of its attributes: {known}")
+            raise ValueError(f"{name}: Facts({fact}={attribute!r}) must name an attribute of the primitive: {known}")
     inputs = ", ".join(arguments)
     if facts.signs and (len(facts.signs) != len(arguments) or not {*facts.signs} <= {1, -1}):
-        raise ValueError(f"{name}: signs={facts.signs} are not 1 or -1 for each input: {inputs}")
+        raise ValueError(f"{name}: signs must have 1 or -1 for each of the inputs {inputs}, not {facts.signs}")
     if isinstance(facts.linear, tuple):
         if strange := [i for i in facts.linear if i not in arguments]:
-            raise ValueError(f"{name}: linear={facts.linear} has {strange[0]!r}, and the inputs are {inputs}")
+            raise ValueError(f"{name}: linear={facts.linear} names {strange[0]!r}, but the inputs are {inputs}")
     elif facts.linear not in ("jointly", "each", None):
-        raise ValueError(f"{name}: linear is 'jointly', 'each' or the names of inputs, not {facts.linear!r}")
+        raise ValueError(f"{name}: linear must be 'jointly', 'each' or a tuple of names of inputs, not {facts.linear!r}")

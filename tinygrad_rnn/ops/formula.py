@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 __all__ = ["Formula"]
@@ -55,7 +55,7 @@ def check_formula(name: str, formula: Formula, arguments: Sequence[str], attribu
     for place, _, _ in formula.special:
         if place not in inputs:
             raise ValueError(
-                f"{name}: a special formula is for the input {place!r}, and there are {', '.join(inputs) or 'none'}"
+                f"{name}: a special formula names the input {place!r}, but the inputs are {', '.join(inputs) or 'none'}"
             )
     special = [instead.latex if isinstance(instead, Formula) else instead for _, _, instead in formula.special]
     own = [latex for latex, (_, case, _) in zip(special, formula.special, strict=True) if not isinstance(case, str)]
@@ -63,7 +63,7 @@ def check_formula(name: str, formula: Formula, arguments: Sequence[str], attribu
         try:
             parts = list(string.Formatter().parse(template))
         except ValueError as error:
-            raise ValueError(f"{name}: its formula {template} has single braces ({error}); TeX's own are doubled") from None
+            raise ValueError(f"{name}: the formula {template} has single braces ({error}); double the braces of TeX") from None
         text, used = "", set()
         for literal, field, spec, conversion in parts:
             text += literal
@@ -72,26 +72,29 @@ def check_formula(name: str, formula: Formula, arguments: Sequence[str], attribu
             shown = f"{{{field}{'!' + conversion if conversion else ''}{':' + spec if spec else ''}}}"
             if field not in known:
                 raise ValueError(
-                    f"{name}: {shown} in its formula {template} is not one of {', '.join(known)}; "
-                    f"TeX's own braces are doubled, {{{shown}}}"
+                    f"{name}: the placeholder {shown} in the formula {template} must be one of {', '.join(known)}; "
+                    f"double the braces of TeX: {{{shown}}}"
                 )
-            allowed: Container[str] = ()
+            allowed: tuple[str, ...] = ()
             if field in inputs or field == "rest":
                 allowed = (*PRECEDENCE, "T", "own", "factor")
             elif field in attributes:
                 allowed = ("index", "typed")
             if conversion or (spec and any(part not in allowed for part in spec.split(","))):
-                raise ValueError(f"{name}: {shown} in its formula {template} has an unknown format")
+                raise ValueError(
+                    f"{name}: the placeholder {shown} in the formula {template} has an unknown format; the formats of "
+                    f"{field} are: {', '.join(allowed) or 'none'}"
+                )
             if field != "over" and re.search(r"(\\[A-Za-z]+|[\^_])$", text):
                 raise ValueError(
-                    f"{name}: in its formula {template}, the braces around {field} are a placeholder's and are not printed; "
-                    f"TeX's own are doubled, {{{{{shown}}}}}"
+                    f"{name}: in the formula {template}, {shown} is only a placeholder, and TeX needs braces of its own: "
+                    f"write {{{{{shown}}}}}"
                 )
             used.add(field)
             text += " "
         bare = [i for i in inputs if i not in used and re.search(rf"(?<![\\A-Za-z]){i}(?![A-Za-z])", text)]
         if bare and template is formula.latex:
-            raise ValueError(f"{name}: {bare[0]} stands in its formula {template} as text; write {{{bare[0]}}}")
+            raise ValueError(f"{name}: the input {bare[0]} is plain text in the formula {template}; write {{{bare[0]}}}")
 
 
 def check_template(name: str, c: str | Mapping[str, str] | None, arguments: Sequence[str], attributes: Sequence[str]) -> None:
@@ -106,4 +109,4 @@ def check_template(name: str, c: str | Mapping[str, str] | None, arguments: Sequ
     for template in () if c is None else (c,) if isinstance(c, str) else c.values():
         for field in (field for _, field, _, _ in string.Formatter().parse(template) if field is not None):
             if field not in known:
-                raise ValueError(f"{name}: {{{field}}} in its C {template} is not one of {', '.join(known)}")
+                raise ValueError(f"{name}: the placeholder {{{field}}} in c={template!r} must be one of {', '.join(known)}")

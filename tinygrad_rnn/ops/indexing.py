@@ -82,7 +82,7 @@ def _check_codes(template: tuple[Any, ...], index: tuple[Any, ...], shape: Shape
             continue
         unsigned = codes.view(codes.dtype.str.replace("i", "u"))  # as unsigned integers, negative codes are the largest
         if unsigned.max() >= n:
-            raise OutOfRange(f"{part.codes} go from {codes.min()} to {codes.max()}, and there are {n} {part.counted}")
+            raise OutOfRange(f"{part.codes} go from {codes.min()} to {codes.max()}, but there are only {n} {part.counted}")
 
 
 def _indexed(x: Spec, *arrays: Spec, index: tuple[Any, ...]) -> Spec:
@@ -212,7 +212,7 @@ def _check_masks(shape: Shape, parts: tuple[Any, ...]) -> None:
     axis = 0
     for part, mask, n in zip(parts, masks, takes, strict=True):
         if mask is not None and (mask == () or mask != shape[axis : axis + n]):
-            raise ShapeError(f"getitem: a mask of shape {mask} for the axes {shape[axis : axis + n]} of {shape}")
+            raise ShapeError(f"getitem: a mask of shape {mask} does not fit the axes {shape[axis : axis + n]} of {shape}")
         axis += len(shape) - sum(takes) if part is Ellipsis else n
 
 
@@ -221,12 +221,15 @@ def _index_arrays(part: Any) -> list[Any]:
     array = part if hasattr(part, "_node") else np.asarray(part)
     if array.dtype.kind == "b":
         if current().tracing and hasattr(part, "_node"):
-            raise TraceError('the number of True values is unknown while tracing; use tr.where, or mode="unroll"')
+            raise TraceError(
+                "a step is recorded before there are values, so the number of True values in this mask is unknown; "
+                'use tr.where(mask, a, b), or nn.Recurrent(cell, mode="unroll")'
+            )
         return list(np.asarray(array).nonzero())
     if array.size == 0 and not hasattr(part, "_node"):
         array = array.astype(np.intp)
     if array.dtype.kind not in "iu":
-        raise DtypeError(f"an index is made of integers, booleans, slices, None or Ellipsis, not of {array.dtype}")
+        raise DtypeError(f"an index must be made of integers, booleans, slices, None or ..., not of {array.dtype}")
     return [array]
 
 
@@ -348,7 +351,7 @@ def _along_axis(x: Tensor, indices: TensorLike, axis: int, arrays_are: IndexArra
     a = negative_axis("take_along_axis", axis, x.ndim)
     found: Any = indices if hasattr(indices, "_node") else np.asarray(indices)
     if found.ndim != x.ndim:
-        raise ShapeError(f"take_along_axis: the indices {found.shape} need as many dimensions as {x.shape}")
+        raise ShapeError(f"take_along_axis: indices of shape {found.shape} must have as many axes as x of shape {x.shape}")
     grid: list[Any] = []
     for i, n in enumerate(x.shape):
         along = [1] * x.ndim

@@ -49,14 +49,16 @@ def sequence_mask(lengths: TensorLike, T: int, batch_size: int) -> Tensor:
     """
     given = as_tensor(lengths)
     if given.dtype.kind not in "iu" and given.size:
-        raise DtypeError(f"lengths are integers, not {given.dtype}")
+        raise DtypeError(f"lengths must be integers, not {given.dtype}")
     if given.shape != (batch_size,):
-        raise ShapeError(f"lengths of shape {given.shape} for a batch of {batch_size}: give one for each row")
+        raise ShapeError(
+            f"lengths have shape {given.shape}, but a batch of {batch_size} needs one for each row: ({batch_size},)"
+        )
     found = given.node.value
     if isinstance(found, Spec):
         return _symbolic_mask(given, T)
     if found.size and not 0 <= found.min() <= found.max() <= T:
-        raise ShapeError(f"lengths go from {found.min()} to {found.max()}, and the sequence has {counted(T, 'step')}")
+        raise ShapeError(f"lengths go from {found.min()} to {found.max()}, but the sequence has {counted(T, 'step')}")
     return as_tensor(np.arange(T)[:, None] < found)
 
 

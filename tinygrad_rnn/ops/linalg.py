@@ -28,11 +28,12 @@ def _product(a: Spec, b: Spec) -> Spec:
         hint = ""
         if len(a.shape) == len(b.shape) == 2:
             if b.shape[1] == a.shape[0]:
-                hint = "; the other way round they fit"
+                hint = "; in the other order, b @ a, they fit"
             elif a.shape[1] == b.shape[1]:
-                hint = "; with the second transposed they fit"
+                hint = "; with b transposed, a @ b.T, they fit"
         raise ShapeError(
-            f"{a.shape} @ {b.shape} do not fit: the last axis of the first and the second-last of the other differ{hint}"
+            f"the shapes {a.shape} @ {b.shape} do not fit: the last axis of a and the second-last axis of b have different "
+            f"lengths{hint}"
         )
     batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     return Spec((*batch, a.shape[-2], b.shape[-1]), np.result_type(a.dtype, b.dtype))
@@ -84,10 +85,12 @@ def matmul(a: TensorLike, b: TensorLike) -> Tensor:
     if a.ndim > 1 and b.ndim > 1:
         return apply(_matmul, (a, b))
     if a.ndim == 0 or b.ndim == 0:
-        raise ShapeError(f"matmul: {a.shape} @ {b.shape}: a number has no axis to sum over; use *")
+        raise ShapeError(f"matmul: the shapes {a.shape} @ {b.shape} do not fit: a number has no axis to sum over; use *")
     axis = b.shape[-2 if b.ndim > 1 else 0]
     if a.shape[-1] != axis:  # the message has the shapes of the caller's operands, which may be vectors
-        raise ShapeError(f"matmul: {a.shape} @ {b.shape} do not fit: axes of length {a.shape[-1]} and {axis}")
+        raise ShapeError(
+            f"matmul: the shapes {a.shape} @ {b.shape} do not fit: the axes to sum over have lengths {a.shape[-1]} and {axis}"
+        )
     left = a if a.ndim > 1 else a.reshape((1, -1) if a.size else (1, 0))
     right = b if b.ndim > 1 else b.reshape((-1, 1) if b.size else (0, 1))
     y = apply(_matmul, (left, right))
@@ -116,7 +119,10 @@ def dot(a: TensorLike, b: TensorLike) -> Tensor:
         return a * b
     second = b.ndim - min(b.ndim, 2)
     if a.shape[-1] != b.shape[second]:
-        raise ShapeError(f"dot: {a.shape} and {b.shape} do not fit: axes of length {a.shape[-1]} and {b.shape[second]}")
+        raise ShapeError(
+            f"dot: the shapes {a.shape} and {b.shape} do not fit: the axes to sum over have lengths {a.shape[-1]} and "
+            f"{b.shape[second]}"
+        )
     if b.ndim <= 2 or a.ndim == 1:
         return matmul(a, b)
     columns = moveaxis(b, second, 0)
@@ -144,11 +150,11 @@ def _lengths(terms: list[str], shapes: list[Shape]) -> dict[str, int]:
     lengths: dict[str, int] = {}
     for term, shape in zip(terms, shapes, strict=True):
         if len(term) != len(shape):
-            raise ShapeError(f"{term!r} names {len(term)} axes of an operand of shape {shape}")
+            raise ShapeError(f"{term!r} has {len(term)} letters, but its operand of shape {shape} has {len(shape)} axes")
         for letter, n in zip(term, shape, strict=True):
             if n != 1 or letter not in lengths:
                 if lengths.get(letter, 1) not in (1, n):
-                    raise ShapeError(f"axis {letter!r} has lengths {lengths[letter]} and {n}")
+                    raise ShapeError(f"the axes called {letter!r} have different lengths, {lengths[letter]} and {n}")
                 lengths[letter] = n
     return lengths
 
@@ -259,7 +265,7 @@ def _diagonals(term: str, x: Tensor) -> tuple[str, Tensor]:
             first, second = term.index(letter), term.rindex(letter)
             n = x.shape[first]
             if x.shape[second] != n:
-                raise ShapeError(f"einsum: axis {letter!r} has lengths {n} and {x.shape[second]} in {x.shape}")
+                raise ShapeError(f"einsum: the axes called {letter!r} of {x.shape} have different lengths")
             rest = [axis for axis in range(x.ndim) if axis not in (first, second)]
             rows = x.transpose([*rest, first, second]).reshape((*[x.shape[axis] for axis in rest], n * n))
             x = rows[..., :: n + 1]
@@ -272,18 +278,18 @@ def _explicit(subscripts: str, ndims: list[int]) -> tuple[list[str], str]:
     before, arrow, result = subscripts.partition("->")
     terms = before.split(",")
     if len(terms) != len(ndims):
-        raise ShapeError(f"einsum: {subscripts!r} has {len(terms)} terms and there are {len(ndims)} operands")
+        raise ShapeError(f"einsum: {subscripts!r} has {len(terms)} terms, but {len(ndims)} operands were given")
     if not set(subscripts) <= set(string.ascii_letters + ",->."):
-        raise ShapeError(f"einsum: {subscripts!r} has signs other than letters, commas, '...' and '->'")
+        raise ShapeError(f"einsum: {subscripts!r} must have only letters, commas, '...' and '->'")
     missing = [n - len(term.replace("...", "")) for term, n in zip(terms, ndims, strict=True) if "..." in term]
     if any(n < 0 for n in missing):
-        raise ShapeError(f"einsum: {subscripts!r} names more axes than an operand has")
+        raise ShapeError(f"einsum: a term of {subscripts!r} has more letters than its operand has axes")
     free = sorted(set(string.ascii_letters) - set(subscripts) - {"Z"})[: max(missing, default=0)]
     if not arrow:
         letters = before.replace(",", "").replace(".", "")
         result = "..." * ("..." in before) + "".join(sorted(c for c in set(letters) if letters.count(c) == 1))
     if set(result.replace(".", "")) - set(before):
-        raise ShapeError(f"einsum: {subscripts!r} has an axis in its result that no operand has")
+        raise ShapeError(f"einsum: the result of {subscripts!r} has a letter that no operand has")
 
     def spelt(term: str, n: int) -> str:
         return term.replace("...", "".join(free[len(free) - n :]))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from ..checks import one_of
 from ..errors import DtypeError, NonFiniteError, ShapeError
 from ..graph.context import current
 from ..graph.node import Spec
@@ -30,7 +31,7 @@ Reduction = Literal["mean", "sum", "none"]
 def _outputs(name: str, given: TensorLike) -> Tensor:
     if isinstance(given, tuple) and holds_a_tensor(given):
         raise DtypeError(
-            f"{name}: this is a tuple, such as a recurrent layer returns; unpack it: outputs, state = model(xs), "
+            f"{name}: the prediction is a tuple, such as a recurrent layer returns; unpack it, outputs, state = model(xs), "
             "and give the outputs"
         )
     return as_tensor(given)
@@ -72,7 +73,7 @@ def check_target(name: str, target: Tensor, real: Tensor | None = None) -> None:
         raise NonFiniteError(
             f"{name}: {len(bad)} of the {value.size} values of the target {describe(target.node)} "
             f"{'is' if len(bad) == 1 else 'are'} NaN or inf, the first at index {tuple(map(int, bad[0]))}; "
-            "leave them out, or end their rows before them by lengths="
+            "leave these values out, or end their sequences before them by lengths="
         )
 
 
@@ -88,7 +89,7 @@ def _real(name: str, losses: tuple[int, ...], lengths: TensorLike | None, batch_
     if lengths is None:
         return None
     if len(losses) < 2:
-        raise ShapeError(f"{name}: lengths are for losses with axes of time and batch, and these are {losses}")
+        raise ShapeError(f"{name}: lengths need losses with axes of time and batch, but the losses have shape {losses}")
     batch_size, T = losses[:2] if batch_first else losses[1::-1]
     real = sequence_mask(lengths, T, batch_size)
     return real.T if batch_first else real
@@ -96,7 +97,7 @@ def _real(name: str, losses: tuple[int, ...], lengths: TensorLike | None, batch_
 
 def _reduce(losses: Tensor, reduction: Reduction, real: Tensor | None, dtype: np.dtype[Any]) -> Tensor:
     if reduction not in ("mean", "sum", "none"):
-        raise ValueError(f"reduction is 'mean', 'sum' or 'none', not {reduction!r}")
+        raise ValueError(one_of("reduction", reduction, ("mean", "sum", "none")))
     if real is None:
         reduced = {"mean": mean, "sum": sum}.get(reduction, lambda x: x)(losses)
     else:
@@ -171,20 +172,26 @@ def cross_entropy(
         if wanted.shape == scores.shape[:-1]:
             check_target("cross_entropy", wanted, real)
             raise DtypeError(
-                f"cross_entropy: class targets are integers, and these are {wanted.dtype}; give targets.astype(int)"
+                f"cross_entropy: targets that are classes must be integers, not {wanted.dtype}; give targets.astype(int)"
             )
         if wanted.shape != scores.shape:
-            raise ShapeError(f"cross_entropy: probabilities {wanted.shape} for logits {scores.shape}; give both one shape")
+            raise ShapeError(
+                f"cross_entropy: targets that are probabilities must have the shape of the logits, {scores.shape}, "
+                f"not {wanted.shape}"
+            )
         check_target("cross_entropy", wanted, real)
         dtype, (scores, wanted) = _widened(scores, wanted)
         scores, wanted = log_softmax(mask_padding(scores, real)), mask_padding(wanted, real)
         return _reduce(-sum(wanted * scores, axis=-1), reduction, real, dtype)
     if wanted.dtype.kind == "b":
-        raise DtypeError("cross_entropy: the targets are booleans; give integers, the classes, or probabilities")
+        raise DtypeError(
+            "cross_entropy: targets must be integers, which are classes, or floats, which are probabilities, not booleans; "
+            "give targets.astype(int)"
+        )
     if wanted.shape != scores.shape[:-1]:
         raise ShapeError(
-            f"cross_entropy: classes {wanted.shape} for logits {scores.shape}; "
-            f"give {scores.shape[:-1]}, or probabilities {scores.shape}"
+            f"cross_entropy: for logits of shape {scores.shape}, targets that are classes must have shape "
+            f"{scores.shape[:-1]}, not {wanted.shape}"
         )
     dtype, (scores,) = _widened(scores)
     scores, wanted = log_softmax(mask_padding(scores, real)), mask_padding(wanted, real)
@@ -235,7 +242,9 @@ def mse(
     """
     prediction, target = _outputs("mse", prediction), as_tensor(target)
     if prediction.shape != target.shape:
-        raise ShapeError(f"mse: prediction {prediction.shape} and target {target.shape} differ; reshape one of them")
+        raise ShapeError(
+            f"mse: prediction and target must have the same shape, but have {prediction.shape} and {target.shape}; reshape one"
+        )
     real = _real("mse", prediction.shape, lengths, batch_first)
     check_target("mse", target, real)
     dtype, (prediction, target) = _widened(prediction, target)

@@ -15,18 +15,25 @@ from ..graph.node import Node, Spec
 if TYPE_CHECKING:
     from .core import Primitive
 
-__all__ = ["OutOfRange", "describe", "explained", "report_non_finite"]
+__all__ = ["DETACHED", "OutOfRange", "describe", "explained", "no_gradient", "report_non_finite"]
+
+DETACHED = "the detached"
 
 
 def describe(node: Node) -> str:
     """A value in an error message: its name if it has one, and its shape."""
     name, source = node.name, node.cut
     if source is not None:
-        return f"the cut of {describe(source)}"
+        return f"{DETACHED} {describe(source)}"
     if node.primitive is not None and name is None:
         (first, *more) = node.inputs
         name = node.operation if more or first.name is None else f"{node.operation}({first.name})"
     return f"{name} {node.shape}" if name else str(node.shape)
+
+
+def no_gradient(what: str, dtype: np.dtype[Any]) -> str:
+    """Text of an error about a value that is not made of floats."""
+    return f"{what} has dtype {dtype}, and only floats have a gradient; make it of floats, such as by dtype=float"
 
 
 class OutOfRange(IndexError):
@@ -43,8 +50,8 @@ def explained(primitive: Primitive, nodes: tuple[Node, ...], attributes: Mapping
     head = f"{primitive.name}{where}: "
     if not current().tracing and (kept := [node for node in nodes if isinstance(node.value, Spec)]):
         return TraceError(
-            f"{head}{describe(kept[0])} has no value: a step was recorded with it, once for all t, and it was kept; "
-            "take values from the outputs, or by states(xs)"
+            f"{head}{describe(kept[0])} has no value: a cell's step kept it while the step was recorded, before there were "
+            "values. Return it from the step as an output, or read it by states(xs)"
         )
     try:
         primitive.shape(*[node.spec for node in nodes], **attributes)
@@ -54,7 +61,7 @@ def explained(primitive: Primitive, nodes: tuple[Node, ...], attributes: Mapping
         return ShapeError(f"{error}{where} ({shown})")
     if isinstance(error, IndexError):
         return ShapeError(f"{head}{error} ({shown}{given})")
-    return DtypeError(f"{head}these values cannot be used: {error} ({shown}{given})")
+    return DtypeError(f"{head}NumPy cannot compute with these inputs: {error} ({shown}{given})")
 
 
 def report_non_finite(primitive: Primitive, nodes: tuple[Node, ...], value: Any) -> None:
@@ -67,7 +74,7 @@ def report_non_finite(primitive: Primitive, nodes: tuple[Node, ...], value: Any)
     """
     held = next((i for i in nodes if i.primitive is None and not np.isfinite(i.value).all()), None)
     if held is not None:
-        raise NonFiniteError(f"{describe(held)}, an input of {primitive.name}{current().location.describe()}, holds NaN or inf")
+        raise NonFiniteError(f"{describe(held)}, an input of {primitive.name}{current().location.describe()}, has NaN or inf")
     bad = np.argwhere(~np.isfinite(value))[0]
     what = value[tuple(bad)]
     frame = sys._getframe()
@@ -78,5 +85,5 @@ def report_non_finite(primitive: Primitive, nodes: tuple[Node, ...], value: Any)
     kind = "first appeared in the gradient of" if current().location.origin is not None else "first appeared in"
     raise NonFiniteError(
         f"{what} {kind} {primitive.name}({shown}){current().location.describe()}, at index {tuple(map(int, bad))}; "
-        f"made at {frame.f_code.co_filename}:{frame.f_lineno}"
+        f"computed at {frame.f_code.co_filename}:{frame.f_lineno}"
     )

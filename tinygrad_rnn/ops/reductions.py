@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import ShapeError
 from ..graph.node import Spec
 from .arithmetic import divide, equal, multiply, sqrt
-from .axes import AXES, AXIS, NOT_EMPTY, Axis, expand_to, kept, negative_axes, negative_axis
+from .axes import AXES, AXIS, NOT_EMPTY, Axis, expand_to, kept, negative_axes, negative_axis, no_elements
 from .core import Primitive, TensorLike, apply, as_tensor, filled, primitive
 from .domains import REAL, Choose, Domain, Shape
 from .dtypes import accumulator, as_float, narrowed, widened
@@ -118,7 +118,7 @@ def _extreme(primitive: Primitive, x: TensorLike, axis: Axis, keepdims: bool) ->
     x = as_tensor(x)
     axes = negative_axes(primitive.name, axis, x.ndim)
     if any(x.shape[a] == 0 for a in axes):
-        raise ShapeError(f"{primitive.name} of no elements: {x.shape} has none along {axes}")
+        raise ShapeError(no_elements(primitive.name, x.shape, axes))
     return apply(primitive, (x,), {"axis": axes, "keepdims": keepdims})
 
 
@@ -192,7 +192,7 @@ def argmax(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Te
         return found.reshape((1,) * x.ndim) if keepdims else found
     axis = negative_axis("argmax", axis, x.ndim)
     if x.shape[axis] == 0:
-        raise ShapeError(f"argmax of no elements: {x.shape} has none along {axis}")
+        raise ShapeError(no_elements("argmax", x.shape, axis))
     return apply(_argmax, (x,), {"axis": axis, "keepdims": keepdims})
 
 
@@ -276,7 +276,7 @@ def mean(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     x = as_tensor(x)
     n = _count(x, axis)
     if n == 0:
-        raise ShapeError(f"mean of no elements: {x.shape} along {axis}")
+        raise ShapeError(no_elements("mean", x.shape, axis))
     return narrowed(divide(sum(widened(x), axis, keepdims), n), x)
 
 
@@ -300,7 +300,7 @@ def var(x: TensorLike, axis: Axis = None, ddof: int = 0, keepdims: bool = False)
 def _variance(x: Tensor, axis: Axis, ddof: int, keepdims: bool) -> Tensor:
     n = _count(x, axis) - ddof
     if n <= 0:
-        raise ShapeError(f"var needs more than ddof={ddof} elements: {x.shape} along {axis}")
+        raise ShapeError(f"var needs more than ddof={ddof} elements, but x of shape {x.shape} has {n + ddof} along {axis}")
     centred = x - mean(x, axis, keepdims=True)
     return divide(sum(multiply(centred, centred), axis, keepdims), n)
 

@@ -45,7 +45,7 @@ __all__ = [
 
 def _reshaped(x: Spec, shape: Shape) -> Spec:
     if math.prod(x.shape) != math.prod(shape):
-        raise ShapeError(f"{x.shape} has {math.prod(x.shape)} elements and cannot become {shape}")
+        raise ShapeError(f"{x.shape} has {math.prod(x.shape)} elements, and {shape} needs {math.prod(shape)}")
     return Spec(shape, x.dtype)
 
 
@@ -99,7 +99,8 @@ def reshape(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
     if -1 in lengths:
         known = math.prod(n for n in lengths if n != -1)
         if lengths.count(-1) > 1 or known == 0 or x.size % known:
-            raise ShapeError(f"reshape: {x.shape} cannot become {tuple(lengths)}")
+            why = "only one length can be -1" if lengths.count(-1) > 1 else f"it has {x.size} elements, no multiple of {known}"
+            raise ShapeError(f"reshape: {x.shape} cannot become {tuple(lengths)}: {why}")
         lengths[lengths.index(-1)] = x.size // known
     return apply(_reshape, (x,), {"shape": tuple(map(operator.index, lengths))})
 
@@ -143,7 +144,7 @@ def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> Tensor:
         return apply(_transpose, (x,), {"axes": (-1, -2)})
     order = tuple(range(-1, -n - 1, -1)) if axes is None else tuple(operator.index(a) for a in _several(axes))
     if sorted(a % n if n and -n <= a < n else -1 for a in order) != list(range(n)):
-        raise ShapeError(f"transpose: {order} is not an order of the {n} axes of {x.shape}")
+        raise ShapeError(f"transpose: the axes {order} must name each of the {n} axes of {x.shape} once")
     return apply(_transpose, (x,), {"axes": tuple(a % n - n for a in order)})
 
 
@@ -179,7 +180,7 @@ def moveaxis(x: TensorLike, source: int | Sequence[int], destination: int | Sequ
     x = as_tensor(x)
     sources, destinations = ([negative_axis("moveaxis", a, x.ndim) for a in _several(given)] for given in (source, destination))
     if len(sources) != len(destinations) or len(set(sources)) < len(sources) or len(set(destinations)) < len(destinations):
-        raise ShapeError(f"moveaxis: cannot move {source} to {destination}; give as many distinct axes in both")
+        raise ShapeError(f"moveaxis: cannot move {source} to {destination}; give equally many axes in both, each only once")
     order = [a for a in range(-x.ndim, 0) if a not in sources]
     for to, a in sorted(zip(destinations, sources, strict=True)):
         order.insert(to + x.ndim, a)
@@ -220,7 +221,7 @@ def squeeze(x: TensorLike, axis: Axis = None) -> Tensor:
         return reshape(x, tuple(n for n in x.shape if n != 1))
     gone = negative_axes("squeeze", axis, x.ndim)
     if any(x.shape[a] != 1 for a in gone):
-        raise ShapeError(f"squeeze: {x.shape} is longer than 1 along {axis}")
+        raise ShapeError(f"squeeze: axis {axis} of {x.shape} must have length 1")
     return reshape(x, tuple(n for i, n in enumerate(x.shape) if i - x.ndim not in gone))
 
 
@@ -302,18 +303,18 @@ def _joined(*specs: Spec, axis: int) -> Spec:
     total = sum(s[axis] for s in shapes)
     differ = [i for i in range(-len(shapes[0]), 0) if len({s[i] for s in shapes}) > 1]
     if set(differ) - {axis}:
-        hint = f"; they could be joined along axis {differ[0]}" if len(differ) == 1 else ""
-        raise ShapeError(f"the inputs differ in more than axis {axis}{hint}")
+        hint = f"; they can be joined along axis {differ[0]}" if len(differ) == 1 else ""
+        raise ShapeError(f"the inputs must have the same shape, except along axis {axis}{hint}")
     shapes[0][axis] = total
     return Spec(tuple(shapes[0]), np.result_type(*[spec.dtype for spec in specs]))
 
 
 def _listed(name: str, xs: Sequence[TensorLike], axis: Any) -> list[Tensor]:
     if getattr(axis, "ndim", 0):  # the second array, passed in place of an axis
-        raise ShapeError(f"{name}: give what is to be joined as one list, tr.{name}([a, b])")
+        raise ShapeError(f"{name}: give the arrays to join as one list, tr.{name}([a, b])")
     tensors = [as_tensor(x) for x in xs]
     if not tensors:
-        raise ShapeError(f"{name}: give one array at least")
+        raise ShapeError(f"{name}: give at least one array")
     return tensors
 
 
@@ -360,7 +361,7 @@ def concatenate(xs: Sequence[TensorLike], axis: int | None = 0) -> Tensor:
 def _stacked(*specs: Spec, axis: int) -> Spec:
     shape = specs[0].shape
     if any(spec.shape != shape for spec in specs):
-        raise ShapeError("the inputs differ in shape")
+        raise ShapeError("the inputs must have the same shape")
     at = len(shape) + 1 + axis
     return Spec((*shape[:at], len(specs), *shape[at:]), np.result_type(*[spec.dtype for spec in specs]))
 
@@ -466,7 +467,7 @@ def roll(x: TensorLike, shift: int | Sequence[int], axis: int | Sequence[int] | 
     except ShapeError:
         raise
     except ValueError:
-        raise ShapeError(f"roll: the shifts {shift} and the axes {axis} differ in number") from None
+        raise ShapeError(f"roll: the number of shifts, {shift}, must be the number of axes, {axis}") from None
     for by, a in moves:
         at = -by % x.shape[a] if x.shape[a] else 0
         if at:
@@ -497,13 +498,15 @@ def pad(x: TensorLike, pad_width: int | Sequence[Any], constant_values: float = 
     try:
         widths = [tuple(map(int, pair)) for pair in np.broadcast_to(np.asarray(pad_width), (x.ndim, 2))]
     except ValueError:
-        raise ShapeError(f"pad: {pad_width} is not one width, one pair, or a pair for each axis of {x.shape}") from None
+        raise ShapeError(
+            f"pad: pad_width must be one width, one pair, or a pair for each axis of {x.shape}, not {pad_width}"
+        ) from None
     if any(n < 0 for pair in widths for n in pair):
-        raise ShapeError(f"pad: a width is negative in {pad_width}")
+        raise ShapeError(f"pad: widths must be at least 0, not {pad_width}")
     try:
         border = np.array(constant_values, x.dtype)
     except (ValueError, TypeError, OverflowError):
-        raise DtypeError(f"pad: {constant_values!r:.80} is no value of {x.dtype}, the dtype of what is padded") from None
+        raise DtypeError(f"pad: x has dtype {x.dtype}, which cannot hold constant_values={constant_values!r:.80}") from None
     for i, (before, after) in enumerate(widths):
         around = [np.full((*x.shape[:i], n, *x.shape[i + 1 :]), border) for n in (before, after)]
         if before or after:

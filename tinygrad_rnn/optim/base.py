@@ -30,10 +30,11 @@ def each(parameters: Iterable[Parameter]) -> list[Parameter]:
         If the objects are not parameters, or if a single parameter was given.
     """
     if isinstance(parameters, Tensor) or not isinstance(parameters, Iterable):
-        raise TypeError("parameters are given as a list, [w], or as model.parameters()")
+        raise TypeError("an optimiser needs a list of parameters, [w] or model.parameters(), not a single one")
     found = list({id(parameter): parameter for parameter in parameters}.values())
     if not all(isinstance(parameter, Parameter) for parameter in found):
-        raise TypeError("an optimiser takes parameters: model.parameters(), not named_parameters()")
+        wrong = next(type(parameter).__name__ for parameter in found if not isinstance(parameter, Parameter))
+        raise TypeError(f"an optimiser needs parameters, not a {wrong}: give model.parameters(), not named_parameters()")
     return found
 
 
@@ -47,7 +48,7 @@ def check_parameters(parameters: Iterable[Parameter]) -> list[Parameter]:
     """
     found = each(parameters)
     if not found:
-        raise ValueError("an optimiser needs parameters: model.parameters()")
+        raise ValueError("an optimiser needs at least one parameter, but the list is empty; give model.parameters()")
     return found
 
 
@@ -71,7 +72,8 @@ def check_range(name: str, value: float, below: float = math.inf) -> float:
         If the value is out of range; the message has the option's name and its range.
     """
     if not 0 <= value < below:
-        raise ValueError(f"{name} is at least 0 and below {below}, not {value}")
+        limit = "finite" if below == math.inf else f"below {below:g}"
+        raise ValueError(f"{name} must be at least 0 and {limit}, not {value}")
     return value
 
 
@@ -214,7 +216,11 @@ class Optimizer:
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         """Set all attributes from a copy or a file, after a check of the remembered values."""
         if strange := [name for name in state if hasattr(type(self), name)]:
-            raise StateDictError(f"{strange[0]!r:.60} is no attribute of an instance of {type(self).__name__}")
+            raise StateDictError(
+                f"the state sets {strange[0]!r:.60}, which belongs to the class {type(self).__name__} and not to an "
+                "optimiser's "
+                "state"
+            )
         older = {"_memory": "memories"}
         vars(self).update({older.get(name, name): value for name, value in state.items()})
         self.parameters, self.lr = check_parameters(self.parameters), check_range("lr", self.lr)
@@ -223,7 +229,7 @@ class Optimizer:
     def _option(self, name: str, array: Array, like: Any) -> Any:
         """The value of an option, after a check of its type."""
         if array.shape != np.shape(like) or array.dtype.kind not in ("b" if np.asarray(like).dtype.kind == "b" else "iuf"):
-            raise self._misfit(f"the option {name} is {like!r}, and the state has {array!s:.60}")
+            raise self._misfit(f"the option {name} is {like!r}, but the state has {array!s:.60}")
         value = array.tolist()
         return tuple(value) if isinstance(like, tuple) else value
 
@@ -235,10 +241,10 @@ class Optimizer:
         ]
         known = {f"{i}.{name}" for i, found in enumerate(memory) for name in found}
         if strange := [key for key in state if key not in known]:
-            raise self._misfit(f"{strange[0]} is not known")
+            raise self._misfit(f"the optimiser has nothing called {strange[0]!r}")
         for i, (parameter, found) in enumerate(zip(self.parameters, memory, strict=True)):
             if found and (missing := [name for name in self.state_names if name not in found]):
-                raise self._misfit(f"{i}.{missing[0]} is missing, and {i}.{next(iter(found))} is there")
+                raise self._misfit(f"the state has {i}.{next(iter(found))}, but {i}.{missing[0]} is missing")
             for name, array in found.items():
                 (self._check_counter if name in self.counters else self._check)(f"{i}.{name}", array, parameter)
         return [
@@ -248,15 +254,15 @@ class Optimizer:
 
     def _check_counter(self, key: str, array: Array, _: Parameter) -> None:
         if array.dtype.kind not in "iu" or array.shape or array < 1:
-            raise self._misfit(f"{key} is a number of steps, not {array}")
+            raise self._misfit(f"{key} must be a number of steps, at least 1, not {array}")
 
     def _check(self, key: str, array: Array, parameter: Parameter) -> None:
         if array.shape != parameter.shape:
-            raise self._misfit(f"{key} has shape {array.shape}, and parameter {parameter.name} has {parameter.shape}")
+            raise self._misfit(f"{key} has shape {array.shape}, but parameter {parameter.name} has {parameter.shape}")
         elif not np.can_cast(array.dtype, parameter.dtype, "same_kind"):
-            raise self._misfit(f"{key} has dtype {array.dtype}, and parameter {parameter.name} has {parameter.dtype}")
+            raise self._misfit(f"{key} has dtype {array.dtype}, but parameter {parameter.name} has {parameter.dtype}")
         elif not fits(array, accumulator(parameter.dtype)):
-            raise self._misfit(f"{key} has numbers beyond {accumulator(parameter.dtype)}")
+            raise self._misfit(f"{key} has numbers outside the range of {accumulator(parameter.dtype)}")
 
     def _misfit(self, why: str) -> StateDictError:
         return StateDictError(

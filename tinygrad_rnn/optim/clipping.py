@@ -59,7 +59,9 @@ def clip_grad_norm(parameters: Iterable[Parameter], max_norm: float) -> float:
             factor = np.where(norm > max_norm, max_norm / norm, 1.0)
         elif not np.isfinite(norm):
             bad = [p.name or str(p.shape) for p, g in zip(clipped, found, strict=True) if not np.isfinite(g).all()]
-            raise NonFiniteError(f"the gradient of {', '.join(bad)} has NaN or inf; tr.debug() finds where it comes from")
+            raise NonFiniteError(
+                f"the gradient of {', '.join(bad)} has NaN or inf; run the model under tr.debug() to find the first one"
+            )
         elif norm > max_norm:
             factor = max_norm / norm
         else:
@@ -111,4 +113,4 @@ def clip_grad_value(parameters: Iterable[Parameter], max_value: float) -> None:
 
 def _check_limit(name: str, value: float) -> None:
     if not value >= 0:
-        raise ValueError(f"{name} is 0 or more, not {value}")
+        raise ValueError(f"{name} must be at least 0, not {value}")

@@ -48,7 +48,7 @@ class WarmupCosine:
 
     def __init__(self, optimizer: Optimizer, total: int, warmup: int = 0, final: float = 0.0, updates: int = 0) -> None:
         if not 0 <= warmup < total:
-            raise ValueError(f"a schedule needs more updates than those of the warm-up, and total={total}, warmup={warmup}")
+            raise ValueError(f"warmup must be at least 0 and less than total={total} updates, not {warmup}")
         self.optimizer, self.peak = optimizer, optimizer.lr
         check_range("updates", updates)
         self.total, self.warmup, self.final, self.updates = total, warmup, check_range("final", final), updates

@@ -104,7 +104,7 @@ def lbfgs(
 
     def value_and_gradient(vector: Vector) -> tuple[float, Vector]:
         search.move(vector)
-        result = _differentiable(loss)
+        result = _differentiable("loss", loss)
         with no_grad():
             gradient = _flat(grad(result, search.parameters))
         value = search.seen(float(result.item()), bool(np.isfinite(gradient).all()))
@@ -211,7 +211,7 @@ def levenberg_marquardt(
     def evaluated(vector: Vector) -> Tensor:
         if latest[0] is None or not np.array_equal(latest[0], vector):
             search.move(vector)
-            latest[:] = vector.copy(), _differentiable(residuals)
+            latest[:] = vector.copy(), _differentiable("residuals", residuals)
         found: Tensor = latest[1]
         return found
 
@@ -230,10 +230,13 @@ def levenberg_marquardt(
     start = evaluated(search.vector)
     shape = start.shape
     if not shape:
-        raise ShapeError("residuals() gave one number, a loss; give what is squared and summed, such as model(xs) - ys")
+        raise ShapeError(
+            "residuals() returned a single number, such as a loss; return the errors that are squared and summed, such as "
+            "model(xs) - ys"
+        )
     count = math.prod(shape)
     if not count:
-        raise ShapeError("there are no residuals to make small: residuals() gave a tensor of no elements")
+        raise ShapeError(f"residuals() returned a tensor without elements, of shape {shape}; return at least one error")
     # the trust-region method compares the gradient with a fixed size, which depends on the unit of the residuals
     unit = math.ldexp(0.5, math.frexp(float(np.abs(start.data).max()))[1])  # a power of 2, so that scaling rounds nothing
     return search.run(
@@ -265,7 +268,7 @@ class _Search:
     ) -> None:
         self.parameters = trainable(check_parameters(parameters))
         if not self.parameters:
-            raise GradientError("all parameters are frozen; unfreeze those to fit by requires_grad_()")
+            raise GradientError("all parameters are frozen; call requires_grad_() of those to fit")
         check_range("tolerance", tolerance)
         self.max_iterations, self.callback = check_int("max_iterations", max_iterations, least=0), callback
         self.iterations = 0
@@ -284,7 +287,10 @@ class _Search:
         finite = finite and math.isfinite(loss)
         if self.loss == math.inf:
             if not finite:
-                raise NonFiniteError(f"the loss is {loss} at the start, or its gradient is not finite; tr.debug() finds where")
+                raise NonFiniteError(
+                    f"the fit cannot start: the loss is {loss}, and the loss or its gradient has NaN or inf; compute the loss "
+                    "under tr.debug() to find the first one"
+                )
             self.ceiling = 10 * abs(loss) or 10.0
         if finite and loss < self.loss:
             self.loss, self.arrays = loss, [p.data for p in self.parameters]
@@ -317,13 +323,18 @@ class _Search:
         return Fit(self.loss, self.iterations, converged, message)
 
 
-def _differentiable(function: Callable[[], Tensor]) -> Tensor:
+def _differentiable(name: str, function: Callable[[], Tensor]) -> Tensor:
     with mode(recording=True):
         result = function()
     if not isinstance(result, Tensor):
-        raise GradientError(f"it is of {type(result).__name__}; return a tensor that is made of the parameters")
+        raise GradientError(
+            f"{name}() must return a tensor that is computed from the parameters, not a {type(result).__name__}"
+        )
     if not result.requires_grad:
-        raise GradientError("it depends on nothing that requires a gradient: is it made of the parameters, without .detach()?")
+        raise GradientError(
+            f"{name}() returned a tensor that does not depend on a parameter which requires a gradient; compute it "
+            "from the parameters, without .detach()"
+        )
     return result
 
 
@@ -351,5 +362,7 @@ def parameter_jacobian(residuals: Tensor, parameters: list[Parameter]) -> Vector
                     found[:, column] = grad(gradient, cotangent, unit).data.ravel()
                     column += 1
     if not np.isfinite(found).all():
-        raise NonFiniteError("the Jacobian of the residuals has NaN or inf; tr.debug() finds where it comes from")
+        raise NonFiniteError(
+            "the Jacobian of the residuals has NaN or inf; compute the residuals under tr.debug() to find the first one"
+        )
     return found

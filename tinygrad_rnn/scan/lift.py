@@ -93,7 +93,7 @@ def _lifted(node: Node, inputs: Sequence[Tensor], found: Collection[Node], n: in
     if attributes is not NotImplemented:
         return apply(primitive, given, attributes)
     if current().tracing:
-        raise NotLiftableError(f"a further leading axis does not pass through {primitive.name}")
+        raise NotLiftableError(f"{primitive.name} does not accept an additional leading axis")
     parts = [[x[k] if lifted else x for x, lifted in zip(inputs, has, strict=True)] for k in range(n)]
     return stack([apply(primitive, part, node.attributes) for part in parts])
 

@@ -136,10 +136,13 @@ class Plan:
         from ..draw import draw_plan
 
         if direction not in ("forward", "backward") or when not in ("before", "after"):
-            raise ValueError(f"a plan is drawn 'before' or 'after', 'forward' or 'backward', not {when!r}, {direction!r}")
+            raise ValueError(
+                f"a plan is drawn with when='before' or 'after' and direction='forward' or 'backward', not {when!r} and "
+                f"{direction!r}"
+            )
         one = self.forward if direction == "forward" else self.backward
         if one is None:
-            raise ValueError("nothing in this step has a gradient, so it has no backward pass")
+            raise ValueError("this step has no backward pass, because nothing in it has a gradient; draw direction='forward'")
         return draw_plan(one, when, f"{self.title}, {direction}")
 
     def __str__(self) -> str:

@@ -6,7 +6,7 @@ import os
 from contextvars import ContextVar, Token
 from types import TracebackType
 
-from ..checks import check_int
+from ..checks import check_int, one_of
 from .backend import Backend
 from .numpy import NUMPY
 
@@ -89,7 +89,7 @@ def check_backend(name: str) -> str:
         If there is no backend of this name.
     """
     if name not in BACKENDS:
-        raise ValueError(f"a backend is {' or '.join(map(repr, BACKENDS))}, not {name!r}")
+        raise ValueError(one_of("backend", name, BACKENDS))
     return name
 
 
@@ -127,7 +127,7 @@ def backend_name(argument: str | None = None) -> str:
         return chosen.name
     given = os.environ.get(VARIABLE) or "numpy"
     if given not in BACKENDS:
-        raise ValueError(f"{VARIABLE}={given}: a backend is {' or '.join(BACKENDS)}")
+        raise ValueError(one_of(f"the environment variable {VARIABLE}", given, BACKENDS))
     return given
 
 
@@ -157,7 +157,7 @@ def thread_count(argument: int | None = None) -> int:
         return chosen.threads
     given = os.environ.get(THREADS_VARIABLE) or "1"
     if not given.isdecimal() or int(given) < 1:
-        raise ValueError(f"{THREADS_VARIABLE}={given}: it is a number of threads, such as 2")
+        raise ValueError(f"the environment variable {THREADS_VARIABLE} must be a number of threads, such as 2, not {given!r}")
     return int(given)
 
 

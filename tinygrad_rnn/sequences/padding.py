@@ -63,24 +63,26 @@ def pad(sequences: Sequence[npt.ArrayLike], value: float = 0, batch_first: bool 
     """
     arrays = [np.asarray(sequence) for sequence in sequences]
     if not arrays:
-        raise DataError("there are no sequences to pad")
+        raise DataError("there are no sequences to pad; give at least one")
     for i, array in enumerate(arrays):
         if array.ndim == 0:
-            raise ShapeError(f"sequence {i} is the number {array}; a sequence has a time axis")
+            raise ShapeError(f"sequence {i} must be an array with a time axis, not the number {array}")
     # the dtype and the element shape of an empty sequence, such as [], mean nothing
     telling = {i: array for i, array in enumerate(arrays) if len(array)} or dict(enumerate(arrays))
     first = next(iter(telling.values()))
     for i, array in telling.items():
         if array.dtype.kind not in "biufc":
-            raise DtypeError(f"sequence {i} is of {array.dtype}, and a network takes numbers; encode a text first")
+            raise DtypeError(f"sequence {i} must have numbers, not {array.dtype}; encode a text by sequences.Vocabulary first")
         if array.dtype.kind != first.dtype.kind:
-            raise DtypeError(f"sequence {i} is of {array.dtype}, and others are of {first.dtype}; choose one of them")
+            raise DtypeError(f"sequence {i} has dtype {array.dtype}, but others have {first.dtype}; convert all to one dtype")
         if array.shape[1:] != first.shape[1:]:
-            raise ShapeError(f"the elements of sequence {i} have shape {array.shape[1:]}, those of others {first.shape[1:]}")
+            raise ShapeError(
+                f"the elements of sequence {i} have shape {array.shape[1:]}, but those of others {first.shape[1:]}"
+            )
     dtype = np.result_type(*telling.values())
     fill = _in_dtype(value, dtype)
     if fill is None:
-        raise DtypeError(f"the sequences are of {dtype}, and {value!r} cannot stand in their padding")
+        raise DtypeError(f"the sequences have dtype {dtype}, so the padding cannot be {value!r}; give another value")
     lengths = np.array([len(array) for array in arrays], np.int64)
     padded = np.full((lengths.max(), len(arrays), *first.shape[1:]), fill, dtype)
     for b, array in enumerate(arrays):
@@ -164,6 +166,6 @@ def reverse_padded(padded: ArrayOrTensor, lengths: npt.ArrayLike, batch_first: b
 def _lengths(lengths: npt.ArrayLike, shape: tuple[int, ...], batch_first: bool) -> npt.NDArray[np.int64]:
     """The lengths as an array, checked against the shape of the padded array."""
     if len(shape) < 2:
-        raise ShapeError(f"padded sequences are (time, batch, …), or (batch, time, …), and this array is {shape}")
+        raise ShapeError(f"padded sequences must have shape (time, batch, …), or (batch, time, …), not {shape}")
     batch_size, T = shape[:2] if batch_first else shape[1::-1]
     return sequence_mask(lengths, T, batch_size).data.sum(axis=0)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..console import counted
 from ..errors import DataError, DtypeError
 from .padding import pad
 
@@ -66,13 +67,15 @@ def windows(
            [20, 30]])
     """
     if length < 1 or step < 1 or ahead < 0:
-        raise ValueError(f"length and step are at least 1, and ahead at least 0, not {length}, {step} and {ahead}")
+        raise ValueError(f"length and step must be at least 1, and ahead at least 0, not {length}, {step} and {ahead}")
     (series,) = _in_step([series])
     ends = itertools.pairwise(_bounds(starts, series))
     first = np.concatenate([np.arange(start, end - length - ahead + 1, step) for start, end in ends])
     if not len(first):
         raise DataError(
-            f"a window needs {length + ahead} elements, and no session of the {len(series)} in the series has as many"
+            f"a window needs {length + ahead} elements, and no session of this series of "
+            f"{counted(len(series), 'element')} has as "
+            "many; give a smaller length or ahead"
         )
     # a slice gives a view, an array of indices a copy
     chosen: Any = slice(None, len(series) - length - ahead + 1, step) if np.size(starts) == 1 else first
@@ -169,18 +172,18 @@ def split(
     """
     if shuffle:
         raise ValueError(
-            "a series is not split at random: between neighbours that it was trained on, a model seems better than it is; "
-            "leave shuffle out, and the parts are in order of time"
+            "a series cannot be split at random: a model that was trained on the neighbours of each test value seems better "
+            "than it is. Leave shuffle out; the parts are then in order of time"
         )
     shares = np.asarray(fractions, float)
     if shares.ndim != 1 or not (shares > 0).all() or not np.isclose(shares.sum(), 1):
-        raise ValueError(f"fractions are positive and add up to 1, and these are {fractions}")
+        raise ValueError(f"fractions must be positive and add up to 1, not {fractions}")
     if gap < 0:
-        raise ValueError(f"gap is a number of elements, 0 at least, not {gap}")
+        raise ValueError(f"gap must be at least 0, not {gap}")
     arrays = _in_step(series if isinstance(series, tuple) else (series,))
     if any(_overlapping(array) for array in arrays):
         raise DataError(
-            "the windows overlap, so that parts would share elements; split the series, then make windows of each part"
+            "the windows overlap, so the parts would share elements; split the series first, then make windows of each part"
         )
     n = len(arrays[0])
     bounds = np.round(np.cumsum([0, *shares]) * n).astype(int)
@@ -223,10 +226,14 @@ def tbptt_chunks(codes: npt.ArrayLike, batch_size: int, length: int) -> Iterator
     """
     codes = np.asarray(codes)
     if batch_size < 1 or length < 1:
-        raise DataError(f"batch_size and length are at least 1, not {batch_size} and {length}")
+        raise DataError(f"batch_size and length must be at least 1, not {batch_size} and {length}")
     rows = (len(codes) - 1) // batch_size
     if rows < 1:
-        raise DataError(f"a sequence of {len(codes)} is too short for {batch_size} rows of one step and its target")
+        raise DataError(
+            f"a sequence of {counted(len(codes), 'element')} is too short for a batch of {counted(batch_size, 'row')}, "
+            "each with "
+            "a step and its target; give a longer sequence, or a smaller batch_size"
+        )
 
     def laid_out(start: int) -> npt.NDArray[Any]:
         part = codes[start : start + rows * batch_size]
@@ -240,9 +247,9 @@ def _in_step(series: Sequence[npt.ArrayLike]) -> list[Array]:
     """Several series as arrays, after a check that all have one length."""
     arrays = [np.asarray(one) for one in series]
     if not arrays or any(array.ndim == 0 for array in arrays):
-        raise DataError("give one series or more, each with a time axis")
+        raise DataError("give at least one series, an array with a time axis")
     if len({len(array) for array in arrays}) > 1:
-        raise DataError(f"series in step have one length, and these have {', '.join(str(len(array)) for array in arrays)}")
+        raise DataError(f"the series must have the same length, but have {', '.join(str(len(array)) for array in arrays)}")
     return arrays
 
 
@@ -250,10 +257,12 @@ def _bounds(starts: npt.ArrayLike, series: Array) -> Array:
     """The starts of sessions and the end of the series, checked."""
     found = np.asarray(starts)
     if found.dtype.kind not in "iu":
-        raise DtypeError(f"starts are integers, places in the series, not {found.dtype}")
+        raise DtypeError(f"starts must be integers, positions in the series, not {found.dtype}")
     bounds = np.append(found, len(series)) if found.ndim == 1 else found
     if bounds.ndim != 1 or bounds[0] != 0 or not (np.diff(bounds) > 0).all():
-        raise DataError(f"starts of sessions rise from 0 and stay below {len(series)}, the length of the series; got {found}")
+        raise DataError(
+            f"starts of sessions must rise from 0 and stay below {len(series)}, the length of the series, not {found}"
+        )
     return bounds
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..console import counted
 from ..errors import DataError
 
 __all__ = ["CharVocabulary", "Vocabulary", "WordVocabulary"]
@@ -61,11 +62,11 @@ class Vocabulary:
         self.specials, self.unknown = tuple(specials), unknown
         self.symbols = (*self.specials, *symbols)
         if len(self.symbols) == len(self.specials):
-            raise DataError(f"the text is empty: there are no {self.kind}s to make a vocabulary of")
+            raise DataError(f"the text is empty; a vocabulary needs at least one {self.kind}")
         self._codes = {symbol: code for code, symbol in enumerate(self.symbols)}
         if len(self._codes) < len(self.symbols):
             twice = next(symbol for symbol, n in Counter(self.symbols).items() if n > 1)
-            raise DataError(f"{twice!r} is in the vocabulary twice; give a special symbol a name that the text does not have")
+            raise DataError(f"the vocabulary has {twice!r} twice; give the special symbol a name that is not in the text")
 
     def __getstate__(self) -> dict[str, Any]:
         return {"symbols": self.symbols, "specials": self.specials, "unknown": self.unknown}
@@ -73,7 +74,9 @@ class Vocabulary:
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         symbols, specials = state["symbols"], state["specials"]
         if symbols[: len(specials)] != specials or not all(isinstance(symbol, str) for symbol in symbols):
-            raise DataError(f"{symbols!r:.60} are no symbols of a vocabulary with the special ones {specials!r:.60}")
+            raise DataError(
+                f"the symbols of a vocabulary must be strings that begin with {specials!r:.60}, not {symbols!r:.60}"
+            )
         Vocabulary.__init__(self, symbols[len(specials) :], specials, state["unknown"])
 
     def __len__(self) -> int:
@@ -94,7 +97,7 @@ class Vocabulary:
             If the symbol is not in the vocabulary.
         """
         if symbol not in self._codes:
-            raise DataError(f"{symbol!r} is not in the vocabulary")
+            raise DataError(f"{symbol!r} is not in the vocabulary; make the vocabulary with it, or with unknown='<unk>'")
         return self._codes[symbol]
 
     def split(self, text: str) -> Iterable[str]:
@@ -126,7 +129,11 @@ class Vocabulary:
             return np.array([self._codes[part] for part in parts], np.int64)
         except KeyError:
             position = next(i for i, part in enumerate(parts) if part not in self._codes)
-            raise DataError(f"{self.kind} {parts[position]!r} at position {position} is not in the vocabulary") from None
+            raise DataError(
+                f"{self.kind} {parts[position]!r} at position {position} is not in the vocabulary; make the vocabulary "
+                "with it, "
+                "or with unknown='<unk>'"
+            ) from None
 
     def decode(self, codes: Iterable[int], specials: bool = True) -> str:
         """The text that a sequence of codes stands for.
@@ -148,9 +155,9 @@ class Vocabulary:
             try:
                 n = index(code)
             except TypeError:
-                raise DataError(f"{code} is not a code; of a batch, decode the texts one by one") from None
+                raise DataError(f"a code must be an integer, not {code}; decode the texts of a batch one by one") from None
             if not 0 <= n < len(self):
-                raise DataError(f"code {n} is not one of the {len(self)} of this vocabulary")
+                raise DataError(f"codes of this vocabulary must be from 0 to {len(self) - 1}, not {n}")
             if specials or n >= len(self.specials):
                 found.append(self.symbols[n])
         return self.separator.join(found)
@@ -255,13 +262,13 @@ class WordVocabulary(Vocabulary):
         unknown: str | None = None,
     ) -> None:
         if (size is not None and size < 1) or min_count < 1:
-            raise ValueError(f"size and min_count are at least 1, not {size} and {min_count}")
+            raise ValueError(f"size and min_count must be at least 1, not {size} and {min_count}")
         counts = Counter(self.split(words) if isinstance(words, str) else words)
         for word in counts:
             if not isinstance(word, str):
-                raise DataError(f"{word!r} is of {type(word).__name__}; words are strings")
+                raise DataError(f"words must be strings, not {word!r} of type {type(word).__name__}")
         del counts[unknown]
         kept = [word for word, n in counts.most_common(size) if n >= min_count]
         if counts and not kept:
-            raise DataError(f"none of the {len(counts)} words occurs {min_count} times")
+            raise DataError(f"none of the {counted(len(counts), 'word')} occurs {min_count} times; give a smaller min_count")
         super().__init__(kept, specials, unknown)

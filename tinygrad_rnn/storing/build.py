@@ -63,7 +63,7 @@ class Builder:
         self.objects(objects)
         root = self.value(value)
         if not isinstance(root, Module):
-            raise DataError("what it describes is no model")
+            raise DataError("it describes a value that is not a model")
         self._root = root
         for change in changes:
             self.change(change)
@@ -142,7 +142,7 @@ class Builder:
     def _class(self, name: str) -> type:
         if name not in self._classes:
             raise DataError(
-                f"it needs the class {name!r:.60}, which is not one of this library; hand it in: "
+                f"it needs the class {name!r:.60}, which this library does not have; give it as "
                 f"classes=[{str(name).rpartition('.')[2]:.60}]"
             )
         return self._classes[name]
@@ -150,7 +150,7 @@ class Builder:
     def _function(self, name: str) -> Any:
         found = FUNCTIONS.get(name) or registry.get(name)
         if found is None:
-            raise DataError(f"it needs the primitive {name!r:.60}, which is not registered; import the module that makes it")
+            raise DataError(f"it needs the primitive {name!r:.60}, which does not exist yet; import the module that defines it")
         return found
 
     def _reference(self, number: int) -> Any:
@@ -201,14 +201,14 @@ class Builder:
         kwargs = {_attribute(key): self.value(value) for key, value in description["kwargs"].items()}
         large = [n for n in (*args, *kwargs.values()) if isinstance(n, int) and n > self._most]
         if large and kind in LIBRARY:
-            raise DataError(f"{name} with {large[0]:.3g} in its arguments has more numbers than the file")
+            raise DataError(f"{name} with the argument {large[0]:.3g} needs more numbers than the file has")
         try:
             with without_numbers(self._check_shape):
                 return kind(*args, **kwargs)
         except DataError:
             raise
         except Exception as error:
-            raise DataError(f"{name} cannot be made of its arguments: {type(error).__name__}: {error!s:.300}") from error
+            raise DataError(f"{name} cannot be made from its arguments: {type(error).__name__}: {error!s:.300}") from error
 
     def _check_shape(self, shape: tuple[int, ...]) -> None:
         """Refuse a parameter with more numbers than the file holds."""

@@ -141,7 +141,7 @@ class Describer:
         kind = type(value)
         if isinstance(value, Module):
             if not self.takes_modules:
-                raise DataError(f"{path} is a {kind.__name__} that is no part of the model; save it to a file of its own")
+                raise DataError(f"{path} is a {kind.__name__} that is not a part of the model; save it to a file of its own")
             described = self._module(value, path)
         elif isinstance(value, Parameter):
             name = self._names.get(id(value)) or self._stored(value.data, path)
@@ -210,8 +210,8 @@ def _kind_of(value: Any) -> str:
     if callable(value) and not isinstance(value, type):
         called = getattr(value, "__qualname__", type(value).__name__)
         return (
-            f"the function {called}, and a file holds no code; write it as a class derived from nn.Module with a forward "
-            "method, or as a primitive, or take a function of the library such as tr.tanh"
+            f"the function {called}, and a file cannot hold code; write a class derived from nn.Module with a forward "
+            "method, or a primitive, or use a function of the library such as tr.tanh"
         )
     if isinstance(value, (np.ndarray, np.generic)):
         return f"of dtype {value.dtype}, which a file does not hold"
@@ -219,7 +219,7 @@ def _kind_of(value: Any) -> str:
         return "a number of more than 180 digits"
     kind = value if isinstance(value, type) else type(value)
     return (
-        f"{'the class' if isinstance(value, type) else 'of class'} {kind.__qualname__}; a file holds numbers, strings, "
+        f"{'the class' if isinstance(value, type) else 'of class'} {kind.__qualname__}; a file can hold numbers, strings, "
         "booleans, None, dtypes, tuples, lists, dicts, arrays, modules, parameters, vocabularies, optimisers, and objects of "
-        "classes that are handed in: classes=[…]"
+        "the classes in classes=[…]"
     )

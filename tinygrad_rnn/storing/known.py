@@ -63,7 +63,9 @@ def by_name(classes: Iterable[type]) -> Mapping[str, type]:
     found = dict(CLASSES)
     for kind in classes:
         if not isinstance(kind, type):
-            raise TypeError(f"classes=[MyCell] has classes, and {kind!r} is none")
+            raise TypeError(f"classes must be a list of classes, such as [MyCell], and not have {kind!r}")
         if found.setdefault(class_name(kind), kind) is not kind:
-            raise DataError(f"two classes are called {kind.__name__}; a file knows a class by its name")
+            raise DataError(
+                f"two of the classes have the name {kind.__name__}; rename one, for a file names classes only by name"
+            )
     return found

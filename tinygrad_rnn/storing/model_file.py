@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from .. import random
 from .._version import __version__
+from ..checks import no_such
 from ..errors import DataError, TinygradError
 from ..files import Stored, read_tensors, write_tensors
 from ..nn import Module
@@ -86,7 +87,7 @@ def save(
     array([1, 3, 2, 0])
     """
     if not isinstance(model, Module):
-        raise TypeError(f"tr.save(model, path) takes a module, not a {type(model).__name__}")
+        raise TypeError(f"tr.save(model, path) needs a module, not a {type(model).__name__}")
     state = None if training is None else {**training, **({"rng": random.generator()} if training.get("rng") else {})}
     kept = values if state is None else {**values, "training": state}
     try:
@@ -194,7 +195,9 @@ def _change_until_alike(model: Module, describer: Describer, description: Json) 
             )
         found = TwinComparison(model, twin)
         if not found.alike:
-            raise DataError("what its constructor makes is of another class")
+            raise DataError(
+                "calling its class again makes an object of another class; let __new__ return an instance of the class"
+            )
         if not found.different and not found.gone:
             return found
         describer.places = found.places
@@ -205,7 +208,11 @@ def _change_until_alike(model: Module, describer: Describer, description: Json) 
         gone = [[list(keys), name] for keys, name in found.gone]
         description["changes"].append({"objects": describer.take_objects(), "set": changes, "delete": gone})
     keys, name = [*[one[:2] for one in found.different], *found.gone][0]
-    raise DataError(f"{'.'.join(map(str, (*keys, name)))} is another whenever the model is made of the same arguments")
+    raise DataError(
+        f"{'.'.join(map(str, (*keys, name)))} differs each time the model is made from the same arguments; make __init__ "
+        "give the "
+        "same value, or pass the value as an argument"
+    )
 
 
 # -- reading -------------------------------------------------------------------------------
@@ -234,13 +241,13 @@ def read_contents(path: AnyPath) -> Iterator[Contents]:
         name = os.fsdecode(path)
         with errors_of(name):
             if FILE_KEY not in texts:
-                raise DataError("it holds arrays alone; make the model and call its method load")
+                raise DataError("it has only arrays and no architecture; make the model, and call model.load(path)")
             description = _parsed(texts[FILE_KEY])
             written = description.get("format")
             if type(written) is int and written > FORMAT:
                 raise DataError(
-                    f"version {description.get('library')!r:.30} of this library wrote it in format {written}, and "
-                    f"this version {__version__} reads up to format {FORMAT}; install a newer one"
+                    f"version {description.get('library')!r:.30} of this library wrote it in format {written}, but version "
+                    f"{__version__} reads only up to format {FORMAT}; install a newer version"
                 )
             if type(written) is not int or written < 1:
                 raise DataError(f"its format is {written!r:.60}")
@@ -264,7 +271,7 @@ def _parsed(text: str) -> dict[str, Json]:
 
     found = json.loads(text, object_pairs_hook=unique, parse_int=whole, parse_constant=never)
     if not isinstance(found, dict):
-        raise DataError("its description is no JSON object")
+        raise DataError("its description must be a JSON object")
     return found
 
 
@@ -279,7 +286,7 @@ def _built(contents: Contents, names: Sequence[str], classes: Sequence[type]) ->
         stored = {name: array for name, array in contents.arrays.items() if name in own or not name.startswith(BESIDE)}
         frozen = set(description["frozen"])
         if unknown := [name for name in frozen if name not in own]:
-            raise DataError(f"it freezes {unknown[0]!r:.60}, which is no parameter of the model")
+            raise DataError(f"it freezes {unknown[0]!r:.60}, but the model has no such parameter")
         model.check_state_dict(stored)
         model.load_state_dict({name: builder.array(name) for name in stored})
         for name, parameter in own.items():
@@ -287,7 +294,7 @@ def _built(contents: Contents, names: Sequence[str], classes: Sequence[type]) ->
         found = {"model": model}
         known = description["values"]["named"]
         if unknown := [name for name in names if name not in known and name != "model"]:
-            raise DataError(f"it has no {unknown[0]!r:.60}; it has {', '.join(['model', *known])}")
+            raise DataError(no_such("value", unknown[0], ["model", *known]))
         if any(name in known for name in names):
             builder.objects(description["values"]["objects"])
             found |= {name: builder.value(known[name]) for name in names if name in known}
@@ -304,6 +311,6 @@ def errors_of(what: str) -> Iterator[None]:
     except TinygradError:
         raise
     except RecursionError:
-        raise DataError(f"{what}: it is nested too deeply") from None
+        raise DataError(f"{what}: its description is nested too deeply") from None
     except Exception as error:  # a damaged description may raise any error
         raise DataError(f"{what}: its description is damaged: {type(error).__name__}: {error!s:.200}") from error

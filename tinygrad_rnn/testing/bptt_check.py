@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..checks import no_such
 from ..console import counted
 from ..errors import ShapeError
 from ..explain.by_hand import Array, ByHand, HandRun, Loss, StepNetwork, as_floats, one_example
@@ -188,7 +189,7 @@ def check_bptt(
     unexplained = [name for name in wrong if not any(name in mistake.gradients for mistake in mistakes)]
     right = [name for name in names if name not in wrong]
     lines = [
-        f"the backward pass is wrong in {', '.join(wrong) or 'δ'}" + (f", and right in {', '.join(right)}" if right else "")
+        f"the backward pass is wrong for {', '.join(wrong) or 'δ'}" + (f", and right for {', '.join(right)}" if right else "")
     ]
     lines += [f"{', '.join(mistake.gradients)}: {mistake.words}" for mistake in mistakes]
     lines += [_compared(draws[0], name) for name in unexplained]
@@ -269,7 +270,7 @@ def _draws(
         run = hand.forward(parameters, given, hand.start())
         said = function(_Parameters(copy.deepcopy(parameters)), *copy.deepcopy((x, target)))
         if not isinstance(said, Mapping):
-            raise BpttError(f"a backward pass returns a dict of gradients by symbol, and this one a {type(said).__name__}")
+            raise BpttError(f"the backward pass must return a dict from symbols to gradients, not a {type(said).__name__}")
         found.append(Draw(hand, run, {name: np.asarray(g, float) for name, g in said.items()}))
     return found
 
@@ -278,7 +279,7 @@ class _Parameters(dict[str, Array]):
     """The parameters that a student's function reads; the error for a wrong name lists all names."""
 
     def __missing__(self, name: object) -> Array:
-        raise BpttError(f"the function reads parameter {name!r}, and the parameters are {', '.join(self)}")
+        raise BpttError(no_such("parameter", name, self))
 
 
 def _hand(
@@ -286,7 +287,7 @@ def _hand(
 ) -> ByHand:
     """A network over a sequence, which is random if none is given."""
     if T is not None and T < 1:
-        raise ShapeError(f"T is a number of steps, 1 at least, not {T}")
+        raise ShapeError(f"T must be a whole number, at least 1, not {T}")
     example = None
     if xs is not None:
         looks_up = any(isinstance(m.codes, int) for _, m in network.modules())
@@ -312,7 +313,9 @@ def _hand(
     try:
         return by_hand(xs, rng.standard_normal((steps, *shape)))
     except (TypeError, ValueError) as error:
-        raise ShapeError(f"loss(o, y) fits no target that was tried; give targets=. It ended in: {error}") from error
+        raise ShapeError(
+            f"the loss fails for all targets that were tried; give targets=…. The last error was: {error}"
+        ) from error
 
 
 def _drawn(spec: Spec, steps: int, codes: int, rng: np.random.Generator) -> Array:
@@ -330,10 +333,9 @@ def _check_names(draw: Draw, names: Sequence[str]) -> None:
     """
     hand, said = draw.hand, ", ".join(draw.student) or "none"
     if missing := [name for name in names if name not in draw.student]:
-        raise BpttError(f"there is no gradient of {', '.join(missing)}: the function returns {said}")
+        raise BpttError(f"the gradient of {', '.join(missing)} is missing: the backward pass returned {said}")
     if unknown := [name for name in draw.student if name not in {**hand.parameters, **hand.values}]:
-        known = ", ".join([*names, *hand.values])
-        raise BpttError(f"nothing is called {', '.join(unknown)}; gradients are of {known}")
+        raise BpttError(no_such("gradient", unknown[0], [*names, *hand.values]))
 
 
 def _alike(a: Array, b: Array) -> bool:
@@ -355,7 +357,7 @@ def _first_wrong_step(draws: Sequence[Draw], name: str) -> str | None:
         said = draw.student[name]
         T = draw.hand.T
         if said.size != right.size:
-            return f"δ{name} has shape {said.shape}, and it is (T, units) = {(T, *node.shape[1:])}"
+            return f"δ{name} has shape {said.shape}, but must be (T, units) = {(T, *node.shape[1:])}"
         off = [t for t in range(T) if not _alike(said.reshape(right.shape)[t], right[t])]
         if off:
             good = "" if off[-1] == T - 1 else f", and right at {'step' if off[-1] == T - 2 else 'steps'} {off[-1] + 2}"
@@ -368,11 +370,14 @@ def _compared(draw: Draw, name: str) -> str:
     """Text about a wrong gradient that no mistake explains."""
     said, right = draw.student[name], draw.right[name]
     if np.squeeze(said).shape != np.squeeze(right).shape:
-        return f"{name}: it has shape {said.shape}, and {name} has {right.shape}"
+        return f"{name}: the gradient has shape {said.shape}, but the parameter has {right.shape}"
     said = said.reshape(right.shape)
     at = np.unravel_index(int(np.abs(said - right).argmax()), right.shape)
     where = f"[{', '.join(map(str, at))}]"
-    return f"{name}: no single mistake gives these numbers; at {where} it is {said[at]:.6g}, and {right[at]:.6g} is right"
+    return (
+        f"{name}: no single known mistake explains these numbers; the gradient at {where} is {said[at]:.6g}, but must be "
+        f"{right[at]:.6g}"
+    )
 
 
 # -- explanation -----------------------------------------------------------------------------
@@ -443,8 +448,8 @@ def _scale(draws: Sequence[Draw], name: str) -> str | None:
     if abs(factor + 1) < CLOSE:
         return "the sign is wrong"
     if abs(factor * T - 1) < CLOSE:
-        return f"a mean over the {T} steps stands where their sum belongs"
-    return f"it is {factor:.6g} times what is right" if factor else "it is zero"
+        return f"it is the mean over the {T} steps, but must be the sum over them"
+    return f"it is {factor:.6g} times the right gradient" if factor else "it is zero"
 
 
 def _hypotheses(hand: ByHand) -> Iterator[Hypothesis]:
@@ -457,7 +462,7 @@ def _hypotheses(hand: ByHand) -> Iterator[Hypothesis]:
         yield Hypothesis(change.words, functools.partial(Draw.changed, change=change))
     for change in changes:
         if change.node is not None:
-            words = f"{change.words}, in what is carried to the step before"
+            words = f"{change.words}, in the δ that is carried to the step before"
             yield Hypothesis(words, functools.partial(Draw.changed, change=change, adds=False))
             yield Hypothesis(change.words, functools.partial(Draw.changed, change=change, carries=False), alone=True)
 
@@ -465,7 +470,7 @@ def _hypotheses(hand: ByHand) -> Iterator[Hypothesis]:
 def _turned() -> Iterator[Hypothesis]:
     """Results that are transposed, or summed over another axis than time."""
     yield Hypothesis("it is transposed", lambda draw: {name: g.T for name, g in draw.right.items()}, alone=True)
-    yield Hypothesis("it is summed over the wrong axis: the units, and not the steps", _over_units, alone=True)
+    yield Hypothesis("it is summed over the wrong axis: over the units, not over the steps", _over_units, alone=True)
 
 
 def _over_units(draw: Draw) -> Gradients:

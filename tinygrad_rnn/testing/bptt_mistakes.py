@@ -42,14 +42,14 @@ def weightings(T: int) -> Iterator[Weights]:
     """
     t, k = np.indices((T, T)) + 1
     tables = [
-        ("the gradient from step t+1 is forgotten: the loss of step t counts at step t only", t == k),
-        (f"only the loss of step {T} counts", t == T),
-        *((f"only step {s} counts, and not the sum over the steps", k == s) for s in (T, *range(1, T))),
-        (f"the loop leaves out step {T}: its loss and its share of the sum", t < T),
+        ("the gradient from step t+1 is missing: each loss counts only at its own step", t == k),
+        (f"only the loss of step {T} is counted", t == T),
+        *((f"only step {s} is counted, instead of the sum over all steps", k == s) for s in (T, *range(1, T))),
+        (f"the loop leaves out step {T}, with its loss and its part of the sum", t < T),
         *((f"step {s} is left out of the sum over the steps", k != s) for s in (1, *range(2, T + 1))),
         *((f"the loss of step {s} is left out", t != s) for s in range(1, T)),
         *((f"nothing is carried from step {s + 1} to step {s}", (t <= s) | (k > s)) for s in range(1, T)),
-        *((f"the sum is truncated: what comes from {n} or more steps later is left out", t - k < n) for n in range(2, T)),
+        *((f"the sum is truncated: losses of {n} or more steps later are left out", t - k < n) for n in range(2, T)),
     ]
     yield from (Weights(words, table.astype(float)) for words, table in tables)
 
@@ -133,7 +133,7 @@ def changes_of(hand: ByHand) -> Iterator[Change]:
     """
     names = _Wording(hand)
     for k, slot in enumerate(hand.slots):
-        yield Change(f"the gradient that {names.said(slot, 1)} gets from step t+1 is forgotten", slots=frozenset([k]))
+        yield Change(f"the gradient that {names.said(slot, 1)} gets from step t+1 is missing", slots=frozenset([k]))
     edges = [(node, k) for node in hand.order for k in range(len(node.inputs)) if hand.has_derivative(node, k)]
     edges.sort(key=lambda edge: not names.knows(edge[0].inputs[edge[1]]))
     for kind in (_transposed, _shifted, _slopes, _dropped):
@@ -188,7 +188,7 @@ def _shifted(names: _Wording, node: Node, k: int) -> Iterator[Change]:
     for other, source in sources:
         if source in names.timed:
             for shift in (1, -1):
-                words = f"{names.said(source, shift)} stands where {names.said(source)} belongs"
+                words = f"{names.said(source, shift)} is used instead of {names.said(source)}"
                 for outside in ("zeros", "wrap"):
                     yield Change(words, node, k, "shifted", other, shift, outside)
 
@@ -198,15 +198,15 @@ def _slopes(names: _Wording, node: Node, k: int) -> Iterator[Change]:
     if primitive and primitive.elementwise and len(node.inputs) == 1 and not primitive.facts.is_jointly_linear:
         f, result = node.operation, names.said(node) if names.knows(node) else "its result"
         argument = names.said(node.inputs[0]) if names.knows(node.inputs[0]) else "its argument"
-        yield Change(f"the derivative of {f} is forgotten", node, k, "identity")
-        yield Change(f"the derivative of {f} is computed from {argument} where {result} belongs", node, k, "argument")
-        yield Change(f"the derivative of {f} is taken at {result}, not at {argument}", node, k, "again")
+        yield Change(f"the derivative of {f} is missing", node, k, "identity")
+        yield Change(f"the derivative of {f} is computed from {argument} instead of {result}", node, k, "argument")
+        yield Change(f"the derivative of {f} is taken at {result} instead of {argument}", node, k, "again")
 
 
 def _dropped(names: _Wording, node: Node, k: int) -> Iterator[Change]:
     source = node.inputs[k]
     through = [m for other, i in enumerate(node.inputs) if other != k and (m := names.matrix(i))]
     way = f"through {', '.join(through)}" if through else f"from {names.said(node)}"
-    words = f"the gradient that {names.said(source)} gets {way} is forgotten"
+    words = f"the gradient that {names.said(source)} gets {way} is missing"
     yield Change(words, node, k, "dropped")
     yield Change(f"{words} at all steps but the last", node, k, "overwritten")

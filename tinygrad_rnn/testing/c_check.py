@@ -119,8 +119,8 @@ def _compare(primitive: Primitive, case: Case, run: NativeExecutable, turned: bo
     if not (_alike(expected, found[0]) and _alike(expected, found[1])):
         inputs = ", ".join(str(x.tolist()) for x in case.inputs)
         raise GradientCheckError(
-            f"{primitive.name}: its C gives {found[0].tolist()} for {inputs} {dict(case.attributes) or ''}, "
-            f"and its kernel {expected.tolist()}"
+            f"{primitive.name}: the C code gives {found[0].tolist()} for {inputs} {dict(case.attributes) or ''}, "
+            f"but the kernel {expected.tolist()}"
         )
 
 

@@ -41,14 +41,13 @@ def hold_to_facts(primitive: Primitive, case: Case) -> None:
                 shapes = ", ".join(str(x.shape) for x in case.inputs)
                 given = "".join(f", {key}={value!r}" for key, value in case.attributes.items())
                 raise GradientCheckError(
-                    f"{primitive.name} declares {fact}={declared!r}, "
-                    f"and its kernel does something else for inputs of shapes {shapes}{given}"
+                    f"{primitive.name} declares {fact}={declared!r}, but this is wrong for inputs of shapes {shapes}{given}"
                 )
         for group in primitive.facts.linear_groups(primitive.arguments, len(case.inputs)):
             if value.dtype.kind == "f" and not _is_linear(primitive, case, group):
                 names = [primitive.arguments[min(i, len(primitive.arguments) - 1)] for i in group]
                 raise GradientCheckError(
-                    f"{primitive.name} declares that it is linear in {', '.join(names)}, and its kernel is not"
+                    f"{primitive.name} declares that it is linear in {', '.join(names)}, but its kernel is not"
                 )
 
 

@@ -186,14 +186,16 @@ def _kernel(primitive: Primitive, case: Case) -> None:
         value = np.asarray(primitive.kernel(*inputs, **attributes))
         ruled = primitive.shape(*[Spec(x.shape, x.dtype) for x in inputs], **attributes)
         if Spec(value.shape, value.dtype) != ruled:
-            raise GradientCheckError(f"{name}: the kernel makes {value.dtype} {value.shape}, its shape rule says {ruled}")
+            raise GradientCheckError(
+                f"{name}: the kernel returns {value.dtype} of shape {value.shape}, but the shape rule says {ruled}"
+            )
         unchanged()
         out = np.full(value.shape, 7, value.dtype)
         returned = primitive.kernel(*inputs, out=out, **attributes)
     if returned is not out:
         raise GradientCheckError(f"{name}: the kernel does not return the array given as out=")
     if not _close(out, value):
-        raise GradientCheckError(f"{name}: the kernel computes something else with out= than without")
+        raise GradientCheckError(f"{name}: the kernel computes different values with out= and without")
     unchanged()
 
 
@@ -212,7 +214,7 @@ def _layout(primitive: Primitive, case: Case) -> None:
         value = np.asarray(primitive.kernel(*case.inputs, **case.attributes))
         plain = np.asarray(primitive.kernel(*[x.copy(order="C") for x in case.inputs], **case.attributes))
     if not _close(value, plain):
-        raise GradientCheckError(f"{primitive.name}: the result depends on how the inputs lie in memory")
+        raise GradientCheckError(f"{primitive.name}: the result depends on the memory layout of the inputs")
 
 
 def _leading(primitive: Primitive, case: Case) -> bool:
@@ -243,8 +245,8 @@ def _leading(primitive: Primitive, case: Case) -> bool:
 
 def _does_not_pass(primitive: Primitive, attributes: Mapping[str, Any]) -> str:
     return (
-        f"{primitive.name}: a further leading axis does not pass through under {dict(attributes)}; "
-        "declare leading=, which returns NotImplemented for attributes under which none can"
+        f"{primitive.name}: with the attributes {dict(attributes)}, the kernel does not accept an additional leading axis; "
+        "declare leading=, a function that returns NotImplemented for such attributes"
     )
 
 
@@ -327,7 +329,9 @@ def _coarser(primitive: Primitive, case: Case, dtype: Any) -> None:
         found = grad_or_zero([y], wanted, [u.astype(y.dtype)])
         for g, x in zip(found, wanted, strict=True):
             if (g.dtype, g.shape) != (x.dtype, x.shape):
-                raise GradientCheckError(f"{primitive.name}: a {x.dtype} {x.shape} input gets a {g.dtype} {g.shape} gradient")
+                raise GradientCheckError(
+                    f"{primitive.name}: the gradient of an input of {x.dtype} {x.shape} has {g.dtype} {g.shape}"
+                )
         return [np.asarray(t.data) for t in (y, *found)]
 
     with np.errstate(all="ignore"):
@@ -347,7 +351,7 @@ def _coarser(primitive: Primitive, case: Case, dtype: Any) -> None:
                     if i == 0
                     else f"the gradient of input {[k for k, x in enumerate(fine) if x.dtype.kind == 'f'][i - 1]}"
                 )
-                raise GradientCheckError(f"{primitive.name}: in {np.dtype(dtype)}, {what} is not what it is in float64")
+                raise GradientCheckError(f"{primitive.name}: {what} in {np.dtype(dtype)} differs from {what} in float64")
 
 
 def _stops(primitive: Primitive, case: Case) -> None:
@@ -355,4 +359,4 @@ def _stops(primitive: Primitive, case: Case) -> None:
     y = _applied(primitive, inputs, case.attributes)
     for g in grad_or_zero([y], [t for t in inputs if t.dtype.kind == "f"], [np.ones(y.shape, y.dtype)]):
         if g.data.any():
-            raise GradientCheckError(f"{primitive.name} declares that it stops the gradient, and passes one on")
+            raise GradientCheckError(f"{primitive.name} declares that it stops the gradient, but passes one on")

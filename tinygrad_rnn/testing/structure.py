@@ -107,8 +107,8 @@ def assert_shared(W: Parameter, uses: int, of: Tensor) -> None:
     if len(found) == uses:
         return
     others = {node for node in explicit.inputs if node.role == "parameter" and node.name == W.name} - {W.node}
-    hint = f"; {len(others)} other parameters have the same name: are the weights shared?" if others and W.name else ""
-    raise AssertionError(f"{name} is used {_times(len(found))}{_at_steps(found)}, and not {_times(uses)}{hint}")
+    hint = f"; {len(others)} other parameters have the same name, so the weights may not be shared" if others and W.name else ""
+    raise AssertionError(f"{name} is used {_times(len(found))}{_at_steps(found)}, not {_times(uses)}{hint}")
 
 
 class ReceptiveField(tuple[int, ...]):
@@ -198,16 +198,17 @@ def difference(first: Graph, second: Graph) -> str | None:
     >>> difference(tr.graph(tr.tanh(x) * 2), tr.graph(tr.tanh(x) * 2)) is None
     True
     >>> difference(tr.graph(tr.tanh(x) * 2), tr.graph(tr.sin(x) * 2))
-    'tanh: tanh(x), where the other has sin: sin(x)'
+    'the first graph has tanh: tanh(x), and the second has sin: sin(x)'
     """
     one, other = first.opened(), second.opened()
     lines = [list(line_by_line(g.outputs)) for g in (one, other)]
     for (line, node), (twin, theirs) in zip(*lines, strict=False):
         if line != twin:
-            return f"{_say(one, node)}, where the other has {_say(other, theirs)}"
+            return f"the first graph has {_say(one, node)}, and the second has {_say(other, theirs)}"
     if len(lines[0]) != len(lines[1]):
         longer, source = (0, one) if len(lines[0]) > len(lines[1]) else (1, other)
-        return f"{_say(source, lines[longer][len(lines[1 - longer])][1])} has no counterpart"
+        extra = _say(source, lines[longer][len(lines[1 - longer])][1])
+        return f"only the {'second' if longer else 'first'} graph has {extra}"
     return None
 
 
@@ -237,7 +238,7 @@ def _symbolic_run(model: Module, T: int, inputs: Any) -> _SymbolicRun:
 
     def alone(spec: Spec | None) -> _SymbolicRun:
         if spec is None:
-            raise ShapeError(f"{type(model).__name__} has no input that an output could depend on")
+            raise ShapeError(f"{type(model).__name__} has no input, so there is no dependence to check")
         return run([Spec((BATCH, *spec.shape), spec.dtype)], None)
 
     if inputs is None:
@@ -269,7 +270,9 @@ def _outputs(model: Module, like: Any, sequences: Sequence[Tensor], T: int) -> l
     found = [y.swapaxes(0, 1) if second and y.ndim > 1 else y for y in found]
     for y in found:
         if y.ndim == 0 or len(y) != T:
-            raise ShapeError(f"{type(model).__name__} gives {y.shape} for {T} steps: it has no output for each step")
+            raise ShapeError(
+                f"{type(model).__name__} must have an output for each step, but returns shape {y.shape} for {T} steps"
+            )
     return found
 
 
@@ -308,8 +311,8 @@ def _assert_causal_by_numbers(model: Module, run: _SymbolicRun) -> None:
         for y, changed in zip(before, called(mixed), strict=True):
             if not alike(y[:t], changed[:t]):
                 raise AssertionError(
-                    f"an output of steps 1 to {t} changes with the inputs of the steps after {t}, though the graph has no "
-                    "such path: the model reads values outside its graph"
+                    f"an output of steps 1 to {t} changes with the inputs of the steps after {t}, but the graph has no "
+                    "such path, so the model reads values outside of its graph, such as x.data"
                 )
 
 

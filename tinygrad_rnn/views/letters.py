@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, Protocol, get_args
 
+from ..checks import no_such
+
 __all__ = ["Letters", "Notation", "layer_marks", "number_of", "stem_of"]
 
 Notation = Literal["UW", "WU"]
@@ -45,10 +47,13 @@ class Letters:
         self.symbols = dict(symbols or {})
         self.notation = notation
         if notation is not None and notation not in get_args(Notation):
-            raise ValueError(f'notation is "UW", for U x + W h, or "WU", for W x + U h, and not {notation!r}')
+            raise ValueError(f'notation must be "UW", for U x + W h, or "WU", for W x + U h, not {notation!r}')
         for name, symbol in self.symbols.items():
             if not (isinstance(name, str) and isinstance(symbol, str) and symbol):
-                raise ValueError(f"symbols has names of the model and the reader's: texts, and not {name!r}: {symbol!r}")
+                raise ValueError(
+                    f'symbols must be a dict from names in the model to new symbols, such as {{"U": "A"}}, and not have '
+                    f"{name!r}: {symbol!r}"
+                )
 
     def __call__(self, name: str) -> str:
         """The reader's symbol for the value or parameter of a name."""
@@ -81,9 +86,7 @@ class Letters:
         stems = set(map(stem_of, there))
         unknown = [name for name in self.symbols if name not in there and stem_of(name) not in stems]
         if unknown:
-            raise ValueError(
-                f"symbols: nothing here is called {', '.join(unknown)}; the names are {', '.join(there) or 'none'}"
-            )
+            raise ValueError(f"symbols: {no_such('name', unknown[0], there)}")
 
 
 def stem_of(name: str) -> str:

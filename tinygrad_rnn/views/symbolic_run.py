@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..checks import no_such
 from ..errors import ShapeError, TinygradError
 from ..graph.context import Location, at, mode
 from ..graph.graph import Graph
@@ -69,7 +70,7 @@ def traced(
         If no fitting input was found, or if no cell has such a slot.
     """
     if loss is not None and not callable(loss):
-        raise TinygradError(f"loss is a function of output and target, such as nn.mse, and not {loss!r}")
+        raise TinygradError(f"loss must be a function of output and target, such as nn.mse, not {loss!r}")
     force = (force,) if isinstance(force, str) else force
     callee = standalone(module) if isinstance(module, Cell) else module
     name = getattr(getattr(callee, "cell", callee), "input_name", "x")
@@ -125,9 +126,7 @@ def _forced(module: Module, names: Sequence[str], T: int, sequence: Any) -> dict
             for name, slot in zip(step.names, step.state, strict=True):
                 slots |= dict.fromkeys((name, f"{name}_{last}") if last else (name,), slot.node.spec)
     if missing := [name for name in names if name not in slots]:
-        raise OptionError(
-            f"force: there is no slot {', '.join(map(str, missing))} to force; the slots are {', '.join(slots) or 'none'}"
-        )
+        raise OptionError(f"force: {no_such('slot', missing[0], slots)}")
     called = {name: "y" if len(names) == 1 else f"y_{k}" for k, name in enumerate(names, 1)}
     return {name: symbolic(Spec((T, *slots[name].shape), slots[name].dtype), called[name], "input") for name in names}
 
@@ -140,7 +139,7 @@ def _called(module: Module, arguments: tuple[Any, ...], T: int, forced: Mapping[
         inspect.signature(module.forward).bind(*arguments, **options)
     except TypeError as error:
         raise TinygradError(
-            f"{type(module).__name__} is not called with one input ({error}); draw what a call has made: "
+            f"{type(module).__name__} needs more than one input ({error}); run it, and draw the graph of its output: "
             "tr.graph(model(…)).draw(time='unrolled')"
         ) from None
     outputs = module(*arguments, **options)
@@ -171,7 +170,7 @@ def _with_loss(outputs: Any, loss: Loss | None, targets: Any, T: int, data: Sequ
             error = error or raised
             continue
         return per_step(Graph([*[tensor.node for tensor in tensors], *[value.node for value in losses]]))
-    raise OptionError(f"loss(output, target) fits no target that was tried; give targets=. It ended in: {error}") from error
+    raise OptionError(f"the loss fails for all targets that were tried; give targets=…. The last error was: {error}") from error
 
 
 def _named(value: Tensor) -> Tensor:

@@ -69,7 +69,7 @@ def _found(path: str) -> Compiler:
             return Compiler((program,), said.splitlines()[0] if said else name)
     if importlib.util.find_spec("ziglang") is not None:
         return Compiler((sys.executable, "-m", "ziglang", "cc"), f"zig {importlib.metadata.version('ziglang')}")
-    raise CompilerError("there is no C compiler: no cc, gcc or clang on the PATH, and no wheel ziglang (pip's name of zig)")
+    raise CompilerError("there is no C compiler: install cc, gcc or clang, or pip install ziglang")
 
 
 @functools.lru_cache
@@ -120,7 +120,7 @@ def _call(command: Sequence[str], timeout: float) -> str:
         try:
             process.wait(timeout)
         except subprocess.TimeoutExpired:
-            raise CompilerError(f"{name} did not end within {timeout:g} s") from None
+            raise CompilerError(f"{name} did not finish within {timeout:g} s") from None
         finally:
             if process.poll() is None:
                 _end(process)

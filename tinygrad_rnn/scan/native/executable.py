@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...cache import Kept
+from ...console import counted
 from ...ops.facts import facts_of
 from ..backend import NODE_BYTES, Executable, RunMemory
 from ..loop import Loop
@@ -154,7 +155,7 @@ class NativeExecutable:
         try:
             self._run = runner(self.source, self._written.page.types)
         except (CompilerError, OSError) as error:
-            tell("fallback", f"{failure(error)}; NumPy is used")
+            tell("fallback", f"{failure(error)}; NumPy runs the cell instead")
             self._instead = NUMPY.build(self.schedule, NUMPY.layout(self.schedule.loop))
 
     def __call__(self, inputs: Sequence[Array], steps: int) -> tuple[Sequence[Any], RunMemory]:
@@ -179,7 +180,7 @@ class NativeExecutable:
             arguments = *sizes, memory.pointers, _addresses(given), _addresses(results), DATA_OFFSET
             failed = self._run_as_team(count, arguments) if count > 1 and self._is_large else self._run(*arguments)
         if failed:
-            raise (calls and calls.error) or IndexError("an index is out of range")
+            raise (calls and calls.error) or IndexError(OUT_OF_RANGE)
         return results, memory
 
     @cached_property
@@ -282,7 +283,10 @@ class NativeExecutable:
                 x = np.array(x, dtype, order="C")
             if x.size < (steps * size if over_time else size):
                 rows = steps if over_time else 1
-                raise ValueError(f"an input has the shape {x.shape}, and {rows} rows of {spec.shape} are read")
+                raise ValueError(
+                    f"an input of the compiled loop has shape {x.shape}, but {counted(rows, 'row')} of shape {spec.shape} "
+                    "are needed"
+                )
             found.append(x)
         return tuple(found)
 
@@ -339,6 +343,7 @@ class NativeExecutable:
         return rows + sum(size_of(memory.spec) * (steps + memory.carry) for memory in memories)
 
 
+OUT_OF_RANGE = 'an index is out of range, such as a code of an embedding; with use("numpy"), the error names the index'
 IN_ORDER = 0x101
 """NumPy's flags of an array without gaps, C_CONTIGUOUS, that is aligned."""
 
@@ -371,11 +376,11 @@ def accepts(loop: Loop) -> bool:
     partition = Partition(loop)
     for node in loop.body:
         if node.dtype not in C_TYPES:
-            tell(str(node.dtype), f"there is no {node.dtype} in C; NumPy runs the cell")
+            tell(str(node.dtype), f"C has no type for {node.dtype}; NumPy runs the cell instead")
             return False
         if is_made(node) and form_of(node) is None and partition.is_sequential(node):
-            why = f"the operation {node.operation} has no C for {node.dtype}, see c= of tr.primitive"
-            tell(node.operation, f"{why}; NumPy runs the cell")
+            why = f"the operation {node.operation} has no C code for {node.dtype}"
+            tell(node.operation, f"{why}; NumPy runs the cell instead. To add C code, see c= of tr.primitive")
             return False
     return True
 
@@ -385,7 +390,7 @@ def is_ready() -> bool:
     try:
         find_compiler()
     except CompilerError as error:
-        tell("fallback", f"{error}; NumPy is used")
+        tell("fallback", f"{error}; NumPy runs the cell instead")
         return False
     return True
 

@@ -156,7 +156,9 @@ def _kept(kind: str, text: str, compiler: Compiler, level: str, make: Callable[[
         shutil.rmtree(work, ignore_errors=True)
     if took > 1 and "slow" not in _told:  # printed, not a warning: a slow machine must not fail anybody's tests
         _told.add("slow")
-        print(f"tinygrad_rnn: compiling a cell took {took:.1f} s; it is kept in {place} for the next time", file=sys.stderr)
+        print(
+            f"tinygrad_rnn: compiling a cell took {took:.1f} s; the program is kept in {place} for later runs", file=sys.stderr
+        )
     return path
 
 
@@ -291,4 +293,4 @@ def failure(error: Exception) -> str:
     if isinstance(error, CompilerError):
         return str(error)
     why = getattr(error, "strerror", None) or error
-    return f"the folder {folder()} cannot be used ({why}); TINYGRAD_RNN_CACHE names another"
+    return f"the folder {folder()} cannot be used ({why}); set the environment variable TINYGRAD_RNN_CACHE to another folder"

@@ -44,7 +44,7 @@ def report(clear: bool = False) -> Iterator[str]:
         yield f"a trial    {_trial()}"
     except (CompilerError, OSError) as error:
         yield f"a trial    fails: {error}"
-        yield "           so that NumPy runs what is asked of the native backend"
+        yield "           so NumPy runs the cells instead"
     yield f"folder     {folder()}"
     if clear:
         yield f"           {counted(forget_all(), 'file')} removed"

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ...cache import Kept
+from ...console import counted
 from ..backend import InTurn
 from ..memory_pool import MemoryPool
 from .compiler import CompilerError
-from .executable import DATA_OFFSET, IN_ORDER, NativeExecutable, RunArrays
+from .executable import DATA_OFFSET, IN_ORDER, OUT_OF_RANGE, NativeExecutable, RunArrays
 from .libraries import sequencer
 
 __all__ = ["Together", "together"]
@@ -105,7 +106,9 @@ class Together:
             if x.flags.num & IN_ORDER != IN_ORDER or x.dtype != dtype:
                 x = given[k] = np.array(x, dtype, order="C")
             if x.size < size:
-                raise ValueError(f"an input has the shape {x.shape}, and {size} elements are read")
+                raise ValueError(
+                    f"an input of the compiled loops has shape {x.shape}, but {counted(size, 'element')} are needed"
+                )
         memory = self._pool.take(1) or _Memory(self._calls, self._executables, self._kept)
         made = list(memory.arrays)
         for k, spec in self._fresh:
@@ -115,7 +118,7 @@ class Together:
         table = (*given, *made)
         address = id(table) + tuple.__basicsize__
         if self._run(len(memory.calls), memory.calls, address, memory.scratch, DATA_OFFSET):
-            raise IndexError("an index is out of range")
+            raise IndexError(OUT_OF_RANGE)
         return table, memory
 
     def release(self, memory: Any) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+from ...checks import no_such
 from ...graph.node import Node
 from ..canonical import canonical
 from ..loop import Loop
@@ -66,7 +67,7 @@ def without(*names: str) -> Iterator[None]:
     """
     for name in names:
         if name not in REWRITES:
-            raise ValueError(f"there is no rewrite {name!r}; there are {', '.join(REWRITES)}")
+            raise ValueError(no_such("rewrite", name, REWRITES))
     token = _off.set(_off.get() | frozenset(names))
     try:
         yield

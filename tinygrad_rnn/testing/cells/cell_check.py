@@ -223,7 +223,7 @@ def check_cell(
         verdict = KinkError if report.kinks > report.undecided else UndecidedError
         raise verdict(
             f"{report.name}: {report.runs} runs were right, {report.kinks} met a kink and {report.undecided} are undecided, "
-            "so that nothing can be said about its gradients; make its values smoother, or closer to 1"
+            "too many to judge the gradients; make the values of the cell smoother, or closer to 1"
         )
     report.unreached = [name for name in report.parameters if name not in reached]
     return report
@@ -328,8 +328,8 @@ def make_cell(factory: CellFactory, *sizes: int) -> nn.Cell:
     name = _name(factory)
     if not takes_sizes(factory) and not _can_take(factory):
         raise DataError(
-            f"{name} can be called neither with (input_size, hidden_size) nor without arguments; "
-            "give its other arguments defaults, or name a function without arguments that makes the cell"
+            f"{name} must take (input_size, hidden_size), or no arguments; give its other arguments defaults, or give a "
+            "function without arguments that makes the cell"
         )
     try:
         cell = factory(*sizes) if takes_sizes(factory) else factory()
@@ -338,7 +338,7 @@ def make_cell(factory: CellFactory, *sizes: int) -> nn.Cell:
     except Exception as error:
         raise DataError(f"{name} failed when it was called: {type(error).__name__}: {error}") from error
     if not isinstance(cell, nn.Cell):
-        raise DataError(f"{name} made a {type(cell).__name__}, which is not an nn.Cell: its class is to derive from nn.Cell")
+        raise DataError(f"{name} must make a cell, not a {type(cell).__name__}; derive the class from nn.Cell")
     return cell
 
 

@@ -10,7 +10,6 @@ import numpy as np
 from ...autodiff import grad
 from ...errors import GradientError, TinygradError
 from ...graph.node import ancestors
-from ...ops.messages import describe
 from ...tensor import Parameter, Tensor
 from .localise import apart, localise, rounding
 from .oracles import Estimate, Mask, complex_step, is_analytic, judge, lost_digits
@@ -285,11 +284,11 @@ def _transposes(evaluation: Evaluation, rng: np.random.Generator, order: int, se
         u * pushed,
         g * v,
         f"grad and jvp differ at order {order}: ⟨u, Jv⟩ is {{:.10g}} and ⟨Jᵀu, v⟩ is {{:.10g}}; "
-        "a rule treats its cotangent as a constant, or is not linear in it",
+        "a gradient rule treats its cotangent as a constant, or is not linear in it",
     )
     if order > 1:
         words = f"the gradient of order {order} is wrong: it is not symmetric, ⟨u, Hv⟩ is {{:.10g}} and ⟨v, Hu⟩ is {{:.10g}}; "
-        agree(u * evaluation.pull(v), g * v, words + "a rule remembers or detaches what it depends on")
+        agree(u * evaluation.pull(v), g * v, words + "a gradient rule remembers or detaches a value that it depends on")
 
 
 def _second_differences(evaluation: Evaluation, seen: list[tuple[Vector, Estimate]], cotangent: Vector, order: int) -> None:
@@ -303,8 +302,8 @@ def _second_differences(evaluation: Evaluation, seen: list[tuple[Vector, Estimat
         if np.isfinite(allowed) and not gap <= allowed and not gap <= allowed + 2 * abs(float(lost_digits(evaluation, v) @ v)):
             raise GradientCheckError(
                 f"the gradient of order {order} is wrong: along a random direction its slope is {float(terms.sum()):.10g}, and "
-                f"by second differences of the function {numeric:.10g} ± {error:.0e}; a rule remembers values of an "
-                "earlier call, or detaches what it depends on"
+                f"by second differences of the function {numeric:.10g} ± {error:.0e}; a gradient rule remembers values of an "
+                "earlier call, or detaches a value that it depends on"
             )
 
 
@@ -318,8 +317,9 @@ def _near_by(subject: Subject, rng: np.random.Generator, order: int) -> None:
             continue  # the nearby point may be outside the allowed values
         except GradientCheckError as error:
             raise GradientCheckError(
-                f"{error}\n  this is at arguments moved by {by:.1%}; where they were given, it is right by chance, "
-                "or because a rule remembers that point"
+                f"{error}\n  this is at arguments moved by {by:.1%}; at the given arguments, the gradient is right by "
+                "chance, or "
+                "because a gradient rule remembers them"
             ) from None
         return
 
@@ -335,7 +335,7 @@ def _same_again(subject: Subject, evaluation: Evaluation, when: str) -> None:
     ):
         if not np.allclose(old, new, rtol=1e-12, atol=1e-12 * np.abs(old).max(initial=0), equal_nan=True):
             raise GradientCheckError(
-                f"the {words} remembers earlier calls, or is not deterministic: {when} it is another at the same point"
+                f"the {words} differs {when}, at the same point: it remembers earlier calls, or is not deterministic"
             )
 
 
@@ -351,9 +351,9 @@ def _conduct(subject: Subject) -> Evaluation:
     again = subject.run().value
     for name, old, new in zip(subject.names, before, subject.point, strict=True):
         if not np.array_equal(old, new, equal_nan=True):
-            raise GradientCheckError(f"the function changes {name} in place; an operation must leave its inputs alone")
+            raise GradientCheckError(f"the function changes {name} in place; compute a new array instead")
     if any(not np.array_equal(old, new.data, equal_nan=old.dtype.kind == "f") for old, new in zip(others, held, strict=True)):
-        raise GradientCheckError("the function changes an argument in place; an operation must leave its inputs alone")
+        raise GradientCheckError("the function changes an argument in place; compute a new array instead")
     if not np.array_equal(evaluation.value, again, equal_nan=True):
         raise GradientCheckError(
             "the function is not deterministic: two calls differ, so its gradient cannot be checked; "
@@ -371,12 +371,14 @@ def _contract(subject: Subject, evaluation: Evaluation, rng: np.random.Generator
     cotangents = [np.array(part) for part in split(u, evaluation.outputs)]
     gradients = grad(evaluation.outputs, evaluation.inputs, cotangents)
     if not np.array_equal(flat(cotangents), u) or not np.array_equal(evaluation.value, y):
-        raise GradientCheckError("a rule changes its cotangent or a value in place; it must leave them alone")
+        raise GradientCheckError("a gradient rule changes its cotangent or a value in place; compute a new array instead")
     for name, x, gx in zip(subject.names, evaluation.inputs, gradients, strict=True):
         if gx.shape != x.shape or gx.dtype != x.dtype:
-            raise GradientCheckError(f"the gradient of {name} is {gx.dtype} {gx.shape}, and {describe(x.node)} is {x.dtype}")
+            raise GradientCheckError(
+                f"the gradient of {name} has dtype {gx.dtype} and shape {gx.shape}, but {name} has {x.dtype} and {x.shape}"
+            )
         if gx.data.flags.writeable or any(np.shares_memory(gx.data, c) for c in cotangents):
-            raise GradientCheckError(f"the gradient of {name} shares its memory with something that a caller can write to")
+            raise GradientCheckError(f"the gradient of {name} shares memory with an array that a caller can write to; copy it")
         if not gx.data.any() and gx.size:
             report.zero.append(name)
     g = flat([t.data for t in gradients])
@@ -420,7 +422,7 @@ def _backward(subject: Subject, u: Vector, g: Vector, allowed: Vector) -> None:
     for t, old in before:  # the caller's own parameters may be among them
         t.grad = old
     if not (np.abs(flat(found) - g) <= allowed).all():
-        raise GradientCheckError("backward and grad do not agree")
+        raise GradientCheckError("tr.backward and tr.grad give different gradients")
 
 
 def _one_tensor_for_two(subject: Subject, u: Vector) -> None:
@@ -442,4 +444,6 @@ def _one_tensor_for_two(subject: Subject, u: Vector) -> None:
     total = parts.reshape(2, -1).sum(0)
     if np.isfinite(total).all() and not (np.abs(found - total) <= TERMS * np.abs(parts).max(initial=0)).all():
         names = dict(zip(subject.sources, subject.names, strict=True))
-        raise GradientCheckError(f"one tensor for both {names[i]} and {names[j]} does not get the sum of their gradients")
+        raise GradientCheckError(
+            f"if one tensor is given as both {names[i]} and {names[j]}, its gradient is not the sum of their gradients"
+        )

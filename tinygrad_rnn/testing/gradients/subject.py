@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ...autodiff import grad, jvp
+from ...checks import no_such
 from ...errors import TinygradError
 from ...graph.graph import graph
 from ...graph.node import Node, leaf
@@ -101,10 +102,10 @@ class Subject:
         for name, source in zip(self.names, self.sources, strict=True):
             x = self.args[source] if isinstance(source, int) else source
             if not isinstance(x, Tensor) or x.dtype.kind != "f":
-                raise GradientCheckError(f"{name} is not made of floats, so it has no gradient to check")
+                raise GradientCheckError(f"{name} must have floats; other values have no gradient to check")
             self.point.append(np.asarray(x.data, np.float64).copy(order="K"))
         if not self.point:
-            raise GradientCheckError("there is nothing to check: no argument is made of floats")
+            raise GradientCheckError("there is nothing to check, for no argument has floats; give arrays of floats")
 
         self.size = 0
         self.grain: Vector | float = 0.0
@@ -132,7 +133,7 @@ class Subject:
                 args[source] = t
             outputs = [y for y in _leaves(self.f(*args)) if y.dtype.kind == "f"]
         if not outputs:
-            raise GradientCheckError("there is nothing to check: the function returns no floats")
+            raise GradientCheckError("there is nothing to check, for the function returns no floats")
         if x is None:
             self.size = sum(y.size for y in outputs)
         return Evaluation(inputs, outputs)
@@ -266,7 +267,7 @@ def _position(which: Any, names: list[str], args: Sequence[Any]) -> int:
     for i, (name, a) in enumerate(zip(names, args, strict=True)):
         if which is a or (isinstance(which, str) and which == name):
             return i
-    raise GradientCheckError(f"wrt={which!r} is no argument: there are {', '.join(names) or 'none'}")
+    raise GradientCheckError(f"wrt: {no_such('argument', which, names)}")
 
 
 def _leaves(result: Any) -> list[Tensor]:
@@ -283,7 +284,8 @@ def _leaves(result: Any) -> list[Tensor]:
             pending.extend(reversed(list(y.values())))
         elif y is not None:
             raise GradientCheckError(
-                f"the function returned {type(y).__name__}, which has no graph; return tensors, "
-                "and use tinygrad_rnn's functions throughout"
+                f"the function must return tensors, not {type(y).__name__}; compute with functions of tinygrad_rnn from "
+                "start to "
+                "end"
             )
     return found
