@@ -144,7 +144,7 @@ def test_without_debug_numpys_inf_passes():
 
 
 def test_primitives_refuse_what_they_do_not_take():
-    with pytest.raises(TypeError, match="takes the inputs a, b, but 1 were given"):
+    with pytest.raises(TypeError, match=r"takes 2 inputs \(a, b\), but 1 were given"):
         tr.add(1.0)
     with pytest.raises(TypeError, match="beta"):
         tr.softplus([1.0], beta=2)

@@ -187,8 +187,9 @@ class CompiledFunction(Generic[P, R]):
             changed = before.change(guard(self.function, ANEW))
             if changed is not None:
                 raise SideEffectError(
-                    f"{self._name} changes {changed}, and later calls would not: a compiled function runs as Python code only "
-                    "once, when it is recorded. Return the changed value, and give it as an argument to the next call"
+                    f"{self._name} changes {changed}. A compiled function runs as Python code only once, when it is "
+                    "recorded, so "
+                    "later calls would not change it. Return the changed value, and give it as an argument to the next call"
                 )
         recordings = known.recordings
         recordings[key] = made

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union
 import numpy as np
 
 from ..checks import no_such
-from ..console import counted
 from ..errors import DtypeError, FoldError
 from .context import Unrolling
 from .node import Node, Results, Spec, ancestors, behind_cuts
@@ -273,15 +272,10 @@ class Graph:
 
         if unrolling is None:
             found = self.unrollings()
-            if len(found) != 1:
-                raise FoldError(
-                    f"the graph has {counted(len(found), 'loop')} over time: "
-                    + (
-                        "tag the loop's steps with `for t, x in tr.steps(xs):`"
-                        if not found
-                        else "give one of graph.unrollings()"
-                    )
-                )
+            if not found:
+                raise FoldError("the graph has no steps to fold; write the loop over time as `for t, x in tr.steps(xs):`")
+            if len(found) > 1:
+                raise FoldError(f"the graph has {len(found)} loops over time; give one of graph.unrollings()")
             unrolling = found[0]
         return fold(self.opened(), unrolling)
 

@@ -239,7 +239,8 @@ def _without_side_effects(cell: Cell, first: TracedStep, again: Callable[[Guard]
             return guard(cell)
     raise SideEffectError(
         f"{type(cell).__name__}.step must do the same at each call, because it is recorded once for all t, but {changed} "
-        "changes. Draw random numbers by tr.sample(lambda generator: …), count steps in a slot of the state, and read values "
+        "changed during a call. Draw random numbers by tr.sample(lambda generator: …), count steps in a slot of the "
+        "state, and read values "
         "by states()"
     )
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, Union
 import numpy as np
 import numpy.typing as npt
 
+from ..console import counted
 from ..errors import DtypeError, ShapeError, TinygradError
 from ..graph.context import NOWHERE, Location, current
 from ..graph.node import NO_ATTRIBUTES, Node, Results, Spec
@@ -141,7 +142,8 @@ class Primitive:
         """
         fewest = len(self.named_arguments)
         if len(inputs) != fewest and (len(inputs) < fewest or fewest == len(self.arguments)):
-            raise TypeError(f"{self.name} takes the inputs {', '.join(self.arguments)}, but {len(inputs)} were given")
+            takes = f"{counted(fewest, 'input')} ({', '.join(self.arguments)})"
+            raise TypeError(f"{self.name} takes {takes}, but {len(inputs)} were given")
         if (attributes or self.attributes) and attributes.keys() != self.attributes:
             expected = ", ".join(sorted(self.attributes)) or "none"
             raise TypeError(f"{self.name} takes the attributes {expected}, but {', '.join(attributes) or 'none'} were given")

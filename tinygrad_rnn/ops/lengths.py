@@ -66,7 +66,9 @@ def _symbolic_mask(lengths: Tensor, T: int) -> Tensor:
     """The mask in a function that is being compiled; each run checks the lengths."""
     recorder = current().recorder
     if recorder is None:
-        raise TraceError("lengths have no values here: use them outside of a cell's step")
+        raise TraceError(
+            "lengths cannot be used inside of a cell's step, which is recorded before there are values; give them to the layer"
+        )
     whole = lengths.astype(np.int64)
     recorder.finite.append(where(equal(clip(whole, 0, T), whole), 0.0, np.inf).node)  # inf: the run does not count
     with mode(recording=False):  # the mask is data, like the mask of known lengths

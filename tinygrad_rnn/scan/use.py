@@ -103,7 +103,7 @@ def check_threads(threads: int | None, backend: str | None) -> int | None:
     """
     found = threads if threads is None else check_int("threads", threads)
     if found not in (None, 1) and backend not in (None, *THREADED):
-        raise ValueError(f'threads={threads} is for the backend "native", and the backend is {backend!r}')
+        raise ValueError(f'threads={threads} needs the backend "native", but the backend is {backend!r}')
     return found
 
 
