@@ -128,7 +128,7 @@ def test_the_loss_and_its_baseline(found: dict[str, ModelReport]) -> None:
     assert f"{bits:.3g} bits a symbol" in page.lead
     assert f"{np.log2(len(page.model.vocabulary)):.3g}." in page.lead
     wave = np.sin(np.arange(50) / 3)
-    assert f"the last value once more has {np.mean((wave[1:] - wave[:-1]) ** 2):.3g}." in found["a series"].lead
+    assert f"a prediction that repeats the last value has {np.mean((wave[1:] - wave[:-1]) ** 2):.3g}." in found["a series"].lead
 
 
 def test_targets_that_are_given_are_guessed_without_the_input() -> None:
@@ -137,11 +137,11 @@ def test_targets_that_are_given_are_guessed_without_the_input() -> None:
     xs, rng = np.sin(np.arange(30)), np.random.default_rng(0)
     ys = rng.normal((3.0, -1.0), size=(30, 1, 2))
     lead = explain.report(model, xs, targets=ys).lead
-    assert f"always the mean has {ys.var(axis=0).mean():.3g}." in lead
+    assert f"a prediction of the mean has {ys.var(axis=0).mean():.3g}." in lead
     assert lead.endswith("No training moves what is frozen: 0.weight_hh_l0.")
     classes = np.arange(30)[:, None] % 3 // 2  # two of three are 0
     lead = explain.report(model, xs, targets=classes).lead
-    assert f"a guess by the frequencies of the classes has {np.log(3) - np.log(4) / 3:.3g}." in lead
+    assert f"a guess by the class frequencies has {np.log(3) - np.log(4) / 3:.3g}." in lead
 
 
 def test_of_several_states_the_one_whose_gradient_reaches_farthest_counts(found: dict[str, ModelReport]) -> None:
