@@ -70,6 +70,7 @@ def backward(output: Tensor, gradient: TensorLike | None = None) -> None:
     Parameters
     ----------
     output : Tensor
+        The value whose gradient is computed, such as a loss.
     gradient : array_like, optional
         The cotangent, of the output's shape. It may be omitted for a scalar, and is then 1.
 

@@ -58,7 +58,7 @@ def is_int(value: object, least: int = 1) -> TypeGuard[int]:
 
 
 def check_int(name: str, value: int, least: int = 1) -> int:
-    """Return the value of an option as an int, or raise an error if the value is no integer or less than `least`.
+    """Return the value of an option as an int, or raise an error if the value is not an integer, or is less than `least`.
 
     Raises
     ------

@@ -213,8 +213,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0 for success, 1 if gradients are wrong, 2 if the request is not
-        possible, 3 if gradients cannot be judged, 130 if interrupted, 141 if the output
+        The exit status: 0 for success, 1 if gradients are wrong, 2 if the request cannot
+        be carried out, 3 if gradients cannot be judged, 130 if interrupted, 141 if the output
         was closed.
     """
     with _interruptible(), forgiving():

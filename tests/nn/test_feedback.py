@@ -1,4 +1,4 @@
-"""Output feedback, residual states and dynamic systems: compared with a calculation by hand; plans and gradients."""
+"""Output feedback, residual states and dynamical systems: compared with a calculation by hand; plans and gradients."""
 
 import numpy as np
 import pytest

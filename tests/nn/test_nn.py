@@ -109,7 +109,7 @@ def test_nested_structures():
 
 
 class Oscillator(nn.Cell):
-    """A dynamic system without an input: s_t = R s_{t-1}."""
+    """A dynamical system without an input: s_t = R s_{t-1}."""
 
     def __init__(self):
         super().__init__()

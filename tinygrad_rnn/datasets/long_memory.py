@@ -19,7 +19,9 @@ def adding_problem(steps: int, batch_size: int, *, rng: int | np.random.Generato
     steps : int
         The length of the sequences, at least 2.
     batch_size : int
+        Number of sequences in the batch.
     rng : int, Generator or None
+        A seed, or the generator of the random numbers; None for other numbers at each call.
 
     Returns
     -------
@@ -69,7 +71,9 @@ def copy_memory(
     delay : int
         T, the number of steps from the last symbol to the request, at least 1.
     batch_size : int
+        Number of sequences in the batch.
     rng : int, Generator or None
+        A seed, or the generator of the random numbers; None for other numbers at each call.
     length : int
         Number of symbols to remember.
     symbols : int

@@ -21,9 +21,11 @@ def two_tanks(steps: int, *, noise: float = 0.02, rng: int | np.random.Generator
     Parameters
     ----------
     steps : int
+        Number of measurements.
     noise : float
         Standard deviation of the measurement noise.
     rng : int, Generator or None
+        A seed, or the generator of the random numbers; None for other numbers at each call.
 
     Returns
     -------

@@ -91,7 +91,7 @@ def cascaded_tanks(path: FilePath) -> tuple[Record, Record]:
 
 
 def silverbox(path: FilePath) -> tuple[Record, Record, Record, Record]:
-    """Silverbox: an electronic circuit that moves as a mass on a spring that stiffens (a Duffing oscillator).
+    """Silverbox: an electronic circuit that behaves like a mass on a spring that stiffens (a Duffing oscillator).
 
     Nothing is downloaded. The data are at https://www.nonlinearbenchmark.org/benchmarks/silverbox, in ``SilverboxFiles.zip``.
 

@@ -16,7 +16,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def sunspots() -> tuple[npt.NDArray[np.int64], Floats]:
-    """Yearly mean sunspot numbers, 1700 to 2008: the series that autoregression was made for.
+    """Yearly mean sunspot numbers, 1700 to 2008: the series for which autoregression was invented.
 
     Returns
     -------
@@ -48,7 +48,7 @@ def sunspots() -> tuple[npt.NDArray[np.int64], Floats]:
 
 
 def narma10(steps: int, *, rng: int | np.random.Generator | None) -> tuple[Floats, Floats]:
-    """NARMA-10: a series that depends on its own last ten values and on its input, nonlinearly.
+    """NARMA-10: a series that depends nonlinearly on its own ten previous values and on its input.
 
     y_{t+1} = 0.3 y_t + 0.05 y_t (y_t + … + y_{t-9}) + 1.5 u_{t-9} u_t + 0.1, where u_t is
     uniform in [0, 0.5]. The first ten values are 0.
@@ -56,7 +56,9 @@ def narma10(steps: int, *, rng: int | np.random.Generator | None) -> tuple[Float
     Parameters
     ----------
     steps : int
+        Length of the series.
     rng : int, Generator or None
+        A seed, or the generator of the random numbers; None for other numbers at each call.
 
     Returns
     -------
@@ -102,11 +104,15 @@ def mackey_glass(
     Parameters
     ----------
     steps : int
+        Length of the series.
     tau : int
         τ, at least 1.
     a, b : float
+        The factors a and b of the equation.
     n : int
+        The exponent n of the equation.
     x0 : float
+        The value up to the start.
     substeps : int
         Number of steps of the integrator in a unit of time.
 

@@ -68,7 +68,9 @@ def written_numbers(count: int, *, rng: int | np.random.Generator | None, below:
     Parameters
     ----------
     count : int
+        Number of examples.
     rng : int, Generator or None
+        A seed, or the generator of the random numbers; None for other numbers at each call.
     below : int
         The numbers are 0, …, below - 1, all equally likely.
 
@@ -98,6 +100,7 @@ def date_in_words(date: datetime.date, style: int = 0) -> str:
     Parameters
     ----------
     date : datetime.date
+        The date.
     style : int
         The number of the style: 0, …, 6, in the order of the example.
 
@@ -137,7 +140,9 @@ def written_dates(
     Parameters
     ----------
     count : int
+        Number of examples.
     rng : int, Generator or None
+        A seed, or the generator of the random numbers; None for other numbers at each call.
     first, last : datetime.date
         All days from the first to the last are equally likely.
 

@@ -53,7 +53,7 @@ def train(
     progress: Callable[[History], None] = lambda history: None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> History:
-    """Teach the model to predict each next code.
+    """Train the model to predict each next code.
 
     Parameters
     ----------

@@ -29,6 +29,7 @@ class ARRegressor(SeriesRegressor):
     Parameters
     ----------
     order : int
+        Number of earlier values that each prediction reads.
     groups : str or int, optional
         The column of X that distinguishes several series: its name, or its number if X is an array.
 

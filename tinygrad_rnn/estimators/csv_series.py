@@ -73,6 +73,7 @@ def read_csv_series(
     Parameters
     ----------
     path : str or path
+        The file.
     target : str
         The column to predict. Its last rows may be empty, if their inputs are known in advance.
     inputs : sequence of str

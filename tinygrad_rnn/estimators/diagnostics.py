@@ -103,8 +103,10 @@ def diagnostics(model: SeriesRegressor, X: Any, y: Any, lags: int = 20) -> Diagn
     Parameters
     ----------
     model : fitted estimator
+        A fitted :class:`NARXRegressor`, :class:`ARRegressor` or :class:`RecurrentRegressor`.
     X, y : as for its `fit`
     lags : int
+        Largest lag of the correlations.
 
     Returns
     -------
@@ -222,6 +224,7 @@ def select_order(
     Parameters
     ----------
     estimator : NARXRegressor or ARRegressor
+        The estimator with all other parameters.
     X, y : table or array
         One series, in the order of time.
     grid : mapping of str to sequence

@@ -165,6 +165,7 @@ class RecurrentRegressor(RecurrentEstimator, SeriesRegressor):
         A cell of ``tinygrad_rnn.nn``, such as ``"gru"``, ``"lstm"`` or ``"rnn"``; or your own class, called with
         (input_size, hidden_size).
     hidden_size : int
+        Length of the cell's state.
     window : int
         Number of steps of a window. In all windows of a series except the first, the first quarter only warms up the state,
         and its errors are not used.
@@ -173,6 +174,7 @@ class RecurrentRegressor(RecurrentEstimator, SeriesRegressor):
     learning_rate, clip : float
         Learning rate of Adam, and the norm to which the gradient is clipped.
     max_iter : int
+        Largest number of iterations of the search.
     patience : int
         Number of iterations without a new smallest validation error after which training ends.
     validation_fraction : float
@@ -352,7 +354,7 @@ class RecurrentClassifier(ClassifierMixin, RecurrentEstimator):  # type: ignore[
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
-        tags.classifier_tags.poor_score = True  # scikit-learn's test rows are no series
+        tags.classifier_tags.poor_score = True  # scikit-learn's test rows are not a series
         return tags
 
 

@@ -136,6 +136,7 @@ class SeriesEstimator(BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         path : str or path
+            The file.
         classes : sequence of type
             As for :func:`tinygrad_rnn.save`.
 
@@ -348,6 +349,7 @@ class SeriesRegressor(RegressorMixin, SeriesEstimator):  # type: ignore[misc]
         ----------
         X, y : as for `fit`
         sample_weight : array of shape (rows,), optional
+            Weights of the rows.
         horizon : int, optional
             As for `predict`.
 
@@ -421,7 +423,7 @@ class SeriesRegressor(RegressorMixin, SeriesEstimator):  # type: ignore[misc]
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
-        tags.regressor_tags.poor_score = True  # scikit-learn's test rows are no series
+        tags.regressor_tags.poor_score = True  # scikit-learn's test rows are not a series
         tags.non_deterministic = False
         return tags
 
@@ -435,6 +437,7 @@ def load(path: str | os.PathLike[str], classes: Sequence[type] = ()) -> Any:
     Parameters
     ----------
     path : str or path
+        The file.
     classes : sequence of type
         Your own classes in the file, such as a cell.
 

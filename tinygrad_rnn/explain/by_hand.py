@@ -180,7 +180,7 @@ class ByHand:
         except TinygradError:
             if as_tensor(targets).dtype.kind not in "iub":
                 raise
-            step, sequences = self._traced(xs, [*inputs, one_example(as_floats(targets))], loss)  # the targets are no classes
+            step, sequences = self._traced(xs, [*inputs, one_example(as_floats(targets))], loss)  # the targets are not classes
         self.T = len(sequences[-1])
         self.loss = step.output.node
         self.slots, self.after = [slot.node for slot in step.state], [end.node for end in step.after]

@@ -64,7 +64,7 @@ def subscripted(name: str, *more: str) -> str:
 
 
 def word(text: str) -> str:
-    r"""The LaTeX of a word that is no symbol, such as a path; in upright letters.
+    r"""The LaTeX of a word that is not a symbol, such as a path, in upright letters.
 
     Examples
     --------

@@ -38,7 +38,7 @@ class Damage(ValueError):
 
 
 def kind_of(found: os.stat_result) -> str:
-    """The kind of a path that is no regular file, in words."""
+    """The kind of a path that is not a regular file, in words."""
     return KINDS.get(stat.S_IFMT(found.st_mode), "something else")
 
 

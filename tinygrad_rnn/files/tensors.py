@@ -106,7 +106,7 @@ def read_tensors(path: AnyPath) -> Iterator[TensorFile]:
         library = optional("safetensors", "files", NEEDED)
         with undamaged(path, KIND):
             file = stack.enter_context(library.safe_open(path, framework="numpy"))
-            arrays = {name: _stored(path, file, name) for name in file.keys()}  # noqa: SIM118, it is no mapping
+            arrays = {name: _stored(path, file, name) for name in file.keys()}  # noqa: SIM118, it is not a mapping
             texts = dict(file.metadata() or {})
         yield TensorFile(texts, arrays)
 

@@ -35,9 +35,11 @@ class ARCell(DelayCell):
     Parameters
     ----------
     order : int
+        Number of earlier values that each prediction reads.
     size : int
         Number of variables of a series; with several, the w_k are matrices.
     dtype : dtype
+        Dtype of the parameters.
 
     Attributes
     ----------
@@ -70,7 +72,7 @@ class ARCell(DelayCell):
         self.weights = TapSum({f"w_{k}": size for k in range(1, order + 1)}, size, "w_0", dtype)
 
     def step(self, noise: Tensor | None, history: Any) -> tuple[Tensor, State]:
-        """y_t from ε_t, shape (batch, size) or None, and y_{t-1}, …, y_{t-order}."""
+        """Compute y_t from ε_t, shape (batch, size) or None, and y_{t-1}, …, y_{t-order}."""
         y = self.weights(*history)
         y = (y if noise is None else y + noise).named("y")
         return y, history._make((y, *history[:-1]))
@@ -85,11 +87,14 @@ class AR(FromHistory):
     Parameters
     ----------
     order : int
+        Number of earlier values that each prediction reads.
     size : int
         Number of variables of a series; with several, the w_k are matrices, and the noises
         of the variables are independent, each with its own σ.
     dtype : dtype
+        Dtype of the parameters.
     mode : {"scan", "unroll"}
+        How a sequence is run; see :class:`Recurrent`.
 
     Attributes
     ----------
@@ -153,6 +158,7 @@ class AR(FromHistory):
         Parameters
         ----------
         ys : array_like, shape (T, batch, size)
+            The measured series.
         history : State
             The values before ys, as a state made by :meth:`history`.
         lengths : array_like of int, shape (batch,), optional
@@ -184,6 +190,7 @@ class AR(FromHistory):
         Parameters
         ----------
         ys : array_like, shape (T, batch, size)
+            The measured series.
         history : State, optional
             The values before ys, as a state made by :meth:`history`. If not given, the first `order`
             values of ys are the history, and the likelihood is that of the other values.

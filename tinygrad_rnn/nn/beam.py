@@ -59,6 +59,7 @@ def write(step: Step, y: Tensor, state: State, choose: Callable[[Tensor], Tensor
     choose : callable
         From logits, shape (batch, n), to a symbol for each row.
     max_steps : int
+        Largest number of symbols of a sequence.
     end : int
         The symbol that ends a sequence, or -1 if there is none.
     """
@@ -77,9 +78,9 @@ def write(step: Step, y: Tensor, state: State, choose: Callable[[Tensor], Tensor
 
 
 def beam_search(step: Step, y: Tensor, state: State, width: int, max_steps: int, end: int) -> Sequences:
-    """The likeliest sequences of each row that a beam search of this width finds, best first.
+    """The most likely sequences of each row that a beam search of a given width finds, best first.
 
-    After each symbol the `width` likeliest partial sequences are kept, ended or not. A width of 1
+    After each symbol the `width` most likely partial sequences are kept, ended or not. A width of 1
     is a greedy search. The search is exact if at most `width` partial sequences exist at each
     step. If fewer than `width` sequences exist, the remaining results have length 0 and
     log-likelihood -inf.

@@ -74,7 +74,9 @@ class Cell(Module):
         Parameters
         ----------
         x : Tensor, shape (batch, features), nested tuples of Tensors, or None
+            The input x_t.
         state : Tensor or nested tuples of Tensors
+            The state after the step before.
 
         Returns
         -------
@@ -113,6 +115,7 @@ class Cell(Module):
         Parameters
         ----------
         batch_size : int
+            Number of sequences in the batch.
         dtype : dtype, optional
             The dtype of the first parameter if not given.
         """
@@ -140,9 +143,13 @@ class RNNCell(Cell):
     Parameters
     ----------
     input_size, hidden_size : int
+        The lengths of x_t and of h_t.
     bias : bool
+        Whether biases are added.
     nonlinearity : {"tanh", "relu", "sigmoid"}
+        The activation function f.
     dtype : dtype
+        Dtype of the parameters.
     recurrent_dropout : float
         Probability that an element of h_{t-1} is dropped before the product with W, while
         training. All steps of a run drop the same elements (Gal and Ghahramani, 2016).

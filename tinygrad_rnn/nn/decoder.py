@@ -64,7 +64,7 @@ class Decoder(Module):
     Raises
     ------
     ValueError
-        If `start` or `end` is no symbol of the embedding, `at` is none of these three, or the
+        If `start` or `end` is not a symbol of the embedding, `at` is not one of these three, or the
         temperature is not above 0.
     TinygradError
         If `cell` is not a cell, but for example a layer over time.
@@ -146,6 +146,7 @@ class Decoder(Module):
             The target sequences, without the start symbol and with the end symbol.
             Step t reads ``ys[t - 1]`` and predicts ``ys[t]``.
         context : array_like, shape (batch, context_size), optional
+            The vector x of each row, if the decoder has a context.
         state : Tensor or nested tuples of them, optional
             The initial state, in place of a state made from the context or the cell's own initial
             state.
@@ -205,11 +206,12 @@ class Decoder(Module):
     def greedy(
         self, context: TensorLike | None = None, max_steps: int = 100, *, state: State | None = None, batch_size: int = 1
     ) -> Sequences:
-        """Generate sequences by taking the likeliest symbol at each step.
+        """Generate sequences by taking the most likely symbol at each step.
 
         Parameters
         ----------
         context : array_like, shape (batch, context_size), optional
+            The vector x of each row, if the decoder has a context.
         max_steps : int
             Length at which sequences are stopped that have not ended before.
         state : Tensor or nested tuples of them, optional
@@ -270,7 +272,7 @@ class Decoder(Module):
         state: State | None = None,
         batch_size: int = 1,
     ) -> Sequences:
-        """Search the `width` likeliest sequences of each row by beam search, best first.
+        """Search the `width` most likely sequences of each row by beam search, best first.
 
         Parameters
         ----------

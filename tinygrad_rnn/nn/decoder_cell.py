@@ -20,12 +20,12 @@ __all__ = ["DecoderCell", "DecoderState"]
 
 
 class DecoderState(NamedTuple):
-    """The state of a decoder: the last symbol, and the state of its inner cell.
+    """The state of a decoder: the previous symbol, and the state of its inner cell.
 
     Attributes
     ----------
     y : Tensor of int, shape (batch,)
-        The last symbol.
+        The previous symbol.
     h : Tensor or nested tuples of them
         The state of the inner cell.
 
@@ -68,12 +68,12 @@ class DecoderCell(Cell):
         The symbol before the first one, y_0.
     temperature : float, optional
         If given, above 0: symbols are drawn at this temperature, by the Gumbel-max method. If
-        not given, the likeliest symbol is taken.
+        not given, the most likely symbol is taken.
 
     Raises
     ------
     ValueError
-        If `start` is no symbol of the embedding, or the temperature is not above 0.
+        If `start` is not a symbol of the embedding, or the temperature is not above 0.
     TinygradError
         If `cell` is not a cell, but for example a layer over time.
 
@@ -106,7 +106,7 @@ class DecoderCell(Cell):
         return DecoderState(as_tensor(np.full(batch_size, self.start)), self.cell.initial_state(batch_size, dtype))
 
     def logits(self, y: Tensor, h: State, x: Tensor | None = None) -> tuple[Tensor, State]:
-        """o_t and h_t from y_{t-1}, shape (batch,), h_{t-1}, and optionally x_t, shape (batch, embedding_dim)."""
+        """Compute o_t and h_t from y_{t-1}, shape (batch,), h_{t-1}, and optionally x_t, shape (batch, embedding_dim)."""
         u = self.embedding(y) if x is None else self.embedding(y) + x
         output, h = self.cell(u, h)
         return self.readout(output).named("o", role="output"), h
@@ -118,7 +118,7 @@ class DecoderCell(Cell):
 
 
 def choose(logits: Tensor, temperature: float | None = None) -> Tensor:
-    """The likeliest symbols, or symbols drawn from softmax(logits / temperature), one for each row."""
+    """The most likely symbols, or symbols drawn from softmax(logits / temperature), one for each row."""
     if temperature is not None:
         shape, dtype = logits.shape, logits.dtype
         logits = logits + temperature * sample(lambda generator: generator.gumbel(size=shape).astype(dtype))

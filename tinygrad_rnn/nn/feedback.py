@@ -1,4 +1,4 @@
-"""Output feedback: Jordan's network, whose only state is its last output."""
+"""Output feedback: Jordan's network, whose only state is its previous output."""
 
 from __future__ import annotations
 
@@ -24,12 +24,16 @@ class JordanCell(Cell):
     Parameters
     ----------
     input_size, hidden_size : int
+        The lengths of x_t and of h_t.
     output_size : int, optional
         Length of o; hidden_size if not given. The default lets ``tinygrad-rnn check JordanCell``
         make the cell from two sizes, like every other cell.
     nonlinearity : {"tanh", "relu", "sigmoid"}
+        The activation function f.
     bias : bool
+        Whether biases are added.
     dtype : dtype
+        Dtype of the parameters.
 
     Attributes
     ----------
@@ -79,7 +83,7 @@ class JordanCell(Cell):
         self.bias_o = uniform("c", (n,), hidden_size, dtype) if bias else None
 
     def step(self, x: Tensor, o: Tensor) -> tuple[Tensor, Tensor]:
-        """o_t from x_t, shape (batch, input_size), and o_{t-1}, shape (batch, output_size)."""
+        """Compute o_t from x_t, shape (batch, input_size), and o_{t-1}, shape (batch, output_size)."""
         a = linear(x, self.weight_ih, self.bias_h) + linear(o, self.weight_oh)
         h = self.f(a.named("a", hidden=True)).named("h")
         o = linear(h, self.weight_ho, self.bias_o).named("o")
@@ -96,9 +100,13 @@ class Jordan(Recurrent):
     Parameters
     ----------
     input_size, hidden_size, output_size : int
+        The lengths of x_t, h_t and o_t.
     nonlinearity : {"tanh", "relu", "sigmoid"}
+        The activation function f.
     bias : bool
+        Whether biases are added.
     dtype : dtype
+        Dtype of the parameters.
     mode : {"scan", "unroll"}
         How the cell is applied; see :class:`Recurrent`.
 

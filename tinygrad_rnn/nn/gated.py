@@ -56,8 +56,11 @@ class LSTMCell(Cell):
     Parameters
     ----------
     input_size, hidden_size : int
+        The lengths of x_t and of h_t.
     bias : bool
+        Whether biases are added.
     dtype : dtype
+        Dtype of the parameters.
     proj_size : int
         Length of h_t with a projection, less than hidden_size; 0 for no projection.
     forget_bias : float, optional
@@ -136,7 +139,7 @@ class LSTMCell(Cell):
             parameter.data = b
 
     def step(self, x: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, LSTMState]:
-        """h_t and c_t from x_t, shape (batch, input_size), and (h_{t-1}, c_{t-1}), as LSTMState says."""
+        """Compute h_t and c_t from x_t, shape (batch, input_size), and (h_{t-1}, c_{t-1}); see :class:`LSTMState`."""
         h, c = state
         a = (linear(x, self.weight_ih, self.bias_ih) + linear(self.drop(h), self.weight_hh, self.bias_hh)).named("a")
         a_i, a_f, a_g, a_o = split(a, 4, axis=-1)
@@ -172,8 +175,11 @@ class GRUCell(Cell):
     Parameters
     ----------
     input_size, hidden_size : int
+        The lengths of x_t and of h_t.
     bias : bool
+        Whether biases are added.
     dtype : dtype
+        Dtype of the parameters.
     reset_after : bool
         Whether the reset gate acts after the product.
     recurrent_dropout : float
@@ -221,7 +227,7 @@ class GRUCell(Cell):
         self.drop = Dropout(recurrent_dropout, once=True)
 
     def step(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """h_t from x_t, shape (batch, input_size), and h_{t-1}, shape (batch, hidden_size)."""
+        """Compute h_t from x_t, shape (batch, input_size), and h_{t-1}, shape (batch, hidden_size)."""
         x_r, x_z, x_n = split(linear(x, self.weight_ih, self.bias_ih), 3, axis=-1)
         read = self.drop(h)
         if self.reset_after:

@@ -65,8 +65,11 @@ class Linear(Module):
     Parameters
     ----------
     in_features, out_features : int
+        The lengths of x and of y along the last axis.
     bias : bool
+        Whether biases are added.
     dtype : dtype
+        Dtype of the parameters.
     symbols : pair of str
         The letters of weight and bias in pictures and equations. The default, V and c, is the
         textbook's for the output layer of a recurrent network.
@@ -118,6 +121,7 @@ class TapSum(Module):
     bias : str or None
         Name of the bias; None for no bias.
     dtype : dtype
+        Dtype of the parameters.
 
     Attributes
     ----------
@@ -161,7 +165,9 @@ class Embedding(Module):
     num_embeddings : int
         n, the number of symbols.
     embedding_dim : int
+        Length of each vector.
     dtype : dtype
+        Dtype of the parameters.
 
     Attributes
     ----------
@@ -344,6 +350,7 @@ def f_or_units(
         From the names of the W_k to the lengths of the vectors; see :class:`TapSum`.
     output_size : int
     dtype : dtype
+        Dtype of the parameters.
 
     Raises
     ------

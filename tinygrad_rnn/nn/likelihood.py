@@ -22,6 +22,7 @@ def log_likelihood(logits: TensorLike, ys: TensorLike, lengths: npt.ArrayLike | 
     logits : array_like, shape (T, batch, n)
         The outputs before the softmax.
     ys : array_like of int, shape (T, batch)
+        The symbols, as codes.
     lengths : array_like of int, shape (batch,), optional
         The length of each sequence; symbols after its end are ignored.
 

@@ -665,6 +665,7 @@ class Module:
         Parameters
         ----------
         T, B : int
+            Number of steps, and batch size.
         inputs : array_like, Spec, nested tuples of them, or mapping, optional
             An example of the input sequence of the recurrent part, (time, batch, features).
             With several recurrent parts, examples by path. If not given, several shapes and

@@ -51,7 +51,9 @@ class NARX(FromHistory):
     hidden_size : int, optional
         Number of tanh units if f is not given.
     dtype : dtype
+        Dtype of the parameters.
     mode : {"scan", "unroll"}
+        How a sequence is run; see :class:`Recurrent`.
 
     Raises
     ------
@@ -118,7 +120,9 @@ class NARX(FromHistory):
         Parameters
         ----------
         xs : array_like, shape (T, batch, input_size), or None without an input
+            The inputs.
         ys : array_like, shape (T, batch, output_size)
+            The measured outputs.
 
         Returns
         -------
@@ -154,6 +158,7 @@ class NARX(FromHistory):
         Parameters
         ----------
         xs : array_like, shape (T, batch, input_size), or None without an input
+            The inputs.
         history : State
             The state before the first step, from :meth:`history`, :meth:`prepare`, or an earlier
             run. Only in a stream it need not be given.
@@ -190,8 +195,11 @@ class NARX(FromHistory):
         Parameters
         ----------
         xs : array_like, shape (T, batch, input_size), or None without an input
+            The inputs.
         history : State
+            The values before the first step, as :meth:`prepare` or :meth:`history` returns them.
         ys : array_like, shape (T, batch, output_size)
+            The measured outputs.
         lengths : array_like of int, shape (batch,), optional
             How many steps of each session are real; the predictions are zero after its end.
 
@@ -210,10 +218,13 @@ class NARX(FromHistory):
         Parameters
         ----------
         xs : array_like, shape (T, batch, input_size), or None without an input
+            The inputs.
         history : State
+            The values before the first step, as :meth:`prepare` or :meth:`history` returns them.
         steps : int, optional
             T, for a model without an input.
         lengths : array_like of int, shape (batch,), optional
+            The length of each sequence, if the sequences are padded.
 
         Returns
         -------
@@ -232,11 +243,15 @@ class NARX(FromHistory):
         Parameters
         ----------
         n : int
+            Number of steps ahead.
         xs : array_like, shape (T, batch, input_size), or None without an input
             All inputs up to x_t are known.
         history : State
+            The values before the first step, as :meth:`prepare` or :meth:`history` returns them.
         ys : array_like, shape (T, batch, output_size)
+            The measured outputs.
         lengths : array_like of int, shape (batch,), optional
+            The length of each sequence, if the sequences are padded.
 
         Returns
         -------

@@ -36,6 +36,7 @@ class NARXCell(DelayCell):
     hidden_size : int, optional
         The length of h_t if f is not given; 10 by default.
     dtype : dtype
+        Dtype of the parameters.
 
     Attributes
     ----------
@@ -92,7 +93,7 @@ class NARXCell(DelayCell):
         self.f = f_or_units(own, hidden_size, sizes, output_size, dtype)
 
     def step(self, x: Tensor | None, history: Any) -> tuple[Tensor, State]:
-        """y_t from x_t, shape (batch, input_size) or None, and past values of x and y."""
+        """Compute y_t from x_t, shape (batch, input_size) or None, and past values of x and y."""
         check_input(x, self.input_size)
         longest = self.longest["x"]
         xs, ys = (x, *history[:longest]), history[longest:]

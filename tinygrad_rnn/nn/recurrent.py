@@ -41,6 +41,7 @@ class Recurrent(Module):
     Parameters
     ----------
     cell : Cell
+        The cell, which computes one step.
     mode : {"scan", "unroll"}
         ``"scan"`` traces the cell's step once, finds the operations that are truly recurrent, and
         runs all steps as one compiled node of the graph. ``"unroll"`` makes an explicit graph to
@@ -256,6 +257,7 @@ class Recurrent(Module):
         Parameters
         ----------
         T, B : int
+            Number of steps, and batch size.
         inputs : array_like, Spec, or nested tuples of them, optional
             An example of the input sequence, (time, batch, features). If not given, several shapes
             and dtypes are tried.

@@ -30,11 +30,14 @@ class RNN(RecurrentLayer):
     Parameters
     ----------
     input_size, hidden_size : int
+        The lengths of x_t and of h_t.
     num_layers : int or sequence of int
         Number of layers, each of which reads the outputs of the layer below; or the hidden size
         of each layer, the last equal to `hidden_size`.
     nonlinearity : {"tanh", "relu", "sigmoid"}
+        The activation function f.
     bias : bool
+        Whether biases are added.
     batch_first : bool
         Whether inputs and outputs are (batch, time, features). It does not change states.
     dropout : float
@@ -42,11 +45,14 @@ class RNN(RecurrentLayer):
     bidirectional : bool
         Whether each layer also runs from the end to the start.
     dtype : dtype
+        Dtype of the parameters.
     recurrent_dropout : float
         Probability that an element of h_{t-1} is dropped, while training. All steps of a run
         drop the same elements (Gal and Ghahramani, 2016).
     mode : {"scan", "unroll"}
+        How a sequence is run; see :class:`Recurrent`.
     checkpoint : int, optional
+        Which values are kept for the gradient; see :class:`Recurrent`.
     backend : {"numpy", "native"}, optional
     threads : int, optional
         How the cells are applied; see :class:`Recurrent`.
@@ -94,10 +100,12 @@ class LSTM(RecurrentLayer):
     Parameters
     ----------
     input_size, hidden_size : int
+        The lengths of x_t and of h_t.
     num_layers : int or sequence of int
         Number of layers, each of which reads the outputs of the layer below; or the hidden size
         of each layer, the last equal to `hidden_size`.
     bias : bool
+        Whether biases are added.
     batch_first : bool
         Whether inputs and outputs are (batch, time, features). It does not change states.
     dropout : float
@@ -107,13 +115,16 @@ class LSTM(RecurrentLayer):
     proj_size : int
         Length of h_t with a projection, less than hidden_size; 0 for no projection.
     dtype : dtype
+        Dtype of the parameters.
     forget_bias : float, optional
         Initial value of b + b' of the forget gate; with 1 the gate is mostly open at first.
     recurrent_dropout : float
         Probability that an element of h_{t-1} is dropped, while training. All steps of a run
         drop the same elements (Gal and Ghahramani, 2016).
     mode : {"scan", "unroll"}
+        How a sequence is run; see :class:`Recurrent`.
     checkpoint : int, optional
+        Which values are kept for the gradient; see :class:`Recurrent`.
     backend : {"numpy", "native"}, optional
     threads : int, optional
         How the cells are applied; see :class:`Recurrent`.
@@ -165,10 +176,12 @@ class GRU(RecurrentLayer):
     Parameters
     ----------
     input_size, hidden_size : int
+        The lengths of x_t and of h_t.
     num_layers : int or sequence of int
         Number of layers, each of which reads the outputs of the layer below; or the hidden size
         of each layer, the last equal to `hidden_size`.
     bias : bool
+        Whether biases are added.
     batch_first : bool
         Whether inputs and outputs are (batch, time, features). It does not change states.
     dropout : float
@@ -176,13 +189,16 @@ class GRU(RecurrentLayer):
     bidirectional : bool
         Whether each layer also runs from the end to the start.
     dtype : dtype
+        Dtype of the parameters.
     reset_after : bool
         Whether the reset gate acts after the product with W, as in PyTorch.
     recurrent_dropout : float
         Probability that an element of h_{t-1} is dropped, while training. All steps of a run
         drop the same elements (Gal and Ghahramani, 2016).
     mode : {"scan", "unroll"}
+        How a sequence is run; see :class:`Recurrent`.
     checkpoint : int, optional
+        Which values are kept for the gradient; see :class:`Recurrent`.
     backend : {"numpy", "native"}, optional
     threads : int, optional
         How the cells are applied; see :class:`Recurrent`.

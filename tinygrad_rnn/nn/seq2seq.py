@@ -38,6 +38,7 @@ class Seq2Seq(Module):
         ``encoder(xs, lengths=…, final_state_only=True) -> (outputs, state)``: a recurrent
         layer of any number of layers and directions, :class:`Recurrent`, or your own.
     decoder : Decoder
+        The network that writes the output sequence.
     embedding : Module, optional
         A layer before the encoder, for inputs that are codes.
 
@@ -117,6 +118,7 @@ class Seq2Seq(Module):
         xs : array_like
             The input of the embedding or of the encoder, (time, batch, …).
         ys : array_like of int, shape (T, batch)
+            The symbols, as codes.
         lengths, target_lengths : array_like of int, shape (batch,), optional
             The lengths of the rows of `xs` and of `ys`.
         force_mask : array_like of bool, shape (T,) or (T, batch), optional
@@ -140,7 +142,7 @@ class Seq2Seq(Module):
         return log_likelihood(self(xs, ys, lengths=lengths, target_lengths=target_lengths), ys, target_lengths)
 
     def greedy(self, xs: TensorLike, max_steps: int = 100, *, lengths: npt.ArrayLike | None = None) -> Sequences:
-        """Generate a sequence for each row by taking the likeliest symbols; see :meth:`Decoder.greedy`."""
+        """Generate a sequence for each row by taking the most likely symbols; see :meth:`Decoder.greedy`."""
         with no_grad():
             return self.decoder.greedy(max_steps=max_steps, **self.encode(xs, lengths))
 
@@ -152,6 +154,6 @@ class Seq2Seq(Module):
             return self.decoder.sample(max_steps=max_steps, temperature=temperature, **self.encode(xs, lengths))
 
     def beam(self, xs: TensorLike, max_steps: int = 100, width: int = 4, *, lengths: npt.ArrayLike | None = None) -> Sequences:
-        """Search the likeliest sequences for each row by beam search; see :meth:`Decoder.beam`."""
+        """Search the most likely sequences for each row by beam search; see :meth:`Decoder.beam`."""
         with no_grad():
             return self.decoder.beam(max_steps=max_steps, width=width, **self.encode(xs, lengths))

@@ -39,6 +39,7 @@ class RecurrentLayer(Module):
         Makes a cell from (input_size, hidden_size). The outputs of the cell have `hidden_size`
         features, or `output_size` features if the cell has this attribute.
     input_size, hidden_size : int
+        The lengths of x_t and of h_t.
     num_layers : int or sequence of int
         Number of layers, each of which reads the outputs of the layer below; or the hidden size
         of each layer, the last equal to `hidden_size`.
@@ -50,7 +51,9 @@ class RecurrentLayer(Module):
         Whether each layer has a second cell that runs from the end to the start. The outputs
         of both cells are concatenated along the features.
     mode : {"scan", "unroll"}
+        How a sequence is run; see :class:`Recurrent`.
     checkpoint : int, optional
+        Which values are kept for the gradient; see :class:`Recurrent`.
     backend : {"numpy", "native"}, optional
     threads : int, optional
         How the cells are applied; see :class:`Recurrent`.

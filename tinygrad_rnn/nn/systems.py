@@ -1,4 +1,4 @@
-"""Cells of dynamic systems, with or without an input, and of states that are added to."""
+"""Cells of dynamical systems, with or without an input, and of states to which each step adds."""
 
 from __future__ import annotations
 
@@ -20,13 +20,14 @@ __all__ = ["ResidualCell", "SystemCell"]
 
 
 class SystemCell(Cell):
-    """A dynamic system s_t = f(s_{t-1}; θ), or with an input s_t = f(s_{t-1}, x_t; θ).
+    """A dynamical system s_t = f(s_{t-1}; θ), or with an input s_t = f(s_{t-1}, x_t; θ).
 
     Parameters
     ----------
     input_size : int
         0 for a system without an input, which is run with ``(None, steps=T)``.
     state_size : int
+        Length of s_t.
     f : callable, optional
         A Module, or a function, called with s, or with s and x. If not given: a layer of
         tanh units, h_t = tanh(b + W s_{t-1} + U x_t), s_t = c + V h_t. With enough units
@@ -34,6 +35,7 @@ class SystemCell(Cell):
     hidden_size : int, optional
         Number of these tanh units; 10 if not given.
     dtype : dtype
+        Dtype of the parameters.
 
     Raises
     ------
@@ -74,7 +76,7 @@ class SystemCell(Cell):
         self.f = f_or_units(f, hidden_size, sizes, state_size, dtype)
 
     def step(self, x: Tensor | None, s: Tensor) -> tuple[Tensor, Tensor]:
-        """s_t from s_{t-1}, shape (batch, state_size), and x_t, shape (batch, input_size), or None."""
+        """Compute s_t from s_{t-1}, shape (batch, state_size), and x_t, shape (batch, input_size), or None."""
         check_input(x, self.input_size)
         with nullcontext() if isinstance(self.f, Module) else scope("f"):  # a module has the name f already
             s = (self.f(s) if x is None else self.f(s, x)).named("s")
@@ -95,12 +97,15 @@ class ResidualCell(Cell):
     Parameters
     ----------
     input_size, hidden_size : int
+        The lengths of x_t and of h_t.
     recurrent : bool
         Whether g also reads h_{t-1}.
     nonlinearity : {"tanh", "relu", "sigmoid"}
         f.
     bias : bool
+        Whether biases are added.
     dtype : dtype
+        Dtype of the parameters.
 
     Attributes
     ----------
@@ -145,7 +150,7 @@ class ResidualCell(Cell):
         self.bias_hh = uniform("b'", (hidden_size,), hidden_size, dtype) if bias and recurrent else None
 
     def step(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        """h_t from x_t, shape (batch, input_size), and h_{t-1}, shape (batch, hidden_size)."""
+        """Compute h_t from x_t, shape (batch, input_size), and h_{t-1}, shape (batch, hidden_size)."""
         a = linear(x, self.weight_ih, self.bias_ih)
         if self.weight_hh is not None:
             a = a + linear(h, self.weight_hh, self.bias_hh)

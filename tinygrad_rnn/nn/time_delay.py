@@ -28,14 +28,17 @@ class TimeDelayCell(DelayCell):
     Parameters
     ----------
     input_size, output_size : int
+        The lengths of x_t and of h_t.
     delays : int or sequence of int
         K for 0, 1, …, K; or a list, such as ``[0, 3, 6]``.
     dilation : int
         A factor by which all delays are multiplied.
     bias : bool
+        Whether biases are added.
     nonlinearity : {"tanh", "relu", "sigmoid"} or None
         f; None for a linear layer.
     dtype : dtype
+        Dtype of the parameters.
 
     Attributes
     ----------
@@ -101,15 +104,19 @@ class TimeDelay(Recurrent):
     Parameters
     ----------
     input_size, output_size : int
+        The lengths of x_t and of h_t.
     delays : int or sequence of int
         K for 0, 1, …, K; or a list, such as ``[0, 3, 6]``.
     dilation : int
         A factor by which all delays are multiplied.
     bias : bool
+        Whether biases are added.
     nonlinearity : {"tanh", "relu", "sigmoid"} or None
         f; None for a linear layer.
     dtype : dtype
+        Dtype of the parameters.
     mode : {"scan", "unroll"}
+        How a sequence is run; see :class:`Recurrent`.
 
     Raises
     ------

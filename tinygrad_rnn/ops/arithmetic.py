@@ -408,7 +408,7 @@ def floor(x):
     c={"f": "floor_divide_({a}, {b})", "i": "floor_divide_({a}, {b})", "ub": "{b} ? {a} / {b} : 0"},
 )
 def floor_divide(a, b):
-    """The quotient rounded down, elementwise, as ``a // b`` has it; its derivatives are 0.
+    """The quotient rounded down, elementwise, as in ``a // b``; its derivatives are 0.
 
     Examples
     --------
@@ -427,7 +427,7 @@ def floor_divide(a, b):
     c={"f": "remainder_({a}, {b})", "i": "remainder_({a}, {b})", "ub": "{b} ? {a} % {b} : 0"},
 )
 def remainder(a, b):
-    """Remainder of the floor division, elementwise, as ``a % b`` has it; its sign is that of `b`.
+    """Remainder of the floor division, elementwise, as in ``a % b``; its sign is that of `b`.
 
     The derivative is 1 in `a`, and the negative of the rounded quotient in `b`.
 
@@ -509,6 +509,12 @@ def _where_shape(condition: Spec, a: Spec, b: Spec) -> Spec:
 )
 def where(condition, a, b, *, out=None):
     """Choose elementwise: `a` where the condition holds, else `b`.
+
+    Parameters
+    ----------
+    condition : array_like of bool
+    a, b : array_like
+        The values where the condition is true, and where it is false.
 
     Examples
     --------
@@ -650,6 +656,12 @@ def _real(dtype: Any) -> np.dtype[Any]:
 )
 def astype(x, *, dtype, out=None):
     """The same values, converted to another dtype.
+
+    Parameters
+    ----------
+    x : array_like
+    dtype : dtype
+        Dtype of the result.
 
     Examples
     --------

@@ -318,6 +318,14 @@ def scatter(parts: Sequence[Sparse], shape: Shape) -> Tensor:
 def take(x: TensorLike, indices: TensorLike, axis: int | None = None) -> Tensor:
     """Elements at positions along an axis, or of the flattened array if no axis is given.
 
+    Parameters
+    ----------
+    x : array_like
+    indices : array_like of int
+        The positions; negative positions count from the end.
+    axis : int or None
+        The axis; None for the flattened array.
+
     Examples
     --------
     >>> take([[1.0, 2.0], [3.0, 4.0]], [1, 1, 0], axis=0)
@@ -334,6 +342,14 @@ def take(x: TensorLike, indices: TensorLike, axis: int | None = None) -> Tensor:
 
 def take_along_axis(x: TensorLike, indices: TensorLike, axis: int | None) -> Tensor:
     """Elements selected along an axis by an array of indices, or from the flattened array if the axis is None.
+
+    Parameters
+    ----------
+    x : array_like
+    indices : array_like of int
+        The positions, in an array with as many axes as `x`.
+    axis : int or None
+        The axis; None for the flattened array.
 
     Examples
     --------

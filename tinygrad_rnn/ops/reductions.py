@@ -125,6 +125,14 @@ def _extreme(primitive: Primitive, x: TensorLike, axis: Axis, keepdims: bool) ->
 def max(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Largest element over axes; equal elements share the gradient evenly.
 
+    Parameters
+    ----------
+    x : array_like
+    axis : int or tuple of int, optional
+        The axes; all axes if not given.
+    keepdims : bool
+        Whether the axes stay in the result, with length 1.
+
     Raises
     ------
     ShapeError
@@ -140,6 +148,14 @@ def max(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 def min(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Smallest element over axes; equal elements share the gradient evenly.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int or tuple of int, optional
+        The axes; all axes if not given.
+    keepdims : bool
+        Whether the axes stay in the result, with length 1.
 
     Raises
     ------
@@ -175,6 +191,14 @@ def argmax(x: TensorLike, axis: int | None = None, keepdims: bool = False) -> Te
     """Positions of the largest elements along an axis, or in the flattened array; integers, without a gradient.
 
     Among equal elements the first is taken.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int or None
+        The axis; None for the flattened array.
+    keepdims : bool
+        Whether the axis stays in the result, with length 1.
 
     Raises
     ------
@@ -225,6 +249,12 @@ def argsort(x: TensorLike, axis: int | None = -1) -> Tensor:
 
     Equal elements keep their order.
 
+    Parameters
+    ----------
+    x : array_like
+    axis : int or None
+        The axis; None for the flattened array.
+
     Raises
     ------
     ShapeError
@@ -241,6 +271,12 @@ def argsort(x: TensorLike, axis: int | None = -1) -> Tensor:
 
 def sort(x: TensorLike, axis: int | None = -1) -> Tensor:
     """Elements in ascending order along an axis, or of the flattened array; the gradient follows each element.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int or None
+        The axis; None for the flattened array.
 
     Raises
     ------
@@ -263,6 +299,14 @@ def _count(x: Any, axis: Axis) -> int:
 def mean(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Mean over axes.
 
+    Parameters
+    ----------
+    x : array_like
+    axis : int or tuple of int, optional
+        The axes; all axes if not given.
+    keepdims : bool
+        Whether the axes stay in the result, with length 1.
+
     Raises
     ------
     ShapeError
@@ -282,6 +326,17 @@ def mean(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
 
 def var(x: TensorLike, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
     """Variance over axes, with n - `ddof` in the denominator.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int or tuple of int, optional
+        The axes; all axes if not given.
+    ddof : int
+        The number that is subtracted from n in the denominator: 0 for the variance of the values themselves,
+        1 for an unbiased estimate.
+    keepdims : bool
+        Whether the axes stay in the result, with length 1.
 
     Raises
     ------
@@ -308,6 +363,16 @@ def _variance(x: Tensor, axis: Axis, ddof: int, keepdims: bool) -> Tensor:
 def std(x: TensorLike, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Tensor:
     """Standard deviation over axes; its gradient is not finite where all values are equal.
 
+    Parameters
+    ----------
+    x : array_like
+    axis : int or tuple of int, optional
+        The axes; all axes if not given.
+    ddof : int
+        As in :func:`var`.
+    keepdims : bool
+        Whether the axes stay in the result, with length 1.
+
     Examples
     --------
     >>> std([1.0, 3.0])
@@ -319,6 +384,14 @@ def std(x: TensorLike, axis: Axis = None, ddof: int = 0, keepdims: bool = False)
 
 def prod(x: TensorLike, axis: Axis = None, keepdims: bool = False) -> Tensor:
     """Product over axes, computed by halves, so that its gradient is also right where elements are 0.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int or tuple of int, optional
+        The axes; all axes if not given.
+    keepdims : bool
+        Whether the axes stay in the result, with length 1.
 
     Examples
     --------
@@ -358,6 +431,12 @@ def _cumsum(x, *, axis, out=None):
 
 def cumsum(x: TensorLike, axis: int | None = None) -> Tensor:
     """Cumulative sum along an axis, or over the flattened array.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int or None
+        The axis; None for the flattened array.
 
     Raises
     ------

@@ -127,6 +127,12 @@ def _back(axes: tuple[int, ...]) -> Mapping[str, Any]:
 def transpose(x: TensorLike, axes: Sequence[int] | None = None) -> Tensor:
     """The array with its axes permuted; reversed if no order is given.
 
+    Parameters
+    ----------
+    x : array_like
+    axes : sequence of int, optional
+        For each axis of the result, the axis of `x`. If not given, the axes are reversed.
+
     Raises
     ------
     ShapeError
@@ -156,6 +162,12 @@ def _several(axes: Any) -> tuple[Any, ...]:
 def swapaxes(x: TensorLike, axis1: int, axis2: int) -> Tensor:
     """The array with two axes exchanged.
 
+    Parameters
+    ----------
+    x : array_like
+    axis1, axis2 : int
+        The axes that are exchanged.
+
     Examples
     --------
     >>> swapaxes([[1.0, 2.0]], 0, 1).shape
@@ -170,6 +182,12 @@ def swapaxes(x: TensorLike, axis1: int, axis2: int) -> Tensor:
 
 def moveaxis(x: TensorLike, source: int | Sequence[int], destination: int | Sequence[int]) -> Tensor:
     """The array with axes moved to other positions; the remaining axes keep their order.
+
+    Parameters
+    ----------
+    x : array_like
+    source, destination : int or sequence of int
+        The axes of `x`, and their positions in the result.
 
     Examples
     --------
@@ -190,6 +208,12 @@ def moveaxis(x: TensorLike, source: int | Sequence[int], destination: int | Sequ
 def expand_dims(x: TensorLike, axis: int | tuple[int, ...]) -> Tensor:
     """The array with new axes of length 1 at given positions of the result.
 
+    Parameters
+    ----------
+    x : array_like
+    axis : int or tuple of int
+        Positions of the new axes, counted in the result.
+
     Examples
     --------
     >>> expand_dims([1.0, 2.0], 0).shape
@@ -205,6 +229,12 @@ def expand_dims(x: TensorLike, axis: int | tuple[int, ...]) -> Tensor:
 
 def squeeze(x: TensorLike, axis: Axis = None) -> Tensor:
     """The array without axes of length 1: without all of them, or the given ones.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int or tuple of int, optional
+        The axes to remove; all axes of length 1 if not given.
 
     Raises
     ------
@@ -257,6 +287,12 @@ def _cannot_broadcast(x: Spec, shape: Shape) -> Spec:
 def broadcast_to(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
     """The array repeated, without a copy, to a shape that `x` broadcasts to.
 
+    Parameters
+    ----------
+    x : array_like
+    shape : int or sequence of int
+        The shape of the result.
+
     Raises
     ------
     ShapeError
@@ -277,6 +313,12 @@ def broadcast_to(x: TensorLike, shape: int | Sequence[int]) -> Tensor:
 
 def tile(x: TensorLike, reps: int | Sequence[int]) -> Tensor:
     """The array repeated along each axis.
+
+    Parameters
+    ----------
+    x : array_like
+    reps : int or sequence of int
+        The number of repetitions along each axis, the last axis last.
 
     Examples
     --------
@@ -342,6 +384,13 @@ def _concatenate(*xs, axis, out=None):
 def concatenate(xs: Sequence[TensorLike], axis: int | None = 0) -> Tensor:
     """Arrays joined along an existing axis, or flattened and joined if the axis is None.
 
+    Parameters
+    ----------
+    xs : sequence of array_like
+        The arrays; their shapes are equal except along `axis`.
+    axis : int or None
+        The axis along which the arrays are joined; None joins the flattened arrays.
+
     Raises
     ------
     ShapeError
@@ -384,6 +433,13 @@ def _stack(*xs, axis, out=None):
 def stack(xs: Sequence[TensorLike], axis: int = 0) -> Tensor:
     """Arrays of one shape, joined along a new axis.
 
+    Parameters
+    ----------
+    xs : sequence of array_like
+        The arrays, of one shape.
+    axis : int
+        Position of the new axis in the result.
+
     Raises
     ------
     ShapeError
@@ -401,6 +457,14 @@ def stack(xs: Sequence[TensorLike], axis: int = 0) -> Tensor:
 
 def split(x: TensorLike, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     """Parts of an array along an axis: equal parts, or the parts between given positions.
+
+    Parameters
+    ----------
+    x : array_like
+    sections : int or sequence of int
+        The number of equal parts, or the positions at which parts begin, without the first position 0.
+    axis : int
+        The axis along which the array is split.
 
     Raises
     ------
@@ -426,6 +490,12 @@ def split(x: TensorLike, sections: int | Sequence[int], axis: int = 0) -> list[T
 
 def flip(x: TensorLike, axis: Axis = None) -> Tensor:
     """The elements in reverse order along axes.
+
+    Parameters
+    ----------
+    x : array_like
+    axis : int or tuple of int, optional
+        The axes; all axes if not given.
 
     Examples
     --------

@@ -92,6 +92,7 @@ class Optimizer:
     Parameters
     ----------
     parameters : iterable of Parameter
+        The parameters that the optimiser updates.
     lr : float
         Learning rate; may be set at any time.
 

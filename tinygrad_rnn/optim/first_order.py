@@ -19,7 +19,9 @@ class SGD(Optimizer):
     Parameters
     ----------
     parameters : iterable of Parameter
+        The parameters that the optimiser updates.
     lr : float
+        Learning rate.
     momentum : float
         μ, at least 0 and below 1.
     weight_decay : float
@@ -73,7 +75,9 @@ class RMSProp(Optimizer):
     Parameters
     ----------
     parameters : iterable of Parameter
+        The parameters that the optimiser updates.
     lr : float
+        Learning rate.
     alpha : float
         α, the part of the running means that is kept at each step: at least 0 and below 1.
     eps : float
@@ -144,11 +148,14 @@ class Adam(Optimizer):
     Parameters
     ----------
     parameters : iterable of Parameter
+        The parameters that the optimiser updates.
     lr : float
+        Learning rate.
     betas : pair of float
         The parts of the running means of g and of g² that are kept at each step: each at least 0
         and below 1.
     eps : float
+        ε, which keeps the denominator away from 0.
     weight_decay : float
         This factor times the parameter is added to the parameter's gradient; :class:`AdamW` adds nothing to the gradient.
 
@@ -213,12 +220,16 @@ class AdamW(Adam):
     Parameters
     ----------
     parameters : iterable of Parameter
+        The parameters that the optimiser updates.
     lr : float
+        Learning rate.
     betas : pair of float
         The parts of the running means of g and of g² that are kept at each step: each at least 0
         and below 1.
     eps : float
+        ε, which keeps the denominator away from 0.
     weight_decay : float
+        At each update the parameter is multiplied by 1 - lr · weight_decay.
 
     Raises
     ------

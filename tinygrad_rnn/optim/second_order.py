@@ -152,9 +152,9 @@ def levenberg_marquardt(
     """Minimise a sum of squares by Levenberg's (1944) and Marquardt's (1963) method; requires the extra ``scipy``.
 
     The method is MINPACK's lmder if there are at least as many residuals as parameters, otherwise
-    SciPy's trust-region method. The Jacobian costs about twice the gradient for each parameter, or
-    once the gradient for each residual, whichever are fewer. So the method is for small networks,
-    where it is far ahead of any other.
+    SciPy's trust-region method. The Jacobian costs as much as about two gradients for each parameter,
+    or one gradient for each residual, whichever is less. So the method is for small networks, where
+    it converges far faster than any other.
 
     Parameters
     ----------

@@ -136,7 +136,7 @@ def count(work: Work, steps: int, kept: int, all_inside: bool = False) -> Counts
     kept : int
         Bytes that stay for the gradient.
     all_inside : bool
-        Whether all operations count as inside the loop; so do operations that were not optimised.
+        Whether to count all operations as inside the loop, as is right for operations that were not optimised.
     """
     inside = [one for one in work if all_inside or one.when is When.LOOP]
     outside = [] if all_inside else [one for one in work if one.when is not When.LOOP]

@@ -30,6 +30,7 @@ def pad(sequences: Sequence[npt.ArrayLike], value: float = 0, batch_first: bool 
         The value of the padding. With ``lengths=`` given to a layer and a loss, this value has
         no effect.
     batch_first : bool
+        Whether the batch is the first axis, and time the second.
 
     Returns
     -------
@@ -109,7 +110,9 @@ def unpad(padded: npt.ArrayLike, lengths: npt.ArrayLike, batch_first: bool = Fal
     ----------
     padded : array_like, shape (T, batch, …), or (batch, T, …) if `batch_first`
     lengths : array_like of int, shape (batch,)
+        The length of each sequence.
     batch_first : bool
+        Whether the batch is the first axis, and time the second.
 
     Returns
     -------
@@ -138,7 +141,9 @@ def reverse_padded(padded: ArrayOrTensor, lengths: npt.ArrayLike, batch_first: b
     ----------
     padded : ndarray or Tensor, shape (T, batch, …), or (batch, T, …) if `batch_first`
     lengths : array_like of int, shape (batch,)
+        The length of each sequence.
     batch_first : bool
+        Whether the batch is the first axis, and time the second.
 
     Returns
     -------

@@ -26,6 +26,7 @@ def windows(
     Parameters
     ----------
     series : array_like, shape (n, …)
+        The series, with time as the first axis.
     length : int
         Steps in a window.
     step : int
@@ -203,7 +204,9 @@ def tbptt_chunks(codes: npt.ArrayLike, batch_size: int, length: int) -> Iterator
     Parameters
     ----------
     codes : array_like, shape (n, …)
+        The sequence.
     batch_size : int
+        Number of rows that run side by side.
     length : int
         Steps in a chunk; the last chunk may be shorter.
 

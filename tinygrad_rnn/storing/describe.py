@@ -177,7 +177,7 @@ class Describer:
         return class_name(kind)
 
     def _stored(self, array: npt.NDArray[Any], path: str) -> str:
-        """Store an array that is no parameter of the model, under a new name."""
+        """Store an array that is not a parameter of the model, under a new name."""
         name, n = f"{BESIDE}{path}", 1
         while name in self._taken:
             name, n = f"{BESIDE}{path} ({n + 1})", n + 1

@@ -433,7 +433,7 @@ def _explained(draws: Sequence[Draw], wrong: Sequence[str]) -> list[Mistake]:
 
 
 def _scale(draws: Sequence[Draw], name: str) -> str | None:
-    """The factor by which a gradient is wrong, in words; None if the gradient is no multiple of the right one."""
+    """The factor by which a gradient is wrong, in words; None if the gradient is not a multiple of the right one."""
     factors = []
     for draw in draws:
         said, right = draw.student[name], draw.right[name]

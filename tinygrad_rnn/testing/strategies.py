@@ -136,7 +136,7 @@ def arrays(
     domain : Interval or Domain
     shape : tuple of int or strategy, optional
     dtype : dtype, optional
-        The dtype; if not given, float64, int64 or bool, as for the interval.
+        The dtype. If not given, it is float64, int64 or bool, according to the kind of the interval.
 
     Examples
     --------

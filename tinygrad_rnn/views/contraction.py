@@ -440,7 +440,7 @@ class Contraction:
         found = self._paths(node, inputs, sources, () if in_sum else factors)
         role = self.role(node)
         if role == "state" and node.name is None and not factors and (self._is_forced(found) or self._chosen(node)):
-            role = None  # a forced slot selects one of two values and is no value of its own
+            role = None  # a forced slot selects one of two values and is not a separate value
         if role is None:
             biases[node] = bias
             return found
@@ -547,7 +547,7 @@ class Contraction:
 def cotangents(nodes: Sequence[Node], runs: Runs) -> dict[Node, Node]:
     """The named value of each cotangent: the value that the first operation of its gradient reads.
 
-    A sum of two cotangents has the origin of the second one, and is no first operation.
+    A sum of two cotangents has the origin of the second cotangent, and is not such a first operation.
     """
     found: dict[Node, Node] = {}
     known: set[Node] = set()

@@ -143,7 +143,7 @@ def _called(module: Module, arguments: tuple[Any, ...], T: int, forced: Mapping[
             "tr.graph(model(…)).draw(time='unrolled')"
         ) from None
     outputs = module(*arguments, **options)
-    # a layer returns (outputs, state): the state is no output of the network
+    # a layer returns (outputs, state): the state is not an output of the network
     return outputs[0] if isinstance(outputs, tuple) else outputs
 
 
