@@ -54,6 +54,7 @@ def write(step: Step, y: Tensor, state: State, choose: Callable[[Tensor], Tensor
     step : callable
         ``step(y, state) -> (logits, state)``: from symbols, shape (batch,), to the logits of the next symbols.
     y : Tensor of int, shape (batch,)
+        The symbols before the first step.
     state : Tensor or nested tuples of them, shape (batch, …)
         The state before the first step.
     choose : callable
@@ -90,6 +91,7 @@ def beam_search(step: Step, y: Tensor, state: State, width: int, max_steps: int,
     step, y, state, max_steps, end
         As in :func:`write`; each row of the batch is repeated `width` times.
     width : int
+        Number of partial sequences that are kept at each step.
     """
     batch_size = len(y.data)
     rows = np.arange(batch_size)[:, None]

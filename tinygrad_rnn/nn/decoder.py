@@ -58,8 +58,9 @@ class Decoder(Module):
     context_size : int, optional
         Number of features of the context; if not given, there is no context.
     at : {"start", "every_step", "both"}
+        Where the context enters: in the initial state, at every step, or at both places.
     mode : {"scan", "unroll"}
-        See :class:`Recurrent`.
+        How a sequence is run; see :class:`Recurrent`.
 
     Raises
     ------

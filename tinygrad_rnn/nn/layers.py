@@ -118,6 +118,7 @@ class TapSum(Module):
     sizes : mapping of str to int
         From the name of each matrix, such as ``"W_3"``, to the length of its vector.
     output_size : int
+        Length of the result.
     bias : str or None
         Name of the bias; None for no bias.
     dtype : dtype
@@ -349,6 +350,7 @@ def f_or_units(
     sizes : mapping of str to int
         From the names of the W_k to the lengths of the vectors; see :class:`TapSum`.
     output_size : int
+        Length of the result of f.
     dtype : dtype
         Dtype of the parameters.
 

@@ -355,6 +355,7 @@ class Module:
         Parameters
         ----------
         state : Mapping of str to array_like
+            An array for each parameter, by the path of the parameter.
 
         Raises
         ------

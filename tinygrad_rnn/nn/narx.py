@@ -103,8 +103,10 @@ class NARX(FromHistory):
         Parameters
         ----------
         xs : array_like, shape (n, batch, input_size), or None without an input
+            The past inputs, the oldest first.
         ys : array_like, shape (m, batch, output_size)
-            Only the last values are used, of xs and of ys as many as the longest delay of each.
+            The past outputs, the oldest first. Of xs and of ys, only the most recent values are used, as many as the longest
+            delay of each.
 
         Raises
         ------

@@ -54,8 +54,9 @@ class RNN(RecurrentLayer):
     checkpoint : int, optional
         Which values are kept for the gradient; see :class:`Recurrent`.
     backend : {"numpy", "native"}, optional
+        The backend that runs the cells; see :class:`Recurrent`.
     threads : int, optional
-        How the cells are applied; see :class:`Recurrent`.
+        Number of threads of the native backend; see :class:`Recurrent`.
 
     Attributes
     ----------
@@ -126,8 +127,9 @@ class LSTM(RecurrentLayer):
     checkpoint : int, optional
         Which values are kept for the gradient; see :class:`Recurrent`.
     backend : {"numpy", "native"}, optional
+        The backend that runs the cells; see :class:`Recurrent`.
     threads : int, optional
-        How the cells are applied; see :class:`Recurrent`.
+        Number of threads of the native backend; see :class:`Recurrent`.
 
     Attributes
     ----------
@@ -200,8 +202,9 @@ class GRU(RecurrentLayer):
     checkpoint : int, optional
         Which values are kept for the gradient; see :class:`Recurrent`.
     backend : {"numpy", "native"}, optional
+        The backend that runs the cells; see :class:`Recurrent`.
     threads : int, optional
-        How the cells are applied; see :class:`Recurrent`.
+        Number of threads of the native backend; see :class:`Recurrent`.
 
     Attributes
     ----------

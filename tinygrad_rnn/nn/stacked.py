@@ -55,8 +55,9 @@ class RecurrentLayer(Module):
     checkpoint : int, optional
         Which values are kept for the gradient; see :class:`Recurrent`.
     backend : {"numpy", "native"}, optional
+        The backend that runs the cells; see :class:`Recurrent`.
     threads : int, optional
-        How the cells are applied; see :class:`Recurrent`.
+        Number of threads of the native backend; see :class:`Recurrent`.
     **options
         Further arguments of each cell.
 
