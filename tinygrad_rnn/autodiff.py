@@ -271,7 +271,7 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], 
     GradientError
         If an output is not a scalar and has no cotangent; if every path to an input crosses a
         ``.detach()``; or if an input is a value of ``states()`` or ``recorded()`` and no output was
-        computed from it: such a value is a record beside the outputs.
+        computed from it: such a value only records a run.
     DtypeError
         If an input has an integer or boolean dtype.
 

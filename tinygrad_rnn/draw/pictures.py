@@ -74,7 +74,7 @@ def draw(
     ----------
     graph : Graph
     time, detail, steps, values, backward, name, labels, shared, aspect, symbols, notation
-        As :meth:`tinygrad_rnn.graph.Graph.draw` has them.
+        As in :meth:`tinygrad_rnn.graph.Graph.draw`.
 
     Returns
     -------
@@ -135,7 +135,7 @@ def draw_with_gradients(
         Rows of norms, one number for each step, that are shown below the columns; the keys are their labels.
     detail : {"slots", "values"}, optional
     steps, values, name, labels, aspect, symbols, notation
-        As :meth:`tinygrad_rnn.graph.Graph.draw` has them.
+        As in :meth:`tinygrad_rnn.graph.Graph.draw`.
 
     Returns
     -------
@@ -185,7 +185,7 @@ def draw_module(
     module : Module
         A cell, a recurrent layer, or a whole model.
     time, detail, steps, loss, targets, inputs, values, force, total, shared, aspect, highlight, symbols, notation
-        As :meth:`tinygrad_rnn.nn.Module.draw` has them.
+        As in :meth:`tinygrad_rnn.nn.Module.draw`.
 
     Returns
     -------

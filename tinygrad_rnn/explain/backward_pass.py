@@ -64,7 +64,7 @@ def draw_backward_pass(
     values : bool
         Whether each node shows its value, and its gradient below.
     labels, aspect, symbols, notation
-        As :meth:`tinygrad_rnn.graph.Graph.draw` has them.
+        As in :meth:`tinygrad_rnn.graph.Graph.draw`.
 
     Returns
     -------

@@ -38,7 +38,7 @@ def draw_beams(
     decoder : Decoder
     context : array_like, shape (1, context_size), optional
     width, max_steps : int
-        As :meth:`tinygrad_rnn.nn.Decoder.beam` has them.
+        As in :meth:`tinygrad_rnn.nn.Decoder.beam`.
     labels : iterable of str, optional
         Texts that are shown for the symbols 0, 1, 2, ….
 

@@ -45,7 +45,7 @@ def draw_graphical_model(
     shifted : bool
         Whether the input of each step is the target of the step before, as in a language model.
     inputs, targets, force
-        As :meth:`tinygrad_rnn.nn.Module.draw` has them.
+        As in :meth:`tinygrad_rnn.nn.Module.draw`.
 
     Returns
     -------
