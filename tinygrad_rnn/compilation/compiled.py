@@ -58,6 +58,7 @@ class CompiledFunction(Generic[P, R]):
     Parameters
     ----------
     function : callable
+        The function that is compiled.
 
     Attributes
     ----------
@@ -128,6 +129,7 @@ class CompiledFunction(Generic[P, R]):
         Parameters
         ----------
         *args
+            The arguments of a call.
         **kwargs
             The arguments, as for a call.
 

@@ -134,6 +134,7 @@ def draw_with_gradients(
     rows : mapping of str to ndarray, shape (T,), optional
         Rows of norms, one number for each step, that are shown below the columns; the keys are their labels.
     detail : {"slots", "values"}, optional
+        As in :meth:`tinygrad_rnn.graph.Graph.draw`.
     steps, values, name, labels, aspect, symbols, notation
         As in :meth:`tinygrad_rnn.graph.Graph.draw`.
 

@@ -39,8 +39,11 @@ def draw_plan(one: Pass, when: Literal["before", "after"] = "after", title: str 
     Parameters
     ----------
     one : Pass
+        The forward or the backward pass of the plan.
     when : {"before", "after"}
+        Whether to draw the operations as they were written, or as they are run.
     title : str
+        Title of the picture.
 
     Examples
     --------

@@ -187,6 +187,7 @@ class Orders:
         Parameters
         ----------
         criterion : {"aic", "bic", "one_step", "free_run"}
+            The column of the table.
         """
         if criterion not in CRITERIA:
             raise DataError(one_of("criterion", criterion, CRITERIA))

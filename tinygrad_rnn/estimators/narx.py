@@ -69,6 +69,7 @@ class NARXRegressor(SeriesRegressor):
     groups : str or int, optional
         The column of X that distinguishes several series: its name, or its number if X is an array.
     random_state : int, RandomState or None
+        Seed of the initial weights, as in scikit-learn.
     verbose : int
         1 shows a progress bar.
 

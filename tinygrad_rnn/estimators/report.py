@@ -252,6 +252,7 @@ def forecast_report(
     Parameters
     ----------
     series : CsvSeries
+        The series, as :func:`read_csv_series` returns it.
     delays : sequence of int
         Delays of the inputs. The delays of the target are the same without 0.
     horizon : int
@@ -259,7 +260,9 @@ def forecast_report(
     hidden_size : int
         Number of hidden units of the network.
     interval : float
+        The probability that a measured value is within the interval.
     random_state : int or None
+        Seed of the initial weights.
     verbose : int
         1 shows a progress bar.
 

@@ -36,7 +36,9 @@ def draw_beams(
     Parameters
     ----------
     decoder : Decoder
+        The decoder.
     context : array_like, shape (1, context_size), optional
+        The context, if the decoder has one.
     width, max_steps : int
         As in :meth:`tinygrad_rnn.nn.Decoder.beam`.
     labels : iterable of str, optional

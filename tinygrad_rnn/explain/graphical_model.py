@@ -40,6 +40,7 @@ def draw_graphical_model(
     loss : callable
         ``loss(output, target)`` gives the loss of one step.
     steps : int
+        Number of steps that are drawn.
     states : bool
         Whether the states, through which the targets depend on each other, are drawn.
     shifted : bool

@@ -45,6 +45,7 @@ def heatmap(
     width : int
         Largest number of columns side by side.
     title : str
+        Title of the picture.
 
     Returns
     -------
@@ -84,11 +85,13 @@ def colored_text(numbers: Any, text: str, *, bound: float | None = None, width: 
     numbers : array_like, shape (T,)
         The numbers, such as ``explain.states(model, text)["h"][:, 3]``. A character whose number is NaN has no colour.
     text : str
+        The text; it has a character for each number.
     bound : float, optional
         Colours go from −bound to bound. If not given, the bound is the largest absolute value.
     width : int
         Number of characters in a line.
     title : str
+        Title of the picture.
 
     Returns
     -------
@@ -126,6 +129,7 @@ def triangle(norms: Array, low: float, high: float, reaches: Array | None = None
     reaches : ndarray of bool, shape (T, T), optional
         True if truncation does not cut the gradient off.
     title : str
+        Title of the picture.
 
     Returns
     -------
@@ -167,6 +171,7 @@ def draw_singular_values(sizes: Array, title: str) -> Drawing:
     sizes : ndarray, shape (T, D)
         The singular values of each step, the largest first.
     title : str
+        Title of the picture.
     """
     rows, columns = ([f"{k}" for k in range(1, n + 1)] for n in sizes.T.shape)
     said = [f"singular value {k}" for k in rows], [f"t = {t}" for t in columns]
@@ -181,6 +186,7 @@ def draw_decay(decays: Mapping[str, Array], title: str) -> Drawing:
     ----------
     decays : mapping of str to ndarray, shape (T,)
     title : str
+        Title of the picture.
     """
     lags = [f"{lag}" for lag in range(max(map(len, decays.values())))]
     table = np.array([np.pad(decay, (0, len(lags) - len(decay)), constant_values=np.nan) for decay in decays.values()])
@@ -199,6 +205,7 @@ def draw_embedding(vectors: Any, symbols: Sequence[str], *, title: str = "embedd
     symbols : sequence of str
         One symbol for each vector, such as ``vocabulary.symbols``.
     title : str
+        Title of the picture.
 
     Returns
     -------

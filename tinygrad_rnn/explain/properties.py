@@ -110,7 +110,9 @@ def passage(text: str, length: int) -> slice:
     Parameters
     ----------
     text : str
+        The whole text.
     length : int
+        Length of the passage.
 
     Examples
     --------

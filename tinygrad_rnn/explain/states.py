@@ -139,6 +139,7 @@ class States:
         Parameters
         ----------
         name : str
+            Name of the value, such as ``"h"``.
         units : sequence of int, optional
             Numbers of the units that are drawn, in this order; if not given, all units.
         width : int
@@ -311,6 +312,7 @@ def neighbours(model: Any, symbol: str, n: int = 5, *, vocabulary: Vocabulary | 
     model : Module or array_like, shape (symbols, features)
         An embedding, a network with one, or a matrix of vectors.
     symbol : str
+        A symbol of the vocabulary.
     n : int
         Largest number of symbols.
     vocabulary : Vocabulary, optional

@@ -95,6 +95,7 @@ def truncation(
     model, xs, targets, loss
         As for :func:`gradient_flow`.
     k1 : int
+        Number of steps from one update to the next.
     k2 : int, optional
         If not given, k2 is k1.
     parameters : sequence of Parameter, optional

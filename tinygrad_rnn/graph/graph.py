@@ -360,6 +360,7 @@ def graph(*outputs: Tensor) -> Graph:
     Parameters
     ----------
     *outputs : Tensor
+        The values; the graph has all nodes that they depend on.
 
     Examples
     --------

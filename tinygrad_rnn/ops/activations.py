@@ -111,6 +111,7 @@ def logsumexp(x: TensorLike, axis: int | tuple[int, ...] | None = None, keepdims
     axis : int or tuple of int, optional
         Axes to sum over; all axes if not given.
     keepdims : bool
+        Whether the axes stay in the result, with length 1.
 
     Raises
     ------

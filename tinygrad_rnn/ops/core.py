@@ -345,6 +345,7 @@ def apply(primitive: Primitive, inputs: Sequence[TensorLike], attributes: Mappin
     Parameters
     ----------
     primitive : Primitive
+        The operation.
     inputs : sequence of Tensor or array_like
         Arrays and Python numbers become constants; a Python number takes the dtype that
         NumPy's promotion gives it beside the other inputs.

@@ -239,6 +239,7 @@ def einsum(subscripts: str, *operands: TensorLike) -> Tensor:
         The axes, such as ``"tbi,ih->tbh"``; ``...``, a repeated letter (a diagonal) and a missing
         ``->`` mean the same as in NumPy.
     *operands : array_like
+        The arrays, one for each term of the subscripts.
 
     Raises
     ------

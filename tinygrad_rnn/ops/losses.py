@@ -129,6 +129,7 @@ def cross_entropy(
     Parameters
     ----------
     logits : array_like, shape (..., n)
+        The outputs before the softmax, with n classes along the last axis.
     targets : array_like
         Integers of shape (...), the true classes, or probabilities of shape (..., n).
     reduction : {"mean", "sum", "none"}

@@ -552,7 +552,9 @@ def pad(x: TensorLike, pad_width: int | Sequence[Any], constant_values: float = 
     ----------
     x : array_like
     pad_width : int, (before, after), or one such pair for each axis
+        Width of the border.
     constant_values : float
+        The value of the border.
 
     Raises
     ------

@@ -64,10 +64,13 @@ class Plan:
     steps : int
         Number of steps T.
     title : str
+        Title of the table and of pictures.
     names : sequence of str
         Names of the state slots, in order.
     checkpoint : int, optional
+        Which values are kept for the gradient; see :class:`tinygrad_rnn.nn.Recurrent`.
     backend : Backend
+        The backend that runs the plan.
 
     Attributes
     ----------
@@ -127,6 +130,7 @@ class Plan:
         when : {"before", "after"}
             The step as it was written, or as it is run.
         direction : {"forward", "backward"}
+            The pass to draw.
 
         Raises
         ------

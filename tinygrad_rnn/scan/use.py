@@ -42,6 +42,7 @@ class use:
     Parameters
     ----------
     name : {"numpy", "native"}
+        The backend.
     threads : int, optional
         Number of threads of the native backend. If not given, the environment variable ``TINYGRAD_RNN_THREADS``, or else 1.
 

@@ -109,6 +109,7 @@ def unpad(padded: npt.ArrayLike, lengths: npt.ArrayLike, batch_first: bool = Fal
     Parameters
     ----------
     padded : array_like, shape (T, batch, …), or (batch, T, …) if `batch_first`
+        The padded sequences.
     lengths : array_like of int, shape (batch,)
         The length of each sequence.
     batch_first : bool
@@ -140,6 +141,7 @@ def reverse_padded(padded: ArrayOrTensor, lengths: npt.ArrayLike, batch_first: b
     Parameters
     ----------
     padded : ndarray or Tensor, shape (T, batch, …), or (batch, T, …) if `batch_first`
+        The padded sequences.
     lengths : array_like of int, shape (batch,)
         The length of each sequence.
     batch_first : bool

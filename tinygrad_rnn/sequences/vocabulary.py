@@ -110,6 +110,7 @@ class Vocabulary:
         Parameters
         ----------
         text : str or iterable of str
+            The text, or its symbols.
 
         Returns
         -------

@@ -54,6 +54,7 @@ def save(
     model : Module
         The model, of this library or of your own class.
     path : str or path
+        The file.
     training : mapping of str to value, optional
         All objects that a run needs to continue: optimisers, schedules, counts, random generators.
         With ``"rng": True`` the file has the state of the library's random generator too.
@@ -112,6 +113,7 @@ def load(path: AnyPath, *names: str, classes: Sequence[type] = ()) -> Any:
     Parameters
     ----------
     path : str or path
+        The file.
     *names : str
         Names of the wanted values: ``"model"``, ``"training"``, or names of additional values.
         Without a name, the model is returned; with several names, a tuple.

@@ -40,8 +40,11 @@ def random_cases(primitive: Primitive, count: int, seed: int = 0, *, wide: bool 
     Parameters
     ----------
     primitive : Primitive
+        The primitive.
     count : int
+        Number of cases.
     seed : int
+        Seed of the random choices.
     wide : bool
         Whether the numbers of a case have a scale between a thousandth and a thousand, if the domain is unbounded.
 

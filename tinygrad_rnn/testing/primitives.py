@@ -113,6 +113,7 @@ def check_case(primitive: Primitive, case: Case, *, order: int = 2) -> Primitive
     Parameters
     ----------
     primitive : Primitive
+        The primitive.
     case : Case
     order : int
         The order of the derivatives; 0 checks only the kernel.

@@ -79,6 +79,7 @@ def assert_shared(W: Parameter, uses: int, of: Tensor) -> None:
     Parameters
     ----------
     W : Parameter
+        The parameter.
     uses : int
         The expected number: T, or a multiple of T if a step uses the parameter several times.
     of : Tensor

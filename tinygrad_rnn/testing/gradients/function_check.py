@@ -54,6 +54,7 @@ def check_gradients(
         Smallest number of random directions, each with two random cotangents. Further directions
         follow for elements whose derivative is too small to be judged together with others.
     seed : int
+        Seed of the random directions.
 
     Returns
     -------
