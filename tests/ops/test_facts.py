@@ -56,6 +56,8 @@ def test_no_fact_is_missing(name):
         signs = [s for s in np.ndindex(*[2] * len(inputs)) if holds(declaring(p, Facts(signs=tuple(1 - 2 * b for b in s))))]
         found = tuple(1 - 2 * b for b in signs[0]) if signs and not p.facts.copies else ()
         assert found == p.facts.signs
+    if p.facts.reduces:
+        assert holds(declaring(p, p.facts._replace(sums=True))) == p.facts.sums
 
 
 # -- facts declared wrongly --------------------------------------------------------------------
@@ -110,6 +112,10 @@ WRONG = {
         "sum",
         Facts(reduces="axis"),
     ),
+    "a sum of shares is none of all": made(
+        lambda x, *, axis, keepdims: np.add.reduce(x, axis=axis, keepdims=keepdims) / 2, "sum", Facts(reduces="axis", sums=True)
+    ),
+    "the greatest is no sum": declaring(registry["max"], Facts(reduces="axis", sums=True)),
     "nothing meets along an axis": made(lambda x, *, axis: np.tanh(x), "cumsum", Facts(along="axis")),
     "an exponential has no greatest value": declaring(tr.exp, Facts(bounds=(0, 1))),
     "elements meet along others too": made(lambda x, *, axis: np.cumsum(x).reshape(x.shape), "cumsum", Facts(along="axis")),
@@ -140,6 +146,7 @@ def test_the_checker_of_primitives_holds_facts():
     ("facts", "said"),
     [
         (Facts(reduces="axes"), r"wrong: Facts\(reduces='axes'\) must name an attribute of the primitive: axis"),
+        (Facts(sums=True), r"wrong: Facts\(sums=True\) needs reduces="),
         (Facts(signs=(1, 1)), r"wrong: signs must have 1 or -1 for each of the inputs x, not \(1, 1\)"),
         (Facts(signs=(2,)), r"wrong: signs must have 1 or -1 .*, not \(2,\)"),
         (Facts(linear=("y",)), r"wrong: linear=\('y',\) names 'y', but the inputs are x"),

@@ -48,6 +48,8 @@ class Facts(NamedTuple):
         Name of the attribute with the axes, or the axis, that are reduced: missing in the result, or of length 1.
         An element of the result depends only on elements at its own position along the other axes. Reducing
         several axes at once is the same as reducing them one after another.
+    sums : bool
+        The reduction is the sum of the elements.
     along : str, optional
         Name of the attribute with the axes, or the axis, along which an element of the result depends on several
         elements of the input; the result has the input's shape. Along the other axes, an element of the result
@@ -62,6 +64,8 @@ class Facts(NamedTuple):
     >>> import tinygrad_rnn as tr
     >>> tr.subtract.facts.signs, tr.multiply.facts.linear, tr.ops.registry["sum"].facts.reduces, tr.tanh.facts.bounds
     ((1, -1), 'each', 'axis', (-1, 1))
+    >>> tr.ops.registry["sum"].facts.sums, tr.ops.registry["max"].facts.sums
+    (True, False)
     """
 
     elementwise: bool = False
@@ -73,6 +77,7 @@ class Facts(NamedTuple):
     reads: str | None = None
     joins: str | None = None
     reduces: str | None = None
+    sums: bool = False
     along: str | None = None
     bounds: tuple[float, float] | None = None
     symbol: str | None = None
@@ -85,7 +90,7 @@ class Facts(NamedTuple):
     @property
     def is_jointly_linear(self) -> bool:
         """Whether the operation is linear in all inputs of floats together."""
-        implied = self.copies or self.signs or self.reorders or self.reads or self.joins
+        implied = self.copies or self.signs or self.reorders or self.reads or self.joins or self.sums
         return self.linear == "jointly" or (self.linear is None and bool(implied))
 
     @property
@@ -194,6 +199,8 @@ def check_facts(name: str, facts: Facts, arguments: Sequence[str], attributes: I
         attribute = getattr(facts, fact)
         if attribute is not None and attribute not in attributes:
             raise ValueError(f"{name}: Facts({fact}={attribute!r}) must name an attribute of the primitive: {known}")
+    if facts.sums and facts.reduces is None:
+        raise ValueError(f"{name}: Facts(sums=True) needs reduces=, the attribute with the axes of the sum")
     inputs = ", ".join(arguments)
     if facts.signs and (len(facts.signs) != len(arguments) or not {*facts.signs} <= {1, -1}):
         raise ValueError(f"{name}: signs must have 1 or -1 for each of the inputs {inputs}, not {facts.signs}")

@@ -35,7 +35,7 @@ def reduced(x: Spec, axis: tuple[int, ...], keepdims: bool, floating: bool = Fal
 @primitive(
     gradient=(lambda g, y, x, axis, keepdims: expand_to(g, x, axis, keepdims).broadcast_to(x.shape),),
     formula=Formula(r"\sum{over} {x:product}", TERM),
-    facts=Facts(reduces="axis", linear="jointly", symbol="Σ"),
+    facts=Facts(reduces="axis", sums=True, symbol="Σ"),
     shape=lambda x, axis, keepdims: reduced(x, axis, keepdims)._replace(dtype=_summed_dtype(x.dtype)),
     domain=Domain(REAL, attributes=AXES),
     accumulates=True,

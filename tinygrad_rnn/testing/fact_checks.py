@@ -124,6 +124,11 @@ def _reduces(primitive: Primitive, case: Case, value: Array) -> bool:
     return _is_apart(primitive, case, value.reshape(kept), axes)
 
 
+def _sums(primitive: Primitive, case: Case, value: Array) -> bool:
+    (x,) = case.inputs
+    return _equal(value.ravel(), np.add.reduce(x, axis=_axes(primitive, case, "reduces")).ravel())
+
+
 def _goes_along(primitive: Primitive, case: Case, value: Array) -> bool:
     (x,), axes = case.inputs, _axes(primitive, case, "along")
     if value.shape != x.shape or not _is_apart(primitive, case, value, axes):
@@ -170,6 +175,7 @@ CHECKS: dict[str, Callable[[Primitive, Case, Array], bool]] = {
     "reads": _reads,
     "joins": _joins,
     "reduces": _reduces,
+    "sums": _sums,
     "along": _goes_along,
     "bounds": _is_bounded,
 }

@@ -10,7 +10,6 @@ from contextlib import ExitStack
 import numpy as np
 
 from ...graph.node import Node
-from ...ops.core import registry
 from ...ops.facts import facts_of
 from ...ops.indexing import is_index_array
 from .elements import write_pointers
@@ -20,8 +19,6 @@ from .places import CPlace, literal_of
 from .types import C_TYPES, line_dtype, template_of
 
 __all__ = ["write_einsum", "write_flat", "write_line", "write_scatter", "write_sum_over"]
-
-_SUM = registry["sum"]
 
 
 def write_line(page: Page, node: Node) -> None:
@@ -37,7 +34,7 @@ def write_line(page: Page, node: Node) -> None:
     free = [axis for axis in range(rank) if axis not in axes]
     dtype, lengths = line_dtype(node), [x.shape[axis] for axis in axes]
     count = " * ".join(page.size(x.shape[axis], axis) for axis in axes) or "1"
-    if node.primitive is _SUM and free and axes == list(range(len(axes))) and x.dtype == node.dtype == dtype:
+    if facts.sums and free and axes == list(range(len(axes))) and x.dtype == node.dtype == dtype:
         _write_sum_of_rows(page, node, axes)
         return
     with page.nest(x.shape, free) as variables:
