@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -74,6 +76,35 @@ def test_attributes_are_written_if_they_are_numbers():
         assert form_of(made) is None
     finally:
         del tr.ops.registry["leaky_in_c"]
+
+
+class Past(NamedTuple):
+    p: object
+    x_1: object
+
+
+class Unnamed(tr.nn.Cell):
+    """A cell whose step names no value; the slots have names, and the parameter has one."""
+
+    input_size, state_shape = 2, Past((2,), (2,))
+
+    def __init__(self):
+        super().__init__()
+        self.A = tr.nn.Parameter((2, 2), symbol="A")
+
+    def step(self, x, state):
+        h = tr.tanh(state.p @ self.A) * state.x_1 + x
+        return h, Past(h, x)
+
+
+def test_slots_and_gradients_have_the_names_of_the_plan():
+    plan = tr.nn.Recurrent(Unnamed(), backend="native").plan(T=3, B=2)
+    assert [slot.name for slot in plan.forward.slots] == ["p", "x_1"]
+    forward, backward = (
+        set(re.findall(r"^ +(?:const )?\w+ \*(\w+) =", one.source, re.M)) for one in (plan.forward, plan.backward)
+    )
+    assert {"ps_all", "p_end", "x_1s", "x_1_end", "p_A"} <= forward
+    assert {"ps_before", "delta_ps", "delta_p_end", "delta_x_1s", "dA", "dxs_all"} <= backward
 
 
 def test_names_never_become_code():

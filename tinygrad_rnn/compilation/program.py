@@ -222,11 +222,11 @@ class Program:
     def _names(self) -> dict[int, str]:
         found = {}
         for node, place in self._place.items():
-            inside = node
-            if node.primitive is item:
+            name = node.name
+            if name is None and node.primitive is item:
                 plan, k = node.inputs[0].attributes["plan"], output_number(node)
-                inside = (plan.loop if k < len(plan.loop.outputs) else plan.saving).outputs[k].node
-            name = node.name or inside.name
+                output = (plan.loop if k < len(plan.loop.outputs) else plan.saving).outputs[k]
+                name = output.node.name or output.name
             if name is not None:
                 found[place] = name
         return found

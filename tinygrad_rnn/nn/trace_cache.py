@@ -16,7 +16,7 @@ import numpy as np
 from ..cache import Kept, keep, touch
 from ..errors import SideEffectError
 from ..graph.context import Location, Unrolling, at, current
-from ..graph.node import Spec, leaf
+from ..graph.node import Node, Spec, leaf
 from ..guards import Guard, Watch, guard
 from ..ops.core import as_tensor
 from ..random import generator
@@ -282,9 +282,16 @@ def _trace(cache: _Traces, recurrent: Any, call: Call, reached: Guard) -> Traced
             break
         unmasked = delays
     found = results[-1]
+    tell_names(traced.loop.carry, found.names)
     choices = recurrent.checkpoint, backend_name(recurrent.backend), recurrent.threads
     make_plan = functools.partial(_plan, cache, traced.loop, tuple(element_names), *choices)
     return TracedStep(traced, reached, make_plan, found.output, found.names, found.recorded, call.state, tuple(state), unmasked)
+
+
+def tell_names(slots: Sequence[Node], names: Sequence[str]) -> None:
+    """Give slots without a name the names that the step has found, for plans and programs."""
+    for node, name in zip(slots, names, strict=True):
+        node.name = node.name or name
 
 
 def _plan(

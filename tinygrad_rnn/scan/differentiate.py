@@ -75,7 +75,7 @@ def differentiate(
     cotangents: list[Node] = []
     sums: list[Node] = []
     for i in given:
-        kind, node, _ = forward.outputs[i]
+        kind, node, *_ = forward.outputs[i]
         if kind == "final":
             continue
         g = leaf(node.spec, f"g_{node.name or i}", "cotangent")
@@ -97,7 +97,11 @@ def differentiate(
     made = found | {forward.carry[i]: g for i, g in carried.items()}
     results = [k for k in wanted if inputs[k] in made]
     outputs = [
-        Output("final" if node in forward.slot else "stack" if node in forward.sequences else "sum", made[node])
+        Output(
+            "final" if node in forward.slot else "stack" if node in forward.sequences else "sum",
+            made[node],
+            name=f"∂{node.name}" if node.name else None,
+        )
         for node in (inputs[k] for k in results)
     ]
 
@@ -111,8 +115,8 @@ def differentiate(
         not forward.reverse,
     )
     stand_ins = {node: leaf(node.spec, node.name) for node in _reads(forward, raw, before, saved)}
+    stand_ins |= {node: leaf(node.spec, f"{node.name}⁻" if node.name else None) for node in forward.carry}
     loop = canonical(raw, stand_ins)
-    stand_ins |= {node: node for node in forward.carry}
     nodes = loop.body
     reached = set(nodes)
     arrays = tuple([node for node in nodes if isinstance(node.value, np.ndarray) and not is_scalar_constant(node)])

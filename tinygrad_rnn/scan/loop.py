@@ -29,11 +29,14 @@ class Output(NamedTuple):
         Any node of the body.
     residual : bool
         Whether the array stays in the run's own memory for the gradient; it then lives as long as the run.
+    name : str or None
+        A name for the output, if its node has none, such as ∂W for the cotangent of W.
     """
 
     kind: Literal["stack", "final", "sum", "once"]
     node: Node
     residual: bool = False
+    name: str | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -253,7 +253,7 @@ def _result(node: Node, run: _OpenedRun) -> Node:
     index = node.attributes["index"]
     if index in run.results:
         return run.results[index]
-    kind, asked, _ = run.loop.outputs[index]
+    kind, asked, *_ = run.loop.outputs[index]
     if kind == "final":
         value = run.carried[run.loop.slot[asked]]
         assert value is not None

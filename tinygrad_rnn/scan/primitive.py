@@ -41,7 +41,7 @@ class Outline(Results):
     def read(self, node: Node, index: int) -> Tensor:
         """A result of the run that `node` stands for."""
         outputs = self._plan.loop.outputs
-        kind, value, _ = (outputs if index < len(outputs) else self._plan.saving.outputs)[index]
+        kind, value, *_ = (outputs if index < len(outputs) else self._plan.saving.outputs)[index]
         shape = (self._steps, *value.shape) if kind == "stack" else value.shape
         state = current()
         made = Node(item, (node,), {"index": index}, Spec(shape, value.dtype), state.location)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-__all__ = ["Names", "identifier"]
+__all__ = ["Names", "identifier", "plural"]
 
 RESERVED = set(
     re.findall(
@@ -16,6 +16,9 @@ RESERVED = set(
     )
 )
 """Words of the language, and names that every program has."""
+
+
+SIGNS = {"∂": "d", "⁻": "_before"}
 
 
 class Names:
@@ -47,8 +50,8 @@ def identifier(name: str) -> str:
 
     Examples
     --------
-    >>> identifier("W'"), identifier("*/ exit(1); /*"), identifier("1")
-    ('W_1', 'exit_1', 'v_1')
+    >>> identifier("W'"), identifier("h⁻"), identifier("*/ exit(1); /*"), identifier("1")
+    ('W_1', 'h_before', 'exit_1', 'v_1')
     """
     spelt = "".join(_letter(c) for c in name.replace("'", "_1"))
     stem = re.sub(r"_+", "_", re.sub(r"[^A-Za-z0-9_]", "_", spelt)).strip("_")[:40]
@@ -56,6 +59,17 @@ def identifier(name: str) -> str:
 
 
 def _letter(c: str) -> str:
-    """A Greek letter by its name; any other character unchanged."""
+    """A Greek letter or a sign of calculus by its name; any other character unchanged."""
     words = unicodedata.name(c, "").split()
-    return words[-1].lower() if words[:1] == ["GREEK"] and "LETTER" in words else "d" if c == "∂" else c
+    return words[-1].lower() if words[:1] == ["GREEK"] and "LETTER" in words else SIGNS.get(c, c)
+
+
+def plural(name: str) -> str:
+    """The name of the values of all steps.
+
+    Examples
+    --------
+    >>> plural("h"), plural("h⁻")
+    ('hs', 'hs⁻')
+    """
+    return re.sub("(?<!⁻)(?=⁻*$)", "s", name)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...graph.node import Node, Spec
-from .names import Names
+from .names import Names, plural
 from .places import CMemory, CPlace, CPlaces, literal_of
 from .rows import rows_of
 from .types import C_TYPES, literal, suffix
@@ -162,7 +162,7 @@ class Page:
     def name(self, memory: CMemory) -> str:
         """The name of a memory; if the memory has a row for each step, the name of the rows of a chunk."""
         if memory not in self.called:
-            self.called[memory] = self.names.new(f"{memory.name}s" if memory.name and memory.over_time else memory.name)
+            self.called[memory] = self.names.new(plural(memory.name) if memory.name and memory.over_time else memory.name)
             if not memory.given:
                 self.memories.append(memory)
         return self.called[memory]

@@ -232,7 +232,8 @@ class CPlaces:
             if output.kind == "final" or (output.residual and self.keeps(node)):
                 continue
             at_end, over_time = output.kind == "sum", output.kind == "stack"
-            place = CPlace(CMemory("result", node.spec, node.name, over_time=over_time, position=k), contiguous(node.shape))
+            name = node.name or output.name
+            place = CPlace(CMemory("result", node.spec, name, over_time=over_time, position=k), contiguous(node.shape))
             if output.kind == "once":
                 free = self._is_free(node)
             elif at_end:
