@@ -564,9 +564,6 @@ class Parameter(Tensor):
         """The values, as a read-only array; set it to rebind the parameter."""
         return super().data
 
-    def _called(self) -> str:
-        return f"parameter {self.name}" if self.name else "this parameter"
-
     @data.setter
     def data(self, value: Any) -> None:
         symbolic = isinstance(value, Tensor) and isinstance(value.node.value, Spec)
@@ -581,6 +578,9 @@ class Parameter(Tensor):
             rebind(self, made)
         else:
             rebind(self, leaf_of(self, given.astype(self.dtype)))
+
+    def _called(self) -> str:
+        return f"parameter {self.name}" if self.name else "this parameter"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         make, facts = self.__reduce__()
