@@ -76,7 +76,7 @@ def check_int(name: str, value: int, least: int = 1) -> int:
 
 
 def no_such(kind: str, name: object, known: Iterable[object]) -> str:
-    """Text of an error about a name that does not exist, with the names that do and the closest of them.
+    """Text of an error about a name that does not exist; it lists the existing names, and proposes the closest one.
 
     Examples
     --------
@@ -90,7 +90,7 @@ def no_such(kind: str, name: object, known: Iterable[object]) -> str:
 
 
 def one_of(name: str, value: object, known: Iterable[object]) -> str:
-    """Text of an error about an option whose value is not one of the known ones, with the closest of them.
+    """Text of an error about an unknown value of an option; it lists the known values, and proposes the closest one.
 
     Examples
     --------

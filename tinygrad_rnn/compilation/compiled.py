@@ -87,8 +87,7 @@ class CompiledFunction(Generic[P, R]):
         return f"<compiled {self.function!r}>"
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the function; after its recording, it runs as one program. If that fails, Python runs it, and a warning "
-        "says so."""
+        """Call the function. Once it is recorded, it runs as one program; if the program fails, Python runs the function."""
         context = current()
         if context.tracing or context.debugging:
             return self.function(*args, **kwargs)
