@@ -110,13 +110,13 @@ def test_every_number_is_measured(found: dict[str, ModelReport]) -> None:
             np.testing.assert_array_equal(norms, again)
             k = int(again.argmax())
             share = f"{again[k] / again.sum():.1%}"
-            assert f"{name}, step {k + 1} adds most, {share} of the sum" in words["Contributions"]
+            assert f"{name}, step {k + 1} adds the most, {share} of the sum" in words["Contributions"]
         for name, (low, high) in page.states.bounds.items():
             near = 0.1 * (high - low)
             values = page.states[name]
             share = f"{np.mean((values < low + near) | (values > high - near)):.1%}"
-            if f" {page.letter(name)} has " in words["Gate by gate"]:
-                assert f"{page.letter(name)} has {share} of its values" in words["Gate by gate"]
+            said = re.search(rf"(\S+) of the values of {re.escape(page.letter(name))}[ .]", words["Gate by gate"])
+            assert said is None or said[1] == share
 
 
 def test_the_loss_and_its_baseline(found: dict[str, ModelReport]) -> None:
@@ -138,7 +138,7 @@ def test_targets_that_are_given_are_guessed_without_the_input() -> None:
     ys = rng.normal((3.0, -1.0), size=(30, 1, 2))
     lead = explain.report(model, xs, targets=ys).lead
     assert f"a prediction of the mean has {ys.var(axis=0).mean():.3g}." in lead
-    assert lead.endswith("No training moves what is frozen: 0.weight_hh_l0.")
+    assert lead.endswith("Frozen, so not changed by training: 0.weight_hh_l0.")
     classes = np.arange(30)[:, None] % 3 // 2  # two of three are 0
     lead = explain.report(model, xs, targets=classes).lead
     assert f"a guess by the class frequencies has {np.log(3) - np.log(4) / 3:.3g}." in lead
@@ -150,7 +150,7 @@ def test_of_several_states_the_one_whose_gradient_reaches_farthest_counts(found:
         flows = {name: dataclasses.replace(flow, decay=g ** np.arange(50.0)) for name, g in (("u", 0.5), ("s", factor))}
         words, _ = _flow(dataclasses.replace(page, flows=flows), None)
         assert "7 steps back, less than 1% of it is left" in words
-        assert ("What lies further back than 21 steps, the model can hardly learn" in words) == is_said == ("hardly" in words)
+        assert ("The model can hardly learn from what is more than 21 steps back" in words) == is_said == ("hardly" in words)
 
 
 def test_values_are_called_as_in_the_pictures(found: dict[str, ModelReport]) -> None:
@@ -186,7 +186,7 @@ def test_units_are_labelled_with_what_they_go_with(found: dict[str, ModelReport]
     page = found["characters"]
     best = page.states.units(values=["h"])[0]
     words = {part.title: part.words for part in page.sections}["States"]
-    assert f"Clearest is {best}" in words
+    assert f"The strongest correlation is that of {best}" in words
     assert f"unit {best.number}: {best.property}, {best.correlation:.2f}" in page.html()
     assert "steps back" in found["a series"].html()  # memory of a series
 

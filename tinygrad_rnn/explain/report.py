@@ -453,7 +453,7 @@ def _flow(made: ModelReport, task: Task) -> tuple[str, list[Exhibit]]:
     reaches = [_reached(flow) for flow in measured]
     farthest = max((reach for reach in reaches if reach is not None), default=0)
     is_gone = None not in reaches and any(flow.decay[1:].any() for flow in measured)  # not where only inputs are kept
-    far = f" The model can hardly learn from steps that are more than {counted(farthest, 'step')} back." if is_gone else ""
+    far = f" The model can hardly learn from what is more than {counted(farthest, 'step')} back." if is_gone else ""
     return (
         "Each row is the loss of one step t, and each column a step k that its gradient has come back to. The colour is the "
         "norm of the gradient, from small (dark) to large (light). "

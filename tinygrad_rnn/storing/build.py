@@ -221,7 +221,7 @@ class Builder:
     def _parameter(self, name: str, description: Json) -> Parameter:
         stored = self._stored(name)
         if stored.dtype.kind != "f":
-            raise DataError(f"the array {name!r:.60} of {stored.dtype} is no parameter")
+            raise DataError(f"the array {name!r:.60} has dtype {stored.dtype}, but a parameter must have floats")
         self._check_shape(stored.shape)
         if name.startswith(BESIDE):  # not a parameter of the model; those get their numbers when the model is made
             made = Parameter(self.array(name), description["symbol"])

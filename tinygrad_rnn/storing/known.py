@@ -63,7 +63,7 @@ def by_name(classes: Iterable[type]) -> Mapping[str, type]:
     found = dict(CLASSES)
     for kind in classes:
         if not isinstance(kind, type):
-            raise TypeError(f"classes must be a list of classes, such as [MyCell], and not have {kind!r}")
+            raise TypeError(f"classes must be a list of classes, such as [MyCell], but it has {kind!r}")
         if found.setdefault(class_name(kind), kind) is not kind:
             raise DataError(
                 f"two of the classes have the name {kind.__name__}; rename one, for a file names classes only by name"

@@ -51,7 +51,7 @@ class Letters:
         for name, symbol in self.symbols.items():
             if not (isinstance(name, str) and isinstance(symbol, str) and symbol):
                 raise ValueError(
-                    f'symbols must be a dict from names in the model to new symbols, such as {{"U": "A"}}, and not have '
+                    f'symbols must be a dict from names in the model to new symbols, such as {{"U": "A"}}, but has '
                     f"{name!r}: {symbol!r}"
                 )
 
