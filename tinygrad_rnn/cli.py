@@ -418,11 +418,11 @@ def _explain(chosen: argparse.Namespace) -> int:
 
 def _forecast(chosen: argparse.Namespace) -> int:
     from .estimators import forecast_report, read_csv_series
-    from .files import make_folder
+    from .files import check_folder
 
     with _naming_flags():
         series = read_csv_series(chosen.table, chosen.target, chosen.inputs, chosen.time, chosen.drop_missing)
-    make_folder(chosen.out, "the folder of the report")  # before the training
+    check_folder(chosen.out, "the folder of the report")  # before the training
     for line in series.found:
         print(line)
     with _warnings_as_notes():

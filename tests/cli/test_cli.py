@@ -191,19 +191,19 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["fly"], "invalid choice"),
         (["demo", "--batch", "many"], "invalid int value"),
-        (["demo", "--batch", "0"], "batch is 1 at least, not 0"),
-        (["demo", "--hidden", "-3"], "hidden is 1 at least, not -3"),
-        (["demo", "--rate", "0"], "rate is more than 0"),
+        (["demo", "--batch", "0"], "batch must be at least 1, not 0"),
+        (["demo", "--hidden", "-3"], "hidden must be at least 1, not -3"),
+        (["demo", "--rate", "0"], "rate must be more than 0"),
         (["demo", "--backend", "gpu"], "invalid choice: 'gpu' (choose from"),
-        (["demo", "--seconds", "nan"], "seconds is more than 0"),
-        (["demo", "--temperature", "-1"], "a temperature is 0 at least"),
+        (["demo", "--seconds", "nan"], "seconds must be more than 0"),
+        (["demo", "--temperature", "-1"], "temperatures must be at least 0"),
         (["demo", "--text", "no/such/file"], "cannot read no/such/file"),
         (["demo", "--text", os.devnull], "is empty"),
         (["demo", "--text", sys.executable], "is not a text file"),
-        (["demo", "--batch", "10000"], "shorter than one chunk"),
+        (["demo", "--batch", "10000"], "the text is too short"),
         (["draw"], "required: CELL"),
         (["draw", "GRUU"], "RNNCell"),
-        (["draw", "RNNCell", "--steps", "0"], "1 at least"),
+        (["draw", "RNNCell", "--steps", "0"], "must be a whole number, at least 1"),
         (["draw", "RNNCell", "--time", "twice"], "invalid choice"),
         (["check", "no_such_module:Cell"], "there is no module 'no_such_module'"),
         (["check", "no/such/file.py:Cell"], "there is no file"),
@@ -394,7 +394,7 @@ def test_show_tells_all_that_is_in_a_file(tmp_path: Path, capsys: pytest.Capture
 def test_a_check_is_of_one_cell(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tr.save(nn.LSTM(2, 3, num_layers=2), tmp_path / "m.safetensors")
     assert main(["check", str(tmp_path / "m.safetensors")]) == 2
-    assert "has 2 cells, l0.cell, l1.cell; a check is of one" in capsys.readouterr().err
+    assert "must have one cell to check, but has 2: l0.cell, l1.cell" in capsys.readouterr().err
 
 
 # -- check ---------------------------------------------------------------------------------
@@ -457,11 +457,11 @@ def test_a_cell_that_cannot_be_run_says_why(cells: Path, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("no_cell", "made a int"),
-        ("needs", "neither with"),
+        ("no_cell", "must make a cell, not a int"),
+        ("needs", "must take (input_size, hidden_size), or no arguments"),
         ("number", "has no cell"),
         ("Goood", "its cells are Alone, Codes"),
-        ("layer", "is of class RNN, and not a cell, one time step; its cells are Alone, Codes"),
+        ("layer", "must be a cell, which computes one time step, not a RNN; its cells are Alone, Codes"),
     ],
 )
 def test_what_is_no_cell(name: str, words: str, cells: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -473,7 +473,7 @@ def test_what_is_no_cell(name: str, words: str, cells: Path, capsys: pytest.Capt
 def test_a_file_without_a_name_tells_its_cells(cells: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _no_primitive()
     assert main(["check", str(cells)]) == 2
-    assert f"say which cell: {cells}:Name; its cells are Alone, Codes" in capsys.readouterr().err
+    assert f"give the name of the cell, {cells}:Name; its cells are Alone, Codes" in capsys.readouterr().err
     assert main(["check", ":Cell"]) == 2
     assert "there is no cell ':Cell'" in capsys.readouterr().err
 
@@ -575,7 +575,7 @@ def test_explain_writes_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str
         assert words in capsys.readouterr().out
         assert words in out.read_text(encoding="utf-8")
     for command, words in (
-        (["foo", "--csv", str(series)], "is no model"),
+        (["foo", "--csv", str(series)], "a model must be given as a file"),
         ([f"{source}:not_a_model", "--csv", str(series)], "of class int"),
         ([f"{source}:make_model"], "one of the arguments --text --csv is required"),
         ([f"{source}:make_model", "--text", str(text)], "needs a vocabulary"),

@@ -156,7 +156,7 @@ FAILING = {
     "too deep": ("x = " + "(" * 500 + ")" * 500, "SyntaxError"),
     "arguments": (
         "from tinygrad_rnn import nn\nclass Cell(nn.Cell):\n    def __init__(self, a, b, c): pass\n",
-        "neither with",
+        "must take (input_size, hidden_size), or no arguments",
     ),
     "no super": (
         "from tinygrad_rnn import nn\nclass Cell(nn.Cell):\n    def __init__(self): self.x = nn.Parameter((2,))\n",

@@ -10,6 +10,7 @@ import pytest
 
 from tinygrad_rnn import datasets
 from tinygrad_rnn.cli import main
+from tinygrad_rnn.errors import DataError
 
 pandas = pytest.importorskip("pandas")
 pytest.importorskip("sklearn")
@@ -78,7 +79,9 @@ def test_rows_that_lack_a_value_are_left_out_of_predictions(made: Path, capsys: 
     (made / "holes.csv").write_text("\n".join(lines), encoding="utf-8")
     arguments = ["predict", str(made / "out/model.safetensors"), str(made / "holes.csv"), "--out", str(made / "some.csv")]
     assert main(arguments) == 2
-    assert "'level' in 1 row, first in row 49" in capsys.readouterr().err
+    assert re.search(r"'level' in 1 row, first in row 49.*leave these rows out by --drop-missing", capsys.readouterr().err)
+    with pytest.raises(DataError, match="leave these rows out by drop_missing=True"):
+        estimators.predict_csv(estimators.load(made / "out/model.safetensors"), made / "holes.csv")
     assert main([*arguments, "--drop-missing"]) == 0
     assert list(pandas.read_csv(made / "some.csv").time) == [
         line.partition(",")[0] for k, line in enumerate(lines) if k not in (0, 50)
@@ -104,19 +107,19 @@ def test_without_inputs_the_next_steps_are_forecast(tmp_path: Path) -> None:
 
 BAD = {
     "no such column": (lambda rows: rows, ["--target", "levl"], r"no column 'levl'; there are .*did you mean 'level'"),
-    "text": (lambda rows: [*rows[:7], rows[7].rpartition(",")[0] + ",high", *rows[8:]], [], r"'level' .* 'high' in row 6"),
+    "text": (lambda rows: [*rows[:7], rows[7].rpartition(",")[0] + ",high", *rows[8:]], [], r"'level' .* row 6.* has 'high'"),
     "missing": (lambda rows: [*rows[:7], rows[7].rpartition(",")[0] + ",", *rows[8:]], [], r"'level' in 1 row, first in row 6"),
     "twice": (lambda rows: [*rows[:7], rows[6], *rows[7:]], [], r"two rows have the time"),
     "unsorted": (lambda rows: [rows[0], *rows[:0:-1]], [], r"not in order"),
-    "no times": (lambda rows: [rows[0], "soon" + rows[1][19:], *rows[2:]], [], r"'time' .* no times"),
-    "short": (lambda rows: rows[:12], ["--delays", "1-9"], r"too few to forecast 10 steps from 9 rows before"),
+    "no times": (lambda rows: [rows[0], "soon" + rows[1][19:], *rows[2:]], [], r"'time' .* must have times in one format"),
+    "short": (lambda rows: rows[:12], ["--delays", "1-9"], r"too few to forecast 10 steps from the 9 rows before"),
     "constant": (lambda rows: [re.sub(r",[^,]*,", ",1,", row) if k else row for k, row in enumerate(rows)], [], r"'pump'"),
     "far": (lambda rows: rows, ["--horizon", "900"], r"horizon"),
-    "no steps": (lambda rows: rows, ["--horizon", "0"], r"--horizon: 0 is not a whole number"),
-    "no delay": (lambda rows: rows, ["--delays", "0"], r"no step before the present"),
+    "no steps": (lambda rows: rows, ["--horizon", "0"], r"--horizon: '0' must be a whole number, at least 1"),
+    "no delay": (lambda rows: rows, ["--delays", "0"], r"must have a delay of at least 1"),
     "names apart": (lambda rows: rows, ["valve"], r"valve; names are separated by commas: --inputs pump,valve"),
-    "no number": (lambda rows: rows, ["--delays", "1-x"], r"1-x is not a number of steps"),
-    "empty": (lambda rows: [], [], r"no table|No columns"),
+    "no number": (lambda rows: rows, ["--delays", "1-x"], r"'1-x' must be a number of steps"),
+    "empty": (lambda rows: [], [], r"cannot read .* as a table"),
 }
 
 
@@ -135,10 +138,20 @@ def test_bad_input_is_one_error_and_writes_nothing(
     assert [p.name for p in tmp_path.iterdir()] == ["plant.csv"]
 
 
+def test_a_folder_that_cannot_be_written_ends_the_command_before_the_training(
+    plant: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "plant.csv"
+    path.write_text("\n".join(plant), encoding="utf-8")
+    monkeypatch.setattr(estimators, "forecast_report", None)  # calling it would be a TypeError
+    assert main(["forecast", str(path), "--target", "level", "--out", str(path)]) == 2
+    assert "cannot write to the folder of the report" in capsys.readouterr().err
+
+
 def test_other_columns_at_predicting(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "other.csv"
     path.write_text("pomp\n1\n2\n", encoding="utf-8")
     out = tmp_path / "predicted.csv"
     assert main(["predict", str(made / "out/model.safetensors"), str(path), "--out", str(out)]) == 2
-    assert "no column 'pump'; there are 'pomp'; did you mean 'pomp'?" in capsys.readouterr().err
+    assert "no column 'pump'; there is 'pomp'; did you mean 'pomp'?" in capsys.readouterr().err
     assert not out.exists()

@@ -80,7 +80,7 @@ def test_wiener_hammerstein(tmp_path):
     [("cascaded_tanks", "cascaded-tanks"), ("silverbox", "silverbox"), ("wiener_hammerstein", "wiener-hammerstein")],
 )
 def test_a_missing_file_says_where_the_data_are(tmp_path, load, page):
-    with pytest.raises(DataError, match=f"nothing is downloaded: get .* from {SITE}{page}") as raised:
+    with pytest.raises(DataError, match=f"The library downloads nothing: get .* from {SITE}{page}") as raised:
         getattr(datasets, load)(tmp_path)
     assert str(tmp_path) in str(raised.value)
 
@@ -92,11 +92,11 @@ def spoiled(**changes):
 @pytest.mark.parametrize(
     "columns, once, said",
     [
-        ({"u": TANKS["uEst"], "y": TANKS["yEst"]}, {"Ts": 4}, "has no uEst, yEst, uVal, yVal; there are u, y, Ts"),
-        (TANKS, None, "has no Ts"),
+        ({"u": TANKS["uEst"], "y": TANKS["yEst"]}, {"Ts": 4}, "there is no column 'uEst'; there are 'u', 'y', 'Ts'"),
+        (TANKS, None, "there is no column 'Ts'"),
         (spoiled(yVal=np.full(1024, np.nan)), {"Ts": 4}, "values of yVal that are missing"),
         (TANKS, {"Ts": 0}, "values of Ts that are"),
-        (TANKS, {"Ts": "four"}, "has 'four' in the column Ts of line 2"),
+        (TANKS, {"Ts": "four"}, "line 2: column Ts must have a number, not 'four'"),
     ],
 )
 def test_other_columns(tmp_path, columns, once, said):
@@ -110,7 +110,7 @@ def test_files_that_are_damaged(tmp_path):
     write_csv(csv, TANKS, {"Ts": 4})
     lines = csv.read_text("utf-8").splitlines()
     csv.write_text("\n".join([*lines[:9], "1,2,,4,", *lines[10:]]), encoding="utf-8")
-    with pytest.raises(DataError, match="has '' in the column yEst of line 10"):
+    with pytest.raises(DataError, match="line 10: column yEst must have a number, not ''"):
         datasets.cascaded_tanks(csv)
     for content in (b"", b"\xff\xfe\x00uEst"):
         csv.write_bytes(content)

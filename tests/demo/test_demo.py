@@ -116,7 +116,7 @@ def test_a_text_of_one_chunk_is_enough_and_less_is_not(batch: int, length: int, 
     settings = Settings(updates=2, batch=batch, length=length)
     codes = np.zeros(n, np.int64)
     if n <= batch * length:
-        with pytest.raises(DataError, match="shorter than one chunk"):
+        with pytest.raises(DataError, match="the text is too short"):
             check_length(n, settings)
         return
     history = train(CharModel(CharVocabulary("ab"), 2, 2), codes, settings)

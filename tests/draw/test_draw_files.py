@@ -116,7 +116,7 @@ def test_without_a_renderer_saving_says_how_and_leaves_the_dot(no_renderer, tmp_
 
 
 def test_a_renderer_that_fails_says_so():
-    with pytest.raises(RendererError, match="Graphviz could not draw this"):
+    with pytest.raises(RendererError, match="Graphviz could not draw the picture"):
         render.render("digraph {", "png")
 
 

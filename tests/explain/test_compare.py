@@ -62,12 +62,12 @@ def test_models_of_all_kinds_and_classes():
 @pytest.mark.parametrize(
     "models, options, error, words",
     [
-        ({}, {}, ValueError, "compare needs models"),
-        (CELLS, {"equal": "speed"}, ValueError, "equal='width' or 'parameters', not 'speed'"),
-        ({"LSTM": "LSTM"}, {}, TinygradError, "LSTM: give a Module, or a function that makes a cell"),
-        ({"LSTM": nn.LSTM}, {}, TinygradError, "the function made a LSTM, and a cell is needed"),
-        ({"line": nn.Linear(3, 3)}, {}, TinygradError, "no recurrent part of Linear"),
-        (CELLS, {"at": "c"}, ShapeError, "no value is called 'c'"),
+        ({}, {}, ValueError, "compare needs at least one model"),
+        (CELLS, {"equal": "speed"}, ValueError, "equal must be 'width' or 'parameters', not 'speed'"),
+        ({"LSTM": "LSTM"}, {}, TinygradError, "LSTM must be a Module, or a function of .* that makes a cell"),
+        ({"LSTM": nn.LSTM}, {}, TinygradError, "the function must make a cell, not a LSTM"),
+        ({"line": nn.Linear(3, 3)}, {}, TinygradError, "not depend on a recurrent part of Linear"),
+        (CELLS, {"at": "c"}, ShapeError, "there is no value 'c'"),
     ],
 )
 def test_bad_input_gets_one_clear_error(models, options, error, words):

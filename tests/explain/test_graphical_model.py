@@ -62,5 +62,5 @@ def test_the_edges_are_what_changes_an_output(bidirectional):
 
 
 def test_a_loss_without_a_target():
-    with pytest.raises(TinygradError, match="over the targets of a loss"):
+    with pytest.raises(TinygradError, match="needs a loss with a target"):
         explain.draw_graphical_model(LANGUAGE, lambda o, y: (o * o).sum(), T)

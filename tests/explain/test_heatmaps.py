@@ -149,10 +149,10 @@ def test_symbols_stand_where_their_vectors_are():
 @pytest.mark.parametrize(
     ("draw", "message"),
     [
-        (lambda: explain.heatmap(np.zeros((3, 2)), "ab"), "text: 2 for 3 numbers"),
-        (lambda: explain.heatmap(np.full((3, 2), np.nan)), "there is no number to draw"),
-        (lambda: explain.heatmap(np.zeros(3)), "2 axes are needed"),
-        (lambda: explain.draw_embedding(np.eye(2), "abc"), "symbols: 3 for 2 numbers"),
+        (lambda: explain.heatmap(np.zeros((3, 2)), "ab"), "text must have one entry for each of the 3 numbers, but 2"),
+        (lambda: explain.heatmap(np.full((3, 2), np.nan)), "no finite number to draw"),
+        (lambda: explain.heatmap(np.zeros(3)), "must have 2 axes"),
+        (lambda: explain.draw_embedding(np.eye(2), "abc"), "symbols must have one entry for each of the 2 numbers, but 3"),
     ],
 )
 def test_what_does_not_fit(draw, message):

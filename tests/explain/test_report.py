@@ -168,7 +168,7 @@ def test_values_are_called_as_in_the_pictures(found: dict[str, ModelReport]) -> 
 def test_a_model_that_needs_what_came_before_is_run_as_it_is_said() -> None:
     narx, wave = nn.NARX(1, 1, input_delays=1, feedback_delays=2, hidden_size=3), np.sin(np.arange(40))[:, None, None]
     xs, history, ys = narx.prepare(np.roll(wave, 3, axis=0), wave)
-    with pytest.raises(ShapeError, match=r"(?s)what came before.*say how it is run: report\(model, xs, targets=…, run=lambda"):
+    with pytest.raises(ShapeError, match=r"(?s)a history.*a function that runs it: report\(model, xs, targets=…, run=lambda"):
         explain.report(narx, xs, targets=ys)
     page = explain.report(narx, xs, targets=ys, run=lambda xs: narx.free_run(xs, history))
     assert f"Its mean loss is {np.mean((narx.free_run(xs, history).data - ys) ** 2):.3g} mean squared error" in page.lead
@@ -213,7 +213,7 @@ def test_the_page_stands_alone(found: dict[str, ModelReport], tmp_path: Path) ->
         (0.0, "γ = 0 on average: 1 step back, less than 1% of it is left"),
         (0.5, r"γ = 0\.5 on average \(R² = 1\.00\): 7 steps back, less than 1% of it is left"),
         (2.0, r"γ = 2 on average \(R² = 1\.00\): all 18 steps back, it is 2\.62e\+05 times as large"),
-        (np.nan, "At h there is none: .* NaN"),
+        (np.nan, "For h there is no picture: .* NaN"),
     ],
 )
 def test_gradients_that_vanish_explode_or_are_nan(weight: float, words: str) -> None:

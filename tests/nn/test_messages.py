@@ -76,11 +76,11 @@ MESSAGES = [
         "or (time, features) for a single sequence, with 3 features",
     ),
     # what a drawing is asked for
-    (lambda: nn.RNN(3, 4).draw(loss="mse"), "loss is a function of output and target, such as nn.mse, and not 'mse'"),
-    (lambda: nn.Sequential(nn.RNN(3, 4)).draw(loss=3), "loss is a function of output and target, such as nn.mse, and not 3"),
-    (lambda: nn.RNN(3, 4).draw(force=["q"]), "force: there is no slot q to force; the slots are h, h_l0"),
-    (lambda: nn.RNN(3, 4).draw(force="state"), "force: there is no slot state to force; the slots are h, h_l0"),
-    (lambda: nn.Recurrent(nn.LSTMCell(3, 4)).draw(force=["q", "h"]), "force: there is no slot q to force; the slots are h, c"),
+    (lambda: nn.RNN(3, 4).draw(loss="mse"), "loss must be a function of output and target, such as nn.mse, not 'mse'"),
+    (lambda: nn.Sequential(nn.RNN(3, 4)).draw(loss=3), "loss must be a function of output and target, such as nn.mse, not 3"),
+    (lambda: nn.RNN(3, 4).draw(force=["q"]), "force: there is no slot 'q'; there are 'h', 'h_l0'"),
+    (lambda: nn.RNN(3, 4).draw(force="state"), "force: there is no slot 'state'; there are 'h', 'h_l0'"),
+    (lambda: nn.Recurrent(nn.LSTMCell(3, 4)).draw(force=["q", "h"]), "force: there is no slot 'q'; there are 'h', 'c'"),
 ]
 
 

@@ -289,7 +289,7 @@ def test_a_dtype_without_c_is_named_once():
     expected = nn.Recurrent(Half())(XS)[0].data
     (found, _), said = told(lambda: [nn.Recurrent(Half(), backend="native")(XS)[0].data for _ in range(2)])
     assert np.array_equal(found, expected)
-    assert said == ["native backend: there is no float16 in C; NumPy runs the cell"]
+    assert said == ["native backend: C has no type for float16; NumPy runs the cell instead"]
 
 
 def test_compiling_longer_than_a_second_says_so_once(monkeypatch, capsys):
@@ -297,7 +297,7 @@ def test_compiling_longer_than_a_second_says_so_once(monkeypatch, capsys):
     times = iter(range(0, 1000, 3))
     monkeypatch.setattr(libraries.time, "monotonic", lambda: next(times))
     outputs(), outputs(cell=nn.RNNCell(3, 4))
-    assert capsys.readouterr().err.startswith("tinygrad_rnn: compiling a cell took 3.0 s; it is kept in ")
+    assert capsys.readouterr().err.startswith("tinygrad_rnn: compiling a cell took 3.0 s; the program is kept in ")
     assert not capsys.readouterr().err
 
 

@@ -228,7 +228,7 @@ def test_a_model_without_a_recurrent_part():
 
 @pytest.mark.parametrize(("T", "B"), [(0, 1), (3, 0), (2.5, 1)])
 def test_sizes_are_numbers(T, B):
-    with pytest.raises(ValueError, match="1 at least"):
+    with pytest.raises(ValueError, match="must be a whole number, at least 1"):
         nn.RNN(3, 5).plan(T, B)
 
 

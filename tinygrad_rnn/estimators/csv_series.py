@@ -258,7 +258,10 @@ def _times(pandas: Any, column: Any, path: Any) -> Any:
             return pandas.DatetimeIndex(pandas.to_datetime(column))
     except (ValueError, TypeError, OverflowError, UserWarning) as error:
         first = str(error).splitlines()[0]
-        raise DataError(f"column {column.name!r} of {os.fspath(path)} must have times, but: {first}") from None
+        raise DataError(
+            f"column {column.name!r} of {os.fspath(path)} must have times in one format, such as 2026-03-01 12:00; pandas "
+            f"says: {first}"
+        ) from None
 
 
 def _rows(count: int, later: int, target: str) -> str:

@@ -194,7 +194,7 @@ def gradient_flow(
     size = T * part.steps * size_of(node.spec)
     if arrays and size > max_bytes:
         raise ValueError(
-            f"all δ(t,k) need {size:,} bytes, but max_bytes is {max_bytes:,}; leave arrays out, or give a larger max_bytes"
+            f"all δ(t,k) need {size:,} bytes, but max_bytes is {max_bytes:,}; leave arrays=True out, or give a larger max_bytes"
         )
     behind = slots_behind(part.loop, node)
     paths = [*[part.slots[i] for i in behind], "output"] if len(behind) > 1 else []

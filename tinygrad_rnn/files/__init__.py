@@ -4,11 +4,12 @@ from .npz import Stored, write_arrays
 from .table import read_table
 from .tensors import TensorFile, read_arrays, read_tensors, write_tensors
 from .text import read_text
-from .writing import check_writable, make_folder, replacing, write_bytes
+from .writing import check_folder, check_writable, make_folder, replacing, write_bytes
 
 __all__ = [
     "Stored",
     "TensorFile",
+    "check_folder",
     "check_writable",
     "make_folder",
     "read_arrays",

@@ -14,7 +14,7 @@ from typing import IO, cast
 
 from .paths import AnyPath, Refused, kind_of, told
 
-__all__ = ["check_writable", "make_folder", "replacing", "write_bytes"]
+__all__ = ["check_folder", "check_writable", "make_folder", "replacing", "write_bytes"]
 
 
 def check_writable(path: AnyPath, what: str = "") -> None:
@@ -41,6 +41,37 @@ def check_writable(path: AnyPath, what: str = "") -> None:
     """
     with told(_to_write(what), path):
         _target(path)
+
+
+def check_folder(path: AnyPath, what: str = "the folder") -> None:
+    """Check that a folder can be written to, or made, before the work that makes its content; nothing is left behind.
+
+    Parameters
+    ----------
+    path : str or path
+    what : str
+        Words for the folder, for the error.
+
+    Raises
+    ------
+    DataError
+        If the folder cannot be made, or files cannot be written to it.
+
+    Examples
+    --------
+    >>> check_folder("setup.cfg")
+    Traceback (most recent call last):
+        ...
+    tinygrad_rnn.errors.DataError: cannot write to the folder setup.cfg: File exists
+    """
+    with told(f"write to {what}", path):
+        missing = [folder for folder in (Path(path), *Path(path).parents) if not folder.exists()]
+    try:
+        make_folder(path, what)
+    finally:
+        for folder in missing:
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def make_folder(path: AnyPath, what: str = "the folder") -> Path:
