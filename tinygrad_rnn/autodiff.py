@@ -308,7 +308,8 @@ def grad(outputs: Tensor | Sequence[Tensor], inputs: Tensor | Sequence[Tensor], 
                 )
             if x.node in records and x.node not in graph:
                 raise GradientError(
-                    f"the outputs were not computed from {describe(x.node)}, which is only a record of a step's value; "
+                    f"the outputs were not computed from this tensor of shape {x.shape}, which only records values of the "
+                    "steps; "
                     "explain.gradient_flow(model, xs, targets, loss, at=…) computes the gradients at the values of all steps"
                 )
     table = pull(order, pairs, [node for x in wanted for node in (x.node, *earlier[id(x)])])

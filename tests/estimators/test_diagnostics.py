@@ -56,7 +56,7 @@ def test_criteria_are_their_formulas_and_find_the_order():
         assert row["free_run"] == pytest.approx(np.std(y[k:] - model.forecast(steps=100).mean), rel=0.1)
     assert list(found.to_frame().columns) == ["order", "size", "aic", "bic", "one_step", "free_run"]
     assert repr(found).splitlines()[0].split() == ["order", "numbers", "AIC", "BIC", "one", "step", "free", "run"]
-    with pytest.raises(DataError, match="a criterion is one of 'aic'"):
+    with pytest.raises(DataError, match="criterion must be 'aic'"):
         found.best("AIC")
 
 
@@ -66,7 +66,7 @@ def test_delays_of_a_table_are_selected():
     grid = {"input_delays": [[1], [1, 2]], "output_delays": [2]}
     found = select_order(model, data[["flow", "valve"]], data["level"], grid)
     assert found.best() == {"input_delays": [1, 2], "output_delays": 2}
-    with pytest.raises(DataError, match="one series"):
+    with pytest.raises(DataError, match="a single series"):
         select_order(NARXRegressor(groups="plant"), data[["flow"]], data["level"], grid)
 
 

@@ -168,7 +168,7 @@ def test_a_function_of_ones_own_in_place_of_the_units(tmp_path):
     model.save(tmp_path / "own.safetensors")
     again = load(tmp_path / "own.safetensors")
     np.testing.assert_array_equal(again.predict(u), model.predict(u))
-    with pytest.raises(DataError, match=r"no code of the function .*\.f, .* set_params"):
+    with pytest.raises(DataError, match=r"not hold the code of the function .*\.f; .* set_params"):
         again.fit(u, y)
 
 
@@ -182,7 +182,7 @@ def test_a_file_has_all_that_a_forecast_needs(plant, tmp_path):
         again.predict(data[["flow"]])
     assert isinstance(tr.load(tmp_path / "plant.safetensors"), nn.NARX)
     tr.save(model.module_, tmp_path / "bare.safetensors")
-    with pytest.raises(DataError, match="it has no 'estimator'"):
+    with pytest.raises(DataError, match="there is no value 'estimator'"):
         load(tmp_path / "bare.safetensors")
 
 

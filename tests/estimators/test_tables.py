@@ -120,8 +120,14 @@ def with_value(data, row, column, value):
 
 
 BAD = {
-    "text": (lambda d: with_value(d, 7, "flow", "n/a"), r"column 'flow' of X has 'n/a' in row 7 \(2024-01-01 07:00:00\)"),
-    "text in y": (lambda d: with_value(d, 5, "level", "high"), r"column 'level' of y has 'high' in row 5 \(2024-01-01 05"),
+    "text": (
+        lambda d: with_value(d, 7, "flow", "n/a"),
+        r"column 'flow' of X must have numbers, but row 7 \(2024-01-01 07:00:00\) has 'n/a'",
+    ),
+    "text in y": (
+        lambda d: with_value(d, 5, "level", "high"),
+        r"column 'level' of y must have numbers, but row 5 \(2024-01-01 05:00:00\) has 'high'",
+    ),
     "missing": (
         lambda d: d.replace({"valve": {d.iloc[9, 1]: np.nan}}),
         r"X has .*'valve' has NaN in 1 row, first in row 9 \(2024",
@@ -130,10 +136,13 @@ BAD = {
     "infinite": (lambda d: d.replace({"flow": {d.iloc[3, 0]: np.inf}}), r"'flow' has inf in 1 row, first in row 3"),
     "repeated": (
         lambda d: pd.concat([d[:5], d[4:]]),
-        r"two rows have the time 2024-01-01 04:00:00, the second is row 5.*duplicated",
+        r"two rows have the time 2024-01-01 04:00:00, the second of them is row 5.*duplicated",
     ),
-    "unsorted": (lambda d: pd.concat([d[5:], d[:5]]), r"not in order: 2024-01-01 00:00:00 comes after .*row 75; sort_index"),
-    "short": (lambda d: d[:3], r"too short: it has n_samples = 3, and the longest delay is 2; at least 4 rows"),
+    "unsorted": (
+        lambda d: pd.concat([d[5:], d[:5]]),
+        r"not in order: 2024-01-01 00:00:00 comes after .*row 75; sort them, df.sort_index",
+    ),
+    "short": (lambda d: d[:3], r"too short: it has n_samples = 3; with a longest delay of 2, at least 4 rows"),
     "constant": (lambda d: d.assign(valve=1.0), r"X has the same value .* column 'valve'"),
     "constant y": (lambda d: d.assign(level=1.0), r"y has the same value .* column 'level'"),
     "at random": (
@@ -144,7 +153,7 @@ BAD = {
         lambda d: d.reset_index(drop=True).sample(frac=0.8, random_state=0),
         r"not in order: \d+ comes after \d+, in row",
     ),
-    "times": (lambda d: d.assign(valve=d.index), r"column 'valve' of X has times; make it the index: set_index\('valve'\)"),
+    "times": (lambda d: d.assign(valve=d.index), r"column 'valve' of X has times; make it the index: df.set_index\('valve'\)"),
 }
 
 
@@ -159,10 +168,10 @@ def test_bad_data(data, make, message):
 CALLS = {
     "horizon 0": (
         lambda m, d: m.predict(d[INPUTS], horizon=0, y_past=d["level"]),
-        "horizon is how many steps ahead, 1 at least",
+        "horizon must be a whole number of steps, at least 1",
     ),
-    "no measurements": (lambda m, d: m.predict(d[INPUTS], horizon=2), r"y_past is missing: give what was measured"),
-    "nothing to run": (lambda m, d: m.predict(d[INPUTS], y_past=d["level"]), r"no row is left to run freely.*y\[:2\]"),
+    "no measurements": (lambda m, d: m.predict(d[INPUTS], horizon=2), r"y_past is missing: give the measurements"),
+    "nothing to run": (lambda m, d: m.predict(d[INPUTS], y_past=d["level"]), r"no row is left to predict.*y\[:2\]"),
     "a column less": (lambda m, d: m.predict(d[["flow"]]), "Feature names seen at fit time, yet now missing:\n- valve"),
     "another column": (
         lambda m, d: m.predict(d.rename(columns={"flow": "Flow"})[["Flow", "valve"]]),
@@ -173,43 +182,46 @@ CALLS = {
     "no inputs ahead": (lambda m, d: m.forecast(steps=3), "X is missing: the forecast needs the 2 inputs of each step"),
     "a gap before": (
         lambda m, d: m.forecast(d[INPUTS].shift(100, "h")),
-        "data end at 2024-01-04 07:00:00, and X begins at 2024-01-05 04",
+        "data end at 2024-01-04 07:00:00, so X must begin at 2024-01-04 08:00:00, not at 2024-01-05 04",
     ),
     "past apart": (
         lambda m, d: m.forecast(d[INPUTS][50:], d["level"][:50]),
-        r"X begins where y_past begins.*pd.concat|other labels in row 0",
+        r"X must have the inputs of the past.*pd.concat|the same labels, but row 0",
     ),
-    "interval": (lambda m, d: m.forecast(d[INPUTS].shift(80, "h"), interval=90), "interval is the share .* such as 0.9"),
+    "interval": (lambda m, d: m.forecast(d[INPUTS].shift(80, "h"), interval=90), "interval must be a share .* such as 0.9"),
     "a hole in the past": (
         lambda m, d: m.predict(d[INPUTS], y_past=d["level"].where(d.index.hour != 3)),
-        "a NaN in row 3, and values after",
+        "NaN in row 3 and values after",
     ),
     "no y": (lambda m, d: NARXRegressor().fit(d[INPUTS]), r"the target y is None.*fit\(None, y\)"),
     "no group": (
         lambda m, d: NARXRegressor(groups="Valve").fit(d[INPUTS], d["level"]),
         "no column 'Valve'.*did you mean 'valve'",
     ),
-    "a name": (lambda m, d: NARXRegressor().fit(d[INPUTS], "level"), r"such as df\['level'\], and not a name"),
+    "a name": (lambda m, d: NARXRegressor().fit(d[INPUTS], "level"), r"such as df\['level'\], not the name"),
     "no cell": (
         lambda m, d: RecurrentRegressor(nn.GRU).fit(d[INPUTS], d["level"]),
-        "'gru', or makes an nn.Cell, one step; GRU is none",
+        "'gru', or a function .* makes an nn.Cell; it made a GRU",
     ),
     "solver": (
         lambda m, d: NARXRegressor(solver="sgd").fit(d[INPUTS], d["level"]),
-        "solver is one of 'auto', 'lm', 'lbfgs', 'adam'",
+        "solver must be 'auto', 'lm', 'lbfgs' or 'adam'",
     ),
-    "fraction": (lambda m, d: NARXRegressor(validation_fraction=1).fit(d[INPUTS], d["level"]), "validation_fraction is a part"),
+    "fraction": (
+        lambda m, d: NARXRegressor(validation_fraction=1).fit(d[INPUTS], d["level"]),
+        "validation_fraction must be at least 0",
+    ),
     "lengths": (lambda m, d: NARXRegressor().fit(d[INPUTS], d["level"][:70]), "inconsistent numbers of samples"),
     "of a list": (
         lambda m, d: NARXRegressor().fit([d[INPUTS].to_numpy()], [d["level"][:9].to_numpy()]),
-        "80 steps in X, and 9 in y",
+        "80 steps in X, but 9 in y",
     ),
     "one value": (
         lambda m, d: NARXRegressor().fit([d[INPUTS].to_numpy()], [1.0]),
-        "one value for each sequence, and NARXRegressor needs",
+        "one value for each sequence, but NARXRegressor needs",
     ),
-    "no inputs at all": (lambda m, d: RecurrentRegressor().fit(None, d["level"]), "needs inputs X; a series without"),
-    "one class": (lambda m, d: RecurrentClassifier().fit(d[INPUTS], d["level"] > 0), "y has one class only"),
+    "no inputs at all": (lambda m, d: RecurrentRegressor().fit(None, d["level"]), "needs inputs X; for a series without"),
+    "one class": (lambda m, d: RecurrentClassifier().fit(d[INPUTS], d["level"] > 0), "y has only one class"),
 }
 
 

@@ -152,9 +152,9 @@ def test_a_board_shows_values_with_their_gradients():
 
 def test_what_cannot_be_drawn():
     model = MODELS["elman"]()
-    with pytest.raises(ValueError, match="step must be from 1 to 6, .* not 7"):
+    with pytest.raises(ValueError, match=r"step must be from 1 to 6, .* not 7"):
         explain.draw_backward_pass(model, XS, YS, squared, step=7)
     with pytest.raises(ValueError, match="'slots' or 'values'"):
         explain.draw_backward_pass(model, XS, YS, squared, detail="ops")
-    with pytest.raises(ShapeError, match="the loss of each step is needed"):
+    with pytest.raises(ShapeError, match="the loss must have a value for each step"):
         explain.draw_backward_pass(model, XS, YS, nn.mse)

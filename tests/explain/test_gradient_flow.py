@@ -294,13 +294,13 @@ def test_a_nan_of_another_layer_is_told_with_the_layer():
 @pytest.mark.parametrize(
     "model, xs, loss, at, error, words",
     [
-        (nn.LSTM(3, 4), XS, squares, "q", ShapeError, "there is no value 'q'; there are 'x', 'a', 'i', 'f', 'g', 'o', 'c', 'h'"),
+        (nn.LSTM(3, 4), XS, squares, "q", ShapeError, "there is no value 'q'; there are 'x', 'a', 'i', .* 'h'"),
         (nn.LSTM(3, 4, 2), XS, squares, "h", ShapeError, "2 values have the name 'h'; give one of .*, h_l0, .*, h_l1"),
         (nn.LSTM(3, 4), XS, lambda o, _: o.sum(), "h", ShapeError, r"the loss must have a value for each step, .* not \(\)"),
         (nn.LSTM(3, 4), XS, lambda o, _: o[1:].sum(axis=-1), "h", ShapeError, "loss has shape .* model ran over 6 steps"),
         (nn.LSTM(3, 4), XS[:0], lambda o, _: o.sum(axis=-1), "h", ShapeError, "the sequence is empty"),
         (nn.LSTM(3, 4), XS, lambda o, _: o.argmax(axis=-1), "h", DtypeError, "the loss has dtype int64, and only floats"),
-        (nn.Linear(3, 4), XS, squares, "h", TinygradError, "does not depend on a recurrent part of Linear: .* nn.Recurrent"),
+        (nn.Linear(3, 4), XS, squares, "h", TinygradError, "does not depend on a recurrent part of Linear; .* nn.Recurrent"),
         (nn.Recurrent(nn.SystemCell(0, 1, f=lambda s: s)), None, squares, "h", ShapeError, "steps must be the number of steps"),
         (decoder()[0], np.zeros((3, 2), int), squares, "y", DtypeError, "y has dtype int64, and only floats have a gradient"),
         ("LSTM", XS, squares, "h", TinygradError, "model must be a Module, or a function"),

@@ -295,7 +295,7 @@ def test_codes_and_classes():
             [[1.0]],
             {},
             tr.errors.TinygradError,
-            "Linear is no cell, and has no nn.Recurrent",
+            "Linear is not a cell, and has no nn.Recurrent",
         ),
         (
             nn.LSTM(2, 1),
@@ -303,11 +303,11 @@ def test_codes_and_classes():
             [[1.0]],
             {},
             tr.errors.TinygradError,
-            "LSTM is no cell, and has no nn.Recurrent.*give a cell, here LSTMCell,",
+            "LSTM is not a cell, and has no nn.Recurrent.*give a cell, here LSTMCell,",
         ),
-        (nn.RNNCell(2, 1), np.ones((0, 2)), np.ones((0, 1)), {}, tr.errors.ShapeError, "there is no step"),
-        (nn.RNNCell(2, 1), np.ones((3, 2)), np.ones((2, 1)), {}, tr.errors.ShapeError, "differ in length"),
-        (nn.RNNCell(2, 1), np.ones((3, 4, 2)), np.ones((3, 1)), {}, tr.errors.ShapeError, "not 4 side by side"),
+        (nn.RNNCell(2, 1), np.ones((0, 2)), np.ones((0, 1)), {}, tr.errors.ShapeError, "the sequence is empty"),
+        (nn.RNNCell(2, 1), np.ones((3, 2)), np.ones((2, 1)), {}, tr.errors.ShapeError, "must have the same length"),
+        (nn.RNNCell(2, 1), np.ones((3, 4, 2)), np.ones((3, 1)), {}, tr.errors.ShapeError, "not a batch of 4"),
         (nn.RNNCell(2, 1), np.ones((3, 3)), np.ones((3, 1)), {}, tr.errors.ShapeError, "RNNCell: matmul"),
         (
             nn.RNNCell(2, 1),
@@ -317,7 +317,14 @@ def test_codes_and_classes():
             ValueError,
             "digits must be a whole number, at least 2",
         ),
-        (nn.RNNCell(2, 1), np.ones((3, 2)), np.ones((3, 1)), {"digits": 12}, ValueError, "digits is a whole number up to 9"),
+        (
+            nn.RNNCell(2, 1),
+            np.ones((3, 2)),
+            np.ones((3, 1)),
+            {"digits": 12},
+            ValueError,
+            "digits must be a whole number, at most 9",
+        ),
         (nn.RNNCell(2, 1), [[1, 2]], [[np.nan]], {}, tr.errors.NonFiniteError, "NaN|not finite"),
     ],
 )
@@ -335,5 +342,5 @@ def test_whole_numbers_are_features_where_nothing_looks_them_up():
 
 
 def test_a_loss_is_one_number():
-    with pytest.raises(tr.errors.ShapeError, match="the loss of a step is one number"):
+    with pytest.raises(tr.errors.ShapeError, match="must return a single number, the loss of a step"):
         worked_example(nn.RNNCell(2, 3), np.ones((3, 2)), np.ones((3, 3)), lambda o, y: (o - y) ** 2)

@@ -77,7 +77,9 @@ def test_leaving_a_loop_early_takes_the_tag_off():
     assert (tr.tensor(1.0) * 2).node.step is None
 
 
-@pytest.mark.parametrize(("sequences", "message"), [((), "time"), ((1.0,), "time"), (([1.0], [1.0, 2.0]), "differ in length")])
+@pytest.mark.parametrize(
+    ("sequences", "message"), [((), "time"), ((1.0,), "time"), (([1.0], [1.0, 2.0]), "must have the same length")]
+)
 def test_steps_of_what_is_no_sequence(sequences, message):
     with pytest.raises(tr.errors.ShapeError, match=message):
         tr.steps(*sequences)

@@ -187,7 +187,7 @@ def test_without_a_compiler_numpy_runs_the_cell(tmp_path, monkeypatch):
     ("script", "words"),
     [
         ('[ "$1" = --version ] || { echo "x.c:1: error: no luck"; exit 3; }', "cc ended with status 3: x.c:1: error: no luck"),
-        ('[ "$1" = --version ] || sleep 30', "cc did not end within 0.2 s"),
+        ('[ "$1" = --version ] || sleep 30', "cc did not finish within 0.2 s"),
         ('[ "$1" = --version ] || exit 0', "cannot be used"),  # the compiler reports success, but has made no file
         ("exit 1", "cc ended with status 1"),
         ("kill -9 $$", "cc ended with status -9"),
@@ -203,7 +203,7 @@ def test_a_compiler_that_fails(script, words, tmp_path, monkeypatch):
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="of POSIX")
 def test_a_folder_that_cannot_be_used(fresh, monkeypatch):
     fresh.write_text("a file")
-    falls_back("TINYGRAD_RNN_CACHE names another")
+    falls_back("set the environment variable TINYGRAD_RNN_CACHE")
 
 
 def test_a_full_folder(fresh, monkeypatch):

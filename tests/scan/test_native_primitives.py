@@ -45,12 +45,12 @@ def test_each_primitive_has_c_that_gives_what_its_kernel_gives(level, count):
 )
 def test_wrong_c_is_found(name, c):
     wrong = replace(tr.ops.registry[name], c=c)
-    with pytest.raises(GradientCheckError, match=f"{name}: its C gives"):
+    with pytest.raises(GradientCheckError, match=f"{name}: the C code gives"):
         check_c((wrong, case) for case in random_cases(wrong, 8))
 
 
 def test_braces_in_c_are_those_of_inputs():
-    with pytest.raises(ValueError, match=r"twice: \{y0\} in its C 2 \* \{y0\} is not one of x, n, y"):
+    with pytest.raises(ValueError, match=r"twice: \{y0\} in c='2 \* \{y0\}' must be one of x, n, y"):
 
         @tr.primitive(gradient=(lambda g, y, x: 2 * g,), formula="2 {x}", c="2 * {y0}")
         def twice(x, *, out=None):

@@ -232,9 +232,9 @@ def test_the_number_of_threads_is_chosen_as_the_backend_is(monkeypatch):
         assert chosen.thread_count() == 4
     assert repr(tr.use("native", threads=2)) == "use('native', threads=2)"
     for threads in (0, -1, 1.5, "2"):
-        with pytest.raises(ValueError, match="threads is a whole number"):
+        with pytest.raises(ValueError, match="threads must be a whole number"):
             tr.use("native", threads=threads)
-        with pytest.raises(ValueError, match="threads is a whole number"):
+        with pytest.raises(ValueError, match="threads must be a whole number"):
             nn.Recurrent(nn.RNNCell(2, 3), threads=threads)
     for call in (lambda: tr.use("numpy", threads=2), lambda: nn.GRU(2, 3, backend="numpy", threads=2)):
         with pytest.raises(ValueError, match="threads=2 is for the backend \"native\", and the backend is 'numpy'"):

@@ -177,9 +177,7 @@ def test_scan_refuses_what_unroll_refuses_in_the_same_words(does):
 @pytest.mark.parametrize("mode", ["scan", "unroll"])
 def test_an_error_names_layer_codes_range_and_step(mode, code):
     codes = np.array([[0, 1], [2, 3], [1, code]])
-    words = (
-        rf"Embedding: codes go from {min(1, code)} to {max(1, code)}, and there are 4 embeddings in 'cell.embed' at step t=3"
-    )
+    words = rf"Embedding: codes go from {min(1, code)} to {max(1, code)}, but .* 4 embeddings in 'cell.embed' at step t=3"
     with pytest.raises(ShapeError, match=words):
         nn.Recurrent(Reading(_lookup), mode=mode)(codes)
     words = rf"cross_entropy: classes go from {min(1, code)} to {max(1, code)}, and there are 4 logits in 'cell' at step t=3"
@@ -214,7 +212,7 @@ def test_codes_of_all_integer_dtypes_are_held_to_their_range(dtype):
     layer = nn.Embedding(N, 2)
     assert layer(np.array([0, N - 1], dtype)).shape == (2, 2)
     for bad in (N, 100, *([] if np.dtype(dtype).kind == "u" else [-1, -100])):
-        with pytest.raises(ShapeError, match="and there are 4 embeddings"):
+        with pytest.raises(ShapeError, match="but there are only 4 embeddings"):
             layer(np.array([0, bad], dtype))
     assert layer(np.zeros((0, 2), dtype)).shape == (0, 2, 2)
 

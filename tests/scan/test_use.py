@@ -58,7 +58,7 @@ def test_use_is_for_all_threads_and_a_context_for_its_own():
 
 def test_a_name_that_is_none_is_an_error_with_all_names(monkeypatch):
     for call in (lambda: tr.use("cuda"), lambda: nn.Recurrent(nn.RNNCell(2, 2), backend="cuda")):
-        with pytest.raises(ValueError, match="a backend is 'numpy' or 'native', not 'cuda'"):
+        with pytest.raises(ValueError, match="backend must be 'numpy' or 'native', not 'cuda'"):
             call()
     assert backend_name() == "numpy"
     monkeypatch.setenv("TINYGRAD_RNN_BACKEND", "fast")

@@ -238,7 +238,7 @@ def test_bombs(good, path, bomb):
         ('{"format": 1.0}', r"its format is 1\.0"),
         ('{"format": true}', "its format is True"),
         ('{"format": 0}', "its format is 0"),
-        ("[]", "no JSON object"),
+        ("[]", "must be a JSON object"),
         ("{}", "its format is None"),
         ('{"format": 1}', "damaged"),
         ("\ud800", "damaged"),

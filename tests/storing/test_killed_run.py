@@ -133,7 +133,7 @@ def test_an_optimiser_of_ones_own(tmp_path):
     training = tr.load(tmp_path / "m.safetensors", "training", classes=[Signs])
     assert type(training["optimizer"]) is Signs and training["optimizer"].decay == 0.25
     assert training["h"].data.tolist() == [[1.0]] and training["best"] == float("inf")
-    with pytest.raises(DataError, match=r"hand it in: classes=\[Signs\]"):
+    with pytest.raises(DataError, match=r"give it as classes=\[Signs\]"):
         tr.load(tmp_path / "m.safetensors", "training")
     assert isinstance(tr.load(tmp_path / "m.safetensors"), nn.Linear)  # the optimiser's class is not needed for the model
 

@@ -273,7 +273,7 @@ def test_a_wrong_delta_is_found_at_its_step(wrong, step):
         ),
         (lambda p, xs, ys: p["Wx"], NETWORK, {}, BpttError, "reads parameter 'Wx', and the parameters are U, W, b, b', V, c"),
         (backward, NETWORK, {"T": 0}, tr.errors.ShapeError, "T is a number of steps, 1 at least, not 0"),
-        (backward, NETWORK, {"xs": np.ones((0, 2))}, tr.errors.ShapeError, "there is no step"),
+        (backward, NETWORK, {"xs": np.ones((0, 2))}, tr.errors.ShapeError, "the sequence is empty"),
         (backward, nn.Linear(2, 3), {}, tr.errors.TinygradError, "Linear is no cell"),
         (
             backward,

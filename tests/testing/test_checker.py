@@ -886,7 +886,10 @@ def test_what_is_wrong_in_a_coarser_dtype_alone_is_caught(dtype, part):
     def rule(g, y, u):
         return g * (1 - y * y) * (2.0 if part == "rule" and g.dtype == dtype else 1.0)
 
-    with registered(bends, rule) as p, pytest.raises(GradientCheckError, match=f"in {dtype}, the (kernel|gradient of input 0)"):
+    with (
+        registered(bends, rule) as p,
+        pytest.raises(GradientCheckError, match=f"the (kernel|gradient of input 0) in {dtype} differs"),
+    ):
         check_primitive(p, examples=10)
 
 

@@ -484,9 +484,7 @@ def _restored_parameter(value: Any) -> Any:
 
 
 def _lost(name: str, *arguments: Any) -> Any:
-    raise DataError(
-        f"the file does not hold the code of the function {name}, which makes the cell; set it by set_params(cell=…)"
-    )
+    raise DataError(f"the file does not hold the code of the function {name}; give the function again by set_params")
 
 
 def _check_horizon(horizon: int | None) -> None:
