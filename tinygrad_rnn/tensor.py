@@ -559,9 +559,6 @@ class Parameter(Tensor):
         if symbol is not None:
             self._node.name = clean_name(symbol) or None
 
-    def _called(self) -> str:
-        return f"parameter {self.name}" if self.name else "this parameter"
-
     @property
     def data(self) -> npt.NDArray[Any]:
         """The values, as a read-only array; set it to rebind the parameter."""

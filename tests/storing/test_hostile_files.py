@@ -317,7 +317,7 @@ def test_a_newer_format_is_told(good, path):
     refused(
         later,
         path,
-        rf"version '9\.0' .* in format {FORMAT + 1}, and this version .* up to format {FORMAT}; install a newer one",
+        rf"version '9\.0' .* in format {FORMAT + 1}, but version .* reads only up to format {FORMAT}; install a newer version",
     )
 
 
