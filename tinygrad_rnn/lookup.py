@@ -68,7 +68,7 @@ def find_cell(name: str) -> CellFactory:
         return lambda: found
     if isinstance(found, nn.Module):
         raise DataError(
-            f"{name} must be a cell, which computes one time step, not a {type(found).__name__}; {_cells_of(module)}"
+            f"{name} must be a cell, which computes one time step, not of type {type(found).__name__}; {_cells_of(module)}"
         )
     if not callable(found):
         raise DataError(f"{where} has no cell {attribute!r}; {_cells_of(module)}")
@@ -105,7 +105,9 @@ def find_model(name: str) -> nn.Module:
         with running(name):
             found = found()
     if not isinstance(found, nn.Module):
-        raise DataError(f"{name} must be a model, an nn.Module, or a function that makes one, not a {type(found).__name__}")
+        raise DataError(
+            f"{name} must be a model, an nn.Module, or a function that makes one, not of type {type(found).__name__}"
+        )
     return found
 
 

@@ -457,11 +457,11 @@ def test_a_cell_that_cannot_be_run_says_why(cells: Path, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("no_cell", "must make a cell, not a int"),
+        ("no_cell", "must make a cell, not of type int"),
         ("needs", "must take (input_size, hidden_size), or no arguments"),
         ("number", "has no cell"),
         ("Goood", "its cells are Alone, Codes"),
-        ("layer", "must be a cell, which computes one time step, not a RNN; its cells are Alone, Codes"),
+        ("layer", "must be a cell, which computes one time step, not of type RNN; its cells are Alone, Codes"),
     ],
 )
 def test_what_is_no_cell(name: str, words: str, cells: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -576,7 +576,7 @@ def test_explain_writes_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str
         assert words in out.read_text(encoding="utf-8")
     for command, words in (
         (["foo", "--csv", str(series)], "a model must be given as a file"),
-        ([f"{source}:not_a_model", "--csv", str(series)], "of class int"),
+        ([f"{source}:not_a_model", "--csv", str(series)], "not of type int"),
         ([f"{source}:make_model"], "one of the arguments --text --csv is required"),
         ([f"{source}:make_model", "--text", str(text)], "needs a vocabulary"),
         ([f"{source}:make_model", "--csv", str(text)], "has no row of numbers"),

@@ -277,7 +277,7 @@ def test_a_symbol_for_nothing_is_an_error():
     for time in ("unrolled", "step"):
         with pytest.raises(ValueError, match=r"there is no name 'q'; there are .*'h'"):
             nn.RNNCell(2, 3).draw(time=time, symbols={"q": "r"})
-    with pytest.raises(ValueError, match="notation is"):
+    with pytest.raises(ValueError, match="notation must be"):
         nn.RNNCell(2, 3).draw(notation="VU")
 
 

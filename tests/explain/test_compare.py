@@ -65,7 +65,7 @@ def test_models_of_all_kinds_and_classes():
         ({}, {}, ValueError, "compare needs at least one model"),
         (CELLS, {"equal": "speed"}, ValueError, "equal must be 'width' or 'parameters', not 'speed'"),
         ({"LSTM": "LSTM"}, {}, TinygradError, "LSTM must be a Module, or a function of .* that makes a cell"),
-        ({"LSTM": nn.LSTM}, {}, TinygradError, "the function must make a cell, not a LSTM"),
+        ({"LSTM": nn.LSTM}, {}, TinygradError, "the function must make a cell, not of type LSTM"),
         ({"line": nn.Linear(3, 3)}, {}, TinygradError, "not depend on a recurrent part of Linear"),
         (CELLS, {"at": "c"}, ShapeError, "there is no value 'c'"),
     ],

@@ -50,7 +50,7 @@ def test_wrong_c_is_found(name, c):
 
 
 def test_braces_in_c_are_those_of_inputs():
-    with pytest.raises(ValueError, match=r"twice: \{y0\} in c='2 \* \{y0\}' must be one of x, n, y"):
+    with pytest.raises(ValueError, match=r"twice: the placeholder \{y0\} in c='2 \* \{y0\}' must be one of x, n, y"):
 
         @tr.primitive(gradient=(lambda g, y, x: 2 * g,), formula="2 {x}", c="2 * {y0}")
         def twice(x, *, out=None):

@@ -237,7 +237,7 @@ def test_the_number_of_threads_is_chosen_as_the_backend_is(monkeypatch):
         with pytest.raises(ValueError, match="threads must be a whole number"):
             nn.Recurrent(nn.RNNCell(2, 3), threads=threads)
     for call in (lambda: tr.use("numpy", threads=2), lambda: nn.GRU(2, 3, backend="numpy", threads=2)):
-        with pytest.raises(ValueError, match="threads=2 is for the backend \"native\", and the backend is 'numpy'"):
+        with pytest.raises(ValueError, match="threads=2 needs the backend \"native\", but the backend is 'numpy'"):
             call()
     for wrong in ("two", "0", "-1"):
         monkeypatch.setattr(chosen, "_everywhere", [None])

@@ -180,7 +180,9 @@ def test_an_error_names_layer_codes_range_and_step(mode, code):
     words = rf"Embedding: codes go from {min(1, code)} to {max(1, code)}, but .* 4 embeddings in 'cell.embed' at step t=3"
     with pytest.raises(ShapeError, match=words):
         nn.Recurrent(Reading(_lookup), mode=mode)(codes)
-    words = rf"cross_entropy: classes go from {min(1, code)} to {max(1, code)}, and there are 4 logits in 'cell' at step t=3"
+    words = (
+        rf"cross_entropy: classes go from {min(1, code)} to {max(1, code)}, but there are only 4 logits in 'cell' at step t=3"
+    )
     with pytest.raises(ShapeError, match=words):
         nn.Recurrent(Reading(_loss), mode=mode)(codes)
     words = r"Embedding: codes go from .* in 'cell.inner.cell.embed' at step t=1"  # of the inner loop

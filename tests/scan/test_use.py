@@ -62,7 +62,7 @@ def test_a_name_that_is_none_is_an_error_with_all_names(monkeypatch):
             call()
     assert backend_name() == "numpy"
     monkeypatch.setenv("TINYGRAD_RNN_BACKEND", "fast")
-    with pytest.raises(ValueError, match="TINYGRAD_RNN_BACKEND=fast: a backend is numpy or native"):
+    with pytest.raises(ValueError, match="TINYGRAD_RNN_BACKEND must be 'numpy' or 'native', not 'fast'"):
         backend_name()
 
 

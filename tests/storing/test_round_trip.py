@@ -386,7 +386,7 @@ def test_vocabularies_and_scalers(path):
         DataError, match=r"there is no value 'units'; there are 'model', 'chars', 'words', 'scaler', 'mine', 'weight'"
     ):
         tr.load(path, "units")
-    with pytest.raises(DataError, match=r"scaler is of class StandardScaler; a file holds .*classes=\["):
+    with pytest.raises(DataError, match=r"scaler is of class StandardScaler; a file can hold .*classes=\["):
         tr.save(model, path, scaler=scaler)
     with pytest.raises(DataError, match=r"needs the class 'StandardScaler'.*give it as classes=\[StandardScaler\]"):
         tr.load(path, "scaler")

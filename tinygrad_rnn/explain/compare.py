@@ -188,7 +188,7 @@ def _of_size(name: str, make: CellMaker, hidden_size: int, xs: Any, targets: Any
     outputs = wanted.shape[-1] if wanted.dtype.kind == "f" else int(wanted.max()) + 1
     cell = make(inputs.shape[-1], hidden_size)
     if not isinstance(cell, Cell):
-        raise TinygradError(f"{name}: the function must make a cell, not a {type(cell).__name__}")
+        raise TinygradError(f"{name}: the function must make a cell, not of type {type(cell).__name__}")
     dtype = next((p.dtype for p in cell.parameters()), np.dtype(np.float32))
     return Sequential(Recurrent(cell), Readout(getattr(cell, "output_size", hidden_size), outputs, dtype))
 

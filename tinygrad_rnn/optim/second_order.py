@@ -328,7 +328,7 @@ def _differentiable(name: str, function: Callable[[], Tensor]) -> Tensor:
         result = function()
     if not isinstance(result, Tensor):
         raise GradientError(
-            f"{name}() must return a tensor that is computed from the parameters, not a {type(result).__name__}"
+            f"{name}() must return a tensor that is computed from the parameters, not of type {type(result).__name__}"
         )
     if not result.requires_grad:
         raise GradientError(

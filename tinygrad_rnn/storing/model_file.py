@@ -88,7 +88,7 @@ def save(
     array([1, 3, 2, 0])
     """
     if not isinstance(model, Module):
-        raise TypeError(f"tr.save(model, path) needs a module, not a {type(model).__name__}")
+        raise TypeError(f"tr.save(model, path) needs a module, not of type {type(model).__name__}")
     state = None if training is None else {**training, **({"rng": random.generator()} if training.get("rng") else {})}
     kept = values if state is None else {**values, "training": state}
     try:

@@ -270,7 +270,9 @@ def _draws(
         run = hand.forward(parameters, given, hand.start())
         said = function(_Parameters(copy.deepcopy(parameters)), *copy.deepcopy((x, target)))
         if not isinstance(said, Mapping):
-            raise BpttError(f"the backward pass must return a dict from symbols to gradients, not a {type(said).__name__}")
+            raise BpttError(
+                f"the backward pass must return a dict from symbols to gradients, not of type {type(said).__name__}"
+            )
         found.append(Draw(hand, run, {name: np.asarray(g, float) for name, g in said.items()}))
     return found
 

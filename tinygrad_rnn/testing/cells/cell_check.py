@@ -338,7 +338,7 @@ def make_cell(factory: CellFactory, *sizes: int) -> nn.Cell:
     except Exception as error:
         raise DataError(f"{name} failed when it was called: {type(error).__name__}: {error}") from error
     if not isinstance(cell, nn.Cell):
-        raise DataError(f"{name} must make a cell, not a {type(cell).__name__}; derive the class from nn.Cell")
+        raise DataError(f"{name} must make a cell, not of type {type(cell).__name__}; derive the class from nn.Cell")
     return cell
 
 
