@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import gc
 import inspect
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -19,8 +21,14 @@ from tinygrad_rnn import nn, optim
 from tinygrad_rnn.compilation import compiled as module
 from tinygrad_rnn.compilation.number import Arithmetic, Number
 from tinygrad_rnn.compilation.program import ScanCall, Section
+from tinygrad_rnn.guards import Unread
 
 X = np.float32([[1.0, -2.0]])
+
+
+class Point:
+    def __init__(self, x: Any) -> None:
+        self.x = x
 
 
 class Counter:
@@ -81,6 +89,31 @@ def looped(x: Any) -> Any:
     return x
 
 
+def texts(x: Any, rate: float) -> Any:
+    return x, f"{rate}"
+
+
+def kept_object(x: Any) -> Any:
+    return Point(x)
+
+
+def generates(x: Any) -> Any:
+    yield x
+
+
+def appends(x: Any, seen: list[Any]) -> Any:
+    seen.append(x)
+    return x
+
+
+def draws_itself(x: Any) -> Any:
+    return x * tr.random.generator().normal()
+
+
+def draws_anew(x: Any) -> Any:
+    return x * random.Random().random()
+
+
 @pytest.mark.parametrize(
     "function, args, words, text",
     [
@@ -92,6 +125,14 @@ def looped(x: Any) -> Any:
         (written, (X,), r"format\(\)", 'f"{x.sum():.3f}"'),
         (decided_by_a_number, (X, 0.6), "a number that may differ between calls", "rate > 0.5"),
         (looped, (X,), "truth value", "while x.max() > 1:"),
+        (texts, (X, 0.5), "a number that changes from call to call", 'f"{rate}"'),
+        (lambda x: np.linalg.det(x), (X,), "no counterpart here.*outside, with what it returns", ""),
+        (lambda x: x[x > 0], (X,), "number of True values.*outside, with what it returns", ""),
+        (kept_object, (X,), "returns a Point, and the next call would return the same", ""),
+        (generates, (X,), "returns a generator", ""),
+        (appends, (X, []), "cannot change a list or a dict among its arguments", ""),
+        (draws_itself, (X,), "random numbers by tr.sample", ""),
+        (draws_anew, (X,), "reads Random beside its arguments", ""),
     ],
 )
 def test_what_needs_a_value_is_refused_with_its_line(function: Any, args: Any, words: str, text: str) -> None:
@@ -198,6 +239,33 @@ def test_values_that_somebody_holds_stay() -> None:
         np.testing.assert_array_equal(copied.data, data_then)
         np.testing.assert_array_equal(grad.data, grad_then)
         assert loss.item() == loss_then and not data.flags.writeable
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda x: x,
+        lambda x: x.reshape(-1),
+        lambda x: tr.tanh(x).reshape(-1),
+        lambda x: tr.einsum("ij->ji", x),
+        lambda x: tr.einsum("ij->ji", tr.tanh(x)),
+        lambda x: nn.Dropout(0.0)(x),
+    ],
+)
+def test_a_result_is_nobody_elses_memory(function: Any) -> None:
+    """Neither that of an argument, which its owner may change, nor that of the next run."""
+    compiled, x = tr.compile(function), X.copy()
+    result = compiled(x)
+    then = result.data.copy()
+    compiled(X * 3)
+    x[:] = 7
+    np.testing.assert_array_equal(result.data, then)
+    assert compiled(X).shape == then.shape
+
+    constant = tr.compile(lambda x: (x, np.zeros(2), [1]))
+    first = constant(X)
+    first[1][:], first[2][0] = 1, 2
+    np.testing.assert_equal(constant(X)[1:], (np.zeros(2), [1]))
 
 
 def test_a_function_is_recorded_once_for_each_kind_of_call(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -395,6 +463,110 @@ def test_a_method_is_compiled_too() -> None:
     assert losses == sorted(losses, reverse=True) and losses[0] > losses[-1]
 
 
+class Twice:
+    def __init__(self) -> None:
+        self.w = tr.Parameter([1.0])
+        self.sgd = optim.SGD([self.w], lr=0.25)
+
+    @tr.compile
+    def step(self, x: Any) -> Any:
+        self.sgd.zero_grad()
+        loss = (self.w * x).sum()
+        loss.backward()
+        self.sgd.step()
+        return loss
+
+    @classmethod
+    @tr.compile
+    def triple(cls, x: Any) -> Any:
+        return x * 3
+
+
+def test_a_decorated_method_is_compiled_for_each_object() -> None:
+    one, other = Twice(), Twice()
+    one.step(X), one.step(X)
+    copied = copy.deepcopy(one)
+    assert other.step(X).item() == -1.0 and one.step(X).item() == -1.5 and Twice.triple(X).shape == (1, 2)
+    assert copied.step(X).item() == -1.5 and (copied.w.item(), one.w.item(), other.w.item()) == (1.75, 1.75, 1.25)
+    kept = Twice.step._methods.value  # type: ignore[attr-defined]
+    assert len(kept) == 3
+    del one, other, copied
+    gc.collect()
+    assert not kept
+
+
+def test_a_copy_of_a_compiled_function_changes_its_own_parameters() -> None:
+    class Trainer(Twice):
+        def __init__(self) -> None:
+            super().__init__()
+            self.compiled = tr.compile(Twice.step.function.__get__(self))  # type: ignore[attr-defined]
+
+    one = Trainer()
+    for _ in range(3):
+        one.compiled(X)
+    other = copy.deepcopy(one)
+    assert other.compiled(X).item() == one.compiled(X).item() == -1.75
+    assert other.w.item() == one.w.item() == 2.0
+
+
+def test_a_state_may_be_computed_inside() -> None:
+    """From an encoder, or from a parameter of the cell."""
+
+    class Learned(nn.RNNCell):
+        def __init__(self) -> None:
+            super().__init__(2, 3, dtype=float)
+            self.first = nn.Parameter((3,), dtype=float)
+
+        def initial_state(self, batch: int, dtype: Any = None) -> Any:
+            return tr.tanh(tr.broadcast_to(self.first, (batch, 3)) + 1)
+
+    x = np.random.default_rng(0).normal(size=(4, 2, 2))
+
+    def trained(wrap: Callable[..., Any]) -> list[Any]:
+        tr.seed(0)
+        encoder, decoder = nn.Recurrent(Learned()), nn.GRU(2, 3, dtype=float)
+        parameters = [*encoder.parameters(), *decoder.parameters()]
+        sgd = optim.SGD(parameters, lr=0.1)
+
+        def step(x: Any) -> Any:
+            sgd.zero_grad()
+            loss = tr.square(decoder(x, encoder(x)[1][None])[0]).sum()
+            loss.backward()
+            sgd.step()
+            return loss
+
+        function = wrap(step)
+        return [function(x).data for _ in range(3)] + [p.data for p in parameters]
+
+    for one, other in zip(trained(tr.compile), trained(lambda f: f), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-9)
+
+
+def test_calls_wait_while_another_thread_records() -> None:
+    """Parameters have no values meanwhile."""
+    w = tr.Parameter([2.0])
+    step = tr.compile(lambda x: (w * x).sum())
+    step(np.ones(1))
+    recording, end = threading.Event(), threading.Event()
+    held, found = Unread((recording, end)), []
+
+    def slow(x: Any) -> Any:
+        held.value[0].set()
+        held.value[1].wait(10)
+        return w * x
+
+    threads = [threading.Thread(target=lambda: found.append(tr.compile(slow)(np.ones(1)).item()))]
+    threads[0].start()
+    assert recording.wait(10)
+    threads.append(threading.Thread(target=lambda: found.append(step(np.ones(1)).item())))
+    threads[1].start()
+    threads[1].join(0.05)
+    end.set()
+    for thread in threads:
+        thread.join()
+    assert found == [2.0, 2.0]
+
+
 def test_threads_record_one_after_another() -> None:
     w = tr.Parameter([2.0])
     step = tr.compile(lambda x: (w * x).sum())
@@ -433,6 +605,10 @@ def test_numbers_are_those_of_python() -> None:
         found = arithmetic.run([a, b])
         right = [-(a / (1 - 0.9**b)), np.sqrt(a), 2 * a - b % 2 + abs(-b) // 2, b + 1]
         assert found == right and list(map(type, found)) == list(map(type, right))
+    np.testing.assert_equal(
+        [part.data for part in tr.compile(lambda x, r: (r < x, r == x, np.ones(2) + r))(X, 1.0)],
+        [[[False, False]], [[True, False]], [2.0, 2.0]],
+    )
     with pytest.raises(ZeroDivisionError):
         Arithmetic([lr], [1 / lr]).run([0.0])
 
@@ -476,10 +652,10 @@ def test_the_losses_are_those_of_pytorch(backend: str, monkeypatch: pytest.Monke
         adam.step()
         return loss
 
-    random = np.random.default_rng(0)
+    generator = np.random.default_rng(0)
     with tr.use(backend):
         for _ in range(12):
-            x, y = random.integers(0, 7, (2, 5, 3))
+            x, y = generator.integers(0, 7, (2, 5, 3))
             torch_adam.zero_grad()
             scores = theirs[2](theirs[1](theirs[0](torch.tensor(x)))[0])
             loss = torch.nn.functional.cross_entropy(scores.flatten(0, 1), torch.tensor(y).flatten())

@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import TraceError
 from ..tensor import Parameter, Tensor
 
-__all__ = ["kind_of", "with_leaves"]
+__all__ = ["kind_of", "outline", "with_leaves"]
 
 _STATIC = frozenset({int, bool, str, type(None)})
 
@@ -78,3 +78,12 @@ def with_leaves(value: Any, leaves: Iterator[Any]) -> Any:
     if isinstance(value, dict):
         return {key: with_leaves(part, leaves) for key, part in value.items()}
     return value
+
+
+def outline(value: Any) -> Any:
+    """The structure of an argument and the identities of its leaves; equal until someone changes a list or a dict in it."""
+    if isinstance(value, (tuple, list)):
+        return [outline(part) for part in value]
+    if isinstance(value, dict):
+        return [(key, outline(part)) for key, part in value.items()]
+    return id(value)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import math
 import threading
+import types
 import warnings
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -51,6 +53,9 @@ class _Cache:
         self.known: list[_Known] = []
         self.has_warned = False
 
+    def __reduce__(self) -> Any:
+        return type(self), ()  # a copy is of another function, which reaches other parameters
+
 
 class CompiledFunction(Generic[P, R]):
     """A compiled function, as :func:`compile` makes it.
@@ -78,10 +83,22 @@ class CompiledFunction(Generic[P, R]):
         functools.update_wrapper(self, function)
         self.function = function
         self._name = getattr(function, "__name__", repr(function))
+        self._reads: Any = function
         self._cache = Unread(_Cache())
+        self._methods: Unread = Unread({})
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
-        return self if instance is None else functools.partial(self, instance)
+        """The compiled method of an object. Its recordings are kept as long as the object lives, and do not hold the object."""
+        if instance is None:
+            return self
+        bound: Any = CompiledFunction(types.MethodType(self.function, instance))
+        bound._reads = instance, self.function
+        caches = self._methods.value
+        if id(instance) not in caches:
+            caches[id(instance)] = bound._cache
+            weakref.finalize(instance, caches.pop, id(instance), None)
+        bound._cache = caches[id(instance)]
+        return bound
 
     def __repr__(self) -> str:
         return f"<compiled {self.function!r}>"
@@ -105,7 +122,8 @@ class CompiledFunction(Generic[P, R]):
             found = self.function(*args, **kwargs)
             self._warn_of_python()
             return found
-        _commit(recording, state, leaves, values, computed)
+        with _one_thread:
+            _commit(recording, state, leaves, values, computed)
         result: R = _built(recording.result, values, computed)
         return result
 
@@ -153,17 +171,18 @@ class CompiledFunction(Generic[P, R]):
         """The recording for calls of this kind, and its arguments."""
         leaves: list[Any] = []
         kind = kind_of(arguments, leaves)
-        known = self._find()
-        snapshot = known.state.snapshot(leaves)
-        key = kind, snapshot.key, current().recording, backend_name()
-        recording = known.recordings.get(key)
-        if recording is None:
-            recording = self._record(known, key, arguments, leaves)
+        with _one_thread:  # while another thread records, parameters have no values
+            known = self._find()
+            snapshot = known.state.snapshot(leaves)
+            key = kind, snapshot.key, current().recording, backend_name()
+            recording = known.recordings.get(key)
+            if recording is None:
+                recording = self._record(known, key, arguments, leaves)
         return recording, known.state, leaves, snapshot
 
     def _find(self) -> _Known:
         """The recordings that hold for the present values of everything that the function reads."""
-        found = self._cache.value.watch.guard(self.function)
+        found = self._cache.value.watch.guard(self._reads)
         for known in self._cache.value.known:
             if known.guard is found:
                 return known
@@ -173,8 +192,8 @@ class CompiledFunction(Generic[P, R]):
                 return known
         if not found.complete:
             raise TraceError(
-                f"{self._name} reads an object of type {found.unknown} that is not an argument, and tr.compile cannot tell "
-                "whether the object changes between calls; make it an argument, a tr.tensor if it is an array, or use it "
+                f"{self._name} reads {found.unknown}, which is not an argument, and tr.compile cannot tell "
+                "whether it changes between calls; make it an argument, a tr.tensor if it is an array, or use it "
                 "outside of the compiled function"
             )
         known = _Known(found)
@@ -182,16 +201,14 @@ class CompiledFunction(Generic[P, R]):
         return known
 
     def _record(self, known: _Known, key: Any, arguments: tuple[Any, Any], leaves: Sequence[Any]) -> Recording:
-        with _one_thread:
-            before = guard(self.function, ANEW)
-            made = record(self.function, arguments, leaves, known.state, backend_named(backend_name(), to_run=True))
-            changed = before.change(guard(self.function, ANEW))
-            if changed is not None:
-                raise SideEffectError(
-                    f"{self._name} changes {changed}. A compiled function runs as Python code only once, when it is "
-                    "recorded, so "
-                    "later calls would not change it. Return the changed value, and give it as an argument to the next call"
-                )
+        before = guard(self._reads, ANEW)
+        made = record(self.function, arguments, leaves, known.state, backend_named(backend_name(), to_run=True))
+        changed = before.change(guard(self._reads, ANEW))
+        if changed is not None:
+            raise SideEffectError(
+                f"{self._name} changes {changed}. A compiled function runs as Python code only once, when it is recorded, so "
+                "later calls would not change it. Return the changed value, and give it as an argument to the next call"
+            )
         recordings = known.recordings
         recordings[key] = made
         while len(recordings) > KEPT:
@@ -233,8 +250,8 @@ def _built(result: Any, values: Sequence[Any], computed: Sequence[Any]) -> Any:
         parts = [_built(part, values, computed) for part in result]
         return type(result)(*parts) if hasattr(result, "_fields") else type(result)(parts)
     if isinstance(result, Mapping):
-        return {key: _built(part, values, computed) for key, part in result.items()}
-    return result
+        return type(result)((key, _built(part, values, computed)) for key, part in result.items())  # type: ignore[call-arg]
+    return np.array(result) if type(result) is np.ndarray else result
 
 
 def compile(function: Callable[P, R]) -> CompiledFunction[P, R]:

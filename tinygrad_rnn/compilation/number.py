@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import TraceError
 from ..graph.context import current
 from ..graph.node import Node, Spec, leaf
+from ..tensor import Tensor, tensor
 
 __all__ = ["Arithmetic", "Number"]
 
@@ -57,7 +58,7 @@ class Number:
             recorder.numbers[key] = leaf(Spec((), dtype))
         return recorder.numbers[key]
 
-    def _refused(self, *_: object) -> NoReturn:
+    def _refused(self, *_: object, **__: object) -> NoReturn:
         raise TraceError(
             "this line needs the value of a number that may differ between calls, such as a learning rate or an argument, but "
             "a compiled function is recorded only once, without that value. Compute with + - * / ** and NumPy's functions; "
@@ -65,18 +66,26 @@ class Number:
             "these, the function is recorded again"
         )
 
-    __bool__ = __float__ = __int__ = __index__ = __lt__ = __le__ = __gt__ = __ge__ = _refused
+    def _compared(self, other: object) -> Any:
+        return NotImplemented if isinstance(other, (Tensor, np.ndarray)) else self._refused()
+
+    __bool__ = __float__ = __int__ = __index__ = __round__ = __array__ = __format__ = _refused
+    __lt__ = __le__ = __gt__ = __ge__ = _compared
     __hash__ = object.__hash__
 
-    def __eq__(self, other: object) -> bool:
-        return self is other or self._refused()
+    def __eq__(self, other: object) -> Any:
+        return self is other or self._compared(other)
 
     def __repr__(self) -> str:
+        if current().recorder is not None:
+            self._refused()
         return f"<a number, now {self.value}>"
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         if method != "__call__" or options:
             return NotImplemented
+        if any(isinstance(x, np.ndarray) for x in inputs):
+            return ufunc(*[tensor(x) if isinstance(x, np.ndarray) else x for x in inputs])
         return _applied(ufunc, inputs)
 
 

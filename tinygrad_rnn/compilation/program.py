@@ -155,7 +155,7 @@ class Program:
         self._write(nodes, wanted)
         self.places = [self._place[node] for node in wanted]
         self._threads = {call.executable.threads for call in self.calls}
-        self._borrowed = [n for n, place in enumerate(self.places) if place in self._residuals]
+        self._borrowed = [n for n, place in enumerate(self.places) if place in self._residuals or place < len(given)]
 
     def _write(self, nodes: Sequence[Node], wanted: Sequence[Node]) -> None:
         scans = [node for node in nodes if node.primitive is scan]
@@ -242,7 +242,7 @@ class Program:
             for call in self.calls:
                 call.run(table, memories)  # type: ignore[arg-type]
         values = [table[place] for place in self.places]
-        for n in self._borrowed:  # values in the memory of a run
+        for n in self._borrowed:  # values in the memory of a run, or of the caller
             values[n] = values[n].copy()
         for executable, memory in memories:
             executable.release(memory)

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import linecache
 import traceback
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import TinygradError, TraceError
+from ..errors import SideEffectError, TinygradError, TraceError
 from ..graph.context import change, current, mode
 from ..graph.node import Node, Spec
 from ..graph.recorder import Recorder
+from ..guards import is_ours, rule_of
 from ..random import generator
 from ..scan.backend import Backend
 from ..tensor import Tensor
-from .arguments import with_leaves
+from .arguments import outline, with_leaves
 from .number import Arithmetic, Number
 from .program import Program
 from .state import State, Symbols
@@ -139,9 +141,14 @@ class Recording:
         if isinstance(value, (tuple, list)):
             parts = [self._told(part) for part in value]
             return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
-        if isinstance(value, dict):
-            return {key: self._told(part) for key, part in value.items()}
-        return value
+        if type(value) in (dict, OrderedDict):
+            return type(value)((key, self._told(part)) for key, part in value.items())
+        if isinstance(value, np.ndarray) or rule_of(type(value)).is_number:
+            return value
+        raise TraceError(
+            f"a compiled function returns a {type(value).__name__}, and the next call would return the same one; return "
+            "tensors, numbers and texts, or tuples, lists and dicts of them"
+        )
 
     def run(self, arrays: Sequence[Array], numbers: Sequence[Any]) -> tuple[list[Any], list[Any]]:
         """Compute all values; nothing is changed yet.
@@ -195,7 +202,9 @@ def record(
     symbols = Symbols(state, leaves)
     recorder, draws = Recorder(), []  # type: ignore[var-annotated]
     args, kwargs = with_leaves(arguments, iter(symbols.arguments))
+    given = outline((args, kwargs))
     before, source = current(), generator()
+    random = repr(source.bit_generator.state)
     with symbols.in_place():
         parameters = symbols.parameters
         nodes = [p.node for p in parameters]
@@ -219,20 +228,28 @@ def record(
             )
         if generator() is not source:
             raise TraceError("a compiled function cannot call tr.seed; call it outside")
+        if outline((args, kwargs)) != given:
+            raise SideEffectError(
+                "a compiled function cannot change a list or a dict among its arguments; return what is new, and change it "
+                "outside"
+            )
         changed = {
             "parameters": _others(nodes, [p.node for p in parameters]),
             "gradients": _others(grads, [p.grad for p in parameters]),
             "rates": _others(rates, [optimizer.lr for optimizer in symbols.optimizers]),
             "memories": list(enumerate([optimizer.memories for optimizer in symbols.optimizers])),
         }
-        return Recording(symbols, recorder, draws, result, changed, backend)
+        made = Recording(symbols, recorder, draws, result, changed, backend)
+        if repr(source.bit_generator.state) != random:
+            raise TraceError("a compiled function draws random numbers by tr.sample(lambda generator: …), anew at each call")
+        return made
 
 
 def _line_of(error: BaseException) -> str:
     """The innermost line of the user's code that led to an error."""
-    package = str(Path(__file__).parents[1])
-    own = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(package)]
-    return f"  in line {own[-1].lineno} of {own[-1].filename}: {own[-1].line}" if own else ""
+    frames = traceback.walk_tb(error.__traceback__)
+    own = [(frame.f_code.co_filename, line) for frame, line in frames if not is_ours(frame.f_globals.get("__name__"))]
+    return "  in line {1} of {0}: {2}".format(*own[-1], linecache.getline(*own[-1]).strip()) if own else ""
 
 
 def _others(before: Sequence[Any], after: Sequence[Any]) -> list[tuple[int, Any]]:

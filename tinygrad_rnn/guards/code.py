@@ -38,8 +38,8 @@ _STATELESS = (
 _PURE = _OURS.union(_STATELESS.split())
 """Packages whose functions depend on their arguments only; the rest of Python reads files, clocks and settings."""
 IMPURE = {"input", "open", "__import__", "fromfile", "fromregex", "genfromtxt", "load", "loadtxt", "memmap"}
-IMPURE |= {"get_printoptions", "geterr", "geterrcall"}
-"""Functions of these packages that read files, clocks or settings too."""
+IMPURE |= {"get_printoptions", "geterr", "geterrcall", "Random", "SystemRandom"}
+"""Functions and classes of these packages that read files, clocks or settings too, or start from a random seed."""
 _BUILTINS = dict(vars(builtins))
 
 

@@ -34,7 +34,7 @@ class Guard(NamedTuple):
     notes : list of Note, optional
         For each object that was read, what can change in it; None if the notes do not cover all changes.
     unknown : str, optional
-        Kind of the first value that may hold anything, if the key is not complete.
+        Name or kind of the first value that may hold anything, if the key is not complete.
     """
 
     key: Any
@@ -92,7 +92,8 @@ def guard(value: Any, anew: Mapping[type, Collection[str]] = {}) -> Guard:
     """
     walk = Walk(anew)
     key = walk.of(value), walk.modules()
-    can_be_noted = walk.complete and walk.all_noted and type(value).__weakrefoffset__
+    parts = value if type(value) is tuple else (value,)
+    can_be_noted = walk.complete and walk.all_noted and all(type(part).__weakrefoffset__ for part in parts)
     return Guard(key, walk.held, walk.complete, walk.codes, walk.notes if can_be_noted else None, walk.first_unknown)
 
 

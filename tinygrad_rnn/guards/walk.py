@@ -100,7 +100,7 @@ class Walk:
         self.held: list[Callable[[], Any]] = []
         self.codes: list[types.CodeType] = []
         self.complete = True
-        self.first_unknown: str | None = None  # kind of the first value that may hold anything
+        self.first_unknown: str | None = None  # name or kind of the first value that may hold anything
         self.notes: list[Note] = []
         self.all_noted = True  # whether the notes cover everything that can change
         self._names: set[str] = set()  # names of attributes that the codes read
@@ -178,7 +178,7 @@ class Walk:
         """Mark the guard as incomplete, since a value may hold anything and has no key."""
         if self.complete:
             size = f" of {value.nbytes:,} bytes" if isinstance(value, np.ndarray) else ""
-            self.first_unknown = f"{type(value).__name__}{size}"
+            self.first_unknown = _name_of(value) or f"a {type(value).__name__}{size}"
         self.complete = False
 
     def exact(self, value: Any) -> Any:
@@ -489,6 +489,13 @@ def _is_original(kind: type) -> bool:
 def _facts_of_tensor(value: Any) -> tuple[bool, str | None]:
     """Whether a tensor wants a gradient, and its symbol."""
     return value.node.leaf is not None, getattr(value, "_symbol", None)
+
+
+def _name_of(value: Any) -> str | None:
+    """The name of a function or class, found without running code of the value."""
+    spaces = [vars(kind) for kind in type(value).__mro__ if "__qualname__" in vars(kind)]
+    found = spaces[0]["__qualname__"] if spaces else None
+    return str(found.__get__(value)) if isinstance(found, types.GetSetDescriptorType) else None
 
 
 def _parts_of_method(value: types.MethodType) -> list[Any]:

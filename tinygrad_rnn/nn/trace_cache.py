@@ -49,8 +49,8 @@ class TracedStep:
         The structure of the output.
     names, recorded : list of str
         Names of the slots, and of the recorded values.
-    state : State
-        The initial state of the first call: zeros, shared by all calls without an initial state.
+    state : State, optional
+        Zeros, shared by all calls without an initial state; None if the calls of this kind have an initial state.
     slots : tuple of Spec
         Shapes and dtypes that initial states are cast to.
     unmasked_delays : tuple of int
@@ -64,7 +64,7 @@ class TracedStep:
     output: Any
     names: list[str]
     recorded: list[str]
-    state: State
+    state: State | None
     slots: tuple[Spec, ...]
     unmasked_delays: tuple[int, ...]
 
@@ -80,7 +80,7 @@ class TracedStep:
 
     @functools.cached_property
     def _size_of_state(self) -> int:
-        return sum([slot.data.nbytes for slot in flatten(self.state)])
+        return 0 if self.state is None else sum([slot.data.nbytes for slot in flatten(self.state)])
 
     @property
     def size(self) -> int:
@@ -214,9 +214,10 @@ def traced_step(recurrent: Any, call: Call) -> TracedStep:
     found = cache.found(kind, reached)
     if found is not None and found.lasting:
         return found
-    if call.state is None:
-        call = call._replace(state=call.initial_state() if found is None else found.state)
-    make = functools.partial(_trace, cache, recurrent, call)
+    shared = None if call.state is not None else call.initial_state() if found is None else found.state
+    if shared is not None:
+        call = call._replace(state=shared)
+    make = functools.partial(_trace, cache, recurrent, call, shared)
     with _one_thread:
         made = make(reached)
         if found is None:
@@ -250,7 +251,7 @@ def _observed(cell: Any) -> Guard:
     return guard(SimpleNamespace(**_GENERATORS, **{"the library's random generator": generator()}, step=cell))
 
 
-def _trace(cache: _Traces, recurrent: Any, call: Call, reached: Guard) -> TracedStep:
+def _trace(cache: _Traces, recurrent: Any, call: Call, shared: State | None, reached: Guard) -> TracedStep:
     """Trace the step of a call until dtypes of its state and its unmasked delays are settled."""
     results: list[StepResult] = []
 
@@ -285,7 +286,7 @@ def _trace(cache: _Traces, recurrent: Any, call: Call, reached: Guard) -> Traced
     tell_names(traced.loop.carry, found.names)
     choices = recurrent.checkpoint, backend_name(recurrent.backend), recurrent.threads
     make_plan = functools.partial(_plan, cache, traced.loop, tuple(element_names), *choices)
-    return TracedStep(traced, reached, make_plan, found.output, found.names, found.recorded, call.state, tuple(state), unmasked)
+    return TracedStep(traced, reached, make_plan, found.output, found.names, found.recorded, shared, tuple(state), unmasked)
 
 
 def tell_names(slots: Sequence[Node], names: Sequence[str]) -> None:

@@ -131,6 +131,11 @@ def product(a: Array, b: Array, out: Array) -> None:
         np.matmul(a, b, out=out)
 
 
+def unshared(x: Array, *operands: Array) -> Array:
+    """The result of a kernel, copied if it is an operand or a view: the memory of operands is used again."""
+    return np.array(x) if x.base is not None or any(x is operand for operand in operands) else x
+
+
 def rows(x: Array) -> Array:
     """The rows of all steps, (steps, rows, columns), as one matrix."""
     n, r, c = x.shape
@@ -152,5 +157,6 @@ KERNELS = {
     "matmul": np.matmul,
     "product": product,
     "rows": rows,
+    "unshared": unshared,
 }
 """Functions that the source calls by name, besides the kernels of primitives."""

@@ -195,7 +195,9 @@ class SourceWriter:
         if self._is_view(node):
             return [f"{self._name(node)} = {self._viewed(node, names, self._attributes(node))}"]
         if self._dynamic(node):
-            return [f"{self._name(node)} = {self._kernel(node)}({names}{self._attributes(node)})"]
+            made = f"{self._kernel(node)}({names}{self._attributes(node)})"
+            makes_an_array = is_ufunc(node) or facts_of(node).product
+            return [f"{self._name(node)} = {made if makes_an_array else f'unshared({made}, {names})'}"]
         return [f"{self._kernel(node)}({names}, out={self._stored(node)}{self._attributes(node)})"]
 
     def _stored(self, node: Node, form: Form = "") -> str:
