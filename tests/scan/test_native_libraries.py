@@ -200,6 +200,15 @@ def test_a_compiler_that_fails(script, words, tmp_path, monkeypatch):
     falls_back(words)
 
 
+def test_a_compiler_that_hangs_is_waited_for_once(tmp_path, monkeypatch):
+    calls = tmp_path / "calls"
+    script = f'[ "$1" = --version ] || {{ echo x >> {calls}; sleep 30; }}'
+    monkeypatch.setattr(compiler, "TIMEOUT", 0.2)
+    monkeypatch.setenv("PATH", stand_in(tmp_path / "bin", script) + os.pathsep + "/bin" + os.pathsep + "/usr/bin")
+    falls_back("cc did not finish")
+    assert calls.read_text() == "x\n"
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="of POSIX")
 def test_a_folder_that_cannot_be_used(fresh, monkeypatch):
     fresh.write_text("a file")

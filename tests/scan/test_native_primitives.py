@@ -12,6 +12,7 @@ from hypothesis import settings
 
 import tinygrad_rnn as tr
 from tinygrad_rnn.graph.node import Node, Spec, leaf
+from tinygrad_rnn.scan.native import libraries
 from tinygrad_rnn.scan.native.types import form_of
 from tinygrad_rnn.testing import Case, GradientCheckError, random_cases
 from tinygrad_rnn.testing.c_check import check_c, has_compiler
@@ -123,3 +124,26 @@ def test_names_never_become_code():
     source = tr.nn.Recurrent(Named(), backend="native").plan(T=3, B=2).source
     assert "exit(1)" not in source and "(void)" not in source
     assert source.isascii() or set(source) - set(map(chr, range(128))) <= set("ᵀ")
+
+
+@pytest.mark.parametrize("names", [("S", "tanh_f", "linux", "x"), ("xs_all", "first", "exp_f", "T")])
+def test_names_that_every_program_has_are_names_of_values_too(names, recwarn, monkeypatch):
+    monkeypatch.setattr(libraries, "_told", set())
+
+    class Named(tr.nn.Cell):
+        input_size, state_shape = 2, (2,)
+
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = (tr.Parameter(np.float32([0.5, k]), symbol=name) for k, name in enumerate(names[:2]))
+
+        def step(self, x, h):
+            a = tr.tanh(x * self.a + h).named(names[2])
+            h = tr.tanh(tr.exp(a) * self.b).named(names[3])
+            return h + a, h
+
+    x = np.random.default_rng(0).normal(size=(3, 1, 2)).astype(np.float32)
+    cell = Named()
+    found, right = [tr.nn.Recurrent(cell, backend=name)(x)[0].data for name in ("native", "numpy")]
+    np.testing.assert_allclose(found, right, rtol=1e-6)
+    assert not recwarn.list

@@ -22,6 +22,9 @@ NAMES = ("cc", "gcc", "clang")
 TIMEOUT = 120.0
 """Seconds after which a compiler counts as hanging."""
 
+_hanging: dict[str, str] = {}
+"""What is said of compilers that have not ended. They are not called again in this process."""
+
 FLAGS = (
     *("-std=gnu11", "-march=native", "-fopenmp-simd", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
     *("-fwrapv", "-fPIC"),
@@ -112,6 +115,8 @@ def _compiled(compiler: Compiler, text: str, target: Path, flags: Sequence[str],
 
 def _call(command: Sequence[str], timeout: float) -> str:
     name = Path(command[0]).name
+    if command[0] in _hanging:  # each program of each cell would wait as long again
+        raise CompilerError(_hanging[command[0]])
     with tempfile.TemporaryFile() as said:  # not a pipe: a child that hangs would keep the pipe open
         try:  # in a process group of its own, to end all processes that the compiler has started
             process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, start_new_session=True)
@@ -120,7 +125,8 @@ def _call(command: Sequence[str], timeout: float) -> str:
         try:
             process.wait(timeout)
         except subprocess.TimeoutExpired:
-            raise CompilerError(f"{name} did not finish within {timeout:g} s") from None
+            _hanging[command[0]] = f"{name} did not finish within {timeout:g} s"
+            raise CompilerError(_hanging[command[0]]) from None
         finally:
             if process.poll() is None:
                 _end(process)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from pathlib import Path
 
 __all__ = ["Names", "identifier", "plural"]
 
@@ -12,10 +13,14 @@ RESERVED = set(
         r"\w+",
         """auto break case char const continue default do double else enum extern float for goto if inline int long register
         restrict return short signed sizeof static struct switch typedef union unsigned void volatile while asm typeof
-        main run T B t n k b i j data length memory inputs results start failed total numpy""",
+        main run T B S t n k b i j first data length memory inputs results start failed total numpy
+        linux unix i386 mips sun WIN32 WIN64 WINNT""",
     )
 )
-"""Words of the language, and names that every program has."""
+"""Words of the language, names in every program, macros of some compilers, and names of functions, such as ``tanh_f``."""
+for _file in ("kernels.c", "product.c"):
+    _text = (Path(__file__).parent / _file).read_text(encoding="utf-8")
+    RESERVED |= {stem + end for stem in re.findall(r"\b(\w+_)(?:num|[fdi])\(", _text) for end in "fdi"}
 
 
 SIGNS = {"∂": "d", "⁻": "_before"}
@@ -27,8 +32,8 @@ class Names:
     Examples
     --------
     >>> names = Names()
-    >>> [names.new(name) for name in ("h", "h", "W'", "δ_h", "if", "x; exit(1)", None)]
-    ['h', 'h_2', 'W_1', 'delta_h', 'if_2', 'x_exit_1', 'v']
+    >>> [names.new(name) for name in ("h", "h", "W'", "δ_h", "if", "tanh_f", "W_f", "x; exit(1)", None)]
+    ['h', 'h_2', 'W_1', 'delta_h', 'if_2', 'tanh_f_2', 'W_f', 'x_exit_1', 'v']
     """
 
     def __init__(self) -> None:
@@ -37,6 +42,7 @@ class Names:
     def new(self, name: str | None) -> str:
         """A name that is not in use yet, in letters and digits of ASCII."""
         stem = identifier(name or "") or "v"
+        stem += "_" * stem.endswith("_all")  # xs_all is the array of which xs is a chunk
         found, k = stem, 1
         while found in self._given:
             k += 1
