@@ -7,6 +7,7 @@ import pytest
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import explain, nn
+from tinygrad_rnn.autodiff import pull
 from tinygrad_rnn.draw.backwards import width_of
 from tinygrad_rnn.draw.numbers import short_number
 from tinygrad_rnn.draw.style import Kind
@@ -16,7 +17,7 @@ from tinygrad_rnn.tensor import Tensor
 from tinygrad_rnn.testing.choices import RandomChoices
 from tinygrad_rnn.testing.random_cells import random_cell
 from tinygrad_rnn.tree import flatten
-from tinygrad_rnn.views import per_step, without_padding
+from tinygrad_rnn.views import per_step, with_held_states, without_padding
 from tinygrad_rnn.views.contraction import contract
 from tinygrad_rnn.views.edge_gradients import edge_gradients
 
@@ -82,9 +83,57 @@ def test_padded_steps_count_for_nothing():
 
     flow = explain.gradient_flow(model, XS, None, squares)
     arcs = explain.draw_backward_pass(model, XS, None, squares, T).sketch.arcs
-    back = {arc.target.step: arc for arc in arcs if arc.gradient is not None and arc.source.step == arc.target.step + 1}
-    for k in range(1, T):
-        assert np.linalg.norm(back[k].gradient) == pytest.approx(flow.norms[T - 1, k - 1], rel=1e-12)
+    for k in range(1, T):  # while one row of two is held, a second line comes from the state that is held
+        back = [arc.gradient for arc in arcs if arc.gradient is not None and (arc.source.step, arc.target.step) == (k + 1, k)]
+        assert np.linalg.norm(sum(back)) == pytest.approx(flow.norms[T - 1, k - 1], rel=1e-12)
+
+
+PADDED = [seed for seed in range(40) if random_cell(RandomChoices(seed), lengths=True).lengths is not None]
+
+
+@pytest.mark.parametrize("seed", PADDED[:8])
+def test_held_states_do_not_change_gradients(seed):
+    """For random cells and lengths: gradients of all leaves, from outputs and from final states."""
+    drawn = random_cell(RandomChoices(seed), lengths=True)
+    results = nn.Recurrent(drawn.cell, reverse=drawn.reverse)(
+        drawn.inputs(),
+        drawn.state,
+        steps=drawn.T,
+        lengths=drawn.lengths,
+        force=drawn.force or None,
+        force_mask=drawn.force_mask,
+    )
+    parts = [x for x in flatten(results) if x.dtype.kind == "f"]
+    total = sum((x * np.random.default_rng(k).normal(size=x.shape)).sum() for k, x in enumerate(parts))
+    graph = per_step(Graph([total.node]).opened())
+    held = with_held_states(graph)
+    leaves = [node for node in held.nodes if node.primitive is None and node in set(graph.nodes) and node.dtype.kind == "f"]
+    with tr.no_grad():
+        right, found = (pull(g.nodes, [(g.outputs[0], tr.tensor(np.ones_like(total.data)))], leaves) for g in (graph, held))
+    assert not any(node.role == "mask" and node.name == "lengths" for node in held.nodes)
+    for node in leaves:
+        one, other = (table[node].data if node in table else np.zeros(node.shape) for table in (right, found))
+        np.testing.assert_allclose(other, one, rtol=1e-9, atol=1e-9)
+
+
+def test_a_padded_step_is_a_faint_state_that_holds_the_state_before():
+    for layer, fades, last in (
+        (nn.LSTM(3, 4, **DOUBLE), ["h_{4}", "h_{5}", "h_{6}"], "c_{3}"),
+        (nn.Recurrent(nn.JordanCell(3, 4, 2, **DOUBLE)), ["o_{4}", "o_{5}", "o_{6}"], "h_{3}"),
+        (nn.Recurrent(nn.RNNCell(3, 4, **DOUBLE), reverse=True), ["h_{4}", "h_{5}", "h_{6}"], "h_{3}"),
+    ):
+
+        def model(xs, layer=layer):
+            return layer(xs, lengths=[3, 2])[0]
+
+        sketch = explain.draw_backward_pass(model, XS, None, lambda outputs, _: (outputs**2).sum(axis=-1)).sketch
+        labels = {vertex.label for vertex in sketch.vertices}
+        assert sorted(vertex.label for vertex in sketch.vertices if vertex.faint) == fades
+        assert last in labels and not any(vertex.kind is Kind.MASK for vertex in sketch.vertices)
+        assert {"x_{3}"} <= labels and "x_{4}" not in labels
+        for vertex in sketch.vertices:
+            if vertex.faint:  # one line to the state before, and lines from the loss and from the next state
+                assert {arc.target.base for arc in sketch.arcs if arc.source is vertex} == {vertex.base}
 
 
 def graph_of(outputs):

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 from ..graph.node import Node
 from ..views.contraction import Contraction, Value
 from ..views.edge_gradients import edge_gradients
+from ..views.full_lengths import only_holds
 from ..views.functions import functions_of
 from ..views.letters import Letters
 from .naming import FALLBACK, OWN, edge_label, names_of, parameter_symbols, run_marks, tooltip
@@ -107,6 +108,9 @@ def sketched(
         elif adds and not arc.held:
             arc.label = "+"
         sketch.arcs.append(arc)
+    for source, target, lag, _, _ in contraction.edges:
+        if lag and source.family == target.family and only_holds(target.node):
+            shown[target].faint = True
     if options.seeds is not None:
         for arc, gradient in zip(sketch.arcs, edge_gradients(contraction, options.seeds), strict=True):
             arc.gradient = gradient

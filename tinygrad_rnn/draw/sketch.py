@@ -46,7 +46,7 @@ class Vertex:
     boxed : bool
         Whether the node is a box with room for lines of text, instead of the shape of its kind.
     faint : bool
-        Whether the node is pale because other nodes are highlighted.
+        Whether the node is pale, because other nodes are highlighted or because the node is only a copy of the state before.
     """
 
     name: str

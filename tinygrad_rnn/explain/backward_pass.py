@@ -12,7 +12,7 @@ from ..draw import Drawing, draw_with_gradients
 from ..graph.graph import Graph
 from ..tensor import Parameter, Tensor, tensor
 from ..tree import flatten
-from ..views import per_step
+from ..views import per_step, with_held_states
 from ..views.letters import Letters, Notation
 from .gradient_by_step import gradient_by_step, parameter_of
 from .model_run import Loss, Model, run_losses
@@ -46,7 +46,7 @@ def draw_backward_pass(
     is the sum over the edges that end at the value. The width of an edge grows with the logarithm of the norm, from 1e−6
     on. All pictures use the same widths, so pictures of several models can be compared. An edge is dashed if its gradient
     is exactly zero, and dotted and red if its gradient is NaN. A cut has scissors. Edges from data, and edges without a
-    gradient, are faint.
+    gradient, are faint. If all rows of a padded batch have ended, the state is a faint copy of the state before.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def draw_backward_pass(
         raise ValueError(f"step must be from 1 to {T}, the number of steps, not {step}")
     outputs = [part.node for part in flatten(result) if isinstance(part, Tensor)]
     total = losses.named("L", role="loss")
-    graph = per_step(Graph([*outputs, total.node]).opened())
+    graph = with_held_states(per_step(Graph([*outputs, total.node]).opened()))
     seeds = {node: 1.0 for k, node in enumerate(graph.outputs[-T:], 1) if step in (None, k)}
     title = f"the backward pass from {'all losses' if step is None else f'L_{step}'}"
     letters, rows = Letters(symbols, notation), {}

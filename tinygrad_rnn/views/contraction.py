@@ -342,12 +342,12 @@ class Contraction:
                 steps.setdefault(step[0], {}).setdefault(step[1], []).append(node)
         initials: dict[tuple[Node, int], tuple[Family, int]] = {}
         for run, by_step in steps.items():
-            later: dict[tuple[Family, int], tuple[Family, int]] = {}
+            later: dict[tuple[Family, str, int], tuple[Family, int]] = {}
             for t in sorted(by_step, reverse=True):
-                now: dict[tuple[Family, int], tuple[Family, int]] = {}
+                now: dict[tuple[Family, str, int], tuple[Family, int]] = {}
                 for node in by_step[t]:
                     for position, read in enumerate(inputs_of(node)):
-                        key = self.families[node], position
+                        key = self.families[node], node.operation, position
                         source = _uncut(read)
                         step = self.step(source)
                         if step is not None and step[0] is run:
@@ -368,12 +368,13 @@ class Contraction:
         return initials
 
     def _chosen(self, node: Node) -> list[Node]:
-        """The named values of one step between which an unnamed node selects by a mask."""
+        """The named values and inputs of one step between which an unnamed node selects by a mask."""
         step = self.step(node)
         if node.name is not None or step is None or not any(i.dtype.kind == "b" for i in node.inputs):
             return []
         values = [i for i in node.inputs if i.dtype.kind != "b" and self.step(i) is not None]
-        return [i for i in values if i.name is not None] if all(self.step(i) == step for i in values) else []
+        known = [i for i in values if i.name is not None or i.role == "input"]
+        return known if all(self.step(i) == step for i in values) else []
 
     def _read_initially(self) -> set[Node]:
         """Leaves that are read only as the initial value of a state, and are drawn as the initial state."""
