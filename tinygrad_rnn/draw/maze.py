@@ -95,26 +95,32 @@ class Maze:
                 heapq.heappush(queue, (port.cost + _distance(port.spot, goals), port.cost, -number, *state))
         count = 0
         ahead: dict[Spot, float] = {}
+        entry: dict[Spot, tuple[float, float] | None] = {}
         while queue:
             _, cost, _, spot, direction = heapq.heappop(queue)
             state = spot, direction
             if cost > best[state]:
                 continue
             goal = goals.get(spot)
-            if goal is not None and (goal.outwards is None or direction == (-goal.outwards[0], -goal.outwards[1])):
+            back = None if direction is None else (-direction[0], -direction[1])
+            if goal is not None and (goal.outwards is None or goal.outwards == back):
                 return self._taken(net, state, came)
             fixed = came[state] is None and first[spot].outwards is not None
             for way in (direction,) if fixed else DIRECTIONS:
                 assert way is not None
-                if direction is not None and way == (-direction[0], -direction[1]):
-                    continue
                 after = spot[0] + way[0], spot[1] + way[1]
-                if not self._is_free(after, goals):
+                known = best.get((after, way), 1e9)
+                if way == back or known <= cost + SHARED:  # no segment costs less than a shared one
                     continue
-                total = cost + self._cost(net, spot, direction, way, after)
+                if after not in entry:
+                    entry[after] = self._entry(net, after, goals)
+                entering = entry[after]
+                if entering is None:
+                    continue
+                total = cost + (self._cost(net, spot, direction, way, after) + entering[0] + entering[1])
                 if after in goals:
                     total += goals[after].cost
-                if total < best.get((after, way), 1e9):
+                if total < known:
                     best[after, way], came[after, way] = total, state
                     count += 1
                     if after not in ahead:
@@ -141,15 +147,23 @@ class Maze:
         inside = self.low[0] <= x <= self.high[0] and self.low[1] <= y <= self.high[1]
         return spot in goals or (inside and spot not in self.blocked)
 
+    def _entry(self, net: Hashable, spot: Spot, goals: dict[Spot, Port]) -> tuple[float, float] | None:
+        """Costs of a point, from whatever side a line comes: of crossing other nets, and of a node nearby; None if not free."""
+        if not self._is_free(spot, goals):
+            return None
+        crossing = 0.0
+        if _others(self.passed.get(spot, NOBODY), net):
+            crossing = CLASH if _others(self.bent.get(spot, NOBODY), net) else CROSS
+        return crossing, NEAR if spot in self.near else 0.0
+
     def _cost(self, net: Hashable, spot: Spot, direction: Direction | None, way: Direction, after: Spot) -> float:
+        """Cost of the segment from a point to the next one, and of a bend before it."""
         cost = 1.0
         if taken := self.stretches.get(_stretch(spot, after)):
             cost = (SHARED if net in taken else 1.0) + (CLASH if _others(taken, net) else 0.0)
         if direction is not None and way != direction:
             cost += BEND + (CLASH if _others(self.passed.get(spot, NOBODY), net) else 0.0)
-        if _others(self.passed.get(after, NOBODY), net):
-            cost += CLASH if _others(self.bent.get(after, NOBODY), net) else CROSS
-        return cost + (NEAR if after in self.near else 0.0)
+        return cost
 
     def _taken(
         self,
@@ -195,4 +209,5 @@ def _stretch(a: Spot, b: Spot) -> tuple[Spot, Spot]:
 
 def _distance(spot: Spot, goals: Iterable[Spot]) -> float:
     """Estimated cost of the rest of a path, for A* search."""
-    return min(abs(spot[0] - x) + abs(spot[1] - y) + (BEND if spot[0] != x and spot[1] != y else 0.0) for x, y in goals)
+    u, v = spot
+    return min([abs(u - x) + abs(v - y) + (BEND if u != x and v != y else 0.0) for x, y in goals])
