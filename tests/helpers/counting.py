@@ -1,6 +1,6 @@
 """Work and memory as counts, which are the same on every machine; times are not."""
 
-import sys
+import cProfile
 import tracemalloc
 from collections import Counter
 
@@ -19,18 +19,11 @@ def allocated():
 
 def calls_of(function):
     """The Python functions that are called in the block, by their code, with the number of calls."""
+    profile = cProfile.Profile(builtins=False)
+    profile.runcall(function)
     found = Counter()
-
-    def called(frame, event, argument):
-        if event == "call":
-            found[frame.f_code] += 1
-
-    before = sys.getprofile()
-    sys.setprofile(called)
-    try:
-        function()
-    finally:
-        sys.setprofile(before)
+    for entry in profile.getstats():  # equal functions at two places have equal code
+        found[entry.code] += entry.callcount
     return found
 
 

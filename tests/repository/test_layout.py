@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import functools
 import re
 import subprocess
 import sys
@@ -117,7 +118,8 @@ def is_package(module: str) -> bool:
     return module == "tinygrad_rnn" or (PACKAGE / Path(*module.split("."))).is_dir()
 
 
-def imports(module: str) -> Iterator[Import]:
+@functools.cache
+def imports(module: str) -> tuple[Import, ...]:
     """The imports of a module, except imports under ``if TYPE_CHECKING:``."""
     here = ["tinygrad_rnn", *([] if module == "tinygrad_rnn" else module.split("."))]
 
@@ -154,7 +156,7 @@ def imports(module: str) -> Iterator[Import]:
         for child in ast.iter_child_nodes(node):
             yield from walk(child, function)
 
-    yield from walk(MODULES[module], ())
+    return tuple(walk(MODULES[module], ()))
 
 
 def room_of(dotted: str) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,10 +37,10 @@ KNOWN = {
 }
 
 
-def modules(package: Path = PACKAGE) -> Iterator[tuple[str, ast.Module]]:
-    for path in sorted(package.rglob("*.py")):
-        name = ".".join(path.relative_to(package).with_suffix("").parts)
-        yield name, ast.parse(path.read_text(encoding="utf-8"))
+@functools.cache
+def modules() -> dict[str, ast.Module]:
+    paths = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in sorted(PACKAGE.rglob("*.py"))}
+    return {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in paths.items()}
 
 
 def _is_text(node: ast.AST) -> bool:
@@ -138,7 +139,7 @@ RULES = (formulas_read, names_read, attributes_read, primitives_named, kernels_t
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
 def test_meaning_is_declared(rule):
-    wrong = [said for module, tree in modules() for said in rule(module, tree)]
+    wrong = [said for module, tree in modules().items() for said in rule(module, tree)]
     assert not wrong, "\n".join(wrong)
 
 
@@ -167,8 +168,7 @@ def test_each_rule_finds_what_it_is_for(rule, module, source):
 
 
 def test_exceptions_are_still_needed():
-    trees = dict(modules())
-    unread = {module for module in KNOWN if not _asks_names(trees[module])}
+    unread = {module for module in KNOWN if not _asks_names(modules()[module])}
     assert not unread, f"these read no names: {sorted(unread)}"
 
 

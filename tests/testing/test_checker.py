@@ -235,8 +235,13 @@ def derivatives(primitive, case):
     return np.concatenate([t.data.ravel() for t in [*first, *second]])
 
 
-def differs(good, bad, case):
-    expected = derivatives(good, case)
+@functools.cache
+def right_derivatives(name, k):
+    """The derivatives by the right rules, of the k-th drawn case of a primitive."""
+    return derivatives(tr.ops.registry[name], drawn(name)[k])
+
+
+def differs(expected, bad, case):
     try:
         with np.errstate(all="ignore"):
             found = derivatives(bad, case)
@@ -269,8 +274,8 @@ def test_a_wrong_rule_is_caught(name, i, wrong):
     primitive = tr.ops.registry[name]
     bad = corrupted(primitive, i, wrong)
     changed = 0
-    for case in drawn(name):
-        if len(case.inputs) <= i or not differs(primitive, bad, case):
+    for k, case in enumerate(drawn(name)):
+        if len(case.inputs) <= i or not differs(right_derivatives(name, k), bad, case):
             continue
         changed += 1
         with pytest.raises((GradientCheckError, TinygradError)):

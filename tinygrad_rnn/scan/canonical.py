@@ -76,7 +76,10 @@ class NodeBuilder:
     def make(
         self, primitive: Primitive, inputs: tuple[Node, ...], attributes: Mapping[str, Any] = {}, like: Node | None = None
     ) -> Node:
-        """A node for an operation; an equal earlier node if there is one. `like` is the operation, maybe on other inputs."""
+        """A node for an operation; an equal earlier node if there is one.
+
+        `like` is a node of the same operation, perhaps on other inputs. The new node gets its location.
+        """
         if len(inputs) > 1 and primitive.leading is None:
             inputs = self._of_one_rank(inputs)
         simpler = self._simpler(primitive, inputs, attributes)

@@ -92,6 +92,9 @@ class _Pair(NamedTuple):
 WIDE = 2.0**-8
 """A step at which most functions are smooth and rounding is small; used with the first probe to confirm another oracle."""
 
+CLOSE = 2.0**-15
+"""A step that confirms another oracle where the function bends so much that the first probe is too far away."""
+
 PROBES = (2.0**-13, 2.0**-23, 2.0**-28, 2.0**-33)
 """Steps at which kinks and noise are visible, and at which estimates from wide steps are tested."""
 
@@ -113,7 +116,7 @@ def differences(
     noise, and the scatter of slopes at very small steps. If these slopes contradict the estimate, a
     kink, or a period shorter than the step, misled the estimate. It is then computed again from
     smaller steps, unless `reference`, the derivative by another oracle, agrees. If two steps confirm
-    the reference, no other steps are tried.
+    the reference, no further steps are tried.
 
     Examples
     --------
@@ -126,7 +129,10 @@ def differences(
     probes = [_Pair.at(f, x, v, y, t, noise) for t in PROBES]
     bent = _kinks(y, probes, grain)
     if reference is not None and not bent.any():
-        confirmed = _confirmed(reference, _Pair.at(f, x, v, y, WIDE, noise), probes[0], y, grain)
+        wide = _Pair.at(f, x, v, y, WIDE, noise)
+        confirmed = _confirmed(reference, wide, probes[0], probes[0], y, grain)
+        if confirmed is None:
+            confirmed = _confirmed(reference, wide, _Pair.at(f, x, v, y, CLOSE, noise), probes[0], y, grain)
         if confirmed is not None:
             return confirmed
     oracle, best = _extrapolated(f, x, v, y, noise, 1.0, probes)
@@ -155,8 +161,11 @@ def differences(
     return Estimate(oracle, value, error, rounding + UNSTEADY * grain, curvature, curvature_error, bent)
 
 
-def _confirmed(reference: Vector, wide: _Pair, close: _Pair, y: Vector, grain: Vector | float) -> Estimate | None:
-    """An estimate from two steps, if they agree with another oracle in all outputs to a millionth; otherwise None."""
+def _confirmed(reference: Vector, wide: _Pair, close: _Pair, probe: _Pair, y: Vector, grain: Vector | float) -> Estimate | None:
+    """An estimate from two steps, if they agree with another oracle in all outputs to a millionth; otherwise None.
+
+    The curvature is that of the wide step, with its distance from that of the probe as its error.
+    """
     correction, size = (close.slope - wide.slope) / ((wide.t / close.t) ** 2 - 1), np.abs(reference)
     slope, error = close.slope + correction, np.abs(correction) + 4 * close.noise / close.t
     rounding = (wide.noise + EPS * wide.change) / wide.t + UNSTEADY * grain
@@ -166,7 +175,7 @@ def _confirmed(reference: Vector, wide: _Pair, close: _Pair, y: Vector, grain: V
         return None
     error = np.where(nothing, 4 * rounding, error)
     curvature = wide.bend / wide.t
-    curvature_error = np.abs(curvature - close.bend / close.t) + 16 * wide.noise / wide.t**2
+    curvature_error = np.abs(curvature - probe.bend / probe.t) + 16 * wide.noise / wide.t**2
     return Estimate(DIFFERENCES, slope, error, rounding, curvature, curvature_error, np.zeros(y.size, bool))
 
 
