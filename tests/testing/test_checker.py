@@ -708,6 +708,11 @@ def test_a_right_gradient_passes_wherever_it_can_be_seen(name):
     check_gradients(f, *args)
 
 
+@pytest.mark.parametrize("f", [tr.sigmoid, tr.tanh, tr.softmax, tr.logsumexp, lambda x: tr.sigmoid(30 * x) * tr.exp(x)])
+def test_the_complex_step_judges_what_is_smooth(f):
+    assert check_gradients(f, 3 * B).oracles == ["the complex step"]
+
+
 @pytest.mark.parametrize("name", HARD)
 def test_a_wrong_gradient_passes_nowhere(name):
     f, args = HARD[name]
