@@ -9,7 +9,7 @@ from tinygrad_rnn.graph.node import ancestors
 from tinygrad_rnn.nn.module_trace import Step
 from tinygrad_rnn.tensor import Tensor
 from tinygrad_rnn.testing.cells.recipe import BATCH, Equation, Recipe
-from tinygrad_rnn.testing.random_cells import CellRun, traced_step
+from tinygrad_rnn.testing.random_cells import CellRun
 from tinygrad_rnn.tree import flatten
 
 REDUCTIONS = ("sum", "mean", "max", "min", "logsumexp")
@@ -17,7 +17,7 @@ REDUCTIONS = ("sum", "mean", "max", "min", "logsumexp")
 
 def kinds_of(drawn: CellRun) -> frozenset[str]:
     """Names of the motifs, kinds of slots, operations and options in a cell and its run."""
-    recipe, step = drawn.cell.recipe, traced_step(drawn.cell, drawn.batch_size)
+    recipe, step = drawn.cell.recipe, drawn.step
     found = {kind for equation in recipe.equations for kind in equation.kinds}
     for equation in recipe.equations:
         found |= {equation.operation, *_of_options(equation)}

@@ -61,6 +61,8 @@ class CellRun:
         ``"state[h1]"``.
     seed : int
         Seed of the inputs.
+    step : Step
+        The traced step of the cell.
 
     Examples
     --------
@@ -80,6 +82,7 @@ class CellRun:
     reverse: bool
     cotangents: dict[str, Array]
     seed: int
+    step: Step
 
     @property
     def captured(self) -> dict[str, Array | Tensor]:
@@ -217,12 +220,12 @@ def _run_of(b: StepBuilder, cell: Interpreted, with_lengths: bool) -> CellRun:
     lengths = np.array([choose.integer(0, T) for _ in range(batch_size)]) if with_lengths else None
     options = {"T": T, "batch_size": batch_size, "state": state, "force": force, "force_mask": mask, "lengths": lengths}
     options |= {"reverse": b.rarely(), "seed": choose.integer(0, 99)}
-    step = traced_step(cell, batch_size)
+    step = _traced_step(cell, batch_size)
     ends = {f"output[{i}]": (T, *leaf.shape) for i, leaf in enumerate(flatten(step.output)) if leaf.dtype.kind == "f"}
     ends |= {f"state[{slot}]": shapes[slot] for slot in recipe.slots}
     chosen = [name for name in ends if choose.flag()] or list(ends)[:1]
     cotangents = {name: rng.uniform(-1, 1, ends[name]) for name in chosen}
-    return CellRun(cell=cell, cotangents=cotangents, **options)
+    return CellRun(cell=cell, cotangents=cotangents, step=step, **options)
 
 
 def _forceable(recipe: Recipe) -> list[str]:
@@ -233,7 +236,7 @@ def _forceable(recipe: Recipe) -> list[str]:
     return [slot for slot, name in zip(recipe.slots, recipe.after, strict=True) if name in made]
 
 
-def traced_step(cell: Interpreted, batch_size: int) -> Step:
+def _traced_step(cell: Interpreted, batch_size: int) -> Step:
     """The traced step of a random cell, for inputs of its shapes and dtypes."""
     recipe = cell.recipe
     specs = None
