@@ -6,15 +6,15 @@ import contextlib
 import html
 import importlib.util
 import io
+import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from .extras import optional
 
-__all__ = ["counted", "forgiving", "joined", "preformatted", "progress_bar", "shows"]
-
-Item = TypeVar("Item")
+__all__ = ["NoBar", "counted", "forgiving", "joined", "preformatted", "progress_bar", "shows"]
 
 
 def counted(n: int, noun: str, plural: str = "") -> str:
@@ -95,17 +95,31 @@ def shows(text: str) -> bool:
     return True
 
 
-def progress_bar(items: Sequence[Item], what: str, show: bool | None) -> Iterable[Item]:
-    """Yield the items, with a progress bar on standard error.
+class NoBar:
+    """A progress bar that shows nothing."""
+
+    def update(self) -> None:
+        """Count one more item."""
+
+    def set_postfix_str(self, text: str, refresh: bool) -> None:
+        """Set the text at the end of the bar."""
+
+
+@contextlib.contextmanager
+def progress_bar(total: int, what: str, show: bool | None, unit: str = "it") -> Iterator[Any]:
+    """A progress bar on standard error, or in a notebook; it has the methods of :class:`NoBar`.
 
     Parameters
     ----------
-    items : sequence
+    total : int
+        Number of items.
     what : str
         The task that the bar names.
     show : bool or None
         Whether a bar is shown. If None, a bar is shown if the output is a terminal, there are several
         items, and tqdm is installed.
+    unit : str
+        Name of an item, after the number of items in a second.
 
     Raises
     ------
@@ -114,12 +128,25 @@ def progress_bar(items: Sequence[Item], what: str, show: bool | None) -> Iterabl
 
     Examples
     --------
-    >>> list(progress_bar([1, 2], "gradient flow", show=False))
-    [1, 2]
+    >>> with progress_bar(2, "gradient flow", show=False) as bar:
+    ...     for _ in range(2):
+    ...         bar.update()
     """
-    if show is None and len(items) > 1 and sys.stderr.isatty():
+    if show is None and total > 1 and sys.stderr.isatty():
         show = importlib.util.find_spec("tqdm") is not None
     if not show:
-        return items
-    found: Iterable[Item] = optional("tqdm", "demo", "the progress bar needs").tqdm(items, desc=what)
-    return found
+        yield NoBar()
+        return
+    tqdm, look = optional("tqdm", "demo", "the progress bar needs"), _size()
+    if "ipykernel" in sys.modules:
+        with warnings.catch_warnings():  # without ipywidgets, tqdm warns and shows a text bar
+            warnings.simplefilter("ignore")
+            tqdm, look = optional("tqdm.auto", "demo", "the progress bar needs"), {}
+    with tqdm.tqdm(total=total, desc=what, unit=unit, **look) as bar:
+        yield bar
+
+
+def _size() -> dict[str, int]:
+    """The size of the terminal; 80 by 24 if the terminal reports 0 by 0, which would confuse tqdm."""
+    size = shutil.get_terminal_size()
+    return {"ncols": size.columns, "nrows": size.lines}

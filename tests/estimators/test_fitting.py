@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tr
-from tinygrad_rnn.estimators.fitting import EarlyStopping, progress, search
+from tinygrad_rnn.console import NoBar
+from tinygrad_rnn.estimators.fitting import EarlyStopping, search
 from tinygrad_rnn.estimators.splitting import split_in_time
 from tinygrad_rnn.estimators.tables import Table
 
@@ -14,9 +15,8 @@ from tinygrad_rnn.estimators.tables import Table
 def stopped(solver, patience=5):
     """A search from 0 to 10, in which 3 is best on later data."""
     w = tr.Parameter([0.0], dtype=float)
-    with progress(100, "", 0) as bar:
-        stopping = EarlyStopping([w], lambda: abs(w.data.item() - 3), patience, bar)
-        search(stopping, solver, 100, residuals=lambda: w - [10.0], rate=0.5)
+    stopping = EarlyStopping([w], lambda: abs(w.data.item() - 3), patience, NoBar())
+    search(stopping, solver, 100, residuals=lambda: w - [10.0], rate=0.5)
     return w.data.item(), stopping
 
 

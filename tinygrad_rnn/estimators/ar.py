@@ -12,6 +12,7 @@ from ..autodiff import no_grad
 from ..checks import check_int
 from ..errors import DataError
 from ..sequences import pad, windows
+from .own_past import OwnPast
 from .series import SeriesRegressor, check_constant
 from .tables import Table
 
@@ -20,7 +21,7 @@ __all__ = ["ARRegressor"]
 Array = npt.NDArray[Any]
 
 
-class ARRegressor(SeriesRegressor):
+class ARRegressor(OwnPast, SeriesRegressor):
     """Autoregressive model: y_t = w_0 + Σ_k w_k y_{t-k} + ε_t, for k = 1, …, order, fitted by least squares.
 
     This model is the baseline for other models. Only the rows of X are used, not its numbers: give None, or a table with
@@ -56,8 +57,6 @@ class ARRegressor(SeriesRegressor):
     (array([22.3, 18.8]), array([49.7, 83.4]))
     """
 
-    reads_inputs = False
-
     def __init__(self, order: int = 2, *, groups: Any = None) -> None:
         self.order = order
         self.groups = groups
@@ -79,10 +78,6 @@ class ARRegressor(SeriesRegressor):
         self.module_ = nn.AR(self.reach_, size, dtype=np.float64).fit(ys, lengths=lengths)
         self.residuals_ = np.concatenate([(y - self._rows(y, len(y), 1))[self.reach_ :] for y in table.y])
         self.covariance_ = self.residuals_.T @ self.residuals_ / (rows - weights)
-
-    def _run(self, table: Table, horizon: int | None) -> list[Array]:
-        known = table.y or [np.empty((0, self.outputs_.size))] * len(table.x)
-        return [self._rows(y, len(x), horizon or 1) for x, y in zip(table.x, known, strict=True)]
 
     def _rows(self, y: Array, rows: int, n: int) -> Array:
         """Predictions n steps ahead, followed by the predictions of a free run."""

@@ -14,11 +14,10 @@ from .. import random
 from ..autodiff import no_grad
 from ..checks import one_of
 from ..errors import DataError, NonFiniteError
-from ..extras import optional
 from ..optim import Adam, clip_grad_norm, lbfgs, levenberg_marquardt
 from ..tensor import Parameter, Tensor
 
-__all__ = ["SMALL", "EarlyStopping", "progress", "search", "seeded"]
+__all__ = ["SMALL", "EarlyStopping", "search", "seeded"]
 
 SMALL, LARGEST = 600, 20_000_000
 """Largest number of parameters, and of elements of the Jacobian, for which Levenberg–Marquardt is chosen."""
@@ -164,31 +163,6 @@ def _run(
                 stopping(found.item())
             except StopIteration:
                 break
-
-
-class _NoBar:
-    def set_postfix_str(self, text: str, refresh: bool) -> None:
-        """Do nothing."""
-
-    def update(self) -> None:
-        """Do nothing."""
-
-
-@contextlib.contextmanager
-def progress(total: int, what: str, verbose: int) -> Iterator[Any]:
-    """A progress bar if `verbose` is true.
-
-    Raises
-    ------
-    MissingExtraError
-        If tqdm is not installed.
-    """
-    if not verbose:
-        yield _NoBar()
-        return
-    tqdm = optional("tqdm", "sklearn", "the progress bar needs")
-    with tqdm.tqdm(total=total, desc=what) as bar:
-        yield bar
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .own_past import OwnPast
 from .series import SeriesRegressor
 from .tables import Table
 
@@ -15,7 +16,7 @@ __all__ = ["LastValueRegressor"]
 Array = npt.NDArray[Any]
 
 
-class LastValueRegressor(SeriesRegressor):
+class LastValueRegressor(OwnPast, SeriesRegressor):
     """A baseline that predicts the last measured value for all later steps.
 
     Parameters
@@ -30,18 +31,12 @@ class LastValueRegressor(SeriesRegressor):
     array([5., 5., 7.])
     """
 
-    reads_inputs = False
-
     def __init__(self, *, groups: Any = None) -> None:
         self.groups = groups
 
     def _learn(self, table: Table) -> None:
         self.reach_ = 1
         self.mean_ = np.concatenate(table.y).mean(axis=0)
-
-    def _run(self, table: Table, horizon: int | None) -> list[Array]:
-        known = table.y or [np.empty((0, self.outputs_.size))] * len(table.x)
-        return [self._rows(y, len(x), horizon or 1) for x, y in zip(table.x, known, strict=True)]
 
     def _rows(self, y: Array, rows: int, n: int) -> Array:
         if not len(y):

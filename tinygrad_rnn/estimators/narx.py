@@ -14,11 +14,11 @@ from sklearn.utils import check_random_state
 from .. import nn
 from ..autodiff import no_grad
 from ..checks import check_int
-from ..console import counted
+from ..console import counted, progress_bar
 from ..errors import DataError
 from ..nn.delays import Delays
 from ..tensor import Tensor
-from .fitting import EarlyStopping, progress, search, seeded
+from .fitting import EarlyStopping, search, seeded
 from .loops import ClosedLoop, OpenLoop
 from .series import SeriesRegressor, check_long_enough
 from .splitting import Part, split_in_time
@@ -156,7 +156,7 @@ class NARXRegressor(SeriesRegressor):
         starts = check_int("restarts", self.restarts) if self.f is not None or self.hidden_size else 1
         rng, best, self.n_iter_ = check_random_state(self.random_state), None, 0
         loops = (OpenLoop, ClosedLoop) if self.closed_loop else (OpenLoop,)
-        with progress(starts * len(loops) * self.max_iter, "training", self.verbose) as bar:
+        with progress_bar(starts * len(loops) * self.max_iter, "training", bool(self.verbose)) as bar:
             for _ in range(starts):
                 with seeded(rng):
                     model = self._new()

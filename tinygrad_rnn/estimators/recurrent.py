@@ -17,11 +17,12 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d
 from .. import nn
 from ..autodiff import no_grad
 from ..checks import check_int
+from ..console import progress_bar
 from ..errors import DataError
 from ..lookup import find_cell
 from ..sequences import pad
 from ..tensor import Tensor
-from .fitting import EarlyStopping, progress, search, seeded
+from .fitting import EarlyStopping, search, seeded
 from .series import SeriesEstimator, SeriesRegressor, check_constant
 from .splitting import Part, split_in_time
 from .tables import Table, read_table
@@ -112,7 +113,7 @@ class RecurrentEstimator(SeriesEstimator):
         starts, rng, best = check_int("restarts", self.restarts), check_random_state(self.random_state), None
         check_int("max_iter", self.max_iter, 0)
         self.n_iter_ = 0
-        with progress(starts * self.max_iter, "training", self.verbose) as bar:
+        with progress_bar(starts * self.max_iter, "training", bool(self.verbose)) as bar:
             for _ in range(starts):
                 with seeded(rng):
                     model = self._new(outputs)

@@ -209,11 +209,14 @@ def gradient_flow(
 
     rows = _rows_at_once(run, part, max_bytes)
     asked: list[Array] = []
-    for start in progress_bar(range(0, T + 1, rows), "gradient flow", progress):
-        found = measured(start, rows)
-        asked = asked or [np.empty((T + 1, *x.shape[1:]), float if x.ndim == 2 else x.dtype) for x in found]
-        for whole, x in zip(asked, found, strict=True):
-            whole[start : start + rows] = x[: T + 1 - start]
+    starts = range(0, T + 1, rows)
+    with progress_bar(len(starts), "gradient flow", progress) as bar:
+        for start in starts:
+            found = measured(start, rows)
+            asked = asked or [np.empty((T + 1, *x.shape[1:]), float if x.ndim == 2 else x.dtype) for x in found]
+            for whole, x in zip(asked, found, strict=True):
+                whole[start : start + rows] = x[: T + 1 - start]
+            bar.update()
     norms, *others = asked
     # an infinite derivative at a later step, times the zero cotangent of an earlier loss, gives NaN
     for row in map(int, np.flatnonzero(np.isnan(norms).any(axis=1))):
