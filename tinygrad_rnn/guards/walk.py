@@ -178,7 +178,7 @@ class Walk:
         """Mark the guard as incomplete, since a value may hold anything and has no key."""
         if self.complete:
             size = f" of {value.nbytes:,} bytes" if isinstance(value, np.ndarray) else ""
-            self.first_unknown = _name_of(value) or f"a {type(value).__name__}{size}"
+            self.first_unknown = _name_of(value) or f"an object of type {type(value).__name__}{size}"
         self.complete = False
 
     def exact(self, value: Any) -> Any:
