@@ -292,7 +292,7 @@ def test_a_model_whose_equations_cannot_be_printed_says_why():
         Branching().equations()
     with pytest.raises(ValueError, match="bias must be None or 'one'"):
         nn.RNN(3, 4).equations(bias="two")
-    with pytest.raises(ValueError, match='notation is "UW"'):
+    with pytest.raises(ValueError, match='notation must be "UW"'):
         nn.RNN(3, 4).equations(notation="uw")
     with pytest.raises(ValueError, match="nothing here is called q; the names are x, U, W"):
         nn.RNN(3, 4).equations(symbols={"q": "r"})

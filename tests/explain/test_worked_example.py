@@ -275,7 +275,7 @@ def test_the_letters_of_another_notation():
     numbers, found = ([line for line in one.text().splitlines() if "_t" not in line] for one in (sheet, other))
     assert found != numbers and sorted(line.translate(str.maketrans("UW", "WU")) for line in found) == sorted(numbers)
     assert "  f_t = σ(U_f h_{t-1} + W_f x_t + b_f + b'_f)\n" in other.text()
-    with pytest.raises(ValueError, match='notation is "UW"'):
+    with pytest.raises(ValueError, match='notation must be "UW"'):
         worked_example(CELLS["LSTM"], np.ones((2, 2)), np.ones((2, 2)), nn.mse, notation="VW")
 
 

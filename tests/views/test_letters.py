@@ -31,7 +31,7 @@ def test_a_name_in_the_readers_letters(symbols, notation, name, shown):
 
 
 def test_letters_that_cannot_be():
-    with pytest.raises(ValueError, match='notation is "UW"'):
+    with pytest.raises(ValueError, match='notation must be "UW"'):
         Letters(notation="VW")
     with pytest.raises(ValueError, match="texts"):
         Letters({"h": 3})

@@ -137,7 +137,7 @@ def compare(
     (481, 442, 9)
     """
     if not models:
-        raise ValueError("compare needs at least one model, such as {'LSTM': nn.LSTMCell}")
+        raise ValueError("compare needs at least one model, a dict from names to models")
     if equal not in ("width", "parameters"):
         raise ValueError(one_of("equal", equal, ("width", "parameters")))
     check_int("hidden_size", hidden_size)

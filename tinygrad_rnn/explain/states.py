@@ -429,7 +429,7 @@ def _vectors(model: Any) -> Array:
     tables = [p for _, m in model.modules() if isinstance(m.codes, int) for p in m.parameters() if p.shape[:1] == (m.codes,)]
     if len(tables) != 1:
         raise TinygradError(
-            f"{type(model).__name__} must have one layer with a vector for each symbol, such as nn.Embedding, but has "
+            f"{type(model).__name__} must have one layer with a vector for each symbol, an embedding, but has "
             f"{len(tables) or 'none'}"
         )
     return tables[0].data

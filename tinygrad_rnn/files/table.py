@@ -7,7 +7,6 @@ import csv
 import numpy as np
 import numpy.typing as npt
 
-from ..console import counted
 from ..errors import DataError
 from .paths import AnyPath
 from .text import read_text
@@ -56,8 +55,7 @@ def read_table(path: AnyPath) -> npt.NDArray[np.float64]:
             continue
         if found and len(numbers) != len(found[0]):
             raise DataError(
-                f"{path}, line {rows.line_num}: the row has {counted(len(numbers), 'column')}, but the lines before have "
-                f"{len(found[0])}"
+                f"{path}, line {rows.line_num}: the row has {len(numbers)} columns, but the lines before have {len(found[0])}"
             )
         if not np.isfinite(numbers).all():
             raise DataError(f"{path}, line {rows.line_num}: a value is missing or infinite; fill it in, or leave the line out")

@@ -72,7 +72,7 @@ def _found(path: str) -> Compiler:
             return Compiler((program,), said.splitlines()[0] if said else name)
     if importlib.util.find_spec("ziglang") is not None:
         return Compiler((sys.executable, "-m", "ziglang", "cc"), f"zig {importlib.metadata.version('ziglang')}")
-    raise CompilerError("there is no C compiler: install cc, gcc or clang, or pip install ziglang")
+    raise CompilerError("there is no C compiler: install cc, gcc or clang, or the Python package ziglang")
 
 
 @functools.lru_cache
