@@ -127,9 +127,9 @@ def test_a_state_dict_in_a_file(tmp_path):
     [
         (lambda torch: torch.nn.Conv1d(1, 1, 1), "no counterpart of PyTorch's Conv1d"),
         (lambda torch: torch.nn.Embedding(3, 2, padding_idx=0), "Embedding has padding_idx=0"),
-        (lambda torch: torch.nn.Tanh(), "is a function here, tr.tanh"),
-        (lambda torch: torch.nn.Linear(2, 1).bfloat16(), r"convert them with module\.float\(\)"),
-        (lambda torch: type("Mine", (torch.nn.Module,), {})(), "Mine is no class of torch.nn"),
+        (lambda torch: torch.nn.Tanh(), "is the function tr.tanh here"),
+        (lambda torch: torch.nn.Linear(2, 1).bfloat16(), r"convert them by module\.float\(\)"),
+        (lambda torch: type("Mine", (torch.nn.Module,), {})(), "Mine is not a class of torch.nn"),
     ],
 )
 def test_what_there_is_not_here(make, words):
@@ -143,10 +143,10 @@ def test_what_there_is_not_here(make, words):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: nn.GRU(2, 3, reset_after=False), "GRU has no reset_after=False"),
-        (lambda: nn.RNN(2, 3, nonlinearity="sigmoid"), "no such layer"),
-        (lambda: nn.RNN(2, 3, num_layers=[2, 3]), "no such layer"),
-        (lambda: nn.LSTMCell(2, 3, recurrent_dropout=0.5), "no recurrent_dropout=0.5"),
+        (lambda: nn.GRU(2, 3, reset_after=False), "GRU cannot have reset_after=False"),
+        (lambda: nn.RNN(2, 3, nonlinearity="sigmoid"), "cannot have these options"),
+        (lambda: nn.RNN(2, 3, num_layers=[2, 3]), "cannot have these options"),
+        (lambda: nn.LSTMCell(2, 3, recurrent_dropout=0.5), "cannot have recurrent_dropout=0.5"),
         (lambda: nn.Jordan(2, 3, 1), "no counterpart of Jordan"),
         (lambda: nn.Sequential(tr.exp), "no counterpart of exp"),
     ],

@@ -22,8 +22,8 @@ def test_a_table(tmp_path: Path, text: str) -> None:
     [
         ("x\n", "no row"),
         ("", "no row"),
-        ("1,2\n3", "line 2: 1 columns, and 2"),
-        ("1\nno\n", "line 2: 'no' is not"),
+        ("1,2\n3", "line 2: the number of columns is 1, but 2"),
+        ("1\nno\n", "line 2: a row must have only numbers, not 'no'"),
         ("1,2\n3,\n", "line 2"),
         ("x\n1\nnan\n", "line 3: a value is missing"),
     ],

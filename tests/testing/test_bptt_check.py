@@ -66,25 +66,25 @@ def backward(p, xs, ys, wrong=""):
 
 
 MISTAKES = {
-    "future": ("U, W, b, b'", r"the gradient from step t\+1 is forgotten: the loss of step t counts at step t only"),
+    "future": ("U, W, b, b'", r"the gradient from step t\+1 is missing: each loss counts only at its own step"),
     "W transposed": ("U, W, b, b'", "W is transposed the wrong way"),
     "V transposed": ("U, W, b, b'", "V is transposed the wrong way"),
-    "h shifted": ("W", r"h_t stands where h_\{t-1\} belongs"),
-    "x shifted": ("U", r"x_\{t-1\} stands where x_t belongs"),
-    "bias once": ("b, b'", "only step 1 counts, and not the sum over the steps"),
-    "one step": ("U, W, b, b'", "only step 1 counts, and not the sum over the steps"),
-    "slope": ("U, W, b, b'", "the derivative of tanh is forgotten"),
-    "slope at a": ("U, W, b, b'", "the derivative of tanh is computed from a_t where h_t belongs"),
-    "slope at h": ("U, W, b, b'", "the derivative of tanh is taken at h_t, not at a_t"),
-    "carried slope": ("U, W, b, b'", "the derivative of tanh is forgotten, in what is carried to the step before"),
-    "last loss": ("U, W, b, b', V, c", "only the loss of step 4 counts"),
-    "axis": ("b, b'", "it is summed over the wrong axis: the units, and not the steps"),
-    "mean": ("U, W, b, b', V, c", "a mean over the 4 steps stands where their sum belongs"),
+    "h shifted": ("W", r"h_t is used instead of h_\{t-1\}"),
+    "x shifted": ("U", r"x_\{t-1\} is used instead of x_t"),
+    "bias once": ("b, b'", "only step 1 is counted, instead of the sum over all steps"),
+    "one step": ("U, W, b, b'", "only step 1 is counted, instead of the sum over all steps"),
+    "slope": ("U, W, b, b'", "the derivative of tanh is missing"),
+    "slope at a": ("U, W, b, b'", "the derivative of tanh is computed from a_t instead of h_t"),
+    "slope at h": ("U, W, b, b'", "the derivative of tanh is taken at h_t instead of a_t"),
+    "carried slope": ("U, W, b, b'", "the derivative of tanh is missing, in the δ that is carried to the step before"),
+    "last loss": ("U, W, b, b', V, c", "only the loss of step 4 is counted"),
+    "axis": ("b, b'", "it is summed over the wrong axis: over the units, not over the steps"),
+    "mean": ("U, W, b, b', V, c", "it is the mean over the 4 steps, but must be the sum over them"),
     "first step": ("U, b, b', V, c", "step 1 is left out of the sum over the steps"),
-    "last step": ("U, W, b, b', V, c", "the loop leaves out step 4: its loss and its share of the sum"),
+    "last step": ("U, W, b, b', V, c", "the loop leaves out step 4, with its loss and its part of the sum"),
     "sign": ("U, W, b, b', V, c", "the sign is wrong"),
     "truncated": ("U, b, b'", "nothing is carried from step 2 to step 1"),
-    "V forgotten": ("U, W, b, b'", "the gradient that h_t gets through V is forgotten at all steps but the last"),
+    "V forgotten": ("U, W, b, b'", "the gradient that h_t gets through V is missing at all steps but the last"),
     "outer": ("W", "it is transposed"),
 }
 
@@ -130,11 +130,11 @@ def test_two_mistakes_are_told_apart():
 
     error = diagnosis(both)
     assert {(m.gradients, m.words) for m in error.mistakes} == {
-        (("U",), "x_{t-1} stands where x_t belongs"),
-        (("W",), "it is 2 times what is right"),
+        (("U",), "x_{t-1} is used instead of x_t"),
+        (("W",), "it is 2 times the right gradient"),
     }
     assert error.unexplained == ("c",)
-    assert re.search(r"\n  c: no single mistake gives these numbers; at \[\d\] it is", str(error))
+    assert re.search(r"\n  c: no single known mistake explains these numbers; the gradient at \[\d\] is", str(error))
 
 
 class Leaky(nn.Cell):
@@ -183,10 +183,10 @@ def lstm(p, xs, ys, wrong=""):
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        ("h", "the gradient that h_t gets from step t+1 is forgotten"),
-        ("c", "the gradient that c_t gets from step t+1 is forgotten"),
-        ("shifted", "c_t stands where c_{t-1} belongs"),
-        ("slope", "the derivative of tanh is forgotten"),
+        ("h", "the gradient that h_t gets from step t+1 is missing"),
+        ("c", "the gradient that c_t gets from step t+1 is missing"),
+        ("shifted", "c_t is used instead of c_{t-1}"),
+        ("slope", "the derivative of tanh is missing"),
     ],
 )
 def test_a_cell_with_two_slots_and_gates(wrong, words):
@@ -237,7 +237,7 @@ def test_codes_and_a_loss_of_classes():
 
     check_bptt(student, network, nn.cross_entropy)
     error = diagnosis(lambda *given: student(*given, "shifted"), network, nn.cross_entropy)
-    assert str(error).endswith("E: x_{t-1} stands where x_t belongs")
+    assert str(error).endswith("E: x_{t-1} is used instead of x_t")
 
 
 @pytest.mark.parametrize(("wrong", "step"), [("truncated", "step 1, and right at steps 2 to 4"), ("sign", "step 4")])
@@ -261,26 +261,44 @@ def test_a_wrong_delta_is_found_at_its_step(wrong, step):
 @pytest.mark.parametrize(
     ("function", "model", "options", "kind", "words"),
     [
-        (lambda p, xs, ys: None, NETWORK, {}, BpttError, "a dict of gradients by symbol, and this one a NoneType"),
-        (lambda p, xs, ys: {"U": 0}, NETWORK, {}, BpttError, "no gradient of W, b, b', V, c: the function returns U"),
-        (lambda *a: backward(*a) | {"A": 0}, NETWORK, {}, BpttError, "nothing is called A; gradients are of U, W, .*, h, o"),
+        (lambda p, xs, ys: None, NETWORK, {}, BpttError, "a dict from symbols to gradients, not of type NoneType"),
+        (
+            lambda p, xs, ys: {"U": 0},
+            NETWORK,
+            {},
+            BpttError,
+            "the gradient of W, b, b', V, c is missing: the backward pass returned U",
+        ),
+        (
+            lambda *a: backward(*a) | {"A": 0},
+            NETWORK,
+            {},
+            BpttError,
+            "there is no gradient 'A'; there are 'U', 'W', .*, 'h', 'o'",
+        ),
         (
             lambda *a: backward(*a) | {"W": np.ones((2, 3))},
             NETWORK,
             {},
             BpttError,
-            r"W: it has shape \(2, 3\), and W has \(3, 3\)",
+            r"W: the gradient has shape \(2, 3\), but the parameter has \(3, 3\)",
         ),
-        (lambda p, xs, ys: p["Wx"], NETWORK, {}, BpttError, "reads parameter 'Wx', and the parameters are U, W, b, b', V, c"),
-        (backward, NETWORK, {"T": 0}, tr.errors.ShapeError, "T is a number of steps, 1 at least, not 0"),
+        (
+            lambda p, xs, ys: p["Wx"],
+            NETWORK,
+            {},
+            BpttError,
+            "there is no parameter 'Wx'; there are 'U', 'W', 'b', \"b'\", 'V', 'c'",
+        ),
+        (backward, NETWORK, {"T": 0}, tr.errors.ShapeError, "T must be a whole number, at least 1, not 0"),
         (backward, NETWORK, {"xs": np.ones((0, 2))}, tr.errors.ShapeError, "the sequence is empty"),
-        (backward, nn.Linear(2, 3), {}, tr.errors.TinygradError, "Linear is no cell"),
+        (backward, nn.Linear(2, 3), {}, tr.errors.TinygradError, "Linear is not a cell"),
         (
             backward,
             nn.Sequential(nn.Linear(2, 3), tr.tanh),
             {},
             tr.errors.TinygradError,
-            "Sequential is no cell, and has no nn.Recurrent",
+            "Sequential is not a cell, and has no nn.Recurrent",
         ),
     ],
 )

@@ -55,7 +55,8 @@ def read_table(path: AnyPath) -> npt.NDArray[np.float64]:
             continue
         if found and len(numbers) != len(found[0]):
             raise DataError(
-                f"{path}, line {rows.line_num}: the row has {len(numbers)} columns, but the lines before have {len(found[0])}"
+                f"{path}, line {rows.line_num}: the number of columns is {len(numbers)}, but {len(found[0])} in the lines "
+                "before"
             )
         if not np.isfinite(numbers).all():
             raise DataError(f"{path}, line {rows.line_num}: a value is missing or infinite; fill it in, or leave the line out")
