@@ -55,7 +55,7 @@ class Unfolding:
         return Graph(self._of_each_step(outputs) or [self._after(node) for node in outputs])
 
     def _refuse(self, why: str) -> NoReturn:
-        raise FoldError(f"these {counted(self.folded.T, 'step')} cannot be unfolded to {self.T}: {why}")
+        raise FoldError(f"a graph of {counted(self.folded.T, 'step')} cannot be unfolded to {counted(self.T, 'step')}: {why}")
 
     # -- input sequences of another length -------------------------------------------------
 
