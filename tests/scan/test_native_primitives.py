@@ -58,6 +58,16 @@ def test_braces_in_c_are_those_of_inputs():
             pass
 
 
+def test_c_needs_facts():
+    with pytest.raises(ValueError, match=r"twice: c= needs facts .* facts=tr.Facts\(elementwise=True\)"):
+
+        @tr.primitive(gradient=(lambda g, y, x: 2 * g,), formula="2 {x}", c="2 * {x}")
+        def twice(x, *, out=None):
+            pass
+
+    assert "twice" not in tr.ops.registry
+
+
 def test_attributes_are_written_if_they_are_numbers():
     @tr.primitive(
         gradient=(lambda g, y, x, slope, kind: g * tr.where(x > 0, 1, slope),),

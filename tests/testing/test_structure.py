@@ -134,9 +134,7 @@ def test_weights_that_are_not_shared():
     h = tr.tensor(np.ones((1, 2)))
     for t, x in tr.steps(np.ones((3, 1, 2))):
         h = tr.tanh(h @ own[t - 1] + x)
-    with pytest.raises(
-        AssertionError, match=r"W is used once, at step 1, not 3 times; 2 other parameters have the same name"
-    ):
+    with pytest.raises(AssertionError, match=r"W is used once, at step 1, not 3 times; 2 other parameters have the same name"):
         assert_shared(own[0], uses=3, of=h)
 
 

@@ -247,7 +247,7 @@ def primitive(
     ------
     ValueError
         If the name is taken, if the number of rules is not the number of inputs, if the formula has an
-        unknown placeholder, or if a fact names an unknown attribute or input.
+        unknown placeholder, if a fact names an unknown attribute or input, or if `c` has no facts that say what it is for.
     TypeError
         If the kernel takes no ``out=``, or the domain is not a :class:`Domain` of Intervals.
 
@@ -308,6 +308,11 @@ def primitive(
             ufunc=ufunc,
             c=c,
         )
+        if c is not None and not (made.elementwise or facts.reduces or facts.along):
+            raise ValueError(
+                f"{name}: c= needs facts that say what the C is for: facts=tr.Facts(elementwise=True) for a function of each "
+                "element, or along= or reduces= for a function along axes"
+            )
         functools.update_wrapper(made, function)
         registry[name] = made
         return made
