@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import csv
 import os
 import signal
 import sys
@@ -529,7 +530,7 @@ def _demo_options(parser: _Parser) -> None:
     size = parser.add_argument_group("the network")
     size.add_argument("--hidden", type=int, metavar="N", help="hidden units (256)")
     size.add_argument("--embedding", type=int, metavar="N", help="length of each character's vector (64)")
-    size.add_argument("--seed", type=int, metavar="N", help="seed of the initial weights and the samples (0)")
+    size.add_argument("--seed", type=_seed, metavar="N", help="seed of the initial weights and the samples (0)")
     learn = parser.add_argument_group("training")
     learn.add_argument("--updates", type=int, metavar="N", help="updates of the weights (3000)")
     learn.add_argument("--seconds", type=float, metavar="S", help="longest time of training (60)")
@@ -551,7 +552,13 @@ def _forecast_options(parser: _Parser) -> None:
     add = parser.add_argument
     add("table", metavar="FILE", help="a CSV file: the first line names the columns, then a row for each step")
     add("--target", required=True, metavar="NAME", help="the column to forecast")
-    add("--inputs", type=_names, default=[], metavar="NAMES", help="columns that the target depends on: pump,valve")
+    add(
+        "--inputs",
+        type=_names,
+        default=[],
+        metavar="NAMES",
+        help='columns that the target depends on: pump,valve or "flow, l/s",valve',
+    )
     add(
         "--delays",
         type=_numbers,
@@ -563,7 +570,7 @@ def _forecast_options(parser: _Parser) -> None:
     add("--time", metavar="NAME", help="the column of the times, if its name is not time, date, datetime, timestamp or t")
     add("--drop-missing", action="store_true", help="leave out rows with missing values, and cut the series there")
     add("--hidden", type=_positive, default=5, metavar="N", help="units of the network (%(default)s)")
-    add("--seed", type=int, default=0, metavar="N", help="seed of the initial weights (%(default)s)")
+    add("--seed", type=_seed, default=0, metavar="N", help="seed of the initial weights (%(default)s)")
     add("-o", "--out", type=Path, default=Path("forecast"), metavar="DIR", help="folder for report and model (%(default)s)")
     parser.set_defaults(run=_forecast)
 
@@ -580,8 +587,8 @@ def _predict_options(parser: _Parser) -> None:
 
 
 def _names(text: str) -> list[str]:
-    """Split names at commas."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+    """Split names at commas; a name with a comma is in double quotes."""
+    return [name.strip() for name in next(csv.reader([text], skipinitialspace=True), []) if name.strip()]
 
 
 def _numbers(text: str) -> list[int]:
@@ -680,4 +687,11 @@ def _positive(text: str) -> int:
     """Convert an argument to a whole number of 1 at least."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} must be a whole number, at least 1")
+    return int(text)
+
+
+def _seed(text: str) -> int:
+    """Convert an argument to a whole number from 0 to 2^32 - 1."""
+    if not text.isdecimal() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r} must be a whole number from 0 to {2**32 - 1}")
     return int(text)

@@ -35,12 +35,16 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, *, 
 
 
 def figure_svg(figure: Any) -> str:
-    """The figure as SVG, its text drawn as paths."""
+    """The figure as SVG, its text drawn as paths; as text if a glyph is missing here, which the reader's fonts may have."""
     import matplotlib
 
     stream = io.StringIO()
-    look: Any = {"svg.hashsalt": "tinygrad_rnn", "svg.fonttype": "path", "mathtext.fontset": "cm"}
-    with matplotlib.rc_context(look), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing")  # the reader's fonts may have it
-        figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+    for kind in ("path", "none"):
+        look: Any = {"svg.hashsalt": "tinygrad_rnn", "svg.fonttype": kind, "mathtext.fontset": "cm"}
+        with matplotlib.rc_context(look), warnings.catch_warnings(record=kind == "path") as found:
+            warnings.filterwarnings("always" if kind == "path" else "ignore", "Glyph .* missing")
+            stream = io.StringIO()
+            figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+        if not found:
+            break
     return stream.getvalue()

@@ -41,6 +41,14 @@ def test_a_right_model_leaves_residuals_without_correlations():
         diagnostics(ARRegressor(order=2).fit(None, y), None, y, lags=3000)
 
 
+def test_residuals_of_several_series_are_drawn_one_after_the_other():
+    u, y = tank(60)
+    model = NARXRegressor(1, 1, 0, closed_loop=False).fit(u, y)
+    for xs, ys in (([u[:40], u], [y[:40], y]), (np.stack([u, u]), np.stack([y, y]))):
+        (line,) = diagnostics(model, xs, ys, lags=3).plot().axes[0].lines
+        np.testing.assert_allclose(line.get_ydata()[-59:], model.residuals(u, y)[1:])
+
+
 def test_criteria_are_their_formulas_and_find_the_order():
     y = ar2(500, np.random.default_rng(0))
     found = select_order(ARRegressor(), None, y, {"order": [1, 2, 3, 6]})
@@ -56,7 +64,7 @@ def test_criteria_are_their_formulas_and_find_the_order():
         assert row["free_run"] == pytest.approx(np.std(y[k:] - model.forecast(steps=100).mean), rel=0.1)
     assert list(found.to_frame().columns) == ["order", "size", "aic", "bic", "one_step", "free_run"]
     assert repr(found).splitlines()[0].split() == ["order", "numbers", "AIC", "BIC", "one", "step", "free", "run"]
-    with pytest.raises(DataError, match="criterion must be 'aic'"):
+    with pytest.raises(DataError, match=r"criterion must be 'aic', .* not 'AIC'"):
         found.best("AIC")
 
 
@@ -66,8 +74,21 @@ def test_delays_of_a_table_are_selected():
     grid = {"input_delays": [[1], [1, 2]], "output_delays": [2]}
     found = select_order(model, data[["flow", "valve"]], data["level"], grid)
     assert found.best() == {"input_delays": [1, 2], "output_delays": 2}
-    with pytest.raises(DataError, match="a single series"):
-        select_order(NARXRegressor(groups="plant"), data[["flow"]], data["level"], grid)
+    parts = [table(200 + 20 * seed, seed=seed).assign(plant=seed) for seed in (0, 1)]
+    mixed = pd.concat(parts).sort_index(kind="stable")
+    of_groups = select_order(model.set_params(groups="plant"), mixed[["flow", "valve", "plant"]], mixed["level"], grid)
+    lists = [part[["flow", "valve"]].to_numpy() for part in parts], [part["level"].to_numpy() for part in parts]
+    assert repr(of_groups) == repr(select_order(model.set_params(groups=None), *lists, grid))
+    assert of_groups.best() == {"input_delays": [1, 2], "output_delays": 2}
+
+
+def test_a_gap_in_the_last_rows_begins_a_free_run_of_its_own():
+    y = pd.Series(ar2(300, np.random.default_rng(0))).drop(index=range(270, 275))
+    (row,) = select_order(ARRegressor(), None, y, {"order": [2]}).rows
+    model = ARRegressor().fit(None, y[:236])
+    runs = [model.forecast(None, y[k - 2 : k], steps=n).mean for k, n in ((236, 34), (272, 23))]
+    errors = np.concatenate([y.to_numpy()[236:270] - runs[0], y.to_numpy()[272:] - runs[1]])
+    assert row["free_run"] == pytest.approx(np.sqrt(np.mean(errors**2)))
 
 
 def test_a_plot_has_the_data_the_forecast_and_its_interval():

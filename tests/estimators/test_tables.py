@@ -12,7 +12,7 @@ from sklearn.exceptions import NotFittedError
 
 from tinygrad_rnn import nn
 from tinygrad_rnn.errors import DataError
-from tinygrad_rnn.estimators import ARRegressor, NARXRegressor, RecurrentClassifier, RecurrentRegressor
+from tinygrad_rnn.estimators import ARRegressor, NARXRegressor, RecurrentClassifier, RecurrentRegressor, load
 
 QUICK = {"hidden_size": 2, "max_iter": 2, "restarts": 1, "random_state": 0}
 INPUTS = ["flow", "valve"]
@@ -76,6 +76,19 @@ def test_gaps_cut_a_series_and_are_told(data):
     assert residuals.isna().sum() == 3 * model.reach_
 
 
+def test_a_list_of_tables_has_the_checks_of_a_table(data):
+    """The gap of a table in a list cuts it; names are kept; columns in another order are refused."""
+    holes = data.drop(data.index[20:25])
+    with pytest.warns(UserWarning, match="1 gap"):
+        model = NARXRegressor(**QUICK).fit([data[INPUTS], holes[INPUTS]], [data["level"], holes["level"]])
+    assert [(s.series, s.steps) for s in model.sessions_] == [(0, 80), (1, 20), (1, 55)]
+    found = model.predict([data[INPUTS], holes[INPUTS]])
+    assert found[1].name == "level" and found[1].index.equals(holes.index)
+    np.testing.assert_allclose(found[1][20:], model.predict(holes[INPUTS][20:]))
+    with pytest.raises(DataError, match=r"(?s)sequence 1: The feature names .*same order"):
+        model.fit([data[INPUTS], data[INPUTS[::-1]]], [data["level"]] * 2)
+
+
 def test_rows_that_are_left_out_are_gaps_of_whole_numbers_too(data):
     numbered = data.reset_index(drop=True).drop(index=[30, 31])
     with pytest.warns(UserWarning, match="1 gap.*: 29 to 32"):
@@ -91,6 +104,30 @@ def test_months_and_weekends_are_no_gaps(freq):
     assert model.forecast(steps=3).mean.index.equals(pd.date_range(index[-1], periods=4, freq=freq)[1:])
 
 
+def test_a_holiday_is_a_gap_and_a_weekend_is_none():
+    index = pd.bdate_range("2024-01-01", periods=40).delete([8])  # without 11 January, a Thursday
+    with pytest.warns(UserWarning, match="1 gap"):
+        model = ARRegressor().fit(None, pd.Series(np.sin(np.arange(39.0)), index))
+    assert [s.steps for s in model.sessions_] == [8, 31]
+    assert list(model.forecast(steps=2).mean.index) == list(pd.bdate_range(index[-1], periods=3)[1:])
+
+
+INDICES = {
+    "seconds": pd.Index(np.round(0.1 * np.arange(43), 1), name="t"),
+    "elapsed": pd.timedelta_range("1s", periods=43, freq="10s"),
+    "a zone": pd.date_range("2024-03-29", periods=43, freq="D", tz="Europe/Berlin"),
+}
+
+
+@pytest.mark.parametrize("what", INDICES)
+def test_a_forecast_and_its_plot_go_on_with_the_index(what, tmp_path):
+    index = INDICES[what]
+    ARRegressor().fit(None, pd.Series(np.sin(np.arange(40.0)), index[:40])).save(tmp_path / "ar.safetensors")
+    found = load(tmp_path / "ar.safetensors").forecast(steps=3)
+    assert found.mean.index.equals(index[40:]) and found.mean.index.name == index.name
+    found.plot().savefig(tmp_path / "plot.svg")
+
+
 def test_one_value_for_each_sequence():
     rng = np.random.default_rng(0)
     xs = [rng.normal(size=(n, 1)) for n in rng.integers(3, 9, 40)]
@@ -100,6 +137,17 @@ def test_one_value_for_each_sequence():
     classes = RecurrentClassifier("rnn", 4, max_iter=40, random_state=0).fit(xs, [x.sum() > 0 for x in xs])
     assert classes.score(xs, [x.sum() > 0 for x in xs]) > 0.9
     assert classes.predict_proba(xs).shape == (40, 2)
+
+
+def test_classes_of_a_table_are_kept_in_a_file(tmp_path):
+    """The rows of the classes have labels of their own, as after a selection."""
+    rng = np.random.default_rng(0)
+    xs = [rng.normal(size=(n, 1)) for n in rng.integers(3, 9, 20)]
+    y = pd.Series(["up" if x.sum() > 0 else "down" for x in xs], range(40, 60))
+    model = RecurrentClassifier("rnn", 2, max_iter=2, random_state=0).fit(xs, y)
+    model.save(tmp_path / "classes.safetensors")
+    assert (load(tmp_path / "classes.safetensors").predict(xs) == model.predict(xs)).all()
+    assert RecurrentRegressor("rnn", 2, max_iter=2).fit(xs, pd.Series(np.arange(20.0), y.index)).predict(xs).shape == (20,)
 
 
 def test_a_class_for_each_step():
@@ -126,7 +174,7 @@ BAD = {
     ),
     "text in y": (
         lambda d: with_value(d, 5, "level", "high"),
-        r"column 'level' of y must have numbers, but row 5 \(2024-01-01 05:00:00\) has 'high'",
+        r"column 'level' of y must have numbers, but row 5 \(2024-01-01 05.* has 'high'",
     ),
     "missing": (
         lambda d: d.replace({"valve": {d.iloc[9, 1]: np.nan}}),
@@ -138,9 +186,10 @@ BAD = {
         lambda d: pd.concat([d[:5], d[4:]]),
         r"two rows have the time 2024-01-01 04:00:00, the second of them is row 5.*duplicated",
     ),
-    "unsorted": (
-        lambda d: pd.concat([d[5:], d[:5]]),
-        r"not in order: 2024-01-01 00:00:00 comes after .*row 75; sort them, df.sort_index",
+    "unsorted": (lambda d: pd.concat([d[5:], d[:5]]), r"not in order: 2024-01-01 00:00:00 comes after .*row 75; .*sort_index"),
+    "winter time": (
+        lambda d: d.set_axis(pd.date_range("2024-10-25", periods=80, freq="h", tz="Europe/Berlin").tz_localize(None)),
+        r"two rows have the time 2024-10-27 02:00:00.*if a clock was set back to winter time here, use times in UTC",
     ),
     "short": (lambda d: d[:3], r"too short: it has n_samples = 3; with a longest delay of 2, at least 4 rows"),
     "constant": (lambda d: d.assign(valve=1.0), r"X has the same value .* column 'valve'"),
@@ -153,6 +202,7 @@ BAD = {
         lambda d: d.reset_index(drop=True).sample(frac=0.8, random_state=0),
         r"not in order: \d+ comes after \d+, in row",
     ),
+    "levels": (lambda d: d.set_index("valve", append=True, drop=False), "the index has 2 levels, .*reset_index.*groups="),
     "times": (lambda d: d.assign(valve=d.index), r"column 'valve' of X has times; make it the index: df.set_index\('valve'\)"),
 }
 
@@ -168,7 +218,7 @@ def test_bad_data(data, make, message):
 CALLS = {
     "horizon 0": (
         lambda m, d: m.predict(d[INPUTS], horizon=0, y_past=d["level"]),
-        "horizon must be a whole number of steps, at least 1",
+        "horizon must be a whole number of steps, at least 1, .* not 0",
     ),
     "no measurements": (lambda m, d: m.predict(d[INPUTS], horizon=2), r"y_past is missing: give the measurements"),
     "nothing to run": (lambda m, d: m.predict(d[INPUTS], y_past=d["level"]), r"no row is left to predict.*y\[:2\]"),
@@ -186,9 +236,17 @@ CALLS = {
     ),
     "past apart": (
         lambda m, d: m.forecast(d[INPUTS][50:], d["level"][:50]),
-        r"X must have the inputs of the past.*pd.concat|the same labels, but row 0",
+        r"X must have the inputs of the past.*pd.concat",
     ),
-    "interval": (lambda m, d: m.forecast(d[INPUTS].shift(80, "h"), interval=90), "interval must be a share .* such as 0.9"),
+    "interval": (
+        lambda m, d: m.forecast(d[INPUTS].shift(80, "h"), interval=90),
+        "interval must be a share .* such as 0.9 .* not 90",
+    ),
+    "interval as text": (lambda m, d: m.forecast(d[INPUTS].shift(80, "h"), interval="90"), "interval must .*'90'"),
+    "no paths": (lambda m, d: m.forecast(d[INPUTS].shift(80, "h"), paths=0), "paths .*0"),
+    "no patience": (lambda m, d: NARXRegressor(patience=None).fit(d[INPUTS], d["level"]), "patience .*None"),
+    "nothing for a cell": (lambda m, d: RecurrentRegressor(None).fit(d[INPUTS], d["level"]), "NoneType"),
+    "no class": (lambda m, d: RecurrentClassifier().fit(d[INPUTS], ["a", None] * 40), "row 1 has None"),
     "a hole in the past": (
         lambda m, d: m.predict(d[INPUTS], y_past=d["level"].where(d.index.hour != 3)),
         "NaN in row 3 and values after",
@@ -198,6 +256,11 @@ CALLS = {
         lambda m, d: NARXRegressor(groups="Valve").fit(d[INPUTS], d["level"]),
         "no column 'Valve'.*did you mean 'valve'",
     ),
+    "a row without a group": (
+        lambda m, d: ARRegressor(groups="valve").fit(d[INPUTS].assign(valve=["a", None] * 40), d["level"]),
+        r"'valve' of the groups has no value in row 1 \(2024",
+    ),
+    "groups of nothing": (lambda m, d: ARRegressor(groups="plant").fit(None, d["level"]), "groups='plant' .*X is None"),
     "a name": (lambda m, d: NARXRegressor().fit(d[INPUTS], "level"), r"such as df\['level'\], not the name"),
     "no cell": (
         lambda m, d: RecurrentRegressor(nn.GRU).fit(d[INPUTS], d["level"]),

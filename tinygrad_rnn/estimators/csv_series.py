@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import re
@@ -17,16 +18,19 @@ from ..console import counted
 from ..errors import DataError
 from ..extras import optional
 from ..files import read_text
+from .series import SeriesRegressor
 from .tables import check_numbers, frequency, label
 
 __all__ = ["CsvSeries", "predict_csv", "read_csv_series"]
 
-TIME_NAMES = ("time", "date", "datetime", "timestamp", "t")
-"""Names of columns that contain times, without the unit, in upper or lower case."""
+TIME_NAMES = ("time", "date", "datetime", "timestamp")
+"""Names of columns that contain times, without the unit, in upper or lower case; and t, since T is a temperature."""
 
 
-DECIMAL_COMMA = re.compile(r"(^|;) *[+-]?\d+,\d+ *(;|\r?$)", re.MULTILINE)
-"""A number with a decimal comma, in a table whose columns are separated by semicolons."""
+DATE = re.compile(r" *\d+[-./]\d+[-./]\d")
+"""The beginning of a text with a date."""
+DECIMAL_COMMA = re.compile(r"(^|[;\t]) *\"?[+-]?\d+,\d+(e[+-]?\d+)?\"? *([;\t]|$)", re.MULTILINE | re.IGNORECASE)
+"""A number with a decimal comma, in a table whose columns are separated by semicolons or tabs."""
 
 
 class CsvSeries(NamedTuple):
@@ -67,8 +71,11 @@ def read_csv_series(
 ) -> CsvSeries:
     r"""Read a table with a row for each step; its first line names the columns.
 
-    Columns are separated by commas, semicolons or tabs. With semicolons, numbers may have a decimal comma. A column named
-    time, date, datetime, timestamp or t, with or without a unit, has the times; times that are numbers are in seconds.
+    Columns are separated by commas, semicolons or tabs. With semicolons or tabs, numbers may have a decimal comma.
+
+    A column named time, date, datetime, timestamp or t, with or without a unit, has the times: texts, or numbers such as
+    seconds. Without such a column, the first column has the times if it has dates. If the times of day stand apart from the
+    dates, in the columns date and time, both columns are read.
 
     Parameters
     ----------
@@ -98,7 +105,7 @@ def read_csv_series(
     >>> series.measured, len(series.inputs)
     (2, 3)
     >>> series.found
-    ['3 rows; 1 at the end has no level, and is to be forecast', 'time: 0 days 00:00:00 to 0 days 00:00:10, every 5s']
+    ['3 rows; 1 at the end has no level, and is to be forecast', 'time: 0 to 10']
     """
     asked = [target, *inputs]
     if repeated := [name for name in asked if asked.count(name) > 1]:
@@ -106,19 +113,18 @@ def read_csv_series(
             f"column {repeated[0]!r} is named twice among target and inputs; name it once. The past of the target is an input "
             "anyway"
         )
-    frame, columns = _read(path, asked, time)
+    frame, unused = _read(path, asked, time)
     table = _as_numbers(frame[asked], path)
     time = table.index.name
     end = _measured(table[target])
     if not end:
         raise DataError(f"column {target!r}, the target, is empty")
     found = [_rows(len(table), len(table) - end, target)]
-    table, left_out = _without_missing(table, end, drop_missing)
+    table, left_out = _without_missing(table, [target], end, drop_missing)
     found += left_out
     if time is not None:
         step = frequency(table.index)
         found.append(f"{time}: {table.index[0]} to {table.index[-1]}" + (f", every {step}" if step else ""))
-    unused = [name for name in columns if name not in (*asked, time)]
     if unused:
         found.append(f"not used: {', '.join(unused)}")
     return CsvSeries(table[list(inputs)], table[target], found)
@@ -142,14 +148,15 @@ def predict_csv(
     horizon : int, optional
         Number of steps ahead in the rows with a measured target; 1 if not given. In later rows the model runs freely.
     time : str, optional
-        The column of the times, as for :func:`read_csv_series`.
+        The column of the times, as for :func:`read_csv_series`; if not given, the column in the table of the fit.
     drop_missing : bool
         Whether rows with missing values are left out, as for :func:`read_csv_series`.
 
     Returns
     -------
     DataFrame
-        A table with the target, if the file has it, and a column ``predicted``.
+        A table with the target, if the file has it, and a column ``predicted``; for a model of several targets, a column
+        for each.
 
     Raises
     ------
@@ -179,39 +186,67 @@ def predict_csv(
             "the model was fitted to arrays without names of columns, so columns of a table cannot be found by name; call "
             "model.predict in Python, or fit the model to a pandas DataFrame"
         )
+    if model.groups is not None:
+        raise DataError(f"the model was fitted to several series, by the column {model.groups!r}; call model.predict in Python")
     inputs = list(getattr(model, "feature_names_in_", ())) if model.reads_inputs else []
-    frame, columns = _read(path, inputs, time)
-    if names[0] not in columns:
-        return pandas.DataFrame({"predicted": model.predict(_as_numbers(frame[inputs], path))})
-    table = _as_numbers(frame[[*inputs, names[0]]], path)
-    later = len(table) - _measured(table[names[0]])
-    table, _ = _without_missing(table, len(table) - later, drop_missing)
+    frame, _ = _read(path, inputs, time, names, model.past_["name"])
+    targets = [name for name in names if name in frame.columns]
+    shown = ["predicted"] if len(names) == 1 else [f"{name} predicted" for name in names]
+    if len(targets) < len(names) or not isinstance(model, SeriesRegressor):  # a classifier has no use for earlier classes
+        found = model.predict(_as_numbers(frame[inputs], path))
+        predicted = pandas.DataFrame(np.reshape(found, (len(found), -1)), index=found.index, columns=shown)
+        return pandas.concat([frame[targets], predicted], axis=1)
+    table = _as_numbers(frame[list(dict.fromkeys([*inputs, *targets]))], path)
+    later = len(table) - _measured(table[targets])
+    table, _ = _without_missing(table, targets, len(table) - later, drop_missing)
     m = len(table) - later
-    X, y = table[inputs], table[names[0]]
+    X, y = table[inputs], table[targets] if len(names) > 1 or not model.outputs_.flat else table[names[0]]
     measured = model.predict(X.iloc[:m], horizon=horizon or 1, y_past=y.iloc[:m]) if m else y.iloc[:0]
     rest = model.predict(X, y_past=y.iloc[:m] if m else None).iloc[m:] if m < len(X) else y.iloc[:0]
-    return pandas.DataFrame({names[0]: y, "predicted": np.concatenate([measured, rest])}, index=X.index)
+    values = np.concatenate([measured, rest]).reshape(len(table), -1)
+    return pandas.concat([table[targets], pandas.DataFrame(values, index=table.index, columns=shown)], axis=1)
 
 
-def _read(path: str | os.PathLike[str], asked: Sequence[str], time: str | None) -> tuple[Any, list[str]]:
-    """A table whose index has the times, if it has a column of times; and the names of its columns in the file."""
+def _read(
+    path: str | os.PathLike[str], asked: Sequence[str], time: str | None, targets: Sequence[str] = (), likely: str | None = None
+) -> tuple[Any, list[str]]:
+    """A table whose index has the times, if it has a column of times; and the names of columns without a use.
+
+    `likely` is a column that has the times, if it is there and no other is given.
+    """
     pandas = optional("pandas", "sklearn", "tables need")
     text = read_text(path, 200_000_000).lstrip("\ufeff")
-    separator = max(",;\t", key=text.partition("\n")[0].count)
-    decimal = "," if separator == ";" and DECIMAL_COMMA.search(text) else "."
+    first, _, rest = text.partition("\n")
+    if first.lower().startswith("sep="):  # a line for Excel
+        text, first = rest, rest.partition("\n")[0]
+    separator = max(",;\t", key=re.sub('"[^"]*"', "", first).count)
+    decimal = "," if separator != "," and DECIMAL_COMMA.search(text) else "."
     try:
-        frame = pandas.read_csv(io.StringIO(text), sep=separator, decimal=decimal, skipinitialspace=True)
+        with warnings.catch_warnings():  # rows with more values than the first line has names
+            warnings.simplefilter("error", pandas.errors.ParserWarning)
+            frame = pandas.read_csv(
+                io.StringIO(text), sep=separator, decimal=decimal, skipinitialspace=True, index_col=False, low_memory=False
+            )
+    except pandas.errors.ParserWarning:
+        raise DataError(f"{os.fspath(path)}: rows have more values than the first line has names of columns") from None
     except (pandas.errors.ParserError, pandas.errors.EmptyDataError, ValueError) as error:
         raise DataError(f"cannot read {os.fspath(path)} as a table: {error}") from None
     frame.columns = columns = [str(name).strip() for name in frame.columns]
     for name in [*asked, *([] if time is None else [time])]:
         if name not in columns:
             raise DataError(f"{os.fspath(path)}: {no_such('column', name, columns)}")
-    time = time or next((name for name in columns if name not in asked and _is_time(name)), None)
+    free = [name for name in columns if name not in asked and name not in targets]
+    dates = [name for name in free if columns.index(name) == 0 and len(frame) and DATE.match(str(frame[name].iloc[0]))]
+    time = time or (
+        likely if likely in free else next((name for name in free if _time_word(name)), None) or next(iter(dates), None)
+    )
+    read = [] if time is None else [time]
     if time is not None:
-        frame = frame.set_index(_times(pandas, frame[time], path))
-        frame.index.name = time
-    return frame, columns
+        if _time_word(time) == "date":
+            read += [name for name in free if _time_word(name) == "time" and frame[name].dtype.kind not in "iuf"][:1]
+        frame.index = _times(pandas, frame[read], path)
+        frame.index.name = "time" if time.startswith("Unnamed: ") else time
+    return frame, [name for name in free if name not in read]
 
 
 def _as_numbers(table: Any, path: str | os.PathLike[str]) -> Any:
@@ -219,49 +254,70 @@ def _as_numbers(table: Any, path: str | os.PathLike[str]) -> Any:
     return table.astype(float)
 
 
-def _measured(column: Any) -> int:
+def _measured(columns: Any) -> int:
     """The number of rows up to the last row with a value."""
-    known = np.flatnonzero(column.notna())
+    known = np.flatnonzero(columns.notna().to_numpy().reshape(len(columns), -1).any(axis=1))
     return int(known[-1]) + 1 if len(known) else 0
 
 
-def _without_missing(table: Any, end: int, drop: bool) -> tuple[Any, list[str]]:
-    """The table without the rows before `end` with missing values, and a text with the number of rows left out."""
-    missing = ~np.isfinite(table.iloc[:end]).all(axis=1)
+def _without_missing(table: Any, targets: Sequence[str], end: int, drop: bool) -> tuple[Any, list[str]]:
+    """The table without rows with missing values, and a text with their number; from row `end` on, targets are unknown."""
+    needed = table.assign(**{name: table[name].where(np.arange(len(table)) < end, 0.0) for name in targets})
+    missing = ~np.isfinite(needed).all(axis=1)
     if not missing.any():
         return table, []
-    where = _missing(table.iloc[:end], int(missing.sum()))
+    where = _missing(needed, int(missing.sum()))
     timed = table.index.name is not None
     if not timed:
         raise DataError(f"{where}. Fill them in: rows can be left out only if a column of times shows where they are missing")
     if not drop:
         raise DataError(f"{where}. Fill them in, or leave these rows out by drop_missing=True, which cuts the series there")
-    kept = np.append(~missing.to_numpy(), np.ones(len(table) - end, bool))
-    return table[kept], [f"{where}; left out"]
+    return table[~missing], [f"{where}; left out"]
 
 
-def _is_time(name: str) -> bool:
-    words = name.lower().replace("[", " ").replace("(", " ").split()
-    return bool(words) and words[0] in TIME_NAMES
+def _time_word(name: str) -> str | None:
+    """The first word of a column's name, if it says that the column has times."""
+    word = next(iter(name.replace("[", " ").replace("(", " ").split()), "")
+    return word.lower() if word == "t" or word.lower() in TIME_NAMES else None
 
 
-def _times(pandas: Any, column: Any, path: Any) -> Any:
-    """A column of times as an index."""
-    if column.isna().any():
-        row = int(column.isna().to_numpy().argmax())
-        raise DataError(f"column {column.name!r}, the times, is empty in row {row}; fill the time in, or leave the row out")
-    try:
-        if column.dtype.kind in "iuf":
-            return pandas.TimedeltaIndex(pandas.to_timedelta(column, unit="s"))
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")  # pandas finds no single format for the column
-            return pandas.DatetimeIndex(pandas.to_datetime(column))
-    except (ValueError, TypeError, OverflowError, UserWarning) as error:
-        first = str(error).splitlines()[0]
+def _times(pandas: Any, columns: Any, path: Any) -> Any:
+    """A column of times, or of dates and one of times of day, as an index; numbers stay numbers."""
+    for name in columns.columns:
+        if (empty := columns[name].isna()).any():
+            row = int(empty.to_numpy().argmax())
+            raise DataError(f"column {name!r}, the times, is empty in row {row}; fill the time in, or leave the row out")
+    column = columns.iloc[:, 0]
+    if column.dtype.kind in "iuf":
+        return pandas.Index(column)
+    if columns.shape[1] > 1:
+        column = column.astype(str) + " " + columns.iloc[:, 1].astype(str)
+    sample = [str(text) for text in column.iloc[:: max(len(column) // 20, 1)]]
+    order = (True, False) if sample and "." in sample[0][:6] else (False, True)  # 30.3.2024 begins with the day
+    found: list[Any] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        guesses = dict.fromkeys(pandas.tseries.api.guess_datetime_format(text, first) for first in order for text in sample)
+        formats = [{"format": guess} for guess in guesses if guess is not None]
+        mixed = [{"format": "mixed", "dayfirst": first} for first in order]
+        for readings in ([{"format": "ISO8601"}], [{"format": "ISO8601", "utc": True}], formats, mixed):
+            for reading in readings if not found else []:
+                with contextlib.suppress(ValueError, TypeError, OverflowError):
+                    found.append(pandas.DatetimeIndex(pandas.to_datetime(column, **reading)))
+    if not found:
+        bad = pandas.to_datetime(column, format="mixed", utc=True, errors="coerce").isna().to_numpy()
+        row = int(bad.argmax())
         raise DataError(
-            f"column {column.name!r} of {os.fspath(path)} must have times in one format, such as 2026-03-01 12:00; pandas "
-            f"says: {first}"
-        ) from None
+            f"column {column.name!r} of {os.fspath(path)} has {column.iloc[row]!r:.40} in row {row}, which is no time; "
+            "write times such as 2026-03-02 08:00:16"
+        )
+    return min(found, key=_irregular)  # 2.3. and 3.2. cannot be told apart alone, but in a series only one has equal steps
+
+
+def _irregular(times: Any) -> int:
+    """The number of steps that differ from the usual step."""
+    steps = np.diff(times.asi8)
+    return int((steps != np.median(steps)).sum()) if len(steps) else 0
 
 
 def _rows(count: int, later: int, target: str) -> str:

@@ -17,7 +17,7 @@ from ..errors import DataError
 from ..plots import BLUE, GREY, INK, new_figure
 from .forecasts import set_times
 from .series import SeriesRegressor
-from .tables import read_table
+from .tables import is_list, read_table, without_groups
 
 __all__ = ["Diagnostics", "Orders", "diagnostics", "select_order"]
 
@@ -67,8 +67,11 @@ class Diagnostics:
         """
         count = 2 + len(self.inputs)
         figure, axes = new_figure(9, 1.9 * count, count, extra="sklearn")
-        values = np.asarray(self.residuals).reshape(len(self.residuals), -1)[:, 0]
-        index = getattr(self.residuals, "index", np.arange(len(values)))
+        parts = self.residuals if isinstance(self.residuals, list) else [self.residuals]
+        whole = np.concatenate([np.asarray(part, float).ravel() for part in parts])
+        values = whole.reshape(-1, len(self.autocorrelation))[:, 0]
+        index = getattr(parts[0], "index", None) if len(parts) == 1 else None
+        index = np.arange(len(values)) if index is None else index
         axes[0].plot(set_times(axes[0], index), values, color=INK, linewidth=0.8)
         axes[0].set_title("residuals one step ahead", fontsize=10)
         lags = self.autocorrelation.shape[1] - 1
@@ -81,7 +84,7 @@ class Diagnostics:
             axis.axhspan(-self.bound, self.bound, color=GREY, alpha=0.2, linewidth=0)
             axis.vlines(ks, 0, heights, color=BLUE, linewidth=2)
             axis.axhline(0, color=INK, linewidth=0.6)
-            axis.set_title(title, fontsize=10)
+            axis.set_title(title, fontsize=10, parse_math=False)
             axis.set_xlabel("k")
         return figure
 
@@ -226,8 +229,8 @@ def select_order(
     ----------
     estimator : NARXRegressor or ARRegressor
         The estimator with all other parameters.
-    X, y : table or array
-        One series, in the order of time.
+    X, y : as for its `fit`
+        One series or several; the last rows of each series are used for validation.
     grid : mapping of str to sequence
         As for :class:`sklearn.model_selection.GridSearchCV`.
     validation_fraction : float
@@ -241,7 +244,7 @@ def select_order(
     Raises
     ------
     DataError
-        If there are several series, or a series is too short.
+        If a series is too short.
 
     References
     ----------
@@ -261,50 +264,71 @@ def select_order(
     >>> found.best("bic")
     {'order': 2}
     """
-    if estimator.groups is not None or isinstance(X if X is not None else y, list):
-        raise DataError("orders are selected on a single series, and here are several; give the rows of one")
     if not 0 < validation_fraction < 1:
         raise DataError(f"validation_fraction must be more than 0 and less than 1, not {validation_fraction!r}")
-    count = len(y)
-    k = count - round(validation_fraction * count)
-    models = []
-    for parameters in ParameterGrid(dict(grid)):
-        model = clone(estimator).set_params(**parameters)
-        models.append((parameters, model.fit(_rows(X, 0, k), _rows(y, 0, k))))
-    reach = max(max(model.reach_, 1) for _, model in models)
-    if k <= reach:
-        raise DataError(
-            f"{counted(k, 'row')} are left for the fit, and the longest delay needs more than {reach}; give more rows, or "
-            "smaller "
-            "delays"
-        )
-    later = np.asarray(y, float)[k:]
-    fitted = [np.asarray(model.residuals(_rows(X, 0, k), _rows(y, 0, k)), float).reshape(k, -1) for _, model in models]
-    common = np.all([np.isfinite(errors) for errors in fitted], axis=(0, 2))
+    xs, ys = _each_series(X, y, estimator.groups)
+    lengths = [len(one) for one in ys]
+    cuts = [n - round(validation_fraction * n) for n in lengths]
+    starts = [0] * len(ys)
     rows = []
-    for (parameters, model), found in zip(models, fitted, strict=True):
+    models, fitted, judged = [], [], []
+    for parameters in ParameterGrid(dict(grid)):
+        model = clone(estimator).set_params(groups=None, **parameters)
+        models.append((parameters, model.fit(_rows(xs, starts, cuts), _rows(ys, starts, cuts))))
+        fitted.append(_errors(model, xs, ys, starts, cuts, 1))
+        before = [k - model.reach_ if model.reach_ else 0 for k in cuts]  # only the history, or all rows that lead to a state
+        judged.append([_errors(model, xs, ys, before, lengths, horizon, cuts) for horizon in (1, None)])
+    common = np.all([np.isfinite(errors) for errors in fitted], axis=(0, 2))
+    known = np.all([np.isfinite(errors) for pair in judged for errors in pair], axis=(0, 2))
+    if not known.any():
+        raise DataError("the last rows are no more than the longest delay, in each stretch without a gap")
+    for (parameters, model), found, (ahead, free) in zip(models, fitted, judged, strict=True):
         errors, n = found[common], int(common.sum())
         size = sum(p.size for name, p in model.module_.named_parameters() if name != "log_sigma")
         spread = n * float(np.log(np.square(errors).mean(axis=0)).sum())
-        past, history = _rows(X, k - reach, count), _rows(y, k - reach, k)
-        steps = None if X is not None else count - k
-        ahead = np.asarray(model.predict(past, horizon=1, y_past=_rows(y, k - reach, count)), float)[reach:]
-        free = np.asarray(model.forecast(past, history, steps=steps, paths=1).mean, float)
         rows.append(
             {
                 "parameters": parameters,
                 "size": size,
                 "aic": spread + 2 * size,
                 "bic": spread + size * np.log(n),
-                "one_step": _rms(later - ahead),
-                "free_run": _rms(later - free),
+                "one_step": _rms(ahead[known]),
+                "free_run": _rms(free[known]),
             }
         )
     return Orders(rows)
 
 
-def _rows(data: Any, start: int, stop: int) -> Any:
-    return None if data is None else data.iloc[start:stop] if hasattr(data, "iloc") else np.asarray(data)[start:stop]
+def _each_series(X: Any, y: Any, groups: Any) -> tuple[list[Any] | None, list[Any]]:
+    """The series of a table, of groups in a table, of a list or of a 3-d array, as lists; no inputs if X is None."""
+    if is_list(X, y):
+        return None if X is None else list(X), list(y)
+    if groups is None:
+        return None if X is None else [X], [y]
+    X, labels = without_groups(X, groups)
+    y = y if hasattr(y, "iloc") else np.asarray(y)
+    chosen = [np.flatnonzero(labels == name) for name in dict.fromkeys(labels.tolist())]
+    return [_take(X, rows) for rows in chosen], [_take(y, rows) for rows in chosen]
+
+
+def _take(data: Any, rows: Any) -> Any:
+    return data.iloc[rows] if hasattr(data, "iloc") else np.asarray(data)[rows]
+
+
+def _rows(parts: list[Any] | None, starts: Sequence[int], stops: Sequence[int]) -> list[Any] | None:
+    """Rows of each series."""
+    if parts is None:
+        return None
+    return [_take(part, slice(start, stop)) for part, start, stop in zip(parts, starts, stops, strict=True)]
+
+
+def _errors(
+    model: Any, xs: Any, ys: Any, starts: list[int], stops: list[int], horizon: int | None, first: list[int] | None = None
+) -> Array:
+    """Residuals in rows of each series, (rows, outputs); if `first` is given, without the rows before."""
+    found = model.residuals(_rows(xs, starts, stops), _rows(ys, starts, stops), horizon=horizon)
+    skipped = [0] * len(found) if first is None else [k - start for k, start in zip(first, starts, strict=True)]
+    return np.concatenate([np.asarray(e, float).reshape(len(e), -1)[k:] for e, k in zip(found, skipped, strict=True)])
 
 
 def _rms(errors: Array) -> float:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from .. import random
 from ..autodiff import no_grad
-from ..checks import one_of
+from ..checks import check_int, one_of
 from ..errors import DataError, NonFiniteError
 from ..optim import Adam, clip_grad_norm, lbfgs, levenberg_marquardt
 from ..tensor import Parameter, Tensor
@@ -43,7 +43,8 @@ class EarlyStopping:
     """
 
     def __init__(self, parameters: Sequence[Parameter], error: Callable[[], float], patience: int, bar: Any) -> None:
-        self.parameters, self.error, self.patience, self.bar = parameters, error, patience, bar
+        self.parameters, self.error, self.bar = parameters, error, bar
+        self.patience = check_int("patience", patience)
         self.least = math.inf
         self.iterations = 0
         self.since = 0

@@ -28,7 +28,7 @@ def check_interval(interval: float) -> float:
     >>> check_interval(0.9)
     0.9
     """
-    if not 0 < interval < 1:
+    if not isinstance(interval, (int, float, np.number)) or not 0 < interval < 1:
         raise ValueError(f"interval must be a share between 0 and 1, such as 0.9 for 90 % of the values, not {interval!r}")
     return float(interval)
 
@@ -36,12 +36,15 @@ def check_interval(interval: float) -> float:
 def set_times(axis: Any, index: Any) -> Any:
     """Shorten the labels of a time axis; return the values that matplotlib draws for an index."""
     times = index.to_timestamp() if hasattr(index, "to_timestamp") else index
-    if times_of(times) is not None and not hasattr(times, "total_seconds"):
+    name = getattr(index, "name", None) or ("time" if times_of(times) is not None else "step")
+    if hasattr(times, "total_seconds"):
+        times, name = times.total_seconds(), f"{name} [s]"
+    elif times_of(times) is not None:
         dates = optional("matplotlib.dates", "sklearn", "a plot needs")
         locator = dates.AutoDateLocator()
         axis.xaxis.set_major_locator(locator)
         axis.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator))
-    axis.set_xlabel(getattr(index, "name", None) or ("time" if times_of(times) is not None else "step"))
+    axis.set_xlabel(name, parse_math=False)
     return times
 
 
@@ -108,7 +111,7 @@ class Forecast:
             axis.plot(joined, mean[:, k], color=BLUE, label="forecast")
             label = f"{100 * self.interval:g} % interval"
             axis.fill_between(joined, lower[:, k], upper[:, k], color=BLUE, alpha=0.2, linewidth=0, label=label)
-            axis.set_ylabel(names[k])
+            axis.set_ylabel(names[k], parse_math=False)
             axis.margins(x=0.01)
         np.atleast_1d(axes)[0].legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, frameon=False, fontsize=9)
         return figure

@@ -71,7 +71,8 @@ class RecurrentEstimator(SeriesEstimator):
     def _new(self, outputs: int) -> nn.Sequential:
         """A model with freshly initialised parameters."""
         make = find_cell(self.cell) if isinstance(self.cell, str) else self.cell
-        cell = make(self.n_features_in_, check_int("hidden_size", self.hidden_size))
+        size = check_int("hidden_size", self.hidden_size)
+        cell = make(self.n_features_in_, size) if callable(make) else make
         if not isinstance(cell, nn.Cell):
             raise DataError(
                 "cell must be a name such as 'gru', or a function of (input_size, hidden_size) that makes an nn.Cell; it "
@@ -292,6 +293,10 @@ class RecurrentClassifier(ClassifierMixin, RecurrentEstimator):  # type: ignore[
         flat = np.concatenate([np.asarray(part).ravel() for part in y]) if sequences else np.asarray(y).ravel()
         if flat.dtype.kind == "f" and not np.isfinite(flat).all():
             raise DataError(f"y must have a class in each row, but row {int(np.argmin(np.isfinite(flat)))} has NaN or inf")
+        if flat.dtype.kind == "O":
+            if missing := [row for row, value in enumerate(flat) if value is None or value != value]:
+                raise DataError(f"y must have a class in each row, but row {missing[0]} has {flat[missing[0]]!r}")
+            flat = flat.astype(str) if all(isinstance(value, str) for value in flat) else flat  # a file holds texts, no objects
         check_classification_targets(flat)
         encoder = LabelEncoder().fit(flat)
         self.classes_ = encoder.classes_

@@ -113,7 +113,7 @@ class ForecastReport:
 
     @property
     def _horizons(self) -> tuple[str, str, str]:
-        return "one step ahead", f"{self.horizon} steps ahead", "in a free run"
+        return "one step ahead", f"{counted(self.horizon, 'step')} ahead", "in a free run"
 
     def parts(self) -> list[str]:
         """The sections as HTML."""
@@ -157,7 +157,7 @@ class ForecastReport:
             for rows in stretches:
                 axis.plot(times[rows], column.to_numpy()[rows], color=INK if column is y else GREY, linewidth=0.8)
             axis.axvspan(times[start], times[self.series.measured - 1], color=BLUE, alpha=0.12, linewidth=0)
-            axis.set_ylabel(column.name)
+            axis.set_ylabel(column.name, parse_math=False)
             axis.margins(x=0.01)
         sessions = self.model.sessions_
         words = (
@@ -211,8 +211,10 @@ class ForecastReport:
         found = self.residuals
         own = np.abs(found.autocorrelation[0, 1:])
         outside, lags = int((own > found.bound).sum()), len(own)
+        fit = float(np.atleast_1d(found.fit_percent)[0])
+        said = f"is {fit:.1f} %" if np.isfinite(fit) else f"has no value, since {self.target} does not change in these rows"
         words = (
-            f"One step ahead the fit is {np.atleast_1d(found.fit_percent)[0]:.1f} %. Of {lags} autocorrelations of the "
+            f"One step ahead the fit {said}. Of {lags} autocorrelations of the "
             f"residuals, {outside} are outside of ±{found.bound:.2f}; by chance, 1 of 20 would be: "
             + ("a longer delay may help." if outside > lags / 10 else "the network uses almost all that the past tells.")
         )

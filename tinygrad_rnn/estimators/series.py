@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
 from .. import nn, storing
-from ..checks import is_int
+from ..checks import check_int, is_int
 from ..console import counted
 from ..errors import DataError
 from .forecasts import Forecast, check_interval
@@ -147,6 +147,8 @@ class SeriesEstimator(BaseEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         fitted = {name: value for name, value in vars(self).items() if name[-1] == "_" and name not in NOT_KEPT}
+        if getattr(fitted.get("classes_"), "dtype", np.dtype(bool)).kind == "U":
+            fitted["classes_"] = fitted["classes_"].tolist()
         names = getattr(self, "feature_names_in_", None)
         described = {
             "class": type(self).__name__,
@@ -249,6 +251,7 @@ class SeriesRegressor(RegressorMixin, SeriesEstimator):  # type: ignore[misc]
         """
         check_is_fitted(self)
         check_interval(interval)
+        check_int("paths", paths)
         if steps is not None and not is_int(steps):
             raise DataError(f"steps must be a whole number, at least 1, not {steps!r}")
         if is_int(X):
@@ -373,9 +376,11 @@ class SeriesRegressor(RegressorMixin, SeriesEstimator):  # type: ignore[misc]
         Returns
         -------
         float, or ndarray of several outputs
+            -inf or NaN if y has the same value in all rows.
         """
         true, found, _ = self._judged(X, y, horizon)
-        distance = np.linalg.norm(true - found, axis=0) / np.linalg.norm(true - true.mean(axis=0), axis=0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            distance = np.linalg.norm(true - found, axis=0) / np.linalg.norm(true - true.mean(axis=0), axis=0)
         return 100 * (1 - float(distance[0])) if self.outputs_.flat else 100 * (1 - distance)
 
     def residuals(self, X: Any, y: Any, *, horizon: int | None = 1) -> Any:
@@ -462,9 +467,11 @@ def load(path: str | os.PathLike[str], classes: Sequence[type] = ()) -> Any:
     if not isinstance(described, dict) or described.get("class") not in KINDS:
         raise DataError(f"{os.fspath(path)} is not the file of an estimator; read a model by tr.load")
     found: Any = KINDS[described["class"]](
-        **{name: _restored_parameter(value) for name, value in described["parameters"].items()}
+        **{name: _restored_parameter(name, value) for name, value in described["parameters"].items()}
     )
     vars(found).update(described["fitted"])
+    if isinstance(getattr(found, "classes_", None), list):
+        found.classes_ = np.array(found.classes_)
     found.module_ = module
     found.outputs_ = Outputs(*described["outputs"])
     if described["names"] is not None:
@@ -479,12 +486,14 @@ def _stored(value: Any) -> Any:
     return None if isinstance(value, np.random.RandomState) else value
 
 
-def _restored_parameter(value: Any) -> Any:
-    return functools.partial(_lost, value["function"]) if isinstance(value, dict) and "function" in value else value
+def _restored_parameter(name: str, value: Any) -> Any:
+    return functools.partial(_lost, name, value["function"]) if isinstance(value, dict) and "function" in value else value
 
 
-def _lost(name: str, *arguments: Any) -> Any:
-    raise DataError(f"the file does not hold the code of the function {name}; give the function again by set_params")
+def _lost(parameter: str, function: str, *arguments: Any) -> Any:
+    raise DataError(
+        f"the file does not hold the code of the function {function}, which a fit needs; set it by set_params({parameter}=…)"
+    )
 
 
 def _check_horizon(horizon: int | None) -> None:
@@ -543,14 +552,19 @@ def _labels(index: Any) -> Mapping[str, Any]:
     if index is None or not len(index):
         return {"name": None, "end": None, "step": None}
     found: dict[str, Any] = {"name": None if index.name is None else str(index.name), "end": None, "step": None}
+    tz = getattr(index, "tz", None)
+    if zone := getattr(tz, "key", None) or getattr(tz, "zone", None):
+        found["zone"] = zone
     times = times_of(index)
     if times is not None and hasattr(index, "to_timestamp"):
         return {**found, "end": str(index[-1]), "step": f"period {index.freqstr}"}
     if times is not None:
         usual = int(np.median(np.diff(times))) if len(index) > 1 else 1
         return {**found, "end": str(index[-1]), "step": frequency(index) or f"{usual}{index.unit}"}
-    if np.issubdtype(getattr(index, "dtype", object), np.integer):
-        return {**found, "end": int(index[-1]), "step": 1 if len(index) < 2 else int(index[-1] - index[-2])}
+    kind = getattr(index.dtype, "kind", "O")
+    if kind in "iuf":
+        number = float if kind == "f" else int
+        return {**found, "end": number(index[-1]), "step": number(np.median(np.diff(index)) if len(index) > 1 else 1)}
     return found
 
 
@@ -563,11 +577,17 @@ def _index_of(labels: Mapping[str, Any], before: int, after: int) -> Any:
 
     if isinstance(end, int):
         return pd.RangeIndex(end - (before - 1) * step, end + (after + 1) * step, step, name=labels["name"])
+    if isinstance(end, float):
+        numbers = end + step * np.arange(1 - before, after + 1)
+        return pd.Index([float(f"{number:.12g}") for number in numbers], name=labels["name"])
     if step.startswith("period "):
         last = pd.Period(end, freq=step.removeprefix("period "))
         return pd.period_range(last - (before - 1), periods=before + after, freq=last.freq, name=labels["name"])
-    past = pd.date_range(end=pd.Timestamp(end), periods=max(before, 1), freq=step)
-    whole = pd.date_range(past[0], periods=max(before, 1) + after, freq=step, name=labels["name"])
+    elapsed = " days " in end
+    make = pd.timedelta_range if elapsed else pd.date_range
+    last = pd.Timedelta(end) if elapsed else pd.Timestamp(end)
+    past = make(end=last if "zone" not in labels else last.tz_convert(labels["zone"]), periods=max(before, 1), freq=step)
+    whole = make(past[0], periods=max(before, 1) + after, freq=step, name=labels["name"])
     return whole[max(before, 1) - before :]
 
 

@@ -16,7 +16,18 @@ from ..checks import no_such
 from ..console import counted
 from ..errors import DataError
 
-__all__ = ["Outputs", "Session", "Table", "check_numbers", "frequency", "label", "read_table", "times_of"]
+__all__ = [
+    "Outputs",
+    "Session",
+    "Table",
+    "check_numbers",
+    "frequency",
+    "is_list",
+    "label",
+    "read_table",
+    "times_of",
+    "without_groups",
+]
 
 Array = npt.NDArray[Any]
 GAP = 1.5
@@ -127,17 +138,30 @@ def read_table(estimator: Any, X: Any, y: Any, *, fitting: bool, partial: bool =
         raise DataError(f"y must be the measured values, such as df[{y!r}], not the name {y!r}")
     if X is None and y is None:
         raise DataError("X and y are both missing; give the inputs as X, or for a series without inputs only y")
-    if X is not None and (_is_list(X) or getattr(X, "ndim", 0) == 3):
-        return _read_list(estimator, X, y, fitting, partial)
-    if X is None and _is_list(y):
-        return _read_list(estimator, None, y, fitting, partial)
+    if is_list(X, y):
+        found = _read_list(estimator, X, y, fitting, partial)
+    else:
+        found = _read_series(estimator, X, y, fitting, partial)
+    if fitting:
+        _tell_gaps(found)
+    return found
+
+
+def _read_series(estimator: Any, X: Any, y: Any, fitting: bool, partial: bool) -> Table:
+    """One table, which has one series, or several by a column of groups, as sessions."""
     labels = None
     groups = estimator.groups
     if groups is not None:
-        X, labels = _without_groups(X, groups)
+        X, labels = without_groups(X, groups)
     inputs = _inputs(estimator, X, len(y) if X is None else None, fitting)
     index = getattr(y if X is None else X, "index", None)
     index = index if _is_pandas(y if X is None else X) else None
+    if index is not None and index.nlevels > 1:
+        raise DataError(
+            f"the index has {index.nlevels} levels, {', '.join(map(repr, index.names))}, and the index of a series has one: "
+            "the times, or the numbers of the rows. For several series, make a column of the level that names them by "
+            "reset_index(level=…), and give it as groups="
+        )
     count = len(inputs)
     _check_finite(inputs, _names_of(X), index, "X")
     outputs = None
@@ -157,12 +181,24 @@ def read_table(estimator: Any, X: Any, y: Any, *, fitting: bool, partial: bool =
             found.rows.append(part)
             found.x.append(inputs[part])
             found.series.append(number)
-            first, last = (part[0], part[-1]) if index is None else (index[part[0]], index[part[-1]])
+            first, last = (int(part[0]), int(part[-1])) if index is None else (index[part[0]], index[part[-1]])
             found.sessions.append(Session(name, first, last, len(part)))
             if outputs is not None:
                 found.y.append(_measured(outputs[part], partial))
-    _tell_gaps(found, fitting and index is not None)
     return found
+
+
+def is_list(X: Any, y: Any) -> bool:
+    """Whether X, or y without inputs, has several series: a list of them, or an array with three axes.
+
+    Examples
+    --------
+    >>> is_list(None, [np.zeros(5), np.zeros(7)]), is_list(np.zeros((5, 1)), np.zeros(5)), is_list(np.zeros((2, 5, 1)), None)
+    (True, False, True)
+    """
+    if X is not None:
+        return _is_list(X) or getattr(X, "ndim", 0) == 3
+    return _is_list(y) or (isinstance(y, (list, tuple)) and len(y) > 0 and isinstance(y[0], np.ndarray))
 
 
 def _is_list(data: Any) -> bool:
@@ -196,45 +232,33 @@ def _read_list(estimator: Any, X: Any, y: Any, fitting: bool, partial: bool) -> 
     if y is not None and len(y) != len(given):
         raise DataError(f"X has {counted(len(given), 'sequence')}, but y has {len(y)}")
     found = Table([], [], [], [], [], [], form)
-    end, flats = 0, set()
+    if hasattr(y, "iloc"):
+        y = y.to_numpy()
     one_value = y is not None and np.ndim(y[0]) == 0
     if one_value and not estimator.takes_one_value:
         raise DataError(f"y has one value for each sequence, but {type(estimator).__name__} needs one for each step")
+    end = 0
     for i, sequence in enumerate(given):
-        x = np.empty((len(sequence), 0)) if X is None else _numbers(sequence, f"sequence {i} of X")
-        if x.ndim != 2 or not len(x):
-            raise DataError(f"sequence {i} of X has shape {x.shape}, but must be (time, features), with at least 1 step")
-        _check_finite(x, _names_of(sequence), getattr(sequence, "index", None), f"sequence {i} of X")
-        found.x.append(x)
-        if y is not None:
-            values = _numbers([y[i]] if one_value else y[i], f"sequence {i} of y")
-            flats.add(values.ndim)
-            values = values[:, None] if values.ndim == 1 else values
-            if one_value:
-                pass
-            elif len(values) > len(x) or (len(values) != len(x) and not partial):
-                raise DataError(f"sequence {i} has {counted(len(x), 'step')} in X, but {len(values)} in y")
-            if not partial:
-                _check_finite(values, None, None, f"sequence {i} of y")
-            found.y.append(_measured(values, partial))
-        found.rows.append(np.arange(end, end := end + len(x)))
-        found.ends.append(end)
-        found.series.append(i)
-        found.sessions.append(Session(i, 0, len(x) - 1, len(x)))
-        found.indices.append(sequence.index if _is_pandas(sequence) else None)
-    widths = sorted({x.shape[1] for x in found.x})
-    if len(widths) > 1:
-        raise DataError(f"the sequences of X must have the same number of features, but have {', '.join(map(str, widths))}")
-    if fitting:
-        estimator.n_features_in_ = widths[0]
-        estimator.outputs_ = Outputs(None, found.y[0].shape[1], flats == {1}, one_value)
-        if hasattr(estimator, "feature_names_in_"):
-            del estimator.feature_names_in_
-    elif widths[0] != estimator.n_features_in_:
-        raise DataError(
-            f"X has {widths[0]} features, but {type(estimator).__name__} is expecting {estimator.n_features_in_} features as "
-            "input"
-        )
+        own = None if y is None or one_value else y[i]
+        try:
+            if own is not None and (len(own) > len(sequence) if partial else len(own) != len(sequence)):
+                raise DataError(f"it has {counted(len(sequence), 'step')} in X, but {len(own)} in y")
+            part = _read_series(estimator, None if X is None else sequence, own, fitting and i == 0, partial)
+        except ValueError as error:
+            raise DataError(f"sequence {i}: {error}") from None
+        if one_value:  # a sequence is whole, with or without gaps
+            part.x, part.rows, part.sessions = [np.concatenate(part.x)], [np.concatenate(part.rows)], part.sessions[:1]
+            part.y = [np.array([[float(y[i])]])]
+            _check_finite(part.y[0], None, None, f"y of sequence {i}")
+        found.x += part.x
+        found.y += part.y
+        found.rows += [rows + end for rows in part.rows]
+        found.series += [i] * len(part.x)
+        found.sessions += [session._replace(series=i) for session in part.sessions]
+        found.indices += part.indices
+        found.ends.append(end := end + len(sequence))
+    if fitting and one_value:
+        estimator.outputs_ = Outputs(None, 1, True, True)
     return found
 
 
@@ -262,11 +286,16 @@ class Outputs(NamedTuple):
     one_value: bool = False
 
 
-def _without_groups(X: Any, groups: Any) -> tuple[Any, Array]:
+def without_groups(X: Any, groups: Any) -> tuple[Any, Array]:
     """X without its column of groups, and the column."""
+    if X is None:
+        raise DataError(f"groups={groups!r} is a column of X, and X is None; give a table with this column")
     if _is_pandas(X):
         if groups not in X.columns:
             raise DataError(f"groups: {no_such('column', groups, X.columns)}")
+        if (unknown := X[groups].isna().to_numpy()).any():
+            row = int(unknown.argmax())
+            raise DataError(f"column {groups!r} of the groups has no value in row {row}{label(X.index, row)}")
         return X.drop(columns=groups), X[groups].to_numpy()
     array = np.asarray(X)
     if not isinstance(groups, (int, np.integer)) or array.ndim != 2 or not -array.shape[1] <= groups < array.shape[1]:
@@ -405,11 +434,13 @@ def frequency(index: Any) -> str | None:
     """The step of regular times, as pandas writes it, such as ``"h"`` or ``"MS"``; None if there is none."""
     import pandas as pd
 
-    if isinstance(index, pd.PeriodIndex) or len(index) < 3:
+    if not isinstance(index, (pd.DatetimeIndex, pd.TimedeltaIndex)) or len(index) < 3:
         return None
     with warnings.catch_warnings():  # later versions of pandas will return an offset instead of a text
         warnings.simplefilter("ignore")
         found = pd.infer_freq(index)
+    if found is None and isinstance(index, pd.DatetimeIndex) and index.day_of_week.max() < 5:
+        return "B" if index.to_series().diff().median() == pd.Timedelta(days=1) else None  # with holidays
     return getattr(found, "freqstr", found)
 
 
@@ -417,8 +448,8 @@ def _cut_at_gaps(rows: Array, index: Any, name: Any) -> list[Array]:
     """Rows of one series, cut where the time step is longer than usual."""
     times = times_of(index)
     kind = "time" if times is not None else "index"
-    if times is None and getattr(getattr(index, "dtype", None), "kind", "") in ("i", "u"):
-        times = np.asarray(index, dtype=np.int64)
+    if times is None and getattr(getattr(index, "dtype", None), "kind", "") in ("i", "u", "f"):
+        times = np.asarray(index, dtype=np.float64 if index.dtype.kind == "f" else np.int64)
     if times is None or len(rows) < 2:
         return [rows]
     steps = np.diff(times[rows])
@@ -427,6 +458,8 @@ def _cut_at_gaps(rows: Array, index: Any, name: Any) -> list[Array]:
         at = int(np.argmax(steps <= 0))
         first, second, row = index[rows[at]], index[rows[at + 1]], rows[at + 1]
         other = "if the table has several series, name the column that tells them apart as groups="
+        if hasattr(first, "tz_localize") and first.hour in (1, 2) and (first - second).total_seconds() <= 3600:
+            other = "if a clock was set back to winter time here, use times in UTC"
         if kind == "index":
             other += "; if the index is not the order of time, reset_index(drop=True)"
         if first == second:
@@ -437,8 +470,12 @@ def _cut_at_gaps(rows: Array, index: Any, name: Any) -> list[Array]:
         raise DataError(
             f"the rows{where} are not in order: {second} comes after {first}, in row {row}; sort them, df.sort_index(); {other}"
         )
-    if kind == "time" and frequency(index[rows]) is not None:
-        return [rows]  # months have different lengths, and business days leave out weekends
+    step = frequency(index[rows])
+    if step == "B":
+        days = index[rows].tz_localize(None).to_numpy().astype("datetime64[D]")
+        steps = np.busday_count(days[:-1], days[1:])
+    elif step is not None:
+        return [rows]  # months have different lengths
     usual = np.median(steps)
     if np.mean(abs(steps - usual) < usual / 4) < 0.5:
         found = index[rows].to_series().diff()
@@ -450,13 +487,13 @@ def _cut_at_gaps(rows: Array, index: Any, name: Any) -> list[Array]:
     return np.split(rows, np.flatnonzero(steps > GAP * usual) + 1)
 
 
-def _tell_gaps(table: Table, tell: bool) -> None:
+def _tell_gaps(table: Table) -> None:
     gaps = [
         f"{one.end} to {other.start}"
         for one, other, a, b in zip(table.sessions, table.sessions[1:], table.series, table.series[1:], strict=False)
         if a == b
     ]
-    if gaps and tell:
+    if gaps:
         shown = "; ".join(gaps[:5]) + (f"; and {len(gaps) - 5} more" if len(gaps) > 5 else "")
         warnings.warn(
             f"the index has {counted(len(gaps), 'gap')}, and the series is cut there into sessions: {shown}", stacklevel=4
