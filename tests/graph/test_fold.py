@@ -480,7 +480,7 @@ def test_layers_on_each_other_have_no_other_length():
     h, _ = nn.Recurrent(nn.RNNCell(2, 3))(np.ones((5, 1, 2), "float32"))
     g = tr.graph(nn.Recurrent(nn.RNNCell(3, 4))(h)[0])
     for unrolling, why in zip(
-        g.unrollings(), ("argument that may depend on the number of steps", "they read stack"), strict=True
+        g.unrollings(), ("argument that may depend on the number of steps", "they read the sequence stack"), strict=True
     ):
         with pytest.raises(FoldError, match=why):
             g.fold(unrolling).unfold(6)

@@ -305,7 +305,7 @@ def test_wrong_inputs():
     with pytest.raises(ShapeError, match=r"force\['h'\] has shape"):
         stream(np.ones((2, 3)), h=np.ones((2, 5)))
     assert stream(np.ones((2, 3), "f4")).shape == (2, 4)
-    with pytest.raises(ValueError, match="batch is a whole number"):
+    with pytest.raises(ValueError, match="batch must be a whole number"):
         nn.GRU(3, 4).stream(batch=0)
 
 
