@@ -411,7 +411,7 @@ def test_a_model_that_is_loaded_is_returned(tmp_path):
 
 
 def test_a_graph_of_outputs_and_state_is_told():
-    with pytest.raises(DtypeError, match="tr\.graph needs tensors, not a tuple or a list"):
+    with pytest.raises(DtypeError, match=r"tr\.graph needs tensors, not a tuple or a list"):
         tr.graph(nn.RNN(2, 3)(np.zeros((2, 1, 2), "float32")))
 
 
