@@ -270,7 +270,7 @@ def test_a_schedule_that_is_none(options):
     with pytest.raises(ValueError, match="warmup must be at least 0 and less than total"):
         optim.WarmupCosine(optim.SGD([nn.Parameter((1,))]), **options)
     for name in ("final", "updates"):
-        with pytest.raises(ValueError, match=f"{name} is at least 0 .* not -1"):
+        with pytest.raises(ValueError, match=f"{name} must be at least 0 .* not -1"):
             optim.WarmupCosine(optim.SGD([nn.Parameter((1,))]), 3, **{name: -1})
 
 
