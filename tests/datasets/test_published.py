@@ -120,7 +120,7 @@ def test_files_that_are_damaged(tmp_path):
     with pytest.raises(DataError, match=r"1,000 rows of V1.*at least 127,400"):
         datasets.silverbox(mat)
     write_mat(mat, {"V1": "text", "V2": np.ones(1000)})
-    with pytest.raises(DataError, match="else than numbers"):
+    with pytest.raises(DataError, match="must be arrays of numbers"):
         datasets.silverbox(mat)
     whole = mat.read_bytes()
     for content in (b"", b"no file of MATLAB at all", whole[: len(whole) // 2]):
