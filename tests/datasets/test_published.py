@@ -125,5 +125,5 @@ def test_files_that_are_damaged(tmp_path):
     whole = mat.read_bytes()
     for content in (b"", b"no file of MATLAB at all", whole[: len(whole) // 2]):
         mat.write_bytes(content)
-        with pytest.raises(DataError, match=r"cannot be read as a file of MATLAB|has no V2"):
+        with pytest.raises(DataError, match=r"cannot read .* as a MATLAB file|there is no column 'V2'"):
             datasets.silverbox(mat)
