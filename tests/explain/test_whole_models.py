@@ -294,7 +294,7 @@ def test_a_model_whose_equations_cannot_be_printed_says_why():
         nn.RNN(3, 4).equations(bias="two")
     with pytest.raises(ValueError, match='notation must be "UW"'):
         nn.RNN(3, 4).equations(notation="uw")
-    with pytest.raises(ValueError, match="nothing here is called q; the names are x, U, W"):
+    with pytest.raises(ValueError, match="there is no name 'q'; there are 'x', 'U', 'W'"):
         nn.RNN(3, 4).equations(symbols={"q": "r"})
 
 
