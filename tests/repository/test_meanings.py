@@ -30,7 +30,6 @@ TAGS = {"source", "draw", "once", "number", "plan", "steps"}
 KNOWN = {
     "views.full_lengths": "the mask of lengths is marked by its name",
     "nn.module": "'_children' is a field of the module itself",
-    "nn.planning": "an option's name in an error",
     "draw.plan_view": "'∂' was put before the name by the plan",
     "graph.fold": "an index in brackets was put behind the name by the graph",
     "explain.names": "a name is printed letter by letter",
