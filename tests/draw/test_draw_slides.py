@@ -50,7 +50,7 @@ def test_a_wide_picture_has_its_columns_apart_and_not_only_a_border():
 
 @pytest.mark.parametrize("aspect", [0, -1, "16:9", 1000, float("nan")])
 def test_an_aspect_that_is_none(aspect):
-    with pytest.raises(ValueError, match="width of a picture over its height, such as 16 / 9"):
+    with pytest.raises(ValueError, match="width of a picture over its height, must be from 0.05 to 20, such as 16 / 9"):
         elman().draw(aspect=aspect)
 
 
@@ -80,7 +80,7 @@ def test_a_dot_comes_with_the_second_line():
 
 @pytest.mark.parametrize("draw", [elman().draw, lambda: nn.LSTMCell(3, 5).draw(time="step")])
 def test_only_an_unrolled_picture_is_built_up(draw):
-    with pytest.raises(TinygradError, match="only an unrolled drawing has steps to be built up"):
+    with pytest.raises(TinygradError, match="only an unrolled drawing has steps to build up"):
         draw().build_up()
 
 

@@ -53,7 +53,7 @@ class Settings:
     >>> Settings(batch=0)
     Traceback (most recent call last):
         ...
-    tinygrad_rnn.errors.DataError: batch is 1 at least, not 0
+    tinygrad_rnn.errors.DataError: batch must be at least 1, not 0
     """
 
     updates: int = 3000

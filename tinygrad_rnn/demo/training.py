@@ -110,8 +110,8 @@ def check_length(n: int, settings: Settings) -> None:
     >>> check_length(1000, Settings())
     Traceback (most recent call last):
         ...
-    tinygrad_rnn.errors.DataError: the text is shorter than one chunk: its training part has 1,000 characters,
-    and 32 rows of 32 need 1025; give a longer text, or a smaller batch or length
+    tinygrad_rnn.errors.DataError: the text is too short: its training part has 1,000 characters,
+    but batch=32 rows of length=32 need 1025; give a longer text, or a smaller batch or length
     """
     needed = settings.batch * settings.length + 1
     if n < needed:

@@ -242,7 +242,8 @@ def worked_example(
     >>> cell = nn.RNNCell(1, 1, bias=False)
     >>> cell.weight_ih.data, cell.weight_hh.data = [[0.5]], [[-1.0]]
     >>> print(worked_example(cell, [[1.0], [2.0]], [[0.5], [0.0]], nn.mse))
-    RNNCell, 2 steps: each number follows from printed ones, and is rounded to 4 significant digits, a half up.
+    RNNCell, 2 steps. Each number is computed from the printed numbers before it, and rounded to 4 significant digits
+    (halves are rounded up).
     <BLANKLINE>
     Given
       U = [[0.5]]
@@ -263,7 +264,7 @@ def worked_example(
       h[2] = [0.4914]
       L[2] = 0.2415
     <BLANKLINE>
-    Backward, where δ[t,k] has the loss of step t only
+    Backward: δ[t,k] is the derivative of the loss of step t alone
       δh_t = ∂ℓ_t/∂h_t + Wᵀ δa_{t+1}
       δa_t = δh_t ⊙ (1 - h_t ⊙ h_t)
       ∂L/∂U = Σ_t δa_t x_tᵀ
@@ -281,7 +282,7 @@ def worked_example(
       δh[2] = [0.9828]
       δa[2] = [0.7455]
     <BLANKLINE>
-    Gradients: what each step adds, and the sum
+    Gradients: the part of each step, and the sum
       ∂L/∂U[1] = [[-0.6459]]
       ∂L/∂U[2] = [[1.491]]
       ∂L/∂U = [[0.8451]]

@@ -173,8 +173,8 @@ def check_bptt(
     >>> check_bptt(backward, nn.RNNCell(2, 3))
     Traceback (most recent call last):
         ...
-    tinygrad_rnn.testing.bptt_check.BpttError: the backward pass is wrong in W, and right in U, b, b'
-      W: h_t stands where h_{t-1} belongs
+    tinygrad_rnn.testing.bptt_check.BpttError: the backward pass is wrong for W, and right for U, b, b'
+      W: h_t is used instead of h_{t-1}
     """
     draws = _draws(function, cell, loss, T, xs, targets, seed, notation)
     names = list(draws[0].hand.parameters)

@@ -38,7 +38,7 @@ def weightings(T: int) -> Iterator[Weights]:
     Examples
     --------
     >>> [each.words for each in weightings(2)][:2]
-    ['the gradient from step t+1 is forgotten: the loss of step t counts at step t only', 'only the loss of step 2 counts']
+    ['the gradient from step t+1 is missing: each loss counts only at its own step', 'only the loss of step 2 is counted']
     """
     t, k = np.indices((T, T)) + 1
     tables = [

@@ -100,7 +100,7 @@ def assert_shared(W: Parameter, uses: int, of: Tensor) -> None:
     >>> assert_shared(rnn.cell.weight_hh, uses=8, of=outputs)
     Traceback (most recent call last):
         ...
-    AssertionError: W is used 7 times, at steps 1 to 7, and not 8 times
+    AssertionError: W is used 7 times, at steps 1 to 7, not 8 times
     """
     explicit = per_step(graph(of))
     name = W.name or "the parameter"
