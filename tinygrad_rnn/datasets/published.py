@@ -79,9 +79,9 @@ def cascaded_tanks(path: FilePath) -> tuple[Record, Record]:
     >>> cascaded_tanks("downloads")
     Traceback (most recent call last):
         ...
-    tinygrad_rnn.errors.DataError: there is no dataBenchmark.csv or dataBenchmark.mat at downloads. The library downloads nothing:
-    get CascadedTanksFiles.zip from https://www.nonlinearbenchmark.org/benchmarks/cascaded-tanks, and give the path of
-    the file or of the unpacked folder
+    tinygrad_rnn.errors.DataError: there is no dataBenchmark.csv or dataBenchmark.mat at downloads. The library
+    downloads nothing: get CascadedTanksFiles.zip from https://www.nonlinearbenchmark.org/benchmarks/cascaded-tanks, and give
+    the path of the file or of the unpacked folder
     """
     names = "uEst", "yEst", "uVal", "yVal"
     columns = _read(path, "dataBenchmark", "CascadedTanksFiles.zip", "cascaded-tanks", names, "Ts")
