@@ -70,8 +70,7 @@ class ARRegressor(OwnPast, SeriesRegressor):
             raise DataError(
                 f"the series is too short: n_samples = {sum(map(len, table.y))}, of which {rows} are left after the first rows "
                 f"of each session, the history; to fit {weights} weights, at least {weights + 1} are needed. Give more "
-                "rows, or "
-                "fewer delays"
+                "rows, or fewer delays"
             )
         check_constant(np.concatenate(table.y), self.outputs_.names or range(size), "y")
         ys, lengths = pad([y for y in table.y if len(y) > self.reach_])

@@ -48,7 +48,6 @@ OF_AN_ELEMENT = 10
 LEAST_WORK = 4_000_000
 """Least number of products for a thread. They take a tenth of a millisecond; starting the thread takes half of that."""
 
-
 CACHE = 2 << 20
 """Bytes that the cache of one core holds, about. Threads that run parts of the batch all read the whole of a larger matrix at
 each step; threads that compute some columns of its products read only those."""

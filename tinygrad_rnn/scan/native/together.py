@@ -77,21 +77,20 @@ class Together:
         self._kept: list[tuple[Any, ...]] = []  # results in the table that lie in the memory: call, shape and dtype, residual
         self._fresh: list[tuple[int, Any]] = []  # results that get a new array in each run, since they are given away
         self._again: list[tuple[int, int]] = []  # residuals that are results as well
-        place = first
         for k, (call, executable) in enumerate(zip(calls, executables, strict=True)):
             start, specs = len(self._kept), executable.specs(call.steps)
             for spec in specs:
-                if spec is not None and place in wanted:
+                if spec is not None and first + len(self._kept) in wanted:
                     self._fresh.append((len(self._kept), spec))
                     self._kept.append((k, None, None))
                 else:
                     self._kept.append((k, spec, None))
-                place += 1
             for residual in call.residuals:
-                if specs[residual] is not None:
+                if specs[residual] is None:
+                    self._kept.append((k, (), residual))
+                else:
                     self._again.append((len(self._kept), start + residual))
-                self._kept.append((k, None, None) if specs[residual] is not None else (k, (), residual))
-                place += 1
+                    self._kept.append((k, None, None))
         self._given: dict[int, tuple[np.dtype[Any], int]] = {}
         for call, executable in zip(calls, executables, strict=True):
             for k, (dtype, size) in zip(call.reads, executable.reads(call.steps), strict=True):
